@@ -1,0 +1,11 @@
+"""The queue layer, under its `channels_redis` import string."""
+
+from __future__ import annotations
+
+from channels.exceptions import ChannelFull
+from channels.layers import BaseChannelLayer
+from channels_redis_queue import RedisChannelLayer
+
+from .serializers import registry
+
+__all__ = ["BaseChannelLayer", "ChannelFull", "RedisChannelLayer", "registry"]
