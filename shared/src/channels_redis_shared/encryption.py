@@ -1,0 +1,91 @@
+"""Fernet ciphers from the users' key strings."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+
+class Cipher:
+    """Encrypts with the first of several keys, and decrypts with each of them.
+
+    Args:
+        keys: Non-empty str or bytes of any length.
+
+    Raises:
+        ValueError: The package ``cryptography`` is not installed.
+    """
+
+    def __init__(self, keys: list[str | bytes]) -> None:
+        # Imported here, as only those who encrypt need to have it installed.
+        try:
+            from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+        except ImportError as error:
+            # The package that carries this copy: channels_redis_queue._shared.encryption, say.
+            package = __name__.partition(".")[0].replace("_", "-")
+            msg = (
+                "symmetric_encryption_keys needs the package cryptography, which is not "
+                f'installed: run pip install "{package}[cryptography]"'
+            )
+            raise ValueError(msg) from error
+        self._fernet = MultiFernet([Fernet(_fernet_key(key)) for key in keys])
+        self._invalid_token = InvalidToken
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Return ``data`` encrypted with the first key."""
+        return self._fernet.encrypt(data)
+
+    def decrypt(self, data: bytes, ttl: int | None = None) -> bytes:
+        """Return the plain bytes of ``data``.
+
+        Args:
+            data: What ``encrypt`` returned.
+            ttl: How many seconds ago it may have been encrypted at most; None: no limit.
+
+        Raises:
+            ValueError: Encrypted with none of the keys, or altered, or too old.
+        """
+        try:
+            return self._fernet.decrypt(data, ttl)
+        except self._invalid_token:
+            msg = "it was encrypted with none of the symmetric_encryption_keys, or is too old"
+            # InvalidToken has no text of its own.
+            raise ValueError(msg) from None
+
+
+def make_cipher(keys: object) -> Cipher | None:
+    """Return the cipher for the option ``symmetric_encryption_keys``, or None if it has no keys.
+
+    Raises:
+        ValueError: ``keys`` is no list of non-empty str or bytes, or the package ``cryptography``
+            is not installed.
+    """
+    # No text below shows a value: it may be a key.
+    if keys is None:
+        return None
+    if not isinstance(keys, list | tuple):
+        msg = (
+            "symmetric_encryption_keys must be a list of keys, the one to encrypt with first, "
+            f"such as [SECRET_KEY], not a {type(keys).__name__}"
+        )
+        raise ValueError(msg)
+    for position, key in enumerate(keys):
+        if not isinstance(key, str | bytes):
+            msg = (
+                f"symmetric_encryption_keys[{position}] must be a str or bytes, "
+                f"not a {type(key).__name__}"
+            )
+            raise ValueError(msg)
+        if not key:
+            msg = (
+                f"symmetric_encryption_keys[{position}] is empty, and would protect nothing: "
+                "write a long random string, or leave it out"
+            )
+            raise ValueError(msg)
+    return Cipher(list(keys)) if keys else None
+
+
+def _fernet_key(key: str | bytes) -> bytes:
+    """Return the key that Fernet takes, as channels_redis derives it."""
+    secret = key.encode() if isinstance(key, str) else key
+    return base64.urlsafe_b64encode(hashlib.sha256(secret).digest())

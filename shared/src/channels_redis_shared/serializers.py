@@ -1,0 +1,200 @@
+"""Messages to bytes and back, and the registry of the formats for it."""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import msgpack
+
+from .encryption import make_cipher
+from .offenders import find_offender
+from .options import did_you_mean
+
+# How much longer than a message's expiry its ciphertext is accepted: hosts' clocks differ.
+CLOCK_TOLERANCE = 10
+
+_encode_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class BaseMessageSerializer(ABC):
+    """Base of the serializers: encrypts, and puts random bytes before the message.
+
+    A subclass says how a message becomes bytes (``as_bytes``) and how bytes become a message
+    (``from_bytes``).
+
+    Args:
+        symmetric_encryption_keys: The keys; the first encrypts, all decrypt. None: no encryption.
+        random_prefix_length: How many random bytes to put before each message, so that equal
+            messages are different members of a set.
+        expiry: Seconds that a message may live. An encrypted one older than that, and 10 seconds
+            for clocks that differ, cannot be decrypted. None: no limit.
+    """
+
+    def __init__(
+        self,
+        symmetric_encryption_keys: Sequence[str | bytes] | None = None,
+        random_prefix_length: int = 0,
+        expiry: int | None = None,
+    ) -> None:
+        self.random_prefix_length = random_prefix_length
+        self.expiry = expiry
+        self._cipher = make_cipher(symmetric_encryption_keys)
+        self._ttl = None if expiry is None else expiry + CLOCK_TOLERANCE
+
+    @abstractmethod
+    def as_bytes(self, message: dict[str, Any]) -> bytes:
+        """Return ``message`` as bytes; raise any error if that cannot be done."""
+
+    @abstractmethod
+    def from_bytes(self, data: bytes) -> dict[str, Any]:
+        """Return the message that ``as_bytes`` made ``data`` from."""
+
+    def serialize(self, message: dict[str, Any]) -> bytes:
+        """Return ``message`` as the bytes to put on the wire.
+
+        Raises:
+            TypeError: A part of the message cannot be serialized; the text names it.
+        """
+        try:
+            body = self.as_bytes(message)
+        except Exception as error:  # a registered format may raise anything
+            offender = find_offender(message, self.as_bytes)
+            msg = (
+                f"{offender}, which {type(self).__name__} cannot serialize ({error}): "
+                "send plain values, such as str(value)"
+            )
+            raise TypeError(msg) from error
+        return self.seal(body)
+
+    def deserialize(self, data: bytes) -> dict[str, Any]:
+        """Return the message that ``serialize`` made ``data`` from.
+
+        Raises:
+            ValueError: Not a message of this format, or encrypted with another key, or too old.
+        """
+        body = self.unseal(data)
+        try:
+            message = self.from_bytes(body)
+        except Exception as error:  # a registered format may raise anything
+            msg = f"{type(self).__name__} cannot read it: {error}"
+            raise ValueError(msg) from error
+        if not isinstance(message, dict):
+            msg = f"it is a {type(message).__name__}, not a dict"
+            raise ValueError(msg)
+        return message
+
+    def seal(self, body: bytes) -> bytes:
+        """Return ``body``, encrypted if there are keys, with random bytes before it."""
+        if self._cipher is not None:
+            body = self._cipher.encrypt(body)
+        if self.random_prefix_length:
+            return os.urandom(self.random_prefix_length) + body
+        return body
+
+    def unseal(self, data: bytes) -> bytes:
+        """Return what ``seal`` made ``data`` from.
+
+        Raises:
+            ValueError: Too short, or encrypted with another key, or too old.
+        """
+        if self.random_prefix_length:
+            if len(data) < self.random_prefix_length:
+                msg = "it is shorter than its random prefix"
+                raise ValueError(msg)
+            data = data[self.random_prefix_length :]
+        if self._cipher is not None:
+            return self._cipher.decrypt(data, self._ttl)
+        return data
+
+
+class MsgPackSerializer(BaseMessageSerializer):
+    """Serializes with MessagePack: None, bool, int, float, str, bytes, list, tuple, dict."""
+
+    def as_bytes(self, message: dict[str, Any]) -> bytes:
+        """Return ``message`` as a MessagePack map."""
+        packed: bytes = msgpack.packb(message)
+        return packed
+
+    def from_bytes(self, data: bytes) -> dict[str, Any]:
+        """Return the message in a MessagePack map; its keys need not be str."""
+        message: dict[str, Any] = msgpack.unpackb(data, strict_map_key=False)
+        return message
+
+
+class JSONSerializer(BaseMessageSerializer):
+    """Serializes with JSON: None, bool, int, float, str, list, tuple, dict with str keys."""
+
+    def as_bytes(self, message: dict[str, Any]) -> bytes:
+        """Return ``message`` as a JSON object in UTF-8."""
+        return _encode_json(message).encode()
+
+    def from_bytes(self, data: bytes) -> dict[str, Any]:
+        """Return the message in a JSON object."""
+        message: dict[str, Any] = json.loads(data)
+        return message
+
+
+class _UnknownFormat(ValueError, KeyError):
+    """Raised when no serializer has the name; also a KeyError, as it is in channels_redis."""
+
+    __str__ = ValueError.__str__  # KeyError would show the text's repr
+
+
+class SerializersRegistry:
+    """The serializer classes that ``serializer_format`` can name."""
+
+    def __init__(self) -> None:
+        self._classes: dict[str, type[Any]] = {}
+
+    def register_serializer(self, format: str, serializer_class: type[Any]) -> None:
+        """Make ``serializer_class`` the serializer for ``format``, in place of an earlier one.
+
+        Args:
+            format: The name to give as a layer's ``serializer_format``.
+            serializer_class: A class with the methods ``serialize`` and ``deserialize``, for
+                instance a subclass of ``BaseMessageSerializer``. It is called with the keyword
+                arguments ``symmetric_encryption_keys``, ``random_prefix_length`` and ``expiry``.
+
+        Raises:
+            TypeError: ``format`` is not a str, or ``serializer_class`` is no such class.
+        """
+        if not isinstance(format, str):
+            msg = f"the name of a format must be a str, not a {type(format).__name__}"
+            raise TypeError(msg)
+        # Not by issubclass: each layer's package has a BaseMessageSerializer of its own.
+        if not isinstance(serializer_class, type) or not all(
+            callable(getattr(serializer_class, method, None))
+            for method in ("serialize", "deserialize")
+        ):
+            msg = (
+                f"the serializer for {format!r} must be a class with the methods serialize and "
+                f"deserialize, such as a subclass of BaseMessageSerializer, "
+                f"not {serializer_class!r}"
+            )
+            raise TypeError(msg)
+        self._classes[format] = serializer_class
+
+    def get_serializer(self, format: str, **arguments: Any) -> Any:
+        """Return a new serializer for ``format``, made with ``arguments``.
+
+        Raises:
+            ValueError: No serializer is registered for ``format`` (it is a KeyError as well).
+        """
+        serializer_class = self._classes.get(format) if isinstance(format, str) else None
+        if serializer_class is None:
+            msg = (
+                f"there is no serializer for the format {format!r}{did_you_mean(str(format), self._classes)}"
+                f". Registered are: {', '.join(sorted(self._classes))}; add others with "
+                "registry.register_serializer"
+            )
+            raise _UnknownFormat(msg)
+        return serializer_class(**arguments)
+
+
+registry = SerializersRegistry()
+registry.register_serializer("json", JSONSerializer)
+registry.register_serializer("msgpack", MsgPackSerializer)
