@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from channels.exceptions import ChannelFull
 from channels.layers import BaseChannelLayer
+
 from channels_redis_queue import RedisChannelLayer
 
 from .serializers import registry
