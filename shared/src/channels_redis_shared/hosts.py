@@ -1,0 +1,218 @@
+"""What each entry of the option ``hosts`` means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import RedisError
+
+from .arguments import (
+    checked_host,
+    checked_port,
+    checked_seconds,
+    connection_arguments,
+    refuse_unknown_arguments,
+)
+from .urls import parse_address
+
+DEFAULT_SECONDS = 5.0
+
+_CLASSES = {"redis": Connection, "rediss": SSLConnection, "unix": UnixDomainSocketConnection}
+_SENTINEL_OPTIONS = ("sentinels", "master_name", "sentinel_kwargs")
+_PAIR = 2
+_FORMS = (
+    'a URL such as "redis://localhost:6379/0", a pair such as ("localhost", 6379), '
+    'or a dict such as {"host": "localhost", "port": 6379}'
+)
+
+
+@dataclass(frozen=True)
+class Host:
+    """One server, or the master that Sentinels know of: what it takes to connect to it.
+
+    ``ConnectionPool.from_url(host.url, **host.arguments).make_connection()`` makes a connection.
+
+    Attributes:
+        url: "redis://", "rediss://" or "unix://", which selects redis-py's class of connection.
+            What a user's URL said besides is in the arguments.
+        arguments: Keyword arguments for the connection, without timeouts and without all that
+            makes redis-py repeat a command. For Sentinel, ``host`` and ``port`` are to be replaced.
+        sentinels: Not empty: hosts and ports of the Sentinels to ask for the master.
+        master_name: The name that the Sentinels know the master by.
+        sentinel_arguments: Keyword arguments for redis-py's client of a Sentinel.
+        timeout: Seconds that a command may take.
+        connect_timeout: Seconds that opening a connection may take.
+    """
+
+    url: str
+    # Neither is ever shown: they may hold a password.
+    arguments: Mapping[str, Any] = field(repr=False)
+    sentinels: tuple[tuple[str, int], ...] = ()
+    master_name: str | None = None
+    sentinel_arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    timeout: float = DEFAULT_SECONDS
+    connect_timeout: float = DEFAULT_SECONDS
+
+    def __str__(self) -> str:
+        """Return where the server is, for a line of a log: never a password."""
+        if self.sentinels:
+            addresses = ", ".join(f"{host}:{port}" for host, port in self.sentinels)
+            return f"master {self.master_name!r} of the Sentinels {addresses}"
+        if "path" in self.arguments:
+            return f"{self.url}{self.arguments['path']}?db={self.arguments['db']}"
+        host = self.arguments["host"]
+        shown = f"[{host}]" if ":" in host else host
+        return f"{self.url}{shown}:{self.arguments['port']}/{self.arguments['db']}"
+
+
+def parse_hosts(hosts: object) -> tuple[Host, ...]:
+    """Return the hosts that the option ``hosts`` names; localhost if it is None or empty.
+
+    Raises:
+        ValueError: ``hosts`` or one of its entries is not valid; the text says what to write.
+    """
+    if hosts is None:
+        hosts = ()
+    if isinstance(hosts, str | bytes):
+        msg = 'hosts must be a list: write ["redis://localhost:6379"], not one str or bytes'
+        raise ValueError(msg)
+    if isinstance(hosts, Mapping):
+        msg = "hosts must be a list: write [{...}], not one dict"
+        raise ValueError(msg)
+    if not isinstance(hosts, Iterable):
+        msg = f"hosts must be a list of hosts, not {type(hosts).__name__}; a host is {_FORMS}"
+        raise ValueError(msg)
+    entries = list(hosts)
+    if _is_host_and_port(entries):
+        msg = f"hosts must be a list of hosts: write [({entries[0]!r}, {entries[1]!r})]"
+        raise ValueError(msg)
+    parsed = []
+    for position, entry in enumerate(entries or [("localhost", 6379)]):
+        try:
+            parsed.append(_parse(entry))
+        except ValueError as error:
+            # The cause is left out: a traceback that shows values could show a password.
+            msg = f"hosts[{position}]: {error}"
+            raise ValueError(msg) from None
+    return tuple(parsed)
+
+
+def _parse(entry: object) -> Host:
+    options = _as_dict(entry)
+    if "cluster" in options:
+        msg = "Redis Cluster is not supported yet"
+        raise ValueError(msg)
+    sentinel = _take_sentinel(options)
+    scheme = _take_scheme(options)
+    timeout = _take_seconds(options, "socket_timeout")
+    connect_timeout = _take_seconds(options, "socket_connect_timeout")
+    host = Host(
+        # A class of the user's own has to stand beside "redis://": the other two bring theirs.
+        url="redis://" if "connection_class" in options else f"{scheme}://",
+        arguments=connection_arguments(options, _CLASSES[scheme]),
+        timeout=timeout,
+        connect_timeout=connect_timeout,
+        **sentinel,
+    )
+    try:
+        ConnectionPool.from_url(host.url, **host.arguments).make_connection()
+    except (RedisError, TypeError) as error:
+        raise ValueError(str(error)) from None
+    return host
+
+
+def _as_dict(entry: object) -> dict[str, Any]:
+    """Return an entry of any form as a dict with the keys of a dict entry."""
+    if isinstance(entry, str):
+        return {"address": entry}
+    if isinstance(entry, tuple | list):
+        host, port = _pair(entry)
+        return {"host": host, "port": port}
+    if isinstance(entry, Mapping):
+        return dict(entry)
+    msg = f"a host cannot be of type {type(entry).__name__}: write {_FORMS}"
+    raise ValueError(msg)
+
+
+def _take_sentinel(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove what concerns Sentinel from the options, and return it as fields of a Host."""
+    if not any(name in options for name in _SENTINEL_OPTIONS):
+        return {}
+    sentinels, master_name, arguments = (options.pop(name, None) for name in _SENTINEL_OPTIONS)
+    if not isinstance(sentinels, tuple | list) or not sentinels or _is_host_and_port(sentinels):
+        msg = 'write the Sentinels as a list: "sentinels": [("sentinel1", 26379), ...]'
+        raise ValueError(msg)
+    if not isinstance(master_name, str) or not master_name:
+        msg = 'Sentinels need the name that they know the master by: "master_name": "mymaster"'
+        raise ValueError(msg)
+    for name in ("address", "host", "port", "path"):
+        if name in options:
+            msg = f"the Sentinels know where the master is: leave out {name!r}"
+            raise ValueError(msg)
+    if not isinstance(arguments, Mapping | None):
+        msg = 'sentinel_kwargs must be a dict, such as {"password": "..."}'
+        raise ValueError(msg)
+    arguments = dict(arguments or {})
+    refuse_unknown_arguments(arguments, Redis, "in sentinel_kwargs, the argument")
+    return {
+        "sentinels": tuple(_pair(sentinel) for sentinel in sentinels),
+        "master_name": master_name,
+        "sentinel_arguments": arguments,
+    }
+
+
+def _take_scheme(options: dict[str, Any]) -> str:
+    """Put what ``address`` and ``ssl`` say into the options, and return the scheme for a URL."""
+    scheme = "redis"
+    address = options.pop("address", None)
+    if address is not None:
+        for name in ("host", "port", "path"):
+            if name in options:
+                msg = f"address says where the server is: leave out {name!r}"
+                raise ValueError(msg)
+        if isinstance(address, tuple | list):
+            options["host"], options["port"] = _pair(address)
+        else:
+            scheme, found = parse_address(address)
+            # As in redis-py, the URL has the last word.
+            options.update(found)
+    tls = options.pop("ssl", False)
+    if not isinstance(tls, bool):
+        msg = 'ssl must be True or False; in a URL, write "rediss://" for TLS'
+        raise ValueError(msg)
+    if "path" not in options:
+        return "rediss" if tls else scheme
+    for name in ("host", "port"):
+        if name in options:
+            msg = f"path says where the server is: leave out {name!r}"
+            raise ValueError(msg)
+    if tls:
+        msg = "a UNIX socket has no TLS: leave out 'ssl'"
+        raise ValueError(msg)
+    return "unix"
+
+
+def _take_seconds(options: dict[str, Any], name: str) -> float:
+    return checked_seconds(name, options.pop(name, None), DEFAULT_SECONDS)
+
+
+def _pair(value: object) -> tuple[str, int]:
+    """Return a host and a port, checked."""
+    if not isinstance(value, tuple | list) or len(value) != _PAIR:
+        # A str is not shown, as a URL may hold a password.
+        msg = 'write a host and a port as a pair, such as ("localhost", 6379)'
+        raise ValueError(msg)
+    return checked_host(value[0]), checked_port(value[1])
+
+
+def _is_host_and_port(value: list[Any] | tuple[Any, ...]) -> bool:
+    """Tell whether what should be a list of hosts is a single host and its port."""
+    return (
+        len(value) == _PAIR
+        and isinstance(value[0], str)
+        and (isinstance(value[1], int) or (isinstance(value[1], str) and value[1].isdecimal()))
+    )
