@@ -151,7 +151,8 @@ class EmbeddedServer:
 
     def client(self) -> redis.Redis:
         """Return a client on the UNIX socket. Close it, or use it in a ``with`` block."""
-        return redis.Redis(unix_socket_path=self.unix_socket, retry=Retry(NoBackoff(), 0))
+        never = Retry(NoBackoff(), 0)
+        return redis.Redis(unix_socket_path=self.unix_socket, protocol=2, retry=never)
 
     def __enter__(self) -> Self:
         try:
@@ -230,8 +231,8 @@ class EmbeddedServer:
             self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """Stop the server, remove its directory and give its port back."""
-        self.stop()
+        """End the server, remove its directory and give its port back."""
+        self.kill()  # Nothing it could still save will be needed.
         self._reservation.close()
         self._directory.cleanup()
 

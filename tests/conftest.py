@@ -1,0 +1,85 @@
+"""Servers, proxies and worker processes for all tests.
+
+Tests import what the fixtures return from ``embedded_server`` and ``servers`` for their type hints.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import AsyncExitStack, ExitStack
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+import pytest_asyncio
+
+from embedded_server import EmbeddedServer
+from servers.processes import WorkerProcess
+from servers.proxy import TcpProxy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
+
+
+class RunProcess(Protocol):
+    """Starts a worker script; see `servers.processes`."""
+
+    def __call__(self, script: str | Path, **options: Any) -> Awaitable[WorkerProcess]:  # noqa: ANN401
+        """Start ``script`` with the arguments of `WorkerProcess.start`."""
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[EmbeddedServer]:
+    """Give the server that all tests share. Use it with ``prefix``, and leave it running."""
+    with EmbeddedServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_shards() -> Iterator[tuple[EmbeddedServer, ...]]:
+    """Give three servers that all tests share, for layers with several hosts."""
+    with ExitStack() as stack:
+        yield tuple(stack.enter_context(EmbeddedServer()) for _ in range(3))
+
+
+@pytest.fixture
+def prefix() -> str:
+    """Give a key prefix that no other test uses. It is valid in a channel's name, too."""
+    return f"test-{secrets.token_hex(6)}-"
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., EmbeddedServer]]:
+    """Give a function that starts servers of the test's own; arguments as `EmbeddedServer`'s."""
+    with ExitStack() as stack:
+        yield lambda *config, **options: stack.enter_context(EmbeddedServer(*config, **options))
+
+
+@pytest.fixture
+def own_server(start_server: Callable[..., EmbeddedServer]) -> EmbeddedServer:
+    """Give a server of the test's own, to kill, restart, pause, or count commands on."""
+    return start_server()
+
+
+@pytest_asyncio.fixture
+async def tcp_proxy() -> AsyncIterator[Callable[[EmbeddedServer], Awaitable[TcpProxy]]]:
+    """Give a coroutine function that starts a proxy in front of a server."""
+    async with AsyncExitStack() as stack:
+
+        async def start(server: EmbeddedServer) -> TcpProxy:
+            return await stack.enter_async_context(TcpProxy(server.port))
+
+        yield start
+
+
+@pytest_asyncio.fixture
+async def run_process() -> AsyncIterator[RunProcess]:
+    """Give a coroutine function that starts a worker script; see `servers.processes`."""
+    async with AsyncExitStack() as stack:
+
+        async def start(script: str | Path, **options: Any) -> WorkerProcess:  # noqa: ANN401
+            worker = await WorkerProcess.start(script, **options)
+            stack.push_async_callback(worker.close)
+            return worker
+
+        yield start

@@ -1,0 +1,1 @@
+"""What tests need around a server: a proxy, counters, worker processes, waiting."""

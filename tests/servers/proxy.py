@@ -1,0 +1,261 @@
+"""A TCP proxy in front of a server, to do to connections what networks do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+HOST = "127.0.0.1"
+CHUNK = 2**16  # bytes read at once
+
+
+class Loss:
+    """A reply that is to be lost once.
+
+    Attributes:
+        happened: Set when the reply was lost.
+    """
+
+    def __init__(self, to: bytes | None, *, cut: bool) -> None:
+        self.happened = asyncio.Event()
+        self._to = to
+        self._cut = cut
+        self._connection: ProxiedConnection | None = None
+
+    def see_request(self, connection: ProxiedConnection, data: bytes) -> None:
+        """Remember the connection whose next reply is the one to lose."""
+        if self._connection is None and self._to is not None and self._to in data:
+            self._connection = connection
+
+    def takes_reply(self, connection: ProxiedConnection) -> bool:
+        """Say whether a reply on this connection is lost, and do what comes with it."""
+        expected = self._to is None or self._connection is connection
+        if self.happened.is_set() or not expected:
+            return False
+        self.happened.set()
+        if self._cut:
+            connection.cut()
+        else:
+            connection.stall(requests=False, replies=True)
+        return True
+
+
+class ProxiedConnection:
+    """One client's connection through the proxy.
+
+    Attributes:
+        bytes_to_server: Bytes forwarded from the client.
+        bytes_to_client: Bytes forwarded from the server.
+        round_trips: How often the client sent something and then the server answered. Commands
+            that go out in one write and are answered together are one.
+        open: Whether it is still there.
+    """
+
+    def __init__(
+        self,
+        client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        server: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        losses: list[Loss],
+    ) -> None:
+        self.bytes_to_server = 0
+        self.bytes_to_client = 0
+        self.round_trips = 0
+        self.open = True
+        self._client_reader, self._client_writer = client
+        self._server_reader, self._server_writer = server
+        self._losses = losses
+        self._unanswered = False
+        self._requests_flow = asyncio.Event()
+        self._replies_flow = asyncio.Event()
+        self.resume()
+
+    def stall(self, *, requests: bool = True, replies: bool = True) -> None:
+        """Forward nothing more, not even the end of the connection, and say nothing about it."""
+        if requests:
+            self._requests_flow.clear()
+        if replies:
+            self._replies_flow.clear()
+
+    def resume(self) -> None:
+        """Forward what was held back, and all that follows."""
+        self._requests_flow.set()
+        self._replies_flow.set()
+
+    def cut(self) -> None:
+        """Close both sides at once, without sending what is on its way."""
+        self.open = False
+        self._client_writer.transport.abort()
+        self._server_writer.transport.abort()
+
+    async def run(self) -> None:
+        """Forward in both directions until one side ends."""
+        pumps = {
+            asyncio.create_task(self._forward_requests()),
+            asyncio.create_task(self._forward_replies()),
+        }
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.open = False
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            self._client_writer.close()
+            self._server_writer.close()
+
+    async def _forward_requests(self) -> None:
+        while True:
+            data = await self._client_reader.read(CHUNK)
+            await self._requests_flow.wait()
+            if not data:
+                return
+            self._unanswered = True
+            self.bytes_to_server += len(data)
+            for loss in self._losses:
+                loss.see_request(self, data)
+            self._server_writer.write(data)
+            await self._server_writer.drain()
+
+    async def _forward_replies(self) -> None:
+        while True:
+            data = await self._server_reader.read(CHUNK)
+            await self._replies_flow.wait()
+            if not data:
+                return
+            if any(loss.takes_reply(self) for loss in self._losses):
+                continue
+            self.round_trips += self._unanswered
+            self._unanswered = False
+            self.bytes_to_client += len(data)
+            self._client_writer.write(data)
+            await self._client_writer.drain()
+
+
+class TcpProxy:
+    """A proxy on a loopback port of its own in front of a server on another.
+
+    It runs in the event loop that started it.
+
+    Attributes:
+        connections: Every connection that was made through it, closed ones too, oldest first.
+
+    Args:
+        server_port: The loopback port to forward to.
+    """
+
+    def __init__(self, server_port: int) -> None:
+        self.connections: list[ProxiedConnection] = []
+        self._server_port = server_port
+        self._losses: list[Loss] = []
+        self._stall_new: dict[str, bool] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that clients connect to. The proxy must have been started."""
+        if self._listener is None:
+            message = "Start the proxy first: `async with TcpProxy(port) as proxy`."
+            raise RuntimeError(message)
+        port: int = self._listener.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """The address for clients, as redis-py and channel layers take it."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    @property
+    def open_connections(self) -> list[ProxiedConnection]:
+        """The connections that are there now."""
+        return [connection for connection in self.connections if connection.open]
+
+    @property
+    def round_trips(self) -> int:
+        """The round trips of all connections together."""
+        return sum(connection.round_trips for connection in self.connections)
+
+    @property
+    def bytes_to_server(self) -> int:
+        """Bytes forwarded from all clients."""
+        return sum(connection.bytes_to_server for connection in self.connections)
+
+    @property
+    def bytes_to_client(self) -> int:
+        """Bytes forwarded from the server to all clients."""
+        return sum(connection.bytes_to_client for connection in self.connections)
+
+    def stall(self, *, requests: bool = True, replies: bool = True, new: bool = False) -> None:
+        """Let connections fall silent without closing: nothing more is forwarded.
+
+        Args:
+            requests: Whether to hold back what clients send.
+            replies: Whether to hold back what the server sends.
+            new: Whether connections made from now on are silent, too.
+        """
+        for connection in self.connections:
+            connection.stall(requests=requests, replies=replies)
+        if new:
+            self._stall_new = {"requests": requests, "replies": replies}
+
+    def resume(self) -> None:
+        """Undo `stall`: what was held back arrives late, and all that follows is forwarded."""
+        self._stall_new = None
+        for connection in self.connections:
+            connection.resume()
+
+    def cut(self) -> None:
+        """Close all connections at once. New ones are welcome."""
+        for connection in self.open_connections:
+            connection.cut()
+
+    def lose_reply(self, to: bytes | None = None, *, cut: bool = True) -> Loss:
+        """Lose one reply on its way: the server did what it was asked, the client can't know.
+
+        Args:
+            to: Bytes of the request whose reply is lost (a command's name, a channel's name);
+                without them, it is what the server sends next on any connection.
+            cut: Whether the connection is then closed; otherwise no further reply passes on it.
+        """
+        loss = Loss(to, cut=cut)
+        self._losses.append(loss)
+        return loss
+
+    async def __aenter__(self) -> Self:
+        self._listener = await asyncio.start_server(self._accept, HOST, 0)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        try:
+            server = await asyncio.open_connection(HOST, self._server_port)
+        except OSError:
+            writer.transport.abort()
+            return
+        connection = ProxiedConnection((reader, writer), server, self._losses)
+        if self._stall_new is not None:
+            connection.stall(**self._stall_new)
+        self.connections.append(connection)
+        with contextlib.suppress(asyncio.CancelledError):  # Only __aexit__ cancels it.
+            await connection.run()
