@@ -1,0 +1,61 @@
+"""A checkout without symbolic links stops the build instead of building a broken package."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from builds import LAYERS, REPOSITORY, SourceTree, module_of, run, run_ok
+from uv import find_uv_bin
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.packaging, pytest.mark.timeout(300)]
+
+INSTRUCTIONS = "git clone -c core.symlinks=true"
+
+
+@pytest.fixture
+def without_links(tree: SourceTree, tmp_path: Path) -> SourceTree:
+    """Give a clone of the tree as git makes it where links can't be made."""
+    clone = tmp_path / "clone"
+    run_ok("git", "clone", "-q", "-c", "core.symlinks=false", tree.root, clone)
+    return SourceTree(clone)
+
+
+@pytest.mark.parametrize("kind", ["sdist", "wheel"])
+@pytest.mark.parametrize("package", LAYERS)
+def test_build_stops_with_instructions(
+    without_links: SourceTree, tmp_path: Path, package: str, kind: str
+) -> None:
+    """Neither archive is built, and the error says how to clone again."""
+    shared = without_links.package(package) / "src" / module_of(package) / "_shared"
+    assert shared.is_file()
+    done = run(
+        find_uv_bin(), "build", f"--{kind}", "-o", tmp_path / "dist", without_links.package(package)
+    )
+    assert done.returncode != 0
+    assert INSTRUCTIONS in done.stdout + done.stderr
+    assert not [path for path in (tmp_path / "dist").iterdir() if path.name != ".gitignore"]
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_folder_without_the_repository_stops(
+    tree: SourceTree, tmp_path: Path, package: str
+) -> None:
+    """A package's folder copied out of the repository, its link dangling, does not build either."""
+    alone = tmp_path / package
+    shutil.copytree(tree.package(package), alone, symlinks=True)
+    done = run(find_uv_bin(), "build", "--wheel", "-o", tmp_path / "dist", alone)
+    assert done.returncode != 0
+    assert INSTRUCTIONS in done.stdout + done.stderr
+
+
+def test_build_hooks_are_equal() -> None:
+    """Both layers carry the same guard: a package's sdist must hold its own."""
+    queue, pubsub = (
+        (REPOSITORY / "packages" / package / "hatch_build.py").read_bytes() for package in LAYERS
+    )
+    assert queue == pubsub

@@ -1,0 +1,73 @@
+"""Each package declares every third-party distribution that it imports."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from importlib.metadata import packages_distributions
+from typing import TYPE_CHECKING
+
+import pytest
+from builds import PACKAGES, contents, module_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .conftest import Built
+
+pytestmark = [pytest.mark.packaging, pytest.mark.timeout(300)]
+
+
+def imports_of(source: str) -> Iterator[str]:
+    """Yield the top-level module of every absolute import that runs, wherever it stands."""
+    waiting: list[ast.AST] = [ast.parse(source)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting.extend(node.orelse)
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.split(".")[0]
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+def declared_in(metadata: str) -> set[str]:
+    """Return the distributions that a wheel's METADATA requires, those of its extras included."""
+    names = re.findall(r"^Requires-Dist: ([A-Za-z0-9._-]+)", metadata, re.MULTILINE)
+    return {name.lower().replace("_", "-") for name in names}
+
+
+def distribution_of(module: str) -> str:
+    """Return the distribution that brings ``module``, by its usual name if it isn't installed."""
+    names = packages_distributions().get(module, [module])
+    return names[0].lower().replace("_", "-")
+
+
+def test_finds_every_kind_of_import() -> None:
+    """The search sees imports in functions and branches; type-checking ones don't run."""
+    source = (
+        "import os.path, redis.asyncio as r\nfrom msgpack import packb\nfrom .here import x\n"
+        "if TYPE_CHECKING:\n    import absent\nelse:\n    import present\n"
+        "def f():\n    from cryptography.fernet import Fernet\n"
+    )
+    assert set(imports_of(source)) == {"os", "redis", "msgpack", "present", "cryptography"}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_declares_what_it_imports(built: dict[str, Built], package: str) -> None:
+    """Every third-party import of the module, the vendored part included, is a requirement."""
+    files = contents(built[package].wheel_from_tree)
+    imported = {
+        module
+        for name, data in files.items()
+        if name.endswith(".py")
+        for module in imports_of(data.decode())
+    }
+    third_party = imported - set(sys.stdlib_module_names) - {module_of(package)}
+    (metadata,) = (data for name, data in files.items() if name.endswith("/METADATA"))
+    declared = declared_in(metadata.decode())
+    assert {distribution_of(module) for module in third_party} - declared == set()
+    assert third_party

@@ -1,0 +1,135 @@
+"""Packages installed into environments of their own, in each way that users install them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from builds import LAYERS, PACKAGES, SHARED, Environment, SourceTree, module_of
+
+if TYPE_CHECKING:
+    from embedded_server import EmbeddedServer
+
+    from .conftest import Built, NewEnvironment
+
+pytestmark = [pytest.mark.packaging, pytest.mark.timeout(300)]
+
+HERE = Path(__file__).parent
+BACKENDS = {
+    "channels-redis-pubsub": "channels_redis_pubsub.RedisPubSubChannelLayer",
+    "channels-redis-queue": "channels_redis_queue.RedisChannelLayer",
+}
+META_BACKENDS = (
+    "channels_redis.core.RedisChannelLayer",
+    "channels_redis.pubsub.RedisPubSubChannelLayer",
+)
+KEYS = ["a key for the tests"]
+
+
+def check_alone(environment: Environment, package: str) -> None:
+    """Fail unless every module imports, and no package of ours is there that need not be."""
+    found = json.loads(environment.run(HERE / "probe.py", package))
+    assert found["ours"] == (list(PACKAGES) if package not in LAYERS else [package])
+    assert found["__version__"] == found["version"]
+    assert found["py.typed"]
+    if package in LAYERS:
+        assert f"{module_of(package)}._shared.serializers" in found["imported"]
+
+
+def pass_group_message(
+    environment: Environment, backend: str, server: EmbeddedServer, **options: object
+) -> None:
+    """Fail unless a group message passes through ``backend`` in ``environment``."""
+    layer = {"BACKEND": backend, "CONFIG": {"hosts": [server.url], **options}}
+    printed = environment.run(HERE / "group_message.py", json.dumps({"default": layer}))
+    assert json.loads(printed) == {"type": "chat.message", "text": "hello"}
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_layer_alone_passes_a_group_message(
+    new_environment: NewEnvironment,
+    built: dict[str, Built],
+    redis_server: EmbeddedServer,
+    prefix: str,
+    package: str,
+) -> None:
+    """The wheel of one layer, with its dependencies alone, works from Django's settings."""
+    environment = new_environment()
+    environment.install(built[package].wheel_from_tree)
+    check_alone(environment, package)
+    pass_group_message(environment, BACKENDS[package], redis_server, prefix=prefix)
+
+
+def test_meta_package_gives_both_layers_and_their_extras(
+    new_environment: NewEnvironment, wheels: Path, redis_server: EmbeddedServer, prefix: str
+) -> None:
+    """channels-redis brings both layers under its import strings, and passes its extras on."""
+    environment = new_environment()
+    environment.install("--find-links", wheels, "channels-redis[cryptography,hiredis]>=5")
+    check_alone(environment, "channels-redis")
+    environment.run("-c", "import cryptography, hiredis")
+    for backend in META_BACKENDS:
+        pass_group_message(
+            environment, backend, redis_server, prefix=prefix, symmetric_encryption_keys=KEYS
+        )
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_layer_passes_its_extras(
+    new_environment: NewEnvironment, built: dict[str, Built], package: str
+) -> None:
+    """Each extra of a layer brings the distribution that it is named after, and is optional."""
+    environment = new_environment()
+    environment.install(built[package].wheel_from_tree)
+    missing = "import importlib.util as u; print([u.find_spec(m) for m in {!r}])"
+    names = ["cryptography", "hiredis"]
+    assert environment.run("-c", missing.format(names)).strip() == "[None, None]"
+    environment.install(f"{built[package].wheel_from_tree}[cryptography,hiredis]")
+    environment.run("-c", f"import {', '.join(names)}")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_sdist_installs(
+    new_environment: NewEnvironment, built: dict[str, Built], wheels: Path, package: str
+) -> None:
+    """An sdist, which has no repository around it, installs and imports."""
+    environment = new_environment()
+    environment.install("--find-links", wheels, built[package].sdist)
+    check_alone(environment, package)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_editable_install(
+    new_environment: NewEnvironment, tree: SourceTree, wheels: Path, package: str
+) -> None:
+    """An editable install imports, and shows a change in the shared module at once."""
+    environment = new_environment()
+    environment.install("--find-links", wheels, "--editable", tree.package(package))
+    check_alone(environment, package)
+    if package in LAYERS:
+        marker = tree.root / SHARED / "written_after_the_install.py"
+        marker.write_text("")
+        try:
+            environment.run("-c", f"import {module_of(package)}._shared.{marker.stem}")
+        finally:
+            marker.unlink()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_install_from_git(
+    new_environment: NewEnvironment, tree: SourceTree, wheels: Path, package: str
+) -> None:
+    """A package installs by pip from its folder in the git repository."""
+    environment = new_environment(with_pip=True)
+    # The dependencies by uv: this is about what pip makes of the repository.
+    environment.install("--find-links", wheels, package)
+    url = f"git+{tree.root.as_uri()}#subdirectory=packages/{package}"
+    environment.run(
+        "-m", "pip", "install", "--quiet", "--force-reinstall", "--no-deps", f"{package} @ {url}"
+    )
+    check_alone(environment, package)
+    read = f"import importlib.metadata as m; print(m.distribution({package!r}).read_text({{!r}}))"
+    origin = json.loads(environment.run("-c", read.format("direct_url.json")))
+    assert origin["subdirectory"] == f"packages/{package}"
