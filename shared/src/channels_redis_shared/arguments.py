@@ -6,9 +6,10 @@ import inspect
 import math
 import os
 import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 
 from .options import did_you_mean
 
@@ -36,16 +37,16 @@ _HIGHEST_PORT = 65535
 
 
 def refuse_unknown_arguments(arguments: Mapping[str, Any], cls: type, what: str) -> None:
-    """Raise ValueError for an argument that ``cls`` does not take; ``what`` says whose it is."""
+    """Raise ValueError for an argument that `cls` does not take; `what` says whose it is."""
     known = sorted(_keywords(cls))
     for name in arguments:
         if name in known:
             continue
-        if str(name).startswith("ssl_"):
-            msg = f'{name} needs TLS: write rediss:// in the URL, or "ssl": True in the dict'
-        else:
-            msg = f"{what} {name!r} is unknown{did_you_mean(str(name), known)}"
-        raise ValueError(msg)
+        if name in _keywords(SSLConnection):
+            raise ValueError(
+                f'{name} needs TLS: write rediss:// in the URL, or "ssl": True in the dict'
+            )
+        raise ValueError(f"{what} {name!r} is unknown{did_you_mean(str(name), known)}")
 
 
 def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str, Any]:
@@ -61,16 +62,16 @@ def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str,
     arguments = {name: value for name, value in options.items() if name not in _IGNORED}
     cls = arguments.get("connection_class", default)
     if not isinstance(cls, type) or not issubclass(cls, AbstractConnection):
-        msg = "connection_class must be a subclass of redis.asyncio.connection.AbstractConnection"
-        raise ValueError(msg)
+        raise ValueError(
+            "connection_class must be a subclass of redis.asyncio.connection.AbstractConnection"
+        )
     named = {name: value for name, value in arguments.items() if name != "connection_class"}
     refuse_unknown_arguments(named, cls, "the connection argument")
     arguments["db"] = _whole_number("db", arguments.get("db"), default=0)
     # Servers and proxies without the command HELLO know no other protocol.
     arguments["protocol"] = _whole_number("protocol", arguments.get("protocol"), default=2)
     if arguments["protocol"] not in {2, 3}:
-        msg = f"protocol must be 2 or 3, not {arguments['protocol']}"
-        raise ValueError(msg)
+        raise ValueError(f"protocol must be 2 or 3, not {arguments['protocol']}")
     if "path" in arguments:
         arguments["path"] = _socket_path(arguments["path"])
     else:
@@ -81,38 +82,34 @@ def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str,
 
 
 def checked_host(value: object) -> str:
-    """Return ``value`` if it is the name or address of a host; raise ValueError otherwise."""
+    """Return `value` if it is the name or address of a host; raise ValueError otherwise."""
     if not isinstance(value, str) or not value:
-        msg = f'a host must be a name or an address such as "localhost", not {value!r}'
-        raise ValueError(msg)
+        raise ValueError(f'a host must be a name or an address such as "localhost", not {value!r}')
     if "://" in value:
         # Not shown, as a URL may hold a password.
-        msg = 'a URL is no host: write it as "address", or as an entry of its own'
-        raise ValueError(msg)
+        raise ValueError('a URL is no host: write it as "address", or as an entry of its own')
     return value
 
 
 def checked_port(value: object) -> int:
-    """Return ``value`` as the number of a port; raise ValueError if it is none."""
+    """Return `value` as the number of a port; raise ValueError if it is none."""
     port = _whole_number("port", value)
     if not 1 <= port <= _HIGHEST_PORT:
-        msg = f"port must be a number from 1 to {_HIGHEST_PORT}, not {port}"
-        raise ValueError(msg)
+        raise ValueError(f"port must be a number from 1 to {_HIGHEST_PORT}, not {port}")
     return port
 
 
 def checked_seconds(name: str, value: object, default: float) -> float:
-    """Return ``value`` as a number of seconds, or ``default`` if it is None."""
+    """Return `value` as a number of seconds, or `default` if it is None."""
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        msg = f"{name} must be a positive number of seconds, not {value!r}"
-        raise ValueError(msg)
+        raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")
     return float(value)
 
 
 def _keywords(cls: type) -> Iterable[str]:
-    """Return the names of the keyword arguments that ``cls`` and its bases take."""
+    """Return the names of the keyword arguments that `cls` and its bases take."""
     for base in cls.__mro__:
         if "__init__" in vars(base):
             for parameter in list(inspect.signature(vars(base)["__init__"]).parameters.values())[
@@ -128,29 +125,29 @@ def _whole_number(name: str, value: object, default: int | None = None) -> int:
     if isinstance(value, str) and value.isdecimal():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        msg = f"{name} must be a whole number, not {value!r}"
-        raise ValueError(msg)
+        raise ValueError(f"{name} must be a whole number, not {value!r}")
     return value
 
 
 def _socket_path(value: object) -> str:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
-        msg = f'path must be the file of a UNIX socket, such as "/run/redis.sock", not {value!r}'
-        raise ValueError(msg)
+        raise ValueError(
+            f'path must be the file of a UNIX socket, such as "/run/redis.sock", not {value!r}'
+        )
     return os.fspath(value)
 
 
 def _check_tls(arguments: dict[str, Any]) -> None:
-    """Bring ``ssl_cert_reqs`` into redis-py's form; raise ValueError for a file that is missing."""
+    """Bring `ssl_cert_reqs` into redis-py's form; raise ValueError for a file that is missing."""
     requirement = arguments.get("ssl_cert_reqs")
     if isinstance(requirement, ssl.VerifyMode):
         arguments["ssl_cert_reqs"] = _CERT_REQS[requirement]
     elif requirement not in {None, "none", "optional", "required"}:
-        msg = f'ssl_cert_reqs must be "required", "optional" or "none", not {requirement!r}'
-        raise ValueError(msg)
+        raise ValueError(
+            f'ssl_cert_reqs must be "required", "optional" or "none", not {requirement!r}'
+        )
     # On connecting, this would be an error that names no file, and looks like an outage.
     for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_ca_path"):
         file = arguments.get(name)
-        if file is not None and not os.path.exists(file):
-            msg = f"{name}: there is no {os.fspath(file)!r}"
-            raise ValueError(msg)
+        if file is not None and not Path(file).exists():
+            raise ValueError(f"{name}: there is no {os.fspath(file)!r}")

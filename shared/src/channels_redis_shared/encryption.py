@@ -13,33 +13,36 @@ class Cipher:
         keys: Non-empty str or bytes of any length.
 
     Raises:
-        ValueError: The package ``cryptography`` is not installed.
+        ValueError: The package `cryptography` is not installed.
     """
 
     def __init__(self, keys: list[str | bytes]) -> None:
-        # Imported here, as only those who encrypt need to have it installed.
         try:
-            from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+            # Only those who encrypt need to have it.
+            from cryptography.fernet import (  # noqa: PLC0415
+                Fernet,
+                InvalidToken,
+                MultiFernet,
+            )
         except ImportError as error:
             # The package that carries this copy: channels_redis_queue._shared.encryption, say.
             package = __name__.partition(".")[0].replace("_", "-")
-            msg = (
+            raise ValueError(
                 "symmetric_encryption_keys needs the package cryptography, which is not "
                 f'installed: run pip install "{package}[cryptography]"'
-            )
-            raise ValueError(msg) from error
+            ) from error
         self._fernet = MultiFernet([Fernet(_fernet_key(key)) for key in keys])
         self._invalid_token = InvalidToken
 
     def encrypt(self, data: bytes) -> bytes:
-        """Return ``data`` encrypted with the first key."""
+        """Return `data` encrypted with the first key."""
         return self._fernet.encrypt(data)
 
     def decrypt(self, data: bytes, ttl: int | None = None) -> bytes:
-        """Return the plain bytes of ``data``.
+        """Return the plain bytes of `data`.
 
         Args:
-            data: What ``encrypt`` returned.
+            data: What `encrypt` returned.
             ttl: How many seconds ago it may have been encrypted at most; None: no limit.
 
         Raises:
@@ -48,40 +51,38 @@ class Cipher:
         try:
             return self._fernet.decrypt(data, ttl)
         except self._invalid_token:
-            msg = "it was encrypted with none of the symmetric_encryption_keys, or is too old"
             # InvalidToken has no text of its own.
-            raise ValueError(msg) from None
+            raise ValueError(
+                "it was encrypted with none of the symmetric_encryption_keys, or is too old"
+            ) from None
 
 
 def make_cipher(keys: object) -> Cipher | None:
-    """Return the cipher for the option ``symmetric_encryption_keys``, or None if it has no keys.
+    """Return the cipher for the option `symmetric_encryption_keys`, or None if it has no keys.
 
     Raises:
-        ValueError: ``keys`` is no list of non-empty str or bytes, or the package ``cryptography``
+        ValueError: `keys` is no list of non-empty str or bytes, or the package `cryptography`
             is not installed.
     """
     # No text below shows a value: it may be a key.
     if keys is None:
         return None
     if not isinstance(keys, list | tuple):
-        msg = (
+        raise ValueError(
             "symmetric_encryption_keys must be a list of keys, the one to encrypt with first, "
             f"such as [SECRET_KEY], not a {type(keys).__name__}"
         )
-        raise ValueError(msg)
     for position, key in enumerate(keys):
         if not isinstance(key, str | bytes):
-            msg = (
+            raise ValueError(
                 f"symmetric_encryption_keys[{position}] must be a str or bytes, "
                 f"not a {type(key).__name__}"
             )
-            raise ValueError(msg)
         if not key:
-            msg = (
+            raise ValueError(
                 f"symmetric_encryption_keys[{position}] is empty, and would protect nothing: "
                 "write a long random string, or leave it out"
             )
-            raise ValueError(msg)
     return Cipher(list(keys)) if keys else None
 
 

@@ -1,4 +1,4 @@
-"""What each entry of the option ``hosts`` means."""
+"""What each entry of the option `hosts` means."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _FORMS = (
 class Host:
     """One server, or the master that Sentinels know of: what it takes to connect to it.
 
-    ``ConnectionPool.from_url(host.url, **host.arguments).make_connection()`` makes a connection.
+    `ConnectionPool.from_url(host.url, **host.arguments).make_connection()` makes a connection.
 
     Attributes:
         url: "redis://", "rediss://" or "unix://", which selects redis-py's class of connection.
             What a user's URL said besides is in the arguments.
         arguments: Keyword arguments for the connection, without timeouts and without all that
-            makes redis-py repeat a command. For Sentinel, ``host`` and ``port`` are to be replaced.
+            makes redis-py repeat a command. For Sentinel, `host` and `port` are to be replaced.
         sentinels: Not empty: hosts and ports of the Sentinels to ask for the master.
         master_name: The name that the Sentinels know the master by.
         sentinel_arguments: Keyword arguments for redis-py's client of a Sentinel.
@@ -70,42 +70,40 @@ class Host:
 
 
 def parse_hosts(hosts: object) -> tuple[Host, ...]:
-    """Return the hosts that the option ``hosts`` names; localhost if it is None or empty.
+    """Return the hosts that the option `hosts` names; localhost if it is None or empty.
 
     Raises:
-        ValueError: ``hosts`` or one of its entries is not valid; the text says what to write.
+        ValueError: `hosts` or one of its entries is not valid; the text says what to write.
     """
     if hosts is None:
         hosts = ()
     if isinstance(hosts, str | bytes):
-        msg = 'hosts must be a list: write ["redis://localhost:6379"], not one str or bytes'
-        raise ValueError(msg)
+        raise ValueError(
+            'hosts must be a list: write ["redis://localhost:6379"], not one str or bytes'
+        )
     if isinstance(hosts, Mapping):
-        msg = "hosts must be a list: write [{...}], not one dict"
-        raise ValueError(msg)
+        raise ValueError("hosts must be a list: write [{...}], not one dict")
     if not isinstance(hosts, Iterable):
-        msg = f"hosts must be a list of hosts, not {type(hosts).__name__}; a host is {_FORMS}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"hosts must be a list of hosts, not {type(hosts).__name__}; a host is {_FORMS}"
+        )
     entries = list(hosts)
     if _is_host_and_port(entries):
-        msg = f"hosts must be a list of hosts: write [({entries[0]!r}, {entries[1]!r})]"
-        raise ValueError(msg)
+        raise ValueError(f"hosts must be a list of hosts: write [({entries[0]!r}, {entries[1]!r})]")
     parsed = []
     for position, entry in enumerate(entries or [("localhost", 6379)]):
         try:
             parsed.append(_parse(entry))
         except ValueError as error:
             # The cause is left out: a traceback that shows values could show a password.
-            msg = f"hosts[{position}]: {error}"
-            raise ValueError(msg) from None
+            raise ValueError(f"hosts[{position}]: {error}") from None
     return tuple(parsed)
 
 
 def _parse(entry: object) -> Host:
     options = _as_dict(entry)
     if "cluster" in options:
-        msg = "Redis Cluster is not supported yet"
-        raise ValueError(msg)
+        raise ValueError("Redis Cluster is not supported yet")
     sentinel = _take_sentinel(options)
     scheme = _take_scheme(options)
     timeout = _take_seconds(options, "socket_timeout")
@@ -134,8 +132,7 @@ def _as_dict(entry: object) -> dict[str, Any]:
         return {"host": host, "port": port}
     if isinstance(entry, Mapping):
         return dict(entry)
-    msg = f"a host cannot be of type {type(entry).__name__}: write {_FORMS}"
-    raise ValueError(msg)
+    raise ValueError(f"a host cannot be of type {type(entry).__name__}: write {_FORMS}")
 
 
 def _take_sentinel(options: dict[str, Any]) -> dict[str, Any]:
@@ -144,18 +141,16 @@ def _take_sentinel(options: dict[str, Any]) -> dict[str, Any]:
         return {}
     sentinels, master_name, arguments = (options.pop(name, None) for name in _SENTINEL_OPTIONS)
     if not isinstance(sentinels, tuple | list) or not sentinels or _is_host_and_port(sentinels):
-        msg = 'write the Sentinels as a list: "sentinels": [("sentinel1", 26379), ...]'
-        raise ValueError(msg)
+        raise ValueError('write the Sentinels as a list: "sentinels": [("sentinel1", 26379), ...]')
     if not isinstance(master_name, str) or not master_name:
-        msg = 'Sentinels need the name that they know the master by: "master_name": "mymaster"'
-        raise ValueError(msg)
+        raise ValueError(
+            'Sentinels need the name that they know the master by: "master_name": "mymaster"'
+        )
     for name in ("address", "host", "port", "path"):
         if name in options:
-            msg = f"the Sentinels know where the master is: leave out {name!r}"
-            raise ValueError(msg)
+            raise ValueError(f"the Sentinels know where the master is: leave out {name!r}")
     if not isinstance(arguments, Mapping | None):
-        msg = 'sentinel_kwargs must be a dict, such as {"password": "..."}'
-        raise ValueError(msg)
+        raise ValueError('sentinel_kwargs must be a dict, such as {"password": "..."}')
     arguments = dict(arguments or {})
     refuse_unknown_arguments(arguments, Redis, "in sentinel_kwargs, the argument")
     return {
@@ -166,14 +161,13 @@ def _take_sentinel(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _take_scheme(options: dict[str, Any]) -> str:
-    """Put what ``address`` and ``ssl`` say into the options, and return the scheme for a URL."""
+    """Put what `address` and `ssl` say into the options, and return the scheme for a URL."""
     scheme = "redis"
     address = options.pop("address", None)
     if address is not None:
         for name in ("host", "port", "path"):
             if name in options:
-                msg = f"address says where the server is: leave out {name!r}"
-                raise ValueError(msg)
+                raise ValueError(f"address says where the server is: leave out {name!r}")
         if isinstance(address, tuple | list):
             options["host"], options["port"] = _pair(address)
         else:
@@ -182,17 +176,14 @@ def _take_scheme(options: dict[str, Any]) -> str:
             options.update(found)
     tls = options.pop("ssl", False)
     if not isinstance(tls, bool):
-        msg = 'ssl must be True or False; in a URL, write "rediss://" for TLS'
-        raise ValueError(msg)
+        raise ValueError('ssl must be True or False; in a URL, write "rediss://" for TLS')
     if "path" not in options:
         return "rediss" if tls else scheme
     for name in ("host", "port"):
         if name in options:
-            msg = f"path says where the server is: leave out {name!r}"
-            raise ValueError(msg)
+            raise ValueError(f"path says where the server is: leave out {name!r}")
     if tls:
-        msg = "a UNIX socket has no TLS: leave out 'ssl'"
-        raise ValueError(msg)
+        raise ValueError("a UNIX socket has no TLS: leave out 'ssl'")
     return "unix"
 
 
@@ -204,8 +195,7 @@ def _pair(value: object) -> tuple[str, int]:
     """Return a host and a port, checked."""
     if not isinstance(value, tuple | list) or len(value) != _PAIR:
         # A str is not shown, as a URL may hold a password.
-        msg = 'write a host and a port as a pair, such as ("localhost", 6379)'
-        raise ValueError(msg)
+        raise ValueError('write a host and a port as a pair, such as ("localhost", 6379)')
     return checked_host(value[0]), checked_port(value[1])
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # A path longer than this is cut: its start is what tells the reader where to look.
 _LONGEST_PATH = 200
 
 
 def find_offender(message: dict[str, Any], as_bytes: Callable[[dict[str, Any]], bytes]) -> str:
-    """Return, for instance, ``"message['user']['joined'] is of type datetime.datetime"``.
+    """Return, for instance, `"message['user']['joined'] is of type datetime.datetime"`.
 
     The part is found by serializing smaller and smaller ones, so this works for each format.
 
     Args:
-        message: A message for which ``as_bytes`` raises.
+        message: A message for which `as_bytes` raises.
         as_bytes: Makes bytes of a message, or raises.
     """
     path, part = "message", message
@@ -39,7 +41,7 @@ def _first_that_fails(
     part: dict[Any, Any] | list[Any] | tuple[Any, ...],
     as_bytes: Callable[[dict[str, Any]], bytes],
 ) -> tuple[str, Any]:
-    """Return the index of the first failing child, as source code, and the child; or ``""``."""
+    """Return the index of the first failing child, as source code, and the child; or `""`."""
     for key, child in part.items() if isinstance(part, dict) else enumerate(part):
         if not _succeeds(as_bytes, {"": child}):
             return f"[{key!r}]", child

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from .encryption import make_cipher
 from .offenders import find_offender
-from .options import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # How much longer than a message's expiry its ciphertext is accepted: hosts' clocks differ.
 CLOCK_TOLERANCE = 10
@@ -23,8 +24,8 @@ _encode_json = json.JSONEncoder(separators=(",", ":")).encode
 class BaseMessageSerializer(ABC):
     """Base of the serializers: encrypts, and puts random bytes before the message.
 
-    A subclass says how a message becomes bytes (``as_bytes``) and how bytes become a message
-    (``from_bytes``).
+    A subclass says how a message becomes bytes (`as_bytes`) and how bytes become a message
+    (`from_bytes`).
 
     Args:
         symmetric_encryption_keys: The keys; the first encrypts, all decrypt. None: no encryption.
@@ -47,14 +48,14 @@ class BaseMessageSerializer(ABC):
 
     @abstractmethod
     def as_bytes(self, message: dict[str, Any]) -> bytes:
-        """Return ``message`` as bytes; raise any error if that cannot be done."""
+        """Return `message` as bytes; raise any error if that cannot be done."""
 
     @abstractmethod
     def from_bytes(self, data: bytes) -> dict[str, Any]:
-        """Return the message that ``as_bytes`` made ``data`` from."""
+        """Return the message that `as_bytes` made `data` from."""
 
     def serialize(self, message: dict[str, Any]) -> bytes:
-        """Return ``message`` as the bytes to put on the wire.
+        """Return `message` as the bytes to put on the wire.
 
         Raises:
             TypeError: A part of the message cannot be serialized; the text names it.
@@ -63,15 +64,14 @@ class BaseMessageSerializer(ABC):
             body = self.as_bytes(message)
         except Exception as error:  # a registered format may raise anything
             offender = find_offender(message, self.as_bytes)
-            msg = (
+            raise TypeError(
                 f"{offender}, which {type(self).__name__} cannot serialize ({error}): "
                 "send plain values, such as str(value)"
-            )
-            raise TypeError(msg) from error
+            ) from error
         return self.seal(body)
 
     def deserialize(self, data: bytes) -> dict[str, Any]:
-        """Return the message that ``serialize`` made ``data`` from.
+        """Return the message that `serialize` made `data` from.
 
         Raises:
             ValueError: Not a message of this format, or encrypted with another key, or too old.
@@ -80,15 +80,13 @@ class BaseMessageSerializer(ABC):
         try:
             message = self.from_bytes(body)
         except Exception as error:  # a registered format may raise anything
-            msg = f"{type(self).__name__} cannot read it: {error}"
-            raise ValueError(msg) from error
+            raise ValueError(f"{type(self).__name__} cannot read it: {error}") from error
         if not isinstance(message, dict):
-            msg = f"it is a {type(message).__name__}, not a dict"
-            raise ValueError(msg)
+            raise ValueError(f"it is of type {type(message).__name__}, not a dict")
         return message
 
     def seal(self, body: bytes) -> bytes:
-        """Return ``body``, encrypted if there are keys, with random bytes before it."""
+        """Return `body`, encrypted if there are keys, with random bytes before it."""
         if self._cipher is not None:
             body = self._cipher.encrypt(body)
         if self.random_prefix_length:
@@ -96,15 +94,14 @@ class BaseMessageSerializer(ABC):
         return body
 
     def unseal(self, data: bytes) -> bytes:
-        """Return what ``seal`` made ``data`` from.
+        """Return what `seal` made `data` from.
 
         Raises:
             ValueError: Too short, or encrypted with another key, or too old.
         """
         if self.random_prefix_length:
             if len(data) < self.random_prefix_length:
-                msg = "it is shorter than its random prefix"
-                raise ValueError(msg)
+                raise ValueError("it is shorter than its random prefix")
             data = data[self.random_prefix_length :]
         if self._cipher is not None:
             return self._cipher.decrypt(data, self._ttl)
@@ -115,7 +112,7 @@ class MsgPackSerializer(BaseMessageSerializer):
     """Serializes with MessagePack: None, bool, int, float, str, bytes, list, tuple, dict."""
 
     def as_bytes(self, message: dict[str, Any]) -> bytes:
-        """Return ``message`` as a MessagePack map."""
+        """Return `message` as a MessagePack map."""
         packed: bytes = msgpack.packb(message)
         return packed
 
@@ -129,7 +126,7 @@ class JSONSerializer(BaseMessageSerializer):
     """Serializes with JSON: None, bool, int, float, str, list, tuple, dict with str keys."""
 
     def as_bytes(self, message: dict[str, Any]) -> bytes:
-        """Return ``message`` as a JSON object in UTF-8."""
+        """Return `message` as a JSON object in UTF-8."""
         return _encode_json(message).encode()
 
     def from_bytes(self, data: bytes) -> dict[str, Any]:
@@ -145,53 +142,50 @@ class _UnknownFormat(ValueError, KeyError):
 
 
 class SerializersRegistry:
-    """The serializer classes that ``serializer_format`` can name."""
+    """The serializer classes that `serializer_format` can name."""
 
     def __init__(self) -> None:
         self._classes: dict[str, type[Any]] = {}
 
-    def register_serializer(self, format: str, serializer_class: type[Any]) -> None:
-        """Make ``serializer_class`` the serializer for ``format``, in place of an earlier one.
+    def register_serializer(self, format: str, serializer_class: type[Any]) -> None:  # noqa: A002 - its name in channels_redis
+        """Make `serializer_class` the serializer for `format`, in place of an earlier one.
 
         Args:
-            format: The name to give as a layer's ``serializer_format``.
-            serializer_class: A class with the methods ``serialize`` and ``deserialize``, for
-                instance a subclass of ``BaseMessageSerializer``. It is called with the keyword
-                arguments ``symmetric_encryption_keys``, ``random_prefix_length`` and ``expiry``.
+            format: The name to give as a layer's `serializer_format`.
+            serializer_class: A class with the methods `serialize` and `deserialize`, for
+                instance a subclass of `BaseMessageSerializer`. It is called with the keyword
+                arguments `symmetric_encryption_keys`, `random_prefix_length` and `expiry`.
 
         Raises:
-            TypeError: ``format`` is not a str, or ``serializer_class`` is no such class.
+            TypeError: `format` is not a str, or `serializer_class` is no such class.
         """
         if not isinstance(format, str):
-            msg = f"the name of a format must be a str, not a {type(format).__name__}"
-            raise TypeError(msg)
+            raise TypeError(f"the name of a format must be a str, not a {type(format).__name__}")
         # Not by issubclass: each layer's package has a BaseMessageSerializer of its own.
         if not isinstance(serializer_class, type) or not all(
             callable(getattr(serializer_class, method, None))
             for method in ("serialize", "deserialize")
         ):
-            msg = (
+            raise TypeError(
                 f"the serializer for {format!r} must be a class with the methods serialize and "
                 f"deserialize, such as a subclass of BaseMessageSerializer, "
                 f"not {serializer_class!r}"
             )
-            raise TypeError(msg)
         self._classes[format] = serializer_class
 
-    def get_serializer(self, format: str, **arguments: Any) -> Any:
-        """Return a new serializer for ``format``, made with ``arguments``.
+    def get_serializer(self, format: str, **arguments: Any) -> Any:  # noqa: A002, ANN401 - any class may be registered
+        """Return a new serializer for `format`, made with `arguments`.
 
         Raises:
-            ValueError: No serializer is registered for ``format`` (it is a KeyError as well).
+            ValueError: No serializer is registered for `format` (it is a KeyError as well).
         """
         serializer_class = self._classes.get(format) if isinstance(format, str) else None
         if serializer_class is None:
-            msg = (
-                f"there is no serializer for the format {format!r}{did_you_mean(str(format), self._classes)}"
-                f". Registered are: {', '.join(sorted(self._classes))}; add others with "
-                "registry.register_serializer"
+            raise _UnknownFormat(
+                f"no serializer is registered for the format {format!r}, only for "
+                f"{', '.join(map(repr, sorted(self._classes)))}: write one of these, or add yours "
+                "with registry.register_serializer"
             )
-            raise _UnknownFormat(msg)
         return serializer_class(**arguments)
 
 

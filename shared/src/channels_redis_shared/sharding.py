@@ -6,9 +6,9 @@ from zlib import crc32
 
 
 def shard_of(name: str, shards: int) -> int:
-    """Return the index, from 0, of the host among ``shards`` hosts that ``name`` lives on.
+    """Return the index, from 0, of the host among `shards` hosts that `name` lives on.
 
-    Processes of ``channels_redis`` on the same servers must come to the same answer, so the ring
+    Processes of `channels_redis` on the same servers must come to the same answer, so the ring
     of 4096 points and the division of floats are fixed.
     """
     return int((crc32(name.encode()) & 0xFFF) / (4096 / shards))

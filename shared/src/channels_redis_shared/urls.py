@@ -21,20 +21,22 @@ def parse_address(address: object) -> tuple[str, dict[str, Any]]:
             password.
     """
     if not isinstance(address, str):
-        msg = f'an address must be a URL such as "redis://localhost:6379/0", not {type(address)}'
-        raise ValueError(msg)
+        raise ValueError(
+            f'an address must be a URL such as "redis://localhost:6379/0", not {type(address)}'
+        )
     scheme, separator, _ = address.partition("://")
     scheme = scheme.lower()
-    if not separator:
-        msg = 'the address is no URL: write "redis://" before it, as in "redis://localhost:6379/0"'
-        raise ValueError(msg)
+    # Without these marks, what stands before "://" is no scheme, and may be part of a password.
+    if not separator or not scheme.replace("+", "").isalnum():
+        raise ValueError(
+            'the address is no URL: write "redis://" before it, as in "redis://localhost:6379/0"'
+        )
     if scheme not in {"redis", "rediss", "unix"}:
-        msg = (
+        raise ValueError(
             f"the scheme {scheme}:// is unknown: write redis://, rediss:// (TLS) or unix://. "
             'For Sentinel write a dict: {"sentinels": [("sentinel1", 26379)], '
             '"master_name": "mymaster"}'
         )
-        raise ValueError(msg)
     _check(scheme, address)
     arguments = dict(parse_url(address))
     arguments.pop("connection_class", None)
@@ -47,24 +49,21 @@ def _check(scheme: str, address: str) -> None:
         url = urlsplit(address)
         port = url.port
     except ValueError:
-        msg = f"the host or the port of the URL is not valid. {_ESCAPE}"
         # The cause is left out: its text may hold the password.
-        raise ValueError(msg) from None
+        raise ValueError(f"the host or the port of the URL is not valid. {_ESCAPE}") from None
     if port == 0:
         # redis-py would take it for none given, and connect to its default.
-        msg = "the port of the URL must be a number from 1 to 65535, not 0"
-        raise ValueError(msg)
+        raise ValueError("the port of the URL must be a number from 1 to 65535, not 0")
     path = unquote(url.path).strip("/")
     if url.fragment or "@" in url.query:
-        msg = f"the URL has '#', or '@' after '?'. {_ESCAPE}"
-        raise ValueError(msg)
+        raise ValueError(f"the URL has '#', or '@' after '?'. {_ESCAPE}")
     if scheme == "unix":
         if url.hostname or not path:
-            msg = 'write a UNIX socket with three slashes, as in "unix:///run/redis.sock?db=0"'
-            raise ValueError(msg)
+            raise ValueError(
+                'write a UNIX socket with three slashes, as in "unix:///run/redis.sock?db=0"'
+            )
     elif path and not path.isdecimal():
-        msg = (
+        raise ValueError(
             "the path of the URL must be the number of a database, as in "
             f'"redis://localhost:6379/0". {_ESCAPE}'
         )
-        raise ValueError(msg)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import sys
+import time
+
+import pytest
+from cryptography.fernet import Fernet
+
+from channels_redis_shared.encryption import Cipher, make_cipher
+
+
+def cipher(*keys: str | bytes) -> Cipher:
+    """Return the cipher for some keys."""
+    made = make_cipher(list(keys))
+    assert made is not None
+    return made
+
+
+@pytest.mark.parametrize("keys", [None, [], ()])
+def test_no_keys_mean_no_encryption(keys: object) -> None:
+    """Without keys there is no cipher."""
+    assert make_cipher(keys) is None
+
+
+@pytest.mark.parametrize("key", ["a secret", "schlüssel", "x"])
+def test_key_is_derived_as_in_channels_redis(key: str) -> None:
+    """The Fernet key is the URL-safe base64 of the SHA-256 of a user's key."""
+    fernet = Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()))
+    assert fernet.decrypt(cipher(key).encrypt(b"hello")) == b"hello"
+    assert cipher(key).decrypt(fernet.encrypt(b"hello")) == b"hello"
+
+
+def test_key_may_be_bytes() -> None:
+    """The bytes of a key are the same key as its text."""
+    assert cipher(b"key").decrypt(cipher("key").encrypt(b"hello")) == b"hello"
+
+
+def test_first_key_encrypts_and_every_key_decrypts() -> None:
+    """While keys are exchanged, what either of them encrypted can be read."""
+    both = cipher("new", "old")
+    assert both.decrypt(cipher("old").encrypt(b"x")) == b"x"
+    assert cipher("new").decrypt(both.encrypt(b"x")) == b"x"
+    with pytest.raises(ValueError, match="none of the symmetric_encryption_keys"):
+        cipher("old").decrypt(both.encrypt(b"x"))
+
+
+@pytest.mark.parametrize("data", [b"", b"plain", b"\x00\xff", b"gAAAAA==", b"gAAAAA" * 20])
+def test_bytes_that_are_no_ciphertext_are_refused(data: bytes) -> None:
+    """Whatever else comes along is a ValueError, as a message from another format is."""
+    with pytest.raises(ValueError, match="encrypted with none of"):
+        cipher("key").decrypt(data)
+
+
+def test_old_ciphertext_is_refused() -> None:
+    """A ciphertext older than the ttl cannot be decrypted; without one its age does not matter."""
+    fernet = Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"key").digest()))
+    old = fernet.encrypt_at_time(b"x", int(time.time()) - 100)
+    assert cipher("key").decrypt(old) == b"x"
+    assert cipher("key").decrypt(old, ttl=200) == b"x"
+    with pytest.raises(ValueError, match="too old"):
+        cipher("key").decrypt(old, ttl=50)
+
+
+@pytest.mark.parametrize(
+    "keys", ["my-secret-key", b"my-secret-key", 5, {"my-secret-key"}], ids=repr
+)
+def test_keys_must_be_a_list(keys: object) -> None:
+    """One str would be taken for a key per letter, and a set has no first key."""
+    with pytest.raises(ValueError, match="must be a list of keys, the one to encrypt") as caught:
+        make_cipher(keys)
+    assert "my-secret-key" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keys", [["a", ""], ["a", b""], ["a", None], ["a", 5], ["a", ["b"]]])
+def test_each_key_must_be_text_or_bytes_that_are_not_empty(keys: object) -> None:
+    """The error says which key is wrong."""
+    with pytest.raises(ValueError, match=r"^symmetric_encryption_keys\[1\] "):
+        make_cipher(keys)
+
+
+def test_missing_cryptography_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the package, keys are an error that shows the command to run."""
+    monkeypatch.setitem(sys.modules, "cryptography.fernet", None)
+    expected = 'run pip install "channels-redis-shared[cryptography]"'
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        make_cipher(["key"])

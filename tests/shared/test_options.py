@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import Any
+
+import pytest
+
+from channels_redis_shared.options import (
+    refuse_unknown,
+    require_channel_capacity,
+    require_message,
+    require_positive_int,
+    require_prefix,
+    require_random_prefix_length,
+)
+
+
+@pytest.mark.parametrize("value", [1, 60, 2**31 - 1])
+def test_positive_integers_are_accepted(value: int) -> None:
+    """Whole numbers from 1 to what a server takes as a number of seconds are valid."""
+    require_positive_int("expiry", value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, 60.0, "60", None, True, 2**31])
+def test_other_values_than_positive_integers_are_refused(value: object) -> None:
+    """Anything else is a ValueError that names the option, the range and the value."""
+    expected = f"expiry must be an integer from 1 to 2147483647, not {value!r}"
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+        require_positive_int("expiry", value)
+
+
+def test_long_value_is_not_shown_in_full() -> None:
+    """The text of an error stays short, whatever was given."""
+    with pytest.raises(ValueError, match=r"not a list$"):
+        require_positive_int("expiry", ["x"] * 1000)
+
+
+@pytest.mark.parametrize("value", [0, 12])
+def test_random_prefix_may_have_any_length_and_none(value: int) -> None:
+    """A length of 0 turns the random bytes off."""
+    require_random_prefix_length(value)
+
+
+@pytest.mark.parametrize("value", [-1, None, "12", False])
+def test_random_prefix_length_must_be_a_number_of_bytes(value: object) -> None:
+    """No negative number and no other type is a length."""
+    with pytest.raises(ValueError, match="random_prefix_length must be an integer from 0"):
+        require_random_prefix_length(value)
+
+
+def test_known_options_are_accepted() -> None:
+    """Options that a layer has pass."""
+    refuse_unknown({"expiry": 1, "hosts": []}, ("hosts", "expiry", "prefix"), "RedisChannelLayer")
+
+
+def test_unknown_option_is_refused_with_the_nearest_one() -> None:
+    """A misspelt option is a TypeError that names the layer and the option that was meant."""
+    expected = "RedisChannelLayer has no option 'expirey'; did you mean 'expiry'?"
+    with pytest.raises(TypeError, match=f"^{re.escape(expected)}$"):
+        refuse_unknown({"expirey": 1}, ("hosts", "expiry"), "RedisChannelLayer")
+
+
+def test_unknown_option_like_no_other_is_refused_with_the_list() -> None:
+    """Where no option comes near, the text lists those that there are."""
+    with pytest.raises(TypeError, match=r"'zzz'\. Its options are: expiry, hosts$"):
+        refuse_unknown({"zzz": 1}, ("hosts", "expiry"), "RedisChannelLayer")
+
+
+@pytest.mark.parametrize("value", ["asgi", "", "my.app:", "{asgi}", "a{b}c", "x}{y}", "{a}{"])
+def test_prefix_without_braces_or_with_a_hash_tag_is_accepted(value: str) -> None:
+    """Text between the first brace that opens and the next that closes is a hash tag."""
+    require_prefix(value)
+
+
+@pytest.mark.parametrize("value", ["{", "}", "a{", "a}b", "{}", "{}{x}", "}x{", "a{b"])
+def test_prefix_with_braces_that_form_no_tag_is_refused(value: str) -> None:
+    """Braces in which a Cluster finds no tag would tear keys that belong together apart."""
+    with pytest.raises(ValueError, match=r"form no hash tag .* such as '\{asgi\}'"):
+        require_prefix(value)
+
+
+@pytest.mark.parametrize("value", [None, b"asgi", 5])
+def test_prefix_must_be_a_str(value: object) -> None:
+    """A prefix of another type is a ValueError."""
+    with pytest.raises(ValueError, match="prefix must be a str, such as 'asgi', not "):
+        require_prefix(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, {}, {"http.*": 5}, OrderedDict({re.compile("^jobs"): 1, "jobs?": 2})],
+)
+def test_channel_capacity_takes_globs_and_compiled_patterns(value: object) -> None:
+    """Patterns of both kinds are valid, and none at all."""
+    require_channel_capacity(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (100, "must be a dict of channel name pattern to capacity"),
+        ([("http.*", 5)], "must be a dict"),
+        ({5: 5}, "pattern of the wrong type, 5: write a glob"),
+        ({re.compile(b"x"): 5}, "pattern of the wrong type, re.compile"),
+        ({"http.*": 0}, "channel_capacity['http.*'] must be an integer from 1"),
+        ({"http.*": "5"}, "channel_capacity['http.*'] must be an integer from 1"),
+        ({"a": 1, "b": None}, "channel_capacity['b'] must be an integer from 1"),
+    ],
+)
+def test_wrong_channel_capacity_is_refused(value: object, text: str) -> None:
+    """Wrong patterns and capacities are a ValueError that says which one it is."""
+    with pytest.raises(ValueError, match=re.escape(text)):
+        require_channel_capacity(value)
+
+
+class _Message(dict[str, Any]):
+    """A message of a user's own class."""
+
+
+@pytest.mark.parametrize("message", [{}, {"type": "x"}, _Message(type="x")])
+def test_dicts_are_messages(message: object) -> None:
+    """Dicts and those of subclasses can be sent."""
+    require_message(message)
+
+
+@pytest.mark.parametrize("message", [None, "text", b"x", 5, [("type", "x")]])
+@pytest.mark.parametrize("kind", [TypeError, AssertionError])
+def test_message_that_is_no_dict_is_refused(message: object, kind: type[Exception]) -> None:
+    """It is a TypeError, and an AssertionError for code written for channels_redis."""
+    with pytest.raises(kind, match="a message must be a dict"):
+        require_message(message)
+
+
+@pytest.mark.parametrize("key", ["__asgi_channel__", "__asgi_group__"])
+@pytest.mark.parametrize("kind", [ValueError, AssertionError])
+def test_reserved_key_is_refused(key: str, kind: type[Exception]) -> None:
+    """It is a ValueError that names the key, and an AssertionError for the same reason."""
+    with pytest.raises(kind, match=f"'{key}' is reserved"):
+        require_message({"type": "x", key: "y"})

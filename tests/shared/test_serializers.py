@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import json
+import re
+import time
+from typing import Any, cast
+
+import msgpack
+import pytest
+from cryptography.fernet import Fernet
+
+from channels_redis_shared.serializers import (
+    BaseMessageSerializer,
+    JSONSerializer,
+    MsgPackSerializer,
+    SerializersRegistry,
+    registry,
+)
+
+MESSAGE: dict[str, Any] = {"a": True, "b": None, "c": {"d": []}}
+BOTH = pytest.mark.parametrize("serializer_class", [MsgPackSerializer, JSONSerializer])
+
+
+class Reversed(BaseMessageSerializer):
+    """A format of a user's own, written for channels_redis."""
+
+    def as_bytes(self, message: dict[str, Any], *_args: object, **_kwargs: object) -> bytes:
+        """Return JSON from the end to the start."""
+        return json.dumps(message)[::-1].encode()
+
+    def from_bytes(self, data: bytes, *_args: object, **_kwargs: object) -> dict[str, Any]:
+        """Return what `as_bytes` was given."""
+        message: dict[str, Any] = json.loads(data.decode()[::-1])
+        return message
+
+
+class Plain:
+    """A serializer with no base class of ours."""
+
+    def __init__(self, **arguments: object) -> None:
+        self.arguments = arguments
+
+    def serialize(self, message: dict[str, Any]) -> bytes:
+        """Return the message's repr."""
+        return repr(message).encode()
+
+    def deserialize(self, data: bytes) -> dict[str, Any]:
+        """Return the bytes in a message."""
+        return {"data": data}
+
+
+def test_msgpack_bytes_are_those_of_channels_redis() -> None:
+    """A message is a msgpack map, byte for byte."""
+    assert MsgPackSerializer().serialize(MESSAGE).hex() == "83a161c3a162c0a16381a16490"
+
+
+@pytest.mark.parametrize("data", [b'{"a": [1, "\xc3\xa9"]}', b'{"a":[1,"\\u00e9"]}'])
+def test_json_is_read_however_it_is_written(data: bytes) -> None:
+    """White space and escapes of other writers of JSON do not matter."""
+    assert JSONSerializer().deserialize(data) == {"a": [1, "é"]}
+
+
+@pytest.mark.parametrize("serializer_class", [MsgPackSerializer, JSONSerializer, Reversed])
+@pytest.mark.parametrize("keys", [None, ["new", "old"]], ids=["plain", "encrypted"])
+@pytest.mark.parametrize("length", [0, 12])
+def test_message_comes_back(
+    serializer_class: type[BaseMessageSerializer], keys: list[str | bytes] | None, length: int
+) -> None:
+    """Each format gives the message back, plain or encrypted, with and without random bytes."""
+    serializer = serializer_class(keys, random_prefix_length=length, expiry=60)
+    assert serializer.deserialize(serializer.serialize(MESSAGE)) == MESSAGE
+
+
+def test_msgpack_keeps_keys_that_are_no_text() -> None:
+    """Numbers and bytes as keys of a dict arrive as they were sent."""
+    serializer = MsgPackSerializer()
+    message: dict[str, Any] = {"scores": {1: "one", -2.5: "x", b"k": 3, None: 4}}
+    assert serializer.deserialize(serializer.serialize(message)) == message
+
+
+def test_random_bytes_stand_before_the_message_and_differ() -> None:
+    """Equal messages become different bytes, by their first bytes alone."""
+    serializer = MsgPackSerializer(random_prefix_length=12)
+    sealed = {serializer.serialize(MESSAGE) for _ in range(100)}
+    assert len(sealed) == 100
+    assert {data[12:] for data in sealed} == {msgpack.packb(MESSAGE)}
+
+
+def test_random_bytes_stand_before_the_ciphertext() -> None:
+    """What follows the random bytes is a Fernet token of the message, as in channels_redis."""
+    serializer = MsgPackSerializer(["key"], random_prefix_length=12)
+    fernet = Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"key").digest()))
+    assert fernet.decrypt(serializer.serialize(MESSAGE)[12:]) == msgpack.packb(MESSAGE)
+
+
+def test_sealed_body_comes_back() -> None:
+    """Bytes can be sealed and unsealed without serializing them."""
+    serializer = JSONSerializer(["key"], random_prefix_length=5)
+    assert serializer.unseal(serializer.seal(b"body")) == b"body"
+
+
+@pytest.mark.parametrize(("age", "is_read"), [(65, True), (75, False)])
+def test_ciphertext_lives_ten_seconds_longer_than_a_message(age: int, is_read: bool) -> None:  # noqa: FBT001
+    """With an expiry of 60 seconds, a ciphertext is read for 70 seconds."""
+    fernet = Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"key").digest()))
+    token = fernet.encrypt_at_time(msgpack.packb(MESSAGE), int(time.time()) - age)
+    serializer = MsgPackSerializer(["key"], expiry=60)
+    if is_read:
+        assert serializer.deserialize(token) == MESSAGE
+    else:
+        with pytest.raises(ValueError, match="too old"):
+            serializer.deserialize(token)
+    assert MsgPackSerializer(["key"]).deserialize(token) == MESSAGE
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xc1",
+        b"\x00\xff garbage",
+        msgpack.packb(MESSAGE)[:-1],
+        msgpack.packb(MESSAGE) + b"x",
+        msgpack.packb([1, 2]),
+        msgpack.packb({"a": "x"}).replace(b"x", b"\xff"),
+        b"\x81\x90\x01",
+        b"\x91" * 5000,
+        b'{"a": ',
+        b"[1, 2]",
+        b"null",
+        b"[" * 100_000,
+    ],
+    ids=lambda body: repr(body[:20]),
+)
+def test_bytes_that_are_no_message_are_a_value_error(
+    serializer_class: type[BaseMessageSerializer], body: bytes
+) -> None:
+    """Whatever bytes arrive, the only error is a ValueError."""
+    serializer = serializer_class(random_prefix_length=12)
+    for data in (bytes(12) + body, body[:11]):
+        with pytest.raises(ValueError, match=r"."):
+            serializer.deserialize(data)
+
+
+def test_deserialize_says_what_the_bytes_hold_instead_of_a_message() -> None:
+    """A list in place of a message is named in the error."""
+    with pytest.raises(ValueError, match=r"^it is of type list, not a dict$"):
+        MsgPackSerializer().deserialize(msgpack.packb([1]))
+
+
+RECURSIVE: dict[str, Any] = {"list": []}
+RECURSIVE["list"].append(RECURSIVE)
+DEEP: dict[str, Any] = {}
+for _ in range(5000):
+    DEEP = {"deeper": DEEP}
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (
+            {"user": {"joined": dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc)}},
+            "message['user']['joined'] is of type datetime.datetime, which ",
+        ),
+        ({"a": 1, "list": [0, ({"x": {1, 2}},)]}, "message['list'][1][0]['x'] is of type set"),
+        ({"c": object()}, "message['c'] is of type object, which "),
+        ({"c": print}, "message['c'] is of type builtin_function_or_method, which "),
+        ({"keys": {"x": {frozenset(): 1}}}, "message['keys']['x'] has the key frozenset() of type"),
+        (RECURSIVE, "message['list'][0] contains itself, which "),
+        (DEEP, "message['deeper']['deeper']"),
+    ],
+    ids=["value", "in a list", "object", "function", "key", "recursive", "deep"],
+)
+def test_part_that_cannot_be_serialized_is_named(
+    serializer_class: type[BaseMessageSerializer], message: dict[str, Any], text: str
+) -> None:
+    """The error is a TypeError that shows the way to the part, its type and what to do."""
+    with pytest.raises(TypeError, match=f"^{re.escape(text)}") as caught:
+        serializer_class().serialize(message)
+    assert f"{serializer_class.__name__} cannot serialize" in str(caught.value)
+    assert str(caught.value).endswith("send plain values, such as str(value)")
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("serializer_class", "value"),
+    [(MsgPackSerializer, 2**70), (MsgPackSerializer, "\ud800"), (JSONSerializer, b"bytes")],
+)
+def test_value_that_one_format_cannot_hold_is_named(
+    serializer_class: type[BaseMessageSerializer], value: object
+) -> None:
+    """Values of plain types that are beyond a format are a TypeError as well."""
+    with pytest.raises(TypeError, match=r"^message\['x'\] is of type "):
+        serializer_class().serialize({"x": value})
+
+
+def test_message_refused_as_a_whole_is_named_so() -> None:
+    """Where a format of a user's own refuses no part of it, the text names the message."""
+
+    class Picky(Reversed):
+        def as_bytes(self, message: dict[str, Any], *_args: object, **_kwargs: object) -> bytes:
+            if "version" in message and "type" in message:
+                raise LookupError("no such version")
+            return b""
+
+    expected = "message is of type dict, which Picky cannot serialize (no such version)"
+    with pytest.raises(TypeError, match=re.escape(expected)):
+        Picky().serialize({"version": 5, "type": "x"})
+
+
+def test_registry_knows_msgpack_and_json() -> None:
+    """Both formats can be had by name, with the arguments given."""
+    for name, serializer_class in (("msgpack", MsgPackSerializer), ("json", JSONSerializer)):
+        serializer = registry.get_serializer(name, random_prefix_length=3, expiry=60)
+        assert type(serializer) is serializer_class
+        assert (serializer.random_prefix_length, serializer.expiry) == (3, 60)
+
+
+@pytest.mark.parametrize("name", ["msgpak", "", None, 5])
+@pytest.mark.parametrize("kind", [ValueError, KeyError])
+def test_unknown_format_is_refused_with_the_known_ones(name: object, kind: type[Exception]) -> None:
+    """The error is a ValueError, and a KeyError for code written for channels_redis."""
+    expected = (
+        f"no serializer is registered for the format {name!r}, only for 'json', 'msgpack': "
+        "write one of these, or add yours with registry.register_serializer"
+    )
+    with pytest.raises(kind, match=f"^{re.escape(expected)}$"):
+        registry.get_serializer(cast("str", name))
+
+
+@pytest.mark.parametrize("serializer_class", [Reversed, Plain])
+def test_serializer_of_a_users_own_can_be_registered(serializer_class: type[Any]) -> None:
+    """A class with the two methods is enough, whatever its base."""
+    formats = SerializersRegistry()
+    formats.register_serializer("mine", serializer_class)
+    serializer = formats.get_serializer(
+        "mine", symmetric_encryption_keys=None, random_prefix_length=0, expiry=60
+    )
+    assert type(serializer) is serializer_class
+
+
+def test_format_can_be_registered_anew() -> None:
+    """The class that was registered last counts."""
+    formats = SerializersRegistry()
+    formats.register_serializer("mine", Plain)
+    formats.register_serializer("mine", Reversed)
+    assert type(formats.get_serializer("mine")) is Reversed
+
+
+@pytest.mark.parametrize("wrong", [int, Plain(), "module.Plain", None, MsgPackSerializer()])
+def test_only_classes_that_serialize_can_be_registered(wrong: object) -> None:
+    """Instances, names and other classes are refused when registering."""
+    with pytest.raises(TypeError, match="the serializer for 'mine' must be a class with the"):
+        SerializersRegistry().register_serializer("mine", cast("type", wrong))
+
+
+def test_name_of_a_format_must_be_text() -> None:
+    """Another name could not be written in the settings."""
+    with pytest.raises(TypeError, match="the name of a format must be a str, not a int"):
+        SerializersRegistry().register_serializer(cast("str", 5), Plain)
