@@ -172,7 +172,7 @@ for _ in range(5000):
         ({"c": print}, "message['c'] is of type builtin_function_or_method, which "),
         ({"keys": {"x": {frozenset(): 1}}}, "message['keys']['x'] has the key frozenset() of type"),
         (RECURSIVE, "message['list'][0] contains itself, which "),
-        (DEEP, "message['deeper']['deeper']"),
+        (DEEP, "there is something deep in message['deeper']['deeper']"),
     ],
     ids=["value", "in a list", "object", "function", "key", "recursive", "deep"],
 )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# A path longer than this is cut: its start is what tells the reader where to look.
-_LONGEST_PATH = 200
+# Enough to tell where to look; deeper, a nested message would take seconds to search.
+_DEEPEST = 20
 
 
 def find_offender(message: dict[str, Any], as_bytes: Callable[[dict[str, Any]], bytes]) -> str:
@@ -23,18 +23,20 @@ def find_offender(message: dict[str, Any], as_bytes: Callable[[dict[str, Any]], 
     path, part = "message", message
     seen = {id(message)}
     while isinstance(part, dict | list | tuple):
+        if len(seen) > _DEEPEST:
+            return f"there is something deep in {path}"
         if isinstance(part, dict):
             for key in part:
                 if not _succeeds(as_bytes, {key: None}):
-                    return f"{_cut(path)} has the key {key!r} of type {_type_name(key)}"
+                    return f"{path} has the key {key!r} of type {_type_name(key)}"
         name, child = _first_that_fails(part, as_bytes)
         if not name:
             break
         path, part = path + name, child
         if id(part) in seen:
-            return f"{_cut(path)} contains itself"
+            return f"{path} contains itself"
         seen.add(id(part))
-    return f"{_cut(path)} is of type {_type_name(part)}"
+    return f"{path} is of type {_type_name(part)}"
 
 
 def _first_that_fails(
@@ -54,10 +56,6 @@ def _succeeds(as_bytes: Callable[[dict[str, Any]], bytes], message: dict[str, An
     except Exception:  # noqa: BLE001 - a registered format may raise anything
         return False
     return True
-
-
-def _cut(path: str) -> str:
-    return path if len(path) <= _LONGEST_PATH else path[:_LONGEST_PATH] + "..."
 
 
 def _type_name(value: object) -> str:

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.credentials import UsernamePasswordCredentialProvider
+
+from channels_redis_shared.hosts import Host, parse_hosts
+
+MASTER = {"sentinels": [("sentinel1", 26379), ("sentinel2", 26380)], "master_name": "mymaster"}
+
+
+class OwnConnection(Connection):
+    """A class of connection of a user's own."""
+
+
+def parse(entry: object) -> Host:
+    """Return the host that an entry of `hosts` means."""
+    (host,) = parse_hosts([entry])
+    return host
+
+
+def connection(host: Host) -> AbstractConnection:
+    """Return a connection to the host, not open yet."""
+    made: AbstractConnection = ConnectionPool.from_url(host.url, **host.arguments).make_connection()
+    return made
+
+
+@pytest.mark.parametrize("hosts", [None, [], ()])
+def test_default_is_localhost(hosts: object) -> None:
+    """Without hosts, there is the server on this machine's port 6379."""
+    (host,) = parse_hosts(hosts)
+    assert str(host) == "redis://localhost:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("entry", "shown"),
+    [
+        ("redis://example.org", "redis://example.org:6379/0"),
+        ("redis://example.org:7000/3", "redis://example.org:7000/3"),
+        ("redis://example.org?db=3", "redis://example.org:6379/3"),
+        ("REDIS://example.org/", "redis://example.org:6379/0"),
+        ("redis://", "redis://localhost:6379/0"),
+        ("redis://[::1]:7000/1", "redis://[::1]:7000/1"),
+        ("redis://user:p%40ss@[2001:db8::5]", "redis://[2001:db8::5]:6379/0"),
+        ("rediss://example.org:7000", "rediss://example.org:7000/0"),
+        ("unix:///run/redis.sock", "unix:///run/redis.sock?db=0"),
+        ("unix://user:pass@/run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
+        (("example.org", 7000), "redis://example.org:7000/0"),
+        (["example.org", "7000"], "redis://example.org:7000/0"),
+        (("::1", 7000), "redis://[::1]:7000/0"),
+        ({}, "redis://localhost:6379/0"),
+        ({"address": "redis://example.org:7000/2"}, "redis://example.org:7000/2"),
+        ({"address": ("example.org", 7000), "db": 2}, "redis://example.org:7000/2"),
+        ({"address": "redis://example.org", "ssl": True}, "rediss://example.org:6379/0"),
+        ({"address": "rediss://example.org", "ssl": False}, "rediss://example.org:6379/0"),
+        ({"host": "example.org"}, "redis://example.org:6379/0"),
+        ({"host": "example.org", "port": 7000, "db": "4"}, "redis://example.org:7000/4"),
+        ({"host": "example.org", "ssl": True}, "rediss://example.org:6379/0"),
+        ({"path": "/run/redis.sock", "db": 1}, "unix:///run/redis.sock?db=1"),
+        ({"path": Path("/run/redis.sock")}, "unix:///run/redis.sock?db=0"),
+        (MASTER, "master 'mymaster' of the Sentinels sentinel1:26379, sentinel2:26380"),
+    ],
+)
+def test_each_form_of_a_host_is_understood(entry: object, shown: str) -> None:
+    """Every way to write a host gives the server that it means."""
+    assert str(parse(entry)) == shown
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        ("redis://h", Connection),
+        (("h", 1), Connection),
+        ("rediss://h", SSLConnection),
+        ({"host": "h", "ssl": True}, SSLConnection),
+        ({**MASTER, "ssl": True}, SSLConnection),
+        (MASTER, Connection),
+        ("unix:///run/redis.sock", UnixDomainSocketConnection),
+        ({"path": "/run/redis.sock"}, UnixDomainSocketConnection),
+        ({"host": "h", "connection_class": OwnConnection}, OwnConnection),
+        (
+            {"path": "/x", "connection_class": UnixDomainSocketConnection},
+            UnixDomainSocketConnection,
+        ),
+    ],
+)
+def test_url_and_arguments_make_the_right_connection(
+    entry: object, kind: type[AbstractConnection]
+) -> None:
+    """What a host holds makes redis-py's connection of the class that fits."""
+    assert type(connection(parse(entry))) is kind
+
+
+def test_connection_arguments_reach_the_connection() -> None:
+    """What a user writes about a connection is what redis-py gets."""
+    provider = UsernamePasswordCredentialProvider("user", "secret")
+    entry = {"host": "h", "client_name": "chat", "credential_provider": provider, "encoding": "x"}
+    made: Any = connection(parse(entry))
+    assert (made.host, made.client_name, made.credential_provider) == ("h", "chat", provider)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "redis://user:p%40ss%2F%3A@h:7000/3?client_name=chat",
+        {"address": "redis://h:7000", "username": "user", "password": "p@ss/:", "db": 3}
+        | {"client_name": "chat"},
+        {"host": "h", "port": 7000, "username": "user", "password": "p@ss/:", "db": 3}
+        | {"client_name": "chat"},
+    ],
+)
+def test_forms_of_one_host_mean_the_same(entry: object) -> None:
+    """A URL, a URL with arguments beside it, and arguments alone give the same connection."""
+    made: Any = connection(parse(entry))
+    assert (made.host, made.port, made.db, made.client_name) == ("h", 7000, 3, "chat")
+    assert (made.username, made.password) == ("user", "p@ss/:")
+
+
+@pytest.mark.parametrize("timeout", ["socket_timeout=9", "socket_timeout=0.5"])
+@pytest.mark.parametrize("scheme", ["redis://h", "unix:///run/redis.sock"])
+def test_timeouts_are_taken_from_a_url(scheme: str, timeout: str) -> None:
+    """The time that a command may take is the URL's, and redis-py does not get it."""
+    host = parse(f"{scheme}?{timeout}&socket_connect_timeout=2")
+    assert host.timeout == float(timeout.partition("=")[2])
+    assert host.connect_timeout == 2.0
+    assert not {"socket_timeout", "socket_connect_timeout"} & set(host.arguments)
+
+
+@pytest.mark.parametrize("entry", [{"host": "h"}, {"host": "h", "socket_timeout": None}, MASTER])
+def test_timeouts_default_to_five_seconds(entry: object) -> None:
+    """Whatever redis-py's version has as its default, the host's is 5 seconds."""
+    assert (parse(entry).timeout, parse(entry).connect_timeout) == (5.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"host": "h", "retry_on_timeout": True, "retry_on_error": [redis.ConnectionError]}
+        | {"retry": object(), "health_check_interval": 30, "socket_timeout": 3},
+        "redis://h?retry_on_timeout=true&health_check_interval=30&socket_timeout=3",
+        {"address": "redis://h?retry_on_timeout=1", "retry_on_timeout": True}
+        | {"health_check_interval": 30},
+        {**MASTER, "retry_on_timeout": True, "health_check_interval": 30},
+    ],
+)
+def test_nothing_makes_redis_py_send_again(entry: object) -> None:
+    """Options that repeat a command or put another before it are without effect."""
+    made: Any = connection(parse(entry))
+    assert made.retry._retries == 0
+    assert not made.retry_on_timeout
+    assert not made.retry_on_error
+    assert made.health_check_interval == 0
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"host": "h", "decode_responses": True, "max_connections": 5},
+        {**MASTER, "decode_responses": True, "max_connections": 5},
+        "redis://h?max_connections=5&decode_responses=true",
+    ],
+)
+def test_arguments_that_would_do_harm_are_left_out(entry: object) -> None:
+    """Replies stay bytes, and a bound on connections that a layer does not need is ignored."""
+    host = parse(entry)
+    assert not {"decode_responses", "max_connections"} & set(host.arguments)
+    made: Any = connection(host)
+    assert made.encoder.decode(b"\xff") == b"\xff"
+
+
+@pytest.mark.parametrize(
+    ("entry", "protocol"),
+    [
+        ("redis://h", 2),
+        ("redis://h?protocol=3", 3),
+        ({"host": "h", "protocol": 3}, 3),
+        ({"address": "redis://h", "protocol": "3"}, 3),
+        (MASTER, 2),
+    ],
+)
+def test_protocol_is_resp2_unless_asked_otherwise(entry: object, protocol: int) -> None:
+    """Servers that know no HELLO work without a setting."""
+    made: Any = connection(parse(entry))
+    assert made.protocol == protocol
+
+
+def test_sentinel_keeps_what_is_for_the_sentinels_apart() -> None:
+    """`sentinel_kwargs` go to the Sentinels, all else to the master."""
+    host = parse({**MASTER, "password": "master's", "sentinel_kwargs": {"password": "theirs"}})
+    assert host.sentinels == (("sentinel1", 26379), ("sentinel2", 26380))
+    assert host.master_name == "mymaster"
+    assert host.sentinel_arguments == {"password": "theirs"}
+    assert host.arguments["password"] == "master's"  # noqa: S105
+
+
+def test_users_dict_is_left_as_it_is() -> None:
+    """Settings may be read again, by a second layer."""
+    entry = {"address": "redis://h?db=1", "socket_timeout": 3, "retry": None, "ssl": True}
+    before = dict(entry)
+    assert parse(entry) == parse(entry)
+    assert entry == before
+
+
+@pytest.mark.parametrize(
+    ("requirement", "mode"),
+    [
+        (None, ssl.CERT_NONE),
+        ("none", ssl.CERT_NONE),
+        ("optional", ssl.CERT_OPTIONAL),
+        (ssl.CERT_REQUIRED, ssl.CERT_REQUIRED),
+        (ssl.CERT_NONE, ssl.CERT_NONE),
+    ],
+)
+def test_certificate_requirement_has_several_forms(
+    requirement: object, mode: ssl.VerifyMode
+) -> None:
+    """It may be a name, a constant of `ssl`, or None, in each version of redis-py."""
+    made: Any = connection(parse({"host": "h", "ssl": True, "ssl_cert_reqs": requirement}))
+    assert made.ssl_context.get().verify_mode is mode
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "redis://user:s3cret@h",
+        {"host": "h", "password": "s3cret"},
+        {**MASTER, "password": "s3cret", "sentinel_kwargs": {"password": "s3cret"}},
+    ],
+)
+def test_no_password_is_shown(entry: object) -> None:
+    """Neither the text of a host for a log nor its repr holds a password."""
+    host = parse(entry)
+    assert host.arguments["password"] == "s3cret"  # noqa: S105
+    assert "s3cret" not in f"{host} {host!r}"
+
+
+def test_hosts_may_come_from_any_iterable() -> None:
+    """A generator of entries, as settings may build it, is a list of hosts."""
+    hosts = parse_hosts(f"redis://h{n}" for n in range(3))
+    assert [host.arguments["host"] for host in hosts] == ["h0", "h1", "h2"]
+
+
+def test_two_urls_are_no_pair() -> None:
+    """Two URLs in a list are two hosts."""
+    assert len(parse_hosts(["redis://a", "redis://b"])) == 2
