@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from channels_redis_shared.hosts import parse_hosts
 
 SENTINELS = [("sentinel1", 26379), ("sentinel2", 26380)]
