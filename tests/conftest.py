@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class RunProcess(Protocol):
     """Starts a worker script; see `servers.processes`."""
 
-    def __call__(self, script: str | Path, **options: Any) -> Awaitable[WorkerProcess]:  # noqa: ANN401
+    def __call__(self, script: str | Path, **options: Any) -> Awaitable[WorkerProcess]:
         """Start ``script`` with the arguments of `WorkerProcess.start`."""
 
 
@@ -77,7 +77,7 @@ async def run_process() -> AsyncIterator[RunProcess]:
     """Give a coroutine function that starts a worker script; see `servers.processes`."""
     async with AsyncExitStack() as stack:
 
-        async def start(script: str | Path, **options: Any) -> WorkerProcess:  # noqa: ANN401
+        async def start(script: str | Path, **options: Any) -> WorkerProcess:
             worker = await WorkerProcess.start(script, **options)
             stack.push_async_callback(worker.close)
             return worker

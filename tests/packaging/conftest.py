@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+
 from builds import PACKAGES, Environment, SourceTree, build
 
 if TYPE_CHECKING:

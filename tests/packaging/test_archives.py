@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from builds import LAYERS, PACKAGES, REPOSITORY, SHARED, contents, module_of
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from builds import LAYERS, REPOSITORY, SourceTree, module_of, run, run_ok
 from uv import find_uv_bin
+
+from builds import LAYERS, REPOSITORY, SourceTree, module_of, run, run_ok
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,6 +9,7 @@ from importlib.metadata import packages_distributions
 from typing import TYPE_CHECKING
 
 import pytest
+
 from builds import PACKAGES, contents, module_of
 
 if TYPE_CHECKING:

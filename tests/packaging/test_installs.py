@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from builds import LAYERS, PACKAGES, SHARED, Environment, SourceTree, module_of
 
 if TYPE_CHECKING:

@@ -80,7 +80,7 @@ def count_commands(server: EmbeddedServer) -> Iterator[Counted]:
     _fill(counted, before, after, request_size=len(b"".join(connection.pack_command(*INFO))))
 
 
-def _snapshot(connection: Any) -> Snapshot:  # noqa: ANN401
+def _snapshot(connection: Any) -> Snapshot:
     connection.send_command(*INFO)
     reply: bytes = connection.read_response()
     lines = (line.partition(":") for line in reply.decode().splitlines())

@@ -67,7 +67,7 @@ class WorkerProcess:
         *,
         python: str | Path | None = None,
         environment: Mapping[str, str] | None = None,
-        **arguments: Any,  # noqa: ANN401 - anything that JSON can hold.
+        **arguments: Any,  # anything that JSON can hold
     ) -> WorkerProcess:
         """Start ``script``.
 
@@ -104,7 +104,7 @@ class WorkerProcess:
         """The exit status, None while it runs, negative after a signal."""
         return self._process.returncode
 
-    async def send(self, **request: Any) -> None:  # noqa: ANN401 - anything that JSON can hold.
+    async def send(self, **request: Any) -> None:  # anything that JSON can hold
         """Send a request. Several may be under way."""
         if self._process.stdin is None:
             raise WorkerError(self._describe("has no stdin"))
@@ -138,7 +138,7 @@ class WorkerProcess:
             raise WorkerError(self._describe(f"wrote {line!r}, which is no JSON object"))
         return message
 
-    async def call(self, **request: Any) -> dict[str, Any]:  # noqa: ANN401
+    async def call(self, **request: Any) -> dict[str, Any]:
         """Send a request and return the next message. For one request at a time."""
         await self.send(**request)
         return await self.read()

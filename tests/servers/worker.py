@@ -22,7 +22,7 @@ def arguments() -> dict[str, Any]:
     return given
 
 
-def reply(**message: Any) -> None:  # noqa: ANN401 - anything that JSON can hold.
+def reply(**message: Any) -> None:  # anything that JSON can hold
     """Send a message to the test."""
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()

@@ -49,7 +49,7 @@ class SerializersRegistry:
         for layer_registry in (queue_registry, pubsub_registry):
             layer_registry.register_serializer(format, serializer_class)
 
-    def get_serializer(self, format: str, **arguments: Any) -> Any:  # noqa: A002, ANN401 - any class may be registered
+    def get_serializer(self, format: str, **arguments: Any) -> Any:  # noqa: A002 - channels_redis named it so
         """Return a new serializer for `format`, made with `arguments`.
 
         Raises:
