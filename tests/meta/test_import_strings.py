@@ -1,0 +1,72 @@
+"""The names that projects import from channels_redis."""
+
+from __future__ import annotations
+
+import channels.exceptions
+import pytest
+
+import channels_redis_pubsub
+import channels_redis_queue
+from channels_redis import core, pubsub, serializers
+from channels_redis_pubsub.serializers import registry as pubsub_registry
+from channels_redis_queue.serializers import registry as queue_registry
+
+
+class OwnFormat(serializers.JSONSerializer):
+    """A format of a user's own."""
+
+
+def test_layers_are_the_packages_own() -> None:
+    """The old import strings lead to the very classes that the layers' packages export."""
+    assert core.RedisChannelLayer is channels_redis_queue.RedisChannelLayer
+    assert pubsub.RedisPubSubChannelLayer is channels_redis_pubsub.RedisPubSubChannelLayer
+
+
+def test_channel_full_is_that_of_channels() -> None:
+    """Code that catches core.ChannelFull catches what the layers raise."""
+    assert core.ChannelFull is channels.exceptions.ChannelFull
+
+
+def test_registering_reaches_both_layers() -> None:
+    """A format registered in channels_redis can be named in either layer."""
+    serializers.registry.register_serializer("own-format", OwnFormat)
+    for registry in (queue_registry, pubsub_registry, serializers.registry):
+        serializer = registry.get_serializer("own-format", random_prefix_length=3)
+        assert isinstance(serializer, OwnFormat)
+        assert serializer.deserialize(serializer.serialize({"a": 1})) == {"a": 1}
+
+
+def test_registering_reaches_a_new_layer() -> None:
+    """The queue layer takes the registered format as its `serializer_format`."""
+    serializers.registry.register_serializer("own-format", OwnFormat)
+    layer = core.RedisChannelLayer(serializer_format="own-format")
+    assert layer.deserialize(layer.serialize({"a": 1})) == {"a": 1}
+
+
+def test_unknown_format() -> None:
+    """An unknown format raises SerializerDoesNotExist, a KeyError, whose text names the known."""
+    with pytest.raises(serializers.SerializerDoesNotExist, match="msgpack") as caught:
+        serializers.registry.get_serializer("no such format")
+    assert isinstance(caught.value, KeyError)
+
+
+def test_serializers_own_key_error_passes() -> None:
+    """A KeyError out of a registered class is not taken for an unknown format."""
+
+    class Broken(serializers.JSONSerializer):
+        def __init__(self, **_options: object) -> None:
+            raise KeyError("its own")
+
+    serializers.registry.register_serializer("broken", Broken)
+    with pytest.raises(KeyError, match="its own") as caught:
+        serializers.registry.get_serializer("broken")
+    assert not isinstance(caught.value, serializers.SerializerDoesNotExist)
+
+
+def test_refuses_what_is_no_serializer() -> None:
+    """A class without `serialize` and `deserialize` reaches neither layer."""
+    with pytest.raises(TypeError, match="serialize and deserialize"):
+        serializers.registry.register_serializer("int", int)
+    for registry in (queue_registry, pubsub_registry):
+        with pytest.raises(KeyError):
+            registry.get_serializer("int")
