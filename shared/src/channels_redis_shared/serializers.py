@@ -173,7 +173,7 @@ class SerializersRegistry:
             )
         self._classes[format] = serializer_class
 
-    def get_serializer(self, format: str, **arguments: Any) -> Any:  # noqa: A002, ANN401 - any class may be registered
+    def get_serializer(self, format: str, **arguments: Any) -> Any:  # noqa: A002 - any class may be registered
         """Return a new serializer for `format`, made with `arguments`.
 
         Raises:

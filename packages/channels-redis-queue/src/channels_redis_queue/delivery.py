@@ -1,0 +1,172 @@
+"""Decides which channels get what a receiver took from its message key. Does no I/O."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from . import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._shared.mailbox import Mailboxes
+    from .claims import Claim, Ledger
+    from .letters import Letter, Reader
+    from .memberships import Memberships
+    from .settings import Settings
+
+logger = logging.getLogger(__package__)
+
+
+class Parcel:
+    """A letter in a mailbox, and what to do when a consumer takes it."""
+
+    __slots__ = ("claim", "ledger", "letter")
+
+    def __init__(
+        self, letter: Letter, ledger: Ledger | None = None, claim: Claim | None = None
+    ) -> None:
+        self.letter = letter
+        self.ledger = ledger
+        self.claim = claim
+
+    def open(self) -> dict[str, Any]:
+        """Hand the message over: from now on it is the consumer's."""
+        if self.ledger is not None and self.claim is not None:
+            self.ledger.acknowledge(self.claim)
+        return self.letter.copy()
+
+    def give_back(self) -> None:
+        """Let another reader have the message."""
+        if self.ledger is not None and self.claim is not None:
+            self.ledger.give_back(self.claim)
+
+
+class Delivery(Protocol):
+    """What a receiver asks about its message key."""
+
+    channel: str
+
+    def wanted(self) -> int:
+        """Return how many messages to take now."""
+
+    def message(self, claim: Claim, ledger: Ledger, lifetime: float) -> None:
+        """Hand a message out; it lives `lifetime` seconds more."""
+
+    def leave(self, leave: bytes) -> None:
+        """Carry out what a process wrote about a channel that leaves a group."""
+
+
+class ToProcess:
+    """Delivers what is in a process's message key: to its channels, and its members of groups.
+
+    Args:
+        address: The part of the channels' names up to and including the `!`.
+        settings: The layer's options.
+        mailboxes: The channels' mailboxes.
+        memberships: The local members of groups.
+        deserted: Called with a virtual channel when nobody is behind it any more.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        settings: Settings,
+        mailboxes: Mailboxes[Parcel],
+        memberships: Memberships,
+        deserted: Callable[[str], object],
+    ) -> None:
+        self.channel = address
+        self._batch = settings.largest_capacity
+        self._reader = settings.reader
+        self._mailboxes = mailboxes
+        self._memberships = memberships
+        self._deserted = deserted
+
+    def wanted(self) -> int:
+        """Return the size of a batch: this key has no other reader."""
+        return self._batch
+
+    def message(self, claim: Claim, ledger: Ledger, lifetime: float) -> None:
+        """Put a message into the mailbox of each channel it is for."""
+        ledger.acknowledge(claim)
+        letter = read_letter(self._reader, claim.message, self.channel)
+        if letter is None:
+            return
+        deadline = time.monotonic() + lifetime
+        parcel = Parcel(letter)
+        names = letter.names
+        if len(names) > 1 or keys.is_virtual(names[0]):
+            names = self._spread(names)
+        for channel in names:
+            self._mailboxes.put(channel, parcel, deadline)
+
+    def leave(self, leave: bytes) -> None:
+        """End a membership, unless it was renewed after the leave."""
+        try:
+            group, channel, at = leave.decode().split("\0")
+            virtual = keys.virtual_channel(self.channel, group)
+            self._memberships.leave(virtual, channel, float(at))
+        except ValueError:
+            logger.warning("Dropped a leave of %s that can't be read: %r", self.channel, leave)
+            return
+        if not self._memberships.members(virtual):
+            self._deserted(virtual)
+
+    def _spread(self, names: list[str]) -> list[str]:
+        """Return the channels behind the names; one that is named twice gets one copy."""
+        channels: dict[str, None] = {}
+        for name in names:
+            if keys.is_virtual(name):
+                members = self._memberships.members(name)
+                channels.update(dict.fromkeys(members))
+                if not members:
+                    self._deserted(name)
+            else:
+                channels[name] = None
+        return list(channels)
+
+
+class ToWorkers:
+    """Delivers what is in a general channel's key: to the `receive` calls that wait for it.
+
+    Messages stay claimed until one has them; what nobody here waits for goes back at once.
+    """
+
+    def __init__(self, channel: str, reader: Reader, mailboxes: Mailboxes[Parcel]) -> None:
+        self.channel = channel
+        self._reader = reader
+        self._mailboxes = mailboxes
+
+    def wanted(self) -> int:
+        """Return how many receivers wait: other processes want messages too."""
+        return self._mailboxes.waiting(self.channel)
+
+    def message(self, claim: Claim, ledger: Ledger, lifetime: float) -> None:
+        """Put a message into the channel's mailbox if somebody waits for it."""
+        if not self.wanted():
+            ledger.give_back(claim)
+            return
+        letter = read_letter(self._reader, claim.message, self.channel)
+        if letter is None:
+            ledger.acknowledge(claim)
+            return
+        deadline = time.monotonic() + lifetime
+        self._mailboxes.put(self.channel, Parcel(letter, ledger, claim), deadline)
+
+    def leave(self, leave: bytes) -> None:
+        """Do nothing: a general channel leaves a group by its plain name."""
+
+
+def read_letter(reader: Reader, data: bytes, channel: str) -> Letter | None:
+    """Return the letter in these bytes; log and return None if there is none."""
+    try:
+        letter = reader.read(data)
+        if "!" in channel and not letter.names:
+            raise ValueError("it names no channel")  # noqa: TRY301
+    except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises
+        logger.warning("Dropped a message of %s that can't be read: %s", channel, error)
+        return None
+    return letter

@@ -1,0 +1,174 @@
+"""Keeps groups in Redis, by process, and sends to them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from . import keys, scripts
+from .letters import TO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ._shared.shards import Shards
+    from .memberships import Memberships
+    from .settings import Settings
+
+logger = logging.getLogger(__package__)
+
+# How many message keys one script adds to: it keeps the server from everybody else meanwhile.
+CHUNK = 200
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A message key that a group message goes to, and the names in it that it is for."""
+
+    address: str
+    names: list[str]
+
+
+def destinations(names: list[str]) -> list[Destination]:
+    """Return where a message for these members of a group goes: to each message key once."""
+    by_address: dict[str, list[str]] = {}
+    for name in names:
+        by_address.setdefault(keys.non_local(name), []).append(name)
+    return [Destination(address, named) for address, named in by_address.items()]
+
+
+class Groups:
+    """The groups of one layer, as this process sees and changes them.
+
+    Args:
+        settings: The layer's options.
+        shards: Returns the command connections of the running event loop.
+        memberships: The local members.
+    """
+
+    def __init__(
+        self, settings: Settings, shards: Callable[[], Shards], memberships: Memberships
+    ) -> None:
+        self._settings = settings
+        self._keys = settings.keys
+        self._shards = shards
+        self._memberships = memberships
+
+    async def add_local(self, group: str, channel: str) -> None:
+        """Make a channel of this process a member: here first, and then the process in Redis."""
+        virtual = keys.virtual_channel(keys.non_local(channel), group)
+        self._memberships.join(virtual, channel)
+        try:
+            score = await self.add_name(group, virtual)
+        except BaseException:
+            self._memberships.join_failed(virtual, channel)
+            raise
+        self._memberships.joined(virtual, channel, score)
+
+    async def add_name(self, group: str, name: str) -> bytes:
+        """Write a name into the group in Redis; return its score, the time there."""
+        command = scripts.GROUP_ADD.call(
+            [self._keys.group(group)], name, self._settings.group_expiry
+        )
+        score: bytes = await self._shards().of(group).execute(command, repeatable=True)
+        return score
+
+    async def discard(self, group: str, channel: str) -> None:
+        """End a membership, whoever it belongs to.
+
+        Its process is told on the way that messages take, so that what was sent to the group
+        before still arrives.
+        """
+        command = scripts.GROUP_DISCARD.call([self._keys.group(group)], channel)
+        at: bytes = await self._shards().of(group).execute(command, repeatable=True)
+        process = keys.process_of(channel)
+        if process is None or not keys.understands_leaves(process):
+            return
+        address = keys.non_local(channel)
+        beside = self._keys.messages(address)
+        leave = f"{group}\0{channel}\0{at.decode()}"
+        command = scripts.LEAVE.call(
+            [beside.key, beside.bell, beside.leaves], self._settings.expiry, leave
+        )
+        # Repeatable, as an equal leave takes the place of the first.
+        await self._shards()[self._settings.shard_to(address)].execute(command, repeatable=True)
+
+    async def send(self, group: str, message: dict[str, Any]) -> None:
+        """Send a message to all members of a group; those that are full miss it."""
+        command = scripts.GROUP_MEMBERS.call([self._keys.group(group)], self._settings.group_expiry)
+        shards = self._shards()
+        members = await shards.of(group).execute(command, repeatable=True)
+        by_shard: dict[int, list[Destination]] = {}
+        for destination in destinations([name.decode() for name in members]):
+            shard = self._settings.shard_to(destination.address)
+            by_shard.setdefault(shard, []).append(destination)
+        replies = await asyncio.gather(
+            *(
+                self._send_chunk(shards, shard, chunk, message)
+                for shard, all_there in by_shard.items()
+                for chunk in _chunks(all_there)
+            ),
+            # One shard's failure must not keep the others' from being waited for.
+            return_exceptions=True,
+        )
+        failures = [reply for reply in replies if isinstance(reply, BaseException)]
+        full = sum(reply for reply in replies if isinstance(reply, int))
+        if full:
+            logger.info("%s of %s channels over capacity in group %s", full, len(members), group)
+        if failures:
+            raise failures[0]
+
+    async def _send_chunk(
+        self, shards: Shards, shard: int, chunk: list[Destination], message: dict[str, Any]
+    ) -> int:
+        """Send to destinations of one shard; return how many members were full."""
+        names: list[str] = []
+        arguments: list[int | bytes] = [self._settings.expiry]
+        fills: dict[str, int] = {}
+        for destination in chunk:
+            beside = self._keys.messages(destination.address)
+            capacity = self._settings.capacity(destination.names[0])
+            names += (beside.key, beside.bell)
+            fills[beside.key] = max(1, capacity // 2)
+            addressed = message
+            if "!" in destination.address:
+                addressed = {**message, TO: destination.names}
+            arguments += (capacity, self._settings.serialize(addressed))
+        command = scripts.SEND.call(names, *arguments)
+        full = await shards[shard].execute(command, fills=fills)
+        return sum(len(chunk[position - 1].names) for position in full)
+
+    async def forget(self, virtual: str) -> None:
+        """Take a virtual channel out of its group if nobody is behind it."""
+        empty, score = self._memberships.forget_if_empty(virtual)
+        if not empty:
+            return
+        group = keys.group_of(virtual)
+        with contextlib.suppress(RedisError):  # then it expires, or the next message finds it
+            if score is None:
+                # A join whose reply was lost. The score is known after one more, of our own.
+                score = await self.add_name(group, virtual)
+                if virtual in self._memberships:
+                    return
+            # Only if nobody has joined meanwhile: that would have changed the score.
+            command = scripts.GROUP_FORGET.call([self._keys.group(group)], virtual, score)
+            await self._shards().of(group).execute(command, repeatable=True)
+
+    async def restore(self, virtuals: Iterable[str]) -> None:
+        """Write virtual channels again, to a server that has lost them."""
+
+        async def write(virtual: str) -> None:
+            score = await self.add_name(keys.group_of(virtual), virtual)
+            self._memberships.written(virtual, score)
+
+        await asyncio.gather(*map(write, virtuals))
+
+
+def _chunks(whole: list[Destination]) -> Iterator[list[Destination]]:
+    for start in range(0, len(whole), CHUNK):
+        yield whole[start : start + CHUNK]

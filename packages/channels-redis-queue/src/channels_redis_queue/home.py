@@ -1,0 +1,66 @@
+"""What a layer runs in one event loop, closed together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from typing import TYPE_CHECKING, Any
+
+logger = logging.getLogger(__package__)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from ._shared.shards import Shards
+    from .receiver import Receiver
+
+
+class Home:
+    """The connections, receivers and background tasks of one event loop.
+
+    Args:
+        shards: The command connections.
+        upkeep: Starts, in this home, what a loop that receives has to keep up.
+    """
+
+    def __init__(self, shards: Shards, upkeep: Callable[[Home], object]) -> None:
+        self.shards = shards
+        self._start_upkeep = upkeep
+        self._receivers: list[Receiver] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def keep(self, receiver: Receiver) -> None:
+        """Stop the receiver when the loop ends."""
+        if not self._receivers:
+            self._start_upkeep(self)
+        self._receivers = [other for other in self._receivers if not other.ended]
+        self._receivers.append(receiver)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine until it returns or the loop ends."""
+        # In an empty context: it outlives the consumer that started it.
+        task = contextvars.Context().run(asyncio.get_running_loop().create_task, coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("A background task failed", exc_info=task.exception())
+
+    async def close(self) -> None:
+        """Stop everything and close all connections."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        receivers, self._receivers = self._receivers, []
+        await asyncio.gather(*(receiver.stop() for receiver in receivers))
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.shards.close()
+
+    def abandon(self) -> None:
+        """Drop all connections: the loop is closed."""
+        for receiver in self._receivers:
+            receiver.abandon()
+        self.shards.abandon()

@@ -1,0 +1,113 @@
+"""Names on the wire: of keys, of processes, of virtual channels. `channels_redis` shares them."""
+
+from __future__ import annotations
+
+import secrets
+
+# The digit that every uuid4 has here, and so every channels_redis process.
+_FOREIGN_DIGIT = 12
+_DIGITS = 32
+_GROUP_MARK = ":g:"
+
+
+def new_process_id() -> str:
+    """Return 32 random hex digits that tell this process from those of `channels_redis`."""
+    digits = secrets.token_hex(16)
+    return f"{digits[:_FOREIGN_DIGIT]}c{digits[_FOREIGN_DIGIT + 1 :]}"
+
+
+def non_local(channel: str) -> str:
+    """Return the part up to and including the `!`, or the whole name of a general channel."""
+    return channel[: channel.find("!") + 1] or channel
+
+
+def process_of(channel: str) -> str | None:
+    """Return the 32 digits of the process that a channel belongs to; None for a general one."""
+    head, mark, _ = channel.partition("!")
+    return head.rpartition(".")[2] if mark else None
+
+
+def understands_leaves(process: str) -> bool:
+    """Tell whether a process is one of this layer, and not one of `channels_redis`."""
+    return len(process) == _DIGITS and process[_FOREIGN_DIGIT] != "4"
+
+
+def virtual_channel(address: str, group: str) -> str:
+    """Return the name that stands for all local members that a group has at an address.
+
+    Args:
+        address: The part up to and including the `!` that the members' names share.
+        group: The group. No channel's name contains a colon, so nobody can send to this one.
+    """
+    return f"{address}{_GROUP_MARK}{group}"
+
+
+def is_virtual(name: str) -> bool:
+    """Tell whether a name stands for the local members of a group."""
+    return _GROUP_MARK in name
+
+
+def group_of(virtual: str) -> str:
+    """Return the group of a virtual channel."""
+    return virtual.partition(_GROUP_MARK)[2]
+
+
+class Beside:
+    """A message key and the names of the keys beside it, all in one slot of a Redis Cluster.
+
+    Args:
+        key: The message key.
+        head: Begins the names beside it.
+        tail: Ends them.
+    """
+
+    __slots__ = ("_head", "_tail", "bell", "key", "leaves")
+
+    def __init__(self, key: str, head: str, tail: str) -> None:
+        self._head, self._tail = head, tail
+        self.key = key
+        # What a sender rings to wake a reader.
+        self.bell = f"{head}$bell{tail}"
+        # Which channels of the process leave which groups.
+        self.leaves = f"{head}$leaves{tail}"
+
+    def claims(self, reader: str) -> str:
+        """Return the key of the messages that a reader has taken and not acknowledged."""
+        return f"{self._head}$claims.{reader}{self._tail}"
+
+    def nudge(self, reader: str) -> str:
+        """Return the key on which a reader is woken without a message."""
+        return f"{self._head}$nudge.{reader}{self._tail}"
+
+
+class Keys:
+    """The keys of a layer.
+
+    Args:
+        prefix: Begins every key. It has no braces, or a valid hash tag.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self._tagged = "{" in prefix
+
+    def messages(self, address: str) -> Beside:
+        """Return the message key of a general channel or of a process, and the keys beside it."""
+        key = self.prefix + address
+        if self._tagged:
+            return Beside(key, key, "")
+        # A hash tag that is the message key: the same slot as its own, since it has no brace.
+        return Beside(key, self.prefix, f"{{{key}}}")
+
+    def group(self, group: str) -> str:
+        """Return the key of a group's members."""
+        return f"{self.prefix}:group:{group}"
+
+    def canary(self, process: str) -> str:
+        """Return the key whose absence tells a process that the server has lost its data."""
+        return f"{self.prefix}:process:{process}"
+
+    def pattern(self) -> str:
+        """Return the SCAN pattern of all keys of the layer, each character standing for itself."""
+        escaped = "".join(f"\\{c}" if c in "*?[]\\^-" else c for c in self.prefix)
+        return f"{escaped}*"

@@ -1,0 +1,302 @@
+"""The channel layer: what Channels calls, checked and handed on."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from channels.exceptions import ChannelFull, MessageTooLarge
+from channels.layers import BaseChannelLayer
+
+from . import keys, scripts
+from ._shared import options
+from ._shared.connections import Connector
+from ._shared.forks import PerProcess
+from ._shared.hosts import parse_hosts
+from ._shared.serializers import registry
+from ._shared.sharding import shard_of
+from .letters import TO, Reader
+from .process import Process
+from .settings import Settings
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterable, Mapping
+
+# The longest string that Redis takes.
+MAX_MESSAGE = 512 * 1024 * 1024
+# How many keys one SCAN of `flush` looks at.
+SCAN_COUNT = 1000
+
+
+class _ForeignChannel(RuntimeError, AssertionError):
+    """Raised when a channel is another process's; an AssertionError too, as in channels_redis."""
+
+
+class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
+    """A channel layer that queues messages in Redis, in sorted sets.
+
+    A message reaches one reader, once, and waits for a while if that one is away.
+
+    Args:
+        hosts: The servers; several are shards of one layer. Each is a URL, a (host, port) pair, or
+            a dict of connection arguments. Default: `redis://localhost:6379`.
+        prefix: Begins every key in Redis. Best ends in a delimiter: with the prefixes `asgi` and
+            `asgi2` on one database, `asgi` + `2jobs` and `asgi2` + `jobs` are one key.
+        expiry: Seconds that a message waits to be received.
+        group_expiry: Seconds that a membership lives from the latest `group_add`.
+        capacity: How many messages may wait for a channel. All process-specific channels of a
+            process, those with one part up to the `!`, count together.
+        channel_capacity: Other capacities, by channel: a dict with a glob or a compiled pattern
+            as key. The first that matches, in the dict's order, counts.
+        symmetric_encryption_keys: A list of keys. The first encrypts; all decrypt.
+        random_prefix_length: How many random bytes keep equal messages apart.
+        serializer_format: `msgpack`, `json`, or what was registered as a serializer.
+        groups: `processes` writes one name per process and group to Redis; `members` writes every
+            member's, which only fleets need in which `channels_redis` processes take other
+            processes' members out of groups.
+
+    Raises:
+        ValueError: A value that is not allowed.
+        TypeError: An option that does not exist.
+    """
+
+    extensions = ("groups", "flush")
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the options of channels_redis, in its order
+        self,
+        hosts: Iterable[Any] | None = None,
+        prefix: str = "asgi",
+        expiry: int = 60,
+        group_expiry: int = 86400,
+        capacity: int = 100,
+        channel_capacity: Mapping[str | re.Pattern[str], int] | None = None,
+        symmetric_encryption_keys: list[str] | list[bytes] | None = None,
+        random_prefix_length: int = 12,
+        serializer_format: str = "msgpack",
+        groups: str = "processes",
+        **unknown: Any,
+    ) -> None:
+        options.refuse_unknown(unknown, _OPTIONS, type(self).__name__)
+        options.require_prefix(prefix)
+        options.require_positive_int("expiry", expiry)
+        options.require_positive_int("group_expiry", group_expiry)
+        options.require_positive_int("capacity", capacity)
+        options.require_channel_capacity(channel_capacity)
+        options.require_random_prefix_length(random_prefix_length)
+        if groups not in ("processes", "members"):
+            raise ValueError(f"groups must be 'processes' or 'members', not {groups!r}")
+        super().__init__(expiry=expiry, capacity=capacity)
+        self.channel_capacity = self.compile_capacities(channel_capacity or {})
+        self.prefix = prefix
+        self.group_expiry = group_expiry
+        self._local_groups = groups == "processes"
+        self._serializer = registry.get_serializer(
+            serializer_format,
+            symmetric_encryption_keys=symmetric_encryption_keys,
+            random_prefix_length=random_prefix_length,
+            expiry=expiry,
+        )
+        self._connectors = tuple(Connector(host) for host in parse_hosts(hosts))
+        self._turn = itertools.cycle(range(len(self._connectors)))
+        self._keys = keys.Keys(prefix)
+        self._process = PerProcess(self._start_process)
+
+    def _start_process(self) -> Process:
+        largest = max([self.capacity, *(capacity for _, capacity in self.channel_capacity)])
+        return Process(
+            Settings(
+                self._connectors,
+                self._keys,
+                self.expiry,
+                self.group_expiry,
+                self._serialized,
+                Reader(self._serializer),
+                self.get_capacity,
+                largest,
+                self._shard_to,
+            )
+        )
+
+    def __repr__(self) -> str:
+        """Return the class and the hosts, without passwords."""
+        hosts = ", ".join(str(connector.host) for connector in self._connectors)
+        return f"{type(self).__name__}({hosts})"
+
+    @property
+    def client_prefix(self) -> str:
+        """What the names of this layer's own channels have before the `!`, in this process."""
+        return self._process.get().id
+
+    async def new_channel(self, prefix: str = "specific") -> str:
+        """Return the name of a new channel that this process can receive on.
+
+        Args:
+            prefix: Begins the name.
+
+        Raises:
+            TypeError: The prefix makes no valid channel name.
+        """
+        channel = f"{prefix}.{self.client_prefix}!{secrets.token_hex(16)}"
+        self.require_valid_channel_name(channel)
+        return channel
+
+    async def send(self, channel: str, message: dict[str, Any]) -> None:
+        """Send a message to a channel.
+
+        Args:
+            channel: A general channel (`name`), or a process-specific one (`name.process!local`).
+            message: A dict that the serializer can write.
+
+        Raises:
+            channels.exceptions.ChannelFull: As many messages wait as the channel's capacity.
+            channels.exceptions.MessageTooLarge: Over 512 MB, which Redis can't hold.
+            TypeError: No valid channel name, or a message that can't be serialized.
+            redis.exceptions.RedisError: The server refused it, or is away for longer than the
+                host's `socket_timeout` (5 s). If the connection broke after the message had been
+                written, it may have been sent; it is never sent twice.
+        """
+        options.require_message(message)
+        self.require_valid_channel_name(channel)
+        address = keys.non_local(channel)
+        if "!" in channel:
+            message = {**message, TO: channel}
+        beside = self._keys.messages(address)
+        capacity = self.get_capacity(channel)
+        command = scripts.SEND.call(
+            (beside.key, beside.bell), self.expiry, capacity, self._serialized(message)
+        )
+        commands = self._process.get().shards[self._shard_to(address)]
+        if await commands.execute(command, fills={beside.key: max(1, capacity // 2)}):
+            raise ChannelFull(channel)
+
+    async def receive(self, channel: str) -> dict[str, Any]:
+        """Return the next message of a channel, and wait for it if there is none.
+
+        While the server is away it waits, too. A cancelled call loses no message.
+
+        Raises:
+            TypeError: No valid channel name.
+            RuntimeError: A process-specific channel of another process, or of another layer.
+            redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
+                missing right, a bad certificate.
+        """
+        self.require_valid_channel_name(channel)
+        process = self._process.get()
+        owner = keys.process_of(channel)
+        if owner is not None and owner != process.id:
+            raise _ForeignChannel(
+                f"{channel!r} belongs to another process or layer: receive on a name that this "
+                "layer's new_channel() returned in this process"
+            )
+        return await process.reception.receive(channel)
+
+    async def group_add(self, group: str, channel: str) -> None:
+        """Make a channel a member of a group, or renew its membership for `group_expiry` seconds.
+
+        A message sent to the group just before may still reach the channel, if it waits for its
+        process.
+
+        Raises:
+            TypeError: No valid group or channel name.
+            redis.exceptions.RedisError: As for `send`; a repeated call does no harm.
+        """
+        self.require_valid_group_name(group)
+        self.require_valid_channel_name(channel)
+        process = self._process.get()
+        if self._local_groups and keys.process_of(channel) == process.id:
+            await process.groups.add_local(group, channel)
+        else:
+            await process.groups.add_name(group, channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        """End a channel's membership, if it has one.
+
+        What was sent to the group before this call still reaches the channel.
+
+        Raises:
+            TypeError: No valid group or channel name.
+            redis.exceptions.RedisError: As for `group_add`.
+        """
+        self.require_valid_group_name(group)
+        self.require_valid_channel_name(channel)
+        await self._process.get().groups.discard(group, channel)
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        """Send a message to all members of a group. Members over capacity miss it.
+
+        Raises:
+            TypeError: No valid group name, or a message that can't be serialized.
+            redis.exceptions.RedisError: As for `send`. With several hosts, members on the others
+                may have got the message.
+        """
+        options.require_message(message)
+        self.require_valid_group_name(group)
+        # Even if the group is empty today: an error of the caller's shall not wait for a member.
+        self._serialized(message)
+        await self._process.get().groups.send(group, message)
+
+    async def flush(self) -> None:
+        """Delete all messages and groups of every layer with this prefix, on all hosts.
+
+        Processes that are running write their memberships again.
+        """
+        process = self._process.get()
+        process.mailboxes.clear()
+        process.memberships.clear()
+        shards = process.shards
+        for index in range(len(shards)):
+            cursor = b"0"
+            while True:
+                cursor, found = await shards[index].execute(
+                    ("SCAN", cursor, "MATCH", self._keys.pattern(), "COUNT", SCAN_COUNT)
+                )
+                if found:
+                    await shards[index].execute(("UNLINK", *found))
+                if int(cursor) == 0:
+                    break
+
+    async def close_pools(self) -> None:
+        """Close what the layer has open in the running event loop.
+
+        Needed only where a loop goes on after the layer's use, as in a test; a loop that ends
+        closes it by itself. Messages that were taken for nobody go back.
+        """
+        await self._process.get().homes.close()
+
+    def serialize(self, message: dict[str, Any]) -> bytes:
+        """Return a message as it stands in Redis."""
+        data: bytes = self._serializer.serialize(message)
+        return data
+
+    def deserialize(self, message: bytes) -> dict[str, Any]:
+        """Return the message that stands in Redis as these bytes."""
+        decoded: dict[str, Any] = self._serializer.deserialize(message)
+        return decoded
+
+    def _serialized(self, message: dict[str, Any]) -> bytes:
+        data = self.serialize(message)
+        if len(data) > MAX_MESSAGE:
+            raise MessageTooLarge(f"{len(data)} bytes; Redis holds at most {MAX_MESSAGE}")
+        return data
+
+    def _shard_to(self, address: str) -> int:
+        """Return the shard to send to: the one that the receiver reads, or any of all it reads."""
+        if "!" in address:
+            return shard_of(address, len(self._connectors))
+        return next(self._turn)
+
+
+_OPTIONS = (
+    "hosts",
+    "prefix",
+    "expiry",
+    "group_expiry",
+    "capacity",
+    "channel_capacity",
+    "symmetric_encryption_keys",
+    "random_prefix_length",
+    "serializer_format",
+    "groups",
+)

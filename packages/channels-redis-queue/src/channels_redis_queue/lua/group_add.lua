@@ -1,0 +1,8 @@
+-- Purpose: makes a name a member of a group, or renews its membership.
+-- KEYS:    [1] group key.
+-- ARGV:    [1] the name, [2] group_expiry in seconds.
+-- Result:  the time of the membership, which is the member's score.
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[1], time[1] + time[2] / 1000000, ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return redis.call('ZSCORE', KEYS[1], ARGV[1])

@@ -1,0 +1,35 @@
+-- Purpose: moves messages into the reader's claims, and returns all claims that the reader has
+--          not acknowledged, so that a reply lost on the way loses no message.
+-- KEYS:    [1] message key, [2] bell, [3] the reader's claims, [4] leaves.
+-- ARGV:    [1] how many messages to move, [2] expiry and [3] the claims' time to live, in seconds,
+--          [4] how many scores follow; these scores of acknowledged claims; acknowledged leaves.
+-- Result:  server time; claims and scores, by score; leaves and scores that come before the first
+--          message left behind, by score.
+local key, bell, claims, leaves = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+-- The first write is one that a server at maxmemory allows; then it allows the others as well.
+redis.call('ZREMRANGEBYSCORE', key, '-inf', now - ARGV[2])
+local last_score = 4 + ARGV[4]
+for i = 5, last_score do
+  redis.call('ZREMRANGEBYSCORE', claims, ARGV[i], ARGV[i])
+end
+for i = last_score + 1, #ARGV do
+  redis.call('ZREM', leaves, ARGV[i])
+end
+local taken = redis.call('ZPOPMIN', key, ARGV[1])
+for i = 1, #taken, 2 do
+  redis.call('ZADD', claims, taken[i + 1], taken[i])
+end
+redis.call('EXPIRE', claims, ARGV[3])
+local limit = '+inf'
+if redis.call('EXISTS', key) == 1 then
+  redis.call('ZADD', bell, 0, '')
+  redis.call('EXPIRE', bell, ARGV[2])
+  limit = taken[#taken] or '-inf'
+end
+return {
+  string.format('%.6f', now),
+  redis.call('ZRANGE', claims, 0, -1, 'WITHSCORES'),
+  redis.call('ZRANGEBYSCORE', leaves, '-inf', limit, 'WITHSCORES'),
+}

@@ -1,0 +1,156 @@
+"""Decides which channels of this process are in which group. Redis knows the process alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass
+class _Room:
+    """The local members of one virtual channel."""
+
+    # When each joined: in server time, and the `time.monotonic()` at which it is out.
+    members: dict[str, tuple[float, float]] = field(default_factory=dict)
+    # Joins whose reply has not come, by channel, and the last leave of each seen meanwhile.
+    joining: Counter[str] = field(default_factory=Counter)
+    left: dict[str, float] = field(default_factory=dict)
+    # The score that this process wrote last for the virtual channel.
+    score: bytes | None = None
+
+
+class Memberships:
+    """The local members of all virtual channels of a process. Threads may share it.
+
+    Args:
+        group_expiry: Seconds that a membership lives from its latest join.
+    """
+
+    def __init__(self, group_expiry: int) -> None:
+        self._expiry = group_expiry
+        self._lock = threading.RLock()
+        self._rooms: dict[str, _Room] = {}
+        self._rooms_of: dict[str, set[str]] = {}
+
+    def __contains__(self, virtual: object) -> bool:
+        """Tell whether the virtual channel has local members, or some on the way."""
+        return virtual in self._rooms
+
+    def join(self, virtual: str, channel: str) -> None:
+        """Note that a channel joins; from now on it gets the group's messages."""
+        with self._lock:
+            room = self._rooms.setdefault(virtual, _Room())
+            room.joining[channel] += 1
+            self._rooms_of.setdefault(channel, set()).add(virtual)
+
+    def joined(self, virtual: str, channel: str, score: bytes) -> None:
+        """Note that the server has the membership, with this score: its time there."""
+        with self._lock:
+            room = self._rooms.get(virtual)
+            if room is None:  # flushed meanwhile
+                return
+            at = float(score)
+            if room.left.get(channel, 0.0) < at:
+                room.members[channel] = (at, time.monotonic() + self._expiry)
+            if room.score is None or float(room.score) < at:
+                room.score = score
+            self._join_ended(virtual, room, channel)
+
+    def join_failed(self, virtual: str, channel: str) -> None:
+        """Undo `join`; an earlier membership stays."""
+        with self._lock:
+            room = self._rooms.get(virtual)
+            if room is not None:
+                self._join_ended(virtual, room, channel)
+
+    def leave(self, virtual: str, channel: str, at: float) -> None:
+        """End a channel's membership if it is older than `at`, in the server's time."""
+        with self._lock:
+            room = self._rooms.get(virtual)
+            if room is None:
+                return
+            if room.joining[channel]:
+                room.left[channel] = at
+            else:
+                del room.joining[channel]
+            if channel in room.members and room.members[channel][0] <= at:
+                self._remove(virtual, room, channel)
+
+    def gone(self, channel: str) -> list[str]:
+        """End all memberships of a channel; return its virtual channels."""
+        with self._lock:
+            virtuals = list(self._rooms_of.get(channel, ()))
+            for virtual in virtuals:
+                self._remove(virtual, self._rooms[virtual], channel)
+            return virtuals
+
+    def members(self, virtual: str) -> list[str]:
+        """Return the channels that get a message for the virtual channel."""
+        with self._lock:
+            room = self._rooms.get(virtual)
+            if room is None:
+                return []
+            now = time.monotonic()
+            for channel in [name for name, (_, end) in room.members.items() if end <= now]:
+                self._remove(virtual, room, channel)
+            if not room.joining:
+                return list(room.members)
+            return list({**room.members, **room.joining})
+
+    def written(self, virtual: str, score: bytes) -> None:
+        """Note that the virtual channel was written again, on a server with another clock."""
+        with self._lock:
+            room = self._rooms.get(virtual)
+            if room is None:
+                return
+            room.score = score
+            at = float(score)
+            room.members = {
+                channel: (min(joined, at), end) for channel, (joined, end) in room.members.items()
+            }
+
+    def forget_if_empty(self, virtual: str) -> tuple[bool, bytes | None]:
+        """Drop a virtual channel without members.
+
+        Returns:
+            Whether nobody is there, and the score that was written last.
+        """
+        with self._lock:
+            room = self._rooms.get(virtual)
+            if room is None:
+                return True, None
+            if self.members(virtual):
+                return False, None
+            del self._rooms[virtual]
+            return True, room.score
+
+    def virtuals(self) -> list[str]:
+        """Return all virtual channels."""
+        with self._lock:
+            return list(self._rooms)
+
+    def clear(self) -> None:
+        """End all memberships."""
+        with self._lock:
+            self._rooms.clear()
+            self._rooms_of.clear()
+
+    def _join_ended(self, virtual: str, room: _Room, channel: str) -> None:
+        room.joining[channel] -= 1
+        if room.joining[channel] <= 0:
+            del room.joining[channel]
+            room.left.pop(channel, None)
+            if channel not in room.members:
+                self._remove(virtual, room, channel)
+
+    def _remove(self, virtual: str, room: _Room, channel: str) -> None:
+        room.members.pop(channel, None)
+        if channel in room.joining:
+            return
+        virtuals = self._rooms_of.get(channel)
+        if virtuals is not None:
+            virtuals.discard(virtual)
+            if not virtuals:
+                del self._rooms_of[channel]

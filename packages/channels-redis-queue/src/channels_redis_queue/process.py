@@ -1,0 +1,60 @@
+"""Puts together the parts that a layer has in one process."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from . import scripts, upkeep
+from ._shared.loops import LoopLocal
+from ._shared.mailbox import Mailboxes
+from ._shared.shards import Shards
+from .groups import Groups
+from .home import Home
+from .keys import new_process_id
+from .memberships import Memberships
+from .reception import Reception
+
+if TYPE_CHECKING:
+    from .delivery import Parcel
+    from .settings import Settings
+
+logger = logging.getLogger(__package__)
+
+
+class Process:
+    """One layer in one process: its identity, its members, its mailboxes, its event loops."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        # Of the layer and the process: else two aliases of one layer, or the children of one
+        # preloaded parent, would take each other's messages.
+        self.id = new_process_id()
+        self.homes = LoopLocal(self._make_home)
+        self.memberships = Memberships(settings.group_expiry)
+        self.mailboxes: Mailboxes[Parcel] = Mailboxes(settings.capacity, self._overflowed)
+        self.groups = Groups(settings, lambda: self.shards, self.memberships)
+        self.reception = Reception(
+            settings, self.mailboxes, self.memberships, self.homes, self._deserted
+        )
+
+    @property
+    def shards(self) -> Shards:
+        """The command connections of the running event loop."""
+        return self.homes.get().shards
+
+    def _make_home(self) -> Home:
+        return Home(Shards(self._settings.connectors, scripts.ALL), self._start_upkeep)
+
+    def _start_upkeep(self, home: Home) -> None:
+        settings = self._settings
+        canary = settings.keys.canary(self.id)
+        for shard in range(len(home.shards)):
+            home.spawn(upkeep.guard(shard, home.shards, canary, self.memberships, self.groups))
+        home.spawn(upkeep.sweep(settings.expiry, self.mailboxes, self.memberships, self._deserted))
+
+    def _deserted(self, virtual: str) -> None:
+        self.homes.get().spawn(self.groups.forget(virtual))
+
+    def _overflowed(self, channel: str) -> None:
+        logger.warning("Dropped the oldest message of %s: its consumer is too slow", channel)

@@ -1,0 +1,140 @@
+"""Gives `receive` its messages: the mailboxes of a process, and the receivers that fill them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ._shared.outages import OutageLog
+from ._shared.sharding import shard_of
+from .delivery import Delivery, ToProcess, ToWorkers
+from .keys import non_local
+from .receiver import Line, Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._shared.loops import LoopLocal
+    from ._shared.mailbox import Mailbox, Mailboxes
+    from .delivery import Parcel
+    from .home import Home
+    from .memberships import Memberships
+    from .settings import Settings
+
+logger = logging.getLogger(__package__)
+
+
+class Reception:
+    """Receives for all consumers of this process, in whichever event loops they run.
+
+    Args:
+        settings: The layer's options.
+        mailboxes: The mailboxes.
+        memberships: The local members of groups.
+        homes: What runs in each event loop: a receiver is added where it was first needed.
+        deserted: Called with a virtual channel when nobody is behind it any more.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        mailboxes: Mailboxes[Parcel],
+        memberships: Memberships,
+        homes: LoopLocal[Home],
+        deserted: Callable[[str], object],
+    ) -> None:
+        self._settings = settings
+        self._mailboxes = mailboxes
+        self._memberships = memberships
+        self._homes = homes
+        self._deserted = deserted
+        self._outages = [
+            OutageLog(logger, str(connector.host)) for connector in settings.connectors
+        ]
+        self._lock = threading.Lock()
+        self._receivers: dict[str, list[Receiver]] = {}
+
+    async def receive(self, channel: str) -> dict[str, Any]:
+        """Return the next message of a channel.
+
+        A cancelled call loses nothing: the message is taken from the mailbox in the last step.
+
+        Raises:
+            redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
+                missing right. A server that is away is waited for.
+        """
+        address = non_local(channel)
+        box = self._mailboxes.enter(channel)
+        ready = partial(self._ensure, address)
+        received = False
+        try:
+            while True:
+                parcel = box.take()
+                if parcel is not None:
+                    received = True
+                    return parcel.open()
+                await box.wait(ready)
+                self._raise_failure(address)
+        finally:
+            self._mailboxes.leave(channel, box, cancelled=not received)
+            if not received and address == channel:
+                self._give_back(channel, box)
+
+    def resume(self) -> None:
+        """Let every waiting call look for a receiver again: those of one event loop have ended."""
+        self._mailboxes.wake_all()
+
+    def _ensure(self, address: str) -> None:
+        """Make sure that somebody reads the message keys of an address, and knows who waits."""
+        receivers = self._receivers.get(address)
+        if receivers is None or any(receiver.ended for receiver in receivers):
+            with self._lock:
+                receivers = self._replace(address)
+        if "!" not in address:
+            for receiver in receivers:
+                receiver.poke()
+
+    def _replace(self, address: str) -> list[Receiver]:
+        """Start the receivers that an address lacks."""
+        count = len(self._settings.connectors)
+        # A sender picks any shard for a general channel, so all are read.
+        shards = [shard_of(address, count)] if "!" in address else range(count)
+        old = self._receivers.get(address, [])
+        self._receivers[address] = [
+            old[position]
+            if position < len(old) and not old[position].ended
+            else self._start(address, shard)
+            for position, shard in enumerate(shards)
+        ]
+        return self._receivers[address]
+
+    def _start(self, address: str, shard: int) -> Receiver:
+        settings, home = self._settings, self._homes.get()
+        delivery: Delivery
+        if "!" in address:
+            delivery = ToProcess(
+                address, settings, self._mailboxes, self._memberships, self._deserted
+            )
+        else:
+            delivery = ToWorkers(address, settings.reader, self._mailboxes)
+        line = Line(settings.connectors[shard], home.shards[shard], self._outages[shard])
+        beside = settings.keys.messages(address)
+        receiver = Receiver(beside, settings.expiry, line, delivery, self.resume)
+        home.keep(receiver)
+        return receiver
+
+    def _raise_failure(self, address: str) -> None:
+        for receiver in self._receivers.get(address, ()):
+            if receiver.failure is not None:
+                raise receiver.failure
+
+    def _give_back(self, channel: str, box: Mailbox[Parcel]) -> None:
+        """Let other processes have what this one took for a call that was cancelled."""
+        surplus = list(box.surplus())
+        for parcel in surplus:
+            parcel.give_back()
+        if surplus:
+            for receiver in self._receivers.get(channel, ()):
+                receiver.poke()

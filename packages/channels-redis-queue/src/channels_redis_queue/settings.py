@@ -1,0 +1,32 @@
+"""What the parts of a layer need to know of its options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._shared.connections import Connector
+    from .keys import Keys
+    from .letters import Reader
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of a layer, worked out."""
+
+    # One for each host.
+    connectors: tuple[Connector, ...]
+    keys: Keys
+    # Seconds that a message and a membership live.
+    expiry: int
+    group_expiry: int
+    serialize: Callable[[dict[str, Any]], bytes]
+    reader: Reader
+    # Returns the capacity of a channel; and the largest of any.
+    capacity: Callable[[str], int]
+    largest_capacity: int
+    # Returns the index of the shard that a message for an address is sent to.
+    shard_to: Callable[[str], int]

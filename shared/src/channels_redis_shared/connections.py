@@ -1,0 +1,156 @@
+"""Opens connections to one host, on which commands are written and replies read in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from redis.asyncio import ConnectionPool, Sentinel
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from .deadlines import timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from redis.asyncio.connection import AbstractConnection
+
+    from .hosts import Host
+
+Argument: TypeAlias = bytes | str | int | float
+Command: TypeAlias = tuple[Argument, ...]
+
+
+class Link:
+    """One open connection. Nothing here retries: what was written may have been carried out."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        # Replies that the server still owes on this connection.
+        self.owed = 0
+
+    @property
+    def is_stale(self) -> bool:
+        """Tell whether the server has closed the connection while nobody was reading."""
+        # redis-py's own check for this changed its name and its cost between 5 and 8.
+        reader = self._connection._reader  # noqa: SLF001
+        return reader is None or reader.at_eof() or reader.exception() is not None
+
+    async def write(self, commands: Sequence[Command]) -> None:
+        """Send the commands in one write."""
+        packed = self._connection.pack_commands(commands)
+        self.owed += len(commands)
+        await self._connection.send_packed_command(packed, check_health=False)
+
+    async def read(self) -> Any:
+        """Return the next reply; an error that the server replied is returned, not raised.
+
+        A cancelled read leaves the reply to the next one.
+        """
+        try:
+            reply = await self._connection.read_response(disconnect_on_error=False)
+        except ResponseError as error:
+            reply = error
+        self.owed -= 1
+        return reply
+
+    async def exchange(self, commands: Sequence[Command], seconds: float) -> list[Any]:
+        """Send the commands in one write and return their replies.
+
+        Args:
+            commands: The commands, in order.
+            seconds: How long the whole exchange may take.
+
+        Raises:
+            redis.exceptions.TimeoutError: The replies did not come in time. The connection can't
+                be used any more: a late reply would be taken for another's.
+            redis.exceptions.ConnectionError: The connection broke.
+        """
+        try:
+            async with timeout(seconds):
+                await self.write(commands)
+                return [await self.read() for _ in commands]
+        except asyncio.TimeoutError:
+            raise RedisTimeoutError(f"The server did not answer within {seconds:g} s") from None
+
+    def abandon(self) -> None:
+        """Close the socket of a connection whose event loop is closed."""
+        connection = self._connection
+        writer, connection._writer, connection._reader = connection._writer, None, None  # noqa: SLF001
+        if writer is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it can't finish this
+                writer.transport.abort()
+            finish = getattr(writer.transport, "_call_connection_lost", None)
+            if finish is not None:
+                finish(None)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._connection.disconnect(nowait=True)
+
+
+class Connector:
+    """Opens connections to one host; through Sentinel, to the master of the moment."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+
+    async def open(self, setup: Iterable[Command] = ()) -> Link:
+        """Return a new, ready connection.
+
+        Args:
+            setup: Commands to send first. An error that the server replies to one is raised.
+
+        Raises:
+            redis.exceptions.ConnectionError: The server could not be reached.
+            redis.exceptions.TimeoutError: The server did not answer within the host's
+                `connect_timeout` seconds.
+        """
+        seconds = self.host.connect_timeout
+        try:
+            async with timeout(seconds):
+                connection = await self._connection()
+                link = Link(connection)
+                try:
+                    await connection.connect()
+                    await _run(link, tuple(setup))
+                except BaseException:
+                    await link.close()
+                    raise
+                return link
+        except asyncio.TimeoutError:
+            message = f"{self.host} did not accept a connection within {seconds:g} s"
+            raise RedisTimeoutError(message) from None
+
+    async def _connection(self) -> AbstractConnection:
+        host = self.host
+        arguments = dict(host.arguments)
+        # The deadlines are ours: a blocking read may take longer than any socket_timeout.
+        arguments.update(socket_timeout=None, socket_connect_timeout=host.connect_timeout)
+        if host.sentinels:
+            arguments["host"], arguments["port"] = await self._master()
+        # redis-py's own way from arguments to a connection; the pool itself is not used.
+        return ConnectionPool.from_url(host.url, **arguments).make_connection()
+
+    async def _master(self) -> tuple[str, int]:
+        host = self.host
+        # Half the time, so that a dead Sentinel leaves some for the next.
+        options = {"socket_timeout": host.connect_timeout / 2, **host.sentinel_arguments}
+        sentinel = Sentinel(host.sentinels, sentinel_kwargs=options)
+        try:
+            master: tuple[str, int] = await sentinel.discover_master(host.master_name)
+        finally:
+            for client in sentinel.sentinels:
+                await client.connection_pool.disconnect()
+        return master
+
+
+async def _run(link: Link, commands: Sequence[Command]) -> None:
+    if commands:
+        await link.write(commands)
+        replies = [await link.read() for _ in commands]
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                raise reply

@@ -1,0 +1,39 @@
+"""Keeps one value for each process: a fork's child makes its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Kept = TypeVar("Kept")
+
+
+class PerProcess(Generic[Kept]):
+    """One value for each process, made when it is first asked for."""
+
+    def __init__(self, make: Callable[[], Kept]) -> None:
+        self._make = make
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        # The lock as well: the fork may have happened while another thread held it.
+        self._lock = threading.Lock()
+        self._kept: list[Kept] = []
+        self._pid = os.getpid()
+
+    def get(self) -> Kept:
+        """Return this process's value."""
+        if self._pid != os.getpid():
+            # Kept alive, and not closed: parent and child share the sockets and the selector, so
+            # closing here would make the parent deaf.
+            self._inherited = self._kept
+            self._start_anew()
+        if not self._kept:
+            with self._lock:
+                if not self._kept:
+                    self._kept.append(self._make())
+        return self._kept[0]

@@ -1,0 +1,83 @@
+"""Keeps one value for each event loop, and closes it when the loop ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+
+class Closable(Protocol):
+    """What can be kept for an event loop."""
+
+    async def close(self) -> None:
+        """Close everything, in the loop that it belongs to."""
+
+    def abandon(self) -> None:
+        """Drop everything: its loop is closed."""
+
+
+Kept = TypeVar("Kept", bound=Closable)
+
+
+class LoopLocal(Generic[Kept]):
+    """One value for each event loop, made when it is first asked for.
+
+    A loop that ends as `asyncio.run` ends it closes its value; the value of one that was closed
+    bare is dropped at the next use from another loop.
+    """
+
+    def __init__(self, make: Callable[[], Kept]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._kept: dict[asyncio.AbstractEventLoop, tuple[Kept, AsyncGenerator[None, None]]] = {}
+
+    def get(self) -> Kept:
+        """Return the running loop's value."""
+        loop = asyncio.get_running_loop()
+        entry = self._kept.get(loop)
+        if entry is None:
+            value = self._make()
+            closer = self._closer(loop, value)
+            entry = (value, closer)
+            with self._lock:
+                self._drop_closed_loops()
+                self._kept[loop] = entry
+            _start(closer)
+        return entry[0]
+
+    def values(self) -> list[Kept]:
+        """Return the values of all loops."""
+        return [value for value, _ in list(self._kept.values())]
+
+    async def close(self) -> None:
+        """Close the running loop's value, if there is one."""
+        entry = self._kept.get(asyncio.get_running_loop())
+        if entry is not None:
+            await entry[1].aclose()
+
+    async def _closer(
+        self, loop: asyncio.AbstractEventLoop, value: Kept
+    ) -> AsyncGenerator[None, None]:
+        # A loop finalises the asynchronous generators that were started in it: that is the only
+        # notice of its end that it gives.
+        try:
+            yield
+        finally:
+            self._kept.pop(loop, None)
+            await value.close()
+
+    def _drop_closed_loops(self) -> None:
+        for loop in [loop for loop in self._kept if loop.is_closed()]:
+            value, _ = self._kept.pop(loop)
+            value.abandon()
+
+
+def _start(generator: AsyncGenerator[None, None]) -> None:
+    """Run the generator up to its first `yield`, which takes no turn of the loop."""
+    with contextlib.suppress(StopIteration):
+        generator.__anext__().send(None)

@@ -1,0 +1,100 @@
+"""Decides which errors mean that a server is away, and how long to wait before the next try."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from typing import TYPE_CHECKING
+
+from redis import exceptions
+
+if TYPE_CHECKING:
+    import logging
+
+# Answers of a server that is up but cannot serve now: a replica, one that loads its data, a
+# failover that ends a blocking wait, a slot that moved. Redis 6.2 wraps them in a script's error.
+_AWAY_CODES = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "MOVED", "CLUSTERDOWN")
+_AWAY_ERRORS = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ReadOnlyError,
+    exceptions.ClusterDownError,
+    exceptions.MovedError,
+    asyncio.TimeoutError,
+    OSError,
+)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Tell whether trying again later, on a new connection, can help.
+
+    A refused password, a missing right or a bad certificate is no outage: it stays until
+    somebody mends the settings.
+    """
+    if isinstance(error, exceptions.AuthenticationError) or _is_bad_certificate(error):
+        return False
+    if isinstance(error, _AWAY_ERRORS):
+        return True
+    return isinstance(error, exceptions.ResponseError) and _says_away(str(error))
+
+
+def was_refused(error: BaseException) -> bool:
+    """Tell whether the server's answer proves that the command was not carried out."""
+    return isinstance(error, exceptions.ResponseError) and is_outage(error)
+
+
+def _says_away(text: str) -> bool:
+    return text.startswith(_AWAY_CODES) or any(f"-{code}" in text for code in _AWAY_CODES)
+
+
+def _is_bad_certificate(error: BaseException) -> bool:
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+class Backoff:
+    """Waiting times between tries: jittered, doubling, capped."""
+
+    FIRST = 0.05
+    # Messages shall flow within two seconds of a server's return.
+    LONGEST = 1.0
+
+    def __init__(self) -> None:
+        self._next = self.FIRST
+
+    def reset(self) -> None:
+        """Start again with the shortest wait."""
+        self._next = self.FIRST
+
+    def next(self) -> float:
+        """Return the seconds to wait before the next try."""
+        longest, self._next = self._next, min(self._next * 2, self.LONGEST)
+        # Jitter keeps the processes of a site from coming back in one instant.
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+class OutageLog:
+    """Logs the outage of one host once: a WARNING when it starts, an INFO when it ends."""
+
+    def __init__(self, logger: logging.Logger, host: str) -> None:
+        self._logger = logger
+        self._host = host
+        self._away: set[object] = set()
+
+    def lost(self, who: object, error: BaseException) -> None:
+        """Note that `who` has lost the host; only the first of an outage is logged."""
+        if not self._away:
+            self._logger.warning("Lost %s: %s; trying again until it is back", self._host, error)
+        self._away.add(who)
+
+    def found(self, who: object) -> None:
+        """Note that `who` has the host again; only the last of an outage is logged."""
+        if who in self._away:
+            self._away.discard(who)
+            if not self._away:
+                self._logger.info("%s is back", self._host)
