@@ -185,11 +185,11 @@ def test_started_in_a_thread_outlives_it(own_server: EmbeddedServer) -> None:
 def test_dies_when_the_parent_is_killed() -> None:
     """A parent that is killed takes its server with it."""
     script = """
-import time
+import signal
 from embedded_server import EmbeddedServer
 with EmbeddedServer() as server:
     print(server.pid, server.directory, flush=True)
-    time.sleep(600)
+    signal.pause()
 """
     with subprocess.Popen(
         [sys.executable, "-c", script],
