@@ -1,0 +1,1 @@
+"""Benchmarks that measure our layers beside channels_redis 4.3.0, as ratios."""

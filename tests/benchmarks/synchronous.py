@@ -1,0 +1,57 @@
+"""Work of callers without an event loop: views, tasks, signals."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from asgiref.sync import async_to_sync
+
+from benchmarks.foreign import simulate_members
+from benchmarks.workloads import GROUP, MESSAGE
+
+if TYPE_CHECKING:
+    from benchmarks.measuring import Bench
+
+
+def from_synchronous_code(bench: Bench) -> None:
+    """1,000 `async_to_sync(layer.group_send)` calls from one thread without an event loop."""
+    simulate_members(bench.server, processes=1, members=1)
+    call = async_to_sync(bench.layer.group_send)
+
+    def one_pass() -> None:
+        for _ in range(200):
+            call(GROUP, MESSAGE)
+
+    bench.measure_blocking(one_pass, operations=200)
+
+
+def from_16_threads(bench: Bench) -> None:
+    """The same 1,000 calls from 16 threads at once."""
+    simulate_members(bench.server, processes=1, members=1)
+    call = async_to_sync(bench.layer.group_send)
+    with ThreadPoolExecutor(16) as threads:
+
+        def one_pass() -> None:
+            for done in [threads.submit(call, GROUP, MESSAGE) for _ in range(200)]:
+                done.result()
+
+        bench.measure_blocking(one_pass, operations=200)
+
+
+def beside_doing_nothing(bench: Bench) -> None:
+    """Compare the calls from one thread with calls of a coroutine that does nothing."""
+
+    async def nothing(_group: str, _message: object) -> None:
+        pass
+
+    call = async_to_sync(nothing)
+
+    def one_pass() -> None:
+        for _ in range(200):
+            call(GROUP, MESSAGE)
+
+    from_synchronous_code(bench)
+    with_the_layer = bench.result
+    bench.measure_blocking(one_pass, operations=200)
+    bench.result = with_the_layer / bench.result
