@@ -6,7 +6,7 @@ import itertools
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from channels.exceptions import ChannelFull, MessageTooLarge
+from channels import exceptions
 from channels.layers import BaseChannelLayer
 
 from . import keys, scripts
@@ -63,6 +63,9 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
     """
 
     extensions = ("groups", "flush")
+    # So that callers can catch them without an import.
+    ChannelFull = exceptions.ChannelFull
+    MessageTooLarge = exceptions.MessageTooLarge
 
     def __init__(  # noqa: PLR0913, PLR0917 - the options of channels_redis, in its order
         self,
@@ -169,7 +172,7 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         )
         commands = self._process.get().shards[self._shard_to(address)]
         if await commands.execute(command, fills={beside.key: max(1, capacity // 2)}):
-            raise ChannelFull(channel)
+            raise exceptions.ChannelFull(channel)
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel, and wait for it if there is none.
@@ -278,7 +281,7 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
     def _serialized(self, message: dict[str, Any]) -> bytes:
         data = self.serialize(message)
         if len(data) > MAX_MESSAGE:
-            raise MessageTooLarge(f"{len(data)} bytes; Redis holds at most {MAX_MESSAGE}")
+            raise exceptions.MessageTooLarge(f"{len(data)} bytes; Redis holds at most {MAX_MESSAGE}")
         return data
 
     def _shard_to(self, address: str) -> int:
