@@ -281,7 +281,9 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
     def _serialized(self, message: dict[str, Any]) -> bytes:
         data = self.serialize(message)
         if len(data) > MAX_MESSAGE:
-            raise exceptions.MessageTooLarge(f"{len(data)} bytes; Redis holds at most {MAX_MESSAGE}")
+            raise exceptions.MessageTooLarge(
+                f"{len(data)} bytes; Redis holds at most {MAX_MESSAGE}"
+            )
         return data
 
     def _shard_to(self, address: str) -> int:
