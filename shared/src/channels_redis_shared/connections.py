@@ -40,8 +40,8 @@ class Link:
 
     async def write(self, commands: Sequence[Command]) -> None:
         """Send the commands in one write."""
-        packed = self._connection.pack_commands(commands)
         self.owed += len(commands)
+        packed = b"".join(map(pack, commands))
         await self._connection.send_packed_command(packed, check_health=False)
 
     async def read(self) -> Any:
@@ -145,6 +145,20 @@ class Connector:
             for client in sentinel.sentinels:
                 await client.connection_pool.disconnect()
         return master
+
+
+def pack(command: Command) -> bytes:
+    """Return the command as it goes over the wire; several times faster than redis-py's own."""
+    parts = [b"*%d\r\n" % len(command)]
+    for argument in command:
+        if isinstance(argument, str):
+            data = argument.encode()
+        elif isinstance(argument, bytes):
+            data = argument
+        else:
+            data = repr(argument).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(parts)
 
 
 async def _run(link: Link, commands: Sequence[Command]) -> None:

@@ -1,4 +1,8 @@
-"""Bounded queues of a process, one for each of its channels, on which consumers wait."""
+"""Bounded queues of a process, one for each of its channels, on which consumers wait.
+
+What is put once for a thousand channels wakes a thousand consumers, so this is written to be quick:
+no lock on a consumer's way, and as few calls as the work allows.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 Item = TypeVar("Item")
 
@@ -17,17 +21,15 @@ Item = TypeVar("Item")
 class Mailbox(Generic[Item]):
     """The items for one channel, and who waits for them.
 
-    Any thread may put; waiters may be in different event loops. Needs no lock: an item is in the
-    deque before a waiter is woken, and a waiter looks once more after it has queued up.
+    Waiters may be in different event loops, of different threads. That needs no lock: an item is
+    there before a waiter is woken, and who queues up is there before it looks once more.
     """
 
-    __slots__ = ("_items", "_waiters", "users")
+    __slots__ = ("_items", "_waiters")
 
     def __init__(self) -> None:
         self._items: deque[tuple[float, Item]] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
-        # How many receivers are at work here: a mailbox in use must not be swept away.
-        self.users = 0
 
     @property
     def size(self) -> int:
@@ -36,18 +38,20 @@ class Mailbox(Generic[Item]):
 
     @property
     def waiting(self) -> int:
-        """How many receivers wait and have not been woken."""
+        """How many wait and have not been woken."""
         return len(self._waiters)
 
-    def put(self, item: Item, deadline: float) -> None:
+    def put(self, item: Item, deadline: float, loop: asyncio.AbstractEventLoop | None) -> None:
         """Add the item, and wake the first who waits.
 
         Args:
             item: What to add.
-            deadline: The `time.monotonic()` after which nobody shall get it.
+            deadline: The `time.monotonic()` from which on nobody shall get it.
+            loop: The event loop that runs in this thread.
         """
         self._items.append((deadline, item))
-        self._wake()
+        if self._waiters:
+            self._wake(loop)
 
     def take(self) -> Item | None:
         """Remove and return the oldest item that has not expired, if there is one."""
@@ -61,78 +65,58 @@ class Mailbox(Generic[Item]):
         return None
 
     def surplus(self) -> Iterator[Item]:
-        """Remove and return the newest items, those that nobody is waiting for."""
+        """Remove and return the newest items, those that nobody waits for."""
         while len(self._items) > len(self._waiters):
             try:
                 yield self._items.pop()[1]
             except IndexError:
                 return
 
-    async def wait(self, queued: Callable[[], object]) -> None:
-        """Return when there may be something to take, or after `wake_all`.
-
-        Args:
-            queued: Called when `waiting` has counted this call.
-        """
-        waiter = asyncio.get_running_loop().create_future()
+    def queue_up(self) -> asyncio.Future[None]:
+        """Return a future that is done when there may be something to take."""
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
         self._waiters.append(waiter)
-        try:
-            if self._items:
-                self._wake()
-            queued()
-            await waiter
-        except BaseException:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-            elif self._items:
-                # This one was woken for an item that it won't take.
-                self._wake()
-            raise
+        if self._items:
+            self._wake(loop)
+        return waiter
+
+    def withdraw(self, waiter: asyncio.Future[None]) -> None:
+        """Undo `queue_up` for one who will take nothing."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+        elif self._items:
+            # It was woken already: the next one takes its place.
+            self._wake(_running_loop())
 
     def wake_all(self) -> None:
         """Make everyone who waits look again."""
+        loop = _running_loop()
         for _ in range(len(self._waiters)):
-            self._wake()
+            self._wake(loop)
 
-    def drop_expired(self) -> int:
-        """Remove the items that have expired and return their number."""
-        now, dropped = time.monotonic(), 0
+    def drop_expired(self) -> None:
+        """Remove the items that have expired."""
+        now = time.monotonic()
         while self._items and self._items[0][0] <= now:
             self._items.popleft()
-            dropped += 1
-        return dropped
 
-    def _wake(self) -> None:
+    def _wake(self, loop: asyncio.AbstractEventLoop | None) -> None:
         while self._waiters:
             try:
                 waiter = self._waiters.popleft()
-            except IndexError:
+            except IndexError:  # another thread was faster
                 return
-            if _tell(waiter):
+            if waiter.done():
+                continue
+            if waiter.get_loop() is loop:
+                waiter.set_result(None)
                 return
-
-
-def _tell(waiter: asyncio.Future[None]) -> bool:
-    """Wake the waiter; return whether it was there to be woken."""
-    if waiter.done():
-        return False
-    loop = waiter.get_loop()
-    try:
-        if asyncio.get_running_loop() is loop:
-            waiter.set_result(None)
-            return True
-    except RuntimeError:  # no loop runs in this thread
-        pass
-    try:
-        loop.call_soon_threadsafe(_set, waiter)
-    except RuntimeError:  # its loop is closed
-        return False
-    return True
-
-
-def _set(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+            try:
+                waiter.get_loop().call_soon_threadsafe(_set, waiter)
+            except RuntimeError:  # its loop is closed
+                continue
+            return
 
 
 class Mailboxes(Generic[Item]):
@@ -149,55 +133,68 @@ class Mailboxes(Generic[Item]):
         self._overflowed = overflowed
         self._lock = threading.Lock()
         self._boxes: dict[str, Mailbox[Item]] = {}
-        # When the last receiver of a channel was cancelled: its consumer is probably gone.
+        # When the last `receive` of a channel was cancelled: its consumer has probably gone.
         self._left: dict[str, float] = {}
 
     def __len__(self) -> int:
         """Return the number of mailboxes."""
         return len(self._boxes)
 
-    def enter(self, channel: str) -> Mailbox[Item]:
-        """Return the channel's mailbox, which stays until `leave`."""
-        with self._lock:
-            box = self._boxes.get(channel)
-            if box is None:
-                box = self._boxes[channel] = Mailbox()
-            box.users += 1
+    def __contains__(self, channel: object) -> bool:
+        """Tell whether the channel has a mailbox."""
+        return channel in self._boxes
+
+    def open(self, channel: str) -> Mailbox[Item]:
+        """Return the channel's mailbox, and note that somebody receives there."""
+        if self._left:
             self._left.pop(channel, None)
+        box = self._boxes.get(channel)
+        if box is None:
+            with self._lock:
+                box = self._boxes.setdefault(channel, Mailbox())
         return box
 
-    def leave(self, channel: str, box: Mailbox[Item], *, cancelled: bool) -> None:
-        """Undo one `enter`; `cancelled` tells that the receiver did not get what it waited for."""
-        with self._lock:
-            box.users -= 1
-            if cancelled and not box.users:
-                self._left[channel] = time.monotonic()
+    def holds(self, channel: str, box: Mailbox[Item]) -> bool:
+        """Tell whether a mailbox in which one has queued up was not swept away before that."""
+        return self._boxes.get(channel) is box
 
-    def put(self, channel: str, item: Item, deadline: float) -> None:
-        """Add the item to the channel's mailbox, dropping its oldest one if it is full."""
+    def left(self, channel: str) -> None:
+        """Note that a `receive` of the channel was cancelled."""
+        self._left[channel] = time.monotonic()
+
+    def put(self, channels: Iterable[str], item: Item, deadline: float) -> None:
+        """Add the item to the mailbox of each channel; a full one loses its oldest.
+
+        Args:
+            channels: The channels.
+            item: What each of them gets.
+            deadline: The `time.monotonic()` from which on nobody shall get it.
+        """
+        loop, full = _running_loop(), []
         with self._lock:
-            box = self._boxes.get(channel)
-            if box is None:
-                box = self._boxes[channel] = Mailbox()
-            full = box.size > 0 and box.size >= self._capacity(channel)
-            if full:
-                box.take()
-            box.put(item, deadline)
-        if full:
+            for channel in channels:
+                box = self._boxes.get(channel)
+                if box is None:
+                    box = self._boxes[channel] = Mailbox()
+                elif box.size and box.size >= self._capacity(channel):
+                    box.take()
+                    full.append(channel)
+                box.put(item, deadline, loop)
+        for channel in full:
             self._overflowed(channel)
 
     def waiting(self, channel: str) -> int:
-        """Return how many receivers wait for the channel."""
+        """Return how many wait for the channel and have not been woken."""
         box = self._boxes.get(channel)
         return 0 if box is None else box.waiting
 
     def wake_all(self) -> None:
-        """Make every receiver look again."""
+        """Make everyone who waits look again."""
         for box in list(self._boxes.values()):
             box.wake_all()
 
     def sweep(self, patience: float) -> list[str]:
-        """Drop what nobody needs, and return the channels whose receivers have gone.
+        """Drop what nobody needs, and return the channels whose consumers have gone.
 
         Args:
             patience: Seconds that a channel whose `receive` was cancelled is kept for a new one.
@@ -205,17 +202,34 @@ class Mailboxes(Generic[Item]):
         with self._lock:
             for channel, box in list(self._boxes.items()):
                 box.drop_expired()
-                if not box.users and not box.size:
-                    del self._boxes[channel]
-            before = time.monotonic() - patience
-            gone = [channel for channel, left in self._left.items() if left < before]
-            for channel in gone:
-                del self._left[channel]
-        return gone
+                # Removed first and looked at then: so one who queues up meanwhile is either seen
+                # here, or sees that the mailbox has gone.
+                del self._boxes[channel]
+                if box.size or box.waiting:
+                    self._boxes[channel] = box
+        before = time.monotonic() - patience
+        gone = [channel for channel, left in list(self._left.items()) if left < before]
+        return [
+            channel
+            for channel in gone
+            if self._left.pop(channel, None) is not None and not self.waiting(channel)
+        ]
 
     def clear(self) -> None:
-        """Drop all items; receivers go on waiting."""
+        """Drop all items; those who wait go on waiting."""
         with self._lock:
             for box in self._boxes.values():
                 while box.size:
                     box.take()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _set(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

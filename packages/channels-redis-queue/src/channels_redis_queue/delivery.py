@@ -20,28 +20,31 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__package__)
 
 
-class Parcel:
-    """A letter in a mailbox, and what to do when a consumer takes it."""
-
-    __slots__ = ("claim", "ledger", "letter")
-
-    def __init__(
-        self, letter: Letter, ledger: Ledger | None = None, claim: Claim | None = None
-    ) -> None:
-        self.letter = letter
-        self.ledger = ledger
-        self.claim = claim
+class Parcel(Protocol):
+    """What lies in a mailbox."""
 
     def open(self) -> dict[str, Any]:
         """Hand the message over: from now on it is the consumer's."""
-        if self.ledger is not None and self.claim is not None:
-            self.ledger.acknowledge(self.claim)
-        return self.letter.copy()
+
+
+class Claimed:
+    """A letter that stays claimed until a consumer has it."""
+
+    __slots__ = ("_claim", "_ledger", "_letter")
+
+    def __init__(self, letter: Letter, ledger: Ledger, claim: Claim) -> None:
+        self._letter = letter
+        self._ledger = ledger
+        self._claim = claim
+
+    def open(self) -> dict[str, Any]:
+        """Hand the message over, and acknowledge it."""
+        self._ledger.acknowledge(self._claim)
+        return self._letter.open()
 
     def give_back(self) -> None:
         """Let another reader have the message."""
-        if self.ledger is not None and self.claim is not None:
-            self.ledger.give_back(self.claim)
+        self._ledger.give_back(self._claim)
 
 
 class Delivery(Protocol):
@@ -95,13 +98,10 @@ class ToProcess:
         letter = read_letter(self._reader, claim.message, self.channel)
         if letter is None:
             return
-        deadline = time.monotonic() + lifetime
-        parcel = Parcel(letter)
         names = letter.names
         if len(names) > 1 or keys.is_virtual(names[0]):
             names = self._spread(names)
-        for channel in names:
-            self._mailboxes.put(channel, parcel, deadline)
+        self._mailboxes.put(names, letter, time.monotonic() + lifetime)
 
     def leave(self, leave: bytes) -> None:
         """End a membership, unless it was renewed after the leave."""
@@ -153,8 +153,8 @@ class ToWorkers:
         if letter is None:
             ledger.acknowledge(claim)
             return
-        deadline = time.monotonic() + lifetime
-        self._mailboxes.put(self.channel, Parcel(letter, ledger, claim), deadline)
+        claimed = Claimed(letter, ledger, claim)
+        self._mailboxes.put([self.channel], claimed, time.monotonic() + lifetime)
 
     def leave(self, leave: bytes) -> None:
         """Do nothing: a general channel leaves a group by its plain name."""

@@ -185,14 +185,9 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
             redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
                 missing right, a bad certificate.
         """
-        self.require_valid_channel_name(channel)
         process = self._process.get()
-        owner = keys.process_of(channel)
-        if owner is not None and owner != process.id:
-            raise _ForeignChannel(
-                f"{channel!r} belongs to another process or layer: receive on a name that this "
-                "layer's new_channel() returned in this process"
-            )
+        if channel not in process.mailboxes:
+            self._require_own(channel, process.id)
         return await process.reception.receive(channel)
 
     async def group_add(self, group: str, channel: str) -> None:
@@ -285,6 +280,15 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
                 f"{len(data)} bytes; Redis holds at most {MAX_MESSAGE}"
             )
         return data
+
+    def _require_own(self, channel: str, process: str) -> None:
+        self.require_valid_channel_name(channel)
+        owner = keys.process_of(channel)
+        if owner is not None and owner != process:
+            raise _ForeignChannel(
+                f"{channel!r} belongs to another process or layer: receive on a name that this "
+                "layer's new_channel() returned in this process"
+            )
 
     def _shard_to(self, address: str) -> int:
         """Return the shard to send to: the one that the receiver reads, or any of all it reads."""

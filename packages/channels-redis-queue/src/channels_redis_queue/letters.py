@@ -27,7 +27,7 @@ class Letter:
             raise ValueError("it names no channel")
         self._first = [message]
 
-    def copy(self) -> dict[str, Any]:
+    def open(self) -> dict[str, Any]:
         """Return the message, as an object of its own."""
         try:
             # The first needs no decoding; pop is atomic, also between threads.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._shared.outages import OutageLog
 from ._shared.sharding import shard_of
-from .delivery import Delivery, ToProcess, ToWorkers
+from .delivery import Claimed, Delivery, ToProcess, ToWorkers
 from .keys import non_local
 from .receiver import Line, Receiver
 
@@ -65,22 +64,26 @@ class Reception:
             redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
                 missing right. A server that is away is waited for.
         """
-        address = non_local(channel)
-        box = self._mailboxes.enter(channel)
-        ready = partial(self._ensure, address)
-        received = False
-        try:
-            while True:
-                parcel = box.take()
-                if parcel is not None:
-                    received = True
-                    return parcel.open()
-                await box.wait(ready)
+        mailboxes, address, woken = self._mailboxes, non_local(channel), False
+        while True:
+            box = mailboxes.open(channel)
+            parcel = box.take()
+            if parcel is not None:
+                return parcel.open()
+            if woken:
                 self._raise_failure(address)
-        finally:
-            self._mailboxes.leave(channel, box, cancelled=not received)
-            if not received and address == channel:
-                self._give_back(channel, box)
+            waiter = box.queue_up()
+            try:
+                if mailboxes.holds(channel, box):
+                    self._ensure(address)
+                    await waiter
+                    woken = True
+            except BaseException:
+                box.withdraw(waiter)
+                mailboxes.left(channel)
+                if address == channel:
+                    self._give_back(channel, box)
+                raise
 
     def resume(self) -> None:
         """Let every waiting call look for a receiver again: those of one event loop have ended."""
@@ -134,7 +137,8 @@ class Reception:
         """Let other processes have what this one took for a call that was cancelled."""
         surplus = list(box.surplus())
         for parcel in surplus:
-            parcel.give_back()
+            if isinstance(parcel, Claimed):
+                parcel.give_back()
         if surplus:
             for receiver in self._receivers.get(channel, ()):
                 receiver.poke()
