@@ -144,8 +144,7 @@ async def start(sock: socket.socket, environment: dict[str, str]) -> Process:
     options = ("--lifespan", "off", "--log-level", "warning", "--timeout-graceful-shutdown", "2")
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "uvicorn", "chat_site.asgi:application"),
-        *("--fd", str(sock.fileno()), *options),
-        cwd=Path(__file__).parent,
+        *("--app-dir", str(Path(__file__).parent), "--fd", str(sock.fileno()), *options),
         env=environment,
         pass_fds=[sock.fileno()],
         start_new_session=True,  # Ctrl-C in the terminal is for the demo to handle.

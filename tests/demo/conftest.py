@@ -1,0 +1,95 @@
+"""Runs the demo as people do: as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from embedded_server import dies_with_parent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+DEMO = Path(__file__).parent.parent.parent / "docs" / "examples" / "chat" / "demo.py"
+TIMEOUT = 45  # seconds; generous, two Django processes start
+
+
+class Demo:
+    """A running demo, and what it printed."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.output = ""
+
+    async def read_until(self, text: str) -> str:
+        """Read what the demo prints until ``text`` has come, and return all of it."""
+        while text not in self.output:
+            line = await asyncio.wait_for(self._stdout.readline(), TIMEOUT)
+            assert line, f"{text!r} did not come before the end of:\n{self.output}"
+            self.output += line.decode()
+        return self.output
+
+    async def end(self) -> int:
+        """Wait until the demo has ended, and return its exit status."""
+        rest = await asyncio.wait_for(self._stdout.read(), TIMEOUT)
+        self.output += rest.decode()
+        return await self.process.wait()
+
+    async def urls(self) -> dict[str, str]:
+        """Wait until the demo is ready, and return each server's URL."""
+        return dict(re.findall(r"Server (\w): (http\S+)", await self.read_until("Ctrl-C")))
+
+    def children(self) -> dict[int, str]:
+        """Return the processes that the demo started, by id: their names."""
+        pid = self.process.pid
+        ids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return {int(child): Path(f"/proc/{child}/comm").read_text().strip() for child in ids}
+
+    async def close(self) -> None:
+        """Make sure that it is gone."""
+        if self.process.returncode is None:
+            self.process.terminate()
+        await self.end()
+
+    @property
+    def _stdout(self) -> asyncio.StreamReader:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+
+@pytest.fixture
+async def start_demo(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Demo]]]:
+    """Give a coroutine function that starts the demo with command line arguments.
+
+    Its temporary files go to ``tmp_path``. ``before`` is a folder in which Python looks first.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def start(*arguments: str, before: Path | None = None, **environment: str) -> Demo:
+            path = [str(before)] if before else []
+            options: dict[str, Any] = {
+                "stdout": asyncio.subprocess.PIPE,
+                "stderr": asyncio.subprocess.STDOUT,
+                "preexec_fn": dies_with_parent(),
+                "env": {
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join([*path, *filter(None, sys.path)]),
+                    "TMPDIR": str(tmp_path),
+                    **environment,
+                },
+            }
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, str(DEMO), *arguments, **options
+            )
+            demo = Demo(process)
+            stack.push_async_callback(demo.close)
+            return demo
+
+        yield start

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.typing import Origin
+
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from websockets.asyncio.client import ClientConnection
+
+    from .conftest import Demo
+
+    StartDemo = Callable[..., Awaitable[Demo]]
+
+pytestmark = pytest.mark.timeout(120)
+
+try:
+    from channels_redis_pubsub import RedisPubSubChannelLayer
+except ImportError:
+    RedisPubSubChannelLayer = None
+needs_pubsub = pytest.mark.skipif(
+    RedisPubSubChannelLayer is None, reason="the Pub/Sub layer is not installed"
+)
+LAYERS = ["queue", pytest.param("pubsub", marks=needs_pubsub)]
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+NOT_SHARED = """
+from channels.layers import InMemoryChannelLayer
+
+class RedisChannelLayer(InMemoryChannelLayer):
+    def __init__(self, hosts):
+        super().__init__()
+"""
+
+
+async def open_tab(stack: AsyncExitStack, url: str, name: str) -> ClientConnection:
+    """Connect as a page does, and join the lobby."""
+    tab = await stack.enter_async_context(
+        connect(url.replace("http", "ws") + "/ws/", origin=Origin(url), proxy=None)
+    )
+    await tab.send(json.dumps({"kind": "join", "name": name, "room": "lobby"}))
+    return tab
+
+
+async def event(tab: ClientConnection, kind: str, **expected: object) -> dict[str, Any]:
+    """Return the next event of a kind about something with these values; skip others."""
+
+    async def find() -> dict[str, Any]:
+        while True:
+            found: dict[str, Any] = json.loads(await tab.recv())
+            about = found.get("said" if kind == "said" else "person", {})
+            if found["kind"] == kind and expected.items() <= about.items():
+                return found
+
+    return await asyncio.wait_for(find(), 30)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return what is in a folder."""
+    return list(folder.iterdir())
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+async def test_smoke(start_demo: StartDemo, layer: str, tmp_path: Path) -> None:
+    """The demo chats by itself with either layer, exits 0, and leaves no file behind."""
+    demo = await start_demo("--smoke", "--layer", layer)
+    assert await demo.end() == 0, demo.output
+    assert "A -> Redis -> B" in demo.output
+    assert "B -> Redis -> A" in demo.output
+    assert demo.output.endswith("All worked.\n")
+    assert not files_in(tmp_path)
+
+
+async def test_smoke_fails_when_processes_are_not_connected(
+    start_demo: StartDemo, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """With a layer that does not leave its process, the smoke test says what is missing."""
+    folder = tmp_path_factory.mktemp("layer")
+    (folder / "channels_redis_queue.py").write_text(NOT_SHARED)
+    demo = await start_demo("--smoke", before=folder)
+    assert await demo.end() == 1
+    assert "FAILED: Bob on server B got no 'here'" in demo.output.splitlines()[-1]
+
+
+async def test_layer_that_does_not_import(
+    start_demo: StartDemo, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A server that does not start ends the demo, with one line that says so at the end."""
+    folder = tmp_path_factory.mktemp("layer")
+    (folder / "channels_redis_queue.py").write_text("")
+    demo = await start_demo(before=folder)
+    assert await demo.end() == 1
+    assert "FAILED: server " in demo.output.splitlines()[-1]
+
+
+async def test_no_redis(start_demo: StartDemo) -> None:
+    """Without a server to run, the demo says so and exits."""
+    demo = await start_demo(REDIS_SERVER="/nowhere/redis-server")
+    assert await demo.end() == 1
+    assert demo.output.startswith("FAILED: REDIS_SERVER is '/nowhere/redis-server'")
+
+
+@linux_only
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_stops_cleanly(start_demo: StartDemo, number: signal.Signals, tmp_path: Path) -> None:
+    """A signal, even twice, ends all processes with pages open, and exits 0."""
+    demo = await start_demo()
+    urls = await demo.urls()
+    children = demo.children()
+    assert len(children) == 3
+    async with AsyncExitStack() as stack:
+        await event(await open_tab(stack, urls["A"], "Ada"), "here", name="Ada")
+        demo.process.send_signal(number)
+        demo.process.send_signal(number)
+        assert await demo.end() == 0, demo.output
+    for pid in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    for url in urls.values():
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
+    assert "Traceback" not in demo.output
+    assert not files_in(tmp_path)
+
+
+@linux_only
+async def test_server_that_dies_ends_the_demo(start_demo: StartDemo) -> None:
+    """When a server process is gone the demo does not pretend to work."""
+    demo = await start_demo()
+    await demo.urls()
+    servers = [pid for pid, name in demo.children().items() if "python" in name]
+    os.kill(servers[0], signal.SIGKILL)
+    assert await demo.end() == 1
+    assert "FAILED: server A ended with exit status -9" in demo.output
+
+
+async def test_page_shows_its_server(start_demo: StartDemo) -> None:
+    """Each server's page names it, links to the other one, and loads nothing else."""
+    urls = await (await start_demo()).urls()
+    for name, other in (("A", "B"), ("B", "A")):
+        page = await fetch(urls[name])
+        assert f"Server {name}" in page
+        assert f'href="{urls[other]}"' in page
+        assert "src=" not in page
+        assert "new WebSocket" in page
+
+
+async def fetch(url: str) -> str:
+    """Return a page."""
+
+    def get() -> str:
+        with urlopen(url, timeout=30) as response:  # noqa: S310 - the demo's own address.
+            text: str = response.read().decode()
+            return text
+
+    return await asyncio.to_thread(get)
+
+
+async def test_refuses_nonsense(start_demo: StartDemo) -> None:
+    """A wrong name, room or message is answered with a reason, and the page stays connected."""
+    urls = await (await start_demo()).urls()
+    async with AsyncExitStack() as stack:
+        ada = await open_tab(stack, urls["A"], "Ada")
+        for wrong in (
+            {"kind": "join", "name": " ", "room": "lobby"},
+            {"kind": "join", "name": "Ada", "room": "no blanks"},
+            {"kind": "say", "text": "x" * 2001},
+            {"kind": "say"},
+        ):
+            await ada.send(json.dumps(wrong))
+            assert (await event(ada, "refused"))["reason"]
+        await ada.send(json.dumps({"kind": "say", "id": "1", "text": "All right."}))
+        assert (await event(ada, "said", text="All right."))["to"] == "A"
+
+
+async def test_newcomer_catches_up(start_demo: StartDemo) -> None:
+    """Who comes later is told who is here and what they said, by the others themselves."""
+    urls = await (await start_demo()).urls()
+    async with AsyncExitStack() as stack:
+        ada = await open_tab(stack, urls["A"], "Ada")
+        await ada.send(json.dumps({"kind": "say", "id": "1", "text": "Anybody here?"}))
+        await event(ada, "said", text="Anybody here?")
+        bob = await open_tab(stack, urls["B"], "Bob")
+        here = await event(bob, "here", name="Ada")
+        assert [said["text"] for said in here["said"]] == ["Anybody here?"]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+async def test_pull_the_plug(start_demo: StartDemo, layer: str) -> None:
+    """Redis goes and comes back empty; the talk goes on, and Pub/Sub says what happened."""
+    demo = await start_demo("--layer", layer)
+    urls = await demo.urls()
+    async with AsyncExitStack() as stack:
+        ada = await open_tab(stack, urls["A"], "Ada")
+        await event(ada, "here", name="Ada")
+        bob = await open_tab(stack, urls["B"], "Bob")
+        await event(ada, "here", name="Bob")
+        await ada.send(json.dumps({"kind": "plug"}))
+        await event(ada, "unplugged")
+        if layer == "pubsub":
+            for tab in (ada, bob):
+                await event(tab, "disconnected")
+                await event(tab, "reconnected")
+            await event(ada, "here", name="Bob")
+            await event(bob, "here", name="Ada")
+        await demo.read_until("Redis is back, empty.")
+        for tab, other in ((ada, bob), (bob, ada)):
+            await say_until_heard(tab, other)
+
+
+async def say_until_heard(speaker: ClientConnection, hearer: ClientConnection) -> None:
+    """Say the same again, as the page does, until the other one has heard it."""
+    hearing = asyncio.ensure_future(event(hearer, "said", text="Still there?"))
+
+    async def heard() -> bool:
+        await speaker.send(json.dumps({"kind": "say", "id": "1", "text": "Still there?"}))
+        await asyncio.wait([hearing], timeout=0.5)
+        return hearing.done()
+
+    await eventually(heard, timeout=30)
+    hearing.result()
