@@ -11,9 +11,10 @@ from . import keys
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._shared.letters import Reader
     from ._shared.mailbox import Mailboxes
     from .claims import Claim, Ledger
-    from .letters import Letter, Reader
+    from .letters import Letter
     from .memberships import Memberships
     from .settings import Settings
 
@@ -135,7 +136,7 @@ class ToWorkers:
     Messages stay claimed until one has them; what nobody here waits for goes back at once.
     """
 
-    def __init__(self, channel: str, reader: Reader, mailboxes: Mailboxes[Parcel]) -> None:
+    def __init__(self, channel: str, reader: Reader[Letter], mailboxes: Mailboxes[Parcel]) -> None:
         self.channel = channel
         self._reader = reader
         self._mailboxes = mailboxes
@@ -160,7 +161,7 @@ class ToWorkers:
         """Do nothing: a general channel leaves a group by its plain name."""
 
 
-def read_letter(reader: Reader, data: bytes, channel: str) -> Letter | None:
+def read_letter(reader: Reader[Letter], data: bytes, channel: str) -> Letter | None:
     """Return the letter in these bytes; log and return None if there is none."""
     try:
         letter = reader.read(data)

@@ -14,9 +14,10 @@ from ._shared import options
 from ._shared.connections import Connector
 from ._shared.forks import PerProcess
 from ._shared.hosts import parse_hosts
+from ._shared.letters import Reader
 from ._shared.serializers import registry
 from ._shared.sharding import shard_of
-from .letters import TO, Reader
+from .letters import TO, Letter
 from .process import Process
 from .settings import Settings
 
@@ -115,7 +116,7 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
                 self.expiry,
                 self.group_expiry,
                 self._serialized,
-                Reader(self._serializer),
+                Reader(self._serializer, Letter),
                 self.get_capacity,
                 largest,
                 self._shard_to,

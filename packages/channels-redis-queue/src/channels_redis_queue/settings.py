@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._shared.connections import Connector
+    from ._shared.letters import Reader
     from .keys import Keys
-    from .letters import Reader
+    from .letters import Letter
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Settings:
     expiry: int
     group_expiry: int
     serialize: Callable[[dict[str, Any]], bytes]
-    reader: Reader
+    reader: Reader[Letter]
     # Returns the capacity of a channel; and the largest of any.
     capacity: Callable[[str], int]
     largest_capacity: int

@@ -1,0 +1,66 @@
+"""Reads what arrived as bytes: a message, and a copy of it for each channel that it is for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Letter:
+    """A message for one or more channels, decoded anew for each, so that none sees another's.
+
+    Args:
+        body: The message as bytes.
+        load: Decodes the body.
+        message: The body, decoded once already.
+    """
+
+    __slots__ = ("_body", "_first", "_load")
+
+    def __init__(
+        self, body: bytes, load: Callable[[bytes], dict[str, Any]], message: dict[str, Any]
+    ) -> None:
+        self._body = body
+        self._load = load
+        self._first = [message]
+
+    def open(self) -> dict[str, Any]:
+        """Return the message, as an object of its own."""
+        try:
+            # The first needs no decoding; pop is atomic, also between threads.
+            return self._first.pop()
+        except IndexError:
+            return self._load(self._body)
+
+
+Kind = TypeVar("Kind", bound=Letter)
+
+
+class Reader(Generic[Kind]):
+    """Opens letters with the serializer of a layer.
+
+    Args:
+        serializer: What `serializer_format` names.
+        letter: The class of the letters.
+    """
+
+    def __init__(self, serializer: Any, letter: type[Kind]) -> None:
+        self._letter = letter
+        # A registered serializer may know nothing but to deserialize the whole.
+        self._unseal = getattr(serializer, "unseal", bytes)
+        whole = self._unseal is bytes
+        self._load = serializer.deserialize if whole else serializer.from_bytes
+
+    def read(self, data: bytes) -> Kind:
+        """Return the letter in these bytes.
+
+        Raises:
+            Exception: No message of this layer: whatever its serializer raises for that.
+        """
+        body = self._unseal(data)
+        message = self._load(body)
+        if not isinstance(message, dict):
+            raise TypeError(f"it holds a {type(message).__name__}, not a dict")
+        return self._letter(body, self._load, message)
