@@ -1,13 +1,16 @@
-"""Compare our layers with channels_redis: `hatch run benchmark`."""
+"""Compare our layers with channels_redis: `hatch run benchmark:compare`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import pstats
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,32 +23,33 @@ if TYPE_CHECKING:
 
 TIMEOUT = 60.0  # seconds for one run of one workload
 PROFILE_LINES = 40
+THEIR_VERSION = "4.3.0"
 
 
 def main() -> int:
     """Measure what the arguments ask for, write it out, and return the exit status."""
     options = parse()
-    layers = [options.layer] if options.layer else list(OURS)
     try:
-        chosen = [(layer, work) for layer in layers for work in works(layer, options.only)]
+        chosen = works([options.layer] if options.layer else list(OURS), options.only)
     except ValueError as error:
         sys.exit(f"benchmark: {error}")
     with EmbeddedServer() as server:
+        conditions = conditions_of(server)
         if options.profile:
             for layer, work in chosen:
-                profile(OURS[layer], work, server)
+                profile((THEIRS if options.self_check else OURS)[layer], work, server)
             return 0
         outcomes = [compare(layer, work, server, options) for layer, work in chosen]
     if options.json:
         sys.stdout.write(json.dumps([outcome.figures() for outcome in outcomes], indent=2) + "\n")
     else:
-        sys.stdout.write(table(outcomes) + "\n")
+        sys.stdout.write(f"{conditions}\n\n{table(outcomes)}\n")
     return 0 if options.no_floors or all(outcome.good for outcome in outcomes) else 1
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="benchmark", description=__doc__)
+    parser = argparse.ArgumentParser(prog="hatch run benchmark:compare", description=__doc__)
     parser.add_argument("--layer", choices=list(OURS), help="one layer instead of both")
     parser.add_argument("--only", action="append", metavar="NAME", help="this work; repeatable")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each side (%(default)s)")
@@ -60,6 +64,23 @@ def parse() -> argparse.Namespace:
         "--profile", action="store_true", help="show where our own time goes, and measure nothing"
     )
     return parser.parse_args()
+
+
+def conditions_of(server: EmbeddedServer) -> str:
+    """Tell what both sides run on, having made sure that they are the two sides meant."""
+    try:
+        theirs, hiredis, redis_py = map(version, ("channels_redis", "hiredis", "redis"))
+    except PackageNotFoundError as error:
+        sys.exit(f"benchmark: {error}; run it as `hatch run benchmark:compare`")
+    if theirs != THEIR_VERSION:
+        sys.exit(f"benchmark: channels_redis is {theirs}, not {THEIR_VERSION}")
+    with server.client() as client:
+        info = client.info("server")
+    return (
+        f"channels_redis {theirs}; redis-py {redis_py}, hiredis {hiredis}, "
+        f"{info.get('server_name', 'redis')} {info.get('valkey_version', info['redis_version'])}, "
+        f"Python {platform.python_version()}, {os.cpu_count()} CPUs"
+    )
 
 
 def compare(layer: str, work: Work, server: EmbeddedServer, options: argparse.Namespace) -> Outcome:

@@ -186,15 +186,16 @@ CATALOGUE = (
 )
 
 
-def works(layer: str, only: list[str] | None = None) -> list[Work]:
-    """Return the work that is measured on a layer, all or the named pieces.
+def works(layers: list[str], only: list[str] | None = None) -> list[tuple[str, Work]]:
+    """Return the work measured on these layers, each piece with its layer; all, or those named.
 
     Raises:
-        ValueError: A name is not in the catalogue, or not measured on this layer.
+        ValueError: A name stands for no work on any of these layers.
     """
-    found = {work.name: work for work in CATALOGUE if layer in work.floors}
+    found = [(layer, work) for layer in layers for work in CATALOGUE if layer in work.floors]
+    names = {work.name: None for _, work in found}
     for name in only or ():
-        if name not in found:
-            message = f"no work named {name!r} on the {layer} layer; there are: {', '.join(found)}"
+        if name not in names:
+            message = f"no work named {name!r} here; there are: {', '.join(names)}"
             raise ValueError(message)
-    return [found[name] for name in only or found]
+    return [(layer, work) for layer, work in found if work.name in (only or names)]
