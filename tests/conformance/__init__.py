@@ -1,0 +1,1 @@
+"""What every channel layer owes its users, said once and run on each of them."""

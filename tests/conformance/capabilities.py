@@ -1,0 +1,43 @@
+"""What a test of the contract may need of a layer, and not every layer can give."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import pytest
+
+
+class Capability(Enum):
+    """One thing that a layer can do. A variant names the ones it lacks, with the reason."""
+
+    CAPACITY = "send refuses with ChannelFull when a channel holds its capacity"
+    CAPACITY_OF_PROCESS = "capacity counts on the part of a name up to the exclamation mark"
+    CAPACITY_PATTERNS = "channel_capacity holds globs and compiled patterns"
+    CANCELLED_RECEIVE = "a cancelled receive leaves the channel and its messages as they were"
+    CHECKED_MESSAGES = "a message that cannot be sent is refused with an error that says why"
+    CHECKED_READER = "receive refuses a channel that belongs to another process"
+    BYTES = "a message may hold byte strings"
+    ENCRYPTION = "messages are encrypted when the layer is given keys"
+    EXCEPTIONS = "the layer has the exceptions it raises as attributes"
+    EXPIRY = "a message that nobody reads expires"
+    EXPIRY_MAKES_ROOM = "an expired message does not count towards a channel's capacity"
+    FLUSH_KEEPS_CHANNELS = "a channel made before a flush can still be used after it"
+    FOREIGN_MEMBERS = "a group may be joined on behalf of another process's channel"
+    GENERAL_MEMBERS = "a general channel can be a member of a group"
+    GROUP_EXPIRY = "a membership ends group_expiry seconds after the latest group_add"
+    LISTENERS_ALL = "a message to a general channel reaches every process that receives from it"
+    LISTENERS_ONE = "a message to a general channel reaches one of those who receive from it"
+    LOOPS = "a channel outlives the event loop that it was made in"
+    MANY_RECEIVERS = "several tasks may receive from one channel"
+    NOTHING_BEFORE_JOINING = "a new member gets nothing that its group was sent before"
+    ORDER_BETWEEN_DIRECT_AND_GROUP = "a channel's direct and group messages stay in order"
+    ORDER_OF_GENERAL = "a general channel keeps the order of one sender"
+    PROCESSES = "layers in several processes reach each other"
+    QUEUE = "a message waits for a receiver that comes later, whoever it will be"
+    RESERVED_KEYS = "a key that the layer itself uses is refused in a message"
+    SERIALIZED = "a receiver gets what was written on the wire, and so a copy of its own"
+
+
+def needs(*capabilities: Capability) -> pytest.MarkDecorator:
+    """Mark a test that only layers with these capabilities can pass."""
+    return pytest.mark.needs(*capabilities)

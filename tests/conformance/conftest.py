@@ -1,0 +1,55 @@
+"""Runs each test of the contract on every variant that can pass it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from conformance.layer_case import ChannelLayer, LayerCase
+from conformance.variants import VARIANTS, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from embedded_server import EmbeddedServer
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker by which a test says what it needs of a layer."""
+    config.addinivalue_line("markers", "needs(*capabilities): what the layer must be able to do")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test each variant; those that lack what it needs are skipped with their reason."""
+    if "variant" not in metafunc.fixturenames:
+        return
+    needed = [need for mark in metafunc.definition.iter_markers("needs") for need in mark.args]
+    cases = []
+    for variant in VARIANTS:
+        reason = variant.reason_to_skip(needed)
+        marks = [pytest.mark.skip(reason=reason)] if reason else []
+        cases.append(pytest.param(variant, id=variant.name, marks=marks))
+    metafunc.parametrize("variant", cases)
+
+
+@pytest_asyncio.fixture
+async def case(
+    variant: Variant,
+    redis_server: EmbeddedServer,
+    redis_shards: tuple[EmbeddedServer, ...],
+    prefix: str,
+) -> AsyncIterator[LayerCase]:
+    """A maker of layers that share their servers and a prefix of their own."""
+    servers = (redis_server,) if variant.shards == 1 else redis_shards[: variant.shards]
+    config = variant.config(servers)
+    made = LayerCase(variant, {"prefix": prefix, **config} if config else {})
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def layer(case: LayerCase) -> ChannelLayer:
+    """One layer with the variant's own options."""
+    return case.layer()

@@ -1,0 +1,109 @@
+"""Every layer and way to set it up that the contract is checked on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from conformance.capabilities import Capability
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from embedded_server import EmbeddedServer
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A layer class and one way to configure it.
+
+    Attributes:
+        name: How pytest names it.
+        backend: The layer's class, as written in ``CHANNEL_LAYERS``.
+        config: Makes the constructor's arguments from the servers: as many as `shards`.
+        shards: How many servers it spreads its channels over.
+        lacks: The capabilities that it does not have, each with the reason.
+    """
+
+    name: str
+    backend: str
+    config: Callable[[Sequence[EmbeddedServer]], Config]
+    shards: int = 1
+    lacks: Mapping[Capability, str] = field(default_factory=dict)
+
+    def reason_to_skip(self, needed: Sequence[Capability]) -> str | None:
+        """Return why a test with these needs cannot run on this variant, None if it can."""
+        reasons = [f"{need.name}: {self.lacks[need]}" for need in needed if need in self.lacks]
+        return "; ".join(reasons) or None
+
+
+def one_host(servers: Sequence[EmbeddedServer]) -> Config:
+    """One server."""
+    return {"hosts": [servers[0].url]}
+
+
+def many_hosts(servers: Sequence[EmbeddedServer]) -> Config:
+    """All servers, as shards."""
+    return {"hosts": [server.url for server in servers]}
+
+
+def rotated_keys(servers: Sequence[EmbeddedServer]) -> Config:
+    """Encryption, in the middle of an exchange of keys."""
+    return {**one_host(servers), "symmetric_encryption_keys": ["the new key", "the old key"]}
+
+
+def json(servers: Sequence[EmbeddedServer]) -> Config:
+    """Messages written as JSON."""
+    return {**one_host(servers), "serializer_format": "json"}
+
+
+def unix_socket(servers: Sequence[EmbeddedServer]) -> Config:
+    """One server, reached by its UNIX socket."""
+    return {"hosts": [f"unix://{servers[0].unix_socket}"]}
+
+
+def protocol_3(servers: Sequence[EmbeddedServer]) -> Config:
+    """One server, spoken to in RESP3."""
+    return {"hosts": [{"address": servers[0].url, "protocol": 3}]}
+
+
+IN_MEMORY_LACKS = {
+    Capability.CAPACITY_OF_PROCESS: "counts each channel by itself",
+    Capability.CAPACITY_PATTERNS: "never compiles its channel_capacity",
+    Capability.CHECKED_MESSAGES: "copies messages instead of writing them, and asserts",
+    Capability.CHECKED_READER: "knows of no other process",
+    Capability.ENCRYPTION: "writes its messages nowhere",
+    Capability.EXCEPTIONS: "has no such attributes",
+    Capability.EXPIRY_MAKES_ROOM: "looks for expired messages when one receives",
+    Capability.GROUP_EXPIRY: "counts in whole seconds, so up to one late",
+    Capability.LISTENERS_ALL: "a message goes to one receiver",
+    Capability.MANY_RECEIVERS: "forgets a channel's queue while others wait on it",
+    Capability.PROCESSES: "lives in one process",
+    Capability.FOREIGN_MEMBERS: "lives in one process",
+    Capability.RESERVED_KEYS: "asserts without a message",
+    Capability.SERIALIZED: "copies messages instead of writing them",
+}
+QUEUE_LACKS = {
+    Capability.LISTENERS_ALL: "a message goes to one receiver",
+    Capability.NOTHING_BEFORE_JOINING: "a message that waits for a process reaches all who joined",
+}
+SHARDED_QUEUE_LACKS = {
+    **QUEUE_LACKS,
+    Capability.ORDER_OF_GENERAL: "each shard has a queue of its own",
+}
+JSON_LACKS = {Capability.BYTES: "JSON has no byte strings"}
+
+MEMORY = "channels.layers.InMemoryChannelLayer"
+QUEUE = "channels_redis_queue.RedisChannelLayer"
+
+VARIANTS = (
+    Variant("memory", MEMORY, lambda _servers: {}, lacks=IN_MEMORY_LACKS),
+    Variant("queue", QUEUE, one_host, lacks=QUEUE_LACKS),
+    Variant("queue-3-shards", QUEUE, many_hosts, shards=3, lacks=SHARDED_QUEUE_LACKS),
+    Variant("queue-encrypted", QUEUE, rotated_keys, lacks=QUEUE_LACKS),
+    Variant("queue-json", QUEUE, json, lacks={**QUEUE_LACKS, **JSON_LACKS}),
+    Variant("queue-unix", QUEUE, unix_socket, lacks=QUEUE_LACKS),
+    Variant("queue-protocol-3", QUEUE, protocol_3, lacks=QUEUE_LACKS),
+)
