@@ -1,0 +1,138 @@
+"""Capacity: a full channel refuses messages, a group drops them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from channels.exceptions import ChannelFull
+
+from conformance.capabilities import Capability, needs
+from conformance.layer_case import ChannelLayer, LayerCase, numbered, take, take_many, within
+
+MESSAGE = {"type": "test.message"}
+MANY = 100  # more than any capacity used here
+
+
+@needs(Capability.CAPACITY, Capability.QUEUE)
+async def test_full_general_channel_refuses(case: LayerCase) -> None:
+    """A general channel takes its capacity (on each shard), and not one message more."""
+    layer = case.layer(capacity=3)
+    assert await fill(layer, "jobs") == 3 * case.variant.shards
+
+
+@needs(Capability.CAPACITY)
+async def test_full_own_channel_refuses(case: LayerCase) -> None:
+    """A channel that nobody reads takes its capacity, and not one message more."""
+    layer = case.layer(capacity=3)
+    assert await fill(layer, await layer.new_channel()) == 3
+
+
+@needs(Capability.CAPACITY)
+async def test_refused_message_never_arrives(case: LayerCase) -> None:
+    """What was accepted arrives, what was refused does not."""
+    layer = case.layer(capacity=2)
+    channel = await layer.new_channel()
+    for message in numbered(2):
+        await within(layer.send(channel, message))
+    with pytest.raises(ChannelFull):
+        await within(layer.send(channel, {"type": "refused"}))
+    assert await take_many(layer, channel, 2) == numbered(2)
+    await case.nothing_else(layer, channel)
+
+
+@needs(Capability.CAPACITY, Capability.QUEUE)
+async def test_received_message_makes_room(case: LayerCase) -> None:
+    """A full channel accepts again what was taken out of it."""
+    layer = case.layer(capacity=2)
+    await fill(layer, "jobs")
+    await take(layer, "jobs")
+    assert await fill(layer, "jobs") == 1
+
+
+@needs(Capability.CAPACITY_OF_PROCESS)
+async def test_channels_of_a_process_share_their_capacity(case: LayerCase) -> None:
+    """What is counted is the part of a name up to the exclamation mark."""
+    layer = case.layer(capacity=4)
+    first, second = await layer.new_channel(), await layer.new_channel()
+    for channel in (first, second, first, second):
+        await within(layer.send(channel, MESSAGE))
+    for channel in (first, second):
+        with pytest.raises(ChannelFull):
+            await within(layer.send(channel, MESSAGE))
+
+
+@needs(Capability.CAPACITY)
+async def test_full_channel_leaves_others_alone(case: LayerCase) -> None:
+    """Each channel has a capacity of its own."""
+    layer = case.layer(capacity=1)
+    await fill(layer, "full")
+    assert await fill(layer, "empty") >= 1
+
+
+@needs(Capability.CAPACITY, Capability.GENERAL_MEMBERS, Capability.QUEUE)
+async def test_group_send_drops_at_a_full_channel(case: LayerCase) -> None:
+    """A group message passes by a full member without an error, and reaches the others."""
+    layer = case.layer(capacity=1)
+    free = await layer.new_channel()
+    await within(layer.group_add("room", "full"))
+    await within(layer.group_add("room", free))
+    accepted = await fill(layer, "full")
+    await within(layer.group_send("room", {"type": "to.group"}))
+    assert await take(layer, free) == {"type": "to.group"}
+    assert await take_many(layer, "full", accepted) == [MESSAGE] * accepted
+    await case.nothing_else(layer, "full")
+
+
+@needs(Capability.CAPACITY)
+async def test_group_send_never_raises_channel_full(case: LayerCase) -> None:
+    """A group may be sent to however full all of its members are."""
+    layer = case.layer(capacity=2)
+    channel = await layer.new_channel()
+    await within(layer.group_add("room", channel))
+    for message in numbered(5):
+        await within(layer.group_send("room", message))
+    assert await take_many(layer, channel, 2) == numbered(2)
+    await case.nothing_else(layer, channel)
+
+
+@needs(Capability.CAPACITY_PATTERNS, Capability.CAPACITY)
+async def test_channel_capacity_takes_globs_and_patterns(case: LayerCase) -> None:
+    """A channel's capacity is that of the glob or compiled pattern that its name matches."""
+    layer = case.layer(
+        capacity=5, channel_capacity={"mail.*": 1, re.compile(r"^image\.(small|large)$"): 2}
+    )
+    shards = case.variant.shards
+    assert await fill(layer, "mail.urgent") == 1 * shards
+    assert await fill(layer, "image.small") == 2 * shards
+    assert await fill(layer, "image.other") == 5 * shards
+    assert await fill(layer, "a.mail.urgent") == 5 * shards
+
+
+@needs(Capability.CAPACITY_PATTERNS, Capability.CAPACITY)
+async def test_first_matching_capacity_counts(case: LayerCase) -> None:
+    """Of several patterns that match, the first in the dict's order gives the capacity."""
+    shards = case.variant.shards
+    narrow_first = case.layer(channel_capacity={"mail.urgent": 2, "mail.*": 1})
+    assert await fill(narrow_first, "mail.urgent") == 2 * shards
+    wide_first = case.layer(channel_capacity={"mail.*": 4, "mail.late": 1})
+    assert await fill(wide_first, "mail.late") == 4 * shards
+
+
+@needs(Capability.CAPACITY_PATTERNS, Capability.CAPACITY)
+async def test_channel_capacity_matches_own_channels(case: LayerCase) -> None:
+    """A pattern may describe the channels that `new_channel` makes, by their prefix."""
+    layer = case.layer(capacity=5, channel_capacity={"chat.*": 2, re.compile(r"^feed\..+!"): 3})
+    assert await fill(layer, await layer.new_channel("chat")) == 2
+    assert await fill(layer, await layer.new_channel("feed")) == 3
+    assert await fill(layer, await layer.new_channel()) == 5
+
+
+async def fill(layer: ChannelLayer, channel: str) -> int:
+    """Send until the channel refuses; return how many messages it took."""
+    for accepted in range(MANY):
+        try:
+            await within(layer.send(channel, MESSAGE))
+        except ChannelFull:
+            return accepted
+    pytest.fail(f"{channel} took {MANY} messages without ChannelFull")

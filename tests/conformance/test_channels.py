@@ -1,0 +1,158 @@
+"""Channels: messages arrive, in order, once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from conformance.capabilities import Capability, needs
+from conformance.layer_case import (
+    ChannelLayer,
+    LayerCase,
+    numbered,
+    take,
+    take_many,
+    waiting_receiver,
+    within,
+)
+
+GREETING = {"type": "test.greeting", "text": "hello"}
+
+
+async def test_message_reaches_a_receiver_that_comes_later(layer: ChannelLayer) -> None:
+    """What is sent to a channel waits in it."""
+    channel = await layer.new_channel()
+    await within(layer.send(channel, GREETING))
+    assert await take(layer, channel) == GREETING
+
+
+async def test_message_reaches_a_receiver_that_waits(layer: ChannelLayer) -> None:
+    """A receiver may be there before the message is sent."""
+    channel = await layer.new_channel()
+    receiver = await waiting_receiver(layer, channel)
+    await within(layer.send(channel, GREETING))
+    assert await receiver == GREETING
+
+
+@needs(Capability.QUEUE)
+async def test_general_channel_queues_its_messages(case: LayerCase, layer: ChannelLayer) -> None:
+    """A message to a general channel waits for whoever receives first, and arrives once."""
+    await within(layer.send("jobs", GREETING))
+    assert await take(layer, "jobs") == GREETING
+    await case.nothing_else(layer, "jobs")
+
+
+@needs(Capability.QUEUE)
+async def test_general_channel_wakes_a_waiting_receiver(layer: ChannelLayer) -> None:
+    """A receiver of a general channel may be there before the message is sent."""
+    receiver = await waiting_receiver(layer, "jobs")
+    await within(layer.send("jobs", GREETING))
+    assert await receiver == GREETING
+
+
+async def test_own_channel_is_first_in_first_out(case: LayerCase) -> None:
+    """Messages of one sender to one channel arrive in the order of sending."""
+    layer = case.layer(capacity=200)
+    channel = await layer.new_channel()
+    messages = numbered(150)
+    for message in messages:
+        await within(layer.send(channel, message))
+    assert await take_many(layer, channel, 150) == messages
+
+
+@needs(Capability.QUEUE, Capability.ORDER_OF_GENERAL)
+async def test_general_channel_is_first_in_first_out(case: LayerCase) -> None:
+    """A general channel on one server keeps the order of sending as well."""
+    layer = case.layer(capacity=200)
+    messages = numbered(150)
+    for message in messages:
+        await within(layer.send("jobs", message))
+    assert await take_many(layer, "jobs", 150) == messages
+
+
+@needs(Capability.QUEUE)
+async def test_general_channel_is_read_to_the_last_message(case: LayerCase) -> None:
+    """All messages of a general channel arrive, wherever a sharded layer put them."""
+    layer = case.layer(capacity=200)
+    messages = numbered(50)
+    for message in messages:
+        await within(layer.send("jobs", message))
+    received = await take_many(layer, "jobs", 50)
+    assert sorted(received, key=lambda message: message["number"]) == messages
+    await case.nothing_else(layer, "jobs")
+
+
+async def test_each_sender_keeps_its_order(case: LayerCase) -> None:
+    """Twenty senders at once: what each of them sent arrives in its order."""
+    layer = case.layer(capacity=1000)
+    channel = await layer.new_channel()
+
+    async def send_ten(sender: int) -> None:
+        for number in range(10):
+            await within(layer.send(channel, {"type": "x", "from": sender, "number": number}))
+
+    _, received = await asyncio.gather(
+        asyncio.gather(*(send_ten(sender) for sender in range(20))),
+        take_many(layer, channel, 200),
+    )
+    for sender in range(20):
+        own = [message["number"] for message in received if message["from"] == sender]
+        assert own == list(range(10))
+
+
+async def test_channels_of_one_process_do_not_mix(layer: ChannelLayer) -> None:
+    """Each of a process's channels gets its own messages only, in whatever order they are read."""
+    channels = [await layer.new_channel() for _ in range(5)]
+    for number, channel in enumerate(channels):
+        for message in numbered(3, start=10 * number):
+            await within(layer.send(channel, message))
+    for number, channel in reversed(list(enumerate(channels))):
+        assert await take_many(layer, channel, 3) == numbered(3, start=10 * number)
+
+
+@needs(Capability.QUEUE)
+async def test_general_channels_do_not_mix(case: LayerCase, layer: ChannelLayer) -> None:
+    """A channel whose name begins with another's name is another channel."""
+    await within(layer.send("jobs", {"type": "short"}))
+    await within(layer.send("jobs.urgent", {"type": "long"}))
+    assert await take(layer, "jobs.urgent") == {"type": "long"}
+    assert await take(layer, "jobs") == {"type": "short"}
+    await case.nothing_else(layer, "jobs.urgent")
+
+
+async def test_channel_and_group_of_one_name_are_two_things(layer: ChannelLayer) -> None:
+    """A group may have the name of a channel."""
+    channel = await layer.new_channel()
+    group = channel.replace("!", "-")
+    await within(layer.group_add(group, channel))
+    await within(layer.group_send(group, {"type": "to.group"}))
+    assert await take(layer, channel) == {"type": "to.group"}
+    await within(layer.send(channel, {"type": "to.channel"}))
+    assert await take(layer, channel) == {"type": "to.channel"}
+
+
+@needs(Capability.LISTENERS_ALL)
+async def test_general_channel_reaches_every_listening_process(case: LayerCase) -> None:
+    """Where nothing is queued, each process that receives from a channel gets its messages."""
+    layers = [case.layer() for _ in range(3)]
+    sender = case.layer()
+    receivers = [asyncio.create_task(take(layer, "news")) for layer in layers]
+
+    async def send_until_all_have_it() -> None:
+        while not all(receiver.done() for receiver in receivers):
+            await sender.send("news", GREETING)
+            await asyncio.sleep(0.01)
+
+    await within(send_until_all_have_it())
+    assert [await receiver for receiver in receivers] == [GREETING] * 3
+
+
+@needs(Capability.PROCESSES)
+async def test_prefixes_keep_sites_apart(case: LayerCase) -> None:
+    """Layers with different prefixes share a server, but no channel and no group."""
+    prefix = case.config["prefix"]
+    ours, theirs = case.layer(), case.layer(prefix=f"{prefix}-other.")
+    channel, same_group = await ours.new_channel(), "room"
+    await within(ours.group_add(same_group, channel))
+    await within(theirs.send(channel, {"type": "foreign"}))
+    await within(theirs.group_send(same_group, {"type": "foreign"}))
+    await case.nothing_else(ours, channel)
