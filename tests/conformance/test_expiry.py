@@ -1,0 +1,192 @@
+"""Expiry: messages nobody reads, and memberships nobody renews, end.
+
+Times are given in whole seconds, so a test here lasts as long as the time that it is about. What
+can pass at once does: each test runs several scenarios beside each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from channels.exceptions import ChannelFull
+
+from conformance.capabilities import Capability, needs
+from conformance.layer_case import (
+    ChannelLayer,
+    LayerCase,
+    Message,
+    joined,
+    numbered,
+    take,
+    until,
+    within,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+STALE, FRESH = numbered(2)
+MARGIN = 0.1  # seconds after which a time is surely over
+
+
+@needs(Capability.EXPIRY)
+def test_times_are_attributes(case: LayerCase) -> None:
+    """Channels' specification wants `group_expiry` to be readable; the others are beside it."""
+    layer = case.layer(expiry=11, group_expiry=12, capacity=13)
+    assert (layer.expiry, layer.group_expiry, layer.capacity) == (11, 12, 13)
+
+
+@needs(Capability.EXPIRY)
+async def test_unread_messages_expire(case: LayerCase) -> None:
+    """After `expiry` seconds a message is never delivered, wherever it waited; newer ones are."""
+    await at_once(
+        unread_in_own_channel(case),
+        unread_in_general_channel(case),
+        unread_from_group(case),
+        unread_beside_a_channel_that_is_read(case),
+        newer_message_is_kept(case),
+    )
+
+
+@needs(Capability.EXPIRY, Capability.EXPIRY_MAKES_ROOM)
+async def test_expired_messages_make_room(case: LayerCase) -> None:
+    """A full channel accepts messages again when those in it expire, and not before."""
+    layer = case.layer(expiry=1, capacity=1)
+    channel = await layer.new_channel()
+    began = time.monotonic()
+    await within(layer.send(channel, STALE))
+    await within(send_when_there_is_room(layer, channel, FRESH))
+    assert time.monotonic() - began > 1 - MARGIN
+    assert await take(layer, channel) == FRESH
+    await case.nothing_else(layer, channel)
+
+
+@needs(Capability.GROUP_EXPIRY, Capability.FOREIGN_MEMBERS, Capability.GENERAL_MEMBERS)
+async def test_memberships_expire(case: LayerCase) -> None:
+    """`group_expiry` seconds after the latest `group_add` a channel is no member any more."""
+    await at_once(
+        own_membership_ends_unless_renewed(case),
+        foreign_membership_ends_unless_renewed(case),
+        general_membership_ends_unless_renewed(case),
+        membership_outlives_messages(case),
+    )
+
+
+async def unread_in_own_channel(case: LayerCase) -> None:
+    """A message in a channel that its process does not read."""
+    layer = case.layer(expiry=1)
+    channel = await layer.new_channel()
+    await within(layer.send(channel, STALE))
+    await until(time.monotonic(), 1 + MARGIN)
+    await case.nothing_else(layer, channel)
+
+
+async def unread_in_general_channel(case: LayerCase) -> None:
+    """A message that no worker takes."""
+    layer = case.layer(expiry=1)
+    await within(layer.send("jobs", STALE))
+    await until(time.monotonic(), 1 + MARGIN)
+    await case.nothing_else(layer, "jobs")
+
+
+async def unread_from_group(case: LayerCase) -> None:
+    """A group message that one member does not read, after the other did."""
+    layer = case.layer(expiry=1)
+    reads, sleeps = await joined(layer, "unread"), await joined(layer, "unread")
+    await within(layer.group_send("unread", STALE))
+    sent = time.monotonic()
+    assert await take(layer, reads) == STALE
+    await until(sent, 1 + MARGIN)
+    await case.nothing_else(layer, sleeps)
+
+
+async def unread_beside_a_channel_that_is_read(case: LayerCase) -> None:
+    """A message that came into the process along with one for another channel."""
+    layer = case.layer(expiry=1)
+    reads, sleeps = await layer.new_channel(), await layer.new_channel()
+    await within(layer.send(sleeps, STALE))
+    sent = time.monotonic()
+    await within(layer.send(reads, FRESH))
+    assert await take(layer, reads) == FRESH
+    await until(sent, 1 + MARGIN)
+    await case.nothing_else(layer, sleeps)
+
+
+async def newer_message_is_kept(case: LayerCase) -> None:
+    """A message that waited half its time, behind one that expired."""
+    layer = case.layer(expiry=2)
+    channel = await layer.new_channel()
+    began = time.monotonic()
+    await within(layer.send(channel, STALE))
+    await until(began, 1)
+    await within(layer.send(channel, FRESH))
+    await until(began, 2 + MARGIN)
+    assert await take(layer, channel) == FRESH
+
+
+async def own_membership_ends_unless_renewed(case: LayerCase) -> None:
+    """Two channels of the process that sends."""
+    layer = case.layer(group_expiry=2)
+    channels = await layer.new_channel(), await layer.new_channel()
+    await check_group_expiry(case, layer, layer, *channels)
+
+
+async def foreign_membership_ends_unless_renewed(case: LayerCase) -> None:
+    """Two channels of one process, added by another."""
+    layer, owner = case.layer(group_expiry=2), case.layer(group_expiry=2)
+    channels = await owner.new_channel(), await owner.new_channel()
+    await check_group_expiry(case, layer, owner, *channels)
+
+
+async def general_membership_ends_unless_renewed(case: LayerCase) -> None:
+    """Two general channels."""
+    layer = case.layer(group_expiry=2)
+    await check_group_expiry(case, layer, layer, "renewed", "forgotten")
+
+
+async def check_group_expiry(
+    case: LayerCase, layer: ChannelLayer, owner: ChannelLayer, renewed: str, forgotten: str
+) -> None:
+    """Let one of two memberships end after two seconds, with the other renewed in between."""
+    group = f"expires-{renewed.replace('!', '-')[:60]}"
+    began = time.monotonic()
+    await within(layer.group_add(group, renewed))
+    await within(layer.group_add(group, forgotten))
+    added = time.monotonic()
+    await within(layer.group_send(group, STALE))
+    assert await take(owner, renewed) == STALE
+    assert await take(owner, forgotten) == STALE
+    await until(began, 1.5)
+    await within(layer.group_add(group, renewed))
+    await until(added, 2 + MARGIN)
+    await within(layer.group_send(group, FRESH))
+    assert await take(owner, renewed) == FRESH
+    await case.nothing_else(owner, forgotten)
+
+
+async def membership_outlives_messages(case: LayerCase) -> None:
+    """A consumer that is busy for longer than `expiry` stays a member."""
+    layer = case.layer(expiry=1)
+    channel = await joined(layer, "busy")
+    await within(layer.group_send("busy", STALE))
+    await until(time.monotonic(), 1 + MARGIN)
+    await within(layer.group_send("busy", FRESH))
+    assert await take(layer, channel) == FRESH
+
+
+async def at_once(*scenarios: Coroutine[None, None, None]) -> None:
+    """Run scenarios beside each other; let all of them end before one's failure is raised."""
+    for outcome in await asyncio.gather(*scenarios, return_exceptions=True):
+        if outcome is not None:
+            raise outcome
+
+
+async def send_when_there_is_room(layer: ChannelLayer, channel: str, message: Message) -> None:
+    """Try to send until the channel is not full any more."""
+    while True:
+        try:
+            return await layer.send(channel, message)
+        except ChannelFull:
+            await asyncio.sleep(0.02)

@@ -1,0 +1,97 @@
+"""Flush: afterwards the layer is as if it were new."""
+
+from __future__ import annotations
+
+import asyncio
+
+from conformance.capabilities import Capability, needs
+from conformance.layer_case import ChannelLayer, LayerCase, numbered, take, within
+
+MESSAGE = {"type": "test.message"}
+
+
+@needs(Capability.QUEUE)
+async def test_flush_removes_messages(case: LayerCase, layer: ChannelLayer) -> None:
+    """No message sent before a flush is received after it, from any kind of channel."""
+    own = await layer.new_channel()
+    for message in numbered(5):
+        await within(layer.send("jobs", message))
+        await within(layer.send(own, message))
+    await within(layer.flush())
+    await case.nothing_else(layer, "jobs")
+    await case.nothing_else(layer, own)
+
+
+@needs(Capability.FLUSH_KEEPS_CHANNELS)
+async def test_flush_removes_messages_that_reached_the_process(
+    case: LayerCase, layer: ChannelLayer
+) -> None:
+    """Messages that the process holds for a channel nobody reads are gone as well."""
+    unread, read = await layer.new_channel(), await layer.new_channel()
+    await within(layer.send(unread, {"type": "stale"}))
+    await within(layer.send(read, MESSAGE))
+    assert await take(layer, read) == MESSAGE
+    await within(layer.flush())
+    await case.nothing_else(layer, unread)
+
+
+@needs(Capability.FLUSH_KEEPS_CHANNELS)
+async def test_flush_empties_groups(case: LayerCase, layer: ChannelLayer) -> None:
+    """After a flush no channel is a member, and each may join again."""
+    channel = await layer.new_channel()
+    await within(layer.group_add("room", channel))
+    await within(layer.flush())
+    await within(layer.group_send("room", {"type": "unheard"}))
+    await case.nothing_else(layer, channel)
+    await within(layer.group_add("room", channel))
+    await within(layer.group_send("room", MESSAGE))
+    assert await take(layer, channel) == MESSAGE
+
+
+async def test_layer_works_after_a_flush(layer: ChannelLayer) -> None:
+    """New channels and groups work, also when there was nothing to flush."""
+    for _ in range(2):
+        await within(layer.flush())
+        channel = await layer.new_channel()
+        await within(layer.group_add("room", channel))
+        await within(layer.group_send("room", MESSAGE))
+        assert await take(layer, channel) == MESSAGE
+
+
+@needs(Capability.PROCESSES, Capability.FLUSH_KEEPS_CHANNELS)
+async def test_flush_reaches_what_another_process_sent(case: LayerCase) -> None:
+    """One process can flush what others left on the servers."""
+    ours, theirs = case.layer(), case.layer()
+    channel = await theirs.new_channel()
+    await within(theirs.send(channel, {"type": "stale"}))
+    await within(theirs.send("jobs", {"type": "stale"}))
+    await within(ours.flush())
+    await case.nothing_else(theirs, "jobs")
+    await case.nothing_else(theirs, channel)
+
+
+@needs(Capability.PROCESSES)
+async def test_flush_leaves_other_prefixes_alone(case: LayerCase) -> None:
+    """Sites that share a server do not flush each other."""
+    prefix = case.config["prefix"]
+    ours, theirs = case.layer(), case.layer(prefix=f"other-{prefix}")
+    channel = await theirs.new_channel()
+    await within(theirs.group_add("room", channel))
+    await within(theirs.send(channel, MESSAGE))
+    await within(ours.flush())
+    assert await take(theirs, channel) == MESSAGE
+    await within(theirs.group_send("room", MESSAGE))
+    assert await take(theirs, channel) == MESSAGE
+
+
+@needs(Capability.FLUSH_KEEPS_CHANNELS, Capability.MANY_RECEIVERS)
+async def test_flush_does_not_end_a_waiting_receiver(layer: ChannelLayer) -> None:
+    """A consumer that waits during a flush gets what is sent after it."""
+    channel = await layer.new_channel()
+    receiver = asyncio.create_task(take(layer, channel))
+    other = await layer.new_channel()
+    await within(layer.send(other, MESSAGE))
+    assert await take(layer, other) == MESSAGE
+    await within(layer.flush())
+    await within(layer.send(channel, {"type": "later"}))
+    assert await receiver == {"type": "later"}
