@@ -1,0 +1,86 @@
+"""Event loops: a layer works in each one, and in many after each other."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from asgiref.sync import async_to_sync, sync_to_async
+
+from conformance.capabilities import Capability, needs
+from conformance.layer_case import ChannelLayer, LayerCase, Message, joined, take, within
+
+HELLO = {"type": "test.hello"}
+
+
+async def round_trip(layer: ChannelLayer) -> list[Message]:
+    """Make a channel, join a group, send both ways, receive, leave."""
+    channel = await joined(layer, "room")
+    await within(layer.send(channel, HELLO))
+    await within(layer.group_send("room", HELLO))
+    received = [await take(layer, channel), await take(layer, channel)]
+    await within(layer.group_discard("room", channel))
+    return received
+
+
+def test_loop_after_loop(layer: ChannelLayer) -> None:
+    """One layer serves loops that follow each other, as in a test suite with a loop a test."""
+    for _ in range(5):
+        assert asyncio.run(round_trip(layer)) == [HELLO, HELLO]
+
+
+@needs(Capability.QUEUE)
+def test_synchronous_caller(layer: ChannelLayer) -> None:
+    """Code without a loop calls each method through `async_to_sync`, which makes one per call."""
+    for _ in range(3):
+        async_to_sync(layer.send)("jobs", HELLO)
+        assert async_to_sync(take)(layer, "jobs") == HELLO
+
+
+@needs(Capability.LOOPS)
+def test_channel_outlives_its_loop(layer: ChannelLayer) -> None:
+    """A channel and its membership may be used from loop to loop, each call with its own."""
+    channel = async_to_sync(layer.new_channel)()
+    async_to_sync(layer.group_add)("room", channel)
+    for _ in range(3):
+        async_to_sync(layer.send)(channel, HELLO)
+        async_to_sync(layer.group_send)("room", HELLO)
+        for _ in range(2):
+            assert async_to_sync(take)(layer, channel) == HELLO
+    async_to_sync(layer.group_discard)("room", channel)
+
+
+async def test_thread_sends_to_a_loop(case: LayerCase, layer: ChannelLayer) -> None:
+    """A synchronous view, called in a thread by the server, reaches the server's consumers."""
+    channel = await joined(layer, "room")
+
+    def view() -> None:
+        async_to_sync(layer.send)(channel, HELLO)
+        async_to_sync(layer.group_send)("room", HELLO)
+
+    for _ in range(3):
+        await within(sync_to_async(view)())
+        assert [await take(layer, channel), await take(layer, channel)] == [HELLO, HELLO]
+    await case.nothing_else(layer, channel)
+
+
+@needs(Capability.PROCESSES)
+async def test_thread_with_a_loop_of_its_own_sends(case: LayerCase, layer: ChannelLayer) -> None:
+    """A thread outside the server, with loops of its own, reaches the server's consumers."""
+    channel = await joined(layer, "room")
+
+    def task(number: int) -> None:
+        asyncio.run(layer.group_send("room", {"type": "hello", "number": number}))
+
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(4) as pool:
+        await within(asyncio.gather(*(loop.run_in_executor(pool, task, n) for n in range(8))))
+    received = [await take(layer, channel) for _ in range(8)]
+    assert sorted(message["number"] for message in received) == list(range(8))
+    await case.nothing_else(layer, channel)
+
+
+def test_layer_is_made_without_a_loop(case: LayerCase) -> None:
+    """Channels makes its layers in synchronous code, before any loop runs."""
+    layer = case.layer()
+    assert asyncio.run(round_trip(layer)) == [HELLO, HELLO]

@@ -1,0 +1,177 @@
+"""Processes: layers on the same servers reach each other."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from conformance.capabilities import Capability, needs
+from conformance.layer_case import (
+    ChannelLayer,
+    LayerCase,
+    numbered,
+    take,
+    take_many,
+    waiting_receiver,
+    within,
+)
+
+pytestmark = [needs(Capability.PROCESSES)]
+
+
+@pytest.fixture
+def other(case: LayerCase) -> ChannelLayer:
+    """What another process has: a second layer with the same options."""
+    return case.layer()
+
+
+async def test_process_sends_to_another(
+    case: LayerCase, layer: ChannelLayer, other: ChannelLayer
+) -> None:
+    """Any process may send to a channel whose name it was told."""
+    channels = [await layer.new_channel() for _ in range(20)]
+    for channel, message in zip(channels, numbered(20), strict=True):
+        await within(other.send(channel, message))
+    assert [await take(layer, channel) for channel in channels] == numbered(20)
+    await case.nothing_else(layer, channels[0])
+
+
+async def test_process_wakes_a_receiver_of_another(
+    layer: ChannelLayer, other: ChannelLayer
+) -> None:
+    """A receiver that waits gets what another process sends."""
+    channel = await layer.new_channel()
+    receiver = await waiting_receiver(layer, channel)
+    await within(other.send(channel, {"type": "hello"}))
+    assert await receiver == {"type": "hello"}
+
+
+async def test_order_is_kept_between_processes(case: LayerCase) -> None:
+    """What one process sends to another's channel arrives in order, read as it comes."""
+    layer, other = case.layer(capacity=300), case.layer(capacity=300)
+    channel = await layer.new_channel()
+
+    async def send_all() -> None:
+        for message in numbered(200):
+            await other.send(channel, message)
+
+    received, _ = await within(asyncio.gather(take_many(layer, channel, 200), send_all()))
+    assert received == numbered(200)
+
+
+async def test_processes_talk_both_ways(layer: ChannelLayer, other: ChannelLayer) -> None:
+    """A request that holds the channel for its answer gets the answer."""
+    here, there = await layer.new_channel(), await other.new_channel()
+    await within(layer.send(there, {"type": "request", "answer_to": here}))
+    request = await take(other, there)
+    await within(other.send(request["answer_to"], {"type": "answer"}))
+    assert await take(layer, here) == {"type": "answer"}
+
+
+@needs(Capability.QUEUE)
+async def test_process_leaves_work_for_another(
+    case: LayerCase, layer: ChannelLayer, other: ChannelLayer
+) -> None:
+    """A general channel carries messages from one process to a worker in another."""
+    for message in numbered(10):
+        await within(layer.send("jobs", message))
+    received = await take_many(other, "jobs", 10)
+    assert sorted(received, key=lambda message: message["number"]) == numbered(10)
+    await case.nothing_else(other, "jobs")
+
+
+async def test_group_spans_processes(case: LayerCase) -> None:
+    """Whichever process sends, the members in all processes get one copy each."""
+    layers = [case.layer() for _ in range(3)]
+    members = [(layer, await layer.new_channel()) for layer in layers for _ in range(3)]
+    for layer, member in members:
+        await within(layer.group_add("room", member))
+    for number, layer in enumerate([*layers, case.layer()]):
+        await within(layer.group_send("room", {"type": "hello", "number": number}))
+    for layer, member in members:
+        assert await take_many(layer, member, 4) == [
+            {"type": "hello", "number": number} for number in range(4)
+        ]
+        await case.nothing_else(layer, member)
+
+
+async def test_member_that_left_is_out_for_all_processes(
+    case: LayerCase, layer: ChannelLayer, other: ChannelLayer
+) -> None:
+    """After `group_discard` no process reaches the channel through the group."""
+    leaves, stays = await layer.new_channel(), await other.new_channel()
+    await within(layer.group_add("room", leaves))
+    await within(other.group_add("room", stays))
+    await within(layer.group_discard("room", leaves))
+    await within(other.group_send("room", {"type": "hello"}))
+    assert await take(other, stays) == {"type": "hello"}
+    await case.nothing_else(layer, leaves)
+
+
+@needs(Capability.FOREIGN_MEMBERS)
+async def test_process_adds_a_channel_of_another(
+    case: LayerCase, layer: ChannelLayer, other: ChannelLayer
+) -> None:
+    """A view may put a consumer's channel into a group, and take it out again."""
+    channel = await layer.new_channel()
+    await within(other.group_add("room", channel))
+    for sender in (layer, other):
+        await within(sender.group_send("room", {"type": "hello"}))
+    assert await take_many(layer, channel, 2) == [{"type": "hello"}] * 2
+    await within(other.group_discard("room", channel))
+    for sender in (layer, other):
+        await within(sender.group_send("room", {"type": "unheard"}))
+    await case.nothing_else(layer, channel)
+
+
+@needs(Capability.FOREIGN_MEMBERS)
+async def test_process_takes_out_what_another_added(
+    case: LayerCase, layer: ChannelLayer, other: ChannelLayer
+) -> None:
+    """Who added a channel to a group does not matter to who takes it out."""
+    added_here, added_there = await layer.new_channel(), await layer.new_channel()
+    stays = await layer.new_channel()
+    await within(layer.group_add("room", stays))
+    await within(layer.group_add("room", added_here))
+    await within(other.group_discard("room", added_here))
+    await within(other.group_add("room", added_there))
+    await within(layer.group_discard("room", added_there))
+    await within(other.group_send("room", {"type": "hello"}))
+    assert await take(layer, stays) == {"type": "hello"}
+    await case.nothing_else(layer, added_here)
+    await case.nothing_else(layer, added_there)
+
+
+@needs(Capability.FOREIGN_MEMBERS)
+async def test_channel_added_by_two_processes_gets_one_copy(
+    case: LayerCase, layer: ChannelLayer, other: ChannelLayer
+) -> None:
+    """A channel is a member once, whoever added it, in whichever order."""
+    own_first, other_first = await layer.new_channel(), await layer.new_channel()
+    for first, second, channel in ((layer, other, own_first), (other, layer, other_first)):
+        await within(first.group_add("room", channel))
+        await within(second.group_add("room", channel))
+    await within(other.group_send("room", {"type": "hello"}))
+    for channel in (own_first, other_first):
+        assert await take(layer, channel) == {"type": "hello"}
+        await case.nothing_else(layer, channel)
+
+
+async def test_layer_closed_by_one_process_leaves_others_alone(case: LayerCase) -> None:
+    """A process that ends takes nothing with it but itself."""
+    stays, ends = case.layer(), case.layer()
+    channel, gone = await stays.new_channel(), await ends.new_channel()
+    await within(stays.group_add("room", channel))
+    await within(ends.group_add("room", gone))
+    await within(case.close(ends))
+    await within(stays.group_send("room", {"type": "hello"}))
+    assert await take(stays, channel) == {"type": "hello"}
+
+
+async def test_layer_is_usable_after_close_pools(case: LayerCase, layer: ChannelLayer) -> None:
+    """Closing the connections of a layer is no end: the next call opens new ones."""
+    await within(case.close(layer))
+    channel = await layer.new_channel()
+    await within(layer.send(channel, {"type": "hello"}))
+    assert await take(layer, channel) == {"type": "hello"}
