@@ -1,0 +1,143 @@
+"""Real consumers, run by Channels itself on each layer."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from channels.layers import channel_layers
+from channels.testing import WebsocketCommunicator
+from django.conf import settings
+
+from conformance.capabilities import Capability, needs
+from conformance.consumers import Chat, Feed, SyncChat
+from conformance.layer_case import DEADLINE, ChannelLayer, LayerCase, within
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+
+@pytest.fixture(autouse=True)
+def site(layer: ChannelLayer) -> Iterator[None]:
+    """Make the test's layer the one that `get_channel_layer` returns to consumers."""
+    if not settings.configured:
+        settings.configure()
+    before = channel_layers.set("default", layer)
+    yield
+    channel_layers.set("default", before)
+
+
+@asynccontextmanager
+async def client(consumer: Any) -> AsyncIterator[WebsocketCommunicator]:
+    """A WebSocket client of a consumer, connected, and disconnected in the end."""
+    communicator = WebsocketCommunicator(consumer.as_asgi(), "/")
+    connected, _ = await communicator.connect(timeout=DEADLINE)
+    assert connected
+    yield communicator
+    await communicator.disconnect(timeout=DEADLINE)
+
+
+@pytest.mark.parametrize("consumer", [Chat, SyncChat])
+async def test_chat(consumer: Any) -> None:
+    """Two clients in a room hear each other and themselves, in order."""
+    async with client(consumer) as ada, client(consumer) as bob:
+        for number in range(5):
+            await ada.send_to(text_data=f"ada {number}")
+            for listener in (ada, bob):
+                assert await hears(listener) == f"ada {number}"
+        await bob.send_to(bytes_data=b"bob")
+        for listener in (ada, bob):
+            assert await hears(listener) == "b'bob'"
+
+
+async def test_synchronous_and_asynchronous_consumers_meet() -> None:
+    """Consumers of both kinds share a room."""
+    async with client(Chat) as ada, client(SyncChat) as bob:
+        await bob.send_to(text_data="from bob")
+        await within(all_hear((ada, bob), "from bob"))
+        await ada.send_to(text_data="from ada")
+        await within(all_hear((ada, bob), "from ada"))
+
+
+async def test_client_that_leaves() -> None:
+    """Who disconnects says goodbye to the room and is out of it; the others go on."""
+    async with client(Chat) as ada:
+        async with client(Chat) as bob:
+            await bob.send_to(text_data="hello")
+            await within(all_hear((ada, bob), "hello"))
+        assert await hears(ada) == "-1000"
+        await ada.send_to(text_data="alone")
+        assert await hears(ada) == "alone"
+
+
+async def test_many_clients() -> None:
+    """Fifty consumers of one process each get each message once."""
+    clients = [WebsocketCommunicator(Chat.as_asgi(), "/") for _ in range(50)]
+    for each in clients:
+        await each.connect(timeout=DEADLINE)
+    for number in range(3):
+        await clients[number].send_to(text_data=str(number))
+        await within(all_hear(clients, str(number)))
+    for each in clients:
+        await each.send_input({"type": "websocket.disconnect", "code": 1000})
+    for each in clients:
+        await each.wait(timeout=DEADLINE)
+
+
+async def test_groups_of_the_class(layer: ChannelLayer) -> None:
+    """A consumer that names its groups gets their messages, and those to its own channel."""
+    async with client(Feed) as reader:
+        for group in ("news", "sports"):
+            await within(layer.group_send(group, {"type": "feed.item", "item": {"in": group}}))
+            assert await reader.receive_json_from(timeout=DEADLINE) == {"in": group}
+        await reader.send_json_to({"who": "are you"})
+        answer = await reader.receive_json_from(timeout=DEADLINE)
+        assert answer["asked"] == {"who": "are you"}
+        await within(layer.send(answer["channel"], {"type": "feed.item", "item": {"to": "you"}}))
+        assert await reader.receive_json_from(timeout=DEADLINE) == {"to": "you"}
+
+
+async def test_consumer_that_closes(layer: ChannelLayer) -> None:
+    """A handler may close its WebSocket; the room goes on without it."""
+    async with client(Chat) as ada:
+        await within(layer.group_send("room", {"type": "chat.kick", "code": 4001}))
+        closing = await ada.receive_output(timeout=DEADLINE)
+        assert (closing["type"], closing["code"]) == ("websocket.close", 4001)
+    async with client(Chat) as bob:
+        await bob.send_to(text_data="still here")
+        assert await hears(bob) == "still here"
+
+
+async def test_consumer_that_fails(layer: ChannelLayer) -> None:
+    """A handler that raises ends its consumer, and no other."""
+    failing = WebsocketCommunicator(Chat.as_asgi(), "/")
+    await failing.connect(timeout=DEADLINE)
+    await within(layer.group_send("room", {"type": "chat.crash", "text": "a mistake"}))
+    with pytest.raises(LookupError, match="a mistake"):
+        await failing.wait(timeout=DEADLINE)
+    async with client(Chat) as bob:
+        await bob.send_to(text_data="still here")
+        assert await hears(bob) == "still here"
+
+
+@needs(Capability.PROCESSES)
+async def test_another_process_talks_to_consumers(case: LayerCase) -> None:
+    """What any process sends to the room is heard by the consumers of this one."""
+    elsewhere = case.layer()
+    async with client(Chat) as ada, client(SyncChat) as bob:
+        message = {"type": "chat.message", "text": "from elsewhere"}
+        await within(elsewhere.group_send("room", message))
+        await within(all_hear((ada, bob), "from elsewhere"))
+
+
+async def hears(listener: WebsocketCommunicator) -> str:
+    """Return the next text that a client gets."""
+    text: str = await listener.receive_from(timeout=DEADLINE)
+    return text
+
+
+async def all_hear(listeners: Any, text: str) -> None:
+    """Check that each of some clients gets a text next."""
+    for listener in listeners:
+        assert await hears(listener) == text
