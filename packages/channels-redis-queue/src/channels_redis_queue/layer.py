@@ -143,7 +143,7 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
             TypeError: The prefix makes no valid channel name.
         """
         channel = f"{prefix}.{self.client_prefix}!{secrets.token_hex(16)}"
-        self.require_valid_channel_name(channel)
+        self.require_valid_channel_name(channel if isinstance(prefix, str) else prefix)
         return channel
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
@@ -187,7 +187,8 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
                 missing right, a bad certificate.
         """
         process = self._process.get()
-        if channel not in process.mailboxes:
+        # A list, say, could not even be looked up.
+        if not isinstance(channel, str) or channel not in process.mailboxes:
             self._require_own(channel, process.id)
         return await process.reception.receive(channel)
 
