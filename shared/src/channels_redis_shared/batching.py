@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
+from .connections import pack
 from .outages import Backoff, is_outage, was_refused
 
 if TYPE_CHECKING:
@@ -26,24 +28,26 @@ if TYPE_CHECKING:
 # A write keeps the server from everybody else while it is carried out, so it is bounded.
 MAX_COMMANDS = 1000
 MAX_BYTES = 1_000_000
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(eq=False)
 class Call:
     """A command on its way to the server, and the future of its reply."""
 
-    command: Command
+    # As it goes over the wire.
+    packed: bytes
     reply: asyncio.Future[Any]
     deadline: float
     # Whether it may be carried out twice: never so for what adds or returns a message.
     repeatable: bool
     # Message keys that the command adds a message to, and how many one write may add to each.
-    fills: Mapping[str, int] = field(default_factory=dict)
+    fills: Mapping[str, int]
 
     def fail(self, error: BaseException) -> None:
         """Raise the error in the caller, in an instance of its own."""
         if not self.reply.done():
-            self.reply.set_exception(_copy(error))
+            self.reply.set_exception(copy_of(error))
             # The caller may be gone: then nobody retrieves it, and that is no fault.
             self.reply.exception()
 
@@ -88,7 +92,11 @@ class Batcher:
         """
         loop = asyncio.get_running_loop()
         call = Call(
-            command, loop.create_future(), loop.time() + self._seconds, repeatable, fills or {}
+            pack(command),
+            loop.create_future(),
+            loop.time() + self._seconds,
+            repeatable,
+            fills or _NOTHING,
         )
         self._calls.append(call)
         if self._runner is None:
@@ -154,7 +162,7 @@ class Batcher:
             self._calls.extendleft(reversed(batch))
             return None
         try:
-            replies = await link.exchange([call.command for call in batch], self._seconds)
+            replies = await link.exchange_packed([call.packed for call in batch], self._seconds)
         except (RedisError, OSError) as error:
             await self._drop()
             self._put_back([call for call in batch if call.repeatable], error)
@@ -225,15 +233,20 @@ def next_batch(calls: deque[Call]) -> list[Call]:
     size = 0
     while calls and len(batch) < MAX_COMMANDS and size < MAX_BYTES:
         call = calls[0]
-        if batch and any(filled[key] >= most for key, most in call.fills.items()):
+        if call.fills and _is_full(filled, call.fills):
             break
-        filled.update(call.fills.keys())
-        size += sum(len(part) for part in call.command if isinstance(part, bytes))
+        for key in call.fills:
+            filled[key] += 1
+        size += len(call.packed)
         batch.append(calls.popleft())
     return batch
 
 
-def _copy(error: BaseException) -> BaseException:
+def _is_full(filled: Counter[str], fills: Mapping[str, int]) -> bool:
+    return any(filled[key] >= most for key, most in fills.items())
+
+
+def copy_of(error: BaseException) -> BaseException:
     """Return an equal error: one raised in many callers would gather all their tracebacks."""
     try:
         copy = type(error)(*error.args)

@@ -40,9 +40,12 @@ class Link:
 
     async def write(self, commands: Sequence[Command]) -> None:
         """Send the commands in one write."""
-        self.owed += len(commands)
-        packed = b"".join(map(pack, commands))
-        await self._connection.send_packed_command(packed, check_health=False)
+        await self.write_packed([pack(command) for command in commands])
+
+    async def write_packed(self, packed: Sequence[bytes]) -> None:
+        """Send commands that `pack` has returned in one write."""
+        self.owed += len(packed)
+        await self._connection.send_packed_command(b"".join(packed), check_health=False)
 
     async def read(self) -> Any:
         """Return the next reply; an error that the server replied is returned, not raised.
@@ -56,11 +59,31 @@ class Link:
         self.owed -= 1
         return reply
 
+    def expect_pushes(self) -> None:
+        """Prepare for subscriptions: make redis-py hand their messages on as they are."""
+        prepare = getattr(self._connection._parser, "set_pubsub_push_handler", None)  # noqa: SLF001
+        if prepare is not None:
+            # Its own handler, with protocol 3, makes a text of each message for its debug log.
+            prepare(_unchanged)
+
+    async def read_next(self) -> Any:
+        """Return what comes next: a reply, an error as for `read`, or a subscription's message."""
+        try:
+            return await self._connection.read_response(
+                disconnect_on_error=False, push_request=True
+            )
+        except ResponseError as error:
+            return error
+
     async def exchange(self, commands: Sequence[Command], seconds: float) -> list[Any]:
-        """Send the commands in one write and return their replies.
+        """Send the commands in one write and return their replies; see `exchange_packed`."""
+        return await self.exchange_packed([pack(command) for command in commands], seconds)
+
+    async def exchange_packed(self, packed: Sequence[bytes], seconds: float) -> list[Any]:
+        """Send commands that `pack` has returned in one write and return their replies.
 
         Args:
-            commands: The commands, in order.
+            packed: The commands, in order.
             seconds: How long the whole exchange may take.
 
         Raises:
@@ -70,8 +93,8 @@ class Link:
         """
         try:
             async with timeout(seconds):
-                await self.write(commands)
-                return [await self.read() for _ in commands]
+                await self.write_packed(packed)
+                return [await self.read() for _ in packed]
         except asyncio.TimeoutError:
             raise RedisTimeoutError(f"The server did not answer within {seconds:g} s") from None
 
@@ -159,6 +182,10 @@ def pack(command: Command) -> bytes:
             data = repr(argument).encode()
         parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
     return b"".join(parts)
+
+
+async def _unchanged(push: list[Any]) -> list[Any]:
+    return push
 
 
 async def _run(link: Link, commands: Sequence[Command]) -> None:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_UNCHANGEABLE = {str, int, float, bool, bytes, type(None)}
+
 
 class Letter:
-    """A message for one or more channels, decoded anew for each, so that none sees another's.
+    """A message for one or more channels, copied for each, so that none sees another's.
 
     Args:
         body: The message as bytes.
@@ -17,22 +19,29 @@ class Letter:
         message: The body, decoded once already.
     """
 
-    __slots__ = ("_body", "_first", "_load")
+    __slots__ = ("_body", "_first", "_flat", "_load")
 
     def __init__(
         self, body: bytes, load: Callable[[bytes], dict[str, Any]], message: dict[str, Any]
     ) -> None:
         self._body = body
         self._load = load
+        # Of a message in which nothing can be changed, a shallow copy does: that is most of them.
+        self._flat = message if _UNCHANGEABLE.issuperset(map(type, message.values())) else None
         self._first = [message]
 
     def open(self) -> dict[str, Any]:
         """Return the message, as an object of its own."""
+        if self._flat is not None:
+            return self._flat.copy()
         try:
             # The first needs no decoding; pop is atomic, also between threads.
             return self._first.pop()
         except IndexError:
-            return self._load(self._body)
+            return self._decode()
+
+    def _decode(self) -> dict[str, Any]:
+        return self._load(self._body)
 
 
 Kind = TypeVar("Kind", bound=Letter)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+# How many items that are exempt from being dropped a full mailbox is searched past.
+MOST_EXEMPT = 100
+
 
 class Mailbox(Generic[Item]):
     """The items for one channel, and who waits for them.
@@ -41,15 +44,14 @@ class Mailbox(Generic[Item]):
         """How many wait and have not been woken."""
         return len(self._waiters)
 
-    def put(self, item: Item, deadline: float, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Add the item, and wake the first who waits.
+    def put(self, dated: tuple[float, Item], loop: asyncio.AbstractEventLoop | None) -> None:
+        """Add an item, and wake the first who waits.
 
         Args:
-            item: What to add.
-            deadline: The `time.monotonic()` from which on nobody shall get it.
+            dated: The `time.monotonic()` from which on nobody shall get the item, and the item.
             loop: The event loop that runs in this thread.
         """
-        self._items.append((deadline, item))
+        self._items.append(dated)
         if self._waiters:
             self._wake(loop)
 
@@ -63,6 +65,24 @@ class Mailbox(Generic[Item]):
             if deadline > time.monotonic():
                 return item
         return None
+
+    def drop_oldest(self, exempt: Callable[[Item], bool]) -> bool:
+        """Remove the oldest item that is not exempt; return whether there was one.
+
+        Behind a hundred exempt ones the next goes whatever it is, so that these are bounded, too.
+        """
+        passed: list[tuple[float, Item]] = []
+        dropped = False
+        while self._items and not dropped:
+            try:
+                entry = self._items.popleft()
+            except IndexError:  # another thread was faster
+                break
+            dropped = len(passed) >= MOST_EXEMPT or not exempt(entry[1])
+            if not dropped:
+                passed.append(entry)
+        self._items.extendleft(reversed(passed))
+        return dropped
 
     def surplus(self) -> Iterator[Item]:
         """Remove and return the newest items, those that nobody waits for."""
@@ -126,11 +146,18 @@ class Mailboxes(Generic[Item]):
         capacity: Returns how many items the mailbox of a channel may hold.
         overflowed: Called with the channel whenever an item was dropped, the oldest one, since
             its mailbox was full.
+        exempt: Tells which items are not dropped, however full a mailbox is.
     """
 
-    def __init__(self, capacity: Callable[[str], int], overflowed: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        capacity: Callable[[str], int],
+        overflowed: Callable[[str], object],
+        exempt: Callable[[Item], bool] = lambda _: False,
+    ) -> None:
         self._capacity = capacity
         self._overflowed = overflowed
+        self._exempt = exempt
         self._lock = threading.Lock()
         self._boxes: dict[str, Mailbox[Item]] = {}
         # When the last `receive` of a channel was cancelled: its consumer has probably gone.
@@ -171,17 +198,25 @@ class Mailboxes(Generic[Item]):
             deadline: The `time.monotonic()` from which on nobody shall get it.
         """
         loop, full = _running_loop(), []
+        dated = (deadline, item)
         with self._lock:
             for channel in channels:
                 box = self._boxes.get(channel)
                 if box is None:
                     box = self._boxes[channel] = Mailbox()
                 elif box.size and box.size >= self._capacity(channel):
-                    box.take()
-                    full.append(channel)
-                box.put(item, deadline, loop)
+                    if box.drop_oldest(self._exempt):
+                        full.append(channel)
+                box.put(dated, loop)
         for channel in full:
             self._overflowed(channel)
+
+    def discard(self, channel: str) -> None:
+        """Drop the channel's mailbox and what is in it; who waits there looks again."""
+        with self._lock:
+            box = self._boxes.pop(channel, None)
+        if box is not None:
+            box.wake_all()
 
     def waiting(self, channel: str) -> int:
         """Return how many wait for the channel and have not been woken."""

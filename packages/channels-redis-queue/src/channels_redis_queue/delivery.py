@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._shared.letters import Reader
-    from ._shared.mailbox import Mailboxes
+    from ._shared.mailbox import Mailbox, Mailboxes
     from .claims import Claim, Ledger
     from .letters import Letter
     from .memberships import Memberships
@@ -61,6 +62,12 @@ class Delivery(Protocol):
 
     def leave(self, leave: bytes) -> None:
         """Carry out what a process wrote about a channel that leaves a group."""
+
+    def came_back(self) -> None:
+        """Note that somebody waits again, at once after there was nobody."""
+
+    def stayed_away(self) -> None:
+        """Note that nobody waits any more."""
 
 
 class ToProcess:
@@ -116,6 +123,12 @@ class ToProcess:
         if not self._memberships.members(virtual):
             self._deserted(virtual)
 
+    def came_back(self) -> None:
+        """Do nothing: all messages are for this process, whoever waits."""
+
+    def stayed_away(self) -> None:
+        """Do nothing, likewise."""
+
     def _spread(self, names: list[str]) -> list[str]:
         """Return the channels behind the names; one that is named twice gets one copy."""
         channels: dict[str, None] = {}
@@ -133,21 +146,31 @@ class ToProcess:
 class ToWorkers:
     """Delivers what is in a general channel's key: to the `receive` calls that wait for it.
 
-    Messages stay claimed until one has them; what nobody here waits for goes back at once.
+    Messages stay claimed until one has them. One who comes back at once gets some taken ahead, so
+    as not to pay a round trip for each; if it does not come, they go back to the other workers.
     """
+
+    # How many to take ahead at the most: as many are lost if the process is killed just then.
+    MOST_AHEAD = 7
 
     def __init__(self, channel: str, reader: Reader[Letter], mailboxes: Mailboxes[Parcel]) -> None:
         self.channel = channel
         self._reader = reader
         self._mailboxes = mailboxes
+        self._ahead = 0
+        # How many messages the mailbox may hold: what was wanted last.
+        self._room = 0
 
     def wanted(self) -> int:
-        """Return how many receivers wait: other processes want messages too."""
-        return self._mailboxes.waiting(self.channel)
+        """Return how many receivers wait, and some more if they are quick."""
+        waiting = self._mailboxes.waiting(self.channel)
+        self._room = waiting + self._ahead if waiting else 0
+        return self._room
 
     def message(self, claim: Claim, ledger: Ledger, lifetime: float) -> None:
-        """Put a message into the channel's mailbox if somebody waits for it."""
-        if not self.wanted():
+        """Put a message into the channel's mailbox if somebody is to get it soon."""
+        box = self._mailboxes.open(self.channel)
+        if box.size >= self._room:
             ledger.give_back(claim)
             return
         letter = read_letter(self._reader, claim.message, self.channel)
@@ -155,10 +178,27 @@ class ToWorkers:
             ledger.acknowledge(claim)
             return
         claimed = Claimed(letter, ledger, claim)
-        self._mailboxes.put([self.channel], claimed, time.monotonic() + lifetime)
+        # Never too many: what a full mailbox would drop has a consumer already.
+        box.put((time.monotonic() + lifetime, claimed), asyncio.get_running_loop())
 
     def leave(self, leave: bytes) -> None:
         """Do nothing: a general channel leaves a group by its plain name."""
+
+    def came_back(self) -> None:
+        """Note that somebody waits again at once."""
+        self._ahead = min(2 * self._ahead + 1, self.MOST_AHEAD)
+
+    def stayed_away(self) -> None:
+        """Note that nobody did: what was taken ahead is for others."""
+        self._ahead = 0
+        give_back(self._mailboxes.open(self.channel))
+
+
+def give_back(box: Mailbox[Parcel]) -> None:
+    """Let other readers have what nobody waits for in the mailbox of a general channel."""
+    for parcel in box.surplus():
+        if isinstance(parcel, Claimed):
+            parcel.give_back()
 
 
 def read_letter(reader: Reader[Letter], data: bytes, channel: str) -> Letter | None:

@@ -24,6 +24,8 @@ logger = logging.getLogger(__package__)
 
 # How many message keys one script adds to: it keeps the server from everybody else meanwhile.
 CHUNK = 200
+# How many leaves wait for a process at the most.
+MOST_LEAVES = 10_000
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,10 @@ class Groups:
         beside = self._keys.messages(address)
         leave = f"{group}\0{channel}\0{at.decode()}"
         command = scripts.LEAVE.call(
-            [beside.key, beside.bell, beside.leaves], self._settings.expiry, leave
+            [beside.key, beside.bell, beside.leaves],
+            self._settings.group_expiry,
+            leave,
+            MOST_LEAVES,
         )
         # Repeatable, as an equal leave takes the place of the first.
         await self._shards()[self._settings.shard_to(address)].execute(command, repeatable=True)

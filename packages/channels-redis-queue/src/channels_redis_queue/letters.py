@@ -27,8 +27,7 @@ class Letter(_Letter):
             raise ValueError("it names no channel")
         super().__init__(body, load, message)
 
-    def open(self) -> dict[str, Any]:
-        """Return the message alone, as an object of its own."""
-        message = super().open()
+    def _decode(self) -> dict[str, Any]:
+        message = super()._decode()
         message.pop(TO, None)
         return message

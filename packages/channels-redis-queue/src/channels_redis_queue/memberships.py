@@ -14,6 +14,8 @@ class _Room:
 
     # When each joined: in server time, and the `time.monotonic()` at which it is out.
     members: dict[str, tuple[float, float]] = field(default_factory=dict)
+    # No membership ends before this.
+    first_end: float = 0.0
     # Joins whose reply has not come, by channel, and the last leave of each seen meanwhile.
     joining: Counter[str] = field(default_factory=Counter)
     left: dict[str, float] = field(default_factory=dict)
@@ -93,8 +95,11 @@ class Memberships:
             if room is None:
                 return []
             now = time.monotonic()
-            for channel in [name for name, (_, end) in room.members.items() if end <= now]:
-                self._remove(virtual, room, channel)
+            if room.first_end <= now:
+                for channel in [name for name, (_, end) in room.members.items() if end <= now]:
+                    self._remove(virtual, room, channel)
+                ends = (end for _, end in room.members.values())
+                room.first_end = min(ends, default=now + self._expiry)
             if not room.joining:
                 return list(room.members)
             return list({**room.members, **room.joining})

@@ -39,6 +39,8 @@ UNRUNG_MEMORY = 600
 GRACE = 5
 # Seconds that claims outlive their last take: longer than a wait and the reconnecting after it.
 CLAIMS_LIVE = 60
+# Seconds that a consumer has to come back for what was taken ahead for it.
+PATIENCE = 0.002
 # Seconds that a receiver from which nobody wants anything keeps its connection.
 LINGER = 30
 # Seconds that stopping may take.
@@ -180,17 +182,27 @@ class Receiver:
             wanted = self._delivery.wanted()
             if wanted:
                 await self._round(link, wanted)
+            elif await self._woken(PATIENCE):
+                self._delivery.came_back()
             else:
-                try:
-                    async with timeout(LINGER):
-                        await self._wake.wait()
-                except asyncio.TimeoutError:
+                self._delivery.stayed_away()
+                await self._release(link)
+                if not await self._woken(LINGER):
                     # In this order, so that one who starts to wait in another thread either is
                     # seen here or sees that this receiver is no use any more.
                     self._retired = True
                     if not self._delivery.wanted():
                         return
                     self._retired = False
+
+    async def _woken(self, seconds: float) -> bool:
+        """Wait for a poke; return whether one came."""
+        try:
+            async with timeout(seconds):
+                await self._wake.wait()
+        except asyncio.TimeoutError:
+            return False
+        return True
 
     async def _round(self, link: Link, wanted: int) -> None:
         """Wait for messages and take them: both go out in one write.

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ._shared.outages import OutageLog
 from ._shared.sharding import shard_of
-from .delivery import Claimed, Delivery, ToProcess, ToWorkers
+from .delivery import Delivery, ToProcess, ToWorkers, give_back
 from .keys import non_local
 from .receiver import Line, Receiver
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from ._shared.loops import LoopLocal
@@ -64,54 +65,55 @@ class Reception:
             redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
                 missing right. A server that is away is waited for.
         """
-        mailboxes, address, woken = self._mailboxes, non_local(channel), False
-        while True:
-            box = mailboxes.open(channel)
-            parcel = box.take()
-            if parcel is not None:
-                return parcel.open()
-            if woken:
-                self._raise_failure(address)
+        box = self._mailboxes.open(channel)
+        parcel = box.take()
+        while parcel is None:
             waiter = box.queue_up()
             try:
-                if mailboxes.holds(channel, box):
-                    self._ensure(address)
+                # A mailbox that was swept away before we queued up gets nothing any more.
+                if self._mailboxes.holds(channel, box):
+                    self._ensure(channel)
                     await waiter
-                    woken = True
             except BaseException:
-                box.withdraw(waiter)
-                mailboxes.left(channel)
-                if address == channel:
-                    self._give_back(channel, box)
+                self._leave(channel, box, waiter)
                 raise
+            box = self._mailboxes.open(channel)
+            parcel = box.take()
+            if parcel is None:
+                self._raise_failure(channel)
+        return parcel.open()
 
     def resume(self) -> None:
         """Let every waiting call look for a receiver again: those of one event loop have ended."""
         self._mailboxes.wake_all()
 
-    def _ensure(self, address: str) -> None:
-        """Make sure that somebody reads the message keys of an address, and knows who waits."""
-        receivers = self._receivers.get(address)
-        if receivers is None or any(receiver.ended for receiver in receivers):
-            with self._lock:
-                receivers = self._replace(address)
-        if "!" not in address:
-            for receiver in receivers:
+    def _ensure(self, channel: str) -> None:
+        """Make sure that somebody reads the message keys of a channel, and knows who waits."""
+        address = non_local(channel)
+        receivers = self._receivers.get(address, ())
+        for receiver in receivers:
+            if receiver.ended:
+                break
+            if address == channel:
                 receiver.poke()
+        else:
+            if receivers:
+                return
+        with self._lock:
+            self._replace(address)
 
-    def _replace(self, address: str) -> list[Receiver]:
+    def _replace(self, address: str) -> None:
         """Start the receivers that an address lacks."""
         count = len(self._settings.connectors)
         # A sender picks any shard for a general channel, so all are read.
         shards = [shard_of(address, count)] if "!" in address else range(count)
-        old = self._receivers.get(address, [])
+        old = self._receivers.get(address, ())
         self._receivers[address] = [
             old[position]
             if position < len(old) and not old[position].ended
             else self._start(address, shard)
             for position, shard in enumerate(shards)
         ]
-        return self._receivers[address]
 
     def _start(self, address: str, shard: int) -> Receiver:
         settings, home = self._settings, self._homes.get()
@@ -128,17 +130,17 @@ class Reception:
         home.keep(receiver)
         return receiver
 
-    def _raise_failure(self, address: str) -> None:
-        for receiver in self._receivers.get(address, ()):
+    def _raise_failure(self, channel: str) -> None:
+        for receiver in self._receivers.get(non_local(channel), ()):
             if receiver.failure is not None:
                 raise receiver.failure
 
-    def _give_back(self, channel: str, box: Mailbox[Parcel]) -> None:
-        """Let other processes have what this one took for a call that was cancelled."""
-        surplus = list(box.surplus())
-        for parcel in surplus:
-            if isinstance(parcel, Claimed):
-                parcel.give_back()
-        if surplus:
+    def _leave(self, channel: str, box: Mailbox[Parcel], waiter: asyncio.Future[None]) -> None:
+        """Clear up after a call that was cancelled."""
+        box.withdraw(waiter)
+        self._mailboxes.left(channel)
+        if "!" not in channel:
+            # What this process took for nobody else goes to another one.
+            give_back(box)
             for receiver in self._receivers.get(channel, ()):
                 receiver.poke()

@@ -1,8 +1,10 @@
--- Purpose: makes a name a member of a group, or renews its membership.
+-- Purpose: makes a name a member of a group, or renews its membership; drops expired members.
 -- KEYS:    [1] group key.
 -- ARGV:    [1] the name, [2] group_expiry in seconds.
 -- Result:  the time of the membership, which is the member's score.
 local time = redis.call('TIME')
-redis.call('ZADD', KEYS[1], time[1] + time[2] / 1000000, ARGV[1])
+local now = time[1] + time[2] / 1000000
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 return redis.call('ZSCORE', KEYS[1], ARGV[1])

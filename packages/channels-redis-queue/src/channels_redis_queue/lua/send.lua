@@ -4,21 +4,29 @@
 -- Result:  the positions, counted from 1, of the destinations that were full.
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
-local expired = now - ARGV[1]
 local full = {}
 for i = 1, #KEYS / 2 do
   local key, bell = KEYS[2 * i - 1], KEYS[2 * i]
-  local waiting = redis.call('ZCARD', key) - redis.call('ZCOUNT', key, '-inf', expired)
-  if waiting >= tonumber(ARGV[2 * i]) then
+  local waiting = redis.call('ZCARD', key)
+  local expired = 0
+  if waiting > 0 then
+    expired = redis.call('ZCOUNT', key, '-inf', now - ARGV[1])
+  end
+  if waiting - expired >= tonumber(ARGV[2 * i]) then
     full[#full + 1] = i
   else
     -- Rung before the message is there, so that waking a reader consumes the bell and not the
     -- message. A server at maxmemory refuses this write, before anything has changed.
-    redis.call('ZADD', bell, 0, '')
-    redis.call('EXPIRE', bell, ARGV[1])
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', expired)
+    if redis.call('ZADD', bell, 0, '') == 1 then
+      -- Longer than the message, so that later ones need not renew it. Should it be lost all the
+      -- same, the take after a reader's next wait finds what it rang for.
+      redis.call('EXPIRE', bell, 10 * ARGV[1])
+    end
+    if expired > 0 then
+      redis.call('ZREMRANGEBYSCORE', key, '-inf', now - ARGV[1])
+    end
     local score = now
-    if redis.call('ZCOUNT', key, now, '+inf') > 0 then
+    if waiting > 0 and redis.call('ZCOUNT', key, now, '+inf') > 0 then
       -- First in, first out, even within one microsecond or behind a clock that is ahead.
       score = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2] + 0.000001
     end
