@@ -153,5 +153,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # Channel
         """Catch up: everyone answers an introduction with what they said last."""
         await self.send_json({"kind": "reconnected"})
         if self.person:
-            with suppress(*AWAY):
+            try:
                 await self.introduce_myself()
+            except AWAY:  # Again already. The page joins once more.
+                await self.send_json({"kind": "failed", "id": None})
