@@ -66,7 +66,7 @@ class Mailbox(Generic[Item]):
                 return item
         return None
 
-    def drop_oldest(self, exempt: Callable[[Item], bool]) -> bool:
+    def drop(self, exempt: Callable[[Item], bool]) -> bool:
         """Remove the oldest item that is not exempt; return whether there was one.
 
         Behind a hundred exempt ones the next goes whatever it is, so that these are bounded, too.
@@ -204,9 +204,8 @@ class Mailboxes(Generic[Item]):
                 box = self._boxes.get(channel)
                 if box is None:
                     box = self._boxes[channel] = Mailbox()
-                elif box.size and box.size >= self._capacity(channel):
-                    if box.drop_oldest(self._exempt):
-                        full.append(channel)
+                elif box.size and box.size >= self._capacity(channel) and box.drop(self._exempt):
+                    full.append(channel)
                 box.put(dated, loop)
         for channel in full:
             self._overflowed(channel)

@@ -98,3 +98,7 @@ class OutageLog:
             self._away.discard(who)
             if not self._away:
                 self._logger.info("%s is back", self._host)
+
+    def forget(self, who: object) -> None:
+        """Note that `who` no longer looks for the host."""
+        self._away.discard(who)

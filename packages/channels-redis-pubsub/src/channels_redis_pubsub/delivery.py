@@ -1,0 +1,87 @@
+"""Decides which channels get what the server published, and what is told of an outage."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._shared.mailbox import Mailboxes
+    from .audience import Audience
+    from .settings import Settings
+
+logger = logging.getLogger(__package__)
+
+
+class Item(Protocol):
+    """What lies in a mailbox."""
+
+    def open(self) -> dict[str, Any]:
+        """Return it as a message, an object of its own."""
+
+
+class Notice:
+    """Tells a channel of an outage, or of its end. Never dropped, however full the mailbox."""
+
+    __slots__ = ("_type",)
+
+    def __init__(self, message_type: str) -> None:
+        self._type = message_type
+
+    def open(self) -> dict[str, Any]:
+        """Return the message."""
+        return {"type": self._type}
+
+
+def is_notice(item: Item) -> bool:
+    """Tell whether an item must not be dropped."""
+    return isinstance(item, Notice)
+
+
+class Delivery:
+    """Puts into the mailboxes of one event loop's channels what one host sends.
+
+    Args:
+        settings: The layer's options.
+        audience: Which channels hear what.
+        mailboxes: The channels' mailboxes.
+    """
+
+    def __init__(self, settings: Settings, audience: Audience, mailboxes: Mailboxes[Item]) -> None:
+        self._settings = settings
+        self._audience = audience
+        self._mailboxes = mailboxes
+        # The channels that know of the outage.
+        self._told: list[str] = []
+
+    def message(self, topic: bytes, data: bytes) -> None:
+        """Put a message into the mailbox of each channel that hears the topic."""
+        if not self._audience.is_heard(topic):
+            return  # the last one left as it was on its way
+        try:
+            letter = self._settings.reader.read(data)
+        except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises
+            logger.warning("Dropped a message of %s that can't be read: %s", topic.decode(), error)
+            return
+        self._audience.tell(topic, lambda channels: self._put(channels, letter))
+
+    def disconnected(self) -> None:
+        """Tell all channels that the host is lost."""
+        self._told = self._audience.channels()
+        self._tell(self._settings.on_disconnect)
+
+    def reconnected(self) -> None:
+        """Tell the channels that know of the outage that it has ended."""
+        self._tell(self._settings.on_reconnect)
+        self._told = []
+
+    def _tell(self, message_type: str | None) -> None:
+        if message_type is not None:
+            notice = Notice(message_type)
+            self._audience.tell_all(self._told, lambda channels: self._put(channels, notice))
+
+    def _put(self, channels: Iterable[str], item: Item) -> None:
+        self._mailboxes.put(channels, item, math.inf)

@@ -1,0 +1,119 @@
+"""What a layer has in one event loop: its channels there, and its connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ._shared.sharding import shard_of
+from ._shared.shards import Shards
+from .audience import Audience
+from .delivery import Delivery, Item
+from .subscriber import Line, Subscriber
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ._shared.mailbox import Mailboxes
+    from ._shared.outages import OutageLog
+    from .settings import Settings
+
+
+class Home:
+    """The channels and connections of one event loop.
+
+    Args:
+        settings: The layer's options.
+        mailboxes: The mailboxes of the process.
+        outages: One log for each host.
+        ended: Called with this home when nothing will be heard here any more.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        mailboxes: Mailboxes[Item],
+        outages: Sequence[OutageLog],
+        ended: Callable[[Home], object],
+    ) -> None:
+        self.audience = Audience()
+        self.shards = Shards(settings.connectors)
+        self.loop = asyncio.get_running_loop()
+        self._on_end = ended
+        self._closed = False
+        self._subscribers = [
+            Subscriber(
+                Line(
+                    connector,
+                    outages[shard],
+                    Delivery(settings, self.audience, mailboxes),
+                    partial(self._topics, shard),
+                    self.audience.is_heard,
+                )
+            )
+            for shard, connector in enumerate(settings.connectors)
+        ]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will be heard here any more."""
+        return self._closed or self.loop.is_closed()
+
+    async def live(self, topic: bytes, *, patient: bool = False) -> None:
+        """Return when the server has confirmed that a topic is heard; any loop may wait for it.
+
+        Args:
+            topic: The topic.
+            patient: Whether to wait for as long as the server is away.
+
+        Raises:
+            redis.exceptions.RedisError: As `Subscriber.live`.
+        """
+        waiting = self._subscriber(topic).live(topic, patient=patient)
+        if asyncio.get_running_loop() is self.loop:
+            await waiting
+        else:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(waiting, self.loop))
+
+    def look_at(self, topics: Iterable[bytes]) -> None:
+        """Note that it may have changed whether somebody hears these; any thread may call it."""
+        by_subscriber: dict[Subscriber, list[bytes]] = {}
+        for topic in topics:
+            by_subscriber.setdefault(self._subscriber(topic), []).append(topic)
+        here = _running_loop() is self.loop
+        for subscriber, theirs in by_subscriber.items():
+            if here:
+                subscriber.look_at(theirs)
+            else:
+                with contextlib.suppress(RuntimeError):  # its loop is closed
+                    self.loop.call_soon_threadsafe(subscriber.look_at, theirs)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self._closed = True
+        await asyncio.gather(*(subscriber.stop() for subscriber in self._subscribers))
+        await self.shards.close()
+        self._on_end(self)
+
+    def abandon(self) -> None:
+        """Drop all connections: the loop is closed."""
+        for subscriber in self._subscribers:
+            subscriber.abandon()
+        self.shards.abandon()
+        self._on_end(self)
+
+    def _topics(self, shard: int) -> list[bytes]:
+        mine = self._subscribers[shard]
+        return [topic for topic in self.audience.topics() if self._subscriber(topic) is mine]
+
+    def _subscriber(self, topic: bytes) -> Subscriber:
+        return self._subscribers[shard_of(topic.decode(), len(self._subscribers))]
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

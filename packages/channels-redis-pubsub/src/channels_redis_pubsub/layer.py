@@ -1,0 +1,261 @@
+"""The channel layer: what Channels calls, checked and handed on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from channels.exceptions import MessageTooLarge
+from channels.layers import BaseChannelLayer
+
+from . import names
+from ._shared import options
+from ._shared.connections import Connector
+from ._shared.forks import PerProcess
+from ._shared.hosts import parse_hosts
+from ._shared.letters import Letter, Reader
+from ._shared.serializers import registry
+from .process import Process
+from .settings import Settings
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterable, Mapping
+
+# The longest string that Redis takes.
+MAX_MESSAGE = 512 * 1024 * 1024
+
+
+class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
+    """A channel layer on Redis Pub/Sub: messages go straight to the processes that listen.
+
+    Nothing is stored in Redis. What is sent while a process is disconnected is gone for it, and
+    consumers can be told of that.
+
+    Args:
+        hosts: The servers; several are shards of one layer. Each is a URL, a (host, port) pair, or
+            a dict of connection arguments. Default: `redis://localhost:6379`.
+        prefix: Begins the names of new channels, and the Redis channels of groups.
+        on_disconnect: The `type` of a message that each channel of this process gets when the
+            connection to a host is lost. Default: none is sent.
+        on_reconnect: The `type` of a message that it gets when all subscriptions at that host are
+            live again. Default: none is sent.
+        capacity: How many unread messages a channel holds in its process; then the oldest is
+            dropped.
+        channel_capacity: Other capacities, by channel: a dict with a glob or a compiled pattern
+            as key. The first that matches, in the dict's order, counts.
+        symmetric_encryption_keys: A list of keys. The first encrypts; all decrypt.
+        serializer_format: `msgpack`, `json`, or what was registered as a serializer.
+
+    Raises:
+        ValueError: A value that is not allowed.
+        TypeError: An option that does not exist.
+    """
+
+    extensions = ("groups", "flush")
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the options of channels_redis, in its order
+        self,
+        hosts: Iterable[Any] | None = None,
+        prefix: str = "asgi",
+        on_disconnect: str | None = None,
+        on_reconnect: str | None = None,
+        capacity: int = 1000,
+        channel_capacity: Mapping[str | re.Pattern[str], int] | None = None,
+        symmetric_encryption_keys: list[str] | list[bytes] | None = None,
+        serializer_format: str = "msgpack",
+        **unknown: Any,
+    ) -> None:
+        options.refuse_unknown(unknown, _OPTIONS, type(self).__name__)
+        options.require_prefix(prefix)
+        options.require_positive_int("capacity", capacity)
+        options.require_channel_capacity(channel_capacity)
+        _require_type("on_disconnect", on_disconnect)
+        _require_type("on_reconnect", on_reconnect)
+        super().__init__(capacity=capacity)
+        self.channel_capacity = self.compile_capacities(channel_capacity or {})
+        self.prefix = prefix
+        self.on_disconnect = on_disconnect
+        self.on_reconnect = on_reconnect
+        self._serializer = registry.get_serializer(
+            serializer_format,
+            symmetric_encryption_keys=symmetric_encryption_keys,
+            random_prefix_length=0,
+            expiry=None,
+        )
+        self._settings = Settings(
+            tuple(Connector(host) for host in parse_hosts(hosts)),
+            Reader(self._serializer, Letter),
+            self.get_capacity,
+            on_disconnect,
+            on_reconnect,
+        )
+        self._process = PerProcess(lambda: Process(self._settings))
+
+    def __repr__(self) -> str:
+        """Return the class and the hosts, without passwords."""
+        hosts = ", ".join(str(connector.host) for connector in self._settings.connectors)
+        return f"{type(self).__name__}({hosts})"
+
+    async def new_channel(self, prefix: str = "specific.") -> str:
+        """Return the name of a new channel, on which this process listens from now on.
+
+        The channel goes when a `receive` of it is cancelled.
+
+        Args:
+            prefix: Stands in the name behind the layer's own prefix.
+
+        Raises:
+            TypeError: The prefix makes no valid channel name.
+            redis.exceptions.RedisError: The server is away for longer than the host's
+                `socket_timeout` (5 s), or refuses the subscription.
+        """
+        if not isinstance(prefix, str) or "!" in prefix:
+            raise TypeError(
+                f"the prefix of a new channel must be a str without '!', not {prefix!r}"
+            )
+        channel = names.new_channel(self.prefix, prefix)
+        try:
+            self._require_channel(channel)
+        except TypeError as error:
+            raise TypeError(f"the prefix {prefix!r} makes no valid channel name: {error}") from None
+        await self._process.get().open(channel)
+        return channel
+
+    async def send(self, channel: str, message: dict[str, Any]) -> None:
+        """Send a message to a channel.
+
+        Every process that listens on it gets the message. If none does, it is gone.
+
+        Args:
+            channel: A name that `new_channel` returned in some process, or any other.
+            message: A dict that the serializer can write.
+
+        Raises:
+            channels.exceptions.MessageTooLarge: Over 512 MB, which Redis can't carry.
+            TypeError: No valid channel name, or a message that can't be serialized.
+            redis.exceptions.RedisError: The server refused it, or is away for longer than the
+                host's `socket_timeout` (5 s). If the connection broke after the message had been
+                written, it may have been sent; it is never sent twice.
+        """
+        options.require_message(message)
+        self._require_channel(channel)
+        await self._process.get().publish(channel, self._serialized(message))
+
+    async def receive(self, channel: str) -> dict[str, Any]:
+        """Return the next message of a channel, and wait for it if there is none.
+
+        On a channel that `new_channel` did not make in this process, listening begins with this
+        call. While the server is away it waits, too. When a call is cancelled and no other one
+        waits for the channel, the channel goes, with its groups and its unread messages.
+
+        Raises:
+            TypeError: No valid channel name.
+            redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
+                missing right, a bad certificate.
+        """
+        self._require_channel(channel)
+        return await self._process.get().receive(channel)
+
+    async def group_add(self, group: str, channel: str) -> None:
+        """Make a channel of this process a member of a group, until `group_discard`.
+
+        What is sent to the group after this has returned reaches the channel.
+
+        Raises:
+            TypeError: No valid group or channel name.
+            RuntimeError: The channel is none of this process.
+            redis.exceptions.RedisError: As for `new_channel`. The channel is no member then, unless
+                it was one before.
+        """
+        self.require_valid_group_name(group)
+        self._require_channel(channel)
+        if not await self._process.get().join(self._topic(group).encode(), channel):
+            raise RuntimeError(
+                f"{channel!r} is not a channel of this process: only the process that listens on a "
+                "channel can add it to a group. In a consumer, write "
+                f"self.channel_layer.group_add({group!r}, self.channel_name). From elsewhere, send "
+                "the channel a message whose handler does that"
+            )
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        """End a channel's membership at once, if it has one and is of this process.
+
+        Raises:
+            TypeError: No valid group or channel name.
+        """
+        self.require_valid_group_name(group)
+        self._require_channel(channel)
+        self._process.get().leave(self._topic(group).encode(), channel)
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        """Send a message to all members of a group, in whichever process.
+
+        Raises:
+            TypeError: No valid group name, or a message that can't be serialized.
+            redis.exceptions.RedisError: As for `send`.
+        """
+        options.require_message(message)
+        self.require_valid_group_name(group)
+        await self._process.get().publish(self._topic(group), self._serialized(message))
+
+    async def flush(self) -> None:
+        """Drop the unread messages of this process, and end the memberships of its channels.
+
+        The channels themselves stay. Redis holds nothing, and what other processes hold is theirs.
+        """
+        self._process.get().flush()
+
+    async def close_pools(self) -> None:
+        """Close what the layer has open in the running event loop, with its channels.
+
+        Needed only where a loop goes on after the layer's use, as in a test; a loop that ends
+        closes it by itself.
+        """
+        await self._process.get().close_connections()
+
+    def serialize(self, message: dict[str, Any]) -> bytes:
+        """Return a message as it is published."""
+        data: bytes = self._serializer.serialize(message)
+        return data
+
+    def deserialize(self, message: bytes) -> dict[str, Any]:
+        """Return the message that is published as these bytes."""
+        decoded: dict[str, Any] = self._serializer.deserialize(message)
+        return decoded
+
+    def _serialized(self, message: dict[str, Any]) -> bytes:
+        data = self.serialize(message)
+        if len(data) > MAX_MESSAGE:
+            raise MessageTooLarge(f"{len(data)} bytes; Redis carries at most {MAX_MESSAGE}")
+        return data
+
+    def _topic(self, group: str) -> str:
+        return names.of_group(self.prefix, group)
+
+    def _require_channel(self, channel: str) -> None:
+        """Raise TypeError if it is no channel's name: one of Channels, or that with our prefix."""
+        if not isinstance(channel, str):
+            self.require_valid_channel_name(channel)
+        if channel.startswith(names.of_groups(self.prefix)):
+            raise TypeError(f"{channel!r} is the Redis channel of a group: use group_send for it")
+        # The prefix may hold characters that names otherwise may not.
+        self.require_valid_channel_name(channel.removeprefix(self.prefix) or channel)
+
+
+def _require_type(option: str, value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ValueError(
+            f"{option} must be the type of a message, such as 'redis.disconnect', not {value!r}"
+        )
+
+
+_OPTIONS = (
+    "hosts",
+    "prefix",
+    "on_disconnect",
+    "on_reconnect",
+    "capacity",
+    "channel_capacity",
+    "symmetric_encryption_keys",
+    "serializer_format",
+)

@@ -1,0 +1,191 @@
+"""Puts together what a layer has in one process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from ._shared.loops import LoopLocal
+from ._shared.mailbox import Mailboxes
+from ._shared.outages import OutageLog
+from ._shared.overflows import OverflowLog
+from .delivery import Item, is_notice
+from .home import Home
+
+if TYPE_CHECKING:
+    from ._shared.mailbox import Mailbox
+    from .settings import Settings
+
+logger = logging.getLogger(__package__)
+
+
+class Process:
+    """One layer in one process: its channels, their mailboxes, its event loops.
+
+    A channel is heard in one event loop, that in which it was made; consumers may run in others.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._overflows = OverflowLog(logger)
+        self._mailboxes: Mailboxes[Item] = Mailboxes(
+            settings.capacity, self._overflows.dropped, is_notice
+        )
+        self._outages = [
+            OutageLog(logger, str(connector.host)) for connector in settings.connectors
+        ]
+        self._homes = LoopLocal(self._make_home)
+        self._lock = threading.Lock()
+        # The event loop in which each channel is heard.
+        self._home_of: dict[str, Home] = {}
+        # How many calls of `receive` wait for each channel.
+        self._receivers: Counter[str] = Counter()
+
+    async def open(self, channel: str, *, patient: bool = False) -> None:
+        """Hear a channel in the running event loop; return when the server has confirmed it.
+
+        Args:
+            channel: The channel.
+            patient: Whether to wait for as long as the server is away.
+
+        Raises:
+            redis.exceptions.RedisError: As `Subscriber.live`. The channel is not heard then.
+        """
+        home = self._homes.get()
+        home.audience.open(channel)
+        self._home_of[channel] = home
+        try:
+            await home.live(channel.encode(), patient=patient)
+        except BaseException:
+            self.close(channel)
+            raise
+
+    def close(self, channel: str) -> None:
+        """Forget a channel, its messages, its groups, and the subscriptions that it alone needs."""
+        home = self._home_of.pop(channel, None)
+        if home is not None:
+            home.look_at(home.audience.close(channel))
+        self._mailboxes.discard(channel)
+        self._overflows.forget(channel)
+
+    async def receive(self, channel: str) -> dict[str, Any]:
+        """Return the next message of a channel, which is opened if it is not.
+
+        Raises:
+            redis.exceptions.RedisError: The server refuses the subscription, or the connection.
+        """
+        while True:
+            box = self._mailboxes.open(channel)
+            item = box.take()
+            if item is not None:
+                return item.open()
+            await self._wait(channel, box)
+
+    async def join(self, topic: bytes, channel: str) -> bool:
+        """Let a channel hear a group; return when the server has confirmed it.
+
+        Returns:
+            Whether the channel is one of this process.
+
+        Raises:
+            redis.exceptions.RedisError: As `Subscriber.live`. The channel has not joined then.
+        """
+        home = self._home_of.get(channel)
+        if home is None:
+            return False
+        if home.ended:
+            home = await self._move(channel, home)
+        call = home.audience.join(topic, channel)
+        try:
+            await home.live(topic)
+        except BaseException:
+            home.audience.join_failed(topic, channel, call)
+            home.look_at((topic,))
+            raise
+        home.audience.joined(topic, channel, call)
+        return True
+
+    def leave(self, topic: bytes, channel: str) -> None:
+        """Let a channel no longer hear a group."""
+        home = self._home_of.get(channel)
+        if home is not None:
+            home.audience.leave(topic, channel)
+            home.look_at((topic,))
+
+    async def publish(self, topic: str, data: bytes) -> None:
+        """Send bytes to all who hear a topic, in whichever process.
+
+        Raises:
+            redis.exceptions.RedisError: As `Batcher.execute`.
+        """
+        await self._homes.get().shards.of(topic).execute(("PUBLISH", topic, data))
+
+    def flush(self) -> None:
+        """Drop all unread messages, and let all channels leave their groups."""
+        for home in self._homes.values():
+            home.look_at(home.audience.leave_groups())
+        self._mailboxes.clear()
+
+    async def close_connections(self) -> None:
+        """Close what is open in the running event loop."""
+        await self._homes.close()
+
+    async def _wait(self, channel: str, box: Mailbox[Item]) -> None:
+        """Wait for something in a mailbox. If that is given up, by the last who waits, close it."""
+        with self._lock:
+            self._receivers[channel] += 1
+        waiter = None
+        try:
+            await self._ensure_open(channel)
+            waiter = box.queue_up()
+            if self._mailboxes.holds(channel, box):
+                await waiter
+        except BaseException:
+            if waiter is not None:
+                box.withdraw(waiter)
+            if not self._leave(channel):
+                self.close(channel)
+            raise
+        self._leave(channel)
+
+    def _leave(self, channel: str) -> int:
+        """Count one receiver less; return how many remain."""
+        with self._lock:
+            self._receivers[channel] -= 1
+            remaining = self._receivers[channel]
+            if not remaining:
+                del self._receivers[channel]
+            return remaining
+
+    async def _ensure_open(self, channel: str) -> None:
+        home = self._home_of.get(channel)
+        if home is None:
+            await self.open(channel, patient=True)
+        elif home.ended:
+            await self._move(channel, home)
+
+    async def _move(self, channel: str, old: Home) -> Home:
+        """Hear a channel and its groups in this event loop, since that of before has ended."""
+        here = self._homes.get()
+        with self._lock:
+            home = self._home_of.get(channel)
+            if home is old:
+                self._home_of[channel] = home = here
+                here.audience.open(channel, old.audience.close(channel))
+        if home is here:
+            here.look_at(here.audience.topics_of(channel))
+            await here.live(channel.encode(), patient=True)
+        return here
+
+    def _make_home(self) -> Home:
+        return Home(self._settings, self._mailboxes, self._outages, self._ended)
+
+    def _ended(self, home: Home) -> None:
+        """Forget the channels of an event loop that nobody waits for in another one."""
+        for channel in home.audience.channels():
+            if channel not in self._receivers:
+                self.close(channel)
+        # The others move to where they are waited for.
+        self._mailboxes.wake_all()

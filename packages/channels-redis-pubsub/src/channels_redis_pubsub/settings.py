@@ -1,0 +1,26 @@
+"""What the parts of a layer need to know of its options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._shared.connections import Connector
+    from ._shared.letters import Letter, Reader
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of a layer, worked out."""
+
+    # One for each host.
+    connectors: tuple[Connector, ...]
+    reader: Reader[Letter]
+    # Returns how many unread messages a channel may hold.
+    capacity: Callable[[str], int]
+    # The types of the messages that tell of an outage and of its end; None: nobody is told.
+    on_disconnect: str | None
+    on_reconnect: str | None

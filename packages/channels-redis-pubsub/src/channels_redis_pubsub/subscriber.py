@@ -1,0 +1,266 @@
+"""Hears what one host publishes, on a connection of its own, through every fault."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from ._shared.calls import copy_of
+from ._shared.outages import Backoff, OutageLog, is_outage
+from .subscriptions import Subscriptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from ._shared.connections import Connector, Link
+    from .delivery import Delivery
+
+logger = logging.getLogger(__package__)
+
+# Seconds between two looks at a connection. One on which nothing came between two looks is probed;
+# if nothing came until the next one either, it is lost: a silent one is so within three times this.
+LOOK = 5.0
+# Seconds that an answer may take on a connection on which nothing else came either.
+PATIENCE = 4.5
+# Looks until a connection on which nobody wants to hear anything is closed.
+LINGER = 6
+
+
+@dataclass(frozen=True)
+class Line:
+    """A host, and what it is asked to send."""
+
+    connector: Connector
+    # Told when the host is lost and found.
+    outages: OutageLog
+    # Gets what it sends.
+    delivery: Delivery
+    # Returns the topics of this host that are heard, and tells whether one is.
+    topics: Callable[[], list[bytes]]
+    is_heard: Callable[[bytes], bool]
+
+
+class Subscriber:
+    """The subscriptions of one event loop at one host."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._loop = asyncio.get_running_loop()
+        self._subscriptions = Subscriptions(self._is_wanted)
+        self._link: Link | None = None
+        # Those who wait until a topic is live.
+        self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
+        self._running: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
+        # Whether everything wanted was heard since the last loss; and why there is no connection.
+        self._restored = False
+        self._interrupted = False
+        self._trouble: Exception | None = None
+        # Whether anything came since the last look.
+        self._alive = False
+
+    async def live(self, topic: bytes, *, patient: bool) -> None:
+        """Return when the server has confirmed that the topic is heard.
+
+        Args:
+            topic: The topic; wanted at least until this returns.
+            patient: Whether to wait for as long as the server is away.
+
+        Raises:
+            redis.exceptions.ConnectionError: The server is away for longer than the host's
+                `timeout` seconds.
+            redis.exceptions.TimeoutError: It did not answer in that time.
+            redis.exceptions.RedisError: It refused the topic, or the connection.
+        """
+        if self._subscriptions.is_live(topic):
+            return
+        waiter = self._loop.create_future()
+        self._waiters.setdefault(topic, []).append(waiter)
+        seconds = self._line.connector.host.timeout
+        alarm = None if patient else self._loop.call_later(seconds, self._late, waiter)
+        try:
+            if self._running is None or self._running.done():
+                self._running = self._spawn(self._run())
+            self.look_at((topic,))
+            await waiter
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+            self._dismiss(topic, waiter)
+
+    def look_at(self, topics: Iterable[bytes]) -> None:
+        """Note that it may have changed whether somebody wants to hear these."""
+        self._subscriptions.look_at(topics)
+        if self._link is not None and self._writing is None:
+            # In the next turn, so that all changes of this one go out together.
+            self._writing = self._spawn(self._write(self._link))
+
+    async def stop(self) -> None:
+        """Close the connection; who waits gets an error."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+        self._fail_waiters(RedisConnectionError("The layer was closed"))
+        self._line.outages.forget(self)
+
+    def abandon(self) -> None:
+        """Drop the connection: its event loop is closed."""
+        if self._link is not None:
+            self._link.abandon()
+        self._line.outages.forget(self)
+
+    async def _run(self) -> None:
+        """Keep a connection as long as anybody wants to hear anything."""
+        backoff = Backoff()
+        while self._waiters or self._line.topics():
+            try:
+                await self._serve(await self._line.connector.open(), backoff)
+                self._restored = False
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody may stay deaf
+                self._lost(error)
+                await asyncio.sleep(backoff.next())
+
+    async def _serve(self, link: Link, backoff: Backoff) -> None:
+        """Hear until the connection breaks, or nobody has wanted anything for a while."""
+        topics = self._line.topics()
+        self._subscriptions = Subscriptions(self._is_wanted, topics)
+        self._link = link
+        link.expect_pushes()
+        reading = self._spawn(self._read(link, backoff))
+        try:
+            self.look_at(self._waiters)
+            await self._watch(reading)
+        finally:
+            self._link = None
+            tasks = [task for task in (reading, self._writing) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            # Here, as one that was cancelled before it began did not do this.
+            self._writing = None
+            self._subscriptions = Subscriptions(self._is_wanted)
+            await link.close()
+
+    async def _watch(self, reading: asyncio.Task[None]) -> None:
+        """Return when nobody has wanted anything for a while; raise when the connection is lost."""
+        idle = 0
+        while idle < LINGER:
+            await asyncio.wait([reading], timeout=LOOK)
+            if reading.done():
+                return reading.result()
+            if self._alive:
+                self._alive = False
+            elif self._subscriptions.is_overdue(self._loop.time() - PATIENCE):
+                raise RedisTimeoutError("it has gone silent")
+            else:
+                self._subscriptions.ping()
+                self.look_at(())
+            idle = 0 if self._subscriptions.in_use else idle + 1
+        return None
+
+    async def _read(self, link: Link, backoff: Backoff) -> None:
+        while True:
+            reply = await link.read_next()
+            self._alive = True
+            self._handle(reply)
+            if not self._restored and self._subscriptions.restored:
+                backoff.reset()
+                self._found()
+
+    async def _write(self, link: Link) -> None:
+        try:
+            while commands := self._subscriptions.next_requests(self._loop.time()):
+                await link.write(commands)
+        except (RedisError, OSError):
+            pass  # the reader sees it, too
+        finally:
+            self._writing = None
+
+    def _handle(self, reply: Any) -> None:
+        if isinstance(reply, list):
+            kind = reply[0]
+            if kind == b"message":
+                self._line.delivery.message(reply[1], reply[2])
+            elif kind in {b"subscribe", b"unsubscribe"}:
+                if self._subscriptions.confirmed(kind, reply[1]):
+                    self._tell(reply[1])
+            elif kind == b"pong":
+                self._subscriptions.answered()
+        elif reply == b"PONG":
+            self._subscriptions.answered()
+        elif isinstance(reply, ResponseError):
+            self._refused(reply)
+
+    def _refused(self, error: ResponseError) -> None:
+        if is_outage(error):
+            raise error
+        for topic in self._subscriptions.refused():
+            if topic not in self._waiters:
+                host = self._line.connector.host
+                logger.warning("%s refuses %s: %s", host, topic.decode(), error)
+            self._tell(topic, error)
+        self.look_at(())
+
+    def _found(self) -> None:
+        self._restored = True
+        self._trouble = None
+        self._line.outages.found(self)
+        if self._interrupted:
+            self._interrupted = False
+            self._line.delivery.reconnected()
+
+    def _lost(self, error: Exception) -> None:
+        if not isinstance(error, (RedisError, OSError, asyncio.TimeoutError)):
+            logger.error("Hearing %s failed", self._line.connector.host, exc_info=error)
+        self._trouble = error
+        self._line.outages.lost(self, error)
+        if self._restored:
+            self._restored = False
+            self._interrupted = True
+            self._line.delivery.disconnected()
+        if not is_outage(error):
+            self._fail_waiters(error)
+
+    def _late(self, waiter: asyncio.Future[None]) -> None:
+        if waiter.done():
+            return
+        host, trouble = self._line.connector.host, self._trouble
+        if trouble is None:
+            waiter.set_exception(
+                RedisTimeoutError(f"{host} did not confirm a subscription in time")
+            )
+        else:
+            waiter.set_exception(RedisConnectionError(f"{host} is away: {trouble}"))
+
+    def _tell(self, topic: bytes, error: Exception | None = None) -> None:
+        for waiter in self._waiters.pop(topic, ()):
+            if not waiter.done():
+                if error is None:
+                    waiter.set_result(None)
+                else:
+                    waiter.set_exception(copy_of(error))
+
+    def _fail_waiters(self, error: Exception) -> None:
+        for topic in list(self._waiters):
+            self._tell(topic, error)
+
+    def _dismiss(self, topic: bytes, waiter: asyncio.Future[None]) -> None:
+        waiters = self._waiters.get(topic)
+        if waiters is not None and waiter in waiters:
+            waiters.remove(waiter)
+            if not waiters:
+                del self._waiters[topic]
+
+    def _is_wanted(self, topic: bytes) -> bool:
+        return topic in self._waiters or self._line.is_heard(topic)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        # In an empty context: it outlives the consumer that started it.
+        return contextvars.Context().run(self._loop.create_task, coroutine)

@@ -1,0 +1,169 @@
+"""Decides what to ask of the server on one connection, and what its replies mean. Does no I/O."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+# How many names one command holds: it keeps the server from everybody else while it is carried out.
+MOST_NAMES = 500
+
+
+@dataclass
+class _Request:
+    """A command that the server has not answered in full."""
+
+    verb: bytes
+    # The names that it has not confirmed yet, in order.
+    names: deque[bytes]
+    sent_at: float
+
+
+class Subscriptions:
+    """What one connection was asked to hear, and what it hears.
+
+    Args:
+        wanted: Tells whether a topic is to be heard now.
+        topics: What is to be heard from the start.
+    """
+
+    def __init__(self, wanted: Callable[[bytes], bool], topics: Iterable[bytes] = ()) -> None:
+        self._wanted = wanted
+        # Topics to look at before the next write, in order.
+        self._changed: dict[bytes, None] = dict.fromkeys(topics)
+        self._initial = set(self._changed)
+        # Topics that the server refused together with others, to be asked for one by one.
+        self._alone: set[bytes] = set()
+        # What was subscribed to last rather than unsubscribed from.
+        self._asked: set[bytes] = set()
+        # How often each topic stands in a request that is not confirmed.
+        self._open: Counter[bytes] = Counter()
+        self._requests: deque[_Request] = deque()
+        self._ping = False
+
+    @property
+    def restored(self) -> bool:
+        """Whether everything that was to be heard from the start is."""
+        return not self._initial
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anything is heard here, or on its way to be."""
+        return bool(self._asked or self._open)
+
+    def is_live(self, topic: bytes) -> bool:
+        """Tell whether the server has confirmed that the topic is heard."""
+        return topic in self._asked and not self._open[topic]
+
+    def look_at(self, topics: Iterable[bytes]) -> None:
+        """Note that it may have changed whether these are wanted."""
+        self._changed.update(dict.fromkeys(topics))
+
+    def ping(self) -> None:
+        """Ask for a sign of life with the next requests."""
+        self._ping = True
+
+    def is_overdue(self, since: float) -> bool:
+        """Tell whether a request that was sent before `since` is not answered."""
+        return bool(self._requests) and self._requests[0].sent_at < since
+
+    def next_requests(self, now: float) -> list[tuple[bytes, ...]]:
+        """Return what to send now, and note that it was sent."""
+        subscribe, unsubscribe = [], []
+        for topic in self._changed:
+            wanted = self._wanted(topic)
+            if wanted and topic not in self._asked:
+                self._asked.add(topic)
+                subscribe.append(topic)
+            elif not wanted and topic in self._asked:
+                self._asked.discard(topic)
+                unsubscribe.append(topic)
+            elif not self._open[topic]:
+                self._initial.discard(topic)
+        self._changed.clear()
+        commands = [
+            *self._packed(b"UNSUBSCRIBE", unsubscribe),
+            *self._packed(b"SUBSCRIBE", subscribe),
+        ]
+        if self._ping:
+            self._ping = False
+            commands.append((b"PING",))
+        for verb, *topics in commands:
+            self._requests.append(_Request(verb, deque(topics), now))
+            self._open.update(topics)
+        return commands
+
+    def confirmed(self, verb: bytes, topic: bytes) -> bool:
+        """Note that the server has carried out a part of a request.
+
+        Args:
+            verb: What it says that it did: `subscribe`, `unsubscribe`.
+            topic: The topic that it did this with.
+
+        Returns:
+            Whether the topic is live now.
+
+        Raises:
+            redis.exceptions.ConnectionError: It was not asked for that.
+        """
+        request = self._first(verb.upper())
+        if not request.names or request.names.popleft() != topic:
+            raise RedisConnectionError(f"The server sent an unexpected {verb!r} of {topic!r}")
+        if not request.names:
+            self._requests.popleft()
+        self._close(topic)
+        return self.is_live(topic)
+
+    def answered(self) -> None:
+        """Note that the server has answered a ping.
+
+        Raises:
+            redis.exceptions.ConnectionError: There was none.
+        """
+        self._first(b"PING")
+        self._requests.popleft()
+
+    def refused(self) -> list[bytes]:
+        """Note that the server has answered the oldest request with an error.
+
+        Returns:
+            The topics that can't be heard. Of several in one request each is asked for again.
+        """
+        request = self._requests.popleft()
+        for topic in request.names:
+            self._asked.discard(topic)
+            self._close(topic)
+        if len(request.names) == 1:
+            return list(request.names)
+        self._alone.update(request.names)
+        self.look_at(request.names)
+        return []
+
+    def _first(self, verb: bytes) -> _Request:
+        if not self._requests or self._requests[0].verb != verb:
+            raise RedisConnectionError(f"The server sent an unexpected answer to {verb!r}")
+        return self._requests[0]
+
+    def _close(self, topic: bytes) -> None:
+        self._open[topic] -= 1
+        if self._open[topic] <= 0:
+            del self._open[topic]
+            self._initial.discard(topic)
+
+    def _packed(self, verb: bytes, topics: list[bytes]) -> Iterator[tuple[bytes, ...]]:
+        """Return commands for the topics, with many in each."""
+        together = []
+        for topic in topics:
+            if topic in self._alone:
+                self._alone.discard(topic)
+                yield (verb, topic)
+            else:
+                together.append(topic)
+        for start in range(0, len(together), MOST_NAMES):
+            yield (verb, *together[start : start + MOST_NAMES])
