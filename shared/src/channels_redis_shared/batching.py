@@ -8,48 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections import Counter, deque
-from dataclasses import dataclass
+from collections import deque
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
+from .calls import Call, bundles, next_batch
 from .connections import pack
 from .outages import Backoff, is_outage, was_refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from .calls import Bundle, Joint
     from .connections import Command, Connector, Link
     from .scripts import Script
 
-# A write keeps the server from everybody else while it is carried out, so it is bounded.
-MAX_COMMANDS = 1000
-MAX_BYTES = 1_000_000
 _NOTHING: Mapping[str, int] = MappingProxyType({})
-
-
-@dataclass(eq=False)
-class Call:
-    """A command on its way to the server, and the future of its reply."""
-
-    # As it goes over the wire.
-    packed: bytes
-    reply: asyncio.Future[Any]
-    deadline: float
-    # Whether it may be carried out twice: never so for what adds or returns a message.
-    repeatable: bool
-    # Message keys that the command adds a message to, and how many one write may add to each.
-    fills: Mapping[str, int]
-
-    def fail(self, error: BaseException) -> None:
-        """Raise the error in the caller, in an instance of its own."""
-        if not self.reply.done():
-            self.reply.set_exception(copy_of(error))
-            # The caller may be gone: then nobody retrieves it, and that is no fault.
-            self.reply.exception()
 
 
 class Batcher:
@@ -90,19 +67,45 @@ class Batcher:
             redis.exceptions.TimeoutError: The server did not answer within `timeout` seconds.
             redis.exceptions.ResponseError: The server refused the command.
         """
+        packed = pack(command)
+        return await self._call(packed, None, len(packed), repeatable, fills or _NOTHING)
+
+    async def execute_part(
+        self,
+        part: Sequence[Any],
+        joint: Joint,
+        size: int,
+        *,
+        repeatable: bool = False,
+        fills: Mapping[str, int] | None = None,
+    ) -> Any:
+        """Do the same for a part of a command: neighbours of equal joints are sent as one.
+
+        Args:
+            part: What the joint makes a command of, with others.
+            joint: Makes it.
+            size: About how many bytes the part has.
+            repeatable: As for `execute`.
+            fills: As for `execute`.
+        """
+        return await self._call(part, joint, size, repeatable, fills or _NOTHING)
+
+    def _call(
+        self,
+        content: Any,
+        joint: Joint | None,
+        size: int,
+        repeatable: bool,  # noqa: FBT001
+        fills: Mapping[str, int],
+    ) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
-        call = Call(
-            pack(command),
-            loop.create_future(),
-            loop.time() + self._seconds,
-            repeatable,
-            fills or _NOTHING,
-        )
+        deadline = loop.time() + self._seconds
+        call = Call(content, joint, size, loop.create_future(), deadline, repeatable, fills)
         self._calls.append(call)
         if self._runner is None:
             # In an empty context: the task serves other callers too.
             self._runner = contextvars.Context().run(loop.create_task, self._run())
-        return await call.reply
+        return call.reply
 
     async def close(self) -> None:
         """Close the connection. A later command opens a new one."""
@@ -161,8 +164,11 @@ class Batcher:
             await self._drop()
             self._calls.extendleft(reversed(batch))
             return None
+        commands = bundles(batch)
         try:
-            replies = await link.exchange_packed([call.packed for call in batch], self._seconds)
+            replies = await link.exchange_packed(
+                [command.packed for command in commands], self._seconds
+            )
         except (RedisError, OSError) as error:
             await self._drop()
             self._put_back([call for call in batch if call.repeatable], error)
@@ -170,21 +176,21 @@ class Batcher:
                 if not call.repeatable:
                     call.fail(error)
             return error
-        return await self._settle(batch, replies)
+        return await self._settle(commands, replies)
 
-    async def _settle(self, batch: list[Call], replies: list[Any]) -> Exception | None:
+    async def _settle(self, commands: list[Bundle], replies: list[Any]) -> Exception | None:
         again: list[Call] = []
         trouble: Exception | None = None
-        for call, reply in zip(batch, replies, strict=True):
+        for command, reply in zip(commands, replies, strict=True):
             if not isinstance(reply, Exception):
-                if not call.reply.done():
-                    call.reply.set_result(reply)
+                command.answer(reply)
             elif isinstance(reply, NoScriptError) or was_refused(reply):
                 # Not carried out: it may go again, whatever it is.
-                again.append(call)
+                again += command.calls
                 trouble = reply
             else:
-                call.fail(reply)
+                for call in command.calls:
+                    call.fail(reply)
         if trouble is not None:
             # A new connection loads the scripts, and asks anew who the master is.
             await self._drop()
@@ -220,37 +226,3 @@ class Batcher:
         link, self._link = self._link, None
         if link is not None:
             await link.close()
-
-
-def next_batch(calls: deque[Call]) -> list[Call]:
-    """Remove from `calls` what the next write carries, in order.
-
-    The server carries out a whole write before the reader that the first message woke takes
-    anything, so one write must not fill a message key to its capacity.
-    """
-    batch: list[Call] = []
-    filled: Counter[str] = Counter()
-    size = 0
-    while calls and len(batch) < MAX_COMMANDS and size < MAX_BYTES:
-        call = calls[0]
-        if call.fills and _is_full(filled, call.fills):
-            break
-        for key in call.fills:
-            filled[key] += 1
-        size += len(call.packed)
-        batch.append(calls.popleft())
-    return batch
-
-
-def _is_full(filled: Counter[str], fills: Mapping[str, int]) -> bool:
-    return any(filled[key] >= most for key, most in fills.items())
-
-
-def copy_of(error: BaseException) -> BaseException:
-    """Return an equal error: one raised in many callers would gather all their tracebacks."""
-    try:
-        copy = type(error)(*error.args)
-    except TypeError:
-        return error
-    copy.__cause__ = error.__cause__
-    return copy

@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from . import keys, scripts
+from ._shared.calls import MAX_JOINED
 from .letters import TO
+from .sending import Members, Post, Posts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from ._shared.batching import Batcher
     from ._shared.shards import Shards
     from .memberships import Memberships
     from .settings import Settings
 
 logger = logging.getLogger(__package__)
 
-# How many message keys one script adds to: it keeps the server from everybody else meanwhile.
-CHUNK = 200
 # How many leaves wait for a process at the most.
 MOST_LEAVES = 10_000
 
@@ -58,6 +59,7 @@ class Groups:
     ) -> None:
         self._settings = settings
         self._keys = settings.keys
+        self._posts = Posts(settings.expiry)
         self._shards = shards
         self._memberships = memberships
 
@@ -105,16 +107,15 @@ class Groups:
 
     async def send(self, group: str, message: dict[str, Any]) -> None:
         """Send a message to all members of a group; those that are full miss it."""
-        command = scripts.GROUP_MEMBERS.call([self._keys.group(group)], self._settings.group_expiry)
-        shards = self._shards()
-        members = await shards.of(group).execute(command, repeatable=True)
+        shards, settings = self._shards(), self._settings
+        members = Members(self._keys.group(group), settings.group_expiry)
+        names = await members.read(shards.of(group))
         by_shard: dict[int, list[Destination]] = {}
-        for destination in destinations([name.decode() for name in members]):
-            shard = self._settings.shard_to(destination.address)
-            by_shard.setdefault(shard, []).append(destination)
+        for destination in destinations(names):
+            by_shard.setdefault(settings.shard_to(destination.address), []).append(destination)
         replies = await asyncio.gather(
             *(
-                self._send_chunk(shards, shard, chunk, message)
+                self._send_chunk(shards[shard], chunk, message)
                 for shard, all_there in by_shard.items()
                 for chunk in _chunks(all_there)
             ),
@@ -124,29 +125,25 @@ class Groups:
         failures = [reply for reply in replies if isinstance(reply, BaseException)]
         full = sum(reply for reply in replies if isinstance(reply, int))
         if full:
-            logger.info("%s of %s channels over capacity in group %s", full, len(members), group)
+            logger.info("%s of %s channels over capacity in group %s", full, len(names), group)
         if failures:
             raise failures[0]
 
     async def _send_chunk(
-        self, shards: Shards, shard: int, chunk: list[Destination], message: dict[str, Any]
+        self, commands: Batcher, chunk: list[Destination], message: dict[str, Any]
     ) -> int:
         """Send to destinations of one shard; return how many members were full."""
-        names: list[str] = []
-        arguments: list[int | bytes] = [self._settings.expiry]
-        fills: dict[str, int] = {}
+        posts = []
         for destination in chunk:
             beside = self._keys.messages(destination.address)
             capacity = self._settings.capacity(destination.names[0])
-            names += (beside.key, beside.bell)
-            fills[beside.key] = max(1, capacity // 2)
             addressed = message
             if "!" in destination.address:
                 addressed = {**message, TO: destination.names}
-            arguments += (capacity, self._settings.serialize(addressed))
-        command = scripts.SEND.call(names, *arguments)
-        full = await shards[shard].execute(command, fills=fills)
-        return sum(len(chunk[position - 1].names) for position in full)
+            data = self._settings.serialize(addressed)
+            posts.append(Post(beside.key, beside.bell, capacity, data))
+        full = await self._posts.send(posts, commands)
+        return sum(len(chunk[position].names) for position in full)
 
     async def forget(self, virtual: str) -> None:
         """Take a virtual channel out of its group if nobody is behind it."""
@@ -175,5 +172,5 @@ class Groups:
 
 
 def _chunks(whole: list[Destination]) -> Iterator[list[Destination]]:
-    for start in range(0, len(whole), CHUNK):
-        yield whole[start : start + CHUNK]
+    for start in range(0, len(whole), MAX_JOINED):
+        yield whole[start : start + MAX_JOINED]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from channels import exceptions
 from channels.layers import BaseChannelLayer
 
-from . import keys, scripts
+from . import keys
 from ._shared import options
 from ._shared.connections import Connector
 from ._shared.forks import PerProcess
@@ -19,6 +19,7 @@ from ._shared.serializers import registry
 from ._shared.sharding import shard_of
 from .letters import TO, Letter
 from .process import Process
+from .sending import Post, Posts
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         self._connectors = tuple(Connector(host) for host in parse_hosts(hosts))
         self._turn = itertools.cycle(range(len(self._connectors)))
         self._keys = keys.Keys(prefix)
+        self._posts = Posts(expiry)
         self._process = PerProcess(self._start_process)
 
     def _start_process(self) -> Process:
@@ -167,12 +169,9 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         if "!" in channel:
             message = {**message, TO: channel}
         beside = self._keys.messages(address)
-        capacity = self.get_capacity(channel)
-        command = scripts.SEND.call(
-            (beside.key, beside.bell), self.expiry, capacity, self._serialized(message)
-        )
+        data, capacity = self._serialized(message), self.get_capacity(channel)
         commands = self._process.get().shards[self._shard_to(address)]
-        if await commands.execute(command, fills={beside.key: max(1, capacity // 2)}):
+        if await self._posts.send([Post(beside.key, beside.bell, capacity, data)], commands):
             raise exceptions.ChannelFull(channel)
 
     async def receive(self, channel: str) -> dict[str, Any]:

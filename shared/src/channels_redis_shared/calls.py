@@ -1,0 +1,128 @@
+"""Decides which of the calls that wait one write carries, and which of them one command."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .connections import pack
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping, Sequence
+
+    from .connections import Command
+
+# A write keeps the server from everybody else while it is carried out, so it is bounded.
+MAX_COMMANDS = 1000
+MAX_BYTES = 1_000_000
+# So is a script, in how many things it does.
+MAX_JOINED = 100
+
+
+class Joint(Protocol):
+    """Makes one command of the parts of several calls, and their replies of its reply."""
+
+    def command(self, parts: Sequence[Any]) -> Command:
+        """Return the command that does what the parts say, in order."""
+
+    def replies(self, reply: Any, parts: Sequence[Any]) -> Sequence[Any]:
+        """Return the reply to each of the parts."""
+
+
+@dataclass(eq=False)
+class Call:
+    """What one caller asks for, and the future of its reply."""
+
+    # A command as it goes over the wire; or with `joint`, a part for it: some sequence.
+    content: Any
+    joint: Joint | None
+    # About how many bytes it has.
+    size: int
+    reply: asyncio.Future[Any]
+    # The event loop's time until which it may be sent.
+    deadline: float
+    # Whether it may be carried out twice: never so for what adds or returns a message.
+    repeatable: bool
+    # Message keys that it adds a message to, and how many one write may add to each.
+    fills: Mapping[str, int]
+
+    def answer(self, reply: Any) -> None:
+        """Return the reply to the caller."""
+        if not self.reply.done():
+            self.reply.set_result(reply)
+
+    def fail(self, error: BaseException) -> None:
+        """Raise the error in the caller, in an instance of its own."""
+        if not self.reply.done():
+            self.reply.set_exception(copy_of(error))
+            # The caller may be gone: then nobody retrieves it, and that is no fault.
+            self.reply.exception()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The calls that one command carries."""
+
+    calls: list[Call]
+    packed: bytes
+
+    def answer(self, reply: Any) -> None:
+        """Give each call its own reply."""
+        joint = self.calls[0].joint
+        parts = [call.content for call in self.calls]
+        replies = [reply] if joint is None else joint.replies(reply, parts)
+        for call, own in zip(self.calls, replies, strict=True):
+            call.answer(own)
+
+
+def next_batch(calls: deque[Call]) -> list[Call]:
+    """Remove from `calls` what the next write carries, in order.
+
+    The server carries out a whole write before the reader that the first message woke takes
+    anything, so one write must not fill a message key to its capacity.
+    """
+    batch: list[Call] = []
+    filled: Counter[str] = Counter()
+    size = 0
+    while calls and len(batch) < MAX_COMMANDS and size < MAX_BYTES:
+        call = calls[0]
+        if call.fills and any(filled[key] >= most for key, most in call.fills.items()):
+            break
+        for key in call.fills:
+            filled[key] += 1
+        size += call.size
+        batch.append(calls.popleft())
+    return batch
+
+
+def bundles(batch: Sequence[Call]) -> list[Bundle]:
+    """Return the commands that the batch makes: neighbours of equal joints share one."""
+    bundled: list[list[Call]] = []
+    joint, joined = None, 0
+    for call in batch:
+        if call.joint is None or call.joint != joint or joined + len(call.content) > MAX_JOINED:
+            bundled.append([])
+            joint, joined = call.joint, 0
+        bundled[-1].append(call)
+        joined += len(call.content)
+    return [Bundle(calls, _packed(calls)) for calls in bundled]
+
+
+def _packed(calls: list[Call]) -> bytes:
+    joint = calls[0].joint
+    if joint is None:
+        packed: bytes = calls[0].content
+        return packed
+    return pack(joint.command([call.content for call in calls]))
+
+
+def copy_of(error: BaseException) -> BaseException:
+    """Return an equal error: one raised in many callers would gather all their tracebacks."""
+    try:
+        copy = type(error)(*error.args)
+    except TypeError:
+        return error
+    copy.__cause__ = error.__cause__
+    return copy
