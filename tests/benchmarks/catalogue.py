@@ -124,7 +124,7 @@ CATALOGUE = (
     ),
     Work(
         "churn",
-        "new_channel + group_add + group_discard, 20 at a time",
+        "new_channel, group_add, group_discard, 20 at a time",
         workloads.churn,
         "ms",
         {"queue": AtLeast(2), "pubsub": AtLeast(1.2)},
@@ -138,7 +138,7 @@ CATALOGUE = (
     ),
     Work(
         "group-bytes",
-        "group_send to 10,000 members here: bytes at the server",
+        "group_send to 10,000 members here: bytes at server",
         counted.group_send_bytes,
         "bytes",
         {"queue": Under(3 * 1024)},
@@ -146,10 +146,18 @@ CATALOGUE = (
     ),
     Work(
         "group-calls",
-        "group_send to 10,000 members here: calls at the server",
+        "group_send to 10,000 members here: calls at server",
         counted.group_send_calls,
         "calls",
         {"queue": Under(20)},
+        most_rounds=1,
+    ),
+    Work(
+        "delivery-bytes",
+        "the same until all have it: bytes at server",
+        counted.delivery_bytes,
+        "bytes",
+        {"queue": Under(3 * 1024)},
         most_rounds=1,
     ),
     Work(
@@ -177,7 +185,7 @@ CATALOGUE = (
     ),
     Work(
         "sync-cost",
-        "async_to_sync: group_send / a coroutine that does nothing",
+        "such a call / async_to_sync of doing nothing",
         synchronous.beside_doing_nothing,
         "times",
         {"queue": Under(1.7), "pubsub": Under(1.7)},

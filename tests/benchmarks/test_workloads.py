@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 # Channels' own layer looks at every channel for each message, so many members take it minutes.
-TOO_MANY_MEMBERS = {"group-1000", "group-bytes", "group-calls"}
+TOO_MANY_MEMBERS = {"group-1000", "group-bytes", "group-calls", "delivery-bytes"}
 SMALL_ENOUGH = [work for work in CATALOGUE if work.name not in TOO_MANY_MEMBERS]
 
 
