@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from embedded_server import dies_with_parent
+from servers.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,19 +28,23 @@ class Demo:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.output = ""
+        # All the time: a process that prints into a full pipe stands still.
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.output += line.decode()
 
     async def read_until(self, text: str) -> str:
-        """Read what the demo prints until ``text`` has come, and return all of it."""
-        while text not in self.output:
-            line = await asyncio.wait_for(self._stdout.readline(), TIMEOUT)
-            assert line, f"{text!r} did not come before the end of:\n{self.output}"
-            self.output += line.decode()
+        """Wait until the demo has printed ``text``, and return all that it printed."""
+        await eventually(lambda: text in self.output or self._reading.done(), TIMEOUT)
+        assert text in self.output, f"{text!r} did not come before the end of:\n{self.output}"
         return self.output
 
     async def end(self) -> int:
         """Wait until the demo has ended, and return its exit status."""
-        rest = await asyncio.wait_for(self._stdout.read(), TIMEOUT)
-        self.output += rest.decode()
+        await asyncio.wait_for(self._reading, TIMEOUT)
         return await self.process.wait()
 
     async def urls(self) -> dict[str, str]:
@@ -53,15 +58,11 @@ class Demo:
         return {int(child): Path(f"/proc/{child}/comm").read_text().strip() for child in ids}
 
     async def close(self) -> None:
-        """Make sure that it is gone."""
+        """Make sure that it is gone. A test that failed shows what it printed."""
         if self.process.returncode is None:
             self.process.terminate()
         await self.end()
-
-    @property
-    def _stdout(self) -> asyncio.StreamReader:
-        assert self.process.stdout is not None
-        return self.process.stdout
+        sys.stdout.write(self.output)
 
 
 @pytest.fixture

@@ -28,14 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(120)
 
-try:
-    from channels_redis_pubsub import RedisPubSubChannelLayer
-except ImportError:
-    RedisPubSubChannelLayer = None
-needs_pubsub = pytest.mark.skipif(
-    RedisPubSubChannelLayer is None, reason="the Pub/Sub layer is not installed"
-)
-LAYERS = ["queue", pytest.param("pubsub", marks=needs_pubsub)]
+LAYERS = ["queue", "pubsub"]
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 NOT_SHARED = """
