@@ -25,14 +25,15 @@ class Ledger:
 
     def __init__(self, remembered: int) -> None:
         self._remembered = remembered
-        self._handed_out: dict[tuple[float, int], bool] = {}
+        # By hash, not message: a thousand of a megabyte each would be a gigabyte.
+        self._handed_out: dict[int, bool] = {}
         # Appended by whichever thread a message was handed over in.
         self._due: deque[bytes] = deque()
         self._returns: deque[Claim] = deque()
 
     def admit(self, claim: Claim) -> bool:
         """Tell whether the message is to be handed out now, and remember that it was."""
-        key = _key(claim)
+        key = hash(claim)
         acknowledged = self._handed_out.get(key)
         if acknowledged is None:
             self._handed_out[key] = False
@@ -46,7 +47,7 @@ class Ledger:
 
     def acknowledge(self, claim: Claim) -> None:
         """Note that the message has been handed over for good."""
-        key = _key(claim)
+        key = hash(claim)
         if key in self._handed_out:
             self._handed_out[key] = True
         self._due.append(claim.score)
@@ -55,9 +56,9 @@ class Ledger:
         """Return the scores to acknowledge with the next take."""
         return list(self._due)
 
-    def settled(self, scores: list[bytes]) -> None:
-        """Forget what `due` returned: the server has answered."""
-        for _ in scores:
+    def settled(self, count: int) -> None:
+        """Forget the first so many of what `due` returned: the server has answered."""
+        for _ in range(count):
             self._due.popleft()
 
     def give_back(self, claim: Claim) -> None:
@@ -69,11 +70,6 @@ class Ledger:
         scores = []
         while self._returns:
             claim = self._returns.popleft()
-            self._handed_out.pop(_key(claim), None)
+            self._handed_out.pop(hash(claim), None)
             scores.append(claim.score)
         return scores
-
-
-def _key(claim: Claim) -> tuple[float, int]:
-    # The hash, not the message: a thousand of a megabyte each would be a gigabyte.
-    return float(claim.score), hash(claim.message)

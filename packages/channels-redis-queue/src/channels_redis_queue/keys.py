@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 
 # The digit that every uuid4 has here, and so every channels_redis process.
@@ -90,8 +91,10 @@ class Keys:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self._tagged = "{" in prefix
+        # The same few are asked for with every message.
+        self.messages = functools.lru_cache(maxsize=4096)(self._messages)
 
-    def messages(self, address: str) -> Beside:
+    def _messages(self, address: str) -> Beside:
         """Return the message key of a general channel or of a process, and the keys beside it."""
         key = self.prefix + address
         if self._tagged:

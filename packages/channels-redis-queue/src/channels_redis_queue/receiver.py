@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-import secrets
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from . import scripts
 from ._shared.deadlines import timeout
 from ._shared.outages import Backoff, OutageLog, is_outage
-from .claims import Claim, Ledger
+from .intake import BLOCK, Intake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,16 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__package__)
 
-# Seconds of one blocking wait: a general channel's message that nobody rang for lies that long.
-BLOCK = 5
-# The same for a while after such a message: its sender is a channels_redis process, and will send
-# more. Redis 5 takes whole seconds only.
-BLOCK_AFTER_UNRUNG = 1
-UNRUNG_MEMORY = 600
 # Seconds beyond a wait until a silent connection is given up.
 GRACE = 5
-# Seconds that claims outlive their last take: longer than a wait and the reconnecting after it.
-CLAIMS_LIVE = 60
 # Seconds that a consumer has to come back for what was taken ahead for it.
 PATIENCE = 0.002
 # Seconds that a receiver from which nobody wants anything keeps its connection.
@@ -78,21 +68,13 @@ class Receiver:
         delivery: Delivery,
         ended: Callable[[], object],
     ) -> None:
-        reader = secrets.token_hex(8)
-        self._beside = beside
-        self._claims = beside.claims(reader)
-        self._nudge = beside.nudge(reader)
-        self._expiry = expiry
         self._line = line
         self._delivery = delivery
+        self._intake = Intake(beside, expiry, delivery)
         self._on_end = ended
-        self._ledger = Ledger(max(1000, 4 * delivery.wanted()))
-        # Leaves that were carried out, to be acknowledged with the next take.
-        self._leaves: list[bytes] = []
-        self._unrung_until = 0.0
         self._link: Link | None = None
-        # A message that a wait popped from the message key itself: it is in no claims.
-        self._popped: list[Claim] = []
+        # What to do with the replies that the server owes, in their order.
+        self._handlers: deque[Callable[[Any], None]] = deque()
         self._worked = False
         self._retired = False
         # Why it ended, if it never worked.
@@ -121,18 +103,21 @@ class Receiver:
 
     async def nudge(self) -> None:
         """End the blocking wait that the receiver may be in."""
-        await self._line.commands.execute(("ZADD", self._nudge, 0, ""), repeatable=True)
-        await self._line.commands.execute(("EXPIRE", self._nudge, BLOCK), repeatable=True)
+        commands, nudge = self._line.commands, self._intake.nudge
+        await asyncio.gather(
+            commands.execute(("ZADD", nudge, 0, ""), repeatable=True),
+            commands.execute(("EXPIRE", nudge, BLOCK), repeatable=True),
+        )
 
     async def stop(self) -> None:
         """End the reading, without losing what arrives meanwhile."""
         self._task.cancel()
         await asyncio.wait([self._task])
-        if self._link is not None:
+        if self._worked:
             with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
                 async with timeout(STOPPING):
-                    await self._finish(self._link)
-            await self._drop()
+                    await self._finish()
+        await self._drop()
 
     def abandon(self) -> None:
         """Drop the connection: its event loop is closed."""
@@ -168,7 +153,6 @@ class Receiver:
     async def _connect(self) -> Link:
         self._link = link = await self._line.connector.open()
         # What a lost connection has taken comes before anything that a wait may bring.
-        # Sent as source: after that the server knows the script by its hash.
         await self._take(link, self._delivery.wanted())
         self._worked = True
         self._line.outages.found(self)
@@ -210,117 +194,69 @@ class Receiver:
         The server carries out the take in the moment in which the wait ends, so that a message
         needs no second round trip.
         """
-        waits = [self._nudge, self._beside.bell]
-        if "!" in self._delivery.channel:
-            # This key has no other reader, and channels_redis rings no bell. With a general
-            # channel's key here, a second reader would take messages outside of the claims.
-            waits.append(self._beside.key)
-        unrung = self._unrung_until > self.loop.time()
-        block = BLOCK_AFTER_UNRUNG if unrung else BLOCK
-        due, leaves = self._ledger.due(), len(self._leaves)
-        take = self._take_command(scripts.TAKE.call, wanted, due)
-        await link.write([("BZPOPMIN", *waits, block), take])
-        # Not read_response(timeout=…): at its own deadline it returns None, as an ended wait does,
-        # and the next read would take one reply for another.
+        intake = self._intake
+        wait, take = (intake.wait(), intake.waited), (intake.take(wanted), intake.took)
         try:
-            async with timeout(block + GRACE):
-                ended = _checked(await link.read())
-                self._keep_popped(ended)
-                reply = await link.read()
-        except asyncio.TimeoutError:
-            raise RedisTimeoutError(f"{self._line.connector.host} has gone silent") from None
-        if isinstance(reply, NoScriptError):
-            take = self._take_command(scripts.TAKE.call_with_source, wanted, due)
-            [reply] = await link.exchange([take], GRACE)
-        fresh = self._deliver(_checked(reply))
-        self._settle(due, leaves)
-        if ended is None and fresh:
-            self._unrung_until = self.loop.time() + UNRUNG_MEMORY
+            await self._ask(link, intake.block + GRACE, wait, take)
+        except NoScriptError:
+            # Before any new wait: this one may have consumed what was rung for these messages.
+            self._handlers.clear()
+            await self._take(link, wanted)
 
     async def _take(self, link: Link, wanted: int) -> None:
         """Take without waiting."""
-        due, leaves = self._ledger.due(), len(self._leaves)
-        take = self._take_command(scripts.TAKE.call_with_source, wanted, due)
-        [reply] = await link.exchange([take], GRACE)
-        self._deliver(_checked(reply))
-        self._settle(due, leaves)
+        take = self._intake.take(wanted, as_source=True)
+        await self._ask(link, GRACE, (take, self._intake.took))
 
     async def _release(self, link: Link) -> None:
         """Give back what nobody here waits for."""
-        scores = self._ledger.returns()
-        if scores:
-            names = (self._beside.key, self._beside.bell, self._claims)
-            command = scripts.RELEASE.call_with_source(names, self._expiry, *scores)
-            [reply] = await link.exchange([command], GRACE)
-            _checked(reply)
+        command = self._intake.release()
+        if command is not None:
+            await self._ask(link, GRACE, (command, self._intake.released))
 
-    async def _finish(self, link: Link) -> None:
+    async def _finish(self) -> None:
         """Read what the server still owes, and leave nothing in the claims."""
-        if link.owed:
-            if link.owed > 1:
-                await self.nudge()
-                self._keep_popped(_checked(await link.read()))
-            self._deliver(_checked(await link.read()))
+        link = self._link
+        try:
+            if link is not None and self._handlers:
+                if self._handlers[0] == self._intake.waited:
+                    await self.nudge()
+                await self._read(link, STOPPING)
+        except (RedisError, OSError):
+            link = None
+        if link is None:
+            # Broken, perhaps in the middle of something. The claims know what it was.
+            await self._drop()
+            self._link = link = await self._line.connector.open()
+        await self._take(link, 0)
+        self._delivery.stayed_away()
         await self._release(link)
         await self._take(link, 0)
-        await self._release(link)
+
+    async def _ask(
+        self, link: Link, seconds: float, *asked: tuple[Command, Callable[[Any], None]]
+    ) -> None:
+        """Send commands in one write, and give each reply to its handler."""
+        self._handlers.extend(handler for _, handler in asked)
+        await link.write([command for command, _ in asked])
+        await self._read(link, seconds)
+
+    async def _read(self, link: Link, seconds: float) -> None:
+        """Read what the server owes. When this is cancelled, what is missing is still owed."""
+        # Not read_response(timeout=...): at its own deadline it returns None, as a wait that has
+        # ended does, and the next read would take one reply for another.
+        try:
+            async with timeout(seconds):
+                while self._handlers:
+                    reply = await link.read()
+                    if isinstance(reply, Exception):
+                        raise reply
+                    self._handlers.popleft()(reply)
+        except asyncio.TimeoutError:
+            raise RedisTimeoutError(f"{self._line.connector.host} has gone silent") from None
 
     async def _drop(self) -> None:
+        self._handlers.clear()
         link, self._link = self._link, None
         if link is not None:
             await link.close()
-
-    def _take_command(self, call: Callable[..., Command], wanted: int, due: list[bytes]) -> Command:
-        names = (self._beside.key, self._beside.bell, self._claims, self._beside.leaves)
-        return call(names, wanted, self._expiry, CLAIMS_LIVE, len(due), *due, *self._leaves)
-
-    def _settle(self, due: list[bytes], leaves: int) -> None:
-        """Forget the acknowledgements that the server has answered, not before."""
-        self._ledger.settled(due)
-        del self._leaves[:leaves]
-
-    def _keep_popped(self, ended: Any) -> None:
-        """Keep the message that a wait has popped from the message key itself, if it did."""
-        if ended is not None and ended[0] == self._beside.key.encode():
-            score = ended[2]
-            score = score if isinstance(score, bytes) else repr(score).encode()
-            self._popped.append(Claim(ended[1], score))
-
-    def _deliver(self, reply: list[Any]) -> int:
-        """Hand out what is new, in order; return how many messages that were."""
-        now = float(reply[0])
-        claims = [*self._popped, *(Claim(*pair) for pair in _pairs(reply[1]))]
-        self._popped.clear()
-        leaves = deque(_pairs(reply[2]))
-        fresh = 0
-        for claim in claims:
-            sent = float(claim.score)
-            while leaves and float(leaves[0][1]) <= sent:
-                self._leave(leaves.popleft()[0])
-            if self._ledger.admit(claim):
-                fresh += 1
-                self._hand_out(claim, min(sent - now, 0) + self._expiry)
-        for leave, _ in leaves:
-            self._leave(leave)
-        return fresh
-
-    def _hand_out(self, claim: Claim, lifetime: float) -> None:
-        if lifetime > 0:
-            self._delivery.message(claim, self._ledger, lifetime)
-        else:
-            self._ledger.acknowledge(claim)
-
-    def _leave(self, leave: bytes) -> None:
-        self._delivery.leave(leave)
-        self._leaves.append(leave)
-
-
-def _pairs(flat: list[bytes]) -> list[tuple[bytes, bytes]]:
-    return list(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _checked(reply: Any) -> Any:
-    """Return the reply, or raise it if it is an error."""
-    if isinstance(reply, Exception):
-        raise reply
-    return reply

@@ -70,8 +70,8 @@ class Members:
 
     async def read(self, commands: Batcher) -> list[str]:
         """Return the names in the group."""
-        names = await commands.execute_part((self.group_key,), self, 0, repeatable=True)
-        return [name.decode() for name in names]
+        names: bytes = await commands.execute_part((self.group_key,), self, 0, repeatable=True)
+        return names.decode(errors="replace").split(" ") if names else []
 
     def command(self, parts: Sequence[Any]) -> Command:  # noqa: ARG002 - all ask the same
         """Return the command that reads them."""

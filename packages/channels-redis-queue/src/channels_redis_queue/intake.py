@@ -1,0 +1,136 @@
+"""Decides what to ask of a message key, and what its replies mean. Does no I/O."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from . import scripts
+from .claims import Claim, Ledger
+
+if TYPE_CHECKING:
+    from ._shared.connections import Command
+    from .delivery import Delivery
+    from .keys import Beside
+
+# Seconds of one blocking wait: a general channel's message that nobody rang for lies that long.
+BLOCK = 5
+# The same for a while after such a message: its sender is a channels_redis process, and will send
+# more. Redis 5 takes whole seconds only.
+BLOCK_AFTER_UNRUNG = 1
+UNRUNG_MEMORY = 600
+# Seconds that claims outlive their last take: longer than a wait and the reconnecting after it.
+CLAIMS_LIVE = 60
+
+
+class Intake:
+    """What one reader asks of its message key, and does with what comes.
+
+    Args:
+        beside: The keys.
+        expiry: Seconds that a message lives.
+        delivery: Who gets what.
+    """
+
+    def __init__(self, beside: Beside, expiry: int, delivery: Delivery) -> None:
+        reader = secrets.token_hex(8)
+        self._beside = beside
+        self._claims = beside.claims(reader)
+        # The key by which the reader is woken without a message.
+        self.nudge = beside.nudge(reader)
+        self._expiry = expiry
+        self._delivery = delivery
+        self._ledger = Ledger(max(1000, 4 * delivery.wanted()))
+        # Leaves that were carried out, to be acknowledged with the next take.
+        self._leaves: list[bytes] = []
+        # How many claims and leaves the take under way acknowledges.
+        self._acknowledging = (0, 0)
+        # A message that a wait popped from the message key itself: it is in no claims.
+        self._popped: list[Claim] = []
+        # Whether what the next take brings was waited for in vain.
+        self._unrung = False
+        self._unrung_until = 0.0
+
+    @property
+    def block(self) -> int:
+        """The seconds that a wait may take."""
+        return BLOCK_AFTER_UNRUNG if self._unrung_until > time.monotonic() else BLOCK
+
+    def wait(self) -> Command:
+        """Return the command that waits for something to take."""
+        waits = [self.nudge, self._beside.bell]
+        if "!" in self._delivery.channel:
+            # This key has no other reader, and channels_redis rings no bell. With a general
+            # channel's key here, a second reader would take messages outside of the claims.
+            waits.append(self._beside.key)
+        return ("BZPOPMIN", *waits, self.block)
+
+    def waited(self, reply: Any) -> None:
+        """Keep the message that the wait has popped from the message key itself, if it did."""
+        self._unrung = reply is None
+        if reply is not None and reply[0] == self._beside.key.encode():
+            score = reply[2]
+            score = score if isinstance(score, bytes) else repr(score).encode()
+            self._popped.append(Claim(reply[1], score))
+
+    def take(self, wanted: int, *, as_source: bool = False) -> Command:
+        """Return the command that takes messages, and acknowledges what was handed over.
+
+        Args:
+            wanted: How many messages to take.
+            as_source: Whether the server may not know the script; after this it does.
+        """
+        due = self._ledger.due()
+        self._acknowledging = len(due), len(self._leaves)
+        names = (self._beside.key, self._beside.bell, self._claims, self._beside.leaves)
+        call = scripts.TAKE.call_with_source if as_source else scripts.TAKE.call
+        return call(names, wanted, self._expiry, CLAIMS_LIVE, len(due), *due, *self._leaves)
+
+    def took(self, reply: Any) -> None:
+        """Hand out what is new in the reply to a take, in order."""
+        # Forgotten now that the server has answered, not before.
+        claims_due, leaves_due = self._acknowledging
+        self._ledger.settled(claims_due)
+        del self._leaves[:leaves_due]
+        now = float(reply[0])
+        claims = [*self._popped, *(Claim(*pair) for pair in _pairs(reply[1]))]
+        self._popped.clear()
+        leaves = deque(_pairs(reply[2]))
+        for claim in claims:
+            sent = float(claim.score)
+            while leaves and float(leaves[0][1]) <= sent:
+                self._leave(leaves.popleft()[0])
+            if self._ledger.admit(claim):
+                self._hand_out(claim, min(sent - now, 0) + self._expiry)
+        for leave, _ in leaves:
+            self._leave(leave)
+        self._unrung = False
+
+    def release(self) -> Command | None:
+        """Return the command that gives back what nobody here waits for, if there is any."""
+        scores = self._ledger.returns()
+        if not scores:
+            return None
+        names = (self._beside.key, self._beside.bell, self._claims)
+        return scripts.RELEASE.call_with_source(names, self._expiry, *scores)
+
+    def released(self, reply: Any) -> None:
+        """Do nothing with the reply to a release: what went back is out of the ledger already."""
+
+    def _hand_out(self, claim: Claim, lifetime: float) -> None:
+        if self._unrung:
+            self._unrung_until = time.monotonic() + UNRUNG_MEMORY
+        if lifetime > 0:
+            self._delivery.message(claim, self._ledger, lifetime)
+        else:
+            self._ledger.acknowledge(claim)
+
+    def _leave(self, leave: bytes) -> None:
+        self._delivery.leave(leave)
+        self._leaves.append(leave)
+
+
+def _pairs(flat: list[bytes]) -> list[tuple[bytes, bytes]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
