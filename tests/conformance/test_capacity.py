@@ -42,12 +42,15 @@ async def test_refused_message_never_arrives(case: LayerCase) -> None:
 
 
 @needs(Capability.CAPACITY, Capability.QUEUE)
-async def test_received_message_makes_room(case: LayerCase) -> None:
-    """A full channel accepts again what was taken out of it."""
+async def test_received_messages_make_room(case: LayerCase) -> None:
+    """A channel that was full and then read takes at least as much again.
+
+    It may take more, while a layer holds some for a receiver that it expects back.
+    """
     layer = case.layer(capacity=2)
-    await fill(layer, "jobs")
-    await take(layer, "jobs")
-    assert await fill(layer, "jobs") == 1
+    accepted = await fill(layer, "jobs")
+    await take_many(layer, "jobs", accepted)
+    assert await fill(layer, "jobs") >= accepted
 
 
 @needs(Capability.CAPACITY_OF_PROCESS)
