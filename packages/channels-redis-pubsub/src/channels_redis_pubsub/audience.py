@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Collection, Iterable
 
 
 class Audience:
@@ -16,14 +16,15 @@ class Audience:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        # Held by who puts into the mailboxes of hearers, so that none is closed meanwhile.
+        self.lock = threading.RLock()
         # The channels that hear a topic. While one joins: the calls that wait for the server.
         self._hearers: dict[bytes, dict[str, set[object] | None]] = {}
         self._topics: dict[str, set[bytes]] = {}
 
     def open(self, channel: str, topics: Iterable[bytes] = ()) -> None:
         """Let a channel hear its own topic, and others."""
-        with self._lock:
+        with self.lock:
             heard = self._topics.setdefault(channel, set())
             for topic in (channel.encode(), *topics):
                 heard.add(topic)
@@ -31,7 +32,7 @@ class Audience:
 
     def close(self, channel: str) -> set[bytes]:
         """Forget a channel; return what it heard."""
-        with self._lock:
+        with self.lock:
             heard = self._topics.pop(channel, set())
             for topic in heard:
                 self._remove(topic, channel)
@@ -43,7 +44,7 @@ class Audience:
         Does nothing for a channel that is not open.
         """
         call = object()
-        with self._lock:
+        with self.lock:
             if channel in self._topics:
                 self._topics[channel].add(topic)
                 joining = self._hearers.setdefault(topic, {}).setdefault(channel, {call})
@@ -53,13 +54,13 @@ class Audience:
 
     def joined(self, topic: bytes, channel: str, call: object) -> None:
         """Note that the server has confirmed what `join` began, unless the channel has left."""
-        with self._lock:
+        with self.lock:
             if call in (self._hearers.get(topic, {}).get(channel) or ()):
                 self._hearers[topic][channel] = None
 
     def join_failed(self, topic: bytes, channel: str, call: object) -> None:
         """Undo `join`; one who is a member by another call remains one."""
-        with self._lock:
+        with self.lock:
             joining = self._hearers.get(topic, {}).get(channel)
             if joining is not None:
                 joining.discard(call)
@@ -68,14 +69,14 @@ class Audience:
 
     def leave(self, topic: bytes, channel: str) -> None:
         """Let a channel no longer hear a group."""
-        with self._lock:
+        with self.lock:
             if channel in self._topics:
                 self._topics[channel].discard(topic)
                 self._remove(topic, channel)
 
     def leave_groups(self) -> list[bytes]:
         """Let each channel hear its own topic alone; return all other topics."""
-        with self._lock:
+        with self.lock:
             own = {channel.encode(): channel for channel in self._topics}
             groups = [topic for topic in self._hearers if topic not in own]
             for topic in groups:
@@ -89,28 +90,26 @@ class Audience:
 
     def channels(self) -> list[str]:
         """Return all channels."""
-        with self._lock:
+        with self.lock:
             return list(self._topics)
 
     def topics(self) -> list[bytes]:
         """Return all topics that are heard."""
-        with self._lock:
+        with self.lock:
             return list(self._hearers)
 
     def topics_of(self, channel: str) -> set[bytes]:
         """Return what a channel hears."""
-        with self._lock:
+        with self.lock:
             return set(self._topics.get(channel, ()))
 
-    def tell(self, topic: bytes, put: Callable[[Iterable[str]], object]) -> None:
-        """Call `put` with the channels that hear a topic. None is closed before it returns."""
-        with self._lock:
-            put(self._hearers.get(topic, ()))
+    def hearers(self, topic: bytes) -> Collection[str]:
+        """Return the channels that hear a topic. They change as soon as `lock` is released."""
+        return self._hearers.get(topic, ())
 
-    def tell_all(self, channels: Iterable[str], put: Callable[[Iterable[str]], object]) -> None:
-        """Call `put` with those of the channels that are open. None is closed before it returns."""
-        with self._lock:
-            put([channel for channel in channels if channel in self._topics])
+    def still_open(self, channels: Iterable[str]) -> list[str]:
+        """Return those of the channels that are open, while `lock` is held."""
+        return [channel for channel in channels if channel in self._topics]
 
     def _remove(self, topic: bytes, channel: str) -> None:
         hearers = self._hearers.get(topic)

@@ -7,8 +7,6 @@ import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ._shared.mailbox import Mailboxes
     from .audience import Audience
     from .settings import Settings
@@ -66,7 +64,8 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises
             logger.warning("Dropped a message of %s that can't be read: %s", topic.decode(), error)
             return
-        self._audience.tell(topic, lambda channels: self._put(channels, letter))
+        with self._audience.lock:
+            self._mailboxes.put(self._audience.hearers(topic), letter, math.inf)
 
     def disconnected(self) -> None:
         """Tell all channels that the host is lost."""
@@ -80,8 +79,6 @@ class Delivery:
 
     def _tell(self, message_type: str | None) -> None:
         if message_type is not None:
-            notice = Notice(message_type)
-            self._audience.tell_all(self._told, lambda channels: self._put(channels, notice))
-
-    def _put(self, channels: Iterable[str], item: Item) -> None:
-        self._mailboxes.put(channels, item, math.inf)
+            with self._audience.lock:
+                channels = self._audience.still_open(self._told)
+                self._mailboxes.put(channels, Notice(message_type), math.inf)

@@ -76,6 +76,8 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
         self.prefix = prefix
         self.on_disconnect = on_disconnect
         self.on_reconnect = on_reconnect
+        # What the Redis channels of groups begin with.
+        self._groups = names.of_groups(prefix)
         self._serializer = registry.get_serializer(
             serializer_format,
             symmetric_encryption_keys=symmetric_encryption_keys,
@@ -153,8 +155,11 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
             redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
                 missing right, a bad certificate.
         """
-        self._require_channel(channel)
-        return await self._process.get().receive(channel)
+        process = self._process.get()
+        # A list, say, could not even be looked up.
+        if not isinstance(channel, str) or channel not in process:
+            self._require_channel(channel)
+        return await process.receive(channel)
 
     async def group_add(self, group: str, channel: str) -> None:
         """Make a channel of this process a member of a group, until `group_discard`.
@@ -230,13 +235,13 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
         return data
 
     def _topic(self, group: str) -> str:
-        return names.of_group(self.prefix, group)
+        return self._groups + group
 
     def _require_channel(self, channel: str) -> None:
         """Raise TypeError if it is no channel's name: one of Channels, or that with our prefix."""
         if not isinstance(channel, str):
             self.require_valid_channel_name(channel)
-        if channel.startswith(names.of_groups(self.prefix)):
+        if channel.startswith(self._groups):
             raise TypeError(f"{channel!r} is the Redis channel of a group: use group_send for it")
         # The prefix may hold characters that names otherwise may not.
         self.require_valid_channel_name(channel.removeprefix(self.prefix) or channel)

@@ -11,10 +11,8 @@ def new_channel(prefix: str, kind: str) -> str:
 
 
 def of_groups(prefix: str) -> str:
-    """Return what the Redis channels of a layer's groups begin with."""
+    """Return what the Redis channel of a group begins with; its name follows.
+
+    The Redis channel of a channel has the channel's own name.
+    """
     return f"{prefix}__group__"
-
-
-def of_group(prefix: str, group: str) -> str:
-    """Return the Redis channel of a group. That of a channel has the channel's own name."""
-    return of_groups(prefix) + group

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ._shared.loops import LoopLocal
@@ -15,6 +14,9 @@ from .delivery import Item, is_notice
 from .home import Home
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable
+
     from ._shared.mailbox import Mailbox
     from .settings import Settings
 
@@ -40,8 +42,10 @@ class Process:
         self._lock = threading.Lock()
         # The event loop in which each channel is heard.
         self._home_of: dict[str, Home] = {}
-        # How many calls of `receive` wait for each channel.
-        self._receivers: Counter[str] = Counter()
+
+    def __contains__(self, channel: object) -> bool:
+        """Tell whether the channel is open."""
+        return channel in self._home_of
 
     async def open(self, channel: str, *, patient: bool = False) -> None:
         """Hear a channel in the running event loop; return when the server has confirmed it.
@@ -76,12 +80,23 @@ class Process:
         Raises:
             redis.exceptions.RedisError: The server refuses the subscription, or the connection.
         """
-        while True:
+        box = self._mailboxes.open(channel)
+        item = box.take()
+        while item is None:
+            home = self._home_of.get(channel)
+            if home is None or home.ended:
+                await self._open_again(channel, home)
+            waiter = box.queue_up()
+            try:
+                # A mailbox that was discarded before we queued up gets nothing any more.
+                if self._mailboxes.holds(channel, box):
+                    await waiter
+            except BaseException:
+                self._give_up(channel, box, waiter)
+                raise
             box = self._mailboxes.open(channel)
             item = box.take()
-            if item is not None:
-                return item.open()
-            await self._wait(channel, box)
+        return item.open()
 
     async def join(self, topic: bytes, channel: str) -> bool:
         """Let a channel hear a group; return when the server has confirmed it.
@@ -114,13 +129,13 @@ class Process:
             home.audience.leave(topic, channel)
             home.look_at((topic,))
 
-    async def publish(self, topic: str, data: bytes) -> None:
+    def publish(self, topic: str, data: bytes) -> Awaitable[int]:
         """Send bytes to all who hear a topic, in whichever process.
 
         Raises:
             redis.exceptions.RedisError: As `Batcher.execute`.
         """
-        await self._homes.get().shards.of(topic).execute(("PUBLISH", topic, data))
+        return self._homes.get().shards.of(topic).execute(("PUBLISH", topic, data))
 
     def flush(self) -> None:
         """Drop all unread messages, and let all channels leave their groups."""
@@ -132,38 +147,20 @@ class Process:
         """Close what is open in the running event loop."""
         await self._homes.close()
 
-    async def _wait(self, channel: str, box: Mailbox[Item]) -> None:
-        """Wait for something in a mailbox. If that is given up, by the last who waits, close it."""
-        with self._lock:
-            self._receivers[channel] += 1
-        waiter = None
-        try:
-            await self._ensure_open(channel)
-            waiter = box.queue_up()
-            if self._mailboxes.holds(channel, box):
-                await waiter
-        except BaseException:
-            if waiter is not None:
-                box.withdraw(waiter)
-            if not self._leave(channel):
-                self.close(channel)
-            raise
-        self._leave(channel)
+    def _give_up(self, channel: str, box: Mailbox[Item], waiter: asyncio.Future[None]) -> None:
+        """Close a channel if a cancelled call was the last that waited for it."""
+        woken = waiter.done() and not waiter.cancelled()
+        others = box.waiting if woken else box.waiting - 1
+        # What lies there while one waits is for others, who were woken and have yet to take it.
+        in_use = others > 0 or (box.size > 0 and not woken)
+        box.withdraw(waiter)
+        if not in_use:
+            self.close(channel)
 
-    def _leave(self, channel: str) -> int:
-        """Count one receiver less; return how many remain."""
-        with self._lock:
-            self._receivers[channel] -= 1
-            remaining = self._receivers[channel]
-            if not remaining:
-                del self._receivers[channel]
-            return remaining
-
-    async def _ensure_open(self, channel: str) -> None:
-        home = self._home_of.get(channel)
+    async def _open_again(self, channel: str, home: Home | None) -> None:
         if home is None:
             await self.open(channel, patient=True)
-        elif home.ended:
+        else:
             await self._move(channel, home)
 
     async def _move(self, channel: str, old: Home) -> Home:
@@ -174,9 +171,13 @@ class Process:
             if home is old:
                 self._home_of[channel] = home = here
                 here.audience.open(channel, old.audience.close(channel))
-        if home is here:
-            here.look_at(here.audience.topics_of(channel))
-            await here.live(channel.encode(), patient=True)
+        try:
+            if home is here:
+                here.look_at(here.audience.topics_of(channel))
+                await here.live(channel.encode(), patient=True)
+        except BaseException:
+            self.close(channel)
+            raise
         return here
 
     def _make_home(self) -> Home:
@@ -185,7 +186,7 @@ class Process:
     def _ended(self, home: Home) -> None:
         """Forget the channels of an event loop that nobody waits for in another one."""
         for channel in home.audience.channels():
-            if channel not in self._receivers:
+            if not self._mailboxes.waiting(channel):
                 self.close(channel)
         # The others move to where they are waited for.
         self._mailboxes.wake_all()
