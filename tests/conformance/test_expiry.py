@@ -39,28 +39,19 @@ def test_times_are_attributes(case: LayerCase) -> None:
 
 
 @needs(Capability.EXPIRY)
-async def test_unread_messages_expire(case: LayerCase) -> None:
-    """After `expiry` seconds a message is never delivered, wherever it waited; newer ones are."""
+async def test_messages_expire(case: LayerCase) -> None:
+    """After `expiry` seconds a message is never delivered, wherever it waited, and counts no more.
+
+    Newer messages are delivered.
+    """
     await at_once(
         unread_in_own_channel(case),
         unread_in_general_channel(case),
         unread_from_group(case),
         unread_beside_a_channel_that_is_read(case),
         newer_message_is_kept(case),
+        expired_messages_make_room(case),
     )
-
-
-@needs(Capability.EXPIRY, Capability.EXPIRY_MAKES_ROOM)
-async def test_expired_messages_make_room(case: LayerCase) -> None:
-    """A full channel accepts messages again when those in it expire, and not before."""
-    layer = case.layer(expiry=1, capacity=1)
-    channel = await layer.new_channel()
-    began = time.monotonic()
-    await within(layer.send(channel, STALE))
-    await within(send_when_there_is_room(layer, channel, FRESH))
-    assert time.monotonic() - began > 1 - MARGIN
-    assert await take(layer, channel) == FRESH
-    await case.nothing_else(layer, channel)
 
 
 @needs(Capability.GROUP_EXPIRY, Capability.FOREIGN_MEMBERS, Capability.GENERAL_MEMBERS)
@@ -124,6 +115,18 @@ async def newer_message_is_kept(case: LayerCase) -> None:
     await within(layer.send(channel, FRESH))
     await until(began, 2 + MARGIN)
     assert await take(layer, channel) == FRESH
+
+
+async def expired_messages_make_room(case: LayerCase) -> None:
+    """A full channel accepts messages again when those in it expire, and not before."""
+    layer = case.layer(expiry=1, capacity=1)
+    channel = await layer.new_channel()
+    began = time.monotonic()
+    await within(layer.send(channel, STALE))
+    await within(send_when_there_is_room(layer, channel, FRESH))
+    assert time.monotonic() - began > 1 - MARGIN
+    assert await take(layer, channel) == FRESH
+    await case.nothing_else(layer, channel)
 
 
 async def own_membership_ends_unless_renewed(case: LayerCase) -> None:

@@ -76,7 +76,7 @@ IN_MEMORY_LACKS = {
     Capability.CHECKED_READER: "knows of no other process",
     Capability.ENCRYPTION: "writes its messages nowhere",
     Capability.EXCEPTIONS: "has no such attributes",
-    Capability.EXPIRY_MAKES_ROOM: "looks for expired messages when one receives",
+    Capability.EXPIRY: "counts expired messages until one receives",
     Capability.GROUP_EXPIRY: "counts in whole seconds, so up to one late",
     Capability.LISTENERS_ALL: "a message goes to one receiver",
     Capability.MANY_RECEIVERS: "forgets a channel's queue while others wait on it",
