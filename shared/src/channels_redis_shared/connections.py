@@ -59,6 +59,16 @@ class Link:
         self.owed -= 1
         return reply
 
+    @property
+    def transport(self) -> Any:
+        """The transport of the connection, while it is open."""
+        return self._connection._writer.transport  # type: ignore[union-attr]  # noqa: SLF001
+
+    def parse_error(self, text: str) -> Exception:
+        """Return the exception that redis-py makes of an error's text."""
+        error: Exception = self._connection._parser.parse_error(text)  # noqa: SLF001
+        return error
+
     def expect_pushes(self) -> None:
         """Prepare for subscriptions: make redis-py hand their messages on as they are."""
         prepare = getattr(self._connection._parser, "set_pubsub_push_handler", None)  # noqa: SLF001

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ._shared.calls import copy_of
+from ._shared.listening import listen
 from ._shared.outages import Backoff, OutageLog, is_outage
 from .subscriptions import Subscriptions
 
@@ -55,6 +56,7 @@ class Subscriber:
         self._loop = asyncio.get_running_loop()
         self._subscriptions = Subscriptions(self._is_wanted)
         self._link: Link | None = None
+        self._backoff = Backoff()
         # Those who wait until a topic is live.
         self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
         self._running: asyncio.Task[None] | None = None
@@ -118,22 +120,20 @@ class Subscriber:
 
     async def _run(self) -> None:
         """Keep a connection as long as anybody wants to hear anything."""
-        backoff = Backoff()
         while self._waiters or self._line.topics():
             try:
-                await self._serve(await self._line.connector.open(), backoff)
+                await self._serve(await self._line.connector.open())
                 self._restored = False
             except Exception as error:  # noqa: BLE001 - whatever it is, nobody may stay deaf
                 self._lost(error)
-                await asyncio.sleep(backoff.next())
+                await asyncio.sleep(self._backoff.next())
 
-    async def _serve(self, link: Link, backoff: Backoff) -> None:
+    async def _serve(self, link: Link) -> None:
         """Hear until the connection breaks, or nobody has wanted anything for a while."""
         topics = self._line.topics()
         self._subscriptions = Subscriptions(self._is_wanted, topics)
         self._link = link
-        link.expect_pushes()
-        reading = self._spawn(self._read(link, backoff))
+        reading = listen(link, self._handle)
         try:
             self.look_at(self._waiters)
             await self._watch(reading)
@@ -148,7 +148,7 @@ class Subscriber:
             self._subscriptions = Subscriptions(self._is_wanted)
             await link.close()
 
-    async def _watch(self, reading: asyncio.Task[None]) -> None:
+    async def _watch(self, reading: asyncio.Future[None]) -> None:
         """Return when nobody has wanted anything for a while; raise when the connection is lost."""
         idle = 0
         while idle < LINGER:
@@ -165,15 +165,6 @@ class Subscriber:
             idle = 0 if self._subscriptions.in_use else idle + 1
         return None
 
-    async def _read(self, link: Link, backoff: Backoff) -> None:
-        while True:
-            reply = await link.read_next()
-            self._alive = True
-            self._handle(reply)
-            if not self._restored and self._subscriptions.restored:
-                backoff.reset()
-                self._found()
-
     async def _write(self, link: Link) -> None:
         try:
             while commands := self._subscriptions.next_requests(self._loop.time()):
@@ -184,11 +175,13 @@ class Subscriber:
             self._writing = None
 
     def _handle(self, reply: Any) -> None:
+        self._alive = True
         if isinstance(reply, list):
             kind = reply[0]
             if kind == b"message":
                 self._line.delivery.message(reply[1], reply[2])
-            elif kind in {b"subscribe", b"unsubscribe"}:
+                return
+            if kind in {b"subscribe", b"unsubscribe"}:
                 if self._subscriptions.confirmed(kind, reply[1]):
                     self._tell(reply[1])
             elif kind == b"pong":
@@ -197,6 +190,8 @@ class Subscriber:
             self._subscriptions.answered()
         elif isinstance(reply, ResponseError):
             self._refused(reply)
+        if not self._restored and self._subscriptions.restored:
+            self._found()
 
     def _refused(self, error: ResponseError) -> None:
         if is_outage(error):
@@ -211,6 +206,7 @@ class Subscriber:
     def _found(self) -> None:
         self._restored = True
         self._trouble = None
+        self._backoff.reset()
         self._line.outages.found(self)
         if self._interrupted:
             self._interrupted = False
