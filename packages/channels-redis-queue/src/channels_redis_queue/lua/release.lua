@@ -15,7 +15,7 @@ for i = 2, #ARGV do
   end
 end
 if returned > 0 then
-  redis.call('EXPIRE', bell, ARGV[1])
+  redis.call('EXPIRE', bell, 10 * ARGV[1])
   redis.call('EXPIRE', key, ARGV[1])
 end
 return returned

@@ -25,7 +25,7 @@ end
 local limit = '+inf'
 if #taken == 2 * ARGV[1] and redis.call('EXISTS', key) == 1 then
   redis.call('ZADD', bell, 0, '')
-  redis.call('EXPIRE', bell, ARGV[2])
+  redis.call('EXPIRE', bell, 10 * ARGV[2])
   limit = taken[#taken] or '-inf'
 end
 local time = redis.call('TIME')

@@ -1,0 +1,68 @@
+"""A layer in a process of its own: does what `queue_tools.RemoteLayer` asks for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from channels_redis_queue import RedisChannelLayer
+from servers.worker import arguments, async_requests, reply
+
+
+class Remote:
+    """The layer, and what its background receivers got."""
+
+    def __init__(self, layer: RedisChannelLayer) -> None:
+        self.layer = layer
+        self._received: list[int] = []
+        self._errors: list[str] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def drain(self, channel: str, receivers: int) -> None:
+        """Receive from now on in the background, as so many consumers."""
+        self._tasks += [asyncio.create_task(self._drain(channel)) for _ in range(receivers)]
+
+    async def _drain(self, channel: str) -> None:
+        while True:
+            try:
+                message = await self.layer.receive(channel)
+            except Exception as error:  # noqa: BLE001 - the test wants to see each
+                self._errors.append(repr(error))
+            else:
+                self._received.append(message["number"])
+
+    async def count(self) -> int:
+        """Return how many messages the background receivers have."""
+        return len(self._received) + len(self._errors)
+
+    async def drained(self) -> dict[str, list[Any]]:
+        """Return the numbers of their messages, and their errors."""
+        return {"numbers": self._received, "errors": self._errors}
+
+    async def stop(self) -> None:
+        """End the background receivers."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def send_many(self, channel: str, numbers: list[int]) -> None:
+        """Send numbered messages one after the other."""
+        for number in numbers:
+            await self.layer.send(channel, {"type": "test.message", "number": number})
+
+
+async def main() -> None:
+    """Answer one request after the other."""
+    remote = Remote(RedisChannelLayer(**arguments()))
+    async for request in async_requests():
+        owner = remote if hasattr(remote, request["method"]) else remote.layer
+        try:
+            result = await getattr(owner, request["method"])(*request["arguments"])
+        except Exception as error:  # noqa: BLE001 - the test wants to see each
+            reply(error=repr(error))
+        else:
+            reply(result=result)
+    await remote.stop()
+
+
+asyncio.run(main())

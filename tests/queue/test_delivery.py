@@ -1,0 +1,151 @@
+"""Which channels get what a receiver took from its message key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import pytest
+
+from channels_redis_queue import RedisChannelLayer
+from channels_redis_queue._shared.mailbox import Mailboxes
+from channels_redis_queue.claims import Claim, Ledger
+from channels_redis_queue.delivery import Parcel, ToProcess
+from channels_redis_queue.letters import TO
+from channels_redis_queue.memberships import Memberships
+
+ADDRESS = "specific.0c!"
+ROOM = f"{ADDRESS}:g:room"
+
+
+def claim(message: object, score: bytes = b"1") -> Claim:
+    """Return a claim on a message without random bytes."""
+    return Claim(msgpack.packb(message), score)
+
+
+class Process:
+    """The mailboxes and memberships of a process, and what puts messages into them."""
+
+    def __init__(self) -> None:
+        self.deserted: list[str] = []
+        self.overflowed: list[str] = []
+        self.mailboxes: Mailboxes[Parcel] = Mailboxes(lambda _channel: 3, self.overflowed.append)
+        self.memberships = Memberships(group_expiry=60)
+        layer = RedisChannelLayer(capacity=3, random_prefix_length=0)
+        settings = layer._process.get()._settings
+        self.delivery = ToProcess(
+            ADDRESS, settings, self.mailboxes, self.memberships, self.deserted.append
+        )
+        self.ledger = Ledger(remembered=10)
+
+    def join(self, *channels: str) -> None:
+        """Let channels be members of the room."""
+        for channel in channels:
+            self.memberships.join(ROOM, channel)
+            self.memberships.joined(ROOM, channel, b"100.5")
+
+    def deliver(self, message: object, lifetime: float = 60) -> None:
+        """Deliver what was taken as the only claim."""
+        self.delivery.message(claim(message), self.ledger, lifetime)
+
+    def take(self, channel: str) -> dict[str, Any] | None:
+        """Return the next message in a channel's mailbox."""
+        parcel = self.mailboxes.open(channel).take()
+        return None if parcel is None else parcel.open()
+
+
+@pytest.fixture
+def process() -> Process:
+    """Give a process without channels."""
+    return Process()
+
+
+def test_direct_message(process: Process) -> None:
+    """It goes to the channel that it names, and is acknowledged."""
+    process.deliver({"n": 1, TO: f"{ADDRESS}a"})
+    assert process.take(f"{ADDRESS}a") == {"n": 1}
+    assert process.take(f"{ADDRESS}b") is None
+    assert process.ledger.due() == [b"1"]
+
+
+def test_group_message_goes_to_every_local_member(process: Process) -> None:
+    """A virtual channel stands for the members, who get objects of their own."""
+    process.join("a", "b")
+    process.deliver({"parts": [], TO: [ROOM]})
+    first, second = process.take("a"), process.take("b")
+    assert first == second == {"parts": []}
+    assert first is not None
+    assert second is not None
+    assert first["parts"] is not second["parts"]
+    assert process.deserted == []
+
+
+def test_channel_named_in_two_ways_gets_one_copy(process: Process) -> None:
+    """A member that another process added by name, too, is one member."""
+    process.join("a", "b")
+    process.deliver({"n": 1, TO: ["b", ROOM, "c", "b"]})
+    for channel in ("a", "b", "c"):
+        assert process.take(channel) == {"n": 1}
+        assert process.take(channel) is None
+
+
+def test_virtual_channel_without_members_is_deserted(process: Process) -> None:
+    """A message for a group that nobody here is in any more says so; others named get it."""
+    process.deliver({"n": 1, TO: [ROOM, "a"]})
+    assert process.deserted == [ROOM]
+    assert process.take("a") == {"n": 1}
+
+
+def test_full_mailbox_loses_its_oldest(process: Process) -> None:
+    """A consumer that is too slow misses the oldest messages, and each is reported."""
+    for number in range(5):
+        process.deliver({"n": number, TO: "a"})
+    assert [process.take("a") for _ in range(4)] == [{"n": 2}, {"n": 3}, {"n": 4}, None]
+    assert process.overflowed == ["a", "a"]
+
+
+def test_message_expires_in_the_mailbox(process: Process) -> None:
+    """It lives as long as it had left when it was taken."""
+    process.deliver({"n": 1, TO: "a"}, lifetime=-1)
+    process.deliver({"n": 2, TO: "a"})
+    assert process.take("a") == {"n": 2}
+
+
+@pytest.mark.parametrize("message", [7, {"n": 1}, {"n": 1, TO: []}, {"n": 1, TO: 7}])
+def test_unreadable_message_is_dropped(
+    process: Process, caplog: pytest.LogCaptureFixture, message: object
+) -> None:
+    """It is acknowledged and logged with the channel, and hurts nobody."""
+    process.deliver(message)
+    assert process.ledger.due() == [b"1"]
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert ADDRESS in record.getMessage()
+
+
+def test_leave(process: Process) -> None:
+    """A leave ends the membership, and tells when nobody is left."""
+    process.join("a", "b")
+    process.delivery.leave(b"room\0a\x00100.6")
+    assert process.memberships.members(ROOM) == ["b"]
+    assert process.deserted == []
+    process.delivery.leave(b"room\0b\x00100.6")
+    assert process.memberships.members(ROOM) == []
+    assert process.deserted == [ROOM]
+
+
+@pytest.mark.parametrize("leave", [b"", b"room\0a", b"room\0a\0soon", b"\xff\0a\x001"])
+def test_unreadable_leave_is_dropped(
+    process: Process, caplog: pytest.LogCaptureFixture, leave: bytes
+) -> None:
+    """Bytes that no layer wrote are logged, and change nothing."""
+    process.join("a")
+    process.delivery.leave(leave)
+    assert process.memberships.members(ROOM) == ["a"]
+    [record] = caplog.records
+    assert ADDRESS in record.getMessage()
+
+
+def test_process_takes_batches(process: Process) -> None:
+    """This key has no other reader, so a take may hold its whole capacity."""
+    assert process.delivery.wanted() == 3

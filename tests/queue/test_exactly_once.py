@@ -1,0 +1,170 @@
+"""A message reaches one receiver, once: many processes, cancelled receivers, layers that go."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from queue_tools import (
+    Layers,
+    RemoteLayer,
+    StartRemoteLayer,
+    beside,
+    cancel,
+    numbered,
+    take_numbers,
+    within,
+)
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from channels_redis_queue import RedisChannelLayer
+    from embedded_server import EmbeddedServer
+
+PROCESSES = 4
+MESSAGES = 4000
+
+
+async def drained(workers: list[RemoteLayer], count: int) -> list[int]:
+    """Wait until workers have received so many messages, and return the sorted numbers."""
+
+    async def enough() -> bool:
+        counts: list[int] = [await worker.call("count") for worker in workers]
+        return sum(counts) >= count
+
+    await eventually(enough, timeout=50)
+    numbers: list[int] = []
+    for worker in workers:
+        await worker.call("stop")
+        result = await worker.call("drained")
+        assert result["errors"] == []
+        numbers += result["numbers"]
+    return sorted(numbers)
+
+
+async def kill_every_30_ms(server: EmbeddedServer, user: str, killed: list[int]) -> None:
+    """Kill all connections of a user, over and over; note how many each time."""
+    with server.client() as client:
+        while True:
+            killed.append(client.execute_command("CLIENT", "KILL", "USER", user))
+            await asyncio.sleep(0.03)
+
+
+async def send_all(layer: RedisChannelLayer, channel: str, count: int) -> None:
+    """Send numbered messages, some at a time."""
+    messages = numbered(count)
+    for start in range(0, count, 50):
+        sends = [layer.send(channel, message) for message in messages[start : start + 50]]
+        await within(asyncio.gather(*sends))
+
+
+async def test_four_processes(layers: Layers, remote_layer: StartRemoteLayer) -> None:
+    """4,000 messages to a general channel, drained by 4 processes: none lost, none doubled."""
+    options = {**layers.options, "capacity": 2 * MESSAGES}
+    workers = [await remote_layer(**options) for _ in range(PROCESSES)]
+    for worker in workers:
+        await worker.call("drain", "jobs", 5)
+    layer = layers(**options)
+    await send_all(layer, "jobs", MESSAGES)
+    assert await drained(workers, MESSAGES) == list(range(MESSAGES))
+    assert min([await worker.call("count") for worker in workers]) > MESSAGES / PROCESSES / 10
+
+
+async def test_four_processes_with_killed_connections(
+    own_server: EmbeddedServer, own_layers: Layers, remote_layer: StartRemoteLayer
+) -> None:
+    """The same while all of their connections are killed every 30 ms; no `receive` raises."""
+    with own_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all")
+        host = {"address": own_server.url, "username": "worker", "password": "secret"}
+        options: dict[str, Any] = {"hosts": [host], "capacity": 2 * MESSAGES}
+        workers = [await remote_layer(**options) for _ in range(PROCESSES)]
+        for worker in workers:
+            await worker.call("drain", "jobs", 10)
+        killed: list[int] = []
+        killer = asyncio.create_task(kill_every_30_ms(own_server, "worker", killed))
+        layer = own_layers(capacity=2 * MESSAGES)
+        await send_all(layer, "jobs", MESSAGES)
+        await eventually(lambda: sum(killed) > 50)
+        key = beside(layer, "jobs").key
+        await eventually(lambda: not client.exists(key), timeout=50)
+        await cancel(killer)
+    assert await drained(workers, MESSAGES) == list(range(MESSAGES))
+
+
+@pytest.mark.parametrize("kind", ["specific", "general"])
+async def test_cancelled_receives(layers: Layers, kind: str) -> None:
+    """`receive` cancelled hundreds of times, after 0-4 ms: none lost or doubled, order kept."""
+    layer, sender = layers(), layers()
+    channel = await layer.new_channel() if kind == "specific" else "jobs"
+
+    async def send() -> None:
+        for message in numbered(1500):
+            await sender.send(channel, message)
+            await asyncio.sleep(random.choice((0, 0.001, 0.003)))
+
+    sending = asyncio.create_task(send())
+    numbers: list[int] = []
+    cancelled = 0
+    while len(numbers) < 1500:
+        if sending.done():
+            sending.result()
+        receiving = asyncio.create_task(layer.receive(channel))
+        await asyncio.wait([receiving], timeout=random.uniform(0, 0.004))
+        receiving.cancel()
+        try:
+            numbers.append((await within(receiving))["number"])
+        except asyncio.CancelledError:
+            cancelled += 1
+    await sending
+    assert numbers == list(range(1500))
+    assert cancelled > 300
+
+
+async def test_layers_come_and_go(layers: Layers) -> None:
+    """Layers that receive from a general channel, are cancelled, and close, lose nothing."""
+    sender = layers()
+    numbers: list[int] = []
+
+    async def send() -> None:
+        for message in numbered(300):
+            await sender.send("jobs", message)
+            await asyncio.sleep(random.uniform(0, 0.01))
+
+    async def come_and_go() -> None:
+        while not sending.done():
+            layer = layers()
+            receivers = [asyncio.create_task(layer.receive("jobs")) for _ in range(2)]
+            await asyncio.wait(receivers, timeout=random.uniform(0, 0.03))
+            for receiver in receivers:
+                receiver.cancel()
+            results = await asyncio.gather(*receivers, return_exceptions=True)
+            numbers.extend(result["number"] for result in results if isinstance(result, dict))
+            await within(layer.close_pools())
+
+    sending = asyncio.create_task(send())
+    await within(asyncio.gather(sending, come_and_go(), come_and_go()))
+    numbers += await take_numbers(layers(), "jobs", 300 - len(numbers))
+    assert sorted(numbers) == list(range(300))
+
+
+async def test_nothing_stays_claimed(layers: Layers, redis_server: EmbeddedServer) -> None:
+    """Layers that went while a message came have put back all that they had not handed over."""
+    sender = layers()
+    received = 0
+    for number in range(20):
+        layer = layers()
+        receiver = asyncio.create_task(layer.receive("jobs"))
+        await asyncio.wait([receiver], timeout=random.uniform(0, 0.02))
+        sending = asyncio.create_task(sender.send("jobs", {"number": number}))
+        await asyncio.wait([receiver, sending], timeout=random.uniform(0, 0.005))
+        await cancel(receiver)
+        received += not receiver.cancelled()
+        await within(layer.close_pools())
+        await sending
+    with redis_server.client() as client:
+        assert client.keys(f"{sender.prefix}$claims*") == []
+        assert client.zcard(beside(sender, "jobs").key) == 20 - received

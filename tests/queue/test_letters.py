@@ -1,0 +1,106 @@
+"""What stands in a message key: whom a message names, and copies of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import pytest
+
+from channels_redis_queue._shared.letters import Reader
+from channels_redis_queue.letters import TO, Letter
+from channels_redis_queue.serializers import JSONSerializer, MsgPackSerializer
+
+MESSAGE = {"type": "test", "list": [1, 2]}
+
+
+class Plain:
+    """A registered serializer that can do no more than it must."""
+
+    def serialize(self, message: dict[str, Any]) -> bytes:
+        """Return the message as bytes."""
+        packed: bytes = msgpack.packb(message)
+        return packed
+
+    def deserialize(self, data: bytes) -> dict[str, Any]:
+        """Return the message of these bytes."""
+        message: dict[str, Any] = msgpack.unpackb(data)
+        return message
+
+
+def pack(value: object) -> bytes:
+    """Return what a layer without random bytes and encryption writes."""
+    packed: bytes = msgpack.packb(value)
+    return packed
+
+
+@pytest.fixture
+def reader() -> Reader[Letter]:
+    """Give a reader of plain MessagePack."""
+    return Reader(MsgPackSerializer(), Letter)
+
+
+@pytest.mark.parametrize(
+    ("to", "names"),
+    [("a!1", ["a!1"]), (["a!1"], ["a!1"]), (["a!1", "a!:g:room"], ["a!1", "a!:g:room"])],
+)
+def test_names(reader: Reader[Letter], to: str | list[str], names: list[str]) -> None:
+    """A name or a list of names is with the message, and not part of it."""
+    letter = reader.read(pack({**MESSAGE, TO: to}))
+    assert letter.names == names
+    assert letter.open() == MESSAGE
+    assert letter.open() == MESSAGE
+
+
+def test_general_channels_letter_names_nobody(reader: Reader[Letter]) -> None:
+    """A message in a general channel's key needs no name."""
+    letter = reader.read(pack(MESSAGE))
+    assert letter.names == []
+    assert letter.open() == MESSAGE
+
+
+def test_each_opening_gives_an_object_of_its_own(reader: Reader[Letter]) -> None:
+    """What one receiver does to its message, down to its parts, no other sees."""
+    letter = reader.read(pack({**MESSAGE, TO: ["a!1", "a!2", "a!3"]}))
+    first, second, third = (letter.open() for _ in range(3))
+    first["list"].append(3)
+    second["new"] = True
+    assert third == MESSAGE
+
+
+@pytest.mark.parametrize("keys", [None, ["a key"]])
+@pytest.mark.parametrize("serializer", [MsgPackSerializer, JSONSerializer])
+def test_built_in_serializers(serializer: type[MsgPackSerializer], keys: list[str] | None) -> None:
+    """Random bytes and ciphertext are taken off once, and every copy decodes."""
+    sealed = serializer(symmetric_encryption_keys=keys, random_prefix_length=12, expiry=60)
+    letter = Reader(sealed, Letter).read(sealed.serialize({**MESSAGE, TO: ["a!1", "a!2"]}))
+    assert letter.names == ["a!1", "a!2"]
+    assert letter.open() == letter.open() == MESSAGE
+
+
+def test_registered_serializer_with_the_two_methods_only() -> None:
+    """Such a serializer is enough."""
+    letter = Reader(Plain(), Letter).read(pack({**MESSAGE, TO: "a!1"}))
+    assert letter.names == ["a!1"]
+    assert letter.open() == letter.open() == MESSAGE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xc1",
+        pack({**MESSAGE, TO: "a!1"})[:-2],
+        pack([1, 2]),
+        pack("text"),
+        pack(None),
+        pack({TO: 1}),
+        pack({TO: {"a!1": 1}}),
+        pack({TO: ["a!1", 2]}),
+        pack({TO: None}),
+    ],
+)
+def test_unreadable(reader: Reader[Letter], data: bytes) -> None:
+    """What is no message raises an error: whichever the serializer raises."""
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        reader.read(data)

@@ -1,0 +1,288 @@
+"""The scripts, one by one, on a server."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from channels_redis_queue import scripts
+from channels_redis_queue.keys import Keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import redis
+
+    from channels_redis_queue._shared.scripts import Script
+    from embedded_server import EmbeddedServer
+
+EXPIRY = 60
+GROUP_EXPIRY = 600
+CLAIMS_LIVE = 30
+MOST_LEAVES = 3
+
+
+class Queue:
+    """A message key and what is beside it, with the scripts that work on it."""
+
+    def __init__(self, client: redis.Redis, prefix: str) -> None:
+        # What redis-py says of its replies' types differs from version to version.
+        self.client: Any = client
+        beside = Keys(prefix).messages("specific.0c!")
+        self.key, self.bell, self.leaves = beside.key, beside.bell, beside.leaves
+        self.claims = beside.claims("0f")
+
+    def run(self, script: Script, keys: list[str], *arguments: Any) -> Any:
+        """Run a script."""
+        return self.client.execute_command(*script.call_with_source(keys, *arguments))
+
+    def send(self, *messages: bytes, capacity: int = 100) -> list[int]:
+        """Send messages; return 1 for each that was refused."""
+        keys, arguments = [self.key, self.bell], [EXPIRY, capacity]
+        refused = [self.run(scripts.SEND, keys, *arguments, message) for message in messages]
+        return [len(full) for full in refused]
+
+    def take(self, wanted: int, *acknowledged: bytes, leaves: tuple[bytes, ...] = ()) -> list[Any]:
+        """Take; return the claims and the leaves, both without scores."""
+        keys = [self.key, self.bell, self.claims, self.leaves]
+        counts = [wanted, EXPIRY, CLAIMS_LIVE, len(acknowledged)]
+        self.reply = self.run(scripts.TAKE, keys, *counts, *acknowledged, *leaves)
+        return [self.reply[1][::2], self.reply[2][::2]]
+
+    def release(self, *scores: bytes) -> int:
+        """Give claims back; return how many messages went back."""
+        keys = [self.key, self.bell, self.claims]
+        returned: int = self.run(scripts.RELEASE, keys, EXPIRY, *scores)
+        return returned
+
+    def leave(self, leave: bytes) -> None:
+        """Post a leave."""
+        keys = [self.key, self.bell, self.leaves]
+        self.run(scripts.LEAVE, keys, GROUP_EXPIRY, leave, MOST_LEAVES)
+
+    def now(self) -> float:
+        """Return the server's time."""
+        seconds, microseconds = self.client.time()
+        return float(seconds + microseconds / 1_000_000)
+
+
+@pytest.fixture
+def queue(redis_server: EmbeddedServer, prefix: str) -> Iterator[Queue]:
+    """Give an empty queue."""
+    with redis_server.client() as client:
+        yield Queue(client, prefix)
+
+
+def test_send_adds_with_the_servers_time(queue: Queue) -> None:
+    """A message's score is when it was sent; key and bell expire."""
+    before = queue.now()
+    queue.send(b"m")
+    [(message, score)] = queue.client.zrange(queue.key, 0, -1, withscores=True)
+    assert message == b"m"
+    assert before <= score <= queue.now()
+    assert 0 < queue.client.ttl(queue.key) <= EXPIRY
+    assert queue.client.ttl(queue.bell) > 0
+
+
+def test_bell_outlives_the_message(queue: Queue) -> None:
+    """A bell that rings already is not renewed by each message, so it lives for much longer."""
+    queue.send(b"1")
+    assert queue.client.ttl(queue.bell) > 5 * EXPIRY
+    queue.send(b"2", b"3")
+    queue.client.delete(queue.bell)
+    queue.take(2)  # rings for the third
+    assert queue.client.ttl(queue.bell) > 5 * EXPIRY
+    queue.client.delete(queue.bell)
+    queue.release(*queue.reply[1][1::2])
+    assert queue.client.ttl(queue.bell) > 5 * EXPIRY
+
+
+def test_send_refuses_what_is_over_capacity(queue: Queue) -> None:
+    """A full key stays as it is, and its bell as well; expired messages don't count."""
+    assert queue.send(b"1", b"2", b"3", capacity=2) == [0, 0, 1]
+    queue.client.delete(queue.bell)
+    assert queue.send(b"4", capacity=2) == [1]
+    assert queue.client.zrange(queue.key, 0, -1) == [b"1", b"2"]
+    assert not queue.client.exists(queue.bell)
+    queue.client.zadd(queue.key, {b"1": queue.now() - EXPIRY - 1})
+    assert queue.send(b"4", capacity=2) == [0]
+    assert queue.client.zrange(queue.key, 0, -1) == [b"2", b"4"]
+
+
+def test_send_to_several_keys(queue: Queue) -> None:
+    """Each destination has its own capacity and message; the full ones are named by position."""
+    keys = [name for n in range(3) for name in (f"{queue.key}{n}", f"{queue.bell}{n}")]
+    queue.client.zadd(keys[2], {b"old": queue.now()})
+    full = queue.run(scripts.SEND, keys, EXPIRY, 1, b"a", 1, b"b", 1, b"c")
+    assert full == [2]
+    found = [queue.client.zrange(key, 0, -1) for key in keys[::2]]
+    assert found == [[b"a"], [b"old"], [b"c"]]
+
+
+def test_sends_behind_a_clock_that_is_ahead(queue: Queue) -> None:
+    """First in, first out, also when the last message's score is not in the past."""
+    ahead = queue.now() + 1000
+    queue.client.zadd(queue.key, {b"ahead": ahead})
+    queue.send(b"z", b"y", b"x")
+    found = queue.client.zrange(queue.key, 0, -1, withscores=True)
+    assert [message for message, _ in found] == [b"ahead", b"z", b"y", b"x"]
+    scores = [score for _, score in found]
+    assert all(after - before >= 0.9e-6 for before, after in itertools.pairwise(scores))
+
+
+def test_scores_keep_their_microseconds(queue: Queue) -> None:
+    """Through a send, a take and a release no digit gets lost."""
+    queue.send(*(b"%d" % n for n in range(20)))
+    sent = queue.client.zrange(queue.key, 0, -1, withscores=True)
+    assert any(round(score * 1_000_000) % 100 for _, score in sent)
+    queue.take(20)
+    assert queue.client.zrange(queue.claims, 0, -1, withscores=True) == sent
+    queue.release(*queue.reply[1][1::2])
+    assert queue.client.zrange(queue.key, 0, -1, withscores=True) == sent
+
+
+def test_take_moves_into_claims(queue: Queue) -> None:
+    """It returns the oldest in order, and keeps them until they are acknowledged."""
+    queue.send(b"1", b"2", b"3")
+    assert queue.take(2) == [[b"1", b"2"], []]
+    assert queue.take(0) == [[b"1", b"2"], []]
+    assert 0 < queue.client.ttl(queue.claims) <= CLAIMS_LIVE
+    first = queue.reply[1][1]
+    assert queue.take(1, first) == [[b"2", b"3"], []]
+    assert queue.take(1, *queue.reply[1][1::2]) == [[], []]
+    assert not queue.client.exists(queue.claims)
+
+
+def test_take_acknowledges_before_it_takes(queue: Queue) -> None:
+    """A message whose score is one that is acknowledged just now is none of the old ones."""
+    queue.client.zadd(queue.claims, {b"old": 5000000000.5})
+    queue.client.zadd(queue.key, {b"new": 5000000000.5})
+    assert queue.take(1, b"5000000000.5") == [[b"new"], []]
+
+
+def test_take_rings_for_what_it_leaves(queue: Queue) -> None:
+    """Another reader is woken for the rest, and nobody when there is none."""
+    queue.send(b"1", b"2")
+    queue.client.delete(queue.bell)
+    queue.take(1)
+    assert queue.client.exists(queue.bell)
+    queue.client.delete(queue.bell)
+    queue.take(1)
+    assert not queue.client.exists(queue.bell)
+
+
+def test_take_says_what_time_it_is(queue: Queue) -> None:
+    """The reader learns the server's time, to the microsecond."""
+    before = queue.now()
+    queue.take(0)
+    assert before <= float(queue.reply[0]) <= queue.now()
+    assert len(queue.reply[0].partition(b".")[2]) == 6
+
+
+def test_release_puts_back_in_place(queue: Queue) -> None:
+    """A message that found no taker is again the oldest, and readers are woken."""
+    queue.send(b"1", b"2", b"3")
+    queue.take(2)
+    queue.client.delete(queue.bell)
+    assert queue.release(*queue.reply[1][1::2]) == 2
+    assert queue.client.zrange(queue.key, 0, -1) == [b"1", b"2", b"3"]
+    assert queue.client.exists(queue.bell)
+    assert not queue.client.exists(queue.claims)
+
+
+def test_release_of_what_is_no_claim_any_more(queue: Queue) -> None:
+    """A release that comes twice, or after the acknowledgement, doubles nothing."""
+    queue.send(b"1")
+    queue.take(1)
+    score = queue.reply[1][1]
+    assert queue.release(score) == 1
+    queue.client.delete(queue.bell)
+    assert queue.release(score) == 0
+    assert queue.client.zrange(queue.key, 0, -1) == [b"1"]
+    assert not queue.client.exists(queue.bell)
+
+
+def test_leave_comes_behind_what_is_there(queue: Queue) -> None:
+    """A leave's time is after each message's that was sent before it."""
+    queue.send(b"1")
+    queue.client.zadd(queue.key, {b"ahead": queue.now() + 1000})
+    queue.leave(b"leave")
+    last = queue.client.zrange(queue.key, -1, -1, withscores=True)[0][1]
+    assert queue.client.zscore(queue.leaves, b"leave") > last
+    assert queue.client.exists(queue.bell)
+
+
+def test_leaves_are_bounded(queue: Queue) -> None:
+    """A process that has died never reads its leaves: the latest are kept, for `group_expiry`."""
+    for number in range(5):
+        queue.leave(b"%d" % number)
+    assert queue.client.zrange(queue.leaves, 0, -1) == [b"2", b"3", b"4"]
+    assert EXPIRY < queue.client.ttl(queue.leaves) <= GROUP_EXPIRY
+
+
+def test_message_after_a_leave_is_not_before_it(queue: Queue) -> None:
+    """Also with a clock that is ahead, where both times are made up."""
+    queue.client.zadd(queue.key, {b"ahead": queue.now() + 1000})
+    queue.leave(b"leave")
+    queue.send(b"m")
+    assert queue.client.zscore(queue.key, b"m") >= queue.client.zscore(queue.leaves, b"leave")
+
+
+def test_take_returns_the_leaves_before_the_rest(queue: Queue) -> None:
+    """A leave that belongs behind a message left behind waits for that message."""
+    queue.send(b"1")
+    queue.leave(b"first")
+    queue.send(b"2")
+    queue.leave(b"second")
+    queue.send(b"3")
+    assert queue.take(0) == [[], []]
+    assert queue.take(1)[0] == [b"1"]
+    assert b"second" not in queue.take(0)[1]
+    assert queue.take(1)[1] == [b"first"]
+    assert queue.take(1) == [[b"1", b"2", b"3"], [b"first", b"second"]]
+    assert queue.take(0, leaves=(b"first",))[1] == [b"second"]
+    assert queue.take(0, leaves=(b"second",))[1] == []
+
+
+def test_group_add_renews(queue: Queue, prefix: str) -> None:
+    """It returns the time that it wrote, and the key lives `group_expiry` seconds from now."""
+    group = Keys(prefix).group("room")
+    first = queue.run(scripts.GROUP_ADD, [group], "a", 100)
+    queue.client.expire(group, 5)
+    second = queue.run(scripts.GROUP_ADD, [group], "a", 100)
+    assert float(first) < float(second) == queue.client.zscore(group, "a")
+    assert 90 < queue.client.ttl(group) <= 100
+
+
+def test_expired_names_are_no_members(queue: Queue, prefix: str) -> None:
+    """A name whose time is over is not listed, and the next `group_add` removes it."""
+    group = Keys(prefix).group("room")
+    queue.run(scripts.GROUP_ADD, [group], "a", 100)
+    queue.client.zadd(group, {"old": queue.now() - 101})
+    assert queue.run(scripts.GROUP_MEMBERS, [group], 100) == b"a"
+    queue.run(scripts.GROUP_ADD, [group], "b", 100)
+    assert queue.run(scripts.GROUP_MEMBERS, [group], 100) == b"a b"
+    assert queue.client.zrange(group, 0, -1) == [b"a", b"b"]
+
+
+def test_group_forget_only_what_this_process_wrote_last(queue: Queue, prefix: str) -> None:
+    """A virtual channel that was renewed meanwhile stays in its group."""
+    group = Keys(prefix).group("room")
+    before = queue.run(scripts.GROUP_ADD, [group], "v", 100)
+    renewed = queue.run(scripts.GROUP_ADD, [group], "v", 100)
+    assert queue.run(scripts.GROUP_FORGET, [group], "v", before) == 0
+    assert queue.client.zrange(group, 0, -1) == [b"v"]
+    assert queue.run(scripts.GROUP_FORGET, [group], "v", renewed) == 1
+    assert not queue.client.exists(group)
+
+
+def test_group_discard_returns_the_time(queue: Queue, prefix: str) -> None:
+    """A plain name is removed; the time tells which memberships of its process are over."""
+    group = Keys(prefix).group("room")
+    score = queue.run(scripts.GROUP_ADD, [group], "a", 100)
+    at = queue.run(scripts.GROUP_DISCARD, [group], "a")
+    assert float(score) < float(at) <= queue.now() <= time.time() + 3600
+    assert not queue.client.exists(group)
