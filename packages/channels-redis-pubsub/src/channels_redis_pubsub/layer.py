@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from channels.exceptions import MessageTooLarge
+from channels import exceptions
 from channels.layers import BaseChannelLayer
 
 from . import names
@@ -52,6 +52,9 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
     """
 
     extensions = ("groups", "flush")
+    # So that callers can catch them without an import. Only the second is ever raised here.
+    ChannelFull = exceptions.ChannelFull
+    MessageTooLarge = exceptions.MessageTooLarge
 
     def __init__(  # noqa: PLR0913, PLR0917 - the options of channels_redis, in its order
         self,
@@ -231,7 +234,9 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
     def _serialized(self, message: dict[str, Any]) -> bytes:
         data = self.serialize(message)
         if len(data) > MAX_MESSAGE:
-            raise MessageTooLarge(f"{len(data)} bytes; Redis carries at most {MAX_MESSAGE}")
+            raise exceptions.MessageTooLarge(
+                f"{len(data)} bytes; Redis carries at most {MAX_MESSAGE}"
+            )
         return data
 
     def _topic(self, group: str) -> str:
