@@ -189,7 +189,7 @@ CATALOGUE = (
         synchronous.beside_doing_nothing,
         "times",
         {"queue": Under(1.7), "pubsub": Under(1.7)},
-        most_rounds=3,
+        most_rounds=2,
     ),
 )
 

@@ -64,7 +64,7 @@ class Bench:
 
     layer: BaseChannelLayer
     server: redis.Redis
-    seconds: float = 0.8
+    seconds: float = 0.6
     result: float = field(default=float("nan"), init=False)
 
     async def measure(
