@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis.asyncio import ConnectionPool, Sentinel
@@ -22,6 +23,22 @@ if TYPE_CHECKING:
 Argument: TypeAlias = bytes | str | int | float
 Command: TypeAlias = tuple[Argument, ...]
 
+# Kept alive until they are closed: a layer that is dropped unclosed is collected as a whole, and
+# its event loop closes it only then, while redis-py already complains of an open connection.
+_open: set[Link] = set()
+_inherited: list[Link] = []
+
+
+def _disown_all() -> None:
+    for link in _open:
+        link.disown()
+    _inherited.extend(_open)
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)
+
 
 class Link:
     """One open connection. Nothing here retries: what was written may have been carried out."""
@@ -30,6 +47,7 @@ class Link:
         self._connection = connection
         # Replies that the server still owes on this connection.
         self.owed = 0
+        _open.add(self)
 
     @property
     def is_stale(self) -> bool:
@@ -108,8 +126,22 @@ class Link:
         except asyncio.TimeoutError:
             raise RedisTimeoutError(f"The server did not answer within {seconds:g} s") from None
 
+    def disown(self) -> None:
+        """Let go of a socket that a fork has copied: this process must not touch it any more.
+
+        Closing it would take it out of the selector, which parent and child share, so that the
+        parent would hear nothing any more. What closes it now closes something else.
+        """
+        writer = self._connection._writer  # noqa: SLF001
+        copied = None if writer is None else writer.get_extra_info("socket")
+        if copied is not None and copied.fileno() >= 0:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, copied.fileno())
+            os.close(nothing)
+
     def abandon(self) -> None:
         """Close the socket of a connection whose event loop is closed."""
+        _open.discard(self)
         connection = self._connection
         writer, connection._writer, connection._reader = connection._writer, None, None  # noqa: SLF001
         if writer is not None:
@@ -121,6 +153,7 @@ class Link:
 
     async def close(self) -> None:
         """Close the connection."""
+        _open.discard(self)
         await self._connection.disconnect(nowait=True)
 
 

@@ -54,6 +54,10 @@ class LoopLocal(Generic[Kept]):
         """Return the values of all loops."""
         return [value for value, _ in list(self._kept.values())]
 
+    def here(self) -> bool:
+        """Tell whether the running loop has a value."""
+        return asyncio.get_running_loop() in self._kept
+
     async def close(self) -> None:
         """Close the running loop's value, if there is one."""
         entry = self._kept.get(asyncio.get_running_loop())

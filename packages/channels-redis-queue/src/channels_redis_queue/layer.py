@@ -17,6 +17,7 @@ from ._shared.hosts import parse_hosts
 from ._shared.letters import Reader
 from ._shared.serializers import registry
 from ._shared.sharding import shard_of
+from .flushing import flush
 from .letters import TO, Letter
 from .process import Process
 from .sending import Post, Posts
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 # The longest string that Redis takes.
 MAX_MESSAGE = 512 * 1024 * 1024
-# How many keys one SCAN of `flush` looks at.
-SCAN_COUNT = 1000
 
 
 class _ForeignChannel(RuntimeError, AssertionError):
@@ -169,9 +168,9 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         if "!" in channel:
             message = {**message, TO: channel}
         beside = self._keys.messages(address)
-        data, capacity = self._serialized(message), self.get_capacity(channel)
-        commands = self._process.get().shards[self._shard_to(address)]
-        if await self._posts.send([Post(beside.key, beside.bell, capacity, data)], commands):
+        post = Post(beside.key, beside.bell, self.get_capacity(channel), self._serialized(message))
+        process, shard = self._process.get(), self._shard_to(address)
+        if await process.callers.run(lambda: self._posts.send([post], process.shards[shard])):
             raise exceptions.ChannelFull(channel)
 
     async def receive(self, channel: str) -> dict[str, Any]:
@@ -205,9 +204,9 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         self.require_valid_channel_name(channel)
         process = self._process.get()
         if self._local_groups and keys.process_of(channel) == process.id:
-            await process.groups.add_local(group, channel)
+            await process.callers.run(lambda: process.groups.add_local(group, channel))
         else:
-            await process.groups.add_name(group, channel)
+            await process.callers.run(lambda: process.groups.add_name(group, channel))
 
     async def group_discard(self, group: str, channel: str) -> None:
         """End a channel's membership, if it has one.
@@ -220,7 +219,8 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
-        await self._process.get().groups.discard(group, channel)
+        process = self._process.get()
+        await process.callers.run(lambda: process.groups.discard(group, channel))
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         """Send a message to all members of a group. Members over capacity miss it.
@@ -234,7 +234,8 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         self.require_valid_group_name(group)
         # Even if the group is empty today: an error of the caller's shall not wait for a member.
         self._serialized(message)
-        await self._process.get().groups.send(group, message)
+        process = self._process.get()
+        await process.callers.run(lambda: process.groups.send(group, message))
 
     async def flush(self) -> None:
         """Delete all messages and groups of every layer with this prefix, on all hosts.
@@ -244,17 +245,7 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         process = self._process.get()
         process.mailboxes.clear()
         process.memberships.clear()
-        shards = process.shards
-        for index in range(len(shards)):
-            cursor = b"0"
-            while True:
-                cursor, found = await shards[index].execute(
-                    ("SCAN", cursor, "MATCH", self._keys.pattern(), "COUNT", SCAN_COUNT)
-                )
-                if found:
-                    await shards[index].execute(("UNLINK", *found))
-                if int(cursor) == 0:
-                    break
+        await process.callers.run(lambda: flush(process.shards, self._keys.pattern()))
 
     async def close_pools(self) -> None:
         """Close what the layer has open in the running event loop.
@@ -262,7 +253,8 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         Needed only where a loop goes on after the layer's use, as in a test; a loop that ends
         closes it by itself. Messages that were taken for nobody go back.
         """
-        await self._process.get().homes.close()
+        process = self._process.get()
+        await process.callers.close(process.homes.close)
 
     def serialize(self, message: dict[str, Any]) -> bytes:
         """Return a message as it stands in Redis."""

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from . import scripts, upkeep
+from ._shared.courier import Callers
 from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
 from ._shared.shards import Shards
@@ -31,6 +32,7 @@ class Process:
         # preloaded parent, would take each other's messages.
         self.id = new_process_id()
         self.homes = LoopLocal(self._make_home)
+        self.callers = Callers(self.homes.here)
         self.memberships = Memberships(settings.group_expiry)
         self.mailboxes: Mailboxes[Parcel] = Mailboxes(settings.capacity, self._overflowed)
         self.groups = Groups(settings, lambda: self.shards, self.memberships)
