@@ -8,6 +8,7 @@ from conformance.capabilities import Capability, needs
 from conformance.layer_case import (
     ChannelLayer,
     LayerCase,
+    joined,
     numbered,
     take,
     take_many,
@@ -146,13 +147,21 @@ async def test_general_channel_reaches_every_listening_process(case: LayerCase) 
     assert [await receiver for receiver in receivers] == [GREETING] * 3
 
 
+@needs(Capability.PROCESSES, Capability.PREFIXED_CHANNELS)
+async def test_prefixes_keep_channels_apart(case: LayerCase) -> None:
+    """Layers with different prefixes share a server, but no channel."""
+    ours, theirs = case.layer(), case.layer(prefix=f"{case.config['prefix']}-other.")
+    channel = await ours.new_channel()
+    for name in (channel, "jobs"):
+        await within(theirs.send(name, {"type": "foreign"}))
+        await case.nothing_else(ours, name)
+
+
 @needs(Capability.PROCESSES)
-async def test_prefixes_keep_sites_apart(case: LayerCase) -> None:
-    """Layers with different prefixes share a server, but no channel and no group."""
-    prefix = case.config["prefix"]
-    ours, theirs = case.layer(), case.layer(prefix=f"{prefix}-other.")
-    channel, same_group = await ours.new_channel(), "room"
-    await within(ours.group_add(same_group, channel))
-    await within(theirs.send(channel, {"type": "foreign"}))
-    await within(theirs.group_send(same_group, {"type": "foreign"}))
+async def test_prefixes_keep_groups_apart(case: LayerCase) -> None:
+    """Layers with different prefixes share a server, but no group."""
+    ours, theirs = case.layer(), case.layer(prefix=f"{case.config['prefix']}-other.")
+    channel, foreign = await joined(ours, "room"), await joined(theirs, "room")
+    await within(theirs.group_send("room", {"type": "foreign"}))
+    assert await take(theirs, foreign) == {"type": "foreign"}
     await case.nothing_else(ours, channel)

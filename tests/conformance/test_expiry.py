@@ -109,11 +109,11 @@ async def newer_message_is_kept(case: LayerCase) -> None:
     """A message that waited half its time, behind one that expired."""
     layer = case.layer(expiry=2)
     channel = await layer.new_channel()
-    began = time.monotonic()
     await within(layer.send(channel, STALE))
-    await until(began, 1)
+    sent = time.monotonic()
+    await until(sent, 1)
     await within(layer.send(channel, FRESH))
-    await until(began, 2 + MARGIN)
+    await until(sent, 2 + MARGIN)
     assert await take(layer, channel) == FRESH
 
 

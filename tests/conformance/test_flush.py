@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import ChannelLayer, LayerCase, numbered, take, within
+from conformance.layer_case import ChannelLayer, LayerCase, joined, numbered, take, within
 
 MESSAGE = {"type": "test.message"}
 
@@ -27,10 +27,9 @@ async def test_flush_removes_messages_that_reached_the_process(
     case: LayerCase, layer: ChannelLayer
 ) -> None:
     """Messages that the process holds for a channel nobody reads are gone as well."""
-    unread, read = await layer.new_channel(), await layer.new_channel()
-    await within(layer.send(unread, {"type": "stale"}))
-    await within(layer.send(read, MESSAGE))
-    assert await take(layer, read) == MESSAGE
+    unread, read = await joined(layer, "room"), await joined(layer, "room")
+    await within(layer.group_send("room", {"type": "stale"}))
+    assert await take(layer, read) == {"type": "stale"}
     await within(layer.flush())
     await case.nothing_else(layer, unread)
 
@@ -58,7 +57,7 @@ async def test_layer_works_after_a_flush(layer: ChannelLayer) -> None:
         assert await take(layer, channel) == MESSAGE
 
 
-@needs(Capability.PROCESSES, Capability.FLUSH_KEEPS_CHANNELS)
+@needs(Capability.PROCESSES, Capability.QUEUE)
 async def test_flush_reaches_what_another_process_sent(case: LayerCase) -> None:
     """One process can flush what others left on the servers."""
     ours, theirs = case.layer(), case.layer()

@@ -63,7 +63,7 @@ async def test_channel_that_left_gets_no_more(case: LayerCase, layer: ChannelLay
     await case.nothing_else(layer, leaves)
 
 
-@needs(Capability.ORDER_BETWEEN_DIRECT_AND_GROUP)
+@needs(Capability.LAST_WORDS)
 async def test_what_was_sent_before_leaving_still_arrives(layer: ChannelLayer) -> None:
     """A consumer that says goodbye to its group and then leaves it gets its own goodbye."""
     channel = await joined(layer, "room")

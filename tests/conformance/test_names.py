@@ -95,7 +95,7 @@ async def test_new_channel_is_a_good_name(layer: ChannelLayer) -> None:
 async def test_bad_prefix_of_a_channel(layer: ChannelLayer) -> None:
     """A prefix of which no valid name can be made is refused when the channel is made."""
     for bad in ("two words", "mark!", "x" * 99, "Grüße", None, 5):
-        with pytest.raises(TypeError, match="hyphens"):
+        with pytest.raises(TypeError, match=r"hyphens|prefix"):
             await within(layer.new_channel(as_name(bad)))
 
 

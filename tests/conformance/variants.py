@@ -54,7 +54,7 @@ def rotated_keys(servers: Sequence[EmbeddedServer]) -> Config:
     return {**one_host(servers), "symmetric_encryption_keys": ["the new key", "the old key"]}
 
 
-def json(servers: Sequence[EmbeddedServer]) -> Config:
+def as_json(servers: Sequence[EmbeddedServer]) -> Config:
     """Messages written as JSON."""
     return {**one_host(servers), "serializer_format": "json"}
 
@@ -93,17 +93,50 @@ SHARDED_QUEUE_LACKS = {
     **QUEUE_LACKS,
     Capability.ORDER_OF_GENERAL: "each shard has a queue of its own",
 }
+PUBSUB_LACKS = {
+    Capability.CANCELLED_RECEIVE: "a cancelled receive ends the channel",
+    Capability.CAPACITY: "bounds what a reader has not read yet, of which a sender knows nothing",
+    Capability.CAPACITY_OF_PROCESS: "bounds each channel by itself",
+    Capability.CAPACITY_PATTERNS: "bounds what a reader has not read yet",
+    Capability.CHECKED_READER: "any process may listen to any channel",
+    Capability.EXPIRY: "an unread message waits until newer ones push it out",
+    Capability.FOREIGN_MEMBERS: "a membership is a subscription of the channel's own process",
+    Capability.GENERAL_MEMBERS: "a channel that nobody listens to has no process",
+    Capability.GROUP_EXPIRY: "a membership ends with its channel",
+    Capability.LAST_WORDS: "leaving a group outruns what is on its way",
+    Capability.LISTENERS_ONE: "a message goes to all who listen",
+    Capability.LOOPS: "a channel ends with the event loop that listens to it",
+    Capability.NOTHING_BEFORE_JOINING: "what is on its way reaches all who have joined meanwhile",
+    Capability.PREFIXED_CHANNELS: "a channel's whole name is the name on the server",
+    Capability.QUEUE: "nothing is kept for a listener that comes later",
+}
+SHARDED_PUBSUB_LACKS = {
+    **PUBSUB_LACKS,
+    Capability.ORDER_BETWEEN_DIRECT_AND_GROUP: "a channel and a group may be on different servers",
+}
 JSON_LACKS = {Capability.BYTES: "JSON has no byte strings"}
+# How bytes are written and travel has no part in when they expire.
+TIMED_ELSEWHERE = {
+    Capability.EXPIRY: "takes seconds, and is checked with other settings",
+    Capability.GROUP_EXPIRY: "takes seconds, and is checked with other settings",
+}
 
 MEMORY = "channels.layers.InMemoryChannelLayer"
 QUEUE = "channels_redis_queue.RedisChannelLayer"
+PUBSUB = "channels_redis_pubsub.RedisPubSubChannelLayer"
 
 VARIANTS = (
     Variant("memory", MEMORY, lambda _servers: {}, lacks=IN_MEMORY_LACKS),
     Variant("queue", QUEUE, one_host, lacks=QUEUE_LACKS),
     Variant("queue-3-shards", QUEUE, many_hosts, shards=3, lacks=SHARDED_QUEUE_LACKS),
     Variant("queue-encrypted", QUEUE, rotated_keys, lacks=QUEUE_LACKS),
-    Variant("queue-json", QUEUE, json, lacks={**QUEUE_LACKS, **JSON_LACKS}),
-    Variant("queue-unix", QUEUE, unix_socket, lacks=QUEUE_LACKS),
-    Variant("queue-protocol-3", QUEUE, protocol_3, lacks=QUEUE_LACKS),
+    Variant("queue-json", QUEUE, as_json, lacks={**QUEUE_LACKS, **JSON_LACKS, **TIMED_ELSEWHERE}),
+    Variant("queue-unix", QUEUE, unix_socket, lacks={**QUEUE_LACKS, **TIMED_ELSEWHERE}),
+    Variant("queue-protocol-3", QUEUE, protocol_3, lacks={**QUEUE_LACKS, **TIMED_ELSEWHERE}),
+    Variant("pubsub", PUBSUB, one_host, lacks=PUBSUB_LACKS),
+    Variant("pubsub-3-shards", PUBSUB, many_hosts, shards=3, lacks=SHARDED_PUBSUB_LACKS),
+    Variant("pubsub-encrypted", PUBSUB, rotated_keys, lacks=PUBSUB_LACKS),
+    Variant("pubsub-json", PUBSUB, as_json, lacks={**PUBSUB_LACKS, **JSON_LACKS}),
+    Variant("pubsub-unix", PUBSUB, unix_socket, lacks=PUBSUB_LACKS),
+    Variant("pubsub-protocol-3", PUBSUB, protocol_3, lacks=PUBSUB_LACKS),
 )
