@@ -29,7 +29,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -122,14 +122,18 @@ class EmbeddedServer:
         config: Lines of a redis.conf that are added to the ones used here, for instance
             ``"maxmemory 50mb"``.
         binary: The server to run, by default the one that `find_server` finds.
+        arguments: More of its command line, for instance ``["--sentinel"]``.
 
     Raises:
         FileNotFoundError: No server binary was found.
     """
 
-    def __init__(self, *config: str, binary: str | None = None) -> None:
+    def __init__(
+        self, *config: str, binary: str | None = None, arguments: Sequence[str] = ()
+    ) -> None:
         self.binary = binary or find_server()
         self._config = config
+        self._arguments = arguments
         self._reservation = reserve_port()
         self.port: int = self._reservation.getsockname()[1]
         self._directory = tempfile.TemporaryDirectory(prefix="embedded-redis-")
@@ -243,7 +247,7 @@ class EmbeddedServer:
         Path(self.unix_socket).unlink(missing_ok=True)  # A killed server leaves its socket.
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [self.binary, str(self._write_config())],
+                [self.binary, str(self._write_config()), *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
