@@ -16,7 +16,7 @@ from .letters import TO
 from .sending import Members, Post, Posts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
 
     from ._shared.batching import Batcher
     from ._shared.shards import Shards
@@ -119,21 +119,15 @@ class Groups:
         by_shard: dict[int, list[Destination]] = {}
         for destination in destinations(names):
             by_shard.setdefault(settings.shard_to(destination.address), []).append(destination)
-        replies = await asyncio.gather(
-            *(
+        full = await _all(
+            [
                 self._send_chunk(shards[shard], chunk, message)
                 for shard, all_there in by_shard.items()
                 for chunk in _chunks(all_there)
-            ),
-            # One shard's failure must not keep the others' from being waited for.
-            return_exceptions=True,
+            ]
         )
-        failures = [reply for reply in replies if isinstance(reply, BaseException)]
-        full = sum(reply for reply in replies if isinstance(reply, int))
-        if full:
-            logger.info("%s of %s channels over capacity in group %s", full, len(names), group)
-        if failures:
-            raise failures[0]
+        if any(full):
+            logger.info("%s of %s channels over capacity in group %s", sum(full), len(names), group)
 
     async def _send_chunk(
         self, commands: Batcher, chunk: list[Destination], message: dict[str, Any]
@@ -175,6 +169,18 @@ class Groups:
             self._memberships.written(virtual, score)
 
         await asyncio.gather(*map(write, virtuals))
+
+
+async def _all(sends: list[Coroutine[Any, Any, int]]) -> list[int]:
+    """Carry out all sends, also after one has failed; return their results or raise its error."""
+    if len(sends) == 1:
+        # The usual case, without the task that gather would make.
+        return [await sends[0]]
+    results = await asyncio.gather(*sends, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if isinstance(result, int)]
 
 
 def _chunks(whole: list[Destination]) -> Iterator[list[Destination]]:
