@@ -7,11 +7,12 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from redis.asyncio import ConnectionPool, Sentinel
+from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .deadlines import timeout
+from .sentinels import find_master
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -196,21 +197,9 @@ class Connector:
         # The deadlines are ours: a blocking read may take longer than any socket_timeout.
         arguments.update(socket_timeout=None, socket_connect_timeout=host.connect_timeout)
         if host.sentinels:
-            arguments["host"], arguments["port"] = await self._master()
+            arguments["host"], arguments["port"] = await find_master(host)
         # redis-py's own way from arguments to a connection; the pool itself is not used.
         return ConnectionPool.from_url(host.url, **arguments).make_connection()
-
-    async def _master(self) -> tuple[str, int]:
-        host = self.host
-        # Half the time, so that a dead Sentinel leaves some for the next.
-        options = {"socket_timeout": host.connect_timeout / 2, **host.sentinel_arguments}
-        sentinel = Sentinel(host.sentinels, sentinel_kwargs=options)
-        try:
-            master: tuple[str, int] = await sentinel.discover_master(host.master_name)
-        finally:
-            for client in sentinel.sentinels:
-                await client.connection_pool.disconnect()
-        return master
 
 
 def pack(command: Command) -> bytes:
