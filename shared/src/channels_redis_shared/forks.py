@@ -11,6 +11,19 @@ if TYPE_CHECKING:
 
 Kept = TypeVar("Kept")
 
+# How many forks lie between the first process and this one. Asked with every message, so no getpid:
+# that is a system call.
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks  # noqa: PLW0603 - that is what it is: a fact about the process
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
 
 class PerProcess(Generic[Kept]):
     """One value for each process, made when it is first asked for."""
@@ -23,11 +36,11 @@ class PerProcess(Generic[Kept]):
         # The lock as well: the fork may have happened while another thread held it.
         self._lock = threading.Lock()
         self._kept: list[Kept] = []
-        self._pid = os.getpid()
+        self._forks = _forks
 
     def get(self) -> Kept:
         """Return this process's value."""
-        if self._pid != os.getpid():
+        if self._forks != _forks:
             # Kept alive, and not closed: parent and child share the sockets and the selector, so
             # closing here would make the parent deaf.
             self._inherited = self._kept

@@ -160,6 +160,8 @@ class Mailboxes(Generic[Item]):
         self._exempt = exempt
         self._lock = threading.Lock()
         self._boxes: dict[str, Mailbox[Item]] = {}
+        # Returns the mailbox of a channel, or None.
+        self.find = self._boxes.get
         # When the last `receive` of a channel was cancelled: its consumer has probably gone.
         self._left: dict[str, float] = {}
 
@@ -180,10 +182,6 @@ class Mailboxes(Generic[Item]):
             with self._lock:
                 box = self._boxes.setdefault(channel, Mailbox())
         return box
-
-    def holds(self, channel: str, box: Mailbox[Item]) -> bool:
-        """Tell whether a mailbox in which one has queued up was not swept away before that."""
-        return self._boxes.get(channel) is box
 
     def left(self, channel: str) -> None:
         """Note that a `receive` of the channel was cancelled."""

@@ -6,6 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ._shared.courier import Callers
 from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
 from ._shared.outages import OutageLog
@@ -15,7 +16,6 @@ from .home import Home
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable
 
     from ._shared.mailbox import Mailbox
     from .settings import Settings
@@ -39,6 +39,8 @@ class Process:
             OutageLog(logger, str(connector.host)) for connector in settings.connectors
         ]
         self._homes = LoopLocal(self._make_home)
+        # Of those loops that only publish: a channel is heard where it was made.
+        self._callers = Callers(self._homes.here)
         self._lock = threading.Lock()
         # The event loop in which each channel is heard.
         self._home_of: dict[str, Home] = {}
@@ -89,7 +91,7 @@ class Process:
             waiter = box.queue_up()
             try:
                 # A mailbox that was discarded before we queued up gets nothing any more.
-                if self._mailboxes.holds(channel, box):
+                if self._mailboxes.find(channel) is box:
                     await waiter
             except BaseException:
                 self._give_up(channel, box, waiter)
@@ -129,13 +131,14 @@ class Process:
             home.audience.leave(topic, channel)
             home.look_at((topic,))
 
-    def publish(self, topic: str, data: bytes) -> Awaitable[int]:
+    async def publish(self, topic: str, data: bytes) -> None:
         """Send bytes to all who hear a topic, in whichever process.
 
         Raises:
             redis.exceptions.RedisError: As `Batcher.execute`.
         """
-        return self._homes.get().shards.of(topic).execute(("PUBLISH", topic, data))
+        command = ("PUBLISH", topic, data)
+        await self._callers.run(lambda: self._homes.get().shards.of(topic).execute(command))
 
     def flush(self) -> None:
         """Drop all unread messages, and let all channels leave their groups."""
@@ -144,8 +147,8 @@ class Process:
         self._mailboxes.clear()
 
     async def close_connections(self) -> None:
-        """Close what is open in the running event loop."""
-        await self._homes.close()
+        """Close what is open in the running event loop, and for short-lived ones."""
+        await self._callers.close(self._homes.close)
 
     def _give_up(self, channel: str, box: Mailbox[Item], waiter: asyncio.Future[None]) -> None:
         """Close a channel if a cancelled call was the last that waited for it."""

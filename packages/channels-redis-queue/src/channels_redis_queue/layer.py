@@ -186,7 +186,7 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         """
         process = self._process.get()
         # A list, say, could not even be looked up.
-        if not isinstance(channel, str) or channel not in process.mailboxes:
+        if not isinstance(channel, str) or process.mailboxes.find(channel) is None:
             self._require_own(channel, process.id)
         return await process.reception.receive(channel)
 

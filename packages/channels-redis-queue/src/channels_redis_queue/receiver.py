@@ -76,7 +76,8 @@ class Receiver:
         # What to do with the replies that the server owes, in their order.
         self._handlers: deque[Callable[[Any], None]] = deque()
         self._worked = False
-        self._retired = False
+        # Whether nothing will be received here any more; so it is when the loop is closed, too.
+        self.ended = False
         # Why it ended, if it never worked.
         self.failure: BaseException | None = None
         self._wake = asyncio.Event()
@@ -84,11 +85,6 @@ class Receiver:
         # In an empty context: it outlives the consumer that started it.
         self._task = contextvars.Context().run(self.loop.create_task, self._run())
         self._task.add_done_callback(self._finished)
-
-    @property
-    def ended(self) -> bool:
-        """Tell whether nothing will be received here any more."""
-        return self._retired or self._task.done() or self.loop.is_closed()
 
     def poke(self) -> None:
         """Say that there may be somebody who waits, or something to give back.
@@ -125,6 +121,7 @@ class Receiver:
             self._link.abandon()
 
     def _finished(self, task: asyncio.Task[None]) -> None:
+        self.ended = True
         if not task.cancelled() and task.exception() is not None:
             # A fault of ours. Whoever waits gets it too, instead of waiting for ever.
             self.failure = task.exception()
@@ -174,10 +171,10 @@ class Receiver:
                 if not await self._woken(LINGER):
                     # In this order, so that one who starts to wait in another thread either is
                     # seen here or sees that this receiver is no use any more.
-                    self._retired = True
+                    self.ended = True
                     if not self._delivery.wanted():
                         return
-                    self._retired = False
+                    self.ended = False
 
     async def _woken(self, seconds: float) -> bool:
         """Wait for a poke; return whether one came."""

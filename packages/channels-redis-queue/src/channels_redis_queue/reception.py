@@ -71,7 +71,7 @@ class Reception:
             waiter = box.queue_up()
             try:
                 # A mailbox that was swept away before we queued up gets nothing any more.
-                if self._mailboxes.holds(channel, box):
+                if self._mailboxes.find(channel) is box:
                     self._ensure(channel)
                     await waiter
             except BaseException:
@@ -89,12 +89,13 @@ class Reception:
 
     def _ensure(self, channel: str) -> None:
         """Make sure that somebody reads the message keys of a channel, and knows who waits."""
-        address = non_local(channel)
+        # keys.non_local, without its call: this is on every consumer's way.
+        address = channel[: channel.find("!") + 1] or channel
         receivers = self._receivers.get(address, ())
         for receiver in receivers:
-            if receiver.ended:
+            if receiver.ended or receiver.loop.is_closed():
                 break
-            if address == channel:
+            if address is channel:
                 receiver.poke()
         else:
             if receivers:
@@ -110,7 +111,9 @@ class Reception:
         old = self._receivers.get(address, ())
         self._receivers[address] = [
             old[position]
-            if position < len(old) and not old[position].ended
+            if position < len(old)
+            and not old[position].ended
+            and not old[position].loop.is_closed()
             else self._start(address, shard)
             for position, shard in enumerate(shards)
         ]
