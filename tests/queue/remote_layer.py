@@ -50,6 +50,14 @@ class Remote:
         for number in numbers:
             await self.layer.send(channel, {"type": "test.message", "number": number})
 
+    async def send_at_once(self, channel: str, numbers: list[int]) -> None:
+        """Send numbered messages all at once."""
+        sends = [
+            self.layer.send(channel, {"type": "test.message", "number": number})
+            for number in numbers
+        ]
+        await asyncio.gather(*sends)
+
 
 async def main() -> None:
     """Answer one request after the other."""

@@ -150,7 +150,8 @@ class Link:
                 writer.transport.abort()
             finish = getattr(writer.transport, "_call_connection_lost", None)
             if finish is not None:
-                finish(None)
+                with contextlib.suppress(RuntimeError):  # nor wake who was reading
+                    finish(None)
 
     async def close(self) -> None:
         """Close the connection."""

@@ -1,0 +1,114 @@
+"""`flush` deletes the keys of its prefix, and no others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from queue_tools import Layers, nothing_else, take, waiting, within
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from embedded_server import EmbeddedServer
+
+# Each of these prefixes, as a pattern that is not escaped, matches the key beside it.
+SPECIAL = [
+    ("a*c", "abc"),
+    ("a?c", "abc"),
+    ("a[bx]c", "abc"),
+    ("a[^x]c", "abc"),
+    ("a[a-z]c", "abc"),
+    ("a\\bc", "abc"),
+    ("*", "abc"),
+    ("[", "x"),
+    ("a-c", "a-b"),
+    ("ab\\", "abc"),
+    ("{a*}c", "{ab}c"),
+    ("ü*", "üb"),
+    ("a b", "a-b"),
+]
+
+
+@pytest.mark.parametrize(("prefix", "stranger"), SPECIAL)
+async def test_special_characters(own_server: EmbeddedServer, prefix: str, stranger: str) -> None:
+    """Every character of the prefix stands for itself."""
+    layers = Layers(hosts=[own_server.url], prefix=prefix)
+    layer = layers()
+    await layer.send("jobs", {"type": "work"})
+    await layer.group_add("room", "jobs")
+    with own_server.client() as client:
+        strangers = {f"{stranger}jobs", "other"}
+        for key in strangers:
+            client.set(key, "kept")
+        await within(layer.flush())
+        left = {key.decode() for key in client.keys("*") if isinstance(key, bytes)}
+    assert left == strangers
+    await layers.close()
+
+
+async def test_without_the_keys_command(own_server: EmbeddedServer) -> None:
+    """It works for a user who may not call KEYS, nor anything else that blocks a server."""
+    with own_server.client() as client:
+        client.execute_command(
+            "ACL", "SETUSER", "web", "on", ">secret", "~*", "&*", "+@all", "-keys", "-@dangerous"
+        )
+    host = {"address": own_server.url, "username": "web", "password": "secret"}
+    layers = Layers(hosts=[host], capacity=5000)
+    layer = layers()
+    for number in range(3000):
+        await layer.group_add(f"room-{number}", "jobs")
+    await layer.send("jobs", {"type": "work"})
+    await within(layer.flush())
+    with own_server.client() as client:
+        assert client.dbsize() == 0
+    await layers.close()
+
+
+async def test_all_hosts(redis_shards: tuple[EmbeddedServer, ...], prefix: str) -> None:
+    """With several hosts, all of them are flushed."""
+    layers = Layers(hosts=[server.url for server in redis_shards], prefix=prefix)
+    layer = layers()
+    for _ in redis_shards:
+        await layer.send("jobs", {"type": "work"})
+    await within(layer.flush())
+    for server in redis_shards:
+        with server.client() as client:
+            assert client.keys(f"{prefix}*") == []
+    await layers.close()
+
+
+async def test_layer_works_on(layers: Layers) -> None:
+    """Afterwards nobody is in a group and nothing waits, and receivers go on receiving."""
+    layer = layers()
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    await layer.send(channel, {"type": "old"})
+    await layer.send("jobs", {"type": "old"})
+    jobs = await layer.new_channel()
+    receiver = await waiting(layer, jobs)
+    await within(layer.flush())
+    await layer.group_send("room", {"type": "unheard"})
+    await nothing_else(layer, channel)
+    await nothing_else(layer, "jobs")
+    await layer.send(jobs, {"type": "new"})
+    assert await within(receiver) == {"type": "new"}
+    await layer.group_add("room", channel)
+    await layer.group_send("room", {"type": "hello"})
+    assert await take(layer, channel) == {"type": "hello"}
+
+
+async def test_other_processes_write_their_memberships_again(layers: Layers) -> None:
+    """A flush from outside ends no membership of a process that runs."""
+    layer, admin = layers(), layers()
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    receiver = await waiting(layer, channel)
+
+    async def reached() -> bool:
+        await admin.group_send("room", {"type": "hello"})
+        return receiver.done()
+
+    await within(admin.flush())
+    await eventually(reached, timeout=5)
+    assert receiver.result() == {"type": "hello"}

@@ -1,0 +1,240 @@
+"""Groups: members of one process share a name in Redis, whoever adds and discards them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from channels_redis_queue.keys import virtual_channel
+from queue_tools import (
+    Layers,
+    RemoteLayer,
+    StartRemoteLayer,
+    beside,
+    cancel,
+    nothing_else,
+    numbered,
+    take,
+    take_numbers,
+    waiting,
+    within,
+)
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from channels_redis_queue import RedisChannelLayer
+    from embedded_server import EmbeddedServer
+
+
+@pytest.fixture
+async def other(layers: Layers, remote_layer: StartRemoteLayer) -> RemoteLayer:
+    """Give a layer in another process, with few places in each inbox."""
+    return await remote_layer(**layers.options, capacity=3)
+
+
+def names(server: EmbeddedServer, layer: RedisChannelLayer, group: str) -> list[str]:
+    """Return what stands in a group in Redis."""
+    with server.client() as client:
+        found = client.zrange(f"{layer.prefix}:group:{group}", 0, -1)
+    return [name.decode() for name in found if isinstance(name, bytes)]
+
+
+async def test_members_get_objects_of_their_own(layers: Layers) -> None:
+    """What one member does to a message, down to its parts, no other member sees."""
+    layer = layers()
+    members = [await layer.new_channel() for _ in range(3)]
+    for member in members:
+        await layer.group_add("room", member)
+    await layer.group_send("room", {"text": "flat"})
+    await layer.group_send("room", {"parts": [{"text": "deep"}]})
+    for member in members:
+        flat, deep = await take(layer, member), await take(layer, member)
+        assert (flat, deep) == ({"text": "flat"}, {"parts": [{"text": "deep"}]})
+        flat["text"] = deep["parts"][0]["text"] = "changed"
+
+
+async def test_one_name_for_a_process(layers: Layers, redis_server: EmbeddedServer) -> None:
+    """Redis holds one name for all members of a process, and none when the last has left."""
+    layer = layers()
+    members = [await layer.new_channel() for _ in range(50)]
+    other_prefix = await layer.new_channel("mine")
+    for member in [*members, other_prefix]:
+        await layer.group_add("room", member)
+    process = layer.client_prefix
+    assert sorted(names(redis_server, layer, "room")) == [
+        f"mine.{process}!:g:room",
+        f"specific.{process}!:g:room",
+    ]
+    await layer.group_send("room", {"type": "hello"})
+    assert await take(layer, other_prefix) == {"type": "hello"}
+    for member in members:
+        assert await take(layer, member) == {"type": "hello"}
+        await layer.group_discard("room", member)
+    await eventually(
+        lambda: names(redis_server, layer, "room") == [f"mine.{process}!:g:room"],
+    )
+
+
+async def test_what_was_sent_before_leaving_still_arrives(layers: Layers) -> None:
+    """A consumer may say goodbye to its group and leave: its own copy reaches it."""
+    layer = layers()
+    channel = await layer.new_channel()
+    for number in range(20):
+        room = f"room-{number}"
+        await layer.group_add(room, channel)
+        await layer.group_send(room, {"type": "bye", "number": number})
+        await layer.group_discard(room, channel)
+        await layer.group_send(room, {"type": "unheard"})
+    assert await take_numbers(layer, channel, 20) == list(range(20))
+    await nothing_else(layer, channel)
+
+
+async def test_discard_without_anybody_reading(layers: Layers) -> None:
+    """A membership that ended while nobody received stays ended, longer than messages live."""
+    layer = layers(expiry=1)
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    await layer.group_discard("room", channel)
+    await asyncio.sleep(layer.expiry)
+    await layer.group_send("room", {"type": "unheard"})
+    await nothing_else(layer, channel)
+
+
+@pytest.mark.parametrize("added_by", ["own", "other", "own and other", "other and own"])
+async def test_another_process_discards(layers: Layers, other: RemoteLayer, added_by: str) -> None:
+    """Whoever added it, in order with the messages before and after; until then one copy each."""
+    layer = layers(capacity=3)
+    channel, stays = await layer.new_channel(), await layer.new_channel()
+    await layer.group_add("room", stays)
+    for who in added_by.split(" and "):
+        await (layer if who == "own" else other).group_add("room", channel)
+    await other.group_send("room", {"number": 0})
+    await layer.group_send("room", {"number": 1})
+    await other.group_discard("room", channel)
+    await other.group_send("room", {"number": 2})
+    assert await take_numbers(layer, channel, 2) == [0, 1]
+    assert await take_numbers(layer, stays, 3) == [0, 1, 2]
+    await nothing_else(layer, channel)
+    await layer.group_send("room", {"number": 3})
+    await nothing_else(layer, channel)
+    await other.group_add("room", channel)
+    await other.group_send("room", {"number": 4})
+    assert await take_numbers(layer, channel, 1) == [4]
+    await nothing_else(layer, channel)
+
+
+async def test_another_process_discards_when_the_inbox_is_full(
+    layers: Layers, other: RemoteLayer
+) -> None:
+    """The end of a membership finds its way past any number of waiting messages."""
+    layer = layers(capacity=3)
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    for message in numbered(3):
+        await other.send(channel, message)
+    await other.group_send("room", {"number": 3})  # finds the inbox full
+    await other.group_discard("room", channel)
+    assert await take_numbers(layer, channel, 3) == [0, 1, 2]
+    await other.group_send("room", {"type": "unheard"})
+    await nothing_else(layer, channel)
+
+
+async def test_another_process_discards_a_waiting_consumers_channel(
+    layers: Layers, other: RemoteLayer
+) -> None:
+    """A consumer that waits all the time is taken out at once, with nothing else sent to it."""
+    layer = layers()
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    receiver = await waiting(layer, channel)
+    await other.group_discard("room", channel)
+    virtual = virtual_channel(channel[: channel.index("!") + 1], "room")
+    await eventually(lambda: virtual not in layer._process.get().memberships)
+    await other.group_send("room", {"type": "unheard"})
+    await other.send(channel, {"type": "direct"})
+    assert await within(receiver) == {"type": "direct"}
+
+
+async def test_join_after_a_discard_that_was_not_read_yet(layers: Layers) -> None:
+    """A member that left and came back at once is a member."""
+    layer = layers()
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    await layer.group_discard("room", channel)
+    await layer.group_add("room", channel)
+    await layer.group_send("room", {"type": "hello"})
+    assert await take(layer, channel) == {"type": "hello"}
+    await nothing_else(layer, channel)
+
+
+async def test_last_member_leaves_while_another_joins(layers: Layers) -> None:
+    """Whoever is quicker, the one that joined gets what is sent afterwards."""
+    layer, sender = layers(), layers()
+    leaver, joiner = await layer.new_channel(), await layer.new_channel()
+    for number in range(100):
+        room = f"room-{number}"
+        await layer.group_add(room, leaver)
+        await within(
+            asyncio.gather(layer.group_discard(room, leaver), layer.group_add(room, joiner))
+        )
+        await sender.group_send(room, {"number": number})
+        assert (await take(layer, joiner))["number"] == number
+    await nothing_else(layer, leaver)
+
+
+async def test_names_of_groups_cannot_be_forged(layers: Layers) -> None:
+    """No public method takes the name that stands for a process's members, or a leave's key."""
+    layer = layers()
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    address = channel[: channel.index("!") + 1]
+    for name in (f"{address}:g:room", f"{address}x:g:room", beside(layer, channel).leaves):
+        for call in (
+            layer.send(name, {"type": "forged"}),
+            layer.group_add("room", name),
+            layer.group_discard("room", name),
+            layer.group_send(f":g:{name}", {"type": "forged"}),
+            layer.receive(name),
+        ):
+            with pytest.raises(TypeError):
+                await call
+    for key in ("__asgi_channel__", "__asgi_group__"):
+        with pytest.raises(ValueError, match=key):
+            await layer.send("jobs", {"type": "forged", key: [f"{address}:g:room"]})
+    with pytest.raises(TypeError):
+        await layer.new_channel("a!:g:room")
+    await nothing_else(layer, channel)
+
+
+async def test_groups_by_member(layers: Layers, redis_server: EmbeddedServer) -> None:
+    """With `groups="members"` each member's own name stands in Redis, and all else is the same."""
+    layer, plain = layers(groups="members"), layers()
+    members = [await layer.new_channel() for _ in range(3)]
+    for member in members:
+        await layer.group_add("room", member)
+    assert sorted(names(redis_server, layer, "room")) == sorted(members)
+    await plain.group_send("room", {"number": 0})
+    await plain.group_discard("room", members[0])
+    await layer.group_discard("room", members[1])
+    assert names(redis_server, layer, "room") == members[2:]
+    await layer.group_send("room", {"number": 1})
+    assert await take_numbers(layer, members[2], 2) == [0, 1]
+    for member in members[:2]:
+        assert await take_numbers(layer, member, 1) == [0]
+        await nothing_else(layer, member)
+
+
+async def test_general_channel_in_a_group(layers: Layers) -> None:
+    """One of its receivers gets each message, and after the discard none does."""
+    layer, other = layers(), layers()
+    await layer.group_add("room", "jobs")
+    receivers = [asyncio.create_task(each.receive("jobs")) for each in (layer, other)]
+    await layer.group_send("room", {"type": "hello"})
+    done, pending = await asyncio.wait(receivers, return_when=asyncio.FIRST_COMPLETED, timeout=15)
+    assert [task.result() for task in done] == [{"type": "hello"}]
+    await cancel(*pending)
+    await other.group_discard("room", "jobs")
+    await layer.group_send("room", {"type": "unheard"})
+    await nothing_else(layer, "jobs")

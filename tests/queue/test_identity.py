@@ -1,0 +1,200 @@
+"""Whose a message is: layers side by side, event loops side by side, and forked processes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from queue_tools import Layers, cancel, nothing_else, take, take_numbers, waiting, within
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+    from channels_redis_queue import RedisChannelLayer
+    from conftest import RunProcess
+
+T = TypeVar("T")
+
+
+class OtherLoop:
+    """An event loop in a thread of its own."""
+
+    def __init__(self, *, closed_bare: bool = False) -> None:
+        self._ready: Future[asyncio.AbstractEventLoop] = Future()
+        self._end = asyncio.Event()
+        main = self._run_bare if closed_bare else self._run
+        self._thread = threading.Thread(target=main)
+        self._thread.start()
+        self.loop = self._ready.result()
+
+    def _run(self) -> None:
+        asyncio.run(self._wait())
+
+    def _run_bare(self) -> None:
+        """Do not what `asyncio.run` does: cancel tasks and shut down asynchronous generators."""
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(self._wait())
+        loop.close()
+
+    async def _wait(self) -> None:
+        self._ready.set_result(asyncio.get_running_loop())
+        await self._end.wait()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run something there."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run something there and return its result."""
+        return await within(asyncio.wrap_future(self.start(work)))
+
+    async def end(self) -> None:
+        """End the loop and its thread."""
+        if self._thread.is_alive():
+            self.loop.call_soon_threadsafe(self._end.set)
+            await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+
+
+@pytest.fixture
+async def other_loop() -> AsyncIterator[OtherLoop]:
+    """Give a second event loop."""
+    other = OtherLoop()
+    yield other
+    await other.end()
+
+
+def test_each_layer_has_an_id_of_its_own(layers: Layers) -> None:
+    """Two aliases of one layer are two receivers."""
+    ids = {layers().client_prefix for _ in range(20)}
+    assert len(ids) == 20
+
+
+async def test_two_aliases(layers: Layers) -> None:
+    """Two layers of one process with equal options take none of each other's messages."""
+    first, second = layers(), layers()
+    channels = {layer: await layer.new_channel() for layer in (first, second)}
+    for layer, channel in channels.items():
+        await layer.group_add("room", channel)
+    receivers = {layer: await waiting(layer, channels[layer]) for layer in (first, second)}
+    await first.send(channels[second], {"to": "second"})
+    await second.send(channels[first], {"to": "first"})
+    assert await within(receivers[first]) == {"to": "first"}
+    assert await within(receivers[second]) == {"to": "second"}
+    await first.group_send("room", {"to": "both"})
+    for layer, channel in channels.items():
+        assert await take(layer, channel) == {"to": "both"}
+        await nothing_else(layer, channel)
+    with pytest.raises(RuntimeError, match="another process or layer"):
+        await first.receive(channels[second])
+
+
+async def test_forked_processes(layers: Layers, run_process: RunProcess) -> None:
+    """A layer that a process uses while it forks: parent and children get what is theirs."""
+    script = Path(__file__).parent / "forking_worker.py"
+    worker = await run_process(script, **layers.options)
+    result = await worker.read()
+    assert len({name.partition("!")[0] for name in result["channels"]}) == 3
+    assert result["parent"] == [
+        {"to": "parent", "when": "before"},
+        {"to": "parent"},
+        {"to": "all"},
+        {"to": "parent", "when": "after"},
+    ]
+    assert result["children"] == [[{"to": f"child {n}"}, {"to": "all"}] for n in range(2)]
+    assert result["statuses"] == [0, 0]
+    await worker.stop()
+
+
+@pytest.mark.parametrize("first_here", [True, False])
+async def test_two_loops(layers: Layers, other_loop: OtherLoop, *, first_here: bool) -> None:
+    """Consumers in two loops of a process get what is theirs, whichever loop receives for both."""
+    layer = layers()
+    here, there = await layer.new_channel(), await layer.new_channel()
+    await layer.group_add("room", here)
+    await other_loop.run(layer.group_add("room", there))
+    if first_here:
+        receiving_here = await waiting(layer, here)
+        receiving_there = other_loop.start(layer.receive(there))
+    else:
+        await other_loop.run(receive_one(layer))
+        receiving_there = other_loop.start(layer.receive(there))
+        receiving_here = await waiting(layer, here)
+    await layer.send(there, {"to": "there"})
+    await other_loop.run(layer.send(here, {"to": "here"}))
+    assert await within(receiving_here) == {"to": "here"}
+    assert await within(asyncio.wrap_future(receiving_there)) == {"to": "there"}
+    for number in range(50):
+        await layer.group_send("room", {"number": number})
+    assert await take_numbers(layer, here, 50) == list(range(50))
+    assert await other_loop.run(take_numbers(layer, there, 50)) == list(range(50))
+    await other_loop.run(layer.close_pools())
+
+
+async def receive_one(layer: RedisChannelLayer) -> None:
+    """Receive something, so that this loop is the one in which the layer receives."""
+    channel = await layer.new_channel()
+    await layer.send(channel, {"type": "hello"})
+    await take(layer, channel)
+
+
+@pytest.mark.parametrize("channel", ["own", "general"])
+@pytest.mark.parametrize("closed_bare", [False, True])
+async def test_loop_that_received_for_all_ends(
+    layers: Layers, channel: str, *, closed_bare: bool
+) -> None:
+    """Consumers in the loop that goes on get their messages."""
+    layer = layers()
+    name = await layer.new_channel() if channel == "own" else "jobs"
+    other = OtherLoop(closed_bare=closed_bare)
+    await layer.send(name, {"number": 0})
+    assert await other.run(layer.receive(name)) == {"number": 0}
+    receiving = asyncio.create_task(layer.receive(name))
+    await layer.send(name, {"number": 1})
+    assert await within(receiving) == {"number": 1}
+    if closed_bare:
+        # Such a loop tells nobody that it has ended: the next receiver finds out.
+        await other.end()
+        receiving = await waiting(layer, name)
+    else:
+        receiving = asyncio.create_task(layer.receive(name))
+        await other.end()
+    await layer.send(name, {"number": 2})
+    assert await within(receiving) == {"number": 2}
+
+
+async def test_receivers_of_a_general_channel_in_two_loops(
+    layers: Layers, other_loop: OtherLoop
+) -> None:
+    """Each message goes to one receiver, in whichever loop, and none gets lost."""
+    layer, sender = layers(), layers(capacity=1000)
+    numbers: list[int] = []
+
+    async def drain() -> None:
+        while True:
+            numbers.append((await layer.receive("jobs"))["number"])
+
+    here = [asyncio.create_task(drain()) for _ in range(3)]
+    there = [other_loop.start(drain()) for _ in range(3)]
+    for number in range(500):
+        await sender.send("jobs", {"number": number})
+    await eventually(lambda: len(numbers) >= 500)
+    await cancel(*here)
+    for future in there:
+        future.cancel()
+    assert sorted(numbers) == list(range(500))
+
+
+def test_many_loops_one_after_the_other(layers: Layers) -> None:
+    """Each call of synchronous code has a loop of its own: channels outlive them all."""
+    layer = layers()
+    channel = asyncio.run(layer.new_channel())
+    asyncio.run(layer.group_add("room", channel))
+    for number in range(10):
+        asyncio.run(layer.group_send("room", {"number": number}))
+        assert asyncio.run(layer.receive(channel)) == {"number": number}
