@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeAlias
 
-from redis.asyncio import Sentinel
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .hosts import Host
 
 Address: TypeAlias = tuple[str, int]
+
+_DOWN = {"s_down", "o_down"}
 
 
 async def find_master(host: Host) -> Address:
@@ -48,27 +50,39 @@ async def find_master(host: Host) -> Address:
 
 
 async def _ask(host: Host, address: Address) -> Address:
-    # Not tried again by redis-py: it would wait for seconds between its tries.
-    options = {
-        "socket_timeout": host.connect_timeout,
-        "socket_connect_timeout": host.connect_timeout,
-        "protocol": 2,
-        "retry": Retry(NoBackoff(), 0),
-        **host.sentinel_arguments,
-    }
-    asked = Sentinel([address], sentinel_kwargs=options)
-    (client,) = asked.sentinels
     name = host.master_name or ""
-    try:
-        masters = await client.sentinel_masters()
-    finally:
-        await client.connection_pool.disconnect()
+    masters = await _masters(host, address)
     if name not in masters:
         raise ResponseError(f"master_name: the Sentinels know no {name!r}, only {sorted(masters)}")
     state = masters[name]
-    if not asked.check_master_state(state, name):
+    if not _DOWN.isdisjoint(state["flags"].split(",")):
         raise RedisConnectionError(f"Sentinel {address[0]}:{address[1]} says that {name!r} is down")
     return state["ip"], int(state["port"])
+
+
+async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
+    """Return what a Sentinel says of each master, by name."""
+    options = {
+        "socket_timeout": host.connect_timeout,
+        "socket_connect_timeout": host.connect_timeout,
+        **host.sentinel_arguments,
+        # What is read below; and not tried again, as there would be seconds between the tries.
+        "decode_responses": True,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    # The client alone knows what its options mean for a connection. The connection is ours, since
+    # the client's way of closing it can be cancelled half way.
+    client = Redis(host=address[0], port=address[1], **options)
+    connection = client.connection_pool.make_connection()
+    try:
+        await connection.connect()
+        await connection.send_command("SENTINEL", "MASTERS")
+        reply = await connection.read_response()
+    finally:
+        await connection.disconnect(nowait=True)
+    states = [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in reply]
+    return {state["name"]: state for state in states}
 
 
 def _worst(host: Host, errors: Sequence[Exception]) -> Exception:

@@ -1,0 +1,1 @@
+"""Servers as sites run them: Sentinels, TLS, ACLs, old versions."""

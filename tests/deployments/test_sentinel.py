@@ -1,0 +1,204 @@
+"""Sentinel: failovers, Sentinels that are dead, passwords, settings that do not fit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from channels_redis_queue import RedisChannelLayer
+from deployments.layers import LAYERS, within, works
+from deployments.sentinels import MASTER_NAME, SentinelGroup
+from embedded_server import HOST, EmbeddedServer
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from deployments.layers import Layer, LayerClass, Layers, Message
+
+# Seconds from the moment in which a new master is up until messages flow again.
+SOON = 4.0
+NOTICES = {"on_disconnect": "redis.lost", "on_reconnect": "redis.found"}
+
+
+@pytest.fixture
+def group() -> Iterator[SentinelGroup]:
+    """Give a master, a replica and three Sentinels, all with passwords."""
+    with SentinelGroup(password="servers-only", sentinel_password="sentinels-only") as group:
+        group.start()
+        yield group
+
+
+class Consumer:
+    """Receives from one channel, and keeps what came."""
+
+    def __init__(self, layer: Layer, channel: str) -> None:
+        self.received: list[Message] = []
+        self._task = asyncio.create_task(self._receive(layer, channel))
+
+    async def _receive(self, layer: Layer, channel: str) -> None:
+        while True:
+            self.received.append(await layer.receive(channel))
+
+    async def got(self, message: Message) -> None:
+        """Return when a message has come; raise what `receive` raised."""
+
+        def there() -> bool:
+            if self._task.done():
+                self._task.result()
+            return message in self.received
+
+        await eventually(there)
+
+    async def stop(self) -> None:
+        """Stop receiving."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+async def send_until_done(layer: Layer, group: str, message: Message) -> float:
+    """Send to a group until that raises no error; return the seconds that it took."""
+    began = time.monotonic()
+    while True:
+        try:
+            await within(layer.group_send(group, message))
+        except RedisError:
+            assert time.monotonic() - began < 30
+        else:
+            return time.monotonic() - began
+
+
+async def consumer_in_group(layer: Layer) -> Consumer:
+    """Return a consumer whose channel is in a group, and has got a message through it."""
+    channel = await within(layer.new_channel())
+    await within(layer.group_add("room", channel))
+    consumer = Consumer(layer, channel)
+    await within(layer.group_send("room", {"type": "before"}))
+    await consumer.got({"type": "before"})
+    return consumer
+
+
+async def test_killed_master(
+    group: SentinelGroup, layers: Layers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The replica takes over: consumers see no error, and hear the next messages at once.
+
+    One of three Sentinels is dead, the first in the list. The Pub/Sub layer tells its channels.
+    """
+    caplog.set_level(logging.INFO)
+    await group.ready()
+    group.sentinels[0].kill()
+    queue = layers(RedisChannelLayer, group.host)
+    pubsub = layers(RedisPubSubChannelLayer, group.host, **NOTICES)
+    consumers = [await consumer_in_group(layer) for layer in (queue, pubsub)]
+    group.master.kill()
+    await group.promoted()
+    seconds = await asyncio.gather(
+        send_until_done(queue, "room", {"type": "after"}), consumers[1].got({"type": "redis.found"})
+    )
+    assert seconds[0] < SOON
+    await within(pubsub.group_send("room", {"type": "after"}))
+    for consumer in consumers:
+        await consumer.got({"type": "after"})
+        await consumer.stop()
+    assert [message["type"] for message in consumers[1].received] == [
+        "before",
+        "redis.lost",
+        "redis.found",
+        "after",
+    ]
+    for package in ("channels_redis_queue", "channels_redis_pubsub"):
+        records = [record for record in caplog.records if record.name.startswith(package)]
+        assert [record.levelname for record in records] == ["WARNING", "INFO"], records
+
+
+async def test_demoted_master(group: SentinelGroup, layers: Layers) -> None:
+    """A failover on demand, after which the old master lives on as a replica, is no error."""
+    await group.ready()
+    queue = layers(RedisChannelLayer, group.host)
+    pubsub = layers(RedisPubSubChannelLayer, group.host, **NOTICES)
+    consumers = [await consumer_in_group(layer) for layer in (queue, pubsub)]
+    group.fail_over()
+    await group.promoted()
+    await consumers[1].got({"type": "redis.found"})
+    for layer, consumer in zip((queue, pubsub), consumers, strict=True):
+        assert await send_until_done(layer, "room", {"type": "after"}) < SOON
+        await consumer.got({"type": "after"})
+        await consumer.stop()
+
+
+async def test_read_only_server(
+    own_server: EmbeddedServer, start_server: Callable[..., EmbeddedServer], layers: Layers
+) -> None:
+    """A server that becomes a replica counts as away until it is a master again."""
+    layer = layers(RedisChannelLayer, {"address": own_server.url, "socket_timeout": 1})
+    other = start_server()
+    consumer = await consumer_in_group(layer)
+    with own_server.client() as client:
+        client.replicaof(HOST, other.port)
+        with pytest.raises(RedisError, match=r"READONLY|read only"):
+            await within(layer.group_send("room", {"type": "meanwhile"}))
+        client.replicaof("NO", "ONE")
+    await send_until_done(layer, "room", {"type": "after"})
+    await consumer.got({"type": "after"})
+    await consumer.stop()
+
+
+async def test_silent_sentinel(redis_server: EmbeddedServer, layers: Layers) -> None:
+    """A Sentinel that answers nothing costs no time, as another one does."""
+    monitor = f"sentinel monitor {MASTER_NAME} {HOST} {redis_server.port} 1"
+    with (
+        EmbeddedServer(monitor, arguments=["--sentinel"]) as silent,
+        EmbeddedServer(monitor, arguments=["--sentinel"]) as sentinel,
+    ):
+        silent.pause()
+        host = {
+            "sentinels": [(HOST, silent.port), (HOST, sentinel.port)],
+            "master_name": MASTER_NAME,
+        }
+        began = time.monotonic()
+        for layer_class in LAYERS:
+            await works(layers, layer_class, host)
+        assert time.monotonic() - began < SOON
+        await layers.close()
+
+
+@pytest.mark.parametrize("layer_class", LAYERS)
+@pytest.mark.parametrize(
+    ("wrong", "error", "text"),
+    [
+        ({"master_name": "main"}, ResponseError, rf"'main', only \['{MASTER_NAME}'\]"),
+        ({"sentinel_kwargs": {"password": "wrong"}}, AuthenticationError, "invalid|WRONGPASS"),
+        ({"sentinel_kwargs": {}}, AuthenticationError, "Authentication required"),
+    ],
+    ids=["name", "password", "no-password"],
+)
+async def test_settings_that_do_not_fit(
+    layer_class: LayerClass,
+    wrong: dict[str, Any],
+    error: type[Exception],
+    text: str,
+    redis_server: EmbeddedServer,
+    layers: Layers,
+) -> None:
+    """A wrong name or password is an error at once, for senders and for receivers."""
+    config = (f"sentinel monitor {MASTER_NAME} {HOST} {redis_server.port} 1", "requirepass secret")
+    with EmbeddedServer(*config, arguments=["--sentinel"]) as sentinel:
+        host = {
+            "sentinels": [(HOST, sentinel.port)],
+            "master_name": MASTER_NAME,
+            "sentinel_kwargs": {"password": "secret"},
+        }
+        layer = layers(layer_class, {**host, **wrong})
+        for attempt in (layer.send("jobs", {"type": "work"}), layer.receive("jobs")):
+            began = time.monotonic()
+            with pytest.raises(error, match=text):
+                await within(attempt)
+            assert time.monotonic() - began < SOON
+        await layers.close()
