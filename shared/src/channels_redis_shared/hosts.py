@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
@@ -23,6 +23,7 @@ DEFAULT_SECONDS = 5.0
 
 _CLASSES = {"redis": Connection, "rediss": SSLConnection, "unix": UnixDomainSocketConnection}
 _SENTINEL_OPTIONS = ("sentinels", "master_name", "sentinel_kwargs")
+_ADDRESS_OPTIONS = ("address", "host", "port", "path")
 _PAIR = 2
 _FORMS = (
     'a URL such as "redis://localhost:6379/0", a pair such as ("localhost", 6379), '
@@ -32,7 +33,7 @@ _FORMS = (
 
 @dataclass(frozen=True)
 class Host:
-    """One server, or the master that Sentinels know of: what it takes to connect to it.
+    """One server, the master that Sentinels know of, or a Cluster: what it takes to connect.
 
     `ConnectionPool.from_url(host.url, **host.arguments).make_connection()` makes a connection.
 
@@ -40,10 +41,12 @@ class Host:
         url: "redis://", "rediss://" or "unix://", which selects redis-py's class of connection.
             What a user's URL said besides is in the arguments.
         arguments: Keyword arguments for the connection, without timeouts and without all that
-            makes redis-py repeat a command. For Sentinel, `host` and `port` are to be replaced.
+            makes redis-py repeat a command. For Sentinel and a Cluster, `host` and `port` are to be
+            replaced.
         sentinels: Not empty: hosts and ports of the Sentinels to ask for the master.
         master_name: The name that the Sentinels know the master by.
         sentinel_arguments: Keyword arguments for redis-py's client of a Sentinel.
+        nodes: Not empty: hosts and ports of the nodes of a Cluster to ask for all others.
         timeout: Seconds that a command may take.
         connect_timeout: Seconds that opening a connection may take.
     """
@@ -54,19 +57,25 @@ class Host:
     sentinels: tuple[tuple[str, int], ...] = ()
     master_name: str | None = None
     sentinel_arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    nodes: tuple[tuple[str, int], ...] = ()
     timeout: float = DEFAULT_SECONDS
     connect_timeout: float = DEFAULT_SECONDS
+
+    def at(self, address: tuple[str, int]) -> Host:
+        """Return one node of the Cluster, as a server that is connected to in the same way."""
+        arguments = {**self.arguments, "host": address[0], "port": address[1]}
+        return replace(self, nodes=(), arguments=arguments)
 
     def __str__(self) -> str:
         """Return where the server is, for a line of a log: never a password."""
         if self.sentinels:
-            addresses = ", ".join(f"{host}:{port}" for host, port in self.sentinels)
-            return f"master {self.master_name!r} of the Sentinels {addresses}"
+            return f"master {self.master_name!r} of the Sentinels {_shown(self.sentinels)}"
+        if self.nodes:
+            return f"Redis Cluster of {_shown(self.nodes)}"
         if "path" in self.arguments:
             return f"{self.url}{self.arguments['path']}?db={self.arguments['db']}"
-        host = self.arguments["host"]
-        shown = f"[{host}]" if ":" in host else host
-        return f"{self.url}{shown}:{self.arguments['port']}/{self.arguments['db']}"
+        address = _shown([(self.arguments["host"], self.arguments["port"])])
+        return f"{self.url}{address}/{self.arguments['db']}"
 
 
 def parse_hosts(hosts: object) -> tuple[Host, ...]:
@@ -102,9 +111,7 @@ def parse_hosts(hosts: object) -> tuple[Host, ...]:
 
 def _parse(entry: object) -> Host:
     options = _as_dict(entry)
-    if "cluster" in options:
-        raise ValueError("Redis Cluster is not supported yet")
-    sentinel = _take_sentinel(options)
+    several = _take_sentinel(options) if "cluster" not in options else _take_cluster(options)
     scheme = _take_scheme(options)
     timeout = _take_seconds(options, "socket_timeout")
     connect_timeout = _take_seconds(options, "socket_connect_timeout")
@@ -114,7 +121,7 @@ def _parse(entry: object) -> Host:
         arguments=connection_arguments(options, _CLASSES[scheme]),
         timeout=timeout,
         connect_timeout=connect_timeout,
-        **sentinel,
+        **several,
     )
     try:
         ConnectionPool.from_url(host.url, **host.arguments).make_connection()
@@ -146,7 +153,7 @@ def _take_sentinel(options: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(
             'Sentinels need the name that they know the master by: "master_name": "mymaster"'
         )
-    for name in ("address", "host", "port", "path"):
+    for name in _ADDRESS_OPTIONS:
         if name in options:
             raise ValueError(f"the Sentinels know where the master is: leave out {name!r}")
     if not isinstance(arguments, Mapping | None):
@@ -158,6 +165,21 @@ def _take_sentinel(options: dict[str, Any]) -> dict[str, Any]:
         "master_name": master_name,
         "sentinel_arguments": arguments,
     }
+
+
+def _take_cluster(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove what concerns a Cluster from the options, and return it as fields of a Host."""
+    nodes = options.pop("cluster")
+    if not isinstance(nodes, tuple | list) or not nodes or _is_host_and_port(nodes):
+        raise ValueError(
+            'write some nodes of the Cluster as a list: "cluster": [("node1", 7000), ...]'
+        )
+    for name in (*_ADDRESS_OPTIONS, *_SENTINEL_OPTIONS):
+        if name in options:
+            raise ValueError(f"the Cluster's nodes say where it is: leave out {name!r}")
+    if str(options.get("db") or 0) != "0":
+        raise ValueError("a Redis Cluster has no database but 0: leave out 'db'")
+    return {"nodes": tuple(_pair(node) for node in nodes)}
 
 
 def _take_scheme(options: dict[str, Any]) -> str:
@@ -197,6 +219,13 @@ def _pair(value: object) -> tuple[str, int]:
         # A str is not shown, as a URL may hold a password.
         raise ValueError('write a host and a port as a pair, such as ("localhost", 6379)')
     return checked_host(value[0]), checked_port(value[1])
+
+
+def _shown(addresses: Iterable[tuple[str, int]]) -> str:
+    """Return addresses as a text, IPv6 ones in brackets."""
+    return ", ".join(
+        f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses
+    )
 
 
 def _is_host_and_port(value: list[Any] | tuple[Any, ...]) -> bool:

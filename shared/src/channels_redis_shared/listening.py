@@ -12,7 +12,7 @@ from redis.exceptions import InvalidResponse
 try:
     import hiredis
 except ImportError:
-    hiredis = None
+    hiredis = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,8 @@ class _Ear(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         self._end(RedisConnectionError("Connection closed by server."))
-        return self._streams.eof_received()
+        keep_open: bool | None = self._streams.eof_received()
+        return keep_open
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(RedisConnectionError(f"Connection closed: {exc or 'by server'}"))

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from . import scripts, upkeep
-from ._shared.courier import Callers
+from ._shared.callers import Callers
 from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
 from ._shared.shards import Shards
