@@ -217,7 +217,7 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
         """Close what the layer has open in the running event loop, with its channels.
 
         Needed only where a loop goes on after the layer's use, as in a test; a loop that ends
-        closes it by itself.
+        closes it by itself. Closes the connection that short-lived loops share, too.
         """
         await self._process.get().close_connections()
 

@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ._shared.courier import Callers
+from ._shared.callers import Callers
 from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
 from ._shared.outages import OutageLog
