@@ -20,6 +20,8 @@ class OverflowLog:
     """Logs a channel's first lost message at once, and then at most one line a minute."""
 
     INTERVAL = 60.0
+    # How many channels it remembers: those that have gone must not pile up.
+    MOST_CHANNELS = 10_000
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
@@ -30,6 +32,8 @@ class OverflowLog:
         now = time.monotonic()
         loss = self._losses.get(channel)
         if loss is None:
+            if len(self._losses) >= self.MOST_CHANNELS:
+                self._losses.clear()
             self._losses[channel] = _Loss(now)
             self._logger.warning(
                 "%s is full and loses its oldest messages: its consumer is too slow, or its "

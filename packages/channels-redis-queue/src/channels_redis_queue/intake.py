@@ -41,7 +41,7 @@ class Intake:
         # The key by which the reader is woken without a message.
         self.nudge = beside.nudge(reader)
         self._expiry = expiry
-        self._delivery = delivery
+        self.delivery = delivery
         self._ledger = Ledger(max(1000, 4 * delivery.wanted()))
         # Leaves that were carried out, to be acknowledged with the next take.
         self._leaves: list[bytes] = []
@@ -61,7 +61,7 @@ class Intake:
     def wait(self) -> Command:
         """Return the command that waits for something to take."""
         waits = [self.nudge, self._beside.bell]
-        if "!" in self._delivery.channel:
+        if "!" in self.delivery.channel:
             # This key has no other reader, and channels_redis rings no bell. With a general
             # channel's key here, a second reader would take messages outside of the claims.
             waits.append(self._beside.key)
@@ -123,12 +123,12 @@ class Intake:
         if self._unrung:
             self._unrung_until = time.monotonic() + UNRUNG_MEMORY
         if lifetime > 0:
-            self._delivery.message(claim, self._ledger, lifetime)
+            self.delivery.message(claim, self._ledger, lifetime)
         else:
             self._ledger.acknowledge(claim)
 
     def _leave(self, leave: bytes) -> None:
-        self._delivery.leave(leave)
+        self.delivery.leave(leave)
         self._leaves.append(leave)
 
 

@@ -9,6 +9,7 @@ from . import scripts, upkeep
 from ._shared.callers import Callers
 from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
+from ._shared.overflows import OverflowLog
 from ._shared.shards import Shards
 from .groups import Groups
 from .home import Home
@@ -34,7 +35,9 @@ class Process:
         self.homes = LoopLocal(self._make_home)
         self.callers = Callers(self.homes.here)
         self.memberships = Memberships(settings.group_expiry)
-        self.mailboxes: Mailboxes[Parcel] = Mailboxes(settings.capacity, self._overflowed)
+        self.mailboxes: Mailboxes[Parcel] = Mailboxes(
+            settings.capacity, OverflowLog(logger).dropped
+        )
         self.groups = Groups(settings, lambda: self.shards, self.memberships)
         self.reception = Reception(
             settings, self.mailboxes, self.memberships, self.homes, self._deserted
@@ -57,6 +60,3 @@ class Process:
 
     def _deserted(self, virtual: str) -> None:
         self.homes.get().spawn(self.groups.forget(virtual))
-
-    def _overflowed(self, channel: str) -> None:
-        logger.warning("Dropped the oldest message of %s: its consumer is too slow", channel)

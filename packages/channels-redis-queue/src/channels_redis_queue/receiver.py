@@ -15,15 +15,14 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ._shared.deadlines import timeout
 from ._shared.outages import Backoff, OutageLog, is_outage
-from .intake import BLOCK, Intake
+from .intake import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._shared.batching import Batcher
     from ._shared.connections import Command, Connector, Link
-    from .delivery import Delivery
-    from .keys import Beside
+    from .intake import Intake
 
 logger = logging.getLogger(__package__)
 
@@ -53,24 +52,15 @@ class Receiver:
     """The one reader of a message key in this process.
 
     Args:
-        beside: The keys.
-        expiry: Seconds that a message lives.
+        intake: What to ask of the message key.
         line: The way to the host.
-        delivery: Who gets what.
         ended: Called when nothing will be received here any more.
     """
 
-    def __init__(
-        self,
-        beside: Beside,
-        expiry: int,
-        line: Line,
-        delivery: Delivery,
-        ended: Callable[[], object],
-    ) -> None:
+    def __init__(self, intake: Intake, line: Line, ended: Callable[[], object]) -> None:
+        self.intake = intake
         self._line = line
-        self._delivery = delivery
-        self._intake = Intake(beside, expiry, delivery)
+        self._delivery = intake.delivery
         self._on_end = ended
         self._link: Link | None = None
         # What to do with the replies that the server owes, in their order.
@@ -99,7 +89,7 @@ class Receiver:
 
     async def nudge(self) -> None:
         """End the blocking wait that the receiver may be in."""
-        commands, nudge = self._line.commands, self._intake.nudge
+        commands, nudge = self._line.commands, self.intake.nudge
         await asyncio.gather(
             commands.execute(("ZADD", nudge, 0, ""), repeatable=True),
             commands.execute(("EXPIRE", nudge, BLOCK), repeatable=True),
@@ -113,10 +103,12 @@ class Receiver:
             with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
                 async with timeout(STOPPING):
                     await self._finish()
+        self._line.outages.forget(self)
         await self._drop()
 
     def abandon(self) -> None:
         """Drop the connection: its event loop is closed."""
+        self._line.outages.forget(self)
         if self._link is not None:
             self._link.abandon()
 
@@ -145,7 +137,7 @@ class Receiver:
             else:
                 await self._drop()
                 break
-        self._line.outages.found(self)
+        self._line.outages.forget(self)
 
     async def _connect(self) -> Link:
         self._link = link = await self._line.connector.open()
@@ -191,7 +183,7 @@ class Receiver:
         The server carries out the take in the moment in which the wait ends, so that a message
         needs no second round trip.
         """
-        intake = self._intake
+        intake = self.intake
         wait, take = (intake.wait(), intake.waited), (intake.take(wanted), intake.took)
         try:
             await self._ask(link, intake.block + GRACE, wait, take)
@@ -202,21 +194,21 @@ class Receiver:
 
     async def _take(self, link: Link, wanted: int) -> None:
         """Take without waiting."""
-        take = self._intake.take(wanted, as_source=True)
-        await self._ask(link, GRACE, (take, self._intake.took))
+        take = self.intake.take(wanted, as_source=True)
+        await self._ask(link, GRACE, (take, self.intake.took))
 
     async def _release(self, link: Link) -> None:
         """Give back what nobody here waits for."""
-        command = self._intake.release()
+        command = self.intake.release()
         if command is not None:
-            await self._ask(link, GRACE, (command, self._intake.released))
+            await self._ask(link, GRACE, (command, self.intake.released))
 
     async def _finish(self) -> None:
         """Read what the server still owes, and leave nothing in the claims."""
         link = self._link
         try:
             if link is not None and self._handlers:
-                if self._handlers[0] == self._intake.waited:
+                if self._handlers[0] == self.intake.waited:
                     await self.nudge()
                 await self._read(link, STOPPING)
         except (RedisError, OSError):

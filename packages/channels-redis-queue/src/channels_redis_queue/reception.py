@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._shared.outages import OutageLog
 from ._shared.sharding import shard_of
 from .delivery import Delivery, ToProcess, ToWorkers, give_back
+from .intake import Intake
 from .keys import non_local
 from .receiver import Line, Receiver
 
@@ -108,30 +109,34 @@ class Reception:
         count = len(self._settings.connectors)
         # A sender picks any shard for a general channel, so all are read.
         shards = [shard_of(address, count)] if "!" in address else range(count)
-        old = self._receivers.get(address, ())
+        nobody: list[Receiver | None] = [None] * len(shards)
+        receivers = self._receivers.get(address, nobody)
         self._receivers[address] = [
-            old[position]
-            if position < len(old)
-            and not old[position].ended
-            and not old[position].loop.is_closed()
-            else self._start(address, shard)
-            for position, shard in enumerate(shards)
+            self._start(address, shard, receiver)
+            if receiver is None or receiver.ended or receiver.loop.is_closed()
+            else receiver
+            for shard, receiver in zip(shards, receivers, strict=True)
         ]
 
-    def _start(self, address: str, shard: int) -> Receiver:
+    def _start(self, address: str, shard: int, before: Receiver | None) -> Receiver:
         settings, home = self._settings, self._homes.get()
-        delivery: Delivery
-        if "!" in address:
-            delivery = ToProcess(
-                address, settings, self._mailboxes, self._memberships, self._deserted
-            )
+        if before is not None and before.loop.is_closed():
+            # Nobody has finished what it had begun: the server may have moved messages into its
+            # claims, and the first take of one that goes on with them returns these.
+            intake = before.intake
         else:
-            delivery = ToWorkers(address, settings.reader, self._mailboxes)
+            beside = settings.keys.messages(address)
+            intake = Intake(beside, settings.expiry, self._delivery(address))
         line = Line(settings.connectors[shard], home.shards[shard], self._outages[shard])
-        beside = settings.keys.messages(address)
-        receiver = Receiver(beside, settings.expiry, line, delivery, self.resume)
+        receiver = Receiver(intake, line, self.resume)
         home.keep(receiver)
         return receiver
+
+    def _delivery(self, address: str) -> Delivery:
+        settings = self._settings
+        if "!" not in address:
+            return ToWorkers(address, settings.reader, self._mailboxes)
+        return ToProcess(address, settings, self._mailboxes, self._memberships, self._deserted)
 
     def _raise_failure(self, channel: str) -> None:
         for receiver in self._receivers.get(non_local(channel), ()):
