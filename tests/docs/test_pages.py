@@ -1,0 +1,101 @@
+"""What the pages say of the code is what the code does."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from channels_redis.core import RedisChannelLayer
+from channels_redis.pubsub import RedisPubSubChannelLayer
+
+REPOSITORY = Path(__file__).parents[2]
+DOCS = REPOSITORY / "docs"
+SHARED = REPOSITORY / "shared/src/channels_redis_shared"
+PACKAGES = {
+    name: REPOSITORY / f"packages/channels-redis-{name}/src/channels_redis_{name}"
+    for name in ("queue", "pubsub")
+}
+LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical"}
+
+
+def logged() -> set[str]:
+    """Return the text of each line that our code can log, with its placeholders."""
+    texts = set()
+    for folder in (SHARED, *PACKAGES.values()):
+        for file in folder.glob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Attribute)
+                    and node.func.attr in LOG_METHODS
+                    and ast.unparse(node.func.value).endswith("logger")
+                    and isinstance(node.args[0], ast.Constant)
+                ):
+                    texts.add(node.args[0].value)
+    return texts
+
+
+def test_every_log_line_is_explained() -> None:
+    """The page on operations has each text that our code can log, and no other."""
+    page = (DOCS / "operations.md").read_text()
+    explained = set(re.findall(r"^`(.+)` \((?:DEBUG|INFO|WARNING|ERROR)", page, re.MULTILINE))
+    assert explained == logged()
+
+
+@pytest.mark.parametrize(
+    ("column", "layer"), [(1, RedisChannelLayer), (2, RedisPubSubChannelLayer)]
+)
+def test_every_option_is_explained(column: int, layer: type[object]) -> None:
+    """The page on options has each option of the layer with its default, an entry, an example."""
+    page = (DOCS / "options.md").read_text()
+    rows = re.findall(r"^\| \[`(\w+)`\]\S+ \| (.+) \| (.+) \|$", page, re.MULTILINE)
+    listed = {row[0]: row[column].strip("`") for row in rows if row[column] != "-"}
+    taken = {
+        name: parameter.default
+        for name, parameter in inspect.signature(layer).parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    }
+    assert {name: ast.literal_eval(default) for name, default in listed.items()} == taken
+    entries = re.split(r"^### ", page, flags=re.MULTILINE)[1:]
+    for name in taken:
+        entry = next(entry for entry in entries if f"`{name}`" in entry.partition("\n")[0])
+        assert re.search(rf'CONFIG = .*"{name}"|^ *"{name}":', entry, re.MULTILINE), name
+
+
+def imports(file: Path) -> set[str]:
+    """Return the modules of its own package that a module imports, also those for types only."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found |= {name for name in names if not name.startswith("_shared")}
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_modules_import_downwards(package: str) -> None:
+    """The page on the architecture lists each module, and none imports one above or beside it."""
+    page = (DOCS / "architecture.md").read_text()
+    lines = re.findall(rf"^{package}: (.+)$", page, re.MULTILINE)
+    place = {name: number for number, line in enumerate(lines) for name in line.split()}
+    modules = {file.stem: file for file in PACKAGES[package].glob("[!_]*.py")}
+    assert place.keys() == modules.keys()
+    upwards = {
+        f"{module} imports {other}"
+        for module, file in modules.items()
+        for other in imports(file)
+        if other not in place or place[other] <= place[module]
+    }
+    assert not upwards
+
+
+def test_links_of_the_readme() -> None:
+    """Each page and picture that the README links to is there; Sphinx checks those of the pages."""
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", (REPOSITORY / "README.md").read_text())
+    files = [target for target in targets if "://" not in target]
+    assert files
+    assert [file for file in files if not (REPOSITORY / file).exists()] == []

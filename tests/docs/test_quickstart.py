@@ -1,0 +1,84 @@
+"""The project of the quick start does what its page says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from embedded_server import HOST, dies_with_parent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from embedded_server import EmbeddedServer
+
+PAGE = Path(__file__).parents[2] / "docs/quickstart.md"
+FILE = re.compile(
+    r"^```\{code-block\} python\n:caption: (?P<path>\S+)\n\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+DEADLINE = 30.0  # seconds; generous, since Django has to start
+
+
+@pytest.fixture
+def project(tmp_path: Path, redis_server: EmbeddedServer) -> Path:
+    """Do what the page says, up to running it."""
+    django_admin = (sys.executable, "-m", "django", "startproject", "mysite", ".")
+    subprocess.run(django_admin, cwd=tmp_path, check=True)
+    for match in FILE.finditer(PAGE.read_text()):
+        file = tmp_path / match["path"]
+        # "Add to the settings"; other files are new, or replaced.
+        before = file.read_text() if file.name == "settings.py" else ""
+        code = match["code"].replace("redis://localhost:6379/0", redis_server.url)
+        file.write_text(before + code)
+    return tmp_path
+
+
+@asynccontextmanager
+async def daphne(project: Path) -> AsyncIterator[int]:
+    """Run the project on a free port; give the port."""
+    with socket.socket() as listening:
+        listening.bind((HOST, 0))
+        listening.listen()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "daphne", "--fd", str(listening.fileno())),
+            "mysite.asgi:application",
+            cwd=project,
+            pass_fds=[listening.fileno()],
+            preexec_fn=dies_with_parent(),
+        )
+        port: int = listening.getsockname()[1]
+    try:
+        yield port
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def client(port: int) -> ClientConnection:
+    """Connect as a browser would, once the server answers."""
+    return await connect(f"ws://{HOST}:{port}/chat/", proxy=None, open_timeout=DEADLINE)
+
+
+async def test_quickstart(project: Path) -> None:
+    """What a browser sends to one server process, browsers at both of them get."""
+    async with (
+        daphne(project) as first,
+        daphne(project) as second,
+        await client(first) as one,
+        await client(second) as two,
+    ):
+        await one.send(json.dumps({"text": "Hello"}))
+        for browser in (one, two):
+            answer = await asyncio.wait_for(browser.recv(), DEADLINE)
+            assert json.loads(answer) == {"text": "Hello"}
