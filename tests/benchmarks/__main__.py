@@ -79,7 +79,7 @@ def conditions_of(server: EmbeddedServer) -> str:
     return (
         f"channels_redis {theirs}; redis-py {redis_py}, hiredis {hiredis}, "
         f"{info.get('server_name', 'redis')} {info.get('valkey_version', info['redis_version'])}, "
-        f"Python {platform.python_version()}, {os.cpu_count()} CPUs"
+        f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"
     )
 
 
