@@ -126,6 +126,7 @@ async def test_cancelled_receives(layers: Layers, kind: str) -> None:
 
 async def test_layers_come_and_go(layers: Layers) -> None:
     """Layers that receive from a general channel, are cancelled, and close, lose nothing."""
+    layers.options["capacity"] = 1000
     sender = layers()
     numbers: list[int] = []
 

@@ -20,7 +20,7 @@ from .intake import BLOCK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._shared.batching import Batcher
+    from ._shared.batching import Commands
     from ._shared.connections import Command, Connector, Link
     from .intake import Intake
 
@@ -42,8 +42,8 @@ class Line:
 
     # Opens the receiver's connection.
     connector: Connector
-    # The command connection, to wake the reader while it blocks.
-    commands: Batcher
+    # The command connections, to wake the reader while it blocks.
+    commands: Commands
     # Told when the host is lost and found.
     outages: OutageLog
 
@@ -91,15 +91,16 @@ class Receiver:
         """End the blocking wait that the receiver may be in."""
         commands, nudge = self._line.commands, self.intake.nudge
         await asyncio.gather(
-            commands.execute(("ZADD", nudge, 0, ""), repeatable=True),
-            commands.execute(("EXPIRE", nudge, BLOCK), repeatable=True),
+            commands.execute(("ZADD", nudge, 0, ""), key=nudge, repeatable=True),
+            commands.execute(("EXPIRE", nudge, BLOCK), key=nudge, repeatable=True),
         )
 
     async def stop(self) -> None:
         """End the reading, without losing what arrives meanwhile."""
         self._task.cancel()
         await asyncio.wait([self._task])
-        if self._worked:
+        # Also if the very first take is under way: what it took must go back.
+        if self._worked or self._link is not None:
             with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
                 async with timeout(STOPPING):
                     await self._finish()
