@@ -60,7 +60,7 @@ settings.configure(
     },
     INSTALLED_APPS=["channels"],
     LOGGING_CONFIG=None,
-    SECRET_KEY="for a test",  # noqa: S106 - nothing is signed with it.
+    SECRET_KEY="for a test",
 )
 execute_from_command_line(["manage.py", "runworker", "images", "mails"])
 gc.collect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -11,6 +12,7 @@ from conformance.capabilities import Capability, needs
 from conformance.layer_case import ChannelLayer, LayerCase, Message, joined, take, within
 
 HELLO = {"type": "test.hello"}
+PAUSES = [number / 10_000 for number in range(31)]  # seconds
 
 
 async def round_trip(layer: ChannelLayer) -> list[Message]:
@@ -84,3 +86,27 @@ def test_layer_is_made_without_a_loop(case: LayerCase) -> None:
     """Channels makes its layers in synchronous code, before any loop runs."""
     layer = case.layer()
     assert asyncio.run(round_trip(layer)) == [HELLO, HELLO]
+
+
+async def test_layer_may_be_closed_at_any_moment(case: LayerCase) -> None:
+    """Closing ends what a layer does in the background, whatever that is just waiting for."""
+    for pause in PAUSES:
+        layer = case.layer()
+        await use_and_close(case, layer, await layer.new_channel(), pause)
+
+
+@needs(Capability.QUEUE)
+async def test_layer_of_a_worker_may_be_closed_at_any_moment(case: LayerCase) -> None:
+    """The same after receiving from a general channel, where others may want what comes next."""
+    for pause in PAUSES:
+        await use_and_close(case, case.layer(), "jobs", pause)
+
+
+async def use_and_close(case: LayerCase, layer: ChannelLayer, channel: str, pause: float) -> None:
+    """Send and receive one message, keep the loop turning for a pause, and close the layer."""
+    await within(layer.send(channel, HELLO))
+    assert await take(layer, channel) == HELLO
+    end = time.perf_counter() + pause
+    while time.perf_counter() < end:
+        await asyncio.sleep(0)
+    await case.close(layer)
