@@ -35,7 +35,7 @@ def logged() -> set[str]:
                     and ast.unparse(node.func.value).endswith("logger")
                     and isinstance(node.args[0], ast.Constant)
                 ):
-                    texts.add(node.args[0].value)
+                    texts.add(str(node.args[0].value))
     return texts
 
 
