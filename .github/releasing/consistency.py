@@ -47,7 +47,7 @@ def _problems_of_ranges(package: Package, versions: Mapping[str, Version]) -> It
                 f"{where} requires {requirement}, which leaves out {version}, "
                 f"the version in this tree: let its range end with <{end}"
             )
-        if requirement.specifier.contains(end, prereleases=True):
+        elif requirement.specifier.contains(end, prereleases=True):
             yield f"{where} requires {requirement}, which lets in {end}: add <{end}"
 
 

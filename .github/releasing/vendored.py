@@ -30,7 +30,7 @@ def find_commits(root: Path, shared: str) -> str:
     """
     if not re.fullmatch("[0-9a-f]{7,40}", shared):
         raise ReleaseError(f"{shared!r} is no value of __shared__, which is 40 hex digits")
-    history = git(root, "log", "--all", "--format=%H %cs %D %s").splitlines()
+    history = git(root, "log", "--all", "--format=%H %cs %s").splitlines()
     holds = [line for line in history if _holds(root, line.split(" ", 1)[0], shared)]
     if not holds:
         raise ReleaseError(

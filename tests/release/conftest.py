@@ -1,0 +1,80 @@
+"""A repository of the test's own to release from, at a state where nothing is left to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from builds import SourceTree, run_ok
+from releasing.packages import find_packages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from releasing.packages import Package
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A repository with a commit, whose branch is called main."""
+
+    root: Path
+
+    def package(self, name: str) -> Package:
+        """Return one of its packages."""
+        return find_packages(self.root)[name]
+
+    def git(self, *arguments: str) -> str:
+        """Run git in it; return what it printed."""
+        return run_ok("git", *arguments, cwd=self.root)
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file, without committing it."""
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_text(text, encoding="utf-8")
+
+    def replace(self, path: str, before: str, after: str) -> None:
+        """Replace a part of a file, which must be there once."""
+        text = (self.root / path).read_text(encoding="utf-8")
+        assert text.count(before) == 1, path
+        self.write(path, text.replace(before, after))
+
+    def commit(self, message: str = "A change") -> None:
+        """Commit all that changed."""
+        self.git("add", "--all")
+        self.git("commit", "-q", "-m", message)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a copy of this repository, in which every package has one fragment and a fixed version.
+
+    So the tests do not depend on what the packages' versions and fragments are today.
+    """
+    tree = SourceTree.make(tmp_path_factory.mktemp("template") / "repository")
+    clone = Clone(tree.root)
+    versions = {"channels-redis": "5.2.0", "channels-redis-pubsub": "0.9.3"}
+    for name, package in find_packages(tree.root).items():
+        for fragment in package.fragments:
+            fragment.unlink()
+        clone.write(f"packages/{name}/changelog.d/7.fixed.md", f"A fix in {name}.\n")
+        source = package.version_file.read_text(encoding="utf-8")
+        version = versions.get(name, "1.0.4")
+        package.version_file.write_text(source.replace(str(package.version), version))
+    clone.git("branch", "-q", "-m", "main")
+    clone.git("config", "user.name", "tests")
+    clone.git("config", "user.email", "tests@example.org")
+    clone.commit()
+    return tree.root
+
+
+@pytest.fixture
+def clone(template: Path, tmp_path: Path) -> Clone:
+    """Give a clone of the template, to do with as a test likes."""
+    run_ok("git", "clone", "-q", "-c", "core.symlinks=true", template, tmp_path / "clone")
+    made = Clone(tmp_path / "clone")
+    made.git("config", "user.name", "tests")
+    made.git("config", "user.email", "tests@example.org")
+    return made
