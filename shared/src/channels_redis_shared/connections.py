@@ -8,10 +8,12 @@ import os
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis.asyncio import ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .deadlines import timeout
+from .refusals import find_refusal, require_version
 from .sentinels import find_master
 
 if TYPE_CHECKING:
@@ -164,6 +166,7 @@ class Connector:
 
     def __init__(self, host: Host) -> None:
         self.host = host
+        self._version_is_known = False
 
     async def open(self, setup: Iterable[Command] = ()) -> Link:
         """Return a new, ready connection.
@@ -183,14 +186,28 @@ class Connector:
                 link = Link(connection)
                 try:
                     await connection.connect()
+                    await self._require_version(link)
                     await _run(link, tuple(setup))
+                except RedisConnectionError as error:
+                    await link.close()
+                    refusal = await find_refusal(connection, error)
+                    if refusal is None:
+                        raise
+                    raise RedisConnectionError(f"{self.host} refuses TLS: {refusal}") from refusal
                 except BaseException:
                     await link.close()
                     raise
                 return link
         except asyncio.TimeoutError:
-            message = f"{self.host} did not accept a connection within {seconds:g} s"
+            hint = "; does it speak TLS?" if self.host.url == "rediss://" else ""
+            message = f"{self.host} did not accept a connection within {seconds:g} s{hint}"
             raise RedisTimeoutError(message) from None
+
+    async def _require_version(self, link: Link) -> None:
+        # Not for each connection: servers are replaced by newer ones.
+        if not self._version_is_known:
+            await require_version(link, str(self.host))
+            self._version_is_known = True
 
     async def _connection(self) -> AbstractConnection:
         host = self.host

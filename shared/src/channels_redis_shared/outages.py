@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 # Answers of a server that is up but cannot serve now: a replica, one that loads its data, a
 # failover that ends a blocking wait, a slot that moved. Redis 6.2 wraps them in a script's error.
 _AWAY_CODES = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "MOVED", "CLUSTERDOWN")
+# In the reasons that OpenSSL gives, for a certificate that we refuse and for alerts of the server.
+_TLS_REFUSALS = (
+    "ACCESS_DENIED",
+    "CERTIFICATE",
+    "HANDSHAKE_FAILURE",
+    "PROTOCOL_VERSION",
+    "UNKNOWN_CA",
+    "WRONG_VERSION_NUMBER",
+)
 _AWAY_ERRORS = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -32,7 +41,7 @@ def is_outage(error: BaseException) -> bool:
     A refused password, a missing right or a bad certificate is no outage: it stays until
     somebody mends the settings.
     """
-    if isinstance(error, exceptions.AuthenticationError) or _is_bad_certificate(error):
+    if isinstance(error, exceptions.AuthenticationError) or _refuses_tls(error):
         return False
     if isinstance(error, _AWAY_ERRORS):
         return True
@@ -48,10 +57,13 @@ def _says_away(text: str) -> bool:
     return text.startswith(_AWAY_CODES) or any(f"-{code}" in text for code in _AWAY_CODES)
 
 
-def _is_bad_certificate(error: BaseException) -> bool:
+def _refuses_tls(error: BaseException) -> bool:
+    """Tell whether one side refuses what the other shows: a certificate, or a version of TLS."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, ssl.SSLCertVerificationError):
+        if isinstance(seen, ssl.SSLError) and any(
+            word in (seen.reason or "") for word in _TLS_REFUSALS
+        ):
             return True
         seen = seen.__cause__ or seen.__context__
     return False
