@@ -14,6 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .deadlines import timeout
 from .refusals import find_refusal, require_version
+from .scripts import name_forbidden
 from .sentinels import find_master
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Link:
         try:
             reply = await self._connection.read_response(disconnect_on_error=False)
         except ResponseError as error:
-            reply = error
+            reply = name_forbidden(error)
         self.owed -= 1
         return reply
 

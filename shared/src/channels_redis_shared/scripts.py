@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from redis.exceptions import NoPermissionError, ResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .connections import Argument, Command
+
+# By hash, to tell which command an error is about.
+_sources: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,9 @@ class Script:
     @classmethod
     def of(cls, source: str) -> Script:
         """Return the script with this Lua source."""
-        return cls(source, hashlib.sha1(source.encode()).hexdigest())  # noqa: S324 - Redis's name for it
+        sha = hashlib.sha1(source.encode()).hexdigest()  # noqa: S324 - Redis's name for it
+        _sources[sha] = source
+        return cls(source, sha)
 
     @property
     def load(self) -> Command:
@@ -36,3 +44,19 @@ class Script:
     def call_with_source(self, keys: Sequence[str], *arguments: Argument) -> Command:
         """Return the command that runs the script on any server."""
         return ("EVAL", self.source, len(keys), *keys, *arguments)
+
+
+def name_forbidden(error: ResponseError) -> ResponseError:
+    """Return an error that names the command that a user may not call in a script.
+
+    Redis 6 tells the line of the script, and not which command stands there.
+    """
+    found = re.search(
+        r"call to f_(\w+)\): @user_script:(\d+):.* can't run this command", str(error)
+    )
+    if found is None or found[1] not in _sources:
+        return error
+    line = _sources[found[1]].splitlines()[int(found[2]) - 1]
+    called = re.search(r"redis\.call\('(\w+)'", line)
+    command = called[1].lower() if called else line.strip()
+    return NoPermissionError(f"this user has no permissions to run the {command!r} command")

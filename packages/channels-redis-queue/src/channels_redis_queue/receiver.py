@@ -65,10 +65,12 @@ class Receiver:
         self._link: Link | None = None
         # What to do with the replies that the server owes, in their order.
         self._handlers: deque[Callable[[Any], None]] = deque()
+        # Whether a take has succeeded, and whether a wait and a take have.
         self._worked = False
+        self._proven = False
         # Whether nothing will be received here any more; so it is when the loop is closed, too.
         self.ended = False
-        # Why it ended, if it never worked.
+        # Why it ended, if the settings do not fit the server.
         self.failure: BaseException | None = None
         self._wake = asyncio.Event()
         self.loop = asyncio.get_running_loop()
@@ -130,11 +132,12 @@ class Receiver:
                 await self._serve(link)
             except (RedisError, OSError, asyncio.TimeoutError) as error:
                 await self._drop()
-                if not self._worked and not is_outage(error):
+                away = is_outage(error)
+                if not self._proven and not away:
                     self.failure = error
                     break
                 self._line.outages.lost(self, error)
-                await asyncio.sleep(backoff.next())
+                await asyncio.sleep(backoff.next() if away else Backoff.LONGEST)
             else:
                 await self._drop()
                 break
@@ -156,6 +159,7 @@ class Receiver:
             wanted = self._delivery.wanted()
             if wanted:
                 await self._round(link, wanted)
+                self._proven = True
             elif await self._woken(PATIENCE):
                 self._delivery.came_back()
             else:
