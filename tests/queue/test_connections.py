@@ -1,0 +1,157 @@
+"""How many connections a process holds, and how many round trips its calls take."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from channels_redis_queue import receiver
+from queue_tools import Layers, cancel, take, waiting, within
+from servers.counting import count_commands
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from channels_redis_queue import RedisChannelLayer
+    from embedded_server import EmbeddedServer
+    from servers.proxy import TcpProxy
+
+    StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
+
+TRIES = 5
+
+
+def connections(server: EmbeddedServer) -> int:
+    """Return how many clients are connected over TCP: all but the tests' own."""
+    with server.client() as client:
+        return sum(not each["addr"].endswith(":0") for each in client.client_list())
+
+
+async def test_500_consumers(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """500 waiting consumers hold at most 3 connections; 50 `group_send` at once, one more."""
+    layer = own_layers()
+    channels = [await layer.new_channel() for _ in range(500)]
+    await within(asyncio.gather(*(layer.group_add("room", channel) for channel in channels)))
+    consumers = [asyncio.create_task(layer.receive(channel)) for channel in channels[1:]]
+    consumers.append(await waiting(layer, channels[0]))
+    held = connections(own_server)
+    assert 2 <= held <= 3
+    with count_commands(own_server) as counted:
+        await within(asyncio.gather(*(layer.group_send("room", {"n": n}) for n in range(50))))
+    assert counted.connections <= 1
+    assert {message["n"] for message in await within(asyncio.gather(*consumers))} == {0}
+    assert connections(own_server) <= held + 1
+
+
+async def test_close_pools_closes_all(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """A layer that was closed holds no connection, whatever it did before."""
+    layer = own_layers()
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    await layer.group_send("room", {"type": "hello"})
+    await take(layer, channel)
+    receivers = [await waiting(layer, channel), asyncio.create_task(layer.receive("jobs"))]
+    for _ in range(20):
+        await layer.send("mails", {"type": "hello"})
+    assert connections(own_server) > 0
+    await cancel(*receivers)
+    await within(layer.close_pools())
+    await eventually(lambda: connections(own_server) == 0)
+
+
+async def test_receiver_from_which_nobody_wants_anything(
+    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gives up its connection after a while, and is there again when somebody does."""
+    monkeypatch.setattr(receiver, "LINGER", 0.05)
+    layer, sender = own_layers(), own_layers()
+    await sender.send("mails", {"type": "hello"})
+    await take(layer, "mails")
+    await eventually(lambda: connections(own_server) <= 1)
+    for number in range(20):
+        receiving = asyncio.create_task(layer.receive("jobs"))
+        await sender.send("jobs", {"number": number})
+        assert await within(receiving) == {"number": number}
+        if number % 5 == 0:
+            await eventually(lambda: connections(own_server) <= 2)
+    await sender.send("jobs", {"number": 20})
+    assert await take(layer, "jobs") == {"number": 20}
+
+
+class Trips:
+    """Counts round trips of a layer behind a proxy."""
+
+    def __init__(self, proxy: TcpProxy) -> None:
+        self._proxy = proxy
+
+    async def of(self, call: Callable[[], Awaitable[object]]) -> int:
+        """Return the fewest that a call takes in several tries: what else is going on adds some."""
+        seen = []
+        for _ in range(TRIES):
+            before = self._proxy.round_trips
+            await within(call())
+            seen.append(self._proxy.round_trips - before)
+        return min(seen)
+
+
+@pytest.fixture
+async def trips(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> Trips:
+    """Give a counter of what goes through a proxy."""
+    return Trips(await tcp_proxy(own_server))
+
+
+async def warm(trips: Trips) -> tuple[Layers, RedisChannelLayer]:
+    """Return a layer whose connections are open, with all its scripts loaded."""
+    layers = Layers(hosts=[trips._proxy.url])
+    layer = layers()
+    for _ in range(20):
+        await layer.group_add("elsewhere", "nobody")
+    return layers, layer
+
+
+async def test_round_trips_of_send(trips: Trips) -> None:
+    """`send` takes one round trip, to a channel of this process, another one, or a general one."""
+    layers, layer = await warm(trips)
+    for channel in (await layer.new_channel(), await layers().new_channel(), "jobs"):
+        assert await trips.of(lambda name=channel: layer.send(name, {"n": 1})) == 1  # type: ignore[misc]
+    await layers.close()
+
+
+async def test_round_trips_of_groups(trips: Trips) -> None:
+    """`group_add` takes one, of whichever channel, and `group_send` two to however many members."""
+    layers, layer = await warm(trips)
+    other = layers()
+    for channel in (await layer.new_channel(), await other.new_channel(), "jobs"):
+        assert await trips.of(lambda name=channel: layer.group_add("room", name)) == 1  # type: ignore[misc]
+    assert await trips.of(lambda: layer.group_send("room", {"n": 1})) == 2
+    for number in range(150):
+        await other.group_add("room", f"jobs-{number}")
+    assert await trips.of(lambda: layer.group_send("room", {"n": 1})) == 2
+    await layers.close()
+
+
+async def test_round_trips_of_receive(own_server: EmbeddedServer, trips: Trips) -> None:
+    """A message that waits for a process is there in none, one of a general channel in one."""
+    layers, layer = await warm(trips)
+    sender = Layers(hosts=[own_server.url])
+    send = sender().send
+    own = await layer.new_channel()
+    for channel, most in ((own, 0), ("jobs", 1)):
+        for number in range(2):
+            await send(channel, {"number": number})
+            await take(layer, channel)
+        seen = []
+        for number in range(TRIES):
+            await send(channel, {"number": number})
+            mailbox = layer._process.get().mailboxes.open(channel)
+            if channel == own:
+                await eventually(lambda box=mailbox: box.size)  # type: ignore[misc]
+            before = trips._proxy.round_trips
+            await take(layer, channel)
+            seen.append(trips._proxy.round_trips - before)
+        assert min(seen) <= most
+    await layers.close()
+    await sender.close()

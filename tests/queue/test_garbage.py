@@ -1,0 +1,127 @@
+"""Bytes in a channel's key that no layer wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import pytest
+
+from queue_tools import Layers, beside, take_numbers, within
+
+if TYPE_CHECKING:
+    from channels_redis_queue import RedisChannelLayer
+    from embedded_server import EmbeddedServer
+
+RANDOM = b"\x00" * 12  # what stands before each message
+
+
+def garbage(layer: RedisChannelLayer, channel: str) -> dict[str, bytes]:
+    """Return bytes that are no message, by what is wrong with them."""
+    to: dict[str, Any] = {"__asgi_channel__": channel} if "!" in channel else {}
+    good = layer.serialize({"type": "hello", **to})
+    return {
+        "empty": b"",
+        "shorter than the random bytes": b"12345",
+        "nothing after the random bytes": RANDOM,
+        "random": RANDOM + b"\xc1" + os.urandom(30),
+        "truncated": good[:-3],
+        "no map": RANDOM + msgpack.packb([1, 2]),
+        "no map either": RANDOM + msgpack.packb("text"),
+        "plain among the encrypted, or the reverse": RANDOM
+        + b"gAAAAABl"
+        + os.urandom(40).hex().encode(),
+    }
+
+
+@pytest.mark.parametrize("keys", [None, ["a key"]])
+@pytest.mark.parametrize("kind", ["specific", "general"])
+async def test_garbage_is_dropped(
+    layers: Layers,
+    redis_server: EmbeddedServer,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+    keys: list[str] | None,
+) -> None:
+    """Each is dropped with one line that names the channel; good ones before and after arrive."""
+    layer = layers(symmetric_encryption_keys=keys)
+    stranger = layers(symmetric_encryption_keys=["another key"])
+    channel = await layer.new_channel() if kind == "specific" else "jobs"
+    bad = garbage(layer, channel)
+    if keys:
+        to = {"__asgi_channel__": channel} if "!" in channel else {}
+        bad["another key's"] = stranger.serialize({"type": "hello", **to})
+    key = beside(layer, channel).key
+    await layer.send(channel, {"number": 0})
+    with redis_server.client() as client:
+        for number, data in enumerate(bad.values(), start=1):
+            client.zadd(key, {data: time.time()})
+            await layer.send(channel, {"number": number})
+    assert await take_numbers(layer, channel, len(bad) + 1) == list(range(len(bad) + 1))
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(lines) == len(bad)
+    assert all(key.removeprefix(layer.prefix) in line for line in lines)
+
+
+async def test_garbage_for_a_waiting_consumer(layers: Layers, redis_server: EmbeddedServer) -> None:
+    """A consumer that waits sees no error, and gets the next good message."""
+    layer = layers()
+    for channel in (await layer.new_channel(), "jobs"):
+        receivers = [asyncio.create_task(layer.receive(channel)) for _ in range(2)]
+        names = beside(layer, channel)
+        with redis_server.client() as client:
+            for _ in range(3):
+                client.zadd(names.bell, {"": 0})
+                client.zadd(names.key, {os.urandom(40): time.time()})
+        await layer.send(channel, {"number": 0})
+        await layer.send(channel, {"number": 1})
+        received = await within(asyncio.gather(*receivers))
+        assert sorted(message["number"] for message in received) == [0, 1]
+
+
+@pytest.mark.parametrize("to", [None, 7, [], ["a", 7], {"a": 1}])
+async def test_message_that_names_no_channel(
+    layers: Layers, redis_server: EmbeddedServer, caplog: pytest.LogCaptureFixture, to: object
+) -> None:
+    """In a process's key a message says for which channels it is; this one does not."""
+    layer = layers()
+    channel = await layer.new_channel()
+    data = RANDOM + msgpack.packb({"type": "hello", "__asgi_channel__": to})
+    with redis_server.client() as client:
+        client.zadd(beside(layer, channel).key, {data: time.time()})
+    await layer.send(channel, {"number": 0})
+    assert await take_numbers(layer, channel, 1) == [0]
+    [record] = caplog.records
+    assert channel[: channel.index("!")] in record.getMessage()
+
+
+async def test_messages_for_channels_that_nobody_has(layers: Layers) -> None:
+    """Names of channels that do not exist cost no memory for longer than `expiry`."""
+    layer = layers(expiry=1)
+    channel = await layer.new_channel()
+    address = channel[: channel.index("!") + 1]
+    for number in range(50):
+        await layer.send(f"{address}{number}", {"type": "hello"})
+    await layer.send(channel, {"number": 0})
+    assert await take_numbers(layer, channel, 1) == [0]
+    mailboxes = layer._process.get().mailboxes
+    assert len(mailboxes) > 50
+    await asyncio.sleep(layer.expiry)
+    mailboxes.sweep(patience=60)
+    assert len(mailboxes) == 0
+
+
+async def test_unreadable_leaves(layers: Layers, redis_server: EmbeddedServer) -> None:
+    """What no layer wrote among the leaves ends no membership and stops no receiver."""
+    layer = layers()
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    leaves = beside(layer, channel).leaves
+    with redis_server.client() as client:
+        for data in (b"", b"\xff\x00\x01", b"room", f"room\0{channel}\0soon".encode()):
+            client.zadd(leaves, {data: time.time() - 1})
+    await layer.group_send("room", {"number": 0})
+    assert await take_numbers(layer, channel, 1) == [0]

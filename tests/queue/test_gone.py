@@ -1,0 +1,170 @@
+"""What is left of consumers and processes that have gone."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from typing import TYPE_CHECKING
+
+from queue_tools import (
+    Layers,
+    StartRemoteLayer,
+    beside,
+    cancel,
+    nothing_else,
+    take,
+    within,
+)
+from servers.counting import count_commands
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from channels_redis_queue import RedisChannelLayer
+    from embedded_server import EmbeddedServer
+
+WAVE = 1500
+
+
+async def until(moment: float) -> None:
+    """Wait for a moment of `time.monotonic`."""
+    while (remaining := moment - time.monotonic()) > 0:
+        await asyncio.sleep(remaining)
+
+
+def group_size(server: EmbeddedServer, layer: RedisChannelLayer, group: str) -> int:
+    """Return how many names stand in a group in Redis."""
+    with server.client() as client:
+        return int(client.zcard(f"{layer.prefix}:group:{group}"))
+
+
+async def come_and_go(layer: RedisChannelLayer, count: int) -> None:
+    """Let consumers join a group, receive a message, and be cancelled while they wait for more."""
+    channels = [await layer.new_channel() for _ in range(count)]
+    await within(asyncio.gather(*(layer.group_add("room", channel) for channel in channels)))
+    await layer.group_send("room", {"type": "hello"})
+    await within(asyncio.gather(*(layer.receive(channel) for channel in channels)))
+    consumers = [asyncio.create_task(layer.receive(channel)) for channel in channels]
+    await nothing_else(layer, await layer.new_channel())
+    await cancel(*consumers)
+    assert all(consumer.cancelled() for consumer in consumers)
+    await layer.group_send("room", {"type": "hello again"})
+
+
+async def test_cancelled_consumers(layers: Layers, redis_server: EmbeddedServer) -> None:
+    """3,000 consumers that joined a group and were cancelled: neither memory nor group grows."""
+    layer = layers(expiry=1)
+    process = layer._process.get()
+
+    def forgotten() -> bool:
+        empty = not process.memberships.virtuals() and not len(process.mailboxes)
+        return empty and group_size(redis_server, layer, "room") == 0
+
+    objects = []
+    for _ in range(2):
+        await come_and_go(layer, WAVE)
+        await eventually(forgotten)
+        gc.collect()
+        objects.append(len(gc.get_objects()))
+    assert objects[1] - objects[0] < WAVE / 2
+    assert not process.memberships._rooms_of
+    assert not process.mailboxes._left
+
+
+async def test_consumer_that_comes_back_is_a_member(layers: Layers) -> None:
+    """A receive that is cancelled and called again in time, as with a timeout, ends nothing."""
+    layer = layers(expiry=3)
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        receiving = asyncio.create_task(layer.receive(channel))
+        await asyncio.wait([receiving], timeout=0.5)
+        await cancel(receiving)
+    await layer.group_send("room", {"type": "hello"})
+    assert await take(layer, channel) == {"type": "hello"}
+
+
+async def test_group_expiry_counts_from_the_latest_join(layers: Layers) -> None:
+    """Members of this process and of another leave when their own time is over."""
+    layer, other = layers(group_expiry=3), layers(group_expiry=3)
+    channels = {
+        name: (where, await where.new_channel())
+        for name, where in [("old", layer), ("new", layer), ("other old", other), ("jobs", layer)]
+    }
+    channels["jobs"] = (layer, "jobs")
+    started = time.monotonic()
+    for where, channel in channels.values():
+        await where.group_add("room", channel)
+    await until(started + 2)
+    await layer.group_add("room", channels["new"][1])
+    await until(started + 3.2)
+    await layer.group_send("room", {"type": "hello"})
+    assert time.monotonic() < started + 5, "This machine is too busy for such a test"
+    assert await take(layer, channels["new"][1]) == {"type": "hello"}
+    for name in ("old", "other old", "jobs"):
+        await nothing_else(*channels[name])
+
+
+async def test_dead_process(
+    own_server: EmbeddedServer, own_layers: Layers, remote_layer: StartRemoteLayer
+) -> None:
+    """A process that died leaves nothing that lives longer than `group_expiry`."""
+    layer = own_layers(group_expiry=700)
+    other = await remote_layer(**own_layers.options, group_expiry=700)
+    channel = await other.new_channel()
+    await other.group_add("room", channel)
+    await other.send(channel, {"type": "hello"})
+    assert await other.receive(channel) == {"type": "hello"}
+    await other.send("jobs", {"type": "hello"})
+    await other.call("drain", "mails", 2)
+    await other.group_discard("hall", channel)
+    await other.worker.kill()
+    await layer.group_send("room", {"type": "unread"})
+    await layer.group_discard("room", channel)
+    with own_server.client() as client:
+        lives = {key: client.ttl(key) for key in client.keys("*")}
+    assert len(lives) >= 4
+    assert all(0 < life <= 700 for life in lives.values()), lives
+
+
+async def test_group_forgets_a_dead_process(
+    redis_server: EmbeddedServer, layers: Layers, remote_layer: StartRemoteLayer
+) -> None:
+    """Its name in a group that others keep alive goes when its time is over."""
+    layer = layers(group_expiry=2)
+    other = await remote_layer(**layers.options, group_expiry=2)
+    await other.group_add("room", await other.new_channel())
+    await other.worker.kill()
+
+    async def alone() -> bool:
+        await layer.group_add("room", "jobs")
+        return group_size(redis_server, layer, "room") == 1
+
+    assert not await alone()
+    await eventually(alone)
+
+
+async def test_full_inbox_of_a_dead_process(
+    own_server: EmbeddedServer, own_layers: Layers, remote_layer: StartRemoteLayer
+) -> None:
+    """It costs a sender the same few calls, however many members the process had."""
+    layer = own_layers(capacity=20)
+    other = await remote_layer(**own_layers.options, capacity=20)
+    channels = [await other.new_channel() for _ in range(300)]
+    for room, members in (("small", channels[:1]), ("large", channels)):
+        for channel in members:
+            await other.group_add(room, channel)
+    await other.worker.kill()
+    for _ in range(20):
+        await layer.send(channels[0], {"type": "unread"})
+    calls = {}
+    for room in ("small", "large"):
+        await layer.group_send(room, {"type": "unread"})
+        with count_commands(own_server) as counted:
+            await layer.group_send(room, {"type": "unread"})
+        calls[room] = counted.total
+        assert counted.bytes_in < 1000
+    assert calls["small"] == calls["large"] < 12
+    with own_server.client() as client:
+        assert client.zcard(beside(layer, channels[0]).key) == 20

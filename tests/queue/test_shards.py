@@ -1,0 +1,125 @@
+"""Several hosts: what is sent lies where it is read."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest_asyncio
+
+from channels_redis_queue._shared.sharding import shard_of
+from queue_tools import (
+    Layers,
+    StartRemoteLayer,
+    beside,
+    cancel,
+    numbered,
+    take,
+    take_numbers,
+    within,
+)
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from channels_redis_queue import RedisChannelLayer
+    from embedded_server import EmbeddedServer
+
+
+@pytest_asyncio.fixture
+async def sharded(redis_shards: tuple[EmbeddedServer, ...], prefix: str) -> AsyncIterator[Layers]:
+    """Give a maker of layers with two hosts."""
+    made = Layers(hosts=[server.url for server in redis_shards[:2]], prefix=prefix)
+    yield made
+    await made.close()
+
+
+async def channels_on_both(layer: RedisChannelLayer, count: int) -> list[str]:
+    """Return new channels, half of which live on each of two shards."""
+    found: list[list[str]] = [[], []]
+    number = 0
+    while min(map(len, found)) < count // 2:
+        name = await layer.new_channel(f"c{number}")
+        found[shard_of(name[: name.index("!") + 1], 2)].append(name)
+        number += 1
+    return [name for names in found for name in names[: count // 2]]
+
+
+async def test_direct_sends_from_another_process(
+    sharded: Layers, remote_layer: StartRemoteLayer
+) -> None:
+    """All of 200 messages that another process sends to 200 channels arrive."""
+    layer = sharded()
+    channels = [await layer.new_channel() for _ in range(190)] + await channels_on_both(layer, 10)
+    other = await remote_layer(**sharded.options, capacity=1000)
+    for number, channel in enumerate(channels):
+        await other.send(channel, {"number": number})
+    received = await asyncio.gather(*(take(layer, channel) for channel in channels))
+    assert [message["number"] for message in received] == list(range(200))
+
+
+async def test_messages_lie_on_the_shard_of_the_address(
+    sharded: Layers, redis_shards: tuple[EmbeddedServer, ...]
+) -> None:
+    """Whatever the local part, the part up to the exclamation mark says where."""
+    sender, layer = sharded(), sharded()
+    for channel in await channels_on_both(layer, 8):
+        await sender.send(channel, {"type": "hello"})
+        shard = shard_of(channel[: channel.index("!") + 1], 2)
+        for number, server in enumerate(redis_shards[:2]):
+            with server.client() as client:
+                assert client.zcard(beside(layer, channel).key) == (number == shard)
+
+
+async def test_general_channel_is_read_from_all_shards(sharded: Layers) -> None:
+    """Messages are spread over the shards, and one receiver gets them all."""
+    sender, layer = sharded(), sharded()
+    for message in numbered(60):
+        await sender.send("jobs", message)
+    assert sorted(await take_numbers(layer, "jobs", 60)) == list(range(60))
+
+
+async def test_general_channel_is_waited_for_on_all_shards(sharded: Layers) -> None:
+    """A receiver that waits gets the next message, on whichever shard it lies."""
+    sender, layer = sharded(), sharded()
+    for number in range(6):
+        receiver = asyncio.create_task(layer.receive("jobs"))
+        await take_elsewhere(layer)
+        await sender.send("jobs", {"number": number})
+        assert await within(receiver, 4) == {"number": number}
+
+
+async def take_elsewhere(layer: RedisChannelLayer) -> None:
+    """Receive on another channel, so that receivers have their turn to begin."""
+    channel = await layer.new_channel()
+    await layer.send(channel, {"type": "hello"})
+    await take(layer, channel)
+
+
+async def test_every_waiting_receiver_gets_one(sharded: Layers) -> None:
+    """Messages that arrive from all shards at once are no overflow, however small the capacity."""
+    layer, sender = sharded(capacity=1), sharded(capacity=1)
+    for start in range(0, 100, 2):
+        receivers = [asyncio.create_task(layer.receive("jobs")) for _ in range(2)]
+        await take_elsewhere(layer)
+        await asyncio.gather(*(sender.send("jobs", message) for message in numbered(2, start)))
+        received = await within(asyncio.gather(*receivers))
+        assert sorted(message["number"] for message in received) == [start, start + 1]
+
+
+async def test_groups_on_all_shards(sharded: Layers) -> None:
+    """A group and its members may live on different shards; members leave there, too."""
+    layer, other = sharded(), sharded()
+    members = await channels_on_both(layer, 8)
+    for room in ("room-0", "room-1", "room-2", "room-3"):
+        for member in members:
+            await layer.group_add(room, member)
+        await other.group_send(room, {"room": room})
+        for member in members:
+            assert await take(layer, member) == {"room": room}
+            await other.group_discard(room, member)
+    memberships = layer._process.get().memberships
+    receivers = [asyncio.create_task(layer.receive(member)) for member in members]
+    await eventually(lambda: not memberships.virtuals())
+    await cancel(*receivers)
