@@ -7,7 +7,7 @@ import time
 
 import redis
 from asgiref.sync import async_to_sync
-from setting import make_layer, say
+from callers.programs.setting import make_layer, say
 
 layer = make_layer()
 send = async_to_sync(layer.group_send)

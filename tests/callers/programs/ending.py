@@ -6,10 +6,13 @@ import asyncio
 import os
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync
-from setting import make_layer, say
+from callers.programs.setting import make_layer, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 layer = make_layer()
 
@@ -48,12 +51,29 @@ def stop_server() -> None:
     os.kill(int(sys.argv[4]), signal.SIGSTOP)
 
 
-WAYS = {
+def synchronous() -> None:
+    """Send from code without a loop."""
+    async_to_sync(layer.group_send)("room", {"type": "hello"})
+
+
+def both() -> None:
+    """Use a loop, and then none."""
+    asyncio.run(leave_waiting())
+    synchronous()
+
+
+def server_silent() -> None:
+    """End while the server does not answer any more."""
+    synchronous()
+    stop_server()
+
+
+WAYS: dict[str, Callable[[], None]] = {
     "asyncio.run": lambda: asyncio.run(leave_waiting()),
-    "synchronous": lambda: async_to_sync(layer.group_send)("room", {"type": "hello"}),
-    "both": lambda: (asyncio.run(leave_waiting()), WAYS["synchronous"]()),
+    "synchronous": synchronous,
+    "both": both,
     "bare loop": bare_loop,
-    "server silent": lambda: (WAYS["synchronous"](), stop_server()),
+    "server silent": server_silent,
 }
 WAYS[sys.argv[3]]()
 say("ended")

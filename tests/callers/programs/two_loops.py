@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import Any
 
-from setting import make_layer, say
+from callers.programs.setting import make_layer, say
 
 MESSAGES = 200
 layer = make_layer()
