@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue.keys import Beside, Keys
+from servers.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -157,6 +158,23 @@ async def waiting(layer: RedisChannelLayer, channel: str) -> asyncio.Task[Messag
     elsewhere = await layer.new_channel()
     await within(layer.send(elsewhere, {"type": "elsewhere"}))
     await take(layer, elsewhere)
+    return task
+
+
+def is_blocked(server: EmbeddedServer, readers: int = 1) -> bool:
+    """Tell whether so many readers are in their blocking waits."""
+    with server.client() as client:
+        return int(client.info("clients")["blocked_clients"]) == readers
+
+
+async def blocked(
+    server: EmbeddedServer, layer: RedisChannelLayer, channel: str
+) -> asyncio.Task[Message]:
+    """Start to receive on a server of the test's own; return when all readers wait there."""
+    task = asyncio.create_task(layer.receive(channel))
+    await asyncio.sleep(0)
+    readers = layer._process.get().reception._receivers
+    await eventually(lambda: is_blocked(server, len(readers)))
     return task
 
 
