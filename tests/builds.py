@@ -55,11 +55,10 @@ class SourceTree:
             if source.is_symlink() or source.exists():  # a deleted file stays listed
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _copy(source, target)
-        git = ("git", "-c", "user.name=tests", "-c", "user.email=tests@example.org")
-        run_ok(*git, "init", "-q", cwd=root)
-        run_ok(*git, "add", "--all", cwd=root)
-        run_ok(*git, "commit", "-q", "-m", "The tree under test", cwd=root)
-        return cls(root)
+        run_ok("git", "init", "-q", "-b", "main", cwd=root)
+        tree = cls(root).sign()
+        tree.commit("The tree under test")
+        return tree
 
     def package(self, name: str) -> Path:
         """Return the directory of one package."""
@@ -68,6 +67,22 @@ class SourceTree:
     def build(self, kind: str, name: str, to: Path) -> Path:
         """Build the ``sdist`` or the ``wheel`` of one package straight from the tree."""
         return build(kind, self.package(name), to)
+
+    def clone(self, to: Path) -> SourceTree:
+        """Clone the repository, links as links, to change and commit there."""
+        run_ok("git", "clone", "-q", "-c", "core.symlinks=true", self.root, to)
+        return SourceTree(to).sign()
+
+    def sign(self) -> SourceTree:
+        """Let git commit in the repository under a name of the tests'."""
+        run_ok("git", "config", "user.name", "tests", cwd=self.root)
+        run_ok("git", "config", "user.email", "tests@example.org", cwd=self.root)
+        return self
+
+    def commit(self, message: str) -> None:
+        """Commit all that changed."""
+        run_ok("git", "add", "--all", cwd=self.root)
+        run_ok("git", "commit", "-q", "-m", message, cwd=self.root)
 
 
 def _copy(source: Path, target: Path) -> None:

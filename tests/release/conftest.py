@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 class Clone:
     """A repository with a commit, whose branch is called main."""
 
-    root: Path
+    tree: SourceTree
+
+    @property
+    def root(self) -> Path:
+        """Where it is."""
+        return self.tree.root
 
     def package(self, name: str) -> Package:
         """Return one of its packages."""
@@ -43,18 +48,17 @@ class Clone:
 
     def commit(self, message: str = "A change") -> None:
         """Commit all that changed."""
-        self.git("add", "--all")
-        self.git("commit", "-q", "-m", message)
+        self.tree.commit(message)
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(tmp_path_factory: pytest.TempPathFactory) -> SourceTree:
     """Give a copy of this repository, in which every package has one fragment and a fixed version.
 
     So the tests do not depend on what the packages' versions and fragments are today.
     """
     tree = SourceTree.make(tmp_path_factory.mktemp("template") / "repository")
-    clone = Clone(tree.root)
+    clone = Clone(tree)
     versions = {"channels-redis": "5.2.0", "channels-redis-pubsub": "0.9.3"}
     for name, package in find_packages(tree.root).items():
         for fragment in package.fragments:
@@ -63,18 +67,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         source = package.version_file.read_text(encoding="utf-8")
         version = versions.get(name, "1.0.4")
         package.version_file.write_text(source.replace(str(package.version), version))
-    clone.git("branch", "-q", "-m", "main")
-    clone.git("config", "user.name", "tests")
-    clone.git("config", "user.email", "tests@example.org")
     clone.commit()
-    return tree.root
+    return tree
 
 
 @pytest.fixture
-def clone(template: Path, tmp_path: Path) -> Clone:
+def clone(template: SourceTree, tmp_path: Path) -> Clone:
     """Give a clone of the template, to do with as a test likes."""
-    run_ok("git", "clone", "-q", "-c", "core.symlinks=true", template, tmp_path / "clone")
-    made = Clone(tmp_path / "clone")
-    made.git("config", "user.name", "tests")
-    made.git("config", "user.email", "tests@example.org")
-    return made
+    return Clone(template.clone(tmp_path / "clone"))

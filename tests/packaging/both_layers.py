@@ -1,0 +1,62 @@
+"""Uses both layers in one process, each with the shared module that it carries; prints what it saw.
+
+Runs in an environment of its own. Its argument is the URL of a server and a prefix.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from importlib import import_module
+from typing import Any
+
+LAYERS = {
+    "channels_redis_pubsub": "RedisPubSubChannelLayer",
+    "channels_redis_queue": "RedisChannelLayer",
+}
+
+
+async def pass_message(layer: Any) -> str:
+    """Pass a group message through a layer; return its text."""
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    await layer.group_send("room", {"type": "chat.message", "text": type(layer).__name__})
+    text: str = (await asyncio.wait_for(layer.receive(channel), timeout=20))["text"]
+    return text
+
+
+def knows(serializers: Any) -> bool:
+    """Say whether a layer's registry has the format that is registered here."""
+    try:
+        serializers.registry.get_serializer("queue only")
+    except ValueError:
+        return False
+    return True
+
+
+async def main(url: str, prefix: str) -> dict[str, Any]:
+    """Use both layers at once, on one server; return what is to be seen of each."""
+    layers = {
+        name: getattr(import_module(name), layer)(hosts=[url, url], prefix=f"{prefix}{name}")
+        for name, layer in LAYERS.items()
+    }
+    texts = await asyncio.gather(*(pass_message(layer) for layer in layers.values()))
+    for layer in layers.values():
+        await layer.close_pools()
+    # A format that is registered for one layer is none of the other's.
+    serializers = {name: import_module(f"{name}.serializers") for name in LAYERS}
+    queue = serializers["channels_redis_queue"]
+    queue.registry.register_serializer("queue only", queue.JSONSerializer)
+    return {
+        "texts": texts,
+        "shared": {name: import_module(name).__shared__ for name in LAYERS},
+        "shards": {
+            name: import_module(f"{name}._shared.sharding").shard_of("key_one", 2)
+            for name in LAYERS
+        },
+        "knows the format": {name: knows(module) for name, module in serializers.items()},
+    }
+
+
+print(json.dumps(asyncio.run(main(*sys.argv[1:]))))

@@ -1,0 +1,108 @@
+"""The upgrade from `channels_redis` 4, as its users do it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from builds import Environment
+    from embedded_server import EmbeddedServer
+
+    from .conftest import NewEnvironment
+
+pytestmark = [pytest.mark.packaging, pytest.mark.timeout(300)]
+
+HERE = Path(__file__).parent
+MESSAGE = {"type": "chat.message", "text": "hello"}
+
+
+def settings(server: EmbeddedServer, prefix: str) -> list[dict[str, Any]]:
+    """Return values of CHANNEL_LAYERS that name every option of 4.3.0 that JSON can hold."""
+    common = {
+        "hosts": [{"address": server.url}],
+        "symmetric_encryption_keys": ["the newest key", "an older key"],
+        "capacity": 500,
+        "channel_capacity": {"http.request": 200},
+        "serializer_format": "json",
+    }
+    queue = {"expiry": 30, "group_expiry": 600, "random_prefix_length": 16}
+    pubsub = {"on_disconnect": "redis.lost", "on_reconnect": "redis.back"}
+    return [
+        {
+            "default": {
+                "BACKEND": "channels_redis.core.RedisChannelLayer",
+                "CONFIG": {**common, **queue, "prefix": f"{prefix}q"},
+            }
+        },
+        {
+            "default": {
+                "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+                "CONFIG": {**common, **pubsub, "prefix": f"{prefix}p"},
+            }
+        },
+    ]
+
+
+def files_of(environment: Environment) -> set[str]:
+    """Return the files of our packages that lie in an environment, without compiled ones."""
+    library = environment.run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
+    site = Path(library.strip())
+    return {
+        path.relative_to(site).as_posix()
+        for path in site.glob("channels_redis*/**/*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+
+
+def recorded_in(environment: Environment) -> set[str]:
+    """Return the files that the installed distributions of ours say they consist of."""
+    code = (
+        "import importlib.metadata as m, json\n"
+        "ours = [d for d in m.distributions() if d.name.replace('_', '-')"
+        ".startswith('channels-redis')]\n"
+        "print(json.dumps([str(f) for d in ours for f in d.files]))"
+    )
+    return {name for name in json.loads(environment.run("-c", code)) if name[-4:] != ".pyc"}
+
+
+def test_upgrade_from_the_registry(
+    new_environment: NewEnvironment, wheels: Path, redis_server: EmbeddedServer, prefix: str
+) -> None:
+    """`pip install --upgrade` replaces 4.3.0 without a trace, and its settings work unchanged."""
+    environment = new_environment(with_pip=True)
+    pip = ("-m", "pip", "install", "--quiet")
+    environment.run(*pip, "channels-redis[cryptography]==4.3.0")
+    for layers in settings(redis_server, f"{prefix}old"):
+        printed = environment.run(HERE / "group_message.py", json.dumps(layers))
+        assert json.loads(printed) == MESSAGE
+    old = files_of(environment)
+    assert {"channels_redis/core.py", "channels_redis/utils.py"} <= old
+
+    environment.run(*pip, "--upgrade", *sorted(wheels.iterdir()))
+    environment.run("-m", "pip", "check")
+    assert files_of(environment) == recorded_in(environment)
+    left = old & files_of(environment)
+    assert "channels_redis/utils.py" not in left
+    assert not [name for name in left if name.startswith("channels_redis-4")]
+    for layers in settings(redis_server, f"{prefix}new"):
+        printed = environment.run(HERE / "group_message.py", json.dumps(layers))
+        assert json.loads(printed) == MESSAGE
+
+
+def test_upgrade_by_name(
+    new_environment: NewEnvironment, wheels: Path, redis_server: EmbeddedServer, prefix: str
+) -> None:
+    """The upgrade takes the distribution's old name, and pulls in both layers."""
+    environment = new_environment(with_pip=True)
+    pip = ("-m", "pip", "install", "--quiet")
+    environment.run(*pip, "channels_redis==4.3.0")
+    environment.run(*pip, "--upgrade", "--find-links", wheels, "channels_redis[cryptography]")
+    version = "import importlib.metadata as m; print(m.version('channels_redis'))"
+    assert environment.run("-c", version).startswith("5.")
+    for layers in settings(redis_server, prefix):
+        printed = environment.run(HERE / "group_message.py", json.dumps(layers))
+        assert json.loads(printed) == MESSAGE
