@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from embedded_server import EmbeddedServer
+from servers.cluster import EmbeddedCluster
 from servers.processes import WorkerProcess
 from servers.proxy import TcpProxy
 
@@ -40,6 +41,13 @@ def redis_shards() -> Iterator[tuple[EmbeddedServer, ...]]:
     """Give three servers that all tests share, for layers with several hosts."""
     with ExitStack() as stack:
         yield tuple(stack.enter_context(EmbeddedServer()) for _ in range(3))
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[EmbeddedCluster]:
+    """Give the Redis Cluster that all tests share. Use it with ``prefix``, and leave it running."""
+    with EmbeddedCluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture

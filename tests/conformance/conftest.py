@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from embedded_server import EmbeddedServer
+    from servers.cluster import EmbeddedCluster
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,11 +40,12 @@ async def case(
     variant: Variant,
     redis_server: EmbeddedServer,
     redis_shards: tuple[EmbeddedServer, ...],
+    redis_cluster: EmbeddedCluster,
     prefix: str,
 ) -> AsyncIterator[LayerCase]:
     """A maker of layers that share their servers and a prefix of their own."""
     servers = (redis_server,) if variant.shards == 1 else redis_shards[: variant.shards]
-    config = variant.config(servers)
+    config = variant.config(redis_cluster.nodes if variant.cluster else servers)
     made = LayerCase(variant, {"prefix": prefix, **config} if config else {})
     yield made
     await made.close()

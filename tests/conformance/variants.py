@@ -24,6 +24,7 @@ class Variant:
         backend: The layer's class, as written in ``CHANNEL_LAYERS``.
         config: Makes the constructor's arguments from the servers: as many as `shards`.
         shards: How many servers it spreads its channels over.
+        cluster: Whether the servers are the nodes of a Redis Cluster, which counts as one shard.
         lacks: The capabilities that it does not have, each with the reason.
     """
 
@@ -31,6 +32,7 @@ class Variant:
     backend: str
     config: Callable[[Sequence[EmbeddedServer]], Config]
     shards: int = 1
+    cluster: bool = False
     lacks: Mapping[Capability, str] = field(default_factory=dict)
 
     def reason_to_skip(self, needed: Sequence[Capability]) -> str | None:
@@ -67,6 +69,11 @@ def unix_socket(servers: Sequence[EmbeddedServer]) -> Config:
 def protocol_3(servers: Sequence[EmbeddedServer]) -> Config:
     """One server, spoken to in RESP3."""
     return {"hosts": [{"address": servers[0].url, "protocol": 3}]}
+
+
+def one_cluster(servers: Sequence[EmbeddedServer]) -> Config:
+    """All servers, as nodes of a Redis Cluster."""
+    return {"hosts": [{"cluster": [("127.0.0.1", server.port) for server in servers]}]}
 
 
 IN_MEMORY_LACKS = {
@@ -133,10 +140,12 @@ VARIANTS = (
     Variant("queue-json", QUEUE, as_json, lacks={**QUEUE_LACKS, **JSON_LACKS, **TIMED_ELSEWHERE}),
     Variant("queue-unix", QUEUE, unix_socket, lacks={**QUEUE_LACKS, **TIMED_ELSEWHERE}),
     Variant("queue-protocol-3", QUEUE, protocol_3, lacks={**QUEUE_LACKS, **TIMED_ELSEWHERE}),
+    Variant("queue-cluster", QUEUE, one_cluster, cluster=True, lacks=QUEUE_LACKS),
     Variant("pubsub", PUBSUB, one_host, lacks=PUBSUB_LACKS),
     Variant("pubsub-3-shards", PUBSUB, many_hosts, shards=3, lacks=SHARDED_PUBSUB_LACKS),
     Variant("pubsub-encrypted", PUBSUB, rotated_keys, lacks=PUBSUB_LACKS),
     Variant("pubsub-json", PUBSUB, as_json, lacks={**PUBSUB_LACKS, **JSON_LACKS}),
     Variant("pubsub-unix", PUBSUB, unix_socket, lacks=PUBSUB_LACKS),
     Variant("pubsub-protocol-3", PUBSUB, protocol_3, lacks=PUBSUB_LACKS),
+    Variant("pubsub-cluster", PUBSUB, one_cluster, cluster=True, lacks=PUBSUB_LACKS),
 )

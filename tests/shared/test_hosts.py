@@ -204,6 +204,16 @@ def test_sentinel_keeps_what_is_for_the_sentinels_apart() -> None:
     assert host.arguments["password"] == "master's"  # noqa: S105
 
 
+def test_cluster_lends_its_arguments_to_each_node() -> None:
+    """A node of a Cluster is connected to as the entry says, at its own address."""
+    host = parse({"cluster": [("node1", 7000), ["::1", "7001"]], "username": "u", "ssl": True})
+    assert host.nodes == (("node1", 7000), ("::1", 7001))
+    assert str(host) == "Redis Cluster of node1:7000, [::1]:7001"
+    node = connection(host.at(("node3", 7002)))
+    assert isinstance(node, SSLConnection)
+    assert (node.host, node.port, node.username) == ("node3", 7002, "u")
+
+
 def test_users_dict_is_left_as_it_is() -> None:
     """Settings may be read again, by a second layer."""
     entry = {"address": "redis://h?db=1", "socket_timeout": 3, "retry": None, "ssl": True}

@@ -1,6 +1,6 @@
 """Sends the commands of one turn of the event loop in one write, and gives each caller its reply.
 
-A `Batcher` belongs to one event loop and one host. Everything but a process's blocking reads goes
+A `Batcher` belongs to one event loop and one server. Everything but a process's blocking reads goes
 through it, so it is where most of the throughput comes from.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from abc import ABC, abstractmethod
 from collections import deque
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from .calls import Call, bundles, next_batch
 from .connections import pack
-from .outages import Backoff, is_outage, was_refused
+from .outages import Backoff, belongs_elsewhere, is_outage, was_refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,8 +30,93 @@ if TYPE_CHECKING:
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
-class Batcher:
-    """The command connection to one host, opened when first needed.
+class Commands(ABC):
+    """The command connections of one event loop to one host, opened when first needed."""
+
+    async def execute(
+        self,
+        command: Command,
+        *,
+        key: str,
+        repeatable: bool = False,
+        fills: Mapping[str, int] | None = None,
+    ) -> Any:
+        """Send the command and return its reply.
+
+        Args:
+            command: The command.
+            key: A key that the command uses. In a Cluster, all are in its slot.
+            repeatable: Whether the command may be sent again when a connection broke before its
+                reply came. What was not written yet is sent on a new connection in any case.
+            fills: Message keys to which the command adds a message, with the number of messages
+                that one write may add.
+
+        Raises:
+            redis.exceptions.ConnectionError: The server is away, for longer than the host's
+                `timeout`, or the connection broke after the command was written.
+            redis.exceptions.TimeoutError: The server did not answer within `timeout` seconds.
+            redis.exceptions.ResponseError: The server refused the command.
+        """
+        packed = pack(command)
+        return await self._call(packed, None, len(packed), repeatable, fills or _NOTHING, key)
+
+    async def execute_part(  # noqa: PLR0913 - most of them are keywords
+        self,
+        part: Sequence[Any],
+        joint: Joint,
+        size: int,
+        *,
+        key: str,
+        repeatable: bool = False,
+        fills: Mapping[str, int] | None = None,
+    ) -> Any:
+        """Do the same for a part of a command: neighbours of equal joints are sent as one.
+
+        Args:
+            part: What the joint makes a command of, with others.
+            joint: Makes it.
+            size: About how many bytes the part has.
+            key: As for `execute`.
+            repeatable: As for `execute`.
+            fills: As for `execute`.
+        """
+        return await self._call(part, joint, size, repeatable, fills or _NOTHING, key)
+
+    def slot(self, key: str) -> int | None:  # noqa: ARG002 - one server has all keys
+        """Return the slot of a key in a Cluster: one command may use keys of one slot only."""
+        return None
+
+    def node(self, key: str) -> object:  # noqa: ARG002
+        """Return what stands for the node of a Cluster that has a key, as far as known."""
+        return None
+
+    @abstractmethod
+    async def nodes(self) -> Sequence[Commands]:
+        """Return the connections to each server that has keys."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the connections. A later command opens new ones."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Drop the connections without a word: their event loop is closed."""
+
+    @abstractmethod
+    def _call(  # noqa: PLR0913, PLR0917 - positions, as this is called for every command
+        self,
+        content: Any,
+        joint: Joint | None,
+        size: int,
+        repeatable: bool,  # noqa: FBT001
+        fills: Mapping[str, int],
+        key: str,
+    ) -> asyncio.Future[Any]:
+        """Let the call go out with the others of this turn; see `Call`."""
+
+
+class Batcher(Commands):
+    """The command connection to one server.
 
     Args:
         connector: Opens the connection.
@@ -45,67 +131,32 @@ class Batcher:
         self._link: Link | None = None
         self._runner: asyncio.Task[None] | None = None
 
-    async def execute(
-        self,
-        command: Command,
-        *,
-        repeatable: bool = False,
-        fills: Mapping[str, int] | None = None,
-    ) -> Any:
-        """Send the command and return its reply.
-
-        Args:
-            command: The command.
-            repeatable: Whether the command may be sent again when a connection broke before its
-                reply came. What was not written yet is sent on a new connection in any case.
-            fills: Message keys to which the command adds a message, with the number of messages
-                that one write may add.
-
-        Raises:
-            redis.exceptions.ConnectionError: The server is away, for longer than the host's
-                `timeout`, or the connection broke after the command was written.
-            redis.exceptions.TimeoutError: The server did not answer within `timeout` seconds.
-            redis.exceptions.ResponseError: The server refused the command.
-        """
-        packed = pack(command)
-        return await self._call(packed, None, len(packed), repeatable, fills or _NOTHING)
-
-    async def execute_part(
-        self,
-        part: Sequence[Any],
-        joint: Joint,
-        size: int,
-        *,
-        repeatable: bool = False,
-        fills: Mapping[str, int] | None = None,
-    ) -> Any:
-        """Do the same for a part of a command: neighbours of equal joints are sent as one.
-
-        Args:
-            part: What the joint makes a command of, with others.
-            joint: Makes it.
-            size: About how many bytes the part has.
-            repeatable: As for `execute`.
-            fills: As for `execute`.
-        """
-        return await self._call(part, joint, size, repeatable, fills or _NOTHING)
-
-    def _call(
+    def _call(  # noqa: PLR0913, PLR0917
         self,
         content: Any,
         joint: Joint | None,
         size: int,
         repeatable: bool,  # noqa: FBT001
         fills: Mapping[str, int],
+        key: str,  # noqa: ARG002 - one server has all keys
     ) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._seconds
         call = Call(content, joint, size, loop.create_future(), deadline, repeatable, fills)
+        self.put(call)
+        return call.reply
+
+    def put(self, call: Call) -> None:
+        """Let a call go out with the next write."""
         self._calls.append(call)
         if self._runner is None:
             # In an empty context: the task serves other callers too.
+            loop = asyncio.get_running_loop()
             self._runner = contextvars.Context().run(loop.create_task, self._run())
-        return call.reply
+
+    async def nodes(self) -> Sequence[Commands]:
+        """Return this."""
+        return [self]
 
     async def close(self) -> None:
         """Close the connection. A later command opens a new one."""
@@ -192,8 +243,9 @@ class Batcher:
                 for call in command.calls:
                     call.fail(reply)
         if trouble is not None:
-            # A new connection loads the scripts, and asks anew who the master is.
-            await self._drop()
+            if not belongs_elsewhere(trouble):
+                # A new connection loads the scripts, and asks anew who the master is.
+                await self._drop()
             self._put_back(again, trouble)
             if isinstance(trouble, NoScriptError):
                 return None

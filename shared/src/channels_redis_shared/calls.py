@@ -47,6 +47,8 @@ class Call:
     repeatable: bool
     # Message keys that it adds a message to, and how many one write may add to each.
     fills: Mapping[str, int]
+    # Which slot of a Cluster it is for.
+    slot: int | None = None
 
     def answer(self, reply: Any) -> None:
         """Return the reply to the caller."""
@@ -98,13 +100,18 @@ def next_batch(calls: deque[Call]) -> list[Call]:
 
 
 def bundles(batch: Sequence[Call]) -> list[Bundle]:
-    """Return the commands that the batch makes: neighbours of equal joints share one."""
+    """Return the commands that the batch makes: neighbours of equal joint and slot share one."""
     bundled: list[list[Call]] = []
-    joint, joined = None, 0
+    joint, slot, joined = None, None, 0
     for call in batch:
-        if call.joint is None or call.joint != joint or joined + len(call.content) > MAX_JOINED:
+        if (
+            call.joint is None
+            or call.joint != joint
+            or call.slot != slot
+            or joined + len(call.content) > MAX_JOINED
+        ):
             bundled.append([])
-            joint, joined = call.joint, 0
+            joint, slot, joined = call.joint, call.slot, 0
         bundled[-1].append(call)
         joined += len(call.content)
     return [Bundle(calls, _packed(calls)) for calls in bundled]

@@ -210,6 +210,10 @@ class Connector:
             await require_version(link, str(self.host))
             self._version_is_known = True
 
+    def to_key(self, key: str) -> Connector:  # noqa: ARG002 - one server has all keys
+        """Return what opens connections to the server that has a key."""
+        return self
+
     async def _connection(self) -> AbstractConnection:
         host = self.host
         arguments = dict(host.arguments)

@@ -29,7 +29,8 @@ _AWAY_ERRORS = (
     exceptions.TimeoutError,
     exceptions.ReadOnlyError,
     exceptions.ClusterDownError,
-    exceptions.MovedError,
+    exceptions.AskError,  # MovedError is one, too
+    exceptions.TryAgainError,
     asyncio.TimeoutError,
     OSError,
 )
@@ -51,6 +52,14 @@ def is_outage(error: BaseException) -> bool:
 def was_refused(error: BaseException) -> bool:
     """Tell whether the server's answer proves that the command was not carried out."""
     return isinstance(error, exceptions.ResponseError) and is_outage(error)
+
+
+def belongs_elsewhere(error: BaseException) -> bool:
+    """Tell whether a Cluster's node refused what it has not, or is just about to give away.
+
+    The connection is as good as ever.
+    """
+    return isinstance(error, exceptions.AskError | exceptions.TryAgainError)
 
 
 def _says_away(text: str) -> bool:

@@ -6,36 +6,51 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from .batching import Batcher
+from .cluster import Cluster
+from .cluster_batching import ClusterBatcher
 from .sharding import shard_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .batching import Commands
     from .connections import Connector
     from .scripts import Script
 
 
 class Shards:
-    """The batchers of one event loop, in the order of the hosts.
+    """The command connections of one event loop, in the order of the hosts.
 
     Args:
         connectors: One for each host.
         scripts: What every connection loads.
+        by_key: Whether a Cluster's node is chosen by each command's key; otherwise any one does.
     """
 
-    def __init__(self, connectors: Sequence[Connector], scripts: Sequence[Script] = ()) -> None:
-        self._batchers = [Batcher(connector, scripts) for connector in connectors]
+    def __init__(
+        self,
+        connectors: Sequence[Connector],
+        scripts: Sequence[Script] = (),
+        *,
+        by_key: bool = True,
+    ) -> None:
+        self._batchers: list[Commands] = [
+            ClusterBatcher(connector, scripts)
+            if by_key and isinstance(connector, Cluster)
+            else Batcher(connector, scripts)
+            for connector in connectors
+        ]
 
-    def __getitem__(self, index: int) -> Batcher:
-        """Return the batcher of the shard with this index."""
+    def __getitem__(self, index: int) -> Commands:
+        """Return the connections to the shard with this index."""
         return self._batchers[index]
 
     def __len__(self) -> int:
         """Return the number of shards."""
         return len(self._batchers)
 
-    def of(self, name: str) -> Batcher:
-        """Return the batcher of the shard that a name lives on."""
+    def of(self, name: str) -> Commands:
+        """Return the connections to the shard that a name lives on."""
         return self._batchers[shard_of(name, len(self._batchers))]
 
     async def close(self) -> None:

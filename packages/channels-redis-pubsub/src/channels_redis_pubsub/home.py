@@ -39,7 +39,8 @@ class Home:
         ended: Callable[[Home], object],
     ) -> None:
         self.audience = Audience()
-        self.shards = Shards(settings.connectors)
+        # Each node of a Cluster passes on what any other one is told.
+        self.shards = Shards(settings.connectors, by_key=False)
         self.loop = asyncio.get_running_loop()
         self._on_end = ended
         self._closed = False

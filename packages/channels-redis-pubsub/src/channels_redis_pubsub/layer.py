@@ -9,7 +9,7 @@ from channels.layers import BaseChannelLayer
 
 from . import names
 from ._shared import options
-from ._shared.connections import Connector
+from ._shared.cluster import connector_to
 from ._shared.forks import PerProcess
 from ._shared.hosts import parse_hosts
 from ._shared.letters import Letter, Reader
@@ -88,7 +88,7 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
             expiry=None,
         )
         self._settings = Settings(
-            tuple(Connector(host) for host in parse_hosts(hosts)),
+            tuple(map(connector_to, parse_hosts(hosts))),
             Reader(self._serializer, Letter),
             self.get_capacity,
             on_disconnect,

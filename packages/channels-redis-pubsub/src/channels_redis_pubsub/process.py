@@ -135,10 +135,12 @@ class Process:
         """Send bytes to all who hear a topic, in whichever process.
 
         Raises:
-            redis.exceptions.RedisError: As `Batcher.execute`.
+            redis.exceptions.RedisError: As `Commands.execute`.
         """
         command = ("PUBLISH", topic, data)
-        await self._callers.run(lambda: self._homes.get().shards.of(topic).execute(command))
+        await self._callers.run(
+            lambda: self._homes.get().shards.of(topic).execute(command, key=topic)
+        )
 
     def flush(self) -> None:
         """Drop all unread messages, and let all channels leave their groups."""

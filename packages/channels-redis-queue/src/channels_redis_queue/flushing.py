@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._shared.batching import Batcher
+    from ._shared.batching import Commands
     from ._shared.shards import Shards
 
 # How many keys one SCAN looks at.
@@ -18,13 +18,26 @@ async def flush(shards: Shards, pattern: str) -> None:
     await asyncio.gather(*(_flush(shards[index], pattern) for index in range(len(shards))))
 
 
-async def _flush(commands: Batcher, pattern: str) -> None:
+async def _flush(commands: Commands, pattern: str) -> None:
+    nodes = await commands.nodes()
+    await asyncio.gather(*(_flush_node(commands, node, pattern) for node in nodes))
+
+
+async def _flush_node(commands: Commands, node: Commands, pattern: str) -> None:
     cursor = b"0"
     while True:
-        cursor, found = await commands.execute(
-            ("SCAN", cursor, "MATCH", pattern, "COUNT", COUNT), repeatable=True
+        scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", COUNT)
+        cursor, found = await node.execute(scan, key=pattern, repeatable=True)
+        by_slot: dict[int | None, list[str]] = {}
+        for key in found:
+            name = key.decode(errors="replace")
+            by_slot.setdefault(commands.slot(name), []).append(name)
+        # Not through the node: a key may have moved since it was found.
+        await asyncio.gather(
+            *(
+                commands.execute(("UNLINK", *names), key=names[0], repeatable=True)
+                for names in by_slot.values()
+            )
         )
-        if found:
-            await commands.execute(("UNLINK", *found), repeatable=True)
         if int(cursor) == 0:
             return

@@ -18,7 +18,7 @@ from .sending import Members, Post, Posts
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
 
-    from ._shared.batching import Batcher
+    from ._shared.batching import Commands
     from ._shared.shards import Shards
     from .memberships import Memberships
     from .settings import Settings
@@ -82,10 +82,9 @@ class Groups:
 
     async def add_name(self, group: str, name: str) -> bytes:
         """Write a name into the group in Redis; return its score, the time there."""
-        command = scripts.GROUP_ADD.call(
-            [self._keys.group(group)], name, self._settings.group_expiry
-        )
-        score: bytes = await self._shards().of(group).execute(command, repeatable=True)
+        key = self._keys.group(group)
+        command = scripts.GROUP_ADD.call([key], name, self._settings.group_expiry)
+        score: bytes = await self._shards().of(group).execute(command, key=key, repeatable=True)
         return score
 
     async def discard(self, group: str, channel: str) -> None:
@@ -94,8 +93,9 @@ class Groups:
         Its process is told on the way that messages take, so that what was sent to the group
         before still arrives.
         """
-        command = scripts.GROUP_DISCARD.call([self._keys.group(group)], channel)
-        at: bytes = await self._shards().of(group).execute(command, repeatable=True)
+        key = self._keys.group(group)
+        command = scripts.GROUP_DISCARD.call([key], channel)
+        at: bytes = await self._shards().of(group).execute(command, key=key, repeatable=True)
         process = keys.process_of(channel)
         if process is None or not keys.understands_leaves(process):
             return
@@ -109,20 +109,24 @@ class Groups:
             MOST_LEAVES,
         )
         # Repeatable, as an equal leave takes the place of the first.
-        await self._shards()[self._settings.shard_to(address)].execute(command, repeatable=True)
+        shard = self._settings.shard_to(address)
+        await self._shards()[shard].execute(command, key=beside.key, repeatable=True)
 
     async def send(self, group: str, message: dict[str, Any]) -> None:
         """Send a message to all members of a group; those that are full miss it."""
         shards, settings = self._shards(), self._settings
         members = Members(self._keys.group(group), settings.group_expiry)
         names = await members.read(shards.of(group))
-        by_shard: dict[int, list[Destination]] = {}
+        # A script's keys are on one shard and, in a Cluster, in one slot.
+        by_place: dict[tuple[int, int | None], list[Destination]] = {}
         for destination in destinations(names):
-            by_shard.setdefault(settings.shard_to(destination.address), []).append(destination)
+            shard = settings.shard_to(destination.address)
+            slot = shards[shard].slot(self._keys.messages(destination.address).key)
+            by_place.setdefault((shard, slot), []).append(destination)
         full = await _all(
             [
                 self._send_chunk(shards[shard], chunk, message)
-                for shard, all_there in by_shard.items()
+                for (shard, _), all_there in by_place.items()
                 for chunk in _chunks(all_there)
             ]
         )
@@ -130,9 +134,9 @@ class Groups:
             logger.info("%s of %s channels over capacity in group %s", sum(full), len(names), group)
 
     async def _send_chunk(
-        self, commands: Batcher, chunk: list[Destination], message: dict[str, Any]
+        self, commands: Commands, chunk: list[Destination], message: dict[str, Any]
     ) -> int:
-        """Send to destinations of one shard; return how many members were full."""
+        """Send to destinations of one place; return how many members were full."""
         posts = []
         for destination in chunk:
             beside = self._keys.messages(destination.address)
@@ -158,8 +162,9 @@ class Groups:
                 if virtual in self._memberships:
                     return
             # Only if nobody has joined meanwhile: that would have changed the score.
-            command = scripts.GROUP_FORGET.call([self._keys.group(group)], virtual, score)
-            await self._shards().of(group).execute(command, repeatable=True)
+            key = self._keys.group(group)
+            command = scripts.GROUP_FORGET.call([key], virtual, score)
+            await self._shards().of(group).execute(command, key=key, repeatable=True)
 
     async def restore(self, virtuals: Iterable[str]) -> None:
         """Write virtual channels again, to a server that has lost them."""

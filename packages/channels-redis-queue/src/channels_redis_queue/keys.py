@@ -106,9 +106,13 @@ class Keys:
         """Return the key of a group's members."""
         return f"{self.prefix}:group:{group}"
 
-    def canary(self, process: str) -> str:
-        """Return the key whose absence tells a process that the server has lost its data."""
-        return f"{self.prefix}:process:{process}"
+    def canary(self, process: str, group: str) -> str:
+        """Return the key whose absence tells a process that the server has lost its data.
+
+        In a Cluster it is on the node that has the group.
+        """
+        tag = "" if self._tagged else f"{{{self.group(group)}}}"
+        return f"{self.prefix}:process:{process}{tag}"
 
     def pattern(self) -> str:
         """Return the SCAN pattern of all keys of the layer, each character standing for itself."""

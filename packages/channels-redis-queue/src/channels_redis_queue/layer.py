@@ -11,7 +11,7 @@ from channels.layers import BaseChannelLayer
 
 from . import keys
 from ._shared import options
-from ._shared.connections import Connector
+from ._shared.cluster import connector_to
 from ._shared.forks import PerProcess
 from ._shared.hosts import parse_hosts
 from ._shared.letters import Reader
@@ -102,7 +102,7 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
             random_prefix_length=random_prefix_length,
             expiry=expiry,
         )
-        self._connectors = tuple(Connector(host) for host in parse_hosts(hosts))
+        self._connectors = tuple(map(connector_to, parse_hosts(hosts)))
         self._turn = itertools.cycle(range(len(self._connectors)))
         self._keys = keys.Keys(prefix)
         self._posts = Posts(expiry)

@@ -53,9 +53,9 @@ class Process:
 
     def _start_upkeep(self, home: Home) -> None:
         settings = self._settings
-        canary = settings.keys.canary(self.id)
         for shard in range(len(home.shards)):
-            home.spawn(upkeep.guard(shard, home.shards, canary, self.memberships, self.groups))
+            guard = upkeep.Guard(shard, home.shards, settings.keys, self.id, self.memberships)
+            home.spawn(guard.watch(self.groups.restore))
         home.spawn(upkeep.sweep(settings.expiry, self.mailboxes, self.memberships, self._deserted))
 
     def _deserted(self, virtual: str) -> None:

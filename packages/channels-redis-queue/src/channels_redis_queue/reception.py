@@ -120,14 +120,15 @@ class Reception:
 
     def _start(self, address: str, shard: int, before: Receiver | None) -> Receiver:
         settings, home = self._settings, self._homes.get()
+        beside = settings.keys.messages(address)
         if before is not None and before.loop.is_closed():
             # Nobody has finished what it had begun: the server may have moved messages into its
             # claims, and the first take of one that goes on with them returns these.
             intake = before.intake
         else:
-            beside = settings.keys.messages(address)
             intake = Intake(beside, settings.expiry, self._delivery(address))
-        line = Line(settings.connectors[shard], home.shards[shard], self._outages[shard])
+        connector = settings.connectors[shard].to_key(beside.key)
+        line = Line(connector, home.shards[shard], self._outages[shard])
         receiver = Receiver(intake, line, self.resume)
         home.keep(receiver)
         return receiver

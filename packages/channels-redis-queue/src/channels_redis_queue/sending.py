@@ -10,7 +10,7 @@ from . import scripts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._shared.batching import Batcher
+    from ._shared.batching import Commands
     from ._shared.connections import Command
 
 
@@ -30,12 +30,17 @@ class Posts:
     # Seconds that a message lives.
     expiry: int
 
-    async def send(self, posts: Sequence[Post], commands: Batcher) -> list[int]:
-        """Send the posts; return the positions of those that found their key full."""
+    async def send(self, posts: Sequence[Post], commands: Commands) -> list[int]:
+        """Send the posts; return the positions of those that found their key full.
+
+        In a Cluster, the keys of all are in one slot.
+        """
         # Half of what a key holds.
         fills = {post.key: max(1, post.capacity // 2) for post in posts}
         size = sum(len(post.message) for post in posts)
-        full: list[int] = await commands.execute_part(posts, self, size, fills=fills)
+        full: list[int] = await commands.execute_part(
+            posts, self, size, key=posts[0].key, fills=fills
+        )
         return full
 
     def command(self, parts: Sequence[Sequence[Post]]) -> Command:
@@ -68,9 +73,11 @@ class Members:
     # Seconds that a membership lives.
     group_expiry: int
 
-    async def read(self, commands: Batcher) -> list[str]:
+    async def read(self, commands: Commands) -> list[str]:
         """Return the names in the group."""
-        names: bytes = await commands.execute_part((self.group_key,), self, 0, repeatable=True)
+        names: bytes = await commands.execute_part(
+            (self.group_key,), self, 0, key=self.group_key, repeatable=True
+        )
         return names.decode(errors="replace").split(" ") if names else []
 
     def command(self, parts: Sequence[Any]) -> Command:  # noqa: ARG002 - all ask the same

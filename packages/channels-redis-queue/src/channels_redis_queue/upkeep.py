@@ -13,12 +13,12 @@ from ._shared.sharding import shard_of
 from .keys import group_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ._shared.mailbox import Mailboxes
     from ._shared.shards import Shards
     from .delivery import Parcel
-    from .groups import Groups
+    from .keys import Keys
     from .memberships import Memberships
 
 # Seconds between two looks. A server that came back empty shall serve its groups within five.
@@ -29,26 +29,73 @@ CANARY_LIVES = 60
 EXPIRY_LOOKS = 30
 
 
-async def guard(
-    shard: int, shards: Shards, canary: str, memberships: Memberships, groups: Groups
-) -> None:
-    """Write the virtual channels of one shard again whenever the server has lost its data.
+class Guard:
+    """Writes the virtual channels of one shard again whenever a server has lost its data.
 
-    A failover or FLUSHALL shows in no other way than in a key that is gone: the canary.
+    A failover or FLUSHALL shows in no other way than in a key that is gone: the canary. Each node
+    of a Cluster that has any of the groups has one.
+
+    Args:
+        shard: The shard.
+        shards: The command connections.
+        keys: The layer's keys.
+        process: The process's id.
+        memberships: The local members of groups.
     """
-    while True:
-        virtuals = [
-            virtual
-            for virtual in memberships.virtuals()
-            if shard_of(group_of(virtual), len(shards)) == shard
-        ]
-        if virtuals:
-            # A server that is away is looked at again later.
-            with contextlib.suppress(RedisError):
-                if not await shards[shard].execute(("EXPIRE", canary, CANARY_LIVES)):
-                    await groups.restore(virtuals)
-                    await shards[shard].execute(("SET", canary, 1, "EX", CANARY_LIVES))
-        await asyncio.sleep(INTERVAL)
+
+    def __init__(
+        self, shard: int, shards: Shards, keys: Keys, process: str, memberships: Memberships
+    ) -> None:
+        self._shard = shard
+        self._shards = shards
+        self._commands = shards[shard]
+        self._keys = keys
+        self._process = process
+        self._memberships = memberships
+        # Those written, by node: what takes the place of a lost node has none.
+        self._canaries: dict[object, str] = {}
+
+    async def watch(self, restore: Callable[[list[str]], Awaitable[None]]) -> None:
+        """Look again and again.
+
+        Args:
+            restore: Writes virtual channels.
+        """
+        while True:
+            by_node = self._virtuals_by_node()
+            for node in self._canaries.keys() - by_node.keys():
+                del self._canaries[node]
+            await asyncio.gather(
+                *(self._look(node, virtuals, restore) for node, virtuals in by_node.items())
+            )
+            await asyncio.sleep(INTERVAL)
+
+    async def _look(
+        self,
+        node: object,
+        virtuals: list[str],
+        restore: Callable[[list[str]], Awaitable[None]],
+    ) -> None:
+        canary = self._canaries.get(node, "")
+        # A server that is away is looked at again later.
+        with contextlib.suppress(RedisError):
+            if canary and self._commands.node(canary) == node:
+                if await self._commands.execute(("EXPIRE", canary, CANARY_LIVES), key=canary):
+                    return
+            else:
+                canary = self._keys.canary(self._process, group_of(virtuals[0]))
+            await restore(virtuals)
+            await self._commands.execute(("SET", canary, 1, "EX", CANARY_LIVES), key=canary)
+            self._canaries[node] = canary
+
+    def _virtuals_by_node(self) -> dict[object, list[str]]:
+        by_node: dict[object, list[str]] = {}
+        for virtual in self._memberships.virtuals():
+            group = group_of(virtual)
+            if shard_of(group, len(self._shards)) == self._shard:
+                node = self._commands.node(self._keys.group(group))
+                by_node.setdefault(node, []).append(virtual)
+        return by_node
 
 
 async def sweep(

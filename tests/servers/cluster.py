@@ -1,0 +1,157 @@
+"""A Redis Cluster of embedded servers.
+
+>>> with EmbeddedCluster() as cluster:
+...     print(cluster.addresses)
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+
+from embedded_server import HOST, EmbeddedServer, reserve_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from typing_extensions import Self
+
+# Milliseconds after which a node that does not answer counts as lost.
+NODE_TIMEOUT = 1000
+AGREEMENT = 30.0  # seconds in which all nodes have to agree; a loaded machine may need some
+
+
+class EmbeddedCluster:
+    """Masters that share the slots evenly, and replicas of them.
+
+    Args:
+        config: Lines of a redis.conf for each node.
+        masters: How many masters.
+        replicas: How many replicas each master has.
+    """
+
+    def __init__(self, *config: str, masters: int = 3, replicas: int = 0) -> None:
+        self._config = (
+            "cluster-enabled yes",
+            f"cluster-node-timeout {NODE_TIMEOUT}",
+            "repl-diskless-sync-delay 0",
+            *config,
+        )
+        self._stack = ExitStack()
+        self._bus_ports: dict[EmbeddedServer, int] = {}
+        self._masters, self._replicas = masters, replicas
+        self.nodes: list[EmbeddedServer] = []
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """The addresses of all nodes."""
+        return [(HOST, node.port) for node in self.nodes]
+
+    @property
+    def host(self) -> dict[str, Any]:
+        """An entry of `hosts` for it."""
+        return {"cluster": self.addresses}
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def master_of(self, key: str) -> EmbeddedServer:
+        """Return the master that has a key, as the first living node sees it."""
+        slot = key_slot(key.encode())
+        for first, last, (_, port, *_), *_ in self._slots(self._living()[0]):
+            if first <= slot <= last:
+                return next(node for node in self.nodes if node.port == port)
+        raise LookupError(f"no node owns slot {slot}")
+
+    def begin_move(self, slot: int, source: EmbeddedServer, target: EmbeddedServer) -> None:
+        """Declare that a slot is on its way: from now on, what is not there is asked for there."""
+        command(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", node_id(source))
+        command(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", node_id(target))
+
+    def move_keys(self, slot: int, source: EmbeddedServer, target: EmbeddedServer) -> None:
+        """Move the keys of a slot that is on its way."""
+        while keys := command(source, "CLUSTER", "GETKEYSINSLOT", slot, 100):
+            command(source, "MIGRATE", HOST, target.port, "", 0, 5000, "KEYS", *keys)
+
+    def end_move(self, slot: int, target: EmbeddedServer) -> None:
+        """Declare that a slot has arrived."""
+        owner = node_id(target)
+        for node in [target, *(node for node in self.nodes if node is not target)]:
+            if command(node, "ROLE")[0] == b"master":
+                command(node, "CLUSTER", "SETSLOT", slot, "NODE", owner)
+
+    def _start(self) -> None:
+        for _ in range(self._masters * (1 + self._replicas)):
+            # Of its own: the default may be one that systems hand to outgoing connections.
+            reservation = self._stack.enter_context(reserve_port())
+            bus_port = reservation.getsockname()[1]
+            server = EmbeddedServer(*self._config, f"cluster-port {bus_port}")
+            self.nodes.append(self._stack.enter_context(server))
+            self._bus_ports[server] = bus_port
+        masters, replicas = self.nodes[: self._masters], self.nodes[self._masters :]
+        ends = [at * REDIS_CLUSTER_HASH_SLOTS // self._masters for at in range(self._masters + 1)]
+        for epoch, node in enumerate(self.nodes):
+            command(node, "CLUSTER", "SET-CONFIG-EPOCH", epoch + 1)
+            address = (HOST, node.port, self._bus_ports[node])
+            command(self.nodes[0], "CLUSTER", "MEET", *address)
+        for position, node in enumerate(masters):
+            command(node, "CLUSTER", "ADDSLOTSRANGE", ends[position], ends[position + 1] - 1)
+        _until(lambda: all(self._knows_all(node) for node in self.nodes))
+        for position, node in enumerate(replicas):
+            command(node, "CLUSTER", "REPLICATE", node_id(masters[position % len(masters)]))
+        _until(lambda: all(map(self._agrees, self.nodes)))
+
+    def _knows_all(self, node: EmbeddedServer) -> bool:
+        return len(self._slots(node)) == self._masters and (
+            f"cluster_known_nodes:{len(self.nodes)}" in _text(command(node, "CLUSTER", "INFO"))
+        )
+
+    def _agrees(self, node: EmbeddedServer) -> bool:
+        """Tell whether a node sees a healthy cluster, and is in step with its master."""
+        behind = any(len(entry) != 3 + self._replicas for entry in self._slots(node))
+        role = command(node, "ROLE")
+        joined = role[0] == b"master" or role[3] == b"connected"
+        healthy = "cluster_state:ok" in _text(command(node, "CLUSTER", "INFO"))
+        return healthy and joined and not behind
+
+    def _living(self) -> Sequence[EmbeddedServer]:
+        return [node for node in self.nodes if node.pid is not None]
+
+    def _slots(self, node: EmbeddedServer) -> list[Any]:
+        slots: list[Any] = command(node, "CLUSTER", "SLOTS")
+        return slots
+
+
+def command(node: EmbeddedServer, *words: Any) -> Any:
+    """Return what one node replies to a command, as it came over the wire."""
+    with node.client() as client:
+        client.response_callbacks.clear()
+        return client.execute_command(*words)
+
+
+def node_id(node: EmbeddedServer) -> str:
+    """Return the name by which the nodes know one."""
+    return _text(command(node, "CLUSTER", "MYID"))
+
+
+def _text(reply: bytes) -> str:
+    return reply.decode()
+
+
+def _until(agreed: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + AGREEMENT
+    while not agreed():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the nodes of the cluster did not agree in time")
+        time.sleep(0.02)
