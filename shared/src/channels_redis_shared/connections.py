@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from .closing import hang_up
 from .deadlines import timeout
 from .refusals import find_refusal, require_version
 from .scripts import name_forbidden
@@ -159,7 +160,7 @@ class Link:
     async def close(self) -> None:
         """Close the connection."""
         _open.discard(self)
-        await self._connection.disconnect(nowait=True)
+        await hang_up(self._connection)
 
 
 class Connector:

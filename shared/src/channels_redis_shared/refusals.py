@@ -62,7 +62,7 @@ async def find_refusal(
             try:
                 await reader.read(1)
             finally:
-                writer.close()
+                writer.transport.abort()
     except ssl.SSLError as refusal:
         return refusal
     except (OSError, asyncio.TimeoutError):

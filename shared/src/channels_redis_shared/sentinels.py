@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
+from .closing import hang_up
 from .outages import is_outage
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
         await connection.send_command("SENTINEL", "MASTERS")
         reply = await connection.read_response()
     finally:
-        await connection.disconnect(nowait=True)
+        await hang_up(connection)
     states = [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in reply]
     return {state["name"]: state for state in states}
 

@@ -1,0 +1,132 @@
+"""TLS: private authorities, certificates of clients, and those that one side refuses."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from deployments.layers import within, works
+from embedded_server import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deployments.certificates import Authority
+    from deployments.layers import LayerClass, Layers
+    from deployments.tls import TlsServer
+    from embedded_server import EmbeddedServer
+
+# Seconds in which an error counts as "at once"; trying again would go on for 5.
+AT_ONCE = 4.0
+
+
+async def fails_at_once(layers: Layers, layer_class: LayerClass, host: object, text: str) -> None:
+    """Check that sending and receiving raise an error with a text, without trying for long."""
+    layer = layers(layer_class, host)
+    for attempt in (
+        lambda: layer.send("jobs", {"type": "work"}),
+        lambda: layer.receive("jobs"),
+    ):
+        began = time.monotonic()
+        with pytest.raises(RedisConnectionError, match=text):
+            await within(attempt())
+        assert time.monotonic() - began < AT_ONCE
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ssl_cert_reqs": "required"},
+        {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True},
+        {"ssl_cert_reqs": "none", "ssl_ca_certs": None, "ssl_check_hostname": False},
+        {"ssl_cert_reqs": None, "ssl_ca_certs": None, "ssl_check_hostname": False},
+        {"ssl_cert_reqs": None, "ssl_ca_certs": None},
+    ],
+    ids=["required", "constant", "none", "None", "None-alone"],
+)
+async def test_certificates(
+    options: dict[str, Any], tls_server: TlsServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """A private authority and a client's certificate, with each form of `ssl_cert_reqs`."""
+    await works(layers, layer_class, {**tls_server.host, **options})
+
+
+async def test_tls_in_a_dict_of_host_and_port(
+    tls_server: TlsServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """`ssl: True` is what rediss:// is."""
+    files = {name: value for name, value in tls_server.host.items() if name != "address"}
+    host = {"host": HOST, "port": tls_server.port, "ssl": True, **files}
+    await works(layers, layer_class, host)
+
+
+async def test_requirement_in_the_url(
+    tls_server: TlsServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """A URL may say that nobody checks the certificate."""
+    host = {**tls_server.host, "address": f"{tls_server.url}?ssl_cert_reqs=none"}
+    await works(layers, layer_class, {**host, "ssl_ca_certs": None})
+
+
+async def test_unknown_authority(
+    tls_server: TlsServer, stranger: Authority, layer_class: LayerClass, layers: Layers
+) -> None:
+    """A server whose certificate nobody trusted has signed is an error that says so."""
+    host = {**tls_server.host, "ssl_ca_certs": str(stranger.certificate)}
+    await fails_at_once(layers, layer_class, host, "CERTIFICATE_VERIFY_FAILED")
+
+
+async def test_certificate_of_another_host(
+    tls_server: TlsServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """A certificate for another name is an error that says so."""
+    host = {
+        **tls_server.host,
+        "address": f"rediss://localhost:{tls_server.port}",
+        "ssl_check_hostname": True,
+    }
+    await fails_at_once(layers, layer_class, host, "not valid for 'localhost'")
+
+
+async def test_missing_certificate_of_the_client(
+    tls_server: TlsServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """A server that wants to see a certificate and sees none: the error says so."""
+    host = {**tls_server.host, "ssl_certfile": None, "ssl_keyfile": None}
+    await fails_at_once(layers, layer_class, host, "(?i)certificate.required")
+
+
+async def test_certificate_of_a_stranger(
+    tls_server: TlsServer, stranger: Authority, layer_class: LayerClass, layers: Layers
+) -> None:
+    """A client's certificate that the server does not accept: the error says so."""
+    certificate, key = stranger.issue("client")
+    host = {**tls_server.host, "ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
+    await fails_at_once(layers, layer_class, host, "(?i)unknown.ca")
+
+
+async def test_expired_certificate(
+    authority: Authority,
+    start_tls_server: Callable[..., TlsServer],
+    layer_class: LayerClass,
+    layers: Layers,
+) -> None:
+    """A server whose certificate has expired is an error that says so."""
+    host = start_tls_server(*authority.issue(HOST, expired=True)).host
+    await fails_at_once(layers, layer_class, host, "certificate has expired")
+
+
+async def test_port_without_tls(
+    redis_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """A port that never answers the handshake: the error asks whether it speaks TLS."""
+    address = f"rediss://{HOST}:{redis_server.port}"
+    host = {"address": address, "socket_connect_timeout": 0.5, "socket_timeout": 0.1}
+    layer = layers(layer_class, host)
+    with pytest.raises((RedisTimeoutError, RedisConnectionError), match="does it speak TLS"):
+        await within(layer.send("jobs", {"type": "work"}))

