@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,4 +35,4 @@ def test_ending_without_server(run_program: RunProgram, own_server: EmbeddedServ
     try:
         assert run_program("ending", "server silent", str(own_server.pid)) == ["ended"]
     finally:
-        os.kill(own_server.pid, signal.SIGCONT)
+        own_server.resume()

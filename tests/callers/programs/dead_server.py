@@ -7,6 +7,7 @@ import time
 
 import redis
 from asgiref.sync import async_to_sync
+
 from callers.programs.setting import make_layer, say
 
 layer = make_layer()

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+
 from callers.programs.setting import say
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from asgiref.sync import async_to_sync
+
 from callers.programs.setting import make_layer, say
 
 CHILDREN = 3

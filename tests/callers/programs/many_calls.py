@@ -9,6 +9,7 @@ from collections import defaultdict
 
 import redis
 from asgiref.sync import async_to_sync
+
 from callers.programs.setting import make_layer, say
 
 CALLS = 992  # divides by 16

@@ -8,6 +8,7 @@ import sys
 
 import redis
 from asgiref.sync import async_to_sync
+
 from callers.programs.setting import make_layer, say
 
 WORKERS = 3

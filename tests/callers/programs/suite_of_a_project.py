@@ -6,6 +6,7 @@ import asyncio
 import unittest
 
 from asgiref.sync import async_to_sync
+
 from callers.programs.setting import make_layer, say
 
 layer = make_layer()

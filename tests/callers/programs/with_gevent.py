@@ -12,6 +12,7 @@ import gevent  # noqa: E402
 import redis  # noqa: E402
 from asgiref.sync import async_to_sync  # noqa: E402
 from gevent.lock import BoundedSemaphore  # noqa: E402
+
 from callers.programs.setting import make_layer, say  # noqa: E402
 
 MESSAGES = 20
