@@ -1,0 +1,168 @@
+"""A server that is at `maxmemory` and may evict nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+import redis.exceptions
+
+from queue_tools import (
+    Layers,
+    beside,
+    blocked,
+    cancel,
+    nothing_else,
+    numbered,
+    take,
+    take_numbers,
+    within,
+)
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from channels_redis_queue import RedisChannelLayer
+    from embedded_server import EmbeddedServer
+
+WAITING = 50
+
+
+@pytest.fixture
+def own_server(start_server: Callable[..., EmbeddedServer]) -> EmbeddedServer:
+    """Give a server that evicts nothing."""
+    return start_server("maxmemory-policy noeviction")
+
+
+def fill(server: EmbeddedServer) -> None:
+    """Let the server be over its `maxmemory` from now on."""
+    with server.client() as client:
+        client.config_set("maxmemory", "1mb")
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            client.set("key", "value")
+
+
+def relieve(server: EmbeddedServer) -> None:
+    """Let the server have memory again."""
+    with server.client() as client:
+        client.config_set("maxmemory", "0")
+
+
+@pytest.fixture
+async def layer(own_layers: Layers) -> AsyncIterator[RedisChannelLayer]:
+    """Give a layer."""
+    return own_layers()
+
+
+async def test_send_raises_and_what_is_queued_is_received(
+    own_server: EmbeddedServer, own_layers: Layers, layer: RedisChannelLayer
+) -> None:
+    """`send` raises the server's error and changes nothing; waiting messages can be received."""
+    sender = own_layers()
+    own = await layer.new_channel()
+    for channel in (own, "jobs"):
+        for message in numbered(WAITING):
+            await sender.send(channel, message)
+    fill(own_server)
+    for channel in (own, "jobs"):
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            await sender.send(channel, {"number": WAITING})
+        with own_server.client() as client:
+            assert client.zcard(beside(layer, channel).key) == WAITING
+        assert await take_numbers(layer, channel, WAITING) == list(range(WAITING))
+    relieve(own_server)
+    for channel in (own, "jobs"):
+        await sender.send(channel, {"number": 0})
+        assert await take_numbers(layer, channel, 1) == [0]
+        await nothing_else(layer, channel)
+
+
+async def test_expired_messages_are_no_way_in(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """A `send` that could drop expired messages first is refused all the same."""
+    sender = own_layers()
+    await sender.send("jobs", {"number": 0})
+    names = beside(sender, "jobs")
+    with own_server.client() as client:
+        client.zadd(names.key, {"expired": 1.0})
+        client.delete(names.bell)
+        fill(own_server)
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            await sender.send("jobs", {"number": 1})
+        assert client.zcard(names.key) == 2
+        assert not client.exists(names.bell)
+
+
+async def test_groups(
+    own_server: EmbeddedServer, own_layers: Layers, layer: RedisChannelLayer
+) -> None:
+    """`group_send` raises, members get what is queued, and no membership gets lost."""
+    other = own_layers()
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    await other.group_send("room", {"number": 0})
+    fill(own_server)
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        await other.group_send("room", {"number": 1})
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        await other.group_add("hall", await other.new_channel())
+    assert await take_numbers(layer, channel, 1) == [0]
+    relieve(own_server)
+    await other.group_send("room", {"number": 2})
+    assert await take_numbers(layer, channel, 1) == [2]
+    await other.group_send("hall", {"type": "unheard"})
+    await nothing_else(layer, channel)
+
+
+async def test_waiting_consumer(
+    own_server: EmbeddedServer, own_layers: Layers, layer: RedisChannelLayer
+) -> None:
+    """A consumer that waits sees no error, and gets the first message there is room for."""
+    sender = own_layers()
+    for channel in (await layer.new_channel(), "jobs"):
+        receiver = await blocked(own_server, layer, channel)
+        fill(own_server)
+        for _ in range(5):
+            with pytest.raises(redis.exceptions.OutOfMemoryError):
+                await sender.send(channel, {"number": 0})
+        assert not receiver.done()
+        relieve(own_server)
+        await sender.send(channel, {"number": 1})
+        assert await within(receiver) == {"number": 1}
+
+
+async def test_messages_go_back(
+    own_server: EmbeddedServer, own_layers: Layers, layer: RedisChannelLayer
+) -> None:
+    """What was taken for a receiver that was cancelled goes back to the queue, for another one."""
+    sender, other = own_layers(), own_layers()
+    receivers = [await blocked(own_server, layer, "jobs") for _ in range(3)]
+    for message in numbered(3):
+        await sender.send("jobs", message)
+    fill(own_server)
+    await cancel(*receivers)
+    got = [task.result()["number"] for task in receivers if not task.cancelled()]
+    await within(layer.close_pools())
+    got += await take_numbers(other, "jobs", 3 - len(got))
+    assert sorted(got) == [0, 1, 2]
+
+
+async def test_layer_is_closed(
+    own_server: EmbeddedServer, own_layers: Layers, layer: RedisChannelLayer
+) -> None:
+    """Closing a layer whose readers wait takes no longer than otherwise, and loses nothing."""
+    own = await layer.new_channel()
+    receivers = [await blocked(own_server, layer, channel) for channel in (own, "jobs")]
+    fill(own_server)
+    await cancel(*receivers)
+    await within(layer.close_pools(), 5)
+    relieve(own_server)
+    sender = own_layers()
+    await asyncio.gather(sender.send(own, {"number": 0}), sender.send("jobs", {"number": 1}))
+    assert await take(layer, own) == {"number": 0}
+    assert await take(layer, "jobs") == {"number": 1}
+    with own_server.client() as client:
+        await eventually(lambda: client.zcard(beside(layer, own).key) == 0)

@@ -1,0 +1,204 @@
+"""The server goes away and comes back, with or without its data."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import redis.exceptions
+
+from queue_tools import (
+    Layers,
+    StartRemoteLayer,
+    blocked,
+    cancel,
+    nothing_else,
+    take,
+    take_numbers,
+    waiting,
+    within,
+)
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from channels_redis_queue import RedisChannelLayer
+    from embedded_server import EmbeddedServer
+
+AWAY = 2
+
+
+async def sent(layer: RedisChannelLayer, channel: str) -> bool:
+    """Try to send a message; return whether that worked."""
+    try:
+        await layer.send(channel, {"type": "hello"})
+    except redis.exceptions.RedisError:
+        return False
+    return True
+
+
+def levels(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the levels of what was logged, from INFO on."""
+    records = [record for record in caplog.records if record.name == "channels_redis_queue"]
+    return [record.levelname for record in records if record.levelno >= logging.INFO]
+
+
+async def test_server_is_away(
+    own_server: EmbeddedServer, own_layers: Layers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """20 consumers wait through 2 s without a server; one WARNING, one INFO; then all goes on."""
+    caplog.set_level(logging.INFO)
+    layer = own_layers()
+    sender = own_layers(hosts=[{"address": own_server.url, "socket_timeout": 1}])
+    channels = [await layer.new_channel() for _ in range(17)] + ["jobs", "mails", "work"]
+    receivers = [await blocked(own_server, layer, channel) for channel in channels]
+    own_server.kill()
+    gone = time.monotonic()
+    with pytest.raises(redis.exceptions.ConnectionError):
+        await within(sender.send("jobs", {"type": "lost"}), 15)
+    while (rest := gone + AWAY - time.monotonic()) > 0:
+        await asyncio.sleep(rest)
+    own_server.start()
+    back = time.monotonic()
+    await asyncio.gather(*(eventually(lambda name=name: sent(sender, name)) for name in channels))  # type: ignore[misc]
+    for message in await within(asyncio.gather(*receivers)):
+        assert message == {"type": "hello"}
+    assert time.monotonic() - back < 2
+    await eventually(lambda: levels(caplog) == ["WARNING", "INFO"])
+    lost, found = (record.getMessage() for record in caplog.records if record.levelno >= 20)
+    assert str(own_server.port) in lost
+    assert str(own_server.port) in found
+
+
+async def test_second_outage_is_logged_as_well(
+    own_server: EmbeddedServer, own_layers: Layers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also when what received during the first one was closed while it lasted."""
+    caplog.set_level(logging.INFO)
+    layer = own_layers()
+    receiver = await blocked(own_server, layer, "jobs")
+    own_server.kill()
+    await eventually(lambda: levels(caplog) == ["WARNING"])
+    await cancel(receiver)
+    await within(layer.close_pools())
+    own_server.start()
+    receiver = await blocked(own_server, layer, "jobs")
+    caplog.clear()
+    own_server.kill()
+    await eventually(lambda: levels(caplog) == ["WARNING"])
+    own_server.start()
+    await eventually(lambda: levels(caplog) == ["WARNING", "INFO"])
+    await cancel(receiver)
+
+
+async def test_messages_survive_with_the_server(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """What a server that keeps its data was given before it went is received after it is back."""
+    layer, sender = own_layers(), own_layers()
+    own = await layer.new_channel()
+    for channel in (own, "jobs"):
+        for number in range(20):
+            await sender.send(channel, {"number": number})
+    first = await take_numbers(layer, own, 1)
+    own_server.restart(empty=False)
+    for channel in (own, "jobs"):
+        count = 20 - (channel == own)
+        got = await take_numbers(layer, channel, count)
+        assert (first if channel == own else []) + got == list(range(20))
+        await eventually(lambda name=channel: sent(sender, name))  # type: ignore[misc]
+        assert await take(layer, channel) == {"type": "hello"}
+        await nothing_else(layer, channel)
+
+
+async def test_server_comes_back_empty(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """Group messages reach the old members within 5 s, with nothing done by the consumers."""
+    layer, sender = own_layers(), own_layers()
+    channels = [await layer.new_channel() for _ in range(20)]
+    for number, channel in enumerate(channels):
+        await layer.group_add(f"room-{number}", channel)
+        await layer.group_add("room", channel)
+    receivers = [await waiting(layer, channel) for channel in channels]
+    own_server.restart(empty=True)
+    back = time.monotonic()
+
+    async def reached() -> bool:
+        for room in ["room", *(f"room-{number}" for number in range(20))]:
+            await sender.group_send(room, {"type": "hello"})
+        return all(receiver.done() for receiver in receivers)
+
+    await eventually(lambda: sent(sender, "jobs"))
+    await eventually(reached)
+    assert time.monotonic() - back < 5
+    assert [receiver.result() for receiver in receivers] == [{"type": "hello"}] * 20
+
+
+@pytest.mark.parametrize("who_lost", ["restart", "flushall"])
+async def test_another_process_right_after(
+    own_server: EmbeddedServer, own_layers: Layers, remote_layer: StartRemoteLayer, who_lost: str
+) -> None:
+    """A discard and a join by another process hold, although the server has just lost all."""
+    layer = own_layers()
+    other = await remote_layer(**own_layers.options)
+    leaves, stays, joins = [await layer.new_channel() for _ in range(3)]
+    await layer.group_add("room", leaves)
+    await layer.group_add("room", stays)
+    receiver = await waiting(layer, stays)
+    if who_lost == "restart":
+        own_server.restart(empty=True)
+    else:
+        with own_server.client() as client:
+            client.flushall()
+    await other.group_discard("room", leaves)
+    await other.group_add("room", joins)
+    await other.group_send("room", {"number": -1})
+
+    async def reached() -> bool:
+        await layer.group_send("room", {"number": -1})
+        return receiver.done()
+
+    await eventually(lambda: sent(layer, "jobs"))
+    await eventually(reached, timeout=5)
+    await other.group_send("room", {"number": 0})
+    for channel in (stays, joins):
+        numbers = []
+        while 0 not in numbers:
+            numbers += await take_numbers(layer, channel, 1)
+        assert set(numbers) <= {-1, 0}
+        assert numbers.count(0) == 1
+        await nothing_else(layer, channel)
+    await nothing_else(layer, leaves)
+
+
+async def test_send_raises_in_time(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """Without a server, and with one that answers nothing, callers get an error in time."""
+    host = {"address": own_server.url, "socket_timeout": 1, "socket_connect_timeout": 1}
+    layer = own_layers(hosts=[host])
+    await layer.send("jobs", {"type": "hello"})
+    for go_away, come_back in (
+        (own_server.pause, own_server.resume),
+        (own_server.kill, own_server.start),
+    ):
+        go_away()
+        started = time.monotonic()
+        calls = [layer.send("jobs", {"n": 1}), layer.group_send("room", {"n": 1})]
+        results = await within(asyncio.gather(*calls, return_exceptions=True))
+        assert all(isinstance(result, redis.exceptions.RedisError) for result in results)
+        assert time.monotonic() - started < 4
+        come_back()
+        await eventually(lambda: sent(layer, "jobs"))
+
+
+async def test_wrong_settings_are_no_outage(own_server: EmbeddedServer) -> None:
+    """What will not get better by itself is raised by `receive` at once, not waited for."""
+    layers = Layers(hosts=[{"address": own_server.url, "password": "wrong"}])
+    layer = layers()
+    channel = await layer.new_channel()
+    for _ in range(2):
+        with pytest.raises(redis.exceptions.AuthenticationError):
+            await within(layer.receive(channel), 5)
+        with pytest.raises(redis.exceptions.AuthenticationError):
+            await within(layer.send(channel, {"type": "hello"}), 5)
+    await layers.close()

@@ -1,0 +1,131 @@
+"""Long silences: channels on which nothing happens, connections and servers that say nothing.
+
+Each takes 10 s or more, so they happen at the same time, in one test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import redis.exceptions
+
+from queue_tools import Layers, blocked, nothing_else, take, waiting, within
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from channels_redis_queue import RedisChannelLayer
+    from embedded_server import EmbeddedServer
+    from servers.proxy import TcpProxy
+
+    StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
+    Scene = Callable[[EmbeddedServer, TcpProxy], Awaitable[None]]
+
+IDLE = 12.5  # seconds; redis-py 8 gives up a read after 5 of them, unless it is told otherwise
+FOUND_WITHIN = 40
+
+
+async def idle(server: EmbeddedServer, _: TcpProxy) -> None:
+    """Consumers wait on idle channels, and get the next message."""
+    layers = Layers(hosts=[server.url])
+    layer, sender = layers(), layers()
+    channels = [await layer.new_channel(), "jobs"]
+    receivers = [await blocked(server, layer, channel) for channel in channels]
+    started = time.monotonic()
+    while (rest := started + IDLE - time.monotonic()) > 0:
+        await asyncio.wait(receivers, timeout=rest)
+        assert not any(receiver.done() for receiver in receivers)
+    for channel, receiver in zip(channels, receivers, strict=True):
+        await sender.send(channel, {"type": "at last"})
+        assert await within(receiver, 2) == {"type": "at last"}
+        await nothing_else(layer, channel)
+    await layers.close()
+
+
+async def silent_connections(server: EmbeddedServer, proxy: TcpProxy) -> None:
+    """Connections that carry nothing any more are replaced, and consumers see no error."""
+    layers = Layers(hosts=[server.url])
+    layer, sender = layers(hosts=[proxy.url]), layers()
+    member = await layer.new_channel()
+    await layer.group_add("room", member)
+    receivers = {
+        channel: await waiting(layer, channel) for channel in (await layer.new_channel(), "jobs")
+    }
+    proxy.stall()
+    started = time.monotonic()
+    for channel in receivers:
+        await sender.send(channel, {"type": "through silence"})
+    with pytest.raises(redis.exceptions.RedisError):
+        await within(layer.send("mails", {"type": "lost"}), 15)
+    await within(layer.send("mails", {"type": "found"}), 15)
+    await sender.group_send("room", {"type": "group"})
+    for channel, receiver in receivers.items():
+        assert await within(receiver, FOUND_WITHIN) == {"type": "through silence"}, channel
+    assert await take(layer, member) == {"type": "group"}
+    assert await take(layer, "mails") == {"type": "found"}
+    assert time.monotonic() - started < FOUND_WITHIN
+    # What the old connections held back changes nothing when it arrives after all.
+    proxy.resume()
+    for channel in receivers:
+        await nothing_else(layer, channel)
+    await layers.close()
+
+
+async def silent_server(server: EmbeddedServer, _: TcpProxy) -> None:
+    """A server that freezes, and accepts connections without a word, is waited for."""
+    layers = Layers(hosts=[server.url])
+    layer, sender = layers(), layers()
+    channels = [await layer.new_channel(), "jobs"]
+    receivers = [await blocked(server, layer, channel) for channel in channels]
+    server.pause()
+    started = time.monotonic()
+    while (rest := started + IDLE - time.monotonic()) > 0:
+        await asyncio.wait(receivers, timeout=rest)
+        assert not any(receiver.done() for receiver in receivers)
+    server.resume()
+    for channel, receiver in zip(channels, receivers, strict=True):
+        await eventually(lambda name=channel: sent(sender, name))  # type: ignore[misc]
+        assert await within(receiver, FOUND_WITHIN) == {"type": "hello"}
+        await nothing_else(layer, channel)
+    await layers.close()
+
+
+async def silent_replies(server: EmbeddedServer, proxy: TcpProxy) -> None:
+    """The server hears everything and nothing comes back: what it handed over is not lost."""
+    layers = Layers(hosts=[server.url])
+    layer, sender = layers(hosts=[proxy.url]), layers()
+    channels = [await layer.new_channel(), "jobs"]
+    receivers = [await blocked(server, layer, channel) for channel in channels]
+    proxy.stall(requests=False)
+    for channel in channels:
+        await sender.send(channel, {"number": 0})
+        await sender.send(channel, {"number": 1})
+    for channel, receiver in zip(channels, receivers, strict=True):
+        assert await within(receiver, FOUND_WITHIN) == {"number": 0}
+        assert await take(layer, channel) == {"number": 1}
+        await nothing_else(layer, channel)
+    await layers.close()
+
+
+async def sent(layer: RedisChannelLayer, channel: str) -> bool:
+    """Try to send a message; return whether that worked."""
+    try:
+        await layer.send(channel, {"type": "hello"})
+    except redis.exceptions.RedisError:
+        return False
+    return True
+
+
+@pytest.mark.timeout(120)
+async def test_silences(start_server: Callable[..., EmbeddedServer], tcp_proxy: StartProxy) -> None:
+    """Consumers wait through idle channels, silent connections and a frozen server."""
+
+    async def play(scene: Scene) -> None:
+        server = start_server()
+        await scene(server, await tcp_proxy(server))
+
+    await asyncio.gather(*map(play, (idle, silent_connections, silent_server, silent_replies)))
