@@ -60,6 +60,7 @@ class Subscriber:
         # Those who wait until a topic is live.
         self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
         self._running: asyncio.Task[None] | None = None
+        self._reading: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[None] | None = None
         # Whether everything wanted was heard since the last loss; and why there is no connection.
         self._restored = False
@@ -100,15 +101,14 @@ class Subscriber:
     def look_at(self, topics: Iterable[bytes]) -> None:
         """Note that it may have changed whether somebody wants to hear these."""
         self._subscriptions.look_at(topics)
-        if self._link is not None and self._writing is None:
-            # In the next turn, so that all changes of this one go out together.
-            self._writing = self._spawn(self._write(self._link))
+        self._write_soon()
 
     async def stop(self) -> None:
         """Close the connection; who waits gets an error."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
+        await self._hang_up()
         self._fail_waiters(RedisConnectionError("The layer was closed"))
         self._line.outages.forget(self)
 
@@ -123,29 +123,33 @@ class Subscriber:
         while self._waiters or self._line.topics():
             try:
                 await self._serve(await self._line.connector.open())
+                await self._hang_up()
                 self._restored = False
             except Exception as error:  # noqa: BLE001 - whatever it is, nobody may stay deaf
+                await self._hang_up()
                 self._lost(error)
                 await asyncio.sleep(self._backoff.next())
 
     async def _serve(self, link: Link) -> None:
         """Hear until the connection breaks, or nobody has wanted anything for a while."""
-        topics = self._line.topics()
-        self._subscriptions = Subscriptions(self._is_wanted, topics)
+        self._subscriptions = Subscriptions(self._is_wanted, self._line.topics())
         self._link = link
-        reading = listen(link, self._handle)
-        try:
-            self.look_at(self._waiters)
-            await self._watch(reading)
-        finally:
-            self._link = None
-            tasks = [task for task in (reading, self._writing) if task is not None]
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            # Here, as one that was cancelled before it began did not do this.
-            self._writing = None
-            self._subscriptions = Subscriptions(self._is_wanted)
+        self._reading = listen(link, self._handle)
+        self.look_at(self._waiters)
+        await self._watch(self._reading)
+
+    async def _hang_up(self) -> None:
+        """Stop reading and writing, and close the connection."""
+        # First of all, so that nobody begins to write any more.
+        link, self._link = self._link, None
+        tasks = [task for task in (self._reading, self._writing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        # Errors too: they were raised where they count, or count no more.
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._reading = self._writing = None
+        self._subscriptions = Subscriptions(self._is_wanted)
+        if link is not None:
             await link.close()
 
     async def _watch(self, reading: asyncio.Future[None]) -> None:
@@ -161,9 +165,14 @@ class Subscriber:
                 raise RedisTimeoutError("it has gone silent")
             else:
                 self._subscriptions.ping()
-                self.look_at(())
+                self._write_soon()
             idle = 0 if self._subscriptions.in_use else idle + 1
         return None
+
+    def _write_soon(self) -> None:
+        """Send what there is to send in the next turn, so that all changes of this one go along."""
+        if self._link is not None and self._writing is None and self._subscriptions.has_changes:
+            self._writing = self._spawn(self._write(self._link))
 
     async def _write(self, link: Link) -> None:
         try:
@@ -190,6 +199,7 @@ class Subscriber:
             self._subscriptions.answered()
         elif isinstance(reply, ResponseError):
             self._refused(reply)
+        self._write_soon()
         if not self._restored and self._subscriptions.restored:
             self._found()
 
@@ -201,7 +211,6 @@ class Subscriber:
                 host = self._line.connector.host
                 logger.warning("%s refuses %s: %s", host, topic.decode(), error)
             self._tell(topic, error)
-        self.look_at(())
 
     def _found(self) -> None:
         self._restored = True
@@ -259,4 +268,7 @@ class Subscriber:
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         # In an empty context: it outlives the consumer that started it.
-        return contextvars.Context().run(self._loop.create_task, coroutine)
+        task = contextvars.Context().run(self._loop.create_task, coroutine)
+        # It ends with its event loop, also with one that is closed without a word to its tasks.
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+        return task

@@ -55,7 +55,12 @@ class Subscriptions:
     @property
     def in_use(self) -> bool:
         """Whether anything is heard here, or on its way to be."""
-        return bool(self._asked or self._open)
+        return bool(self._asked or self._requests)
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there may be something to send."""
+        return self._ping or bool(self._changed)
 
     def is_live(self, topic: bytes) -> bool:
         """Tell whether the server has confirmed that the topic is heard."""
@@ -117,8 +122,17 @@ class Subscriptions:
             raise RedisConnectionError(f"The server sent an unexpected {verb!r} of {topic!r}")
         if not request.names:
             self._requests.popleft()
-        self._close(topic)
-        return self.is_live(topic)
+        self._open[topic] -= 1
+        if self._open[topic]:
+            return False
+        del self._open[topic]
+        self._initial.discard(topic)
+        live = verb == b"subscribe"
+        # Looked at once more, whatever has happened since it was asked for.
+        (self._asked.add if live else self._asked.discard)(topic)
+        if self._wanted(topic) != live:
+            self._changed[topic] = None
+        return live
 
     def answered(self) -> None:
         """Note that the server has answered a ping.
@@ -134,27 +148,27 @@ class Subscriptions:
 
         Returns:
             The topics that can't be heard. Of several in one request each is asked for again.
+
+        Raises:
+            redis.exceptions.ConnectionError: There was no request.
         """
-        request = self._requests.popleft()
-        for topic in request.names:
-            self._asked.discard(topic)
-            self._close(topic)
-        if len(request.names) == 1:
-            return list(request.names)
-        self._alone.update(request.names)
-        self.look_at(request.names)
-        return []
+        if not self._requests:
+            raise RedisConnectionError("The server sent an unexpected error")
+        topics = list(self._requests.popleft().names)
+        self._asked.difference_update(topics)
+        # Without what has come to nothing.
+        self._open = self._open - Counter(topics)
+        if len(topics) > 1:
+            self._alone.update(topics)
+            self.look_at(topics)
+            return []
+        self._initial.difference_update(topics)
+        return topics
 
     def _first(self, verb: bytes) -> _Request:
         if not self._requests or self._requests[0].verb != verb:
             raise RedisConnectionError(f"The server sent an unexpected answer to {verb!r}")
         return self._requests[0]
-
-    def _close(self, topic: bytes) -> None:
-        self._open[topic] -= 1
-        if self._open[topic] <= 0:
-            del self._open[topic]
-            self._initial.discard(topic)
 
     def _packed(self, verb: bytes, topics: list[bytes]) -> Iterator[tuple[bytes, ...]]:
         """Return commands for the topics, with many in each."""

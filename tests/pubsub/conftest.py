@@ -1,0 +1,7 @@
+"""The fixtures that the tests of the Pub/Sub layer share."""
+
+from __future__ import annotations
+
+from pubsub_tools import layers, own_layers
+
+__all__ = ["layers", "own_layers"]

@@ -1,0 +1,181 @@
+"""What a message is on its way, and that nobody sees another's."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import pytest
+
+from channels_redis_pubsub.serializers import registry
+from pubsub_tools import Layers, joined, nothing_else, take, take_many, within
+
+if TYPE_CHECKING:
+    from embedded_server import EmbeddedServer
+
+LOGGER = "channels_redis_pubsub"
+HELLO = {"type": "hello"}
+UNREADABLE = {
+    "empty": b"",
+    "random": b"\xc1\x9f\x00\xff",
+    "truncated": msgpack.packb({"type": "hello", "text": "x" * 50})[:30],
+    "no map": msgpack.packb([1, 2]),
+}
+
+
+@pytest.mark.parametrize(
+    "message", [{"type": "x", "items": []}, {"type": "x", "flat": "yes"}], ids=["nested", "flat"]
+)
+async def test_members_get_separate_objects(layers: Layers, message: dict[str, Any]) -> None:
+    """What one member of a group does to a message, the others in its process don't see."""
+    layer = layers()
+    members = [await joined(layer, "room") for _ in range(3)]
+    await within(layer.group_send("room", message))
+    first = await take(layer, members[0])
+    first["mine"] = True
+    first.setdefault("items", []).append(1)
+    for member in members[1:]:
+        assert await take(layer, member) == message
+
+
+async def test_sender_keeps_its_message(layers: Layers) -> None:
+    """A message that was sent can be used again: the layer adds nothing to it."""
+    layer = layers()
+    channel = await joined(layer, "room")
+    message = {"type": "x", "items": [1]}
+    await within(layer.send(channel, message))
+    await within(layer.group_send("room", message))
+    assert message == {"type": "x", "items": [1]}
+    assert await take_many(layer, channel, 2) == [message] * 2
+
+
+@pytest.mark.parametrize("data", UNREADABLE.values(), ids=UNREADABLE)
+async def test_unreadable_message_is_dropped(
+    redis_server: EmbeddedServer,
+    layers: Layers,
+    caplog: pytest.LogCaptureFixture,
+    data: bytes,
+) -> None:
+    """Bytes that no layer published: one line in the log, and good messages go on arriving."""
+    layer = layers()
+    channels = [await joined(layer, "room") for _ in range(2)]
+    with redis_server.client() as client, caplog.at_level(logging.INFO, LOGGER):
+        await within(layer.group_send("room", {"type": "before"}))
+        client.publish(f"{layer.prefix}__group__room", data)
+        client.publish(channels[0], data)
+        await within(layer.group_send("room", {"type": "after"}))
+        for channel in channels:
+            assert await take_many(layer, channel, 2) == [{"type": "before"}, {"type": "after"}]
+            await nothing_else(layer, channel)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    assert "__group__room" in caplog.text
+    assert channels[0] in caplog.text
+
+
+async def test_other_key_reads_nothing(layers: Layers, caplog: pytest.LogCaptureFixture) -> None:
+    """A message that was encrypted with another key is dropped like any that can't be read."""
+    layer = layers(symmetric_encryption_keys=["ours"])
+    channel = await joined(layer, "room")
+    with caplog.at_level(logging.INFO, LOGGER):
+        for keys in (["theirs"], None):
+            await within(layers(symmetric_encryption_keys=keys).group_send("room", HELLO))
+        await within(layer.group_send("room", HELLO))
+        assert await take(layer, channel) == HELLO
+    assert len(caplog.records) == 2
+
+
+async def test_names_and_payload_on_the_wire(redis_server: EmbeddedServer, layers: Layers) -> None:
+    """Processes of channels_redis and of others find the channels and read the messages."""
+    layer = layers()
+    channel = await joined(layer, "room")
+    prefix = layer.prefix
+    digits = channel.removeprefix(f"{prefix}specific.")
+    assert len(digits) == 32
+    assert int(digits, 16)
+    assert (await layer.new_channel("chat")).startswith(f"{prefix}chat")
+    payload = bytes.fromhex("83a161c3a162c0a16381a16490")
+    with redis_server.client() as client:
+        for topic in (channel, f"{prefix}__group__room"):
+            assert client.publish(topic, payload) == 1
+            assert await take(layer, channel) == {"a": True, "b": None, "c": {"d": []}}
+        listener = client.pubsub(ignore_subscribe_messages=True)
+        listener.subscribe(f"{prefix}__group__room")
+        assert listener.get_message(timeout=None) is None  # the confirmation
+        await within(layer.group_send("room", {"a": True, "b": None, "c": {"d": []}}))
+        assert await take(layer, channel)
+        message = listener.get_message(timeout=5)
+        assert message is not None
+        assert message["data"] == payload
+        listener.close()
+
+
+async def test_message_to_a_channel_that_has_gone(layers: Layers) -> None:
+    """Sending to a channel that nobody listens on is no error."""
+    layer = layers()
+    channel = await layer.new_channel()
+    await within(layer.send(f"{channel}gone", HELLO))
+    await within(layer.group_send("nobody", HELLO))
+    await nothing_else(layer, channel)
+
+
+async def test_general_channel_reaches_every_process(layers: Layers) -> None:
+    """Each process that listens on a channel gets its messages; in one process one call does."""
+    first, second = layers(), layers()
+    for layer in (first, second):
+        await within(layer._process.get().open("news"))
+    await within(layers().send("news", HELLO))
+    for layer in (first, second):
+        assert await take(layer, "news") == HELLO
+        await within(layer.send(await layer.new_channel(), HELLO))
+
+
+async def test_registered_format_is_used(layers: Layers) -> None:
+    """A serializer that knows nothing but to serialize and deserialize works, too."""
+
+    class Reversed:
+        """Writes the representation of a message backwards."""
+
+        def __init__(self, **options: Any) -> None:
+            assert options == {
+                "symmetric_encryption_keys": None,
+                "random_prefix_length": 0,
+                "expiry": None,
+            }
+
+        def serialize(self, message: dict[str, Any]) -> bytes:
+            """Return the message as bytes."""
+            packed: bytes = msgpack.packb(message)
+            return packed[::-1]
+
+        def deserialize(self, data: bytes) -> dict[str, Any]:
+            """Return the message in bytes."""
+            message: dict[str, Any] = msgpack.unpackb(data[::-1])
+            return message
+
+    registry.register_serializer("reversed", Reversed)
+    layer = layers(serializer_format="reversed")
+    members = [await joined(layer, "room") for _ in range(2)]
+    await within(layer.group_send("room", {"type": "x", "items": [1, 2]}))
+    for member in members:
+        assert await take(layer, member) == {"type": "x", "items": [1, 2]}
+    assert layer.deserialize(layer.serialize(HELLO)) == HELLO
+
+
+def test_overflow_log_says_how_many(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a minute a channel that still overflows is logged again, with the count."""
+    from channels_redis_pubsub._shared.overflows import OverflowLog  # noqa: PLC0415
+
+    clock = [100.0]
+    monkeypatch.setattr("channels_redis_pubsub._shared.overflows.time.monotonic", lambda: clock[0])
+    log = OverflowLog(logging.getLogger(LOGGER))
+    for second in range(150):
+        clock[0] = 100.0 + second
+        log.dropped("slow")
+    assert [record.args for record in caplog.records] == [
+        ("slow",),
+        ("slow", 60, 60.0),
+        ("slow", 60, 60.0),
+    ]

@@ -1,0 +1,159 @@
+"""`new_channel` and `group_add` return when the server has the subscription, not before."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+from pubsub_tools import Layers, cancel, joined, nothing_else, take, waiting, within
+
+if TYPE_CHECKING:
+    from channels_redis_pubsub import RedisPubSubChannelLayer
+
+
+async def test_two_thousand_joins_lose_no_message(layers: Layers) -> None:
+    """Join a group, and at once another connection sends to it: each message arrives."""
+    layer, other = layers(), layers()
+
+    async def join_and_hear(number: int) -> None:
+        channel = await layer.new_channel()
+        await layer.group_add(f"room-{number}", channel)
+        await other.group_send(f"room-{number}", {"type": "hello", "number": number})
+        assert await layer.receive(channel) == {"type": "hello", "number": number}
+
+    async def one_after_the_other(start: int) -> None:
+        for number in range(start, start + 100):
+            await join_and_hear(number)
+
+    await within(asyncio.gather(*(one_after_the_other(100 * start) for start in range(20))))
+
+
+async def test_new_channel_can_be_sent_to_at_once(layers: Layers) -> None:
+    """A channel's name may be given away as soon as it is there."""
+    layer, other = layers(), layers()
+    for number in range(200):
+        channel = await within(layer.new_channel())
+        await within(other.send(channel, {"type": "hello", "number": number}))
+        assert await take(layer, channel) == {"type": "hello", "number": number}
+
+
+async def test_last_member_leaves_as_another_joins(layers: Layers) -> None:
+    """A group that is left by its last member and joined in one turn hears what follows."""
+    layer, other = layers(), layers()
+    channels = [await layer.new_channel(), await layer.new_channel()]
+    await within(layer.group_add("room", channels[0]))
+    for number in range(200):
+        old, new = channels[number % 2], channels[(number + 1) % 2]
+        await within(asyncio.gather(layer.group_discard("room", old), layer.group_add("room", new)))
+        await within(other.group_send("room", {"type": "hello", "number": number}))
+        assert await take(layer, new) == {"type": "hello", "number": number}
+
+
+async def test_member_leaves_and_comes_back_at_once(layers: Layers) -> None:
+    """`group_discard` and then `group_add`, before the server has confirmed anything."""
+    layer, other = layers(), layers()
+    channel = await layer.new_channel()
+
+    async def come_and_go() -> None:
+        for _ in range(random.Random(3).randrange(1, 4)):
+            await layer.group_discard("room", channel)
+        await layer.group_add("room", channel)
+
+    for number in range(100):
+        await within(asyncio.gather(*(come_and_go() for _ in range(3))))
+        await within(other.group_send("room", {"type": "hello", "number": number}))
+        assert await take(layer, channel) == {"type": "hello", "number": number}
+        leaving = asyncio.create_task(layer.group_discard("room", channel))
+        await within(leaving)
+    await within(other.group_send("room", {"type": "unheard"}))
+    await nothing_else(layer, channel)
+
+
+async def test_everyone_who_joins_at_once_is_told(layers: Layers) -> None:
+    """A thousand channels join one group in one turn: all return, and all get the message."""
+    layer, other = layers(), layers()
+    channels = await within(asyncio.gather(*(layer.new_channel() for _ in range(1000))))
+    await within(asyncio.gather(*(layer.group_add("room", channel) for channel in channels)))
+    await within(other.group_send("room", {"type": "hello"}))
+    received = await within(asyncio.gather(*(layer.receive(channel) for channel in channels)))
+    assert received == [{"type": "hello"}] * 1000
+
+
+async def test_cancelled_join_leaves_others_alone(layers: Layers) -> None:
+    """Of two calls for one membership one is cancelled: the other one holds."""
+    layer, other = layers(), layers()
+    for _ in range(50):
+        channel = await layer.new_channel()
+        first = asyncio.create_task(layer.group_add("room", channel))
+        second = asyncio.create_task(layer.group_add("room", channel))
+        await asyncio.sleep(0)
+        await cancel(first)
+        await within(second)
+        await within(other.group_send("room", {"type": "hello"}))
+        assert await take(layer, channel) == {"type": "hello"}
+        await within(layer.group_discard("room", channel))
+
+
+async def test_random_joins_and_leaves_end_as_the_last_call_says(layers: Layers) -> None:
+    """After a storm of calls by many consumers, each is a member of what it joined last."""
+    layer, other = layers(), layers()
+    groups = [f"room-{number}" for number in range(5)]
+
+    async def storm(seed: int) -> tuple[str, set[str]]:
+        dice, channel, member_of = random.Random(seed), await layer.new_channel(), set[str]()
+        for _ in range(40):
+            group = dice.choice(groups)
+            if dice.random() < 0.5:
+                await layer.group_add(group, channel)
+                member_of.add(group)
+            else:
+                await layer.group_discard(group, channel)
+                member_of.discard(group)
+        return channel, member_of
+
+    ended = await within(asyncio.gather(*(storm(seed) for seed in range(30))))
+    for group in groups:
+        await within(other.group_send(group, {"type": "hello", "group": group}))
+    for channel, member_of in ended:
+        assert await heard(layer, channel) == sorted(member_of)
+
+
+async def test_general_channel_is_listened_on_while_received(layers: Layers) -> None:
+    """`receive` of a channel that this process did not make listens on it."""
+    layer, other = layers(), layers()
+    receiver = await waiting(layer, "jobs")
+    await within(other.send("jobs", {"type": "work"}))
+    assert await within(receiver) == {"type": "work"}
+    # It goes on listening between two calls.
+    await within(other.send("jobs", {"type": "more"}))
+    assert await take(layer, "jobs") == {"type": "more"}
+
+
+async def test_general_channel_may_join_a_group_while_it_is_listened_on(layers: Layers) -> None:
+    """A channel that this process listens on can be a member of groups, whoever made it."""
+    layer = layers()
+    receiver = await waiting(layer, "jobs")
+    await within(layer.group_add("workers", "jobs"))
+    await within(layers().group_send("workers", {"type": "work"}))
+    assert await within(receiver) == {"type": "work"}
+
+
+async def test_groups_of_one_channel_are_separate(layers: Layers) -> None:
+    """A channel in several groups leaves each by itself."""
+    layer = layers()
+    channel = await joined(layer, "a", "b")
+    await within(layer.group_discard("a", channel))
+    for group in ("a", "b"):
+        await within(layers().group_send(group, {"type": "hello", "group": group}))
+    assert await take(layer, channel) == {"type": "hello", "group": "b"}
+    await nothing_else(layer, channel)
+
+
+async def heard(layer: RedisPubSubChannelLayer, channel: str) -> list[str]:
+    """Return the groups whose messages wait in a channel."""
+    await within(layer.send(channel, {"type": "end"}))
+    groups: list[str] = []
+    while (message := await take(layer, channel)) != {"type": "end"}:
+        groups.append(message["group"])
+    return sorted(groups)

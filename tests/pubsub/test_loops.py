@@ -1,0 +1,252 @@
+"""Event loops, threads and forks: one layer serves them all, and closes with them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from asgiref.sync import async_to_sync
+
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from pubsub_tools import (
+    BACK,
+    LOST,
+    NOTICES,
+    Layers,
+    cancel,
+    connections,
+    inside,
+    joined,
+    kill_subscriptions,
+    nothing_else,
+    subscribed,
+    take,
+    take_many,
+    waiting,
+    within,
+)
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from typing_extensions import Self
+
+    from embedded_server import EmbeddedServer
+
+HELLO = {"type": "hello"}
+
+
+class LoopThread:
+    """An event loop that runs in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._ready = threading.Event()
+        self._end: asyncio.Event
+        self.loop: asyncio.AbstractEventLoop
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
+
+    async def _main(self) -> None:
+        self.loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        self._ready.set()
+        await self._end.wait()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the loop as `asyncio.run` does."""
+        if self._thread.is_alive():
+            self.loop.call_soon_threadsafe(self._end.set)
+            self._thread.join()
+
+    async def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine in that loop."""
+        return await within(
+            asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self.loop))
+        )
+
+
+async def test_each_loop_hears_its_own_channels(layers: Layers) -> None:
+    """Two loops in two threads receive on one layer, in one group: one copy for each member."""
+    layer = layers()
+    with LoopThread() as other:
+        here = await joined(layer, "room")
+        there = await other.run(joined(layer, "room"))
+        for sender in (layer.group_send("room", HELLO), other.run(layer.group_send("room", HELLO))):
+            await within(sender)
+        assert await take_many(layer, here, 2) == [HELLO] * 2
+        assert await other.run(take_many(layer, there, 2)) == [HELLO] * 2
+        await nothing_else(layer, here)
+        await other.run(nothing_else(layer, there))
+        await other.run(layer.close_pools())
+
+
+async def test_channel_of_another_loop_is_received_and_joins(layers: Layers) -> None:
+    """A consumer may run in another loop than the one that its channel was made in."""
+    layer = layers()
+    with LoopThread() as other:
+        channel = await other.run(layer.new_channel())
+        await within(layer.group_add("room", channel))
+        receiver = await waiting(layer, channel)
+        await within(layer.group_send("room", HELLO))
+        assert await within(receiver) == HELLO
+        await within(layer.group_discard("room", channel))
+        await within(layer.group_send("room", {"type": "unheard"}))
+        await nothing_else(layer, channel)
+
+
+async def test_channel_moves_when_its_loop_ends(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """A channel that is waited for in another loop goes on there, with its groups."""
+    layer = own_layers()
+    with LoopThread() as other:
+        moves = await other.run(joined(layer, "room"))
+        ends = await other.run(joined(layer, "another"))
+        receiver = await waiting(layer, moves)
+    await eventually(lambda: {moves, "asgi__group__room"} == subscribed(own_server))
+    await within(layer.group_send("room", HELLO))
+    assert await within(receiver) == HELLO
+    with pytest.raises(RuntimeError, match=ends):
+        await within(layer.group_add("room", ends))
+    await within(layer.group_add("third", moves))
+
+
+async def test_consumer_cancelled_in_another_loop_leaves_nothing(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """What ends in one loop is unsubscribed from in the one that subscribed."""
+    layer = own_layers()
+    with LoopThread() as other:
+        channel = await other.run(joined(layer, "room"))
+        await cancel(await waiting(layer, channel))
+        await eventually(lambda: not subscribed(own_server))
+        await other.run(layer.close_pools())
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["asyncio.run", "closed bare"])
+def test_loop_that_ends_leaves_no_connection(own_server: EmbeddedServer, *, bare: bool) -> None:
+    """A loop takes its connections with it, at the latest when the layer is used again."""
+    layer = RedisPubSubChannelLayer(hosts=[own_server.url])
+
+    async def use() -> None:
+        channel = await joined(layer, "room")
+        await layer.group_send("room", HELLO)
+        assert await take(layer, channel) == HELLO
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if bare:
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(use())
+            loop.close()
+        else:
+            asyncio.run(use())
+        asyncio.run(use())
+    asyncio.run(eventually(lambda: not connections(own_server)))
+    assert not inside(layer)._home_of
+
+
+def test_synchronous_callers_reach_consumers(own_server: EmbeddedServer) -> None:
+    """`async_to_sync` calls from threads reach a consumer, on few connections."""
+    layer = RedisPubSubChannelLayer(hosts=[own_server.url])
+
+    def send_ten() -> None:
+        for number in range(10):
+            async_to_sync(layer.group_send)("room", {"type": "hello", "number": number})
+
+    async def consume() -> None:
+        channel = await joined(layer, "room")
+        opened = len(connections(own_server))
+        await within(asyncio.gather(*(asyncio.to_thread(send_ten) for _ in range(5))))
+        received = await take_many(layer, channel, 50)
+        numbers = sorted(message["number"] for message in received)
+        assert numbers == sorted(list(range(10)) * 5)
+        assert len(connections(own_server)) <= opened + 1
+        await layer.close_pools()
+
+    asyncio.run(consume())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_fork_gives_the_child_connections_of_its_own(own_server: EmbeddedServer) -> None:
+    """A layer that was used before a fork works in the child, and goes on in the parent."""
+    layer = RedisPubSubChannelLayer(
+        hosts=[own_server.url],
+        on_disconnect=NOTICES["on_disconnect"],
+        on_reconnect=NOTICES["on_reconnect"],
+    )
+
+    async def talk() -> None:
+        channel = await joined(layer, "room")
+        await within(layer.group_send("room", HELLO))
+        assert await take(layer, channel) == HELLO
+        await layer.close_pools()
+
+    async def parent() -> None:
+        channel = await joined(layer, "room")
+        child = os.fork()
+        if child == 0:
+            # Nothing of the parent's, such as its running loop, may be used here.
+            status = 1
+            try:
+                thread = threading.Thread(target=lambda: asyncio.run(talk()))
+                thread.start()
+                thread.join()
+                status = 0
+            finally:
+                os._exit(status)
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        assert status == 0
+        await within(layer.group_send("room", {"type": "again"}))
+        received = [await take(layer, channel)]
+        while received[-1] != {"type": "again"}:
+            received.append(await take(layer, channel))
+        assert LOST not in received
+        kill_subscriptions(own_server)
+        assert await take_many(layer, channel, 2) == [LOST, BACK]
+        await layer.close_pools()
+
+    asyncio.run(parent())
+
+
+async def test_close_pools_closes_all(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """After `close_pools` nothing is open, no task runs, and the layer can be used again."""
+    layer = own_layers()
+    tasks = asyncio.all_tasks()
+    for _ in range(2):
+        channel = await joined(layer, "room")
+        await within(layer.send(channel, HELLO))
+        assert await take(layer, channel) == HELLO
+        await within(layer.close_pools())
+        assert asyncio.all_tasks() == tasks
+        await eventually(lambda: not connections(own_server))
+        assert len(inside(layer)._mailboxes) == 0
+
+
+async def test_layer_is_made_without_a_loop(redis_server: EmbeddedServer) -> None:
+    """The constructor and a look at the methods need no loop, and connect nowhere."""
+    made: list[RedisPubSubChannelLayer] = []
+
+    def make() -> None:
+        layer = RedisPubSubChannelLayer(hosts=[redis_server.url])
+        assert hasattr(layer, "group_send")
+        assert not hasattr(layer, "no_such_method")
+        made.append(layer)
+
+    await asyncio.to_thread(make)
+    channel = await joined(made[0], "room")
+    await within(made[0].group_send("room", HELLO))
+    assert await take(made[0], channel) == HELLO
+    await made[0].close_pools()

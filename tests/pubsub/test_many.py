@@ -1,0 +1,105 @@
+"""Many subscriptions: restored in batches, on few connections."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pubsub_tools import (
+    BACK,
+    LOST,
+    NOTICES,
+    Layers,
+    cancel,
+    connections,
+    joined,
+    kill_subscriptions,
+    subscribed,
+    take,
+    take_many,
+    waiting,
+    within,
+)
+from servers.counting import count_commands
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from embedded_server import EmbeddedServer
+
+MANY = 10_000
+
+
+@pytest.mark.timeout(120)
+async def test_twenty_thousand_subscriptions_are_restored(
+    own_server: EmbeddedServer, own_layers: Layers, record_property: Callable[[str, object], None]
+) -> None:
+    """10,000 channels, each in a group of its own, hear everything again within seconds."""
+    layer = own_layers(**NOTICES)
+    channels: list[str] = []
+    for start in range(0, MANY, 500):
+        numbers = range(start, start + 500)
+        channels += await within(asyncio.gather(*(joined(layer, f"room-{n}") for n in numbers)))
+    assert len(subscribed(own_server)) == 2 * MANY
+    began = time.monotonic()
+    with count_commands(own_server) as counted:
+        kill_subscriptions(own_server)
+        assert await take_many(layer, channels[0], 2) == [LOST, BACK]
+        took = time.monotonic() - began
+    record_property("seconds_to_restore_20000_subscriptions", round(took, 2))
+    assert took < 10
+    assert counted.commands["subscribe"] <= 50
+    assert len(subscribed(own_server)) == 2 * MANY
+    sender = own_layers()
+    for number in range(0, MANY, 999):
+        await within(sender.group_send(f"room-{number}", {"type": "hello"}))
+        assert await take_many(layer, channels[number], 3 if number else 1) == [
+            *([LOST, BACK] if number else []),
+            {"type": "hello"},
+        ]
+
+
+async def test_changes_of_one_turn_go_out_together(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """A hundred consumers that come at once make a handful of commands."""
+    layer = own_layers()
+    await within(layer.new_channel())
+    with count_commands(own_server) as counted:
+        await within(asyncio.gather(*(joined(layer, f"room-{n}") for n in range(100))))
+    assert counted.commands["subscribe"] <= 4
+
+
+async def test_waiting_consumers_hold_two_connections(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """500 consumers that wait, and 50 group messages at once: one connection each way."""
+    layer = own_layers()
+    channels = await within(asyncio.gather(*(joined(layer, "room") for _ in range(500))))
+    receivers = [asyncio.create_task(take_many(layer, channel, 50)) for channel in channels]
+    await within(asyncio.gather(*(layer.group_send("room", {"type": "x"}) for _ in range(50))))
+    await within(asyncio.gather(*receivers))
+    assert len(connections(own_server)) == 2
+    waiting = [asyncio.create_task(layer.receive(channel)) for channel in channels]
+    await within(layer.group_send("room", {"type": "x"}))
+    await within(asyncio.gather(*waiting))
+    assert len(connections(own_server)) == 2
+
+
+async def test_connection_without_subscriptions_is_closed(
+    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the last consumer has gone, the connection goes some looks later; it comes back."""
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.LOOK", 0.05)
+    layer = own_layers(**NOTICES)
+    receiver = await waiting(layer, await layer.new_channel())
+    assert len(connections(own_server)) == 1
+    await cancel(receiver)
+    await eventually(lambda: not connections(own_server))
+    channel = await within(layer.new_channel())
+    await within(layer.send(channel, {"type": "hello"}))
+    assert await take(layer, channel) == {"type": "hello"}

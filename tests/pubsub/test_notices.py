@@ -1,0 +1,154 @@
+"""Consumers are told when their process lost Redis, and when it hears everything again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pubsub_tools import (
+    BACK,
+    LOST,
+    NOTICES,
+    Layers,
+    joined,
+    kill_subscriptions,
+    nothing_else,
+    take,
+    take_many,
+    waiting,
+    within,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import RunProcess
+    from embedded_server import EmbeddedServer
+
+REMOTE = Path(__file__).parent / "remote_layer.py"
+
+OUTAGES: dict[str, Callable[[EmbeddedServer], object]] = {
+    "killed connection": kill_subscriptions,
+    "server restarts": lambda server: server.restart(empty=False),
+    "server comes back empty": lambda server: server.restart(),
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
+async def test_every_channel_is_told(
+    own_server: EmbeddedServer, own_layers: Layers, outage: Callable[[EmbeddedServer], object]
+) -> None:
+    """Each local channel gets both notices, in order and once, and then messages again."""
+    layer = own_layers(**NOTICES)
+    channels = [await joined(layer, "room") for _ in range(20)]
+    outage(own_server)
+    for channel in channels:
+        assert await take_many(layer, channel, 2) == [LOST, BACK]
+    await within(own_layers().group_send("room", {"type": "hello"}))
+    for channel in channels:
+        assert await take(layer, channel) == {"type": "hello"}
+        await nothing_else(layer, channel)
+
+
+async def test_waiting_consumers_are_told(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """A consumer that waits in `receive` is woken; so is one on a general channel."""
+    layer = own_layers(**NOTICES)
+    own = await waiting(layer, await layer.new_channel())
+    general = await waiting(layer, "jobs")
+    kill_subscriptions(own_server)
+    assert [await within(own), await within(general)] == [LOST, LOST]
+
+
+async def test_outages_are_told_one_by_one(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """Each of several outages is told, to consumers that read in between or not."""
+    layer = own_layers(**NOTICES)
+    reads, waits = await layer.new_channel(), await layer.new_channel()
+    for _ in range(3):
+        kill_subscriptions(own_server)
+        assert await take_many(layer, reads, 2) == [LOST, BACK]
+    assert await take_many(layer, waits, 6) == [LOST, BACK] * 3
+
+
+async def test_long_outage_is_told_once(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """While the server is away, however often it is tried, nothing more is said."""
+    layer = own_layers(**NOTICES)
+    channel = await joined(layer, "room")
+    own_server.kill()
+    assert await take(layer, channel) == LOST
+    receiver = await waiting(layer, channel)
+    # Longer than the longest wait between two tries.
+    done, _ = await asyncio.wait([receiver], timeout=2.5)
+    assert not done
+    own_server.start()
+    assert await within(receiver) == BACK
+    await nothing_else(layer, channel)
+
+
+async def test_message_sent_on_reconnecting_arrives(
+    own_server: EmbeddedServer, own_layers: Layers, run_process: RunProcess
+) -> None:
+    """What another process sends when a consumer asks for it in `on_reconnect` arrives."""
+    layer = own_layers(**NOTICES)
+    remote = await run_process(REMOTE, hosts=[own_server.url])
+    groups = [f"room-{number}" for number in range(200)]
+    channels = [await joined(layer, group) for group in groups]
+    for _ in range(3):
+        kill_subscriptions(own_server)
+        assert await take_many(layer, channels[-1], 2) == [LOST, BACK]
+        for group in groups:
+            await remote.call(method="group_send", arguments=[group, {"type": "resync"}])
+        for channel in channels[:-1]:
+            assert await take_many(layer, channel, 3) == [LOST, BACK, {"type": "resync"}]
+        assert await take(layer, channels[-1]) == {"type": "resync"}
+
+
+async def test_channel_made_after_the_loss_gets_no_notice(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """Only who was told of an outage is told of its end."""
+    layer = own_layers(**NOTICES)
+    old = await layer.new_channel()
+    own_server.kill()
+    assert await take(layer, old) == LOST
+    making = asyncio.create_task(layer.new_channel())
+    own_server.start()
+    new = await within(making)
+    assert await take(layer, old) == BACK
+    await nothing_else(layer, new)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, []),
+        ({"on_disconnect": "redis.lost"}, [LOST]),
+        ({"on_reconnect": "redis.back"}, [BACK]),
+    ],
+    ids=["neither", "loss only", "return only"],
+)
+async def test_notices_are_optional(
+    own_server: EmbeddedServer,
+    own_layers: Layers,
+    options: dict[str, Any],
+    expected: list[dict[str, str]],
+) -> None:
+    """Without an option its notice is not sent; the layer reconnects all the same."""
+    layer = own_layers(**options)
+    channel = await joined(layer, "room")
+    assert kill_subscriptions(own_server) == 1
+    # Returns when the new connection hears this, too.
+    await within(layer.group_add("another", channel))
+    await within(own_layers().group_send("room", {"type": "hello"}))
+    assert await take_many(layer, channel, len(expected) + 1) == [*expected, {"type": "hello"}]
+
+
+async def test_notices_are_separate_objects(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """What one consumer does to its notice, no other one sees."""
+    layer = own_layers(**NOTICES)
+    first, second = await layer.new_channel(), await layer.new_channel()
+    kill_subscriptions(own_server)
+    (await take(layer, first))["seen"] = True
+    assert await take(layer, second) == LOST

@@ -1,0 +1,255 @@
+"""While the server is away: what waits, what fails and when, and what the log says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from pubsub_tools import (
+    BACK,
+    LOST,
+    NOTICES,
+    Layers,
+    inside,
+    joined,
+    nothing_else,
+    subscribed,
+    take,
+    take_many,
+    waiting,
+    within,
+)
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from channels_redis_pubsub import RedisPubSubChannelLayer
+    from embedded_server import EmbeddedServer
+
+LOGGER = "channels_redis_pubsub"
+TIMEOUT = 0.5  # seconds; the default is 5
+HELLO = {"type": "hello"}
+
+
+def short(server: EmbeddedServer) -> list[dict[str, Any]]:
+    """Return the option `hosts` with a short time limit."""
+    return [{"address": server.url, "socket_timeout": TIMEOUT}]
+
+
+async def test_receive_waits_through_an_outage(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """Neither a waiting `receive` nor one begun in the outage fails; then messages flow again."""
+    layer = own_layers()
+    channel = await joined(layer, "room")
+    first = await waiting(layer, channel)
+    own_server.kill()
+    second = asyncio.create_task(layer.receive(channel))
+    general = asyncio.create_task(layer.receive("jobs"))
+    done, _ = await asyncio.wait([first, second, general], timeout=2)
+    assert not done
+    own_server.start()
+    await eventually(lambda: {"jobs", channel} <= subscribed(own_server))
+    for target in (channel, channel, "jobs"):
+        await within(layer.send(target, HELLO))
+    assert [await within(task) for task in (first, second, general)] == [HELLO] * 3
+
+
+async def test_messages_flow_soon_after_the_servers_return(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """Two seconds after the server answers again, at most, a consumer hears its group."""
+    layer = own_layers(**NOTICES)
+    channel = await joined(layer, "room")
+    own_server.kill()
+    assert await take(layer, channel) == LOST
+    receiver = asyncio.create_task(layer.receive(channel))
+    done, _ = await asyncio.wait([receiver], timeout=2)
+    assert not done
+    own_server.start()
+    began = time.monotonic()
+    assert await within(receiver) == BACK
+    assert time.monotonic() - began < 2
+    await within(own_layers().group_send("room", HELLO))
+    assert await take(layer, channel) == HELLO
+
+
+Call = Callable[["RedisPubSubChannelLayer", str], Awaitable[object]]
+CALLS: dict[str, Call] = {
+    "new_channel": lambda layer, _channel: layer.new_channel(),
+    "group_add": lambda layer, channel: layer.group_add("another", channel),
+    "group_add of a member": lambda layer, channel: layer.group_add("room", channel),
+    "send": lambda layer, channel: layer.send(channel, HELLO),
+    "group_send": lambda layer, _channel: layer.group_send("room", HELLO),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_calls_fail_in_bounded_time(
+    own_server: EmbeddedServer, own_layers: Layers, call: Call
+) -> None:
+    """What needs the server raises redis-py's error after `socket_timeout`, and changes nothing."""
+    layer = own_layers(hosts=short(own_server), **NOTICES)
+    channel = await joined(layer, "room")
+    (home,) = inside(layer)._homes.values()
+    own_server.kill()
+    assert await take(layer, channel) == LOST
+    began = time.monotonic()
+    with pytest.raises((RedisConnectionError, RedisTimeoutError)):
+        await within(call(layer, channel))
+    assert time.monotonic() - began < TIMEOUT + 3
+    assert len(home.audience.topics()) == 2
+    own_server.start()
+    assert await take(layer, channel) == BACK
+    await within(layer.group_send("room", HELLO))
+    assert await take(layer, channel) == HELLO
+    await nothing_else(layer, channel)
+
+
+async def test_group_discard_needs_no_server(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """Leaving a group works while the server is away, and holds when it is back."""
+    layer = own_layers(**NOTICES)
+    channel, stays = await joined(layer, "room"), await layer.new_channel()
+    own_server.kill()
+    assert await take(layer, channel) == LOST
+    await within(layer.group_discard("room", channel))
+    own_server.start()
+    assert await take_many(layer, stays, 2) == [LOST, BACK]
+    assert await take(layer, channel) == BACK
+    assert subscribed(own_server) == {channel, stays}
+
+
+async def test_calls_begun_in_an_outage_succeed_when_it_is_short(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """Who calls within the time limit before the server's return notices nothing."""
+    layer = own_layers(**NOTICES)
+    channel = await layer.new_channel()
+    own_server.kill()
+    assert await take(layer, channel) == LOST
+    calls = [
+        asyncio.create_task(layer.group_add("room", channel)),
+        asyncio.create_task(joined(layer, "room")),
+    ]
+    own_server.start()
+    await within(asyncio.gather(*calls))
+    other = calls[1].result()
+    await within(layer.group_send("room", HELLO))
+    assert await take(layer, str(other)) == HELLO
+    assert await take_many(layer, channel, 2) == [BACK, HELLO]
+
+
+async def test_consumer_that_ends_in_an_outage_is_forgotten(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """When the server is back, nobody listens on the channel of a consumer that has gone."""
+    layer = own_layers(**NOTICES)
+    stays, goes = await layer.new_channel(), await joined(layer, "room")
+    own_server.kill()
+    assert await take_many(layer, goes, 1) == [LOST]
+    receiver = await waiting(layer, goes)
+    receiver.cancel()
+    own_server.start()
+    assert await take_many(layer, stays, 2) == [LOST, BACK]
+    assert subscribed(own_server) == {stays}
+
+
+async def test_outage_is_logged_once(
+    own_server: EmbeddedServer, own_layers: Layers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One WARNING with the host when it is lost, one INFO when it is back, for 50 consumers."""
+    layer = own_layers(**NOTICES)
+    channels = [await joined(layer, f"room-{number}") for number in range(50)]
+    with caplog.at_level(logging.INFO, LOGGER):
+        own_server.kill()
+        assert await take(layer, channels[0]) == LOST
+        receiver = asyncio.create_task(layer.receive(channels[0]))
+        done, _ = await asyncio.wait([receiver], timeout=2)
+        assert not done
+        own_server.start()
+        assert await within(receiver) == BACK
+    levels = [record.levelname for record in caplog.records if record.name == LOGGER]
+    assert levels == ["WARNING", "INFO"]
+    assert all(own_server.url in record.getMessage() for record in caplog.records)
+
+
+async def test_server_that_is_down_at_the_start(
+    own_server: EmbeddedServer, own_layers: Layers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A first call fails with an error that names the host; when the server is there, all works."""
+    own_server.kill()
+    layer = own_layers(hosts=short(own_server), **NOTICES)
+    with pytest.raises(RedisConnectionError, match=str(own_server.port)):
+        await within(layer.new_channel())
+    receiver = asyncio.create_task(layer.receive("jobs"))
+    await eventually(lambda: "WARNING" in caplog.text)
+    own_server.start()
+    await eventually(lambda: "jobs" in subscribed(own_server))
+    await within(layer.send("jobs", HELLO))
+    assert await within(receiver) == HELLO
+    await nothing_else(layer, await within(layer.new_channel()))
+
+
+async def test_wrong_password_is_told_at_once(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """Settings that don't fit the server are an error of the call, `receive` included."""
+    with own_server.client() as client:
+        client.config_set("requirepass", "right")
+    layer = own_layers(hosts=[{"address": own_server.url, "password": "wrong"}])
+    for call in (layer.new_channel(), layer.receive("jobs"), layer.send("jobs", HELLO)):
+        with pytest.raises(AuthenticationError):
+            await within(call, 4)
+    assert not inside(layer)._home_of
+
+
+async def test_forbidden_channel_is_told_at_once(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """A subscription that the ACL forbids is an error of its caller, and of nobody else."""
+    with own_server.client() as client:
+        client.execute_command(
+            "ACL", "SETUSER", "site", "on", ">secret", "+@all", "resetchannels", "&asgi*"
+        )
+    host = {"address": own_server.url, "username": "site", "password": "secret"}
+    layer = own_layers(hosts=[host])
+    allowed = [asyncio.create_task(joined(layer, f"room-{number}")) for number in range(5)]
+    refused = asyncio.create_task(layer.receive("jobs"))
+    with pytest.raises(NoPermissionError, match="permission"):
+        await within(refused)
+    with pytest.raises(NoPermissionError, match="permission"):
+        await within(layer.receive("jobs"))
+    channels = await within(asyncio.gather(*allowed))
+    for number, channel in enumerate(channels):
+        await within(layer.group_send(f"room-{number}", HELLO))
+        assert await take(layer, channel) == HELLO
+
+
+async def test_right_that_was_taken_away_is_logged(
+    own_server: EmbeddedServer, own_layers: Layers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What can't be restored after an outage is named in the log; the rest is restored."""
+    rights = ["ACL", "SETUSER", "site", "on", ">secret", "+@all"]
+    with own_server.client() as client:
+        client.execute_command(*rights, "allchannels")
+    host = {"address": own_server.url, "username": "site", "password": "secret"}
+    layer = own_layers(hosts=[host], **NOTICES)
+    channel = await joined(layer, "room")
+    general = await waiting(layer, "jobs")
+    with own_server.client() as client:
+        # The server closes the connection of who has lost a right that it uses.
+        client.execute_command(*rights, "resetchannels", "&asgi*")
+    assert await take_many(layer, channel, 2) == [LOST, BACK]
+    assert "refuses jobs" in caplog.text
+    await within(layer.group_send("room", HELLO))
+    assert await take(layer, channel) == HELLO
+    assert await within(general) == LOST

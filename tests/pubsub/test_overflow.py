@@ -1,0 +1,94 @@
+"""A consumer that stops reading costs a bounded amount of memory, and is heard of in the log."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from pubsub_tools import (
+    BACK,
+    LOST,
+    NOTICES,
+    Layers,
+    joined,
+    kill_subscriptions,
+    nothing_else,
+    numbered,
+    take_many,
+    within,
+)
+
+if TYPE_CHECKING:
+    import pytest
+
+    from channels_redis_pubsub import RedisPubSubChannelLayer
+    from embedded_server import EmbeddedServer
+
+LOGGER = "channels_redis_pubsub"
+
+
+async def send(layer: RedisPubSubChannelLayer, channel: str, count: int) -> None:
+    """Send numbered messages."""
+    for message in numbered(count):
+        await within(layer.send(channel, message))
+
+
+async def test_oldest_messages_go(layers: Layers) -> None:
+    """A full channel keeps its newest messages, in order, and others are not concerned."""
+    layer, sender = layers(capacity=10), layers()
+    stuck, other = await layer.new_channel(), await layer.new_channel()
+    await send(sender, other, 10)
+    await send(sender, stuck, 35)
+    assert await take_many(layer, other, 10) == numbered(10)
+    assert await take_many(layer, stuck, 10) == numbered(35)[25:]
+    await nothing_else(layer, stuck)
+
+
+async def test_capacity_is_a_thousand_by_default(layers: Layers) -> None:
+    """Without the option a channel holds 1,000 unread messages."""
+    layer = layers()
+    channel = await joined(layer, "room")
+    for message in numbered(1010):
+        await within(layer.group_send("room", message))
+    assert await take_many(layer, channel, 1000) == numbered(1010)[10:]
+    await nothing_else(layer, channel)
+
+
+async def test_channel_capacity_goes_by_name(layers: Layers) -> None:
+    """The first pattern that matches a channel's whole name gives its capacity."""
+    layer = layers(
+        capacity=5,
+        channel_capacity={f"{layers.options['prefix']}chat.*": 2, "jobs": 3},
+        prefix=layers.options["prefix"],
+    )
+    for prefix, capacity in (("chat.", 2), ("feed.", 5)):
+        channel = await layer.new_channel(prefix)
+        await send(layer, channel, 8)
+        assert await take_many(layer, channel, capacity) == numbered(8)[8 - capacity :]
+        await nothing_else(layer, channel)
+
+
+async def test_notices_are_not_dropped(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """However full a mailbox is, what tells of an outage stays in it, and in its place."""
+    layer, sender = own_layers(capacity=3, **NOTICES), own_layers()
+    channel, reads = await layer.new_channel(), await layer.new_channel()
+    await send(sender, channel, 3)
+    kill_subscriptions(own_server)
+    assert await take_many(layer, reads, 2) == [LOST, BACK]
+    await send(sender, channel, 5)
+    assert await take_many(layer, channel, 3) == [LOST, BACK, numbered(5)[-1]]
+    await nothing_else(layer, channel)
+
+
+async def test_overflow_is_logged_once(layers: Layers, caplog: pytest.LogCaptureFixture) -> None:
+    """A channel's first dropped message is a WARNING that names it; the next are not."""
+    layer = layers(capacity=2)
+    first, second = await layer.new_channel(), await layer.new_channel()
+    with caplog.at_level(logging.INFO, LOGGER):
+        for channel in (first, second):
+            await send(layer, channel, 50)
+            assert await take_many(layer, channel, 2) == numbered(50)[48:]
+    assert [(record.levelname, record.args) for record in caplog.records] == [
+        ("WARNING", (first,)),
+        ("WARNING", (second,)),
+    ]

@@ -1,0 +1,137 @@
+"""Several hosts: names are spread over them, and an outage of one concerns that one alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+from redis.exceptions import RedisError
+
+from channels_redis_pubsub._shared.sharding import shard_of
+from pubsub_tools import (
+    BACK,
+    LOST,
+    NOTICES,
+    Layers,
+    connections,
+    joined,
+    kill_subscriptions,
+    nothing_else,
+    subscribed,
+    take,
+    take_many,
+    within,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from channels_redis_pubsub import RedisPubSubChannelLayer
+    from embedded_server import EmbeddedServer
+
+HELLO = {"type": "hello"}
+LOGGER = "channels_redis_pubsub"
+
+
+@pytest.fixture
+def two_servers(start_server: Callable[..., EmbeddedServer]) -> list[EmbeddedServer]:
+    """Give two servers of the test's own."""
+    return [start_server(), start_server()]
+
+
+@pytest_asyncio.fixture
+async def sharded(two_servers: list[EmbeddedServer]) -> AsyncIterator[Layers]:
+    """Give a maker of layers on both servers, with a short time limit."""
+    hosts = [{"address": server.url, "socket_timeout": 0.5} for server in two_servers]
+    made = Layers(hosts=hosts, **NOTICES)
+    yield made
+    await made.close()
+
+
+async def members(layer: RedisPubSubChannelLayer) -> dict[int, str]:
+    """Return a member of a group on each shard, by the shard; its channel is there, too."""
+    found: dict[int, str] = {}
+    while len(found) < 2:
+        channel = await within(layer.new_channel())
+        shard = shard_of(channel, 2)
+        if shard not in found:
+            found[shard] = channel
+            await within(layer.group_add(group_on(layer, shard), channel))
+    return found
+
+
+def group_on(layer: RedisPubSubChannelLayer, shard: int) -> str:
+    """Return the name of a group that lives on a shard."""
+    topic = f"{layer.prefix}__group__"
+    return next(name for name in "abcdefgh" if shard_of(topic + name, 2) == shard)
+
+
+async def test_names_are_spread_as_channels_redis_does(
+    two_servers: list[EmbeddedServer], sharded: Layers
+) -> None:
+    """A channel and a group live where the hash of their name on the server says."""
+    layer = sharded()
+    channels = [await joined(layer, f"room-{number}") for number in range(30)]
+    for shard, server in enumerate(two_servers):
+        names = {*channels, *(f"{layer.prefix}__group__room-{number}" for number in range(30))}
+        assert subscribed(server) == {name for name in names if shard_of(name, 2) == shard}
+    sender = sharded()
+    for number, channel in enumerate(channels):
+        await within(sender.send(channel, HELLO))
+        await within(sender.group_send(f"room-{number}", {"type": "group"}))
+        received = await take_many(layer, channel, 2)
+        assert sorted(received, key=str) == [{"type": "group"}, HELLO]
+
+
+async def test_outage_of_one_shard_is_told_once(
+    two_servers: list[EmbeddedServer], sharded: Layers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every channel is told, also those that live on the other shard, whose messages go on."""
+    layer = sharded()
+    by_shard = await members(layer)
+    with caplog.at_level(logging.INFO, LOGGER):
+        two_servers[0].kill()
+        for channel in by_shard.values():
+            assert await take(layer, channel) == LOST
+        other = by_shard[1]
+        for number in range(20):
+            await within(layer.group_send(group_on(layer, 1), {"type": "x", "number": number}))
+            assert await take(layer, other) == {"type": "x", "number": number}
+        with pytest.raises(RedisError):
+            await within(layer.group_send(group_on(layer, 0), HELLO))
+        two_servers[0].start()
+        for channel in by_shard.values():
+            assert await take(layer, channel) == BACK
+    for shard, channel in by_shard.items():
+        await within(layer.group_send(group_on(layer, shard), HELLO))
+        assert await take(layer, channel) == HELLO
+        await nothing_else(layer, channel)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_each_shards_outage_is_told(
+    two_servers: list[EmbeddedServer], sharded: Layers
+) -> None:
+    """Two outages at once are two: each is told, and each one's end."""
+    layer = sharded()
+    by_shard = await members(layer)
+    for server in two_servers:
+        kill_subscriptions(server)
+    for channel in by_shard.values():
+        notices = await take_many(layer, channel, 4)
+        assert notices.count(LOST) == notices.count(BACK) == 2
+        assert notices[0] == LOST
+        assert notices[-1] == BACK
+        await nothing_else(layer, channel)
+
+
+async def test_two_connections_a_shard(two_servers: list[EmbeddedServer], sharded: Layers) -> None:
+    """However many consumers there are, each host has one connection each way."""
+    layer = sharded()
+    channels = await within(asyncio.gather(*(joined(layer, f"r-{n}") for n in range(100))))
+    await within(asyncio.gather(*(layer.send(channel, HELLO) for channel in channels)))
+    await within(asyncio.gather(*(layer.receive(channel) for channel in channels)))
+    assert [len(connections(server)) for server in two_servers] == [2, 2]

@@ -1,0 +1,141 @@
+"""A connection that goes silent without closing is found, replaced, and told of."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pubsub_tools import (
+    BACK,
+    LOST,
+    NOTICES,
+    Layers,
+    cancel,
+    connections,
+    joined,
+    nothing_else,
+    subscribed,
+    take,
+    take_many,
+    waiting,
+    within,
+)
+from servers.counting import count_commands
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from embedded_server import EmbeddedServer
+    from servers.proxy import TcpProxy
+
+    StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
+
+FOUND_WITHIN = 30.0  # seconds; about 15 are to be expected
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Find silence within a second or two instead of 15."""
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.LOOK", 0.6)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.PATIENCE", 0.5)
+
+
+@pytest.mark.timeout(120)
+async def test_silent_connection_is_replaced(
+    own_server: EmbeddedServer, own_layers: Layers, tcp_proxy: StartProxy
+) -> None:
+    """A network that swallows everything: found within 30 s, with both notices."""
+    proxy = await tcp_proxy(own_server)
+    layer = own_layers(hosts=[proxy.url], **NOTICES)
+    channel = await joined(layer, "room")
+    proxy.stall()
+    assert await within(layer.receive(channel), FOUND_WITHIN) == LOST
+    assert await take(layer, channel) == BACK
+    await within(own_layers().group_send("room", {"type": "hello"}))
+    assert await take(layer, channel) == {"type": "hello"}
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("silent", ["requests", "replies"])
+async def test_connection_that_is_silent_one_way_is_replaced(
+    own_server: EmbeddedServer, own_layers: Layers, tcp_proxy: StartProxy, silent: str
+) -> None:
+    """A connection on which only one direction is lost is no better than a lost one."""
+    proxy = await tcp_proxy(own_server)
+    layer = own_layers(hosts=[proxy.url], **NOTICES)
+    channel = await joined(layer, "room")
+    proxy.stall(requests=silent == "requests", replies=silent == "replies")
+    assert await take_many(layer, channel, 2) == [LOST, BACK]
+    await within(own_layers().group_send("room", {"type": "hello"}))
+    assert await take(layer, channel) == {"type": "hello"}
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_late_answers_of_a_silent_connection_are_not_heard(
+    own_server: EmbeddedServer, own_layers: Layers, tcp_proxy: StartProxy
+) -> None:
+    """When the network lets go of what it held back, nobody gets it on top."""
+    proxy = await tcp_proxy(own_server)
+    layer = own_layers(hosts=[proxy.url], **NOTICES)
+    channel = await joined(layer, "room")
+    proxy.stall()
+    sender = own_layers()
+    await within(sender.group_send("room", {"type": "lost"}))
+    assert await take_many(layer, channel, 2) == [LOST, BACK]
+    proxy.resume()
+    await within(sender.group_send("room", {"type": "hello"}))
+    assert await take(layer, channel) == {"type": "hello"}
+    await nothing_else(layer, channel)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_frozen_server_is_an_outage(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """A server that answers nothing, not even new connections, and then goes on."""
+    layer = own_layers(**NOTICES)
+    channel = await joined(layer, "room")
+    own_server.pause()
+    try:
+        assert await take(layer, channel) == LOST
+    finally:
+        own_server.resume()
+    assert await take(layer, channel) == BACK
+    await within(layer.group_send("room", {"type": "hello"}))
+    assert await take(layer, channel) == {"type": "hello"}
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_probes_are_answered(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """An idle connection stays through many probes, with subscriptions and without."""
+    layer = own_layers(**NOTICES)
+    receiver = await waiting(layer, await layer.new_channel())
+    with count_commands(own_server) as counted:
+        done, _ = await asyncio.wait([receiver], timeout=4)
+        assert not done
+        await cancel(receiver)
+        await eventually(lambda: not subscribed(own_server))
+        assert len(connections(own_server)) == 1
+    assert counted.commands["ping"] >= 2
+    with count_commands(own_server) as counted:
+        await eventually(lambda: not connections(own_server))
+    assert counted.commands["ping"] >= 2
+
+
+@pytest.mark.timeout(60)
+async def test_idle_process_sends_only_probes(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """In 20 s the server gets a PING every 5 to 10 s, and nothing else; nobody is disconnected."""
+    layer = own_layers(**NOTICES)
+    channel = await joined(layer, "room")
+    receiver = asyncio.create_task(layer.receive(channel))
+    with count_commands(own_server) as counted:
+        done, _ = await asyncio.wait([receiver], timeout=20)
+    assert not done
+    assert counted.connections == 0
+    assert set(counted.commands) == {"ping"}
+    assert 1 <= counted.commands["ping"] <= 4
+    await within(layer.group_send("room", {"type": "hello"}))
+    assert await within(receiver) == {"type": "hello"}

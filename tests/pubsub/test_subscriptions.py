@@ -1,0 +1,215 @@
+"""What is asked of the server on a connection, and what its replies mean; without a server."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from channels_redis_pubsub.subscriptions import MOST_NAMES, Subscriptions
+
+
+class Case:
+    """Subscriptions, and what is wanted."""
+
+    def __init__(self, *topics: bytes) -> None:
+        self.wanted = set(topics)
+        self.subscriptions = Subscriptions(self.wanted.__contains__, topics)
+
+    def want(self, *topics: bytes) -> None:
+        """Want more."""
+        self.wanted.update(topics)
+        self.subscriptions.look_at(topics)
+
+    def unwant(self, *topics: bytes) -> None:
+        """Want less."""
+        self.wanted.difference_update(topics)
+        self.subscriptions.look_at(topics)
+
+    def sent(self) -> list[tuple[bytes, ...]]:
+        """Return what is sent now."""
+        return self.subscriptions.next_requests(0.0)
+
+
+@pytest.fixture
+def case() -> Case:
+    """Give a connection on which nothing is wanted yet."""
+    return Case()
+
+
+def test_changes_go_out_together(case: Case) -> None:
+    """All topics of one moment share a command, in the order of the changes."""
+    case.want(b"a", b"b")
+    case.want(b"c")
+    assert case.sent() == [(b"SUBSCRIBE", b"a", b"b", b"c")]
+    assert case.sent() == []
+
+
+def test_live_when_confirmed(case: Case) -> None:
+    """A topic is live from its confirmation on, until it is unsubscribed from."""
+    case.want(b"a")
+    case.sent()
+    assert not case.subscriptions.is_live(b"a")
+    assert case.subscriptions.confirmed(b"subscribe", b"a")
+    assert case.subscriptions.is_live(b"a")
+    case.unwant(b"a")
+    assert case.sent() == [(b"UNSUBSCRIBE", b"a")]
+    assert not case.subscriptions.is_live(b"a")
+    assert not case.subscriptions.confirmed(b"unsubscribe", b"a")
+
+
+def test_there_and_back_in_one_moment_sends_nothing(case: Case) -> None:
+    """What is left and joined again before anything was sent stays live."""
+    case.want(b"a")
+    case.sent()
+    case.subscriptions.confirmed(b"subscribe", b"a")
+    case.unwant(b"a")
+    case.want(b"a")
+    assert case.sent() == []
+    assert case.subscriptions.is_live(b"a")
+
+
+def test_only_the_last_confirmation_counts(case: Case) -> None:
+    """Subscribed, left and subscribed again without waiting: live with the third confirmation."""
+    case.want(b"a")
+    case.sent()
+    case.unwant(b"a")
+    case.sent()
+    case.want(b"a")
+    assert case.sent() == [(b"SUBSCRIBE", b"a")]
+    assert not case.subscriptions.confirmed(b"subscribe", b"a")
+    assert not case.subscriptions.confirmed(b"unsubscribe", b"a")
+    assert not case.subscriptions.is_live(b"a")
+    assert case.subscriptions.confirmed(b"subscribe", b"a")
+
+
+def test_what_changed_without_a_word_is_looked_at(case: Case) -> None:
+    """What is no longer wanted when its confirmation comes is unsubscribed from."""
+    case.want(b"a")
+    case.sent()
+    case.wanted.clear()
+    case.subscriptions.confirmed(b"subscribe", b"a")
+    assert case.subscriptions.has_changes
+    assert case.sent() == [(b"UNSUBSCRIBE", b"a")]
+
+
+def test_large_sets_are_cut() -> None:
+    """No command has more topics than `MOST_NAMES`."""
+    topics = [b"%d" % number for number in range(MOST_NAMES * 2 + 1)]
+    sent = Case(*topics).sent()
+    assert [len(command) - 1 for command in sent] == [MOST_NAMES, MOST_NAMES, 1]
+    assert [topic for _, *names in sent for topic in names] == topics
+
+
+def test_restored_when_all_of_the_start_is_live() -> None:
+    """What comes later does not delay it, and what goes is not waited for."""
+    case = Case(b"a", b"b", b"c", b"d")
+    case.unwant(b"c")
+    case.sent()
+    case.want(b"late")
+    case.sent()
+    case.subscriptions.confirmed(b"subscribe", b"a")
+    case.unwant(b"d")
+    case.sent()
+    case.subscriptions.confirmed(b"subscribe", b"b")
+    assert not case.subscriptions.restored
+    case.subscriptions.confirmed(b"subscribe", b"d")
+    case.subscriptions.confirmed(b"subscribe", b"late")
+    assert not case.subscriptions.restored
+    case.subscriptions.confirmed(b"unsubscribe", b"d")
+    assert case.subscriptions.restored
+
+
+def test_refused_topics_are_asked_for_one_by_one() -> None:
+    """One that the server refuses takes no other with it, and is not waited for."""
+    case = Case(b"a", b"bad", b"c")
+    case.sent()
+    assert case.subscriptions.refused() == []
+    assert case.sent() == [(b"SUBSCRIBE", b"a"), (b"SUBSCRIBE", b"bad"), (b"SUBSCRIBE", b"c")]
+    assert case.subscriptions.confirmed(b"subscribe", b"a")
+    assert case.subscriptions.refused() == [b"bad"]
+    assert not case.subscriptions.restored
+    assert case.subscriptions.confirmed(b"subscribe", b"c")
+    assert case.subscriptions.restored
+    assert case.sent() == []
+    case.want(b"bad")
+    assert case.sent() == [(b"SUBSCRIBE", b"bad")]
+
+
+def test_ping_is_answered_in_its_turn(case: Case) -> None:
+    """A probe goes out behind the changes, and its answer belongs there."""
+    case.want(b"a")
+    case.subscriptions.ping()
+    assert case.sent() == [(b"SUBSCRIBE", b"a"), (b"PING",)]
+    with pytest.raises(RedisConnectionError):
+        case.subscriptions.answered()
+    case.subscriptions.confirmed(b"subscribe", b"a")
+    case.subscriptions.answered()
+    with pytest.raises(RedisConnectionError):
+        case.subscriptions.answered()
+
+
+@pytest.mark.parametrize(("verb", "topic"), [(b"subscribe", b"b"), (b"unsubscribe", b"a")])
+def test_unexpected_reply_is_an_error(case: Case, verb: bytes, topic: bytes) -> None:
+    """A reply to something else means that the connection can't be trusted."""
+    case.want(b"a")
+    case.sent()
+    with pytest.raises(RedisConnectionError, match="unexpected"):
+        case.subscriptions.confirmed(verb, topic)
+
+
+def test_reply_without_a_request_is_an_error(case: Case) -> None:
+    """So does any reply when nothing was asked."""
+    with pytest.raises(RedisConnectionError, match="unexpected"):
+        case.subscriptions.confirmed(b"unsubscribe", b"a")
+    with pytest.raises(RedisConnectionError, match="unexpected"):
+        case.subscriptions.refused()
+
+
+def test_overdue_goes_by_the_oldest_request(case: Case) -> None:
+    """Only a request that is not answered can be overdue."""
+    case.want(b"a")
+    case.subscriptions.next_requests(10.0)
+    case.want(b"b")
+    case.subscriptions.next_requests(20.0)
+    assert case.subscriptions.is_overdue(10.5)
+    case.subscriptions.confirmed(b"subscribe", b"a")
+    assert not case.subscriptions.is_overdue(10.5)
+    assert case.subscriptions.is_overdue(20.5)
+    case.subscriptions.confirmed(b"subscribe", b"b")
+    assert not case.subscriptions.is_overdue(1000.0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_order_of_changes_ends_as_wanted(seed: int) -> None:
+    """A server that answers at any pace ends up with what is wanted, and live says so."""
+    dice, case = random.Random(seed), Case()
+    topics = [b"a", b"b", b"c", b"d"]
+    server: set[bytes] = set()
+    on_the_way: list[tuple[bytes, bytes]] = []
+
+    def answer() -> None:
+        verb, topic = on_the_way.pop(0)
+        (server.add if verb == b"SUBSCRIBE" else server.discard)(topic)
+        live = case.subscriptions.confirmed(verb.lower(), topic)
+        if live and not any(topic == other for _, other in on_the_way):
+            assert topic in server
+
+    def send() -> None:
+        on_the_way.extend((verb, topic) for verb, *names in case.sent() for topic in names)
+
+    for _ in range(300):
+        action = dice.random()
+        if action < 0.5:
+            dice.choice([case.want, case.unwant])(dice.choice(topics))
+        elif action < 0.75:
+            send()
+        elif on_the_way:
+            answer()
+    send()
+    while on_the_way:
+        answer()
+        send()
+    assert server == case.wanted
+    assert all(case.subscriptions.is_live(topic) == (topic in server) for topic in topics)
