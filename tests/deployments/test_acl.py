@@ -1,0 +1,207 @@
+"""ACLs: the rules of the documentation are enough, are the smallest, and name what they forbid."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from redis.credentials import CredentialProvider
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+
+import channels_redis_pubsub
+import channels_redis_queue
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from channels_redis_queue import RedisChannelLayer
+from deployments.layers import LAYERS, within, works
+from deployments.rules import PASSWORD, restricted, rule_of
+from embedded_server import EmbeddedServer
+from environments import redis_6_2, redis_8
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from deployments.layers import LayerClass, Layers
+
+SERVERS = {"valkey": lambda: None, "redis-8": redis_8, "redis-6.2": redis_6_2}
+# What the layers' own code asks for in Python: a tuple that begins with a command.
+COMMAND = re.compile(r'\(\s*b?"([A-Z]{3,})"')
+# Sent by the subscriptions in another form.
+SUBSCRIBING = {"subscribe", "unsubscribe"}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer]:
+    """Give each kind of server in turn."""
+    with EmbeddedServer(binary=SERVERS[request.param]()) as server:
+        yield server
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_rule_is_enough(
+    protocol: int, server: EmbeddedServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """With this rule alone all methods work; redis-py's CLIENT SETINFO is all that is refused."""
+    host = {**restricted(server, layer_class), "protocol": protocol}
+    with server.client() as client:
+        client.acl_log_reset()
+        await works(layers, layer_class, host, prefix="asgi")
+        await within(layers(layer_class, host).flush())
+        refused = {entry["object"] for entry in client.acl_log()}
+    assert refused <= {"client|setinfo", "client"}
+
+
+def commands_of(layer_class: LayerClass) -> set[str]:
+    """Return the commands in the source of a layer."""
+    package = channels_redis_queue if layer_class is RedisChannelLayer else channels_redis_pubsub
+    folder = Path(str(files(package)))
+    python = "".join(file.read_text() for file in folder.glob("*.py"))
+    lua = "".join(file.read_text() for file in folder.glob("lua/*.lua"))
+    commands = set(COMMAND.findall(python)) | set(re.findall(r"redis\.call\('(\w+)'", lua))
+    return {command.lower() for command in commands}
+
+
+def test_rule_is_the_smallest(layer_class: LayerClass) -> None:
+    """Each command of the rule is one that the layer sends, and the other way around."""
+    rule = {word[1:] for word in rule_of(layer_class) if word.startswith("+")}
+    sends = commands_of(layer_class)
+    if layer_class is RedisChannelLayer:
+        sends |= {"eval", "evalsha", "script|load"}
+    else:
+        sends |= SUBSCRIBING
+    assert rule == sends
+
+
+@pytest.mark.parametrize(
+    "command", ["bzpopmin", "evalsha", "script|load", "time", "zadd", "zpopmin", "expire"]
+)
+async def test_forbidden_command_of_the_queue(
+    command: str, server: EmbeddedServer, layers: Layers
+) -> None:
+    """What a user may not do is an error that names the command, for whoever waits for it."""
+    host = restricted(server, RedisChannelLayer, without=f"+{command}")
+    layer = layers(RedisChannelLayer, host)
+    # Redis 6 names a command without its subcommand.
+    expected = rf"'({re.escape(command)}|{command.partition('|')[0]})' command"
+    with pytest.raises((NoPermissionError, ResponseError), match=expected):
+        await within(use(layer))
+
+
+async def use(layer: RedisChannelLayer) -> None:
+    """Receive a message of a group, and then wait in vain."""
+    channel = await layer.new_channel()
+    await layer.group_add("group", channel)
+    await layer.group_send("group", {"type": "message"})
+    await layer.receive(channel)
+    await layer.receive(channel)
+
+
+@pytest.mark.parametrize("command", ["subscribe", "publish"])
+async def test_forbidden_command_of_pubsub(
+    command: str, server: EmbeddedServer, layers: Layers
+) -> None:
+    """The same, for what the Pub/Sub layer asks for."""
+    host = restricted(server, RedisPubSubChannelLayer, without=f"+{command}")
+    layer = layers(RedisPubSubChannelLayer, host)
+    with pytest.raises(NoPermissionError, match=f"'{command}' command"):
+        await within(layer.send(await layer.new_channel(), {"type": "message"}))
+
+
+@pytest.mark.parametrize(("layer_class", "what"), [*zip(LAYERS, ["key", "channel"], strict=True)])
+async def test_prefix_that_the_rule_does_not_cover(
+    layer_class: LayerClass, what: str, server: EmbeddedServer, layers: Layers
+) -> None:
+    """Names that a user may not touch are an error that says of which kind they are."""
+    layer = layers(layer_class, restricted(server, layer_class), prefix="other")
+    with pytest.raises(NoPermissionError, match=what):
+        await within(layer.group_add("group", await layer.new_channel()))
+
+
+async def test_general_channel_of_pubsub(server: EmbeddedServer, layers: Layers) -> None:
+    """A general channel takes a right of its own, as the page says."""
+    host = restricted(server, RedisPubSubChannelLayer)
+    with pytest.raises(NoPermissionError):
+        await within(layers(RedisPubSubChannelLayer, host).receive("thumbnails"))
+    restricted(server, RedisPubSubChannelLayer, "&thumbnails")
+    layer = layers(RedisPubSubChannelLayer, host)
+    await within(layer.send("thumbnails", {"type": "work"}))
+
+
+async def test_database_and_client_name(
+    redis_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """They take the rights that the page names."""
+    more = ("+select", "+client|setname")
+    host = {**restricted(redis_server, layer_class, *more), "db": 3, "client_name": "shop"}
+    await works(layers, layer_class, host, prefix="asgi")
+
+
+async def test_wrong_password(
+    redis_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """A wrong password is an error at once, for senders and for receivers."""
+    host = {**restricted(redis_server, layer_class), "password": "wrong"}
+    layer = layers(layer_class, host)
+    for attempt in (layer.send("jobs", {"type": "work"}), layer.receive("jobs")):
+        with pytest.raises(AuthenticationError):
+            await within(attempt, 4)
+
+
+async def test_password_alone_and_in_the_url(layer_class: LayerClass, layers: Layers) -> None:
+    """A server with `requirepass` takes a password without a user, however it is written."""
+    with EmbeddedServer("requirepass p@ss/word") as server:
+        for host in (
+            {"address": server.url, "password": "p@ss/word"},
+            server.url.replace("://", "://:p%40ss%2Fword@"),
+        ):
+            await works(layers, layer_class, host)
+        await layers.close()
+
+
+class Passwords(CredentialProvider):
+    """Gives a user and the password of the moment, and counts how often it was asked."""
+
+    def __init__(self, user: str, password: str) -> None:
+        self.user = user
+        self.password = password
+        self.asked = 0
+
+    def get_credentials(self) -> tuple[str, str]:
+        """Return both."""
+        self.asked += 1
+        return self.user, self.password
+
+
+async def test_credential_provider(
+    own_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """Each new connection asks the provider: a changed password ends no consumer's waiting."""
+    host = restricted(own_server, layer_class)
+    provider = Passwords(host["username"], PASSWORD)
+    layer = layers(layer_class, {"address": own_server.url, "credential_provider": provider})
+    channel = await within(layer.new_channel())
+    await within(layer.send(channel, {"type": "first"}))
+    assert await within(layer.receive(channel)) == {"type": "first"}
+    with own_server.client() as client:
+        client.execute_command("ACL", "SETUSER", host["username"], "resetpass", ">changed")
+        asked, provider.password = provider.asked, "changed"
+        client.client_kill_filter(_type="normal", skipme=True)
+        client.client_kill_filter(_type="pubsub")
+    await works_again(layer, channel)
+    assert provider.asked > asked
+
+
+async def works_again(layer: RedisChannelLayer | RedisPubSubChannelLayer, channel: str) -> None:
+    """Send until a message is received: Pub/Sub loses what is sent during an outage."""
+    receiver = asyncio.create_task(layer.receive(channel))
+
+    async def received() -> bool:
+        await within(layer.send(channel, {"type": "again"}))
+        return receiver.done()
+
+    await eventually(received)
+    assert await receiver == {"type": "again"}
