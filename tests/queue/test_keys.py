@@ -15,9 +15,8 @@ def test_process_ids_are_told_from_those_of_channels_redis() -> None:
     ids = {keys.new_process_id() for _ in range(200)}
     assert len(ids) == 200
     assert all(re.fullmatch(r"[0-9a-f]{32}", process) for process in ids)
-    assert all(keys.understands_leaves(process) for process in ids)
-    assert not keys.understands_leaves("0f9e8d7c6b5a4f3e8d7c6b5a4f3e2d1c")
-    assert not keys.understands_leaves("c")
+    assert all(keys.is_of_this_layer(process) for process in ids)
+    assert not keys.is_of_this_layer("0f9e8d7c6b5a4f3e8d7c6b5a4f3e2d1c")
 
 
 def test_parts_of_a_channels_name() -> None:

@@ -97,7 +97,7 @@ class Groups:
         command = scripts.GROUP_DISCARD.call([key], channel)
         at: bytes = await self._shards().of(group).execute(command, key=key, repeatable=True)
         process = keys.process_of(channel)
-        if process is None or not keys.understands_leaves(process):
+        if process is None or not keys.is_of_this_layer(process):
             return
         address = keys.non_local(channel)
         beside = self._keys.messages(address)

@@ -7,7 +7,6 @@ import secrets
 
 # The digit that every uuid4 has here, and so every channels_redis process.
 _FOREIGN_DIGIT = 12
-_DIGITS = 32
 _GROUP_MARK = ":g:"
 
 
@@ -28,9 +27,9 @@ def process_of(channel: str) -> str | None:
     return head.rpartition(".")[2] if mark else None
 
 
-def understands_leaves(process: str) -> bool:
-    """Tell whether a process is one of this layer, and not one of `channels_redis`."""
-    return len(process) == _DIGITS and process[_FOREIGN_DIGIT] != "4"
+def is_of_this_layer(process: str) -> bool:
+    """Tell whether a process runs this layer, which knows bells and leaves, not channels_redis."""
+    return process[_FOREIGN_DIGIT : _FOREIGN_DIGIT + 1] != "4"
 
 
 def virtual_channel(address: str, group: str) -> str:
@@ -60,15 +59,16 @@ class Beside:
         key: The message key.
         head: Begins the names beside it.
         tail: Ends them.
+        rung: Whether its reader waits for a bell. Those of channels_redis wait for the message.
     """
 
     __slots__ = ("_head", "_tail", "bell", "key", "leaves")
 
-    def __init__(self, key: str, head: str, tail: str) -> None:
+    def __init__(self, key: str, head: str, tail: str, *, rung: bool) -> None:
         self._head, self._tail = head, tail
         self.key = key
-        # What a sender rings to wake a reader.
-        self.bell = f"{head}$bell{tail}"
+        # What a sender rings to wake a reader; the message key itself if there is no need to.
+        self.bell = f"{head}$bell{tail}" if rung else key
         # Which channels of the process leave which groups.
         self.leaves = f"{head}$leaves{tail}"
 
@@ -97,10 +97,12 @@ class Keys:
     def _messages(self, address: str) -> Beside:
         """Return the message key of a general channel or of a process, and the keys beside it."""
         key = self.prefix + address
+        process = process_of(address)
+        rung = process is None or is_of_this_layer(process)
         if self._tagged:
-            return Beside(key, key, "")
+            return Beside(key, key, "", rung=rung)
         # A hash tag that is the message key: the same slot as its own, since it has no brace.
-        return Beside(key, self.prefix, f"{{{key}}}")
+        return Beside(key, self.prefix, f"{{{key}}}", rung=rung)
 
     def group(self, group: str) -> str:
         """Return the key of a group's members."""

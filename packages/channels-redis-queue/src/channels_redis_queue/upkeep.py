@@ -76,16 +76,18 @@ class Guard:
         virtuals: list[str],
         restore: Callable[[list[str]], Awaitable[None]],
     ) -> None:
-        canary = self._canaries.get(node, "")
+        canary = self._canaries.pop(node, "")
         # A server that is away is looked at again later.
         with contextlib.suppress(RedisError):
             if canary and self._commands.node(canary) == node:
                 if await self._commands.execute(("EXPIRE", canary, CANARY_LIVES), key=canary):
+                    self._canaries[node] = canary
                     return
             else:
                 canary = self._keys.canary(self._process, group_of(virtuals[0]))
-            await restore(virtuals)
+            # First of all: it must not outlive a loss while the rest is being written.
             await self._commands.execute(("SET", canary, 1, "EX", CANARY_LIVES), key=canary)
+            await restore(virtuals)
             self._canaries[node] = canary
 
     def _virtuals_by_node(self) -> dict[object, list[str]]:
