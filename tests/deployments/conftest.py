@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from deployments.layers import LayerClass
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker of the tests of the contract, which are run here as well."""
+    config.addinivalue_line("markers", "needs(*capabilities): what the layer must be able to do")
+
+
 @pytest_asyncio.fixture
 async def layers() -> AsyncIterator[Layers]:
     """Give a maker of layers, which are closed after the test."""

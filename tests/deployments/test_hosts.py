@@ -1,0 +1,144 @@
+"""The forms of a host that reach a server, and what its arguments do there."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from channels_redis_queue import RedisChannelLayer
+from deployments.layers import within, works
+from embedded_server import HOST, EmbeddedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deployments.layers import LayerClass, Layers
+
+
+async def test_unix_socket_as_path(
+    redis_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """A UNIX socket in a dict, with a database."""
+    await works(layers, layer_class, {"path": redis_server.unix_socket, "db": 2})
+
+
+async def test_database(
+    own_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """The queue layer's keys are in the database that the URL or the dict names, and nowhere else.
+
+    Pub/Sub works with any, as Redis has one set of channels for all.
+    """
+    address = f"redis://{HOST}:{own_server.port}"
+    await works(layers, layer_class, f"{address}/5")
+    await works(layers, layer_class, {"address": address, "db": 5})
+    with own_server.client() as client:
+        databases = set(client.info("keyspace"))
+    assert databases == ({"db5"} if layer_class is RedisChannelLayer else set())
+
+
+def has_ipv6() -> bool:
+    """Tell whether the machine has an address ::1."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="the machine has no IPv6")
+@pytest.mark.parametrize(
+    "host",
+    [
+        lambda port: f"redis://[::1]:{port}/0",
+        lambda port: ("::1", port),
+        lambda port: {"host": "::1", "port": port},
+    ],
+    ids=["url", "pair", "dict"],
+)
+async def test_ipv6(
+    host: Callable[[int], Any],
+    start_server: Callable[..., EmbeddedServer],
+    layer_class: LayerClass,
+    layers: Layers,
+) -> None:
+    """An IPv6 address, in each form."""
+    server = start_server("bind ::1")
+    await works(layers, layer_class, host(server.port))
+    await layers.close()
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_decode_responses(
+    protocol: int, redis_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """It does no harm, also in the URL."""
+    host = {"address": redis_server.url, "decode_responses": True, "protocol": protocol}
+    await works(layers, layer_class, host)
+    await works(layers, layer_class, f"{redis_server.url}?decode_responses=true")
+
+
+async def test_max_connections(
+    redis_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """It limits nothing that a layer needs: many consumers share its few connections."""
+    layer = layers(layer_class, {"address": redis_server.url, "max_connections": 1})
+    channels = [await within(layer.new_channel()) for _ in range(20)]
+    for number, channel in enumerate(channels):
+        await within(layer.send(channel, {"type": "numbered", "number": number}))
+    for number, channel in enumerate(channels):
+        assert (await within(layer.receive(channel)))["number"] == number
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_client_name(
+    protocol: int, own_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """Every connection of the layer has the name in CLIENT LIST."""
+    host = {"address": own_server.url, "client_name": "shop", "protocol": protocol}
+    layer = layers(layer_class, host)
+    channel = await within(layer.new_channel())
+    await within(layer.group_add("group", channel))
+    await within(layer.group_send("group", {"type": "message"}))
+    await within(layer.receive(channel))
+    with own_server.client() as client:
+        own_id = client.client_id()
+        listed = client.client_list()
+    names = [entry["name"] for entry in listed if entry["id"] != str(own_id)]
+    # One for commands, and one on which messages come.
+    assert len(names) >= 2
+    assert set(names) == {"shop"}
+
+
+async def test_hosts_of_several_forms(
+    redis_shards: tuple[EmbeddedServer, ...], layer_class: LayerClass, layers: Layers
+) -> None:
+    """Shards may each be written in their own way."""
+    first, second, third = redis_shards
+    for _ in range(5):
+        await works(
+            layers,
+            layer_class,
+            first.url,
+            {"path": second.unix_socket},
+            {"host": HOST, "port": third.port, "protocol": 3},
+        )
+
+
+async def test_layers_of_both_kinds_on_one_server(
+    redis_server: EmbeddedServer, prefix: str, layers: Layers
+) -> None:
+    """They share a server and a prefix, and do not disturb each other."""
+    queue = layers(RedisChannelLayer, redis_server.url, prefix=prefix)
+    pubsub = layers(RedisPubSubChannelLayer, redis_server.url, prefix=prefix)
+    for layer in (queue, pubsub):
+        channel = await within(layer.new_channel())
+        await within(layer.group_add("group", channel))
+        await within(queue.group_send("group", {"type": "of the queue"}))
+        await within(pubsub.group_send("group", {"type": "of pubsub"}))
+        expected = "of the queue" if layer is queue else "of pubsub"
+        assert await within(layer.receive(channel)) == {"type": expected}
