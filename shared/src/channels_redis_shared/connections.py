@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis.asyncio import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .closing import hang_up
 from .deadlines import timeout
+from .incoming import incoming
 from .refusals import find_refusal, require_version
-from .scripts import name_forbidden
 from .sentinels import find_master
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from redis.asyncio.connection import AbstractConnection
 
     from .hosts import Host
+    from .incoming import Incoming
 
 Argument: TypeAlias = bytes | str | int | float
 Command: TypeAlias = tuple[Argument, ...]
@@ -48,11 +49,22 @@ if hasattr(os, "register_at_fork"):
 class Link:
     """One open connection. Nothing here retries: what was written may have been carried out."""
 
+    _incoming: Incoming
+
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
         # Replies that the server still owes on this connection.
         self.owed = 0
         _open.add(self)
+
+    async def connect(self) -> None:
+        """Open the connection, log in, select the database.
+
+        Raises:
+            redis.exceptions.ConnectionError: It could not be opened.
+        """
+        await self._connection.connect()
+        self._incoming = incoming(self._connection)
 
     @property
     def is_stale(self) -> bool:
@@ -75,38 +87,13 @@ class Link:
 
         A cancelled read leaves the reply to the next one.
         """
-        try:
-            reply = await self._connection.read_response(disconnect_on_error=False)
-        except ResponseError as error:
-            reply = name_forbidden(error)
+        [reply] = await self._incoming.take(1)
         self.owed -= 1
         return reply
 
-    @property
-    def transport(self) -> Any:
-        """The transport of the connection, while it is open."""
-        return self._connection._writer.transport  # type: ignore[union-attr]  # noqa: SLF001
-
-    def parse_error(self, text: str) -> Exception:
-        """Return the exception that redis-py makes of an error's text."""
-        error: Exception = self._connection._parser.parse_error(text)  # noqa: SLF001
-        return error
-
-    def expect_pushes(self) -> None:
-        """Prepare for subscriptions: make redis-py hand their messages on as they are."""
-        prepare = getattr(self._connection._parser, "set_pubsub_push_handler", None)  # noqa: SLF001
-        if prepare is not None:
-            # Its own handler, with protocol 3, makes a text of each message for its debug log.
-            prepare(_unchanged)
-
-    async def read_next(self) -> Any:
-        """Return what comes next: a reply, an error as for `read`, or a subscription's message."""
-        try:
-            return await self._connection.read_response(
-                disconnect_on_error=False, push_request=True
-            )
-        except ResponseError as error:
-            return error
+    def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
+        """Call `handle` with all that comes from now on; see `Incoming.listen`."""
+        return self._incoming.listen(handle)
 
     async def exchange(self, commands: Sequence[Command], seconds: float) -> list[Any]:
         """Send the commands in one write and return their replies; see `exchange_packed`."""
@@ -127,7 +114,9 @@ class Link:
         try:
             async with timeout(seconds):
                 await self.write_packed(packed)
-                return [await self.read() for _ in packed]
+                replies = await self._incoming.take(len(packed))
+                self.owed -= len(packed)
+                return replies
         except asyncio.TimeoutError:
             raise RedisTimeoutError(f"The server did not answer within {seconds:g} s") from None
 
@@ -187,7 +176,7 @@ class Connector:
                 connection = await self._connection()
                 link = Link(connection)
                 try:
-                    await connection.connect()
+                    await link.connect()
                     await self._require_version(link)
                     await _run(link, tuple(setup))
                 except RedisConnectionError as error:
@@ -238,10 +227,6 @@ def pack(command: Command) -> bytes:
             data = repr(argument).encode()
         parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
     return b"".join(parts)
-
-
-async def _unchanged(push: list[Any]) -> list[Any]:
-    return push
 
 
 async def _run(link: Link, commands: Sequence[Command]) -> None:

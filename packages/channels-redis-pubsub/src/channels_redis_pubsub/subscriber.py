@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ._shared.calls import copy_of
-from ._shared.listening import listen
 from ._shared.outages import Backoff, OutageLog, is_outage
 from .subscriptions import Subscriptions
 
@@ -134,7 +133,7 @@ class Subscriber:
         """Hear until the connection breaks, or nobody has wanted anything for a while."""
         self._subscriptions = Subscriptions(self._is_wanted, self._line.topics())
         self._link = link
-        self._reading = listen(link, self._handle)
+        self._reading = link.listen(self._handle)
         self.look_at(self._waiters)
         await self._watch(self._reading)
 
@@ -197,13 +196,13 @@ class Subscriber:
                 self._subscriptions.answered()
         elif reply == b"PONG":
             self._subscriptions.answered()
-        elif isinstance(reply, ResponseError):
+        elif isinstance(reply, RedisError):
             self._refused(reply)
         self._write_soon()
         if not self._restored and self._subscriptions.restored:
             self._found()
 
-    def _refused(self, error: ResponseError) -> None:
+    def _refused(self, error: RedisError) -> None:
         if is_outage(error):
             raise error
         for topic in self._subscriptions.refused():

@@ -1,0 +1,201 @@
+"""What a server sends on a connection: replies to take in order, or all that comes to listen to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse, ResponseError
+
+from .scripts import name_forbidden
+
+try:
+    import hiredis
+except ImportError:
+    hiredis = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis.asyncio.connection import AbstractConnection
+
+_INCOMPLETE = object()
+# What a server sends unasked with protocol 3. Older versions of hiredis can't tell.
+_PUSHED = getattr(hiredis, "PushNotification", ())
+
+
+class Incoming(Protocol):
+    """What comes on a connection. It is either taken from or listened to."""
+
+    async def take(self, count: int) -> list[Any]:
+        """Return the next replies; an error that the server replied is returned, not raised.
+
+        A cancelled call leaves all of them to the next one.
+
+        Raises:
+            redis.exceptions.ConnectionError: The connection is lost, or the server can't serve.
+        """
+
+    def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
+        """Call `handle` with all that comes from now on: replies, errors and messages.
+
+        Returns:
+            A future that raises when the connection is lost, or what `handle` has raised.
+        """
+
+
+def incoming(connection: AbstractConnection) -> Incoming:
+    """Return what comes on a connection that redis-py has just opened, from now on."""
+    return Streamed(connection) if hiredis is None else Parsed(connection)
+
+
+class Streamed:
+    """Reads as redis-py does, with the parser that redis-py has."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        self._taken: list[Any] = []
+
+    async def take(self, count: int) -> list[Any]:
+        """Return the next replies."""
+        while len(self._taken) < count:
+            self._taken.append(await self._next(push_request=False))
+        taken, self._taken = self._taken[:count], self._taken[count:]
+        return taken
+
+    def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
+        """Call `handle` with all that comes, in a task."""
+        # redis-py's own handler makes a text of each message, for its debug log.
+        parser = self._connection._parser  # noqa: SLF001
+        getattr(parser, "set_pubsub_push_handler", _ignore)(_unchanged)
+        # In an empty context: it outlives the consumer that started it.
+        return contextvars.Context().run(asyncio.ensure_future, self._listen(handle))
+
+    async def _listen(self, handle: Callable[[Any], object]) -> None:
+        while True:
+            handle(await self._next(push_request=True))
+
+    async def _next(self, *, push_request: bool) -> Any:
+        try:
+            return await self._connection.read_response(
+                disconnect_on_error=False, push_request=push_request
+            )
+        except ResponseError as error:
+            return name_forbidden(error)
+
+
+class Parsed(asyncio.Protocol):
+    """Parses with hiredis what arrives in the call that tells of it: no stream, no task to wake.
+
+    redis-py's connection keeps its streams; what concerns writing and closing is passed on to them.
+    """
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        transport: Any = connection._writer.transport  # type: ignore[union-attr]  # noqa: SLF001
+        # Makes of an error's text the exception that redis-py has for it.
+        self._parse_error: Callable[[str], Exception] = connection._parser.parse_error  # noqa: SLF001
+        self._parser = hiredis.Reader(
+            protocolError=InvalidResponse, replyError=self._error_of, notEnoughData=_INCOMPLETE
+        )
+        self._replies: deque[Any] = deque()
+        self._handle: Callable[[Any], object] = self._keep
+        # Why nothing comes any more.
+        self._end: Exception | None = None
+        # Who waits, and for how many replies; and who listens.
+        self._waiter: asyncio.Future[None] | None = None
+        self._wanted = 0
+        self._listener: asyncio.Future[None] | None = None
+        self._streams: Any = transport.get_protocol()
+        transport.set_protocol(self)
+        if transport.is_closing():
+            self._stop(RedisConnectionError("Connection closed"))
+
+    async def take(self, count: int) -> list[Any]:
+        """Return the next replies."""
+        while len(self._replies) < count:
+            if self._end is not None:
+                raise self._end
+            self._waiter = asyncio.get_running_loop().create_future()
+            self._wanted = count
+            await self._waiter
+        replies = [self._replies.popleft() for _ in range(count)]
+        for reply in replies:
+            # As redis-py does: the server is loading its data, or has lost its master.
+            if isinstance(reply, RedisConnectionError):
+                raise reply
+        return replies
+
+    def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
+        """Call `handle` with all that comes, as it comes."""
+        self._handle = handle
+        self._listener = asyncio.get_running_loop().create_future()
+        if self._end is not None:
+            self._listener.set_exception(self._end)
+        return self._listener
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on each reply that is complete."""
+        handle, gets = self._handle, self._parser.gets
+        try:
+            self._parser.feed(data)
+            while (reply := gets()) is not _INCOMPLETE:
+                handle(reply)
+        except Exception as error:  # noqa: BLE001 - whoever listens gets it
+            self._stop(error)
+        if self._waiter is not None and len(self._replies) >= self._wanted:
+            self._wake()
+
+    def eof_received(self) -> bool | None:
+        """Note that the server has closed the connection."""
+        self._stop(RedisConnectionError("Connection closed by server."))
+        keep_open: bool | None = self._streams.eof_received()
+        return keep_open
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the connection is closed."""
+        reason = "Connection closed" if exc is None else f"Connection lost: {exc}"
+        self._stop(RedisConnectionError(reason))
+        self._streams.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Let writers wait."""
+        self._streams.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Let writers go on."""
+        self._streams.resume_writing()
+
+    def _keep(self, reply: Any) -> None:
+        if not isinstance(reply, _PUSHED):
+            self._replies.append(reply)
+
+    def _error_of(self, text: str) -> Exception:
+        error = self._parse_error(text)
+        return name_forbidden(error) if isinstance(error, ResponseError) else error
+
+    def _stop(self, error: Exception) -> None:
+        if self._end is not None:
+            return
+        self._end = error
+        self._handle = _ignore
+        self._wake()
+        if self._listener is not None and not self._listener.done():
+            self._listener.set_exception(error)
+            # Who listened may be gone: then nobody retrieves it, and that is no fault.
+            self._listener.exception()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+async def _unchanged(push: list[Any]) -> list[Any]:
+    return push
+
+
+def _ignore(_reply: object) -> None:
+    """Do nothing."""
