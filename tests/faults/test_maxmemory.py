@@ -39,7 +39,7 @@ def own_server(start_server: Callable[..., EmbeddedServer]) -> EmbeddedServer:
 def fill(server: EmbeddedServer) -> None:
     """Let the server be over its `maxmemory` from now on."""
     with server.client() as client:
-        client.config_set("maxmemory", "1mb")
+        client.config_set("maxmemory", "1")
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             client.set("key", "value")
 
