@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from channels_redis_shared.calls import Call, bundles
+from channels_redis_shared.cluster import read_slots, slot_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from channels_redis_shared.connections import Command
+
+ASKED = ("asked", 7000)
+
+
+def test_slot_of_a_key() -> None:
+    """It is that of the servers: the CRC16 of the hash tag, if there is one."""
+    assert slot_of("123456789") == 12739  # the CRC's published check value, 0x31C3
+    assert slot_of("asgi$bell{asgijobs}") == slot_of("asgijobs")
+
+
+def test_owners_are_read_from_what_a_node_says() -> None:
+    """Each slot has the first of its nodes; a node without a name is the one that was asked."""
+    reply = [
+        [0, 1, [b"10.0.0.1", 7001, b"id", [b"hostname", b"x"]], [b"10.0.0.9", 7009, b"id"]],
+        [2, 2, [b"", 7002, b"id"]],
+        [4, 4, [None, 7003, b"id"]],
+        [5, 5, [b"?", 7004]],
+        [16383, 16383, ["name.example", 7005, "id"]],
+    ]
+    owners = read_slots(reply, ASKED)
+    assert len(owners) == 16384
+    assert owners[:7] == [
+        ("10.0.0.1", 7001),
+        ("10.0.0.1", 7001),
+        ("asked", 7002),
+        None,
+        ("asked", 7003),
+        ("asked", 7004),
+        None,
+    ]
+    assert owners[-1] == ("name.example", 7005)
+
+
+@dataclass(frozen=True)
+class Together:
+    """Makes one command of any parts."""
+
+    def command(self, parts: Sequence[Sequence[str]]) -> Command:
+        """Return a command with all of them."""
+        return ("DO", *(word for part in parts for word in part))
+
+    def replies(self, reply: Any, parts: Sequence[Any]) -> Sequence[Any]:
+        """Return the same reply for each."""
+        return [reply for _ in parts]
+
+
+async def test_calls_for_two_slots_are_two_commands() -> None:
+    """A script's keys must be in one slot, so calls of equal joint are joined by slot only."""
+    loop = asyncio.get_running_loop()
+    calls = [
+        Call((name,), Together(), 1, loop.create_future(), 0.0, False, {}, slot)  # noqa: FBT003
+        for name, slot in [("a", 1), ("b", 1), ("c", 2), ("d", 2), ("e", 1)]
+    ]
+    assert [len(bundle.calls) for bundle in bundles(calls)] == [2, 2, 1]
