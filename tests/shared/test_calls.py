@@ -1,0 +1,191 @@
+"""Which calls one write carries, and which of them one command."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis.exceptions
+
+from channels_redis_shared import calls
+from channels_redis_shared.calls import Call, bundles, copy_of, next_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from channels_redis_shared.connections import Command
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Joins numbers into one command, of which the reply is a list of them."""
+
+    name: str
+
+    def command(self, parts: Sequence[Any]) -> Command:
+        """Return the command with all numbers."""
+        return (self.name, *(number for part in parts for number in part))
+
+    def replies(self, reply: Any, parts: Sequence[Any]) -> list[Any]:
+        """Return the reply with each part's sum."""
+        return [(reply, sum(part)) for part in parts]
+
+
+def call(content: Any, joint: Sum | None = None, **options: Any) -> Call:
+    """Return a call."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+    made: dict[str, Any] = {"size": 1, "deadline": 0.0, "repeatable": False, "fills": {}, **options}
+    return Call(content=content, joint=joint, reply=loop.create_future(), **made)
+
+
+def waiting(count: int, fills: Mapping[str, int] | None = None, size: int = 1) -> deque[Call]:
+    """Return calls that wait."""
+    return deque(call(b"%d" % number, fills=fills or {}, size=size) for number in range(count))
+
+
+def contents(batch: Sequence[Call]) -> list[Any]:
+    """Return what the calls ask for."""
+    return [each.content for each in batch]
+
+
+def test_all_that_waits_goes_together() -> None:
+    """One write carries what was asked for in one turn, in order."""
+    queue = waiting(10)
+    assert contents(next_batch(queue)) == [b"%d" % number for number in range(10)]
+    assert not queue
+    assert next_batch(queue) == []
+
+
+def test_one_write_is_bounded_in_commands() -> None:
+    """More wait for the next write."""
+    queue = waiting(calls.MAX_COMMANDS + 1)
+    assert len(next_batch(queue)) == calls.MAX_COMMANDS
+    assert contents(next_batch(queue)) == [b"%d" % calls.MAX_COMMANDS]
+
+
+def test_one_write_is_bounded_in_bytes() -> None:
+    """A call that is larger than the bound goes all the same, and alone."""
+    queue = waiting(3, size=calls.MAX_BYTES)
+    assert [len(next_batch(queue)) for _ in range(3)] == [1, 1, 1]
+
+
+def test_one_write_fills_no_key() -> None:
+    """The reader takes nothing in the middle of a write, so that must leave room in each key."""
+    queue = waiting(7, fills={"key": 3})
+    assert [contents(next_batch(queue)) for _ in range(3)] == [
+        [b"0", b"1", b"2"],
+        [b"3", b"4", b"5"],
+        [b"6"],
+    ]
+
+
+def test_full_key_holds_back_what_comes_after_it() -> None:
+    """The order of all calls stays: what another caller asked for later does not overtake."""
+    queue = deque(
+        [
+            call("a", fills={"key": 1}),
+            call("b", fills={"other": 1}),
+            call("c", fills={"key": 1}),
+            call("d"),
+        ]
+    )
+    assert contents(next_batch(queue)) == ["a", "b"]
+    assert contents(next_batch(queue)) == ["c", "d"]
+
+
+def test_call_that_fills_several_keys() -> None:
+    """The fullest key decides."""
+    queue = deque(
+        [
+            call("a", fills={"full": 1}),
+            call("b", fills={"empty": 9, "full": 1}),
+            call("c", fills={"empty": 9}),
+        ]
+    )
+    assert contents(next_batch(queue)) == ["a"]
+    assert contents(next_batch(queue)) == ["b", "c"]
+
+
+def test_call_that_fills_more_than_there_is_room_for_goes_alone() -> None:
+    """It must not wait for ever."""
+    queue = deque([call("a", fills={"key": 1, "other": 1})] * 2)
+    assert contents(next_batch(queue)) == ["a"]
+    assert contents(next_batch(queue)) == ["a"]
+
+
+def test_neighbours_of_equal_joints_share_a_command() -> None:
+    """Parts are joined in order; what stands between keeps them apart."""
+    batch = [
+        call([1], Sum("A")),
+        call([2, 3], Sum("A")),
+        call(b"plain"),
+        call(b"plain too"),
+        call([4], Sum("A")),
+        call([5], Sum("B")),
+    ]
+    made = bundles(batch)
+    assert [len(bundle.calls) for bundle in made] == [2, 1, 1, 1, 1]
+    assert made[0].packed == b"*4\r\n$1\r\nA\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n"
+    assert made[1].packed == b"plain"
+
+
+def test_one_command_is_bounded() -> None:
+    """A script does only so many things at once; a larger part goes alone."""
+    many = [call([number], Sum("A")) for number in range(calls.MAX_JOINED + 1)]
+    assert [len(bundle.calls) for bundle in bundles(many)] == [calls.MAX_JOINED, 1]
+    large = [call([1], Sum("A")), call([1] * (calls.MAX_JOINED + 5), Sum("A")), call([1], Sum("A"))]
+    assert [len(bundle.calls) for bundle in bundles(large)] == [1, 1, 1]
+
+
+def test_slots_are_kept_apart() -> None:
+    """In a Cluster, one script works in one slot."""
+    batch = [call([1], Sum("A"), slot=1), call([2], Sum("A"), slot=2), call([3], Sum("A"), slot=2)]
+    assert [len(bundle.calls) for bundle in bundles(batch)] == [1, 2]
+
+
+async def test_each_call_gets_its_own_reply() -> None:
+    """A joined command's reply is taken apart; a caller that has gone does not matter."""
+    loop = asyncio.get_running_loop()
+    batch = [call([1], Sum("A")), call([2, 3], Sum("A")), call([4], Sum("A"))]
+    for each in batch:
+        each.reply = loop.create_future()
+    batch[1].reply.cancel()
+    [bundle] = bundles(batch)
+    bundle.answer("ok")
+    assert batch[0].reply.result() == ("ok", 1)
+    assert batch[2].reply.result() == ("ok", 4)
+
+
+async def test_each_caller_gets_an_error_of_its_own() -> None:
+    """One error raised in many callers would gather all their tracebacks."""
+    loop = asyncio.get_running_loop()
+    error = redis.exceptions.ResponseError("no")
+    batch = [call(b""), call(b"")]
+    for each in batch:
+        each.reply = loop.create_future()
+        each.fail(error)
+    raised = []
+    for each in batch:
+        with pytest.raises(redis.exceptions.ResponseError, match="no") as caught:
+            await each.reply
+        raised.append(caught.value)
+    assert raised[0] is not raised[1]
+    assert error not in raised
+
+
+def test_error_that_cannot_be_copied() -> None:
+    """It is raised itself; a copy keeps its cause."""
+
+    class Special(redis.exceptions.RedisError):
+        def __init__(self, *, needed: int) -> None:
+            super().__init__(needed)
+
+    special = Special(needed=1)
+    assert copy_of(special) is special
+    error = redis.exceptions.ConnectionError("lost")
+    error.__cause__ = OSError("why")
+    assert copy_of(error).__cause__ is error.__cause__

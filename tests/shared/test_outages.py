@@ -1,0 +1,143 @@
+"""Which errors mean that a server is away, how often to try again, and what is logged."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+
+import pytest
+from redis import exceptions
+
+from channels_redis_shared.outages import Backoff, OutageLog, is_outage, was_refused
+
+AWAY = [
+    exceptions.ConnectionError("Connection closed by server."),
+    exceptions.BusyLoadingError("Redis is loading the dataset in memory"),
+    exceptions.TimeoutError("no answer within 5 s"),
+    asyncio.TimeoutError(),
+    ConnectionResetError(),
+    OSError("no route to host"),
+    exceptions.ReadOnlyError("You can't write against a read only replica."),
+    exceptions.ResponseError("READONLY You can't write against a read only replica."),
+    exceptions.ResponseError("LOADING Redis is loading the dataset in memory"),
+    exceptions.ResponseError("MASTERDOWN Link with MASTER is down"),
+    exceptions.ResponseError("UNBLOCKED force unblock from blocking operation"),
+    exceptions.ResponseError("CLUSTERDOWN The cluster is down"),
+    # As Redis 6.2 writes what a script was refused.
+    exceptions.ResponseError(
+        "Error running script (call to f_0): @user_script:3: @user_script: 3: "
+        "-READONLY You can't write against a read only replica."
+    ),
+]
+STAYS = [
+    exceptions.AuthenticationError("WRONGPASS invalid username-password pair"),
+    exceptions.NoPermissionError("this user has no permissions"),
+    exceptions.ResponseError("WRONGTYPE Operation against a key"),
+    exceptions.ResponseError("unknown command 'EVALSHA'"),
+    exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
+    exceptions.NoScriptError("No matching script."),
+    ValueError("what else"),
+]
+
+
+def described(error: Exception) -> str:
+    """Return a name for a case."""
+    return f"{type(error).__name__} {str(error)[:25]}"
+
+
+@pytest.mark.parametrize("error", AWAY, ids=described)
+def test_away(error: Exception) -> None:
+    """Trying again later, on a new connection, can help."""
+    assert is_outage(error)
+
+
+@pytest.mark.parametrize("error", STAYS, ids=described)
+def test_not_away(error: Exception) -> None:
+    """Trying again can't help: somebody has to mend the settings, the data, or the code."""
+    assert not is_outage(error)
+    assert not was_refused(error)
+
+
+def test_certificate_that_is_refused() -> None:
+    """A bad certificate stays bad, however deep in the causes it is."""
+    cause = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] self-signed")
+    cause.reason = "CERTIFICATE_VERIFY_FAILED"
+    error = exceptions.ConnectionError("Error 1 connecting")
+    error.__cause__ = cause
+    assert not is_outage(error)
+
+
+def test_refused() -> None:
+    """Only an answer of the server proves that a command was not carried out."""
+    assert was_refused(exceptions.ResponseError("READONLY You can't write"))
+    assert was_refused(exceptions.ReadOnlyError("You can't write"))
+    assert not was_refused(exceptions.ConnectionError("lost"))
+    assert not was_refused(exceptions.TimeoutError())
+    assert not was_refused(OSError())
+
+
+def test_backoff() -> None:
+    """Waits double, vary, are capped, and start anew after a success."""
+    backoff = Backoff()
+    waits = [backoff.next() for _ in range(12)]
+    longest = Backoff.FIRST
+    for wait in waits:
+        assert longest / 2 <= wait <= longest
+        longest = min(2 * longest, Backoff.LONGEST)
+    assert max(waits) <= Backoff.LONGEST
+    assert len(set(waits)) == len(waits)
+    backoff.reset()
+    assert backoff.next() <= Backoff.FIRST
+
+
+@pytest.fixture
+def outages(caplog: pytest.LogCaptureFixture) -> OutageLog:
+    """Give the log of one host."""
+    caplog.set_level(logging.INFO)
+    return OutageLog(logging.getLogger("test"), "redis://host:1/0")
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """Return the levels and texts of what was logged."""
+    return [(record.levelname, record.getMessage()) for record in caplog.records]
+
+
+def test_one_line_each(outages: OutageLog, caplog: pytest.LogCaptureFixture) -> None:
+    """However many lose the host, however often they try: one WARNING, one INFO."""
+    for _ in range(3):
+        for who in ("a", "b", "c"):
+            outages.lost(who, OSError("refused"))
+    for who in ("a", "b", "c"):
+        outages.found(who)
+        outages.found(who)
+    assert lines(caplog) == [
+        ("WARNING", "Lost redis://host:1/0: refused; trying again until it is back"),
+        ("INFO", "redis://host:1/0 is back"),
+    ]
+
+
+def test_next_outage(outages: OutageLog, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged like the first one."""
+    for _ in range(2):
+        outages.lost("a", OSError())
+        outages.found("a")
+    assert [level for level, _ in lines(caplog)] == ["WARNING", "INFO"] * 2
+
+
+def test_one_that_gave_up(outages: OutageLog, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever no longer looks for the host keeps nobody from finding it, nor from losing it."""
+    for who in ("a", "b"):
+        outages.lost(who, OSError())
+    outages.forget("a")
+    outages.found("b")
+    outages.lost("c", OSError())
+    outages.forget("c")
+    outages.lost("d", OSError())
+    assert [level for level, _ in lines(caplog)] == ["WARNING", "INFO", "WARNING", "WARNING"]
+
+
+def test_found_without_an_outage(outages: OutageLog, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is said about a host that was there all the time."""
+    outages.found("a")
+    assert lines(caplog) == []
