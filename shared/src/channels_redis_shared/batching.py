@@ -18,6 +18,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from .calls import Call, bundles, next_batch
 from .connections import pack
+from .deadlines import end_task
 from .outages import Backoff, belongs_elsewhere, is_outage, was_refused
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ class Batcher(Commands):
     def put(self, call: Call) -> None:
         """Let a call go out with the next write."""
         self._calls.append(call)
-        if self._runner is None:
+        # Done, though it did not say so: cancelled before its first turn, as a loop ended.
+        if self._runner is None or self._runner.done():
             # In an empty context: the task serves other callers too.
             loop = asyncio.get_running_loop()
             self._runner = contextvars.Context().run(loop.create_task, self._run())
@@ -161,8 +163,9 @@ class Batcher(Commands):
     async def close(self) -> None:
         """Close the connection. A later command opens a new one."""
         if self._runner is not None:
-            self._runner.cancel()
-            await asyncio.wait([self._runner])
+            await end_task(self._runner)
+        # A task that is cancelled before its first turn runs no `except`.
+        self._fail_all(RedisConnectionError("The layer was closed"))
         link, self._link = self._link, None
         if link is not None:
             await link.close()

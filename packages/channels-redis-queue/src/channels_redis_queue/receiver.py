@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ._shared.deadlines import timeout
+from ._shared.deadlines import end_task, timeout
 from ._shared.outages import Backoff, OutageLog, is_outage
 from .intake import BLOCK
 
@@ -99,8 +99,7 @@ class Receiver:
 
     async def stop(self) -> None:
         """End the reading, without losing what arrives meanwhile."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await end_task(self._task)
         # Also if the very first take is under way: what it took must go back.
         if self._worked or self._link is not None:
             with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):

@@ -1,0 +1,76 @@
+"""Ends: tasks that are cancelled, and commands whose sender was cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from channels_redis_shared.batching import Batcher
+from channels_redis_shared.connections import Connector
+from channels_redis_shared.deadlines import end_task
+from channels_redis_shared.hosts import parse_hosts
+
+if TYPE_CHECKING:
+    from embedded_server import EmbeddedServer
+
+DEADLINE = 15.0  # seconds
+
+
+def batcher_to(server: EmbeddedServer) -> Batcher:
+    """Return a batcher whose connection is not open yet."""
+    (host,) = parse_hosts([server.url])
+    return Batcher(Connector(host))
+
+
+async def cancelled_before_its_first_turn(batcher: Batcher) -> asyncio.Future[bytes]:
+    """Issue a command, and cancel its sender as `asyncio.run` cancels all tasks at its end."""
+    call = asyncio.ensure_future(batcher.execute(("PING",), key="any"))
+    others = asyncio.all_tasks()
+    while not (begun := asyncio.all_tasks() - others):
+        await asyncio.sleep(0)
+    for task in begun:
+        task.cancel()
+    await asyncio.wait(begun)
+    return call
+
+
+async def test_task_that_swallows_a_cancellation_ends() -> None:
+    """`end_task` cancels again, as a `timeout` of Python 3.10 may have swallowed the first time."""
+    swallowed = 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        while swallowed < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(end_task(task), DEADLINE)
+    assert task.cancelled()
+    assert swallowed == 2
+
+
+async def test_batcher_goes_on_after_its_sender_was_cancelled(redis_server: EmbeddedServer) -> None:
+    """A command issued as a loop ends goes out, and takes along what waited before it."""
+    batcher = batcher_to(redis_server)
+    waiting = await cancelled_before_its_first_turn(batcher)
+    later = batcher.execute(("PING",), key="any")
+    replies = await asyncio.wait_for(asyncio.gather(waiting, later), DEADLINE)
+    assert list(replies) == [b"PONG", b"PONG"]
+    await batcher.close()
+
+
+async def test_closing_fails_what_no_sender_cared_for(redis_server: EmbeddedServer) -> None:
+    """No caller is left waiting when a batcher closes."""
+    batcher = batcher_to(redis_server)
+    waiting = await cancelled_before_its_first_turn(batcher)
+    await batcher.close()
+    with pytest.raises(RedisConnectionError):
+        await asyncio.wait_for(waiting, DEADLINE)
