@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from asgiref.sync import async_to_sync, sync_to_async
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import ChannelLayer, LayerCase, Message, joined, take, within
@@ -100,6 +101,20 @@ async def test_layer_of_a_worker_may_be_closed_at_any_moment(case: LayerCase) ->
     """The same after receiving from a general channel, where others may want what comes next."""
     for pause in PAUSES:
         await use_and_close(case, case.layer(), "jobs", pause)
+
+
+async def test_calls_under_way_end_when_the_layer_closes(case: LayerCase) -> None:
+    """A call that has just begun as its layer is closed is carried out or fails; it never hangs."""
+    for turns in range(8):
+        layer = case.layer()
+        await round_trip(layer)
+        calls = [asyncio.ensure_future(layer.group_send("room", HELLO)) for _ in range(3)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await case.close(layer)
+        for outcome in await within(asyncio.gather(*calls, return_exceptions=True)):
+            assert outcome is None or isinstance(outcome, RedisConnectionError)
+        await case.close(layer)
 
 
 async def use_and_close(case: LayerCase, layer: ChannelLayer, channel: str, pause: float) -> None:
