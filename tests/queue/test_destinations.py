@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from channels_redis_queue.groups import Destination, destinations
+from channels_redis_queue.fan_out import Destination, destinations
 
 
 def test_each_message_key_once() -> None:

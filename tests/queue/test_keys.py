@@ -8,6 +8,7 @@ import pytest
 from redis.crc import key_slot
 
 from channels_redis_queue import keys
+from channels_redis_queue._shared.sharding import shard_of
 
 
 def test_process_ids_are_told_from_those_of_channels_redis() -> None:
@@ -26,6 +27,15 @@ def test_parts_of_a_channels_name() -> None:
     assert keys.process_of("specific.0c!1a") == "0c"
     assert keys.process_of("my.own.0c!1a") == "0c"
     assert keys.process_of("jobs") is None
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 10])
+def test_new_channel_is_on_the_shard_of_its_address(shards: int) -> None:
+    """Who looks for its shard by the whole name, as `channels_redis` does, finds the same one."""
+    names = {keys.new_channel("specific.0c!", shards) for _ in range(50)}
+    assert len(names) == 50
+    assert {shard_of(name, shards) for name in names} == {shard_of("specific.0c!", shards)}
+    assert all(re.fullmatch(r"specific\.0c![0-9a-f]{32}", name) for name in names)
 
 
 def test_virtual_channels() -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
 
 EXPIRY = 60
+# No group is looked at before the message is sent.
+UNGUARDED = (0, b"")
 GROUP_EXPIRY = 600
 CLAIMS_LIVE = 30
 MOST_LEAVES = 3
@@ -41,7 +43,7 @@ class Queue:
 
     def send(self, *messages: bytes, capacity: int = 100) -> list[int]:
         """Send messages; return 1 for each that was refused."""
-        keys, arguments = [self.key, self.bell], [EXPIRY, capacity]
+        keys, arguments = [self.key, self.bell], [EXPIRY, *UNGUARDED, capacity]
         refused = [self.run(scripts.SEND, keys, *arguments, message) for message in messages]
         return [len(full) for full in refused]
 
@@ -116,7 +118,7 @@ def test_send_to_several_keys(queue: Queue) -> None:
     """Each destination has its own capacity and message; the full ones are named by position."""
     keys = [name for n in range(3) for name in (f"{queue.key}{n}", f"{queue.bell}{n}")]
     queue.client.zadd(keys[2], {b"old": queue.now()})
-    full = queue.run(scripts.SEND, keys, EXPIRY, 1, b"a", 1, b"b", 1, b"c")
+    full = queue.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, 1, b"a", 1, b"b", 1, b"c")
     assert full == [2]
     found = [queue.client.zrange(key, 0, -1) for key in keys[::2]]
     assert found == [[b"a"], [b"old"], [b"c"]]
@@ -286,3 +288,20 @@ def test_group_discard_returns_the_time(queue: Queue, prefix: str) -> None:
     at = queue.run(scripts.GROUP_DISCARD, [group], "a")
     assert float(score) < float(at) <= queue.now() <= time.time() + 3600
     assert not queue.client.exists(group)
+
+
+def test_guarded_send_looks_at_the_group(queue: Queue, prefix: str) -> None:
+    """A message goes to a group's destinations only if the group is as its sender knows it."""
+    group = Keys(prefix).group("room")
+    for name in ("b", "a"):
+        queue.run(scripts.GROUP_ADD, [group], name, 100)
+    known = queue.run(scripts.GROUP_MEMBERS, [group], 100)
+    assert known == b"a b"
+    keys = [group, queue.key, queue.bell]
+    assert queue.run(scripts.SEND, keys, EXPIRY, 100, known, 1, b"one") == []
+    queue.run(scripts.GROUP_ADD, [group], "c", 100)
+    assert queue.run(scripts.SEND, keys, EXPIRY, 100, known, 9, b"two") == b"a b c"
+    assert queue.client.zrange(queue.key, 0, -1) == [b"one"]
+    # A membership that was renewed is no other one.
+    queue.run(scripts.GROUP_ADD, [group], "a", 100)
+    assert queue.run(scripts.SEND, keys, EXPIRY, 100, b"a b c", 1, b"three") == [1]

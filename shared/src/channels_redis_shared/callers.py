@@ -43,14 +43,19 @@ class Callers:
         self._callers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Caller] = (
             weakref.WeakKeyDictionary()
         )
+        # Returns the one that was found to last most recently: mostly it is the only one.
+        self._lasting: Callable[[], asyncio.AbstractEventLoop | None] = lambda: None
 
     async def run(self, make: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         """Run the coroutine that `make` returns where the running loop's calls belong."""
         loop = asyncio.get_running_loop()
+        if self._lasting() is loop:
+            return await make()
         caller = self._callers.get(loop)
         if caller is None:
             caller = self._callers[loop] = _Caller()
         if caller.lasts or self._lasts(caller):
+            self._lasting = weakref.ref(loop)
             return await make()
         caller.calls += 1
         caller.under_way += 1

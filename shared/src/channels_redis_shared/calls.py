@@ -31,7 +31,7 @@ class Joint(Protocol):
         """Return the reply to each of the parts."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Call:
     """What one caller asks for, and the future of its reply."""
 
@@ -63,7 +63,7 @@ class Call:
             self.reply.exception()
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Bundle:
     """The calls that one command carries."""
 
@@ -73,8 +73,10 @@ class Bundle:
     def answer(self, reply: Any) -> None:
         """Give each call its own reply."""
         joint = self.calls[0].joint
-        parts = [call.content for call in self.calls]
-        replies = [reply] if joint is None else joint.replies(reply, parts)
+        if joint is None:
+            self.calls[0].answer(reply)
+            return
+        replies = joint.replies(reply, [call.content for call in self.calls])
         for call, own in zip(self.calls, replies, strict=True):
             call.answer(own)
 

@@ -70,7 +70,7 @@ def make_cipher(keys: object) -> Cipher | None:
     if not isinstance(keys, list | tuple):
         raise ValueError(
             "symmetric_encryption_keys must be a list of keys, the one to encrypt with first, "
-            f"such as [SECRET_KEY], not a {type(keys).__name__}"
+            f"such as [os.environ['CHANNELS_KEY']], not a {type(keys).__name__}"
         )
     for position, key in enumerate(keys):
         if not isinstance(key, str | bytes):

@@ -51,6 +51,8 @@ class Shards:
 
     def of(self, name: str) -> Commands:
         """Return the connections to the shard that a name lives on."""
+        if len(self._batchers) == 1:
+            return self._batchers[0]
         return self._batchers[shard_of(name, len(self._batchers))]
 
     async def close(self) -> None:

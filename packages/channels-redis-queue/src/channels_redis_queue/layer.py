@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 from typing import TYPE_CHECKING, Any
 
 from channels import exceptions
@@ -143,9 +142,11 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         Raises:
             TypeError: The prefix makes no valid channel name.
         """
-        channel = f"{prefix}.{self.client_prefix}!{secrets.token_hex(16)}"
-        self.require_valid_channel_name(channel if isinstance(prefix, str) else prefix)
-        return channel
+        address = f"{prefix}.{self.client_prefix}!"
+        # As long as the name that it will be.
+        name = f"{address}{self.client_prefix}"
+        self.require_valid_channel_name(name if isinstance(prefix, str) else prefix)
+        return keys.new_channel(address, len(self._connectors))
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         """Send a message to a channel.
@@ -235,7 +236,7 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         # Even if the group is empty today: an error of the caller's shall not wait for a member.
         self._serialized(message)
         process = self._process.get()
-        await process.callers.run(lambda: process.groups.send(group, message))
+        await process.callers.run(lambda: process.fan_out.send(group, message))
 
     async def flush(self) -> None:
         """Delete all messages and groups of every layer with this prefix, on all hosts.

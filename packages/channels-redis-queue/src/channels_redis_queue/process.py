@@ -11,6 +11,7 @@ from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
 from ._shared.overflows import OverflowLog
 from ._shared.shards import Shards
+from .fan_out import FanOut
 from .groups import Groups
 from .home import Home
 from .keys import new_process_id
@@ -39,6 +40,7 @@ class Process:
             settings.capacity, OverflowLog(logger).dropped
         )
         self.groups = Groups(settings, lambda: self.shards, self.memberships)
+        self.fan_out = FanOut(settings, lambda: self.shards)
         self.reception = Reception(
             settings, self.mailboxes, self.memberships, self.homes, self._deserted
         )

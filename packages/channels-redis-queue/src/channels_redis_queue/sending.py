@@ -23,38 +23,54 @@ class Post(NamedTuple):
     message: bytes
 
 
+class Guard(NamedTuple):
+    """What a group must look like for a message to be sent to it."""
+
+    group_key: str
+    # Seconds that a membership lives.
+    group_expiry: int
+    # Its names, as GROUP_MEMBERS returns them.
+    names: bytes
+
+
 @dataclass(frozen=True)
 class Posts:
     """Joins posts into one command, whose reply tells which of them found their key full."""
 
     # Seconds that a message lives.
     expiry: int
+    # Without one, they are sent whatever any group looks like.
+    guard: Guard | None = None
 
-    async def send(self, posts: Sequence[Post], commands: Commands) -> list[int]:
-        """Send the posts; return the positions of those that found their key full.
+    async def send(self, posts: Sequence[Post], commands: Commands) -> Any:
+        """Send the posts. In a Cluster, the keys of all are in one slot.
 
-        In a Cluster, the keys of all are in one slot.
+        Returns:
+            The positions of those that found their key full; or the names that the group of the
+            guard has, as bytes, if they are others: then nothing was sent.
         """
         # Half of what a key holds.
         fills = {post.key: max(1, post.capacity // 2) for post in posts}
         size = sum(len(post.message) for post in posts)
-        full: list[int] = await commands.execute_part(
-            posts, self, size, key=posts[0].key, fills=fills
-        )
-        return full
+        return await commands.execute_part(posts, self, size, key=posts[0].key, fills=fills)
 
     def command(self, parts: Sequence[Sequence[Post]]) -> Command:
         """Return the command that adds all messages."""
         names: list[str] = []
-        messages: list[int | bytes] = []
+        arguments: list[int | bytes] = [self.expiry, 0, b""]
+        if self.guard is not None:
+            names.append(self.guard.group_key)
+            arguments[1:] = self.guard.group_expiry, self.guard.names
         for posts in parts:
             for post in posts:
                 names += (post.key, post.bell)
-                messages += (post.capacity, post.message)
-        return scripts.SEND.call(names, self.expiry, *messages)
+                arguments += (post.capacity, post.message)
+        return scripts.SEND.call(names, *arguments)
 
-    def replies(self, reply: Any, parts: Sequence[Sequence[Post]]) -> list[list[int]]:
-        """Return for each part the positions of the posts whose key was full."""
+    def replies(self, reply: Any, parts: Sequence[Sequence[Post]]) -> list[Any]:
+        """Return for each part what `send` returns."""
+        if isinstance(reply, bytes):
+            return [reply] * len(parts)
         if not reply:
             return [[] for _ in parts]
         full = set(reply)
@@ -73,12 +89,12 @@ class Members:
     # Seconds that a membership lives.
     group_expiry: int
 
-    async def read(self, commands: Commands) -> list[str]:
-        """Return the names in the group."""
+    async def read(self, commands: Commands) -> bytes:
+        """Return the names in the group, with blanks between them."""
         names: bytes = await commands.execute_part(
             (self.group_key,), self, 0, key=self.group_key, repeatable=True
         )
-        return names.decode(errors="replace").split(" ") if names else []
+        return names
 
     def command(self, parts: Sequence[Any]) -> Command:  # noqa: ARG002 - all ask the same
         """Return the command that reads them."""

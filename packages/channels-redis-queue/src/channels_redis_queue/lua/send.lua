@@ -1,19 +1,34 @@
--- Purpose: adds one message to each of several message keys, unless the key is full.
--- KEYS:    for each destination its message key and its bell; the message key again if its reader
---          waits for no bell.
--- ARGV:    [1] expiry in seconds; then for each destination its capacity and the message.
--- Result:  the positions, counted from 1, of the destinations that were full.
+-- Purpose: adds one message to each of several message keys, unless the key is full; with a guard
+--          only if a group has the names that the sender knows of.
+-- KEYS:    [1] with a guard, the group key; then for each destination its message key and its
+--          bell; the message key again if its reader waits for no bell.
+-- ARGV:    [1] expiry and [2] group_expiry in seconds, [3] the names that the group should have, as
+--          group_members returns them; then for each destination its capacity and the message.
+-- Result:  the positions, counted from 1, of the destinations that were full; or if the group has
+--          other names, these, and nothing was sent.
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
+local guards = #KEYS % 2
+if guards == 1 then
+  local members = redis.call('ZRANGEBYSCORE', KEYS[1], now - ARGV[2], '+inf')
+  if #members <= 100 then
+    table.sort(members)
+  end
+  local names = table.concat(members, ' ')
+  if names ~= ARGV[3] then
+    return names
+  end
+end
 local full = {}
-for i = 1, #KEYS / 2 do
-  local key, bell = KEYS[2 * i - 1], KEYS[2 * i]
+for i = 1, (#KEYS - guards) / 2 do
+  local key, bell = KEYS[guards + 2 * i - 1], KEYS[guards + 2 * i]
+  local capacity, message = ARGV[2 * i + 2], ARGV[2 * i + 3]
   local waiting = redis.call('ZCARD', key)
   local expired = 0
   if waiting > 0 then
     expired = redis.call('ZCOUNT', key, '-inf', now - ARGV[1])
   end
-  if waiting - expired >= tonumber(ARGV[2 * i]) then
+  if waiting - expired >= tonumber(capacity) then
     full[#full + 1] = i
   else
     -- Rung before the message is there, so that waking a reader consumes the bell and not the
@@ -29,7 +44,7 @@ for i = 1, #KEYS / 2 do
       score = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2] + 0.000001
     end
     -- Numbers go to redis.call as they are: Lua's tostring would drop the last three digits.
-    redis.call('ZADD', key, score, ARGV[2 * i + 1])
+    redis.call('ZADD', key, score, message)
     redis.call('EXPIRE', key, ARGV[1])
     if expired > 0 then
       redis.call('ZREMRANGEBYSCORE', key, '-inf', now - ARGV[1])
