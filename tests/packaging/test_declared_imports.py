@@ -9,6 +9,7 @@ from importlib.metadata import packages_distributions
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.requirements import Requirement
 
 from builds import PACKAGES, contents, module_of
 
@@ -36,8 +37,13 @@ def imports_of(source: str) -> Iterator[str]:
 
 
 def declared_in(metadata: str) -> set[str]:
-    """Return the distributions that a wheel's METADATA requires, those of its extras included."""
-    names = re.findall(r"^Requires-Dist: ([A-Za-z0-9._-]+)", metadata, re.MULTILINE)
+    """Return the distributions that a wheel's METADATA requires, those of its extras included.
+
+    An extra is taken for the distribution that it is named after: redis[hiredis] brings hiredis.
+    """
+    lines = re.findall(r"^Requires-Dist: (.+)", metadata, re.MULTILINE)
+    required = [Requirement(line) for line in lines]
+    names = {one.name for one in required}.union(*(one.extras for one in required))
     return {name.lower().replace("_", "-") for name in names}
 
 
