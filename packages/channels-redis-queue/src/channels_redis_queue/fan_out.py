@@ -113,7 +113,8 @@ class FanOut:
     def _remember(self, group: str, names: bytes) -> None:
         shards = self._shards()
         one_place = len(shards) == 1 and shards[0].slot("") is None
-        if one_place and names and len(names) <= MOST_ASSUMED:
+        small = len(names) <= MOST_ASSUMED and names.count(b" ") < MAX_JOINED
+        if one_place and names and small:
             if len(self._known) >= MOST_GROUPS:
                 self._known.clear()
             self._known[group] = names
