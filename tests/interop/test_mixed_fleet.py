@@ -1,0 +1,130 @@
+"""A fleet that runs `channels_redis` 4 and this beside it: every message arrives, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from interop.conftest import DEADLINE
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from interop.conftest import Fleet, Process
+
+COUNT = 20
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+queue_alone = pytest.mark.parametrize("kind", ["queue"], indirect=True, scope="module")
+
+
+def numbered(sender: str, count: int = COUNT) -> list[dict[str, Any]]:
+    """Return messages that tell who sent them, and can be told apart."""
+    return [{"type": "numbered", "sender": sender, "number": number} for number in range(count)]
+
+
+async def exchange(sender: Process, receiver: Process) -> None:
+    """Send to each of several channels of another process."""
+    channels = [await receiver.channel() for _ in range(4)]
+    for channel in channels:
+        await sender.call("send_all", "send", channel, numbered(channel))
+    await receiver.got({channel: numbered(channel) for channel in channels})
+
+
+async def test_direct_messages(fleet: Fleet) -> None:
+    """A message to another process's channel arrives once, in order, in both directions."""
+    await exchange(fleet.ours, fleet.theirs)
+    await exchange(fleet.theirs, fleet.ours)
+
+
+async def test_groups(fleet: Fleet) -> None:
+    """Members in both processes get each message to the group once, whoever sends it."""
+    members = {
+        process: [await process.channel() for _ in range(3)]
+        for process in (fleet.ours, fleet.theirs)
+    }
+    for process, channels in members.items():
+        for channel in channels:
+            await process.call("group_add", "everybody", channel)
+    sent: list[dict[str, Any]] = []
+    for name, process in (("ours", fleet.ours), ("theirs", fleet.theirs)):
+        messages = numbered(name)
+        await process.call("send_all", "group_send", "everybody", messages)
+        sent += messages
+        for receiver, channels in members.items():
+            await receiver.got(dict.fromkeys(channels, sent))
+
+
+async def test_leaving_a_group(fleet: Fleet) -> None:
+    """Who has left hears no more, whichever process left and whichever sends."""
+    for process in (fleet.ours, fleet.theirs):
+        leaver, stayer = await process.channel(), await process.channel()
+        for channel in (leaver, stayer):
+            await process.call("group_add", "room", channel)
+        await process.call("group_discard", "room", leaver)
+        for sender in (fleet.ours, fleet.theirs):
+            await sender.call("group_send", "room", {"type": "to.the.group"})
+        # With two hosts, theirs loses messages to channels of theirs.
+        await fleet.ours.call("send", leaver, {"type": "to.the.leaver"})
+        await process.got(
+            {stayer: [{"type": "to.the.group"}] * 2, leaver: [{"type": "to.the.leaver"}]}
+        )
+        await process.call("group_discard", "room", stayer)
+
+
+@queue_alone
+async def test_general_channels(fleet: Fleet) -> None:
+    """A message to a general channel reaches a worker once: of the other kind, or one of both."""
+    ours, theirs = fleet.ours, fleet.theirs
+    # A channel, who receives on it, and who sends there.
+    work: list[tuple[str, Sequence[Process], Sequence[Process]]] = [
+        ("to.theirs", (theirs,), (ours,)),
+        ("to.ours", (ours,), (theirs,)),
+    ]
+    if fleet.hosts == 1:
+        # With more, a worker of theirs waits at one host while its messages lie on another, until
+        # more come: sharing the work with anybody, it may wait for ever.
+        work.append(("to.both", (ours, theirs), (ours, theirs)))
+    for name, receivers, _ in work:
+        for receiver in receivers:
+            await receiver.call("listen", name)
+    for name, _, senders in work:
+        messages = numbered(name, 2 * COUNT)
+        for position, sender in enumerate(senders):
+            await sender.call("send_all", "send", name, messages[position :: len(senders)])
+    for name, receivers, _ in work:
+        received = await all_of(2 * COUNT, name, *receivers)
+        assert sorted(received, key=by_number) == numbered(name, 2 * COUNT)
+
+
+def by_number(message: dict[str, Any]) -> int:
+    """Return the number of a message."""
+    return int(message["number"])
+
+
+async def all_of(count: int, channel: str, *receivers: Process) -> list[dict[str, Any]]:
+    """Return what several processes received on a channel, when it is as many messages."""
+
+    async def came() -> list[dict[str, Any]]:
+        parts = [(await receiver.call("received"))[channel] for receiver in receivers]
+        messages = [message for part in parts for message in part]
+        return messages if len(messages) >= count else []
+
+    return await eventually(came, timeout=DEADLINE)
+
+
+@queue_alone
+async def test_members_of_another_process(fleet: Fleet) -> None:
+    """Each may add the other's channels to groups, and take them out again."""
+    for owner, other in ((fleet.ours, fleet.theirs), (fleet.theirs, fleet.ours)):
+        channel = await owner.channel()
+        await other.call("group_add", "guests", channel)
+        await other.call("group_send", "guests", {"type": "member"})
+        await owner.got({channel: [{"type": "member"}]})
+        await other.call("group_discard", "guests", channel)
+        await other.call("group_send", "guests", {"type": "no.member"})
+        await other.call("send", channel, {"type": "last"})
+        await owner.got({channel: [{"type": "member"}, {"type": "last"}]})
