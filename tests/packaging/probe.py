@@ -12,12 +12,14 @@ import sys
 from importlib.metadata import distributions, version
 from pathlib import Path
 
+# These need an extra, which says so itself when it is missing.
+OF_EXTRAS = ("._shared.cli.commands", "._shared.cli.tables")
 package = sys.argv[1]
 module = importlib.import_module(package.replace("-", "_"))
 imported = [
     importlib.import_module(found.name).__name__
     for found in pkgutil.walk_packages(module.__path__, f"{module.__name__}.")
-    if not found.name.endswith("__main__")
+    if not found.name.endswith(("__main__", *OF_EXTRAS))
 ]
 print(
     json.dumps(

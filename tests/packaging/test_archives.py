@@ -43,7 +43,10 @@ def test_archive_holds_the_shared_module_as_files(
     vendored = {
         name.removeprefix(folder): data for name, data in files.items() if name.startswith(folder)
     }
-    expected = {path.name: path.read_bytes() for path in (REPOSITORY / SHARED).glob("*.py")}
+    source = REPOSITORY / SHARED
+    expected = {
+        path.relative_to(source).as_posix(): path.read_bytes() for path in source.rglob("*.py")
+    }
     assert "__init__.py" in expected
     assert vendored == expected
 

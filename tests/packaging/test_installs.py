@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builds import LAYERS, PACKAGES, SHARED, Environment, SourceTree, module_of
+from builds import LAYERS, PACKAGES, SHARED, Environment, SourceTree, module_of, run
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -89,6 +89,26 @@ def test_layer_passes_its_extras(
     assert environment.run("-c", missing.format(names)).strip() == "[None, None]"
     environment.install(f"{built[package].wheel_from_tree}[cryptography,hiredis]")
     environment.run("-c", f"import {', '.join(names)}")
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_commands_need_their_extra(
+    new_environment: NewEnvironment, built: dict[str, Built], package: str
+) -> None:
+    """Without the extra [cli] the commands say in one line what to install; with it they run."""
+    environment = new_environment()
+    environment.install(built[package].wheel_from_tree)
+    command = (environment.python, "-I", "-m", module_of(package), "doctor", "--help")
+    missing = run(*command)
+    assert missing.returncode == 2
+    assert missing.stderr.splitlines() == [
+        "This command needs click, which is not installed: "
+        f'run pip install "{package}[cli]"'
+    ]
+    environment.install(f"{built[package].wheel_from_tree}[cli]")
+    helped = run(*command)
+    assert helped.returncode == 0, helped.stderr
+    assert "--django" in helped.stdout
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -1,0 +1,96 @@
+"""What the commands `doctor` and `stats` need to know of the Pub/Sub layer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from . import names
+from ._shared.cli.servers import ask, servers_of
+from ._shared.cli.subject import GroupRow, Need, Overview, Subject
+from .layer import RedisPubSubChannelLayer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._shared.connections import Connector, Link
+
+
+def connectors(layer: RedisPubSubChannelLayer) -> Sequence[Connector]:
+    """Return what opens connections to the hosts of a layer."""
+    return layer._settings.connectors  # noqa: SLF001 - one package
+
+
+def needs(layer: RedisPubSubChannelLayer, token: str) -> list[Need]:
+    """Return the commands that the layer sends.
+
+    Args:
+        layer: The layer.
+        token: Makes the Redis channels in them ones that nobody listens on.
+    """
+    # In this order: a connection that has subscribed may not publish.
+    topics = (
+        f"{layer.prefix}$doctor.{token}",
+        f"{names.of_groups(layer.prefix)}doctor.{token}",
+    )
+    return [
+        Need(("PING",)),
+        *(Need(("PUBLISH", topic, "")) for topic in topics),
+        *(Need(("SUBSCRIBE", topic)) for topic in topics),
+        Need(("UNSUBSCRIBE", topics[0])),
+    ]
+
+
+async def overview(layer: RedisPubSubChannelLayer, most: int) -> Overview:
+    """Return the channels and groups that processes listen to.
+
+    Args:
+        layer: The layer.
+        most: How many groups to look into: those that most processes listen to.
+    """
+    listeners: Counter[str] = Counter()
+    for connector in connectors(layer):
+        for _, server in await servers_of(connector):
+            link = await server.open()
+            try:
+                listeners.update(await _listeners(link, layer.prefix))
+            finally:
+                await link.close()
+    group_prefix = names.of_groups(layer.prefix)
+    groups = {
+        topic.removeprefix(group_prefix): processes
+        for topic, processes in listeners.items()
+        if topic.startswith(group_prefix)
+    }
+    largest = sorted(groups, key=lambda group: (-groups[group], group))[:most]
+    # Only the processes know who is behind a subscription.
+    rows = [GroupRow(group, groups[group], None) for group in largest]
+    channels = {topic: None for topic in listeners if not topic.startswith(group_prefix)}
+    return Overview(channels, len(groups), rows)
+
+
+async def _listeners(link: Link, prefix: str) -> dict[str, int]:
+    """Return how many connections listen to each topic with the prefix on one server."""
+    escaped = "".join(f"\\{c}" if c in "*?[]\\^-" else c for c in prefix)
+    [topics] = await ask(link, ("PUBSUB", "CHANNELS", f"{escaped}*"))
+    if isinstance(topics, Exception):
+        raise topics
+    if not topics:
+        return {}
+    [counts] = await ask(link, ("PUBSUB", "NUMSUB", *topics))
+    if isinstance(counts, Exception):
+        raise counts
+    if isinstance(counts, dict):
+        return {topic.decode(): count for topic, count in counts.items()}
+    return {topic.decode(): n for topic, n in zip(counts[::2], counts[1::2], strict=True)}
+
+
+SUBJECT = Subject(
+    package="channels_redis_pubsub",
+    layer=RedisPubSubChannelLayer,
+    stores=False,
+    clients="pubsub",
+    connectors=connectors,
+    needs=needs,
+    overview=overview,
+)

@@ -1,0 +1,10 @@
+"""The commands of this package: `python -m channels_redis_queue doctor`, and `stats`."""
+
+from __future__ import annotations
+
+import sys
+
+from ._shared.cli.starting import start
+from .diagnosis import SUBJECT
+
+sys.exit(start(SUBJECT))
