@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from interop.conftest import DEADLINE
+from interop.fleet import DEADLINE
 from servers.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interop.conftest import Fleet, Process
+    from interop.fleet import Fleet, Process
 
 COUNT = 20
 
