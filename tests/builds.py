@@ -46,10 +46,16 @@ class SourceTree:
     root: Path
 
     @classmethod
-    def make(cls, root: Path) -> SourceTree:
-        """Copy every file that git knows or would add, links as links, and commit them."""
+    def make(cls, root: Path, *paths: str) -> SourceTree:
+        """Copy every file that git knows or would add, links as links, and commit them.
+
+        Args:
+            root: Where to; it must not be there yet.
+            paths: Only what lies at or below one of these; all of the repository by default.
+        """
         root.mkdir()
-        listed = run_ok("git", "ls-files", "-z", "-co", "--exclude-standard", cwd=REPOSITORY)
+        listing = ("git", "ls-files", "-z", "-co", "--exclude-standard", "--", *paths)
+        listed = run_ok(*listing, cwd=REPOSITORY)
         for name in filter(None, listed.split("\0")):
             source, target = REPOSITORY / name, root / name
             if source.is_symlink() or source.exists():  # a deleted file stays listed

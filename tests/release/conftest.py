@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.version import Version
 
 from builds import SourceTree, run_ok
+from releasing.consistency import BETA, STABLE, find_problems
 from releasing.packages import find_packages
 
 if TYPE_CHECKING:
@@ -51,24 +54,46 @@ class Clone:
         self.tree.commit(message)
 
 
+# What the template states, whatever this repository states today.
+VERSIONS = {
+    "channels-redis": "5.2.0",
+    "channels-redis-pubsub": "0.9.3",
+    "channels-redis-queue": "1.0.4",
+}
+RANGES = {"channels-redis-pubsub": ">=0.9,<1", "channels-redis-queue": ">=1,<2"}
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> SourceTree:
     """Give a copy of this repository, in which every package has one fragment and a fixed version.
 
-    So the tests do not depend on what the packages' versions and fragments are today.
+    Nothing in it is released, so its changelogs are empty.
     """
-    tree = SourceTree.make(tmp_path_factory.mktemp("template") / "repository")
+    parts = (".github", ".gitignore", "packages", "pyproject.toml", "shared")
+    tree = SourceTree.make(tmp_path_factory.mktemp("template") / "repository", *parts)
     clone = Clone(tree)
-    versions = {"channels-redis": "5.2.0", "channels-redis-pubsub": "0.9.3"}
     for name, package in find_packages(tree.root).items():
         for fragment in package.fragments:
             fragment.unlink()
         clone.write(f"packages/{name}/changelog.d/7.fixed.md", f"A fix in {name}.\n")
-        source = package.version_file.read_text(encoding="utf-8")
-        version = versions.get(name, "1.0.4")
-        package.version_file.write_text(source.replace(str(package.version), version))
+        heading, marker, _ = package.changelog.read_text().partition(
+            "towncrier release notes start"
+        )
+        package.changelog.write_text(f"{heading}{marker} -->\n")
+        package.write_version(Version(VERSIONS[name]))
+        project = package.folder / "pyproject.toml"
+        project.write_text(fix(project.read_text(encoding="utf-8"), name), encoding="utf-8")
     clone.commit()
+    assert find_problems(tree.root) == []
     return tree
+
+
+def fix(project: str, name: str) -> str:
+    """Return a pyproject.toml that suits the versions of the template."""
+    for layer, range_ in RANGES.items():
+        project = re.sub(f'"{layer}[<>=][^"]*"', f'"{layer}{range_}"', project)
+    status = BETA if VERSIONS[name].startswith("0") else STABLE
+    return re.sub('"Development Status :: [^"]*"', f'"{status}"', project)
 
 
 @pytest.fixture

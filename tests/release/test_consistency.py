@@ -31,9 +31,9 @@ def test_meta_package_requires_both_layers() -> None:
 @pytest.mark.parametrize(
     ("package", "version"), [("channels-redis-queue", "2.0.0"), ("channels-redis-pubsub", "0.8.0")]
 )
-def test_version_outside_the_range_is_found(package: str, version: str) -> None:
+def test_version_outside_the_range_is_found(clone: Clone, package: str, version: str) -> None:
     """A layer's version above or below the range is a problem, told with the file and range."""
-    (problem,) = find_problems(REPOSITORY, {package: Version(version)})
+    (problem,) = find_problems(clone.root, {package: Version(version)})
     assert problem.startswith(f"{META} requires {package}")
     assert f"leaves out {version}" in problem
 
@@ -46,7 +46,7 @@ def test_range_without_an_end_is_found(clone: Clone) -> None:
     ]
 
 
-def test_wrong_status_is_found() -> None:
+def test_wrong_status_is_found(clone: Clone) -> None:
     """A beta's version is below 1."""
-    _, status = find_problems(REPOSITORY, {"channels-redis-queue": Version("0.5")})
+    _, status = find_problems(clone.root, {"channels-redis-queue": Version("0.5")})
     assert status.endswith("for version 0.5: make it 'Development Status :: 4 - Beta'")

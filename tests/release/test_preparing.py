@@ -124,7 +124,7 @@ def test_changed_files_are_refused(clone: Clone) -> None:
     """A release holds nothing that was not committed, not even a new file."""
     clone.write("docs/new.md", "not committed\n")
     before = state(clone)
-    with pytest.raises(ReleaseError, match=r"docs/new\.md"):
+    with pytest.raises(ReleaseError, match="docs/"):
         make_release(plan_release(clone.root, QUEUE, "minor"))
     assert state(clone) == before
 
