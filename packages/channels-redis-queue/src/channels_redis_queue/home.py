@@ -7,6 +7,8 @@ import contextvars
 import logging
 from typing import TYPE_CHECKING, Any
 
+from ._shared.deadlines import end_task
+
 logger = logging.getLogger(__package__)
 
 if TYPE_CHECKING:
@@ -51,12 +53,11 @@ class Home:
 
     async def close(self) -> None:
         """Stop everything and close all connections."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
         receivers, self._receivers = self._receivers, []
-        await asyncio.gather(*(receiver.stop() for receiver in receivers))
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(
+            *(end_task(task) for task in self._tasks),
+            *(receiver.stop() for receiver in receivers),
+        )
         await self.shards.close()
 
     def abandon(self) -> None:
