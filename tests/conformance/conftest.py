@@ -11,7 +11,7 @@ from conformance.layer_case import ChannelLayer, LayerCase
 from conformance.variants import VARIANTS, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from embedded_server import EmbeddedServer
     from servers.cluster import EmbeddedCluster
@@ -40,12 +40,18 @@ async def case(
     variant: Variant,
     redis_server: EmbeddedServer,
     redis_shards: tuple[EmbeddedServer, ...],
-    redis_cluster: EmbeddedCluster,
     prefix: str,
+    request: pytest.FixtureRequest,
 ) -> AsyncIterator[LayerCase]:
     """A maker of layers that share their servers and a prefix of their own."""
-    servers = (redis_server,) if variant.shards == 1 else redis_shards[: variant.shards]
-    config = variant.config(redis_cluster.nodes if variant.cluster else servers)
+    servers: Sequence[EmbeddedServer] = redis_shards[: variant.shards]
+    if variant.cluster:
+        # Only now, as not every server can be a node of one.
+        cluster: EmbeddedCluster = request.getfixturevalue("redis_cluster")
+        servers = cluster.nodes
+    elif variant.shards == 1:
+        servers = (redis_server,)
+    config = variant.config(servers)
     made = LayerCase(variant, {"prefix": prefix, **config} if config else {})
     yield made
     await made.close()
