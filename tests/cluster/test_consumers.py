@@ -21,10 +21,15 @@ BACKENDS = {
 MESSAGES = 10
 
 
-@pytest.mark.parametrize("layer", BACKENDS)
+@pytest.mark.parametrize(
+    ("layer", "options"),
+    [("queue", {}), ("pubsub", {}), ("pubsub", {"sharded_pubsub": True})],
+    ids=["queue", "pubsub", "pubsub-sharded"],
+)
 @pytest.mark.parametrize("mixed", [False, True], ids=["alone", "beside a server"])
 async def test_fifty_consumers_in_two_processes(
     layer: str,
+    options: dict[str, Any],
     mixed: bool,  # noqa: FBT001
     redis_cluster: EmbeddedCluster,
     redis_server: Any,
@@ -36,7 +41,7 @@ async def test_fifty_consumers_in_two_processes(
     A cluster is one shard, whether it is the only one or there is a server beside it.
     """
     hosts = [redis_cluster.host, *([redis_server.url] if mixed else [])]
-    config = {"hosts": hosts, "prefix": prefix, "capacity": 10_000}
+    config = {"hosts": hosts, "prefix": prefix, "capacity": 10_000, **options}
     workers = [
         await run_process(
             CONSUMERS, backend=BACKENDS[layer], config=config, name=str(position), count=25

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -12,6 +12,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
+from deployments.rules import PASSWORD, rule_of
 from servers.cluster import command
 
 if TYPE_CHECKING:
@@ -63,6 +64,47 @@ async def test_no_node_can_be_reached(layer_class: type[Layer], make_layer: Make
         layer = make_layer(layer_class, hosts=[host])
         with pytest.raises(RedisConnectionError, match=f"Redis Cluster of 127.0.0.1:{port}"):
             await asyncio.wait_for(layer.send("jobs", {"type": "x"}), 10)
+
+
+@pytest.mark.parametrize(
+    ("layer_class", "options", "more"),
+    [
+        (RedisChannelLayer, {}, []),
+        (RedisPubSubChannelLayer, {}, []),
+        (
+            RedisPubSubChannelLayer,
+            {"sharded_pubsub": True},
+            ["+spublish", "+ssubscribe", "+sunsubscribe", "-publish", "-subscribe", "-unsubscribe"],
+        ),
+    ],
+    ids=["queue", "pubsub", "pubsub-sharded"],
+)
+async def test_smallest_rights(
+    layer_class: type[Layer],
+    options: dict[str, Any],
+    more: list[str],
+    redis_cluster: EmbeddedCluster,
+    make_layer: MakeLayer,
+) -> None:
+    """The documented rule, with what it says of a Cluster, is enough."""
+    rule = [*rule_of(layer_class), "+cluster|slots", *more]
+    for node in redis_cluster.nodes:
+        command(node, "ACL", "SETUSER", *rule)
+    host = {**redis_cluster.host, "username": rule[0], "password": PASSWORD}
+    layer = make_layer(layer_class, hosts=[host], prefix="asgi", **options)
+    channels = [await layer.new_channel() for _ in range(10)]
+    for channel in channels:
+        await layer.group_add("room", channel)
+        await layer.send(channel, {"type": "direct"})
+        assert await asyncio.wait_for(layer.receive(channel), 10) == {"type": "direct"}
+    await layer.group_send("room", {"type": "group"})
+    for channel in channels:
+        assert await asyncio.wait_for(layer.receive(channel), 10) == {"type": "group"}
+        await layer.group_discard("room", channel)
+    await layer.flush()
+    await layer.close_pools()
+    for node in redis_cluster.nodes:
+        command(node, "ACL", "DELUSER", rule[0])
 
 
 async def test_user_who_may_not_ask_for_the_slots(

@@ -76,6 +76,16 @@ def one_cluster(servers: Sequence[EmbeddedServer]) -> Config:
     return {"hosts": [{"cluster": [("127.0.0.1", server.port) for server in servers]}]}
 
 
+def sharded(servers: Sequence[EmbeddedServer]) -> Config:
+    """One server, by sharded Pub/Sub."""
+    return {**one_host(servers), "sharded_pubsub": True}
+
+
+def sharded_cluster(servers: Sequence[EmbeddedServer]) -> Config:
+    """All servers, as nodes of a Redis Cluster, by sharded Pub/Sub."""
+    return {**one_cluster(servers), "sharded_pubsub": True}
+
+
 IN_MEMORY_LACKS = {
     Capability.CAPACITY_OF_PROCESS: "counts each channel by itself",
     Capability.CAPACITY_PATTERNS: "never compiles its channel_capacity",
@@ -148,4 +158,12 @@ VARIANTS = (
     Variant("pubsub-unix", PUBSUB, unix_socket, lacks=PUBSUB_LACKS),
     Variant("pubsub-protocol-3", PUBSUB, protocol_3, lacks=PUBSUB_LACKS),
     Variant("pubsub-cluster", PUBSUB, one_cluster, cluster=True, lacks=PUBSUB_LACKS),
+    Variant("pubsub-sharded", PUBSUB, sharded, lacks=PUBSUB_LACKS),
+    Variant(
+        "pubsub-sharded-cluster",
+        PUBSUB,
+        sharded_cluster,
+        cluster=True,
+        lacks=SHARDED_PUBSUB_LACKS,
+    ),
 )

@@ -13,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from .connections import Connector
 from .outages import is_outage
+from .refusals import ANYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from .connections import Command, Link
     from .hosts import Host
+    from .refusals import Floor
 
     Found = TypeVar("Found")
 
@@ -38,8 +40,8 @@ def slot_of(key: str) -> int:
 class Cluster(Connector):
     """Opens connections to the nodes of one Redis Cluster. Event loops and threads may share it."""
 
-    def __init__(self, host: Host) -> None:
-        super().__init__(host)
+    def __init__(self, host: Host, floor: Floor = ANYTHING) -> None:
+        super().__init__(host, floor)
         # As learnt last; replaced, never changed.
         self._owners: Sequence[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._connectors: dict[Address, Connector] = {}
@@ -95,7 +97,8 @@ class Cluster(Connector):
         if connector is None:
             host = self.host.at(address)
             # Half the time, so that a node that is away leaves some for what takes its place.
-            connector = Connector(replace(host, connect_timeout=host.connect_timeout / 2))
+            host = replace(host, connect_timeout=host.connect_timeout / 2)
+            connector = Connector(host, self._floor)
             self._connectors[address] = connector
         return connector
 
@@ -176,6 +179,6 @@ def read_slots(reply: Sequence[Any], asked: Address) -> Sequence[Address | None]
     return owners
 
 
-def connector_to(host: Host) -> Connector:
-    """Return what opens connections to a host of any kind."""
-    return Cluster(host) if host.nodes else Connector(host)
+def connector_to(host: Host, floor: Floor = ANYTHING) -> Connector:
+    """Return what opens connections to a host of any kind, whose servers are new enough."""
+    return Cluster(host, floor) if host.nodes else Connector(host, floor)

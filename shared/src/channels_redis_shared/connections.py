@@ -15,7 +15,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from .closing import hang_up
 from .deadlines import timeout
 from .incoming import incoming
-from .refusals import find_refusal, require_version
+from .refusals import ANYTHING, find_refusal, require_version
 from .sentinels import find_master
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .hosts import Host
     from .incoming import Incoming
+    from .refusals import Floor
 
 Argument: TypeAlias = bytes | str | int | float
 Command: TypeAlias = tuple[Argument, ...]
@@ -155,8 +156,9 @@ class Link:
 class Connector:
     """Opens connections to one host; through Sentinel, to the master of the moment."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, floor: Floor = ANYTHING) -> None:
         self.host = host
+        self._floor = floor
         self._version_is_known = False
 
     async def open(self, setup: Iterable[Command] = ()) -> Link:
@@ -197,7 +199,7 @@ class Connector:
     async def _require_version(self, link: Link) -> None:
         # Not for each connection: servers are replaced by newer ones.
         if not self._version_is_known:
-            await require_version(link, str(self.host))
+            await require_version(link, str(self.host), self._floor)
             self._version_is_known = True
 
     def to_key(self, key: str) -> Connector:  # noqa: ARG002 - one server has all keys
@@ -217,7 +219,7 @@ class Connector:
 
 def pack(command: Command) -> bytes:
     """Return the command as it goes over the wire; several times faster than redis-py's own."""
-    parts = [b"*%d\r\n" % len(command)]
+    parts = [b"*%d" % len(command)]
     for argument in command:
         if isinstance(argument, str):
             data = argument.encode()
@@ -225,8 +227,10 @@ def pack(command: Command) -> bytes:
             data = argument
         else:
             data = repr(argument).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(parts)
+        # Joined below, as formatting large data is slow.
+        parts += (b"$%d" % len(data), data)
+    parts.append(b"")
+    return b"\r\n".join(parts)
 
 
 async def _run(link: Link, commands: Sequence[Command]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.asyncio.connection import SSLConnection
 from redis.exceptions import ResponseError
@@ -19,18 +19,29 @@ if TYPE_CHECKING:
 
     from .connections import Link
 
+
+class Floor(NamedTuple):
+    """The oldest version that will do, and for what."""
+
+    major: int
+    what: str
+
+
 # BZPOPMIN came with 5.0, and scripts that write after they have looked at the time.
-LOWEST = (5, 0)
+ANYTHING = Floor(5, "")
+SHARDED_PUBSUB = Floor(7, " for the option sharded_pubsub")
+
 # Seconds that a server has for saying what is wrong with a certificate.
 PATIENCE = 1.0
 
 
-async def require_version(link: Link, server: str) -> None:
+async def require_version(link: Link, server: str, floor: Floor) -> None:
     """Raise ResponseError if the server is too old; one that tells no version is taken as it is.
 
     Args:
         link: A new connection.
         server: Names the server, for the error's text.
+        floor: What it needs to be.
     """
     # Any user may call HELLO. A server that lacks it lacks ACLs, too, and answers INFO.
     await link.write([("HELLO",)])
@@ -39,9 +50,10 @@ async def require_version(link: Link, server: str) -> None:
         await link.write([("INFO", "server")])
         version = _from_info(await link.read())
     numbers = tuple(map(int, re.findall(r"\d+", version or "")[:2]))
-    if numbers and numbers < LOWEST:
+    if numbers and numbers < (floor.major, 0):
         raise ResponseError(
-            f"{server} is version {version}, which is too old: use Redis 5.0 or newer, or Valkey"
+            f"{server} is version {version}, which is too old{floor.what}: "
+            f"use Redis {floor.major}.0 or newer, or Valkey"
         )
 
 

@@ -11,6 +11,7 @@ from ._shared.sharding import shard_of
 from ._shared.shards import Shards
 from .audience import Audience
 from .delivery import Delivery, Item
+from .sharded import ShardedConnector
 from .subscriber import Line, Subscriber
 
 if TYPE_CHECKING:
@@ -39,15 +40,15 @@ class Home:
         ended: Callable[[Home], object],
     ) -> None:
         self.audience = Audience()
-        # Each node of a Cluster passes on what any other one is told.
-        self.shards = Shards(settings.connectors, by_key=False)
+        # With plain Pub/Sub, each node of a Cluster passes on what any other one is told.
+        self.shards = Shards(settings.connectors, by_key=settings.sharded_pubsub)
         self.loop = asyncio.get_running_loop()
         self._on_end = ended
         self._closed = False
         self._subscribers = [
             Subscriber(
                 Line(
-                    connector,
+                    ShardedConnector(connector) if settings.sharded_pubsub else connector,
                     outages[shard],
                     Delivery(settings, self.audience, mailboxes),
                     partial(self._topics, shard),

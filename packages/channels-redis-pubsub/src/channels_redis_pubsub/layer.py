@@ -13,6 +13,7 @@ from ._shared.cluster import connector_to
 from ._shared.forks import PerProcess
 from ._shared.hosts import parse_hosts
 from ._shared.letters import Letter, Reader
+from ._shared.refusals import ANYTHING, SHARDED_PUBSUB
 from ._shared.serializers import registry
 from .process import Process
 from .settings import Settings
@@ -45,6 +46,9 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
             as key. The first that matches, in the dict's order, counts.
         symmetric_encryption_keys: A list of keys. The first encrypts; all decrypt.
         serializer_format: `msgpack`, `json`, or what was registered as a serializer.
+        sharded_pubsub: Whether to use sharded Pub/Sub, of Redis 7.0 and Valkey. In a Redis Cluster
+            a message then goes through one node, not through all. Layers with and without it do
+            not hear each other; neither do those of `channels_redis`.
 
     Raises:
         ValueError: A value that is not allowed.
@@ -66,6 +70,7 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
         channel_capacity: Mapping[str | re.Pattern[str], int] | None = None,
         symmetric_encryption_keys: list[str] | list[bytes] | None = None,
         serializer_format: str = "msgpack",
+        sharded_pubsub: bool = False,  # noqa: FBT001, FBT002 - an option like the others
         **unknown: Any,
     ) -> None:
         options.refuse_unknown(unknown, _OPTIONS, type(self).__name__)
@@ -74,6 +79,8 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
         options.require_channel_capacity(channel_capacity)
         _require_type("on_disconnect", on_disconnect)
         _require_type("on_reconnect", on_reconnect)
+        if not isinstance(sharded_pubsub, bool):
+            raise ValueError(f"sharded_pubsub must be True or False, not {sharded_pubsub!r}")
         super().__init__(capacity=capacity)
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
         self.prefix = prefix
@@ -87,12 +94,14 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
             random_prefix_length=0,
             expiry=None,
         )
+        floor = SHARDED_PUBSUB if sharded_pubsub else ANYTHING
         self._settings = Settings(
-            tuple(map(connector_to, parse_hosts(hosts))),
+            tuple(connector_to(host, floor) for host in parse_hosts(hosts)),
             Reader(self._serializer, Letter),
             self.get_capacity,
             on_disconnect,
             on_reconnect,
+            sharded_pubsub,
         )
         self._process = PerProcess(lambda: Process(self._settings))
 
@@ -268,4 +277,5 @@ _OPTIONS = (
     "channel_capacity",
     "symmetric_encryption_keys",
     "serializer_format",
+    "sharded_pubsub",
 )

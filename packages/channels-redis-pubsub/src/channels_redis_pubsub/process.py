@@ -31,6 +31,7 @@ class Process:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._publish = "SPUBLISH" if settings.sharded_pubsub else "PUBLISH"
         self._overflows = OverflowLog(logger)
         self._mailboxes: Mailboxes[Item] = Mailboxes(
             settings.capacity, self._overflows.dropped, is_notice
@@ -137,7 +138,7 @@ class Process:
         Raises:
             redis.exceptions.RedisError: As `Commands.execute`.
         """
-        command = ("PUBLISH", topic, data)
+        command = (self._publish, topic, data)
         await self._callers.run(
             lambda: self._homes.get().shards.of(topic).execute(command, key=topic)
         )

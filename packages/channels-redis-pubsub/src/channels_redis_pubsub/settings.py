@@ -24,3 +24,5 @@ class Settings:
     # The types of the messages that tell of an outage and of its end; None: nobody is told.
     on_disconnect: str | None
     on_reconnect: str | None
+    # Whether the node that owns a topic's slot keeps its messages from the others.
+    sharded_pubsub: bool

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ._shared.connections import Connector, Link
     from .delivery import Delivery
+    from .sharded import ShardedConnector, ShardedLink
 
 logger = logging.getLogger(__package__)
 
@@ -37,7 +38,7 @@ LINGER = 6
 class Line:
     """A host, and what it is asked to send."""
 
-    connector: Connector
+    connector: Connector | ShardedConnector
     # Told when the host is lost and found.
     outages: OutageLog
     # Gets what it sends.
@@ -54,7 +55,7 @@ class Subscriber:
         self._line = line
         self._loop = asyncio.get_running_loop()
         self._subscriptions = Subscriptions(self._is_wanted)
-        self._link: Link | None = None
+        self._link: Link | ShardedLink | None = None
         self._backoff = Backoff()
         # Those who wait until a topic is live.
         self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
@@ -129,7 +130,7 @@ class Subscriber:
                 self._lost(error)
                 await asyncio.sleep(self._backoff.next())
 
-    async def _serve(self, link: Link) -> None:
+    async def _serve(self, link: Link | ShardedLink) -> None:
         """Hear until the connection breaks, or nobody has wanted anything for a while."""
         self._subscriptions = Subscriptions(self._is_wanted, self._line.topics())
         self._link = link
@@ -173,7 +174,7 @@ class Subscriber:
         if self._link is not None and self._writing is None and self._subscriptions.has_changes:
             self._writing = self._spawn(self._write(self._link))
 
-    async def _write(self, link: Link) -> None:
+    async def _write(self, link: Link | ShardedLink) -> None:
         try:
             while commands := self._subscriptions.next_requests(self._loop.time()):
                 await link.write(commands)
