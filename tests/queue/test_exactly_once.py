@@ -169,3 +169,29 @@ async def test_nothing_stays_claimed(layers: Layers, redis_server: EmbeddedServe
     with redis_server.client() as client:
         assert client.keys(f"{sender.prefix}$claims*") == []
         assert client.zcard(beside(sender, "jobs").key) == 20 - received
+
+
+async def test_own_channel_of_a_layer_that_closes_and_goes_on(layers: Layers) -> None:
+    """Readers that stop while messages come for their process lose none of 400, and keep order."""
+    layer, sender = layers(capacity=500), layers(capacity=500)
+    channel = await layer.new_channel()
+
+    async def send() -> None:
+        for message in numbered(400):
+            await sender.send(channel, message)
+            await asyncio.sleep(random.uniform(0, 0.004))
+
+    sending = asyncio.create_task(send())
+    numbers: list[int] = []
+    while len(numbers) < 400:
+        if sending.done():
+            sending.result()
+        receiver = asyncio.create_task(layer.receive(channel))
+        await asyncio.wait([receiver], timeout=random.uniform(0, 0.01))
+        await cancel(receiver)
+        if not receiver.cancelled():
+            numbers.append(receiver.result()["number"])
+        if random.random() < 0.3:
+            await within(layer.close_pools())
+    await sending
+    assert numbers == list(range(400))

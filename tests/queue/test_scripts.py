@@ -102,6 +102,21 @@ def test_bell_outlives_the_message(queue: Queue) -> None:
     assert queue.client.ttl(queue.bell) > 5 * EXPIRY
 
 
+def test_send_rings_before_the_message_is_there(queue: Queue) -> None:
+    """Waking a reader shall consume the bell: Redis 6 gives it whichever key was written first."""
+    connection = queue.client.connection_pool.make_connection()
+    connection.send_command("MONITOR")
+    connection.read_response()
+    queue.send(b"m")
+    queue.client.echo("the end")
+    seen = []
+    while b"the end" not in (line := connection.read_response()):
+        seen.append(line)
+    connection.disconnect()
+    added = [line for line in seen if b'lua] "ZADD"' in line]
+    assert [queue.bell.encode() in line for line in added] == [True, False]
+
+
 def test_send_refuses_what_is_over_capacity(queue: Queue) -> None:
     """A full key stays as it is, and its bell as well; expired messages don't count."""
     assert queue.send(b"1", b"2", b"3", capacity=2) == [0, 0, 1]

@@ -1,0 +1,180 @@
+"""What a reader asks of its message key, and what it makes of the replies."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from channels_redis_queue.claims import Claim
+from channels_redis_queue.intake import BLOCK, BLOCK_AFTER_UNRUNG, Intake
+from channels_redis_queue.keys import Keys
+
+if TYPE_CHECKING:
+    from channels_redis_queue.claims import Ledger
+
+ADDRESS = f"specific.{'c' * 32}!"
+EXPIRY = 60
+NOW = b"1000.000000"
+
+
+class Notes:
+    """Notes what is to be delivered, in place of mailboxes."""
+
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
+        self.seen: list[str] = []
+        self.lifetimes: list[float] = []
+
+    def wanted(self) -> int:
+        """Return a number."""
+        return 10
+
+    def message(self, claim: Claim, ledger: Ledger, lifetime: float) -> None:
+        """Note a message, and acknowledge it."""
+        ledger.acknowledge(claim)
+        self.seen.append(claim.message.decode())
+        self.lifetimes.append(lifetime)
+
+    def leave(self, leave: bytes) -> None:
+        """Note a leave."""
+        self.seen.append(leave.decode())
+
+    def came_back(self) -> None:
+        """Do nothing."""
+
+    def stayed_away(self) -> None:
+        """Do nothing."""
+
+
+class Reader:
+    """An intake, and a server that answers as told."""
+
+    def __init__(self, channel: str = ADDRESS) -> None:
+        self.notes = Notes(channel)
+        self.beside = Keys("asgi").messages(channel)
+        self.intake = Intake(self.beside, EXPIRY, self.notes)
+
+    def acknowledged(self) -> list[Any]:
+        """Return what the next take acknowledges: scores of claims, and leaves."""
+        arguments = self.intake.take(10)[3:]
+        names, (wanted, expiry, _, count), rest = arguments[:4], arguments[4:8], arguments[8:]
+        assert (names[0], wanted, expiry) == (self.beside.key, 10, EXPIRY)
+        return [list(rest[: int(count)]), list(rest[int(count) :])]
+
+    def took(self, claims: str = "", leaves: str = "", now: bytes = NOW) -> list[str]:
+        """Let a take be answered with messages and scores; return what was delivered for it."""
+        before = len(self.notes.seen)
+        self.intake.took([now, claims.encode().split(), leaves.encode().split()])
+        return self.notes.seen[before:]
+
+
+def test_delivers_each_claim_once() -> None:
+    """Takes return what is not acknowledged yet; what is new in it is delivered, in order."""
+    reader = Reader()
+    reader.intake.take(10)
+    assert reader.took("a 990.1 b 990.2") == ["a", "b"]
+    assert reader.acknowledged() == [[b"990.1", b"990.2"], []]
+    assert reader.took("a 990.1 b 990.2 c 990.3") == ["c"]
+
+
+def test_acknowledges_until_an_answer_comes() -> None:
+    """A take that is not answered, since the connection broke, is no acknowledgement."""
+    reader = Reader()
+    reader.intake.take(10)
+    reader.took("a 990.1", "left 990.2")
+    for _ in range(3):
+        assert reader.acknowledged() == [[b"990.1"], [b"left"]]
+    reader.took("b 990.3")
+    assert reader.acknowledged() == [[b"990.3"], []]
+
+
+def test_acknowledges_what_was_handed_over_meanwhile_with_the_next() -> None:
+    """An answer settles what its own take has acknowledged, and no more."""
+    reader = Reader()
+    reader.intake.take(10)
+    reader.took("a 990.1")
+    reader.intake.take(10)
+    reader.took("b 990.2")
+    assert reader.acknowledged() == [[b"990.2"], []]
+
+
+def test_leaves_are_carried_out_in_their_places() -> None:
+    """A leave comes behind what was sent before it, and before what was sent after it."""
+    reader = Reader()
+    reader.intake.take(10)
+    delivered = reader.took("a 990.1 b 990.3 c 990.5", "x 990.2 y 990.5 z 990.6")
+    assert delivered == ["a", "x", "b", "y", "c", "z"]
+
+
+def test_what_the_wait_has_popped_comes_first() -> None:
+    """It was the oldest in the key, and is in no claims; a text or a number may be its score."""
+    for score in (b"990.1", 990.1):
+        reader = Reader()
+        reader.intake.take(10)
+        reader.intake.waited([reader.beside.key.encode(), b"popped", score])
+        assert reader.took("a 990.2") == ["popped", "a"]
+        assert reader.acknowledged()[0] == [b"990.1", b"990.2"]
+
+
+def test_bell_and_nudge_are_no_messages() -> None:
+    """A wait that ended with them, or in vain, leaves what there is to the take."""
+    reader = Reader()
+    for ended in ([reader.beside.bell.encode(), b"", b"0"], [b"nudge", b"", b"0"], None):
+        reader.intake.take(10)
+        reader.intake.waited(ended)
+        assert reader.took() == []
+
+
+def test_lifetime() -> None:
+    """A message lives `expiry` seconds from when it was sent, by the server's clock."""
+    reader = Reader()
+    reader.intake.take(10)
+    reader.took("old 939.9 late 945 new 1000 ahead 1500")
+    assert reader.notes.seen == ["late", "new", "ahead"]
+    assert reader.notes.lifetimes == pytest.approx([5, 60, 60])
+    assert reader.acknowledged()[0] == [b"939.9", b"945", b"1000", b"1500"]
+
+
+def test_waits() -> None:
+    """A process's key has one reader, who waits for messages, too; a general one has many."""
+    own, general = Reader(), Reader("jobs")
+    nudge, bell, key, _ = own.intake.wait()[1:]
+    assert (nudge, bell, key) == (own.intake.nudge, own.beside.bell, own.beside.key)
+    assert general.intake.wait()[1:3] == (general.intake.nudge, general.beside.bell)
+    assert general.beside.key not in general.intake.wait()
+
+
+def test_waits_shorter_after_a_message_that_nobody_rang_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its sender is a channels_redis process, which will send more; after a while that's over."""
+    reader = Reader("jobs")
+    assert reader.intake.block == BLOCK
+    reader.intake.take(10)
+    reader.intake.waited(None)
+    reader.took()
+    assert reader.intake.block == BLOCK
+    reader.intake.take(10)
+    reader.intake.waited(None)
+    reader.took("a 990.1")
+    assert reader.intake.wait()[-1] == BLOCK_AFTER_UNRUNG
+    later = time.monotonic() + 3600
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert reader.intake.wait()[-1] == BLOCK
+
+
+def test_releases_what_was_given_back() -> None:
+    """Once; and what comes back from the server after that is new."""
+    reader = Reader()
+    reader.intake.take(10)
+    reader.took("a 990.1")
+    assert reader.intake.release() is None
+    reader.intake._ledger.give_back(Claim(b"a", b"990.1"))
+    command = reader.intake.release()
+    assert command is not None
+    assert command[-2:] == (EXPIRY, b"990.1")
+    assert reader.intake.release() is None
+    reader.intake.take(10)
+    assert reader.took("a 990.1") == ["a"]
