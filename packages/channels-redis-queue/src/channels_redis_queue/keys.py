@@ -7,8 +7,6 @@ import secrets
 
 from ._shared.sharding import shard_of
 
-from ._shared.sharding import shard_of
-
 # The digit that every uuid4 has here, and so every channels_redis process.
 _FOREIGN_DIGIT = 12
 _GROUP_MARK = ":g:"
@@ -18,18 +16,6 @@ def new_process_id() -> str:
     """Return 32 random hex digits that tell this process from those of `channels_redis`."""
     digits = secrets.token_hex(16)
     return f"{digits[:_FOREIGN_DIGIT]}c{digits[_FOREIGN_DIGIT + 1 :]}"
-
-
-def new_channel(address: str, shards: int) -> str:
-    """Return the name of a new channel at an address, on the same shard as the address.
-
-    `channels_redis` processes send to the shard of the whole name, and this reads that of the
-    address.
-    """
-    while True:
-        channel = f"{address}{secrets.token_hex(16)}"
-        if shards == 1 or shard_of(channel, shards) == shard_of(address, shards):
-            return channel
 
 
 def new_channel(address: str, shards: int) -> str:
