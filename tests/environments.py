@@ -27,8 +27,8 @@ def missing(what: str) -> None:
     pytest.skip(what)
 
 
-def uv(*command: str | Path) -> None:
-    """Run uv.
+def uv(*command: str | Path) -> str:
+    """Run uv; return what it printed.
 
     Raises:
         subprocess.CalledProcessError: It failed; what it wrote to stderr is in the error.
@@ -36,16 +36,17 @@ def uv(*command: str | Path) -> None:
     settings = {"UV_SYSTEM_CERTS": "1", "UV_PYTHON_DOWNLOADS": "never"}
     # Of this process's environment, uv shall know nothing.
     inherited = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-    subprocess.run(
+    done = subprocess.run(
         [find_uv_bin(), *command],
         env={**inherited, **settings},
         check=True,
         capture_output=True,
         text=True,
     )
+    return done.stdout
 
 
-def installed(name: str, make: Callable[[Path], None]) -> Path:
+def installed(name: str, make: Callable[[Path], object]) -> Path:
     """Return the folder of this name in `FOLDER`; if it is not there yet, `make` fills it with uv.
 
     The test is skipped if that fails: there is no network, or no wheel for this machine.

