@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import AuthenticationError, RedisError
 
+from ..cluster import Cluster
 from ..outages import is_outage
 from .findings import Diagnosis, Finding, Level, Section
-from .judging import judge
+from .judging import judge, judge_slots
 from .passing import pass_messages
 from .rights import find_rights, judge_rights
 from .servers import find_facts, servers_of
@@ -50,10 +51,13 @@ async def _examine(subject: Subject, examined: Examined, connector: Connector) -
         servers = await servers_of(connector)
     except (RedisError, OSError, asyncio.TimeoutError) as error:
         return [Section(str(connector.host), [_unreachable(error)])]
-    return [
+    sections = [
         Section(name, await _examine_server(subject, examined, server, connector))
         for name, server in servers
     ]
+    if isinstance(connector, Cluster):
+        sections.insert(0, Section(str(connector.host), [judge_slots(connector)]))
+    return sections
 
 
 async def _examine_server(

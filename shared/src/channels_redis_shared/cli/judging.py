@@ -5,9 +5,12 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS
+
 from .findings import Finding, Level
 
 if TYPE_CHECKING:
+    from ..cluster import Cluster
     from .servers import Facts
 
 MB = 1024 * 1024
@@ -47,8 +50,10 @@ def judge_server(facts: Facts) -> Finding:
 
 def judge_role(facts: Facts, *, cluster: bool) -> Finding:
     """Say whether the server is one to write to."""
-    mode, role = facts.info.get("redis_mode"), facts.info.get("role")
-    if mode == "cluster" and not cluster:
+    role, in_cluster = facts.info.get("role"), facts.info.get("cluster_enabled") == "1"
+    # Valkey's name for it, and Redis's.
+    mode = facts.info.get("server_mode") or facts.info.get("redis_mode")
+    if in_cluster and not cluster:
         return Finding(
             Level.ERROR,
             "topology",
@@ -73,8 +78,22 @@ def judge_role(facts: Facts, *, cluster: bool) -> Finding:
         return Finding(Level.NOTE, "topology", "unknown: this user may not call INFO")
     replicas = int(facts.info.get("connected_slaves", 0))
     with_replicas = f", with {replicas} replica{'s' * (replicas != 1)}" if replicas else ""
-    kind = "a node of a Cluster" if mode == "cluster" else "a master"
+    kind = "a node of a Cluster" if in_cluster else "a master"
     return Finding(Level.OK, "topology", f"{kind}{with_replicas}")
+
+
+def judge_slots(cluster: Cluster) -> Finding:
+    """Say whether each slot of a Cluster that was just asked has a node."""
+    owned = sum(cluster.owner(slot) is not None for slot in range(REDIS_CLUSTER_HASH_SLOTS))
+    text = f"{len(cluster.owners())} masters have {owned} of {REDIS_CLUSTER_HASH_SLOTS} slots"
+    if owned == REDIS_CLUSTER_HASH_SLOTS:
+        return Finding(Level.OK, "cluster", text)
+    return Finding(
+        Level.ERROR,
+        "cluster",
+        f"{text}: channels and groups in the others can't be used",
+        "start the nodes that are missing, or redis-cli --cluster fix HOST:PORT",
+    )
 
 
 def judge_round_trips(facts: Facts) -> Finding:

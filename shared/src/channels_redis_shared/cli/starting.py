@@ -16,10 +16,11 @@ def start(subject: Subject) -> int:
     try:
         from .commands import run  # noqa: PLC0415 - it imports what may be missing
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"click", "rich"}:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in {"click", "rich"}:
             raise
         sys.stderr.write(
-            f"This command needs {error.name}, which is not installed: "
+            f"This command needs {missing}, which is not installed: "
             f'run pip install "{subject.distribution}[cli]"\n'
         )
         return NOT_WORKING

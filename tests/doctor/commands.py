@@ -1,0 +1,98 @@
+"""The commands of both packages, run as a person does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from channels_redis_pubsub import diagnosis as pubsub_diagnosis
+from channels_redis_queue import diagnosis as queue_diagnosis
+from channels_redis_shared.cli.choosing import from_urls
+from channels_redis_shared.cli.doctor import diagnose
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+QUEUE, PUBSUB = "channels_redis_queue", "channels_redis_pubsub"
+PACKAGES = (QUEUE, PUBSUB)
+CLASSES = {QUEUE: "RedisChannelLayer", PUBSUB: "RedisPubSubChannelLayer"}
+TIMEOUT = 50  # seconds; generous, since machines that run tests are busy
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command printed, and its exit status."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def words(self) -> str:
+        """What it printed, with one blank for all that a table puts between words."""
+        return " ".join(self.out.split())
+
+
+def run(package: str, *arguments: str, cwd: Path | None = None, **environ: str) -> Done:
+    """Run a command of a package; keywords are environment variables."""
+    command = [sys.executable, "-m", package, *arguments]
+    inherited = {name: value for name, value in os.environ.items() if "DJANGO" not in name}
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**inherited, **environ},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `doctor --json` said."""
+
+    status: int
+    findings: list[dict[str, str]]
+    versions: dict[str, str]
+
+    def of(self, level: str) -> list[dict[str, str]]:
+        """Return the findings of a level."""
+        return [finding for finding in self.findings if finding["level"] == level]
+
+    def about(self, subject: str) -> dict[str, str]:
+        """Return the one finding about something."""
+        (found,) = [finding for finding in self.findings if finding["subject"] == subject]
+        return found
+
+
+SUBJECTS: dict[str, Any] = {QUEUE: queue_diagnosis.SUBJECT, PUBSUB: pubsub_diagnosis.SUBJECT}
+
+
+def examine(package: str, *urls: str, prefix: str | None = None) -> Report:
+    """Return what the doctor says of hosts, in this process; a command costs a second."""
+    subject: Any = SUBJECTS[package]
+    return _report(asyncio.run(diagnose(subject, from_urls(subject, urls, prefix))).as_dict())
+
+
+def examine_by_command(package: str, *arguments: str, **options: Any) -> Report:
+    """Run the doctor; return what it said."""
+    done = run(package, "doctor", "--json", *arguments, **options)
+    assert done.out, done.err
+    printed = json.loads(done.out)
+    assert printed["status"] == done.status
+    return _report(printed)
+
+
+def _report(said: dict[str, Any]) -> Report:
+    """Return the report; fail if a finding that is bad has no advice."""
+    findings = [finding for section in said["sections"] for finding in section["findings"]]
+    report = Report(said["status"], findings, said["versions"])
+    assert all(finding["advice"] for finding in report.of("warning") + report.of("error"))
+    return report
