@@ -214,7 +214,9 @@ class Connector:
         if host.sentinels:
             arguments["host"], arguments["port"] = await find_master(host)
         # redis-py's own way from arguments to a connection; the pool itself is not used.
-        return ConnectionPool.from_url(host.url, **arguments).make_connection()
+        pool = ConnectionPool.from_url(host.url, **arguments)
+        connection: AbstractConnection = pool.make_connection()
+        return connection
 
 
 def pack(command: Command) -> bytes:

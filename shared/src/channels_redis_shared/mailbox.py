@@ -26,11 +26,15 @@ class Mailbox(Generic[Item]):
 
     Waiters may be in different event loops, of different threads. That needs no lock: an item is
     there before a waiter is woken, and who queues up is there before it looks once more.
+
+    Args:
+        capacity: How many items it may hold.
     """
 
-    __slots__ = ("_items", "_waiters")
+    __slots__ = ("_capacity", "_items", "_waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
         self._items: deque[tuple[float, Item]] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
 
@@ -38,6 +42,11 @@ class Mailbox(Generic[Item]):
     def size(self) -> int:
         """How many items are there."""
         return len(self._items)
+
+    @property
+    def full(self) -> bool:
+        """Whether another item would be one too many."""
+        return len(self._items) >= self._capacity
 
     @property
     def waiting(self) -> int:
@@ -180,7 +189,7 @@ class Mailboxes(Generic[Item]):
         box = self._boxes.get(channel)
         if box is None:
             with self._lock:
-                box = self._boxes.setdefault(channel, Mailbox())
+                box = self._boxes.setdefault(channel, Mailbox(self._capacity(channel)))
         return box
 
     def left(self, channel: str) -> None:
@@ -201,8 +210,8 @@ class Mailboxes(Generic[Item]):
             for channel in channels:
                 box = self._boxes.get(channel)
                 if box is None:
-                    box = self._boxes[channel] = Mailbox()
-                elif box.size and box.size >= self._capacity(channel) and box.drop(self._exempt):
+                    box = self._boxes[channel] = Mailbox(self._capacity(channel))
+                elif box.full and box.drop(self._exempt):
                     full.append(channel)
                 box.put(dated, loop)
         for channel in full:
