@@ -1,0 +1,115 @@
+"""Options that are refused, and what the layer looks like; what each does is tested elsewhere."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from channels.layers import BaseChannelLayer
+
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from pubsub_tools import Layers, nothing_else, take, within
+
+HELLO = {"type": "hello"}
+METHODS = (
+    "new_channel",
+    "send",
+    "receive",
+    "group_add",
+    "group_discard",
+    "group_send",
+    "flush",
+    "close_pools",
+)
+REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "unknown": ({"on_reconect": "x"}, TypeError, "on_reconnect"),
+    "of the queue layer": ({"group_expiry": 60}, TypeError, "group_expiry"),
+    "hosts as one string": ({"hosts": "redis://localhost"}, ValueError, r"\["),
+    "hosts as one pair": ({"hosts": ("localhost", 6379)}, ValueError, r"\[\("),
+    "capacity of zero": ({"capacity": 0}, ValueError, "capacity"),
+    "capacity as text": ({"capacity": "9"}, ValueError, "capacity"),
+    "capacities as a list": ({"channel_capacity": [1]}, ValueError, "channel_capacity"),
+    "prefix of bytes": ({"prefix": b"asgi"}, ValueError, "prefix"),
+    "notice that is no type": ({"on_disconnect": {"type": "x"}}, ValueError, "on_disconnect"),
+    "empty notice": ({"on_reconnect": ""}, ValueError, "on_reconnect"),
+    "keys as one string": ({"symmetric_encryption_keys": "k"}, ValueError, "list"),
+    "unknown format": ({"serializer_format": "yaml"}, ValueError, "yaml"),
+}
+
+
+@pytest.mark.parametrize(("options", "error", "text"), REFUSED.values(), ids=REFUSED)
+def test_wrong_option(options: dict[str, Any], error: type[Exception], text: str) -> None:
+    """A wrong option is refused when the layer is made, with what to write instead."""
+    with pytest.raises(error, match=text):
+        RedisPubSubChannelLayer(**options)
+
+
+def test_methods_are_real() -> None:
+    """Channels and others look at a layer's methods before they call them."""
+    layer = RedisPubSubChannelLayer()
+    assert isinstance(layer, BaseChannelLayer)
+    assert all(inspect.iscoroutinefunction(getattr(layer, method)) for method in METHODS)
+    assert all(getattr(RedisPubSubChannelLayer, method).__doc__ for method in METHODS)
+    assert not hasattr(layer, "no_such_method")
+    assert sorted(layer.extensions) == ["flush", "groups"]
+
+
+def test_repr_shows_no_password() -> None:
+    """What stands in a traceback or a log tells the hosts alone."""
+    layer = RedisPubSubChannelLayer(hosts=["redis://user:secret@example.org:6380/2"])
+    assert "example.org:6380" in repr(layer)
+    assert "secret" not in repr(layer)
+
+
+async def test_channel_of_another_process_joins_no_group(layers: Layers) -> None:
+    """`group_add` says what to do instead, and `group_discard` of it does nothing."""
+    layer, other = layers(), layers()
+    channel = await other.new_channel()
+    with pytest.raises(RuntimeError, match=r"self\.channel_name") as caught:
+        await within(layer.group_add("room", channel))
+    assert channel in str(caught.value)
+    await within(layer.group_discard("room", channel))
+    await within(layer.group_send("room", {"type": "unheard"}))
+    await nothing_else(other, channel)
+
+
+async def test_group_of_a_channel_name_is_refused(layers: Layers) -> None:
+    """Nobody sends to a group by the name that it has on the server."""
+    layer = layers()
+    channel = await layer.new_channel()
+    await within(layer.group_add("room", channel))
+    with pytest.raises(TypeError, match="group_send"):
+        await within(layer.send(f"{layer.prefix}__group__room", HELLO))
+    with pytest.raises(TypeError, match="group_send"):
+        await within(layer.receive(f"{layer.prefix}__group__room"))
+
+
+@pytest.mark.parametrize("prefix", ["", "site:", "{site}:", "my site/"])
+async def test_prefix_may_hold_other_characters(layers: Layers, prefix: str) -> None:
+    """Names made with a prefix that no channel's name could have are good names."""
+    layer = layers(prefix=prefix)
+    channel = await within(layer.new_channel())
+    await within(layer.group_add("prefixed-room", channel))
+    await within(layer.send(channel, HELLO))
+    await within(layer.group_send("prefixed-room", HELLO))
+    assert [await take(layer, channel), await take(layer, channel)] == [HELLO] * 2
+
+
+async def test_flush_empties_the_process(layers: Layers) -> None:
+    """Unread messages and memberships are gone; channels stay, and others' processes too."""
+    layer, other = layers(), layers()
+    here, there = await layer.new_channel(), await other.new_channel()
+    await within(layer.group_add("room", here))
+    await within(other.group_add("room", there))
+    await within(layer.send(here, {"type": "stale"}))
+    assert await take(layer, here) == {"type": "stale"}
+    await within(layer.send(here, {"type": "stale"}))
+    await within(layer.send(await layer.new_channel(), HELLO))
+    await within(layer.flush())
+    await within(other.group_send("room", HELLO))
+    assert await take(other, there) == HELLO
+    await nothing_else(layer, here)
+    await within(layer.group_add("room", here))
+    await within(other.group_send("room", HELLO))
+    assert await take(layer, here) == HELLO
