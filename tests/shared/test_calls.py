@@ -16,7 +16,7 @@ from channels_redis_shared.calls import Call, bundles, copy_of, next_batch
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from channels_redis_shared.connections import Command
+    from channels_redis_shared.commands import Command
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import AskError, MovedError
+
 from channels_redis_shared.calls import Call, bundles
 from channels_redis_shared.cluster import read_slots, slot_of
+from channels_redis_shared.outages import OutageLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from channels_redis_shared.connections import Command
+    import pytest
+
+    from channels_redis_shared.commands import Command
 
 ASKED = ("asked", 7000)
 
@@ -65,3 +71,12 @@ async def test_calls_for_two_slots_are_two_commands() -> None:
         for name, slot in [("a", 1), ("b", 1), ("c", 2), ("d", 2), ("e", 1)]
     ]
     assert [len(bundle.calls) for bundle in bundles(calls)] == [2, 2, 1]
+
+
+def test_slot_that_is_elsewhere_is_logged_in_words(caplog: pytest.LogCaptureFixture) -> None:
+    """The server's answer has two numbers and an address only."""
+    for error in (MovedError("866 10.0.0.1:7001"), AskError("866 10.0.0.1:7001")):
+        OutageLog(logging.getLogger("here"), "the Cluster").lost("me", error)
+    assert len(caplog.messages) == 2
+    for message in caplog.messages:
+        assert "slot 866 has moved, or is about to move, to 10.0.0.1:7001" in message

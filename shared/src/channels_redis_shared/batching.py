@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
 from .calls import Call, bundles, next_batch
-from .connections import pack
+from .commands import pack
 from .deadlines import end_task
 from .outages import Backoff, belongs_elsewhere, is_outage, was_refused
 
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .calls import Bundle, Joint
-    from .connections import Command, Connector, Link
+    from .commands import Command
+    from .connections import Connector
+    from .links import Link
     from .scripts import Script
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})

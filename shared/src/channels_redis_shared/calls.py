@@ -6,13 +6,13 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .connections import pack
+from .commands import pack
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping, Sequence
 
-    from .connections import Command
+    from .commands import Command
 
 # A write keeps the server from everybody else while it is carried out, so it is bounded.
 MAX_COMMANDS = 1000

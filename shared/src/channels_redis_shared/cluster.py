@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
     from typing import TypeVar
 
-    from .connections import Command, Link
+    from .commands import Command
     from .hosts import Host
+    from .links import Link
     from .refusals import Floor
 
     Found = TypeVar("Found")

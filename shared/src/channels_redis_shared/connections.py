@@ -1,156 +1,28 @@
-"""Opens connections to one host, on which commands are written and replies read in order."""
+"""Opens connections to one host; through Sentinel, to the master of the moment."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from redis.asyncio import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from .closing import hang_up
 from .deadlines import timeout
-from .incoming import incoming
+from .links import Link
 from .refusals import ANYTHING, find_refusal, require_version
 from .sentinels import find_master
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from redis.asyncio.connection import AbstractConnection
 
+    from .commands import Command
     from .hosts import Host
-    from .incoming import Incoming
     from .refusals import Floor
-
-Argument: TypeAlias = bytes | str | int | float
-Command: TypeAlias = tuple[Argument, ...]
-
-# Kept alive until they are closed: a layer that is dropped unclosed is collected as a whole, and
-# its event loop closes it only then, while redis-py already complains of an open connection.
-_open: set[Link] = set()
-_inherited: list[Link] = []
-
-
-def _disown_all() -> None:
-    for link in _open:
-        link.disown()
-    _inherited.extend(_open)
-    _open.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disown_all)
-
-
-class Link:
-    """One open connection. Nothing here retries: what was written may have been carried out."""
-
-    _incoming: Incoming
-
-    def __init__(self, connection: AbstractConnection) -> None:
-        self._connection = connection
-        # Replies that the server still owes on this connection.
-        self.owed = 0
-        _open.add(self)
-
-    async def connect(self) -> None:
-        """Open the connection, log in, select the database.
-
-        Raises:
-            redis.exceptions.ConnectionError: It could not be opened.
-        """
-        await self._connection.connect()
-        self._incoming = incoming(self._connection)
-
-    @property
-    def is_stale(self) -> bool:
-        """Tell whether the server has closed the connection while nobody was reading."""
-        # redis-py's own check for this changed its name and its cost between 5 and 8.
-        reader = self._connection._reader  # noqa: SLF001
-        return reader is None or reader.at_eof() or reader.exception() is not None
-
-    async def write(self, commands: Sequence[Command]) -> None:
-        """Send the commands in one write."""
-        await self.write_packed([pack(command) for command in commands])
-
-    async def write_packed(self, packed: Sequence[bytes]) -> None:
-        """Send commands that `pack` has returned in one write."""
-        self.owed += len(packed)
-        await self._connection.send_packed_command(b"".join(packed), check_health=False)
-
-    async def read(self) -> Any:
-        """Return the next reply; an error that the server replied is returned, not raised.
-
-        A cancelled read leaves the reply to the next one.
-        """
-        [reply] = await self._incoming.take(1)
-        self.owed -= 1
-        return reply
-
-    def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
-        """Call `handle` with all that comes from now on; see `Incoming.listen`."""
-        return self._incoming.listen(handle)
-
-    async def exchange(self, commands: Sequence[Command], seconds: float) -> list[Any]:
-        """Send the commands in one write and return their replies; see `exchange_packed`."""
-        return await self.exchange_packed([pack(command) for command in commands], seconds)
-
-    async def exchange_packed(self, packed: Sequence[bytes], seconds: float) -> list[Any]:
-        """Send commands that `pack` has returned in one write and return their replies.
-
-        Args:
-            packed: The commands, in order.
-            seconds: How long the whole exchange may take.
-
-        Raises:
-            redis.exceptions.TimeoutError: The replies did not come in time. The connection can't
-                be used any more: a late reply would be taken for another's.
-            redis.exceptions.ConnectionError: The connection broke.
-        """
-        try:
-            async with timeout(seconds):
-                await self.write_packed(packed)
-                replies = await self._incoming.take(len(packed))
-                self.owed -= len(packed)
-                return replies
-        except asyncio.TimeoutError:
-            raise RedisTimeoutError(f"The server did not answer within {seconds:g} s") from None
-
-    def disown(self) -> None:
-        """Let go of a socket that a fork has copied: this process must not touch it any more.
-
-        Closing it would take it out of the selector, which parent and child share, so that the
-        parent would hear nothing any more. What closes it now closes something else.
-        """
-        writer = self._connection._writer  # noqa: SLF001
-        copied = None if writer is None else writer.get_extra_info("socket")
-        if copied is not None and copied.fileno() >= 0:
-            nothing = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nothing, copied.fileno())
-            os.close(nothing)
-
-    def abandon(self) -> None:
-        """Close the socket of a connection whose event loop is closed."""
-        _open.discard(self)
-        connection = self._connection
-        writer, connection._writer, connection._reader = connection._writer, None, None  # noqa: SLF001
-        if writer is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: it can't finish this
-                writer.transport.abort()
-            finish = getattr(writer.transport, "_call_connection_lost", None)
-            if finish is not None:
-                with contextlib.suppress(RuntimeError):  # nor wake who was reading
-                    finish(None)
-
-    async def close(self) -> None:
-        """Close the connection."""
-        _open.discard(self)
-        await hang_up(self._connection)
 
 
 class Connector:
@@ -217,22 +89,6 @@ class Connector:
         pool = ConnectionPool.from_url(host.url, **arguments)
         connection: AbstractConnection = pool.make_connection()
         return connection
-
-
-def pack(command: Command) -> bytes:
-    """Return the command as it goes over the wire; several times faster than redis-py's own."""
-    parts = [b"*%d" % len(command)]
-    for argument in command:
-        if isinstance(argument, str):
-            data = argument.encode()
-        elif isinstance(argument, bytes):
-            data = argument
-        else:
-            data = repr(argument).encode()
-        # Joined below, as formatting large data is slow.
-        parts += (b"$%d" % len(data), data)
-    parts.append(b"")
-    return b"\r\n".join(parts)
 
 
 async def _run(link: Link, commands: Sequence[Command]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
     from redis.exceptions import ConnectionError as RedisConnectionError
 
-    from .connections import Link
+    from .links import Link
 
 
 class Floor(NamedTuple):

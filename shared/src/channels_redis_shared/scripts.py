@@ -12,7 +12,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .connections import Argument, Command
+    from .commands import Argument, Command
 
 # By hash, to tell which command an error is about.
 _sources: dict[str, str] = {}

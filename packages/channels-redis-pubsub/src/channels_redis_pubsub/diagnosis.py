@@ -13,7 +13,8 @@ from .layer import RedisPubSubChannelLayer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._shared.connections import Connector, Link
+    from ._shared.connections import Connector
+    from ._shared.links import Link
 
 
 def connectors(layer: RedisPubSubChannelLayer) -> Sequence[Connector]:

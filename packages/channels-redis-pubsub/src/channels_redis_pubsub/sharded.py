@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ._shared.cluster import Address
-    from ._shared.connections import Connector, Link
+    from ._shared.connections import Connector
+    from ._shared.links import Link
 
     Request = tuple[bytes, ...]
 

@@ -19,7 +19,8 @@ from .subscriptions import Subscriptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-    from ._shared.connections import Connector, Link
+    from ._shared.connections import Connector
+    from ._shared.links import Link
     from .delivery import Delivery
     from .sharded import ShardedConnector, ShardedLink
 

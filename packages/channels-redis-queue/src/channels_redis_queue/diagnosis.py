@@ -13,7 +13,9 @@ from .layer import RedisChannelLayer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from ._shared.connections import Command, Connector, Link
+    from ._shared.commands import Command
+    from ._shared.connections import Connector
+    from ._shared.links import Link
 
 # How many keys are looked at in one command or write.
 COUNT = 1000

@@ -11,7 +11,7 @@ from . import scripts
 from .claims import Claim, Ledger
 
 if TYPE_CHECKING:
-    from ._shared.connections import Command
+    from ._shared.commands import Command
     from .delivery import Delivery
     from .keys import Beside
 

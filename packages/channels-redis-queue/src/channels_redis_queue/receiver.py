@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._shared.batching import Commands
-    from ._shared.connections import Command, Connector, Link
+    from ._shared.commands import Command
+    from ._shared.connections import Connector
+    from ._shared.links import Link
     from .intake import Intake
 
 logger = logging.getLogger(__package__)

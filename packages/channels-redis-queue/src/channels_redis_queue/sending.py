@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ._shared.batching import Commands
-    from ._shared.connections import Command
+    from ._shared.commands import Command
 
 
 class Post(NamedTuple):

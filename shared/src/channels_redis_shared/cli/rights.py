@@ -16,7 +16,9 @@ from .servers import ask
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..connections import Command, Connector, Link
+    from ..commands import Command
+    from ..connections import Connector
+    from ..links import Link
     from .subject import Need
 
 SECONDS = 10

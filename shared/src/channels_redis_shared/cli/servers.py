@@ -13,7 +13,9 @@ from ..cluster import Cluster
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..connections import Command, Connector, Link
+    from ..commands import Command
+    from ..connections import Connector
+    from ..links import Link
 
 # Round trips, for a 99th percentile that means something.
 PINGS = 200

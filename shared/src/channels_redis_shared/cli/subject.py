@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from ..connections import Command, Connector
+    from ..commands import Command
+    from ..connections import Connector
 
 
 @dataclass(frozen=True)
