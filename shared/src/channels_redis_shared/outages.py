@@ -66,6 +66,13 @@ def _says_away(text: str) -> bool:
     return text.startswith(_AWAY_CODES) or any(f"-{code}" in text for code in _AWAY_CODES)
 
 
+def _in_words(error: BaseException) -> str:
+    """Return an error's text; that of a slot which is elsewhere is two numbers and an address."""
+    if isinstance(error, exceptions.AskError):
+        return f"slot {error.slot_id} has moved, or is about to move, to {error.host}:{error.port}"
+    return str(error)
+
+
 def _refuses_tls(error: BaseException) -> bool:
     """Tell whether one side refuses what the other shows: a certificate, or a version of TLS."""
     seen: BaseException | None = error
@@ -110,7 +117,8 @@ class OutageLog:
     def lost(self, who: object, error: BaseException) -> None:
         """Note that `who` has lost the host; only the first of an outage is logged."""
         if not self._away:
-            self._logger.warning("Lost %s: %s; trying again until it is back", self._host, error)
+            reason = _in_words(error)
+            self._logger.warning("Lost %s: %s; trying again until it is back", self._host, reason)
         self._away.add(who)
 
     def found(self, who: object) -> None:
