@@ -101,10 +101,8 @@ def test_commands_need_their_extra(
     command = (environment.python, "-I", "-m", module_of(package), "doctor", "--help")
     missing = run(*command)
     assert missing.returncode == 2
-    assert missing.stderr.splitlines() == [
-        "This command needs click, which is not installed: "
-        f'run pip install "{package}[cli]"'
-    ]
+    advice = f'run pip install "{package}[cli]"'
+    assert missing.stderr == f"This command needs click, which is not installed: {advice}\n"
     environment.install(f"{built[package].wheel_from_tree}[cli]")
     helped = run(*command)
     assert helped.returncode == 0, helped.stderr

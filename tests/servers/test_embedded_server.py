@@ -78,7 +78,7 @@ def test_saves_nothing(own_server: EmbeddedServer) -> None:
 def test_with_password_is_ready(start_server: Callable[..., EmbeddedServer]) -> None:
     """A server that refuses PING without a password counts as started."""
     server = start_server("requirepass secret")
-    with redis.Redis.from_url(server.url, password="secret") as client:  # noqa: S106
+    with redis.Redis.from_url(server.url, password="secret") as client:
         assert client.ping()
 
 
