@@ -6,7 +6,7 @@ import asyncio
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.credentials import CredentialProvider
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from deployments.layers import LayerClass, Layers
+    from servers.cluster import EmbeddedCluster
 
 SERVERS = {"valkey": lambda: None, "redis-8": redis_8, "redis-6.2": redis_6_2}
-# What the layers' own code asks for in Python: a tuple that begins with a command.
-COMMAND = re.compile(r'\(\s*b?"([A-Z]{3,})"')
-# Sent by the subscriptions in another form.
-SUBSCRIBING = {"subscribe", "unsubscribe"}
+# What may be a command in the layers' own code.
+WORD = re.compile(r'"([A-Z]{3,})"')
+# The page names them apart, as they take the places of others.
+SHARDED = {"spublish", "ssubscribe", "sunsubscribe"}
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -55,27 +56,26 @@ async def test_rule_is_enough(
     assert refused <= {"client|setinfo", "client"}
 
 
-def commands_of(layer_class: LayerClass) -> set[str]:
-    """Return the commands in the source of a layer."""
+def commands_of(layer_class: LayerClass, known: set[str]) -> set[str]:
+    """Return the commands in the source of a layer, of those that a server knows."""
     package = channels_redis_queue if layer_class is RedisChannelLayer else channels_redis_pubsub
     folder = Path(str(files(package)))
     # The doctor asks for all of them, and for some that only it needs.
     sources = (file for file in folder.glob("*.py") if file.stem != "diagnosis")
     python = "".join(file.read_text() for file in sources)
     lua = "".join(file.read_text() for file in folder.glob("lua/*.lua"))
-    commands = set(COMMAND.findall(python)) | set(re.findall(r"redis\.call\('(\w+)'", lua))
-    return {command.lower() for command in commands}
+    words = set(WORD.findall(python)) | set(re.findall(r"redis\.call\('(\w+)'", lua))
+    return {word.lower() for word in words} & known
 
 
-def test_rule_is_the_smallest(layer_class: LayerClass) -> None:
+def test_rule_is_the_smallest(layer_class: LayerClass, redis_server: EmbeddedServer) -> None:
     """Each command of the rule is one that the layer sends, and the other way around."""
-    rule = {word[1:] for word in rule_of(layer_class) if word.startswith("+")}
-    sends = commands_of(layer_class)
+    with redis_server.client() as client:
+        known = {name.lower() for name in client.command()}
+    sends = commands_of(layer_class, known) - SHARDED
     if layer_class is RedisChannelLayer:
-        sends |= {"eval", "evalsha", "script|load"}
-    else:
-        sends |= SUBSCRIBING
-    assert rule == sends
+        sends |= {"eval", "evalsha", "script|load"}  # by way of the module for scripts
+    assert {word[1:] for word in rule_of(layer_class) if word.startswith("+")} == sends
 
 
 @pytest.mark.parametrize(
@@ -140,6 +140,31 @@ async def test_database_and_client_name(
     more = ("+select", "+client|setname")
     host = {**restricted(redis_server, layer_class, *more), "db": 3, "client_name": "shop"}
     await works(layers, layer_class, host, prefix="asgi")
+
+
+@pytest.mark.parametrize(
+    ("layer_class", "options"),
+    [
+        (RedisChannelLayer, {}),
+        (RedisPubSubChannelLayer, {}),
+        (RedisPubSubChannelLayer, {"sharded_pubsub": True}),
+    ],
+    ids=["queue", "pubsub", "sharded-pubsub"],
+)
+async def test_cluster(
+    layer_class: LayerClass,
+    options: dict[str, Any],
+    redis_cluster: EmbeddedCluster,
+    layers: Layers,
+) -> None:
+    """A Redis Cluster and sharded Pub/Sub take the rights that the page names."""
+    more = ["+cluster|slots"]
+    if options:
+        more += [f"+{command}" for command in SHARDED]
+        more += [f"-{command[1:]}" for command in SHARDED]
+    users = [restricted(node, layer_class, *more)["username"] for node in redis_cluster.nodes]
+    host = {**redis_cluster.host, "username": users[0], "password": PASSWORD}
+    await works(layers, layer_class, host, prefix="asgi", **options)
 
 
 async def test_wrong_password(
