@@ -1,0 +1,39 @@
+"""Sphinx settings of the documentation: `hatch run docs:build`."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = Path(__file__).parents[1] / "packages"
+
+project = "channels-redis"
+release = metadata.version("channels-redis")
+copyright = "2026, the channels-redis contributors"  # noqa: A001 - Sphinx names it so
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build", "examples"]
+# What docstrings have in single backticks.
+default_role = "code"
+html_theme = "furo"
+html_title = "channels-redis"
+
+myst_enable_extensions = ["deflist", "substitution"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+napoleon_use_rtype = False
+# Names of other projects can't be looked up without a network; a wrong one of ours is an error.
+nitpick_ignore_regex = [(r"py:.*", r"(?!channels_redis).*")]
+
+
+def _unreleased(package: str) -> str:
+    """Return what the next version's changelog will say, from the fragments of each change."""
+    fragments = sorted((PACKAGES / package / "changelog.d").glob("*.md"))
+    return "\n".join(f"- {fragment.read_text().strip()}" for fragment in fragments) or "Nothing."
+
+
+myst_substitutions = {
+    name.replace("-", "_"): _unreleased(name)
+    for name in ("channels-redis", "channels-redis-pubsub", "channels-redis-queue")
+}
