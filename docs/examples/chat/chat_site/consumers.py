@@ -109,12 +109,13 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # Channel
         await self.channel_layer.group_send(group, {"type": kind, **message})
 
     async def introduce_myself(self) -> None:
-        """Say who is here, so that the others answer."""
-        await self.tell(EVERYONE, "person.hello", person=self.person, channel=self.channel_name)
+        """Say who is here, and what they said last, so that the others answer."""
+        hello = {"person": self.person, "said": list(self.said), "channel": self.channel_name}
+        await self.tell(EVERYONE, "person.hello", **hello)
 
     async def person_hello(self, event: Event) -> None:
         """Show a newcomer to the page, and answer it alone, whichever process it is in."""
-        await self.send_json({"kind": "here", "person": event["person"], "said": []})
+        await self.person_here(event)
         if event["channel"] == self.channel_name:
             return
         same_room = event["person"]["room"] == self.person["room"]
@@ -124,7 +125,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # Channel
             await self.channel_layer.send(event["channel"], answer)
 
     async def person_here(self, event: Event) -> None:
-        """Show someone who was here before, with what they said."""
+        """Show someone who is here, with what they said; the page skips what it has."""
         await self.send_json({"kind": "here", "person": event["person"], "said": event["said"]})
 
     async def person_left(self, event: Event) -> None:

@@ -3,6 +3,7 @@ const $ = (id) => document.getElementById(id);
 const DEFAULT_ROOMS = ["lobby", "tea-kitchen", "library"];
 const NAMES = ["Ada", "Alan", "Barbara", "Edsger", "Frances", "Grace", "Katherine", "Ken", "Margaret", "Radia"];
 const AGAIN = 1500; // milliseconds after which what did not get through is sent again
+const CAUGHT_UP = 4000; // milliseconds after which every server process has found Redis again
 
 let name = sessionStorage.name || NAMES[Math.floor(Math.random() * NAMES.length)];
 let room = location.hash.slice(1) || "lobby";
@@ -40,7 +41,10 @@ const on = {
   },
   said({ said, to, ms }) {
     const mine = unconfirmed.get(said.id);
-    const total = mine ? ` · ${Math.round(performance.now() - mine.since)} ms from key to screen` : "";
+    const late = mine ? Math.round(performance.now() - mine.since) : 0;
+    const total = mine ? ` · ${late} ms from key to screen` : "";
+    // Redis was away. Others may have come back to it after this was sent: say it once more to them.
+    if (late > AGAIN) setTimeout(join, CAUGHT_UP);
     show(said, `${said.person.server} → Redis → ${to} · ${ms} ms${total}`);
   },
   failed({ id }) { // A message of mine is sent again below; a join is, here.
