@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import time
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
 
-WAVE = 1500
+WAVE = 1000
 
 
 async def until(moment: float) -> None:
@@ -61,12 +62,13 @@ async def test_cancelled_consumers(layers: Layers, redis_server: EmbeddedServer)
         return empty and group_size(redis_server, layer, "room") == 0
 
     objects = []
-    for _ in range(2):
+    for _ in range(3):
         await come_and_go(layer, WAVE)
         await eventually(forgotten)
         gc.collect()
         objects.append(len(gc.get_objects()))
-    assert objects[1] - objects[0] < WAVE / 2
+    # What else happens in this process may grow once; what consumers leave grows with each wave.
+    assert min(after - before for before, after in itertools.pairwise(objects)) < WAVE / 2
     assert not process.memberships._rooms_of
     assert not process.mailboxes._left
 
