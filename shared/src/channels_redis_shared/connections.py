@@ -58,12 +58,13 @@ class Connector:
                     refusal = await find_refusal(connection, error)
                     if refusal is None:
                         raise
-                    raise RedisConnectionError(f"{self.host} refuses TLS: {refusal}") from refusal
+                    message = f"TLS with {self.host} failed: {refusal}"
+                    raise RedisConnectionError(message) from refusal
                 except BaseException:
                     await link.close()
                     raise
                 return link
-        except asyncio.TimeoutError:
+        except (asyncio.TimeoutError, RedisTimeoutError):
             hint = "; does it speak TLS?" if self.host.url == "rediss://" else ""
             message = f"{self.host} did not accept a connection within {seconds:g} s{hint}"
             raise RedisTimeoutError(message) from None

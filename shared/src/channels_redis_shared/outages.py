@@ -42,7 +42,7 @@ def is_outage(error: BaseException) -> bool:
     A refused password, a missing right or a bad certificate is no outage: it stays until
     somebody mends the settings.
     """
-    if isinstance(error, exceptions.AuthenticationError) or _refuses_tls(error):
+    if isinstance(error, exceptions.AuthenticationError) or tls_refusal(error):
         return False
     if isinstance(error, _AWAY_ERRORS):
         return True
@@ -73,16 +73,16 @@ def _in_words(error: BaseException) -> str:
     return str(error)
 
 
-def _refuses_tls(error: BaseException) -> bool:
-    """Tell whether one side refuses what the other shows: a certificate, or a version of TLS."""
+def tls_refusal(error: BaseException) -> ssl.SSLError | None:
+    """Return why one side refuses what the other shows: a certificate, or a version of TLS."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLError) and any(
             word in (seen.reason or "") for word in _TLS_REFUSALS
         ):
-            return True
+            return seen
         seen = seen.__cause__ or seen.__context__
-    return False
+    return None
 
 
 class Backoff:

@@ -11,7 +11,7 @@ from redis.asyncio.connection import SSLConnection
 from redis.exceptions import ResponseError
 
 from .deadlines import timeout
-from .outages import is_outage
+from .outages import tls_refusal
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
@@ -60,13 +60,14 @@ async def require_version(link: Link, server: str, floor: Floor) -> None:
 async def find_refusal(
     connection: AbstractConnection, error: RedisConnectionError
 ) -> ssl.SSLError | None:
-    """Return what a server says against our certificate, if that may be why we got `error`.
+    """Return what one side has against the other's certificate, if that may be why we got `error`.
 
     In TLS 1.3 the client may write before the server has looked at its certificate. What the
     server says of it is then lost in a connection reset; so this connects, and writes nothing.
     """
-    if not isinstance(connection, SSLConnection) or not is_outage(error):
-        return None
+    known = tls_refusal(error)
+    if known is not None or not isinstance(connection, SSLConnection):
+        return known
     arguments = connection._connection_arguments()  # noqa: SLF001
     try:
         async with timeout(PATIENCE):
