@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-# Milliseconds after which a node that does not answer counts as lost.
-NODE_TIMEOUT = 1000
+# Milliseconds after which a node that does not answer counts as lost: soon if another one can take
+# over, and otherwise hardly ever, as nodes on a busy machine may be slow to answer.
+NODE_TIMEOUT, LONG_NODE_TIMEOUT = 1500, 15_000
 AGREEMENT = 30.0  # seconds in which all nodes have to agree; a loaded machine may need some
 
 
@@ -36,7 +37,7 @@ class EmbeddedCluster:
     def __init__(self, *config: str, masters: int = 3, replicas: int = 0) -> None:
         self._config = (
             "cluster-enabled yes",
-            f"cluster-node-timeout {NODE_TIMEOUT}",
+            f"cluster-node-timeout {NODE_TIMEOUT if replicas else LONG_NODE_TIMEOUT}",
             "repl-diskless-sync-delay 0",
             *config,
         )
