@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -262,61 +261,3 @@ def test_take_returns_the_leaves_before_the_rest(queue: Queue) -> None:
     assert queue.take(1) == [[b"1", b"2", b"3"], [b"first", b"second"]]
     assert queue.take(0, leaves=(b"first",))[1] == [b"second"]
     assert queue.take(0, leaves=(b"second",))[1] == []
-
-
-def test_group_add_renews(queue: Queue, prefix: str) -> None:
-    """It returns the time that it wrote, and the key lives `group_expiry` seconds from now."""
-    group = Keys(prefix).group("room")
-    first = queue.run(scripts.GROUP_ADD, [group], "a", 100)
-    queue.client.expire(group, 5)
-    second = queue.run(scripts.GROUP_ADD, [group], "a", 100)
-    assert float(first) < float(second) == queue.client.zscore(group, "a")
-    assert 90 < queue.client.ttl(group) <= 100
-
-
-def test_expired_names_are_no_members(queue: Queue, prefix: str) -> None:
-    """A name whose time is over is not listed, and the next `group_add` removes it."""
-    group = Keys(prefix).group("room")
-    queue.run(scripts.GROUP_ADD, [group], "a", 100)
-    queue.client.zadd(group, {"old": queue.now() - 101})
-    assert queue.run(scripts.GROUP_MEMBERS, [group], 100) == b"a"
-    queue.run(scripts.GROUP_ADD, [group], "b", 100)
-    assert queue.run(scripts.GROUP_MEMBERS, [group], 100) == b"a b"
-    assert queue.client.zrange(group, 0, -1) == [b"a", b"b"]
-
-
-def test_group_forget_only_what_this_process_wrote_last(queue: Queue, prefix: str) -> None:
-    """A virtual channel that was renewed meanwhile stays in its group."""
-    group = Keys(prefix).group("room")
-    before = queue.run(scripts.GROUP_ADD, [group], "v", 100)
-    renewed = queue.run(scripts.GROUP_ADD, [group], "v", 100)
-    assert queue.run(scripts.GROUP_FORGET, [group], "v", before) == 0
-    assert queue.client.zrange(group, 0, -1) == [b"v"]
-    assert queue.run(scripts.GROUP_FORGET, [group], "v", renewed) == 1
-    assert not queue.client.exists(group)
-
-
-def test_group_discard_returns_the_time(queue: Queue, prefix: str) -> None:
-    """A plain name is removed; the time tells which memberships of its process are over."""
-    group = Keys(prefix).group("room")
-    score = queue.run(scripts.GROUP_ADD, [group], "a", 100)
-    at = queue.run(scripts.GROUP_DISCARD, [group], "a")
-    assert float(score) < float(at) <= queue.now() <= time.time() + 3600
-    assert not queue.client.exists(group)
-
-
-def test_guarded_send_looks_at_the_group(queue: Queue, prefix: str) -> None:
-    """A message goes to a group's destinations only if the group is as its sender knows it."""
-    group = Keys(prefix).group("room")
-    for name in ("b", "a"):
-        queue.run(scripts.GROUP_ADD, [group], name, 100)
-    known = queue.run(scripts.GROUP_MEMBERS, [group], 100)
-    assert known == b"a b"
-    keys = [group, queue.key, queue.bell]
-    assert queue.run(scripts.SEND, keys, EXPIRY, 100, known, 1, b"one") == []
-    queue.run(scripts.GROUP_ADD, [group], "c", 100)
-    assert queue.run(scripts.SEND, keys, EXPIRY, 100, known, 9, b"two") == b"a b c"
-    assert queue.client.zrange(queue.key, 0, -1) == [b"one"]
-    # A membership that was renewed is no other one.
-    queue.run(scripts.GROUP_ADD, [group], "a", 100)
-    assert queue.run(scripts.SEND, keys, EXPIRY, 100, b"a b c", 1, b"three") == [1]

@@ -1,0 +1,101 @@
+"""The scripts that work on groups, one by one, on a server."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from channels_redis_queue import scripts
+from channels_redis_queue.keys import Keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import redis
+
+    from channels_redis_queue._shared.scripts import Script
+    from embedded_server import EmbeddedServer
+
+
+class Server:
+    """A server, and its clock."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        # What redis-py says of its replies' types differs from version to version.
+        self.client: Any = client
+
+    def run(self, script: Script, keys: list[str], *arguments: Any) -> Any:
+        """Run a script."""
+        return self.client.execute_command(*script.call_with_source(keys, *arguments))
+
+    def now(self) -> float:
+        """Return the server's time."""
+        seconds, microseconds = self.client.time()
+        return float(seconds + microseconds / 1_000_000)
+
+
+@pytest.fixture
+def server(redis_server: EmbeddedServer) -> Iterator[Server]:
+    """Give a connection to the server."""
+    with redis_server.client() as client:
+        yield Server(client)
+
+
+def test_group_add_renews(server: Server, prefix: str) -> None:
+    """It returns the time that it wrote, and the key lives `group_expiry` seconds from now."""
+    group = Keys(prefix).group("room")
+    first = server.run(scripts.GROUP_ADD, [group], "a", 100)
+    server.client.expire(group, 5)
+    second = server.run(scripts.GROUP_ADD, [group], "a", 100)
+    assert float(first) < float(second) == server.client.zscore(group, "a")
+    assert 90 < server.client.ttl(group) <= 100
+
+
+def test_expired_names_are_no_members(server: Server, prefix: str) -> None:
+    """A name whose time is over is not listed, and the next `group_add` removes it."""
+    group = Keys(prefix).group("room")
+    server.run(scripts.GROUP_ADD, [group], "a", 100)
+    server.client.zadd(group, {"old": server.now() - 101})
+    assert server.run(scripts.GROUP_MEMBERS, [group], 100) == b"a"
+    server.run(scripts.GROUP_ADD, [group], "b", 100)
+    assert server.run(scripts.GROUP_MEMBERS, [group], 100) == b"a b"
+    assert server.client.zrange(group, 0, -1) == [b"a", b"b"]
+
+
+def test_group_forget_only_what_this_process_wrote_last(server: Server, prefix: str) -> None:
+    """A virtual channel that was renewed meanwhile stays in its group."""
+    group = Keys(prefix).group("room")
+    before = server.run(scripts.GROUP_ADD, [group], "v", 100)
+    renewed = server.run(scripts.GROUP_ADD, [group], "v", 100)
+    assert server.run(scripts.GROUP_FORGET, [group], "v", before) == 0
+    assert server.client.zrange(group, 0, -1) == [b"v"]
+    assert server.run(scripts.GROUP_FORGET, [group], "v", renewed) == 1
+    assert not server.client.exists(group)
+
+
+def test_group_discard_returns_the_time(server: Server, prefix: str) -> None:
+    """A plain name is removed; the time tells which memberships of its process are over."""
+    group = Keys(prefix).group("room")
+    score = server.run(scripts.GROUP_ADD, [group], "a", 100)
+    at = server.run(scripts.GROUP_DISCARD, [group], "a")
+    assert float(score) < float(at) <= server.now() <= time.time() + 3600
+    assert not server.client.exists(group)
+
+
+def test_guarded_send_looks_at_the_group(server: Server, prefix: str) -> None:
+    """A message goes to a group's destinations only if the group is as its sender knows it."""
+    group = Keys(prefix).group("room")
+    for name in ("b", "a"):
+        server.run(scripts.GROUP_ADD, [group], name, 100)
+    known = server.run(scripts.GROUP_MEMBERS, [group], 100)
+    assert known == b"a b"
+    keys = [group, queue.key, queue.bell]
+    assert server.run(scripts.SEND, keys, EXPIRY, 100, known, 1, b"one") == []
+    server.run(scripts.GROUP_ADD, [group], "c", 100)
+    assert server.run(scripts.SEND, keys, EXPIRY, 100, known, 9, b"two") == b"a b c"
+    assert server.client.zrange(queue.key, 0, -1) == [b"one"]
+    # A membership that was renewed is no other one.
+    server.run(scripts.GROUP_ADD, [group], "a", 100)
+    assert server.run(scripts.SEND, keys, EXPIRY, 100, b"a b c", 1, b"three") == [1]
