@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue import scripts
-from channels_redis_queue.keys import Keys
+from channels_redis_beside.keys import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from channels_redis_queue._shared.scripts import Script
     from embedded_server import EmbeddedServer
+
+
+EXPIRY = 60
 
 
 class Server:
@@ -91,11 +94,12 @@ def test_guarded_send_looks_at_the_group(server: Server, prefix: str) -> None:
         server.run(scripts.GROUP_ADD, [group], name, 100)
     known = server.run(scripts.GROUP_MEMBERS, [group], 100)
     assert known == b"a b"
-    keys = [group, queue.key, queue.bell]
+    beside = Keys(prefix).messages("jobs")
+    keys = [group, beside.key, beside.bell]
     assert server.run(scripts.SEND, keys, EXPIRY, 100, known, 1, b"one") == []
     server.run(scripts.GROUP_ADD, [group], "c", 100)
     assert server.run(scripts.SEND, keys, EXPIRY, 100, known, 9, b"two") == b"a b c"
-    assert server.client.zrange(queue.key, 0, -1) == [b"one"]
+    assert server.client.zrange(beside.key, 0, -1) == [b"one"]
     # A membership that was renewed is no other one.
     server.run(scripts.GROUP_ADD, [group], "a", 100)
     assert server.run(scripts.SEND, keys, EXPIRY, 100, b"a b c", 1, b"three") == [1]
