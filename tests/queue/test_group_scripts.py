@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue import scripts
-from channels_redis_beside.keys import Keys
+from channels_redis_queue.keys import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
