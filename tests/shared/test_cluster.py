@@ -5,16 +5,15 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import AskError, MovedError
+import pytest
+from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
 
 from channels_redis_shared.calls import Call, bundles
 from channels_redis_shared.cluster import read_slots, slot_of
-from channels_redis_shared.outages import OutageLog
+from channels_redis_shared.outages import OutageLog, belongs_elsewhere, was_refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pytest
 
     from channels_redis_shared.commands import Command
 
@@ -75,8 +74,35 @@ async def test_calls_for_two_slots_are_two_commands() -> None:
 
 def test_slot_that_is_elsewhere_is_logged_in_words(caplog: pytest.LogCaptureFixture) -> None:
     """The server's answer has two numbers and an address only."""
-    for error in (MovedError("866 10.0.0.1:7001"), AskError("866 10.0.0.1:7001")):
+    for error in (
+        MovedError("866 10.0.0.1:7001"),
+        AskError("866 10.0.0.1:7001"),
+        ResponseError("MOVED 866 10.0.0.1:7001"),
+    ):
         OutageLog(logging.getLogger("here"), "the Cluster").lost("me", error)
-    assert len(caplog.messages) == 2
+    assert len(caplog.messages) == 3
     for message in caplog.messages:
         assert "slot 866 has moved, or is about to move, to 10.0.0.1:7001" in message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MovedError("866 10.0.0.1:7001"),
+        AskError("866 10.0.0.1:7001"),
+        TryAgainError("Multiple keys request during rehashing of slot"),
+        ResponseError("MOVED 866 10.0.0.1:7001"),
+        ResponseError("ASK 866 10.0.0.1:7001"),
+        ResponseError("TRYAGAIN Multiple keys request during rehashing of slot"),
+    ],
+    ids=str,
+)
+def test_slot_that_is_elsewhere_is_no_failure(error: Exception) -> None:
+    """The command was not carried out, and may go again; redis-py 5.0 has no classes for this."""
+    assert belongs_elsewhere(error)
+    assert was_refused(error)
+
+
+def test_other_refusals_have_nothing_to_do_with_slots() -> None:
+    """A refusal that lasts is not taken for a slot that is elsewhere."""
+    assert not belongs_elsewhere(ResponseError("ASKING is not allowed"))

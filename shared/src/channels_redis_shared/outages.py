@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 # Answers of a server that is up but cannot serve now: a replica, one that loads its data, a
 # failover that ends a blocking wait, a slot that moved. Redis 6.2 wraps them in a script's error.
-_AWAY_CODES = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "MOVED", "CLUSTERDOWN")
+# What a Cluster's node says of a slot that is elsewhere, or on its way; redis-py 5.0 has no classes
+# for it.
+_ELSEWHERE_CODES = ("MOVED ", "ASK ", "TRYAGAIN ")
+_AWAY_CODES = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "CLUSTERDOWN", *_ELSEWHERE_CODES)
 # In the reasons that OpenSSL gives, for a certificate that we refuse and for alerts of the server.
 _TLS_REFUSALS = (
     "ACCESS_DENIED",
@@ -59,7 +62,9 @@ def belongs_elsewhere(error: BaseException) -> bool:
 
     The connection is as good as ever.
     """
-    return isinstance(error, exceptions.AskError | exceptions.TryAgainError)
+    if isinstance(error, exceptions.AskError | exceptions.TryAgainError):
+        return True
+    return isinstance(error, exceptions.ResponseError) and str(error).startswith(_ELSEWHERE_CODES)
 
 
 def _says_away(text: str) -> bool:
@@ -67,10 +72,12 @@ def _says_away(text: str) -> bool:
 
 
 def _in_words(error: BaseException) -> str:
-    """Return an error's text; that of a slot which is elsewhere is two numbers and an address."""
-    if isinstance(error, exceptions.AskError):
-        return f"slot {error.slot_id} has moved, or is about to move, to {error.host}:{error.port}"
-    return str(error)
+    """Return an error's text; that of a slot which is elsewhere is a number and an address."""
+    text = str(error)
+    if isinstance(error, exceptions.AskError) or text.startswith(("MOVED ", "ASK ")):
+        slot, address = text.split(" ")[-2:]
+        return f"slot {slot} has moved, or is about to move, to {address}"
+    return text
 
 
 def tls_refusal(error: BaseException) -> ssl.SSLError | None:
