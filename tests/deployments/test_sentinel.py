@@ -54,7 +54,7 @@ class Consumer:
                 self._task.result()
             return message in self.received
 
-        await eventually(there)
+        await eventually(there, timeout=30)
 
     async def stop(self) -> None:
         """Stop receiving."""
@@ -84,6 +84,7 @@ async def consumer_in_group(layer: Layer) -> Consumer:
     return consumer
 
 
+@pytest.mark.timeout(120)
 async def test_killed_master(
     group: SentinelGroup, layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -118,6 +119,8 @@ async def test_killed_master(
         assert [record.levelname for record in records] == ["WARNING", "INFO"], records
 
 
+# The Sentinels leave the old master alone for some ten seconds.
+@pytest.mark.timeout(120)
 async def test_demoted_master(group: SentinelGroup, layers: Layers) -> None:
     """A failover on demand, after which the old master lives on as a replica, is no error."""
     await group.ready()
