@@ -7,12 +7,10 @@ from typing import Any
 import msgpack
 import pytest
 
-from channels_redis_queue._shared.letters import Reader
+from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue._shared.mailbox import Mailboxes
 from channels_redis_queue.claims import Claim, Ledger
 from channels_redis_queue.delivery import Parcel, ToWorkers
-from channels_redis_queue.letters import Letter
-from channels_redis_queue.serializers import MsgPackSerializer
 
 
 class Worker:
@@ -21,7 +19,8 @@ class Worker:
     def __init__(self) -> None:
         mailboxes: Mailboxes[Parcel] = Mailboxes(lambda _channel: 1, lambda _channel: None)
         self.box = mailboxes.open("jobs")
-        self.delivery = ToWorkers("jobs", Reader(MsgPackSerializer(), Letter), mailboxes)
+        settings = RedisChannelLayer(random_prefix_length=0)._process.get()._settings
+        self.delivery = ToWorkers("jobs", settings, mailboxes)
         self.ledger = Ledger(remembered=20)
 
     def deliver(self, *numbers: int) -> None:

@@ -20,6 +20,7 @@ from .calls import Call, bundles, next_batch
 from .commands import pack
 from .deadlines import end_task
 from .outages import Backoff, belongs_elsewhere, is_outage, was_refused
+from .statistics import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,10 +125,18 @@ class Batcher(Commands):
     Args:
         connector: Opens the connection.
         scripts: Loaded whenever a connection opens.
+        counters: Count commands and round trips.
     """
 
-    def __init__(self, connector: Connector, scripts: Sequence[Script] = ()) -> None:
+    def __init__(
+        self,
+        connector: Connector,
+        scripts: Sequence[Script] = (),
+        counters: Counters | None = None,
+    ) -> None:
         self._connector = connector
+        self._counters = counters or Counters()
+        self._was_connected = False
         self._load = [script.load for script in scripts]
         self._seconds = connector.host.timeout
         self._calls: deque[Call] = deque()
@@ -211,6 +220,8 @@ class Batcher(Commands):
             if not is_outage(error):
                 self._fail_all(error)
             return error
+        self._counters.reconnects += self._was_connected
+        self._was_connected = True
         return None
 
     async def _send(self, batch: list[Call]) -> Exception | None:
@@ -221,6 +232,8 @@ class Batcher(Commands):
             self._calls.extendleft(reversed(batch))
             return None
         commands = bundles(batch)
+        self._counters.commands += len(batch)
+        self._counters.round_trips += 1
         try:
             replies = await link.exchange_packed(
                 [command.packed for command in commands], self._seconds

@@ -18,6 +18,7 @@ from .batching import Batcher, Commands
 from .calls import Call
 from .cluster import slot_of
 from .outages import Backoff, belongs_elsewhere, is_outage
+from .statistics import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,11 +38,18 @@ class ClusterBatcher(Commands):
     Args:
         cluster: Opens the connections.
         scripts: Loaded whenever a connection opens.
+        counters: Count commands and round trips.
     """
 
-    def __init__(self, cluster: Cluster, scripts: Sequence[Script] = ()) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        scripts: Sequence[Script] = (),
+        counters: Counters | None = None,
+    ) -> None:
         self._cluster = cluster
         self._scripts = scripts
+        self._counters = counters or Counters()
         self._nodes: dict[Address, _Node] = {}
         # The slots whose owner is not known for sure, and what waits for it, in order.
         self._held: dict[int, deque[Call]] = {}
@@ -104,7 +112,7 @@ class ClusterBatcher(Commands):
         node = self._nodes.get(owner)
         if node is None:
             connector = self._cluster.node(owner)
-            self._nodes[owner] = node = _Node(connector, self._scripts, self._hold)
+            self._nodes[owner] = node = _Node(connector, self._scripts, self._counters, self._hold)
         return node
 
     def _hold(self, calls: Iterable[Call], error: Exception) -> None:
@@ -188,6 +196,7 @@ class _Node(Batcher):
     Args:
         connector: As for `Batcher`.
         scripts: As for `Batcher`.
+        counters: As for `Batcher`.
         hold: Gets what this node can't carry out, with the reason.
     """
 
@@ -195,9 +204,10 @@ class _Node(Batcher):
         self,
         connector: Connector,
         scripts: Sequence[Script],
+        counters: Counters,
         hold: Callable[[Iterable[Call], Exception], None],
     ) -> None:
-        super().__init__(connector, scripts)
+        super().__init__(connector, scripts, counters)
         self._hold = hold
 
     @property

@@ -12,6 +12,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from .statistics import Counters
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -29,12 +31,14 @@ class Mailbox(Generic[Item]):
 
     Args:
         capacity: How many items it may hold.
+        counters: Count items that have expired.
     """
 
-    __slots__ = ("_capacity", "_items", "_waiters")
+    __slots__ = ("_capacity", "_counters", "_items", "_waiters")
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, counters: Counters) -> None:
         self._capacity = capacity
+        self._counters = counters
         self._items: deque[tuple[float, Item]] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
 
@@ -73,6 +77,7 @@ class Mailbox(Generic[Item]):
                 return None
             if deadline > time.monotonic():
                 return item
+            self._counters.expired += 1
         return None
 
     def drop(self, exempt: Callable[[Item], bool]) -> bool:
@@ -129,6 +134,7 @@ class Mailbox(Generic[Item]):
         now = time.monotonic()
         while self._items and self._items[0][0] <= now:
             self._items.popleft()
+            self._counters.expired += 1
 
     def _wake(self, loop: asyncio.AbstractEventLoop | None) -> None:
         while self._waiters:
@@ -156,6 +162,7 @@ class Mailboxes(Generic[Item]):
         overflowed: Called with the channel whenever an item was dropped, the oldest one, since
             its mailbox was full.
         exempt: Tells which items are not dropped, however full a mailbox is.
+        counters: Count items that have expired.
     """
 
     def __init__(
@@ -163,10 +170,12 @@ class Mailboxes(Generic[Item]):
         capacity: Callable[[str], int],
         overflowed: Callable[[str], object],
         exempt: Callable[[Item], bool] = lambda _: False,
+        counters: Counters | None = None,
     ) -> None:
         self._capacity = capacity
         self._overflowed = overflowed
         self._exempt = exempt
+        self._counters = counters or Counters()
         self._lock = threading.Lock()
         self._boxes: dict[str, Mailbox[Item]] = {}
         # Returns the mailbox of a channel, or None.
@@ -182,6 +191,11 @@ class Mailboxes(Generic[Item]):
         """Tell whether the channel has a mailbox."""
         return channel in self._boxes
 
+    @property
+    def unread(self) -> int:
+        """How many items are in all mailboxes."""
+        return sum(box.size for box in list(self._boxes.values()))
+
     def open(self, channel: str) -> Mailbox[Item]:
         """Return the channel's mailbox, and note that somebody receives there."""
         if self._left:
@@ -189,7 +203,9 @@ class Mailboxes(Generic[Item]):
         box = self._boxes.get(channel)
         if box is None:
             with self._lock:
-                box = self._boxes.setdefault(channel, Mailbox(self._capacity(channel)))
+                box = self._boxes.setdefault(
+                    channel, Mailbox(self._capacity(channel), self._counters)
+                )
         return box
 
     def left(self, channel: str) -> None:
@@ -210,7 +226,7 @@ class Mailboxes(Generic[Item]):
             for channel in channels:
                 box = self._boxes.get(channel)
                 if box is None:
-                    box = self._boxes[channel] = Mailbox(self._capacity(channel))
+                    box = self._boxes[channel] = Mailbox(self._capacity(channel), self._counters)
                 elif box.full and box.drop(self._exempt):
                     full.append(channel)
                 box.put(dated, loop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+import time
 from typing import TYPE_CHECKING
 
 from redis import exceptions
@@ -120,21 +121,36 @@ class OutageLog:
         self._logger = logger
         self._host = host
         self._away: set[object] = set()
+        self._since = 0.0
+        self._past = 0.0
+        # Connections that were lost and are back.
+        self.reconnects = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long all outages lasted, the one that goes on included."""
+        return self._past + (time.monotonic() - self._since if self._away else 0.0)
 
     def lost(self, who: object, error: BaseException) -> None:
         """Note that `who` has lost the host; only the first of an outage is logged."""
         if not self._away:
             reason = _in_words(error)
+            self._since = time.monotonic()
             self._logger.warning("Lost %s: %s; trying again until it is back", self._host, reason)
         self._away.add(who)
 
     def found(self, who: object) -> None:
         """Note that `who` has the host again; only the last of an outage is logged."""
         if who in self._away:
-            self._away.discard(who)
+            self.reconnects += 1
+            self.forget(who)
             if not self._away:
                 self._logger.info("%s is back", self._host)
 
     def forget(self, who: object) -> None:
         """Note that `who` no longer looks for the host."""
-        self._away.discard(who)
+        if who in self._away:
+            until_now = self.seconds
+            self._away.discard(who)
+            if not self._away:
+                self._past = until_now

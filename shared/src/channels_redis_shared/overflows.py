@@ -26,9 +26,12 @@ class OverflowLog:
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
         self._losses: dict[str, _Loss] = {}
+        # Messages dropped, of all channels.
+        self.total = 0
 
     def dropped(self, channel: str) -> None:
         """Note that the oldest message of a channel was dropped."""
+        self.total += 1
         now = time.monotonic()
         loss = self._losses.get(channel)
         if loss is None:

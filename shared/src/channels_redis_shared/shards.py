@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .batching import Commands
     from .connections import Connector
     from .scripts import Script
+    from .statistics import Counters
 
 
 class Shards:
@@ -24,6 +25,7 @@ class Shards:
     Args:
         connectors: One for each host.
         scripts: What every connection loads.
+        counters: Count commands and round trips.
         by_key: Whether a Cluster's node is chosen by each command's key; otherwise any one does.
     """
 
@@ -31,13 +33,14 @@ class Shards:
         self,
         connectors: Sequence[Connector],
         scripts: Sequence[Script] = (),
+        counters: Counters | None = None,
         *,
         by_key: bool = True,
     ) -> None:
         self._batchers: list[Commands] = [
-            ClusterBatcher(connector, scripts)
+            ClusterBatcher(connector, scripts, counters)
             if by_key and isinstance(connector, Cluster)
-            else Batcher(connector, scripts)
+            else Batcher(connector, scripts, counters)
             for connector in connectors
         ]
 

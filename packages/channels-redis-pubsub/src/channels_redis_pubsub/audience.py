@@ -98,6 +98,12 @@ class Audience:
         with self.lock:
             return list(self._hearers)
 
+    def groups(self) -> set[bytes]:
+        """Return the topics that are heard and are no channel's own."""
+        with self.lock:
+            own = {channel.encode() for channel in self._topics}
+            return self._hearers.keys() - own
+
     def topics_of(self, channel: str) -> set[bytes]:
         """Return what a channel hears."""
         with self.lock:

@@ -62,6 +62,7 @@ class Delivery:
         try:
             letter = self._settings.reader.read(data)
         except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises
+            self._settings.counters.undecodable += 1
             logger.warning("Dropped a message of %s that can't be read: %s", topic.decode(), error)
             return
         with self._audience.lock:

@@ -41,7 +41,9 @@ class Home:
     ) -> None:
         self.audience = Audience()
         # With plain Pub/Sub, each node of a Cluster passes on what any other one is told.
-        self.shards = Shards(settings.connectors, by_key=settings.sharded_pubsub)
+        self.shards = Shards(
+            settings.connectors, counters=settings.counters, by_key=settings.sharded_pubsub
+        )
         self.loop = asyncio.get_running_loop()
         self._on_end = ended
         self._closed = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from channels import exceptions
@@ -15,12 +16,15 @@ from ._shared.hosts import parse_hosts
 from ._shared.letters import Letter, Reader
 from ._shared.refusals import ANYTHING, SHARDED_PUBSUB
 from ._shared.serializers import registry
+from ._shared.statistics import Counters
 from .process import Process
 from .settings import Settings
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Mapping
+
+    from ._shared.statistics import Statistics
 
 # The longest string that Redis takes.
 MAX_MESSAGE = 512 * 1024 * 1024
@@ -103,7 +107,11 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
             on_reconnect,
             sharded_pubsub,
         )
-        self._process = PerProcess(lambda: Process(self._settings))
+        self._process = PerProcess(self._start_process)
+
+    def _start_process(self) -> Process:
+        # Each counts for itself.
+        return Process(replace(self._settings, counters=Counters()))
 
     def __repr__(self) -> str:
         """Return the class and the hosts, without passwords."""
@@ -214,6 +222,10 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
         options.require_message(message)
         self.require_valid_group_name(group)
         await self._process.get().publish(self._topic(group), self._serialized(message))
+
+    def statistics(self) -> Statistics:
+        """Return what the layer has done in this process, and has now. Costs no command."""
+        return self._process.get().statistics()
 
     async def flush(self) -> None:
         """Drop the unread messages of this process, and end the memberships of its channels.

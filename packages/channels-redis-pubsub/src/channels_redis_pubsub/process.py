@@ -11,6 +11,7 @@ from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
 from ._shared.outages import OutageLog
 from ._shared.overflows import OverflowLog
+from ._shared.statistics import Dropped, Statistics
 from .delivery import Item, is_notice
 from .home import Home
 
@@ -34,7 +35,7 @@ class Process:
         self._publish = "SPUBLISH" if settings.sharded_pubsub else "PUBLISH"
         self._overflows = OverflowLog(logger)
         self._mailboxes: Mailboxes[Item] = Mailboxes(
-            settings.capacity, self._overflows.dropped, is_notice
+            settings.capacity, self._overflows.dropped, is_notice, settings.counters
         )
         self._outages = [
             OutageLog(logger, str(connector.host)) for connector in settings.connectors
@@ -99,6 +100,7 @@ class Process:
                 raise
             box = self._mailboxes.open(channel)
             item = box.take()
+        self._settings.counters.received += 1
         return item.open()
 
     async def join(self, topic: bytes, channel: str) -> bool:
@@ -141,6 +143,25 @@ class Process:
         command = (self._publish, topic, data)
         await self._callers.run(
             lambda: self._homes.get().shards.of(topic).execute(command, key=topic)
+        )
+        self._settings.counters.sent += 1
+
+    def statistics(self) -> Statistics:
+        """Return what the layer has done in this process, and has now."""
+        counters = self._settings.counters
+        groups = set().union(*(home.audience.groups() for home in self._homes.values()))
+        lost = sum(outages.reconnects for outages in self._outages)
+        return Statistics(
+            sent=counters.sent,
+            received=counters.received,
+            dropped=Dropped(undecodable=counters.undecodable, mailbox_full=self._overflows.total),
+            reconnects=counters.reconnects + lost,
+            outage_seconds=sum(outages.seconds for outages in self._outages),
+            mailboxes=len(self._mailboxes),
+            waiting=self._mailboxes.unread,
+            groups=len(groups),
+            commands=counters.commands,
+            round_trips=counters.round_trips,
         )
 
     def flush(self) -> None:

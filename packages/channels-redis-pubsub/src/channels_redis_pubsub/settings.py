@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from ._shared.statistics import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,3 +28,5 @@ class Settings:
     on_reconnect: str | None
     # Whether the node that owns a topic's slot keeps its messages from the others.
     sharded_pubsub: bool
+    # What happens in this process.
+    counters: Counters = field(default_factory=Counters)

@@ -12,7 +12,6 @@ from . import keys
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._shared.letters import Reader
     from ._shared.mailbox import Mailbox, Mailboxes
     from .claims import Claim, Ledger
     from .letters import Letter
@@ -91,7 +90,7 @@ class ToProcess:
     ) -> None:
         self.channel = address
         self._batch = settings.largest_capacity
-        self._reader = settings.reader
+        self._settings = settings
         self._mailboxes = mailboxes
         self._memberships = memberships
         self._deserted = deserted
@@ -103,7 +102,7 @@ class ToProcess:
     def message(self, claim: Claim, ledger: Ledger, lifetime: float) -> None:
         """Put a message into the mailbox of each channel it is for."""
         ledger.acknowledge(claim)
-        letter = read_letter(self._reader, claim.message, self.channel)
+        letter = read_letter(self._settings, claim.message, self.channel)
         if letter is None:
             return
         names = letter.names
@@ -153,9 +152,9 @@ class ToWorkers:
     # How many to take ahead at the most: as many are lost if the process is killed just then.
     MOST_AHEAD = 7
 
-    def __init__(self, channel: str, reader: Reader[Letter], mailboxes: Mailboxes[Parcel]) -> None:
+    def __init__(self, channel: str, settings: Settings, mailboxes: Mailboxes[Parcel]) -> None:
         self.channel = channel
-        self._reader = reader
+        self._settings = settings
         self._mailboxes = mailboxes
         self._ahead = 0
         # How many messages the mailbox may hold: what was wanted last.
@@ -173,7 +172,7 @@ class ToWorkers:
         if box.size >= self._room:
             ledger.give_back(claim)
             return
-        letter = read_letter(self._reader, claim.message, self.channel)
+        letter = read_letter(self._settings, claim.message, self.channel)
         if letter is None:
             ledger.acknowledge(claim)
             return
@@ -201,13 +200,14 @@ def give_back(box: Mailbox[Parcel]) -> None:
             parcel.give_back()
 
 
-def read_letter(reader: Reader[Letter], data: bytes, channel: str) -> Letter | None:
-    """Return the letter in these bytes; log and return None if there is none."""
+def read_letter(settings: Settings, data: bytes, channel: str) -> Letter | None:
+    """Return the letter in these bytes; log, count and return None if there is none."""
     try:
-        letter = reader.read(data)
+        letter = settings.reader.read(data)
         if "!" in channel and not letter.names:
             raise ValueError("it names no channel")  # noqa: TRY301
     except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises
+        settings.counters.undecodable += 1
         logger.warning("Dropped a message of %s that can't be read: %s", channel, error)
         return None
     return letter

@@ -142,6 +142,7 @@ class FanOut:
 
     def _log(self, full: int, members: int, group: str) -> None:
         if full:
+            self._settings.counters.over_capacity += full
             logger.info("%s of %s channels over capacity in group %s", full, members, group)
 
 

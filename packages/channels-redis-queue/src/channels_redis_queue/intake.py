@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from . import scripts
+from ._shared.statistics import Counters
 from .claims import Claim, Ledger
 
 if TYPE_CHECKING:
@@ -32,9 +33,13 @@ class Intake:
         beside: The keys.
         expiry: Seconds that a message lives.
         delivery: Who gets what.
+        counters: Count messages that have expired.
     """
 
-    def __init__(self, beside: Beside, expiry: int, delivery: Delivery) -> None:
+    def __init__(
+        self, beside: Beside, expiry: int, delivery: Delivery, counters: Counters | None = None
+    ) -> None:
+        self._counters = counters or Counters()
         reader = secrets.token_hex(8)
         self._beside = beside
         self._claims = beside.claims(reader)
@@ -125,6 +130,7 @@ class Intake:
         if lifetime > 0:
             self.delivery.message(claim, self._ledger, lifetime)
         else:
+            self._counters.expired += 1
             self._ledger.acknowledge(claim)
 
     def _leave(self, leave: bytes) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Mapping
 
+    from ._shared.statistics import Statistics
+
 # The longest string that Redis takes.
 MAX_MESSAGE = 512 * 1024 * 1024
 
@@ -172,7 +174,9 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         post = Post(beside.key, beside.bell, self.get_capacity(channel), self._serialized(message))
         process, shard = self._process.get(), self._shard_to(address)
         if await process.callers.run(lambda: self._posts.send([post], process.shards[shard])):
+            process.counters.over_capacity += 1
             raise exceptions.ChannelFull(channel)
+        process.counters.sent += 1
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel, and wait for it if there is none.
@@ -237,6 +241,11 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         self._serialized(message)
         process = self._process.get()
         await process.callers.run(lambda: process.fan_out.send(group, message))
+        process.counters.sent += 1
+
+    def statistics(self) -> Statistics:
+        """Return what the layer has done in this process, and has now. Costs no command."""
+        return self._process.get().statistics()
 
     async def flush(self) -> None:
         """Delete all messages and groups of every layer with this prefix, on all hosts.

@@ -11,10 +11,11 @@ from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
 from ._shared.overflows import OverflowLog
 from ._shared.shards import Shards
+from ._shared.statistics import Dropped, Statistics
 from .fan_out import FanOut
 from .groups import Groups
 from .home import Home
-from .keys import new_process_id
+from .keys import group_of, new_process_id
 from .memberships import Memberships
 from .reception import Reception
 
@@ -30,14 +31,16 @@ class Process:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.counters = settings.counters
         # Of the layer and the process: else two aliases of one layer, or the children of one
         # preloaded parent, would take each other's messages.
         self.id = new_process_id()
         self.homes = LoopLocal(self._make_home)
         self.callers = Callers(self.homes.here)
         self.memberships = Memberships(settings.group_expiry)
+        self._overflows = OverflowLog(logger)
         self.mailboxes: Mailboxes[Parcel] = Mailboxes(
-            settings.capacity, OverflowLog(logger).dropped
+            settings.capacity, self._overflows.dropped, counters=settings.counters
         )
         self.groups = Groups(settings, lambda: self.shards, self.memberships)
         self.fan_out = FanOut(settings, lambda: self.shards)
@@ -50,8 +53,30 @@ class Process:
         """The command connections of the running event loop."""
         return self.homes.get().shards
 
+    def statistics(self) -> Statistics:
+        """Return what the layer has done in this process, and has now."""
+        counters = self.counters
+        return Statistics(
+            sent=counters.sent,
+            received=counters.received,
+            dropped=Dropped(
+                capacity=counters.over_capacity,
+                expired=counters.expired,
+                undecodable=counters.undecodable,
+                mailbox_full=self._overflows.total,
+            ),
+            reconnects=counters.reconnects + self.reception.reconnects,
+            outage_seconds=self.reception.outage_seconds,
+            mailboxes=len(self.mailboxes),
+            waiting=self.mailboxes.unread,
+            groups=len({group_of(virtual) for virtual in self.memberships.virtuals()}),
+            commands=counters.commands,
+            round_trips=counters.round_trips,
+        )
+
     def _make_home(self) -> Home:
-        return Home(Shards(self._settings.connectors, scripts.ALL), self._start_upkeep)
+        shards = Shards(self._settings.connectors, scripts.ALL, self.counters)
+        return Home(shards, self._start_upkeep)
 
     def _start_upkeep(self, home: Home) -> None:
         settings = self._settings

@@ -82,7 +82,18 @@ class Reception:
             parcel = box.take()
             if parcel is None:
                 self._raise_failure(channel)
+        self._settings.counters.received += 1
         return parcel.open()
+
+    @property
+    def reconnects(self) -> int:
+        """How many connections took the place of a lost one."""
+        return sum(outages.reconnects for outages in self._outages)
+
+    @property
+    def outage_seconds(self) -> float:
+        """How long all outages of all hosts lasted."""
+        return sum(outages.seconds for outages in self._outages)
 
     def resume(self) -> None:
         """Let every waiting call look for a receiver again: those of one event loop have ended."""
@@ -126,7 +137,7 @@ class Reception:
             # claims, and the first take of one that goes on with them returns these.
             intake = before.intake
         else:
-            intake = Intake(beside, settings.expiry, self._delivery(address))
+            intake = Intake(beside, settings.expiry, self._delivery(address), settings.counters)
         connector = settings.connectors[shard].to_key(beside.key)
         line = Line(connector, home.shards[shard], self._outages[shard])
         receiver = Receiver(intake, line, self.resume)
@@ -136,7 +147,7 @@ class Reception:
     def _delivery(self, address: str) -> Delivery:
         settings = self._settings
         if "!" not in address:
-            return ToWorkers(address, settings.reader, self._mailboxes)
+            return ToWorkers(address, settings, self._mailboxes)
         return ToProcess(address, settings, self._mailboxes, self._memberships, self._deserted)
 
     def _raise_failure(self, channel: str) -> None:

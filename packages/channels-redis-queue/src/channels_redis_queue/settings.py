@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from ._shared.statistics import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,3 +33,5 @@ class Settings:
     largest_capacity: int
     # Returns the index of the shard that a message for an address is sent to.
     shard_to: Callable[[str], int]
+    # What happens in this process.
+    counters: Counters = field(default_factory=Counters)
