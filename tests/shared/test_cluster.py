@@ -95,7 +95,7 @@ def test_slot_that_is_elsewhere_is_logged_in_words(caplog: pytest.LogCaptureFixt
         ResponseError("ASK 866 10.0.0.1:7001"),
         ResponseError("TRYAGAIN Multiple keys request during rehashing of slot"),
     ],
-    ids=str,
+    ids=lambda error: f"{type(error).__name__}: {error}",
 )
 def test_slot_that_is_elsewhere_is_no_failure(error: Exception) -> None:
     """The command was not carried out, and may go again; redis-py 5.0 has no classes for this."""
