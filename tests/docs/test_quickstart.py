@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import socket
 import subprocess
 import sys
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from docs_tools import write_files
 from embedded_server import HOST, dies_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from embedded_server import EmbeddedServer
 
-PAGE = Path(__file__).parents[2] / "docs/quickstart.md"
-FILE = re.compile(
-    r"^```\{code-block\} python\n:caption: (?P<path>\S+)\n\n(?P<code>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
 DEADLINE = 30.0  # seconds; generous, since Django has to start
 
 
@@ -35,12 +30,7 @@ def project(tmp_path: Path, redis_server: EmbeddedServer) -> Path:
     """Do what the page says, up to running it."""
     django_admin = (sys.executable, "-m", "django", "startproject", "mysite", ".")
     subprocess.run(django_admin, cwd=tmp_path, check=True)
-    for match in FILE.finditer(PAGE.read_text()):
-        file = tmp_path / match["path"]
-        # "Add to the settings"; other files are new, or replaced.
-        before = file.read_text() if file.name == "settings.py" else ""
-        code = match["code"].replace("redis://localhost:6379/0", redis_server.url)
-        file.write_text(before + code)
+    write_files("quickstart.md", tmp_path, redis_server.url)
     return tmp_path
 
 

@@ -1,0 +1,66 @@
+"""The tests of a project that the page on testing shows, and what it says of `flush`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from docs_tools import DOCS, write_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LAYERS = {
+    "queue": "channels_redis_queue.RedisChannelLayer",
+    "pubsub": "channels_redis_pubsub.RedisPubSubChannelLayer",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Give the project of the quick start with the tests of the page."""
+    django_admin = (sys.executable, "-m", "django", "startproject", "mysite", ".")
+    subprocess.run(django_admin, cwd=tmp_path, check=True)
+    write_files("quickstart.md", tmp_path)
+    write_files("testing.md", tmp_path)
+    shutil.copy(DOCS / "examples/embedded_server.py", tmp_path / "tests")
+    return tmp_path
+
+
+def run_tests(project: Path, *options: str) -> str:
+    """Run the project's tests, with warnings as errors; return what pytest says at its end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", *options],
+        cwd=project,
+        capture_output=True,
+        check=False,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def test_with_the_queue_layer(project: Path) -> None:
+    """All tests of the page pass, and leave nothing open."""
+    assert run_tests(project).startswith("5 passed")
+
+
+def test_with_pubsub(project: Path) -> None:
+    """Those of consumers pass with Pub/Sub as well; that of a worker's messages can't."""
+    settings = project / "mysite/settings.py"
+    settings.write_text(settings.read_text().replace(LAYERS["queue"], LAYERS["pubsub"]))
+    assert run_tests(project, "tests/test_chat.py").startswith("4 passed")
+
+
+def test_in_one_loop(project: Path) -> None:
+    """The fixture closes what it opened where one event loop serves all tests, too."""
+    ini = project / "pytest.ini"
+    text = ini.read_text().replace("fixture_loop_scope = function", "fixture_loop_scope = session")
+    ini.write_text(text + "asyncio_default_test_loop_scope = session\n")
+    assert run_tests(project).startswith("5 passed")
