@@ -6,9 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
+from asgiref.sync import async_to_sync
+from django.utils.module_loading import import_string
 
 from callers.conftest import PROGRAMS, all_closed
 
@@ -60,6 +64,25 @@ def test_dead_server(own_server: EmbeddedServer, layer_class: str) -> None:
         assert program.stdout.readline() == "sent again\n"
         program.stdin.close()
         assert program.wait(20) == 0
+
+
+def test_limits_of_a_call(own_server: EmbeddedServer, layer_class: str) -> None:
+    """A host's limits bound calls to a silent server: on an open connection, and to open one."""
+    limits = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+    layer = import_string(layer_class)(hosts=[{"address": own_server.url, **limits}])
+    send = async_to_sync(layer.group_send)
+    send("room", {"type": "hello"})
+    own_server.pause()
+    try:
+        for _ in ("open", "opening"):
+            began = time.monotonic()
+            with pytest.raises(redis.TimeoutError):
+                send("room", {"type": "hello"})
+            assert time.monotonic() - began < 4
+    finally:
+        own_server.resume()
+    send("room", {"type": "hello"})
+    async_to_sync(layer.close_pools)()
 
 
 def test_programs_are_all_run() -> None:
