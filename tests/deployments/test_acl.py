@@ -170,14 +170,18 @@ async def test_cluster(
 
 
 async def test_wrong_password(
-    redis_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
+    redis_server: EmbeddedServer,
+    layer_class: LayerClass,
+    layers: Layers,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A wrong password is an error at once, for senders and for receivers."""
+    """A wrong password is an error at once, for senders and receivers, and no outage."""
     host = {**restricted(redis_server, layer_class), "password": "wrong"}
     layer = layers(layer_class, host)
     for attempt in (layer.send("jobs", {"type": "work"}), layer.receive("jobs")):
         with pytest.raises(AuthenticationError):
             await within(attempt, 4)
+    assert "trying again" not in caplog.text
 
 
 async def test_password_alone_and_in_the_url(layer_class: LayerClass, layers: Layers) -> None:

@@ -76,6 +76,9 @@ async def test_notices_are_not_dropped(own_server: EmbeddedServer, own_layers: L
     kill_subscriptions(own_server)
     assert await take_many(layer, reads, 2) == [LOST, BACK]
     await send(sender, channel, 5)
+    # One more behind them: when it is here, they are.
+    await send(sender, reads, 1)
+    await take_many(layer, reads, 1)
     assert await take_many(layer, channel, 3) == [LOST, BACK, numbered(5)[-1]]
     await nothing_else(layer, channel)
 

@@ -226,12 +226,15 @@ class Subscriber:
         if not isinstance(error, (RedisError, OSError, asyncio.TimeoutError)):
             logger.error("Hearing %s failed", self._line.connector.host, exc_info=error)
         self._trouble = error
-        self._line.outages.lost(self, error)
+        away = is_outage(error)
+        if away or self._restored or self._interrupted:
+            # Of settings that have never worked here, those who wait are told at once.
+            self._line.outages.lost(self, error)
         if self._restored:
             self._restored = False
             self._interrupted = True
             self._line.delivery.disconnected()
-        if not is_outage(error):
+        if not away:
             self._fail_waiters(error)
 
     def _late(self, waiter: asyncio.Future[None]) -> None:
