@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 from abc import ABC, abstractmethod
 from collections import deque
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from .outages import Backoff, belongs_elsewhere, is_outage, was_refused
 from .statistics import Counters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .calls import Bundle, Joint
     from .commands import Command
@@ -236,11 +237,16 @@ class Batcher(Commands):
         self._counters.round_trips += 1
         try:
             replies = await link.exchange_packed(
-                [command.packed for command in commands], self._seconds
+                [command.packed for command in commands],
+                self._seconds,
+                # Callers go on while this task is on its way, so that it finds what they send next.
+                partial(_answer, commands),
             )
         except (RedisError, OSError) as error:
             await self._drop()
-            self._put_back([call for call in batch if call.repeatable], error)
+            self._put_back(
+                [call for call in batch if call.repeatable and not call.reply.done()], error
+            )
             for call in batch:
                 if not call.repeatable:
                     call.fail(error)
@@ -248,12 +254,13 @@ class Batcher(Commands):
         return await self._settle(commands, replies)
 
     async def _settle(self, commands: list[Bundle], replies: list[Any]) -> Exception | None:
+        """See to the errors among the replies; return why the connection can't be used any more."""
         again: list[Call] = []
         trouble: Exception | None = None
         for command, reply in zip(commands, replies, strict=True):
             if not isinstance(reply, Exception):
-                command.answer(reply)
-            elif isinstance(reply, NoScriptError) or was_refused(reply):
+                continue
+            if isinstance(reply, NoScriptError) or was_refused(reply):
                 # Not carried out: it may go again, whatever it is.
                 again += command.calls
                 trouble = reply
@@ -296,3 +303,10 @@ class Batcher(Commands):
         link, self._link = self._link, None
         if link is not None:
             await link.close()
+
+
+def _answer(commands: list[Bundle], replies: Iterable[Any]) -> None:
+    """Give the callers their replies, but for errors."""
+    for command, reply in zip(commands, replies, strict=True):
+        if not isinstance(reply, Exception):
+            command.answer(reply)

@@ -18,7 +18,7 @@ except ImportError:
     hiredis = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from redis.asyncio.connection import AbstractConnection
 
@@ -30,10 +30,17 @@ _PUSHED = getattr(hiredis, "PushNotification", ())
 class Incoming(Protocol):
     """What comes on a connection. It is either taken from or listened to."""
 
-    async def take(self, count: int) -> list[Any]:
+    async def take(
+        self, count: int, arrived: Callable[[Iterable[Any]], object] | None = None
+    ) -> list[Any]:
         """Return the next replies; an error that the server replied is returned, not raised.
 
         A cancelled call leaves all of them to the next one.
+
+        Args:
+            count: How many.
+            arrived: Called with the replies at once when all are there, which is up to a turn of
+                the event loop before this returns.
 
         Raises:
             redis.exceptions.ConnectionError: The connection is lost, or the server can't serve.
@@ -59,10 +66,14 @@ class Streamed:
         self._connection = connection
         self._taken: list[Any] = []
 
-    async def take(self, count: int) -> list[Any]:
+    async def take(
+        self, count: int, arrived: Callable[[Iterable[Any]], object] | None = None
+    ) -> list[Any]:
         """Return the next replies."""
         while len(self._taken) < count:
             self._taken.append(await self._next(push_request=False))
+        if arrived is not None:
+            arrived(self._taken)
         taken, self._taken = self._taken[:count], self._taken[count:]
         return taken
 
@@ -107,19 +118,24 @@ class Parsed(asyncio.Protocol):
         # Who waits, and for how many replies; and who listens.
         self._waiter: asyncio.Future[None] | None = None
         self._wanted = 0
+        self._arrived: Callable[[Iterable[Any]], object] | None = None
         self._listener: asyncio.Future[None] | None = None
         self._streams: Any = transport.get_protocol()
         transport.set_protocol(self)
         if transport.is_closing():
             self._stop(RedisConnectionError("Connection closed"))
 
-    async def take(self, count: int) -> list[Any]:
+    async def take(
+        self, count: int, arrived: Callable[[Iterable[Any]], object] | None = None
+    ) -> list[Any]:
         """Return the next replies."""
+        self._wanted, self._arrived = count, arrived
+        if len(self._replies) >= count and arrived is not None:
+            arrived(self._replies)
         while len(self._replies) < count:
             if self._end is not None:
                 raise self._end
             self._waiter = asyncio.get_running_loop().create_future()
-            self._wanted = count
             await self._waiter
         replies = [self._replies.popleft() for _ in range(count)]
         for reply in replies:
@@ -143,10 +159,12 @@ class Parsed(asyncio.Protocol):
             self._parser.feed(data)
             while (reply := gets()) is not _INCOMPLETE:
                 handle(reply)
-        except Exception as error:  # noqa: BLE001 - whoever listens gets it
+            if self._waiter is not None and len(self._replies) >= self._wanted:
+                if self._arrived is not None:
+                    self._arrived(self._replies)
+                self._wake()
+        except Exception as error:  # noqa: BLE001 - whoever listens or waits gets it
             self._stop(error)
-        if self._waiter is not None and len(self._replies) >= self._wanted:
-            self._wake()
 
     def eof_received(self) -> bool | None:
         """Note that the server has closed the connection."""

@@ -15,7 +15,7 @@ from .deadlines import timeout
 from .incoming import incoming
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from redis.asyncio.connection import AbstractConnection
 
@@ -92,12 +92,18 @@ class Link:
         """Send the commands in one write and return their replies; see `exchange_packed`."""
         return await self.exchange_packed([pack(command) for command in commands], seconds)
 
-    async def exchange_packed(self, packed: Sequence[bytes], seconds: float) -> list[Any]:
+    async def exchange_packed(
+        self,
+        packed: Sequence[bytes],
+        seconds: float,
+        arrived: Callable[[Iterable[Any]], object] | None = None,
+    ) -> list[Any]:
         """Send commands that `pack` has returned in one write and return their replies.
 
         Args:
             packed: The commands, in order.
             seconds: How long the whole exchange may take.
+            arrived: Called with the replies at once when all are there; see `Incoming.take`.
 
         Raises:
             redis.exceptions.TimeoutError: The replies did not come in time. The connection can't
@@ -107,7 +113,7 @@ class Link:
         try:
             async with timeout(seconds):
                 await self.write_packed(packed)
-                replies = await self._incoming.take(len(packed))
+                replies = await self._incoming.take(len(packed), arrived)
                 self.owed -= len(packed)
                 return replies
         except asyncio.TimeoutError:
