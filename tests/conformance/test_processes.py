@@ -90,9 +90,9 @@ async def test_group_spans_processes(case: LayerCase) -> None:
     for number, layer in enumerate([*layers, case.layer()]):
         await within(layer.group_send("room", {"type": "hello", "number": number}))
     for layer, member in members:
-        assert await take_many(layer, member, 4) == [
-            {"type": "hello", "number": number} for number in range(4)
-        ]
+        # In whichever order: there is none between senders that reach different nodes of a Cluster.
+        numbers = [message["number"] for message in await take_many(layer, member, 4)]
+        assert sorted(numbers) == [0, 1, 2, 3]
         await case.nothing_else(layer, member)
 
 
