@@ -201,7 +201,7 @@ def test_sentinel_keeps_what_is_for_the_sentinels_apart() -> None:
     assert host.sentinels == (("sentinel1", 26379), ("sentinel2", 26380))
     assert host.master_name == "mymaster"
     assert host.sentinel_arguments == {"password": "theirs"}
-    assert host.arguments["password"] == "master's"  # noqa: S105
+    assert host.arguments["password"] == "master's"
 
 
 def test_cluster_lends_its_arguments_to_each_node() -> None:
@@ -251,7 +251,7 @@ def test_certificate_requirement_has_several_forms(
 def test_no_password_is_shown(entry: object) -> None:
     """Neither the text of a host for a log nor its repr holds a password."""
     host = parse(entry)
-    assert host.arguments["password"] == "s3cret"  # noqa: S105
+    assert host.arguments["password"] == "s3cret"
     assert "s3cret" not in f"{host} {host!r}"
 
 
