@@ -67,8 +67,8 @@ def test_wrong_names(package: str, asking: str, own_server: EmbeddedServer) -> N
     )
     report = examine(package, url_of(own_server, host["username"]))
     assert report.status == 2
-    advices = {finding["advice"] for finding in report.findings if finding["subject"] == "rights"}
-    assert advices == {f"ACL SETUSER {host['username']} {sign}asgi*"}
+    hints = {finding["advice"] for finding in report.findings if finding["subject"] == "rights"}
+    assert hints == {f"ACL SETUSER {host['username']} {sign}asgi*"}
 
 
 def test_what_only_flush_needs(own_server: EmbeddedServer) -> None:
