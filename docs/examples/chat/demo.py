@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return asyncio.run(run_until_signal(options.layer, smoke=options.smoke))
     except (ServerError, SmokeError, FileNotFoundError, RuntimeError) as error:
+        # What was done comes first, also where the output is a pipe, which is written in blocks.
+        sys.stdout.flush()
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
 
