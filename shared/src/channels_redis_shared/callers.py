@@ -46,11 +46,14 @@ class Callers:
         # Returns the one that was found to last most recently: mostly it is the only one.
         self._lasting: Callable[[], asyncio.AbstractEventLoop | None] = lambda: None
 
-    async def run(self, make: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    def run(self, make: Callable[[], Coroutine[Any, Any, Result]]) -> Coroutine[Any, Any, Result]:
         """Run the coroutine that `make` returns where the running loop's calls belong."""
+        if self._lasting() is asyncio.get_running_loop():
+            return make()
+        return self._run(make)
+
+    async def _run(self, make: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         loop = asyncio.get_running_loop()
-        if self._lasting() is loop:
-            return await make()
         caller = self._callers.get(loop)
         if caller is None:
             caller = self._callers[loop] = _Caller()

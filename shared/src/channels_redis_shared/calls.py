@@ -103,28 +103,30 @@ def next_batch(calls: deque[Call]) -> list[Call]:
 
 def bundles(batch: Sequence[Call]) -> list[Bundle]:
     """Return the commands that the batch makes: neighbours of equal joint and slot share one."""
-    bundled: list[list[Call]] = []
+    commands: list[Bundle] = []
+    # Those since the last command that have one joint and slot, and how long their parts are.
     joint, slot, joined = None, None, 0
+    neighbours: list[Call] = []
     for call in batch:
-        if (
-            call.joint is None
-            or call.joint != joint
-            or call.slot != slot
-            or joined + len(call.content) > MAX_JOINED
+        if joint is not None and (
+            call.joint != joint or call.slot != slot or joined + len(call.content) > MAX_JOINED
         ):
-            bundled.append([])
-            joint, slot, joined = call.joint, call.slot, 0
-        bundled[-1].append(call)
+            commands.append(_joined(joint, neighbours))
+            joint = None
+        if call.joint is None:
+            commands.append(Bundle([call], call.content))
+            continue
+        if joint is None:
+            joint, slot, joined, neighbours = call.joint, call.slot, 0, []
+        neighbours.append(call)
         joined += len(call.content)
-    return [Bundle(calls, _packed(calls)) for calls in bundled]
+    if joint is not None:
+        commands.append(_joined(joint, neighbours))
+    return commands
 
 
-def _packed(calls: list[Call]) -> bytes:
-    joint = calls[0].joint
-    if joint is None:
-        packed: bytes = calls[0].content
-        return packed
-    return pack(joint.command([call.content for call in calls]))
+def _joined(joint: Joint, calls: list[Call]) -> Bundle:
+    return Bundle(calls, pack(joint.command([call.content for call in calls])))
 
 
 def copy_of(error: BaseException) -> BaseException:

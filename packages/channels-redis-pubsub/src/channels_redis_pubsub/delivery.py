@@ -57,7 +57,8 @@ class Delivery:
 
     def message(self, topic: bytes, data: bytes) -> None:
         """Put a message into the mailbox of each channel that hears the topic."""
-        if not self._audience.is_heard(topic):
+        hearers = self._audience.hearers(topic)
+        if not hearers:
             return  # the last one left as it was on its way
         try:
             letter = self._settings.reader.read(data)
@@ -66,7 +67,7 @@ class Delivery:
             logger.warning("Dropped a message of %s that can't be read: %s", topic.decode(), error)
             return
         with self._audience.lock:
-            self._mailboxes.put(self._audience.hearers(topic), letter, math.inf)
+            self._mailboxes.put(hearers, letter, math.inf)
 
     def disconnected(self) -> None:
         """Tell all channels that the host is lost."""

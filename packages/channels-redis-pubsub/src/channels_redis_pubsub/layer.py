@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from channels import exceptions
 from channels.layers import BaseChannelLayer
 
-from . import names
 from ._shared import options
 from ._shared.cluster import connector_to
 from ._shared.forks import PerProcess
@@ -17,6 +16,7 @@ from ._shared.letters import Letter, Reader
 from ._shared.refusals import ANYTHING, SHARDED_PUBSUB
 from ._shared.serializers import registry
 from ._shared.statistics import Counters
+from .names import Names
 from .process import Process
 from .settings import Settings
 
@@ -90,8 +90,7 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
         self.prefix = prefix
         self.on_disconnect = on_disconnect
         self.on_reconnect = on_reconnect
-        # What the Redis channels of groups begin with.
-        self._groups = names.of_groups(prefix)
+        self._names = Names(prefix, self.require_valid_channel_name, self.require_valid_group_name)
         self._serializer = registry.get_serializer(
             serializer_format,
             symmetric_encryption_keys=symmetric_encryption_keys,
@@ -131,15 +130,7 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
             redis.exceptions.RedisError: The server is away for longer than the host's
                 `socket_timeout` (5 s), or refuses the subscription.
         """
-        if not isinstance(prefix, str) or "!" in prefix:
-            raise TypeError(
-                f"the prefix of a new channel must be a str without '!', not {prefix!r}"
-            )
-        channel = names.new_channel(self.prefix, prefix)
-        try:
-            self._require_channel(channel)
-        except TypeError as error:
-            raise TypeError(f"the prefix {prefix!r} makes no valid channel name: {error}") from None
+        channel = self._names.new_channel(prefix)
         await self._process.get().open(channel)
         return channel
 
@@ -160,7 +151,7 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
                 written, it may have been sent; it is never sent twice.
         """
         options.require_message(message)
-        self._require_channel(channel)
+        self._names.require_channel(channel)
         await self._process.get().publish(channel, self._serialized(message))
 
     async def receive(self, channel: str) -> dict[str, Any]:
@@ -178,7 +169,7 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
         process = self._process.get()
         # A list, say, could not even be looked up.
         if not isinstance(channel, str) or channel not in process:
-            self._require_channel(channel)
+            self._names.require_channel(channel)
         return await process.receive(channel)
 
     async def group_add(self, group: str, channel: str) -> None:
@@ -192,9 +183,9 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
             redis.exceptions.RedisError: As for `new_channel`. The channel is no member then, unless
                 it was one before.
         """
-        self.require_valid_group_name(group)
-        self._require_channel(channel)
-        if not await self._process.get().join(self._topic(group).encode(), channel):
+        topic = self._names.topic(group)
+        self._names.require_channel(channel)
+        if not await self._process.get().join(topic.encode(), channel):
             raise RuntimeError(
                 f"{channel!r} is not a channel of this process: only the process that listens on a "
                 "channel can add it to a group. In a consumer, write "
@@ -208,9 +199,9 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
         Raises:
             TypeError: No valid group or channel name.
         """
-        self.require_valid_group_name(group)
-        self._require_channel(channel)
-        self._process.get().leave(self._topic(group).encode(), channel)
+        topic = self._names.topic(group)
+        self._names.require_channel(channel)
+        self._process.get().leave(topic.encode(), channel)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         """Send a message to all members of a group, in whichever process.
@@ -220,8 +211,7 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
             redis.exceptions.RedisError: As for `send`.
         """
         options.require_message(message)
-        self.require_valid_group_name(group)
-        await self._process.get().publish(self._topic(group), self._serialized(message))
+        await self._process.get().publish(self._names.topic(group), self._serialized(message))
 
     def statistics(self) -> Statistics:
         """Return what the layer has done in this process, and has now. Costs no command."""
@@ -259,18 +249,6 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
                 f"{len(data)} bytes; Redis carries at most {MAX_MESSAGE}"
             )
         return data
-
-    def _topic(self, group: str) -> str:
-        return self._groups + group
-
-    def _require_channel(self, channel: str) -> None:
-        """Raise TypeError if it is no channel's name: one of Channels, or that with our prefix."""
-        if not isinstance(channel, str):
-            self.require_valid_channel_name(channel)
-        if channel.startswith(self._groups):
-            raise TypeError(f"{channel!r} is the Redis channel of a group: use group_send for it")
-        # The prefix may hold characters that names otherwise may not.
-        self.require_valid_channel_name(channel.removeprefix(self.prefix) or channel)
 
 
 def _require_type(option: str, value: object) -> None:

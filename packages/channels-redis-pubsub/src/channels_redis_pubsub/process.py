@@ -84,7 +84,8 @@ class Process:
         Raises:
             redis.exceptions.RedisError: The server refuses the subscription, or the connection.
         """
-        box = self._mailboxes.open(channel)
+        find = self._mailboxes.find
+        box = find(channel) or self._mailboxes.open(channel)
         item = box.take()
         while item is None:
             home = self._home_of.get(channel)
@@ -93,12 +94,12 @@ class Process:
             waiter = box.queue_up()
             try:
                 # A mailbox that was discarded before we queued up gets nothing any more.
-                if self._mailboxes.find(channel) is box:
+                if find(channel) is box:
                     await waiter
             except BaseException:
                 self._give_up(channel, box, waiter)
                 raise
-            box = self._mailboxes.open(channel)
+            box = find(channel) or self._mailboxes.open(channel)
             item = box.take()
         self._settings.counters.received += 1
         return item.open()
