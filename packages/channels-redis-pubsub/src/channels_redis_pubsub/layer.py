@@ -17,6 +17,7 @@ from ._shared.letters import Letter, Reader
 from ._shared.refusals import ANYTHING, SHARDED_PUBSUB
 from ._shared.serializers import registry
 from ._shared.statistics import Counters
+from ._shared.telemetry import observe
 from .process import Process
 from .queries import Queries
 from .settings import Settings
@@ -107,6 +108,7 @@ class RedisPubSubChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc] 
             sharded_pubsub,
         )
         self._process = PerProcess(self._start_process)
+        observe(self)
 
     def _start_process(self) -> Process:
         # Each counts for itself.

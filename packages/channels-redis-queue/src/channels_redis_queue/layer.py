@@ -16,6 +16,7 @@ from ._shared.hosts import parse_hosts
 from ._shared.letters import Reader
 from ._shared.serializers import registry
 from ._shared.sharding import shard_of
+from ._shared.telemetry import observe
 from .flushing import flush
 from .letters import TO, Letter
 from .process import Process
@@ -107,6 +108,7 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
         self._keys = keys.Keys(prefix)
         self._posts = Posts(expiry)
         self._process = PerProcess(self._start_process)
+        observe(self)
 
     def _start_process(self) -> Process:
         largest = max([self.capacity, *(capacity for _, capacity in self.channel_capacity)])
