@@ -69,13 +69,36 @@ def test_expired_names_are_no_members(server: Server, prefix: str) -> None:
 
 def test_group_forget_only_what_this_process_wrote_last(server: Server, prefix: str) -> None:
     """A virtual channel that was renewed meanwhile stays in its group."""
-    group = Keys(prefix).group("room")
-    before = server.run(scripts.GROUP_ADD, [group], "v", 100)
-    renewed = server.run(scripts.GROUP_ADD, [group], "v", 100)
-    assert server.run(scripts.GROUP_FORGET, [group], "v", before) == 0
+    group, behind = Keys(prefix).group("room"), Keys(prefix).members("v!:g:room")
+    before = server.run(scripts.GROUP_ADD, [group, behind], "v", 100, "one")
+    renewed = server.run(scripts.GROUP_ADD, [group, behind], "v", 100)
+    assert server.run(scripts.GROUP_FORGET, [group, behind], "v", before) == 0
     assert server.client.zrange(group, 0, -1) == [b"v"]
-    assert server.run(scripts.GROUP_FORGET, [group], "v", renewed) == 1
-    assert not server.client.exists(group)
+    assert server.client.smembers(behind) == {b"one"}
+    assert server.run(scripts.GROUP_FORGET, [group, behind], "v", renewed) == 1
+    assert not server.client.exists(group, behind)
+
+
+def test_members_behind_a_virtual_channel(server: Server, prefix: str) -> None:
+    """They are added with it, live as long, and leave one by one."""
+    group, behind = Keys(prefix).group("room"), Keys(prefix).members("v!:g:room")
+    server.run(scripts.GROUP_ADD, [group, behind], "v!:g:room", 100, "one", "two")
+    server.client.expire(behind, 5)
+    server.run(scripts.GROUP_ADD, [group, behind], "v!:g:room", 100, "three")
+    assert server.client.smembers(behind) == {b"one", b"two", b"three"}
+    assert 90 < server.client.ttl(behind) <= 100
+    server.run(scripts.GROUP_DISCARD, [group, behind], "v!two", "two")
+    assert server.client.smembers(behind) == {b"one", b"three"}
+    assert server.client.zrange(group, 0, -1) == [b"v!:g:room"]
+
+
+def test_group_size_counts_who_has_not_expired(server: Server, prefix: str) -> None:
+    """Names whose time is over do not count; a group that is not there has none."""
+    group = Keys(prefix).group("room")
+    assert server.run(scripts.GROUP_SIZE, [group], 100) == 0
+    server.run(scripts.GROUP_ADD, [group], "a", 100)
+    server.client.zadd(group, {"old": server.now() - 101})
+    assert server.run(scripts.GROUP_SIZE, [group], 100) == 1
 
 
 def test_group_discard_returns_the_time(server: Server, prefix: str) -> None:

@@ -34,11 +34,12 @@ def needs(layer: RedisPubSubChannelLayer, token: str) -> list[Need]:
         f"{layer.prefix}$doctor.{token}",
         f"{names.of_groups(layer.prefix)}doctor.{token}",
     )
+    of_shards = "S" if layer._settings.sharded_pubsub else ""  # noqa: SLF001 - one package
     return [
         Need(("PING",)),
-        *(Need(("PUBLISH", topic, "")) for topic in topics),
-        *(Need(("SUBSCRIBE", topic)) for topic in topics),
-        Need(("UNSUBSCRIBE", topics[0])),
+        *(Need((f"{of_shards}PUBLISH", topic, "")) for topic in topics),
+        *(Need((f"{of_shards}SUBSCRIBE", topic)) for topic in topics),
+        Need((f"{of_shards}UNSUBSCRIBE", topics[0])),
     ]
 
 
@@ -54,7 +55,8 @@ async def overview(layer: RedisPubSubChannelLayer, most: int) -> Overview:
         for _, server in await servers_of(connector):
             link = await server.open()
             try:
-                listeners.update(await _listeners(link, layer.prefix))
+                of_shards = "SHARD" if layer._settings.sharded_pubsub else ""  # noqa: SLF001
+                listeners.update(await _listeners(link, layer.prefix, of_shards))
             finally:
                 await link.close()
     group_prefix = names.of_groups(layer.prefix)
@@ -70,15 +72,15 @@ async def overview(layer: RedisPubSubChannelLayer, most: int) -> Overview:
     return Overview(channels, len(groups), rows)
 
 
-async def _listeners(link: Link, prefix: str) -> dict[str, int]:
+async def _listeners(link: Link, prefix: str, of_shards: str) -> dict[str, int]:
     """Return how many connections listen to each topic with the prefix on one server."""
     escaped = "".join(f"\\{c}" if c in "*?[]\\^-" else c for c in prefix)
-    [topics] = await ask(link, ("PUBSUB", "CHANNELS", f"{escaped}*"))
+    [topics] = await ask(link, ("PUBSUB", f"{of_shards}CHANNELS", f"{escaped}*"))
     if isinstance(topics, Exception):
         raise topics
     if not topics:
         return {}
-    [counts] = await ask(link, ("PUBSUB", "NUMSUB", *topics))
+    [counts] = await ask(link, ("PUBSUB", f"{of_shards}NUMSUB", *topics))
     if isinstance(counts, Exception):
         raise counts
     if isinstance(counts, dict):

@@ -16,21 +16,21 @@ from ._shared.letters import Letter, Reader
 from ._shared.refusals import ANYTHING, SHARDED_PUBSUB
 from ._shared.serializers import registry
 from ._shared.statistics import Counters
+from ._shared.telemetry import observe
 from .names import Names
 from .process import Process
+from .queries import Queries
 from .settings import Settings
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Mapping
 
-    from ._shared.statistics import Statistics
-
 # The longest string that Redis takes.
 MAX_MESSAGE = 512 * 1024 * 1024
 
 
-class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
+class RedisPubSubChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
     """A channel layer on Redis Pub/Sub: messages go straight to the processes that listen.
 
     Nothing is stored in Redis. What is sent while a process is disconnected is gone for it, and
@@ -107,6 +107,7 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
             sharded_pubsub,
         )
         self._process = PerProcess(self._start_process)
+        observe(self)
 
     def _start_process(self) -> Process:
         # Each counts for itself.
@@ -212,10 +213,6 @@ class RedisPubSubChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channe
         """
         options.require_message(message)
         await self._process.get().publish(self._names.topic(group), self._serialized(message))
-
-    def statistics(self) -> Statistics:
-        """Return what the layer has done in this process, and has now. Costs no command."""
-        return self._process.get().statistics()
 
     async def flush(self) -> None:
         """Drop the unread messages of this process, and end the memberships of its channels.

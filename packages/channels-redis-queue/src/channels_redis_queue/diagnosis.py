@@ -33,7 +33,7 @@ def needs(layer: RedisChannelLayer, token: str) -> list[Need]:
         layer: The layer.
         token: Makes the keys in them ones that nobody else has.
     """
-    key, other = (f"{layer.prefix}$doctor.{token}.{number}" for number in (1, 2))
+    key, other, members = (f"{layer.prefix}$doctor.{token}.{number}" for number in range(3))
     script = Script.of("return 1")
     commands: tuple[Command, ...] = (
         script.load,
@@ -55,12 +55,15 @@ def needs(layer: RedisChannelLayer, token: str) -> list[Need]:
         ("ZREMRANGEBYSCORE", key, 5, 6),
         ("ZPOPMIN", key, 1),
         ("BZPOPMIN", key, 1),
+        ("SADD", members, "a", "b"),
+        ("SREM", members, "b"),
+        ("SCARD", members),
+        ("SISMEMBER", members, "a"),
+        ("SMEMBERS", members),
+        ("UNLINK", key, other, members),
     )
-    for_flush: tuple[Command, ...] = (
-        ("SCAN", 0, "MATCH", layer.prefix, "COUNT", 1),
-        ("UNLINK", key, other),
-    )
-    return [*(Need(command) for command in commands), *(Need(c, "flush") for c in for_flush)]
+    for_flush = ("SCAN", 0, "MATCH", layer.prefix, "COUNT", 1)
+    return [*(Need(command) for command in commands), Need(for_flush, "flush")]
 
 
 async def overview(layer: RedisChannelLayer, most: int) -> Overview:
@@ -86,7 +89,10 @@ async def overview(layer: RedisChannelLayer, most: int) -> Overview:
             finally:
                 await link.close()
     largest = sorted(groups, key=lambda group: (-groups[group], group))[:most]
-    rows = [GroupRow(group, groups[group], None) for group in largest]
+    members = await asyncio.gather(*map(layer.group_count, largest))
+    rows = [
+        GroupRow(group, groups[group], count) for group, count in zip(largest, members, strict=True)
+    ]
     return Overview(channels, len(groups), rows)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # How many leaves wait for a process at the most.
 MOST_LEAVES = 10_000
+# How many names one command has: it keeps the server from everybody else.
+MOST_NAMES = 1000
 
 
 class Groups:
@@ -43,7 +45,7 @@ class Groups:
         virtual = keys.virtual_channel(keys.non_local(channel), group)
         self._memberships.join(virtual, channel)
         try:
-            score = await self.add_name(group, virtual)
+            score = await self._add_virtual(virtual, [channel])
         except BaseException:
             self._memberships.join_failed(virtual, channel)
             raise
@@ -56,19 +58,32 @@ class Groups:
         score: bytes = await self._shards().of(group).execute(command, key=key, repeatable=True)
         return score
 
+    async def _add_virtual(self, virtual: str, channels: Iterable[str]) -> bytes:
+        """Write a virtual channel into its group, with members behind it; return its score."""
+        group = keys.group_of(virtual)
+        key = self._keys.group(group)
+        names = [key, self._keys.members(virtual)]
+        command = scripts.GROUP_ADD.call(
+            names, virtual, self._settings.group_expiry, *map(keys.local, channels)
+        )
+        score: bytes = await self._shards().of(group).execute(command, key=key, repeatable=True)
+        return score
+
     async def discard(self, group: str, channel: str) -> None:
         """End a membership, whoever it belongs to.
 
         Its process is told on the way that messages take, so that what was sent to the group
         before still arrives.
         """
-        key = self._keys.group(group)
+        key, address = self._keys.group(group), keys.non_local(channel)
         command = scripts.GROUP_DISCARD.call([key], channel)
+        if address != channel:
+            behind = self._keys.members(keys.virtual_channel(address, group))
+            command = scripts.GROUP_DISCARD.call([key, behind], channel, keys.local(channel))
         at: bytes = await self._shards().of(group).execute(command, key=key, repeatable=True)
         process = keys.process_of(channel)
         if process is None or not keys.is_of_this_layer(process):
             return
-        address = keys.non_local(channel)
         beside = self._keys.messages(address)
         leave = f"{group}\0{channel}\0{at.decode()}"
         command = scripts.LEAVE.call(
@@ -95,14 +110,29 @@ class Groups:
                     return
             # Only if nobody has joined meanwhile: that would have changed the score.
             key = self._keys.group(group)
-            command = scripts.GROUP_FORGET.call([key], virtual, score)
+            names = [key, self._keys.members(virtual)]
+            command = scripts.GROUP_FORGET.call(names, virtual, score)
             await self._shards().of(group).execute(command, key=key, repeatable=True)
 
     async def restore(self, virtuals: Iterable[str]) -> None:
         """Write virtual channels again, to a server that has lost them."""
 
         async def write(virtual: str) -> None:
-            score = await self.add_name(keys.group_of(virtual), virtual)
-            self._memberships.written(virtual, score)
+            channels = self._memberships.members(virtual)
+            for start in range(0, max(len(channels), 1), MOST_NAMES):
+                score = await self._add_virtual(virtual, channels[start : start + MOST_NAMES])
+                self._memberships.written(virtual, score)
 
         await asyncio.gather(*map(write, virtuals))
+
+    async def publish_departures(self) -> None:
+        """Let Redis know which members have gone without `group_discard`."""
+        for virtual, channels in self._memberships.take_departed().items():
+            key, commands = self._keys.members(virtual), self._shards().of(keys.group_of(virtual))
+            names = [keys.local(channel) for channel in channels]
+            try:
+                for start in range(0, len(names), MOST_NAMES):
+                    command = ("SREM", key, *names[start : start + MOST_NAMES])
+                    await commands.execute(command, key=key, repeatable=True)
+            except RedisError:
+                self._memberships.departed_again(virtual, channels)

@@ -35,6 +35,11 @@ def non_local(channel: str) -> str:
     return channel[: channel.find("!") + 1] or channel
 
 
+def local(channel: str) -> str:
+    """Return the part behind the `!` of a process-specific channel."""
+    return channel.partition("!")[2]
+
+
 def process_of(channel: str) -> str | None:
     """Return the 32 digits of the process that a channel belongs to; None for a general one."""
     head, mark, _ = channel.partition("!")
@@ -64,6 +69,11 @@ def is_virtual(name: str) -> bool:
 def group_of(virtual: str) -> str:
     """Return the group of a virtual channel."""
     return virtual.partition(_GROUP_MARK)[2]
+
+
+def address_of(virtual: str) -> str:
+    """Return the address of the members behind a virtual channel."""
+    return virtual.partition(_GROUP_MARK)[0]
 
 
 class Beside:
@@ -107,6 +117,8 @@ class Keys:
         self._tagged = "{" in prefix
         # The same few are asked for with every message.
         self.messages = functools.lru_cache(maxsize=4096)(self._messages)
+        # Thousands join one group when a server was restarted.
+        self.members = functools.lru_cache(maxsize=4096)(self._members)
 
     def _messages(self, address: str) -> Beside:
         """Return the message key of a general channel or of a process, and the keys beside it."""
@@ -121,6 +133,20 @@ class Keys:
     def group(self, group: str) -> str:
         """Return the key of a group's members."""
         return f"{self.prefix}:group:{group}"
+
+    def _members(self, virtual: str) -> str:
+        """Return the key of the members behind a virtual channel: the parts behind the `!`.
+
+        In a Cluster it is in the slot of the group.
+        """
+        address, group = address_of(virtual), self.group(group_of(virtual))
+        if self._tagged:
+            return f"{group}$members.{address}"
+        return f"{self.prefix}$members.{address}{{{group}}}"
+
+    def alive(self, process: str) -> str:
+        """Return the key that is there as long as a process that has members in groups runs."""
+        return f"{self.prefix}:alive:{process}"
 
     def canary(self, process: str, group: str) -> str:
         """Return the key whose absence tells a process that the server has lost its data.

@@ -16,17 +16,17 @@ from ._shared.hosts import parse_hosts
 from ._shared.letters import Reader
 from ._shared.serializers import registry
 from ._shared.sharding import shard_of
+from ._shared.telemetry import observe
 from .flushing import flush
 from .letters import TO, Letter
 from .process import Process
+from .queries import Queries
 from .sending import Post, Posts
-from .settings import Settings
+from .settings import OPTIONS, Settings
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Mapping
-
-    from ._shared.statistics import Statistics
 
 # The longest string that Redis takes.
 MAX_MESSAGE = 512 * 1024 * 1024
@@ -36,7 +36,7 @@ class _ForeignChannel(RuntimeError, AssertionError):
     """Raised when a channel is another process's; an AssertionError too, as in channels_redis."""
 
 
-class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
+class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
     """A channel layer that queues messages in Redis, in sorted sets.
 
     A message reaches one reader, once, and waits for a while if that one is away.
@@ -83,7 +83,7 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         groups: str = "processes",
         **unknown: Any,
     ) -> None:
-        options.refuse_unknown(unknown, _OPTIONS, type(self).__name__)
+        options.refuse_unknown(unknown, OPTIONS, type(self).__name__)
         options.require_prefix(prefix)
         options.require_positive_int("expiry", expiry)
         options.require_positive_int("group_expiry", group_expiry)
@@ -108,6 +108,7 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         self._keys = keys.Keys(prefix)
         self._posts = Posts(expiry)
         self._process = PerProcess(self._start_process)
+        observe(self)
 
     def _start_process(self) -> Process:
         largest = max([self.capacity, *(capacity for _, capacity in self.channel_capacity)])
@@ -243,10 +244,6 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         await process.callers.run(lambda: process.fan_out.send(group, message))
         process.counters.sent += 1
 
-    def statistics(self) -> Statistics:
-        """Return what the layer has done in this process, and has now. Costs no command."""
-        return self._process.get().statistics()
-
     async def flush(self) -> None:
         """Delete all messages and groups of every layer with this prefix, on all hosts.
 
@@ -298,17 +295,3 @@ class RedisChannelLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has
         if "!" in address:
             return shard_of(address, len(self._connectors))
         return next(self._turn)
-
-
-_OPTIONS = (
-    "hosts",
-    "prefix",
-    "expiry",
-    "group_expiry",
-    "capacity",
-    "channel_capacity",
-    "symmetric_encryption_keys",
-    "random_prefix_length",
-    "serializer_format",
-    "groups",
-)

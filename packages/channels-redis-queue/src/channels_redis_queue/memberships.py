@@ -35,6 +35,8 @@ class Memberships:
         self._lock = threading.RLock()
         self._rooms: dict[str, _Room] = {}
         self._rooms_of: dict[str, set[str]] = {}
+        # By virtual channel: who is no longer behind it, and Redis has not been told.
+        self._departed: dict[str, set[str]] = {}
 
     def __contains__(self, virtual: object) -> bool:
         """Tell whether the virtual channel has local members, or some on the way."""
@@ -136,9 +138,25 @@ class Memberships:
         with self._lock:
             return list(self._rooms)
 
+    def take_departed(self) -> dict[str, set[str]]:
+        """Return, once, who has left each virtual channel and has not come back."""
+        with self._lock:
+            departed, self._departed = self._departed, {}
+            for virtual, channels in departed.items():
+                room = self._rooms.get(virtual)
+                if room is not None:
+                    channels.difference_update(room.members, room.joining)
+            return {virtual: channels for virtual, channels in departed.items() if channels}
+
+    def departed_again(self, virtual: str, channels: set[str]) -> None:
+        """Undo `take_departed` for a virtual channel."""
+        with self._lock:
+            self._departed.setdefault(virtual, set()).update(channels)
+
     def clear(self) -> None:
         """End all memberships."""
         with self._lock:
+            self._departed.clear()
             self._rooms.clear()
             self._rooms_of.clear()
 
@@ -154,6 +172,7 @@ class Memberships:
         room.members.pop(channel, None)
         if channel in room.joining:
             return
+        self._departed.setdefault(virtual, set()).add(channel)
         virtuals = self._rooms_of.get(channel)
         if virtuals is not None:
             virtuals.discard(virtual)

@@ -12,6 +12,7 @@ from ._shared.mailbox import Mailboxes
 from ._shared.overflows import OverflowLog
 from ._shared.shards import Shards
 from ._shared.statistics import Dropped, Statistics
+from .census import Census
 from .fan_out import FanOut
 from .groups import Groups
 from .home import Home
@@ -44,6 +45,7 @@ class Process:
         )
         self.groups = Groups(settings, lambda: self.shards, self.memberships)
         self.fan_out = FanOut(settings, lambda: self.shards)
+        self.census = Census(settings, lambda: self.shards)
         self.reception = Reception(
             settings, self.mailboxes, self.memberships, self.homes, self._deserted
         )
@@ -83,7 +85,17 @@ class Process:
         for shard in range(len(home.shards)):
             guard = upkeep.Guard(shard, home.shards, settings.keys, self.id, self.memberships)
             home.spawn(guard.watch(self.groups.restore))
-        home.spawn(upkeep.sweep(settings.expiry, self.mailboxes, self.memberships, self._deserted))
+        home.spawn(
+            upkeep.sweep(
+                settings.expiry,
+                self.mailboxes,
+                self.memberships,
+                self._deserted,
+                self.groups.publish_departures,
+            )
+        )
+        alive = settings.keys.alive(self.id)
+        home.spawn(upkeep.beat(alive, home.shards, self.memberships))
 
     def _deserted(self, virtual: str) -> None:
         self.homes.get().spawn(self.groups.forget(virtual))

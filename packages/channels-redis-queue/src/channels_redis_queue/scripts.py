@@ -23,5 +23,16 @@ GROUP_ADD = _load("group_add")
 GROUP_DISCARD = _load("group_discard")
 GROUP_FORGET = _load("group_forget")
 GROUP_MEMBERS = _load("group_members")
+GROUP_SIZE = _load("group_size")
 
-ALL = (SEND, TAKE, RELEASE, LEAVE, GROUP_ADD, GROUP_DISCARD, GROUP_FORGET, GROUP_MEMBERS)
+ALL = (
+    SEND,
+    TAKE,
+    RELEASE,
+    LEAVE,
+    GROUP_ADD,
+    GROUP_DISCARD,
+    GROUP_FORGET,
+    GROUP_MEMBERS,
+    GROUP_SIZE,
+)

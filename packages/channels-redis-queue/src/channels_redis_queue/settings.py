@@ -15,6 +15,20 @@ if TYPE_CHECKING:
     from .keys import Keys
     from .letters import Letter
 
+# The names of the options of a layer.
+OPTIONS = (
+    "hosts",
+    "prefix",
+    "expiry",
+    "group_expiry",
+    "capacity",
+    "channel_capacity",
+    "symmetric_encryption_keys",
+    "random_prefix_length",
+    "serializer_format",
+    "groups",
+)
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -27,6 +27,9 @@ INTERVAL = 2
 CANARY_LIVES = 60
 # How many looks between two searches for memberships that have expired: they live for hours.
 EXPIRY_LOOKS = 30
+# Seconds between two signs of life, and that each of them counts.
+BEAT = 20
+ALIVE_FOR = 60
 
 
 class Guard:
@@ -105,12 +108,14 @@ async def sweep(
     mailboxes: Mailboxes[Parcel],
     memberships: Memberships,
     deserted: Callable[[str], object],
+    publish: Callable[[], Awaitable[None]],
 ) -> None:
     """Drop mailboxes that nobody needs, and memberships of consumers that have gone.
 
     Args:
         patience: Seconds after which a channel whose `receive` was cancelled counts as gone.
         deserted: Called with each virtual channel that may have nobody behind it any more.
+        publish: Tells Redis who has gone.
     """
     for look in itertools.count(1):
         await asyncio.sleep(INTERVAL)
@@ -122,3 +127,14 @@ async def sweep(
                 # Members whose time is over leave when they are looked at.
                 if not memberships.members(virtual):
                     deserted(virtual)
+        await publish()
+
+
+async def beat(key: str, shards: Shards, memberships: Memberships) -> None:
+    """Keep the key that tells other processes that this one lives, while it has members."""
+    while True:
+        if memberships.virtuals():
+            with contextlib.suppress(RedisError):  # then its members count as gone, and they are
+                command = ("SET", key, 1, "EX", ALIVE_FOR)
+                await shards.of(key).execute(command, key=key, repeatable=True)
+        await asyncio.sleep(BEAT)

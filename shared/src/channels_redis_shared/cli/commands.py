@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -134,17 +135,17 @@ async def _show(
 ) -> None:
     console = new_console()
     # A screen that is drawn over and over; elsewhere one table stands below the other.
-    with Live(console=console, auto_refresh=False) if console.is_terminal else console as screen:
+    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    with live or nullcontext():
         while True:
             seen = [(one.title, await subject.overview(one.layer, MOST_ROWS)) for one in layers]
+            tables = Group(*(shown_overview(title, found, MOST_ROWS) for title, found in seen))
             if as_json:
-                console.out(_as_json(seen), highlight=False)
+                click.echo(_as_json(seen))
+            elif live is not None:
+                live.update(tables, refresh=True)
             else:
-                tables = Group(*(shown_overview(title, found, MOST_ROWS) for title, found in seen))
-                if isinstance(screen, Live):
-                    screen.update(tables, refresh=True)
-                else:
-                    console.print(tables)
+                console.print(tables)
             if interval is None:
                 break
             await asyncio.sleep(interval)

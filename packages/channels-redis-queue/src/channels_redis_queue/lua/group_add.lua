@@ -1,10 +1,14 @@
 -- Purpose: makes a name a member of a group, or renews its membership; drops expired members.
--- KEYS:    [1] group key.
--- ARGV:    [1] the name, [2] group_expiry in seconds.
+-- KEYS:    [1] group key; for a virtual channel also [2] the key of the members behind it.
+-- ARGV:    [1] the name, [2] group_expiry in seconds; then the members behind it that are new.
 -- Result:  the time of the membership, which is the member's score.
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
+if #ARGV > 2 then
+  redis.call('SADD', KEYS[2], unpack(ARGV, 3))
+  redis.call('EXPIRE', KEYS[2], ARGV[2])
+end
 return redis.call('ZSCORE', KEYS[1], ARGV[1])

@@ -1,0 +1,107 @@
+"""Tells who is in a group, from what all processes have written about it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from . import keys, scripts
+from .sending import Members
+from .upkeep import ALIVE_FOR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ._shared.shards import Shards
+    from .settings import Settings
+
+
+class Census:
+    """Looks at groups, on behalf of one layer in one process.
+
+    Args:
+        settings: The layer's options.
+        shards: Returns the command connections of the running event loop.
+    """
+
+    def __init__(self, settings: Settings, shards: Callable[[], Shards]) -> None:
+        self._settings = settings
+        self._keys = settings.keys
+        self._shards = shards
+
+    async def names(self, group: str) -> int:
+        """Return how many names a group has in Redis, whoever is behind them."""
+        key = self._keys.group(group)
+        command = scripts.GROUP_SIZE.call([key], self._settings.group_expiry)
+        return int(await self._read(group, key, command))
+
+    async def count(self, group: str) -> int:
+        """Return how many channels are members of a group."""
+        virtuals, plain = await self._look(group)
+        behind = [("SCARD", key) for key in map(self._keys.members, virtuals)]
+        # A channel that was added here, and by another process as well, counts once.
+        twice = [
+            ("SISMEMBER", self._keys.members(virtual), keys.local(name))
+            for name, virtual in self._twofold(group, plain, virtuals)
+        ]
+        counts: list[int] = await asyncio.gather(
+            *(self._read(group, command[1], command) for command in (*behind, *twice))
+        )
+        return len(plain) + sum(counts[: len(behind)]) - sum(counts[len(behind) :])
+
+    async def channels(self, group: str) -> list[str]:
+        """Return the channels that are members of a group, in no order."""
+        virtuals, plain = await self._look(group)
+        found = await asyncio.gather(
+            *(
+                self._read(group, key, ("SMEMBERS", key))
+                for key in map(self._keys.members, virtuals)
+            )
+        )
+        channels = dict.fromkeys(plain)
+        for virtual, members in zip(virtuals, found, strict=True):
+            address = keys.address_of(virtual)
+            channels.update(dict.fromkeys(address + name.decode() for name in members))
+        return list(channels)
+
+    async def _look(self, group: str) -> tuple[list[str], list[str]]:
+        """Return the virtual channels whose processes live, and the plain names, of a group."""
+        commands, key = self._shards().of(group), self._keys.group(group)
+        # A process that has joined just now lives, and may not have said so yet.
+        names, fresh = await asyncio.gather(
+            *(
+                Members(key, seconds).read(commands)
+                for seconds in (self._settings.group_expiry, ALIVE_FOR)
+            )
+        )
+        split, young = _split(names), set(_split(fresh))
+        virtuals = [name for name in split if keys.is_virtual(name)]
+        processes = {keys.process_of(name) or "" for name in virtuals if name not in young}
+        living = await self._living(processes)
+        return (
+            [name for name in virtuals if name in young or keys.process_of(name) in living],
+            [name for name in split if not keys.is_virtual(name)],
+        )
+
+    async def _living(self, processes: Iterable[str]) -> set[str]:
+        """Return those of the processes that have given a sign of life."""
+        asked = list(processes)
+        alive = [self._keys.alive(process) for process in asked]
+        found = await asyncio.gather(*(self._read(key, key, ("EXISTS", key)) for key in alive))
+        return {process for process, exists in zip(asked, found, strict=True) if exists}
+
+    def _twofold(
+        self, group: str, plain: Iterable[str], virtuals: Iterable[str]
+    ) -> list[tuple[str, str]]:
+        """Return the plain names that may be behind a virtual channel too, each with that."""
+        known = set(virtuals)
+        pairs = ((name, keys.virtual_channel(keys.non_local(name), group)) for name in plain)
+        return [(name, virtual) for name, virtual in pairs if virtual in known]
+
+    async def _read(self, name: str, key: str, command: Any) -> Any:
+        """Carry out a command that only reads, on the shard of a name."""
+        return await self._shards().of(name).execute(command, key=key, repeatable=True)
+
+
+def _split(names: bytes) -> list[str]:
+    return names.decode(errors="replace").split(" ") if names else []
