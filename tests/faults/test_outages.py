@@ -202,3 +202,34 @@ async def test_wrong_settings_are_no_outage(own_server: EmbeddedServer) -> None:
         with pytest.raises(redis.exceptions.AuthenticationError):
             await within(layer.send(channel, {"type": "hello"}), 5)
     await layers.close()
+
+
+async def test_consumer_starts_while_a_script_keeps_the_server(
+    own_server: EmbeddedServer, own_layers: Layers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A site that starts while the server says BUSY waits, and works when the script has ended."""
+    layer = own_layers()
+    channel = await layer.new_channel()
+    with own_server.client() as client, own_server.client() as killer:
+        client.config_set("busy-reply-threshold", 10)
+        stuck = asyncio.create_task(
+            asyncio.to_thread(client.execute_command, "EVAL", "while true do end", 0)
+        )
+        await eventually(lambda: refuses(killer, "BUSY"))
+        receiving = [asyncio.create_task(layer.receive(name)) for name in (channel, "jobs")]
+        await eventually(lambda: "BUSY" in caplog.text)
+        killer.script_kill()
+        with pytest.raises(redis.exceptions.ResponseError):
+            await stuck
+    for number, name in enumerate((channel, "jobs")):
+        await eventually(lambda name=name: sent(layer, name))  # type: ignore[misc]
+        assert await within(receiving[number]) == {"type": "hello"}
+
+
+def refuses(client: redis.Redis, code: str) -> bool:
+    """Tell whether the server answers a command with this error."""
+    try:
+        client.ping()
+    except redis.exceptions.ResponseError as error:
+        return code in str(error)
+    return False

@@ -1,22 +1,77 @@
-"""Where a group's message goes."""
+"""Where a group's message goes, and when it goes there unseen."""
 
 from __future__ import annotations
 
-from channels_redis_queue.fan_out import Destination, destinations
+from channels_redis_queue import rosters
+from channels_redis_queue.keys import Keys
+from channels_redis_queue.rosters import Rosters
+
+
+def known(capacity: int = 7) -> Rosters:
+    """Return what a process knows that has sent nothing yet."""
+    return Rosters(Keys("asgi"), lambda _: capacity)
+
+
+def names(count: int, process: str = "1") -> bytes:
+    """Return a group of members of one process, as the server lists them."""
+    return b" ".join(b"a.%s!%032d" % (process.encode(), number) for number in range(count))
 
 
 def test_each_message_key_once() -> None:
     """All names of one message key go in one message, in their order."""
-    names = ["a.1!x", "jobs", "a.2!y", "a.1!:g:room", "b.1!z", "a.1!w", "mails"]
-    assert destinations(names) == [
-        Destination("a.1!", ["a.1!x", "a.1!:g:room", "a.1!w"]),
-        Destination("jobs", ["jobs"]),
-        Destination("a.2!", ["a.2!y"]),
-        Destination("b.1!", ["b.1!z"]),
-        Destination("mails", ["mails"]),
+    listed = b"a.1!x jobs a.2!y a.1!:g:room b.1!z a.1!w mails"
+    found = [(one.address, one.names) for one in known().destinations(listed)]
+    assert found == [
+        ("a.1!", ["a.1!x", "a.1!:g:room", "a.1!w"]),
+        ("jobs", ["jobs"]),
+        ("a.2!", ["a.2!y"]),
+        ("b.1!", ["b.1!z"]),
+        ("mails", ["mails"]),
     ]
+    assert {one.capacity for one in known().destinations(listed)} == {7}
 
 
 def test_empty_group_has_none() -> None:
-    """A group without members is sent nothing."""
-    assert destinations([]) == []
+    """A group without members is sent nothing, and looked at each time."""
+    groups = known()
+    assert groups.destinations(b"") == []
+    assert groups.update("room", b"").members == 0
+    assert groups.last("room") is None
+
+
+def test_small_group_is_assumed_at_once() -> None:
+    """What could travel in vain is little; a large message is not."""
+    roster = known().update("room", names(3))
+    assert roster.members == 3
+    assert roster.may_be_assumed(1000)
+    assert not roster.may_be_assumed(rosters.MOST_UNTRIED)
+
+
+def test_large_group_is_assumed_once_it_has_stayed_the_same() -> None:
+    """A group that changes between any two messages is never sent to in vain."""
+    groups = known()
+    assert not groups.update("room", names(1000)).may_be_assumed(0)
+    assert not groups.update("room", names(999)).may_be_assumed(0)
+    assert groups.update("room", names(999)).may_be_assumed(1000)
+    assert not groups.update("room", names(999)).may_be_assumed(rosters.MOST_TRIED)
+    assert not groups.update("room", names(1000)).may_be_assumed(0)
+
+
+def test_group_of_many_processes_is_not_assumed() -> None:
+    """One script has one guard, and not more than so many destinations."""
+    groups = known()
+    many = b" ".join(names(1, f"{number}") for number in range(101))
+    groups.update("room", many)
+    assert not groups.update("room", many).may_be_assumed(0)
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Neither very large groups are kept, nor very many."""
+    groups = known()
+    groups.update("huge", names(10_000))
+    assert groups.last("huge") is None
+    for number in range(200):
+        groups.update(f"room-{number}", names(1000))
+        assert sum(len(one.names) for one in groups._rosters.values()) <= rosters.MOST_REMEMBERED
+    assert groups.last("room-199") is not None
+    assert groups.last("room-0") is None

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+import redis.exceptions
 
 from channels_redis_queue.keys import virtual_channel
 from queue_tools import (
@@ -238,3 +239,49 @@ async def test_general_channel_in_a_group(layers: Layers) -> None:
     await other.group_discard("room", "jobs")
     await layer.group_send("room", {"type": "unheard"})
     await nothing_else(layer, "jobs")
+
+
+async def test_large_group_changes_under_a_sender_that_knows_it(layers: Layers) -> None:
+    """A message sent on what a group was goes to none but those who are in it."""
+    layer, other = layers(groups="members"), layers(groups="members")
+    members = [await other.new_channel() for _ in range(200)]
+    for member in members:
+        await other.group_add("room", member)
+    for number in range(4):
+        await layer.group_send("room", {"number": number})
+    for member in members:
+        assert await take_numbers(other, member, 4) == [0, 1, 2, 3]
+    late = await other.new_channel()
+    await other.group_discard("room", members[0])
+    await other.group_add("room", late)
+    for number in range(4):
+        await layer.group_send("room", {"number": number})
+    for member in [*members[1:], late]:
+        assert await take_numbers(other, member, 4) == [0, 1, 2, 3]
+    await nothing_else(other, members[0])
+
+
+async def test_key_that_holds_no_queue_fails_its_own_sender(
+    layers: Layers, redis_server: EmbeddedServer
+) -> None:
+    """Of what goes out in one command, the rest arrives, and its senders get no error."""
+    layer = layers()
+    with redis_server.client() as client:
+        client.set(beside(layer, "bad").key, "something else")
+    await layer.send("warm", {"number": 0})
+    names = ("a", "b", "bad", "c")
+    results = await asyncio.gather(
+        *(layer.send(name, {"number": 1}) for name in names), return_exceptions=True
+    )
+    assert [type(result) for result in results[:2] + results[3:]] == [type(None)] * 3
+    assert isinstance(results[2], redis.exceptions.ResponseError)
+    assert "WRONGTYPE" in str(results[2])
+    for name in names[:2] + names[3:]:
+        assert await take(layer, name) == {"number": 1}
+        await layer.group_add("room", name)
+    await layer.group_add("room", "bad")
+    for number in range(3):
+        with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE"):
+            await layer.group_send("room", {"number": number})
+    for name in names[:2] + names[3:]:
+        assert await take_numbers(layer, name, 3) == [0, 1, 2]

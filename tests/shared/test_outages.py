@@ -9,7 +9,7 @@ import ssl
 import pytest
 from redis import exceptions
 
-from channels_redis_shared.outages import Backoff, OutageLog, is_outage, was_refused
+from channels_redis_shared.outages import Backoff, OutageLog, is_outage, may_pass, was_refused
 
 AWAY = [
     exceptions.ConnectionError("Connection closed by server."),
@@ -141,3 +141,14 @@ def test_found_without_an_outage(outages: OutageLog, caplog: pytest.LogCaptureFi
     """Nothing is said about a host that was there all the time."""
     outages.found("a")
     assert lines(caplog) == []
+
+
+@pytest.mark.parametrize("code", ["BUSY", "MISCONF", "NOREPLICAS"])
+def test_passing_states(code: str) -> None:
+    """A reader waits for their end; who sends is told at once."""
+    for text in (f"{code} for now", f"Error running script: @user_script: 3: -{code} for now"):
+        error = exceptions.ResponseError(text)
+        assert may_pass(error)
+        assert not is_outage(error)
+    assert may_pass(exceptions.ConnectionError("lost"))
+    assert not may_pass(exceptions.NoPermissionError("this user has no permissions"))

@@ -28,7 +28,7 @@ class Joint(Protocol):
         """Return the command that does what the parts say, in order."""
 
     def replies(self, reply: Any, parts: Sequence[Any]) -> Sequence[Any]:
-        """Return the reply to each of the parts."""
+        """Return the reply to each of the parts, or the error that its caller gets."""
 
 
 @dataclass(eq=False, slots=True)
@@ -78,7 +78,10 @@ class Bundle:
             return
         replies = joint.replies(reply, [call.content for call in self.calls])
         for call, own in zip(self.calls, replies, strict=True):
-            call.answer(own)
+            if isinstance(own, Exception):
+                call.fail(own)
+            else:
+                call.answer(own)
 
 
 def next_batch(calls: deque[Call]) -> list[Call]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # for it.
 _ELSEWHERE_CODES = ("MOVED ", "ASK ", "TRYAGAIN ")
 _AWAY_CODES = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "CLUSTERDOWN", *_ELSEWHERE_CODES)
+# Answers of a server that serves again when a script ends, a disk has room, or a replica is back.
+# A caller is told of these at once; who waits for messages anyway can wait for that, too.
+_PASSING_CODES = ("BUSY", "MISCONF", "NOREPLICAS")
 # In the reasons that OpenSSL gives, for a certificate that we refuse and for alerts of the server.
 _TLS_REFUSALS = (
     "ACCESS_DENIED",
@@ -50,7 +53,14 @@ def is_outage(error: BaseException) -> bool:
         return False
     if isinstance(error, _AWAY_ERRORS):
         return True
-    return isinstance(error, exceptions.ResponseError) and _says_away(str(error))
+    return isinstance(error, exceptions.ResponseError) and _says(_AWAY_CODES, str(error))
+
+
+def may_pass(error: BaseException) -> bool:
+    """Tell whether who waits for messages can wait for the end of this as well."""
+    if is_outage(error):
+        return True
+    return isinstance(error, exceptions.ResponseError) and _says(_PASSING_CODES, str(error))
 
 
 def was_refused(error: BaseException) -> bool:
@@ -68,8 +78,8 @@ def belongs_elsewhere(error: BaseException) -> bool:
     return isinstance(error, exceptions.ResponseError) and str(error).startswith(_ELSEWHERE_CODES)
 
 
-def _says_away(text: str) -> bool:
-    return text.startswith(_AWAY_CODES) or any(f"-{code}" in text for code in _AWAY_CODES)
+def _says(codes: tuple[str, ...], text: str) -> bool:
+    return text.startswith(codes) or any(f"-{code}" in text for code in codes)
 
 
 def _in_words(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ._shared.calls import copy_of
-from ._shared.outages import Backoff, OutageLog, is_outage
+from ._shared.outages import Backoff, OutageLog, may_pass
 from .subscriptions import Subscriptions
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Subscriber:
             self._found()
 
     def _refused(self, error: RedisError) -> None:
-        if is_outage(error):
+        if may_pass(error):
             raise error
         for topic in self._subscriptions.refused():
             if topic not in self._waiters:
@@ -226,7 +226,7 @@ class Subscriber:
         if not isinstance(error, (RedisError, OSError, asyncio.TimeoutError)):
             logger.error("Hearing %s failed", self._line.connector.host, exc_info=error)
         self._trouble = error
-        away = is_outage(error)
+        away = may_pass(error)
         if away or self._restored or self._interrupted:
             # Of settings that have never worked here, those who wait are told at once.
             self._line.outages.lost(self, error)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ._shared.calls import MAX_JOINED
 from .letters import TO
+from .rosters import Rosters
 from .sending import Guard, Members, Post, Posts
 
 if TYPE_CHECKING:
@@ -16,37 +16,10 @@ if TYPE_CHECKING:
 
     from ._shared.batching import Commands
     from ._shared.shards import Shards
+    from .rosters import Destination, Roster
     from .settings import Settings
 
 logger = logging.getLogger(__package__)
-
-# How large a message may be, and the list of a group's names, to be sent on the assumption that
-# these are what they were: if they are not, it has travelled in vain.
-MOST_ASSUMED = 4096
-# How many groups' names are remembered for that.
-MOST_GROUPS = 1000
-
-
-@dataclass(frozen=True)
-class Destination:
-    """A message key that a group message goes to, and the names in it that it is for."""
-
-    address: str
-    names: list[str]
-
-
-def destinations(names: list[str]) -> list[Destination]:
-    """Return where a message for these members of a group goes: to each message key once."""
-    by_address: dict[str, list[str]] = {}
-    for name in names:
-        # keys.non_local, without its call: a group may have ten thousand members.
-        address = name[: name.find("!") + 1] or name
-        named = by_address.get(address)
-        if named is None:
-            by_address[address] = [name]
-        else:
-            named.append(name)
-    return [Destination(address, named) for address, named in by_address.items()]
 
 
 class FanOut:
@@ -60,8 +33,7 @@ class FanOut:
     def __init__(self, settings: Settings, shards: Callable[[], Shards]) -> None:
         self._settings = settings
         self._shards = shards
-        # The names that a group had when a message was last sent to it, as the server told them.
-        self._known: dict[str, bytes] = {}
+        self._rosters = Rosters(settings.keys, settings.capacity)
 
     async def send(self, group: str, message: dict[str, Any]) -> None:
         """Send a message to all members of a group; those that are full miss it."""
@@ -69,14 +41,13 @@ class FanOut:
         names = await self._send_as_known(group, message, shards)
         if names is None:
             return
-        self._remember(group, names)
-        members = _split(names)
+        roster = self._rosters.update(group, names)
         # A script's keys are on one shard and, in a Cluster, in one slot.
         by_place: dict[tuple[int, int | None], list[Destination]] = {}
-        for destination in destinations(members):
+        for destination in roster.destinations:
             shard = self._settings.shard_to(destination.address)
-            slot = shards[shard].slot(self._settings.keys.messages(destination.address).key)
-            by_place.setdefault((shard, slot), []).append(destination)
+            place = shard, shards[shard].slot(destination.key)
+            by_place.setdefault(place, []).append(destination)
         posts = Posts(self._settings.expiry)
         full = await _all(
             [
@@ -85,7 +56,7 @@ class FanOut:
                 for chunk in _chunks(all_there)
             ]
         )
-        self._log(sum(full), len(members), group)
+        self._log(sum(full), roster, group)
 
     async def _send_as_known(
         self, group: str, message: dict[str, Any], shards: Shards
@@ -95,31 +66,23 @@ class FanOut:
         Most groups change less often than they are sent to. Then this takes one round trip, and
         otherwise no more than reading the members, which it returns; None if the message is sent.
         """
-        settings, known = self._settings, self._known.get(group)
+        settings = self._settings
         members = Members(settings.keys.group(group), settings.group_expiry)
-        if known is None:
+        roster = self._rosters.last(group) if _are_one_place(shards) else None
+        if roster is None or not roster.may_be_assumed(0):
+            # Even if the group is empty today: a caller's error shall not wait for a member.
+            settings.serialize(message)
             return await members.read(shards.of(group))
-        posts = self._posts(destinations(_split(known)), message)
-        if sum(len(post.message) for post in posts) > MOST_ASSUMED:
+        posts = self._posts(roster.destinations, message)
+        if not roster.may_be_assumed(sum(len(post.message) for post in posts)):
             return await members.read(shards.of(group))
-        guard = Guard(members.group_key, settings.group_expiry, known)
+        guard = Guard(members.group_key, settings.group_expiry, roster.names)
         reply = await Posts(settings.expiry, guard).send(posts, shards.of(group))
         if isinstance(reply, bytes):
             return reply
-        names = [destination.names for destination in destinations(_split(known))]
-        self._log(sum(len(names[at]) for at in reply), sum(map(len, names)), group)
+        roster.tried = True
+        self._log(sum(len(roster.destinations[at].names) for at in reply), roster, group)
         return None
-
-    def _remember(self, group: str, names: bytes) -> None:
-        shards = self._shards()
-        one_place = len(shards) == 1 and shards[0].slot("") is None
-        small = len(names) <= MOST_ASSUMED and names.count(b" ") < MAX_JOINED
-        if one_place and names and small:
-            if len(self._known) >= MOST_GROUPS:
-                self._known.clear()
-            self._known[group] = names
-        else:
-            self._known.pop(group, None)
 
     async def _send_chunk(
         self, posts: Posts, commands: Commands, chunk: list[Destination], message: dict[str, Any]
@@ -129,25 +92,26 @@ class FanOut:
         return sum(len(chunk[position].names) for position in full)
 
     def _posts(self, chunk: list[Destination], message: dict[str, Any]) -> list[Post]:
-        posts = []
-        for destination in chunk:
-            beside = self._settings.keys.messages(destination.address)
-            capacity = self._settings.capacity(destination.names[0])
-            addressed = message
-            if "!" in destination.address:
-                addressed = {**message, TO: destination.names}
-            data = self._settings.serialize(addressed)
-            posts.append(Post(beside.key, beside.bell, capacity, data))
-        return posts
+        serialize = self._settings.serialize
+        return [
+            Post(
+                one.key,
+                one.bell,
+                one.capacity,
+                serialize({**message, TO: one.names} if "!" in one.address else message),
+            )
+            for one in chunk
+        ]
 
-    def _log(self, full: int, members: int, group: str) -> None:
+    def _log(self, full: int, roster: Roster, group: str) -> None:
         if full:
             self._settings.counters.over_capacity += full
-            logger.info("%s of %s channels over capacity in group %s", full, members, group)
+            logger.info("%s of %s channels over capacity in group %s", full, roster.members, group)
 
 
-def _split(names: bytes) -> list[str]:
-    return names.decode(errors="replace").split(" ") if names else []
+def _are_one_place(shards: Shards) -> bool:
+    """Tell whether one script may use the keys of all groups and of all messages."""
+    return len(shards) == 1 and shards[0].slot("") is None
 
 
 async def _all(sends: list[Coroutine[Any, Any, int]]) -> list[int]:

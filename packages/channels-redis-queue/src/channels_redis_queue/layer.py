@@ -238,8 +238,6 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
         """
         options.require_message(message)
         self.require_valid_group_name(group)
-        # Even if the group is empty today: an error of the caller's shall not wait for a member.
-        self._serialized(message)
         process = self._process.get()
         await process.callers.run(lambda: process.fan_out.send(group, message))
         process.counters.sent += 1

@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ._shared.deadlines import end_task, timeout
-from ._shared.outages import Backoff, OutageLog, is_outage
+from ._shared.outages import Backoff, OutageLog, may_pass
 from .intake import BLOCK
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Receiver:
                 await self._serve(link)
             except (RedisError, OSError, asyncio.TimeoutError) as error:
                 await self._drop()
-                away = is_outage(error)
+                away = may_pass(error)
                 if not self._proven and not away:
                     self.failure = error
                     break

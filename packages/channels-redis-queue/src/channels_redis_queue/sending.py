@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from redis.exceptions import ResponseError
+
 from . import scripts
 
 if TYPE_CHECKING:
@@ -48,6 +50,10 @@ class Posts:
         Returns:
             The positions of those that found their key full; or the names that the group of the
             guard has, as bytes, if they are others: then nothing was sent.
+
+        Raises:
+            redis.exceptions.ResponseError: Also if a key holds something else than messages; the
+                posts for other keys have been sent.
         """
         # Half of what a key holds.
         fills = {post.key: max(1, post.capacity // 2) for post in posts}
@@ -68,15 +74,19 @@ class Posts:
         return scripts.SEND.call(names, *arguments)
 
     def replies(self, reply: Any, parts: Sequence[Sequence[Post]]) -> list[Any]:
-        """Return for each part what `send` returns."""
+        """Return for each part what `send` returns, or the error that it raises."""
         if isinstance(reply, bytes):
             return [reply] * len(parts)
         if not reply:
             return [[] for _ in parts]
-        full = set(reply)
-        found, first = [], 1
+        errors = {one[0]: ResponseError(one[1].decode()) for one in reply if isinstance(one, list)}
+        full = {one for one in reply if isinstance(one, int)}
+        found: list[Any] = []
+        first = 1
         for posts in parts:
-            found.append([at for at in range(len(posts)) if first + at in full])
+            positions = range(first, first + len(posts))
+            error = next((errors[at] for at in positions if at in errors), None)
+            found.append(error or [at - first for at in positions if at in full])
             first += len(posts)
         return found
 

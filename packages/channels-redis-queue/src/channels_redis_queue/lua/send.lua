@@ -4,8 +4,9 @@
 --          bell; the message key again if its reader waits for no bell.
 -- ARGV:    [1] expiry and [2] group_expiry in seconds, [3] the names that the group should have, as
 --          group_members returns them; then for each destination its capacity and the message.
--- Result:  the positions, counted from 1, of the destinations that were full; or if the group has
---          other names, these, and nothing was sent.
+-- Result:  the positions, counted from 1, of the destinations that were full, and {position, error}
+--          for keys that hold no queue; or if the group has other names, these, and nothing was
+--          sent.
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local guards = #KEYS % 2
@@ -19,17 +20,26 @@ if guards == 1 then
     return names
   end
 end
-local full = {}
+local refused = {}
 for i = 1, (#KEYS - guards) / 2 do
   local key, bell = KEYS[guards + 2 * i - 1], KEYS[guards + 2 * i]
   local capacity, message = ARGV[2 * i + 2], ARGV[2 * i + 3]
-  local waiting = redis.call('ZCARD', key)
+  -- What somebody else keeps under this key fails its own sender, not those of the others.
+  local waiting = redis.pcall('ZCARD', key)
+  local wrong = type(waiting) == 'table'
+  -- Nearly always: no message has expired, and none has a score that is ahead of the clock.
+  local usual = waiting == 0
+  if not usual and not wrong then
+    usual = redis.call('ZCOUNT', key, now - ARGV[1], string.format('(%.6f', now)) == waiting
+  end
   local expired = 0
-  if waiting > 0 then
+  if not usual and not wrong then
     expired = redis.call('ZCOUNT', key, '-inf', now - ARGV[1])
   end
-  if waiting - expired >= tonumber(capacity) then
-    full[#full + 1] = i
+  if wrong then
+    refused[#refused + 1] = {i, waiting.err}
+  elseif waiting - expired >= tonumber(capacity) then
+    refused[#refused + 1] = i
   else
     -- Rung before the message is there, so that waking a reader consumes the bell and not the
     -- message. A server at maxmemory refuses this write, before anything has changed.
@@ -39,7 +49,7 @@ for i = 1, (#KEYS - guards) / 2 do
       redis.call('EXPIRE', bell, 10 * ARGV[1])
     end
     local score = now
-    if waiting > 0 and redis.call('ZCOUNT', key, now, '+inf') > 0 then
+    if not usual and redis.call('ZCOUNT', key, now, '+inf') > 0 then
       -- First in, first out, even within one microsecond or behind a clock that is ahead.
       score = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2] + 0.000001
     end
@@ -51,4 +61,4 @@ for i = 1, (#KEYS - guards) / 2 do
     end
   end
 end
-return full
+return refused

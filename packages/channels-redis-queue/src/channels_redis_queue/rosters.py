@@ -1,0 +1,112 @@
+"""Decides which groups are taken to have the names that they had when they were last looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ._shared.calls import MAX_JOINED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .keys import Keys
+
+# How large the list of a group's names may be, and how large all that is sent, for a message to be
+# sent on the assumption that nothing has changed: if something has, both have travelled in vain.
+# The second holds for a group that was found unchanged.
+MOST_UNTRIED = 4096
+MOST_TRIED = 262_144
+# How many bytes of names are remembered.
+MOST_REMEMBERED = 4_000_000
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A message key that a group message goes to, and the names in it that it is for."""
+
+    address: str
+    names: list[str]
+    key: str
+    bell: str
+    capacity: int
+
+
+@dataclass
+class Roster:
+    """The names that a group had, and where its messages go."""
+
+    # As the server told them.
+    names: bytes
+    destinations: list[Destination]
+    # Whether it had the same when it was looked at again.
+    tried: bool = False
+
+    @property
+    def members(self) -> int:
+        """How many names it has."""
+        return sum(len(destination.names) for destination in self.destinations)
+
+    def may_be_assumed(self, size: int) -> bool:
+        """Tell whether a message of this size, for all of it, may be sent unseen."""
+        most = MOST_TRIED if self.tried else MOST_UNTRIED
+        return len(self.names) + size <= most and len(self.destinations) <= MAX_JOINED
+
+
+class Rosters:
+    """The groups that one layer has sent to in this process.
+
+    Args:
+        keys: Names the message keys.
+        capacity: Returns the capacity of a channel.
+    """
+
+    def __init__(self, keys: Keys, capacity: Callable[[str], int]) -> None:
+        self._keys = keys
+        self._capacity = capacity
+        self._rosters: dict[str, Roster] = {}
+        self._size = 0
+
+    def last(self, group: str) -> Roster | None:
+        """Return what the group had, if that is remembered."""
+        return self._rosters.get(group)
+
+    def update(self, group: str, names: bytes) -> Roster:
+        """Return what the group has, and remember it.
+
+        Args:
+            group: The group.
+            names: Its names, as GROUP_MEMBERS returns them.
+        """
+        known = self._rosters.get(group)
+        if known is not None and known.names == names:
+            known.tried = True
+            return known
+        roster = Roster(names, self.destinations(names))
+        if known is not None:
+            self._size -= len(known.names)
+            del self._rosters[group]
+        if 0 < len(names) <= MOST_TRIED:
+            if self._size + len(names) > MOST_REMEMBERED:
+                self._rosters.clear()
+                self._size = 0
+            self._rosters[group] = roster
+            self._size += len(names)
+        return roster
+
+    def destinations(self, names: bytes) -> list[Destination]:
+        """Return where a message for these members goes: to each message key once."""
+        by_address: dict[str, list[str]] = {}
+        for name in names.decode(errors="replace").split():
+            # keys.non_local, without its call: a group may have ten thousand members.
+            address = name[: name.find("!") + 1] or name
+            named = by_address.get(address)
+            if named is None:
+                by_address[address] = [name]
+            else:
+                named.append(name)
+        return [self._destination(address, named) for address, named in by_address.items()]
+
+    def _destination(self, address: str, names: list[str]) -> Destination:
+        beside = self._keys.messages(address)
+        return Destination(address, names, beside.key, beside.bell, self._capacity(names[0]))
