@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+try:
+    from hiredis import pack_command
+except ImportError:  # not installed, or a version from before it could do this
+    pack_command = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Argument: TypeAlias = bytes | str | int | float
 Command: TypeAlias = tuple[Argument, ...]
 
 
-def pack(command: Command) -> bytes:
-    """Return the command as it goes over the wire; several times faster than redis-py's own."""
+def pack_in_python(command: Command) -> bytes:
+    """Do as `pack`, without hiredis; several times faster than redis-py's own."""
     parts = [b"*%d" % len(command)]
     for argument in command:
         if isinstance(argument, str):
@@ -22,3 +30,7 @@ def pack(command: Command) -> bytes:
         parts += (b"$%d" % len(data), data)
     parts.append(b"")
     return b"\r\n".join(parts)
+
+
+# Returns a command as it goes over the wire.
+pack: Callable[[Command], bytes] = pack_command or pack_in_python

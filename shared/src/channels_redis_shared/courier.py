@@ -10,7 +10,7 @@ import asyncio
 import atexit
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from . import native
 
@@ -113,18 +113,23 @@ class _Errand(Generic[Result]):
     ) -> None:
         self._make = make
         self._home = home
-        self._task: asyncio.Task[Result] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._cancelled = False
+        self._value: Result | None = None
+        # Until it has been carried out, this is what came of it.
+        self._error: BaseException | None = asyncio.CancelledError()
+        self._back = False
         self._under_way = native.new_lock()
         self._under_way.acquire()
-        # Done, in the caller's loop, when the task is.
+        # Done, in the caller's loop, when the call is.
         self.arrival: asyncio.Future[None] = home.create_future()
 
     def start(self) -> None:
         """Begin, in the background loop."""
         if not self._cancelled:
-            self._task = asyncio.get_running_loop().create_task(self._make())
-            self._task.add_done_callback(self._finished)
+            self._task = asyncio.get_running_loop().create_task(self._carry_out())
+            # One that is cancelled before its first turn gets nowhere by itself.
+            self._task.add_done_callback(self._return)
 
     def cancel(self) -> None:
         """Give up, in the background loop."""
@@ -139,13 +144,27 @@ class _Errand(Generic[Result]):
 
     def result(self) -> Result:
         """Return the result, or raise the error, of what is done."""
-        if self._task is None:
-            raise asyncio.CancelledError
-        return self._task.result()
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # its traceback has this frame
+        return cast("Result", self._value)
 
-    def _finished(self, task: asyncio.Task[Result]) -> None:
-        if not task.cancelled():
-            task.exception()  # asked for here, since a caller that was cancelled won't
+    async def _carry_out(self) -> None:
+        try:
+            self._value = await self._make()
+            self._error = None
+        except BaseException as error:  # noqa: BLE001 - the caller gets it, whatever it is
+            self._error = error
+        # Now, not when the task has ended: the caller wakes while this loop tidies up.
+        self._return()
+
+    def _return(self, _task: object = None) -> None:
+        if self._back:
+            return
+        self._back = True
         self._under_way.release()
         with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody waits
             self._home.call_soon_threadsafe(self._arrive)

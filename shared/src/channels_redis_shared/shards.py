@@ -52,6 +52,11 @@ class Shards:
         """Return the number of shards."""
         return len(self._batchers)
 
+    @property
+    def are_one_place(self) -> bool:
+        """Whether one script may use any keys together: there is one server, and no Cluster."""
+        return len(self._batchers) == 1 and self._batchers[0].slot("") is None
+
     def of(self, name: str) -> Commands:
         """Return the connections to the shard that a name lives on."""
         if len(self._batchers) == 1:

@@ -68,7 +68,7 @@ class FanOut:
         """
         settings = self._settings
         members = Members(settings.keys.group(group), settings.group_expiry)
-        roster = self._rosters.last(group) if _are_one_place(shards) else None
+        roster = self._rosters.last(group) if shards.are_one_place else None
         if roster is None or not roster.may_be_assumed(0):
             # Even if the group is empty today: a caller's error shall not wait for a member.
             settings.serialize(message)
@@ -107,11 +107,6 @@ class FanOut:
         if full:
             self._settings.counters.over_capacity += full
             logger.info("%s of %s channels over capacity in group %s", full, roster.members, group)
-
-
-def _are_one_place(shards: Shards) -> bool:
-    """Tell whether one script may use the keys of all groups and of all messages."""
-    return len(shards) == 1 and shards[0].slot("") is None
 
 
 async def _all(sends: list[Coroutine[Any, Any, int]]) -> list[int]:

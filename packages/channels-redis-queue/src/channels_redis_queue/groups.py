@@ -75,26 +75,30 @@ class Groups:
         Its process is told on the way that messages take, so that what was sent to the group
         before still arrives.
         """
+        shards = self._shards()
         key, address = self._keys.group(group), keys.non_local(channel)
-        command = scripts.GROUP_DISCARD.call([key], channel)
+        names, members = [channel], [key]
         if address != channel:
-            behind = self._keys.members(keys.virtual_channel(address, group))
-            command = scripts.GROUP_DISCARD.call([key, behind], channel, keys.local(channel))
-        at: bytes = await self._shards().of(group).execute(command, key=key, repeatable=True)
+            names.append(keys.local(channel))
+            members.append(self._keys.members(keys.virtual_channel(address, group)))
         process = keys.process_of(channel)
-        if process is None or not keys.is_of_this_layer(process):
-            return
-        beside = self._keys.messages(address)
-        leave = f"{group}\0{channel}\0{at.decode()}"
-        command = scripts.LEAVE.call(
-            [beside.key, beside.bell, beside.leaves],
-            self._settings.group_expiry,
-            leave,
-            MOST_LEAVES,
-        )
-        # Repeatable, as an equal leave takes the place of the first.
-        shard = self._settings.shard_to(address)
-        await self._shards()[shard].execute(command, key=beside.key, repeatable=True)
+        told = process is not None and keys.is_of_this_layer(process)
+        if not told or not shards.are_one_place:
+            command = scripts.GROUP_DISCARD.call(members, *names)
+            at: bytes = await shards.of(group).execute(command, key=key, repeatable=True)
+            names, members = [at.decode()], []
+        if told:
+            beside = self._keys.messages(address)
+            command = scripts.LEAVE.call(
+                [beside.key, beside.bell, beside.leaves, *members],
+                self._settings.group_expiry,
+                MOST_LEAVES,
+                f"{group}\0{channel}\0",
+                *names,
+            )
+            # Repeatable, as an equal leave takes the place of the first.
+            shard = self._settings.shard_to(address)
+            await shards[shard].execute(command, key=beside.key, repeatable=True)
 
     async def forget(self, virtual: str) -> None:
         """Take a virtual channel out of its group if nobody is behind it."""
