@@ -42,6 +42,7 @@ def uv(*command: str | Path) -> str:
         check=True,
         capture_output=True,
         text=True,
+        errors="replace",
     )
     return done.stdout
 

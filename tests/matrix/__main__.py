@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,16 @@ class Result:
 
 
 def run(combination: Combination, machine: Machine, *, quick: bool) -> Result:
+    """Run the tests of the contract; what keeps them from running fails this row alone."""
+    try:
+        return run_tests(combination, machine, quick=quick)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other rows still count
+        say(f"{combination}: could not be run: {error!r}\n{traceback.format_exc()}")
+        cells = (combination.python, *("",) * (len(HEAD) - 2), "could not be run")
+        return Result(cells, passed=False)
+
+
+def run_tests(combination: Combination, machine: Machine, *, quick: bool) -> Result:
     """Run the tests of the contract in an environment of their own."""
     server = machine.servers[combination.server]
     try:
@@ -69,6 +80,7 @@ def run(combination: Combination, machine: Machine, *, quick: bool) -> Result:
         env={**os.environ, "REDIS_SERVER": server, "PYTHONPATH": ""},
         capture_output=True,
         text=True,
+        errors="replace",
         timeout=SECONDS,
         check=False,
     )

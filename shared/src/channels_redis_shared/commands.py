@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 try:
-    from hiredis import pack_command
-except ImportError:  # not installed, or a version from before it could do this
-    pack_command = None  # type: ignore[assignment]
+    import hiredis
+except ImportError:
+    hiredis = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,5 +32,5 @@ def pack_in_python(command: Command) -> bytes:
     return b"\r\n".join(parts)
 
 
-# Returns a command as it goes over the wire.
-pack: Callable[[Command], bytes] = pack_command or pack_in_python
+# Returns a command as it goes over the wire. Versions of hiredis before 2.2 could not.
+pack: Callable[[Command], bytes] = getattr(hiredis, "pack_command", pack_in_python)
