@@ -66,7 +66,7 @@ def commands_of(layer_class: LayerClass, known: set[str]) -> set[str]:
     sources = (file for file in folder.glob("*.py") if file.stem != "diagnosis")
     python = "".join(file.read_text() for file in sources)
     lua = "".join(file.read_text() for file in folder.glob("lua/*.lua"))
-    words = set(WORD.findall(python)) | set(re.findall(r"redis\.call\('(\w+)'", lua))
+    words = set(WORD.findall(python)) | set(re.findall(r"redis\.p?call\('(\w+)'", lua))
     return {word.lower() for word in words} & known
 
 
