@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, ResponseError
 
+from .deadlines import timeout
 from .scripts import name_forbidden
 
 try:
@@ -31,19 +32,24 @@ class Incoming(Protocol):
     """What comes on a connection. It is either taken from or listened to."""
 
     async def take(
-        self, count: int, arrived: Callable[[Iterable[Any]], object] | None = None
+        self,
+        count: int,
+        seconds: float | None = None,
+        arrived: Callable[[Iterable[Any]], object] | None = None,
     ) -> list[Any]:
         """Return the next replies; an error that the server replied is returned, not raised.
 
-        A cancelled call leaves all of them to the next one.
+        A call that is cancelled, or runs out of time, leaves all of them to the next one.
 
         Args:
             count: How many.
+            seconds: How long to wait for them; None: for ever.
             arrived: Called with the replies at once when all are there, which is up to a turn of
-                the event loop before this returns.
+                the event loop before this returns; they count as taken then.
 
         Raises:
             redis.exceptions.ConnectionError: The connection is lost, or the server can't serve.
+            asyncio.TimeoutError: They did not come in time.
         """
 
     def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
@@ -67,14 +73,18 @@ class Streamed:
         self._taken: list[Any] = []
 
     async def take(
-        self, count: int, arrived: Callable[[Iterable[Any]], object] | None = None
+        self,
+        count: int,
+        seconds: float | None = None,
+        arrived: Callable[[Iterable[Any]], object] | None = None,
     ) -> list[Any]:
         """Return the next replies."""
-        while len(self._taken) < count:
-            self._taken.append(await self._next(push_request=False))
-        if arrived is not None:
-            arrived(self._taken)
+        async with timeout(seconds):
+            while len(self._taken) < count:
+                self._taken.append(await self._next(push_request=False))
         taken, self._taken = self._taken[:count], self._taken[count:]
+        if arrived is not None:
+            arrived(taken)
         return taken
 
     def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
@@ -116,7 +126,7 @@ class Parsed(asyncio.Protocol):
         # Why nothing comes any more.
         self._end: Exception | None = None
         # Who waits, and for how many replies; and who listens.
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[list[Any]] | None = None
         self._wanted = 0
         self._arrived: Callable[[Iterable[Any]], object] | None = None
         self._listener: asyncio.Future[None] | None = None
@@ -126,18 +136,17 @@ class Parsed(asyncio.Protocol):
             self._stop(RedisConnectionError("Connection closed"))
 
     async def take(
-        self, count: int, arrived: Callable[[Iterable[Any]], object] | None = None
+        self,
+        count: int,
+        seconds: float | None = None,
+        arrived: Callable[[Iterable[Any]], object] | None = None,
     ) -> list[Any]:
         """Return the next replies."""
         self._wanted, self._arrived = count, arrived
-        if len(self._replies) >= count and arrived is not None:
-            arrived(self._replies)
-        while len(self._replies) < count:
-            if self._end is not None:
-                raise self._end
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        replies = [self._replies.popleft() for _ in range(count)]
+        if len(self._replies) >= count:
+            replies = self._hand_over()
+        else:
+            replies = await self._wait(seconds) or self._hand_over()
         for reply in replies:
             # As redis-py does: the server is loading its data, or has lost its master.
             if isinstance(reply, RedisConnectionError):
@@ -160,9 +169,7 @@ class Parsed(asyncio.Protocol):
             while (reply := gets()) is not _INCOMPLETE:
                 handle(reply)
             if self._waiter is not None and len(self._replies) >= self._wanted:
-                if self._arrived is not None:
-                    self._arrived(self._replies)
-                self._wake()
+                self._wake(self._waiter)
         except Exception as error:  # noqa: BLE001 - whoever listens or waits gets it
             self._stop(error)
 
@@ -186,6 +193,34 @@ class Parsed(asyncio.Protocol):
         """Let writers go on."""
         self._streams.resume_writing()
 
+    async def _wait(self, seconds: float | None) -> list[Any]:
+        """Wait for the replies; return them, or nothing if they are still to be handed over."""
+        if self._end is not None:
+            raise self._end
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[list[Any]] = loop.create_future()
+        self._waiter = waiter
+        # As `timeout` would, at a third of its cost: there is one for each message.
+        late = None if seconds is None else loop.call_later(seconds, _give_up, waiter)
+        try:
+            return await waiter
+        finally:
+            if late is not None:
+                late.cancel()
+
+    def _hand_over(self) -> list[Any]:
+        """Take the replies that are wanted."""
+        replies = [self._replies.popleft() for _ in range(self._wanted)]
+        if self._arrived is not None:
+            self._arrived(replies)
+        return replies
+
+    def _wake(self, waiter: asyncio.Future[list[Any]]) -> None:
+        """Let the waiter go on, if it still waits."""
+        if not waiter.done():
+            # Without somebody to tell, they are taken when it goes on: it may be cancelled.
+            waiter.set_result([] if self._arrived is None else self._hand_over())
+
     def _keep(self, reply: Any) -> None:
         if not isinstance(reply, _PUSHED):
             self._replies.append(reply)
@@ -199,16 +234,17 @@ class Parsed(asyncio.Protocol):
             return
         self._end = error
         self._handle = _ignore
-        self._wake()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)
         if self._listener is not None and not self._listener.done():
             self._listener.set_exception(error)
             # Who listened may be gone: then nobody retrieves it, and that is no fault.
             self._listener.exception()
 
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+
+def _give_up(waiter: asyncio.Future[list[Any]]) -> None:
+    if not waiter.done():
+        waiter.set_exception(asyncio.TimeoutError())
 
 
 async def _unchanged(push: list[Any]) -> list[Any]:

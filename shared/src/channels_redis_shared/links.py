@@ -7,11 +7,11 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .closing import hang_up
 from .commands import pack
-from .deadlines import timeout
 from .incoming import incoming
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ class Link:
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
-        # Replies that the server still owes on this connection.
-        self.owed = 0
         _open.add(self)
 
     async def connect(self) -> None:
@@ -68,12 +66,8 @@ class Link:
 
     async def write(self, commands: Sequence[Command]) -> None:
         """Send the commands in one write."""
-        await self.write_packed([pack(command) for command in commands])
-
-    async def write_packed(self, packed: Sequence[bytes]) -> None:
-        """Send commands that `pack` has returned in one write."""
-        self.owed += len(packed)
-        await self._connection.send_packed_command(b"".join(packed), check_health=False)
+        packed = b"".join(map(pack, commands))
+        await self._connection.send_packed_command(packed, check_health=False)
 
     async def read(self) -> Any:
         """Return the next reply; an error that the server replied is returned, not raised.
@@ -81,8 +75,13 @@ class Link:
         A cancelled read leaves the reply to the next one.
         """
         [reply] = await self._incoming.take(1)
-        self.owed -= 1
         return reply
+
+    async def take(
+        self, count: int, seconds: float, arrived: Callable[[Iterable[Any]], object]
+    ) -> list[Any]:
+        """Return the next replies; see `Incoming.take`."""
+        return await self._incoming.take(count, seconds, arrived)
 
     def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
         """Call `handle` with all that comes from now on; see `Incoming.listen`."""
@@ -110,12 +109,13 @@ class Link:
                 be used any more: a late reply would be taken for another's.
             redis.exceptions.ConnectionError: The connection broke.
         """
+        writer = self._connection._writer  # noqa: SLF001
+        if writer is None:
+            raise RedisConnectionError("Connection closed")
+        # Not drained: the next exchange begins only when all replies to this one are there.
+        writer.write(b"".join(packed))
         try:
-            async with timeout(seconds):
-                await self.write_packed(packed)
-                replies = await self._incoming.take(len(packed), arrived)
-                self.owed -= len(packed)
-                return replies
+            return await self._incoming.take(len(packed), seconds, arrived)
         except asyncio.TimeoutError:
             raise RedisTimeoutError(f"The server did not answer within {seconds:g} s") from None
 
