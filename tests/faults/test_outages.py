@@ -24,6 +24,8 @@ from queue_tools import (
 from servers.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
 
@@ -233,3 +235,30 @@ def refuses(client: redis.Redis, code: str) -> bool:
     except redis.exceptions.ResponseError as error:
         return code in str(error)
     return False
+
+
+async def test_consumers_go_while_one_of_two_hosts_is_away(
+    own_server: EmbeddedServer, start_server: Callable[..., EmbeddedServer]
+) -> None:
+    """That Redis can't be told of it on one host delays nothing on the other."""
+    second = start_server()
+    layers = Layers(hosts=[own_server.url, second.url], expiry=1)
+    layer = layers()
+    memberships = layer._process.get().memberships
+    groups = [f"room-{number}" for number in range(20)]
+    channels = [await layer.new_channel() for _ in range(8)]
+    receivers = [asyncio.create_task(layer.receive(channel)) for channel in channels]
+    for group in groups:
+        for channel in channels:
+            await layer.group_add(group, channel)
+    second.kill()
+
+    def most() -> int:
+        return max(len(memberships.members(virtual)) for virtual in memberships.virtuals() or [""])
+
+    await cancel(*receivers[:7])
+    await eventually(lambda: most() == 1)
+    # Telling the host that is away of those would take 5 s for each of its groups.
+    await cancel(*receivers[7:])
+    await eventually(lambda: most() == 0)
+    await within(layers.close(), 30)

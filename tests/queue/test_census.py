@@ -227,3 +227,21 @@ async def test_wrong_names(layers: Layers) -> None:
     for method in (layer.group_count, layer.group_channels):
         with pytest.raises(TypeError):
             await method("no such name")
+
+
+async def test_who_rejoins_while_redis_is_told_of_departures_counts(layers: Layers) -> None:
+    """What says that a member has gone never undoes that it has come back."""
+    layer = layers()
+    rooms = [f"room-{number}" for number in range(100)]
+    channel = await layer.new_channel()
+    await within(asyncio.gather(*(layer.group_add(room, channel) for room in rooms)))
+    process = layer._process.get()
+    process.memberships.gone(channel)
+    await within(
+        asyncio.gather(
+            process.groups.publish_departures(),
+            *(layer.group_add(room, channel) for room in rooms),
+        )
+    )
+    for room in rooms:
+        await check([layer], room, channel)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 from channels_redis_queue import rosters
 from channels_redis_queue.keys import Keys
 from channels_redis_queue.rosters import Rosters
@@ -70,8 +73,24 @@ def test_what_is_remembered_is_bounded() -> None:
     groups = known()
     groups.update("huge", names(10_000))
     assert groups.last("huge") is None
-    for number in range(200):
+    for number in range(500):
         groups.update(f"room-{number}", names(1000))
-        assert sum(len(one.names) for one in groups._rosters.values()) <= rosters.MOST_REMEMBERED
-    assert groups.last("room-199") is not None
+        assert sum(one.size for one in groups._rosters.values()) <= rosters.MOST_REMEMBERED
+    assert groups.last("room-499") is not None
     assert groups.last("room-0") is None
+    groups.update("room-499", b"")
+    assert groups.last("room-499") is None
+
+
+def test_threads_that_send_to_one_group() -> None:
+    """Loops in several threads, and the courier's, change what is remembered at once."""
+    groups = known()
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            states = [names(1000), b"", names(2), names(9_000)] * 50
+            list(threads.map(lambda state: groups.update("room", state), states))
+    finally:
+        sys.setswitchinterval(switching)
+    assert groups._size == sum(one.size for one in groups._rosters.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis.exceptions
@@ -26,6 +26,7 @@ from servers.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
+    from channels_redis_queue._shared.commands import Command
     from embedded_server import EmbeddedServer
 
 
@@ -285,3 +286,27 @@ async def test_key_that_holds_no_queue_fails_its_own_sender(
             await layer.group_send("room", {"number": number})
     for name in names[:2] + names[3:]:
         assert await take_numbers(layer, name, 3) == [0, 1, 2]
+
+
+async def test_leave_that_comes_twice_and_late(
+    layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `group_discard` that the network repeats does not end the next membership."""
+    layer = layers()
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    commands = layer._process.get().shards[0]
+    sent = []
+    execute = commands.execute
+
+    async def noting(command: Command, *, key: str, **more: Any) -> Any:
+        sent.append((command, key))
+        return await execute(command, key=key, **more)
+
+    monkeypatch.setattr(commands, "execute", noting)
+    await layer.group_discard("room", channel)
+    [(late, key)] = sent
+    await layer.group_add("room", channel)
+    await execute(late, key=key)
+    await layer.group_send("room", {"number": 1})
+    assert await take_numbers(layer, channel, 1) == [1]

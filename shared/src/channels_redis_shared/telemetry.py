@@ -6,6 +6,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from .forks import PerProcess
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -120,7 +122,7 @@ METRICS = (
 
 # Layers, not what they have in one process: in a fork's child they count anew.
 _layers: weakref.WeakSet[Any] = weakref.WeakSet()
-_lock = threading.Lock()
+_lock = PerProcess(threading.Lock)
 
 
 def observe(layer: Observed) -> None:
@@ -129,7 +131,7 @@ def observe(layer: Observed) -> None:
         from opentelemetry import metrics  # noqa: PLC0415 - few have it
     except ImportError:
         return
-    with _lock:
+    with _lock.get():
         first = not _layers
         _layers.add(layer)
     if first and not _instruments:
@@ -159,7 +161,7 @@ def _reader(same: list[Metric]) -> Callable[[CallbackOptions], Iterable[Observat
     from opentelemetry.metrics import Observation  # noqa: PLC0415 - it is there by now
 
     def read(_: CallbackOptions) -> Iterable[Observation]:
-        with _lock:
+        with _lock.get():
             layers = list(_layers)
         sums: dict[tuple[tuple[str, str], ...], float] = {}
         for layer in layers:

@@ -240,7 +240,8 @@ class RedisPubSubChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc] 
         return decoded
 
     def _serialized(self, message: dict[str, Any]) -> bytes:
-        data = self.serialize(message)
+        # A serializer that was registered may return a bytearray.
+        data = bytes(self.serialize(message))
         if len(data) > MAX_MESSAGE:
             raise exceptions.MessageTooLarge(
                 f"{len(data)} bytes; Redis carries at most {MAX_MESSAGE}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from itertools import starmap
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
@@ -11,7 +12,7 @@ from redis.exceptions import RedisError
 from . import keys, scripts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from ._shared.shards import Shards
     from .memberships import Memberships
@@ -78,25 +79,29 @@ class Groups:
         shards = self._shards()
         key, address = self._keys.group(group), keys.non_local(channel)
         names, members = [channel], [key]
+        virtual = keys.virtual_channel(address, group)
         if address != channel:
             names.append(keys.local(channel))
-            members.append(self._keys.members(keys.virtual_channel(address, group)))
+            members.append(self._keys.members(virtual))
         process = keys.process_of(channel)
         told = process is not None and keys.is_of_this_layer(process)
-        if not told or not shards.are_one_place:
+        # A membership that began later stays. So this may be repeated, and come twice or late.
+        at: float | bytes | None = None
+        if shards.are_one_place:
+            at = self._memberships.joined_at(virtual, channel)
+        if not told or at is None:
             command = scripts.GROUP_DISCARD.call(members, *names)
-            at: bytes = await shards.of(group).execute(command, key=key, repeatable=True)
-            names, members = [at.decode()], []
+            at = await shards.of(group).execute(command, key=key, repeatable=True)
+            names, members = [], []
         if told:
             beside = self._keys.messages(address)
             command = scripts.LEAVE.call(
                 [beside.key, beside.bell, beside.leaves, *members],
                 self._settings.group_expiry,
                 MOST_LEAVES,
-                f"{group}\0{channel}\0",
+                f"{group}\0{channel}\0{float(at)!r}",
                 *names,
             )
-            # Repeatable, as an equal leave takes the place of the first.
             shard = self._settings.shard_to(address)
             await shards[shard].execute(command, key=beside.key, repeatable=True)
 
@@ -131,12 +136,23 @@ class Groups:
 
     async def publish_departures(self) -> None:
         """Let Redis know which members have gone without `group_discard`."""
-        for virtual, channels in self._memberships.take_departed().items():
-            key, commands = self._keys.members(virtual), self._shards().of(keys.group_of(virtual))
-            names = [keys.local(channel) for channel in channels]
-            try:
-                for start in range(0, len(names), MOST_NAMES):
-                    command = ("SREM", key, *names[start : start + MOST_NAMES])
-                    await commands.execute(command, key=key, repeatable=True)
-            except RedisError:
-                self._memberships.departed_again(virtual, channels)
+        # At once: one host that is away shall not keep the others waiting.
+        await asyncio.gather(*starmap(self._departed, self._memberships.take_departed().items()))
+
+    async def _departed(self, virtual: str, channels: set[str]) -> None:
+        key, commands = self._keys.members(virtual), self._shards().of(keys.group_of(virtual))
+        try:
+            for chunk in _chunks(sorted(channels)):
+                # Who has come back is asked for last of all: it must not go out again.
+                back = set(self._memberships.members(virtual))
+                names = [keys.local(channel) for channel in chunk if channel not in back]
+                if names:
+                    await commands.execute(("SREM", key, *names), key=key, repeatable=True)
+        except BaseException as error:
+            self._memberships.departed_again(virtual, channels)
+            if not isinstance(error, RedisError):
+                raise
+
+
+def _chunks(channels: Sequence[str]) -> list[Sequence[str]]:
+    return [channels[start : start + MOST_NAMES] for start in range(0, len(channels), MOST_NAMES)]

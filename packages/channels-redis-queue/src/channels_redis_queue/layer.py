@@ -272,7 +272,8 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
         return decoded
 
     def _serialized(self, message: dict[str, Any]) -> bytes:
-        data = self.serialize(message)
+        # A serializer that was registered may return a bytearray.
+        data = bytes(self.serialize(message))
         if len(data) > MAX_MESSAGE:
             raise exceptions.MessageTooLarge(
                 f"{len(data)} bytes; Redis holds at most {MAX_MESSAGE}"

@@ -62,6 +62,14 @@ class Memberships:
                 room.score = score
             self._join_ended(virtual, room, channel)
 
+    def joined_at(self, virtual: str, channel: str) -> float | None:
+        """Return when a channel joined last; None if it has not, or does so just now."""
+        with self._lock:
+            room = self._rooms.get(virtual)
+            if room is None or channel not in room.members or channel in room.joining:
+                return None
+            return room.members[channel][0]
+
     def join_failed(self, virtual: str, channel: str) -> None:
         """Undo `join`; an earlier membership stays."""
         with self._lock:

@@ -85,15 +85,8 @@ class Process:
         for shard in range(len(home.shards)):
             guard = upkeep.Guard(shard, home.shards, settings.keys, self.id, self.memberships)
             home.spawn(guard.watch(self.groups.restore))
-        home.spawn(
-            upkeep.sweep(
-                settings.expiry,
-                self.mailboxes,
-                self.memberships,
-                self._deserted,
-                self.groups.publish_departures,
-            )
-        )
+        home.spawn(upkeep.sweep(settings.expiry, self.mailboxes, self.memberships, self._deserted))
+        home.spawn(upkeep.announce(self.groups.publish_departures))
         alive = settings.keys.alive(self.id)
         home.spawn(upkeep.beat(alive, home.shards, self.memberships))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 # The second holds for a group that was found unchanged.
 MOST_UNTRIED = 4096
 MOST_TRIED = 262_144
-# How many bytes of names are remembered.
-MOST_REMEMBERED = 4_000_000
+# About how many bytes may be remembered, and how many a group has, and each of its message keys,
+# besides the names.
+MOST_REMEMBERED = 16_000_000
+OVERHEAD = 600
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class Roster:
     tried: bool = False
 
     @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return len(self.names) + OVERHEAD * (1 + len(self.destinations))
+
+    @property
     def members(self) -> int:
         """How many names it has."""
         return sum(len(destination.names) for destination in self.destinations)
@@ -54,7 +62,7 @@ class Roster:
 
 
 class Rosters:
-    """The groups that one layer has sent to in this process.
+    """The groups that one layer has sent to in this process. Threads may share it.
 
     Args:
         keys: Names the message keys.
@@ -66,6 +74,7 @@ class Rosters:
         self._capacity = capacity
         self._rosters: dict[str, Roster] = {}
         self._size = 0
+        self._lock = threading.Lock()
 
     def last(self, group: str) -> Roster | None:
         """Return what the group had, if that is remembered."""
@@ -83,15 +92,16 @@ class Rosters:
             known.tried = True
             return known
         roster = Roster(names, self.destinations(names))
-        if known is not None:
-            self._size -= len(known.names)
-            del self._rosters[group]
-        if 0 < len(names) <= MOST_TRIED:
-            if self._size + len(names) > MOST_REMEMBERED:
-                self._rosters.clear()
-                self._size = 0
-            self._rosters[group] = roster
-            self._size += len(names)
+        with self._lock:
+            known = self._rosters.pop(group, None)
+            if known is not None:
+                self._size -= known.size
+            if 0 < len(names) <= MOST_TRIED:
+                if self._size + roster.size > MOST_REMEMBERED:
+                    self._rosters.clear()
+                    self._size = 0
+                self._rosters[group] = roster
+                self._size += roster.size
         return roster
 
     def destinations(self, names: bytes) -> list[Destination]:

@@ -92,6 +92,8 @@ class Guard:
             await self._commands.execute(("SET", canary, 1, "EX", CANARY_LIVES), key=canary)
             await restore(virtuals)
             self._canaries[node] = canary
+            # With the rest, the sign of life may have been lost.
+            await sign(self._keys.alive(self._process), self._shards)
 
     def _virtuals_by_node(self) -> dict[object, list[str]]:
         by_node: dict[object, list[str]] = {}
@@ -108,14 +110,12 @@ async def sweep(
     mailboxes: Mailboxes[Parcel],
     memberships: Memberships,
     deserted: Callable[[str], object],
-    publish: Callable[[], Awaitable[None]],
 ) -> None:
     """Drop mailboxes that nobody needs, and memberships of consumers that have gone.
 
     Args:
         patience: Seconds after which a channel whose `receive` was cancelled counts as gone.
         deserted: Called with each virtual channel that may have nobody behind it any more.
-        publish: Tells Redis who has gone.
     """
     for look in itertools.count(1):
         await asyncio.sleep(INTERVAL)
@@ -127,6 +127,16 @@ async def sweep(
                 # Members whose time is over leave when they are looked at.
                 if not memberships.members(virtual):
                     deserted(virtual)
+
+
+async def announce(publish: Callable[[], Awaitable[None]]) -> None:
+    """Tell Redis again and again who has gone.
+
+    Args:
+        publish: Tells it once; that takes long if a server is away.
+    """
+    while True:
+        await asyncio.sleep(INTERVAL)
         await publish()
 
 
@@ -134,7 +144,12 @@ async def beat(key: str, shards: Shards, memberships: Memberships) -> None:
     """Keep the key that tells other processes that this one lives, while it has members."""
     while True:
         if memberships.virtuals():
-            with contextlib.suppress(RedisError):  # then its members count as gone, and they are
-                command = ("SET", key, 1, "EX", ALIVE_FOR)
-                await shards.of(key).execute(command, key=key, repeatable=True)
+            await sign(key, shards)
         await asyncio.sleep(BEAT)
+
+
+async def sign(key: str, shards: Shards) -> None:
+    """Write the key that tells that this process lives."""
+    with contextlib.suppress(RedisError):  # then its members count as gone, and they are
+        command = ("SET", key, 1, "EX", ALIVE_FOR)
+        await shards.of(key).execute(command, key=key, repeatable=True)

@@ -27,6 +27,9 @@ for i = 1, (#KEYS - guards) / 2 do
   -- What somebody else keeps under this key fails its own sender, not those of the others.
   local waiting = redis.pcall('ZCARD', key)
   local wrong = type(waiting) == 'table'
+  if wrong and not string.find(waiting.err, 'WRONGTYPE', 1, true) then
+    redis.call('ZCARD', key)
+  end
   -- Nearly always: no message has expired, and none has a score that is ahead of the clock.
   local usual = waiting == 0
   if not usual and not wrong then
