@@ -124,7 +124,10 @@ class EmbeddedCluster:
         role = command(node, "ROLE")
         joined = role[0] == b"master" or role[3] == b"connected"
         healthy = "cluster_state:ok" in _text(command(node, "CLUSTER", "INFO"))
-        return healthy and joined and not behind
+        # What is published before all nodes are linked does not reach all.
+        known = [line.split() for line in _text(command(node, "CLUSTER", "NODES")).splitlines()]
+        linked = all(words[7] == "connected" for words in known if words)
+        return healthy and joined and linked and not behind
 
     def _living(self) -> Sequence[EmbeddedServer]:
         return [node for node in self.nodes if node.pid is not None]
