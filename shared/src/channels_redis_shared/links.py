@@ -77,11 +77,9 @@ class Link:
         [reply] = await self._incoming.take(1)
         return reply
 
-    async def take(
-        self, count: int, seconds: float, arrived: Callable[[Iterable[Any]], object]
-    ) -> list[Any]:
+    async def take(self, count: int, seconds: float) -> list[Any]:
         """Return the next replies; see `Incoming.take`."""
-        return await self._incoming.take(count, seconds, arrived)
+        return await self._incoming.take(count, seconds)
 
     def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
         """Call `handle` with all that comes from now on; see `Incoming.listen`."""

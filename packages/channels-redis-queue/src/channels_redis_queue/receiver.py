@@ -18,7 +18,7 @@ from ._shared.outages import Backoff, OutageLog, may_pass
 from .intake import BLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from ._shared.batching import Commands
     from ._shared.commands import Command
@@ -241,18 +241,14 @@ class Receiver:
         # Not read_response(timeout=...): at its own deadline it returns None, as a wait that has
         # ended does, and the next read would take one reply for another.
         try:
-            replies = await link.take(len(self._handlers), seconds, self._handle)
+            replies = await link.take(len(self._handlers), seconds)
         except asyncio.TimeoutError:
             raise RedisTimeoutError(f"{self._line.connector.host} has gone silent") from None
+        # Here, not as they arrive: whether a worker comes back at once shows only if this task has
+        # looked before the worker's goes on.
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
-
-    def _handle(self, replies: Iterable[Any]) -> None:
-        """Give each reply to its handler, in the call in which they arrive."""
-        for reply in replies:
-            if isinstance(reply, Exception):
-                return
             self._handlers.popleft()(reply)
 
     async def _drop(self) -> None:
