@@ -168,7 +168,7 @@ async def test_what_goes_back_goes_where_it_came_from(
         for number in range(20):
             assert await take(layer, "jobs") == {"number": number}
         # Nobody wants what was taken ahead for a quick worker: it goes back.
-        await eventually(lambda: in_order(own_server, layer))
+        await eventually(lambda: all_back(own_server, layer))
         client.echo("the end of it")
         by_script: dict[str, set[str]] = {"take": set(), "release": set()}
         while "the end of it" not in (seen := next(monitor.listen()))["command"]:
@@ -181,7 +181,7 @@ async def test_what_goes_back_goes_where_it_came_from(
     assert by_script["release"] <= by_script["take"]
 
 
-def in_order(server: EmbeddedServer, layer: RedisChannelLayer) -> bool:
+def all_back(server: EmbeddedServer, layer: RedisChannelLayer) -> bool:
     """Tell whether the 20 messages that were not received are all back."""
     with server.client() as client:
         return int(client.zcard(beside(layer, "jobs").key)) == 20

@@ -128,8 +128,8 @@ class Groups:
 
         async def write(virtual: str) -> None:
             channels = self._memberships.members(virtual)
-            for start in range(0, max(len(channels), 1), MOST_NAMES):
-                score = await self._add_virtual(virtual, channels[start : start + MOST_NAMES])
+            for chunk in _chunks(channels) or [()]:
+                score = await self._add_virtual(virtual, chunk)
                 self._memberships.written(virtual, score)
 
         await asyncio.gather(*map(write, virtuals))
