@@ -6,16 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from uv import find_uv_bin
+
+from installing import FOLDER, uv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-FOLDER = Path(__file__).parents[1] / ".environments"
 # Set where a test must not be skipped because something is missing: in CI.
 REQUIRED = "REQUIRE_EVERYTHING"
 
@@ -25,26 +25,6 @@ def missing(what: str) -> None:
     if os.environ.get(REQUIRED):
         pytest.fail(what)
     pytest.skip(what)
-
-
-def uv(*command: str | Path) -> str:
-    """Run uv; return what it printed.
-
-    Raises:
-        subprocess.CalledProcessError: It failed; what it wrote to stderr is in the error.
-    """
-    settings = {"UV_SYSTEM_CERTS": "1", "UV_PYTHON_DOWNLOADS": "never"}
-    # Of this process's environment, uv shall know nothing.
-    inherited = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-    done = subprocess.run(
-        [find_uv_bin(), *command],
-        env={**inherited, **settings},
-        check=True,
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    return done.stdout
 
 
 def installed(name: str, make: Callable[[Path], object]) -> Path:

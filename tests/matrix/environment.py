@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from embedded_server import find_server
-from environments import FOLDER, redis_6_2, redis_8, uv
+from environments import redis_6_2, redis_8
+from installing import FOLDER, uv
 from matrix.combinations import PYTHONS
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Measures our layers beside everything that a site may use instead: `hatch run bench`."""

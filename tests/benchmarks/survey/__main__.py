@@ -1,0 +1,50 @@
+"""Measure our layers beside what else there is: `hatch run bench`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.survey import plan
+from benchmarks.survey.contenders import CONTENDERS
+from benchmarks.survey.report.terminal import print_tables
+from benchmarks.survey.survey import Survey
+
+RESULTS = Path(__file__).parents[3] / "docs/benchmarks.json"
+
+
+def main() -> int:
+    """Measure what the arguments ask for, show it, and return the exit status."""
+    options = parse()
+    chosen = [
+        cell
+        for cell in plan.cells()
+        if (cell.quick or not options.quick) and (not options.only or cell.work in options.only)
+    ]
+    survey = Survey(options.contenders, rounds=options.rounds or (1 if options.quick else 3))
+    results = survey.measure(chosen)
+    results.conditions["command"] = " ".join(["hatch run bench", *sys.argv[1:]])
+    print_tables(results)
+    if options.json:
+        results.save(options.json)
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="hatch run bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the main work alone, one round")
+    parser.add_argument("--rounds", type=int, help="how often each does each work (3, quick 1)")
+    parser.add_argument(
+        "--only", action="append", choices=list(plan.TITLES), help="this work; repeatable"
+    )
+    parser.add_argument(
+        "--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS), metavar="ONE"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures in this file")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

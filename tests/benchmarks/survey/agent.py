@@ -1,0 +1,23 @@
+"""Does one job, which comes as a line of JSON on standard input, in a contender's environment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+from benchmarks.survey.trial import Job, Trial
+from benchmarks.survey.works import WORKS
+
+
+def main() -> None:
+    """Do the job and report."""
+    trial = Trial(Job(**json.loads(sys.stdin.readline())))
+    started = WORKS[trial.job.work](trial)
+    if started is not None:  # Otherwise it was synchronous, and is done.
+        asyncio.run(started)
+    trial.report()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What is compared, what each needs to be installed, and how its layer is made."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from channels.layers import BaseChannelLayer
+
+# No work here is about overflow: enough for all that waits at once.
+CAPACITY = 100_000
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something that carries messages between consumers.
+
+    Args:
+        name: What it is called in options and results.
+        title: What it is called in tables.
+        layer: The dotted name of its layer class.
+        requirements: What is installed into its environment; `{root}` is this repository.
+        version_of: The distributions whose versions matter to its figures.
+        server: What it runs on: "redis", "nats", or "" for nothing.
+    """
+
+    name: str
+    title: str
+    layer: str
+    requirements: tuple[str, ...]
+    version_of: tuple[str, ...]
+    server: str = "redis"
+
+    @property
+    def ours(self) -> bool:
+        """Whether it comes from this repository."""
+        return self.layer.startswith(("channels_redis_queue.", "channels_redis_pubsub."))
+
+    @property
+    def work_queue(self) -> bool:
+        """Whether each message on a general channel goes to one of the processes that read it."""
+        return "pubsub" not in self.name and self.name != "memory"
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender(
+            "queue",
+            "channels-redis-queue",
+            "channels_redis_queue.RedisChannelLayer",
+            ("{root}/packages/channels-redis-queue[cryptography,hiredis]",),
+            ("channels-redis-queue", "redis", "hiredis"),
+        ),
+        Contender(
+            "pubsub",
+            "channels-redis-pubsub",
+            "channels_redis_pubsub.RedisPubSubChannelLayer",
+            ("{root}/packages/channels-redis-pubsub[cryptography,hiredis]",),
+            ("channels-redis-pubsub", "redis", "hiredis"),
+        ),
+        Contender(
+            "queue-4.3",
+            "channels_redis 4.3.0, core",
+            "channels_redis.core.RedisChannelLayer",
+            # With redis-py 8 a consumer that waits 5 s for a message dies with a TimeoutError.
+            ("channels_redis[cryptography]==4.3.0", "redis[hiredis]<8"),
+            ("channels-redis", "redis", "hiredis"),
+        ),
+        Contender(
+            "pubsub-4.3",
+            "channels_redis 4.3.0, pubsub",
+            "channels_redis.pubsub.RedisPubSubChannelLayer",
+            ("channels_redis[cryptography]==4.3.0", "redis[hiredis]"),
+            ("channels-redis", "redis", "hiredis"),
+        ),
+        Contender(
+            "nats",
+            "channels-nats",
+            "channels_nats.NatsChannelLayer",
+            ("channels-nats",),
+            ("channels-nats", "nats-py"),
+            server="nats",
+        ),
+        Contender(
+            "memory",
+            "InMemoryChannelLayer",
+            "channels.layers.InMemoryChannelLayer",
+            ("channels",),
+            ("channels",),
+            server="",
+        ),
+    )
+}
+
+
+def make_layer(
+    contender: Contender, hosts: Sequence[Any], options: Mapping[str, Any]
+) -> BaseChannelLayer:
+    """Construct the contender's layer for these servers, as CHANNEL_LAYERS would."""
+    module, _, name = contender.layer.rpartition(".")
+    arguments: dict[str, Any] = {"capacity": CAPACITY, **options}
+    if contender.server == "redis":
+        arguments["hosts"] = list(hosts)
+    elif contender.server == "nats":
+        arguments["servers"] = list(hosts)
+    return getattr(importlib.import_module(module), name)(**arguments)

@@ -1,0 +1,1 @@
+"""Makes the figures of a survey readable."""

@@ -1,0 +1,107 @@
+"""The figures of a run, and the file that they are kept in."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Something that is measured: its title, its SI unit or what it counts, which way is better."""
+
+    title: str
+    unit: str
+    more_is_better: bool = False
+
+
+METRICS = {
+    "p50": Metric("half of them within", "s"),
+    "p99": Metric("99 of 100 within", "s"),
+    "rate": Metric("a second", "1/s", more_is_better=True),
+    "each_p50": Metric("until a member has it, half within", "s"),
+    "each_p99": Metric("until a member has it, 99 of 100 within", "s"),
+    "all_p50": Metric("until all have it, half within", "s"),
+    "all_p99": Metric("until all have it, 99 of 100 within", "s"),
+    "deliveries": Metric("deliveries a second", "1/s", more_is_better=True),
+    "twice": Metric("handled twice", "messages"),
+    "lost": Metric("never handled", "messages"),
+    "beside_nothing": Metric("times a coroutine that does nothing", "times"),
+    # Each for one operation of the work.
+    "server_cpu": Metric("CPU time of the server", "s"),
+    "client_cpu": Metric("CPU time of the clients", "s"),
+    "calls": Metric("commands that the server runs", "commands"),
+    "bytes": Metric("bytes on the wire", "bytes"),
+    "reads": Metric("reads from a connection at the server", "reads"),
+    # Not for an operation.
+    "connections": Metric("connections", "connections"),
+    "client_memory": Metric("memory of the process for 1,000 consumers", "bytes"),
+    "server_memory": Metric("memory of the server for 1,000 consumers", "bytes"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One work with one set of parameters on one contender.
+
+    Args:
+        figures: For each metric the figure of each round, in the metric's unit.
+        note: Why there are no figures, if there are none.
+    """
+
+    work: str
+    parameters: Mapping[str, Any]
+    contender: str
+    figures: dict[str, list[float]] = field(default_factory=dict)
+    note: str = ""
+
+    def median(self, metric: str) -> float | None:
+        """Return the median of a metric's rounds, None when it was not measured."""
+        rounds = self.figures.get(metric)
+        return statistics.median(rounds) if rounds else None
+
+    def spread(self, metric: str) -> tuple[float, float] | None:
+        """Return the least and the greatest figure of a metric."""
+        rounds = self.figures.get(metric)
+        return (min(rounds), max(rounds)) if rounds else None
+
+
+@dataclass
+class Results:
+    """All figures of a run, and what they were measured on.
+
+    Args:
+        conditions: What the machine and the software are, by name.
+        versions: For each contender the versions in its environment, by distribution.
+        absent: For each contender that could not be measured, the reason.
+        rows: The figures.
+    """
+
+    conditions: dict[str, Any]
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+
+    def find(self, work: str, contender: str, **parameters: Any) -> Row | None:
+        """Return the row of this work with exactly these parameters, None if there is none."""
+        for row in self.rows:
+            if (row.work, row.contender, dict(row.parameters)) == (work, contender, parameters):
+                return row
+        return None
+
+    def save(self, file: Path) -> None:
+        """Write everything to a JSON file."""
+        file.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, file: Path) -> Results:
+        """Read what `save` wrote."""
+        read = json.loads(file.read_text(encoding="utf-8"))
+        return cls(**{**read, "rows": [Row(**row) for row in read["rows"]]})

@@ -1,0 +1,92 @@
+"""The works of the survey end, with the figures that they promise; failures say what failed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchmarks.survey import plan
+from benchmarks.survey.contenders import CONTENDERS
+from benchmarks.survey.results import METRICS, Results, Row
+from benchmarks.survey.running import Failed, run
+from benchmarks.survey.services import NoService, RedisService
+from benchmarks.survey.trial import Job
+from benchmarks.survey.works import WORKS
+
+if TYPE_CHECKING:
+    from embedded_server import EmbeddedServer
+
+PYTHON = Path(sys.executable)
+DEADLINE = 50.0  # seconds for work that takes one; a loaded machine may need some
+SMALL: dict[str, dict[str, Any]] = {
+    "fan-out": {"members": 5, "processes": 2},
+    "workers": {"workers": 2},
+    "synchronous": {"threads": 2},
+}
+
+
+def job(contender: str, work: str, *hosts: str, **parameters: Any) -> Job:
+    """Make a job that is soon done."""
+    return Job(contender, list(hosts), work, parameters or SMALL.get(work, {}), seconds=0.05)
+
+
+@pytest.mark.parametrize("work", WORKS)
+def test_work_ends_with_figures(work: str, own_server: EmbeddedServer) -> None:
+    """Each work is done by our queue layer, and counted at the server, in metrics that we know."""
+    service = RedisService([own_server], [own_server.url])
+    figures = run(job("queue", work, own_server.url), PYTHON, service, timeout=DEADLINE)
+    assert figures.keys() >= {"server_cpu", "client_cpu", "calls", "bytes", "reads", "connections"}
+    assert figures.keys() <= METRICS.keys()
+    assert all(figure >= 0 for figure in figures.values())
+    assert figures["calls"] > 0
+    assert not figures.get("twice")
+    assert not figures.get("lost")
+
+
+def test_work_is_done_without_a_server() -> None:
+    """Channels' own layer needs none; there is nothing to count at one then."""
+    figures = run(job("memory", "one-in-flight"), PYTHON, NoService(), timeout=DEADLINE)
+    assert figures.keys() == {"p50", "p99", "client_cpu"}
+    assert 0 < figures["p50"] <= figures["p99"]
+
+
+def test_failure_tells_the_last_words() -> None:
+    """What the process wrote before it died is in the error."""
+    with pytest.raises(Failed, match="no-such-work"):
+        run(job("memory", "no-such-work"), PYTHON, NoService(), timeout=DEADLINE)
+
+
+def test_overtime_is_a_failure(own_server: EmbeddedServer) -> None:
+    """Work that does not end is ended, and the time that it had is in the error."""
+    own_server.pause()
+    try:
+        with pytest.raises(Failed, match="not done within 1 s"):
+            run(job("queue", "churn", own_server.url), PYTHON, NoService(), timeout=1.0)
+    finally:
+        own_server.resume()
+
+
+def test_plan_names_what_there_is() -> None:
+    """Each cell is of a work and of contenders that exist, and all works have a quick cell."""
+    cells = list(plan.cells())
+    assert {cell.work for cell in cells} == WORKS.keys() == plan.TITLES.keys()
+    assert all(set(cell.contenders) <= CONTENDERS.keys() for cell in cells)
+    assert {cell.work for cell in cells if cell.quick} >= WORKS.keys() - {"idle"}
+    named = [(cell.work, *sorted(cell.parameters.items())) for cell in cells]
+    assert len(set(named)) == len(named)
+
+
+def test_results_come_back_from_their_file(tmp_path: Path) -> None:
+    """What is saved is what is loaded."""
+    row = Row("churn", {"shards": 3}, "queue", {"rate": [2.0, 1.0, 4.0]})
+    results = Results({"cpus": 2}, {"queue": {"redis": "8.1.0"}}, {"nats": "none"}, [row])
+    results.save(tmp_path / "results.json")
+    loaded = Results.load(tmp_path / "results.json")
+    assert loaded == results
+    assert loaded.find("churn", "queue", shards=3) == row
+    assert row.median("rate") == 2.0
+    assert row.spread("rate") == (1.0, 4.0)
+    assert row.median("p50") is None
