@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.survey.plan import Cell
     from benchmarks.survey.services import Service
 
-TIMEOUT = 30.0  # seconds for one round of a work on a contender
+TIMEOUT = 40.0  # seconds for one round of a work on a contender
 # What grows with the consumers there are tells nothing of other work.
 OF_CONSUMERS = {"client_memory", "server_memory"}
 

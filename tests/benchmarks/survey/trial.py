@@ -38,7 +38,7 @@ class Job:
     work: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    seconds: float = 0.5
+    seconds: float = 0.7
 
     def layer(self) -> BaseChannelLayer:
         """Construct a layer for it."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.survey.trial import Trial
 
 WARM_UP = 2  # messages
-AT_LEAST = 5  # messages, however long they take
+AT_LEAST = 10  # messages, however long they take
 
 
 async def fan_out(trial: Trial) -> None:
