@@ -82,12 +82,22 @@ class Results:
         versions: For each contender the versions in its environment, by distribution.
         absent: For each contender that could not be measured, the reason.
         rows: The figures.
+        growth: For each axis and contender the steps, and what gave.
+        projection: What so many nodes carry.
+        assumptions: Those of the projection.
+        profiles: For each work of ours where its time goes.
+        soak: What a long run under faults left, None when there was none.
     """
 
     conditions: dict[str, Any]
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+    growth: list[dict[str, Any]] = field(default_factory=list)
+    projection: list[dict[str, Any]] = field(default_factory=list)
+    assumptions: list[str] = field(default_factory=list)
+    profiles: list[dict[str, Any]] = field(default_factory=list)
+    soak: dict[str, Any] | None = None
 
     def find(self, work: str, contender: str, **parameters: Any) -> Row | None:
         """Return the row of this work with exactly these parameters, None if there is none."""
@@ -95,6 +105,16 @@ class Results:
             if (row.work, row.contender, dict(row.parameters)) == (work, contender, parameters):
                 return row
         return None
+
+    @property
+    def soaked(self) -> Mapping[str, Any]:
+        """What the long run found, by layer; nothing when there was none."""
+        return self.soak["layers"] if self.soak else {}
+
+    @property
+    def soak_minutes(self) -> float:
+        """How long the long run took."""
+        return float(self.soak["minutes"]) if self.soak else 0.0
 
     def save(self, file: Path) -> None:
         """Write everything to a JSON file."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import MaxNLocator
 
-from benchmarks.survey.report import extras
 from benchmarks.survey.report.drawing import legend, new_figure, told_in
 from benchmarks.survey.report.names import in_order, short
 from benchmarks.survey.report.panels import lines
@@ -40,7 +39,7 @@ POINTS = 100  # of a line: more than that many can't be told apart
 
 def axes_of(results: Results) -> list[str]:
     """Return the axes along which the cost was measured."""
-    return list(dict.fromkeys(entry["axis"] for entry in extras.growth(results)))
+    return list(dict.fromkeys(entry["axis"] for entry in results.growth))
 
 
 def growth(axis: str) -> Callable[[Results, Theme], Figure | None]:
@@ -49,7 +48,7 @@ def growth(axis: str) -> Callable[[Results, Theme], Figure | None]:
     def draw(results: Results, theme: Theme) -> Figure | None:
         entries = {
             entry["contender"]: entry
-            for entry in extras.growth(results)
+            for entry in results.growth
             if entry["axis"] == axis and entry["steps"]
         }
         everyone = in_order(entries)
@@ -104,12 +103,12 @@ def _mark_ends(axes: Axes, entries: dict[str, Any], metric: str, theme: Theme) -
 
 def soak(results: Results, theme: Theme) -> Figure | None:
     """What each worker process held over time: a column for each layer."""
-    layers = {name: layer["samples"] for name, layer in extras.soak(results).items()}
+    layers = {name: layer["samples"] for name, layer in results.soaked.items()}
     layers = {name: samples for name, samples in layers.items() if samples}
     if not layers:
         return None
     shown = [name for name in QUANTITIES if any(name in one[0] for one in layers.values())]
-    minutes = extras.soak_minutes(results)
+    minutes = results.soak_minutes
     title = f"{minutes:,.0f} minutes under load, with faults: what each worker process holds"
     figure = new_figure(0.7 + 1.05 * len(shown), title)
     grid = figure.subplots(len(shown), len(layers), sharex="col", sharey="row", squeeze=False)

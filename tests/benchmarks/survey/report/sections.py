@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.survey.report import extras, figures, prose
+from benchmarks.survey.report import figures, prose
 from benchmarks.survey.report.names import SHORT, in_order, short
 from benchmarks.survey.report.tables import table
 
@@ -38,7 +38,7 @@ def details(summary: str, *content: str) -> str:
 
 def growth(results: Results, picture: Picture) -> list[str]:
     """Show how the cost grows along each axis, and what gave in the end."""
-    entries = extras.growth(results)
+    entries = results.growth
     if not entries:
         return []
     parts = [
@@ -78,7 +78,7 @@ def _end(contender: str, entry: Mapping[str, Any]) -> str:
 
 def nodes(results: Results) -> list[str]:
     """Show what some nodes carry, and what that is concluded from."""
-    rows = extras.projection(results)
+    rows = results.projection
     if not rows:
         return []
     numbers = sorted({row["nodes"] for row in rows})
@@ -100,14 +100,14 @@ def nodes(results: Results) -> list[str]:
         prose.NODES,
         table(head, cells, words_last=1),
     ]
-    if taken := extras.assumptions(results):
+    if taken := results.assumptions:
         parts += ["This takes for granted:", "\n".join(f"- {one}" for one in taken)]
     return parts
 
 
 def profiles(results: Results) -> list[str]:
     """Show where the time goes in clients and server."""
-    found = extras.profiles(results)
+    found = results.profiles
     if not found:
         return []
     parts = [
@@ -123,7 +123,7 @@ def profiles(results: Results) -> list[str]:
     return parts
 
 
-def _shares(found: extras.Entries, title: str) -> list[str]:
+def _shares(found: list[dict[str, Any]], title: str) -> list[str]:
     """Show what takes the time of one side, the contenders beside each other."""
     shares = {
         one["contender"]: {entry["what"]: entry["share"] for entry in one["entries"]}
@@ -143,14 +143,14 @@ def _share(share: float | None) -> str:
 
 def soak(results: Results, picture: Picture) -> list[str]:
     """Show what a long run with faults came to."""
-    layers = extras.soak(results)
+    layers = results.soaked
     if not layers:
         return []
     verdicts = [
         (_layer(name), one) for name, layer in layers.items() for one in layer.get("verdicts", [])
     ]
     flat = sum(one["flat"] for _, one in verdicts)
-    minutes = figures.count(round(extras.soak_minutes(results)))
+    minutes = figures.count(round(results.soak_minutes))
     parts = [
         "## Soak",
         prose.SOAK.format(minutes=minutes, quantities=len(verdicts), flat=flat),
