@@ -81,6 +81,25 @@ async def test_receiver_from_which_nobody_wants_anything(
     assert await take(layer, "jobs") == {"number": 20}
 
 
+async def test_general_channels_that_are_used_once(
+    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Channels for one answer each leave neither a connection nor a receiver behind."""
+    monkeypatch.setattr(receiver, "LINGER", 0.05)
+    layer, sender = own_layers(), own_layers()
+    for number in range(10):
+        await sender.send(f"answer-{number}", {"number": number})
+        assert await take(layer, f"answer-{number}") == {"number": number}
+    await eventually(lambda: connections(own_server) <= 2)
+    receivers = layer._process.get().reception._receivers
+    await eventually(lambda: not receivers)
+    # The same with a receive that was cancelled, of which nothing came.
+    await cancel(await waiting(layer, "answer-10"))
+    await eventually(lambda: "answer-10" not in receivers)
+    await sender.send("answer-10", {"number": 10})
+    assert await take(layer, "answer-10") == {"number": 10}
+
+
 class Trips:
     """Counts round trips of a layer behind a proxy."""
 

@@ -95,10 +95,6 @@ class Reception:
         """How long all outages of all hosts lasted."""
         return sum(outages.seconds for outages in self._outages)
 
-    def resume(self) -> None:
-        """Let every waiting call look for a receiver again: those of one event loop have ended."""
-        self._mailboxes.wake_all()
-
     def _ensure(self, channel: str) -> None:
         """Make sure that somebody reads the message keys of a channel, and knows who waits."""
         # keys.non_local, without its call: this is on every consumer's way.
@@ -140,9 +136,22 @@ class Reception:
             intake = Intake(beside, settings.expiry, self._delivery(address), settings.counters)
         connector = settings.connectors[shard].to_key(beside.key)
         line = Line(connector, home.shards[shard], self._outages[shard])
-        receiver = Receiver(intake, line, self.resume)
+        receiver = Receiver(intake, line, lambda: self._ended(address))
         home.keep(receiver)
         return receiver
+
+    def _ended(self, address: str) -> None:
+        """Forget the receivers of an address if all have ended; let waiting calls look for others.
+
+        A name that is used once, such as that of a channel for one answer, must leave nothing
+        behind.
+        """
+        with self._lock:
+            receivers = self._receivers.get(address, ())
+            # Why one has failed, those who wait have yet to learn.
+            if all(receiver.ended and receiver.failure is None for receiver in receivers):
+                self._receivers.pop(address, None)
+        self._mailboxes.wake_all()
 
     def _delivery(self, address: str) -> Delivery:
         settings = self._settings
