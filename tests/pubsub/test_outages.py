@@ -18,6 +18,7 @@ from pubsub_tools import (
     LOST,
     NOTICES,
     Layers,
+    cancel,
     inside,
     joined,
     nothing_else,
@@ -60,6 +61,34 @@ async def test_receive_waits_through_an_outage(
     for target in (channel, channel, "jobs"):
         await within(layer.send(target, HELLO))
     assert [await within(task) for task in (first, second, general)] == [HELLO] * 3
+
+
+async def test_an_outage_is_over_for_who_hears_nothing_any_more(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """When the last consumer goes meanwhile, its seconds are counted no longer."""
+    layer = own_layers(**NOTICES)
+    receiving = asyncio.create_task(layer.receive("jobs"))
+    await eventually(lambda: "jobs" in subscribed(own_server))
+    own_server.kill()
+    assert await within(receiving) == LOST
+    assert layer.statistics().outage_seconds > 0
+    leaving = asyncio.create_task(layer.receive("jobs"))
+    await asyncio.sleep(0)
+    await cancel(leaving)
+    before = [-1.0]
+
+    def stands_still() -> bool:
+        before.append(layer.statistics().outage_seconds)
+        return before[-1] == before[-2]
+
+    await eventually(stands_still)
+    own_server.start()
+    # Who comes later has missed nothing.
+    receiving = asyncio.create_task(layer.receive("jobs"))
+    await eventually(lambda: "jobs" in subscribed(own_server))
+    await within(layer.send("jobs", HELLO))
+    assert await within(receiving) == HELLO
 
 
 async def test_messages_flow_soon_after_the_servers_return(

@@ -130,6 +130,9 @@ class Subscriber:
                 await self._hang_up()
                 self._lost(error)
                 await asyncio.sleep(self._backoff.next())
+        # Nobody looks for the host any more, and nobody is left who would be told that it is back.
+        self._interrupted = False
+        self._line.outages.forget(self)
 
     async def _serve(self, link: Link | ShardedLink) -> None:
         """Hear until the connection breaks, or nobody has wanted anything for a while."""
