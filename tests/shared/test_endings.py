@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,3 +77,35 @@ async def test_closing_fails_what_no_sender_cared_for(redis_server: EmbeddedServ
     await batcher.close()
     with pytest.raises(RedisConnectionError):
         await asyncio.wait_for(waiting, DEADLINE)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.skipif(sys.platform == "win32", reason="looks at open files, and freezes the server")
+def test_connection_that_was_being_opened_as_its_loop_was_closed(
+    own_server: EmbeddedServer,
+) -> None:
+    """Its socket is closed when the next connection opens: no home knows of it yet."""
+    (host,) = parse_hosts([own_server.url])
+    connector = Connector(host)
+
+    async def use() -> None:
+        link = await connector.open()
+        await link.close()
+
+    def open_files() -> int:
+        gc.collect()
+        return len(list(Path("/dev/fd").iterdir()))
+
+    asyncio.run(use())
+    before = open_files()
+    for _ in range(3):
+        own_server.pause()
+        loop = asyncio.new_event_loop()
+        opening = loop.create_task(connector.open())
+        loop.run_until_complete(asyncio.wait([opening], timeout=0.1))
+        opening._log_destroy_pending = False  # type: ignore[attr-defined]
+        loop.close()
+        own_server.resume()
+        del opening, loop  # so that they are collected here, where redis-py may complain of it
+    asyncio.run(use())
+    assert open_files() == before

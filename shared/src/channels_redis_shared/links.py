@@ -39,6 +39,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_disown_all)
 
 
+def _drop_unfinished() -> None:
+    """Abandon what was being opened when its event loop was closed: nobody else knows of it."""
+    for link in list(_open):
+        if link.is_orphan:
+            link.abandon()
+
+
 class Link:
     """One open connection. Nothing here retries: what was written may have been carried out."""
 
@@ -46,6 +53,8 @@ class Link:
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        _drop_unfinished()
         _open.add(self)
 
     async def connect(self) -> None:
@@ -56,6 +65,11 @@ class Link:
         """
         await self._connection.connect()
         self._incoming = incoming(self._connection)
+
+    @property
+    def is_orphan(self) -> bool:
+        """Tell whether its event loop is closed."""
+        return self._loop.is_closed()
 
     @property
     def is_stale(self) -> bool:
