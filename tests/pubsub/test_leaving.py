@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from channels_redis_pubsub import process
 from pubsub_tools import (
     Layers,
     cancel,
@@ -13,12 +14,15 @@ from pubsub_tools import (
     nothing_else,
     subscribed,
     take,
+    take_many,
     waiting,
     within,
 )
 from servers.waiting import eventually
 
 if TYPE_CHECKING:
+    import pytest
+
     from channels_redis_pubsub import RedisPubSubChannelLayer
     from embedded_server import EmbeddedServer
 
@@ -147,3 +151,47 @@ class NoItem:
     def open(self) -> dict[str, object]:
         """Fail."""
         raise AssertionError
+
+
+async def consumer(layer: RedisPubSubChannelLayer, messages: int) -> str:
+    """Be one of Channels: receive each message in a task of its own, and end between two."""
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    for _ in range(messages):
+        await asyncio.create_task(layer.receive(channel))
+    return channel
+
+
+async def test_consumers_that_end_between_two_receives_leave_nothing(
+    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their handlers failed, or their browsers left as a message came: no receive is cancelled."""
+    monkeypatch.setattr(process, "PATIENCE", 0.05)
+    layer = own_layers()
+    consumers = [asyncio.create_task(consumer(layer, 1)) for _ in range(20)]
+    await eventually(lambda: len(inside(layer)._mailboxes) == 20)
+    assert held(layer) == {"channels": 20, "topics": 21, "mailboxes": 20}
+    await within(layer.group_send("room", {"type": "hello"}))
+    await within(asyncio.gather(*consumers))
+    await eventually(lambda: held(layer) == {"channels": 0, "topics": 0, "mailboxes": 0})
+    await eventually(lambda: not subscribed(own_server))
+    assert not inside(layer)._orphans
+    assert not inside(layer).owners.unheard
+
+
+async def test_channel_whose_maker_has_ended_stays_while_somebody_receives(
+    layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever received first; and so does one on which nobody has received yet."""
+    monkeypatch.setattr(process, "PATIENCE", 0.5)
+    layer = layers()
+    unheard = await within(asyncio.create_task(consumer(layer, 0)))
+    first = asyncio.create_task(consumer(layer, 1))
+    await eventually(lambda: held(layer)["mailboxes"] == 1)
+    await within(layer.group_send("room", {"type": "hello"}))
+    passed_on = await within(first)
+    receiving = await waiting(layer, passed_on)
+    await asyncio.sleep(1)
+    await within(layer.group_send("room", {"type": "hello again"}))
+    assert await within(receiving) == {"type": "hello again"}
+    assert await take_many(layer, unheard, 2) == [{"type": "hello"}, {"type": "hello again"}]

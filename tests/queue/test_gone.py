@@ -8,6 +8,7 @@ import itertools
 import time
 from typing import TYPE_CHECKING
 
+from channels_redis_queue import keys
 from queue_tools import (
     Layers,
     StartRemoteLayer,
@@ -85,6 +86,41 @@ async def test_consumer_that_comes_back_is_a_member(layers: Layers) -> None:
         await cancel(receiving)
     await layer.group_send("room", {"type": "hello"})
     assert await take(layer, channel) == {"type": "hello"}
+
+
+async def consumer(layer: RedisChannelLayer, messages: int) -> str:
+    """Be one of Channels: receive each message in a task of its own, and end between two."""
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    for _ in range(messages):
+        await asyncio.create_task(layer.receive(channel))
+    return channel
+
+
+async def test_consumers_that_end_between_two_receives(
+    layers: Layers,
+) -> None:
+    """Their handlers failed, or their browsers left as a message came: they leave as all do."""
+    layer = layers(expiry=1)
+    process = layer._process.get()
+    # Made by tasks that ended before anybody received: those were no consumers.
+    stays, unheard = [await asyncio.create_task(consumer(layer, 0)) for _ in range(2)]
+    consumers = [asyncio.create_task(consumer(layer, 1)) for _ in range(20)]
+    await eventually(lambda: len(process.mailboxes) == 20)
+    receiving = asyncio.create_task(layer.receive(stays))
+    await layer.group_send("room", {"type": "hello"})
+    ended = await within(asyncio.gather(*consumers))
+    assert await within(receiving) == {"type": "hello"}
+    # One of them is received from by somebody else now.
+    receiving = asyncio.create_task(layer.receive(ended[0]))
+    virtual = keys.virtual_channel(keys.non_local(stays), "room")
+    await eventually(
+        lambda: sorted(process.memberships.members(virtual)) == sorted([ended[0], stays, unheard])
+    )
+    await layer.group_send("room", {"type": "hello again"})
+    assert await within(receiving) == {"type": "hello again"}
+    assert await take(layer, stays) == {"type": "hello again"}
+    assert not process.reception.owners.unheard
 
 
 async def test_group_expiry_counts_from_the_latest_join(layers: Layers) -> None:

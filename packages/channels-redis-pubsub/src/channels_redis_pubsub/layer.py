@@ -121,7 +121,8 @@ class RedisPubSubChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc] 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """Return the name of a new channel, on which this process listens from now on.
 
-        The channel goes when a `receive` of it is cancelled.
+        The channel goes when a `receive` of it is cancelled, or a minute after the task that made
+        it has ended, if somebody has received on it and nobody does any more.
 
         Args:
             prefix: Stands in the name behind the layer's own prefix.
@@ -132,7 +133,9 @@ class RedisPubSubChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc] 
                 `socket_timeout` (5 s), or refuses the subscription.
         """
         channel = self._names.new_channel(prefix)
-        await self._process.get().open(channel)
+        process = self._process.get()
+        await process.open(channel)
+        process.owners.made(channel)
         return channel
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -11,17 +12,19 @@ from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
 from ._shared.outages import OutageLog
 from ._shared.overflows import OverflowLog
+from ._shared.owners import Owners
 from ._shared.statistics import Dropped, Statistics
 from .delivery import Item, is_notice
 from .home import Home
 
 if TYPE_CHECKING:
-    import asyncio
-
     from ._shared.mailbox import Mailbox
     from .settings import Settings
 
 logger = logging.getLogger(__package__)
+
+# Seconds that a channel whose consumer's task has ended is kept for another one.
+PATIENCE = 60.0
 
 
 class Process:
@@ -46,6 +49,10 @@ class Process:
         self._lock = threading.Lock()
         # The event loop in which each channel is heard.
         self._home_of: dict[str, Home] = {}
+        # The tasks that made channels; and the channels whose task has ended, until somebody
+        # receives on them again.
+        self.owners = Owners(self._orphaned)
+        self._orphans: set[str] = set()
 
     def __contains__(self, channel: object) -> bool:
         """Tell whether the channel is open."""
@@ -77,6 +84,7 @@ class Process:
             home.look_at(home.audience.close(channel))
         self._mailboxes.discard(channel)
         self._overflows.forget(channel)
+        self._orphans.discard(channel)
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel, which is opened if it is not.
@@ -84,6 +92,9 @@ class Process:
         Raises:
             redis.exceptions.RedisError: The server refuses the subscription, or the connection.
         """
+        if self.owners.unheard or self._orphans:
+            self.owners.unheard.discard(channel)
+            self._orphans.discard(channel)
         find = self._mailboxes.find
         box = find(channel) or self._mailboxes.open(channel)
         item = box.take()
@@ -184,6 +195,19 @@ class Process:
         box.withdraw(waiter)
         if not in_use:
             self.close(channel)
+
+    def _orphaned(self, channel: str) -> None:
+        """Close a channel whose consumer's task has ended, unless somebody receives on it soon."""
+        if channel in self._home_of and not self._mailboxes.waiting(channel):
+            self._orphans.add(channel)
+            asyncio.get_running_loop().call_later(PATIENCE, self._close_orphan, channel)
+
+    def _close_orphan(self, channel: str) -> None:
+        if channel in self._orphans:
+            self._orphans.discard(channel)
+            # One who was just being woken when the task ended may wait again.
+            if not self._mailboxes.waiting(channel):
+                self.close(channel)
 
     async def _open_again(self, channel: str, home: Home | None) -> None:
         if home is None:

@@ -149,7 +149,9 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
         # As long as the name that it will be.
         name = f"{address}{self.client_prefix}"
         self.require_valid_channel_name(name if isinstance(prefix, str) else prefix)
-        return keys.new_channel(address, len(self._connectors))
+        channel = keys.new_channel(address, len(self._connectors))
+        self._process.get().reception.owners.made(channel)
+        return channel
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         """Send a message to a channel.

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ._shared.outages import OutageLog
+from ._shared.owners import Owners
 from ._shared.sharding import shard_of
 from .delivery import Delivery, ToProcess, ToWorkers, give_back
 from .intake import Intake
@@ -51,6 +52,8 @@ class Reception:
         self._memberships = memberships
         self._homes = homes
         self._deserted = deserted
+        # The tasks that made channels.
+        self.owners = Owners(self._orphaned)
         self._outages = [
             OutageLog(logger, str(connector.host)) for connector in settings.connectors
         ]
@@ -66,6 +69,8 @@ class Reception:
             redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
                 missing right. A server that is away is waited for.
         """
+        if self.owners.unheard:
+            self.owners.unheard.discard(channel)
         box = self._mailboxes.open(channel)
         parcel = box.take()
         while parcel is None:
@@ -163,6 +168,11 @@ class Reception:
         for receiver in self._receivers.get(non_local(channel), ()):
             if receiver.failure is not None:
                 raise receiver.failure
+
+    def _orphaned(self, channel: str) -> None:
+        """Let a channel whose consumer's task has ended go as if its receive had been cancelled."""
+        if not self._mailboxes.waiting(channel):
+            self._mailboxes.left(channel)
 
     def _leave(self, channel: str, box: Mailbox[Parcel], waiter: asyncio.Future[None]) -> None:
         """Clear up after a call that was cancelled."""
