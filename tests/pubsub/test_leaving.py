@@ -195,3 +195,23 @@ async def test_channel_whose_maker_has_ended_stays_while_somebody_receives(
     await within(layer.group_send("room", {"type": "hello again"}))
     assert await within(receiving) == {"type": "hello again"}
     assert await take_many(layer, unheard, 2) == [{"type": "hello"}, {"type": "hello again"}]
+
+
+async def test_channel_that_goes_while_it_joins_leaves_nothing(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """Closed, or out of the group again, before the server has confirmed the subscription."""
+    layer = own_layers()
+    channel = await layer.new_channel()
+    receiving = await waiting(layer, channel)
+    joining = asyncio.create_task(layer.group_add("room", channel))
+    await asyncio.sleep(0)
+    await cancel(receiving)
+    await within(joining)
+    await eventually(lambda: not subscribed(own_server))
+    stays = await layer.new_channel()
+    joining = asyncio.create_task(layer.group_add("room", stays))
+    await asyncio.sleep(0)
+    await layer.group_discard("room", stays)
+    await within(joining)
+    await eventually(lambda: len(subscribed(own_server)) == 1)

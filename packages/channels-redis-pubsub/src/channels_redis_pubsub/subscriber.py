@@ -98,6 +98,9 @@ class Subscriber:
             if alarm is not None:
                 alarm.cancel()
             self._dismiss(topic, waiter)
+            if not self._is_wanted(topic):
+                # Whoever wanted it has gone meanwhile; as long as this waited, it was wanted.
+                self.look_at((topic,))
 
     def look_at(self, topics: Iterable[bytes]) -> None:
         """Note that it may have changed whether somebody wants to hear these."""
