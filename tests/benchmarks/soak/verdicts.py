@@ -1,0 +1,86 @@
+"""Whether something has grown: two moments of calm, compared."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Reading = dict[str, int]
+
+MIB = 2**20
+# What may not change at all: a thing too many at each fault is a leak, however small.
+EXACT = (
+    "tasks",
+    "threads",
+    "connections",
+    "descriptors",
+    "loops",
+    "mailboxes",
+    "waiting",
+    "groups",
+    "readers",
+    "server keys",
+    "server clients",
+)
+# What may grow by a share, or by an amount if that is more. An allocator does not give back every
+# page: malloc_trim leaves those that one small object holds, and how many these are varies by some
+# hundred kilobytes from one calm to the next. A hundred bytes kept for each of the thousands of
+# consumers of ten minutes, or a connection's buffers for each that was killed, are more than this.
+# Objects do not depend on pages. But an event loop that was closed bare is kept until the channel
+# that it read has another reader, up to three of them in a worker, with some hundred objects each.
+LOOSE = {
+    "rss": (0.05, 2 * MIB),
+    "objects": (0.02, 1000),
+    "server memory": (0.05, MIB),
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one quantity between two moments of calm."""
+
+    quantity: str
+    first: int
+    last: int
+    limit: int
+
+    @property
+    def flat(self) -> bool:
+        """Whether it is as it was, or below the limit. Less is no leak."""
+        return self.last <= self.limit
+
+    def figures(self) -> dict[str, str | int | bool]:
+        """Return it as JSON has it."""
+        return {
+            "quantity": self.quantity,
+            "first": self.first,
+            "last": self.last,
+            "limit": self.limit,
+            "flat": self.flat,
+        }
+
+
+def limit(quantity: str, first: int) -> int:
+    """Return up to where a quantity counts as flat that was once so much."""
+    share, amount = LOOSE.get(quantity, (0.0, 0))
+    return first + max(int(first * share), amount)
+
+
+def reading(samples: Sequence[Mapping[str, int]]) -> Reading:
+    """Return one reading of several that were taken shortly after each other: their medians."""
+    return {
+        quantity: int(statistics.median_low([sample[quantity] for sample in samples]))
+        for quantity in (*EXACT, *LOOSE)
+    }
+
+
+def compare(first: Reading, last: Reading) -> list[Verdict]:
+    """Return a verdict on each quantity."""
+    return [
+        Verdict(quantity, first[quantity], last[quantity], limit(quantity, first[quantity]))
+        for quantity in (*EXACT, *LOOSE)
+    ]
