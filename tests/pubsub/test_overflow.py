@@ -17,6 +17,7 @@ from pubsub_tools import (
     take_many,
     within,
 )
+from servers.waiting import eventually
 
 if TYPE_CHECKING:
     import pytest
@@ -33,12 +34,18 @@ async def send(layer: RedisPubSubChannelLayer, channel: str, count: int) -> None
         await within(layer.send(channel, message))
 
 
+async def drops(layer: RedisPubSubChannelLayer, count: int) -> None:
+    """Wait until so many messages have been dropped: the rest have arrived before them."""
+    await eventually(lambda: layer.statistics().dropped.mailbox_full == count)
+
+
 async def test_oldest_messages_go(layers: Layers) -> None:
     """A full channel keeps its newest messages, in order, and others are not concerned."""
     layer, sender = layers(capacity=10), layers()
     stuck, other = await layer.new_channel(), await layer.new_channel()
     await send(sender, other, 10)
     await send(sender, stuck, 35)
+    await drops(layer, 25)
     assert await take_many(layer, other, 10) == numbered(10)
     assert await take_many(layer, stuck, 10) == numbered(35)[25:]
     await nothing_else(layer, stuck)
@@ -50,6 +57,7 @@ async def test_capacity_is_a_thousand_by_default(layers: Layers) -> None:
     channel = await joined(layer, "room")
     for message in numbered(1010):
         await within(layer.group_send("room", message))
+    await drops(layer, 10)
     assert await take_many(layer, channel, 1000) == numbered(1010)[10:]
     await nothing_else(layer, channel)
 
@@ -61,9 +69,10 @@ async def test_channel_capacity_goes_by_name(layers: Layers) -> None:
         channel_capacity={f"{layers.options['prefix']}chat.*": 2, "jobs": 3},
         prefix=layers.options["prefix"],
     )
-    for prefix, capacity in (("chat.", 2), ("feed.", 5)):
+    for prefix, capacity, dropped in (("chat.", 2, 6), ("feed.", 5, 6 + 3)):
         channel = await layer.new_channel(prefix)
         await send(layer, channel, 8)
+        await drops(layer, dropped)
         assert await take_many(layer, channel, capacity) == numbered(8)[8 - capacity :]
         await nothing_else(layer, channel)
 
@@ -88,8 +97,9 @@ async def test_overflow_is_logged_once(layers: Layers, caplog: pytest.LogCapture
     layer = layers(capacity=2)
     first, second = await layer.new_channel(), await layer.new_channel()
     with caplog.at_level(logging.INFO, LOGGER):
-        for channel in (first, second):
+        for channel, dropped in ((first, 48), (second, 2 * 48)):
             await send(layer, channel, 50)
+            await drops(layer, dropped)
             assert await take_many(layer, channel, 2) == numbered(50)[48:]
     assert [(record.levelname, record.args) for record in caplog.records] == [
         ("WARNING", (first,)),
