@@ -1,0 +1,144 @@
+"""What is projected from how cost grows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks.survey.costs import Cost, Unknown, costs_of
+from benchmarks.survey.projection import NODES, USED, fleet, holders, limit, project
+from benchmarks.survey.results import Row
+
+SERVER = Cost(0.0001, 0.00005, 0.0)
+CLIENT = Cost(0.0002, 0.0001, 0.00001)
+
+
+def step(value: int, members: int, processes: int, nodes: int = 1) -> dict[str, Any]:
+    """Return a step of a second with 100 messages, which cost what `SERVER` and `CLIENT` say."""
+    several = 1.5 if nodes > 1 else 1.0
+    figures = {
+        "sent": 100.0,
+        "server_cpu": 100 * SERVER.of(processes, members) * several,
+        "client_cpu": 100 * CLIENT.of(processes, members),
+        "bytes": 100 * 1000.0 * processes,
+        "calls": 100.0,
+        "connections": (2.0 * processes + 2) * nodes,
+    }
+    return {"value": value, "figures": figures}
+
+
+def growth() -> list[dict[str, Any]]:
+    """Return what a contender grew like that costs what `SERVER` and `CLIENT` say."""
+    base = {"members": 160, "processes": 1, "rate": 100}
+    axes = {
+        "members": [step(value, value, 1) for value in (100, 200, 400)],
+        "processes": [step(value, 160, value) for value in (1, 2, 4, 8)],
+        "nodes": [step(value, 40, 4, value) for value in (1, 2, 16)],
+    }
+    bases = {"members": base, "processes": base, "nodes": {**base, "members": 40, "processes": 4}}
+    return [
+        {"axis": name, "contender": "queue", "base": bases[name], "steps": steps, "gave_at": None}
+        for name, steps in axes.items()
+    ]
+
+
+def test_costs_are_taken_apart() -> None:
+    """What was measured by process and by member gives the cost of each."""
+    costs = costs_of("queue", [], growth())
+    for found, right in ((costs.server, SERVER), (costs.client, CLIENT)):
+        assert found.fixed == pytest.approx(right.fixed)
+        assert found.process == pytest.approx(right.process)
+        assert found.member == pytest.approx(right.member)
+    assert costs.sharded["server_cpu"] == pytest.approx(1.5)
+    assert costs.connections == pytest.approx((2.0, 2.0))
+    assert costs.most == {"processes": 8, "members": 400, "nodes": 16}
+
+
+def test_step_that_gave_says_nothing_of_costs() -> None:
+    """A server that is behind has not done all that was sent."""
+    grown = growth()
+    grown[0]["steps"].append(step(800, 10**9, 1))
+    grown[0]["gave_at"] = 800
+    assert costs_of("queue", [], grown).client.member == pytest.approx(CLIENT.member)
+
+
+@pytest.mark.parametrize("missing", ["members", "processes", "nodes"])
+def test_costs_need_each_axis(missing: str) -> None:
+    """Without one of them, nothing is projected."""
+    grown = [one for one in growth() if one["axis"] != missing]
+    with pytest.raises(Unknown):
+        costs_of("queue", [], grown)
+    assert project([], grown) == ([], [])
+
+
+def test_members_are_in_some_of_the_processes() -> None:
+    """All in the only one, each in one of its own where there are very many."""
+    assert holders(1, 10) == 1
+    assert holders(2, 2) == 1.5
+    assert holders(1e9, 10) == pytest.approx(10, rel=1e-3)
+
+
+@pytest.mark.parametrize("nodes", NODES)
+def test_fleet_keeps_nodes_and_processes_as_busy_as_they_may_be(nodes: int) -> None:
+    """What the messages cost is what nodes and processes have, at the spread that follows."""
+    costs = costs_of("queue", [], growth())
+    processes, held, sends = fleet(costs, nodes, room=10)
+    several = 1.5 if nodes > 1 else 1.0
+    assert held == pytest.approx(holders(processes, 10))
+    assert sends * SERVER.of(held, 10) * several == pytest.approx(nodes * USED)
+    assert sends * CLIENT.of(held, 10) == pytest.approx(processes * USED)
+
+
+def test_projection_has_a_row_for_each_number_of_nodes() -> None:
+    """With what a node has to do, and what is measured elsewhere where it is."""
+    rows = [
+        Row("many-channels", parameters, "queue", {"server_cpu": [cost]})
+        for parameters, cost in (({}, 0.001), ({"shards": 3}, 0.005), ({"shards": 8}, 0.002))
+    ]
+    one, ten, hundred = project(rows, growth())[0]
+    assert [row["nodes"] for row in (one, ten, hundred)] == [1, 10, 100]
+    assert [row["direct"] for row in (one, ten, hundred)] == pytest.approx([600, 3_000, 30_000])
+    assert ten["deliveries"] == 10 * ten["group_sends"]
+    assert ten["bytes_per_second"] == pytest.approx(
+        1000 * ten["processes_of_a_group"] * ten["group_sends"] / 10
+    )
+    assert ten["connections"] == 2 * ten["client_processes"]
+    assert 8 < hundred["group_sends"] / ten["group_sends"] <= 10
+
+
+def test_direct_messages_are_not_made_up() -> None:
+    """Without the survey's rows, there is no figure for them."""
+    assert {row["direct"] for row in project([], growth())[0]} == {None}
+
+
+def test_assumptions_tell_what_was_measured() -> None:
+    """They have the costs of the data, and how far these go."""
+    told = "\n".join(project([], growth())[1])
+    assert "costs the server 100 µs, 50 µs more for each process" in told
+    assert "up to 8 processes and up to 400 members" in told
+    assert "on 16 nodes a message costs 1.50 times the CPU of the servers" in told
+    assert "which are from" not in told
+
+
+def test_assumptions_tell_what_a_busy_server_saves() -> None:
+    """Where the rate was doubled, the cost of a message at the end is told, but not used."""
+    slow, fast = step(250, 10, 1), step(4_000, 10, 1)
+    fast["figures"]["server_cpu"] /= 4
+    rate = {"axis": "rate", "contender": "queue", "base": {}, "steps": [slow, fast]}
+    rows, told = project([], [*growth(), {**rate, "gave_at": None}])
+    assert rows == project([], growth())[0]
+    assert "at 4,000 messages a second each costs the server 0.25 times" in told[-1]
+
+
+def test_rate_that_gave_at_once_tells_nothing() -> None:
+    """The rest is projected all the same."""
+    rate = {"axis": "rate", "contender": "queue", "base": {}, "steps": [step(250, 10, 1)]}
+    assert project([], [*growth(), {**rate, "gave_at": 250}]) == project([], growth())
+
+
+def test_connections_can_be_the_limit() -> None:
+    """A server takes ten thousand of them unless it is told otherwise."""
+    row = {"connections": 20_000, "group_sends": 5_000.0, "nodes": 10}
+    assert limit(row) == "connections: 20,000 to each node, of 10,000 by default"
+    assert "one node carries, 500 a second" in limit({**row, "connections": 200})
