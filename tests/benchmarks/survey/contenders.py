@@ -104,6 +104,8 @@ def make_layer(
     """Construct the contender's layer for these servers, as CHANNEL_LAYERS would."""
     module, _, name = contender.layer.rpartition(".")
     arguments: dict[str, Any] = {"capacity": CAPACITY, **options}
+    if arguments["capacity"] is None:
+        del arguments["capacity"]  # what the layer takes by itself
     if contender.server == "redis":
         arguments["hosts"] = list(hosts)
     elif contender.server == "nats":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.survey.works import direct, fan_out, groups, idle, synchronous, workers
+from benchmarks.survey.works import direct, fan_out, groups, idle, load, synchronous, workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -20,4 +20,5 @@ WORKS: dict[str, Callable[[Trial], Coroutine[None, None, None] | None]] = {
     "workers": workers.workers,
     "synchronous": synchronous.synchronous,
     "idle": idle.idle,
+    "load": load.load,
 }
