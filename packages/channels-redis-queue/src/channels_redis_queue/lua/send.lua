@@ -20,47 +20,65 @@ if guards == 1 then
     return names
   end
 end
+-- Returns what there is in a message key: how many messages have not expired and how many have; the
+-- highest score if it is not behind the clock; or what is wrong with the key.
+local function look_at(key)
+  -- What somebody else keeps under this key fails its own sender, not those of the others.
+  local waiting = redis.pcall('ZCARD', key)
+  if type(waiting) == 'table' then
+    if not string.find(waiting.err, 'WRONGTYPE', 1, true) then
+      redis.call('ZCARD', key)
+    end
+    return {wrong = waiting.err}
+  end
+  -- Nearly always: no message has expired, and none has a score that is ahead of the clock.
+  if
+    waiting == 0
+    or redis.call('ZCOUNT', key, now - ARGV[1], string.format('(%.6f', now)) == waiting
+  then
+    return {waiting = waiting, expired = 0}
+  end
+  local expired = redis.call('ZCOUNT', key, '-inf', now - ARGV[1])
+  local found = {waiting = waiting - expired, expired = expired}
+  if redis.call('ZCOUNT', key, now, '+inf') > 0 then
+    found.last = tonumber(redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2])
+  end
+  return found
+end
 local refused = {}
+-- By message key. Many messages of one call are for one process: each key is looked at once.
+local found = {}
 for i = 1, (#KEYS - guards) / 2 do
   local key, bell = KEYS[guards + 2 * i - 1], KEYS[guards + 2 * i]
   local capacity, message = ARGV[2 * i + 2], ARGV[2 * i + 3]
-  -- What somebody else keeps under this key fails its own sender, not those of the others.
-  local waiting = redis.pcall('ZCARD', key)
-  local wrong = type(waiting) == 'table'
-  if wrong and not string.find(waiting.err, 'WRONGTYPE', 1, true) then
-    redis.call('ZCARD', key)
+  local there = found[key]
+  if not there then
+    there = look_at(key)
+    found[key] = there
   end
-  -- Nearly always: no message has expired, and none has a score that is ahead of the clock.
-  local usual = waiting == 0
-  if not usual and not wrong then
-    usual = redis.call('ZCOUNT', key, now - ARGV[1], string.format('(%.6f', now)) == waiting
-  end
-  local expired = 0
-  if not usual and not wrong then
-    expired = redis.call('ZCOUNT', key, '-inf', now - ARGV[1])
-  end
-  if wrong then
-    refused[#refused + 1] = {i, waiting.err}
-  elseif waiting - expired >= tonumber(capacity) then
+  if there.wrong then
+    refused[#refused + 1] = {i, there.wrong}
+  elseif there.waiting >= tonumber(capacity) then
     refused[#refused + 1] = i
   else
     -- Rung before the message is there, so that waking a reader consumes the bell and not the
     -- message. A server at maxmemory refuses this write, before anything has changed.
-    if bell ~= key and redis.call('ZADD', bell, 0, '') == 1 then
+    if not there.added and bell ~= key and redis.call('ZADD', bell, 0, '') == 1 then
       -- Longer than the message, so that later ones need not renew it. Should it be lost all the
       -- same, the take after a reader's next wait finds what it rang for.
       redis.call('EXPIRE', bell, 10 * ARGV[1])
     end
-    local score = now
-    if not usual and redis.call('ZCOUNT', key, now, '+inf') > 0 then
-      -- First in, first out, even within one microsecond or behind a clock that is ahead.
-      score = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2] + 0.000001
-    end
+    -- First in, first out, even within one microsecond or behind a clock that is ahead.
+    local score = there.last and there.last + 0.000001 or now
     -- Numbers go to redis.call as they are: Lua's tostring would drop the last three digits.
-    redis.call('ZADD', key, score, message)
-    redis.call('EXPIRE', key, ARGV[1])
-    if expired > 0 then
-      redis.call('ZREMRANGEBYSCORE', key, '-inf', now - ARGV[1])
+    there.waiting = there.waiting + redis.call('ZADD', key, score, message)
+    there.last = score
+    if not there.added then
+      there.added = true
+      redis.call('EXPIRE', key, ARGV[1])
+      if there.expired > 0 then
+        redis.call('ZREMRANGEBYSCORE', key, '-inf', now - ARGV[1])
+      end
     end
   end
 end

@@ -15,8 +15,14 @@ for i = last_score + 1, #ARGV do
 end
 -- The first write is a removal, which a server at maxmemory allows; then it allows the rest.
 local taken = redis.call('ZPOPMIN', key, ARGV[1])
-for i = 1, #taken, 2 do
-  redis.call('ZADD', claims, taken[i + 1], taken[i])
+-- A hundred in a command: Lua hands no more than some thousand arguments over.
+for first = 1, #taken, 200 do
+  local claimed = {}
+  for i = first, math.min(first + 199, #taken), 2 do
+    claimed[#claimed + 1] = taken[i + 1]
+    claimed[#claimed + 1] = taken[i]
+  end
+  redis.call('ZADD', claims, unpack(claimed))
 end
 local unacknowledged = redis.call('ZRANGE', claims, 0, -1, 'WITHSCORES')
 if #unacknowledged > 0 then
