@@ -29,7 +29,7 @@ def sends(*arrivals: int) -> list[Step]:
 
 
 def test_recording_of_a_server() -> None:
-    """What clients sent, before the work and in it, is kept byte by byte; what scripts did is not."""
+    """What clients sent, before the work and in it, is kept byte by byte; scripts send nothing."""
     with EmbeddedServer() as server, recorder(server) as listening:
         with Redis(port=server.port) as client:
             client.set("before", 1)

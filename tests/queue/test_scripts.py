@@ -42,7 +42,7 @@ class Queue:
 
     def send(self, *messages: bytes, capacity: int = 100) -> list[int]:
         """Send messages; return 1 for each that was refused."""
-        keys, arguments = [self.key, self.bell], [EXPIRY, *UNGUARDED, capacity]
+        keys, arguments = [self.key, self.bell], [EXPIRY, *UNGUARDED, 1, capacity]
         refused = [self.run(scripts.SEND, keys, *arguments, message) for message in messages]
         return [len(full) for full in refused]
 
@@ -132,7 +132,7 @@ def test_send_to_several_keys(queue: Queue) -> None:
     """Each destination has its own capacity and message; the full ones are named by position."""
     keys = [name for n in range(3) for name in (f"{queue.key}{n}", f"{queue.bell}{n}")]
     queue.client.zadd(keys[2], {b"old": queue.now()})
-    full = queue.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, 1, b"a", 1, b"b", 1, b"c")
+    full = queue.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, 1, 1, b"a", 2, 1, b"b", 3, 1, b"c")
     assert full == [2]
     found = [queue.client.zrange(key, 0, -1) for key in keys[::2]]
     assert found == [[b"a"], [b"old"], [b"c"]]

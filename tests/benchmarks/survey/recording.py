@@ -33,6 +33,9 @@ GREETINGS = {b"HELLO", b"CLIENT", b"AUTH", b"SELECT", b"PING"}
 # long they and claims live. What follows is an answer to what the take before it has brought.
 TAKE_KEYS = 4
 TAKE_SAYS = 3 + TAKE_KEYS + 3
+# Of a send's arguments: what all its messages have in common, and what each has of its own.
+SEND_SAYS = 3
+WORDS_OF_A_MESSAGE = 3
 
 
 class Sent(NamedTuple):
@@ -199,8 +202,7 @@ def _sent(command: list[bytes], send: bytes) -> Step:
     if command[0] == b"PUBLISH":
         arrivals = 1
     elif command[:2] == [b"EVALSHA", send]:
-        # Two keys for each message, and one for a group that is sent to.
-        arrivals = int(command[2]) // 2
+        arrivals = (len(command) - 3 - int(command[2]) - SEND_SAYS) // WORDS_OF_A_MESSAGE
     return Step("send", _text(command), arrivals)
 
 

@@ -67,10 +67,15 @@ class Posts:
         if self.guard is not None:
             names.append(self.guard.group_key)
             arguments[1:] = self.guard.group_expiry, self.guard.names
+        # Many are for one process, whose keys are as long as a message.
+        destinations: dict[str, int] = {}
         for posts in parts:
             for post in posts:
-                names += (post.key, post.bell)
-                arguments += (post.capacity, post.message)
+                destination = destinations.get(post.key)
+                if destination is None:
+                    destination = destinations[post.key] = len(destinations) + 1
+                    names += (post.key, post.bell)
+                arguments += (destination, post.capacity, post.message)
         return scripts.SEND.call(names, *arguments)
 
     def replies(self, reply: Any, parts: Sequence[Sequence[Post]]) -> list[Any]:

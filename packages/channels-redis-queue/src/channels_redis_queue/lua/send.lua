@@ -1,12 +1,13 @@
--- Purpose: adds one message to each of several message keys, unless the key is full; with a guard
---          only if a group has the names that the sender knows of.
+-- Purpose: adds messages to message keys, but to none that is full; with a guard only if a group has
+--          the names that the sender knows of.
 -- KEYS:    [1] with a guard, the group key; then for each destination its message key and its
 --          bell; the message key again if its reader waits for no bell.
 -- ARGV:    [1] expiry and [2] group_expiry in seconds, [3] the names that the group should have, as
---          group_members returns them; then for each destination its capacity and the message.
--- Result:  the positions, counted from 1, of the destinations that were full, and {position, error}
---          for keys that hold no queue; or if the group has other names, these, and nothing was
---          sent.
+--          group_members returns them; then for each message its destination, counted from 1, how
+--          many may wait there, and the message.
+-- Result:  the positions, counted from 1, of the messages whose destination was full, and
+--          {position, error} for those whose key holds no queue; or if the group has other names,
+--          these, and nothing was sent.
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local guards = #KEYS % 2
@@ -46,15 +47,15 @@ local function look_at(key)
   return found
 end
 local refused = {}
--- By message key. Many messages of one call are for one process: each key is looked at once.
+-- By destination. Many messages of one call are for one process: each key is looked at once.
 local found = {}
-for i = 1, (#KEYS - guards) / 2 do
-  local key, bell = KEYS[guards + 2 * i - 1], KEYS[guards + 2 * i]
-  local capacity, message = ARGV[2 * i + 2], ARGV[2 * i + 3]
-  local there = found[key]
+for i = 1, (#ARGV - 3) / 3 do
+  local destination, capacity, message = ARGV[3 * i + 1], ARGV[3 * i + 2], ARGV[3 * i + 3]
+  local key, bell = KEYS[guards + 2 * destination - 1], KEYS[guards + 2 * destination]
+  local there = found[destination]
   if not there then
     there = look_at(key)
-    found[key] = there
+    found[destination] = there
   end
   if there.wrong then
     refused[#refused + 1] = {i, there.wrong}
