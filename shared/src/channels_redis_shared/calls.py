@@ -95,10 +95,11 @@ def next_batch(calls: deque[Call]) -> list[Call]:
     size = 0
     while calls and len(batch) < MAX_COMMANDS and size < MAX_BYTES:
         call = calls[0]
-        if call.fills and any(filled[key] >= most for key, most in call.fills.items()):
-            break
-        for key in call.fills:
-            filled[key] += 1
+        if call.fills:
+            if any([filled[key] >= most for key, most in call.fills.items()]):  # noqa: C419 - faster
+                break
+            for key in call.fills:
+                filled[key] += 1
         size += call.size
         batch.append(calls.popleft())
     return batch
@@ -112,7 +113,10 @@ def bundles(batch: Sequence[Call]) -> list[Bundle]:
     neighbours: list[Call] = []
     for call in batch:
         if joint is not None and (
-            call.joint != joint or call.slot != slot or joined + len(call.content) > MAX_JOINED
+            # Mostly the same object, and comparing two takes ten times as long.
+            (call.joint is not joint and call.joint != joint)
+            or call.slot != slot
+            or joined + len(call.content) > MAX_JOINED
         ):
             commands.append(_joined(joint, neighbours))
             joint = None

@@ -11,4 +11,6 @@ def shard_of(name: str, shards: int) -> int:
     Processes of `channels_redis` on the same servers must come to the same answer, so the ring
     of 4096 points and the division of floats are fixed.
     """
+    if shards == 1:
+        return 0
     return int((crc32(name.encode()) & 0xFFF) / (4096 / shards))

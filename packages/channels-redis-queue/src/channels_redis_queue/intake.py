@@ -100,7 +100,7 @@ class Intake:
         self._ledger.settled(claims_due)
         del self._leaves[:leaves_due]
         now = float(reply[0])
-        claims = [*self._popped, *(Claim(*pair) for pair in _pairs(reply[1]))]
+        claims = [*self._popped, *map(Claim, reply[1][::2], reply[1][1::2])]
         self._popped.clear()
         leaves = deque(_pairs(reply[2]))
         for claim in claims:

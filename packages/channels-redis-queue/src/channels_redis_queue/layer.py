@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,8 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
         self._connectors = tuple(map(connector_to, parse_hosts(hosts)))
         self._turn = itertools.cycle(range(len(self._connectors)))
         self._keys = keys.Keys(prefix)
+        # Checking a name takes as long as packing a message.
+        self._place_of = functools.lru_cache(maxsize=4096)(self._find_place)
         self._posts = Posts(expiry)
         self._process = PerProcess(self._start_process)
         observe(self)
@@ -169,11 +172,11 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
                 written, it may have been sent; it is never sent twice.
         """
         options.require_message(message)
-        self.require_valid_channel_name(channel)
-        address = keys.non_local(channel)
+        if not isinstance(channel, str):
+            self.require_valid_channel_name(channel)
+        address, beside = self._place_of(channel)
         if "!" in channel:
             message = {**message, TO: channel}
-        beside = self._keys.messages(address)
         post = Post(beside.key, beside.bell, self.get_capacity(channel), self._serialized(message))
         process, shard = self._process.get(), self._shard_to(address)
         if await process.callers.run(lambda: self._posts.send([post], process.shards[shard])):
@@ -281,6 +284,12 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
                 f"{len(data)} bytes; Redis holds at most {MAX_MESSAGE}"
             )
         return data
+
+    def _find_place(self, channel: str) -> tuple[str, keys.Beside]:
+        """Return the address of a valid channel name, and the keys of what is sent there."""
+        self.require_valid_channel_name(channel)
+        address = keys.non_local(channel)
+        return address, self._keys.messages(address)
 
     def _require_own(self, channel: str, process: str) -> None:
         self.require_valid_channel_name(channel)

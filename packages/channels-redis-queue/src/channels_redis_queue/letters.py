@@ -22,8 +22,12 @@ class Letter(_Letter):
     ) -> None:
         to = message.pop(TO, [])
         # None when it stood in a general channel's key.
-        self.names: list[str] = [to] if isinstance(to, str) else to
-        if not isinstance(to, (str, list)) or not all(isinstance(name, str) for name in self.names):
+        self.names: list[str]
+        if isinstance(to, str):
+            self.names = [to]
+        elif isinstance(to, list) and all(isinstance(name, str) for name in to):
+            self.names = to
+        else:
             raise ValueError("it names no channel")
         super().__init__(body, load, message)
 
