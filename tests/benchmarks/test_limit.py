@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import sys
 import time
 from pathlib import Path
@@ -98,14 +97,21 @@ def test_units() -> None:
 
 def test_pipelines() -> None:
     """What nobody waits for goes out in pipelines of 50."""
-    [unit] = units_of(sends(*[1] * 120), math.inf)
+    [unit] = units_of(sends(*[1] * 120))
     assert [len(commands) for _, commands in unit.batches] == [50, 50, 20]
+
+
+def test_subscriptions_are_waited_for() -> None:
+    """A subscription ends the unit, its end does not."""
+    words = (["SUBSCRIBE", "a"], ["UNSUBSCRIBE", "a"], ["SUBSCRIBE", "b"])
+    steps = [Step("hear", list(command), 1) for command in words]
+    assert [unit.arrivals for unit in units_of(steps)] == [1, 2]
 
 
 def test_subscriptions_between_commands() -> None:
     """A subscription keeps its place among the commands."""
-    steps = [*sends(1), Step("hear", ["SUBSCRIBE", "a"], 1), *sends(1, 1)]
-    [unit] = units_of(steps, math.inf)
+    steps = [*sends(1), Step("hear", ["UNSUBSCRIBE", "a"], 1), *sends(1, 1)]
+    [unit] = units_of(steps)
     assert [(role, len(commands)) for role, commands in unit.batches] == [
         ("send", 1),
         ("hear", 1),

@@ -51,7 +51,8 @@ def limits(
 ) -> Iterator[tuple[Row, Row]]:
     """Yield for each main path of our layers what they do, and what raw redis-py does.
 
-    Both are measured in turn, so that what slows this machine down slows both.
+    The rows are those of the layer and of "raw-queue" or "raw-pubsub". Both are measured in turn,
+    so that what slows this machine down slows both.
 
     Args:
         pythons: The Python of each contender's environment.
@@ -62,28 +63,35 @@ def limits(
         if contender in pythons:
             for work, parameters in paths(contender):
                 job = Job(contender, redis.hosts, work, parameters)
-                ours = Row(work, parameters, contender)
-                raw = Row(work, parameters, f"raw-{contender}")
-                try:
-                    for _ in range(rounds):
-                        _one_round(job, pythons[contender], redis, ours, raw)
-                except Failed as failure:
-                    raw = Row(work, parameters, raw.contender, note=str(failure))
-                yield ours, raw
+                yield _limit(job, pythons[contender], redis, rounds)
 
 
-def _one_round(job: Job, python: Path, redis: RedisService, ours: Row, raw: Row) -> None:
-    """Let the layer do a work, record it, and replay that."""
-    _add(ours, run(job, python, redis, timeout=TIMEOUT))
+def _limit(job: Job, python: Path, redis: RedisService, rounds: int) -> tuple[Row, Row]:
+    ours = Row(job.work, job.parameters, job.contender)
+    raw = Row(job.work, job.parameters, f"raw-{job.contender}")
+    try:
+        for _ in range(rounds):
+            _add(ours, run(job, python, redis, timeout=TIMEOUT))
+            _add(raw, replayed(job, record(job, python, redis), python, redis))
+    except Failed as failure:
+        raw = Row(job.work, job.parameters, raw.contender, note=str(failure))
+    return ours, raw
+
+
+def replayed(job: Job, recording: Recording, python: Path, redis: RedisService) -> dict[str, float]:
+    """Send again what a layer has sent for a job, and return the figures.
+
+    Raises:
+        Failed: It could not be done, or was not the same work.
+    """
     with tempfile.TemporaryDirectory(prefix="replay-") as folder:
         file = Path(folder) / "recording.json"
-        recording = record(job, python, redis)
         recording.save(file)
-        more = {**job.parameters, "work": job.work, "recording": str(file)}
-        again = Job(job.contender, redis.hosts, "replay", more)
+        parameters = {**job.parameters, "work": job.work, "recording": str(file)}
+        again = Job(job.contender, redis.hosts, "replay", parameters)
         figures = run(again, python, redis, timeout=TIMEOUT)
     require_same_work(recording.calls, figures["calls"])
-    _add(raw, figures)
+    return figures
 
 
 def _add(row: Row, figures: Mapping[str, float]) -> None:

@@ -1,11 +1,11 @@
 """Sends again, with redis-py alone, what a layer has sent: as fast as its protocol can be.
 
-What is sent on the layer's command connection goes out in pipelines, one command at a time where a
-work waits for each message. A reader of the queue layer has a connection of its own here too, and
-asks as the layer does: a wait and a take in one write, again and again. A take acknowledges what
-the one before has brought, so takes can't be pipelined. Messages stay bytes, and nobody gets them:
-they are counted, and the next unit of the work begins when all have arrived. So deliveries to the
-members of a group are counted, and not made.
+What is sent on the layer's command connection goes out in pipelines; but one command at a time
+where a work waits for each message. A reader of the queue layer has a connection of its own here
+too, and asks as the layer does: a wait and a take in one write, again and again. A take
+acknowledges what the one before has brought, so takes can't be pipelined. Messages stay bytes, and
+nobody gets them: they are counted, and the next unit of the work begins when all have arrived. So
+deliveries to the members of a group are counted, and not made.
 """
 
 from __future__ import annotations
@@ -111,13 +111,16 @@ async def replay(trial: Trial) -> None:
         trial.figures["rate"] = passes * recording.operations / sum(samples)
 
 
-def units_of(steps: Iterable[Step], most: float) -> Iterator[Unit]:
-    """Yield what is sent before so much must have arrived."""
+def units_of(steps: Iterable[Step], most: float = math.inf) -> Iterator[Unit]:
+    """Yield what is sent before so much must have arrived, or before a subscription must be live.
+
+    A channel is of use, and joins a group, when the server has confirmed that it is heard.
+    """
     unit = Unit()
     for step in steps:
         if step.role in {"send", "hear"}:
             unit.add(step)
-        if unit.arrivals >= most:
+        if unit.arrivals >= most or step.command[0] == "SUBSCRIBE":
             yield unit
             unit = Unit()
     if unit.batches:
