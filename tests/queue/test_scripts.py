@@ -138,6 +138,17 @@ def test_send_to_several_keys(queue: Queue) -> None:
     assert found == [[b"a"], [b"old"], [b"c"]]
 
 
+def test_send_of_several_messages_to_one_key(queue: Queue) -> None:
+    """Each counts for those behind it, an equal one does not; all keep their order."""
+    queue.client.zadd(queue.key, {b"old": queue.now() - EXPIRY - 1, b"first": queue.now()})
+    texts = [b"z", b"y", b"z", b"x", b"w"]
+    messages = [word for text in texts for word in (1, 4, text)]
+    full = queue.run(scripts.SEND, [queue.key, queue.bell], EXPIRY, *UNGUARDED, *messages)
+    assert full == [5]
+    assert queue.client.zrange(queue.key, 0, -1) == [b"first", b"y", b"z", b"x"]
+    assert queue.client.ttl(queue.key) > 0
+
+
 def test_sends_behind_a_clock_that_is_ahead(queue: Queue) -> None:
     """First in, first out, also when the last message's score is not in the past."""
     ahead = queue.now() + 1000
