@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.survey import plan
 from benchmarks.survey.contenders import CONTENDERS
 from benchmarks.survey.report.terminal import print_tables
 from benchmarks.survey.survey import Survey
 
-RESULTS = Path(__file__).parents[3] / "docs/benchmarks.json"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+QUICK = ("comparison", "raw")
+STAGES = (*QUICK, "growth", "profiles", "soak")
+SOAK_MINUTES = 10.0
 
 
 def main() -> int:
@@ -22,12 +28,25 @@ def main() -> int:
         for cell in plan.cells()
         if (cell.quick or not options.quick) and (not options.only or cell.work in options.only)
     ]
-    survey = Survey(options.contenders, rounds=options.rounds or (1 if options.quick else 3))
-    results = survey.measure(chosen)
-    results.conditions["command"] = " ".join(["hatch run bench", *sys.argv[1:]])
-    print_tables(results)
+    rounds = options.rounds or (1 if options.quick else 3)
+    stages = options.stages or (QUICK if options.quick else STAGES)
+    with Survey(options.contenders, rounds) as survey:
+        survey.results.conditions["command"] = " ".join(["hatch run bench", *sys.argv[1:]])
+        measure: dict[str, Callable[[], None]] = {
+            "comparison": lambda: survey.compare(chosen),
+            "raw": survey.limit,
+            "growth": survey.grow,
+            "profiles": survey.profile,
+            "soak": lambda: survey.soak(SOAK_MINUTES),
+        }
+        for stage in STAGES:
+            if stage in stages:
+                measure[stage]()
+                if options.json:
+                    survey.results.save(options.json)
+    print_tables(survey.results)
     if options.json:
-        results.save(options.json)
+        survey.results.save(options.json)
     return 0
 
 
@@ -42,6 +61,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS), metavar="ONE"
     )
+    parser.add_argument("--stages", nargs="+", choices=STAGES, help="these stages alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures in this file")
     return parser.parse_args()
 

@@ -7,13 +7,13 @@ import json
 import sys
 
 from benchmarks.survey.trial import Job, Trial
-from benchmarks.survey.works import WORKS
+from benchmarks.survey.works import work_of
 
 
 def main() -> None:
     """Do the job and report."""
     trial = Trial(Job(**json.loads(sys.stdin.readline())))
-    started = WORKS[trial.job.work](trial)
+    started = work_of(trial.job.work)(trial)
     if started is not None:  # Otherwise it was synchronous, and is done.
         asyncio.run(started)
     trial.report()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from installing import FOLDER, uv
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from benchmarks.survey.contenders import Contender
 
 REPOSITORY = Path(__file__).parents[3]
@@ -26,15 +28,25 @@ def python_of(contender: Contender) -> Path:
     Raises:
         NotInstalled: The packages could not be had.
     """
-    folder = FOLDER / "bench" / contender.name
+    return python_with(contender.name, contender.requirements)
+
+
+def python_with(name: str, requirements: Iterable[str]) -> Path:
+    """Return the Python of the environment of this name, with the newest releases of all that.
+
+    Raises:
+        NotInstalled: The packages could not be had.
+    """
+    folder = FOLDER / "bench" / name
     python = folder / "bin/python"
-    requirements = [one.format(root=REPOSITORY) for one in contender.requirements]
-    # Ours is linked to, so that what is measured is what stands in the tree.
-    links = [word for one in requirements for word in (("-e", one) if contender.ours else (one,))]
+    words: list[str] = []
+    for one in requirements:
+        # Ours is linked to, so that what is measured is what stands in the tree.
+        words += ["-e", one.format(root=REPOSITORY)] if "{root}" in one else [one]
     try:
         if not python.exists():
             uv("venv", "--clear", "--python", sys.executable, folder)
-        uv("pip", "install", "--upgrade", "--python", python, *links)
+        uv("pip", "install", "--upgrade", "--python", python, *words)
     except subprocess.CalledProcessError as error:
         raise NotInstalled(str(error.stderr).strip()) from error
     return python

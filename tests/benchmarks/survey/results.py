@@ -47,7 +47,7 @@ METRICS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
     """One work with one set of parameters on one contender.
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     OnMark = Callable[[str], None]
 
 REPOSITORY = Path(__file__).parents[3]
-LAST_WORDS = 2_000  # characters
 # What there is of these at the end is told, not what came to it.
 LEVELS = {"connections"}
 
@@ -73,7 +72,8 @@ def run(
         if late.is_set():
             raise Failed(f"not done within {timeout:.0f} s")
         errors.seek(0)
-        raise Failed(errors.read()[-LAST_WORDS:].strip() or "it ended without a word")
+        # Of a traceback the last line says what it was.
+        raise Failed((errors.read().splitlines() or ["it ended without a word"])[-1])
 
 
 @contextlib.contextmanager

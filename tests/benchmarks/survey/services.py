@@ -33,10 +33,11 @@ class Absent(Exception):
 class Service(Protocol):
     """The servers behind a layer.
 
-    `hosts` is what they are in the form that the layer takes.
+    `hosts` is what they are in the form that the layer takes; `software` is their name and version.
     """
 
     hosts: list[Any]
+    software: str
 
     def counters(self) -> Mapping[str, float]:
         """Return what has been counted at them up to now, and what there is of some things."""
@@ -50,10 +51,10 @@ class Service(Protocol):
 class NoService:
     """What a layer in memory needs."""
 
-    hosts: list[Any]
+    software = ""
 
     def __init__(self) -> None:
-        self.hosts = []
+        self.hosts: list[Any] = []
 
     def counters(self) -> Mapping[str, float]:
         """Return nothing."""
@@ -69,6 +70,10 @@ class RedisService:
     def __init__(self, servers: Sequence[EmbeddedServer], hosts: Sequence[Any]) -> None:
         self.hosts = list(hosts)
         self.servers = servers
+        with servers[0].client() as client:
+            told = client.info("server")
+        version = told.get("valkey_version", told["redis_version"])
+        self.software = f"{told.get('server_name', 'redis')} {version}"
 
     def counters(self) -> Mapping[str, float]:
         """Add up what all servers tell."""
@@ -101,6 +106,7 @@ class NatsService:
         self.hosts = [url]
         self._statistics = statistics
         self._process = process
+        self.software = f"nats-server {monitored(statistics)['version']}"
 
     def counters(self) -> Mapping[str, float]:
         """Return what the server tells of itself, and the system of its CPU time."""

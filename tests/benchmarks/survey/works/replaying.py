@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # How many messages are on their way before the work waits for all of them; else all there are.
 AT_ONCE = {"one-in-flight": 1, "fan-out": 1, "broadcasts": AT_A_TIME}
-# How many commands a pipeline has. A hundred are no faster, ten are slower.
+# How many commands a pipeline has: as many as the concurrent works have callers.
 PIPELINED = 50
 
 

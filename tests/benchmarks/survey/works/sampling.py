@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.survey.trial import Trial
+from benchmarks.survey.works import work_of
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
     from types import FrameType
 
     from benchmarks.survey.trial import Job
@@ -70,10 +70,8 @@ class Sampled(Trial):
 
 async def sample(trial: Trial) -> None:
     """Do the work that the parameters name, and keep where it was in the file that they name."""
-    from benchmarks.survey.works import WORKS  # noqa: PLC0415 - this is among them
-
     sampled = Sampled(trial.job)
-    started: Coroutine[None, None, None] | None = WORKS[trial.job.parameters["work"]](sampled)
+    started = work_of(trial.job.parameters["work"])(sampled)
     if started is None:
         raise ValueError(f"{trial.job.parameters['work']} has no event loop to look at")
     await started
