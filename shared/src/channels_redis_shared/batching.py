@@ -24,13 +24,14 @@ from .outages import Backoff, belongs_elsewhere, is_outage, was_refused
 from .statistics import Counters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
     from .calls import Bundle, Joint
     from .commands import Command
     from .connections import Connector
     from .links import Link
     from .scripts import Script
+    from .wires import Wire
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 
@@ -63,7 +64,7 @@ class Commands(ABC):
             redis.exceptions.ResponseError: The server refused the command.
         """
         packed = pack(command)
-        return await self._call(packed, None, len(packed), repeatable, fills or _NOTHING, key)
+        return await self.call(packed, None, len(packed), repeatable, fills or _NOTHING, key)
 
     async def execute_part(  # noqa: PLR0913 - most of them are keywords
         self,
@@ -85,7 +86,7 @@ class Commands(ABC):
             repeatable: As for `execute`.
             fills: As for `execute`.
         """
-        return await self._call(part, joint, size, repeatable, fills or _NOTHING, key)
+        return await self.call(part, joint, size, repeatable, fills or _NOTHING, key)
 
     def slot(self, key: str) -> int | None:  # noqa: ARG002 - one server has all keys
         """Return the slot of a key in a Cluster: one command may use keys of one slot only."""
@@ -108,7 +109,7 @@ class Commands(ABC):
         """Drop the connections without a word: their event loop is closed."""
 
     @abstractmethod
-    def _call(  # noqa: PLR0913, PLR0917 - positions, as this is called for every command
+    def call(  # noqa: PLR0913, PLR0917 - positions, as this is called for every command
         self,
         content: Any,
         joint: Joint | None,
@@ -116,8 +117,15 @@ class Commands(ABC):
         repeatable: bool,  # noqa: FBT001
         fills: Mapping[str, int],
         key: str,
-    ) -> asyncio.Future[Any]:
+    ) -> Awaitable[Any]:
         """Let the call go out with the others of this turn; see `Call`."""
+
+    async def lend(self) -> Wire | None:
+        """Give the connection away, if nothing is under way on it; return it.
+
+        The next command opens another one.
+        """
+        return None
 
 
 class Batcher(Commands):
@@ -144,7 +152,7 @@ class Batcher(Commands):
         self._link: Link | None = None
         self._runner: asyncio.Task[None] | None = None
 
-    def _call(  # noqa: PLR0913, PLR0917
+    def call(  # noqa: PLR0913, PLR0917
         self,
         content: Any,
         joint: Joint | None,
@@ -153,6 +161,7 @@ class Batcher(Commands):
         fills: Mapping[str, int],
         key: str,  # noqa: ARG002 - one server has all keys
     ) -> asyncio.Future[Any]:
+        """Let the call go out with the others of this turn; see `Call`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._seconds
         call = Call(content, joint, size, loop.create_future(), deadline, repeatable, fills)
@@ -171,6 +180,21 @@ class Batcher(Commands):
     async def nodes(self) -> Sequence[Commands]:
         """Return this."""
         return [self]
+
+    async def lend(self) -> Wire | None:
+        """Give the connection away, if nothing is under way on it; return it."""
+        link = self._link
+        if link is None or link.is_stale or self._calls or self._runner is not None:
+            return None
+        try:
+            wire = link.copy()
+        except OSError:
+            return None
+        self._link = None
+        # The next one takes no lost one's place.
+        self._was_connected = False
+        await link.close()
+        return wire
 
     async def close(self) -> None:
         """Close the connection. A later command opens a new one."""

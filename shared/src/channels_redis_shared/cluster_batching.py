@@ -83,7 +83,7 @@ class ClusterBatcher(Commands):
         for node in self._nodes.values():
             node.abandon()
 
-    def _call(  # noqa: PLR0913, PLR0917
+    def call(  # noqa: PLR0913, PLR0917
         self,
         content: Any,
         joint: Joint | None,
@@ -92,6 +92,7 @@ class ClusterBatcher(Commands):
         fills: Mapping[str, int],
         key: str,
     ) -> asyncio.Future[Any]:
+        """Let the call go out with the others of this turn; see `Call`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._cluster.host.timeout
         reply, slot = loop.create_future(), slot_of(key)

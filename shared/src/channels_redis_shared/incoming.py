@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from redis.asyncio.connection import AbstractConnection
 
-_INCOMPLETE = object()
+# What `reader` returns while no reply is complete.
+INCOMPLETE = object()
 # What a server sends unasked with protocol 3. Older versions of hiredis can't tell.
-_PUSHED = getattr(hiredis, "PushNotification", ())
+PUSHED = getattr(hiredis, "PushNotification", ())
 
 
 class Incoming(Protocol):
@@ -63,6 +64,25 @@ class Incoming(Protocol):
 def incoming(connection: AbstractConnection) -> Incoming:
     """Return what comes on a connection that redis-py has just opened, from now on."""
     return Streamed(connection) if hiredis is None else Parsed(connection)
+
+
+def has_reader() -> bool:
+    """Tell whether there can be a `reader`."""
+    return hiredis is not None
+
+
+def reader(connection: AbstractConnection) -> Any:
+    """Return what makes replies of bytes with hiredis, errors as redis-py would raise them."""
+    # Makes of an error's text the exception that redis-py has for it.
+    parse_error: Callable[[str], Exception] = connection._parser.parse_error  # noqa: SLF001
+
+    def error_of(text: str) -> Exception:
+        error = parse_error(text)
+        return name_forbidden(error) if isinstance(error, ResponseError) else error
+
+    return hiredis.Reader(
+        protocolError=InvalidResponse, replyError=error_of, notEnoughData=INCOMPLETE
+    )
 
 
 class Streamed:
@@ -116,11 +136,7 @@ class Parsed(asyncio.Protocol):
 
     def __init__(self, connection: AbstractConnection) -> None:
         transport: Any = connection._writer.transport  # type: ignore[union-attr]  # noqa: SLF001
-        # Makes of an error's text the exception that redis-py has for it.
-        self._parse_error: Callable[[str], Exception] = connection._parser.parse_error  # noqa: SLF001
-        self._parser = hiredis.Reader(
-            protocolError=InvalidResponse, replyError=self._error_of, notEnoughData=_INCOMPLETE
-        )
+        self._parser = reader(connection)
         self._replies: deque[Any] = deque()
         self._handle: Callable[[Any], object] = self._keep
         # Why nothing comes any more.
@@ -166,7 +182,7 @@ class Parsed(asyncio.Protocol):
         handle, gets = self._handle, self._parser.gets
         try:
             self._parser.feed(data)
-            while (reply := gets()) is not _INCOMPLETE:
+            while (reply := gets()) is not INCOMPLETE:
                 handle(reply)
             if self._waiter is not None and len(self._replies) >= self._wanted:
                 self._wake(self._waiter)
@@ -222,12 +238,8 @@ class Parsed(asyncio.Protocol):
             waiter.set_result([] if self._arrived is None else self._hand_over())
 
     def _keep(self, reply: Any) -> None:
-        if not isinstance(reply, _PUSHED):
+        if not isinstance(reply, PUSHED):
             self._replies.append(reply)
-
-    def _error_of(self, text: str) -> Exception:
-        error = self._parse_error(text)
-        return name_forbidden(error) if isinstance(error, ResponseError) else error
 
     def _stop(self, error: Exception) -> None:
         if self._end is not None:
