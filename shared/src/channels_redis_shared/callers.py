@@ -1,25 +1,23 @@
-"""Decides for each event loop whether its calls run in it, or go to the courier."""
+"""Decides for each event loop whether its calls use connections of its own, or those of all."""
 
 from __future__ import annotations
 
 import asyncio
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .courier import Courier
-from .forks import PerProcess
+from .courier import courier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+    from .shards import Shards
 
 Result = TypeVar("Result")
 
 # How many calls a loop makes before it counts as one that lasts, and gets connections of its own.
 SHORT_LIVED_CALLS = 10
-
-# All layers of a process share it.
-_courier = PerProcess(Courier)
 
 
 @dataclass
@@ -29,6 +27,8 @@ class _Caller:
     calls: int = 0
     under_way: int = 0
     lasts: bool = False
+    # Held by a call that is alone; those that come meanwhile wait behind it, in their order.
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Callers:
@@ -36,10 +36,19 @@ class Callers:
 
     Args:
         lives_here: Tells whether the running loop has connections of its own already.
+        shards: Returns the command connections of the running loop, which lasts.
+        direct: The command connections of loops that do not last; None if these have none.
     """
 
-    def __init__(self, lives_here: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        lives_here: Callable[[], bool],
+        shards: Callable[[], Shards],
+        direct: Shards | None,
+    ) -> None:
         self._lives_here = lives_here
+        self._shards = shards
+        self._direct = direct
         self._callers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Caller] = (
             weakref.WeakKeyDictionary()
         )
@@ -52,7 +61,19 @@ class Callers:
             return make()
         return self._run(make)
 
-    async def _run(self, make: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    def send(
+        self, make: Callable[[Shards], Coroutine[Any, Any, Result]]
+    ) -> Coroutine[Any, Any, Result]:
+        """Do the same for one that uses nothing of its loop but these command connections."""
+        if self._lasting() is asyncio.get_running_loop():
+            return make(self._shards())
+        return self._run(lambda: make(self._shards()), make)
+
+    async def _run(
+        self,
+        make: Callable[[], Coroutine[Any, Any, Result]],
+        make_direct: Callable[[Shards], Coroutine[Any, Any, Result]] | None = None,
+    ) -> Result:
         loop = asyncio.get_running_loop()
         caller = self._callers.get(loop)
         if caller is None:
@@ -63,16 +84,26 @@ class Callers:
         caller.calls += 1
         caller.under_way += 1
         try:
-            return await _courier.get().run(make)
+            direct = self._direct
+            if direct is not None:
+                # What is asked for in one turn of the loop goes together, by the courier.
+                await asyncio.sleep(0)
+                # As are those of other threads, once there are several.
+                is_alone = caller.under_way == 1 and not courier.get().is_busy
+                async with caller.turn:
+                    if is_alone and make_direct is not None:
+                        return await make_direct(direct)
+            return await courier.get().run(make)
         finally:
             caller.under_way -= 1
 
     async def close(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `close` in the running loop, and in the courier's if there is one."""
         await close()
-        courier = _courier.get()
-        if courier.is_running:
-            await courier.run(close)
+        if courier.get().is_running:
+            await courier.get().run(close)
+        if self._direct is not None:
+            await self._direct.close()
 
     def _lasts(self, caller: _Caller) -> bool:
         # Not while calls are under way on the courier's connection: a later one on another

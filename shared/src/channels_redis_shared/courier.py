@@ -13,6 +13,7 @@ import os
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from . import native
+from .forks import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -32,11 +33,17 @@ class Courier:
         self._loop: asyncio.AbstractEventLoop | None = None
         # Held while the thread runs.
         self._running = native.new_lock()
+        self._errands: set[_Errand[Any]] = set()
 
     @property
     def is_running(self) -> bool:
         """Tell whether the thread was started."""
         return self._loop is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether calls are under way here."""
+        return bool(self._errands)
 
     async def run(self, make: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         """Run the coroutine that `make` returns in the background loop; return its result.
@@ -47,16 +54,19 @@ class Courier:
         if background is None:
             return await make()
         errand: _Errand[Result] = _Errand(make, asyncio.get_running_loop())
-        # In the caller's context, as call_soon_threadsafe copies it.
-        background.call_soon_threadsafe(errand.start)
-        if native.patched_by_gevent():
-            # If the caller's loop gave way to another greenlet, that one could not run its own.
-            return errand.block()
+        self._errands.add(errand)
         try:
+            # In the caller's context, as call_soon_threadsafe copies it.
+            background.call_soon_threadsafe(errand.start)
+            if native.patched_by_gevent():
+                # If the caller's loop gave way to another greenlet, that one could not run its own.
+                return errand.block()
             await errand.arrival
         except asyncio.CancelledError:
             background.call_soon_threadsafe(errand.cancel)
             raise
+        finally:
+            self._errands.discard(errand)
         return errand.result()
 
     def stop(self) -> None:
@@ -103,6 +113,10 @@ class Courier:
         finally:
             loop.close()
             self._running.release()
+
+
+# All layers of a process share it.
+courier = PerProcess(Courier)
 
 
 class _Errand(Generic[Result]):

@@ -20,29 +20,37 @@ if TYPE_CHECKING:
 
 
 class Shards:
-    """The command connections of one event loop, in the order of the hosts.
+    """The command connections of one event loop, in the order of the hosts."""
 
-    Args:
-        connectors: One for each host.
-        scripts: What every connection loads.
-        counters: Count commands and round trips.
-        by_key: Whether a Cluster's node is chosen by each command's key; otherwise any one does.
-    """
+    def __init__(self, batchers: Sequence[Commands]) -> None:
+        self._batchers = batchers
 
-    def __init__(
-        self,
+    @classmethod
+    def to(
+        cls,
         connectors: Sequence[Connector],
         scripts: Sequence[Script] = (),
         counters: Counters | None = None,
         *,
         by_key: bool = True,
-    ) -> None:
-        self._batchers: list[Commands] = [
-            ClusterBatcher(connector, scripts, counters)
-            if by_key and isinstance(connector, Cluster)
-            else Batcher(connector, scripts, counters)
-            for connector in connectors
-        ]
+    ) -> Shards:
+        """Return the command connections to these hosts, of the running loop.
+
+        Args:
+            connectors: One for each host.
+            scripts: What every connection loads.
+            counters: Count commands and round trips.
+            by_key: Whether a Cluster's node is chosen by each command's key; otherwise any one
+                does.
+        """
+        return cls(
+            [
+                ClusterBatcher(connector, scripts, counters)
+                if by_key and isinstance(connector, Cluster)
+                else Batcher(connector, scripts, counters)
+                for connector in connectors
+            ]
+        )
 
     def __getitem__(self, index: int) -> Commands:
         """Return the connections to the shard with this index."""

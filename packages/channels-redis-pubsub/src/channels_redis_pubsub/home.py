@@ -41,7 +41,7 @@ class Home:
     ) -> None:
         self.audience = Audience()
         # With plain Pub/Sub, each node of a Cluster passes on what any other one is told.
-        self.shards = Shards(
+        self.shards = Shards.to(
             settings.connectors, counters=settings.counters, by_key=settings.sharded_pubsub
         )
         self.loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ._shared.callers import Callers
+from ._shared.direct import direct
 from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
 from ._shared.outages import OutageLog
@@ -19,6 +20,7 @@ from .home import Home
 
 if TYPE_CHECKING:
     from ._shared.mailbox import Mailbox
+    from ._shared.shards import Shards
     from .settings import Settings
 
 logger = logging.getLogger(__package__)
@@ -45,7 +47,11 @@ class Process:
         ]
         self._homes = LoopLocal(self._make_home)
         # Of those loops that only publish: a channel is heard where it was made.
-        self._callers = Callers(self._homes.here)
+        self._callers = Callers(
+            self._homes.here,
+            self._shards,
+            direct(settings.connectors, self._shards, settings.counters),
+        )
         self._lock = threading.Lock()
         # The event loop in which each channel is heard.
         self._home_of: dict[str, Home] = {}
@@ -153,9 +159,7 @@ class Process:
             redis.exceptions.RedisError: As `Commands.execute`.
         """
         command = (self._publish, topic, data)
-        await self._callers.run(
-            lambda: self._homes.get().shards.of(topic).execute(command, key=topic)
-        )
+        await self._callers.send(lambda shards: shards.of(topic).execute(command, key=topic))
         self._settings.counters.sent += 1
 
     def statistics(self) -> Statistics:
@@ -231,6 +235,10 @@ class Process:
             self.close(channel)
             raise
         return here
+
+    def _shards(self) -> Shards:
+        """Return the command connections of the running event loop."""
+        return self._homes.get().shards
 
     def _make_home(self) -> Home:
         return Home(self._settings, self._mailboxes, self._outages, self._ended)

@@ -12,7 +12,7 @@ from .rosters import Rosters
 from .sending import Guard, Members, Post, Posts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Coroutine, Iterator
 
     from ._shared.batching import Commands
     from ._shared.shards import Shards
@@ -27,17 +27,14 @@ class FanOut:
 
     Args:
         settings: The layer's options.
-        shards: Returns the command connections of the running event loop.
     """
 
-    def __init__(self, settings: Settings, shards: Callable[[], Shards]) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._shards = shards
         self._rosters = Rosters(settings.keys, settings.capacity)
 
-    async def send(self, group: str, message: dict[str, Any]) -> None:
+    async def send(self, group: str, message: dict[str, Any], shards: Shards) -> None:
         """Send a message to all members of a group; those that are full miss it."""
-        shards = self._shards()
         names = await self._send_as_known(group, message, shards)
         if names is None:
             return
@@ -67,16 +64,16 @@ class FanOut:
         otherwise no more than reading the members, which it returns; None if the message is sent.
         """
         settings = self._settings
-        members = Members(settings.keys.group(group), settings.group_expiry)
+        key = settings.keys.group(group)
         roster = self._rosters.last(group) if shards.are_one_place else None
         if roster is None or not roster.may_be_assumed(0):
             # Even if the group is empty today: a caller's error shall not wait for a member.
             settings.serialize(message)
-            return await members.read(shards.of(group))
+            return await Members(key, settings.group_expiry).read(shards.of(group))
         posts = self._posts(roster.destinations, message)
         if not roster.may_be_assumed(sum(len(post.message) for post in posts)):
-            return await members.read(shards.of(group))
-        guard = Guard(members.group_key, settings.group_expiry, roster.names)
+            return await Members(key, settings.group_expiry).read(shards.of(group))
+        guard = Guard(key, settings.group_expiry, roster.names)
         reply = await Posts(settings.expiry, guard).send(posts, shards.of(group))
         if isinstance(reply, bytes):
             return reply

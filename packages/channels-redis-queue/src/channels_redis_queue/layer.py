@@ -179,7 +179,7 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
             message = {**message, TO: channel}
         post = Post(beside.key, beside.bell, self.get_capacity(channel), self._serialized(message))
         process, shard = self._process.get(), self._shard_to(address)
-        if await process.callers.run(lambda: self._posts.send([post], process.shards[shard])):
+        if await process.callers.send(lambda shards: self._posts.send([post], shards[shard])):
             process.counters.over_capacity += 1
             raise exceptions.ChannelFull(channel)
         process.counters.sent += 1
@@ -244,7 +244,7 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
         options.require_message(message)
         self.require_valid_group_name(group)
         process = self._process.get()
-        await process.callers.run(lambda: process.fan_out.send(group, message))
+        await process.callers.send(lambda shards: process.fan_out.send(group, message, shards))
         process.counters.sent += 1
 
     async def flush(self) -> None:

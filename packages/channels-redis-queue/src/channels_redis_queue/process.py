@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import scripts, upkeep
 from ._shared.callers import Callers
+from ._shared.direct import direct
 from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
 from ._shared.overflows import OverflowLog
@@ -37,14 +38,18 @@ class Process:
         # preloaded parent, would take each other's messages.
         self.id = new_process_id()
         self.homes = LoopLocal(self._make_home)
-        self.callers = Callers(self.homes.here)
+        self.callers = Callers(
+            self.homes.here,
+            lambda: self.shards,
+            direct(settings.connectors, lambda: self.shards, settings.counters),
+        )
         self.memberships = Memberships(settings.group_expiry)
         self._overflows = OverflowLog(logger)
         self.mailboxes: Mailboxes[Parcel] = Mailboxes(
             settings.capacity, self._overflows.dropped, counters=settings.counters
         )
         self.groups = Groups(settings, lambda: self.shards, self.memberships)
-        self.fan_out = FanOut(settings, lambda: self.shards)
+        self.fan_out = FanOut(settings)
         self.census = Census(settings, lambda: self.shards)
         self.reception = Reception(
             settings, self.mailboxes, self.memberships, self.homes, self._deserted
@@ -77,7 +82,7 @@ class Process:
         )
 
     def _make_home(self) -> Home:
-        shards = Shards(self._settings.connectors, scripts.ALL, self.counters)
+        shards = Shards.to(self._settings.connectors, scripts.ALL, self.counters)
         return Home(shards, self._start_upkeep)
 
     def _start_upkeep(self, home: Home) -> None:
