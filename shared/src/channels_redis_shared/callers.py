@@ -86,8 +86,10 @@ class Callers:
         try:
             direct = self._direct
             if direct is not None:
-                # What is asked for in one turn of the loop goes together, by the courier.
-                await asyncio.sleep(0)
+                if caller.calls > 1:
+                    # What is asked for in one turn of the loop goes together, by the courier.
+                    # Mostly nothing comes after the first, which does not wait for it.
+                    await asyncio.sleep(0)
                 # As are those of other threads, once there are several.
                 is_alone = caller.under_way == 1 and not courier.get().is_busy
                 async with caller.turn:

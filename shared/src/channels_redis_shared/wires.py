@@ -18,8 +18,8 @@ from .incoming import INCOMPLETE, PUSHED
 
 # What `Wire.exchange` returns when nothing was sent.
 NOT_SENT = object()
-# Bytes that are read at once: more than nearly all replies have.
-_MOST = 65_536
+# Bytes that are read at once: more than nearly all replies have, and soon allocated.
+_MOST = 4_096
 # Milliseconds that a reply is waited for in place. A server nearby has answered by then, and to
 # have the loop wait for it would take as long again.
 _IN_PLACE = 1

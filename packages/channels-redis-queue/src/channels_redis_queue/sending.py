@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import ResponseError
@@ -35,8 +34,7 @@ class Guard(NamedTuple):
     names: bytes
 
 
-@dataclass(frozen=True)
-class Posts:
+class Posts(NamedTuple):
     """Joins posts into one command, whose reply tells which of them found their key full."""
 
     # Seconds that a message lives.
@@ -96,8 +94,7 @@ class Posts:
         return found
 
 
-@dataclass(frozen=True)
-class Members:
+class Members(NamedTuple):
     """Joins the reads of one group's members, so that a burst of sends reads them once."""
 
     group_key: str
