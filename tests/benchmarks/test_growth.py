@@ -128,7 +128,7 @@ def test_what_gave_is_told_with_its_figures() -> None:
     gave = what_gave(figures, cores=2)
     assert gave is not None
     assert gave.text == (
-        "800 deliveries a second of 1,000 that were offered; a client process used 97% of a core; "
+        "800 deliveries a second of 1,000 that were offered; a client process used 97 % of a core; "
         "2.0 of the machine's 2 cores were busy, 1.5 of them with other things"
     )
 
@@ -137,6 +137,6 @@ def test_several_servers_have_a_share_each() -> None:
     """1.6 cores of two servers are not 90 % of one."""
     figures = {**QUIET, "server_cpu": 1.6, "p99": 2.0}
     assert [what_gave(figures, 8, nodes) for nodes in (1, 2)] == [
-        Gave("server CPU", "99 of 100 messages within 2.00 s; the server used 160% of a core"),
+        Gave("server CPU", "99 of 100 messages within 2.00 s; the server used 160 % of a core"),
         Gave("latency", "99 of 100 messages within 2.00 s; no CPU was used up"),
     ]

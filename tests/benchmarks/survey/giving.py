@@ -78,9 +78,9 @@ def _used_up(figures: Figures, cores: int, nodes: int) -> list[Gave]:
     )
     found = []
     if server >= CORE:
-        found.append(Gave("server CPU", f"the server used {server:.0%} of a core"))
+        found.append(Gave("server CPU", f"the server used {server * 100:.0f} % of a core"))
     if client >= CORE:
-        found.append(Gave("client CPU", f"a client process used {client:.0%} of a core"))
+        found.append(Gave("client CPU", f"a client process used {client * 100:.0f} % of a core"))
     if machine >= MACHINE * cores:
         others = max(machine - figures["client_cpu"] - figures["server_cpu"], 0.0)
         busy = f"{machine:.1f} of the machine's {cores} cores were busy"

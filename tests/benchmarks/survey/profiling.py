@@ -65,9 +65,9 @@ def _profiles(job: Job, python: Path, redis: RedisService) -> Iterator[dict[str,
             yield {**about, "side": "client", "entries": [], "note": str(failure)}
             return
         stacks = file.read_text(encoding="utf-8")
-    note = "of the process that sends" if job.work == "workers" else ""
+    note = "is seen in the process that sends" if job.work == "workers" else ""
     yield {**about, "side": "client", "entries": shares(places(stacks)), "note": note}
-    note = f"{usage.busy:.0%} of the time busy"
+    note = f"is busy {usage.busy * 100:.0f} % of the time"
     yield {**about, "side": "server", "entries": shares(usage.entries()), "note": note}
 
 

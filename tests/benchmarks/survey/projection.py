@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.survey.contenders import CONTENDERS
 from benchmarks.survey.costs import Unknown, axis_of, costs_of, each, kept_up
 
 if TYPE_CHECKING:
@@ -111,8 +112,8 @@ def assumptions(
     """Yield what the rows assume, in plain words."""
     yield (
         f"Each node and each client process has a core like this machine's, of which it uses "
-        f"{USED:.0%}: the rest is for bursts. The clients are on other machines, as many as it "
-        f"takes, and no network between them is a limit. Measured was on loopback."
+        f"{USED * 100:.0f} %: the rest is for bursts. The clients are on other machines, as many "
+        f"as it takes, and no network between them is a limit. Measured was on loopback."
     )
     yield (
         f"A group has {room} members, who may be in any client process: of 2 processes "
@@ -130,15 +131,16 @@ def assumptions(
         "is the least that it carries."
     )
     for contender, costs in known.items():
-        yield _cost_of_a_message(contender, costs)
-        yield _cost_of_nodes(contender, costs)
-        yield from _credit(contender, growth)
+        title = CONTENDERS[contender].title
+        yield f"{title}: {_cost_of_a_message(costs)}"
+        yield f"{title}: {_cost_of_nodes(costs)}"
+        yield from (f"{title}: {one}" for one in _credit(contender, growth))
 
 
-def _cost_of_a_message(contender: str, costs: Costs) -> str:
+def _cost_of_a_message(costs: Costs) -> str:
     server, client = costs.server, costs.client
     return (
-        f"{contender}: a message to a group costs the server {server.fixed * MICRO:.0f} µs, "
+        f"a message to a group costs the server {server.fixed * MICRO:.0f} µs, "
         f"{server.process * MICRO:.0f} µs more for each process that has members and "
         f"{server.member * MICRO:.3f} µs for each member; the clients {client.fixed * MICRO:.0f}, "
         f"{client.process * MICRO:.0f} and {client.member * MICRO:.1f} µs. Measured with up to "
@@ -146,10 +148,10 @@ def _cost_of_a_message(contender: str, costs: Costs) -> str:
     )
 
 
-def _cost_of_nodes(contender: str, costs: Costs) -> str:
+def _cost_of_nodes(costs: Costs) -> str:
     more, one = costs.sharded, costs.connections
     return (
-        f"{contender}: on {costs.most['nodes']} nodes a message costs {more['server_cpu']:.2f} "
+        f"on {costs.most['nodes']} nodes a message costs {more['server_cpu']:.2f} "
         f"times the CPU of the servers, {more['client_cpu']:.2f} times that of the clients and "
         f"{more['calls']:.2f} times the commands that it costs on one; 10 and 100 nodes are taken "
         f"to cost as much. Each process has {one[0]:.1f} connections to a single node, and "
@@ -165,7 +167,7 @@ def _credit(contender: str, growth: Sequence[Mapping[str, Any]]) -> Iterator[str
         return
     ratio = each(fast, "server_cpu") / each(slow, "server_cpu")
     yield (
-        f"{contender}: at {fast['value']:,} messages a second each costs the server {ratio:.2f} "
+        f"at {fast['value']:,} messages a second each costs the server {ratio:.2f} "
         f"times what it costs at {slow['value']:,}, as one process sends and fetches several at "
         f"once. None of that is in the rows, which are from "
         f"{axis_of(growth, 'processes', contender)['base']['rate']:,} a second."

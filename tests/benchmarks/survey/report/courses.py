@@ -24,6 +24,7 @@ AXES = {
     "processes": "processes",
     "groups": "groups",
     "rate": "group_send a second",
+    "nodes": "Redis servers",
 }
 # Titles of what a worker has, and the unit of the axis.
 QUANTITIES = {

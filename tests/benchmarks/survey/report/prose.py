@@ -102,7 +102,12 @@ GROWTH = (
 
 NODES = "Computed from what was measured on one machine; there were no others."
 
-PROFILES = "Shares of the CPU time of each side, as a profiler sees them."
+PROFILES = (
+    "Shares of the time of each side while it does the work: of the process, as samples see it a "
+    "thousand times a second, and of the server, as it counts itself. What was done about the "
+    "largest, and why a layer takes longer than redis-py alone does for the same commands, stands "
+    "in [Architecture](architecture.md#how-far-from-redis-py-alone)."
+)
 
 SOAK = (
     "{minutes} minutes of load on each layer, with faults in between. Of {quantities} quantities "

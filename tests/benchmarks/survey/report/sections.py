@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.survey.report import figures, prose
-from benchmarks.survey.report.names import SHORT, in_order, short
+from benchmarks.survey.report.names import SHORT, in_order, short, with_parameters
 from benchmarks.survey.report.tables import table
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ GROWING = {
     "processes": "Processes",
     "groups": "Groups",
     "rate": "Messages a second",
+    "nodes": "Redis servers",
 }
 STEP = {
     "deliveries": ("deliveries a second", "1/s"),
@@ -28,6 +29,17 @@ STEP = {
     "client_cpu": ("cores busy: clients", "cores"),
     "server_cpu": ("server", "cores"),
     "lost": ("lost", "messages"),
+}
+
+
+# What a row of the projection tells: title and unit.
+CARRIED = {
+    "group_sends": ("group_send", "1/s"),
+    "deliveries": ("deliveries", "1/s"),
+    "direct": ("direct messages instead", "1/s"),
+    "bytes_per_second": ("network of a node, a second", "bytes"),
+    "client_processes": ("client processes", ""),
+    "connections": ("connections to a node", ""),
 }
 
 
@@ -48,7 +60,12 @@ def growth(results: Results, picture: Picture) -> list[str]:
     for axis in dict.fromkeys(entry["axis"] for entry in entries):
         these = {entry["contender"]: entry for entry in entries if entry["axis"] == axis}
         everyone = in_order(these)
-        parts += [f"### {GROWING.get(axis, axis.capitalize())}", picture(f"growth-{axis}")]
+        title = next((one["title"] for one in these.values() if one.get("title")), "")
+        parts += [
+            f"### {GROWING.get(axis, axis.capitalize())}",
+            f"Doubled: {title}." if title else "",
+            picture(f"growth-{axis}"),
+        ]
         ends = [_end(name, these[name]) for name in everyone]
         parts.append("\n".join(filter(None, ends)))
         rows = [
@@ -84,13 +101,15 @@ def nodes(results: Results) -> list[str]:
     numbers = sorted({row["nodes"] for row in rows})
     counts = [f"{number:,}" for number in numbers]
     several = ", ".join(counts[:-1]) + f" and {counts[-1]}" if len(counts) > 1 else counts[0]
-    head = ["contender", "nodes", "deliveries a second", "group_send a second", "limited by"]
+    head = ["contender", "nodes", *(title for title, _ in CARRIED.values()), "limited by"]
     cells = [
         [
             short(row["contender"]),
             f"{row['nodes']:,}",
-            figures.digits(row["deliveries"]),
-            figures.digits(row["group_sends"]),
+            *(
+                "-" if row.get(what) is None else figures.amount(row[what], unit)
+                for what, (_, unit) in CARRIED.items()
+            ),
             row["limit"],
         ]
         for row in rows
@@ -114,13 +133,20 @@ def profiles(results: Results) -> list[str]:
         "## Where the time goes",
         prose.PROFILES,
     ]
-    for work in dict.fromkeys(one["work"] for one in found):
-        parts.append(f"### {prose.HEADINGS.get(work, work)}: profile")
+    for path in dict.fromkeys(map(_path, found)):
+        parts.append(f"### {path}: profile")
         for side, title in (("client", "the clients"), ("server", "the server")):
-            these = [one for one in found if (one["work"], one["side"]) == (work, side)]
+            these = [one for one in found if (_path(one), one["side"]) == (path, side)]
             if these:
                 parts += _shares(these, title)
     return parts
+
+
+def _path(profile: Mapping[str, Any]) -> str:
+    """Return what a profile is of, in words."""
+    heading = prose.HEADINGS.get(profile["work"], profile["work"])
+    parameters = profile.get("parameters")
+    return f"{heading} ({with_parameters(parameters)})" if parameters else heading
 
 
 def _shares(found: list[dict[str, Any]], title: str) -> list[str]:
@@ -133,8 +159,8 @@ def _shares(found: list[dict[str, Any]], title: str) -> list[str]:
     # As the profiles list them: what is unlike in some of them comes last.
     named = dict.fromkeys(what for name in everyone for what in shares[name])
     rows = [[what, *(_share(shares[name].get(what)) for name in everyone)] for what in named]
-    notes = dict.fromkeys(one["note"] for one in found if one.get("note"))
-    return [table([title, *map(short, everyone)], rows), *notes]
+    notes = [f"{short(one['contender'])} {one['note']}" for one in found if one.get("note")]
+    return [table([title, *map(short, everyone)], rows), f"{'; '.join(notes)}." if notes else ""]
 
 
 def _share(share: float | None) -> str:
