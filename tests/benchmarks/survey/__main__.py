@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks.survey import plan
 from benchmarks.survey.contenders import CONTENDERS
 from benchmarks.survey.report.terminal import print_tables
+from benchmarks.survey.results import Results
 from benchmarks.survey.survey import Survey
 
 if TYPE_CHECKING:
@@ -31,7 +32,11 @@ def main() -> int:
     rounds = options.rounds or (1 if options.quick else 3)
     stages = options.stages or (QUICK if options.quick else STAGES)
     with Survey(options.contenders, rounds) as survey:
-        survey.results.conditions["command"] = " ".join(["hatch run bench", *sys.argv[1:]])
+        if "comparison" not in stages and options.json and options.json.exists():
+            # What is added was measured with the same contenders, and the rest stays.
+            survey.results = Results.load(options.json)
+        else:
+            survey.results.conditions["command"] = " ".join(["hatch run bench", *sys.argv[1:]])
         measure: dict[str, Callable[[], None]] = {
             "comparison": lambda: survey.compare(chosen),
             "raw": survey.limit,
@@ -61,7 +66,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS), metavar="ONE"
     )
-    parser.add_argument("--stages", nargs="+", choices=STAGES, help="these stages alone")
+    parser.add_argument(
+        "--stages", nargs="+", choices=STAGES, help="these alone; without comparison, add to FILE"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures in this file")
     return parser.parse_args()
 

@@ -112,13 +112,23 @@ class Results:
         return self.soak["layers"] if self.soak else {}
 
     @property
+    def soak_started(self) -> str:
+        """When the long run began."""
+        return str((self.soak or {}).get("started") or self.conditions.get("started", ""))
+
+    @property
     def soak_minutes(self) -> float:
         """How long the long run took."""
         return float(self.soak["minutes"]) if self.soak else 0.0
 
     def save(self, file: Path) -> None:
         """Write everything to a JSON file."""
-        file.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
+        # A line for each part: tools that compare files go by lines.
+        parts = (
+            f"{json.dumps(name)}: {json.dumps(value, separators=(',', ':'))}"
+            for name, value in dataclasses.asdict(self).items()
+        )
+        file.write_text("{" + ",\n".join(parts) + "}\n", encoding="utf-8")
 
     @classmethod
     def load(cls, file: Path) -> Results:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from benchmarks.survey.plan import Cell
     from benchmarks.survey.services import Service
 
-TIMEOUT = 40.0  # seconds for one round of a work on a contender
+TIMEOUT = 25.0  # seconds for one round of a work on a contender
 # What grows with the consumers there are tells nothing of other work.
 OF_CONSUMERS = {"client_memory", "server_memory"}
 
@@ -75,7 +75,9 @@ class Survey:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-        self.results.conditions["minutes"] = round((time.monotonic() - self._began) / 60, 1)
+        self.results.conditions.setdefault(
+            "minutes", round((time.monotonic() - self._began) / 60, 1)
+        )
 
     def compare(self, cells: Sequence[Cell]) -> None:
         """Do each work with each contender, round after round."""
@@ -95,6 +97,8 @@ class Survey:
             versions = self.results.versions[name].items()
             alone = {what: version for what, version in versions if "redis-" not in what}
             self.results.versions[f"raw-{name}"] = alone
+            others = [row for row in self.results.rows if row.contender != f"raw-{name}"]
+            self.results.rows = others
             with self._stage(f"raw redis-py, {name}", len(list(paths(name)))) as tell:
                 for rows in limits({name: self._pythons[name]}, self._redis(), self._rounds):
                     there = self.results.find(rows[0].work, name, **rows[0].parameters)
@@ -112,6 +116,7 @@ class Survey:
 
     def profile(self) -> None:
         """Look where the time of our layers goes."""
+        self.results.profiles.clear()
         for name in self._ours():
             with self._stage(f"profiles, {name}", 2 * len(list(paths(name)))) as tell:
                 for one in profiles({name: self._pythons[name]}, self._redis()):
@@ -121,7 +126,7 @@ class Survey:
     def soak(self, minutes: float) -> None:
         """Let ours work under faults for so long; nothing may grow by it."""
         with self._stage(f"soak, {minutes:g} minutes"):
-            self.results.soak = soak(minutes)
+            self.results.soak = {"started": now(), **soak(minutes)}
 
     def _install(self) -> None:
         """Make each contender's environment and see that its servers start."""
@@ -194,6 +199,11 @@ class Survey:
         return self._services[kind]
 
 
+def now() -> str:
+    """Return what time it is, in words."""
+    return time.strftime("%Y-%m-%d %H:%M %Z")
+
+
 def conditions() -> dict[str, Any]:
     """Return what this machine is, and how busy it is now."""
     cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -205,6 +215,6 @@ def conditions() -> dict[str, Any]:
         "memory": f"{pages / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "started": time.strftime("%Y-%m-%d %H:%M %Z"),
+        "started": now(),
         "load": round(os.getloadavg()[0], 2),
     }

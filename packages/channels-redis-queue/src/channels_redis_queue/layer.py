@@ -107,8 +107,8 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
         self._connectors = tuple(map(connector_to, parse_hosts(hosts)))
         self._turn = itertools.cycle(range(len(self._connectors)))
         self._keys = keys.Keys(prefix)
-        # Checking a name takes as long as packing a message.
-        self._place_of = functools.lru_cache(maxsize=4096)(self._find_place)
+        # Checking a name takes as long as packing a message. Few, as each holds on to its name.
+        self._place_of = functools.lru_cache(maxsize=128)(self._find_place)
         self._posts = Posts(expiry)
         self._process = PerProcess(self._start_process)
         observe(self)

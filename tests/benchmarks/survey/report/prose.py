@@ -110,8 +110,8 @@ PROFILES = (
 )
 
 SOAK = (
-    "{minutes} minutes of load on each layer, with faults in between. Of {quantities} quantities "
-    "that must not grow, {flat} did not."
+    "{minutes} minutes of load on each layer, with faults in between, begun {started}. Of "
+    "{quantities} quantities that must not grow, {flat} did not."
 )
 
 NOT_SHOWN = (

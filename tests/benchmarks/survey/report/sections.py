@@ -179,7 +179,9 @@ def soak(results: Results, picture: Picture) -> list[str]:
     minutes = figures.count(round(results.soak_minutes))
     parts = [
         "## Soak",
-        prose.SOAK.format(minutes=minutes, quantities=len(verdicts), flat=flat),
+        prose.SOAK.format(
+            started=results.soak_started, minutes=minutes, quantities=len(verdicts), flat=flat
+        ),
         "\n".join(
             f"- {layer}: {one['quantity']} grew from {_quantity(one, 'first')} to "
             f"{_quantity(one, 'last')}; the limit is {_quantity(one, 'limit')}"
