@@ -67,7 +67,7 @@ SAID = {
 
 SUMMARY = (
     "This page compares the layers of this repository with `channels_redis` 4.3.0 and others, "
-    "by doing the same work with each. All figures are of one run, on one machine; "
+    "by doing the same work with each. All figures were measured on one machine; "
     "[repeat it](#measured-on) on yours. Read [what they do not show]"
     "(#what-these-figures-do-not-show), too."
 )
@@ -81,7 +81,8 @@ TIMES = (
 READING = (
     "Each figure is the median of {rounds}, with the least and the greatest in brackets. The "
     "contenders do each work in turn, every time in a new process on an emptied server, so that a "
-    "busy moment of the machine hits all of them. {times} is how many times better one is than "
+    "busy moment of the machine hits all of them. Work ends when all of its messages have arrived, "
+    "so a lost one shows as work that was not done. {times} is how many times better one is than "
     "the other: as many times faster, or as many times less. It is computed from the medians; in "
     'brackets are the least and the greatest of the rounds. "Raw" is redis-py that runs the same '
     "commands, pipelined, without a channel layer: about as fast as the protocol allows."
