@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.utils.module_loading import import_string
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, RedisError
 
 from callers.conftest import LAYERS, all_closed
+from servers.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,6 +123,44 @@ def test_recovery(own_server: EmbeddedServer, layer: Any, what: str) -> None:
     assert layer.statistics().sent == 4
     if what != "script flush":
         assert layer.statistics().reconnects == 1
+
+
+def test_outage_is_one_reconnect(own_server: EmbeddedServer, layer_class: str) -> None:
+    """One connection takes the place of the lost one, however many calls failed between."""
+    layer = import_string(layer_class)(
+        hosts=[{"address": own_server.url, "socket_timeout": 0.5, "socket_connect_timeout": 0.5}]
+    )
+    send(layer, "before")
+    own_server.stop()
+    for _ in range(2):
+        with pytest.raises(RedisError):
+            send(layer, "channel")
+    own_server.restart()
+    send(layer, "channel")
+    assert layer.statistics().reconnects == 1
+    async_to_sync(layer.close_pools)()
+
+
+def test_loop_that_is_closed_bare_keeps_nobody_busy(own_server: EmbeddedServer) -> None:
+    """A call that nobody waits for any more is forgotten when it is done."""
+    layer = import_string(LAYERS["queue"])(hosts=[own_server.url])
+    courier = import_string("channels_redis_queue._shared.courier.courier")
+    async_to_sync(layer.group_add)("room", "channel")
+    own_server.pause()
+    try:
+        loop = asyncio.new_event_loop()
+        call = loop.create_task(layer.group_add("room", "another"))
+        loop.run_until_complete(asyncio.wait([call], timeout=0.2))
+        is_busy = courier.get().is_busy
+        loop.close()
+        # It would complain that it was destroyed.
+        call._log_destroy_pending = False  # type: ignore[attr-defined]
+        del call, loop
+    finally:
+        own_server.resume()
+    assert is_busy
+    asyncio.run(eventually(lambda: not courier.get().is_busy))
+    async_to_sync(layer.close_pools)()
 
 
 def test_failover(own_server: EmbeddedServer) -> None:

@@ -149,6 +149,15 @@ def test_send_of_several_messages_to_one_key(queue: Queue) -> None:
     assert queue.client.ttl(queue.key) > 0
 
 
+def test_send_of_what_equals_an_expired_message(queue: Queue) -> None:
+    """It takes up room, though the key has not grown by it."""
+    queue.client.zadd(queue.key, {b"a": queue.now() - EXPIRY - 1, b"first": queue.now()})
+    messages = [word for text in (b"a", b"b") for word in (1, 2, text)]
+    full = queue.run(scripts.SEND, [queue.key, queue.bell], EXPIRY, *UNGUARDED, *messages)
+    assert full == [2]
+    assert queue.client.zrange(queue.key, 0, -1) == [b"first", b"a"]
+
+
 def test_sends_behind_a_clock_that_is_ahead(queue: Queue) -> None:
     """First in, first out, also when the last message's score is not in the past."""
     ahead = queue.now() + 1000

@@ -101,11 +101,13 @@ class Callers:
 
     async def close(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `close` in the running loop, and in the courier's if there is one."""
-        await close()
-        if courier.get().is_running:
-            await courier.get().run(close)
-        if self._direct is not None:
-            await self._direct.close()
+        try:
+            await close()
+            if courier.get().is_running:
+                await courier.get().run(close)
+        finally:
+            if self._direct is not None:
+                await self._direct.close()
 
     def _lasts(self, caller: _Caller) -> bool:
         # Not while calls are under way on the courier's connection: a later one on another

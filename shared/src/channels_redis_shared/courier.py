@@ -53,7 +53,7 @@ class Courier:
         background = self._started()
         if background is None:
             return await make()
-        errand: _Errand[Result] = _Errand(make, asyncio.get_running_loop())
+        errand: _Errand[Result] = _Errand(make, asyncio.get_running_loop(), self._errands.discard)
         self._errands.add(errand)
         try:
             # In the caller's context, as call_soon_threadsafe copies it.
@@ -123,10 +123,15 @@ class _Errand(Generic[Result]):
     """One call on its way to the background loop and back."""
 
     def __init__(
-        self, make: Callable[[], Coroutine[Any, Any, Result]], home: asyncio.AbstractEventLoop
+        self,
+        make: Callable[[], Coroutine[Any, Any, Result]],
+        home: asyncio.AbstractEventLoop,
+        done: Callable[[_Errand[Any]], object],
     ) -> None:
         self._make = make
         self._home = home
+        # Told in the background loop: the caller's may be closed, and tell nobody any more.
+        self._done = done
         self._task: asyncio.Task[None] | None = None
         self._cancelled = False
         self._value: Result | None = None
@@ -180,6 +185,7 @@ class _Errand(Generic[Result]):
             return
         self._back = True
         self._under_way.release()
+        self._done(self)
         with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody waits
             self._home.call_soon_threadsafe(self._arrive)
 

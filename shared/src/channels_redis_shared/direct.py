@@ -64,9 +64,9 @@ class Direct(Commands):
         """Send it now, alone; or with those of other callers, if the wire is in use."""
         wire = self._shelf.take()
         if wire is not None:
-            packed = content if joint is None else pack(joint.command([content]))
             reply: Any = NOT_SENT
             try:
+                packed = content if joint is None else pack(joint.command([content]))
                 reply = await wire.exchange(packed, self._seconds)
             except RedisConnectionError:
                 if not repeatable:
@@ -110,7 +110,12 @@ class Direct(Commands):
             spare = await commands.lend()
             if spare is not None:
                 spare.close()
-        reply = await commands.call(*call)
+        try:
+            reply = await commands.call(*call)
+        except BaseException:
+            # Another one will take the lost one's place.
+            self._lost |= lost
+            raise
         self._counters.reconnects += lost
         # At the interpreter's exit there is no courier, and this is the caller's own loop.
         if self._shelf.is_empty and asyncio.get_running_loop() is not home:

@@ -170,7 +170,8 @@ class Link:
                 writer.transport.abort()
             finish = getattr(writer.transport, "_call_connection_lost", None)
             if finish is not None:
-                with contextlib.suppress(RuntimeError):  # nor wake who was reading
+                # Nor wake who was reading; and the transport may have done it before.
+                with contextlib.suppress(RuntimeError, AttributeError):
                     finish(None)
 
     async def close(self) -> None:

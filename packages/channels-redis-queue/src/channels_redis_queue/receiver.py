@@ -74,6 +74,8 @@ class Receiver:
         self.ended = False
         # Why it ended, if the settings do not fit the server.
         self.failure: BaseException | None = None
+        # Whether it ended by itself: then nothing that was taken for it is still at the server.
+        self.settled = False
         self._wake = asyncio.Event()
         self.loop = asyncio.get_running_loop()
         # In an empty context: it outlives the consumer that started it.
@@ -118,6 +120,7 @@ class Receiver:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self.ended = True
+        self.settled = not task.cancelled() and not task.exception() and self.failure is None
         if not task.cancelled() and task.exception() is not None:
             # A fault of ours. Whoever waits gets it too, instead of waiting for ever.
             self.failure = task.exception()

@@ -146,15 +146,16 @@ class Reception:
         return receiver
 
     def _ended(self, address: str) -> None:
-        """Forget the receivers of an address if all have ended; let waiting calls look for others.
+        """Forget an address if its receivers are settled; let waiting calls look for others.
 
         A name that is used once, such as that of a channel for one answer, must leave nothing
         behind.
         """
         with self._lock:
             receivers = self._receivers.get(address, ())
-            # Why one has failed, those who wait have yet to learn.
-            if all(receiver.ended and receiver.failure is None for receiver in receivers):
+            # Others have failed, of which those who wait have yet to learn, or were stopped: the
+            # next one goes on with what they have not acknowledged.
+            if all(receiver.settled for receiver in receivers):
                 self._receivers.pop(address, None)
         self._mailboxes.wake_all()
 

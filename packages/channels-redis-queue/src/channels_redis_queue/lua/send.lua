@@ -79,6 +79,8 @@ for i = 1, (#ARGV - 3) / 3 do
       redis.call('EXPIRE', key, ARGV[1])
       if there.expired > 0 then
         redis.call('ZREMRANGEBYSCORE', key, '-inf', now - ARGV[1])
+        -- An equal message that had expired was not added, but is no longer expired.
+        there.waiting = redis.call('ZCARD', key)
       end
     end
   end
