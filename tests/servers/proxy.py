@@ -103,11 +103,12 @@ class ProxiedConnection:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.open = False
+            # First of all: what is awaited below may be cancelled, when the proxy ends meanwhile.
+            self._client_writer.close()
+            self._server_writer.close()
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            self._client_writer.close()
-            self._server_writer.close()
 
     async def _forward_requests(self) -> None:
         while True:
@@ -250,7 +251,7 @@ class TcpProxy:
             task.add_done_callback(self._tasks.discard)
         try:
             server = await asyncio.open_connection(HOST, self._server_port)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             writer.transport.abort()
             return
         connection = ProxiedConnection((reader, writer), server, self._losses)
