@@ -12,10 +12,10 @@ import itertools
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.measuring import SETTLE_SECONDS
-from benchmarks.survey.crew import assignment
+from benchmarks.survey.crew import assignment, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,7 +67,7 @@ class Listeners:
     def serve(self) -> None:
         """Answer each line from above, until there are no more; blocks, so it has a thread."""
         while asked := sys.stdin.readline():
-            _say(self._count() if json.loads(asked) == "count" else self._rounded())
+            say(self._count() if json.loads(asked) == "count" else self._rounded())
 
     async def _join(self, group: str) -> str:
         channel: str = await self._layer.new_channel()
@@ -99,14 +99,9 @@ async def main() -> None:
     job, share = assignment(sys.stdin.readline())
     listeners = Listeners(job.layer(), group_names(job.parameters["groups"]), share["members"])
     await listeners.start()
-    _say(None)
+    say(None)
     await asyncio.to_thread(listeners.serve)
     await listeners.stop()
-
-
-def _say(what: Any) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

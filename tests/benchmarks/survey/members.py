@@ -13,8 +13,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measuring import SETTLE_SECONDS
-from benchmarks.survey.crew import assignment
-from benchmarks.survey.works.groups import join
+from benchmarks.survey.crew import assignment, say
+from benchmarks.workloads import join
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -80,22 +80,17 @@ async def main() -> None:
     layer = job.layer()
     over = asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
     async with Members(layer, share["members"]) as members:
-        _say(None)
+        say(None)
         number = 0
         while not over.done():
             arrived = members.expect(number)
             await asyncio.wait([arrived, over], return_when=asyncio.FIRST_COMPLETED)
             if arrived.done():
-                _say(arrived.result())
+                say(arrived.result())
                 number += 1
         if told := await over:
             skipped = json.loads(told)["skip"] * share["members"]
-            _say(members.samples[skipped:])
-
-
-def _say(what: Any) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
+            say(members.samples[skipped:])
 
 
 if __name__ == "__main__":

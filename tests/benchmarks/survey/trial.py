@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from channels.layers import BaseChannelLayer
 
-GROUP = "room"
-
 
 @dataclass(frozen=True)
 class Job:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 
 from benchmarks.measuring import SETTLE_SECONDS
-from benchmarks.survey.crew import assignment
+from benchmarks.survey.crew import assignment, say
 from benchmarks.survey.works.workers import CHANNEL
 
 
@@ -23,18 +22,13 @@ async def main() -> None:
 
     handling = asyncio.ensure_future(handle())
     await asyncio.sleep(SETTLE_SECONDS)
-    _say(None)
+    say(None)
     read = asyncio.get_running_loop().run_in_executor
     while await read(None, sys.stdin.readline):
-        _say(numbers)
+        say(numbers)
         numbers.clear()
     handling.cancel()
     await asyncio.gather(handling, return_exceptions=True)
-
-
-def _say(what: object) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

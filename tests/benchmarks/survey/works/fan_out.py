@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.survey.crew import crew
 from benchmarks.survey.members import Members
-from benchmarks.survey.trial import GROUP
+from benchmarks.workloads import GROUP
 
 if TYPE_CHECKING:
     from benchmarks.survey.trial import Trial

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
 from typing import TYPE_CHECKING
 
 from benchmarks.measuring import listening
-from benchmarks.survey.trial import GROUP
+from benchmarks.workloads import GROUP, join
 
 if TYPE_CHECKING:
-    from channels.layers import BaseChannelLayer
-
     from benchmarks.survey.trial import Trial
 
 AT_A_TIME = 50
 MEMBERS = 20
 VISITORS = 20
-
-
-async def join(layer: BaseChannelLayer, members: int) -> list[str]:
-    """Put so many new channels into the group, some at a time, and return them."""
-    channels = [await layer.new_channel() for _ in range(members)]
-    add = functools.partial(layer.group_add, GROUP)
-    for start in range(0, members, AT_A_TIME):
-        await asyncio.gather(*map(add, channels[start : start + AT_A_TIME]))
-    return channels
 
 
 async def broadcasts(trial: Trial) -> None:

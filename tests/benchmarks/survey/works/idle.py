@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.measuring import SETTLE_SECONDS
-from benchmarks.survey.works.groups import join
+from benchmarks.workloads import join
 
 if TYPE_CHECKING:
     from benchmarks.survey.trial import Trial

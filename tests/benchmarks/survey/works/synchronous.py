@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from asgiref.sync import async_to_sync
 
 from benchmarks.survey.contenders import CONTENDERS
-from benchmarks.survey.trial import GROUP
+from benchmarks.workloads import GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
