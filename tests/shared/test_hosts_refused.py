@@ -111,7 +111,6 @@ def test_one_host_in_place_of_a_list_is_refused(hosts: object, text: str) -> Non
             "in sentinel_kwargs, the argument 'pasword'",
         ),
     ],
-    ids=repr,
 )
 def test_wrong_host_is_refused(entry: object, text: str) -> None:
     """The error says which host it is, what is wrong, and what to write."""
