@@ -68,3 +68,11 @@ def tls_server(
 ) -> TlsServer:
     """Give the server with TLS that all tests share."""
     return start_tls_server(*authority.issue(HOST))
+
+
+@pytest.fixture(scope="session")
+def named_tls_server(
+    start_tls_server: Callable[[Path, Path], TlsServer], authority: Authority
+) -> TlsServer:
+    """Give a server whose certificate is for a name, and not for the address in its URL."""
+    return start_tls_server(*authority.issue("localhost"))

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import ssl
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from deployments.layers import within, works
-from embedded_server import HOST
+from deployments.layers import LAYERS, within, works
+from deployments.sentinels import MASTER_NAME
+from embedded_server import HOST, EmbeddedServer, reserve_port
+from environments import redis_8
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from deployments.certificates import Authority
     from deployments.layers import LayerClass, Layers
     from deployments.tls import TlsServer
-    from embedded_server import EmbeddedServer
 
 # Seconds in which an error counts as "at once"; trying again would go on for 5.
 AT_ONCE = 4.0
@@ -78,16 +80,117 @@ async def test_unknown_authority(
     await fails_at_once(layers, layer_class, host, "CERTIFICATE_VERIFY_FAILED")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"ssl_check_hostname": None}, {"ssl_check_hostname": True}, {"ssl_cert_reqs": "optional"}],
+    ids=["default", "none", "asked-for", "optional"],
+)
 async def test_certificate_of_another_host(
+    options: dict[str, Any], tls_server: TlsServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """A certificate for another name is an error that says so, on every version of redis-py."""
+    address = f"rediss://localhost:{tls_server.port}"
+    host = {**tls_server.host, "address": address, **options}
+    await fails_at_once(layers, layer_class, host, "not valid for 'localhost'")
+
+
+async def test_certificate_of_another_host_in_a_dict(
     tls_server: TlsServer, layer_class: LayerClass, layers: Layers
 ) -> None:
-    """A certificate for another name is an error that says so."""
-    host = {
-        **tls_server.host,
-        "address": f"rediss://localhost:{tls_server.port}",
-        "ssl_check_hostname": True,
-    }
+    """So it is where the host is written without a URL."""
+    files = {name: value for name, value in tls_server.host.items() if name != "address"}
+    host = {"host": "localhost", "port": tls_server.port, "ssl": True, **files}
     await fails_at_once(layers, layer_class, host, "not valid for 'localhost'")
+
+
+async def test_certificate_for_a_name_at_an_address(
+    named_tls_server: TlsServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """An address is a name as well: the certificate has to be for it."""
+    await fails_at_once(layers, layer_class, named_tls_server.host, f"not valid for '{HOST}'")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ssl_check_hostname": False},
+        {"ssl_cert_reqs": "none"},
+        {"ssl_cert_reqs": None},
+        {"ssl_cert_reqs": ssl.CERT_NONE, "ssl_check_hostname": True},
+    ],
+    ids=["name", "none", "None", "constant"],
+)
+async def test_unchecked_name(
+    options: dict[str, Any], tls_server: TlsServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """A user may switch the check off: of the name alone, or of the whole certificate."""
+    host = {**tls_server.host, "address": f"rediss://localhost:{tls_server.port}"}
+    await works(layers, layer_class, {**host, **options})
+
+
+async def test_unchecked_name_in_the_url(
+    tls_server: TlsServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """A URL may say so, too."""
+    address = f"rediss://localhost:{tls_server.port}?ssl_check_hostname=false"
+    await works(layers, layer_class, {**tls_server.host, "address": address})
+
+
+@pytest.fixture
+def watch(authority: Authority) -> Iterator[Callable[[TlsServer], dict[str, Any]]]:
+    """Give a function that starts a Sentinel with TLS for a master, and returns the host."""
+    with ExitStack() as stack:
+        reservation = stack.enter_context(reserve_port())
+        port = reservation.getsockname()[1]
+        certificate, key = authority.issue(HOST)
+
+        def start(master: TlsServer) -> dict[str, Any]:
+            sentinel = EmbeddedServer(
+                f"tls-port {port}",
+                f'tls-ca-cert-file "{authority.certificate}"',
+                f'tls-cert-file "{certificate}"',
+                f'tls-key-file "{key}"',
+                "tls-replication yes",
+                f"sentinel monitor {MASTER_NAME} {HOST} {master.port} 1",
+                arguments=["--sentinel"],
+                binary=redis_8(),
+            )
+            stack.enter_context(sentinel)
+            tls = {name: value for name, value in master.host.items() if name != "address"}
+            tls["ssl"] = True
+            return {
+                "sentinels": [(HOST, port)],
+                "master_name": MASTER_NAME,
+                **tls,
+                "sentinel_kwargs": {**tls, "ssl_cert_reqs": ssl.CERT_REQUIRED},
+            }
+
+        yield start
+
+
+async def test_sentinel_and_master(
+    watch: Callable[[TlsServer], dict[str, Any]], tls_server: TlsServer, layers: Layers
+) -> None:
+    """The names of Sentinels are checked as those of servers are, unless they are not to be."""
+    host = watch(tls_server)
+    by_name = {**host, "sentinels": [("localhost", host["sentinels"][0][1])]}
+    unchecked = {**host["sentinel_kwargs"], "ssl_check_hostname": False}
+    for layer_class in LAYERS:
+        await works(layers, layer_class, host)
+        await fails_at_once(layers, layer_class, by_name, "not valid for 'localhost'")
+        await works(layers, layer_class, {**by_name, "sentinel_kwargs": unchecked})
+    await layers.close()
+
+
+async def test_master_with_a_certificate_for_another_name(
+    watch: Callable[[TlsServer], dict[str, Any]], named_tls_server: TlsServer, layers: Layers
+) -> None:
+    """The name or address by which the Sentinels know a master is the one that is checked."""
+    host = watch(named_tls_server)
+    for layer_class in LAYERS:
+        await fails_at_once(layers, layer_class, host, f"not valid for '{HOST}'")
+        await works(layers, layer_class, {**host, "ssl_check_hostname": False})
+    await layers.close()
 
 
 async def test_missing_certificate_of_the_client(

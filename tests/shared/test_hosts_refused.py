@@ -85,6 +85,7 @@ def test_one_host_in_place_of_a_list_is_refused(hosts: object, text: str) -> Non
         ({"host": "h", "ssl": True, "ssl_ca_cert": "/"}, "'ssl_ca_cert' is unknown; did you mean"),
         ({"host": "h", "ssl": True, "ssl_ca_certs": "/no/ca.pem"}, "there is no '/no/ca.pem'"),
         ({"host": "h", "ssl": True, "ssl_cert_reqs": "CERT_NONE"}, "ssl_cert_reqs must be"),
+        ({"host": "h", "ssl": True, "ssl_check_hostname": "no"}, "ssl_check_hostname must be"),
         ({"host": "h", "username": "u", "credential_provider": object()}, "'credential_provider'"),
         ({"host": "h", "connection_class": "Connection"}, "connection_class must be a subclass"),
         ({"cluster": []}, 'write some nodes of the Cluster as a list: "cluster": [("node1"'),

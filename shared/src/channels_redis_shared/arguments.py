@@ -77,7 +77,8 @@ def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str,
     else:
         arguments["host"] = checked_host(arguments.get("host", "localhost"))
         arguments["port"] = checked_port(arguments.get("port", 6379))
-    _check_tls(arguments)
+    if "ssl_check_hostname" in _keywords(cls):
+        complete_tls(arguments)
     return arguments
 
 
@@ -137,15 +138,28 @@ def _socket_path(value: object) -> str:
     return os.fspath(value)
 
 
-def _check_tls(arguments: dict[str, Any]) -> None:
-    """Bring `ssl_cert_reqs` into redis-py's form; raise ValueError for a file that is missing."""
-    requirement = arguments.get("ssl_cert_reqs")
+def complete_tls(arguments: dict[str, Any]) -> None:
+    """Bring the arguments for TLS into redis-py's form, and have the host's name checked.
+
+    Args:
+        arguments: The arguments of a connection with TLS; they are changed.
+
+    Raises:
+        ValueError: An argument is not valid, or names a file that is missing.
+    """
+    requirement = arguments.get("ssl_cert_reqs", "required")
     if isinstance(requirement, ssl.VerifyMode):
-        arguments["ssl_cert_reqs"] = _CERT_REQS[requirement]
+        requirement = arguments["ssl_cert_reqs"] = _CERT_REQS[requirement]
     elif requirement not in {None, "none", "optional", "required"}:
         raise ValueError(
             f'ssl_cert_reqs must be "required", "optional" or "none", not {requirement!r}'
         )
+    check = arguments.get("ssl_check_hostname")
+    if not isinstance(check, bool | None):
+        raise ValueError(f"ssl_check_hostname must be True or False, not {check!r}")
+    # Said on every version: redis-py 5 checks no name by default, and raises if it has to check
+    # the name but not the certificate.
+    arguments["ssl_check_hostname"] = check is not False and requirement not in {None, "none"}
     # On connecting, this would be an error that names no file, and looks like an outage.
     for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_ca_path"):
         file = arguments.get(name)

@@ -14,6 +14,7 @@ from .arguments import (
     checked_host,
     checked_port,
     checked_seconds,
+    complete_tls,
     connection_arguments,
     refuse_unknown_arguments,
 )
@@ -160,6 +161,11 @@ def _take_sentinel(options: dict[str, Any]) -> dict[str, Any]:
         raise ValueError('sentinel_kwargs must be a dict, such as {"password": "..."}')
     arguments = dict(arguments or {})
     refuse_unknown_arguments(arguments, Redis, "in sentinel_kwargs, the argument")
+    if arguments.get("ssl"):
+        try:
+            complete_tls(arguments)
+        except ValueError as error:
+            raise ValueError(f"sentinel_kwargs: {error}") from None
     return {
         "sentinels": tuple(_pair(sentinel) for sentinel in sentinels),
         "master_name": master_name,

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from .closing import hang_up
 from .outages import is_outage
+from .refusals import find_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,13 @@ async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
         await connection.connect()
         await connection.send_command("SENTINEL", "MASTERS")
         reply = await connection.read_response()
+    except RedisConnectionError as error:
+        # redis-py 5 says no more of a refused certificate than the number of the error.
+        refusal = await find_refusal(connection, error)
+        if refusal is None:
+            raise
+        message = f"TLS with the Sentinel {address[0]}:{address[1]} failed: {refusal}"
+        raise RedisConnectionError(message) from refusal
     finally:
         await hang_up(connection)
     states = [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in reply]
