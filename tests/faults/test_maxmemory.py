@@ -117,6 +117,33 @@ async def test_groups(
     await nothing_else(layer, channel)
 
 
+@pytest.mark.parametrize("servers", [1, 2])
+@pytest.mark.parametrize("groups", ["processes", "members"])
+async def test_group_discard(
+    start_server: Callable[..., EmbeddedServer], servers: int, groups: str
+) -> None:
+    """A member leaves, whoever discards it, and wherever its group is."""
+    full = [start_server("maxmemory-policy noeviction") for _ in range(servers)]
+    made = Layers(hosts=[server.url for server in full], groups=groups)
+    owner, other = made(), made()
+    channel = await owner.new_channel()
+    rooms = [f"room-{number}" for number in range(2 * servers)]
+    for room in rooms:
+        await owner.group_add(room, channel)
+    for server in full:
+        fill(server)
+    for position, room in enumerate(rooms):
+        layer = owner if position % 2 else other
+        await within(layer.group_discard(room, channel))
+        await within(layer.group_discard(room, channel))
+    for server in full:
+        relieve(server)
+    for room in rooms:
+        await other.group_send(room, {"type": "unheard"})
+    await nothing_else(owner, channel)
+    await made.close()
+
+
 async def test_waiting_consumer(
     own_server: EmbeddedServer, own_layers: Layers, layer: RedisChannelLayer
 ) -> None:

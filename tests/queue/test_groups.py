@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis.exceptions
 
+from channels_redis_queue import keys
 from channels_redis_queue.keys import virtual_channel
 from queue_tools import (
     Layers,
@@ -91,6 +92,41 @@ async def test_what_was_sent_before_leaving_still_arrives(layers: Layers) -> Non
         await layer.group_send(room, {"type": "unheard"})
     assert await take_numbers(layer, channel, 20) == list(range(20))
     await nothing_else(layer, channel)
+
+
+@pytest.mark.parametrize("reader", ["late", "waiting"])
+async def test_second_discard_lets_nothing_in(layers: Layers, reader: str) -> None:
+    """A handler and then `disconnect` discard: what was sent between the two does not arrive."""
+    layer, other = layers(), layers()
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    receiver = await waiting(layer, channel) if reader == "waiting" else None
+    await layer.group_discard("room", channel)
+    await other.group_send("room", {"type": "unheard"})
+    await layer.group_discard("room", channel)
+    if receiver is None:
+        await nothing_else(layer, channel)
+    else:
+        await other.send(channel, {"type": "direct"})
+        assert await within(receiver) == {"type": "direct"}
+
+
+async def test_many_discards_while_nobody_reads(layers: Layers) -> None:
+    """However many memberships others end while the process is held up, none of them stays."""
+    layer, other = layers(), layers()
+    channels = [await layer.new_channel() for _ in range(12_000)]
+    for start in range(0, len(channels), 1000):
+        batch = channels[start : start + 1000]
+        await within(asyncio.gather(*(layer.group_add("room", name) for name in batch)))
+    for start in range(0, len(channels), 1000):
+        batch = channels[start : start + 1000]
+        await within(asyncio.gather(*(other.group_discard("room", name) for name in batch)))
+    await other.group_send("room", {"type": "unheard"})
+    elsewhere = await layer.new_channel()
+    await nothing_else(layer, elsewhere)
+    process = layer._process.get()
+    assert not any(channel in process.mailboxes for channel in channels)
+    assert not process.memberships.members(virtual_channel(keys.non_local(channels[0]), "room"))
 
 
 async def test_discard_without_anybody_reading(layers: Layers) -> None:

@@ -23,7 +23,6 @@ EXPIRY = 60
 UNGUARDED = (0, b"")
 GROUP_EXPIRY = 600
 CLAIMS_LIVE = 30
-MOST_LEAVES = 3
 
 
 class Queue:
@@ -62,7 +61,7 @@ class Queue:
     def leave(self, leave: bytes) -> None:
         """Post a leave."""
         keys = [self.key, self.bell, self.leaves]
-        self.run(scripts.LEAVE, keys, GROUP_EXPIRY, MOST_LEAVES, leave)
+        self.run(scripts.LEAVE, keys, GROUP_EXPIRY, leave)
 
     def now(self) -> float:
         """Return the server's time."""
@@ -257,18 +256,27 @@ def test_leave_ends_the_membership_too(queue: Queue) -> None:
     queue.client.zadd(group, {"name": 1, "other": 2})
     queue.client.sadd(behind, "name", "other")
     keys = [queue.key, queue.bell, queue.leaves, group, behind]
-    queue.run(scripts.LEAVE, keys, GROUP_EXPIRY, MOST_LEAVES, b"leave", b"name", b"name")
+    queue.run(scripts.LEAVE, keys, GROUP_EXPIRY, b"leave", b"name", b"name")
     assert queue.client.zrange(group, 0, -1) == [b"other"]
     assert queue.client.smembers(behind) == {b"other"}
     assert queue.client.zrange(queue.leaves, 0, -1) == [b"leave"]
 
 
-def test_leaves_are_bounded(queue: Queue) -> None:
-    """A process that has died never reads its leaves: the latest are kept, for `group_expiry`."""
+def test_leaves_live_as_long_as_memberships(queue: Queue) -> None:
+    """The next leave drops those that are older than `group_expiry`."""
+    queue.client.zadd(queue.leaves, {"old": queue.now() - GROUP_EXPIRY - 1})
     for number in range(5):
         queue.leave(b"%d" % number)
-    assert queue.client.zrange(queue.leaves, 0, -1) == [b"2", b"3", b"4"]
+    assert queue.client.zrange(queue.leaves, 0, -1) == [b"0", b"1", b"2", b"3", b"4"]
     assert EXPIRY < queue.client.ttl(queue.leaves) <= GROUP_EXPIRY
+
+
+def test_equal_leave_keeps_its_place(queue: Queue) -> None:
+    """A leave that is repeated does not move behind the messages sent since."""
+    queue.leave(b"leave")
+    queue.send(b"m")
+    queue.leave(b"leave")
+    assert queue.client.zscore(queue.leaves, b"leave") < queue.client.zscore(queue.key, b"m")
 
 
 def test_message_after_a_leave_is_not_before_it(queue: Queue) -> None:

@@ -51,7 +51,6 @@ def needs(layer: RedisChannelLayer, token: str) -> list[Need]:
         ("ZRANGEBYSCORE", key, "-inf", "+inf"),
         ("ZREVRANGE", key, 0, 0),
         ("ZREM", key, "c"),
-        ("ZREMRANGEBYRANK", key, 5, 6),
         ("ZREMRANGEBYSCORE", key, 5, 6),
         ("ZPOPMIN", key, 1),
         ("BZPOPMIN", key, 1),

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from .memberships import Memberships
     from .settings import Settings
 
-# How many leaves wait for a process at the most.
-MOST_LEAVES = 10_000
 # How many names one command has: it keeps the server from everybody else.
 MOST_NAMES = 1000
 
@@ -98,7 +96,6 @@ class Groups:
             command = scripts.LEAVE.call(
                 [beside.key, beside.bell, beside.leaves, *members],
                 self._settings.group_expiry,
-                MOST_LEAVES,
                 f"{group}\0{channel}\0{float(at)!r}",
                 *names,
             )

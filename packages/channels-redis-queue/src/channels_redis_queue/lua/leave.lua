@@ -2,28 +2,26 @@
 --          the group is on the same server, ends the membership there as well.
 -- KEYS:    [1] message key of the process, [2] bell, [3] leaves; if the group is on the same server,
 --          [4] group key and [5] the key of the members behind the virtual channel.
--- ARGV:    [1] group_expiry in seconds, [2] how many leaves are kept at the most, [3] the leave; if
---          the group is on the same server, [4] the plain name and [5] the name behind the virtual
---          channel.
+-- ARGV:    [1] group_expiry in seconds, [2] the leave; if the group is on the same server, [3] the
+--          plain name and [4] the name behind the virtual channel.
 -- Result:  1.
 local key, bell, leaves = KEYS[1], KEYS[2], KEYS[3]
 local time = redis.call('TIME')
 local score = time[1] + time[2] / 1000000
+-- Removals come first: a server at maxmemory allows them, and then the rest as well.
 if KEYS[4] then
-  -- Removals come first: a server at maxmemory allows them, and then the rest as well.
-  redis.call('ZREM', KEYS[4], ARGV[4])
-  redis.call('SREM', KEYS[5], ARGV[5])
+  redis.call('ZREM', KEYS[4], ARGV[3])
+  redis.call('SREM', KEYS[5], ARGV[4])
 end
+-- A membership lives no longer than this, and so its end need not either.
+redis.call('ZREMRANGEBYSCORE', leaves, '-inf', score - ARGV[1])
 redis.call('ZADD', bell, 0, '')
 redis.call('EXPIRE', bell, ARGV[1])
--- A membership lives no longer than this, and so its end need not either. Those that a process
--- which has died will never read are bounded as well.
-redis.call('ZREMRANGEBYSCORE', leaves, '-inf', score - ARGV[1])
-redis.call('ZREMRANGEBYRANK', leaves, 0, -ARGV[2])
 if redis.call('ZCOUNT', key, score, '+inf') > 0 then
   -- Behind every message that is there, even behind one of a clock that is ahead.
   score = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2] + 0.000001
 end
-redis.call('ZADD', leaves, score, ARGV[3])
+-- An equal leave keeps its place: what was sent after it stays behind it.
+redis.call('ZADD', leaves, 'NX', score, ARGV[2])
 redis.call('EXPIRE', leaves, ARGV[1])
 return 1
