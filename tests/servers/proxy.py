@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class ProxiedConnection:
         bytes_to_client: Bytes forwarded from the server.
         round_trips: How often the client sent something and then the server answered. Commands
             that go out in one write and are answered together are one.
+        bytes_a_second: How fast what the server sends may pass; None: as fast as it can.
         open: Whether it is still there.
     """
 
@@ -66,6 +69,7 @@ class ProxiedConnection:
         self.bytes_to_server = 0
         self.bytes_to_client = 0
         self.round_trips = 0
+        self.bytes_a_second: int | None = None
         self.open = True
         self._client_reader, self._client_writer = client
         self._server_reader, self._server_writer = server
@@ -92,6 +96,13 @@ class ProxiedConnection:
         self.open = False
         self._client_writer.transport.abort()
         self._server_writer.transport.abort()
+
+    def reset(self) -> None:
+        """Close both sides as firewalls and crashed hosts do: with a reset."""
+        for writer in (self._client_writer, self._server_writer):
+            opened = writer.get_extra_info("socket")
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.cut()
 
     async def run(self) -> None:
         """Forward in both directions until one side ends."""
@@ -134,8 +145,17 @@ class ProxiedConnection:
             self.round_trips += self._unanswered
             self._unanswered = False
             self.bytes_to_client += len(data)
-            self._client_writer.write(data)
+            if self.bytes_a_second is None:
+                self._client_writer.write(data)
+            else:
+                await self._write_slowly(data, self.bytes_a_second)
             await self._client_writer.drain()
+
+    async def _write_slowly(self, data: bytes, bytes_a_second: int) -> None:
+        piece = max(1, bytes_a_second // 20)
+        for start in range(0, len(data), piece):
+            self._client_writer.write(data[start : start + piece])
+            await asyncio.sleep(1 / 20)
 
 
 class TcpProxy:
@@ -155,6 +175,7 @@ class TcpProxy:
         self._server_port = server_port
         self._losses: list[Loss] = []
         self._stall_new: dict[str, bool] | None = None
+        self._bytes_a_second: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
 
@@ -216,6 +237,15 @@ class TcpProxy:
         for connection in self.open_connections:
             connection.cut()
 
+    def reset(self) -> None:
+        """Close all connections at once with a reset. New ones are welcome."""
+        for connection in self.open_connections:
+            connection.reset()
+
+    def throttle(self, bytes_a_second: int) -> None:
+        """Let what the server sends pass no faster than this, on connections made from now on."""
+        self._bytes_a_second = bytes_a_second
+
     def lose_reply(self, to: bytes | None = None, *, cut: bool = True) -> Loss:
         """Lose one reply on its way: the server did what it was asked, the client can't know.
 
@@ -255,6 +285,7 @@ class TcpProxy:
             writer.transport.abort()
             return
         connection = ProxiedConnection((reader, writer), server, self._losses)
+        connection.bytes_a_second = self._bytes_a_second
         if self._stall_new is not None:
             connection.stall(**self._stall_new)
         self.connections.append(connection)

@@ -44,13 +44,14 @@ class Incoming(Protocol):
 
         Args:
             count: How many.
-            seconds: How long to wait for them; None: for ever.
+            seconds: How long the server may be silent; None: for ever. A reply of many megabytes
+                takes as long as the network needs.
             arrived: Called with the replies at once when all are there, which is up to a turn of
                 the event loop before this returns; they count as taken then.
 
         Raises:
             redis.exceptions.ConnectionError: The connection is lost, or the server can't serve.
-            asyncio.TimeoutError: They did not come in time.
+            asyncio.TimeoutError: Nothing came for so long.
         """
 
     def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
@@ -91,6 +92,15 @@ class Streamed:
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
         self._taken: list[Any] = []
+        # Whether bytes have come since this was last reset.
+        self._fresh = False
+        stream: Any = connection._reader  # noqa: SLF001
+        self._feed: Callable[[bytes], object] = stream.feed_data
+        stream.feed_data = self._fed
+
+    def _fed(self, data: bytes) -> None:
+        self._fresh = True
+        self._feed(data)
 
     async def take(
         self,
@@ -99,9 +109,15 @@ class Streamed:
         arrived: Callable[[Iterable[Any]], object] | None = None,
     ) -> list[Any]:
         """Return the next replies."""
-        async with timeout(seconds):
-            while len(self._taken) < count:
-                self._taken.append(await self._next(push_request=False))
+        while len(self._taken) < count:
+            self._fresh = False
+            try:
+                async with timeout(seconds):
+                    while len(self._taken) < count:
+                        self._taken.append(await self._next(push_request=False))
+            except asyncio.TimeoutError:
+                if not self._fresh:
+                    raise
         taken, self._taken = self._taken[:count], self._taken[count:]
         if arrived is not None:
             arrived(taken)
@@ -146,6 +162,10 @@ class Parsed(asyncio.Protocol):
         self._wanted = 0
         self._arrived: Callable[[Iterable[Any]], object] | None = None
         self._listener: asyncio.Future[None] | None = None
+        # Looks whether the waiter has waited too long.
+        self._late: asyncio.TimerHandle
+        # Whether bytes have come since this was last reset.
+        self._fresh = False
         self._streams: Any = transport.get_protocol()
         transport.set_protocol(self)
         if transport.is_closing():
@@ -180,6 +200,7 @@ class Parsed(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand on each reply that is complete."""
         handle, gets = self._handle, self._parser.gets
+        self._fresh = True
         try:
             self._parser.feed(data)
             while (reply := gets()) is not INCOMPLETE:
@@ -216,13 +237,26 @@ class Parsed(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[list[Any]] = loop.create_future()
         self._waiter = waiter
+        if seconds is None:
+            return await waiter
+        self._fresh = False
         # As `timeout` would, at a third of its cost: there is one for each message.
-        late = None if seconds is None else loop.call_later(seconds, _give_up, waiter)
+        self._late = loop.call_later(seconds, self._give_up, waiter, seconds)
         try:
             return await waiter
         finally:
-            if late is not None:
-                late.cancel()
+            self._late.cancel()
+
+    def _give_up(self, waiter: asyncio.Future[list[Any]], seconds: float) -> None:
+        """Let the waiter go on without its replies, unless some of them have come meanwhile."""
+        if waiter.done():
+            return
+        if self._fresh:
+            self._fresh = False
+            loop = asyncio.get_running_loop()
+            self._late = loop.call_later(seconds, self._give_up, waiter, seconds)
+        else:
+            waiter.set_exception(asyncio.TimeoutError())
 
     def _hand_over(self) -> list[Any]:
         """Take the replies that are wanted."""
@@ -252,11 +286,6 @@ class Parsed(asyncio.Protocol):
             self._listener.set_exception(error)
             # Who listened may be gone: then nobody retrieves it, and that is no fault.
             self._listener.exception()
-
-
-def _give_up(waiter: asyncio.Future[list[Any]]) -> None:
-    if not waiter.done():
-        waiter.set_exception(asyncio.TimeoutError())
 
 
 async def _unchanged(push: list[Any]) -> list[Any]:

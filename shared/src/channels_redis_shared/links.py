@@ -76,13 +76,23 @@ class Link:
     def is_stale(self) -> bool:
         """Tell whether the server has closed the connection while nobody was reading."""
         # redis-py's own check for this changed its name and its cost between 5 and 8.
-        reader = self._connection._reader  # noqa: SLF001
-        return reader is None or reader.at_eof() or reader.exception() is not None
+        reader, writer = self._connection._reader, self._connection._writer  # noqa: SLF001
+        if reader is None or writer is None:
+            return True
+        # uvloop's transport is closed some turns before it says so, and then refuses every write.
+        return reader.at_eof() or reader.exception() is not None or writer.is_closing()
 
     async def write(self, commands: Sequence[Command]) -> None:
-        """Send the commands in one write."""
+        """Send the commands in one write.
+
+        Raises:
+            redis.exceptions.ConnectionError: The connection broke.
+        """
         packed = b"".join(map(pack, commands))
-        await self._connection.send_packed_command(packed, check_health=False)
+        try:
+            await self._connection.send_packed_command(packed, check_health=False)
+        except RuntimeError as error:  # uvloop's word for a connection that was reset
+            raise RedisConnectionError(f"Connection lost: {error}") from error
 
     async def read(self) -> Any:
         """Return the next reply; an error that the server replied is returned, not raised.
@@ -114,7 +124,7 @@ class Link:
 
         Args:
             packed: The commands, in order.
-            seconds: How long the whole exchange may take.
+            seconds: How long the server may be silent.
             arrived: Called with the replies at once when all are there; see `Incoming.take`.
 
         Raises:
@@ -126,7 +136,10 @@ class Link:
         if writer is None:
             raise RedisConnectionError("Connection closed")
         # Not drained: the next exchange begins only when all replies to this one are there.
-        writer.write(b"".join(packed))
+        try:
+            writer.write(b"".join(packed))
+        except RuntimeError as error:  # uvloop's word for a connection that was reset
+            raise RedisConnectionError(f"Connection lost: {error}") from error
         try:
             return await self._incoming.take(len(packed), seconds, arrived)
         except asyncio.TimeoutError:

@@ -1,0 +1,84 @@
+"""Connections that are reset while nothing is on its way, as firewalls and crashed hosts do it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from channels_redis_shared.batching import Batcher
+from channels_redis_shared.connections import Connector
+from channels_redis_shared.hosts import parse_hosts
+from queue_tools import Layers, blocked, nothing_else, take_numbers, within
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from embedded_server import EmbeddedServer
+    from servers.proxy import TcpProxy
+
+    StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
+
+ROUNDS = 5
+
+
+@pytest.fixture
+async def proxy(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> TcpProxy:
+    """Give a proxy in front of the server of the test's own."""
+    return await tcp_proxy(own_server)
+
+
+async def test_receiver_of_a_busy_worker(own_layers: Layers, proxy: TcpProxy) -> None:
+    """A connection on which no wait is under way is replaced; `receive` raises nothing."""
+    layer, sender = own_layers(hosts=[proxy.url]), own_layers()
+    for number in range(ROUNDS):
+        await within(sender.send("jobs", {"number": number}))
+        assert await take_numbers(layer, "jobs", 1) == [number]
+        proxy.reset()
+        await asyncio.sleep(0.05)  # hears of it
+    await nothing_else(layer, "jobs")
+
+
+@pytest.mark.parametrize("kind", ["specific", "general"])
+async def test_blocked_receiver(
+    own_server: EmbeddedServer, own_layers: Layers, proxy: TcpProxy, kind: str
+) -> None:
+    """A connection that is reset in the middle of a wait is an outage like any other."""
+    layer, sender = own_layers(hosts=[proxy.url]), own_layers()
+    channel = await layer.new_channel() if kind == "specific" else "jobs"
+    receiver = await blocked(own_server, layer, channel)
+    proxy.reset()
+    await within(sender.send(channel, {"type": "hello"}))
+    assert await within(receiver) == {"type": "hello"}
+
+
+async def test_idle_command_connection(proxy: TcpProxy) -> None:
+    """Nothing was written on it: what comes next goes on a new one, however soon it comes."""
+    (host,) = parse_hosts([proxy.url])
+    batcher = Batcher(Connector(host))
+    for count in range(1, ROUNDS):
+        assert await within(batcher.execute(("INCR", "n"), key="n")) == count
+        link = batcher._link
+        assert link is not None
+        writer = link._connection._writer
+        assert writer is not None
+        proxy.reset()
+        # Each turn: uvloop closes its transport some turns before it says so.
+        while not writer.is_closing():
+            await asyncio.sleep(0)
+    await batcher.close()
+
+
+async def test_slow_network(own_layers: Layers, proxy: TcpProxy) -> None:
+    """A backlog that takes longer than any deadline arrives, over the one connection, and once."""
+    sender = own_layers()
+    proxy.throttle(400_000)
+    layer = own_layers(hosts=[proxy.url])
+    channel = await layer.new_channel()
+    for number in range(4):  # 3.2 MB, for which this network needs 8 s
+        await within(sender.send(channel, {"number": number, "padding": "x" * 800_000}))
+    numbers = [(await within(layer.receive(channel), 60))["number"] for _ in range(4)]
+    assert numbers == list(range(4))
+    assert layer.statistics().reconnects == 0
+    await nothing_else(layer, channel)
