@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -115,6 +117,23 @@ async def test_calls_under_way_end_when_the_layer_closes(case: LayerCase) -> Non
         for outcome in await within(asyncio.gather(*calls, return_exceptions=True)):
             assert outcome is None or isinstance(outcome, RedisConnectionError)
         await case.close(layer)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 brought eager tasks")
+async def test_eager_tasks(layer: ChannelLayer) -> None:
+    """A loop that runs each task up to its first wait at once, as `eager_task_factory` does."""
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+    for _ in range(3):
+        assert await round_trip(layer) == [HELLO, HELLO]
+    many = [asyncio.create_task(round_trip_alone(layer, f"room-{n}")) for n in range(20)]
+    assert await within(asyncio.gather(*many)) == [HELLO] * 20
+
+
+async def round_trip_alone(layer: ChannelLayer, group: str) -> Message:
+    """Send to a group of which a new channel is the one member, and receive."""
+    channel = await joined(layer, group)
+    await within(layer.group_send(group, HELLO))
+    return await take(layer, channel)
 
 
 async def use_and_close(case: LayerCase, layer: ChannelLayer, channel: str, pause: float) -> None:

@@ -222,6 +222,61 @@ def test_fork_gives_the_child_connections_of_its_own(own_server: EmbeddedServer)
     asyncio.run(parent())
 
 
+def test_channel_of_a_loop_that_does_not_run(redis_server: EmbeddedServer, prefix: str) -> None:
+    """Nothing can be subscribed to in its loop: `group_add` says so, instead of waiting for it."""
+    layer = RedisPubSubChannelLayer(hosts=[redis_server.url], prefix=prefix)
+    stopped, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+    channel = stopped.run_until_complete(within(layer.new_channel()))
+    with pytest.raises(RuntimeError, match="another event loop, which does not run"):
+        other.run_until_complete(asyncio.wait_for(layer.group_add("room", channel), 3))
+    # When it runs again, all is well.
+    stopped.run_until_complete(within(layer.group_add("room", channel)))
+    other.run_until_complete(within(layer.group_send("room", HELLO)))
+    assert stopped.run_until_complete(take(layer, channel)) == HELLO
+    for loop in (stopped, other):
+        loop.run_until_complete(within(layer.close_pools()))
+        loop.close()
+
+
+async def test_loop_that_stops_meanwhile(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """A `group_add` that waits for another loop ends with an error when that loop stops."""
+    layer = own_layers()
+    started, stop = threading.Event(), threading.Event()
+    made: list[str] = []
+
+    def run() -> None:
+        loop = asyncio.new_event_loop()
+        made.append(loop.run_until_complete(within(layer.new_channel())))
+
+        async def pause() -> None:
+            started.set()
+            await asyncio.to_thread(stop.wait)
+
+        loop.run_until_complete(pause())
+        loop.run_until_complete(asyncio.sleep(0))
+        resumed.wait()
+        loop.run_until_complete(layer.close_pools())
+        loop.close()
+
+    resumed = threading.Event()
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        await asyncio.to_thread(started.wait)
+        own_server.pause()
+        adding = asyncio.create_task(layer.group_add("room", made[0]))
+        [home] = inside(layer)._homes.values()
+        await eventually(home.audience.groups)
+        stop.set()
+        with pytest.raises(RuntimeError, match="another event loop, which does not run"):
+            await asyncio.wait_for(adding, 4)
+    finally:
+        own_server.resume()
+        stop.set()
+        resumed.set()
+        await asyncio.to_thread(thread.join)
+
+
 async def test_close_pools_closes_all(own_server: EmbeddedServer, own_layers: Layers) -> None:
     """After `close_pools` nothing is open, no task runs, and the layer can be used again."""
     layer = own_layers()

@@ -7,7 +7,6 @@ through it, so it is where most of the throughput comes from.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from abc import ABC, abstractmethod
 from collections import deque
 from functools import partial
@@ -19,7 +18,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from .calls import Call, bundles, next_batch
 from .commands import pack
-from .deadlines import end_task
+from .deadlines import end_task, start_task
 from .outages import Backoff, belongs_elsewhere, is_outage, was_refused
 from .statistics import Counters
 
@@ -173,9 +172,7 @@ class Batcher(Commands):
         self._calls.append(call)
         # Done, though it did not say so: cancelled before its first turn, as a loop ended.
         if self._runner is None or self._runner.done():
-            # In an empty context: the task serves other callers too.
-            loop = asyncio.get_running_loop()
-            self._runner = contextvars.Context().run(loop.create_task, self._run())
+            self._runner = start_task(self._run())
 
     async def nodes(self) -> Sequence[Commands]:
         """Return this."""

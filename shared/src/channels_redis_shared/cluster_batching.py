@@ -7,7 +7,6 @@ slot. Meanwhile the other slots go on.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from redis.exceptions import RedisError
 from .batching import Batcher, Commands
 from .calls import Call
 from .cluster import slot_of
+from .deadlines import start_task
 from .outages import Backoff, belongs_elsewhere, is_outage
 from .statistics import Counters
 
@@ -126,9 +126,7 @@ class ClusterBatcher(Commands):
                 self._held.setdefault(call.slot, deque()).append(call)
         self._trouble = error
         if self._held and self._seeker is None:
-            # In an empty context: the task serves other callers too.
-            loop = asyncio.get_running_loop()
-            self._seeker = contextvars.Context().run(loop.create_task, self._seek())
+            self._seeker = start_task(self._seek())
 
     async def _seek(self) -> None:
         """Find out who owns the slots of what is held, and let it go there."""

@@ -1,20 +1,36 @@
-"""Gives every supported Python the same `timeout`, and an end to tasks that use it."""
+"""Gives every supported Python the same `timeout`, and starts and ends tasks of the layer."""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import sys
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
 else:
     from async_timeout import timeout
 
-__all__ = ["end_task", "timeout"]
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+__all__ = ["end_task", "start_task", "timeout"]
 
 # Seconds after which a task that goes on is cancelled again.
 _PATIENCE = 0.1
+
+
+def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Start a task of the layer's own in the running event loop.
+
+    Its context is empty, as it outlives the consumer that started it. And it never begins before
+    this returns, whatever the loop's task factory does: `asyncio.eager_task_factory` would run it
+    before its caller has stored it.
+    """
+    loop = asyncio.get_running_loop()
+    return contextvars.Context().run(partial(asyncio.Task, coroutine, loop=loop))
 
 
 async def end_task(task: asyncio.Task[Any]) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, ResponseError
 
-from .deadlines import timeout
+from .deadlines import start_task, timeout
 from .scripts import name_forbidden
 
 try:
@@ -128,8 +127,7 @@ class Streamed:
         # redis-py's own handler makes a text of each message, for its debug log.
         parser = self._connection._parser  # noqa: SLF001
         getattr(parser, "set_pubsub_push_handler", _ignore)(_unchanged)
-        # In an empty context: it outlives the consumer that started it.
-        return contextvars.Context().run(asyncio.ensure_future, self._listen(handle))
+        return start_task(self._listen(handle))
 
     async def _listen(self, handle: Callable[[Any], object]) -> None:
         while True:

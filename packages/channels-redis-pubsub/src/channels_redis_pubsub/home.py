@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ._shared.outages import OutageLog
     from .settings import Settings
 
+# Seconds between two checks that another event loop still runs.
+PROBE_INTERVAL = 1.0
+
 
 class Home:
     """The channels and connections of one event loop.
@@ -74,12 +77,12 @@ class Home:
 
         Raises:
             redis.exceptions.RedisError: As `Subscriber.live`.
+            RuntimeError: The channels' event loop does not run.
         """
-        waiting = self._subscriber(topic).live(topic, patient=patient)
         if asyncio.get_running_loop() is self.loop:
-            await waiting
+            await self._subscriber(topic).live(topic, patient=patient)
         else:
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(waiting, self.loop))
+            await self._live_there(topic, patient=patient)
 
     def look_at(self, topics: Iterable[bytes]) -> None:
         """Note that it may have changed whether somebody hears these; any thread may call it."""
@@ -107,6 +110,25 @@ class Home:
             subscriber.abandon()
         self.shards.abandon()
         self._on_end(self)
+
+    async def _live_there(self, topic: bytes, *, patient: bool) -> None:
+        """Wait in another event loop, for as long as this home's own one runs."""
+        self._require_running()
+        live = self._subscriber(topic).live(topic, patient=patient)
+        waiting = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(live, self.loop))
+        try:
+            while not (await asyncio.wait([waiting], timeout=PROBE_INTERVAL))[0]:
+                self._require_running()
+        finally:
+            waiting.cancel()
+        waiting.result()
+
+    def _require_running(self) -> None:
+        if not self.loop.is_running():
+            raise RuntimeError(
+                "the channel was made in another event loop, which does not run: nothing can be "
+                "subscribed to there"
+            )
 
     def _topics(self, shard: int) -> list[bytes]:
         mine = self._subscribers[shard]

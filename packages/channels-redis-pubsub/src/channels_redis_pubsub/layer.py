@@ -183,7 +183,8 @@ class RedisPubSubChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc] 
 
         Raises:
             TypeError: No valid group or channel name.
-            RuntimeError: The channel is none of this process.
+            RuntimeError: The channel is none of this process, or the event loop in which it was
+                made does not run.
             redis.exceptions.RedisError: As for `new_channel`. The channel is no member then, unless
                 it was one before.
         """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ._shared.calls import copy_of
+from ._shared.deadlines import start_task
 from ._shared.outages import Backoff, OutageLog, may_pass
 from .subscriptions import Subscriptions
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__package__)
 
-# Seconds between two looks at a connection. One on which nothing came between two looks is probed;
-# if nothing came until the next one either, it is lost: a silent one is so within three times this.
+# Seconds between two looks at a connection. One on which nothing came between two looks is probed.
 LOOK = 5.0
-# Seconds that an answer may take on a connection on which nothing else came either.
-PATIENCE = 4.5
+# Seconds that an answer may take on a connection on which nothing else came either: a server that
+# stalls for less loses nothing. So a connection that went silent is lost within 25 s.
+PATIENCE = 14.0
 # Looks until a connection on which nobody wants to hear anything is closed.
 LINGER = 6
 
@@ -277,8 +277,7 @@ class Subscriber:
         return topic in self._waiters or self._line.is_heard(topic)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        # In an empty context: it outlives the consumer that started it.
-        task = contextvars.Context().run(self._loop.create_task, coroutine)
+        task = start_task(coroutine)
         # It ends with its event loop, also with one that is closed without a word to its tasks.
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
         return task

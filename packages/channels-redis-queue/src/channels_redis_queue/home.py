@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ._shared.deadlines import end_task
+from ._shared.deadlines import end_task, start_task
 
 logger = logging.getLogger(__package__)
 
@@ -41,8 +40,7 @@ class Home:
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine until it returns or the loop ends."""
-        # In an empty context: it outlives the consumer that started it.
-        task = contextvars.Context().run(asyncio.get_running_loop().create_task, coroutine)
+        task = start_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
