@@ -32,7 +32,7 @@ def logged() -> set[str]:
                     isinstance(node, ast.Call)
                     and isinstance(node.func, ast.Attribute)
                     and node.func.attr in LOG_METHODS
-                    and ast.unparse(node.func.value).endswith("logger")
+                    and ast.unparse(node.func.value).endswith(("logger", "faults"))
                     and isinstance(node.args[0], ast.Constant)
                 ):
                     texts.add(str(node.args[0].value))

@@ -11,6 +11,7 @@ import msgpack
 import pytest
 
 from queue_tools import Layers, beside, take_numbers, within
+from servers.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
@@ -46,7 +47,7 @@ async def test_garbage_is_dropped(
     kind: str,
     keys: list[str] | None,
 ) -> None:
-    """Each is dropped with one line that names the channel; good ones before and after arrive."""
+    """Each is dropped, and one line names the channel; good ones before and after arrive."""
     layer = layers(symmetric_encryption_keys=keys)
     stranger = layers(symmetric_encryption_keys=["another key"])
     channel = await layer.new_channel() if kind == "specific" else "jobs"
@@ -61,9 +62,9 @@ async def test_garbage_is_dropped(
             client.zadd(key, {data: time.time()})
             await layer.send(channel, {"number": number})
     assert await take_numbers(layer, channel, len(bad) + 1) == list(range(len(bad) + 1))
-    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert len(lines) == len(bad)
-    assert all(key.removeprefix(layer.prefix) in line for line in lines)
+    [line] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert key.removeprefix(layer.prefix) in line
+    assert layer.statistics().dropped.undecodable == len(bad)
 
 
 async def test_garbage_for_a_waiting_consumer(layers: Layers, redis_server: EmbeddedServer) -> None:
@@ -125,3 +126,41 @@ async def test_unreadable_leaves(layers: Layers, redis_server: EmbeddedServer) -
             client.zadd(leaves, {data: time.time() - 1})
     await layer.group_send("room", {"number": 0})
     assert await take_numbers(layer, channel, 1) == [0]
+
+
+async def test_hostile_name_in_the_log(
+    layers: Layers, redis_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A name in a message that looks like another line of the log stays within its own."""
+    layer = layers(capacity=1)
+    channel = await layer.new_channel()
+    hostile = f"{channel}\n2026-11-25 CRITICAL django.security root \x1b[2Jlogged in"
+    message = msgpack.packb({"type": "hello", "__asgi_channel__": hostile})
+    names = beside(layer, channel)
+    waiting = asyncio.create_task(layer.receive(channel))
+    with redis_server.client() as client:
+        scores = {os.urandom(12) + message: time.time() + number / 1e6 for number in range(3)}
+        client.zadd(names.key, scores)
+        client.zadd(names.bell, {"": 0})
+    await eventually(lambda: bool(caplog.records))
+    waiting.cancel()
+    lines = [record.getMessage() for record in caplog.records]
+    assert any("\\n2026-11-25 CRITICAL django.security root \\x1b[2Jlogged in" in x for x in lines)
+    assert all(line.isprintable() for line in lines)
+
+
+async def test_large_leave_in_the_log(
+    layers: Layers, redis_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A megabyte that is no leave is one short line, and so are many of them."""
+    layer = layers()
+    channel = await layer.new_channel()
+    leaves = beside(layer, channel).leaves
+    with redis_server.client() as client:
+        for number in range(3):
+            client.zadd(leaves, {b"\xff" * 1_000_000 + bytes([number]): time.time() - 1})
+    await layer.send(channel, {"number": 0})
+    assert await take_numbers(layer, channel, 1) == [0]
+    [record] = caplog.records
+    assert "Dropped a leave" in record.getMessage()
+    assert len(record.getMessage()) < 3000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,8 +9,6 @@ if TYPE_CHECKING:
     from ._shared.mailbox import Mailboxes
     from .audience import Audience
     from .settings import Settings
-
-logger = logging.getLogger(__package__)
 
 
 class Item(Protocol):
@@ -64,7 +61,9 @@ class Delivery:
             letter = self._settings.reader.read(data)
         except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises
             self._settings.counters.undecodable += 1
-            logger.warning("Dropped a message of %s that can't be read: %s", topic.decode(), error)
+            self._settings.faults.warning(
+                "Dropped a message of %s that can't be read: %s", topic.decode(), error
+            )
             return
         with self._audience.lock:
             self._mailboxes.put(hearers, letter, math.inf)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ._shared.logs import FaultLog, escape_arguments
 from ._shared.statistics import Counters
 
 if TYPE_CHECKING:
@@ -12,6 +14,10 @@ if TYPE_CHECKING:
 
     from ._shared.connections import Connector
     from ._shared.letters import Letter, Reader
+
+logger = logging.getLogger(__package__)
+# All modules of the package log to this one.
+escape_arguments(logger)
 
 
 @dataclass(frozen=True)
@@ -30,3 +36,4 @@ class Settings:
     sharded_pubsub: bool
     # What happens in this process.
     counters: Counters = field(default_factory=Counters)
+    faults: FaultLog = field(default_factory=lambda: FaultLog(logger))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from .letters import Letter
     from .memberships import Memberships
     from .settings import Settings
-
-logger = logging.getLogger(__package__)
 
 
 class Parcel(Protocol):
@@ -117,7 +114,9 @@ class ToProcess:
             virtual = keys.virtual_channel(self.channel, group)
             self._memberships.leave(virtual, channel, float(at))
         except ValueError:
-            logger.warning("Dropped a leave of %s that can't be read: %r", self.channel, leave)
+            self._settings.faults.warning(
+                "Dropped a leave of %s that can't be read: %s", self.channel, leave
+            )
             return
         if not self._memberships.members(virtual):
             self._deserted(virtual)
@@ -208,6 +207,6 @@ def read_letter(settings: Settings, data: bytes, channel: str) -> Letter | None:
             raise ValueError("it names no channel")  # noqa: TRY301
     except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises
         settings.counters.undecodable += 1
-        logger.warning("Dropped a message of %s that can't be read: %s", channel, error)
+        settings.faults.warning("Dropped a message of %s that can't be read: %s", channel, error)
         return None
     return letter

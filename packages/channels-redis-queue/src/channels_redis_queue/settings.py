@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ._shared.logs import FaultLog, escape_arguments
 from ._shared.statistics import Counters
 
 if TYPE_CHECKING:
@@ -29,6 +31,10 @@ OPTIONS = (
     "groups",
 )
 
+logger = logging.getLogger(__package__)
+# All modules of the package log to this one.
+escape_arguments(logger)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -49,3 +55,4 @@ class Settings:
     shard_to: Callable[[str], int]
     # What happens in this process.
     counters: Counters = field(default_factory=Counters)
+    faults: FaultLog = field(default_factory=lambda: FaultLog(logger))
