@@ -18,6 +18,7 @@ class Capability(Enum):
     CHECKED_READER = "receive refuses a channel that belongs to another process"
     BYTES = "a message may hold byte strings"
     ENCRYPTION = "messages are encrypted when the layer is given keys"
+    EXACT_NAMES = "a name that ends in a newline is refused"
     EXCEPTIONS = "the layer has the exceptions it raises as attributes"
     EXPIRY = "a message that nobody reads expires, and is not counted any more"
     FLUSH_KEEPS_CHANNELS = "a channel made before a flush can still be used after it"

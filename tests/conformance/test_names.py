@@ -52,6 +52,27 @@ async def test_bad_group_name(layer: ChannelLayer, method: str) -> None:
             await within(ON_GROUP[method](layer, as_name(name), channel))
 
 
+@needs(Capability.EXACT_NAMES)
+@pytest.mark.parametrize("name", ["room\n", "room.x!y\n", "room!\n"], ids=ascii)
+@pytest.mark.parametrize("method", ON_CHANNEL)
+async def test_newline_ends_no_channel_name(layer: ChannelLayer, method: str, name: str) -> None:
+    """Channels' own patterns end in `$`, which matches before a newline as well."""
+    with pytest.raises(TypeError, match=r"(?s)[Cc]hannel name.*hyphens"):
+        await within(ON_CHANNEL[method](layer, name))
+
+
+@needs(Capability.EXACT_NAMES)
+@pytest.mark.parametrize("method", ON_GROUP)
+async def test_newline_ends_no_group_name(layer: ChannelLayer, method: str) -> None:
+    """A browser may put one into the name of a room: `/ws/room%0A/`, for a route `<str:room>`."""
+    channel = await layer.new_channel()
+    await within(layer.group_add("room", channel))
+    with pytest.raises(TypeError, match=r"(?s)[Gg]roup name.*hyphens"):
+        await within(ON_GROUP[method](layer, "room\n", channel))
+    await within(layer.group_send("room", MESSAGE))
+    assert await take(layer, channel) == MESSAGE
+
+
 @needs(Capability.QUEUE)
 @pytest.mark.parametrize("name", GOOD_NAMES, ids=lambda name: name[:8])
 async def test_good_channel_name(layer: ChannelLayer, name: str) -> None:

@@ -92,6 +92,7 @@ IN_MEMORY_LACKS = {
     Capability.CHECKED_MESSAGES: "copies messages instead of writing them, and asserts",
     Capability.CHECKED_READER: "knows of no other process",
     Capability.ENCRYPTION: "writes its messages nowhere",
+    Capability.EXACT_NAMES: "Channels' own patterns pass a newline at the end",
     Capability.EXCEPTIONS: "has no such attributes",
     Capability.EXPIRY: "counts expired messages until one receives",
     Capability.GROUP_EXPIRY: "counts in whole seconds, so up to one late",

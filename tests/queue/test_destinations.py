@@ -34,6 +34,12 @@ def test_each_message_key_once() -> None:
     assert {one.capacity for one in known().destinations(listed)} == {7}
 
 
+def test_names_are_taken_as_they_are() -> None:
+    """A name that a channels_redis process wrote with a newline is not that of another channel."""
+    found = [(one.key, one.names) for one in known().destinations(b"jobs\n jobs a.1!x\n")]
+    assert found == [("asgijobs\n", ["jobs\n"]), ("asgijobs", ["jobs"]), ("asgia.1!", ["a.1!x\n"])]
+
+
 def test_empty_group_has_none() -> None:
     """A group without members is sent nothing, and looked at each time."""
     groups = known()

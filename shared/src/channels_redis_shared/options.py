@@ -1,10 +1,16 @@
-"""Whether the options of a layer and the messages given to it are valid."""
+"""Whether the options of a layer, and the names and messages given to it, are valid."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+# Channels' own patterns end in `$`, which also matches before a newline at the end: "room\n" would
+# be a valid name, and easily taken for that of the group "room".
+CHANNEL_NAME = re.compile(r"^[a-zA-Z\d\-_.]+(![\w\-.]*)?\Z")
+GROUP_NAME = re.compile(r"^[a-zA-Z\d\-_.]+\Z")
 
 RESERVED_KEYS = ("__asgi_channel__", "__asgi_group__")
 

@@ -63,6 +63,8 @@ class RedisPubSubChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc] 
     # So that callers can catch them without an import. Only the second is ever raised here.
     ChannelFull = exceptions.ChannelFull
     MessageTooLarge = exceptions.MessageTooLarge
+    channel_name_regex = options.CHANNEL_NAME
+    group_name_regex = options.GROUP_NAME
 
     def __init__(  # noqa: PLR0913, PLR0917 - the options of channels_redis, in its order
         self,

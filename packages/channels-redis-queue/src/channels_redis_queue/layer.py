@@ -69,6 +69,8 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
     # So that callers can catch them without an import.
     ChannelFull = exceptions.ChannelFull
     MessageTooLarge = exceptions.MessageTooLarge
+    channel_name_regex = options.CHANNEL_NAME
+    group_name_regex = options.GROUP_NAME
 
     def __init__(  # noqa: PLR0913, PLR0917 - the options of channels_redis, in its order
         self,

@@ -107,7 +107,8 @@ class Rosters:
     def destinations(self, names: bytes) -> list[Destination]:
         """Return where a message for these members goes: to each message key once."""
         by_address: dict[str, list[str]] = {}
-        for name in names.decode(errors="replace").split():
+        # Split as the script joined them: a name that channels_redis wrote may end in a newline.
+        for name in names.decode(errors="replace").split(" ") if names else ():
             # keys.non_local, without its call: a group may have ten thousand members.
             address = name[: name.find("!") + 1] or name
             named = by_address.get(address)
