@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sphinx.application import Sphinx
 
 PACKAGES = Path(__file__).parents[1] / "packages"
 
@@ -42,27 +37,3 @@ myst_substitutions = {
     name.replace("-", "_"): _unreleased(name)
     for name in ("channels-redis", "channels-redis-pubsub", "channels-redis-queue")
 }
-
-# An image for light and one for dark pages, in the form that GitHub shows.
-PICTURE = re.compile(
-    r'^<picture>\n<source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">\n'
-    r'<img alt="(?P<alt>[^"]*)" src="(?P<light>[^"]+)">\n</picture>$',
-    re.MULTILINE,
-)
-
-
-def _both_images(_app: Sphinx, _page: str, source: list[str]) -> None:
-    """Turn such pictures into images of which furo shows the one for the reader's choice."""
-
-    def images(picture: re.Match[str]) -> str:
-        return "\n\n".join(
-            f"```{{image}} {picture[mode]}\n:alt: {picture['alt']}\n:class: only-{mode}\n```"
-            for mode in ("light", "dark")
-        )
-
-    source[0] = PICTURE.sub(images, source[0])
-
-
-def setup(app: Sphinx) -> None:
-    """Have each page's source go through `_both_images`."""
-    app.connect("source-read", _both_images)

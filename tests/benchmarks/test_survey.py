@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.survey import plan
 from benchmarks.survey.contenders import CONTENDERS
+from benchmarks.survey.report import amount, better, table
 from benchmarks.survey.results import METRICS, Results, Row
 from benchmarks.survey.running import Failed, run
 from benchmarks.survey.services import NoService, RedisService
@@ -88,5 +89,62 @@ def test_results_come_back_from_their_file(tmp_path: Path) -> None:
     assert loaded == results
     assert loaded.find("churn", "queue", shards=3) == row
     assert row.median("rate") == 2.0
-    assert row.spread("rate") == (1.0, 4.0)
     assert row.median("p50") is None
+
+
+@pytest.mark.parametrize(
+    ("figure", "unit", "told"),
+    [
+        (999.9e-6, "s", "1.00 ms"),
+        (4e-7, "s", "400 ns"),
+        (0.0, "s", "0 ns"),
+        (20_512.3, "1/s", "20,500/s"),
+        (8_090, "bytes", "7.90 KiB"),
+        (1_004, "connections", "1,004"),
+        (0.01234, "commands", "0.0123"),
+    ],
+)
+def test_amount_has_three_digits(figure: float, unit: str, told: str) -> None:
+    """A figure is rounded, in the scale of its unit that suits; a count is told as it is."""
+    assert amount(figure, unit) == told
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"), [("p50", "3.0 (2.0\N{EN DASH}5.0)"), ("rate", "0.33 (0.20\N{EN DASH}0.50)")]
+)
+def test_ratio_compares_the_rounds_in_pairs(metric: str, told: str) -> None:
+    """Less time is better, and more messages are; the range is that of the rounds."""
+    ours = Row("churn", {}, "queue", {metric: [1.0, 2.0, 3.0]})
+    theirs = Row("churn", {}, "queue-4.3", {metric: [2.0, 6.0, 15.0]})
+    assert str(better(ours, theirs, metric)) == told
+
+
+def test_nothing_is_compared_with_nothing() -> None:
+    """There is no ratio to a contender without figures, or with a figure of zero."""
+    ours = Row("churn", {}, "queue", {"rate": [1.0]})
+    assert better(ours, None, "rate") is None
+    assert better(ours, Row("churn", {}, "nats", note="down"), "rate") is None
+    assert better(ours, Row("churn", {}, "nats", {"rate": [0.0]}), "rate") is None
+
+
+def test_run_ends_with_a_table() -> None:
+    """It has the figures of each contender beside ours, and says who failed or was not there."""
+    big = {"payload": 10_000}
+    rows = [
+        Row("many-channels", {}, "queue", {"rate": [30.0, 60.0]}),
+        Row("many-channels", {}, "queue-4.3", {"rate": [20.0, 30.0]}),
+        Row("many-channels", big, "queue", note="Traceback:\nTooLarge: 1\n"),
+        Row("many-channels", {}, "raw-queue", {"rate": [60.0, 120.0]}),
+    ]
+    lines = table(Results({}, absent={"nats": "no nats-server"}, rows=rows)).splitlines()
+    assert lines[0] == plan.TITLES["many-channels"]
+    assert [line.split() for line in lines[1:5]] == [
+        ["with", "contender", "metric", "median", "least", "greatest", "x", "4.3.0", "of", "raw"],
+        ["-", "queue", "rate", "45.0/s", "30.0/s", "60.0/s", "1.8", "(1.5\N{EN DASH}2.0)", "50%"],
+        ["-", "queue-4.3", "rate", "25.0/s", "20.0/s", "30.0/s"],
+        ["-", "raw-queue", "rate", "90.0/s", "60.0/s", "120/s"],
+    ]
+    assert lines[6:8] == [
+        "nats was not measured: no nats-server",
+        "queue failed at many-channels, payload=10000: TooLarge: 1",
+    ]

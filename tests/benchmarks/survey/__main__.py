@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.survey import plan
 from benchmarks.survey.contenders import CONTENDERS
-from benchmarks.survey.report.terminal import print_tables
+from benchmarks.survey.report import table
 from benchmarks.survey.results import Results
 from benchmarks.survey.survey import Survey
 
@@ -51,9 +51,9 @@ def main() -> int:
                 measure[stage]()
                 if options.json:
                     survey.results.save(options.json)
-    print_tables(survey.results)
     if options.json:
         survey.results.save(options.json)
+    sys.stdout.write(f"{table(survey.results)}\n")
     return 0
 
 

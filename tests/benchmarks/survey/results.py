@@ -23,14 +23,14 @@ class Metric:
 
 
 METRICS = {
-    "p50": Metric("half of them within", "s"),
-    "p99": Metric("99 of 100 within", "s"),
-    "rate": Metric("a second", "1/s", more_is_better=True),
-    "each_p50": Metric("until a member has it, half within", "s"),
-    "each_p99": Metric("until a member has it, 99 of 100 within", "s"),
-    "all_p50": Metric("until all have it, half within", "s"),
-    "all_p99": Metric("until all have it, 99 of 100 within", "s"),
-    "deliveries": Metric("deliveries a second", "1/s", more_is_better=True),
+    "p50": Metric("p50", "s"),
+    "p99": Metric("p99", "s"),
+    "rate": Metric("rate", "1/s", more_is_better=True),
+    "each_p50": Metric("p50, each member", "s"),
+    "each_p99": Metric("p99, each member", "s"),
+    "all_p50": Metric("p50, all members", "s"),
+    "all_p99": Metric("p99, all members", "s"),
+    "deliveries": Metric("deliveries", "1/s", more_is_better=True),
     "twice": Metric("handled twice", "messages"),
     "lost": Metric("never handled", "messages"),
     "beside_nothing": Metric("times a coroutine that does nothing", "times"),
@@ -42,8 +42,9 @@ METRICS = {
     "reads": Metric("reads from a connection at the server", "reads"),
     # Not for an operation.
     "connections": Metric("connections", "connections"),
-    "client_memory": Metric("memory of the process for 1,000 consumers", "bytes"),
-    "server_memory": Metric("memory of the server for 1,000 consumers", "bytes"),
+    # For 1,000 consumers.
+    "client_memory": Metric("memory of clients", "bytes"),
+    "server_memory": Metric("memory of server", "bytes"),
 }
 
 
@@ -66,11 +67,6 @@ class Row:
         """Return the median of a metric's rounds, None when it was not measured."""
         rounds = self.figures.get(metric)
         return statistics.median(rounds) if rounds else None
-
-    def spread(self, metric: str) -> tuple[float, float] | None:
-        """Return the least and the greatest figure of a metric."""
-        rounds = self.figures.get(metric)
-        return (min(rounds), max(rounds)) if rounds else None
 
 
 @dataclass
@@ -105,21 +101,6 @@ class Results:
             if (row.work, row.contender, dict(row.parameters)) == (work, contender, parameters):
                 return row
         return None
-
-    @property
-    def soaked(self) -> Mapping[str, Any]:
-        """What the long run found, by layer; nothing when there was none."""
-        return self.soak["layers"] if self.soak else {}
-
-    @property
-    def soak_started(self) -> str:
-        """When the long run began."""
-        return str((self.soak or {}).get("started") or self.conditions.get("started", ""))
-
-    @property
-    def soak_minutes(self) -> float:
-        """How long the long run took."""
-        return float(self.soak["minutes"]) if self.soak else 0.0
 
     def save(self, file: Path) -> None:
         """Write everything to a JSON file."""

@@ -1,0 +1,152 @@
+"""The figures of a run as people read them, and the table that a run ends with."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from benchmarks.survey.plan import TITLES
+from benchmarks.survey.results import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.survey.results import Results, Row
+
+DASH = "\N{EN DASH}"
+# From the greatest; a figure is written in the first that it reaches.
+SCALES = {
+    "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "\N{MICRO SIGN}s"), (1e-9, "ns")),
+    "bytes": ((2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")),
+}
+# The first is the metric that decides which layer is better at the work.
+SHOWN = {
+    "one-in-flight": ("p50", "p99"),
+    "many-channels": ("rate",),
+    "fan-out": ("all_p50", "all_p99"),
+    "broadcasts": ("deliveries",),
+    "churn": ("rate",),
+    "workers": ("rate", "twice", "lost"),
+    "synchronous": ("rate",),
+    "idle": ("client_memory", "server_memory"),
+}
+BEFORE = {"queue": "queue-4.3", "pubsub": "pubsub-4.3"}
+RAW = {"queue": "raw-queue", "pubsub": "raw-pubsub"}
+HEAD = ("with", "contender", "metric", "median", "least", "greatest", "x 4.3.0", "of raw")
+WORDS = 3  # the columns from the left that hold words
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times better: by the medians, and the least and the greatest of the rounds."""
+
+    median: float
+    least: float
+    greatest: float
+
+    def __str__(self) -> str:
+        low, high = times(self.least), times(self.greatest)
+        return times(self.median) if low == high else f"{times(self.median)} ({low}{DASH}{high})"
+
+
+def times(ratio: float) -> str:
+    """Write a ratio with two digits; the third is noise."""
+    places = 2 if ratio < 0.995 else 1 if ratio < 9.95 else 0
+    return f"{ratio:,.{places}f}"
+
+
+def amount(figure: float, unit: str) -> str:
+    """Write a figure with three digits, in the scale of its unit that suits."""
+    rounded = float(f"{figure:.3g}")
+    if unit in SCALES:
+        # 999.9 µs are 1.00 ms, not 1,000 µs.
+        scale, symbol = next((one for one in SCALES[unit] if rounded >= one[0]), SCALES[unit][-1])
+        return f"{_digits(figure / scale)} {symbol}"
+    if unit == "1/s":
+        return f"{_digits(figure)}/s"
+    return f"{figure:,.0f}" if figure == int(figure) else _digits(figure)
+
+
+def _digits(figure: float) -> str:
+    if figure == 0:
+        return "0"
+    rounded = float(f"{figure:.3g}")
+    return f"{rounded:,.{max(2 - math.floor(math.log10(abs(rounded))), 0)}f}"
+
+
+def better(ours: Row | None, theirs: Row | None, metric: str) -> Ratio | None:
+    """Return how many times better ours is; None if one of the two has no figures."""
+    mine, others = ((row.figures.get(metric) if row else None) for row in (ours, theirs))
+    if not mine or not others or min(*mine, *others) <= 0:
+        return None
+
+    def ratio(one: float, other: float) -> float:
+        return one / other if METRICS[metric].more_is_better else other / one
+
+    # Both did a round at about the same time, so what slowed one slowed the other.
+    rounds = [ratio(one, other) for one, other in zip(mine, others, strict=False)]
+    return Ratio(ratio(median(mine), median(others)), min(rounds), max(rounds))
+
+
+def table(results: Results) -> str:
+    """Lay out the main figures of each work, and below them why others are missing."""
+    works = {work: _rows(results, work) for work in dict.fromkeys(r.work for r in results.rows)}
+    columns = zip(HEAD, *itertools.chain(*works.values()), strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    lines = []
+    for work, rows in works.items():
+        lines += [TITLES[work], *(_aligned(row, widths) for row in (HEAD, *rows)), ""]
+    lines += [f"{contender} was not measured: {why}" for contender, why in results.absent.items()]
+    lines += [
+        f"{row.contender} failed at {row.work}, {_written(row.parameters)}: {_last_line(row.note)}"
+        for row in results.rows
+        if row.note
+    ]
+    lines += [
+        "Median, least and greatest of the rounds. x 4.3.0: times better than the layer of its",
+        "kind in channels_redis 4.3.0. Of raw: share of the speed of redis-py alone.",
+    ]
+    return "\n".join(lines)
+
+
+def _rows(results: Results, work: str) -> list[tuple[str, ...]]:
+    """Return a work's figures, each set of parameters with all its contenders."""
+    rows = [row for row in results.rows if row.work == work]
+    order = list(dict.fromkeys(_written(row.parameters) for row in rows))
+    return [
+        _cells(results, row, metric)
+        for row in sorted(rows, key=lambda row: order.index(_written(row.parameters)))
+        for metric in SHOWN[work]
+        if row.figures.get(metric)
+    ]
+
+
+def _cells(results: Results, row: Row, metric: str) -> tuple[str, ...]:
+    figures, unit = row.figures[metric], METRICS[metric].unit
+    before, raw = (
+        better(row, results.find(row.work, others.get(row.contender, ""), **row.parameters), metric)
+        for others in (BEFORE, RAW)
+    )
+    told = (amount(figure, unit) for figure in (median(figures), min(figures), max(figures)))
+    share = f"{raw.median:.0%}" if raw else ""
+    words = (_written(row.parameters), row.contender, METRICS[metric].title)
+    return (*words, *told, str(before or ""), share)
+
+
+def _written(parameters: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in parameters.items()) or "-"
+
+
+def _last_line(note: str) -> str:
+    return note.strip().splitlines()[-1]
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = (
+        cell.ljust(width) if column < WORDS else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    )
+    return f"  {'  '.join(cells)}".rstrip()
