@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,48 @@ async def test_keys_of_others_do_not_count(own_server: EmbeddedServer) -> None:
     found = await in_thread(QUEUE, "--prefix", "shop:", own_server.url)
     assert found["channels"] == {"general": 1}
     await layer.close_pools()
+
+
+HOSTILE = (b"j\x1b]0;pwned\x07\x1b[31mALL IS WELL", b"[/jobs]", b"a\nb", b"\xff\xfe", b"x" * 5000)
+
+
+def test_hostile_keys(own_server: EmbeddedServer) -> None:
+    """Names that no layer makes are counted; they rule no terminal, and end in no traceback."""
+    with own_server.client() as client:
+        for name in HOSTILE:
+            client.zadd(b"asgi" + name, {b"m": 1})
+            client.zadd(b"asgi:group:" + name, {name: time.time()})
+        client.zadd("asgijobs", {"m": 1})
+        process = f"specific.{'0' * 12}c{'0' * 19}!"
+        client.zadd(
+            "asgi:group:room", {f"{process}:g:room": time.time(), b"\xff\x1b[2J": time.time()}
+        )
+        client.set(f"asgi$members.{process}{{asgi:group:room}}", "of another type")
+        client.set("asgi:group:text", "of another type")
+        client.rpush("asgilist", "of another type")
+    shown = run(QUEUE, "stats", own_server.url)
+    assert shown.status == 0, shown.err
+    assert "\x1b" not in shown.out
+    assert "1 channels, 1 waiting messages, 12 names that are not the layer's" in shown.words
+    assert "jobs 1" in shown.words
+    assert "1 groups" in shown.words
+    assert "room 2 unknown" in shown.words
+    found = run(QUEUE, "stats", "--json", own_server.url)
+    assert json.loads(found.out)[0]["foreign"] == 12
+
+
+def test_hostile_topics(own_server: EmbeddedServer) -> None:
+    """So it is with the Redis channels of the Pub/Sub layer."""
+    with own_server.client() as client, client.pubsub() as pubsub:
+        topics = [head + name for name in HOSTILE for head in (b"asgi", b"asgi__group__")]
+        pubsub.subscribe(*topics, "asgispecific.1", "asgi__group__room")
+        for _ in range(len(topics) + 2):
+            assert pubsub.get_message(timeout=5)
+        shown = run(PUBSUB, "stats", own_server.url)
+        assert shown.status == 0, shown.err
+    assert "\x1b" not in shown.out
+    assert "1 channels, 10 names that are not the layer's" in shown.words
+    assert "room 1 unknown" in shown.words
 
 
 def test_no_server() -> None:

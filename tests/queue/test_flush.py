@@ -47,6 +47,33 @@ async def test_special_characters(own_server: EmbeddedServer, prefix: str, stran
     await layers.close()
 
 
+@pytest.mark.parametrize("prefix", ["shop", "{shop}", "shop:"])
+async def test_keys_that_begin_with_the_prefix_by_chance(
+    own_server: EmbeddedServer, prefix: str
+) -> None:
+    """Keys of other forms stay: those of other programs, and groups of layers beside this one."""
+    layers = Layers(hosts=[own_server.url], prefix=prefix)
+    layer = layers()
+    other = layers(prefix=f"{prefix}-eu:")
+    strangers = {f"{prefix}ping:cart:1", f"{prefix}:cart:1", f"{prefix} list", f"{prefix}{{x}}"}
+    channel = await other.new_channel()
+    await other.group_add("room", channel)
+    await other.send("jobs", {"type": "work"})
+    with own_server.client() as client:
+        for key in strangers:
+            client.set(key, "kept")
+        client.set(prefix.encode() + b"\xff", "kept")
+        client.zadd(f"{prefix}jobs$inflight", {"a": 1})
+        before = {key for key in client.keys("*") if b"$inflight" not in key}
+        await layer.send("jobs", {"type": "work"})
+        await layer.group_add("room", await layer.new_channel())
+        await layer.group_add("room", "jobs")
+        assert set(client.keys("*")) > before
+        await within(layer.flush())
+        assert set(client.keys("*")) == before
+    await layers.close()
+
+
 async def test_without_the_keys_command(own_server: EmbeddedServer) -> None:
     """It works for a user who may not call KEYS, nor anything else that blocks a server."""
     with own_server.client() as client:

@@ -50,7 +50,7 @@ async def overview(layer: RedisPubSubChannelLayer, most: int) -> Overview:
         layer: The layer.
         most: How many groups to look into: those that most processes listen to.
     """
-    listeners: Counter[str] = Counter()
+    listeners: Counter[bytes] = Counter()
     for connector in connectors(layer):
         for _, server in await servers_of(connector):
             link = await server.open()
@@ -60,19 +60,28 @@ async def overview(layer: RedisPubSubChannelLayer, most: int) -> Overview:
             finally:
                 await link.close()
     group_prefix = names.of_groups(layer.prefix)
-    groups = {
-        topic.removeprefix(group_prefix): processes
-        for topic, processes in listeners.items()
-        if topic.startswith(group_prefix)
-    }
+    channels: dict[str, None] = {}
+    groups: dict[str, int] = {}
+    foreign = 0
+    for topic, processes in listeners.items():
+        name = topic.decode(errors="replace")
+        try:
+            if name.startswith(group_prefix):
+                group = name.removeprefix(group_prefix)
+                layer.require_valid_group_name(group)
+                groups[group] = processes
+            else:
+                layer.require_valid_channel_name(name.removeprefix(layer.prefix))
+                channels[name] = None
+        except TypeError:  # some other program listens to it
+            foreign += 1
     largest = sorted(groups, key=lambda group: (-groups[group], group))[:most]
     # Only the processes know who is behind a subscription.
     rows = [GroupRow(group, groups[group], None) for group in largest]
-    channels = {topic: None for topic in listeners if not topic.startswith(group_prefix)}
-    return Overview(channels, len(groups), rows)
+    return Overview(channels, len(groups), rows, foreign)
 
 
-async def _listeners(link: Link, prefix: str, of_shards: str) -> dict[str, int]:
+async def _listeners(link: Link, prefix: str, of_shards: str) -> dict[bytes, int]:
     """Return how many connections listen to each topic with the prefix on one server."""
     escaped = "".join(f"\\{c}" if c in "*?[]\\^-" else c for c in prefix)
     [topics] = await ask(link, ("PUBSUB", f"{of_shards}CHANNELS", f"{escaped}*"))
@@ -84,8 +93,8 @@ async def _listeners(link: Link, prefix: str, of_shards: str) -> dict[str, int]:
     if isinstance(counts, Exception):
         raise counts
     if isinstance(counts, dict):
-        return {topic.decode(): count for topic, count in counts.items()}
-    return {topic.decode(): n for topic, n in zip(counts[::2], counts[1::2], strict=True)}
+        return counts
+    return dict(zip(counts[::2], counts[1::2], strict=True))
 
 
 SUBJECT = Subject(

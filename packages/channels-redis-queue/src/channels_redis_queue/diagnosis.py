@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from redis.exceptions import ResponseError
+
 from ._shared.cli.servers import ask, servers_of
 from ._shared.cli.subject import GroupRow, Need, Overview, Subject
 from ._shared.scripts import Script
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from ._shared.commands import Command
     from ._shared.connections import Connector
     from ._shared.links import Link
+    from .keys import Keys
 
 # How many keys are looked at in one command or write.
 COUNT = 1000
@@ -72,61 +75,64 @@ async def overview(layer: RedisChannelLayer, most: int) -> Overview:
         layer: The layer.
         most: How many groups to look into: those with the most names.
     """
+    keys = layer._keys  # noqa: SLF001 - one package
     channels: dict[str, int | None] = {}
     groups: dict[str, int] = {}
+    foreign = 0
     for connector in connectors(layer):
         for _, server in await servers_of(connector):
             link = await server.open()
             try:
-                async for name, count in _sizes(link, layer):
-                    group = name.removeprefix(_group_prefix(layer))
-                    if group != name:
+                async for key, count in _sizes(link, keys):
+                    if count is None:
+                        foreign += 1
+                    elif (group := keys.group_in(key)) is not None:
                         groups[group] = count
-                    else:
-                        channel = name.removeprefix(layer.prefix)
-                        channels[channel] = (channels.get(channel) or 0) + count
+                    elif (address := keys.address_in(key)) is not None:
+                        channels[address] = (channels.get(address) or 0) + count
             finally:
                 await link.close()
     largest = sorted(groups, key=lambda group: (-groups[group], group))[:most]
-    members = await asyncio.gather(*map(layer.group_count, largest))
+    members = await asyncio.gather(*(_members(layer, group) for group in largest))
     rows = [
         GroupRow(group, groups[group], count) for group, count in zip(largest, members, strict=True)
     ]
-    return Overview(channels, len(groups), rows)
+    return Overview(channels, len(groups), rows, foreign)
 
 
-async def _sizes(link: Link, layer: RedisChannelLayer) -> AsyncIterator[tuple[str, int]]:
-    """Yield each message key and group key of a server, and how many members its set has."""
+async def _members(layer: RedisChannelLayer, group: str) -> int | None:
+    try:
+        return await layer.group_count(group)
+    except ResponseError:  # what it has to read is of another type
+        return None
+
+
+async def _sizes(link: Link, keys: Keys) -> AsyncIterator[tuple[str, int | None]]:
+    """Yield each message key and group key of a server, and how many members its set has.
+
+    None stands for keys with the layer's prefix that the layer does not make.
+    """
     cursor = b"0"
-    pattern = layer._keys.pattern()  # noqa: SLF001 - one package
     while True:
-        [reply] = await ask(link, ("SCAN", cursor, "MATCH", pattern, "COUNT", COUNT))
+        [reply] = await ask(link, ("SCAN", cursor, "MATCH", keys.pattern(), "COUNT", COUNT))
         if isinstance(reply, Exception):
             raise reply
         cursor, found = reply
         names = [key.decode(errors="replace") for key in found]
-        names = [name for name in names if _is_shown(name, layer)]
+        for name in names:
+            if not keys.owns(name):
+                yield name, None
+        names = [name for name in names if keys.address_in(name) or keys.group_in(name)]
         counts = await ask(link, *(("ZCARD", name) for name in names)) if names else []
         for name, count in zip(names, counts, strict=True):
-            # Another error than a number: some other program's key, of another type.
-            if isinstance(count, int) and count:
+            # An error instead of a number: some other program's key, of another type.
+            if not isinstance(count, int):
+                yield name, None
+            elif count:
                 yield name, count
         if int(cursor) == 0:
             return
         await asyncio.sleep(0)
-
-
-def _is_shown(name: str, layer: RedisChannelLayer) -> bool:
-    """Tell whether a key is one of messages or of a group, and none of those beside them."""
-    if name.startswith(_group_prefix(layer)):
-        return True
-    rest = name.removeprefix(layer.prefix)
-    # What the layer has for itself has a sign in its name that no channel's name can have.
-    return bool(rest) and not {"$", ":", "{"} & set(rest)
-
-
-def _group_prefix(layer: RedisChannelLayer) -> str:
-    return layer._keys.group("")  # noqa: SLF001 - one package
 
 
 SUBJECT = Subject(

@@ -8,29 +8,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._shared.batching import Commands
     from ._shared.shards import Shards
+    from .keys import Keys
 
 # How many keys one SCAN looks at.
 COUNT = 1000
 
 
-async def flush(shards: Shards, pattern: str) -> None:
-    """Delete the keys that match a SCAN pattern, on all shards."""
-    await asyncio.gather(*(_flush(shards[index], pattern) for index in range(len(shards))))
+async def flush(shards: Shards, keys: Keys) -> None:
+    """Delete the keys of a layer, on all shards."""
+    await asyncio.gather(*(_flush(shards[index], keys) for index in range(len(shards))))
 
 
-async def _flush(commands: Commands, pattern: str) -> None:
+async def _flush(commands: Commands, keys: Keys) -> None:
     nodes = await commands.nodes()
-    await asyncio.gather(*(_flush_node(commands, node, pattern) for node in nodes))
+    await asyncio.gather(*(_flush_node(commands, node, keys) for node in nodes))
 
 
-async def _flush_node(commands: Commands, node: Commands, pattern: str) -> None:
-    cursor = b"0"
+async def _flush_node(commands: Commands, node: Commands, keys: Keys) -> None:
+    cursor, pattern = b"0", keys.pattern()
     while True:
         scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", COUNT)
         cursor, found = await node.execute(scan, key=pattern, repeatable=True)
         by_slot: dict[int | None, list[str]] = {}
         for key in found:
             name = key.decode(errors="replace")
+            if not keys.owns(name):
+                continue
             by_slot.setdefault(commands.slot(name), []).append(name)
         # Not through the node: a key may have moved since it was found.
         await asyncio.gather(

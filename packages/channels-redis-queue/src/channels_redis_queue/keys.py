@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import secrets
 
 from ._shared.sharding import shard_of
@@ -10,6 +11,8 @@ from ._shared.sharding import shard_of
 # The digit that every uuid4 has here, and so every channels_redis process.
 _FOREIGN_DIGIT = 12
 _GROUP_MARK = ":g:"
+# What Channels takes for the name of a group or of a general channel.
+_NAME = r"[a-zA-Z\d\-_.]{1,99}"
 
 
 def new_process_id() -> str:
@@ -115,6 +118,15 @@ class Keys:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self._tagged = "{" in prefix
+        head = re.escape(prefix)
+        self._address = re.compile(rf"{head}({_NAME}!?)")
+        self._group = re.compile(rf"{head}:group:({_NAME})")
+        # channels_redis 4 has a key of its own beside a message key; with a hash tag in the
+        # prefix, all our keys are so.
+        beside = r"\$.+" if self._tagged else r"\$inflight"
+        self._any = re.compile(
+            rf"{head}(\$.+|:(process|alive):.+|(:group:{_NAME}|{_NAME}!?)({beside})?)"
+        )
         # The same few are asked for with every message.
         self.messages = functools.lru_cache(maxsize=4096)(self._messages)
         # Thousands join one group when a server was restarted.
@@ -156,7 +168,21 @@ class Keys:
         tag = "" if self._tagged else f"{{{self.group(group)}}}"
         return f"{self.prefix}:process:{process}{tag}"
 
+    def address_in(self, key: str) -> str | None:
+        """Return the address that a key holds the messages of; None for any other key."""
+        found = self._address.fullmatch(key)
+        return found and found[1]
+
+    def group_in(self, key: str) -> str | None:
+        """Return the group that a key holds the members of; None for any other key."""
+        found = self._group.fullmatch(key)
+        return found and found[1]
+
+    def owns(self, key: str) -> bool:
+        """Tell whether a key may be one of the layer: some begin with the prefix by chance."""
+        return self._any.fullmatch(key) is not None
+
     def pattern(self) -> str:
-        """Return the SCAN pattern of all keys of the layer, each character standing for itself."""
+        """Return the SCAN pattern of the prefix, each character standing for itself."""
         escaped = "".join(f"\\{c}" if c in "*?[]\\^-" else c for c in self.prefix)
         return f"{escaped}*"

@@ -257,7 +257,7 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
         process = self._process.get()
         process.mailboxes.clear()
         process.memberships.clear()
-        await process.callers.run(lambda: flush(process.shards, self._keys.pattern()))
+        await process.callers.run(lambda: flush(process.shards, self._keys))
 
     async def close_pools(self) -> None:
         """Close what the layer has open in the running event loop.

@@ -41,6 +41,8 @@ class Overview:
     # All groups, and the largest of them.
     groups: int
     largest_groups: Sequence[GroupRow] = field(default=())
+    # Keys, or Redis channels, with the layer's prefix and a name or type that it never makes.
+    foreign: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from ..logs import shown
 from .findings import Level
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def shown_overview(title: str, overview: Overview, most: int) -> RenderableType:
     if waiting or not overview.channels:
         channels.add_column("waiting messages", justify="right")
         channels.title.append(f", {sum(waiting.values())} waiting messages")
+    if overview.foreign:
+        channels.title.append(f", {overview.foreign} names that are not the layer's")
     by_size = sorted(overview.channels.items(), key=lambda item: (-(item[1] or 0), item[0]))
     for name, count in by_size[:most]:
         channels.add_row(Text(name), *([] if count is None else [str(count)]))
@@ -74,12 +77,12 @@ def shown_overview(title: str, overview: Overview, most: int) -> RenderableType:
     for group in overview.largest_groups:
         members = "unknown" if group.members is None else str(group.members)
         groups.add_row(Text(group.name), str(group.processes), members)
-    return Group(Text(title, "bold"), channels, groups)
+    return Group(Text(shown(title), "bold"), channels, groups)
 
 
 def _section(section: Section) -> Table:
     table = Table(box=box.SIMPLE, show_header=False, title_justify="left", expand=True)
-    table.title = Text(section.title, "bold")
+    table.title = Text(shown(section.title), "bold")
     table.add_column(width=7)
     table.add_column(min_width=14)
     table.add_column(ratio=1)
@@ -89,7 +92,8 @@ def _section(section: Section) -> Table:
 
 
 def _text(finding: Finding) -> Text:
-    text = Text(finding.text)
+    # Servers say some of it, and might rule the terminal.
+    text = Text("\n".join(map(shown, finding.text.splitlines())))
     if finding.advice:
         text.append("\n→ " + finding.advice, "bold")
     return text
