@@ -79,6 +79,38 @@ def test_group_forget_only_what_this_process_wrote_last(server: Server, prefix: 
     assert not server.client.exists(group, behind)
 
 
+def test_group_forget_of_a_plain_name(server: Server, prefix: str) -> None:
+    """A name that stands for one channel has no set of members beside the group."""
+    group = Keys(prefix).group("room")
+    score = server.run(scripts.GROUP_ADD, [group], "a", 100)
+    assert server.run(scripts.GROUP_FORGET, [group], "a", b"1") == 0
+    assert server.run(scripts.GROUP_FORGET, [group], "a", score) == 1
+    assert not server.client.exists(group)
+
+
+def test_swap(server: Server, prefix: str) -> None:
+    """It writes a value for a time, and returns the one before."""
+    key = f"{prefix}swapped"
+    assert server.run(scripts.SWAP, [key], "one", 100) is None
+    assert server.run(scripts.SWAP, [key], "two", 10) == b"one"
+    assert server.client.get(key) == b"two"
+    assert 0 < server.client.ttl(key) <= 10
+
+
+def test_bury_only_after_the_same_sign(server: Server, prefix: str) -> None:
+    """A process that has given another sign of life meanwhile is not marked."""
+    key = f"{prefix}alive"
+    server.client.set(key, "two")
+    assert server.run(scripts.BURY, [key], "one", "gone", 100) == 0
+    assert server.client.get(key) == b"two"
+    assert server.run(scripts.BURY, [key], "two", "gone", 100) == 1
+    assert server.client.get(key) == b"gone"
+    assert server.run(scripts.BURY, [key], "two", "gone", 100) == 1
+    assert 0 < server.client.ttl(key) <= 100
+    server.client.delete(key)
+    assert server.run(scripts.BURY, [key], "two", "gone", 100) == 0
+
+
 def test_members_behind_a_virtual_channel(server: Server, prefix: str) -> None:
     """They are added with it, live as long, and leave one by one."""
     group, behind = Keys(prefix).group("room"), Keys(prefix).members("v!:g:room")

@@ -193,3 +193,37 @@ def test_nothing_is_left_of_members_that_have_gone(memberships: Memberships) -> 
         memberships.leave(ROOM, f"channel{number + 1}", AFTER)
     assert memberships.forget_if_empty(ROOM) == (True, AT)
     assert (memberships._rooms, memberships._rooms_of) == ({}, {})
+
+
+def test_writes_are_told_in_order_of_their_latest(memberships: Memberships) -> None:
+    """A look asks for what was written since the one before; joins under way are not."""
+    join(memberships, "a")
+    first, mark = memberships.written_since(0)
+    assert first == [ROOM]
+    join(memberships, "b", virtual=HALL)
+    memberships.join("specific.0!:g:other", "c")
+    assert memberships.written_since(mark)[0] == [HALL]
+    memberships.written(ROOM, AT)
+    later, mark = memberships.written_since(mark)
+    assert sorted(later) == sorted([ROOM, HALL])
+    assert memberships.written_since(mark) == ([], mark)
+    memberships.gone("b")
+    memberships.forget_if_empty(HALL)
+    assert memberships.written_since(0)[0] == [ROOM]
+    memberships.clear()
+    assert memberships.written_since(0)[0] == []
+
+
+def test_addresses_of_virtual_channels(memberships: Memberships) -> None:
+    """An address is there as long as it has a virtual channel."""
+    assert memberships.addresses() == []
+    join(memberships, "a")
+    join(memberships, "a", virtual=HALL)
+    join(memberships, "b", virtual="other.0!:g:room")
+    assert memberships.addresses() == ["specific.0!", "other.0!"]
+    memberships.gone("a")
+    memberships.forget_if_empty(ROOM)
+    assert memberships.addresses() == ["specific.0!", "other.0!"]
+    memberships.forget_if_empty(HALL)
+    assert memberships.addresses() == ["other.0!"]
+    assert len(memberships) == 1

@@ -95,6 +95,11 @@ class Commands(ABC):
         """Return what stands for the node of a Cluster that has a key, as far as known."""
         return None
 
+    @property
+    def layout(self) -> object:
+        """What stands for the nodes of a Cluster and their keys: another object if they change."""
+        return None
+
     @abstractmethod
     async def nodes(self) -> Sequence[Commands]:
         """Return the connections to each server that has keys."""

@@ -53,6 +53,11 @@ class Cluster(Connector):
         """Return the node that owned a slot when that was learnt last."""
         return self._owners[slot]
 
+    @property
+    def layout(self) -> object:
+        """What stands for all that was learnt last: another object if it has changed."""
+        return self._owners
+
     def owners(self) -> set[Address]:
         """Return all nodes that owned any slot then."""
         return {owner for owner in self._owners if owner is not None}
@@ -68,7 +73,9 @@ class Cluster(Connector):
         # for the table of all commands as well, of a node that may be the one that is away.
         known = self.owners() or set(self.host.nodes)
         asked = {*random.sample(list(known), min(MOST_ASKED, len(known))), *self.host.nodes}
-        self._owners = await self._first(asked, self._ask)
+        owners = await self._first(asked, self._ask)
+        if owners != self._owners:
+            self._owners = owners
 
     async def open(self, setup: Iterable[Command] = ()) -> Link:
         """Return a new, ready connection to any node; see `Connector.open`.

@@ -66,6 +66,11 @@ class ClusterBatcher(Commands):
         """Return what stands for the node that has a key, as far as known."""
         return self._cluster.owner(slot_of(key))
 
+    @property
+    def layout(self) -> object:
+        """What stands for the nodes and their keys, as far as known."""
+        return self._cluster.layout
+
     async def nodes(self) -> Sequence[Commands]:
         """Return the connections to each node that has keys now."""
         await self._cluster.learn()

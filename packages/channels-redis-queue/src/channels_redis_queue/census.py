@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import keys, scripts
 from .sending import Members
-from .upkeep import ALIVE_FOR
+from .settings import ALIVE_FOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -76,19 +76,26 @@ class Census:
         )
         split, young = _split(names), set(_split(fresh))
         virtuals = [name for name in split if keys.is_virtual(name)]
-        processes = {keys.process_of(name) or "" for name in virtuals if name not in young}
-        living = await self._living(processes)
+        living = await self._living(
+            {keys.non_local(name) for name in virtuals if name not in young}
+        )
         return (
-            [name for name in virtuals if name in young or keys.process_of(name) in living],
+            [name for name in virtuals if name in young or keys.non_local(name) in living],
             [name for name in split if not keys.is_virtual(name)],
         )
 
-    async def _living(self, processes: Iterable[str]) -> set[str]:
-        """Return those of the processes that have given a sign of life."""
-        asked = list(processes)
-        alive = [self._keys.alive(process) for process in asked]
-        found = await asyncio.gather(*(self._read(key, key, ("EXISTS", key)) for key in alive))
-        return {process for process, exists in zip(asked, found, strict=True) if exists}
+    async def _living(self, addresses: Iterable[str]) -> set[str]:
+        """Return those of the addresses whose processes have given a sign of life of late."""
+        asked = list(addresses)
+        alive = [self._keys.messages(address).alive for address in asked]
+        left: list[int] = await asyncio.gather(
+            *(
+                self._read(address, key, ("TTL", key))
+                for address, key in zip(asked, alive, strict=True)
+            )
+        )
+        fresh = self._settings.fresh_sign
+        return {address for address, ttl in zip(asked, left, strict=True) if ttl >= fresh}
 
     def _twofold(
         self, group: str, plain: Iterable[str], virtuals: Iterable[str]

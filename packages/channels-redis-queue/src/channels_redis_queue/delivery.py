@@ -111,7 +111,8 @@ class ToProcess:
         """End a membership, unless it was renewed after the leave."""
         try:
             group, channel, at = leave.decode().split("\0")
-            virtual = keys.virtual_channel(self.channel, group)
+            behind = self.channel if self._settings.local_groups else channel
+            virtual = keys.virtual_channel(behind, group)
             self._memberships.leave(virtual, channel, float(at))
         except ValueError:
             self._settings.faults.warning(

@@ -44,6 +44,8 @@ def needs(layer: RedisChannelLayer, token: str) -> list[Need]:
         script.call_with_source((key,)),
         ("TIME",),
         ("SET", other, 1, "EX", 60),
+        ("GET", other),
+        ("TTL", other),
         ("ZADD", key, 1, "a", 2, "b"),
         ("EXPIRE", key, 60),
         ("EXISTS", key),

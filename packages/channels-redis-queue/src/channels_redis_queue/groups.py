@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from itertools import starmap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
 from . import keys, scripts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
+    from ._shared.commands import Command
     from ._shared.shards import Shards
     from .memberships import Memberships
     from .settings import Settings
 
-# How many names one command has: it keeps the server from everybody else.
-MOST_NAMES = 1000
+# How many names one command has: the server serves no other client meanwhile.
+MOST_NAMES = 200
+# How many virtual channels are worked on at a time, which holds the event loop for a few
+# milliseconds; and how many are looked through.
+SLICE = 50
+LOOK_SLICE = 500
 
 
 class Groups:
@@ -40,11 +44,11 @@ class Groups:
         self._memberships = memberships
 
     async def add_local(self, group: str, channel: str) -> None:
-        """Make a channel of this process a member: here first, and then the process in Redis."""
-        virtual = keys.virtual_channel(keys.non_local(channel), group)
+        """Make a channel of this process a member: here first, and then in Redis."""
+        virtual = self._settings.virtual_channel(channel, group)
         self._memberships.join(virtual, channel)
         try:
-            score = await self._add_virtual(virtual, [channel])
+            score = await self._write(virtual, [channel])
         except BaseException:
             self._memberships.join_failed(virtual, channel)
             raise
@@ -57,16 +61,25 @@ class Groups:
         score: bytes = await self._shards().of(group).execute(command, key=key, repeatable=True)
         return score
 
-    async def _add_virtual(self, virtual: str, channels: Iterable[str]) -> bytes:
+    async def _write(self, virtual: str, channels: Iterable[str]) -> bytes:
         """Write a virtual channel into its group, with members behind it; return its score."""
         group = keys.group_of(virtual)
+        if not self._settings.local_groups:
+            return await self.add_name(group, keys.address_of(virtual))
         key = self._keys.group(group)
-        names = [key, self._keys.members(virtual)]
         command = scripts.GROUP_ADD.call(
-            names, virtual, self._settings.group_expiry, *map(keys.local, channels)
+            [key, self._keys.members(virtual)],
+            virtual,
+            self._settings.group_expiry,
+            *map(keys.local, channels),
         )
-        score: bytes = await self._shards().of(group).execute(command, key=key, repeatable=True)
+        score: bytes = await self._execute(group, command)
         return score
+
+    async def _execute(self, group: str, command: Command) -> Any:
+        """Carry out a command on a group's key, or one that is with it; it may be repeated."""
+        commands = self._shards().of(group)
+        return await commands.execute(command, key=self._keys.group(group), repeatable=True)
 
     async def discard(self, group: str, channel: str) -> None:
         """End a membership, whoever it belongs to.
@@ -77,10 +90,10 @@ class Groups:
         shards = self._shards()
         key, address = self._keys.group(group), keys.non_local(channel)
         names, members = [channel], [key]
-        virtual = keys.virtual_channel(address, group)
+        virtual = self._settings.virtual_channel(channel, group)
         if address != channel:
             names.append(keys.local(channel))
-            members.append(self._keys.members(virtual))
+            members.append(self._keys.members(keys.virtual_channel(address, group)))
         process = keys.process_of(channel)
         told = process is not None and keys.is_of_this_layer(process)
         # A membership that began later stays. So this may be repeated, and come twice or late.
@@ -102,8 +115,11 @@ class Groups:
             shard = self._settings.shard_to(address)
             await shards[shard].execute(command, key=beside.key, repeatable=True)
 
-    async def forget(self, virtual: str) -> None:
-        """Take a virtual channel out of its group if nobody is behind it."""
+    async def forget(self, virtuals: Iterable[str]) -> None:
+        """Take virtual channels out of their groups if they have no members any more."""
+        await self._each(virtuals, self._forget)
+
+    async def _forget(self, virtual: str) -> None:
         empty, score = self._memberships.forget_if_empty(virtual)
         if not empty:
             return
@@ -111,45 +127,92 @@ class Groups:
         with contextlib.suppress(RedisError):  # then it expires, or the next message finds it
             if score is None:
                 # A join whose reply was lost. The score is known after one more, of our own.
-                score = await self.add_name(group, virtual)
+                score = await self._write(virtual, ())
                 if virtual in self._memberships:
                     return
-            # Only if nobody has joined meanwhile: that would have changed the score.
-            key = self._keys.group(group)
-            names = [key, self._keys.members(virtual)]
-            command = scripts.GROUP_FORGET.call(names, virtual, score)
-            await self._shards().of(group).execute(command, key=key, repeatable=True)
+            # Only if it has not been joined meanwhile: that would have changed the score.
+            name, names = virtual, [self._keys.group(group)]
+            if self._settings.local_groups:
+                names.append(self._keys.members(virtual))
+            else:
+                name = keys.address_of(virtual)
+            await self._execute(group, scripts.GROUP_FORGET.call(names, name, score))
 
     async def restore(self, virtuals: Iterable[str]) -> None:
-        """Write virtual channels again, to a server that has lost them."""
+        """Write virtual channels again, with exactly the members that they have.
 
-        async def write(virtual: str) -> None:
-            channels = self._memberships.members(virtual)
-            for chunk in _chunks(channels) or [()]:
-                score = await self._add_virtual(virtual, chunk)
-                self._memberships.written(virtual, score)
+        Raises:
+            redis.exceptions.RedisError: Some could not be written.
+        """
+        await self._each(virtuals, self._restore)
 
-        await asyncio.gather(*map(write, virtuals))
+    async def _restore(self, virtual: str) -> None:
+        if self._settings.local_groups:
+            # Those who left in what the server has lost may be back there.
+            behind = self._keys.members(virtual)
+            await self._execute(keys.group_of(virtual), ("UNLINK", behind))
+        for chunk in chunks(self._memberships.members(virtual), MOST_NAMES):
+            self._memberships.written(virtual, await self._write(virtual, chunk))
+
+    async def restore_missing(self, virtuals: Iterable[str]) -> None:
+        """Write those virtual channels again that the server does not have as written last.
+
+        Raises:
+            redis.exceptions.RedisError: Not all could be looked at, or written.
+        """
+        # Names of single members may have been removed by `channels_redis` processes, which tell
+        # only Redis.
+        if self._settings.local_groups:
+            await self._each(virtuals, self._restore_missing)
+
+    async def _restore_missing(self, virtual: str) -> None:
+        group, written = keys.group_of(virtual), self._memberships.score(virtual)
+        if written is None:
+            return
+        found = await self._execute(group, ("ZSCORE", self._keys.group(group), virtual))
+        if found is None or float(found) < float(written):
+            await self._restore(virtual)
 
     async def publish_departures(self) -> None:
-        """Let Redis know which members have gone without `group_discard`."""
-        # At once: one host that is away shall not keep the others waiting.
-        await asyncio.gather(*starmap(self._departed, self._memberships.take_departed().items()))
+        """Tell Redis which members have gone without `group_discard`."""
+        departed = self._memberships.take_departed()
+        if self._settings.local_groups:
+            await self._each(departed, lambda virtual: self._departed(virtual, departed[virtual]))
 
     async def _departed(self, virtual: str, channels: set[str]) -> None:
-        key, commands = self._keys.members(virtual), self._shards().of(keys.group_of(virtual))
+        key, group = self._keys.members(virtual), keys.group_of(virtual)
         try:
-            for chunk in _chunks(sorted(channels)):
+            for chunk in chunks(sorted(channels), MOST_NAMES):
                 # Who has come back is asked for last of all: it must not go out again.
                 back = set(self._memberships.members(virtual))
                 names = [keys.local(channel) for channel in chunk if channel not in back]
                 if names:
-                    await commands.execute(("SREM", key, *names), key=key, repeatable=True)
+                    await self._execute(group, ("SREM", key, *names))
         except BaseException as error:
             self._memberships.departed_again(virtual, channels)
             if not isinstance(error, RedisError):
                 raise
 
+    async def _each(self, virtuals: Iterable[str], work: Callable[[str], Awaitable[None]]) -> None:
+        """Work on virtual channels in slices that do not hold the event loop for long."""
+        # Each server has slices of its own: one that is away must not keep the others waiting.
+        places: dict[object, list[str]] = {}
+        shards = self._shards()
+        for chunk in chunks(list(virtuals), LOOK_SLICE):
+            for virtual in chunk:
+                group = keys.group_of(virtual)
+                commands = shards.of(group)
+                place = commands, commands.node(self._keys.group(group))
+                places.setdefault(place, []).append(virtual)
+            await asyncio.sleep(0)
+        await asyncio.gather(*(_in_slices(place, work) for place in places.values()))
 
-def _chunks(channels: Sequence[str]) -> list[Sequence[str]]:
-    return [channels[start : start + MOST_NAMES] for start in range(0, len(channels), MOST_NAMES)]
+
+async def _in_slices(virtuals: Sequence[str], work: Callable[[str], Awaitable[None]]) -> None:
+    for chunk in chunks(virtuals, SLICE):
+        await asyncio.gather(*map(work, chunk))
+
+
+def chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Return the items in parts of a size, the last one perhaps smaller."""
+    return (items[start : start + size] for start in range(0, len(items), size))

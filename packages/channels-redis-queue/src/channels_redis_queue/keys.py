@@ -13,6 +13,8 @@ _FOREIGN_DIGIT = 12
 _GROUP_MARK = ":g:"
 # What Channels takes for the name of a group or of a general channel.
 _NAME = r"[a-zA-Z\d\-_.]{1,99}"
+# Stands in place of its signs of life when others have taken a process for dead.
+GONE = b"gone"
 
 
 def new_process_id() -> str:
@@ -89,7 +91,7 @@ class Beside:
         rung: Whether its reader waits for a bell. Those of channels_redis wait for the message.
     """
 
-    __slots__ = ("_head", "_tail", "bell", "key", "leaves")
+    __slots__ = ("_head", "_tail", "alive", "bell", "key", "leaves")
 
     def __init__(self, key: str, head: str, tail: str, *, rung: bool) -> None:
         self._head, self._tail = head, tail
@@ -98,6 +100,8 @@ class Beside:
         self.bell = f"{head}$bell{tail}" if rung else key
         # Which channels of the process leave which groups.
         self.leaves = f"{head}$leaves{tail}"
+        # The latest sign of life of the process, once it had members in groups.
+        self.alive = f"{head}$alive{tail}"
 
     def claims(self, reader: str) -> str:
         """Return the key of the messages that a reader has taken and not acknowledged."""
@@ -124,9 +128,7 @@ class Keys:
         # channels_redis 4 has a key of its own beside a message key; with a hash tag in the
         # prefix, all our keys are so.
         beside = r"\$.+" if self._tagged else r"\$inflight"
-        self._any = re.compile(
-            rf"{head}(\$.+|:(process|alive):.+|(:group:{_NAME}|{_NAME}!?)({beside})?)"
-        )
+        self._any = re.compile(rf"{head}(\$.+|:process:.+|(:group:{_NAME}|{_NAME}!?)({beside})?)")
         # The same few are asked for with every message.
         self.messages = functools.lru_cache(maxsize=4096)(self._messages)
         # Thousands join one group when a server was restarted.
@@ -156,17 +158,17 @@ class Keys:
             return f"{group}$members.{address}"
         return f"{self.prefix}$members.{address}{{{group}}}"
 
-    def alive(self, process: str) -> str:
-        """Return the key that is there as long as a process that has members in groups runs."""
-        return f"{self.prefix}:alive:{process}"
-
-    def canary(self, process: str, group: str) -> str:
-        """Return the key whose absence tells a process that the server has lost its data.
+    def canary(self, guard: str, group: str) -> str:
+        """Return the key that tells a process whether the server has lost data.
 
         In a Cluster it is on the node that has the group.
+
+        Args:
+            guard: Names the part of a process that writes it.
+            group: The group.
         """
         tag = "" if self._tagged else f"{{{self.group(group)}}}"
-        return f"{self.prefix}:process:{process}{tag}"
+        return f"{self.prefix}:process:{guard}{tag}"
 
     def address_in(self, key: str) -> str | None:
         """Return the address that a key holds the messages of; None for any other key."""

@@ -128,6 +128,7 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
                 self.get_capacity,
                 largest,
                 self._shard_to,
+                self._local_groups,
             )
         )
 
@@ -216,7 +217,7 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
         process = self._process.get()
-        if self._local_groups and keys.process_of(channel) == process.id:
+        if keys.process_of(channel) == process.id:
             await process.callers.run(lambda: process.groups.add_local(group, channel))
         else:
             await process.callers.run(lambda: process.groups.add_name(group, channel))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+
+from .keys import non_local
 
 
 @dataclass
@@ -37,15 +40,27 @@ class Memberships:
         self._rooms_of: dict[str, set[str]] = {}
         # By virtual channel: who is no longer behind it, and Redis has not been told.
         self._departed: dict[str, set[str]] = {}
+        # The number of the latest write of each virtual channel to Redis, in this order.
+        self._writes: dict[str, int] = {}
+        self._last_write = 0
+        # How many virtual channels each address has.
+        self._addresses: Counter[str] = Counter()
 
     def __contains__(self, virtual: object) -> bool:
-        """Tell whether the virtual channel has local members, or some on the way."""
+        """Return whether the virtual channel has local members, or some on the way."""
         return virtual in self._rooms
+
+    def __len__(self) -> int:
+        """Return the number of virtual channels."""
+        return len(self._rooms)
 
     def join(self, virtual: str, channel: str) -> None:
         """Note that a channel joins; from now on it gets the group's messages."""
         with self._lock:
-            room = self._rooms.setdefault(virtual, _Room())
+            room = self._rooms.get(virtual)
+            if room is None:
+                room = self._rooms[virtual] = _Room()
+                self._addresses[non_local(virtual)] += 1
             room.joining[channel] += 1
             self._rooms_of.setdefault(channel, set()).add(virtual)
 
@@ -60,6 +75,7 @@ class Memberships:
                 room.members[channel] = (at, time.monotonic() + self._expiry)
             if room.score is None or float(room.score) < at:
                 room.score = score
+            self._note_write(virtual)
             self._join_ended(virtual, room, channel)
 
     def joined_at(self, virtual: str, channel: str) -> float | None:
@@ -121,6 +137,7 @@ class Memberships:
             if room is None:
                 return
             room.score = score
+            self._note_write(virtual)
             at = float(score)
             room.members = {
                 channel: (min(joined, at), end) for channel, (joined, end) in room.members.items()
@@ -139,12 +156,39 @@ class Memberships:
             if self.members(virtual):
                 return False, None
             del self._rooms[virtual]
+            self._writes.pop(virtual, None)
+            address = non_local(virtual)
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
             return True, room.score
 
     def virtuals(self) -> list[str]:
         """Return all virtual channels."""
         with self._lock:
             return list(self._rooms)
+
+    def addresses(self) -> list[str]:
+        """Return the addresses that have virtual channels."""
+        with self._lock:
+            return list(self._addresses)
+
+    def score(self, virtual: str) -> bytes | None:
+        """Return the score that this process wrote last for a virtual channel."""
+        room = self._rooms.get(virtual)
+        return None if room is None else room.score
+
+    def written_since(self, write: int) -> tuple[list[str], int]:
+        """Return the virtual channels written to Redis after a write, and the number of the last.
+
+        Args:
+            write: What the call before returned as the number of the last; 0 for all.
+        """
+        with self._lock:
+            latest = itertools.takewhile(
+                lambda each: each[1] > write, reversed(self._writes.items())
+            )
+            return [virtual for virtual, _ in latest], self._last_write
 
     def take_departed(self) -> dict[str, set[str]]:
         """Return, once, who has left each virtual channel and has not come back."""
@@ -165,8 +209,16 @@ class Memberships:
         """End all memberships."""
         with self._lock:
             self._departed.clear()
+            self._writes.clear()
+            self._addresses.clear()
             self._rooms.clear()
             self._rooms_of.clear()
+
+    def _note_write(self, virtual: str) -> None:
+        self._last_write += 1
+        # Taken out first, so that the latest is the last one in the dict.
+        self._writes.pop(virtual, None)
+        self._writes[virtual] = self._last_write
 
     def _join_ended(self, virtual: str, room: _Room, channel: str) -> None:
         room.joining[channel] -= 1

@@ -22,6 +22,8 @@ from .memberships import Memberships
 from .reception import Reception
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .delivery import Parcel
     from .settings import Settings
 
@@ -52,7 +54,11 @@ class Process:
         self.fan_out = FanOut(settings)
         self.census = Census(settings, lambda: self.shards)
         self.reception = Reception(
-            settings, self.mailboxes, self.memberships, self.homes, self._deserted
+            settings,
+            self.mailboxes,
+            self.memberships,
+            self.homes,
+            lambda virtual: self._deserted([virtual]),
         )
 
     @property
@@ -86,14 +92,22 @@ class Process:
         return Home(shards, self._start_upkeep)
 
     def _start_upkeep(self, home: Home) -> None:
-        settings = self._settings
-        for shard in range(len(home.shards)):
-            guard = upkeep.Guard(shard, home.shards, settings.keys, self.id, self.memberships)
-            home.spawn(guard.watch(self.groups.restore))
-        home.spawn(upkeep.sweep(settings.expiry, self.mailboxes, self.memberships, self._deserted))
+        settings, memberships = self._settings, self.memberships
+        guards = [
+            upkeep.Guard(shard, home.shards, settings.keys, memberships, self.groups)
+            for shard in range(len(home.shards))
+        ]
+        for guard in guards:
+            home.spawn(guard.watch())
+        home.spawn(upkeep.sweep(settings.expiry, self.mailboxes, memberships, self._deserted))
         home.spawn(upkeep.announce(self.groups.publish_departures))
-        alive = settings.keys.alive(self.id)
-        home.spawn(upkeep.beat(alive, home.shards, self.memberships))
 
-    def _deserted(self, virtual: str) -> None:
-        self.homes.get().spawn(self.groups.forget(virtual))
+        def buried() -> None:
+            for guard in guards:
+                guard.lose_all()
+
+        home.spawn(upkeep.beat(settings, home.shards, memberships, buried))
+
+    def _deserted(self, virtuals: Sequence[str]) -> None:
+        if virtuals:
+            self.homes.get().spawn(self.groups.forget(virtuals))

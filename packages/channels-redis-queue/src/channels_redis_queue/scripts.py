@@ -24,6 +24,8 @@ GROUP_DISCARD = _load("group_discard")
 GROUP_FORGET = _load("group_forget")
 GROUP_MEMBERS = _load("group_members")
 GROUP_SIZE = _load("group_size")
+SWAP = _load("swap")
+BURY = _load("bury")
 
 ALL = (
     SEND,
@@ -35,4 +37,6 @@ ALL = (
     GROUP_FORGET,
     GROUP_MEMBERS,
     GROUP_SIZE,
+    SWAP,
+    BURY,
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._shared.logs import FaultLog, escape_arguments
 from ._shared.statistics import Counters
+from .keys import non_local, virtual_channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,8 @@ OPTIONS = (
     "serializer_format",
     "groups",
 )
+# Seconds that a sign of life of a process counts.
+ALIVE_FOR = 60
 
 logger = logging.getLogger(__package__)
 # All modules of the package log to this one.
@@ -53,6 +56,25 @@ class Settings:
     largest_capacity: int
     # Returns the index of the shard that a message for an address is sent to.
     shard_to: Callable[[str], int]
+    # Whether one name in Redis stands for all members that a group has in a process.
+    local_groups: bool
     # What happens in this process.
     counters: Counters = field(default_factory=Counters)
     faults: FaultLog = field(default_factory=lambda: FaultLog(logger))
+
+    @property
+    def sign_stays(self) -> int:
+        """Seconds that the latest sign of life stays: it tells a silent process from an unknown."""
+        return max(self.group_expiry, 2 * ALIVE_FOR)
+
+    @property
+    def fresh_sign(self) -> int:
+        """Seconds for which a sign of life that counts has yet to stay at least."""
+        return self.sign_stays - ALIVE_FOR
+
+    def virtual_channel(self, channel: str, group: str) -> str:
+        """Return the virtual channel that a channel of this process is behind in a group.
+
+        Where each member's own name is in Redis, each has one of its own.
+        """
+        return virtual_channel(non_local(channel) if self.local_groups else channel, group)

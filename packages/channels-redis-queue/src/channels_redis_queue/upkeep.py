@@ -5,132 +5,180 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import secrets
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
+from . import scripts
 from ._shared.sharding import shard_of
-from .keys import group_of
+from .groups import LOOK_SLICE, chunks
+from .keys import GONE, group_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from ._shared.mailbox import Mailboxes
     from ._shared.shards import Shards
     from .delivery import Parcel
+    from .groups import Groups
     from .keys import Keys
     from .memberships import Memberships
+    from .settings import Settings
 
-# Seconds between two looks. A server that came back empty shall serve its groups within five.
+# Seconds between two looks. A server that lost memberships must serve its groups within five.
 INTERVAL = 2
 # Seconds that the canary lives without a look.
 CANARY_LIVES = 60
 # How many looks between two searches for memberships that have expired: they live for hours.
 EXPIRY_LOOKS = 30
-# Seconds between two signs of life, and that each of them counts.
+# Seconds between two signs of life.
 BEAT = 20
-ALIVE_FOR = 60
+
+
+@dataclass
+class _Server:
+    """What a guard knows of a server, or a node of a Cluster, that has groups of the process."""
+
+    canary: str
+    # What the canary holds at least, as long as the server has lost nothing.
+    count: int = 0
+    # Virtual channels that were written there since the latest look, and perhaps lost again.
+    unproven: list[str] = field(default_factory=list)
+    # Whether all virtual channels have to be written again.
+    lost: bool = False
 
 
 class Guard:
-    """Writes the virtual channels of one shard again whenever a server has lost its data.
+    """Writes the virtual channels of one shard again when its server has lost them.
 
-    A failover or FLUSHALL shows in no other way than in a key that is gone: the canary. Each node
-    of a Cluster that has any of the groups has one.
+    A server that comes back empty, or as it was some time ago, says so in no other way than in a
+    key that counts the looks: the canary. Each node of a Cluster has one.
 
     Args:
         shard: The shard.
         shards: The command connections.
         keys: The layer's keys.
-        process: The process's id.
         memberships: The local members of groups.
+        groups: Writes virtual channels.
     """
 
     def __init__(
-        self, shard: int, shards: Shards, keys: Keys, process: str, memberships: Memberships
+        self, shard: int, shards: Shards, keys: Keys, memberships: Memberships, groups: Groups
     ) -> None:
         self._shard = shard
         self._shards = shards
         self._commands = shards[shard]
         self._keys = keys
-        self._process = process
         self._memberships = memberships
-        # Those written, by node: what takes the place of a lost node has none.
-        self._canaries: dict[object, str] = {}
+        self._groups = groups
+        self._name = secrets.token_hex(16)
+        self._layout: object = None
+        # By node.
+        self._servers: dict[object, _Server] = {}
+        # The latest write of a virtual channel that was seen.
+        self._seen = 0
 
-    async def watch(self, restore: Callable[[list[str]], Awaitable[None]]) -> None:
-        """Look again and again.
-
-        Args:
-            restore: Writes virtual channels.
-        """
+    async def watch(self) -> None:
+        """Look again and again."""
         while True:
-            by_node = self._virtuals_by_node()
-            for node in self._canaries.keys() - by_node.keys():
-                del self._canaries[node]
-            await asyncio.gather(
-                *(self._look(node, virtuals, restore) for node, virtuals in by_node.items())
-            )
+            await self._see()
+            await asyncio.gather(*map(self._look, list(self._servers)))
             await asyncio.sleep(INTERVAL)
 
-    async def _look(
-        self,
-        node: object,
-        virtuals: list[str],
-        restore: Callable[[list[str]], Awaitable[None]],
-    ) -> None:
-        canary = self._canaries.pop(node, "")
+    def lose_all(self) -> None:
+        """Write all virtual channels again with the next look."""
+        for server in self._servers.values():
+            server.lost = True
+
+    async def _see(self) -> None:
+        """Find out what was written since the latest look, and where."""
+        if not len(self._memberships):
+            self._servers.clear()
+        layout = self._commands.layout
+        if layout is not self._layout:
+            # Slots may have moved to nodes that have no canary.
+            self._layout, self._seen = layout, 0
+            self._servers.clear()
+        written, self._seen = self._memberships.written_since(self._seen)
+        for node, virtuals in (await self._by_node(written)).items():
+            server = self._servers.get(node)
+            if server is None:
+                canary = self._keys.canary(self._name, group_of(virtuals[0]))
+                server = self._servers[node] = _Server(canary)
+            server.unproven += virtuals
+
+    async def _by_node(self, virtuals: Sequence[str]) -> dict[object, list[str]]:
+        by_node: dict[object, list[str]] = {}
+        for chunk in chunks(virtuals, LOOK_SLICE):
+            for virtual in chunk:
+                group = group_of(virtual)
+                if shard_of(group, len(self._shards)) == self._shard:
+                    node = self._commands.node(self._keys.group(group))
+                    by_node.setdefault(node, []).append(virtual)
+            await asyncio.sleep(0)
+        return by_node
+
+    async def _look(self, node: object) -> None:
+        server = self._servers[node]
         # A server that is away is looked at again later.
         with contextlib.suppress(RedisError):
-            if canary and self._commands.node(canary) == node:
-                if await self._commands.execute(("EXPIRE", canary, CANARY_LIVES), key=canary):
-                    self._canaries[node] = canary
-                    return
+            # Before the rest: what was written by now is there if the canary is, however far back
+            # the server goes.
+            count = server.count + 1
+            command = scripts.SWAP.call([server.canary], count, CANARY_LIVES)
+            before = await self._commands.execute(command, key=server.canary, repeatable=True)
+            # The new count itself is no proof: a reply that was lost may have told of a loss.
+            server.lost |= server.count > 0 and before != b"%d" % server.count
+            server.count = count
+            if server.lost:
+                await self._restore(node, server)
             else:
-                canary = self._keys.canary(self._process, group_of(virtuals[0]))
-            # First of all: it must not outlive a loss while the rest is being written.
-            await self._commands.execute(("SET", canary, 1, "EX", CANARY_LIVES), key=canary)
-            await restore(virtuals)
-            self._canaries[node] = canary
-            # With the rest, the sign of life may have been lost.
-            await sign(self._keys.alive(self._process), self._shards)
+                await self._groups.restore_missing(server.unproven)
+            server.unproven.clear()
 
-    def _virtuals_by_node(self) -> dict[object, list[str]]:
-        by_node: dict[object, list[str]] = {}
-        for virtual in self._memberships.virtuals():
-            group = group_of(virtual)
-            if shard_of(group, len(self._shards)) == self._shard:
-                node = self._commands.node(self._keys.group(group))
-                by_node.setdefault(node, []).append(virtual)
-        return by_node
+    async def _restore(self, node: object, server: _Server) -> None:
+        server.lost = False
+        try:
+            all_virtuals = await self._by_node(self._memberships.virtuals())
+            await self._groups.restore(all_virtuals.get(node, ()))
+        except BaseException:
+            server.lost = True
+            raise
 
 
 async def sweep(
     patience: float,
     mailboxes: Mailboxes[Parcel],
     memberships: Memberships,
-    deserted: Callable[[str], object],
+    deserted: Callable[[Sequence[str]], object],
 ) -> None:
-    """Drop mailboxes that nobody needs, and memberships of consumers that have gone.
+    """Drop mailboxes that are not needed, and memberships of consumers that have gone.
 
     Args:
         patience: Seconds after which a channel whose `receive` was cancelled counts as gone.
-        deserted: Called with each virtual channel that may have nobody behind it any more.
+        deserted: Called with virtual channels that may have no members any more.
     """
     for look in itertools.count(1):
         await asyncio.sleep(INTERVAL)
-        for channel in mailboxes.sweep(patience):
-            for virtual in memberships.gone(channel):
-                deserted(virtual)
+        deserted(leave_all(mailboxes.sweep(patience), memberships))
         if look % EXPIRY_LOOKS == 0:
-            for virtual in memberships.virtuals():
+            for chunk in chunks(memberships.virtuals(), LOOK_SLICE):
                 # Members whose time is over leave when they are looked at.
-                if not memberships.members(virtual):
-                    deserted(virtual)
+                deserted([virtual for virtual in chunk if not memberships.members(virtual)])
+                await asyncio.sleep(0)
+
+
+def leave_all(channels: Sequence[str], memberships: Memberships) -> list[str]:
+    """End all memberships of channels; return the virtual channels that they were behind."""
+    virtuals = (memberships.gone(channel) for channel in channels)
+    return list(dict.fromkeys(itertools.chain.from_iterable(virtuals)))
 
 
 async def announce(publish: Callable[[], Awaitable[None]]) -> None:
-    """Tell Redis again and again who has gone.
+    """Tell Redis again and again which members have gone.
 
     Args:
         publish: Tells it once; that takes long if a server is away.
@@ -140,16 +188,35 @@ async def announce(publish: Callable[[], Awaitable[None]]) -> None:
         await publish()
 
 
-async def beat(key: str, shards: Shards, memberships: Memberships) -> None:
-    """Keep the key that tells other processes that this one lives, while it has members."""
+async def beat(
+    settings: Settings, shards: Shards, memberships: Memberships, buried: Callable[[], object]
+) -> None:
+    """Give signs of life for each address that has members in groups.
+
+    Args:
+        settings: The layer's options.
+        shards: The command connections.
+        memberships: The local members of groups.
+        buried: Called when others took this process for dead, and out of groups.
+    """
+    due: dict[str, float] = {}
+    # Signs whose replies have not come.
+    signs: dict[str, str] = {}
     while True:
-        if memberships.virtuals():
-            await sign(key, shards)
-        await asyncio.sleep(BEAT)
-
-
-async def sign(key: str, shards: Shards) -> None:
-    """Write the key that tells that this process lives."""
-    with contextlib.suppress(RedisError):  # then its members count as gone, and they are
-        command = ("SET", key, 1, "EX", ALIVE_FOR)
-        await shards.of(key).execute(command, key=key, repeatable=True)
+        now = time.monotonic()
+        for address in memberships.addresses():
+            if due.get(address, 0.0) > now:
+                continue
+            # Another one each time: a sign that stays the same tells of silence.
+            sign = signs.setdefault(address, secrets.token_hex(8))
+            key = settings.keys.messages(address).alive
+            command = scripts.SWAP.call([key], sign, settings.sign_stays)
+            # While the server is away the process counts as silent, and it is.
+            with contextlib.suppress(RedisError):
+                before = await shards.of(address).execute(command, key=key, repeatable=True)
+                due[address] = now + BEAT
+                del signs[address]
+                # The sign itself: a reply that was lost may have told of it.
+                if before in {GONE, sign.encode()}:
+                    buried()
+        await asyncio.sleep(INTERVAL)

@@ -1,0 +1,217 @@
+"""Memberships on a server that has lost them: it came back empty, or as it was some time ago."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from channels_redis_queue import groups, keys
+from queue_tools import Layers, beside, cancel, take, waiting, within
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from channels_redis_queue import RedisChannelLayer
+    from embedded_server import EmbeddedServer
+
+MESSAGE = {"type": "hello"}
+
+
+class Past:
+    """What a server held at one moment."""
+
+    def __init__(self, server: EmbeddedServer) -> None:
+        self._server = server
+        with server.client() as client:
+            self._values = {
+                key: (client.dump(key), max(0, client.pttl(key))) for key in client.keys("*")
+            }
+
+    def come_back(self) -> None:
+        """Let the server hold that again. No connection ends."""
+        with self._server.client() as client, client.pipeline() as transaction:
+            transaction.flushall()
+            for key, (value, lives) in self._values.items():
+                transaction.restore(key, lives, value)
+            transaction.execute()
+
+
+def canary(server: EmbeddedServer, layer: RedisChannelLayer) -> bytes | None:
+    """Return what the only canary holds; None if there is none."""
+    with server.client() as client:
+        return next((client.get(key) for key in client.keys(f"{layer.prefix}:process:*")), None)
+
+
+async def looked(server: EmbeddedServer, layer: RedisChannelLayer) -> None:
+    """Wait for the next look at the canary."""
+    before = canary(server, layer)
+    await eventually(lambda: canary(server, layer) not in {None, before})
+
+
+async def reaches(
+    layer: RedisChannelLayer, group: str, receiver: asyncio.Task[dict[str, str]]
+) -> None:
+    """Send to a group until it reaches a member, which takes seconds at the most."""
+
+    async def arrived() -> bool:
+        await layer.group_send(group, MESSAGE)
+        await asyncio.wait([receiver], timeout=0.1)
+        return receiver.done()
+
+    await eventually(arrived)
+    assert receiver.result() == MESSAGE
+
+
+@pytest.mark.parametrize("looks", [0, 2])
+@pytest.mark.parametrize("how", ["restart", "connections stay"])
+async def test_server_comes_back_as_it_was(
+    own_server: EmbeddedServer, own_layers: Layers, how: str, looks: int
+) -> None:
+    """A snapshot, or a replica that lagged, has the canary and lacks the latest members."""
+    layer, sender = own_layers(), own_layers()
+    old, new = await layer.new_channel(), await layer.new_channel()
+    receivers = [await waiting(layer, channel) for channel in (old, new)]
+    await layer.group_add("old", old)
+    await looked(own_server, layer)
+    await looked(own_server, layer)
+    with own_server.client() as client:
+        client.save()
+    past = Past(own_server)
+    await layer.group_add("new", new)
+    for _ in range(looks):
+        await looked(own_server, layer)
+    if how == "restart":
+        own_server.kill()
+        own_server.start()
+    else:
+        past.come_back()
+    with own_server.client() as client:
+        assert client.exists(f"{layer.prefix}:group:old")
+    await reaches(sender, "new", receivers[1])
+    await reaches(sender, "old", receivers[0])
+
+
+async def test_who_had_left_does_not_count_again(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """A member whose end the server has lost is taken out once more."""
+    layer = own_layers()
+    stays, leaves = await layer.new_channel(), await layer.new_channel()
+    receivers = [await waiting(layer, channel) for channel in (stays, leaves)]
+    for channel in (stays, leaves):
+        await layer.group_add("room", channel)
+    await looked(own_server, layer)
+    past = Past(own_server)
+    await layer.group_discard("room", leaves)
+    virtual = keys.virtual_channel(keys.non_local(stays), "room")
+    memberships = layer._process.get().memberships
+    await eventually(lambda: memberships.members(virtual) == [stays])
+    await looked(own_server, layer)
+    past.come_back()
+    assert await layer.group_count("room") == 2
+
+    async def one() -> bool:
+        return await layer.group_channels("room") == [stays]
+
+    await eventually(one)
+    await cancel(*receivers)
+
+
+async def test_members_by_their_own_names(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """With `groups="members"`, too, an empty server gets all names again."""
+    layer = own_layers(groups="members")
+    channels = [await layer.new_channel() for _ in range(3)]
+    receivers = [await waiting(layer, channel) for channel in channels]
+    for channel in channels:
+        await layer.group_add("room", channel)
+    await layer.group_discard("room", channels[2])
+    memberships = layer._process.get().memberships
+    await eventually(lambda: len(memberships) == 2)
+    await looked(own_server, layer)
+    with own_server.client() as client:
+        client.flushall()
+
+    async def back() -> bool:
+        return sorted(await layer.group_channels("room")) == sorted(channels[:2])
+
+    await eventually(back)
+    await layer.group_send("room", MESSAGE)
+    assert await within(asyncio.gather(*receivers[:2])) == [MESSAGE] * 2
+    await cancel(*receivers)
+
+
+async def test_consumers_that_end_leave_by_their_own_names(layers: Layers) -> None:
+    """With `groups="members"`, too, a consumer that ends without `group_discard` leaves."""
+    layer = layers(groups="members", expiry=1)
+    receiver = await waiting(layer, await layer.new_channel())
+    channel = await layer.new_channel()
+
+    async def consume() -> None:
+        own = await layer.new_channel()
+        await layer.group_add("room", own)
+        while True:
+            await layer.receive(own)
+
+    await layer.group_add("room", channel)
+    consumer = asyncio.create_task(consume())
+
+    async def count(wanted: int) -> bool:
+        return await layer.group_count("room") == wanted
+
+    await eventually(lambda: count(2))
+    await layer.group_send("room", MESSAGE)
+    assert await take(layer, channel) == MESSAGE
+    await cancel(consumer)
+    await eventually(lambda: count(1))
+    await cancel(receiver)
+
+
+async def test_work_on_groups_in_slices(layers: Layers) -> None:
+    """No more is under way at a time than one slice for each server."""
+    process = layers()._process.get()
+    under_way, most, done = 0, 0, []
+
+    async def work(virtual: str) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        done.append(virtual)
+
+    virtuals = [f"specific.0!:g:room-{number}" for number in range(3 * groups.SLICE + 1)]
+    await within(process.groups._each(virtuals, work))
+    assert most == groups.SLICE
+    assert done == virtuals
+
+
+async def test_sign_of_life(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """A process gives it as soon as it has members, and none before."""
+    layer = own_layers()
+    channel = await layer.new_channel()
+    receiver = await waiting(layer, channel)
+    alive = beside(layer, channel).alive
+    with own_server.client() as client:
+        assert not client.exists(alive)
+        await layer.group_add("room", channel)
+        await eventually(lambda: client.exists(alive))
+        assert 0 < client.ttl(alive) <= layer.group_expiry
+    await cancel(receiver)
+
+
+async def test_process_that_was_taken_for_dead(
+    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finds the mark in place of its sign of life, and writes its members again."""
+    monkeypatch.setattr("channels_redis_queue.upkeep.BEAT", 0)
+    layer = own_layers()
+    channel = await layer.new_channel()
+    receiver = await waiting(layer, channel)
+    await layer.group_add("room", channel)
+    await looked(own_server, layer)
+    await looked(own_server, layer)
+    with own_server.client() as client:
+        client.delete(f"{layer.prefix}:group:room")
+        client.set(beside(layer, channel).alive, keys.GONE)
+    await reaches(layer, "room", receiver)
