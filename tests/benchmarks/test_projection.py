@@ -52,7 +52,6 @@ def test_costs_are_taken_apart() -> None:
         assert found.member == pytest.approx(right.member)
     assert costs.sharded["server_cpu"] == pytest.approx(1.5)
     assert costs.connections == pytest.approx((2.0, 2.0))
-    assert costs.most == {"processes": 8, "members": 400, "nodes": 16}
 
 
 def test_step_that_gave_says_nothing_of_costs() -> None:
@@ -69,7 +68,7 @@ def test_costs_need_each_axis(missing: str) -> None:
     grown = [one for one in growth() if one["axis"] != missing]
     with pytest.raises(Unknown):
         costs_of("queue", [], grown)
-    assert project([], grown) == ([], [])
+    assert project([], grown) == []
 
 
 def test_members_are_in_some_of_the_processes() -> None:
@@ -96,7 +95,7 @@ def test_projection_has_a_row_for_each_number_of_nodes() -> None:
         Row("many-channels", parameters, "queue", {"server_cpu": [cost]})
         for parameters, cost in (({}, 0.001), ({"shards": 3}, 0.005), ({"shards": 8}, 0.002))
     ]
-    one, ten, hundred = project(rows, growth())[0]
+    one, ten, hundred = project(rows, growth())
     assert [row["nodes"] for row in (one, ten, hundred)] == [1, 10, 100]
     assert [row["direct"] for row in (one, ten, hundred)] == pytest.approx([600, 3_000, 30_000])
     assert ten["deliveries"] == 10 * ten["group_sends"]
@@ -109,32 +108,7 @@ def test_projection_has_a_row_for_each_number_of_nodes() -> None:
 
 def test_direct_messages_are_not_made_up() -> None:
     """Without the survey's rows, there is no figure for them."""
-    assert {row["direct"] for row in project([], growth())[0]} == {None}
-
-
-def test_assumptions_tell_what_was_measured() -> None:
-    """They have the costs of the data, and how far these go."""
-    told = "\n".join(project([], growth())[1])
-    assert "costs the server 100 µs, 50 µs more for each process" in told
-    assert "up to 8 processes and up to 400 members" in told
-    assert "on 16 nodes a message costs 1.50 times the CPU of the servers" in told
-    assert "which are from" not in told
-
-
-def test_assumptions_tell_what_a_busy_server_saves() -> None:
-    """Where the rate was doubled, the cost of a message at the end is told, but not used."""
-    slow, fast = step(250, 10, 1), step(4_000, 10, 1)
-    fast["figures"]["server_cpu"] /= 4
-    rate = {"axis": "rate", "contender": "queue", "base": {}, "steps": [slow, fast]}
-    rows, told = project([], [*growth(), {**rate, "gave_at": None}])
-    assert rows == project([], growth())[0]
-    assert "at 4,000 messages a second each costs the server 0.25 times" in told[-1]
-
-
-def test_rate_that_gave_at_once_tells_nothing() -> None:
-    """The rest is projected all the same."""
-    rate = {"axis": "rate", "contender": "queue", "base": {}, "steps": [step(250, 10, 1)]}
-    assert project([], [*growth(), {**rate, "gave_at": 250}]) == project([], growth())
+    assert {row["direct"] for row in project([], growth())} == {None}
 
 
 def test_connections_can_be_the_limit() -> None:

@@ -44,7 +44,6 @@ class Costs:
         sharded: How many times as much each costs on several nodes, by the name of the figure.
         connections: Of each process to the one node, and to each of several.
         direct: Seconds of a server for a message to one channel: with one node, with several.
-        most: How many processes, members and nodes there were at most, by these names.
     """
 
     server: Cost
@@ -53,7 +52,6 @@ class Costs:
     sharded: Mapping[str, float]
     connections: tuple[float, float]
     direct: tuple[float | None, float | None]
-    most: Mapping[str, int]
 
 
 def costs_of(
@@ -65,40 +63,37 @@ def costs_of(
         Unknown: An axis is missing, or gave before its third step.
     """
     spread, size, nodes = (
-        axis_of(growth, name, contender) for name in ("processes", "members", "nodes")
+        _axis_of(growth, name, contender) for name in ("processes", "members", "nodes")
     )
-    few, *more = kept_up(nodes)
+    few, *more = _kept_up(nodes)
     members, processes = spread["base"]["members"], nodes["base"]["processes"]
     # With fewer nodes than processes, some processes share one.
     many = [step for step in more if step["value"] >= processes] or more[-1:]
 
     def cost(figure: str) -> Cost:
-        for_process, rest = _line(kept_up(spread), figure)
-        for_member, _ = _line(kept_up(size), figure)
+        for_process, rest = _line(_kept_up(spread), figure)
+        for_member, _ = _line(_kept_up(size), figure)
         return Cost(max(rest - for_member * members, 0.0), for_process, for_member)
 
     def several(figure: str) -> float:
         """Return how many times as much it is for a message on several nodes, never below 1."""
-        return max(statistics.median(each(one, figure) for one in many) / each(few, figure), 1.0)
+        return max(statistics.median(_each(one, figure) for one in many) / _each(few, figure), 1.0)
 
     return Costs(
         server=cost("server_cpu"),
         client=cost("client_cpu"),
         traffic=cost("bytes"),
-        sharded={
-            figure: several(figure) for figure in ("server_cpu", "client_cpu", "bytes", "calls")
-        },
+        sharded={figure: several(figure) for figure in ("server_cpu", "client_cpu", "bytes")},
         connections=(
-            _slope([(one["value"], one["figures"]["connections"]) for one in kept_up(spread)])[0],
+            _slope([(one["value"], one["figures"]["connections"]) for one in _kept_up(spread)])[0],
             # One more process sends.
             many[-1]["figures"]["connections"] / many[-1]["value"] / (processes + 1),
         ),
         direct=_direct(results_rows, contender),
-        most={one["axis"]: kept_up(one)[-1]["value"] for one in (spread, size, nodes)},
     )
 
 
-def axis_of(growth: Sequence[Mapping[str, Any]], name: str, contender: str) -> Mapping[str, Any]:
+def _axis_of(growth: Sequence[Mapping[str, Any]], name: str, contender: str) -> Mapping[str, Any]:
     """Return what a contender grew like along an axis.
 
     Raises:
@@ -110,7 +105,7 @@ def axis_of(growth: Sequence[Mapping[str, Any]], name: str, contender: str) -> M
     raise Unknown(name)
 
 
-def kept_up(axis: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _kept_up(axis: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the steps in which nothing gave.
 
     Raises:
@@ -122,14 +117,14 @@ def kept_up(axis: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return steps
 
 
-def each(step: Mapping[str, Any], figure: str) -> float:
+def _each(step: Mapping[str, Any], figure: str) -> float:
     """Return what a message costs, from what a second does."""
     cost: float = step["figures"][figure] / step["figures"]["sent"]
     return cost
 
 
 def _line(steps: Sequence[Mapping[str, Any]], figure: str) -> tuple[float, float]:
-    return _slope([(step["value"], each(step, figure)) for step in steps])
+    return _slope([(step["value"], _each(step, figure)) for step in steps])
 
 
 def _slope(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -80,7 +80,6 @@ class Results:
         rows: The figures.
         growth: For each axis and contender the steps, and what gave.
         projection: What so many nodes carry.
-        assumptions: Those of the projection.
         profiles: For each work of ours where its time goes.
         soak: What a long run under faults left, None when there was none.
     """
@@ -91,7 +90,6 @@ class Results:
     rows: list[Row] = field(default_factory=list)
     growth: list[dict[str, Any]] = field(default_factory=list)
     projection: list[dict[str, Any]] = field(default_factory=list)
-    assumptions: list[str] = field(default_factory=list)
     profiles: list[dict[str, Any]] = field(default_factory=list)
     soak: dict[str, Any] | None = None
 

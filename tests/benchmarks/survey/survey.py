@@ -111,8 +111,7 @@ class Survey:
         there = [name for name in names if name in self._pythons]
         with self._stage("growth") as tell:
             self.results.growth = grow(self._pythons, self._redis(), there, tell)
-        projected = project(self.results.rows, self.results.growth)
-        self.results.projection, self.results.assumptions = projected
+        self.results.projection = project(self.results.rows, self.results.growth)
 
     def profile(self) -> None:
         """Look where the time of our layers goes."""
