@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,15 +12,15 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from environments import redis_6_2
-from servers.cluster import command
+from pubsub_tools import kill_subscriptions
+from servers.cluster import EmbeddedCluster, command
 from servers.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cluster.conftest import MakeLayer
     from embedded_server import EmbeddedServer
-    from servers.cluster import EmbeddedCluster
 
 OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
 OPTIONS: dict[str, Any] = {
@@ -94,6 +95,172 @@ async def test_master_that_dies(replicated_cluster: EmbeddedCluster, make_layer:
     assert types == {"direct", "group"}
 
 
+@pytest.fixture
+def lone_masters() -> Iterator[EmbeddedCluster]:
+    """Give a cluster of the test's own, in which each node goes on without the others."""
+    with EmbeddedCluster("cluster-require-full-coverage no") as cluster:
+        yield cluster
+
+
+async def test_dead_node_costs_its_own_topics(
+    lone_masters: EmbeddedCluster, make_layer: MakeLayer
+) -> None:
+    """The other nodes' topics go on, new channels open there at once; the rest comes back."""
+    listener, sender = (
+        make_layer(RedisPubSubChannelLayer, hosts=[lone_masters.host], **OPTIONS) for _ in "ls"
+    )
+    dying, living = lone_masters.nodes[:2]
+    unharmed = await channel_at(living, lone_masters, listener)
+    grouped = await channel_at(living, lone_masters, listener)
+    harmed = await channel_at(dying, lone_masters, listener)
+    lost_group, kept_group = (group_at(node, lone_masters, listener) for node in (dying, living))
+    await listener.group_add(lost_group, grouped)
+    for channel in (unharmed, grouped, harmed):
+        await listener.group_add(kept_group, channel)
+    dying.kill()
+    for channel in (grouped, harmed):
+        assert await received(listener, channel) == {"type": "lost"}
+    for number in range(50):
+        await sender.group_send(kept_group, {"type": "x", "number": number})
+        await sender.send(unharmed, {"type": "y", "number": number})
+    for channel in (grouped, harmed):
+        numbers = [(await received(listener, channel))["number"] for _ in range(50)]
+        assert numbers == list(range(50))
+    kinds = [(await received(listener, unharmed))["type"] for _ in range(100)]
+    assert kinds.count("x") == kinds.count("y") == 50
+    for _ in range(3):
+        # Far less than the 5 s after which a call to the dead node would end.
+        new = await asyncio.wait_for(channel_at(living, lone_masters, listener), 4)
+        await asyncio.wait_for(listener.group_add(kept_group, new), 4)
+    dying.start()
+    for channel in (grouped, harmed):
+        assert await received(listener, channel) == {"type": "back"}
+
+    async def sent() -> bool:
+        try:
+            await sender.group_send(lost_group, {"type": "again"})
+        except RedisError:
+            return False
+        return True
+
+    await eventually(sent, timeout=OUTAGE)
+    assert await received(listener, grouped) == {"type": "again"}
+    await sender.send(unharmed, {"type": "end"})
+    assert await received(listener, unharmed) == {"type": "end"}
+
+
+async def test_killed_connection_costs_its_nodes_topics(
+    redis_cluster: EmbeddedCluster, make_layer: MakeLayer
+) -> None:
+    """Nothing that is sent meanwhile to topics of the other nodes is lost."""
+    listener, sender = (
+        make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS) for _ in "ls"
+    )
+    flapping, steady = redis_cluster.nodes[:2]
+    unharmed = await channel_at(steady, redis_cluster, listener)
+    harmed = await channel_at(flapping, redis_cluster, listener)
+    for number in range(200):
+        if number % 50 == 25:
+            kill_subscriptions(flapping)
+        await sender.send(unharmed, {"type": "x", "number": number})
+        assert await received(listener, unharmed) == {"type": "x", "number": number}
+    assert await received(listener, harmed) == {"type": "lost"}
+    assert await received(listener, harmed) == {"type": "back"}
+
+
+async def test_failover_does_not_concern_others(
+    replicated_cluster: EmbeddedCluster, make_layer: MakeLayer
+) -> None:
+    """While a replica takes over, and after it has, the other nodes' topics go on."""
+    listener = make_layer(RedisPubSubChannelLayer, hosts=[replicated_cluster.host], **OPTIONS)
+    dying, steady = replicated_cluster.nodes[:2]
+    unharmed = await channel_at(steady, replicated_cluster, listener)
+    harmed = [await channel_at(dying, replicated_cluster, listener) for _ in range(20)]
+    waiting = asyncio.create_task(listener.receive(harmed[0]))
+    dying.kill()
+    number = 0
+    while not waiting.done() or number < 50:
+        await listener.send(unharmed, {"type": "x", "number": number})
+        assert await received(listener, unharmed) == {"type": "x", "number": number}
+        number += 1
+    assert await waiting == {"type": "lost"}
+    for channel in harmed[1:]:
+        assert await received(listener, channel) == {"type": "lost"}
+    for channel in harmed:
+        assert await received(listener, channel) == {"type": "back"}
+        await listener.send(channel, {"type": "hello"})
+        assert await received(listener, channel) == {"type": "hello"}
+    await listener.send(unharmed, {"type": "end"})
+    assert await received(listener, unharmed) == {"type": "end"}
+    statistics = listener.statistics()
+    assert statistics.reconnects == 1
+    assert statistics.outage_seconds > 0
+
+
+async def test_leaving_as_the_slot_moves(
+    redis_cluster: EmbeddedCluster, make_layer: MakeLayer
+) -> None:
+    """The node ends a subscription, and refuses to be asked for the same: no harm to the others."""
+    layer = make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS)
+    source, target = redis_cluster.nodes[:2]
+    unharmed = await channel_at(source, redis_cluster, layer)
+    group = group_at(source, redis_cluster, layer)
+    topic = f"{layer.prefix}__group__{group}"
+    slot = key_slot(topic.encode())
+    await layer.group_add(group, unharmed)
+    redis_cluster.begin_move(slot, source, target)
+    # Without a turn of the loop: the layer asks before it hears that the slot has gone.
+    redis_cluster.end_move(slot, target)
+    with pytest.raises(StopIteration):
+        layer.group_discard(group, unharmed).send(None)
+    for _ in range(3):
+        await channel_at(source, redis_cluster, layer)
+    await layer.send(unharmed, {"type": "hello"})
+    assert await received(layer, unharmed) == {"type": "hello"}
+    await layer.group_add(group, unharmed)
+    await layer.group_send(group, {"type": "group"})
+    assert await received(layer, unharmed) == {"type": "group"}
+
+
+async def test_many_slots_move(redis_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
+    """Each channel is told of its own slot's move alone, and hears again afterwards."""
+    layer = make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS)
+    source, target = redis_cluster.nodes[:2]
+    moved = [await channel_at(source, redis_cluster, layer) for _ in range(20)]
+    kept = [await channel_at(source, redis_cluster, layer) for _ in range(5)]
+    slots = {key_slot(channel.encode()) for channel in moved}
+    kept = [channel for channel in kept if key_slot(channel.encode()) not in slots]
+    for slot in slots:
+        redis_cluster.begin_move(slot, source, target)
+        redis_cluster.end_move(slot, target)
+        await asyncio.sleep(0)
+    for channel in moved:
+        assert await received(layer, channel) == {"type": "lost"}
+        assert await received(layer, channel) == {"type": "back"}
+    for channel in moved + kept:
+        await layer.send(channel, {"type": "hello"})
+        assert await received(layer, channel) == {"type": "hello"}
+
+
+async def channel_at(
+    node: EmbeddedServer, cluster: EmbeddedCluster, layer: RedisPubSubChannelLayer
+) -> str:
+    """Return a new channel that lives at a node."""
+    process = layer._process.get()
+    names = (layer._names.new_channel("specific.") for _ in itertools.count())
+    channel = next(name for name in names if cluster.master_of(name) is node)
+    await process.open(channel)
+    return channel
+
+
+def group_at(node: EmbeddedServer, cluster: EmbeddedCluster, layer: RedisPubSubChannelLayer) -> str:
+    """Return the name of a group that lives at a node."""
+    groups = (f"group-{number}" for number in itertools.count())
+    return next(
+        group for group in groups if cluster.master_of(f"{layer.prefix}__group__{group}") is node
+    )
+
+
 async def test_topic_that_is_refused(redis_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
     """Its caller gets the error; topics that were asked for in the same turn are heard."""
     for node in redis_cluster.nodes:
@@ -116,7 +283,8 @@ async def test_silent_node(
     replicated_cluster: EmbeddedCluster, make_layer: MakeLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node that answers nothing is found, although the others are lively."""
-    monkeypatch.setattr("channels_redis_pubsub.sharded.LOOK", 0.3)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.LOOK", 0.3)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.PATIENCE", 1.0)
     layer = make_layer(RedisPubSubChannelLayer, hosts=[replicated_cluster.host], **OPTIONS)
     silent = await layer.new_channel()
     node = replicated_cluster.master_of(silent)

@@ -13,20 +13,26 @@ from pubsub_tools import (
     LOST,
     NOTICES,
     Layers,
+    cancel,
     joined,
     kill_subscriptions,
     nothing_else,
+    subscribed,
     take,
     take_many,
     waiting,
     within,
 )
+from servers.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from conftest import RunProcess
     from embedded_server import EmbeddedServer
+    from servers.proxy import TcpProxy
+
+    StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 
 REMOTE = Path(__file__).parent / "remote_layer.py"
 
@@ -118,6 +124,31 @@ async def test_channel_made_after_the_loss_gets_no_notice(
     new = await within(making)
     assert await take(layer, old) == BACK
     await nothing_else(layer, new)
+
+
+async def test_channel_made_in_an_outage_is_told_of_the_next_loss(
+    own_server: EmbeddedServer, own_layers: Layers, tcp_proxy: StartProxy
+) -> None:
+    """It hears already while other subscriptions are still being restored: so it has to know."""
+    proxy = await tcp_proxy(own_server)
+    layer, other = own_layers(hosts=[proxy.url], **NOTICES), own_layers()
+    old = await layer.new_channel()
+    own_server.kill()
+    assert await take(layer, old) == LOST
+    new = asyncio.create_task(layer.receive("made-first"))
+    newer = asyncio.create_task(layer.receive("made-second"))
+    await asyncio.sleep(0)
+    proxy.hold(b"made-second")
+    own_server.start()
+    await eventually(lambda: "made-second" in subscribed(own_server))
+    assert await take(layer, old) == BACK
+    proxy.cut()
+    proxy.resume()
+    assert await within(new) == LOST
+    assert await take(layer, "made-first") == BACK
+    await within(other.send("made-first", {"type": "hello"}))
+    assert await take(layer, "made-first") == {"type": "hello"}
+    await cancel(newer)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels_redis_pubsub._shared import incoming
+from channels_redis_pubsub.subscriber import Subscriber
 from pubsub_tools import (
     BACK,
     LOST,
@@ -103,7 +104,9 @@ async def test_probes_are_answered(
     assert not done
     await cancel(receiver)
     await eventually(lambda: not subscribed(own_server))
-    running = layer._process.get()._homes.values()[0]._subscribers[0]._running
+    subscriber = layer._process.get()._homes.values()[0]._subscribers[0]
+    assert isinstance(subscriber, Subscriber)
+    running = subscriber._running
     assert running is not None
     # It ends some looks later by itself; an answer that it took for an error would begin it anew.
     await within(running)

@@ -65,6 +65,7 @@ class ProxiedConnection:
         client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         server: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         losses: list[Loss],
+        holds: list[bytes],
     ) -> None:
         self.bytes_to_server = 0
         self.bytes_to_client = 0
@@ -74,6 +75,7 @@ class ProxiedConnection:
         self._client_reader, self._client_writer = client
         self._server_reader, self._server_writer = server
         self._losses = losses
+        self._holds = holds
         self._unanswered = False
         self._requests_flow = asyncio.Event()
         self._replies_flow = asyncio.Event()
@@ -145,6 +147,11 @@ class ProxiedConnection:
             self.round_trips += self._unanswered
             self._unanswered = False
             self.bytes_to_client += len(data)
+            for held in [data.find(mark) for mark in self._holds if mark in data]:
+                self._client_writer.write(data[:held])
+                data = data[held:]
+                self.stall(requests=False)
+                await self._replies_flow.wait()
             if self.bytes_a_second is None:
                 self._client_writer.write(data)
             else:
@@ -174,6 +181,7 @@ class TcpProxy:
         self.connections: list[ProxiedConnection] = []
         self._server_port = server_port
         self._losses: list[Loss] = []
+        self._holds: list[bytes] = []
         self._stall_new: dict[str, bool] | None = None
         self._bytes_a_second: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -227,8 +235,9 @@ class TcpProxy:
             self._stall_new = {"requests": requests, "replies": replies}
 
     def resume(self) -> None:
-        """Undo `stall`: what was held back arrives late, and all that follows is forwarded."""
+        """Undo `stall` and `hold`: what was held back arrives, and all that follows."""
         self._stall_new = None
+        self._holds.clear()
         for connection in self.connections:
             connection.resume()
 
@@ -245,6 +254,10 @@ class TcpProxy:
     def throttle(self, bytes_a_second: int) -> None:
         """Let what the server sends pass no faster than this, on connections made from now on."""
         self._bytes_a_second = bytes_a_second
+
+    def hold(self, mark: bytes) -> None:
+        """Let a connection fall silent just before these bytes of a reply, once they come."""
+        self._holds.append(mark)
 
     def lose_reply(self, to: bytes | None = None, *, cut: bool = True) -> Loss:
         """Lose one reply on its way: the server did what it was asked, the client can't know.
@@ -284,7 +297,7 @@ class TcpProxy:
         except (OSError, asyncio.CancelledError):
             writer.transport.abort()
             return
-        connection = ProxiedConnection((reader, writer), server, self._losses)
+        connection = ProxiedConnection((reader, writer), server, self._losses, self._holds)
         connection.bytes_a_second = self._bytes_a_second
         if self._stall_new is not None:
             connection.stall(**self._stall_new)

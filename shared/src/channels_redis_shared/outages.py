@@ -78,16 +78,29 @@ def belongs_elsewhere(error: BaseException) -> bool:
     return isinstance(error, exceptions.ResponseError) and str(error).startswith(_ELSEWHERE_CODES)
 
 
+def is_of_slot(error: BaseException) -> bool:
+    """Return whether a Cluster's node refused a slot that it does not serve, and no more."""
+    if isinstance(error, exceptions.ClusterDownError) or belongs_elsewhere(error):
+        return True
+    return isinstance(error, exceptions.ResponseError) and str(error).startswith("CLUSTERDOWN")
+
+
+def misplaced_slot(error: BaseException) -> int | None:
+    """Return the slot that a Cluster's node says another one owns, if the error tells."""
+    if isinstance(error, exceptions.AskError) or str(error).startswith(("MOVED ", "ASK ")):
+        return int(str(error).split(" ")[-2])
+    return None
+
+
 def _says(codes: tuple[str, ...], text: str) -> bool:
     return text.startswith(codes) or any(f"-{code}" in text for code in codes)
 
 
 def _in_words(error: BaseException) -> str:
     """Return an error's text; that of a slot which is elsewhere is a number and an address."""
-    text = str(error)
-    if isinstance(error, exceptions.AskError) or text.startswith(("MOVED ", "ASK ")):
-        slot, address = text.split(" ")[-2:]
-        return f"slot {slot} has moved, or is about to move, to {address}"
+    text, slot = str(error), misplaced_slot(error)
+    if slot is not None:
+        return f"slot {slot} has moved, or is about to move, to {text.rsplit(' ', maxsplit=1)[-1]}"
     return text
 
 
@@ -141,12 +154,19 @@ class OutageLog:
         """How long all outages lasted, the one that goes on included."""
         return self._past + (time.monotonic() - self._since if self._away else 0.0)
 
-    def lost(self, who: object, error: BaseException) -> None:
-        """Note that `who` has lost the host; only the first of an outage is logged."""
+    def lost(self, who: object, error: BaseException, node: str | None = None) -> None:
+        """Note that `who` has lost the host; only the first of an outage is logged.
+
+        Args:
+            who: What has lost it.
+            error: The reason.
+            node: The one node that is lost, of a host that has several.
+        """
         if not self._away:
             reason = _in_words(error)
             self._since = time.monotonic()
-            self._logger.warning("Lost %s: %s; trying again until it is back", self._host, reason)
+            lost = self._host if node is None else f"node {node} of the {self._host}"
+            self._logger.warning("Lost %s: %s; trying again until it is back", lost, reason)
         self._away.add(who)
 
     def found(self, who: object) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ._shared.mailbox import Mailboxes
     from .audience import Audience
     from .settings import Settings
@@ -36,6 +39,15 @@ def is_notice(item: Item) -> bool:
     return isinstance(item, Notice)
 
 
+@dataclass(eq=False)
+class _Outage:
+    """What a lost connection had, and who knows of the loss."""
+
+    # Not heard again yet.
+    topics: set[bytes] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+
+
 class Delivery:
     """Puts into the mailboxes of one event loop's channels what one host sends.
 
@@ -49,8 +61,8 @@ class Delivery:
         self._settings = settings
         self._audience = audience
         self._mailboxes = mailboxes
-        # The channels that know of the outage.
-        self._told: list[str] = []
+        # The outages that go on, by what stands for the connection.
+        self._outages: dict[object, _Outage] = {}
 
     def message(self, topic: bytes, data: bytes) -> None:
         """Put a message into the mailbox of each channel that hears the topic."""
@@ -68,18 +80,41 @@ class Delivery:
         with self._audience.lock:
             self._mailboxes.put(hearers, letter, math.inf)
 
-    def disconnected(self) -> None:
-        """Tell all channels that the host is lost."""
-        self._told = self._audience.channels()
-        self._tell(self._settings.on_disconnect)
+    def lost(self, connection: object, topics: Iterable[bytes]) -> None:
+        """Tell the channels that hear these topics of an outage, unless they know of it already.
 
-    def reconnected(self) -> None:
-        """Tell the channels that know of the outage that it has ended."""
-        self._tell(self._settings.on_reconnect)
-        self._told = []
+        Args:
+            connection: What stands for the connection. What it loses once more before all of it is
+                heard again belongs to the same outage.
+            topics: The topics that were heard there.
+        """
+        with self._audience.lock:
+            lost = {topic: set(self._audience.hearers(topic)) for topic in topics}
+        lost = {topic: channels for topic, channels in lost.items() if channels}
+        if lost:
+            outage = self._outages.setdefault(connection, _Outage())
+            news = set().union(*lost.values()) - outage.told
+            outage.topics |= lost.keys()
+            outage.told |= news
+            self._tell(self._settings.on_disconnect, news)
 
-    def _tell(self, message_type: str | None) -> None:
+    def heard(self, topic: bytes) -> None:
+        """Note that a topic is heard again; tell the channels of each outage that this ends."""
+        for connection, outage in list(self._outages.items()):
+            outage.topics.discard(topic)
+            if not outage.topics:
+                del self._outages[connection]
+                self._tell(self._settings.on_reconnect, outage.told)
+
+    def look_at(self, topics: Iterable[bytes]) -> None:
+        """Wait for the return of none of these topics that no channel hears any more."""
+        if self._outages:
+            for topic in topics:
+                if not self._audience.is_heard(topic):
+                    self.heard(topic)
+
+    def _tell(self, message_type: str | None, told: Iterable[str]) -> None:
         if message_type is not None:
             with self._audience.lock:
-                channels = self._audience.still_open(self._told)
+                channels = self._audience.still_open(told)
                 self._mailboxes.put(channels, Notice(message_type), math.inf)

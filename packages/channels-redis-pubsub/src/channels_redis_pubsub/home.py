@@ -7,16 +7,18 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ._shared.cluster import Cluster
 from ._shared.sharding import shard_of
 from ._shared.shards import Shards
 from .audience import Audience
+from .cluster_subscriber import ClusterSubscriber
 from .delivery import Delivery, Item
-from .sharded import ShardedConnector
 from .subscriber import Line, Subscriber
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from ._shared.connections import Connector
     from ._shared.mailbox import Mailboxes
     from ._shared.outages import OutageLog
     from .settings import Settings
@@ -51,14 +53,17 @@ class Home:
         self._on_end = ended
         self._closed = False
         self._subscribers = [
-            Subscriber(
+            _subscriber_to(
+                connector,
                 Line(
-                    ShardedConnector(connector) if settings.sharded_pubsub else connector,
+                    connector.host,
+                    connector.open,
+                    settings.sharded_pubsub,
                     outages[shard],
                     Delivery(settings, self.audience, mailboxes),
                     partial(self._topics, shard),
                     self.audience.is_heard,
-                )
+                ),
             )
             for shard, connector in enumerate(settings.connectors)
         ]
@@ -86,7 +91,7 @@ class Home:
 
     def look_at(self, topics: Iterable[bytes]) -> None:
         """Note that it may have changed whether somebody hears these; any thread may call it."""
-        by_subscriber: dict[Subscriber, list[bytes]] = {}
+        by_subscriber: dict[Subscriber | ClusterSubscriber, list[bytes]] = {}
         for topic in topics:
             by_subscriber.setdefault(self._subscriber(topic), []).append(topic)
         here = _running_loop() is self.loop
@@ -134,8 +139,14 @@ class Home:
         mine = self._subscribers[shard]
         return [topic for topic in self.audience.topics() if self._subscriber(topic) is mine]
 
-    def _subscriber(self, topic: bytes) -> Subscriber:
+    def _subscriber(self, topic: bytes) -> Subscriber | ClusterSubscriber:
         return self._subscribers[shard_of(topic.decode(), len(self._subscribers))]
+
+
+def _subscriber_to(connector: Connector, line: Line) -> Subscriber | ClusterSubscriber:
+    if line.sharded and isinstance(connector, Cluster):
+        return ClusterSubscriber(connector, line)
+    return Subscriber(line)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -40,10 +40,11 @@ class RedisPubSubChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc] 
         hosts: The servers; several are shards of one layer. Each is a URL, a (host, port) pair, or
             a dict of connection arguments. Default: `redis://localhost:6379`.
         prefix: Begins the names of new channels, and the Redis channels of groups.
-        on_disconnect: The `type` of a message that each channel of this process gets when the
-            connection to a host is lost. Default: none is sent.
-        on_reconnect: The `type` of a message that it gets when all subscriptions at that host are
-            live again. Default: none is sent.
+        on_disconnect: The `type` of a message that each channel of this process gets when a
+            connection is lost on which its name or one of its groups was heard. Default: none is
+            sent.
+        on_reconnect: The `type` of a message that it gets when all that was lost is heard again.
+            Default: none is sent.
         capacity: How many unread messages a channel holds in its process; then the oldest is
             dropped.
         channel_capacity: Other capacities, by channel: a dict with a glob or a compiled pattern

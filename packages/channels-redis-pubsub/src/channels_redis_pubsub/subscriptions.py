@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 # How many names one command holds: it keeps the server from everybody else while it is carried out.
 MOST_NAMES = 500
+# What the commands of sharded Pub/Sub begin with. Each holds one name: all names of a command would
+# have to be in one slot.
+SHARDED = b"S"
 
 
 @dataclass
@@ -31,10 +34,19 @@ class Subscriptions:
     Args:
         wanted: Tells whether a topic is to be heard now.
         topics: What is to be heard from the start.
+        sharded: Whether to speak sharded Pub/Sub.
     """
 
-    def __init__(self, wanted: Callable[[bytes], bool], topics: Iterable[bytes] = ()) -> None:
+    def __init__(
+        self,
+        wanted: Callable[[bytes], bool],
+        topics: Iterable[bytes] = (),
+        *,
+        sharded: bool = False,
+    ) -> None:
         self._wanted = wanted
+        self._prefix = SHARDED if sharded else b""
+        self._most_names = 1 if sharded else MOST_NAMES
         # Topics to look at before the next write, in order.
         self._changed: dict[bytes, None] = dict.fromkeys(topics)
         self._initial = set(self._changed)
@@ -66,6 +78,19 @@ class Subscriptions:
         """Tell whether the server has confirmed that the topic is heard."""
         return topic in self._asked and not self._open[topic]
 
+    def live(self) -> list[bytes]:
+        """Return all topics that the server has confirmed."""
+        return [topic for topic in self._asked if not self._open[topic]]
+
+    def is_asked_first(self, verb: bytes, topic: bytes) -> bool:
+        """Return whether the server's next answer is due to this verb, for this topic."""
+        request = self._requests[0] if self._requests else None
+        return request is not None and request.verb == verb and request.names[0] == topic
+
+    def first_topic(self) -> bytes | None:
+        """Return the topic that the server's next answer is due to, if it is due to any."""
+        return next(iter(self._requests[0].names), None) if self._requests else None
+
     def look_at(self, topics: Iterable[bytes]) -> None:
         """Note that it may have changed whether these are wanted."""
         self._changed.update(dict.fromkeys(topics))
@@ -93,8 +118,8 @@ class Subscriptions:
                 self._initial.discard(topic)
         self._changed.clear()
         commands = [
-            *self._packed(b"UNSUBSCRIBE", unsubscribe),
-            *self._packed(b"SUBSCRIBE", subscribe),
+            *self._packed(self._prefix + b"UNSUBSCRIBE", unsubscribe),
+            *self._packed(self._prefix + b"SUBSCRIBE", subscribe),
         ]
         if self._ping:
             self._ping = False
@@ -127,12 +152,28 @@ class Subscriptions:
             return False
         del self._open[topic]
         self._initial.discard(topic)
-        live = verb == b"subscribe"
+        live = not verb.endswith(b"unsubscribe")
         # Looked at once more, whatever has happened since it was asked for.
         (self._asked.add if live else self._asked.discard)(topic)
         if self._wanted(topic) != live:
             self._changed[topic] = None
         return live
+
+    def ended(self, topic: bytes) -> bool:
+        """Note that the server has ended a subscription unasked.
+
+        Returns:
+            Whether the topic was live.
+
+        Raises:
+            redis.exceptions.ConnectionError: There was no such subscription.
+        """
+        if topic not in self._asked and not self._open[topic]:
+            raise RedisConnectionError(f"The server ended a subscription to {topic!r} it never had")
+        was_live = self.is_live(topic)
+        self._asked.discard(topic)
+        self._initial.discard(topic)
+        return was_live
 
     def answered(self) -> None:
         """Note that the server has answered a ping.
@@ -179,5 +220,5 @@ class Subscriptions:
                 yield (verb, topic)
             else:
                 together.append(topic)
-        for start in range(0, len(together), MOST_NAMES):
-            yield (verb, *together[start : start + MOST_NAMES])
+        for start in range(0, len(together), self._most_names):
+            yield (verb, *together[start : start + self._most_names])
