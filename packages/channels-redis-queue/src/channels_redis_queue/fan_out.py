@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import RedisError
+
+from . import keys, scripts
 from ._shared.calls import MAX_JOINED
 from .letters import TO
-from .rosters import Rosters
+from .rosters import LOOK_INTERVAL, Rosters
 from .sending import Guard, Members, Post, Posts
+from .settings import ALIVE_FOR
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -20,6 +26,9 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 logger = logging.getLogger(__package__)
+
+# Processes whose signs of life are remembered.
+MAX_SIGNS = 10_000
 
 
 class FanOut:
@@ -32,6 +41,8 @@ class FanOut:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._rosters = Rosters(settings.keys, settings.capacity)
+        # The latest sign of life seen at each address, and the `time.monotonic()` since when.
+        self._signs: dict[str, tuple[bytes, float]] = {}
 
     async def send(self, group: str, message: dict[str, Any], shards: Shards) -> None:
         """Send a message to all members of a group; those that are full miss it."""
@@ -39,6 +50,12 @@ class FanOut:
         if names is None:
             return
         roster = self._rosters.update(group, names)
+        await self._send_to(roster, group, message, shards)
+        await self._remove_dead(roster, group, shards)
+
+    async def _send_to(
+        self, roster: Roster, group: str, message: dict[str, Any], shards: Shards
+    ) -> None:
         # A script's keys are on one shard and, in a Cluster, in one slot.
         by_place: dict[tuple[int, int | None], list[Destination]] = {}
         for destination in roster.destinations:
@@ -79,6 +96,7 @@ class FanOut:
             return reply
         roster.tried = True
         self._log(sum(len(roster.destinations[at].names) for at in reply), roster, group)
+        await self._remove_dead(roster, group, shards)
         return None
 
     async def _send_chunk(
@@ -99,6 +117,63 @@ class FanOut:
             )
             for one in chunk
         ]
+
+    async def _remove_dead(self, roster: Roster, group: str, shards: Shards) -> None:
+        """Take processes that have died out of a group, if it is time to look for them."""
+        now = time.monotonic()
+        if now < roster.next_look:
+            return
+        roster.next_look = now + LOOK_INTERVAL
+        await asyncio.gather(
+            *(
+                self._remove_if_dead(destination, group, shards)
+                for destination in roster.destinations
+                if keys.is_in_this_layer(destination.address)
+            )
+        )
+
+    async def _remove_if_dead(self, destination: Destination, group: str, shards: Shards) -> None:
+        key, commands = self._settings.keys.group(group), shards.of(group)
+        # The dead cost their senders little, and another look comes.
+        with contextlib.suppress(RedisError):
+            if not await self._is_dead(destination.address, shards):
+                return
+            scores = await asyncio.gather(
+                *(
+                    commands.execute(("ZSCORE", key, name), key=key, repeatable=True)
+                    for name in destination.names
+                )
+            )
+            # Once more: one that has come back meanwhile writes its names with other scores.
+            if not await self._is_dead(destination.address, shards):
+                return
+            for name, score in zip(destination.names, scores, strict=True):
+                if score is not None:
+                    names = [key]
+                    if keys.is_virtual(name):
+                        names.append(self._settings.keys.members(name))
+                    command = scripts.GROUP_FORGET.call(names, name, score)
+                    await commands.execute(command, key=key, repeatable=True)
+
+    async def _is_dead(self, address: str, shards: Shards) -> bool:
+        """Return whether a process has been silent for so long that it counts as dead."""
+        commands, alive = shards.of(address), self._settings.keys.messages(address).alive
+        sign = await commands.execute(("GET", alive), key=alive, repeatable=True)
+        if sign is None or sign == keys.GONE:
+            # Synchronous code gives no signs.
+            return sign is not None
+        now = time.monotonic()
+        seen, since = self._signs.get(address, (None, now))
+        if seen != sign:
+            if len(self._signs) >= MAX_SIGNS:
+                self._signs.clear()
+            self._signs[address] = sign, now
+            return False
+        # Longer than a message lives: what it could still receive is not lost.
+        if now - since < max(ALIVE_FOR, self._settings.expiry):
+            return False
+        command = scripts.BURY.call([alive], sign, keys.GONE, self._settings.sign_stays)
+        return bool(await commands.execute(command, key=alive, repeatable=True))
 
     def _log(self, full: int, roster: Roster, group: str) -> None:
         if full:

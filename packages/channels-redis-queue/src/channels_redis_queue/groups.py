@@ -94,8 +94,7 @@ class Groups:
         if address != channel:
             names.append(keys.local(channel))
             members.append(self._keys.members(keys.virtual_channel(address, group)))
-        process = keys.process_of(channel)
-        told = process is not None and keys.is_of_this_layer(process)
+        told = keys.is_in_this_layer(channel)
         # A membership that began later stays. So this may be repeated, and come twice or late.
         at: float | bytes | None = None
         if shards.are_one_place:
@@ -123,20 +122,23 @@ class Groups:
         empty, score = self._memberships.forget_if_empty(virtual)
         if not empty:
             return
-        group = keys.group_of(virtual)
         with contextlib.suppress(RedisError):  # then it expires, or the next message finds it
             if score is None:
                 # A join whose reply was lost. The score is known after one more, of our own.
                 score = await self._write(virtual, ())
                 if virtual in self._memberships:
                     return
-            # Only if it has not been joined meanwhile: that would have changed the score.
-            name, names = virtual, [self._keys.group(group)]
-            if self._settings.local_groups:
-                names.append(self._keys.members(virtual))
-            else:
-                name = keys.address_of(virtual)
-            await self._execute(group, scripts.GROUP_FORGET.call(names, name, score))
+            await self._remove(virtual, score)
+
+    async def _remove(self, virtual: str, score: bytes) -> None:
+        """Remove a virtual channel's name, unless it was written again meanwhile."""
+        group = keys.group_of(virtual)
+        name, names = virtual, [self._keys.group(group)]
+        if self._settings.local_groups:
+            names.append(self._keys.members(virtual))
+        else:
+            name = keys.address_of(virtual)
+        await self._execute(group, scripts.GROUP_FORGET.call(names, name, score))
 
     async def restore(self, virtuals: Iterable[str]) -> None:
         """Write virtual channels again, with exactly the members that they have.
@@ -152,7 +154,12 @@ class Groups:
             behind = self._keys.members(virtual)
             await self._execute(keys.group_of(virtual), ("UNLINK", behind))
         for chunk in chunks(self._memberships.members(virtual), MOST_NAMES):
-            self._memberships.written(virtual, await self._write(virtual, chunk))
+            score = await self._write(virtual, chunk)
+            if virtual not in self._memberships:
+                # Its last member has left meanwhile, and the score that was removed is the old one.
+                await self._remove(virtual, score)
+                break
+            self._memberships.written(virtual, score)
 
     async def restore_missing(self, virtuals: Iterable[str]) -> None:
         """Write those virtual channels again that the server does not have as written last.

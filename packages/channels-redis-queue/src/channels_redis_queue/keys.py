@@ -56,6 +56,12 @@ def is_of_this_layer(process: str) -> bool:
     return process[_FOREIGN_DIGIT : _FOREIGN_DIGIT + 1] != "4"
 
 
+def is_in_this_layer(channel: str) -> bool:
+    """Return whether a channel's process runs this layer; False for a general channel."""
+    process = process_of(channel)
+    return process is not None and is_of_this_layer(process)
+
+
 def virtual_channel(address: str, group: str) -> str:
     """Return the name that stands for all local members that a group has at an address.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ._shared.calls import MAX_JOINED
@@ -22,6 +23,8 @@ MOST_TRIED = 262_144
 # besides the names.
 MOST_REMEMBERED = 16_000_000
 OVERHEAD = 600
+# Seconds between two looks for processes in a group that have died.
+LOOK_INTERVAL = 30
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Roster:
     destinations: list[Destination]
     # Whether it had the same when it was looked at again.
     tried: bool = False
+    # The `time.monotonic()` from which on dead processes are looked for.
+    next_look: float = field(default_factory=lambda: time.monotonic() + LOOK_INTERVAL)
 
     @property
     def size(self) -> int:
@@ -96,6 +101,7 @@ class Rosters:
             known = self._rosters.pop(group, None)
             if known is not None:
                 self._size -= known.size
+                roster.next_look = known.next_look
             if 0 < len(names) <= MOST_TRIED:
                 if self._size + roster.size > MOST_REMEMBERED:
                     self._rosters.clear()

@@ -1,0 +1,157 @@
+"""Processes that have ended, found by those that send to their groups."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from channels_redis_queue import keys
+from queue_tools import Layers, StartRemoteLayer, beside, cancel, take, waiting, within
+from servers.counting import count_commands
+from servers.waiting import eventually
+
+if TYPE_CHECKING:
+    from channels_redis_queue import RedisChannelLayer
+    from embedded_server import EmbeddedServer
+    from servers.cluster import EmbeddedCluster
+
+MESSAGE = {"type": "hello"}
+
+
+@pytest.fixture(params=["one server", "shards", "cluster", "tagged prefix", "members"])
+def options(
+    request: pytest.FixtureRequest,
+    layers: Layers,
+    redis_shards: tuple[EmbeddedServer, ...],
+    redis_cluster: EmbeddedCluster,
+    prefix: str,
+) -> dict[str, Any]:
+    """Give the options of a site on servers of each kind."""
+    kinds: dict[str, dict[str, Any]] = {
+        "one server": {},
+        "shards": {"hosts": [server.url for server in redis_shards]},
+        "cluster": {"hosts": [redis_cluster.host]},
+        "tagged prefix": {"hosts": [redis_cluster.host], "prefix": f"{{{prefix}}}"},
+        "members": {"groups": "members"},
+    }
+    return {**layers.options, **kinds[request.param]}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let senders look with each message, and take a second of silence for death."""
+    monkeypatch.setattr("channels_redis_queue.rosters.LOOK_INTERVAL", 0)
+    monkeypatch.setattr("channels_redis_queue.fan_out.LOOK_INTERVAL", 0)
+    monkeypatch.setattr("channels_redis_queue.fan_out.ALIVE_FOR", 1)
+
+
+async def names(layer: RedisChannelLayer, group: str) -> list[str]:
+    """Return the names in a group in Redis."""
+    key = layer._keys.group(group)
+    command = ("ZRANGE", key, 0, -1)
+    found = await layer._process.get().shards.of(group).execute(command, key=key)
+    return [name.decode() for name in found]
+
+
+async def gives_signs(layer: RedisChannelLayer, channel: str) -> None:
+    """Wait until the process of a channel has given a sign of life."""
+    key, address = beside(layer, channel).alive, keys.non_local(channel)
+
+    async def given() -> bool:
+        shards = layer._process.get().shards
+        return bool(await shards.of(address).execute(("EXISTS", key), key=key))
+
+    await eventually(given)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_killed_process_is_taken_out(
+    options: dict[str, Any], layers: Layers, remote_layer: StartRemoteLayer
+) -> None:
+    """It costs senders a minute or two; those that live stay, and so do all other names."""
+    sender, silent = layers(**options, expiry=1), layers(**options)
+    lives, dies = [await remote_layer(**options) for _ in range(2)]
+    channels = [await each.new_channel() for each in (lives, dies)]
+    for remote, channel in zip((lives, dies), channels, strict=True):
+        await remote.group_add("room", channel)
+        await remote.call("drain", channel, 1)
+        await gives_signs(sender, channel)
+    # Synchronous code, channels_redis 4, and workers give no signs.
+    others = [await silent.new_channel(), f"specific.{'0' * 12}4{'0' * 19}!old", "jobs"]
+    for other in others:
+        await silent.group_add("room", other)
+    before = await names(sender, "room")
+    assert len(before) == 5
+    await dies.worker.kill()
+    dead = [name for name in before if keys.process_of(name) == keys.process_of(channels[1])]
+
+    alive, address = beside(sender, channels[0]).alive, keys.non_local(channels[0])
+
+    async def gone() -> bool:
+        # As if the one that lives had given its next sign, which takes 20 s.
+        sign = ("SET", alive, secrets.token_hex(8), "EX", 1000)
+        await sender._process.get().shards.of(address).execute(sign, key=alive)
+        await sender.group_send("room", {"number": 1})
+        return not set(dead) & set(await names(sender, "room"))
+
+    await eventually(gone)
+    assert sorted(await names(sender, "room")) == sorted(set(before) - set(dead))
+    await sender.group_send("room", {"number": 2})
+    assert await take(silent, others[0]) == {"number": 1}
+    assert await lives.call("count") > 0
+
+
+@pytest.mark.usefixtures("quick")
+async def test_process_that_was_held_up_comes_back(
+    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that gave no signs for too long is taken out, and is in its groups again after that."""
+    monkeypatch.setattr("channels_redis_queue.upkeep.BEAT", 3600)
+    layer, sender = own_layers(), own_layers(expiry=1)
+    channel = await layer.new_channel()
+    receiver = await waiting(layer, channel)
+    await layer.group_add("room", channel)
+    await gives_signs(sender, channel)
+
+    async def taken_out() -> bool:
+        await sender.group_send("room", MESSAGE)
+        return not await names(sender, "room")
+
+    await eventually(taken_out)
+    assert await within(receiver) == MESSAGE
+    with own_server.client() as client:
+        assert client.get(beside(layer, channel).alive) == keys.GONE
+    monkeypatch.setattr("channels_redis_queue.upkeep.BEAT", 0)
+    # As a loop that was held up does: it goes on with what was due.
+    await layer.close_pools()
+    receiver = await waiting(layer, channel)
+
+    async def back() -> bool:
+        return await layer.group_channels("room") == [channel]
+
+    await eventually(back)
+    await cancel(receiver)
+
+
+async def test_senders_seldom_look(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """A look costs a command for each process, and the usual message has none."""
+    layer = own_layers()
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    with own_server.client() as client:
+        client.set(beside(layer, channel).alive, "sign")
+    for _ in range(20):
+        await layer.group_send("room", MESSAGE)
+    with count_commands(own_server) as usual:
+        await layer.group_send("room", MESSAGE)
+    assert "get" not in usual.commands
+    roster = layer._process.get().fan_out._rosters.last("room")
+    assert roster is not None
+    roster.next_look = 0.0
+    with count_commands(own_server) as looking:
+        for _ in range(3):
+            await layer.group_send("room", MESSAGE)
+    assert looking.commands["get"] == 1
+    assert looking.total == 3 * usual.total + 1
