@@ -41,6 +41,23 @@ def test_healthy_server(package: str, redis_server: EmbeddedServer) -> None:
     assert ("maxmemory-policy noeviction" in done.words) == (package == QUEUE)
 
 
+@pytest.mark.parametrize(
+    ("query", "checked"),
+    [
+        ("", True),
+        ("?ssl_cert_reqs=none", False),
+        ("?ssl_check_hostname=false", False),
+    ],
+    ids=["checked", "certificate", "name"],
+)
+def test_tls_that_checks_nothing(query: str, checked: bool) -> None:  # noqa: FBT001
+    """TLS counts as encryption if it checks who the server is; the doctor says if it does not."""
+    report = examine(QUEUE, f"rediss://127.0.0.2:1/0{query}")
+    assert report.about("encryption")["level"] == ("ok" if checked else "note")
+    subjects = [finding["subject"] for finding in report.findings]
+    assert ("TLS" in subjects) == (not checked)
+
+
 def test_versions_for_a_bug_report(redis_server: EmbeddedServer) -> None:
     """The block has what the form for bugs asks for: the shared module's id too."""
     report = examine(QUEUE, redis_server.url)

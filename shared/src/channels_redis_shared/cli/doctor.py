@@ -110,6 +110,18 @@ def _settings(examined: Examined, connectors: Sequence[Connector]) -> list[Findi
                 "use rediss://, or symmetric_encryption_keys, unless the network is yours alone",
             )
         )
+    unchecked = [str(connector.host) for connector in connectors if _is_unchecked(connector)]
+    if unchecked:
+        findings.append(
+            Finding(
+                Level.NOTE,
+                "TLS",
+                f"{', '.join(unchecked)}: no one checks whether the server is yours; who can "
+                "redirect connections gets the password, and reads the messages",
+                "leave out ssl_cert_reqs and ssl_check_hostname; ssl_ca_certs names an authority "
+                "of your own",
+            )
+        )
     if find_spec("hiredis") is None:
         findings.append(
             Finding(
@@ -127,4 +139,14 @@ def _is_private(connector: Connector) -> bool:
     host = connector.host
     names = [name for name, _ in (*host.sentinels, *host.nodes)]
     names = names or [str(host.arguments.get("host"))]
-    return host.url != "redis://" or all(name in _LOCAL for name in names)
+    checked = host.arguments.get("ssl_check_hostname")
+    return checked or host.url == "unix://" or all(name in _LOCAL for name in names)
+
+
+def _is_unchecked(connector: Connector) -> bool:
+    """Tell whether TLS does not check the name of the server, or of a Sentinel."""
+    for_server, for_sentinel = connector.host.arguments, connector.host.sentinel_arguments
+    return (
+        for_server.get("ssl_check_hostname") is False
+        or for_sentinel.get("ssl_check_hostname") is False
+    )

@@ -39,7 +39,7 @@ def judge(facts: Facts, *, stores: bool, clients: str, cluster: bool) -> list[Fi
         judge_round_trips(facts),
         *(judge_memory(facts) if stores else ()),
         judge_buffers(facts, clients),
-        judge_clock(facts),
+        judge_clock(facts, stores=stores),
     ]
 
 
@@ -160,17 +160,18 @@ def judge_buffers(facts: Facts, clients: str) -> Finding:
     )
 
 
-def judge_clock(facts: Facts) -> Finding:
-    """Say whether the clocks agree."""
+def judge_clock(facts: Facts, *, stores: bool) -> Finding:
+    """Say whether the clocks agree, if what the layer keeps has times."""
     if facts.clock is None:
         return Finding(Level.NOTE, "clock", "unknown: this user may not call TIME")
     text = f"{abs(facts.clock):.3f} s {'ahead of' if facts.clock > 0 else 'behind'} this machine"
-    if abs(facts.clock) < CLOCK_DIFFERENCE:
+    if abs(facts.clock) < CLOCK_DIFFERENCE or not stores:
         return Finding(Level.OK, "clock", text)
     return Finding(
         Level.WARNING,
         "clock",
-        f"{text}. Encrypted messages are refused when machines differ by 10 s, and messages of "
+        f"{text}. An encrypted message is refused if its sender's clock is 60 s ahead of the "
+        "reader's, or 10 s behind when the message has waited for expiry; messages of "
         "channels_redis 4 expire early or late",
         "let NTP set the clocks of all machines",
     )
