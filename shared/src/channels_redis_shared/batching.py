@@ -291,8 +291,7 @@ class Batcher(Commands):
                 again += command.calls
                 trouble = reply
             else:
-                for call in command.calls:
-                    call.fail(reply)
+                command.fail(reply)
         if trouble is not None:
             if not belongs_elsewhere(trouble):
                 # A new connection loads the scripts, and asks anew who the master is.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .commands import pack
+from .scripts import name_keys
 
 if TYPE_CHECKING:
     import asyncio
@@ -69,6 +70,12 @@ class Bundle:
 
     calls: list[Call]
     packed: bytes
+
+    def fail(self, error: Exception) -> None:
+        """Give each call the error that the server replied."""
+        error = name_keys(error, self.packed)
+        for call in self.calls:
+            call.fail(error)
 
     def answer(self, reply: Any) -> None:
         """Give each call its own reply."""

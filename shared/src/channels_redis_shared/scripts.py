@@ -46,6 +46,23 @@ class Script:
         return ("EVAL", self.source, len(keys), *keys, *arguments)
 
 
+def name_keys(error: Exception, packed: bytes) -> Exception:
+    """Return an error about a key of a wrong type that names the keys of its command.
+
+    Args:
+        error: What the server replied.
+        packed: The command, as it went over the wire.
+    """
+    if not isinstance(error, ResponseError) or "WRONGTYPE" not in str(error):
+        return error
+    _, name, *arguments = (word for word in packed.split(b"\r\n")[::2] if word)
+    keys = arguments[:1]
+    if name in {b"EVAL", b"EVALSHA"}:
+        keys = arguments[2 : 2 + int(arguments[1])]
+    shown = ", ".join(key.decode(errors="backslashreplace") for key in keys)
+    return error if shown in str(error) else ResponseError(f"{error}: {shown}")
+
+
 def name_forbidden(error: ResponseError) -> ResponseError:
     """Return an error that names the command that a user may not call in a script.
 

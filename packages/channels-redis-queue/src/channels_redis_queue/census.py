@@ -61,7 +61,9 @@ class Census:
         channels = dict.fromkeys(plain)
         for virtual, members in zip(virtuals, found, strict=True):
             address = keys.address_of(virtual)
-            channels.update(dict.fromkeys(address + name.decode() for name in members))
+            channels.update(
+                dict.fromkeys(address + name.decode(errors="replace") for name in members)
+            )
         return list(channels)
 
     async def _look(self, group: str) -> tuple[list[str], list[str]]:

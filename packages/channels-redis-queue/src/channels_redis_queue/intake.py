@@ -59,6 +59,12 @@ class Intake:
         self._unrung_until = 0.0
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The keys that are read: sorted sets all of them."""
+        beside = self._beside
+        return beside.key, beside.bell, self.nudge, self._claims, beside.leaves
+
+    @property
     def block(self) -> int:
         """The seconds that a wait may take."""
         return BLOCK_AFTER_UNRUNG if self._unrung_until > time.monotonic() else BLOCK

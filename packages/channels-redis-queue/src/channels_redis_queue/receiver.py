@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ._shared.deadlines import end_task, timeout
@@ -134,7 +134,8 @@ class Receiver:
                 link = await self._connect()
                 backoff.reset()
                 await self._serve(link)
-            except (RedisError, OSError, asyncio.TimeoutError) as error:
+            except (RedisError, OSError, asyncio.TimeoutError) as caught:
+                error = await self._name_keys(caught)
                 await self._drop()
                 away = may_pass(error)
                 if not self._proven and not away:
@@ -253,6 +254,18 @@ class Receiver:
             if isinstance(reply, Exception):
                 raise reply
             self._handlers.popleft()(reply)
+
+    async def _name_keys(self, error: Exception) -> Exception:
+        """Return an error about keys of a wrong type that names them."""
+        link, names = self._link, self.intake.names
+        if link is None or "WRONGTYPE" not in str(error):
+            return error
+        try:
+            replies = await link.exchange([("ZCARD", name) for name in names], GRACE)
+        except (RedisError, OSError):
+            return error
+        wrong = [n for n, reply in zip(names, replies, strict=True) if isinstance(reply, Exception)]
+        return ResponseError(f"WRONGTYPE Something else is kept in {', '.join(wrong)}")
 
     async def _drop(self) -> None:
         self._handlers.clear()

@@ -6,13 +6,23 @@
 --          group_members returns them; then for each message its destination, counted from 1, how
 --          many may wait there, and the message.
 -- Result:  the positions, counted from 1, of the messages whose destination was full, and
---          {position, error} for those whose key holds no queue; or if the group has other names,
---          these, and nothing was sent.
+--          {position, error} for those whose key holds no queue, or whose bell is none; or if the
+--          group has other names, these, and nothing was sent.
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
+-- What somebody else keeps under a key fails its own sender, not those of the others, and the error
+-- names the key. Any other error is one of all: the command is called again, so as to raise it.
+local function is_wrong_type(reply)
+  return type(reply) == 'table' and reply.err and string.find(reply.err, 'WRONGTYPE', 1, true)
+end
 local guards = #KEYS % 2
 if guards == 1 then
-  local members = redis.call('ZRANGEBYSCORE', KEYS[1], now - ARGV[2], '+inf')
+  local members = redis.pcall('ZRANGEBYSCORE', KEYS[1], now - ARGV[2], '+inf')
+  if is_wrong_type(members) then
+    return redis.error_reply(members.err .. ': ' .. KEYS[1])
+  elseif members.err then
+    redis.call('ZRANGEBYSCORE', KEYS[1], now - ARGV[2], '+inf')
+  end
   if #members <= 100 then
     table.sort(members)
   end
@@ -24,13 +34,11 @@ end
 -- Returns what there is in a message key: how many messages have not expired and how many have; the
 -- highest score if it is not behind the clock; or what is wrong with the key.
 local function look_at(key)
-  -- What somebody else keeps under this key fails its own sender, not those of the others.
   local waiting = redis.pcall('ZCARD', key)
-  if type(waiting) == 'table' then
-    if not string.find(waiting.err, 'WRONGTYPE', 1, true) then
-      redis.call('ZCARD', key)
-    end
-    return {wrong = waiting.err}
+  if is_wrong_type(waiting) then
+    return {wrong = waiting.err .. ': ' .. key}
+  elseif type(waiting) == 'table' then
+    redis.call('ZCARD', key)
   end
   -- Nearly always: no message has expired, and none has a score that is ahead of the clock.
   if
@@ -57,18 +65,25 @@ for i = 1, (#ARGV - 3) / 3 do
     there = look_at(key)
     found[destination] = there
   end
+  if not there.wrong and there.waiting < tonumber(capacity) then
+    -- Rung before the message is there, so that waking a reader consumes the bell and not the
+    -- message. A server at maxmemory refuses this write, before anything has changed.
+    local rung = not there.added and bell ~= key and redis.pcall('ZADD', bell, 0, '')
+    if is_wrong_type(rung) then
+      there.wrong = rung.err .. ': ' .. bell
+    elseif type(rung) == 'table' then
+      redis.call('ZADD', bell, 0, '')
+    elseif rung == 1 then
+      -- Longer than the message, so that later ones need not renew it. Should it be lost all the
+      -- same, the take after a reader's next wait finds what it rang for.
+      redis.call('EXPIRE', bell, 10 * ARGV[1])
+    end
+  end
   if there.wrong then
     refused[#refused + 1] = {i, there.wrong}
   elseif there.waiting >= tonumber(capacity) then
     refused[#refused + 1] = i
   else
-    -- Rung before the message is there, so that waking a reader consumes the bell and not the
-    -- message. A server at maxmemory refuses this write, before anything has changed.
-    if not there.added and bell ~= key and redis.call('ZADD', bell, 0, '') == 1 then
-      -- Longer than the message, so that later ones need not renew it. Should it be lost all the
-      -- same, the take after a reader's next wait finds what it rang for.
-      redis.call('EXPIRE', bell, 10 * ARGV[1])
-    end
     -- First in, first out, even within one microsecond or behind a clock that is ahead.
     local score = there.last and there.last + 0.000001 or now
     -- Numbers go to redis.call as they are: Lua's tostring would drop the last three digits.
