@@ -36,3 +36,9 @@ def test_ending_without_server(run_program: RunProgram, own_server: EmbeddedServ
         assert run_program("ending", "server silent", str(own_server.pid)) == ["ended"]
     finally:
         own_server.resume()
+
+
+async def test_goodbye(run_program: RunProgram, own_server: EmbeddedServer) -> None:
+    """An exit handler that was registered before the layer was used may still send."""
+    assert run_program("ending", "goodbye") == ["ended", "said goodbye"]
+    await all_closed(own_server)

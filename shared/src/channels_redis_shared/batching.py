@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from .connections import Connector
     from .links import Link
     from .scripts import Script
-    from .wires import Wire
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 
@@ -124,13 +123,6 @@ class Commands(ABC):
     ) -> Awaitable[Any]:
         """Let the call go out with the others of this turn; see `Call`."""
 
-    async def lend(self) -> Wire | None:
-        """Give the connection away, if nothing is under way on it; return it.
-
-        The next command opens another one.
-        """
-        return None
-
 
 class Batcher(Commands):
     """The command connection to one server.
@@ -182,21 +174,6 @@ class Batcher(Commands):
     async def nodes(self) -> Sequence[Commands]:
         """Return this."""
         return [self]
-
-    async def lend(self) -> Wire | None:
-        """Give the connection away, if nothing is under way on it; return it."""
-        link = self._link
-        if link is None or link.is_stale or self._calls or self._runner is not None:
-            return None
-        try:
-            wire = link.copy()
-        except OSError:
-            return None
-        self._link = None
-        # The next one takes no lost one's place.
-        self._was_connected = False
-        await link.close()
-        return wire
 
     async def close(self) -> None:
         """Close the connection. A later command opens a new one."""

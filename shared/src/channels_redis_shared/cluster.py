@@ -99,6 +99,14 @@ class Cluster(Connector):
                 return link
         raise RedisConnectionError(f"{self.host}: {trouble}") from trouble
 
+    async def working_node(self) -> Address:
+        """Return the node that `open` connects to."""
+        link = await self.open()
+        await link.close()
+        if self._favourite is None:
+            raise RedisConnectionError(f"{self.host} has no node")
+        return self._favourite
+
     def node(self, address: Address) -> Connector:
         """Return what opens connections to one node."""
         connector = self._connectors.get(address)
@@ -106,7 +114,7 @@ class Cluster(Connector):
             host = self.host.at(address)
             # Half the time, so that a node that is away leaves some for what takes its place.
             host = replace(host, connect_timeout=host.connect_timeout / 2)
-            connector = Connector(host, self._floor)
+            connector = Connector(host, self.floor)
             self._connectors[address] = connector
         return connector
 

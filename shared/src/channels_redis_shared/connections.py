@@ -30,8 +30,9 @@ class Connector:
 
     def __init__(self, host: Host, floor: Floor = ANYTHING) -> None:
         self.host = host
-        self._floor = floor
-        self._version_is_known = False
+        self.floor = floor
+        # Not asked for each connection: servers are replaced by newer ones.
+        self.version_is_known = False
 
     async def open(self, setup: Iterable[Command] = ()) -> Link:
         """Return a new, ready connection.
@@ -55,25 +56,45 @@ class Connector:
                     await _run(link, tuple(setup))
                 except RedisConnectionError as error:
                     await link.close()
-                    refusal = await find_refusal(connection, error)
-                    if refusal is None:
+                    explained = await self.explained(error, connection)
+                    if explained is error:
                         raise
-                    message = f"TLS with {self.host} failed: {refusal}"
-                    raise RedisConnectionError(message) from refusal
+                    raise explained from explained.__cause__
                 except BaseException:
                     await link.close()
                     raise
                 return link
         except (asyncio.TimeoutError, RedisTimeoutError):
-            hint = "; does it speak TLS?" if self.host.url == "rediss://" else ""
-            message = f"{self.host} did not accept a connection within {seconds:g} s{hint}"
-            raise RedisTimeoutError(message) from None
+            raise self.too_late() from None
+
+    def too_late(self) -> RedisTimeoutError:
+        """Return the error for a connection that was not opened in time."""
+        hint = "; does it speak TLS?" if self.host.url == "rediss://" else ""
+        return RedisTimeoutError(
+            f"{self.host} did not accept a connection within {self.host.connect_timeout:g} s{hint}"
+        )
+
+    async def explained(
+        self, error: Exception, connection: AbstractConnection | None = None
+    ) -> Exception:
+        """Return the error of a connection that failed, which names a refused certificate."""
+        if not isinstance(error, RedisConnectionError):
+            return error
+        if connection is None:
+            if self.host.url != "rediss://":
+                return error
+            connection = await self._connection()
+        refusal = await find_refusal(connection, error)
+        if refusal is None:
+            return error
+        explained = RedisConnectionError(f"TLS with {self.host} failed: {refusal}")
+        explained.__cause__ = refusal
+        return explained
 
     async def _require_version(self, link: Link) -> None:
-        # Not for each connection: servers are replaced by newer ones.
-        if not self._version_is_known:
-            await require_version(link, str(self.host), self._floor)
-            self._version_is_known = True
+        if not self.version_is_known:
+            await require_version(link, str(self.host), self.floor)
+            self.version_is_known = True
 
     def to_key(self, key: str) -> Connector:  # noqa: ARG002 - one server has all keys
         """Return what opens connections to the server that has a key."""

@@ -66,11 +66,6 @@ def incoming(connection: AbstractConnection) -> Incoming:
     return Streamed(connection) if hiredis is None else Parsed(connection)
 
 
-def has_reader() -> bool:
-    """Tell whether there can be a `reader`."""
-    return hiredis is not None
-
-
 def reader(connection: AbstractConnection) -> Any:
     """Return what makes replies of bytes with hiredis, errors as redis-py would raise them."""
     # Makes of an error's text the exception that redis-py has for it.

@@ -12,8 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .closing import hang_up
 from .commands import pack
-from .incoming import incoming, reader
-from .wires import Wire
+from .incoming import incoming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -144,21 +143,6 @@ class Link:
             return await self._incoming.take(len(packed), seconds, arrived)
         except asyncio.TimeoutError:
             raise RedisTimeoutError(f"The server did not answer within {seconds:g} s") from None
-
-    def copy(self) -> Wire:
-        """Return the same connection as one of no event loop. This one is to be closed at once.
-
-        Not with TLS, nor while a reply is awaited; where `incoming.has_reader`.
-
-        Raises:
-            OSError: The process has too many files open.
-        """
-        writer = self._connection._writer  # noqa: SLF001
-        if writer is None:
-            raise RedisConnectionError("Connection closed")
-        # Closing the one descriptor leaves the connection open for the other.
-        descriptor = os.dup(writer.get_extra_info("socket").fileno())
-        return Wire(descriptor, reader(self._connection))
 
     def disown(self) -> None:
         """Let go of a socket that a fork has copied: this process must not touch it any more.

@@ -54,9 +54,10 @@ class LoopLocal(Generic[Kept]):
         """Return the values of all loops."""
         return [value for value, _ in list(self._kept.values())]
 
-    def here(self) -> bool:
-        """Tell whether the running loop has a value."""
-        return asyncio.get_running_loop() in self._kept
+    def find(self) -> Kept | None:
+        """Return the running loop's value if it has one already."""
+        entry = self._kept.get(asyncio.get_running_loop())
+        return None if entry is None else entry[0]
 
     async def close(self) -> None:
         """Close the running loop's value, if there is one."""
@@ -76,9 +77,11 @@ class LoopLocal(Generic[Kept]):
             await value.close()
 
     def _drop_closed_loops(self) -> None:
-        for loop in [loop for loop in self._kept if loop.is_closed()]:
-            value, _ = self._kept.pop(loop)
-            value.abandon()
+        # Other threads add and remove meanwhile, without a lock.
+        for loop in [loop for loop in list(self._kept) if loop.is_closed()]:
+            entry = self._kept.pop(loop, None)
+            if entry is not None:
+                entry[0].abandon()
 
 
 def _start(generator: AsyncGenerator[None, None]) -> None:

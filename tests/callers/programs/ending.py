@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import signal
 import sys
@@ -15,6 +16,15 @@ from callers.programs.setting import make_layer, say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
+def say_goodbye() -> None:
+    """Send when the interpreter is at its exit, after all that was registered later has run."""
+    if sys.argv[3] == "goodbye":
+        asyncio.run(layer.group_send("room", {"type": "goodbye"}))
+        say("said goodbye")
+
+
+atexit.register(say_goodbye)
 layer = make_layer()
 
 
@@ -75,6 +85,7 @@ WAYS: dict[str, Callable[[], None]] = {
     "both": both,
     "bare loop": bare_loop,
     "server silent": server_silent,
+    "goodbye": synchronous,
 }
 WAYS[sys.argv[3]]()
 say("ended")

@@ -32,7 +32,7 @@ def main() -> None:
         pool.close()
         pool.join()
         opened = client.info("stats")["total_connections_received"] - before
-        say("at most two connections a worker", opened <= 2 * len(workers))
+        say("at most one connection a worker", opened <= len(workers))
     task(TASKS)
     say("parent fine")
 

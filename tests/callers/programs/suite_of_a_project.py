@@ -15,6 +15,10 @@ layer = make_layer()
 class ChatTest(unittest.IsolatedAsyncioTestCase):
     """Tests with a loop each."""
 
+    async def asyncSetUp(self) -> None:
+        """Let the loop, which is in debug mode, not complain of a busy machine."""
+        asyncio.get_running_loop().slow_callback_duration = 10
+
     async def talk(self) -> None:
         """Get what is sent to a group."""
         channel = await layer.new_channel()

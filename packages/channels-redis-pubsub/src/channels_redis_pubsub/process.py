@@ -7,8 +7,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ._shared.callers import Callers
-from ._shared.direct import direct
+from ._shared.blocking import SynchronousCallers
 from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
 from ._shared.outages import OutageLog
@@ -46,11 +45,8 @@ class Process:
             OutageLog(logger, str(connector.host)) for connector in settings.connectors
         ]
         self._homes = LoopLocal(self._make_home)
-        # Of those loops that only publish: a channel is heard where it was made.
-        self._callers = Callers(
-            self._homes.here,
-            self._shards,
-            direct(settings.connectors, self._shards, settings.counters),
+        self._synchronous = SynchronousCallers(
+            settings.connectors, (), settings.counters, by_key=settings.sharded_pubsub
         )
         self._lock = threading.Lock()
         # The event loop in which each channel is heard.
@@ -159,7 +155,7 @@ class Process:
             redis.exceptions.RedisError: As `Commands.execute`.
         """
         command = (self._publish, topic, data)
-        await self._callers.send(lambda shards: shards.of(topic).execute(command, key=topic))
+        await self._shards().of(topic).execute(command, key=topic)
         self._settings.counters.sent += 1
 
     def statistics(self) -> Statistics:
@@ -187,8 +183,11 @@ class Process:
         self._mailboxes.clear()
 
     async def close_connections(self) -> None:
-        """Close what is open in the running event loop, and for short-lived ones."""
-        await self._callers.close(self._homes.close)
+        """Close what is open in the running event loop, and for synchronous callers."""
+        try:
+            await self._homes.close()
+        finally:
+            await self._synchronous.close()
 
     def _give_up(self, channel: str, box: Mailbox[Item], waiter: asyncio.Future[None]) -> None:
         """Close a channel if a cancelled call was the last that waited for it."""
@@ -237,8 +236,10 @@ class Process:
         return here
 
     def _shards(self) -> Shards:
-        """Return the command connections of the running event loop."""
-        return self._homes.get().shards
+        """Return the command connections for calls of the running event loop."""
+        home = self._homes.find()
+        shards = self._synchronous.shards() if home is None else home.shards
+        return shards or self._homes.get().shards
 
     def _make_home(self) -> Home:
         return Home(self._settings, self._mailboxes, self._outages, self._ended)

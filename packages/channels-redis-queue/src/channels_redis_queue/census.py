@@ -33,11 +33,12 @@ class Census:
         """Return how many names a group has in Redis, whoever is behind them."""
         key = self._keys.group(group)
         command = scripts.GROUP_SIZE.call([key], self._settings.group_expiry)
-        return int(await self._read(group, key, command))
+        return int(await _read(self._shards(), group, key, command))
 
     async def count(self, group: str) -> int:
         """Return how many channels are members of a group."""
-        virtuals, plain = await self._look(group)
+        shards = self._shards()
+        virtuals, plain = await self._look(group, shards)
         behind = [("SCARD", key) for key in map(self._keys.members, virtuals)]
         # A channel that was added here, and by another process as well, counts once.
         twice = [
@@ -45,16 +46,17 @@ class Census:
             for name, virtual in self._twofold(group, plain, virtuals)
         ]
         counts: list[int] = await asyncio.gather(
-            *(self._read(group, command[1], command) for command in (*behind, *twice))
+            *(_read(shards, group, command[1], command) for command in (*behind, *twice))
         )
         return len(plain) + sum(counts[: len(behind)]) - sum(counts[len(behind) :])
 
     async def channels(self, group: str) -> list[str]:
         """Return the channels that are members of a group, in no order."""
-        virtuals, plain = await self._look(group)
+        shards = self._shards()
+        virtuals, plain = await self._look(group, shards)
         found = await asyncio.gather(
             *(
-                self._read(group, key, ("SMEMBERS", key))
+                _read(shards, group, key, ("SMEMBERS", key))
                 for key in map(self._keys.members, virtuals)
             )
         )
@@ -66,9 +68,9 @@ class Census:
             )
         return list(channels)
 
-    async def _look(self, group: str) -> tuple[list[str], list[str]]:
+    async def _look(self, group: str, shards: Shards) -> tuple[list[str], list[str]]:
         """Return the virtual channels whose processes live, and the plain names, of a group."""
-        commands, key = self._shards().of(group), self._keys.group(group)
+        commands, key = shards.of(group), self._keys.group(group)
         # A process that has joined just now lives, and may not have said so yet.
         names, fresh = await asyncio.gather(
             *(
@@ -79,20 +81,20 @@ class Census:
         split, young = _split(names), set(_split(fresh))
         virtuals = [name for name in split if keys.is_virtual(name)]
         living = await self._living(
-            {keys.non_local(name) for name in virtuals if name not in young}
+            {keys.non_local(name) for name in virtuals if name not in young}, shards
         )
         return (
             [name for name in virtuals if name in young or keys.non_local(name) in living],
             [name for name in split if not keys.is_virtual(name)],
         )
 
-    async def _living(self, addresses: Iterable[str]) -> set[str]:
+    async def _living(self, addresses: Iterable[str], shards: Shards) -> set[str]:
         """Return those of the addresses whose processes have given a sign of life of late."""
         asked = list(addresses)
         alive = [self._keys.messages(address).alive for address in asked]
         left: list[int] = await asyncio.gather(
             *(
-                self._read(address, key, ("TTL", key))
+                _read(shards, address, key, ("TTL", key))
                 for address, key in zip(asked, alive, strict=True)
             )
         )
@@ -107,9 +109,10 @@ class Census:
         pairs = ((name, keys.virtual_channel(keys.non_local(name), group)) for name in plain)
         return [(name, virtual) for name, virtual in pairs if virtual in known]
 
-    async def _read(self, name: str, key: str, command: Any) -> Any:
-        """Carry out a command that only reads, on the shard of a name."""
-        return await self._shards().of(name).execute(command, key=key, repeatable=True)
+
+async def _read(shards: Shards, name: str, key: str, command: Any) -> Any:
+    """Carry out a command that only reads, on the shard of a name."""
+    return await shards.of(name).execute(command, key=key, repeatable=True)
 
 
 def _split(names: bytes) -> list[str]:

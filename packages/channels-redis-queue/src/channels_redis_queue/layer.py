@@ -182,7 +182,7 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
             message = {**message, TO: channel}
         post = Post(beside.key, beside.bell, self.get_capacity(channel), self._serialized(message))
         process, shard = self._process.get(), self._shard_to(address)
-        if await process.callers.send(lambda shards: self._posts.send([post], shards[shard])):
+        if await self._posts.send([post], process.shards[shard]):
             process.counters.over_capacity += 1
             raise exceptions.ChannelFull(channel)
         process.counters.sent += 1
@@ -218,9 +218,9 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
         self.require_valid_channel_name(channel)
         process = self._process.get()
         if keys.process_of(channel) == process.id:
-            await process.callers.run(lambda: process.groups.add_local(group, channel))
+            await process.groups.add_local(group, channel)
         else:
-            await process.callers.run(lambda: process.groups.add_name(group, channel))
+            await process.groups.add_name(group, channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
         """End a channel's membership, if it has one.
@@ -233,8 +233,7 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
-        process = self._process.get()
-        await process.callers.run(lambda: process.groups.discard(group, channel))
+        await self._process.get().groups.discard(group, channel)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         """Send a message to all members of a group. Members over capacity miss it.
@@ -247,7 +246,7 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
         options.require_message(message)
         self.require_valid_group_name(group)
         process = self._process.get()
-        await process.callers.send(lambda shards: process.fan_out.send(group, message, shards))
+        await process.fan_out.send(group, message, process.shards)
         process.counters.sent += 1
 
     async def flush(self) -> None:
@@ -258,7 +257,7 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
         process = self._process.get()
         process.mailboxes.clear()
         process.memberships.clear()
-        await process.callers.run(lambda: flush(process.shards, self._keys))
+        await flush(process.shards, self._keys)
 
     async def close_pools(self) -> None:
         """Close what the layer has open in the running event loop.
@@ -266,8 +265,7 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
         Needed only where a loop goes on after the layer's use, as in a test; a loop that ends
         closes it by itself. Messages that were taken for nobody go back.
         """
-        process = self._process.get()
-        await process.callers.close(process.homes.close)
+        await self._process.get().close_connections()
 
     def serialize(self, message: dict[str, Any]) -> bytes:
         """Return a message as it stands in Redis."""

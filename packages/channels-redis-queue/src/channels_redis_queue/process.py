@@ -6,8 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from . import scripts, upkeep
-from ._shared.callers import Callers
-from ._shared.direct import direct
+from ._shared.blocking import SynchronousCallers
 from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
 from ._shared.overflows import OverflowLog
@@ -40,11 +39,7 @@ class Process:
         # preloaded parent, would take each other's messages.
         self.id = new_process_id()
         self.homes = LoopLocal(self._make_home)
-        self.callers = Callers(
-            self.homes.here,
-            lambda: self.shards,
-            direct(settings.connectors, lambda: self.shards, settings.counters),
-        )
+        self._synchronous = SynchronousCallers(settings.connectors, scripts.ALL, settings.counters)
         self.memberships = Memberships(settings.group_expiry)
         self._overflows = OverflowLog(logger)
         self.mailboxes: Mailboxes[Parcel] = Mailboxes(
@@ -63,8 +58,10 @@ class Process:
 
     @property
     def shards(self) -> Shards:
-        """The command connections of the running event loop."""
-        return self.homes.get().shards
+        """The command connections for calls of the running event loop."""
+        home = self.homes.find()
+        shards = self._synchronous.shards() if home is None else home.shards
+        return shards or self.homes.get().shards
 
     def statistics(self) -> Statistics:
         """Return what the layer has done in this process, and has now."""
@@ -86,6 +83,13 @@ class Process:
             commands=counters.commands,
             round_trips=counters.round_trips,
         )
+
+    async def close_connections(self) -> None:
+        """Close what is open in the running event loop, and for synchronous callers."""
+        try:
+            await self.homes.close()
+        finally:
+            await self._synchronous.close()
 
     def _make_home(self) -> Home:
         shards = Shards.to(self._settings.connectors, scripts.ALL, self.counters)

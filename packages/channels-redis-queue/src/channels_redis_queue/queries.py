@@ -34,10 +34,8 @@ class Queries:
             redis.exceptions.RedisError: As for `group_add`.
         """
         self.require_valid_group_name(group)
-        process = self._process.get()
-        if not self._local_groups:
-            return await process.callers.run(lambda: process.census.names(group))
-        return await process.callers.run(lambda: process.census.count(group))
+        census = self._process.get().census
+        return await (census.count(group) if self._local_groups else census.names(group))
 
     async def group_channels(self, group: str) -> list[str]:
         """Return the channels that `group_count` counts, in no order.
@@ -47,8 +45,7 @@ class Queries:
             redis.exceptions.RedisError: As for `group_add`.
         """
         self.require_valid_group_name(group)
-        process = self._process.get()
-        return await process.callers.run(lambda: process.census.channels(group))
+        return await self._process.get().census.channels(group)
 
     def statistics(self) -> Statistics:
         """Return what the layer has done in this process, and has now. Costs no command."""
