@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 
 
 class Cipher:
@@ -46,15 +47,25 @@ class Cipher:
             ttl: How many seconds ago it may have been encrypted at most; None: no limit.
 
         Raises:
-            ValueError: Encrypted with none of the keys, or altered, or too old.
+            ValueError: Encrypted with none of the keys, or altered, or too old, or at a time that
+                is over a minute ahead of this machine's.
         """
         try:
             return self._fernet.decrypt(data, ttl)
         except self._invalid_token:
             # InvalidToken has no text of its own.
-            raise ValueError(
-                "it was encrypted with none of the symmetric_encryption_keys, or is too old"
-            ) from None
+            raise ValueError(self._why_invalid(data)) from None
+
+    def _why_invalid(self, data: bytes) -> str:
+        try:
+            self._fernet.decrypt(data)
+        except self._invalid_token:
+            return "it was encrypted with none of the symmetric_encryption_keys"
+        # A version in one byte, and then the sender's time.
+        sent = int.from_bytes(base64.urlsafe_b64decode(data)[1:9], "big")
+        age = round(time.time() - sent)
+        told = f"{age} s ago" if age >= 0 else f"{-age} s in the future"
+        return f"it was encrypted {told}: it is too old, or the clocks of the machines differ"
 
 
 def make_cipher(keys: object) -> Cipher | None:
