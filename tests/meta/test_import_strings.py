@@ -68,5 +68,5 @@ def test_refuses_what_is_no_serializer() -> None:
     with pytest.raises(TypeError, match="serialize and deserialize"):
         serializers.registry.register_serializer("int", int)
     for registry in (queue_registry, pubsub_registry):
-        with pytest.raises(KeyError):
+        with pytest.raises(ValueError, match="'int'"):
             registry.get_serializer("int")

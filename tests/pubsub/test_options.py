@@ -24,7 +24,7 @@ METHODS = (
 )
 REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "unknown": ({"on_reconect": "x"}, TypeError, "on_reconnect"),
-    "of the queue layer": ({"group_expiry": 60}, TypeError, "group_expiry"),
+    "misspelt, of the queue layer": ({"group_expirey": 60}, TypeError, "group_expirey"),
     "hosts as one string": ({"hosts": "redis://localhost"}, ValueError, r"\["),
     "hosts as one pair": ({"hosts": ("localhost", 6379)}, ValueError, r"\[\("),
     "capacity of zero": ({"capacity": 0}, ValueError, "capacity"),

@@ -7,46 +7,51 @@ from typing import Any
 import pytest
 
 from channels_redis_shared.options import (
+    positive_int,
+    random_prefix_length,
     refuse_unknown,
     require_channel_capacity,
     require_message,
-    require_positive_int,
     require_prefix,
-    require_random_prefix_length,
 )
 
 
 @pytest.mark.parametrize("value", [1, 60, 2**31 - 1])
 def test_positive_integers_are_accepted(value: int) -> None:
     """Whole numbers from 1 to what a server takes as a number of seconds are valid."""
-    require_positive_int("expiry", value)
+    assert positive_int("expiry", value) == value
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, 60.0, "60", None, True, 2**31])
+def test_float_without_a_fraction_becomes_an_integer() -> None:
+    """Settings divide; Redis takes no 10.0 as a number of seconds."""
+    assert repr(positive_int("expiry", 60 / 6)) == "10"
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, float("inf"), float("nan"), "60", None, True, 2**31])
 def test_other_values_than_positive_integers_are_refused(value: object) -> None:
     """Anything else is a ValueError that names the option, the range and the value."""
     expected = f"expiry must be an integer from 1 to 2147483647, not {value!r}"
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
-        require_positive_int("expiry", value)
+        positive_int("expiry", value)
 
 
 def test_long_value_is_not_shown_in_full() -> None:
     """The text of an error stays short, whatever was given."""
     with pytest.raises(ValueError, match=r"not a list$"):
-        require_positive_int("expiry", ["x"] * 1000)
+        positive_int("expiry", ["x"] * 1000)
 
 
-@pytest.mark.parametrize("value", [0, 12])
-def test_random_prefix_may_have_any_length_and_none(value: int) -> None:
-    """A length of 0 turns the random bytes off."""
-    require_random_prefix_length(value)
+@pytest.mark.parametrize(("value", "length"), [(0, 0), (12, 12), (-1, 0), (8.0, 8)])
+def test_random_prefix_may_have_any_length_and_none(value: float, length: int) -> None:
+    """A length of 0 turns the random bytes off, as does a negative one in channels_redis."""
+    assert random_prefix_length(value) == length
 
 
-@pytest.mark.parametrize("value", [-1, None, "12", False])
+@pytest.mark.parametrize("value", [1.5, None, "12", False])
 def test_random_prefix_length_must_be_a_number_of_bytes(value: object) -> None:
-    """No negative number and no other type is a length."""
+    """No other type is a length."""
     with pytest.raises(ValueError, match="random_prefix_length must be an integer from 0"):
-        require_random_prefix_length(value)
+        random_prefix_length(value)
 
 
 def test_known_options_are_accepted() -> None:

@@ -89,6 +89,11 @@ def checked_host(value: object) -> str:
     if "://" in value:
         # Not shown, as a URL may hold a password.
         raise ValueError('a URL is no host: write it as "address", or as an entry of its own')
+    if "@" in value:
+        raise ValueError(
+            'a host has no "@": write "username" and "password" in a dict, beside "host", or all '
+            'of it as a URL, such as "redis://username:password@localhost:6379/0"'
+        )
     return value
 
 

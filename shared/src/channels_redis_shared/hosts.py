@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +20,8 @@ from .arguments import (
     refuse_unknown_arguments,
 )
 from .urls import parse_address
+
+logger = logging.getLogger(__name__.partition(".")[0])
 
 DEFAULT_SECONDS = 5.0
 
@@ -61,6 +64,8 @@ class Host:
     nodes: tuple[tuple[str, int], ...] = ()
     timeout: float = DEFAULT_SECONDS
     connect_timeout: float = DEFAULT_SECONDS
+    # What the user wrote, as a dict.
+    entry: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def at(self, address: tuple[str, int]) -> Host:
         """Return one node of the Cluster, as a server that is connected to in the same way."""
@@ -101,17 +106,17 @@ def parse_hosts(hosts: object) -> tuple[Host, ...]:
     if _is_host_and_port(entries):
         raise ValueError(f"hosts must be a list of hosts: write [({entries[0]!r}, {entries[1]!r})]")
     parsed = []
-    for position, entry in enumerate(entries or [("localhost", 6379)]):
+    for position, entry in enumerate(entries or ["redis://localhost:6379"]):
         try:
-            parsed.append(_parse(entry))
+            parsed.append(_parse(_as_dict(entry)))
         except ValueError as error:
             # The cause is left out: a traceback that shows values could show a password.
             raise ValueError(f"hosts[{position}]: {error}") from None
     return tuple(parsed)
 
 
-def _parse(entry: object) -> Host:
-    options = _as_dict(entry)
+def _parse(entry: Mapping[str, Any]) -> Host:
+    options = dict(entry)
     several = _take_sentinel(options) if "cluster" not in options else _take_cluster(options)
     scheme = _take_scheme(options)
     timeout = _take_seconds(options, "socket_timeout")
@@ -122,6 +127,7 @@ def _parse(entry: object) -> Host:
         arguments=connection_arguments(options, _CLASSES[scheme]),
         timeout=timeout,
         connect_timeout=connect_timeout,
+        entry=entry,
         **several,
     )
     try:
@@ -136,11 +142,23 @@ def _as_dict(entry: object) -> dict[str, Any]:
     if isinstance(entry, str):
         return {"address": entry}
     if isinstance(entry, tuple | list):
-        host, port = _pair(entry)
+        host, port = _pair(_without_third(entry))
         return {"host": host, "port": port}
     if isinstance(entry, Mapping):
         return dict(entry)
     raise ValueError(f"a host cannot be of type {type(entry).__name__}: write {_FORMS}")
+
+
+def _without_third(entry: tuple[Any, ...] | list[Any]) -> tuple[Any, ...] | list[Any]:
+    """Return the pair in a triple, of which channels_redis 4 takes no more."""
+    if len(entry) != _PAIR + 1:
+        return entry
+    # Not shown: it may be a password.
+    logger.warning(
+        "Ignored what stands behind host and port in hosts, as channels_redis 4 does: for another "
+        'database write a dict, such as {"host": "localhost", "port": 6379, "db": 1}'
+    )
+    return entry[:_PAIR]
 
 
 def _take_sentinel(options: dict[str, Any]) -> dict[str, Any]:

@@ -51,16 +51,18 @@ class Reader(Generic[Kind]):
     """Opens letters with the serializer of a layer.
 
     Args:
-        serializer: What `serializer_format` names.
+        serializer: What `serializer_format` names, or the layer, if it has a `deserialize` of its
+            own.
         letter: The class of the letters.
     """
 
     def __init__(self, serializer: Any, letter: type[Kind]) -> None:
         self._letter = letter
-        # A registered serializer may know nothing but to deserialize the whole.
-        self._unseal = getattr(serializer, "unseal", bytes)
-        whole = self._unseal is bytes
-        self._load = serializer.deserialize if whole else serializer.from_bytes
+        # The class whose `deserialize` it has: a user's own may not do it in these two steps.
+        cls = next(cls for cls in type(serializer).__mro__ if "deserialize" in vars(cls))
+        in_steps = "unseal" in vars(cls)
+        self._unseal = serializer.unseal if in_steps else bytes
+        self._load = serializer.from_bytes if in_steps else serializer.deserialize
 
     def read(self, data: bytes) -> Kind:
         """Return the letter in these bytes.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 # Channels' own patterns end in `$`, which also matches before a newline at the end: "room\n" would
 # be a valid name, and easily taken for that of the group "room".
@@ -34,7 +33,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
-def refuse_unknown(options: Mapping[str, Any], known: Iterable[str], layer: str) -> None:
+def refuse_unknown(options: Iterable[str], known: Iterable[str], layer: str) -> None:
     """Raise TypeError for the first of `options` that is not in `known`.
 
     `layer` is the name of the layer's class, for the error's text.
@@ -46,9 +45,9 @@ def refuse_unknown(options: Mapping[str, Any], known: Iterable[str], layer: str)
             raise TypeError(f"{layer} has no option {name!r}{hint}")
 
 
-def require_positive_int(name: str, value: object) -> None:
-    """Raise ValueError if `value` is not an integer from 1 to 2147483647."""
-    _require_int(name, value, lowest=1)
+def positive_int(name: str, value: object) -> int:
+    """Return `value` as an integer; raise ValueError if it is none from 1 to 2147483647."""
+    return _checked_int(name, value, lowest=1)
 
 
 def require_prefix(value: object) -> None:
@@ -70,9 +69,13 @@ def require_prefix(value: object) -> None:
         )
 
 
-def require_random_prefix_length(value: object) -> None:
-    """Raise ValueError if `value` is not a number of bytes: an integer of at least 0."""
-    _require_int("random_prefix_length", value, lowest=0)
+def random_prefix_length(value: object) -> int:
+    """Return `value` as a number of bytes; as in channels_redis, a negative one is none.
+
+    Raises:
+        ValueError: It is no integer.
+    """
+    return max(0, _checked_int("random_prefix_length", value, lowest=-_HIGHEST))
 
 
 def require_channel_capacity(value: object) -> None:
@@ -94,7 +97,7 @@ def require_channel_capacity(value: object) -> None:
                 f"channel_capacity has a pattern of the wrong type, {_described(pattern)}: "
                 "write a glob, such as 'thumbnails*', or a compiled regular expression of str"
             )
-        _require_int(f"channel_capacity[{pattern!r}]", capacity, lowest=1)
+        _checked_int(f"channel_capacity[{pattern!r}]", capacity, lowest=1)
 
 
 def require_message(message: object) -> None:
@@ -118,12 +121,17 @@ def require_message(message: object) -> None:
             )
 
 
-def _require_int(name: str, value: object, *, lowest: int) -> None:
+def _checked_int(name: str, value: object, *, lowest: int) -> int:
+    if isinstance(value, float) and value.is_integer():
+        # What settings divide, such as 3600 / 6.
+        value = int(value)
     # A bool is an int to Python, but True as a number of seconds is a mistake.
     if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= _HIGHEST:
         raise ValueError(
-            f"{name} must be an integer from {lowest} to {_HIGHEST}, not {_described(value)}"
+            f"{name} must be an integer from {max(lowest, 0)} to {_HIGHEST}, "
+            f"not {_described(value)}"
         )
+    return value
 
 
 def _described(value: object) -> str:

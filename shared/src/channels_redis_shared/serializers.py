@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 # How much longer than a message's expiry its ciphertext is accepted: hosts' clocks differ.
 CLOCK_TOLERANCE = 10
 
-_encode_json = json.JSONEncoder(separators=(",", ":")).encode
-
 
 class BaseMessageSerializer(ABC):
     """Base of the serializers: encrypts, and puts random bytes before the message.
@@ -89,7 +87,7 @@ class BaseMessageSerializer(ABC):
         """Return `body`, encrypted if there are keys, with random bytes before it."""
         if self._cipher is not None:
             body = self._cipher.encrypt(body)
-        if self.random_prefix_length:
+        if self.random_prefix_length > 0:
             return os.urandom(self.random_prefix_length) + body
         return body
 
@@ -99,7 +97,7 @@ class BaseMessageSerializer(ABC):
         Raises:
             ValueError: Too short, or encrypted with another key, or too old.
         """
-        if self.random_prefix_length:
+        if self.random_prefix_length > 0:
             if len(data) < self.random_prefix_length:
                 raise ValueError("it is shorter than its random prefix")
             data = data[self.random_prefix_length :]
@@ -111,34 +109,55 @@ class BaseMessageSerializer(ABC):
 class MsgPackSerializer(BaseMessageSerializer):
     """Serializes with MessagePack: None, bool, int, float, str, bytes, list, tuple, dict."""
 
-    def as_bytes(self, message: dict[str, Any]) -> bytes:
-        """Return `message` as a MessagePack map."""
-        packed: bytes = msgpack.packb(message)
+    def as_bytes(self, message: dict[str, Any], **arguments: Any) -> bytes:
+        """Return `message` as a MessagePack map.
+
+        Args:
+            message: The message.
+            arguments: What a subclass passes on to `msgpack.packb`, such as `default`.
+        """
+        packed: bytes = msgpack.packb(message, **arguments)
         return packed
 
-    def from_bytes(self, data: bytes) -> dict[str, Any]:
-        """Return the message in a MessagePack map; its keys need not be str."""
-        message: dict[str, Any] = msgpack.unpackb(data, strict_map_key=False)
+    def from_bytes(
+        self, data: bytes, *, strict_map_key: bool = False, **arguments: Any
+    ) -> dict[str, Any]:
+        """Return the message in a MessagePack map; its keys need not be str.
+
+        Args:
+            data: What `as_bytes` returned.
+            strict_map_key: Whether keys must be str or bytes.
+            arguments: What a subclass passes on to `msgpack.unpackb`, such as `ext_hook`.
+        """
+        message: dict[str, Any] = msgpack.unpackb(data, strict_map_key=strict_map_key, **arguments)
         return message
 
 
 class JSONSerializer(BaseMessageSerializer):
     """Serializes with JSON: None, bool, int, float, str, list, tuple, dict with str keys."""
 
-    def as_bytes(self, message: dict[str, Any]) -> bytes:
-        """Return `message` as a JSON object in UTF-8."""
-        return _encode_json(message).encode()
+    def as_bytes(self, message: dict[str, Any], **arguments: Any) -> bytes:
+        """Return `message` as a JSON object in UTF-8.
 
-    def from_bytes(self, data: bytes) -> dict[str, Any]:
-        """Return the message in a JSON object."""
-        message: dict[str, Any] = json.loads(data)
+        Args:
+            message: The message.
+            arguments: What a subclass passes on to `json.dumps`, such as `default`.
+        """
+        return json.dumps(message, **arguments).encode()
+
+    def from_bytes(self, data: bytes, **arguments: Any) -> dict[str, Any]:
+        """Return the message in a JSON object.
+
+        Args:
+            data: What `as_bytes` returned.
+            arguments: What a subclass passes on to `json.loads`, such as `object_hook`.
+        """
+        message: dict[str, Any] = json.loads(data, **arguments)
         return message
 
 
-class _UnknownFormat(ValueError, KeyError):
-    """Raised when no serializer has the name; also a KeyError, as it is in channels_redis."""
-
-    __str__ = ValueError.__str__  # KeyError would show the text's repr
+class _NoSerializer(TypeError, AssertionError):
+    """Raised when a class is no serializer; also an AssertionError, as it is in channels_redis."""
 
 
 class SerializersRegistry:
@@ -166,22 +185,26 @@ class SerializersRegistry:
             callable(getattr(serializer_class, method, None))
             for method in ("serialize", "deserialize")
         ):
-            raise TypeError(
+            raise _NoSerializer(
                 f"the serializer for {format!r} must be a class with the methods serialize and "
                 f"deserialize, such as a subclass of BaseMessageSerializer, "
                 f"not {serializer_class!r}"
             )
         self._classes[format] = serializer_class
 
+    def __contains__(self, format: object) -> bool:  # noqa: A002 - as in the methods
+        return format in self._classes
+
     def get_serializer(self, format: str, **arguments: Any) -> Any:  # noqa: A002 - any class may be registered
         """Return a new serializer for `format`, made with `arguments`.
 
         Raises:
-            ValueError: No serializer is registered for `format` (it is a KeyError as well).
+            ValueError: No serializer is registered for `format`. Not a KeyError: Channels takes
+                that for an alias that is missing, and returns None for the layer.
         """
         serializer_class = self._classes.get(format) if isinstance(format, str) else None
         if serializer_class is None:
-            raise _UnknownFormat(
+            raise ValueError(
                 f"no serializer is registered for the format {format!r}, only for "
                 f"{', '.join(map(repr, sorted(self._classes)))}: write one of these, or add yours "
                 "with registry.register_serializer"

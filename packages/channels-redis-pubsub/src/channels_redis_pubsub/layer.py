@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from channels.layers import BaseChannelLayer
 from ._shared import options
 from ._shared.cluster import connector_to
 from ._shared.forks import PerProcess
+from ._shared.former_names import FormerNames
 from ._shared.hosts import parse_hosts
 from ._shared.letters import Letter, Reader
 from ._shared.refusals import ANYTHING, SHARDED_PUBSUB
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Mapping
 
+logger = logging.getLogger(__package__)
+
 # The longest string that Redis takes.
 MAX_MESSAGE = 512 * 1024 * 1024
 
 
-class RedisPubSubChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
+class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
     """A channel layer on Redis Pub/Sub: messages go straight to the processes that listen.
 
     Nothing is stored in Redis. What is sent while a process is disconnected is gone for it, and
@@ -80,14 +84,23 @@ class RedisPubSubChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc] 
         sharded_pubsub: bool = False,  # noqa: FBT001, FBT002 - an option like the others
         **unknown: Any,
     ) -> None:
-        options.refuse_unknown(unknown, _OPTIONS, type(self).__name__)
+        ignored = [name for name in unknown if name in _IGNORED]
+        options.refuse_unknown(
+            [name for name in unknown if name not in ignored], _OPTIONS, type(self).__name__
+        )
         options.require_prefix(prefix)
-        options.require_positive_int("capacity", capacity)
+        capacity = options.positive_int("capacity", capacity)
         options.require_channel_capacity(channel_capacity)
         _require_type("on_disconnect", on_disconnect)
         _require_type("on_reconnect", on_reconnect)
         if not isinstance(sharded_pubsub, bool):
             raise ValueError(f"sharded_pubsub must be True or False, not {sharded_pubsub!r}")
+        if ignored:
+            logger.warning(
+                "%s ignores %s, which only the queue layer has a use for: take it out of CONFIG",
+                type(self).__name__,
+                ", ".join(ignored),
+            )
         super().__init__(capacity=capacity)
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
         self.prefix = prefix
@@ -101,9 +114,10 @@ class RedisPubSubChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc] 
             expiry=None,
         )
         floor = SHARDED_PUBSUB if sharded_pubsub else ANYTHING
+        own = type(self).deserialize is not RedisPubSubChannelLayer.deserialize
         self._settings = Settings(
             tuple(connector_to(host, floor) for host in parse_hosts(hosts)),
-            Reader(self._serializer, Letter),
+            Reader(self if own else self._serializer, Letter),
             self.get_capacity,
             on_disconnect,
             on_reconnect,
@@ -263,6 +277,8 @@ def _require_type(option: str, value: object) -> None:
         )
 
 
+# Those of the queue layer, which sites keep in their settings when they change the BACKEND.
+_IGNORED = ("expiry", "group_expiry", "random_prefix_length")
 _OPTIONS = (
     "hosts",
     "prefix",

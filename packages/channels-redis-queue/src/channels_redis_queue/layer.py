@@ -13,6 +13,7 @@ from . import keys
 from ._shared import options
 from ._shared.cluster import connector_to
 from ._shared.forks import PerProcess
+from ._shared.former_names import FormerNames
 from ._shared.hosts import parse_hosts
 from ._shared.letters import Reader
 from ._shared.serializers import registry
@@ -37,7 +38,7 @@ class _ForeignChannel(RuntimeError, AssertionError):
     """Raised when a channel is another process's; an AssertionError too, as in channels_redis."""
 
 
-class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
+class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
     """A channel layer that queues messages in Redis, in sorted sets.
 
     A message reaches one reader, once, and waits for a while if that one is away.
@@ -88,11 +89,11 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
     ) -> None:
         options.refuse_unknown(unknown, OPTIONS, type(self).__name__)
         options.require_prefix(prefix)
-        options.require_positive_int("expiry", expiry)
-        options.require_positive_int("group_expiry", group_expiry)
-        options.require_positive_int("capacity", capacity)
+        expiry = options.positive_int("expiry", expiry)
+        group_expiry = options.positive_int("group_expiry", group_expiry)
+        capacity = options.positive_int("capacity", capacity)
         options.require_channel_capacity(channel_capacity)
-        options.require_random_prefix_length(random_prefix_length)
+        random_prefix_length = options.random_prefix_length(random_prefix_length)
         if groups not in ("processes", "members"):
             raise ValueError(f"groups must be 'processes' or 'members', not {groups!r}")
         super().__init__(expiry=expiry, capacity=capacity)
@@ -107,6 +108,8 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
             expiry=expiry,
         )
         self._connectors = tuple(map(connector_to, parse_hosts(hosts)))
+        # For code that connects to the same servers: dicts, in which passwords stand.
+        self.hosts = [dict(connector.host.entry) for connector in self._connectors]
         self._turn = itertools.cycle(range(len(self._connectors)))
         self._keys = keys.Keys(prefix)
         # Checking a name takes as long as packing a message. Few, as each holds on to its name.
@@ -117,6 +120,7 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
 
     def _start_process(self) -> Process:
         largest = max([self.capacity, *(capacity for _, capacity in self.channel_capacity)])
+        own = type(self).deserialize is not RedisChannelLayer.deserialize
         return Process(
             Settings(
                 self._connectors,
@@ -124,7 +128,7 @@ class RedisChannelLayer(Queries, BaseChannelLayer):  # type: ignore[misc]  # Cha
                 self.expiry,
                 self.group_expiry,
                 self._serialized,
-                Reader(self._serializer, Letter),
+                Reader(self if own else self._serializer, Letter),
                 self.get_capacity,
                 largest,
                 self._shard_to,

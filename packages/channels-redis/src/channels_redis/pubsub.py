@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from channels_redis_pubsub import RedisPubSubChannelLayer
 
+from ._former_names import refuse
 from .serializers import registry
 
 __all__ = ["RedisPubSubChannelLayer", "registry"]
+
+if not TYPE_CHECKING:  # A type checker would take every name for an attribute.
+
+    def __getattr__(name: str) -> object:
+        """Raise ImportError for what channels_redis 4 had here."""
+        return refuse(__name__, name)

@@ -57,9 +57,8 @@ class SerializersRegistry:
         """
         try:
             return queue_registry.get_serializer(format, **arguments)
-        except KeyError as error:
-            # The registry's error is a ValueError too; any other is the serializer's own.
-            if not isinstance(error, ValueError):
+        except ValueError as error:
+            if format in queue_registry:
                 raise
             raise SerializerDoesNotExist(*error.args) from None
 

@@ -1,0 +1,193 @@
+"""What code and settings rely on that were written for channels_redis 4."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from channels.layers import ChannelLayerManager
+from django.conf import settings
+from django.test import override_settings
+
+from channels_redis import core, pubsub
+from channels_redis._former_names import FORMER_NAMES as FORMER_IMPORTS
+from channels_redis_queue._shared.former_names import FORMER_NAMES
+
+if TYPE_CHECKING:
+    from embedded_server import EmbeddedServer
+
+LAYERS: list[Any] = [core.RedisChannelLayer, pubsub.RedisPubSubChannelLayer]
+UPGRADING = Path(__file__).parents[2] / "docs/upgrading.md"
+DEADLINE = 30.0
+
+
+def watching(base: Any) -> Any:
+    """Return a class of layers that sees what it sends and receives, as a user may write one."""
+
+    class Watching(base):  # type: ignore[misc]  # it may be either
+        def serialize(self, message: dict[str, Any]) -> bytes:
+            data: bytes = super().serialize({**message, "sent": True})
+            return data
+
+        def deserialize(self, message: bytes) -> dict[str, Any]:
+            return {**super().deserialize(message), "received": True}
+
+    return Watching
+
+
+class Marking(core.registry.get_serializer("json").__class__):  # type: ignore[misc]
+    """A built-in format whose whole way back was overridden."""
+
+    def deserialize(self, data: bytes) -> dict[str, Any]:
+        """Return the message, and mark it."""
+        return {**super().deserialize(data), "received": True}
+
+
+core.registry.register_serializer("marking", Marking)
+
+
+@pytest.mark.parametrize("base", LAYERS)
+@pytest.mark.parametrize("keys", [None, ["a key"]], ids=["plain", "encrypted"])
+async def test_methods_of_a_subclass_are_called(
+    redis_server: EmbeddedServer, prefix: str, base: Any, keys: list[str] | None
+) -> None:
+    """Both `serialize` and `deserialize`, for direct and for group messages."""
+    layer = watching(base)([redis_server.url], prefix, symmetric_encryption_keys=keys)
+    seen = {"type": "x", "list": [1], "sent": True, "received": True}
+    assert await exchanged(layer, {"type": "x", "list": [1]}) == [seen] * 3
+
+
+@pytest.mark.parametrize("base", LAYERS)
+async def test_deserialize_of_a_serializer_is_called(
+    redis_server: EmbeddedServer, prefix: str, base: Any
+) -> None:
+    """Also if its class derives from a built-in one, whose parts the layers call otherwise."""
+    layer = base([redis_server.url], prefix, serializer_format="marking")
+    assert await exchanged(layer, {"type": "x"}) == [{"type": "x", "received": True}] * 3
+
+
+async def exchanged(layer: Any, message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a direct message, and a group message that two channels of the layer get."""
+    one, two = await layer.new_channel(), await layer.new_channel()
+    await layer.send(one, message)
+    got = [await asyncio.wait_for(layer.receive(one), DEADLINE)]
+    for channel in (one, two):
+        await layer.group_add("room", channel)
+    await layer.group_send("room", message)
+    got += [await asyncio.wait_for(layer.receive(channel), DEADLINE) for channel in (one, two)]
+    await layer.close_pools()
+    return got
+
+
+def test_options_of_the_queue_layer_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    """A site that changes the BACKEND alone gets one warning that names what does nothing."""
+    with caplog.at_level(logging.WARNING, "channels_redis_pubsub"):
+        pubsub.RedisPubSubChannelLayer(group_expiry=60, random_prefix_length=12)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "RedisPubSubChannelLayer ignores group_expiry, random_prefix_length" in record.message
+    assert "take it out of CONFIG" in record.message
+
+
+def test_unknown_options_are_refused_beside_ignored_ones() -> None:
+    """What no layer has is a mistake, whatever stands beside it."""
+    with pytest.raises(TypeError, match=r"no option 'on_reconect'; did you mean 'on_reconnect'\?"):
+        pubsub.RedisPubSubChannelLayer(group_expiry=60, on_reconect="x")
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_numbers_may_be_floats(layer: Any) -> None:
+    """As long as they are whole: settings divide."""
+    assert repr(layer(capacity=600 / 6).capacity) == "100"
+
+
+def test_times_may_be_floats() -> None:
+    """Both of the queue layer's, and the length of the random prefix may be negative."""
+    times: dict[str, Any] = {"expiry": 10.0, "group_expiry": 60.0}
+    layer = core.RedisChannelLayer(**times, random_prefix_length=-1)
+    assert repr((layer.expiry, layer.group_expiry)) == "(10, 60)"
+    assert layer.serialize({}) == b"\x80"
+
+
+def test_third_of_a_triple_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    """Only the host and the port of a tuple count; the rest may be a password."""
+    with caplog.at_level(logging.WARNING, "channels_redis_queue"):
+        layer = core.RedisChannelLayer([("example.org", 6380, "s3cret")])
+    assert repr(layer) == "RedisChannelLayer(redis://example.org:6380/0)"
+    (record,) = caplog.records
+    assert "write a dict" in record.message
+    assert "s3cret" not in record.message
+
+
+def test_hosts_are_dicts() -> None:
+    """As code expects that makes connections of its own."""
+    sentinels = {"sentinels": [("sentinel", 26379)], "master_name": "mymaster"}
+    hosts = ["redis://:s3cret@example.org:6380/1", ("example.org", 6381), sentinels]
+    assert core.RedisChannelLayer(hosts).hosts == [
+        {"address": "redis://:s3cret@example.org:6380/1"},
+        {"host": "example.org", "port": 6381},
+        sentinels,
+    ]
+    assert core.RedisChannelLayer().hosts == [{"address": "redis://localhost:6379"}]
+    assert core.RedisChannelLayer(iter(hosts)).hosts == core.RedisChannelLayer(hosts).hosts
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("name", FORMER_NAMES)
+def test_former_attribute_names_what_replaces_it(layer: Any, name: str) -> None:
+    """It is an AttributeError, as code that asks `hasattr` expects."""
+    made = layer()
+    assert not hasattr(made, name)
+    with pytest.raises(AttributeError, match=f"no longer has channels_redis 4's '{name}': .*"):
+        getattr(made, name)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_other_attributes_raise_what_python_raises(layer: Any) -> None:
+    """The table of former names changes no other error."""
+    with pytest.raises(AttributeError, match=r"has no attribute 'no_such_name'$"):
+        _ = layer().no_such_name
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(module, name) for module in FORMER_IMPORTS for name in FORMER_IMPORTS[module]],
+)
+def test_former_import_names_what_replaces_it(module: str, name: str) -> None:
+    """The text of an AttributeError would be lost in `from module import name`."""
+    with pytest.raises(ImportError, match=f"^{module} no longer has {name}: "):
+        exec(f"from {module} import {name}")  # noqa: S102 - the statement as users write it
+    found = importlib.import_module(module)
+    assert not hasattr(found, "no_such_name")
+
+
+def test_former_names_stand_in_the_guide() -> None:
+    """docs/upgrading.md says of each what to do."""
+    guide = UPGRADING.read_text(encoding="utf-8")
+    names = [*FORMER_NAMES, *(name for module in FORMER_IMPORTS.values() for name in module)]
+    assert [name for name in names if f"`{name}`" not in guide] == []
+
+
+@pytest.mark.parametrize("module", ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"])
+def test_unknown_format_is_an_error_of_get_channel_layer(module: str) -> None:
+    """Channels takes a KeyError for an alias that is missing, and returns None."""
+    if not settings.configured:
+        settings.configure()
+    entry = {"BACKEND": f"channels_redis.{module}", "CONFIG": {"serializer_format": "yaml"}}
+    with (
+        override_settings(CHANNEL_LAYERS={"default": entry}),
+        pytest.raises(ValueError, match="no serializer is registered for the format 'yaml'"),
+    ):
+        layer_or_none(ChannelLayerManager())
+
+
+def layer_or_none(layers: ChannelLayerManager) -> Any:
+    """Return what Channels' get_channel_layer does, which has one manager for good."""
+    try:
+        return layers["default"]
+    except KeyError:
+        return None
