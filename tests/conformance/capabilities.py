@@ -13,7 +13,6 @@ class Capability(Enum):
     CAPACITY = "send refuses with ChannelFull when a channel holds its capacity"
     CAPACITY_OF_PROCESS = "capacity counts on the part of a name up to the exclamation mark"
     CAPACITY_PATTERNS = "channel_capacity holds globs and compiled patterns"
-    CANCELLED_RECEIVE = "a cancelled receive leaves the channel and its messages as they were"
     CHECKED_MESSAGES = "a message that cannot be sent is refused with an error that says why"
     CHECKED_READER = "receive refuses a channel that belongs to another process"
     BYTES = "a message may hold byte strings"

@@ -31,7 +31,7 @@ STALE, FRESH = numbered(2)
 MARGIN = 0.1  # seconds after which a time is surely over
 
 
-@needs(Capability.EXPIRY)
+@needs(Capability.EXPIRY, Capability.GROUP_EXPIRY)
 def test_times_are_attributes(case: LayerCase) -> None:
     """Channels' specification wants `group_expiry` to be readable; the others are beside it."""
     layer = case.layer(expiry=11, group_expiry=12, capacity=13)
@@ -40,18 +40,19 @@ def test_times_are_attributes(case: LayerCase) -> None:
 
 @needs(Capability.EXPIRY)
 async def test_messages_expire(case: LayerCase) -> None:
-    """After `expiry` seconds a message is never delivered, wherever it waited, and counts no more.
-
-    Newer messages are delivered.
-    """
+    """After `expiry` seconds a message is never delivered, and newer ones are."""
     await at_once(
         unread_in_own_channel(case),
-        unread_in_general_channel(case),
         unread_from_group(case),
         unread_beside_a_channel_that_is_read(case),
         newer_message_is_kept(case),
-        expired_messages_make_room(case),
     )
+
+
+@needs(Capability.EXPIRY, Capability.CAPACITY, Capability.QUEUE)
+async def test_queued_messages_expire(case: LayerCase) -> None:
+    """What waits for a reader of a general channel does so as well, and counts no more."""
+    await at_once(unread_in_general_channel(case), expired_messages_make_room(case))
 
 
 @needs(Capability.GROUP_EXPIRY, Capability.FOREIGN_MEMBERS, Capability.GENERAL_MEMBERS)

@@ -81,7 +81,6 @@ async def test_receivers_of_a_general_channel_are_woken_in_order(layer: ChannelL
     assert await asyncio.gather(*receivers) == numbered(5)
 
 
-@needs(Capability.CANCELLED_RECEIVE)
 async def test_cancelled_receiver_takes_no_message(layer: ChannelLayer) -> None:
     """A message sent after a receive was cancelled goes to the next receive."""
     channel = await layer.new_channel()
@@ -90,7 +89,7 @@ async def test_cancelled_receiver_takes_no_message(layer: ChannelLayer) -> None:
     assert await take(layer, channel) == {"type": "kept"}
 
 
-@needs(Capability.CANCELLED_RECEIVE, Capability.QUEUE)
+@needs(Capability.QUEUE)
 async def test_cancelled_receiver_of_a_general_channel_takes_no_message(
     layer: ChannelLayer,
 ) -> None:
@@ -100,7 +99,7 @@ async def test_cancelled_receiver_of_a_general_channel_takes_no_message(
     assert await take(layer, "jobs") == {"type": "kept"}
 
 
-@needs(Capability.CANCELLED_RECEIVE, Capability.MANY_RECEIVERS)
+@needs(Capability.MANY_RECEIVERS)
 async def test_cancelled_receiver_leaves_its_place_to_the_next(layer: ChannelLayer) -> None:
     """With several receivers waiting, a cancelled one in front holds nobody up."""
     channel = await layer.new_channel()
@@ -111,7 +110,6 @@ async def test_cancelled_receiver_leaves_its_place_to_the_next(layer: ChannelLay
     assert await second == {"type": "kept"}
 
 
-@needs(Capability.CANCELLED_RECEIVE)
 async def test_receives_cancelled_as_messages_arrive_lose_none(case: LayerCase) -> None:
     """Receives cancelled at random moments, as messages flow: all arrive once, in order."""
     layer = case.layer(capacity=1000)
@@ -119,7 +117,7 @@ async def test_receives_cancelled_as_messages_arrive_lose_none(case: LayerCase) 
     assert await received_between_cancels(layer, channel) == numbered(150)
 
 
-@needs(Capability.CANCELLED_RECEIVE, Capability.QUEUE)
+@needs(Capability.QUEUE)
 async def test_general_receives_cancelled_as_messages_arrive_lose_none(case: LayerCase) -> None:
     """The same for a general channel; its order may suffer from the hand-over."""
     layer = case.layer(capacity=1000)

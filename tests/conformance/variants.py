@@ -112,12 +112,10 @@ SHARDED_QUEUE_LACKS = {
     Capability.ORDER_OF_GENERAL: "each shard has a queue of its own",
 }
 PUBSUB_LACKS = {
-    Capability.CANCELLED_RECEIVE: "a cancelled receive ends the channel",
     Capability.CAPACITY: "bounds what a reader has not read yet, of which a sender knows nothing",
     Capability.CAPACITY_OF_PROCESS: "bounds each channel by itself",
     Capability.CAPACITY_PATTERNS: "bounds what a reader has not read yet",
     Capability.CHECKED_READER: "any process may listen to any channel",
-    Capability.EXPIRY: "an unread message waits until newer ones push it out",
     Capability.FOREIGN_MEMBERS: "a membership is a subscription of the channel's own process",
     Capability.GENERAL_MEMBERS: "a channel that nobody listens to has no process",
     Capability.GROUP_EXPIRY: "a membership ends with its channel",

@@ -5,26 +5,31 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from channels_redis_pubsub import process
+from channels_redis_pubsub._shared.consumers import SWEEP_INTERVAL
 from pubsub_tools import (
     Layers,
     cancel,
     inside,
     joined,
-    nothing_else,
     subscribed,
     take,
-    take_many,
     waiting,
     within,
 )
 from servers.waiting import eventually
 
 if TYPE_CHECKING:
-    import pytest
-
     from channels_redis_pubsub import RedisPubSubChannelLayer
     from embedded_server import EmbeddedServer
+
+
+async def listen(layer: RedisPubSubChannelLayer, *groups: str) -> None:
+    """Be a consumer: make a channel, join groups, and receive until cancelled."""
+    channel = await layer.new_channel()
+    for group in groups:
+        await layer.group_add(group, channel)
+    while True:
+        await layer.receive(channel)
 
 
 async def test_cancelled_consumers_leave_nothing(
@@ -35,12 +40,12 @@ async def test_cancelled_consumers_leave_nothing(
     stays = await joined(layer, "everyone")
     tasks_before = len(asyncio.all_tasks())
     for _ in range(5):
-        channels = await within(
-            asyncio.gather(*(joined(layer, "everyone", f"room-{n}") for n in range(200)))
-        )
-        receivers = [await waiting(layer, channel) for channel in channels]
+        consumers = [
+            asyncio.create_task(listen(layer, "everyone", f"room-{n}")) for n in range(200)
+        ]
+        await eventually(lambda: waiting_calls(layer) == 200)
         assert len(subscribed(own_server)) == 402
-        await cancel(*receivers)
+        await cancel(*consumers)
         await eventually(lambda: len(subscribed(own_server)) == 2)
         assert held(layer) == {"channels": 1, "topics": 2, "mailboxes": 0}
     assert len(asyncio.all_tasks()) == tasks_before
@@ -48,31 +53,49 @@ async def test_cancelled_consumers_leave_nothing(
     assert await take(layer, stays) == {"type": "hello"}
 
 
-async def test_cancelled_consumer_loses_its_unread_messages(layers: Layers) -> None:
-    """What it did not read is gone, and so are its groups if the channel is received again."""
-    layer = layers()
-    channel = await joined(layer, "room")
-    receiver = await waiting(layer, channel)
-    await cancel(receiver)
-    again = await waiting(layer, channel)
-    await within(layer.group_send("room", {"type": "unheard"}))
-    await within(layer.send(channel, {"type": "hello"}))
-    assert await within(again) == {"type": "hello"}
-    await nothing_else(layer, channel)
-
-
 async def test_consumer_cancelled_as_a_message_arrives(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
     """Cancelled in the very turn in which it is woken, it leaves nothing either."""
     layer = own_layers()
-    channel = await joined(layer, "room")
+    consumer = asyncio.create_task(listen(layer, "room"))
+    await eventually(lambda: waiting_calls(layer) == 1)
+    [channel] = inside(layer)._home_of
+    inside(layer)._mailboxes.put([channel], NoItem())
+    inside(layer)._mailboxes.put([channel], NoItem())
+    await cancel(consumer)
+    await eventually(lambda: not subscribed(own_server))
+    assert held(layer) == {"channels": 0, "topics": 0, "mailboxes": 0}
+
+
+async def test_channel_ends_some_time_after_its_last_reader(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """Made by one task and received from in others, it goes `channel_expiry` after the last."""
+    layer = own_layers(channel_expiry=1)
+    channel = await asyncio.create_task(joined(layer, "room"))
+    for _ in range(2):
+        await within(layer.group_send("room", {"type": "hello"}))
+        assert await take(layer, channel) == {"type": "hello"}
     receiver = await waiting(layer, channel)
-    inside(layer)._mailboxes.put([channel], NoItem(), float("inf"))
-    inside(layer)._mailboxes.put([channel], NoItem(), float("inf"))
     await cancel(receiver)
     await eventually(lambda: not subscribed(own_server))
     assert held(layer) == {"channels": 0, "topics": 0, "mailboxes": 0}
+
+
+async def test_channels_for_one_answer_each_leave_nothing(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """A task that goes on, and makes a channel for each answer that it waits for."""
+    layer = own_layers(channel_expiry=1)
+    own = await layer.new_channel()
+    for _ in range(20):
+        channel = await layer.new_channel()
+        await layer.send(channel, {"type": "answer"})
+        assert await layer.receive(channel) == {"type": "answer"}
+    await layer.send(own, {"type": "hello"})
+    assert await layer.receive(own) == {"type": "hello"}
+    await eventually(lambda: subscribed(own_server) == {own})
 
 
 async def test_channel_stays_while_another_call_waits(layers: Layers) -> None:
@@ -90,15 +113,15 @@ async def test_cancelled_first_receive_leaves_nothing(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
     """A `receive` of a general channel, cancelled at any moment of its start."""
-    layer = own_layers()
+    layer = own_layers(channel_expiry=1)
     await layer.new_channel()
     for turns in range(12):
         receiver = asyncio.create_task(layer.receive("jobs"))
         for _ in range(turns):
             await asyncio.sleep(0)
         await cancel(receiver)
-        assert held(layer) == {"channels": 1, "topics": 1, "mailboxes": 0}
     await eventually(lambda: len(subscribed(own_server)) == 1)
+    assert held(layer) == {"channels": 1, "topics": 1, "mailboxes": 0}
 
 
 async def test_cancelled_new_channel_leaves_nothing(
@@ -145,6 +168,12 @@ def held(layer: RedisPubSubChannelLayer) -> dict[str, int]:
     }
 
 
+def waiting_calls(layer: RedisPubSubChannelLayer) -> int:
+    """Return how many calls of `receive` wait."""
+    mailboxes = inside(layer)._mailboxes
+    return sum(mailboxes.waiting(channel) for channel in inside(layer)._home_of)
+
+
 class NoItem:
     """An item of a mailbox that nobody may take."""
 
@@ -163,39 +192,59 @@ async def consumer(layer: RedisPubSubChannelLayer, messages: int) -> str:
 
 
 async def test_consumers_that_end_between_two_receives_leave_nothing(
-    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+    own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
     """Their handlers failed, or their browsers left as a message came: no receive is cancelled."""
-    monkeypatch.setattr(process, "PATIENCE", 0.05)
-    layer = own_layers()
+    layer = own_layers(channel_expiry=1)
     consumers = [asyncio.create_task(consumer(layer, 1)) for _ in range(20)]
-    await eventually(lambda: len(inside(layer)._mailboxes) == 20)
+    await eventually(lambda: waiting_calls(layer) == 20)
     assert held(layer) == {"channels": 20, "topics": 21, "mailboxes": 20}
     await within(layer.group_send("room", {"type": "hello"}))
     await within(asyncio.gather(*consumers))
     await eventually(lambda: held(layer) == {"channels": 0, "topics": 0, "mailboxes": 0})
     await eventually(lambda: not subscribed(own_server))
-    assert not inside(layer)._orphans
-    assert not inside(layer).owners.unheard
 
 
-async def test_channel_whose_maker_has_ended_stays_while_somebody_receives(
-    layers: Layers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever received first; and so does one on which nobody has received yet."""
-    monkeypatch.setattr(process, "PATIENCE", 0.5)
-    layer = layers()
+async def test_channel_whose_maker_has_ended_stays_while_it_has_a_reader(layers: Layers) -> None:
+    """Whoever received first; and so does one on which none has received yet."""
+    layer = layers(channel_expiry=1)
     unheard = await within(asyncio.create_task(consumer(layer, 0)))
     first = asyncio.create_task(consumer(layer, 1))
-    await eventually(lambda: held(layer)["mailboxes"] == 1)
+    await eventually(lambda: waiting_calls(layer) == 1)
     await within(layer.group_send("room", {"type": "hello"}))
     passed_on = await within(first)
     receiving = await waiting(layer, passed_on)
-    # Begun after the layer's own timer, which is as long, and so over after it.
-    await asyncio.sleep(process.PATIENCE)
+    await asyncio.sleep(1 + 3 * SWEEP_INTERVAL)
     await within(layer.group_send("room", {"type": "hello again"}))
     assert await within(receiving) == {"type": "hello again"}
-    assert await take_many(layer, unheard, 2) == [{"type": "hello"}, {"type": "hello again"}]
+    for message in ("hello", "hello again"):
+        assert await take(layer, unheard) == {"type": message}
+
+
+async def test_poll_loop_hears_everything(layers: Layers) -> None:
+    """A loop that receives with a timeout, over and over, is a consumer like any other."""
+    layer = layers(channel_expiry=1)
+    received: list[int] = []
+
+    async def poll() -> None:
+        channel = await joined(layer, "room")
+        ready.set_result(channel)
+        while len(received) < 40:
+            try:
+                message = await asyncio.wait_for(layer.receive(channel), 0.01)
+            except asyncio.TimeoutError:
+                continue
+            received.append(message["number"])
+
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    polling = asyncio.create_task(poll())
+    channel = await within(ready)
+    for number in range(0, 40, 2):
+        await asyncio.sleep(0.03)
+        await within(layer.group_send("room", {"number": number}))
+        await within(layer.send(channel, {"number": number + 1}))
+    await within(polling)
+    assert received == list(range(40))
 
 
 async def test_channel_that_goes_while_it_joins_leaves_nothing(
@@ -204,10 +253,9 @@ async def test_channel_that_goes_while_it_joins_leaves_nothing(
     """Closed, or out of the group again, before the server has confirmed the subscription."""
     layer = own_layers()
     channel = await layer.new_channel()
-    receiving = await waiting(layer, channel)
     joining = asyncio.create_task(layer.group_add("room", channel))
     await asyncio.sleep(0)
-    await cancel(receiving)
+    inside(layer).close(channel)
     await within(joining)
     await eventually(lambda: not subscribed(own_server))
     stays = await layer.new_channel()

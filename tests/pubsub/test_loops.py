@@ -126,7 +126,7 @@ async def test_consumer_cancelled_in_another_loop_leaves_nothing(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
     """What ends in one loop is unsubscribed from in the one that subscribed."""
-    layer = own_layers()
+    layer = own_layers(channel_expiry=1)
     with LoopThread() as other:
         channel = await other.run(joined(layer, "room"))
         await cancel(await waiting(layer, channel))

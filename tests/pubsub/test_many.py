@@ -96,9 +96,11 @@ async def test_connection_without_subscriptions_is_closed(
     """When the last consumer has gone, the connection goes some looks later; it comes back."""
     monkeypatch.setattr("channels_redis_pubsub.subscriber.LOOK", 0.05)
     layer = own_layers(**NOTICES)
-    receiver = await waiting(layer, await layer.new_channel())
+    channel = await layer.new_channel()
+    receiver = await waiting(layer, channel)
     assert len(connections(own_server)) == 1
     await cancel(receiver)
+    layer._process.get().close(channel)
     await eventually(lambda: not connections(own_server))
     channel = await within(layer.new_channel())
     await within(layer.send(channel, {"type": "hello"}))

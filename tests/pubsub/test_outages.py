@@ -67,7 +67,7 @@ async def test_an_outage_is_over_for_who_hears_nothing_any_more(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
     """When the last consumer goes meanwhile, its seconds are counted no longer."""
-    layer = own_layers(**NOTICES)
+    layer = own_layers(**NOTICES, channel_expiry=1)
     receiving = asyncio.create_task(layer.receive("jobs"))
     await eventually(lambda: "jobs" in subscribed(own_server))
     own_server.kill()
@@ -76,6 +76,7 @@ async def test_an_outage_is_over_for_who_hears_nothing_any_more(
     leaving = asyncio.create_task(layer.receive("jobs"))
     await asyncio.sleep(0)
     await cancel(leaving)
+    await eventually(lambda: "jobs" not in layer._process.get())
     before = [-1.0]
 
     def stands_still() -> bool:
@@ -185,8 +186,7 @@ async def test_consumer_that_ends_in_an_outage_is_forgotten(
     stays, goes = await layer.new_channel(), await joined(layer, "room")
     own_server.kill()
     assert await take_many(layer, goes, 1) == [LOST]
-    receiver = await waiting(layer, goes)
-    receiver.cancel()
+    layer._process.get().close(goes)
     own_server.start()
     assert await take_many(layer, stays, 2) == [LOST, BACK]
     assert subscribed(own_server) == {stays}

@@ -74,7 +74,8 @@ async def test_all_works(own_server: EmbeddedServer, layers: Layers) -> None:
     await within(other.group_send("room", HELLO))
     assert await take(layer, channels[0]) == HELLO
     assert await take_many(layer, channels[1], 2) == [LOST, BACK]
-    await cancel(*[await waiting(layer, channel) for channel in channels[:2]])
+    for channel in channels[:2]:
+        layer._process.get().close(channel)
     await eventually(lambda: channels[0] not in subscribed(own_server))
     assert await take_many(layer, channels[2], 5) == [HELLO, HELLO, LOST, BACK, HELLO]
 
@@ -99,10 +100,12 @@ async def test_probes_are_answered(
     monkeypatch.setattr("channels_redis_pubsub.subscriber.LOOK", 0.05)
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PATIENCE", 5.0)
     layer = layers()
-    receiver = await waiting(layer, await layer.new_channel())
+    channel = await layer.new_channel()
+    receiver = await waiting(layer, channel)
     done, _ = await asyncio.wait([receiver], timeout=1)
     assert not done
     await cancel(receiver)
+    layer._process.get().close(channel)
     await eventually(lambda: not subscribed(own_server))
     subscriber = layer._process.get()._homes.values()[0]._subscribers[0]
     assert isinstance(subscriber, Subscriber)

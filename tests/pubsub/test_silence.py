@@ -133,11 +133,13 @@ async def test_server_that_stalls_loses_nothing(
 async def test_probes_are_answered(own_server: EmbeddedServer, own_layers: Layers) -> None:
     """An idle connection stays through many probes, with subscriptions and without."""
     layer = own_layers(**NOTICES)
-    receiver = await waiting(layer, await layer.new_channel())
+    channel = await layer.new_channel()
+    receiver = await waiting(layer, channel)
     with count_commands(own_server) as counted:
         done, _ = await asyncio.wait([receiver], timeout=4)
         assert not done
         await cancel(receiver)
+        layer._process.get().close(channel)
         await eventually(lambda: not subscribed(own_server))
         assert len(connections(own_server)) == 1
     assert counted.commands["ping"] >= 2

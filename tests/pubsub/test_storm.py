@@ -65,7 +65,7 @@ async def test_storm_of_outages_and_changes(
     own_server: EmbeddedServer, own_layers: Layers, seed: int
 ) -> None:
     """No call fails; afterwards the server has what is wanted, and each member gets one copy."""
-    layer, sender = own_layers(**NOTICES), own_layers()
+    layer, sender = own_layers(**NOTICES, channel_expiry=1), own_layers()
     consumers = [Consumer(layer, 100 * seed + number) for number in range(30)]
     over = asyncio.Event()
 
@@ -100,7 +100,7 @@ async def test_storm_of_outages_and_changes(
         got = [m["group"] for m in consumer.received if m.get("to") == consumer.channel]
         assert sorted(got) == sorted(consumer.groups)
     await eventually(lambda: not subscribed(own_server))
-    assert len(inside(layer)._mailboxes) == 0
+    assert not inside(layer)._mailboxes.unread
     last = await within(layer.new_channel())
     await within(sender.send(last, {"type": "hello"}))
     assert await take_many(layer, last, 1) == [{"type": "hello"}]

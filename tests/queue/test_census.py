@@ -109,10 +109,10 @@ async def test_members_that_receive(layers: Layers) -> None:
 
 
 async def test_consumers_that_were_cancelled(layers: Layers) -> None:
-    """One that ended without `group_discard` counts for no more than `expiry` and a few seconds."""
-    layer = layers(expiry=1)
+    """One that ended without `group_discard` counts for `channel_expiry` and a few seconds."""
+    layer = layers(channel_expiry=1)
     stays = await joined(layer, "room")
-    goes = await joined(layer, "room")
+    goes = await asyncio.create_task(joined(layer, "room"))
     receiving = [asyncio.create_task(layer.receive(channel)) for channel in (stays, goes)]
     await within(layer.group_send("room", MESSAGE))
     await within(asyncio.gather(*receiving))

@@ -10,14 +10,14 @@ import pytest
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue._shared.mailbox import Mailboxes
 from channels_redis_queue.claims import Claim, Ledger
-from channels_redis_queue.delivery import Parcel, ToWorkers
+from channels_redis_queue.delivery import ToWorkers
 
 
 class Worker:
     """The `receive` calls of one process, and what gives them messages."""
 
     def __init__(self) -> None:
-        mailboxes: Mailboxes[Parcel] = Mailboxes(lambda _channel: 1, lambda _channel: None)
+        mailboxes = Mailboxes(2**20, lambda *_: None)
         self.box = mailboxes.open("jobs")
         settings = RedisChannelLayer(random_prefix_length=0)._process.get()._settings
         self.delivery = ToWorkers("jobs", settings, mailboxes)

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from channels_redis_queue import keys
+from channels_redis_queue._shared.consumers import SWEEP_INTERVAL
 from queue_tools import (
     Layers,
     StartRemoteLayer,
@@ -55,7 +56,7 @@ async def come_and_go(layer: RedisChannelLayer, count: int) -> None:
 
 async def test_cancelled_consumers(layers: Layers, redis_server: EmbeddedServer) -> None:
     """3,000 consumers that joined a group and were cancelled: neither memory nor group grows."""
-    layer = layers(expiry=1)
+    layer = layers(channel_expiry=1)
     process = layer._process.get()
 
     def forgotten() -> bool:
@@ -64,21 +65,20 @@ async def test_cancelled_consumers(layers: Layers, redis_server: EmbeddedServer)
 
     objects = []
     for _ in range(3):
-        await come_and_go(layer, WAVE)
+        await asyncio.create_task(come_and_go(layer, WAVE))
         await eventually(forgotten)
         gc.collect()
         objects.append(len(gc.get_objects()))
     # What else happens in this process may grow once; what consumers leave grows with each wave.
     assert min(after - before for before, after in itertools.pairwise(objects)) < WAVE / 2
     assert not process.memberships._rooms_of
-    assert not process.mailboxes._left
+    assert not process.consumers._owned
 
 
 async def test_consumer_that_comes_back_is_a_member(layers: Layers) -> None:
     """A receive that is cancelled and called again in time, as with a timeout, ends nothing."""
-    layer = layers(expiry=3)
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
+    layer = layers(channel_expiry=3)
+    channel = await asyncio.create_task(consumer(layer, 0))
     end = time.monotonic() + 5
     while time.monotonic() < end:
         receiving = asyncio.create_task(layer.receive(channel))
@@ -101,7 +101,7 @@ async def test_consumers_that_end_between_two_receives(
     layers: Layers,
 ) -> None:
     """Their handlers failed, or their browsers left as a message came: they leave as all do."""
-    layer = layers(expiry=1)
+    layer = layers(channel_expiry=1)
     process = layer._process.get()
     # Made by tasks that ended before anybody received: those were no consumers.
     stays, unheard = [await asyncio.create_task(consumer(layer, 0)) for _ in range(2)]
@@ -111,6 +111,7 @@ async def test_consumers_that_end_between_two_receives(
     await layer.group_send("room", {"type": "hello"})
     ended = await within(asyncio.gather(*consumers))
     assert await within(receiving) == {"type": "hello"}
+    staying = asyncio.create_task(layer.receive(stays))
     # One of them is received from by somebody else now.
     receiving = asyncio.create_task(layer.receive(ended[0]))
     virtual = keys.virtual_channel(keys.non_local(stays), "room")
@@ -119,8 +120,62 @@ async def test_consumers_that_end_between_two_receives(
     )
     await layer.group_send("room", {"type": "hello again"})
     assert await within(receiving) == {"type": "hello again"}
-    assert await take(layer, stays) == {"type": "hello again"}
-    assert not process.reception.owners.unheard
+    assert await within(staying) == {"type": "hello again"}
+
+
+async def test_consumer_that_is_cancelled_leaves_at_once(
+    layers: Layers, redis_server: EmbeddedServer
+) -> None:
+    """Its task ended while it received, and without `group_discard`, as when a browser goes."""
+    layer = layers()
+
+    async def live() -> None:
+        channel = await layer.new_channel()
+        await layer.group_add("room", channel)
+        while True:
+            await layer.receive(channel)
+
+    consumers = [asyncio.create_task(live()) for _ in range(3)]
+    await eventually(lambda: len(layer._process.get().mailboxes) == 3)
+    await cancel(*consumers)
+    memberships = layer._process.get().memberships
+    assert not any(memberships.members(virtual) for virtual in memberships.virtuals())
+
+    async def forgotten() -> bool:
+        # Finds out that none is there, should the group just have been written again.
+        await layer.group_send("room", {"type": "hello"})
+        return group_size(redis_server, layer, "room") == 0
+
+    await eventually(forgotten)
+
+
+async def test_member_stays_while_another_task_handles_its_message(layers: Layers) -> None:
+    """The task that made the channel has ended, and the handler takes longer than any limit."""
+    layer = layers(channel_expiry=1)
+    done, handling = asyncio.Event(), asyncio.Event()
+    received: list[str] = []
+
+    async def handle(channel: str) -> None:
+        while True:
+            received.append((await layer.receive(channel))["type"])
+            handling.set()
+            await asyncio.sleep(1 + 4 * SWEEP_INTERVAL)
+            done.set()
+
+    async def make() -> asyncio.Task[None]:
+        channel = await layer.new_channel()
+        await layer.group_add("room", channel)
+        task = asyncio.create_task(handle(channel))
+        # Ends as the message is being handled.
+        await layer.group_send("room", {"type": "long"})
+        await handling.wait()
+        return task
+
+    task = await within(asyncio.create_task(make()))
+    await within(done.wait())
+    await layer.group_send("room", {"type": "later"})
+    await eventually(lambda: received == ["long", "later"])
+    await cancel(task)
 
 
 async def test_group_expiry_counts_from_the_latest_join(layers: Layers) -> None:

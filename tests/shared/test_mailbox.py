@@ -3,34 +3,63 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from channels_redis_shared.mailbox import Mailbox, Mailboxes
+from channels_redis_shared.mailbox import (
+    MESSAGE_OVERHEAD,
+    REFERENCE_SIZE,
+    Mailbox,
+    Mailboxes,
+    Notice,
+)
+from channels_redis_shared.statistics import Counters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LATER = time.monotonic() + 3600
+KILOBYTE = 1000 - MESSAGE_OVERHEAD - REFERENCE_SIZE  # counts so much in one mailbox
+
+
+class Item:
+    """A numbered message."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def open(self) -> dict[str, Any]:
+        """Return it as a message."""
+        return {"number": self.number}
 
 
 class Process:
-    """Mailboxes with a capacity of 3."""
+    """Mailboxes that have room for ten messages, and tell of lost ones."""
 
-    def __init__(self) -> None:
-        self.overflowed: list[str] = []
-        self.boxes: Mailboxes[int] = Mailboxes(
-            lambda _: 3, self.overflowed.append, exempt=lambda item: item < 0
-        )
+    def __init__(self, **options: Any) -> None:
+        self.lost: Counter[str] = Counter()
+        self.counters = Counters()
+        self.boxes = Mailboxes(10_000, self.overflowed, counters=self.counters, **options)
 
-    def put(self, *items: int, channel: str = "a", deadline: float = LATER) -> None:
-        """Put items into a mailbox."""
-        for item in items:
-            self.boxes.put([channel], item, deadline)
+    def overflowed(self, channel: str, count: int) -> None:
+        """Count what was lost."""
+        self.lost[channel] += count
 
-    def take_all(self, channel: str = "a") -> list[int]:
-        """Take what is in a mailbox."""
+    def put(self, *numbers: int, channel: str = "a", deadline: float = LATER) -> None:
+        """Put messages of a kilobyte into a mailbox."""
+        for number in numbers:
+            self.boxes.put([channel], Item(number), deadline, KILOBYTE)
+
+    def take_all(self, channel: str = "a") -> list[Any]:
+        """Take what is in a mailbox: numbers, and what notices say."""
         box = self.boxes.open(channel)
-        return list(iter(box.take, None))
+        messages = [item.open() for item in iter(box.take, None)]
+        return [message.get("number", message.get("lost", message)) for message in messages]
 
 
 @pytest.fixture
@@ -39,12 +68,13 @@ def process() -> Process:
     return Process()
 
 
-async def take(box: Mailbox[int]) -> int:
+async def take(box: Mailbox) -> int:
     """Wait for an item and take it, as a receiver does."""
     while True:
         item = box.take()
         if item is not None:
-            return item
+            number: int = item.open()["number"]
+            return number
         waiter = box.queue_up()
         try:
             await waiter
@@ -62,25 +92,119 @@ def test_first_in_first_out(process: Process) -> None:
 
 def test_one_item_for_many_channels(process: Process) -> None:
     """Each channel gets it once."""
-    process.boxes.put(["a", "b", "c"], 7, LATER)
+    process.boxes.put(["a", "b", "c"], Item(7))
     assert [process.take_all(channel) for channel in "abcd"] == [[7], [7], [7], []]
 
 
-def test_full_mailbox_drops_its_oldest(process: Process) -> None:
+def test_mailbox_with_a_capacity_drops_its_oldest() -> None:
     """Each drop is reported, and the other mailboxes are left alone."""
-    process.put(0, channel="b")
+    process = Process(capacity={"a": 3}.get)
+    process.put(0, 0, 0, 0, channel="b")
     process.put(1, 2, 3, 4, 5)
     assert process.take_all() == [3, 4, 5]
-    assert process.take_all("b") == [0]
-    assert process.overflowed == ["a", "a"]
+    assert process.take_all("b") == [0, 0, 0, 0]
+    assert process.lost == {"a": 2}
 
 
-def test_exempt_items_are_not_dropped(process: Process) -> None:
-    """The oldest of the others goes, and what stays keeps its order."""
-    process.put(-1, 1, 2)
-    process.put(-2, 3)
-    assert process.take_all() == [-1, -2, 3]
-    assert process.overflowed == ["a", "a"]
+def test_notices_are_not_dropped() -> None:
+    """The oldest message goes, and what stays keeps its order."""
+    process = Process(capacity=lambda _: 3)
+    first, second = Notice("first"), Notice("second")
+    process.boxes.put(["a"], first)
+    process.put(1, 2)
+    process.boxes.put(["a"], second)
+    process.put(3)
+    assert process.take_all() == [{"type": "first"}, {"type": "second"}, 3]
+    assert process.lost == {"a": 2}
+
+
+def test_fullest_mailboxes_lose_their_oldest(process: Process) -> None:
+    """Past the bytes of the process, those go that have most; the others lose nothing."""
+    process.put(0, channel="quiet")
+    process.put(1, 2, channel="slow")
+    process.put(*range(10, 25))
+    assert process.take_all("quiet") == [0]
+    assert process.take_all("slow") == [1, 2]
+    left = process.take_all()
+    assert left == list(range(25 - len(left), 25))
+    assert 5 <= len(left) <= 7
+    assert process.lost == {"a": 15 - len(left)}
+
+
+def test_mailboxes_that_are_equally_full_lose_equally(process: Process) -> None:
+    """No channel is chosen by its name or its age."""
+    for number in range(20):
+        for channel in "abc":
+            process.put(number, channel=channel)
+    sizes = [len(process.take_all(channel)) for channel in "abc"]
+    assert max(sizes) - min(sizes) <= 2
+    assert 6 <= sum(sizes) <= 10
+
+
+def test_message_counts_once_for_the_process(process: Process) -> None:
+    """What waits in a thousand mailboxes is in memory once, and lives until the last lets go."""
+    channels = [f"member-{number}" for number in range(100)]
+    for number in range(4):
+        process.boxes.put(channels, Item(number), LATER, 1000)
+    assert process.boxes.bytes == 4 * (1000 + MESSAGE_OVERHEAD + 100 * REFERENCE_SIZE)
+    for channel in channels[1:]:
+        assert process.take_all(channel) == [0, 1, 2, 3]
+    assert process.boxes.bytes == 4 * (1000 + MESSAGE_OVERHEAD + 100 * REFERENCE_SIZE)
+    assert process.take_all(channels[0]) == [0, 1, 2, 3]
+    assert process.boxes.bytes == 0
+    assert not process.lost
+
+
+def test_newest_message_is_kept_whatever_its_size(process: Process) -> None:
+    """One that is larger than all the room there is reaches a consumer that waits for it."""
+    process.put(1)
+    process.boxes.put(["a"], Item(2), LATER, 50_000)
+    assert process.take_all() == [2]
+    assert process.boxes.bytes == 0
+
+
+def test_consumer_is_told_in_the_place_of_lost_messages() -> None:
+    """One notice, with how many, until it was read; what is lost later gets another."""
+    process = Process(capacity=lambda _: 3, on_overflow="lost")
+    process.put(1, 2, 3, 4, 5, 6)
+    box = process.boxes.open("a")
+    assert [one.open() for one in [box.take()] if one] == [{"type": "lost", "lost": 3}]
+    assert [one.open() for one in [box.take()] if one] == [{"number": 4}]
+    process.put(7, 8, 9)
+    assert [one.open() for one in iter(box.take, None)] == [
+        {"type": "lost", "lost": 2},
+        {"number": 7},
+        {"number": 8},
+        {"number": 9},
+    ]
+    assert process.lost == {"a": 5}
+
+
+def test_notice_stands_behind_older_ones() -> None:
+    """An outage that was told of before the messages that are missing stays before them."""
+    process = Process(capacity=lambda _: 3, on_overflow="lost")
+    process.boxes.put(["a"], Notice("outage"))
+    process.put(1, 2, 3, 4)
+    assert process.take_all() == [{"type": "outage"}, 2, 3, 4]
+
+
+def test_consumer_is_told_of_messages_whose_time_was_over() -> None:
+    """Those that waited for too long are missing as well, whoever notices first."""
+    process = Process(on_overflow="lost")
+    past = time.monotonic() - 1
+    for sweep in (False, True):
+        process.put(1, 2, 3, deadline=past)
+        process.put(4)
+        if sweep:
+            process.boxes.sweep([], 60)
+        assert process.take_all() == [3, 4]
+    process.put(1, deadline=past)
+    process.boxes.sweep([], 60)
+    process.put(2, deadline=past)
+    process.boxes.sweep([], 60)
+    assert process.take_all() == [2]
+    assert process.counters.expired == 8
+    assert not process.lost
 
 
 def test_expired_items_are_not_given_out(process: Process) -> None:
@@ -89,8 +213,9 @@ def test_expired_items_are_not_given_out(process: Process) -> None:
     process.put(2)
     assert process.take_all() == [2]
     process.put(3, deadline=time.monotonic() - 1)
-    process.boxes.sweep(patience=60)
+    process.boxes.sweep([], 60)
     assert len(process.boxes) == 0
+    assert process.boxes.bytes == 0
 
 
 async def test_waiters_are_woken_in_order(process: Process) -> None:
@@ -134,13 +259,13 @@ async def test_surplus(process: Process) -> None:
     """The newest items that nobody waits for can be taken back."""
     box = process.boxes.open("a")
     process.put(1, 2, 3)
-    assert list(box.surplus()) == [3, 2, 1]
+    assert [item.open()["number"] for item in box.surplus()] == [3, 2, 1]
     waiter = box.queue_up()
     process.put(1)
     assert waiter.done()
     box.queue_up()
     process.put(2, 3)
-    assert list(box.surplus()) == [3, 2, 1]
+    assert [item.open()["number"] for item in box.surplus()] == [3, 2, 1]
 
 
 async def test_wake_all(process: Process) -> None:
@@ -179,21 +304,8 @@ async def test_sweep_keeps_what_is_in_use(process: Process) -> None:
     process.put(1)
     process.boxes.open("b").queue_up()
     process.boxes.open("c")
-    process.boxes.sweep(patience=60)
+    process.boxes.sweep([], 60)
     assert [channel for channel in "abc" if process.boxes.find(channel)] == ["a", "b"]
-
-
-async def test_consumer_that_has_gone(process: Process) -> None:
-    """A channel whose `receive` was cancelled, and not called again in time, is told once."""
-    process.boxes.left("gone")
-    process.boxes.left("back")
-    process.boxes.open("back")
-    process.boxes.left("waiting")
-    process.boxes.open("waiting").queue_up()
-    process.boxes.left("waiting")
-    assert process.boxes.sweep(patience=60) == []
-    assert process.boxes.sweep(patience=-1) == ["gone"]
-    assert process.boxes.sweep(patience=-1) == []
 
 
 async def test_discard(process: Process) -> None:
@@ -205,6 +317,38 @@ async def test_discard(process: Process) -> None:
     process.boxes.discard("a")
     assert waiter.done()
     assert process.take_all() == []
+
+
+async def test_garbage_collector_within_put(process: Process) -> None:
+    """A `receive` of a dead loop that is collected just then takes no lock that `put` holds."""
+    collected: list[str] = []
+
+    async def receive() -> None:
+        box = process.boxes.open("a")
+        waiter = box.queue_up()
+        try:
+            await waiter
+        except GeneratorExit:
+            box.withdraw(waiter)
+            collected.append("within put" if process.boxes._lock.locked() else "elsewhere")
+            raise
+
+    class Channels(list[str]):
+        """Channels during whose look-up the garbage is collected."""
+
+        def __iter__(self) -> Iterator[str]:
+            gc.collect()
+            return super().__iter__()
+
+    loop = asyncio.new_event_loop()
+    receiving = loop.create_task(receive())
+    await asyncio.to_thread(loop.run_until_complete, asyncio.sleep(0))
+    loop.close()
+    process.boxes.wake_all()
+    del receiving
+    process.boxes.put(Channels(["a"]), Item(1))
+    assert collected == ["within put"]
+    assert process.take_all() == [1]
 
 
 def test_clear(process: Process) -> None:

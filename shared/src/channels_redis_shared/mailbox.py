@@ -1,46 +1,153 @@
-"""Bounded queues of a process, one for each of its channels, on which consumers wait.
+"""Queues of a process, one for each of its channels, on which consumers wait.
 
 What is put once for a thousand channels wakes a thousand consumers, so this is written to be quick:
 no lock on a consumer's way, and as few calls as the work allows.
+
+A consumer that keeps taking loses nothing: no number of messages bounds a mailbox unless the user
+sets one. Two bounds hold for what waits. A message goes when its time is over. And all mailboxes of
+the process share a number of bytes; past that, the fullest lose their oldest messages first. A
+message that waits in a thousand mailboxes is in memory once, and so counts once against the bytes
+of the process; it counts in full in each mailbox when the fullest is looked for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
+import math
 import threading
 import time
-from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .statistics import Counters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    import weakref
+    from collections.abc import Callable, Collection, Container, Iterator
 
-Item = TypeVar("Item")
+# Notices that a mailbox is searched past for a message to drop.
+MAX_NOTICES = 100
+# Bytes that a message takes beside its own: the decoded dict and the objects around it.
+MESSAGE_OVERHEAD = 500
+# Bytes that a message takes in each mailbox that it waits in.
+REFERENCE_SIZE = 8
+# The part of the bytes that is freed at once when there are too many: finding the fullest takes a
+# look at all mailboxes.
+FREED_PART = 8
 
-# How many items that are exempt from being dropped a full mailbox is searched past.
-MOST_EXEMPT = 100
+
+class Item(Protocol):
+    """What waits in a mailbox."""
+
+    def open(self) -> dict[str, Any]:
+        """Return it as a message, an object of its own."""
 
 
-class Mailbox(Generic[Item]):
+class Notice:
+    """Tells a consumer what the layer has to say. Never dropped for lack of room."""
+
+    __slots__ = ("type",)
+
+    def __init__(self, message_type: str) -> None:
+        self.type = message_type
+
+    def open(self) -> dict[str, Any]:
+        """Return the message."""
+        return {"type": self.type}
+
+
+class OverflowNotice(Notice):
+    """Tells a consumer how many messages are missing in this place."""
+
+    __slots__ = ("_box", "lost")
+
+    def __init__(self, message_type: str, box: Mailbox) -> None:
+        super().__init__(message_type)
+        self.lost = 0
+        self._box = box
+
+    def open(self) -> dict[str, Any]:
+        """Return the message; what is lost from now on gets a notice of its own."""
+        self._box.overflow = None
+        return {"type": self.type, "lost": self.lost}
+
+
+class Entry:
+    """An item, and the `time.monotonic()` from which on it is not delivered."""
+
+    __slots__ = ("deadline", "item")
+
+    # Bytes that it counts.
+    size = 0
+
+    def __init__(self, deadline: float, item: Item) -> None:
+        self.deadline = deadline
+        self.item = item
+
+
+class SizedEntry(Entry):
+    """An entry that counts against the bytes of the process until the last mailbox lets go of it.
+
+    That moment is the end of the object: no consumer has to count, and none can miscount.
+    """
+
+    __slots__ = ("_freed", "size")
+
+    def __init__(self, deadline: float, item: Item, size: int, freed: deque[int]) -> None:
+        super().__init__(deadline, item)
+        self.size = size
+        self._freed = freed
+
+    def __del__(self) -> None:
+        """Give back the bytes. A deque takes no lock: this may run anywhere, at any moment."""
+        self._freed.append(self.size)
+
+
+class Mailbox:
     """The items for one channel, and who waits for them.
 
     Waiters may be in different event loops, of different threads. That needs no lock: an item is
     there before a waiter is woken, and who queues up is there before it looks once more.
 
     Args:
-        capacity: How many items it may hold.
+        capacity: How many items it may hold; None: any number.
+        on_overflow: The `type` of the message that tells of lost ones; None: none does.
         counters: Count items that have expired.
     """
 
-    __slots__ = ("_capacity", "_counters", "_items", "_waiters")
+    __slots__ = (
+        "_counters",
+        "_idle",
+        "_items",
+        "_on_overflow",
+        "_waiters",
+        "capacity",
+        "given_up",
+        "overflow",
+        "reader",
+        "turn",
+        "watched",
+    )
 
-    def __init__(self, capacity: int, counters: Counters) -> None:
-        self._capacity = capacity
+    def __init__(self, capacity: int | None, on_overflow: str | None, counters: Counters) -> None:
+        self.capacity = capacity
+        self._on_overflow = on_overflow
         self._counters = counters
-        self._items: deque[tuple[float, Item]] = deque()
+        self._items: deque[Entry] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
+        # The notice that waits here.
+        self.overflow: OverflowNotice | None = None
+        # The task that received last, as far as it had to be looked at; None: none has received.
+        self.reader: weakref.ref[asyncio.Task[Any]] | None = None
+        # Whether the next `receive` has to be looked at.
+        self.watched = True
+        # Whether the last `receive` that waited was cancelled.
+        self.given_up = False
+        # The count of messages received in this process after the latest from here.
+        self.turn = 0
+        # The reader that had gone when that was seen, and when.
+        self._idle: tuple[weakref.ref[asyncio.Task[Any]] | None, float] | None = None
 
     @property
     def size(self) -> int:
@@ -48,23 +155,23 @@ class Mailbox(Generic[Item]):
         return len(self._items)
 
     @property
-    def full(self) -> bool:
-        """Whether another item would be one too many."""
-        return len(self._items) >= self._capacity
+    def bytes(self) -> int:
+        """How many bytes its items count, each in full."""
+        return sum(entry.size for entry in list(self._items))
 
     @property
     def waiting(self) -> int:
         """How many wait and have not been woken."""
         return len(self._waiters)
 
-    def put(self, dated: tuple[float, Item], loop: asyncio.AbstractEventLoop | None) -> None:
+    def put(self, entry: Entry, loop: asyncio.AbstractEventLoop | None) -> None:
         """Add an item, and wake the first who waits.
 
         Args:
-            dated: The `time.monotonic()` from which on nobody shall get the item, and the item.
+            entry: The item.
             loop: The event loop that runs in this thread.
         """
-        self._items.append(dated)
+        self._items.append(entry)
         if self._waiters:
             self._wake(loop)
 
@@ -72,37 +179,71 @@ class Mailbox(Generic[Item]):
         """Remove and return the oldest item that has not expired, if there is one."""
         while self._items:
             try:
-                deadline, item = self._items.popleft()
+                entry = self._items.popleft()
             except IndexError:  # another thread was faster
                 return None
-            if deadline > time.monotonic():
-                return item
-            self._counters.expired += 1
+            if entry.deadline > time.monotonic():
+                return entry.item
+            self._items.appendleft(entry)
+            self.drop_expired(time.monotonic())
         return None
 
-    def drop(self, exempt: Callable[[Item], bool]) -> bool:
-        """Remove the oldest item that is not exempt; return whether there was one.
+    def drop(self, keep: Entry | None = None) -> int | None:
+        """Remove the oldest message, but not `keep`; return the bytes that it counted.
 
-        Behind a hundred exempt ones the next goes whatever it is, so that these are bounded, too.
+        Behind a hundred notices the next item goes whatever it is, so that these are bounded, too.
         """
-        passed: list[tuple[float, Item]] = []
-        dropped = False
-        while self._items and not dropped:
+        passed: list[Entry] = []
+        size: int | None = None
+        while self._items and size is None:
             try:
                 entry = self._items.popleft()
             except IndexError:  # another thread was faster
                 break
-            dropped = len(passed) >= MOST_EXEMPT or not exempt(entry[1])
-            if not dropped:
+            if entry is keep:
                 passed.append(entry)
-        self._items.extendleft(reversed(passed))
-        return dropped
+                break
+            if len(passed) < MAX_NOTICES and isinstance(entry.item, Notice):
+                passed.append(entry)
+            else:
+                size = entry.size
+                self._note_lost(1, passed)
+        self._put_back(passed)
+        return size
+
+    def drop_expired(self, now: float) -> None:
+        """Remove the items that have expired."""
+        try:
+            first = self._items[0]
+        except IndexError:
+            return
+        if now < first.deadline < math.inf:
+            return
+        passed: list[Entry] = []
+        expired = 0
+        while self._items:
+            try:
+                entry = self._items.popleft()
+            except IndexError:  # another thread was faster
+                break
+            if entry.deadline <= now:
+                expired += 1
+                continue
+            passed.append(entry)
+            if len(passed) > MAX_NOTICES or not isinstance(entry.item, Notice):
+                break
+        if expired:
+            self._counters.expired += expired
+            behind = [] if not passed or isinstance(passed[-1].item, Notice) else [passed.pop()]
+            self._note_lost(expired, passed)
+            passed += behind
+        self._put_back(passed)
 
     def surplus(self) -> Iterator[Item]:
         """Remove and return the newest items, those that nobody waits for."""
         while len(self._items) > len(self._waiters):
             try:
-                yield self._items.pop()[1]
+                yield self._items.pop().item
             except IndexError:
                 return
 
@@ -110,18 +251,24 @@ class Mailbox(Generic[Item]):
         """Return a future that is done when there may be something to take."""
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
+        self.given_up = False
         self._waiters.append(waiter)
         if self._items:
             self._wake(loop)
         return waiter
 
     def withdraw(self, waiter: asyncio.Future[None]) -> None:
-        """Undo `queue_up` for one who will take nothing."""
-        if waiter in self._waiters:
+        """Undo `queue_up` for one who will take nothing.
+
+        Takes no lock: the garbage collector may end a `receive` anywhere, also within `put`.
+        """
+        self.given_up = True
+        try:
             self._waiters.remove(waiter)
-        elif self._items:
-            # It was woken already: the next one takes its place.
-            self._wake(_running_loop())
+        except ValueError:
+            if self._items:
+                # It was woken already: the next one takes its place.
+                self._wake(_running_loop())
 
     def wake_all(self) -> None:
         """Make everyone who waits look again."""
@@ -129,12 +276,51 @@ class Mailbox(Generic[Item]):
         for _ in range(len(self._waiters)):
             self._wake(loop)
 
-    def drop_expired(self) -> None:
-        """Remove the items that have expired."""
-        now = time.monotonic()
-        while self._items and self._items[0][0] <= now:
-            self._items.popleft()
-            self._counters.expired += 1
+    def clear(self) -> None:
+        """Drop all items."""
+        self._items.clear()
+        self.overflow = None
+
+    def running_reader(self) -> asyncio.Task[Any] | None:
+        """Return the task that received last, if it still runs."""
+        task = None if self.reader is None else self.reader()
+        return None if task is None or task.done() or task.get_loop().is_closed() else task
+
+    def has_waiter(self) -> bool:
+        """Return whether a `receive` waits, in an event loop that is not closed."""
+        try:
+            first = self._waiters[0]
+        except IndexError:
+            return False
+        if first.get_loop().is_closed():
+            self.wake_all()  # which drops those of closed loops
+        return bool(self._waiters)
+
+    def in_use(self) -> None:
+        """Note that the channel has a consumer."""
+        self._idle = None
+
+    def idle_for(self, now: float) -> float:
+        """Return the seconds since it was first seen that the last reader had gone."""
+        if self._idle is None or self._idle[0] is not self.reader:
+            self._idle = self.reader, now
+            self.watched = True
+        return now - self._idle[1]
+
+    def _note_lost(self, count: int, before: list[Entry]) -> None:
+        """Tell the consumer of lost messages, behind the entries that stay `before` them."""
+        if self._on_overflow is None:
+            return
+        if self.overflow is None:
+            self.overflow = OverflowNotice(self._on_overflow, self)
+            before.append(Entry(math.inf, self.overflow))
+        self.overflow.lost += count
+
+    def _put_back(self, entries: list[Entry]) -> None:
+        self._items.extendleft(reversed(entries))
+        # One of another thread may have found nothing meanwhile, and wait.
+        if self._items and self._waiters:
+            self._wake(_running_loop())
 
     def _wake(self, loop: asyncio.AbstractEventLoop | None) -> None:
         while self._waiters:
@@ -154,34 +340,40 @@ class Mailbox(Generic[Item]):
             return
 
 
-class Mailboxes(Generic[Item]):
+class Mailboxes:
     """The mailboxes of a process.
 
     Args:
-        capacity: Returns how many items the mailbox of a channel may hold.
-        overflowed: Called with the channel whenever an item was dropped, the oldest one, since
-            its mailbox was full.
-        exempt: Tells which items are not dropped, however full a mailbox is.
+        limit: How many bytes all of them may hold.
+        overflowed: Called with the channel and a number whenever so many of its messages were
+            dropped for lack of room.
+        capacity: Returns how many items the mailbox of a channel may hold; None: any number.
+        on_overflow: The `type` of the message that tells of lost ones; None: none does.
         counters: Count items that have expired.
     """
 
     def __init__(
         self,
-        capacity: Callable[[str], int],
-        overflowed: Callable[[str], object],
-        exempt: Callable[[Item], bool] = lambda _: False,
+        limit: int,
+        overflowed: Callable[[str, int], object],
+        *,
+        capacity: Callable[[str], int | None] = lambda _: None,
+        on_overflow: str | None = None,
         counters: Counters | None = None,
     ) -> None:
+        self._limit = limit
         self._capacity = capacity
+        self._on_overflow = on_overflow
         self._overflowed = overflowed
-        self._exempt = exempt
         self._counters = counters or Counters()
+        # Not taken by anything that the garbage collector may run: that can be within `put`.
         self._lock = threading.Lock()
-        self._boxes: dict[str, Mailbox[Item]] = {}
+        self._boxes: dict[str, Mailbox] = {}
         # Returns the mailbox of a channel, or None.
         self.find = self._boxes.get
-        # When the last `receive` of a channel was cancelled: its consumer has probably gone.
-        self._left: dict[str, float] = {}
+        # The bytes that were put, and those of messages that have gone since this was last reduced.
+        self._used = 0
+        self._freed: deque[int] = deque()
 
     def __len__(self) -> int:
         """Return the number of mailboxes."""
@@ -196,42 +388,55 @@ class Mailboxes(Generic[Item]):
         """How many items are in all mailboxes."""
         return sum(box.size for box in list(self._boxes.values()))
 
-    def open(self, channel: str) -> Mailbox[Item]:
-        """Return the channel's mailbox, and note that somebody receives there."""
-        if self._left:
-            self._left.pop(channel, None)
+    @property
+    def bytes(self) -> int:
+        """How many bytes all items count."""
+        with self._lock:
+            self._reduce()
+            return self._used
+
+    def open(self, channel: str) -> Mailbox:
+        """Return the channel's mailbox, which is made if there is none."""
         box = self._boxes.get(channel)
         if box is None:
             with self._lock:
-                box = self._boxes.setdefault(
-                    channel, Mailbox(self._capacity(channel), self._counters)
-                )
+                box = self._boxes.setdefault(channel, self._make(channel))
         return box
 
-    def left(self, channel: str) -> None:
-        """Note that a `receive` of the channel was cancelled."""
-        self._left[channel] = time.monotonic()
-
-    def put(self, channels: Iterable[str], item: Item, deadline: float) -> None:
-        """Add the item to the mailbox of each channel; a full one loses its oldest.
+    def put(
+        self, channels: Collection[str], item: Item, deadline: float = math.inf, size: int = 0
+    ) -> None:
+        """Add the item to the mailbox of each channel.
 
         Args:
             channels: The channels.
             item: What each of them gets.
-            deadline: The `time.monotonic()` from which on nobody shall get it.
+            deadline: The `time.monotonic()` from which on it is not delivered.
+            size: The bytes of a message; a notice counts none.
         """
-        loop, full = _running_loop(), []
-        dated = (deadline, item)
+        loop = _running_loop()
+        lost: Counter[str] = Counter()
         with self._lock:
+            if size:
+                size += MESSAGE_OVERHEAD + REFERENCE_SIZE * len(channels)
+                entry: Entry = SizedEntry(deadline, item, size, self._freed)
+                self._used += size
+            else:
+                entry = Entry(deadline, item)
             for channel in channels:
                 box = self._boxes.get(channel)
                 if box is None:
-                    box = self._boxes[channel] = Mailbox(self._capacity(channel), self._counters)
-                elif box.full and box.drop(self._exempt):
-                    full.append(channel)
-                box.put(dated, loop)
-        for channel in full:
-            self._overflowed(channel)
+                    box = self._boxes[channel] = self._make(channel)
+                elif (
+                    box.capacity is not None and box.size >= box.capacity and box.drop() is not None
+                ):
+                    lost[channel] += 1
+                box.put(entry, loop)
+            self._reduce()
+            if self._used > self._limit:
+                self._make_room(entry, lost)
+        for channel, count in lost.items():
+            self._overflowed(channel, count)
 
     def discard(self, channel: str) -> None:
         """Drop the channel's mailbox and what is in it; who waits there looks again."""
@@ -250,34 +455,87 @@ class Mailboxes(Generic[Item]):
         for box in list(self._boxes.values()):
             box.wake_all()
 
-    def sweep(self, patience: float) -> list[str]:
+    def sweep(self, owned: Container[str], patience: float) -> list[str]:
         """Drop what nobody needs, and return the channels whose consumers have gone.
 
         Args:
-            patience: Seconds that a channel whose `receive` was cancelled is kept for a new one.
+            owned: The channels whose makers still run.
+            patience: Seconds that a channel without a consumer is kept for a new one.
         """
+        now = time.monotonic()
+        gone: list[str] = []
+        handled: list[tuple[str, Mailbox, asyncio.Task[Any]]] = []
         with self._lock:
             for channel, box in list(self._boxes.items()):
-                box.drop_expired()
-                # Removed first and looked at then: so one who queues up meanwhile is either seen
-                # here, or sees that the mailbox has gone.
-                del self._boxes[channel]
-                if box.size or box.waiting:
-                    self._boxes[channel] = box
-        before = time.monotonic() - patience
-        gone = [channel for channel, left in list(self._left.items()) if left < before]
-        return [
-            channel
-            for channel in gone
-            if self._left.pop(channel, None) is not None and not self.waiting(channel)
-        ]
+                if box.size:
+                    box.drop_expired(now)
+                if box.has_waiter() or channel in owned:
+                    box.in_use()
+                elif box.reader is None:
+                    self._drop_unused(channel, box)
+                elif task := box.running_reader():
+                    handled.append((channel, box, task))
+                elif box.idle_for(now) >= patience:
+                    gone.append(channel)
+            latest = self._latest() if handled else {}
+            for channel, box, task in handled:
+                if latest.get(task, box) is box:
+                    box.in_use()
+                elif box.idle_for(now) >= patience:
+                    gone.append(channel)
+        return gone
 
     def clear(self) -> None:
         """Drop all items; those who wait go on waiting."""
         with self._lock:
             for box in self._boxes.values():
-                while box.size:
-                    box.take()
+                box.clear()
+
+    def _make(self, channel: str) -> Mailbox:
+        return Mailbox(self._capacity(channel), self._on_overflow, self._counters)
+
+    def _drop_unused(self, channel: str, box: Mailbox) -> None:
+        # Removed first and looked at then: so one who queues up meanwhile is either seen here, or
+        # sees that the mailbox has gone.
+        del self._boxes[channel]
+        if box.size or box.waiting:
+            self._boxes[channel] = box
+
+    def _latest(self) -> dict[asyncio.Task[Any], Mailbox]:
+        """Return the mailbox that each running task receives from: where it was last."""
+        latest: dict[asyncio.Task[Any], Mailbox] = {}
+        for box in self._boxes.values():
+            task = box.running_reader()
+            if task is not None:
+                other = latest.setdefault(task, box)
+                if (box.waiting > 0, box.turn) > (other.waiting > 0, other.turn):
+                    latest[task] = box
+        return latest
+
+    def _reduce(self) -> None:
+        freed = self._freed
+        while freed:
+            self._used -= freed.popleft()
+
+    def _make_room(self, newest: Entry, lost: Counter[str]) -> None:
+        """Drop the oldest of the fullest mailboxes, but not the newest entry."""
+        goal = self._limit - self._limit // FREED_PART
+        fullest = [(-box.bytes, channel) for channel, box in self._boxes.items() if box.size]
+        heapq.heapify(fullest)
+        while self._used > goal and fullest:
+            minus_size, channel = heapq.heappop(fullest)
+            box, size = self._boxes[channel], -minus_size
+            next_size = -fullest[0][0] if fullest else 0
+            dropped: int | None = 0
+            while self._used > goal and size >= next_size:
+                dropped = box.drop(newest)
+                if dropped is None:
+                    break
+                lost[channel] += 1
+                size -= dropped
+                self._reduce()
+            if dropped is not None:
+                heapq.heappush(fullest, (-size, channel))
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

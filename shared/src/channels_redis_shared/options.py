@@ -78,6 +78,14 @@ def random_prefix_length(value: object) -> int:
     return max(0, _checked_int("random_prefix_length", value, lowest=-_HIGHEST))
 
 
+def require_message_type(name: str, value: object) -> None:
+    """Raise ValueError if `value` is neither None nor the `type` of a message."""
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ValueError(
+            f"{name} must be the type of a message, such as 'redis.notice', not {value!r}"
+        )
+
+
 def require_channel_capacity(value: object) -> None:
     """Raise ValueError if `value` is not None or a dict of channel name pattern to capacity.
 

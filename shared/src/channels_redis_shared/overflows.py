@@ -29,22 +29,22 @@ class OverflowLog:
         # Messages dropped, of all channels.
         self.total = 0
 
-    def dropped(self, channel: str) -> None:
-        """Note that the oldest message of a channel was dropped."""
-        self.total += 1
+    def dropped(self, channel: str, count: int = 1) -> None:
+        """Note that the oldest messages of a channel were dropped."""
+        self.total += count
         now = time.monotonic()
         loss = self._losses.get(channel)
         if loss is None:
             if len(self._losses) >= self.MOST_CHANNELS:
                 self._losses.clear()
-            self._losses[channel] = _Loss(now)
+            self._losses[channel] = _Loss(now, count - 1)
             self._logger.warning(
                 "%s is full and loses its oldest messages: its consumer is too slow, or its "
                 "capacity too small",
                 channel,
             )
             return
-        loss.unlogged += 1
+        loss.unlogged += count
         if now - loss.logged_at >= self.INTERVAL:
             self._logger.warning(
                 "%s has lost %s more of its messages within %.0f s",

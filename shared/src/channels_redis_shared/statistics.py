@@ -38,9 +38,9 @@ class Dropped:
         capacity: Not added, as many waited as the channel's capacity: `send` raised `ChannelFull`,
             or `group_send` passed a member by, each member counted. Always 0 with Pub/Sub.
         expired: Not read within `expiry` seconds. What expires in Redis before a process has it is
-            counted nowhere. Always 0 with Pub/Sub.
+            counted nowhere.
         undecodable: No message of this layer, or encrypted with another key.
-        mailbox_full: The oldest of a channel whose consumer is too slow.
+        mailbox_full: The oldest of a channel whose consumer is too slow, for lack of room.
     """
 
     capacity: int = 0

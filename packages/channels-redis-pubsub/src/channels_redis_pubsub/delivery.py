@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
+
+from ._shared.mailbox import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -12,31 +14,6 @@ if TYPE_CHECKING:
     from ._shared.mailbox import Mailboxes
     from .audience import Audience
     from .settings import Settings
-
-
-class Item(Protocol):
-    """What lies in a mailbox."""
-
-    def open(self) -> dict[str, Any]:
-        """Return it as a message, an object of its own."""
-
-
-class Notice:
-    """Tells a channel of an outage, or of its end. Never dropped, however full the mailbox."""
-
-    __slots__ = ("_type",)
-
-    def __init__(self, message_type: str) -> None:
-        self._type = message_type
-
-    def open(self) -> dict[str, Any]:
-        """Return the message."""
-        return {"type": self._type}
-
-
-def is_notice(item: Item) -> bool:
-    """Tell whether an item must not be dropped."""
-    return isinstance(item, Notice)
 
 
 @dataclass(eq=False)
@@ -57,7 +34,7 @@ class Delivery:
         mailboxes: The channels' mailboxes.
     """
 
-    def __init__(self, settings: Settings, audience: Audience, mailboxes: Mailboxes[Item]) -> None:
+    def __init__(self, settings: Settings, audience: Audience, mailboxes: Mailboxes) -> None:
         self._settings = settings
         self._audience = audience
         self._mailboxes = mailboxes
@@ -78,7 +55,8 @@ class Delivery:
             )
             return
         with self._audience.lock:
-            self._mailboxes.put(hearers, letter, math.inf)
+            deadline = time.monotonic() + self._settings.expiry
+            self._mailboxes.put(hearers, letter, deadline, len(data))
 
     def lost(self, connection: object, topics: Iterable[bytes]) -> None:
         """Tell the channels that hear these topics of an outage, unless they know of it already.
@@ -117,4 +95,4 @@ class Delivery:
         if message_type is not None:
             with self._audience.lock:
                 channels = self._audience.still_open(told)
-                self._mailboxes.put(channels, Notice(message_type), math.inf)
+                self._mailboxes.put(channels, Notice(message_type))

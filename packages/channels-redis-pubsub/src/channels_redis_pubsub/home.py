@@ -12,7 +12,7 @@ from ._shared.sharding import shard_of
 from ._shared.shards import Shards
 from .audience import Audience
 from .cluster_subscriber import ClusterSubscriber
-from .delivery import Delivery, Item
+from .delivery import Delivery
 from .subscriber import Line, Subscriber
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Home:
     def __init__(
         self,
         settings: Settings,
-        mailboxes: Mailboxes[Item],
+        mailboxes: Mailboxes,
         outages: Sequence[OutageLog],
         ended: Callable[[Home], object],
     ) -> None:

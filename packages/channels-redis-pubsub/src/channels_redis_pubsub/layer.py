@@ -50,7 +50,7 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         on_reconnect: The `type` of a message that it gets when all that was lost is heard again.
             Default: none is sent.
         capacity: How many unread messages a channel holds in its process; then the oldest is
-            dropped.
+            dropped. Default: any number, within `expiry` and `mailbox_bytes`.
         channel_capacity: Other capacities, by channel: a dict with a glob or a compiled pattern
             as key. The first that matches, in the dict's order, counts.
         symmetric_encryption_keys: A list of keys. The first encrypts; all decrypt.
@@ -58,6 +58,12 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         sharded_pubsub: Whether to use sharded Pub/Sub, of Redis 7.0 and Valkey. In a Redis Cluster
             a message then goes through one node, not through all. Layers with and without it do
             not hear each other; neither do those of `channels_redis`.
+        expiry: Seconds that a message waits in its process to be received.
+        channel_expiry: Seconds that a channel without a consumer is kept for a new one.
+        mailbox_bytes: How many bytes all unread messages of a process may have; then the fullest
+            channels lose their oldest.
+        on_overflow: The `type` of a message that a consumer finds in the place of lost ones, with
+            their number as `lost`. Default: none is sent.
 
     Raises:
         ValueError: A value that is not allowed.
@@ -77,11 +83,15 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         prefix: str = "asgi",
         on_disconnect: str | None = None,
         on_reconnect: str | None = None,
-        capacity: int = 1000,
+        capacity: int | None = None,
         channel_capacity: Mapping[str | re.Pattern[str], int] | None = None,
         symmetric_encryption_keys: list[str] | list[bytes] | None = None,
         serializer_format: str = "msgpack",
         sharded_pubsub: bool = False,  # noqa: FBT001, FBT002 - an option like the others
+        expiry: int = 60,
+        channel_expiry: int = 60,
+        mailbox_bytes: int = 64 * 1024 * 1024,
+        on_overflow: str | None = None,
         **unknown: Any,
     ) -> None:
         ignored = [name for name in unknown if name in _IGNORED]
@@ -89,10 +99,15 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
             [name for name in unknown if name not in ignored], _OPTIONS, type(self).__name__
         )
         options.require_prefix(prefix)
-        capacity = options.positive_int("capacity", capacity)
+        if capacity is not None:
+            capacity = options.positive_int("capacity", capacity)
         options.require_channel_capacity(channel_capacity)
-        _require_type("on_disconnect", on_disconnect)
-        _require_type("on_reconnect", on_reconnect)
+        options.require_message_type("on_disconnect", on_disconnect)
+        options.require_message_type("on_reconnect", on_reconnect)
+        expiry = options.positive_int("expiry", expiry)
+        channel_expiry = options.positive_int("channel_expiry", channel_expiry)
+        mailbox_bytes = options.positive_int("mailbox_bytes", mailbox_bytes)
+        options.require_message_type("on_overflow", on_overflow)
         if not isinstance(sharded_pubsub, bool):
             raise ValueError(f"sharded_pubsub must be True or False, not {sharded_pubsub!r}")
         if ignored:
@@ -101,7 +116,7 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
                 type(self).__name__,
                 ", ".join(ignored),
             )
-        super().__init__(capacity=capacity)
+        super().__init__(expiry=expiry, capacity=capacity)
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
         self.prefix = prefix
         self.on_disconnect = on_disconnect
@@ -119,6 +134,10 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
             tuple(connector_to(host, floor) for host in parse_hosts(hosts)),
             Reader(self if own else self._serializer, Letter),
             self.get_capacity,
+            expiry,
+            channel_expiry,
+            mailbox_bytes,
+            on_overflow,
             on_disconnect,
             on_reconnect,
             sharded_pubsub,
@@ -138,8 +157,9 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """Return the name of a new channel, on which this process listens from now on.
 
-        The channel goes when a `receive` of it is cancelled, or a minute after the task that made
-        it has ended, if somebody has received on it and nobody does any more.
+        The channel goes with its consumer, with its groups and its unread messages: at once when
+        the task that made it ends by being cancelled in `receive`, else `channel_expiry` seconds
+        after nobody was left who receives.
 
         Args:
             prefix: Stands in the name behind the layer's own prefix.
@@ -152,7 +172,7 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         channel = self._names.new_channel(prefix)
         process = self._process.get()
         await process.open(channel)
-        process.owners.made(channel)
+        process.consumers.made(channel)
         return channel
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
@@ -179,8 +199,7 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         """Return the next message of a channel, and wait for it if there is none.
 
         On a channel that `new_channel` did not make in this process, listening begins with this
-        call. While the server is away it waits, too. When a call is cancelled and no other one
-        waits for the channel, the channel goes, with its groups and its unread messages.
+        call. While the server is away it waits, too. A cancelled call loses no message.
 
         Raises:
             TypeError: No valid channel name.
@@ -270,15 +289,8 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         return data
 
 
-def _require_type(option: str, value: object) -> None:
-    if value is not None and (not isinstance(value, str) or not value):
-        raise ValueError(
-            f"{option} must be the type of a message, such as 'redis.disconnect', not {value!r}"
-        )
-
-
 # Those of the queue layer, which sites keep in their settings when they change the BACKEND.
-_IGNORED = ("expiry", "group_expiry", "random_prefix_length")
+_IGNORED = ("group_expiry", "random_prefix_length")
 _OPTIONS = (
     "hosts",
     "prefix",
@@ -289,4 +301,8 @@ _OPTIONS = (
     "symmetric_encryption_keys",
     "serializer_format",
     "sharded_pubsub",
+    "expiry",
+    "channel_expiry",
+    "mailbox_bytes",
+    "on_overflow",
 )

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from ._shared.blocking import SynchronousCallers
+from ._shared.consumers import SWEEP_INTERVAL, ConsumerTracker
 from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
 from ._shared.outages import OutageLog
 from ._shared.overflows import OverflowLog
-from ._shared.owners import Owners
 from ._shared.statistics import Dropped, Statistics
-from .delivery import Item, is_notice
 from .home import Home
 
 if TYPE_CHECKING:
-    from ._shared.mailbox import Mailbox
+    from collections.abc import Callable, Sequence
+
     from ._shared.shards import Shards
     from .settings import Settings
 
 logger = logging.getLogger(__package__)
-
-# Seconds that a channel whose consumer's task has ended is kept for another one.
-PATIENCE = 60.0
 
 
 class Process:
@@ -38,9 +37,14 @@ class Process:
         self._settings = settings
         self._publish = "SPUBLISH" if settings.sharded_pubsub else "PUBLISH"
         self._overflows = OverflowLog(logger)
-        self._mailboxes: Mailboxes[Item] = Mailboxes(
-            settings.capacity, self._overflows.dropped, is_notice, settings.counters
+        self._mailboxes = Mailboxes(
+            settings.mailbox_bytes,
+            self._overflowed,
+            capacity=settings.capacity,
+            on_overflow=settings.on_overflow,
+            counters=settings.counters,
         )
+        self.consumers = ConsumerTracker(self._mailboxes, settings.channel_expiry, self._gone)
         self._outages = [
             OutageLog(logger, str(connector.host)) for connector in settings.connectors
         ]
@@ -51,10 +55,8 @@ class Process:
         self._lock = threading.Lock()
         # The event loop in which each channel is heard.
         self._home_of: dict[str, Home] = {}
-        # The tasks that made channels; and the channels whose task has ended, until somebody
-        # receives on them again.
-        self.owners = Owners(self._orphaned)
-        self._orphans: set[str] = set()
+        # The event loops in which messages and channels are looked at, whether they have expired.
+        self._swept: weakref.WeakSet[Home] = weakref.WeakSet()
 
     def __contains__(self, channel: object) -> bool:
         """Tell whether the channel is open."""
@@ -73,8 +75,17 @@ class Process:
         home = self._homes.get()
         home.audience.open(channel)
         self._home_of[channel] = home
+        self._keep_swept(home)
         try:
             await home.live(channel.encode(), patient=patient)
+        except asyncio.CancelledError:
+            # A poll with a timeout: the next one finds the channel as it is.
+            if not patient:
+                self.close(channel)
+            raise
+        except GeneratorExit:
+            _soon(home, self.close, channel)
+            raise
         except BaseException:
             self.close(channel)
             raise
@@ -86,7 +97,6 @@ class Process:
             home.look_at(home.audience.close(channel))
         self._mailboxes.discard(channel)
         self._overflows.forget(channel)
-        self._orphans.discard(channel)
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel, which is opened if it is not.
@@ -94,11 +104,10 @@ class Process:
         Raises:
             redis.exceptions.RedisError: The server refuses the subscription, or the connection.
         """
-        if self.owners.unheard or self._orphans:
-            self.owners.unheard.discard(channel)
-            self._orphans.discard(channel)
         find = self._mailboxes.find
         box = find(channel) or self._mailboxes.open(channel)
+        if box.watched:
+            self.consumers.reads(channel, box)
         item = box.take()
         while item is None:
             home = self._home_of.get(channel)
@@ -110,11 +119,14 @@ class Process:
                 if find(channel) is box:
                     await waiter
             except BaseException:
-                self._give_up(channel, box, waiter)
+                box.withdraw(waiter)
                 raise
             box = find(channel) or self._mailboxes.open(channel)
+            if box.watched:
+                self.consumers.reads(channel, box)
             item = box.take()
-        self._settings.counters.received += 1
+        counters = self._settings.counters
+        box.turn = counters.received = counters.received + 1
         return item.open()
 
     async def join(self, topic: bytes, channel: str) -> bool:
@@ -134,9 +146,11 @@ class Process:
         call = home.audience.join(topic, channel)
         try:
             await home.live(topic)
+        except GeneratorExit:
+            _soon(home, self._join_failed, home, topic, channel, call)
+            raise
         except BaseException:
-            home.audience.join_failed(topic, channel, call)
-            home.look_at((topic,))
+            self._join_failed(home, topic, channel, call)
             raise
         home.audience.joined(topic, channel, call)
         return True
@@ -166,7 +180,11 @@ class Process:
         return Statistics(
             sent=counters.sent,
             received=counters.received,
-            dropped=Dropped(undecodable=counters.undecodable, mailbox_full=self._overflows.total),
+            dropped=Dropped(
+                expired=counters.expired,
+                undecodable=counters.undecodable,
+                mailbox_full=self._overflows.total,
+            ),
             reconnects=counters.reconnects + lost,
             outage_seconds=sum(outages.seconds for outages in self._outages),
             mailboxes=len(self._mailboxes),
@@ -189,28 +207,29 @@ class Process:
         finally:
             await self._synchronous.close()
 
-    def _give_up(self, channel: str, box: Mailbox[Item], waiter: asyncio.Future[None]) -> None:
-        """Close a channel if a cancelled call was the last that waited for it."""
-        woken = waiter.done() and not waiter.cancelled()
-        others = box.waiting if woken else box.waiting - 1
-        # What lies there while one waits is for others, who were woken and have yet to take it.
-        in_use = others > 0 or (box.size > 0 and not woken)
-        box.withdraw(waiter)
-        if not in_use:
+    def _overflowed(self, channel: str, count: int) -> None:
+        # One that has lost its consumer misses nothing.
+        if self.consumers.is_alive(channel):
+            self._overflows.dropped(channel, count)
+
+    def _gone(self, channels: Sequence[str]) -> None:
+        for channel in channels:
             self.close(channel)
 
-    def _orphaned(self, channel: str) -> None:
-        """Close a channel whose consumer's task has ended, unless somebody receives on it soon."""
-        if channel in self._home_of and not self._mailboxes.waiting(channel):
-            self._orphans.add(channel)
-            asyncio.get_running_loop().call_later(PATIENCE, self._close_orphan, channel)
+    def _keep_swept(self, home: Home) -> None:
+        """Look again and again at what has expired, from the home's event loop."""
+        if home not in self._swept:
+            self._swept.add(home)
+            home.loop.call_later(SWEEP_INTERVAL, self._sweep, home)
 
-    def _close_orphan(self, channel: str) -> None:
-        if channel in self._orphans:
-            self._orphans.discard(channel)
-            # One who was just being woken when the task ended may wait again.
-            if not self._mailboxes.waiting(channel):
-                self.close(channel)
+    def _sweep(self, home: Home) -> None:
+        if not home.ended:
+            home.loop.call_later(SWEEP_INTERVAL, self._sweep, home)
+            self.consumers.sweep()
+
+    def _join_failed(self, home: Home, topic: bytes, channel: str, call: object) -> None:
+        home.audience.join_failed(topic, channel, call)
+        home.look_at((topic,))
 
     async def _open_again(self, channel: str, home: Home | None) -> None:
         if home is None:
@@ -226,11 +245,12 @@ class Process:
             if home is old:
                 self._home_of[channel] = home = here
                 here.audience.open(channel, old.audience.close(channel))
+        self._keep_swept(here)
         try:
             if home is here:
                 here.look_at(here.audience.topics_of(channel))
                 await here.live(channel.encode(), patient=True)
-        except BaseException:
+        except Exception:
             self.close(channel)
             raise
         return here
@@ -251,3 +271,12 @@ class Process:
                 self.close(channel)
         # The others move to where they are waited for.
         self._mailboxes.wake_all()
+
+
+def _soon(home: Home, function: Callable[..., object], *args: object) -> None:
+    """Call a function in the home's event loop, for a coroutine that is being closed.
+
+    The garbage collector does that at any moment, also while a lock is held that this would take.
+    """
+    with contextlib.suppress(RuntimeError):  # the loop is closed, and its home ends as a whole
+        home.loop.call_soon_threadsafe(function, *args)

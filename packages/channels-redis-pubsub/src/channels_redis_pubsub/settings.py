@@ -27,8 +27,15 @@ class Settings:
     # One for each host.
     connectors: tuple[Connector, ...]
     reader: Reader[Letter]
-    # Returns how many unread messages a channel may hold.
-    capacity: Callable[[str], int]
+    # Returns how many unread messages a channel may hold; None: any number.
+    capacity: Callable[[str], int | None]
+    # Seconds that a message waits to be received, and a channel for a new consumer.
+    expiry: int
+    channel_expiry: int
+    # Bytes that all unread messages of a process may have.
+    mailbox_bytes: int
+    # The type of the message that tells of lost ones; None: nothing is told.
+    on_overflow: str | None
     # The types of the messages that tell of an outage and of its end; None: nobody is told.
     on_disconnect: str | None
     on_reconnect: str | None

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import keys
+from ._shared.mailbox import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,13 +17,6 @@ if TYPE_CHECKING:
     from .letters import Letter
     from .memberships import Memberships
     from .settings import Settings
-
-
-class Parcel(Protocol):
-    """What lies in a mailbox."""
-
-    def open(self) -> dict[str, Any]:
-        """Hand the message over: from now on it is the consumer's."""
 
 
 class Claimed:
@@ -81,7 +75,7 @@ class ToProcess:
         self,
         address: str,
         settings: Settings,
-        mailboxes: Mailboxes[Parcel],
+        mailboxes: Mailboxes,
         memberships: Memberships,
         deserted: Callable[[str], object],
     ) -> None:
@@ -105,7 +99,7 @@ class ToProcess:
         names = letter.names
         if len(names) > 1 or keys.is_virtual(names[0]):
             names = self._spread(names)
-        self._mailboxes.put(names, letter, time.monotonic() + lifetime)
+        self._mailboxes.put(names, letter, time.monotonic() + lifetime, len(claim.message))
 
     def leave(self, leave: bytes) -> None:
         """End a membership, unless it was renewed after the leave."""
@@ -152,7 +146,7 @@ class ToWorkers:
     # How many to take ahead at the most: as many are lost if the process is killed just then.
     MOST_AHEAD = 7
 
-    def __init__(self, channel: str, settings: Settings, mailboxes: Mailboxes[Parcel]) -> None:
+    def __init__(self, channel: str, settings: Settings, mailboxes: Mailboxes) -> None:
         self.channel = channel
         self._settings = settings
         self._mailboxes = mailboxes
@@ -178,7 +172,7 @@ class ToWorkers:
             return
         claimed = Claimed(letter, ledger, claim)
         # Never too many: what a full mailbox would drop has a consumer already.
-        box.put((time.monotonic() + lifetime, claimed), asyncio.get_running_loop())
+        box.put(Entry(time.monotonic() + lifetime, claimed), asyncio.get_running_loop())
 
     def leave(self, leave: bytes) -> None:
         """Do nothing: a general channel leaves a group by its plain name."""
@@ -193,7 +187,7 @@ class ToWorkers:
         give_back(self._mailboxes.open(self.channel))
 
 
-def give_back(box: Mailbox[Parcel]) -> None:
+def give_back(box: Mailbox) -> None:
     """Let other readers have what nobody waits for in the mailbox of a general channel."""
     for parcel in box.surplus():
         if isinstance(parcel, Claimed):

@@ -60,6 +60,12 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         groups: `processes` writes one name per process and group to Redis; `members` writes every
             member's, which only fleets need in which `channels_redis` processes take other
             processes' members out of groups.
+        channel_expiry: Seconds that a channel without a consumer stays in its groups, for a new one
+            to come.
+        mailbox_bytes: How many bytes all messages that a process has taken and its consumers have
+            not received may have; then the fullest channels lose their oldest.
+        on_overflow: The `type` of a message that a consumer finds in the place of lost ones, with
+            their number as `lost`. Default: none is sent.
 
     Raises:
         ValueError: A value that is not allowed.
@@ -85,6 +91,9 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         random_prefix_length: int = 12,
         serializer_format: str = "msgpack",
         groups: str = "processes",
+        channel_expiry: int = 60,
+        mailbox_bytes: int = 64 * 1024 * 1024,
+        on_overflow: str | None = None,
         **unknown: Any,
     ) -> None:
         options.refuse_unknown(unknown, OPTIONS, type(self).__name__)
@@ -96,10 +105,16 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         random_prefix_length = options.random_prefix_length(random_prefix_length)
         if groups not in ("processes", "members"):
             raise ValueError(f"groups must be 'processes' or 'members', not {groups!r}")
+        channel_expiry = options.positive_int("channel_expiry", channel_expiry)
+        mailbox_bytes = options.positive_int("mailbox_bytes", mailbox_bytes)
+        options.require_message_type("on_overflow", on_overflow)
         super().__init__(expiry=expiry, capacity=capacity)
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
         self.prefix = prefix
         self.group_expiry = group_expiry
+        self._channel_expiry = channel_expiry
+        self._mailbox_bytes = mailbox_bytes
+        self._on_overflow = on_overflow
         self._local_groups = groups == "processes"
         self._serializer = registry.get_serializer(
             serializer_format,
@@ -131,6 +146,9 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
                 Reader(self if own else self._serializer, Letter),
                 self.get_capacity,
                 largest,
+                self._channel_expiry,
+                self._mailbox_bytes,
+                self._on_overflow,
                 self._shard_to,
                 self._local_groups,
             )
@@ -160,7 +178,7 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         name = f"{address}{self.client_prefix}"
         self.require_valid_channel_name(name if isinstance(prefix, str) else prefix)
         channel = keys.new_channel(address, len(self._connectors))
-        self._process.get().reception.owners.made(channel)
+        self._process.get().consumers.made(channel)
         return channel
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import scripts, upkeep
 from ._shared.blocking import SynchronousCallers
+from ._shared.consumers import ConsumerTracker
 from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
 from ._shared.overflows import OverflowLog
@@ -23,7 +24,6 @@ from .reception import Reception
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .delivery import Parcel
     from .settings import Settings
 
 logger = logging.getLogger(__package__)
@@ -42,15 +42,21 @@ class Process:
         self._synchronous = SynchronousCallers(settings.connectors, scripts.ALL, settings.counters)
         self.memberships = Memberships(settings.group_expiry)
         self._overflows = OverflowLog(logger)
-        self.mailboxes: Mailboxes[Parcel] = Mailboxes(
-            settings.capacity, self._overflows.dropped, counters=settings.counters
+        self.mailboxes = Mailboxes(
+            settings.mailbox_bytes,
+            self._overflowed,
+            on_overflow=settings.on_overflow,
+            counters=settings.counters,
+        )
+        self.consumers = ConsumerTracker(
+            self.mailboxes, settings.channel_expiry, self._channels_gone
         )
         self.groups = Groups(settings, lambda: self.shards, self.memberships)
         self.fan_out = FanOut(settings)
         self.census = Census(settings, lambda: self.shards)
         self.reception = Reception(
             settings,
-            self.mailboxes,
+            self.consumers,
             self.memberships,
             self.homes,
             lambda virtual: self._deserted([virtual]),
@@ -103,7 +109,7 @@ class Process:
         ]
         for guard in guards:
             home.spawn(guard.watch())
-        home.spawn(upkeep.sweep(settings.expiry, self.mailboxes, memberships, self._deserted))
+        home.spawn(upkeep.sweep(self.consumers, memberships, self._deserted))
         home.spawn(upkeep.announce(self.groups.publish_departures))
 
         def buried() -> None:
@@ -111,6 +117,19 @@ class Process:
                 guard.lose_all()
 
         home.spawn(upkeep.beat(settings, home.shards, memberships, buried))
+
+    def _overflowed(self, channel: str, count: int) -> None:
+        # One that has lost its consumer misses nothing.
+        if self.consumers.is_alive(channel):
+            self._overflows.dropped(channel, count)
+
+    def _channels_gone(self, channels: Sequence[str]) -> None:
+        for channel in channels:
+            self.mailboxes.discard(channel)
+            self._overflows.forget(channel)
+        memberships = self.memberships
+        virtuals = upkeep.leave_all(channels, memberships)
+        self._deserted([virtual for virtual in virtuals if not memberships.members(virtual)])
 
     def _deserted(self, virtuals: Sequence[str]) -> None:
         if virtuals:

@@ -7,7 +7,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ._shared.outages import OutageLog
-from ._shared.owners import Owners
 from ._shared.sharding import shard_of
 from .delivery import Delivery, ToProcess, ToWorkers, give_back
 from .intake import Intake
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from ._shared.consumers import ConsumerTracker
     from ._shared.loops import LoopLocal
-    from ._shared.mailbox import Mailbox, Mailboxes
-    from .delivery import Parcel
+    from ._shared.mailbox import Mailbox
     from .home import Home
     from .memberships import Memberships
     from .settings import Settings
@@ -33,7 +32,7 @@ class Reception:
 
     Args:
         settings: The layer's options.
-        mailboxes: The mailboxes.
+        consumers: Who consumes the channels of this process, and their mailboxes.
         memberships: The local members of groups.
         homes: What runs in each event loop: a receiver is added where it was first needed.
         deserted: Called with a virtual channel when nobody is behind it any more.
@@ -42,18 +41,17 @@ class Reception:
     def __init__(
         self,
         settings: Settings,
-        mailboxes: Mailboxes[Parcel],
+        consumers: ConsumerTracker,
         memberships: Memberships,
         homes: LoopLocal[Home],
         deserted: Callable[[str], object],
     ) -> None:
         self._settings = settings
-        self._mailboxes = mailboxes
+        self._mailboxes = consumers.mailboxes
+        self._consumers = consumers
         self._memberships = memberships
         self._homes = homes
         self._deserted = deserted
-        # The tasks that made channels.
-        self.owners = Owners(self._orphaned)
         self._outages = [
             OutageLog(logger, str(connector.host)) for connector in settings.connectors
         ]
@@ -69,25 +67,29 @@ class Reception:
             redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
                 missing right. A server that is away is waited for.
         """
-        if self.owners.unheard:
-            self.owners.unheard.discard(channel)
-        box = self._mailboxes.open(channel)
+        find = self._mailboxes.find
+        box = find(channel) or self._mailboxes.open(channel)
+        if box.watched:
+            self._consumers.reads(channel, box)
         parcel = box.take()
         while parcel is None:
             waiter = box.queue_up()
             try:
                 # A mailbox that was swept away before we queued up gets nothing any more.
-                if self._mailboxes.find(channel) is box:
+                if find(channel) is box:
                     self._ensure(channel)
                     await waiter
             except BaseException:
                 self._leave(channel, box, waiter)
                 raise
-            box = self._mailboxes.open(channel)
+            box = find(channel) or self._mailboxes.open(channel)
+            if box.watched:
+                self._consumers.reads(channel, box)
             parcel = box.take()
             if parcel is None:
                 self._raise_failure(channel)
-        self._settings.counters.received += 1
+        counters = self._settings.counters
+        box.turn = counters.received = counters.received + 1
         return parcel.open()
 
     @property
@@ -170,15 +172,9 @@ class Reception:
             if receiver.failure is not None:
                 raise receiver.failure
 
-    def _orphaned(self, channel: str) -> None:
-        """Let a channel whose consumer's task has ended go as if its receive had been cancelled."""
-        if not self._mailboxes.waiting(channel):
-            self._mailboxes.left(channel)
-
-    def _leave(self, channel: str, box: Mailbox[Parcel], waiter: asyncio.Future[None]) -> None:
+    def _leave(self, channel: str, box: Mailbox, waiter: asyncio.Future[None]) -> None:
         """Clear up after a call that was cancelled."""
         box.withdraw(waiter)
-        self._mailboxes.left(channel)
         if "!" not in channel:
             # What this process took for nobody else goes to another one.
             give_back(box)

@@ -30,6 +30,9 @@ OPTIONS = (
     "random_prefix_length",
     "serializer_format",
     "groups",
+    "channel_expiry",
+    "mailbox_bytes",
+    "on_overflow",
 )
 # Seconds that a sign of life of a process counts.
 ALIVE_FOR = 60
@@ -54,6 +57,12 @@ class Settings:
     # Returns the capacity of a channel; and the largest of any.
     capacity: Callable[[str], int]
     largest_capacity: int
+    # Seconds that a channel without a consumer is kept for a new one.
+    channel_expiry: int
+    # Bytes that all unread messages of a process may have.
+    mailbox_bytes: int
+    # The type of the message that tells of lost ones; None: nothing is told.
+    on_overflow: str | None
     # Returns the index of the shard that a message for an address is sent to.
     shard_to: Callable[[str], int]
     # Whether one name in Redis stands for all members that a group has in a process.

@@ -20,9 +20,8 @@ from .keys import GONE, group_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from ._shared.mailbox import Mailboxes
+    from ._shared.consumers import ConsumerTracker
     from ._shared.shards import Shards
-    from .delivery import Parcel
     from .groups import Groups
     from .keys import Keys
     from .memberships import Memberships
@@ -150,20 +149,20 @@ class Guard:
 
 
 async def sweep(
-    patience: float,
-    mailboxes: Mailboxes[Parcel],
+    consumers: ConsumerTracker,
     memberships: Memberships,
     deserted: Callable[[Sequence[str]], object],
 ) -> None:
-    """Drop mailboxes that are not needed, and memberships of consumers that have gone.
+    """Drop what consumers that have gone leave behind, and memberships that have expired.
 
     Args:
-        patience: Seconds after which a channel whose `receive` was cancelled counts as gone.
+        consumers: Who consumes the channels of this process.
+        memberships: The local members of groups.
         deserted: Called with virtual channels that may have no members any more.
     """
     for look in itertools.count(1):
         await asyncio.sleep(INTERVAL)
-        deserted(leave_all(mailboxes.sweep(patience), memberships))
+        consumers.sweep()
         if look % EXPIRY_LOOKS == 0:
             for chunk in chunks(memberships.virtuals(), LOOK_SLICE):
                 # Members whose time is over leave when they are looked at.
