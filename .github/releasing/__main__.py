@@ -36,6 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     tag = command("check-tag", "Say whether a tag names what is in the tree.")
     tag.add_argument("tag")
+    tag.add_argument("--branch", default="origin/main", help="where releases are made from")
 
     build = command("build", "Build the sdist and the wheel of packages into dist/<package>.")
     build.add_argument("package", nargs="*", help="all of them, by default")
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace, root: Path = ROOT) -> str:
         "prepare": lambda: _prepare(root, arguments),
         "fragments": lambda: fragments.check_fragments(root, arguments.since),
         "consistency": lambda: _check_consistency(root),
-        "check-tag": lambda: _check_tag(root, arguments.tag),
+        "check-tag": lambda: _check_tag(root, arguments.tag, arguments.branch),
         "build": lambda: _build(root, arguments.package),
         "test-wheels": lambda: _test_wheels(root, arguments),
         "shared": lambda: vendored.find_commits(root, arguments.id),
@@ -86,20 +87,25 @@ def _test_wheels(root: Path, arguments: argparse.Namespace) -> str:
     return "The wheels passed."
 
 
-def _check_tag(root: Path, tag: str) -> str:
-    package = tags.check_tag(root, tag)
-    if outputs := os.environ.get("GITHUB_OUTPUT"):  # Later jobs of the workflow read it there.
-        with Path(outputs).open("a", encoding="utf-8") as file:
-            file.write(f"package={package.name}\nversion={package.version}\n")
+def _check_tag(root: Path, tag: str, branch: str) -> str:
+    package = tags.check_tag(root, tag, branch)
+    _put_out(f"package={package.name}\nversion={package.version}\n")
     return f"{tag}: {package.name} is {package.version}, and its changelog says so."
 
 
 def _build(root: Path, names: list[str]) -> str:
     packages = [get_package(root, name) for name in names or find_packages(root)]
-    return "\n".join(
-        building.describe(building.build(package, root / "dist" / package.name))
-        for package in packages
-    )
+    built = [building.build(package, root / "dist" / package.name) for package in packages]
+    hashes = "\n".join(building.hash_line(file) for files in built for file in files)
+    _put_out(f"hashes<<END\n{hashes}\nEND\n")
+    return "\n".join(map(building.describe, built))
+
+
+def _put_out(text: str) -> None:
+    """Write where later jobs of the workflow read; do nothing elsewhere."""
+    if outputs := os.environ.get("GITHUB_OUTPUT"):
+        with Path(outputs).open("a", encoding="utf-8") as file:
+            file.write(text)
 
 
 def main() -> int:

@@ -50,8 +50,9 @@ def build(package: Package, to: Path) -> list[Path]:
 
 def describe(files: list[Path]) -> str:
     """Return a line for each file, as ``sha256sum`` prints it, with the size."""
-    return "\n".join(
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}  "
-        f"{path.stat().st_size / 1024:.1f} KB"
-        for path in files
-    )
+    return "\n".join(f"{hash_line(path)}  {path.stat().st_size / 1024:.1f} KB" for path in files)
+
+
+def hash_line(path: Path) -> str:
+    """Return the line that ``sha256sum`` prints of a file."""
+    return f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}"

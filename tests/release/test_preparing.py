@@ -63,7 +63,7 @@ def test_release_is_one_commit_and_one_tag(clone: Clone) -> None:
 def test_release_passes_the_checks_of_its_workflow(clone: Clone) -> None:
     """The tag that a release makes is right, and its commit needs no fragment."""
     make_release(plan_release(clone.root, QUEUE, "patch"))
-    assert check_tag(clone.root, f"{QUEUE}-v1.0.5").name == QUEUE
+    assert check_tag(clone.root, f"{QUEUE}-v1.0.5", "main").name == QUEUE
     assert check_fragments(clone.root, "origin/main")
 
 

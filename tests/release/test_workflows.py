@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from builds import PACKAGES, REPOSITORY
+from builds import PACKAGES, REPOSITORY, run
+from releasing import __main__ as command_line
+from releasing import building
 from releasing.packages import read_toml
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WORKFLOWS = {
     path.name: yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -17,7 +23,9 @@ WORKFLOWS = {
 }
 RELEASE = WORKFLOWS["release.yml"]
 # What comes before hatch, or decides about jobs; it needs GitHub's runners, and is nothing of ours.
-PREPARATION = re.compile(r"python -m pip install -q hatch|sudo .+|test .+")
+PREPARATION = re.compile(
+    r"python -m pip install -q (hatch|--require-hashes -r \S+)|sudo .+|test .+"
+)
 ENVIRONMENTS = read_toml(REPOSITORY / "hatch.toml")["envs"]
 
 
@@ -33,7 +41,9 @@ def commands(workflow: str) -> list[str]:
 
 def scripts(workflow: str) -> list[str]:
     """Return every script of hatch that a workflow runs, those in a matrix too."""
-    named = [line.split()[2] for line in commands(workflow) if line.startswith("hatch run ")]
+    lines = commands(workflow)
+    named = [line.split()[2] for line in lines if line.startswith("hatch run ")]
+    named += [f"release:{line.split()[3]}" for line in lines if "python -m releasing " in line]
     checks = WORKFLOWS["ci.yml"]["jobs"]["checks"]["strategy"]["matrix"]["check"]
     if "$CHECK" not in named:
         return named
@@ -42,10 +52,11 @@ def scripts(workflow: str) -> list[str]:
 
 @pytest.mark.parametrize("workflow", WORKFLOWS)
 def test_workflows_run_hatch_commands(workflow: str) -> None:
-    """All that a workflow does is a command of hatch, which runs anywhere."""
+    """All that a workflow does is a command of hatch or in a script of it, and runs anywhere."""
     lines = [line for line in commands(workflow) if not PREPARATION.fullmatch(line)]
     assert lines
-    assert [line for line in lines if not re.match(r"hatch (?:run|test)\b", line)] == []
+    command = re.compile(r"hatch (?:run|test)\b|python -m releasing\b")
+    assert [line for line in lines if not command.match(line)] == []
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS)
@@ -57,7 +68,10 @@ def test_scripts_are_there(workflow: str) -> None:
 
 
 def test_only_the_publishing_job_has_a_right_to_publish() -> None:
-    """One job may ask for PyPI's token, may do nothing else, and runs no code of ours."""
+    """One job may ask for PyPI's token, may do nothing else, and runs no code of ours.
+
+    It publishes what was built, though the jobs between might have put something in its place.
+    """
     permissions = {name: job["permissions"] for name, job in RELEASE["jobs"].items()}
     assert permissions == {
         "build": {"contents": "read"},
@@ -65,11 +79,44 @@ def test_only_the_publishing_job_has_a_right_to_publish() -> None:
         "publish": {"id-token": "write"},
     }
     steps = RELEASE["jobs"]["publish"]["steps"]
-    assert [step["uses"].split("@")[0] for step in steps] == [
+    assert [step.get("uses", step.get("run")).split("@")[0] for step in steps] == [
         "actions/download-artifact",
+        'test "$(sha256sum -- *)" = "$HASHES"',
         "pypa/gh-action-pypi-publish",
     ]
     assert steps[-1]["with"]["attestations"] is True
+
+
+def test_what_builds_is_pinned() -> None:
+    """The job that builds runs no program of others that is not pinned by its hash."""
+    runs = [step["run"] for step in RELEASE["jobs"]["build"]["steps"] if "run" in step]
+    install, *rest = runs
+    *words, file = install.split()
+    assert words == ["python", "-m", "pip", "install", "-q", "--require-hashes", "-r"]
+    assert all(run.startswith("python -m releasing ") for run in rest)
+    pinned = (REPOSITORY / file).read_text(encoding="utf-8")
+    assert set(re.findall(r"^([\w-]+)==", pinned, re.MULTILINE)) >= {"packaging", "uv"}
+
+
+def test_hashes_of_what_was_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next jobs learn what was built in the form in which sha256sum prints it."""
+    files = [tmp_path / name for name in ("a-1.0-py3-none-any.whl", "a-1.0.tar.gz")]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    outputs = tmp_path.parent / f"{tmp_path.name}-outputs"
+    monkeypatch.setenv("GITHUB_OUTPUT", str(outputs))
+    monkeypatch.setattr(building, "build", lambda *_: files)
+    monkeypatch.setattr(sys, "argv", ["releasing", "build", "channels-redis"])
+    assert command_line.main() == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(files)
+    name, *lines, end = outputs.read_text().splitlines()
+    assert (name, end) == ("hashes<<END", "END")
+    checked = run(
+        "bash", "-c", 'test "$(sha256sum -- *)" = "$1"', "-", "\n".join(lines), cwd=tmp_path
+    )
+    assert checked.returncode == 0, checked
 
 
 def test_nothing_is_published_untested() -> None:
