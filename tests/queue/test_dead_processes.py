@@ -1,8 +1,10 @@
-"""Processes that have ended, found by those that send to their groups."""
+"""Processes that have ended: they leave their groups, or are taken out by those that send there."""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -155,3 +157,67 @@ async def test_senders_seldom_look(own_server: EmbeddedServer, own_layers: Layer
             await layer.group_send("room", MESSAGE)
     assert looking.commands["get"] == 1
     assert looking.total == 3 * usual.total + 1
+
+
+async def test_consumers_leave_as_their_loop_ends(options: dict[str, Any], layers: Layers) -> None:
+    """What `asyncio.run` ends is in no group after that, and all others stay."""
+    layer, ends = layers(**options), layers(**options)
+    stays = await layer.new_channel()
+    await layer.group_add("room", stays)
+    before = await names(layer, "room")
+    got = 0
+
+    async def consume() -> None:
+        nonlocal got
+        channel = await ends.new_channel()
+        for room in ("room", "hall"):
+            await ends.group_add(room, channel)
+        while True:
+            await ends.receive(channel)
+            got += 1
+
+    async def program() -> None:
+        # Kept: the loop has only weak references.
+        consumers = [asyncio.create_task(consume()) for _ in range(20)]
+        while got < len(consumers):
+            await asyncio.sleep(0.05)
+
+    program_ended = asyncio.create_task(asyncio.to_thread(asyncio.run, program()))
+
+    async def all_joined() -> bool:
+        return await layer.group_count("hall") == 20
+
+    await eventually(all_joined)
+    await layer.group_send("hall", MESSAGE)
+    await within(program_ended)
+    assert await names(layer, "room") == before
+    assert await names(layer, "hall") == []
+    assert await layer.group_channels("room") == [stays]
+    await layer.group_send("room", MESSAGE)
+    assert await take(layer, stays) == MESSAGE
+
+
+async def test_loop_ends_while_its_server_is_away(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """Leaving does not hold up the end of a loop for long."""
+    layer = own_layers()
+
+    async def consume() -> None:
+        channel = await layer.new_channel()
+        await layer.group_add("room", channel)
+        await layer.receive(channel)
+
+    async def program() -> None:
+        consumer = asyncio.create_task(consume())
+        process = layer._process.get()
+        await eventually(lambda: process.reception._receivers and len(process.memberships))
+        own_server.pause()
+        consumer.cancel()
+
+    started = time.monotonic()
+    try:
+        await within(asyncio.to_thread(asyncio.run, program()))
+    finally:
+        own_server.resume()
+    assert time.monotonic() - started < 15

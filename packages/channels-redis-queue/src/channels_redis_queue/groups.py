@@ -119,16 +119,19 @@ class Groups:
         await self._each(virtuals, self._forget)
 
     async def _forget(self, virtual: str) -> None:
-        empty, score = self._memberships.forget_if_empty(virtual)
+        empty, score = self._memberships.emptied(virtual)
         if not empty:
             return
         with contextlib.suppress(RedisError):  # then it expires, or the next message finds it
             if score is None:
                 # A join whose reply was lost. The score is known after one more, of our own.
                 score = await self._write(virtual, ())
-                if virtual in self._memberships:
+                if self._memberships.members(virtual):
                     return
+            # Only if it has not been joined meanwhile: that would have changed the score.
             await self._remove(virtual, score)
+        # Not before: should this be cancelled, as an event loop ends, it is done again.
+        self._memberships.forget_if_empty(virtual)
 
     async def _remove(self, virtual: str, score: bytes) -> None:
         """Remove a virtual channel's name, unless it was written again meanwhile."""
@@ -155,8 +158,8 @@ class Groups:
             await self._execute(keys.group_of(virtual), ("UNLINK", behind))
         for chunk in chunks(self._memberships.members(virtual), MOST_NAMES):
             score = await self._write(virtual, chunk)
-            if virtual not in self._memberships:
-                # Its last member has left meanwhile, and the score that was removed is the old one.
+            if not self._memberships.members(virtual):
+                # Its last member has left meanwhile, and what was removed had another score.
                 await self._remove(virtual, score)
                 break
             self._memberships.written(virtual, score)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ._shared.deadlines import end_task, start_task
+from ._shared.deadlines import end_task, start_task, timeout
 
 logger = logging.getLogger(__package__)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from ._shared.shards import Shards
     from .receiver import Receiver
+
+# Seconds that leaving groups may take as a loop ends.
+LEAVING = 2
 
 
 class Home:
@@ -23,11 +27,18 @@ class Home:
     Args:
         shards: The command connections.
         upkeep: Starts, in this home, what a loop that receives has to keep up.
+        leave: Tells Redis what has ended with the loop; called if there was upkeep.
     """
 
-    def __init__(self, shards: Shards, upkeep: Callable[[Home], object]) -> None:
+    def __init__(
+        self,
+        shards: Shards,
+        upkeep: Callable[[Home], object],
+        leave: Callable[[Shards], Awaitable[None]],
+    ) -> None:
         self.shards = shards
         self._start_upkeep = upkeep
+        self._leave = leave
         self._receivers: list[Receiver] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -56,6 +67,10 @@ class Home:
             *(end_task(task) for task in self._tasks),
             *(receiver.stop() for receiver in receivers),
         )
+        if receivers:
+            with contextlib.suppress(asyncio.TimeoutError):
+                async with timeout(LEAVING):
+                    await self._leave(self.shards)
         await self.shards.close()
 
     def abandon(self) -> None:

@@ -143,30 +143,34 @@ class Memberships:
                 channel: (min(joined, at), end) for channel, (joined, end) in room.members.items()
             }
 
-    def forget_if_empty(self, virtual: str) -> tuple[bool, bytes | None]:
-        """Drop a virtual channel without members.
-
-        Returns:
-            Whether nobody is there, and the score that was written last.
-        """
+    def emptied(self, virtual: str) -> tuple[bool, bytes | None]:
+        """Return whether a virtual channel has no members, and the score that was written last."""
         with self._lock:
             room = self._rooms.get(virtual)
             if room is None:
                 return True, None
-            if self.members(virtual):
-                return False, None
+            return (False, None) if self.members(virtual) else (True, room.score)
+
+    def forget_if_empty(self, virtual: str) -> None:
+        """Drop a virtual channel without members."""
+        with self._lock:
+            if virtual not in self._rooms or self.members(virtual):
+                return
             del self._rooms[virtual]
             self._writes.pop(virtual, None)
             address = non_local(virtual)
             self._addresses[address] -= 1
             if not self._addresses[address]:
                 del self._addresses[address]
-            return True, room.score
 
     def virtuals(self) -> list[str]:
         """Return all virtual channels."""
         with self._lock:
             return list(self._rooms)
+
+    def empty(self) -> list[str]:
+        """Return the virtual channels that have no members."""
+        return [virtual for virtual in self.virtuals() if not self.members(virtual)]
 
     def addresses(self) -> list[str]:
         """Return the addresses that have virtual channels."""

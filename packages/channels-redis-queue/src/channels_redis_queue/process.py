@@ -99,7 +99,7 @@ class Process:
 
     def _make_home(self) -> Home:
         shards = Shards.to(self._settings.connectors, scripts.ALL, self.counters)
-        return Home(shards, self._start_upkeep)
+        return Home(shards, self._start_upkeep, self._leave)
 
     def _start_upkeep(self, home: Home) -> None:
         settings, memberships = self._settings, self.memberships
@@ -130,6 +130,13 @@ class Process:
         memberships = self.memberships
         virtuals = upkeep.leave_all(channels, memberships)
         self._deserted([virtual for virtual in virtuals if not memberships.members(virtual)])
+
+    async def _leave(self, shards: Shards) -> None:
+        """Tell Redis which members have gone as an event loop ends."""
+        # Through the connections that are about to be closed.
+        groups = Groups(self._settings, lambda: shards, self.memberships)
+        await groups.forget(self.memberships.empty())
+        await groups.publish_departures()
 
     def _deserted(self, virtuals: Sequence[str]) -> None:
         if virtuals:
