@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from asgiref.sync import async_to_sync
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
@@ -70,6 +72,19 @@ async def test_ipv6(
     server = start_server("bind ::1")
     await works(layers, layer_class, host(server.port))
     await layers.close()
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_superfluous_password(
+    protocol: int, redis_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """A server without a password takes any, also from synchronous callers."""
+    url = f"redis://:superfluous@{HOST}:{redis_server.port}?protocol={protocol}"
+    host = {"address": redis_server.url, "password": "superfluous", "protocol": protocol}
+    for entry in (url, host):
+        await works(layers, layer_class, entry)
+        send = async_to_sync(layers(layer_class, entry).send)
+        await within(asyncio.to_thread(send, "jobs", {"type": "x"}))
 
 
 @pytest.mark.parametrize("protocol", [2, 3])

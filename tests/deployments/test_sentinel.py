@@ -84,6 +84,15 @@ async def consumer_in_group(layer: Layer) -> Consumer:
     return consumer
 
 
+async def test_superfluous_passwords(layer_class: LayerClass, layers: Layers) -> None:
+    """Sentinels and a master without a password take any."""
+    with SentinelGroup() as group:
+        group.start()
+        await group.ready()
+        passwords = {"password": "no", "sentinel_kwargs": {"password": "no"}}
+        await works(layers, layer_class, {**group.host, **passwords})
+
+
 @pytest.mark.timeout(120)
 async def test_killed_master(
     group: SentinelGroup, layers: Layers, caplog: pytest.LogCaptureFixture

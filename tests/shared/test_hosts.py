@@ -200,7 +200,7 @@ def test_sentinel_keeps_what_is_for_the_sentinels_apart() -> None:
     host = parse({**MASTER, "password": "master's", "sentinel_kwargs": {"password": "theirs"}})
     assert host.sentinels == (("sentinel1", 26379), ("sentinel2", 26380))
     assert host.master_name == "mymaster"
-    assert host.sentinel_arguments == {"password": "theirs"}
+    assert host.sentinel_arguments == {"username": "default", "password": "theirs"}
     assert host.arguments["password"] == "master's"
 
 

@@ -72,6 +72,7 @@ def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str,
     arguments["protocol"] = _whole_number("protocol", arguments.get("protocol"), default=2)
     if arguments["protocol"] not in {2, 3}:
         raise ValueError(f"protocol must be 2 or 3, not {arguments['protocol']}")
+    name_default_user(arguments)
     if "path" in arguments:
         arguments["path"] = _socket_path(arguments["path"])
     else:
@@ -80,6 +81,16 @@ def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str,
     if "ssl_check_hostname" in keywords(cls):
         complete_tls(arguments)
     return arguments
+
+
+def name_default_user(arguments: dict[str, Any]) -> None:
+    """Add to a password without a user the one that it is for.
+
+    A server that has no password for this user takes any, but only if the user is named: as
+    redis-py does in protocol 3. Redis 5, which has no users, is asked again without.
+    """
+    if arguments.get("password") and not arguments.get("username"):
+        arguments["username"] = "default"
 
 
 def checked_host(value: object) -> str:

@@ -17,6 +17,7 @@ from .arguments import (
     checked_seconds,
     complete_tls,
     connection_arguments,
+    name_default_user,
     refuse_unknown_arguments,
 )
 from .urls import parse_address
@@ -179,6 +180,7 @@ def _take_sentinel(options: dict[str, Any]) -> dict[str, Any]:
         raise ValueError('sentinel_kwargs must be a dict, such as {"password": "..."}')
     arguments = dict(arguments or {})
     refuse_unknown_arguments(arguments, Redis, "in sentinel_kwargs, the argument")
+    name_default_user(arguments)
     if arguments.get("ssl"):
         try:
             complete_tls(arguments)
