@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis.asyncio.connection import SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -53,6 +54,32 @@ async def test_certificates(
 ) -> None:
     """A private authority and a client's certificate, with each form of `ssl_cert_reqs`."""
     await works(layers, layer_class, {**tls_server.host, **options})
+
+
+class Context:
+    """What redis-py keeps a context in."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.check_hostname = context.check_hostname
+        self.get = lambda: context
+
+
+class OwnConnection(SSLConnection):
+    """A class of connection of a site's own, with a context of its own."""
+
+    def __init__(self, ssl_context: ssl.SSLContext, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.ssl_context: Any = Context(ssl_context)
+
+
+async def test_connection_class_with_a_context(
+    authority: Authority, tls_server: TlsServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """Arguments that only the class knows reach it."""
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context.load_cert_chain(*map(str, authority.issue("client")))
+    own = {"connection_class": OwnConnection, "ssl_context": context}
+    await works(layers, layer_class, {"host": HOST, "port": tls_server.port, **own})
 
 
 async def test_tls_in_a_dict_of_host_and_port(
