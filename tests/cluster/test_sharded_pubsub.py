@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.crc import key_slot
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
@@ -147,6 +149,35 @@ async def test_dead_node_costs_its_own_topics(
     assert await received(listener, grouped) == {"type": "again"}
     await sender.send(unharmed, {"type": "end"})
     assert await received(listener, unharmed) == {"type": "end"}
+
+
+async def test_slot_without_a_node(
+    lone_masters: EmbeddedCluster, make_layer: MakeLayer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its topics wait for a node, with both notices; all others of its old node go on."""
+    caplog.set_level(logging.INFO, "channels_redis_pubsub")
+    host = {**lone_masters.host, "socket_timeout": 1}
+    layer = make_layer(RedisPubSubChannelLayer, hosts=[host], **OPTIONS)
+    node = lone_masters.nodes[0]
+    harmed, unharmed = [await channel_at(node, lone_masters, layer) for _ in "hu"]
+    slot = key_slot(harmed.encode())
+    assert slot != key_slot(unharmed.encode())
+    for each in lone_masters.nodes:
+        command(each, "CLUSTER", "DELSLOTS", slot)
+    assert await received(layer, harmed) == {"type": "lost"}
+    other = f"other{{{harmed}}}"
+    with pytest.raises(RedisConnectionError, match="is away: not all slots"):
+        await layer._process.get().open(other)
+    await layer.send(unharmed, {"type": "hello"})
+    assert await received(layer, unharmed) == {"type": "hello"}
+    command(node, "CLUSTER", "ADDSLOTS", slot)
+    assert await received(layer, harmed) == {"type": "back"}
+    await layer._process.get().open(other)
+    await layer.send(harmed, {"type": "hello"})
+    assert await received(layer, harmed) == {"type": "hello"}
+    lines = [record.message for record in caplog.records if record.name == "channels_redis_pubsub"]
+    assert "a slot has moved away" in lines[0]
+    assert lines[1].endswith("is back")
 
 
 async def test_killed_connection_costs_its_nodes_topics(

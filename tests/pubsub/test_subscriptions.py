@@ -13,9 +13,9 @@ from channels_redis_pubsub.subscriptions import MOST_NAMES, Subscriptions
 class Case:
     """Subscriptions, and what is wanted."""
 
-    def __init__(self, *topics: bytes) -> None:
+    def __init__(self, *topics: bytes, sharded: bool = False) -> None:
         self.wanted = set(topics)
-        self.subscriptions = Subscriptions(self.wanted.__contains__, topics)
+        self.subscriptions = Subscriptions(self.wanted.__contains__, topics, sharded=sharded)
 
     def want(self, *topics: bytes) -> None:
         """Want more."""
@@ -179,6 +179,40 @@ def test_overdue_goes_by_the_oldest_request(case: Case) -> None:
     assert case.subscriptions.is_overdue(20.5)
     case.subscriptions.confirmed(b"subscribe", b"b")
     assert not case.subscriptions.is_overdue(1000.0)
+
+
+def test_sharded_commands_have_one_topic_each() -> None:
+    """All topics of one command would have to be in one slot."""
+    case = Case(b"a", b"b", sharded=True)
+    assert case.sent() == [(b"SSUBSCRIBE", b"a"), (b"SSUBSCRIBE", b"b")]
+    assert case.subscriptions.confirmed(b"ssubscribe", b"a")
+    assert case.subscriptions.live() == [b"a"]
+    case.unwant(b"a")
+    assert case.sent() == [(b"SUNSUBSCRIBE", b"a")]
+    assert case.subscriptions.confirmed(b"ssubscribe", b"b")
+    assert case.subscriptions.restored
+    assert not case.subscriptions.confirmed(b"sunsubscribe", b"a")
+    assert case.subscriptions.live() == [b"b"]
+
+
+def test_subscription_that_the_server_ends() -> None:
+    """It was live or not, and is asked for again if it is wanted here once more."""
+    case = Case(b"a", sharded=True)
+    case.sent()
+    case.subscriptions.confirmed(b"ssubscribe", b"a")
+    assert not case.subscriptions.is_asked_first(b"SUNSUBSCRIBE", b"a")
+    assert case.subscriptions.first_topic() is None
+    assert case.subscriptions.ended(b"a")
+    with pytest.raises(RedisConnectionError, match="never had"):
+        case.subscriptions.ended(b"a")
+    case.want(b"a")
+    assert case.sent() == [(b"SSUBSCRIBE", b"a")]
+    case.subscriptions.confirmed(b"ssubscribe", b"a")
+    case.unwant(b"a")
+    case.sent()
+    assert case.subscriptions.is_asked_first(b"SUNSUBSCRIBE", b"a")
+    assert case.subscriptions.first_topic() == b"a"
+    assert not case.subscriptions.ended(b"a")
 
 
 @pytest.mark.parametrize("seed", range(20))

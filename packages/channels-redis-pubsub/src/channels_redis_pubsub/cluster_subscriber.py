@@ -144,6 +144,7 @@ class ClusterSubscriber:
         slot = slot_of(topic.decode())
         if self._places[slot] == place:
             self._places[slot] = None
+            self._at(None).trouble = error
         self._at(place).release((topic,))
         if not self._line.is_heard(topic):
             return

@@ -174,6 +174,7 @@ class Subscriber:
             try:
                 link = await self._line.open()
                 if link is None:
+                    self.trouble = None
                     self._line.outages.found(self)
                     continue
                 await self._serve(link)
@@ -278,7 +279,8 @@ class Subscriber:
         if misplaced is not None and is_of_slot(error):
             asked, slot = self._subscriptions.first_topic(), misplaced_slot(error)
             if slot is not None and (asked is None or slot_of(asked.decode()) != slot):
-                return  # to an SUNSUBSCRIBE of what the node had just ended by itself
+                # The answer to an SUNSUBSCRIBE, of what the node had just ended by itself.
+                return
             for topic in self._subscriptions.refused():
                 misplaced(topic, error, False)  # noqa: FBT003 - it was asked for just now
             return
