@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import pytest
 
-from queue_tools import Layers, beside, take_numbers, within
-from servers.waiting import eventually
+from queue_tools import Layers, beside, take, take_numbers, within
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
@@ -128,27 +127,6 @@ async def test_unreadable_leaves(layers: Layers, redis_server: EmbeddedServer) -
     assert await take_numbers(layer, channel, 1) == [0]
 
 
-async def test_hostile_name_in_the_log(
-    layers: Layers, redis_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A name in a message that looks like another line of the log stays within its own."""
-    layer = layers(capacity=1)
-    channel = await layer.new_channel()
-    hostile = f"{channel}\n2026-11-25 CRITICAL django.security root \x1b[2Jlogged in"
-    message = msgpack.packb({"type": "hello", "__asgi_channel__": hostile})
-    names = beside(layer, channel)
-    waiting = asyncio.create_task(layer.receive(channel))
-    with redis_server.client() as client:
-        scores = {os.urandom(12) + message: time.time() + number / 1e6 for number in range(3)}
-        client.zadd(names.key, scores)
-        client.zadd(names.bell, {"": 0})
-    await eventually(lambda: bool(caplog.records))
-    waiting.cancel()
-    lines = [record.getMessage() for record in caplog.records]
-    assert any("\\n2026-11-25 CRITICAL django.security root \\x1b[2Jlogged in" in x for x in lines)
-    assert all(line.isprintable() for line in lines)
-
-
 async def test_large_leave_in_the_log(
     layers: Layers, redis_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -164,3 +142,39 @@ async def test_large_leave_in_the_log(
     [record] = caplog.records
     assert "Dropped a leave" in record.getMessage()
     assert len(record.getMessage()) < 3000
+
+
+async def test_encrypted_message_in_the_key_of_another_channel(
+    layers: Layers, redis_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who can write to Redis can't give a message to another channel than it was sent to."""
+    layer = layers(symmetric_encryption_keys=["a key"])
+    channel = await layer.new_channel()
+    await layer.send(channel, {"number": 0})
+    await layer.send("thumbnails", {"number": 0})
+    await layer.group_add("workers", "mails")
+    await layer.group_send("workers", {"number": 0})
+    await layer.send("payments", {"number": 1})
+    payments = beside(layer, "payments").key
+    sources = [beside(layer, name).key for name in (channel, "thumbnails", "mails")]
+    with redis_server.client() as client:
+        for number, source in enumerate(sources):
+            (stolen,) = client.zrange(source, 0, -1)
+            client.zadd(payments, {stolen: time.time() - 30 + number})
+    assert await take_numbers(layer, "payments", 1) == [1]
+    assert "it is for another channel" in caplog.text
+    assert layer.statistics().dropped.undecodable == len(sources)
+    for name in (channel, "thumbnails", "mails"):
+        assert await take_numbers(layer, name, 1) == [0]
+
+
+async def test_encrypted_message_of_channels_redis_4(
+    layers: Layers, redis_server: EmbeddedServer
+) -> None:
+    """A process of channels_redis 4 names no general channel in what it sends there."""
+    layer = layers(symmetric_encryption_keys=["a key"])
+    with redis_server.client() as client:
+        names = beside(layer, "jobs")
+        client.zadd(names.bell, {"": 0})
+        client.zadd(names.key, {layer.serialize({"number": 0}): time.time()})
+    assert await take(layer, "jobs") == {"number": 0}

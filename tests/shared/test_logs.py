@@ -6,7 +6,9 @@ import logging
 
 import pytest
 
+import channels_redis_pubsub  # noqa: F401 - it sets its logger up
 from channels_redis_queue._shared.logs import MAX_SHOWN, FaultLog, shown
+from channels_redis_queue._shared.overflows import OverflowLog
 
 LOGGER = "channels_redis_queue"
 TEXT = "Dropped a message of %s that can't be read: %s"
@@ -41,6 +43,18 @@ def test_all_lines_of_the_layer(caplog: pytest.LogCaptureFixture) -> None:
         "1 has no position",
         "100 % plain",
     ]
+
+
+@pytest.mark.parametrize("package", ["channels_redis_queue", "channels_redis_pubsub"])
+def test_hostile_name(caplog: pytest.LogCaptureFixture, package: str) -> None:
+    """A name out of a message that looks like another line of the log stays within its own."""
+    # The names of channels that lose messages may come from messages.
+    log = OverflowLog(logging.getLogger(package))
+    log.dropped("a!b\n2026-11-25 CRITICAL django.security root \x1b[2Jlogged in")
+    [record] = caplog.records
+    line = record.getMessage()
+    assert line.startswith("a!b\\n2026-11-25 CRITICAL django.security root \\x1b[2Jlogged in")
+    assert line.isprintable()
 
 
 def test_a_line_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

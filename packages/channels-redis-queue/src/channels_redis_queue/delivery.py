@@ -200,6 +200,8 @@ def read_letter(settings: Settings, data: bytes, channel: str) -> Letter | None:
         letter = settings.reader.read(data)
         if "!" in channel and not letter.names:
             raise ValueError("it names no channel")  # noqa: TRY301
+        if letter.names and "!" not in channel and channel not in letter.names:
+            raise ValueError("it is for another channel")  # noqa: TRY301
     except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises
         settings.counters.undecodable += 1
         settings.faults.warning("Dropped a message of %s that can't be read: %s", channel, error)

@@ -107,13 +107,15 @@ class FanOut:
         return sum(len(chunk[position].names) for position in full)
 
     def _posts(self, chunk: list[Destination], message: dict[str, Any]) -> list[Post]:
-        serialize = self._settings.serialize
+        serialize, encrypts = self._settings.serialize, self._settings.encrypts
         return [
             Post(
                 one.key,
                 one.bell,
                 one.capacity,
-                serialize({**message, TO: one.names} if "!" in one.address else message),
+                serialize(
+                    {**message, TO: one.names} if encrypts or "!" in one.address else message
+                ),
             )
             for one in chunk
         ]

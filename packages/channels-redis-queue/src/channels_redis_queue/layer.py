@@ -116,6 +116,7 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         self._mailbox_bytes = mailbox_bytes
         self._on_overflow = on_overflow
         self._local_groups = groups == "processes"
+        self._encrypts = bool(symmetric_encryption_keys)
         self._serializer = registry.get_serializer(
             serializer_format,
             symmetric_encryption_keys=symmetric_encryption_keys,
@@ -151,6 +152,7 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
                 self._on_overflow,
                 self._shard_to,
                 self._local_groups,
+                self._encrypts,
             )
         )
 
@@ -200,7 +202,8 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         if not isinstance(channel, str):
             self.require_valid_channel_name(channel)
         address, beside = self._place_of(channel)
-        if "!" in channel:
+        # Of a message for a general channel only where it binds one to the other.
+        if self._encrypts or "!" in channel:
             message = {**message, TO: channel}
         post = Post(beside.key, beside.bell, self.get_capacity(channel), self._serialized(message))
         process, shard = self._process.get(), self._shard_to(address)

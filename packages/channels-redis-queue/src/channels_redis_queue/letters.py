@@ -21,7 +21,7 @@ class Letter(_Letter):
         self, body: bytes, load: Callable[[bytes], dict[str, Any]], message: dict[str, Any]
     ) -> None:
         to = message.pop(TO, [])
-        # None when it stood in a general channel's key.
+        # Empty in a general channel's key, unless messages are encrypted.
         self.names: list[str]
         if isinstance(to, str):
             self.names = [to]

@@ -67,6 +67,8 @@ class Settings:
     shard_to: Callable[[str], int]
     # Whether one name in Redis stands for all members that a group has in a process.
     local_groups: bool
+    # Whether messages for general channels name these too, where no one can alter it.
+    encrypts: bool
     # What happens in this process.
     counters: Counters = field(default_factory=Counters)
     faults: FaultLog = field(default_factory=lambda: FaultLog(logger))
