@@ -34,7 +34,7 @@ def test_acknowledgement_is_due_until_the_server_has_answered() -> None:
     assert sent == [FIRST.score]
     ledger.acknowledge(SECOND)  # while that take is under way
     assert ledger.due() == [FIRST.score, SECOND.score]
-    ledger.settled(len(sent))
+    ledger.settled(len(sent), 0)
     assert ledger.due() == [SECOND.score]
 
 
@@ -43,7 +43,7 @@ def test_claim_that_comes_back_is_acknowledged_again() -> None:
     ledger = Ledger(remembered=10)
     ledger.admit(FIRST)
     ledger.acknowledge(FIRST)
-    ledger.settled(1)
+    ledger.settled(1, 0)
     assert not ledger.admit(FIRST)
     assert ledger.due() == [FIRST.score]
 
@@ -57,24 +57,57 @@ def test_claim_in_a_mailbox_is_not_acknowledged() -> None:
 
 
 def test_claim_given_back_is_new_when_it_comes_again() -> None:
-    """What went back to the queue may be taken by this reader again."""
+    """What went back to the queue may be taken by this reader again: by a take sent after that."""
     ledger = Ledger(remembered=10)
     ledger.admit(FIRST)
     ledger.give_back(FIRST)
     assert not ledger.admit(FIRST)  # the release has not gone out yet
     assert ledger.returns() == [FIRST.score]
+    assert ledger.returns() == [FIRST.score]  # it was not carried out
+    ledger.returned(1)
     assert ledger.returns() == []
+    ledger.settled(0, ledger.went_back)  # the next take
+    assert ledger.admit(FIRST)
+
+
+def test_take_that_was_under_way_while_a_claim_went_back() -> None:
+    """Whether it has taken the message once more, or returns the old claim, the next take tells."""
+    ledger = Ledger(remembered=10)
+    ledger.admit(FIRST)
+    ledger.give_back(FIRST)
+    under_way = ledger.went_back
+    ledger.returned(1)
+    ledger.settled(0, under_way)
+    assert not ledger.doubtful
+    assert not ledger.admit(FIRST)
+    assert ledger.doubtful
+    ledger.settled(0, ledger.went_back)
+    assert not ledger.doubtful
     assert ledger.admit(FIRST)
 
 
 def test_only_the_latest_are_remembered() -> None:
-    """The memory is bounded, and the oldest claim is the one that is forgotten."""
+    """The memory of acknowledged claims is bounded: the oldest one is forgotten."""
     ledger = Ledger(remembered=2)
     claims = [Claim(b"%d" % n, b"%d" % n) for n in range(3)]
-    assert all(ledger.admit(claim) for claim in claims)
+    for claim in claims:
+        assert ledger.admit(claim)
+        ledger.acknowledge(claim)
+    ledger.settled(3, 0)
     assert not ledger.admit(claims[2])
     assert not ledger.admit(claims[1])
     assert ledger.admit(claims[0])
+
+
+def test_claims_are_remembered_until_the_server_has_heard_of_them() -> None:
+    """However many were handed out at once, and acknowledged while a take was under way."""
+    ledger = Ledger(remembered=2)
+    claims = [Claim(b"%d" % n, b"%d" % n) for n in range(20)]
+    assert all(ledger.admit(claim) for claim in claims)
+    assert not any(ledger.admit(claim) for claim in claims)
+    for claim in claims:
+        ledger.acknowledge(claim)
+    assert not any(ledger.admit(claim) for claim in claims)
 
 
 def test_message_itself_is_not_remembered() -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_queue import receiver, scripts
-from queue_tools import Layers, beside, cancel, take, waiting, within
+from channels_redis_queue import receiver
+from queue_tools import Layers, cancel, take, waiting, within
 from servers.counting import count_commands
 from servers.waiting import eventually
 
@@ -174,33 +174,3 @@ async def test_round_trips_of_receive(own_server: EmbeddedServer, trips: Trips) 
         assert min(seen) <= most
     await layers.close()
     await sender.close()
-
-
-async def test_what_goes_back_goes_where_it_came_from(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """A release overtakes no take: on another connection it might put back what is taken again."""
-    sender, layer = own_layers(), own_layers()
-    with own_server.client() as client, client.monitor() as monitor:
-        for number in range(40):
-            await sender.send("jobs", {"number": number})
-        for number in range(20):
-            assert await take(layer, "jobs") == {"number": number}
-        # Nobody wants what was taken ahead for a quick worker: it goes back.
-        await eventually(lambda: all_back(own_server, layer))
-        client.echo("the end of it")
-        by_script: dict[str, set[str]] = {"take": set(), "release": set()}
-        while "the end of it" not in (seen := next(monitor.listen()))["command"]:
-            for name, script in (("take", scripts.TAKE), ("release", scripts.RELEASE)):
-                head = script.source.partition("\n")[0]
-                called = script.sha in seen["command"] or head in seen["command"]
-                if called and seen["command"].startswith("EVAL"):
-                    by_script[name].add(seen["client_port"])
-    assert by_script["release"]
-    assert by_script["release"] <= by_script["take"]
-
-
-def all_back(server: EmbeddedServer, layer: RedisChannelLayer) -> bool:
-    """Tell whether the 20 messages that were not received are all back."""
-    with server.client() as client:
-        return int(client.zcard(beside(layer, "jobs").key)) == 20

@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import msgpack
 import pytest
 
 from channels_redis_queue import RedisChannelLayer
-from channels_redis_queue._shared.mailbox import Mailboxes
 from channels_redis_queue.claims import Claim, Ledger
-from channels_redis_queue.delivery import ToWorkers
+from channels_redis_queue.delivery import Taken, ToWorkers
 
 
 class Worker:
     """The `receive` calls of one process, and what gives them messages."""
 
     def __init__(self) -> None:
-        mailboxes = Mailboxes(2**20, lambda *_: None)
-        self.box = mailboxes.open("jobs")
         settings = RedisChannelLayer(random_prefix_length=0)._process.get()._settings
-        self.delivery = ToWorkers("jobs", settings, mailboxes)
+        self.pokes = 0
+        self.delivery = ToWorkers("jobs", settings, self._poke)
         self.ledger = Ledger(remembered=20)
 
-    def deliver(self, *numbers: int) -> None:
+    def _poke(self) -> None:
+        self.pokes += 1
+
+    def deliver(self, *numbers: int, lifetime: float = 60) -> None:
         """Deliver numbered messages, of which the number is the score as well."""
         for number in numbers:
             claim = Claim(msgpack.packb({"number": number}), b"%d" % number)
-            self.delivery.message(claim, self.ledger, 60)
+            self.delivery.message(claim, self.ledger, lifetime)
 
     def take(self) -> dict[str, Any] | None:
-        """Return what a receiver finds."""
-        parcel = self.box.take()
-        return None if parcel is None else parcel.open()
+        """Return what a receiver finds that has been taken ahead."""
+        taken = self.delivery.take()
+        return None if taken is None else taken.open()
+
+
+def opened(waiter: asyncio.Future[Taken | None]) -> dict[str, Any] | None:
+    """Return the message that a waiter was given."""
+    taken = waiter.result()
+    return None if taken is None else taken.open()
 
 
 @pytest.fixture
@@ -42,24 +51,23 @@ async def worker() -> Worker:
 
 
 async def test_stays_claimed_until_it_was_opened(worker: Worker) -> None:
-    """A message in the mailbox is not acknowledged yet, and not given back."""
-    waiter = worker.box.queue_up()
+    """A message that was handed to a waiter is not acknowledged yet, and not given back."""
+    waiter = worker.delivery.queue_up()
     assert worker.delivery.wanted() == 1
     worker.deliver(1)
     assert waiter.done()
     assert worker.ledger.due() == []
-    assert worker.take() == {"number": 1}
+    assert opened(waiter) == {"number": 1}
     assert worker.ledger.due() == [b"1"]
     assert worker.ledger.returns() == []
 
 
 async def test_everyone_who_waits_is_given_one(worker: Worker) -> None:
-    """What is there for several receivers is no overflow, however small the capacity is."""
-    waiters = [worker.box.queue_up() for _ in range(2)]
+    """Messages go to receivers in the order in which these began to wait."""
+    waiters = [worker.delivery.queue_up() for _ in range(2)]
     assert worker.delivery.wanted() == 2
     worker.deliver(1, 2)
-    assert all(waiter.done() for waiter in waiters)
-    assert [worker.take(), worker.take()] == [{"number": 1}, {"number": 2}]
+    assert [opened(waiter) for waiter in waiters] == [{"number": 1}, {"number": 2}]
     assert worker.ledger.returns() == []
 
 
@@ -74,43 +82,117 @@ async def test_nothing_is_taken_for_nobody(worker: Worker) -> None:
 
 async def test_more_than_wanted_goes_back(worker: Worker) -> None:
     """Other workers get what this one has no receiver for."""
-    worker.box.queue_up()
-    worker.delivery.wanted()
+    waiter = worker.delivery.queue_up()
     worker.deliver(1, 2)
-    assert worker.take() == {"number": 1}
+    assert opened(waiter) == {"number": 1}
     assert worker.ledger.returns() == [b"2"]
+
+
+async def test_message_of_one_who_was_cancelled_goes_to_the_next(worker: Worker) -> None:
+    """It was given the message, and cancelled in the same turn: another one waits for it."""
+    cancelled, other = worker.delivery.queue_up(), worker.delivery.queue_up()
+    worker.deliver(1)
+    worker.delivery.withdraw(cancelled)
+    assert opened(other) == {"number": 1}
+    assert worker.ledger.returns() == []
+
+
+async def test_message_of_the_last_who_was_cancelled_goes_back(worker: Worker) -> None:
+    """Nobody waits here any more; the receiver is told."""
+    cancelled = worker.delivery.queue_up()
+    worker.deliver(1)
+    worker.delivery.withdraw(cancelled)
+    assert worker.ledger.returns() == [b"1"]
+    assert worker.pokes == 1
+
+
+async def test_message_of_one_who_was_cancelled_keeps_its_place(worker: Worker) -> None:
+    """It is older than what was taken ahead with it."""
+    worker.delivery.came_back()
+    cancelled = worker.delivery.queue_up()
+    worker.deliver(1, 2)
+    worker.delivery.withdraw(cancelled)
+    assert [worker.take(), worker.take()] == [{"number": 1}, {"number": 2}]
+
+
+async def test_one_who_was_cancelled_wants_nothing(worker: Worker) -> None:
+    """A waiter that was withdrawn is given nothing."""
+    cancelled, other = worker.delivery.queue_up(), worker.delivery.queue_up()
+    worker.delivery.withdraw(cancelled)
+    assert worker.delivery.wanted() == 1
+    worker.deliver(1)
+    assert cancelled.cancelled()
+    assert opened(other) == {"number": 1}
+
+
+async def test_message_that_expires_on_its_way(worker: Worker) -> None:
+    """It is acknowledged all the same, so that no take returns it again."""
+    waiter = worker.delivery.queue_up()
+    worker.deliver(1, lifetime=0)
+    assert opened(waiter) is None
+    assert worker.ledger.due() == [b"1"]
+
+
+async def test_waiter_of_a_loop_that_has_stopped(worker: Worker) -> None:
+    """It is passed over, and keeps its place until its loop runs again."""
+    stopped = asyncio.new_event_loop()
+
+    async def queue_up() -> asyncio.Future[Taken | None]:
+        return worker.delivery.queue_up()
+
+    first = await asyncio.to_thread(stopped.run_until_complete, queue_up())
+    assert worker.delivery.wanted() == 1  # of a loop that may have begun to run
+    second = worker.delivery.queue_up()
+    assert worker.delivery.wanted() == 1
+    worker.deliver(1)
+    assert opened(second) == {"number": 1}
+    assert worker.delivery.wanted() == 0
+
+    async def wait() -> Taken | None:
+        waiting.set()
+        return await first
+
+    waiting = threading.Event()
+    running = asyncio.create_task(asyncio.to_thread(stopped.run_until_complete, wait()))
+    await asyncio.to_thread(waiting.wait)
+    assert worker.delivery.wanted() == 1
+    worker.deliver(2)
+    taken = await running
+    assert taken is not None
+    assert taken.open() == {"number": 2}
+    stopped.close()
 
 
 async def test_takes_ahead_for_one_who_comes_back_at_once(worker: Worker) -> None:
     """The quicker a receiver comes back, the more is taken ahead, up to a bound."""
     seen = []
-    for _ in range(5):
+    for _ in range(4):
         worker.delivery.came_back()
-        waiter = worker.box.queue_up()
+        waiter = worker.delivery.queue_up()
         seen.append(worker.delivery.wanted() - 1)
-        worker.box.withdraw(waiter)
-    assert seen == [1, 3, 7, 7, 7]
+        worker.delivery.withdraw(waiter)
+    assert seen == [1, 3, 4, 4]
 
 
 async def test_what_was_taken_ahead_goes_back(worker: Worker) -> None:
     """It goes to other workers when the receiver does not come back; then one is enough again."""
     worker.delivery.came_back()
     worker.delivery.came_back()
-    worker.box.queue_up()
+    waiter = worker.delivery.queue_up()
     assert worker.delivery.wanted() == 4
     worker.deliver(1, 2, 3, 4)
-    assert worker.take() == {"number": 1}
+    assert opened(waiter) == {"number": 1}
+    assert worker.take() == {"number": 2}
     worker.delivery.stayed_away()
-    assert sorted(worker.ledger.returns()) == [b"2", b"3", b"4"]
+    assert sorted(worker.ledger.returns()) == [b"3", b"4"]
     assert worker.take() is None
-    worker.box.queue_up()
+    worker.delivery.queue_up()
     assert worker.delivery.wanted() == 1
 
 
 async def test_garbage_is_for_nobody(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
     """An unreadable message is acknowledged and logged; the receiver goes on waiting."""
-    waiter = worker.box.queue_up()
-    worker.delivery.wanted()
+    waiter = worker.delivery.queue_up()
     worker.delivery.message(Claim(b"\xc1", b"7"), worker.ledger, 60)
     assert not waiter.done()
     assert worker.ledger.due() == [b"7"]

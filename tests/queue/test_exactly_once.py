@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from channels_redis_queue.delivery import ToWorkers
 from queue_tools import (
     Layers,
     RemoteLayer,
@@ -16,6 +19,7 @@ from queue_tools import (
     cancel,
     numbered,
     take_numbers,
+    waiting,
     within,
 )
 from servers.waiting import eventually
@@ -195,3 +199,83 @@ async def test_own_channel_of_a_layer_that_closes_and_goes_on(layers: Layers) ->
             await within(layer.close_pools())
     await sending
     assert numbers == list(range(400))
+
+
+async def test_many_receive_at_once(layers: Layers) -> None:
+    """However many messages of a general channel are claimed at once, none is doubled."""
+    layer, sender = layers(capacity=5_000), layers(capacity=5_000)
+    for start in range(0, 1_500, 100):
+        await within(asyncio.gather(*(sender.send("jobs", m) for m in numbered(100, start))))
+    numbers: list[int] = []
+
+    async def work() -> None:
+        while True:
+            numbers.append((await layer.receive("jobs"))["number"])
+
+    workers = [asyncio.create_task(work()) for _ in range(3_000)]
+    await eventually(lambda: len(numbers) >= 1_500)
+    await within(sender.send("jobs", {"number": 1_500}))
+    await eventually(lambda: numbers[-1] == 1_500)
+    assert sorted(numbers) == list(range(1_501))
+    await cancel(*workers)
+
+
+async def test_message_of_one_who_was_cancelled_in_the_same_turn(
+    layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one of this process that waits has it in milliseconds."""
+    layer, sender = layers(), layers()
+    first = await waiting(layer, "jobs")
+    second = await waiting(layer, "jobs")
+    deliver = ToWorkers.message
+
+    def deliver_and_cancel(self: ToWorkers, *arguments: Any) -> None:
+        deliver(self, *arguments)
+        first.cancel()
+
+    monkeypatch.setattr(ToWorkers, "message", deliver_and_cancel)
+    started = time.monotonic()
+    await sender.send("jobs", {"type": "hello"})
+    assert await within(second) == {"type": "hello"}
+    assert time.monotonic() - started < 2  # a wait that ends in vain takes 5 s
+    assert first.cancelled()
+
+
+async def test_mailbox_that_was_looked_at_as_a_receive_began(
+    layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep in another thread takes it away for a moment; the consumer is woken all the same."""
+    layer, sender = layers(), layers()
+    channel = await layer.new_channel()
+    mailboxes = layer._process.get().mailboxes
+    find = mailboxes.find
+    looks = iter([None])
+    monkeypatch.setattr(mailboxes, "find", lambda name: next(looks, find(name)))
+    receiving = await waiting(layer, channel)
+    await sender.send(channel, {"type": "hello"})
+    assert await within(receiving, 3) == {"type": "hello"}
+
+
+@pytest.mark.parametrize("kind", ["specific", "general"])
+async def test_message_that_expires_while_the_loop_is_busy(layers: Layers, kind: str) -> None:
+    """It is dropped when the loop looks at last, though the server handed it over in time."""
+    layer, sender = layers(expiry=1), layers(expiry=1)
+    channel = await layer.new_channel() if kind == "specific" else "jobs"
+    await within(sender.send(channel, {"number": 0}))
+    assert await take_numbers(layer, channel, 1) == [0]
+    receiving = await waiting(layer, channel)
+
+    def send() -> None:
+        asyncio.run(sender.send(channel, {"number": 1}))
+
+    def hold_the_loop() -> None:
+        thread = threading.Thread(target=send)
+        thread.start()
+        thread.join()
+        time.sleep(2)
+
+    hold_the_loop()
+    await asyncio.wait([receiving], timeout=0.5)
+    await within(sender.send(channel, {"number": 2}))
+    assert await within(receiving) == {"number": 2}
+    assert layer.statistics().dropped.expired == 1

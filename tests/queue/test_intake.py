@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue.claims import Claim
-from channels_redis_queue.intake import BLOCK, BLOCK_AFTER_UNRUNG, Intake
+from channels_redis_queue.intake import BLOCK, BLOCK_AFTER_UNRUNG, CLAIMS_LIVE, Intake
 from channels_redis_queue.keys import Keys
 
 if TYPE_CHECKING:
@@ -166,15 +166,71 @@ def test_waits_shorter_after_a_message_that_nobody_rang_for(
 
 
 def test_releases_what_was_given_back() -> None:
-    """Once; and what comes back from the server after that is new."""
+    """Until a reply comes, each time with the next number; then what a take returns is new."""
     reader = Reader()
-    reader.intake.take(10)
-    reader.took("a 990.1")
+    claim = Claim(b"a", b"990.1")
+    reader.intake._ledger.admit(claim)
     assert reader.intake.release() is None
-    reader.intake._ledger.give_back(Claim(b"a", b"990.1"))
-    command = reader.intake.release()
-    assert command is not None
-    assert command[-2:] == (EXPIRY, b"990.1")
+    reader.intake._ledger.give_back(claim)
+    handlers = []
+    for number in (1, 2):
+        assert reader.intake.has_returns
+        command, released = reader.intake.release() or ((), repr)
+        assert command[-4:] == (EXPIRY, max(EXPIRY, CLAIMS_LIVE), number, b"990.1")
+        handlers.append(released)
+    handlers[-1](1)
+    assert not reader.intake.has_returns
     assert reader.intake.release() is None
     reader.intake.take(10)
     assert reader.took("a 990.1") == ["a"]
+
+
+def test_release_that_finds_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Messages that can't go back are counted and logged; not if a copy has done it before."""
+    reader = Reader()
+    reader.intake.take(10)
+    reader.took("a 990.1 b 990.2")
+    for reply in (None, 1):
+        reader.intake._ledger.give_back(Claim(b"a", b"990.1"))
+        reader.intake._ledger.give_back(Claim(b"b", b"990.2"))
+        _, released = reader.intake.release() or ((), repr)
+        assert not caplog.records
+        released(reply)
+    [record] = caplog.records
+    assert record.getMessage().startswith("1 messages of specific.")
+    assert reader.intake._counters.expired == 1
+
+
+def test_claims_live_as_long_as_messages() -> None:
+    """A process that is held up finds its claims again, as long as they have not expired."""
+    beside = Keys("asgi").messages("jobs")
+    for expiry, lives in ((1, CLAIMS_LIVE), (60, 60), (3600, 3600)):
+        intake = Intake(beside, expiry, Notes("jobs"))
+        assert intake.take(1)[9] == lives
+
+
+def test_reply_that_lay_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not believed: its messages may have expired since. Another take tells how old they are.
+
+    A clock that was set looks the same, and costs one take more.
+    """
+    reader = Reader()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    reader.intake.take(10)
+    assert reader.took("a 990.1") == ["a"]
+    now += 30
+    reader.intake.take(10)
+    assert reader.took("b 990.2", now=b"1000.5") == []
+    assert reader.intake.again
+    reader.intake.take(10)
+    assert reader.took("b 990.2", now=b"1030") == ["b"]
+    assert not reader.intake.again
+    assert reader.notes.lifetimes == pytest.approx([50.1, 20.2])
+    reader.intake.take(10)
+    assert reader.took(now=b"1001") == []  # the server's clock was set back
+    assert reader.intake.again
+    reader.intake.take(10)
+    assert reader.took("c 990.3", now=b"1001") == ["c"]
+    reader.intake.take(10)
+    assert reader.took("d 990.4", now=b"1001") == ["d"]

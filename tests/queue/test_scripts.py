@@ -34,6 +34,8 @@ class Queue:
         beside = Keys(prefix).messages("specific.0c!")
         self.key, self.bell, self.leaves = beside.key, beside.bell, beside.leaves
         self.claims = beside.claims("0f")
+        self.releases = 0
+        self.reply: Any = [b"", [], []]
 
     def run(self, script: Script, keys: list[str], *arguments: Any) -> Any:
         """Run a script."""
@@ -52,10 +54,12 @@ class Queue:
         self.reply = self.run(scripts.TAKE, keys, *counts, *acknowledged, *leaves)
         return [self.reply[1][::2], self.reply[2][::2]]
 
-    def release(self, *scores: bytes) -> int:
+    def release(self, *scores: bytes, number: int = 0) -> int | None:
         """Give claims back; return how many messages went back."""
         keys = [self.key, self.bell, self.claims]
-        returned: int = self.run(scripts.RELEASE, keys, EXPIRY, *scores)
+        self.releases = number or self.releases + 1
+        arguments = (EXPIRY, CLAIMS_LIVE, self.releases, *scores)
+        returned: int | None = self.run(scripts.RELEASE, keys, *arguments)
         return returned
 
     def leave(self, leave: bytes) -> None:
@@ -225,7 +229,45 @@ def test_release_puts_back_in_place(queue: Queue) -> None:
     assert queue.release(*queue.reply[1][1::2]) == 2
     assert queue.client.zrange(queue.key, 0, -1) == [b"1", b"2", b"3"]
     assert queue.client.exists(queue.bell)
-    assert not queue.client.exists(queue.claims)
+    assert queue.take(0) == [[], []]
+    assert 0 < queue.client.ttl(queue.claims) <= CLAIMS_LIVE
+
+
+def test_release_that_arrives_late(queue: Queue) -> None:
+    """What was taken again meanwhile, and handed out, stays with who has it."""
+    queue.send(b"1")
+    queue.take(1)
+    score = queue.reply[1][1]
+    assert queue.release(score, number=2) == 1
+    assert queue.take(1) == [[b"1"], []]
+    assert queue.release(score, number=1) is None
+    assert queue.release(score, number=2) is None
+    assert queue.take(0) == [[b"1"], []]
+    assert not queue.client.exists(queue.key)
+    assert queue.release(score, number=3) == 1
+
+
+def test_take_leaves_what_is_too_much_at_once(queue: Queue) -> None:
+    """A backlog comes in pieces of about a megabyte; a single message may be larger."""
+    queue.send(b"0" * 3_000_000, *(b"%d" % n + b"x" * 200_000 for n in range(20)), capacity=100)
+    pieces: list[int] = []
+    while queue.client.exists(queue.key):
+        queue.client.delete(queue.bell)
+        queue.take(100, *(queue.reply[1][1::2] if pieces else ()))
+        pieces.append(len(queue.reply[1][::2]))
+        assert queue.client.exists(queue.bell) == queue.client.exists(queue.key)
+    assert sum(pieces) == 21
+    assert pieces[0] == 10
+    assert max(pieces[1:]) <= 10
+    # A piece whose reply was lost comes again, and no larger.
+    queue.send(*(b"%d" % n + b"x" * 200_000 for n in range(20)), capacity=100)
+    queue.take(100, *queue.reply[1][1::2])
+    assert queue.take(100) == queue.take(100)
+    # Small messages come all at once.
+    queue.send(*(b"small %d" % n for n in range(50)), capacity=100)
+    queue.take(100, *queue.reply[1][1::2])
+    queue.take(100, *queue.reply[1][1::2])
+    assert len(queue.reply[1]) == 2 * 50
 
 
 def test_release_of_what_is_no_claim_any_more(queue: Queue) -> None:

@@ -1,4 +1,4 @@
-"""What a receiver had taken when its event loop ended goes to the next one."""
+"""Receivers whose event loop ends, or stops without a word: another loop's goes on for them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING
 
-from queue_tools import Layers, beside, within
+import pytest
+from asgiref.sync import async_to_sync
+
+from channels_redis_queue import reception
+from queue_tools import Layers, beside, cancel, within
 from servers.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
     from servers.proxy import TcpProxy
 
@@ -46,3 +51,113 @@ async def test_claims_outlive_a_loop_that_ends_in_an_outage(
     proxy.resume()
     second = asyncio.wait_for(layer.receive("work"), 30)
     assert await asyncio.to_thread(asyncio.run, second) == HELLO
+
+
+class Elsewhere:
+    """An event loop in another thread, in which a layer receives until the loop stops."""
+
+    def __init__(self, layer: RedisChannelLayer, channel: str) -> None:
+        self._layer = layer
+        self._channel = channel
+        self.loop = asyncio.new_event_loop()
+
+    def receive(self) -> object:
+        """Run the loop until a message comes."""
+        return self.loop.run_until_complete(self._layer.receive(self._channel))
+
+    def begin_to_receive(self) -> None:
+        """Run the loop until its receiver has begun, and then stop it in the middle of a wait."""
+
+        async def begin() -> None:
+            task = asyncio.ensure_future(self._layer.receive(self._channel))
+            await asyncio.wait([task], timeout=0.3)
+            await cancel(task)
+
+        self.loop.run_until_complete(begin())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("kind", ["specific", "general"])
+@pytest.mark.parametrize("end", ["stops", "is closed"])
+async def test_loop_of_the_receiver_ends_without_a_word(
+    own_layers: Layers, monkeypatch: pytest.MonkeyPatch, kind: str, end: str
+) -> None:
+    """A consumer that waits in another loop hears all the same, a little later."""
+    monkeypatch.setattr(reception, "LOOK", 0.1)
+    layer, sender = own_layers(), own_layers()
+    own = await layer.new_channel()
+    channel = own if kind == "specific" else "jobs"
+    elsewhere = Elsewhere(layer, channel)
+    await asyncio.to_thread(elsewhere.begin_to_receive)
+    waiter = asyncio.create_task(layer.receive(channel))
+    if end == "is closed":
+        elsewhere.loop.close()
+    for number in range(3):
+        await within(sender.send(channel, {"number": number}))
+        assert await within(waiter) == {"number": number}
+        waiter = asyncio.create_task(layer.receive(channel))
+    if end == "stops":
+        # It runs again: its receiver has nothing to do with the channel any more.
+        await cancel(waiter)
+        receiving = asyncio.create_task(asyncio.to_thread(elsewhere.receive))
+        await within(sender.send(channel, {"number": 3}))
+        assert await within(receiving) == {"number": 3}
+        await within(asyncio.to_thread(elsewhere.loop.run_until_complete, layer.close_pools()))
+        elsewhere.loop.close()
+    else:
+        await cancel(waiter)
+    await within(sender.send(channel, {"number": 4}))
+    assert await within(layer.receive(channel)) == {"number": 4}
+
+
+async def test_loop_stops_while_another_waits(
+    own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One who waited before the loop of the receiver stopped hears within seconds, too."""
+    monkeypatch.setattr(reception, "LOOK", 0.1)
+    layer, sender = own_layers(), own_layers()
+    channel = await layer.new_channel()
+    loop, stop = asyncio.new_event_loop(), threading.Event()
+
+    async def first() -> None:
+        task = asyncio.ensure_future(layer.receive(await layer.new_channel()))
+        await asyncio.wait([task], timeout=0.3)
+        ready.set()
+        await asyncio.to_thread(stop.wait)
+
+    ready = threading.Event()
+    running = asyncio.create_task(asyncio.to_thread(loop.run_until_complete, first()))
+    await asyncio.to_thread(ready.wait)
+    waiter = asyncio.create_task(layer.receive(channel))
+    await within(sender.send(channel, {"number": 0}))
+    assert await within(waiter) == {"number": 0}
+    waiter = asyncio.create_task(layer.receive(channel))
+    await asyncio.sleep(0)
+    stop.set()
+    await running
+    await within(sender.send(channel, {"number": 1}))
+    assert await within(waiter) == {"number": 1}
+
+    async def end() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        await layer.close_pools()
+        await cancel(*tasks)
+
+    await within(asyncio.to_thread(loop.run_until_complete, end()))
+    loop.close()
+
+
+def test_channel_that_synchronous_code_receives_on_once(own_server: EmbeddedServer) -> None:
+    """Nothing stays of it, in the process or at the server."""
+    layers = Layers(hosts=[own_server.url])
+    layer = layers()
+    for number in range(5):
+        channel = f"answer-{number}"
+        async_to_sync(layer.send)(channel, {"number": number})
+        assert async_to_sync(layer.receive)(channel) == {"number": number}
+    process = layer._process.get()
+    assert not process.reception._receivers
+    assert not process.reception._workers
+    assert not len(process.mailboxes)
+    with own_server.client() as client:
+        assert not client.keys("*claims*")

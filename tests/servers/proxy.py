@@ -273,6 +273,9 @@ class TcpProxy:
 
     async def __aenter__(self) -> Self:
         self._listener = await asyncio.start_server(self._accept, HOST, 0)
+        # A task, as servers have them: a layer can't see sockets of uvloop, and might take a loop
+        # without tasks for one that only runs for its caller.
+        self._tasks.add(asyncio.create_task(self._listener.serve_forever()))
         return self
 
     async def __aexit__(

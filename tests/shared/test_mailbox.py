@@ -255,19 +255,6 @@ async def test_item_that_came_before_the_waiter(process: Process) -> None:
     assert process.take_all() == [1]
 
 
-async def test_surplus(process: Process) -> None:
-    """The newest items that nobody waits for can be taken back."""
-    box = process.boxes.open("a")
-    process.put(1, 2, 3)
-    assert [item.open()["number"] for item in box.surplus()] == [3, 2, 1]
-    waiter = box.queue_up()
-    process.put(1)
-    assert waiter.done()
-    box.queue_up()
-    process.put(2, 3)
-    assert [item.open()["number"] for item in box.surplus()] == [3, 2, 1]
-
-
 async def test_wake_all(process: Process) -> None:
     """Everyone looks again, though there is nothing."""
     box = process.boxes.open("a")

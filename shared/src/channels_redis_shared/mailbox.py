@@ -24,7 +24,7 @@ from .statistics import Counters
 
 if TYPE_CHECKING:
     import weakref
-    from collections.abc import Callable, Collection, Container, Iterator
+    from collections.abc import Callable, Collection, Container
 
 # Notices that a mailbox is searched past for a message to drop.
 MAX_NOTICES = 100
@@ -238,14 +238,6 @@ class Mailbox:
             self._note_lost(expired, passed)
             passed += behind
         self._put_back(passed)
-
-    def surplus(self) -> Iterator[Item]:
-        """Remove and return the newest items, those that nobody waits for."""
-        while len(self._items) > len(self._waiters):
-            try:
-                yield self._items.pop().item
-            except IndexError:
-                return
 
     def queue_up(self) -> asyncio.Future[None]:
         """Return a future that is done when there may be something to take."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+# What has become of a claim that was handed out.
+_OUT, _ACKNOWLEDGED, _GIVEN_BACK = range(3)
+
 
 class Claim(NamedTuple):
     """A message that a reader has taken, with its score as the server wrote it."""
@@ -17,59 +20,89 @@ class Ledger:
     """What one reader has handed out, also across its reconnects.
 
     A take returns every claim not acknowledged yet, and a failover can bring back what was: so
-    what was handed out is remembered for a while.
+    what was handed out is remembered until the server has heard what became of it, and what was
+    acknowledged for a while longer.
 
     Args:
-        remembered: How many handed out messages to remember.
+        remembered: How many acknowledged messages to remember.
     """
 
     def __init__(self, remembered: int) -> None:
         self._remembered = remembered
         # By hash, not message: a thousand of a megabyte each would be a gigabyte.
-        self._handed_out: dict[int, bool] = {}
+        self._known: dict[int, int] = {}
+        self._past: dict[int, None] = {}
         # Appended by whichever thread a message was handed over in.
-        self._due: deque[bytes] = deque()
-        self._returns: deque[Claim] = deque()
+        self._due: deque[tuple[int, bytes]] = deque()
+        self._returns: deque[tuple[int, bytes]] = deque()
+        # What went back: it is new if a take returns it that was sent after the release's reply.
+        self._back: deque[int] = deque()
+        # Whether a take has returned what went back while it was under way: it was carried out
+        # before the release or after it.
+        self.doubtful = False
 
     def admit(self, claim: Claim) -> bool:
         """Tell whether the message is to be handed out now, and remember that it was."""
         key = hash(claim)
-        acknowledged = self._handed_out.get(key)
-        if acknowledged is None:
-            self._handed_out[key] = False
-            if len(self._handed_out) > self._remembered:
-                del self._handed_out[next(iter(self._handed_out))]
-            return True
-        if acknowledged:
-            # It was, and has come back: the acknowledgement did not survive a failover.
-            self._due.append(claim.score)
+        state = self._known.get(key)
+        if state is None:
+            if key not in self._past:
+                self._known[key] = _OUT
+                return True
+            # The acknowledgement did not survive a failover.
+            self._due.append((key, claim.score))
+        elif state == _GIVEN_BACK:
+            self.doubtful = True
         return False
 
     def acknowledge(self, claim: Claim) -> None:
         """Note that the message has been handed over for good."""
         key = hash(claim)
-        if key in self._handed_out:
-            self._handed_out[key] = True
-        self._due.append(claim.score)
+        self._known[key] = _ACKNOWLEDGED
+        self._due.append((key, claim.score))
 
     def due(self) -> list[bytes]:
         """Return the scores to acknowledge with the next take."""
-        return list(self._due)
+        return [score for _, score in self._due]
 
-    def settled(self, count: int) -> None:
-        """Forget the first so many of what `due` returned: the server has answered."""
-        for _ in range(count):
-            self._due.popleft()
+    @property
+    def went_back(self) -> int:
+        """How many claims are known to have gone back, when the next take is sent."""
+        return len(self._back)
+
+    def settled(self, acknowledged: int, went_back: int) -> None:
+        """Forget what the server has heard of: a take was answered.
+
+        Args:
+            acknowledged: How many of what `due` returned it has acknowledged.
+            went_back: What `went_back` was when it was sent.
+        """
+        for _ in range(acknowledged):
+            key, _score = self._due.popleft()
+            self._known.pop(key, None)
+            self._past[key] = None
+        while len(self._past) > self._remembered:
+            del self._past[next(iter(self._past))]
+        for _ in range(went_back):
+            self._known.pop(self._back.popleft(), None)
+        self.doubtful = False
 
     def give_back(self, claim: Claim) -> None:
         """Note that the message found no taker here, and shall go to another reader."""
-        self._returns.append(claim)
+        self._returns.append((hash(claim), claim.score))
 
     def returns(self) -> list[bytes]:
-        """Return the scores to release now; what comes back after that is new again."""
-        scores = []
-        while self._returns:
-            claim = self._returns.popleft()
-            self._handed_out.pop(hash(claim), None)
-            scores.append(claim.score)
-        return scores
+        """Return the scores to release with the next release."""
+        return [score for _, score in self._returns]
+
+    @property
+    def has_returns(self) -> bool:
+        """Whether there is something to give back."""
+        return bool(self._returns)
+
+    def returned(self, count: int) -> None:
+        """Note that the first so many of what `returns` returned have gone back."""
+        for _ in range(count):
+            key, _score = self._returns.popleft()
+            self._known[key] = _GIVEN_BACK
+            self._back.append(key)

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import keys
-from ._shared.mailbox import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._shared.mailbox import Mailbox, Mailboxes
+    from ._shared.mailbox import Mailboxes
     from .claims import Claim, Ledger
     from .letters import Letter
     from .memberships import Memberships
     from .settings import Settings
 
 
-class Claimed:
-    """A letter that stays claimed until a consumer has it."""
+class Taken:
+    """A message of a general channel, which stays claimed until a consumer has it."""
 
-    __slots__ = ("_claim", "_ledger", "_letter")
+    __slots__ = ("_claim", "_deadline", "_ledger", "_letter")
 
-    def __init__(self, letter: Letter, ledger: Ledger, claim: Claim) -> None:
+    def __init__(self, letter: Letter, ledger: Ledger, claim: Claim, deadline: float) -> None:
         self._letter = letter
         self._ledger = ledger
         self._claim = claim
+        self._deadline = deadline
 
-    def open(self) -> dict[str, Any]:
-        """Hand the message over, and acknowledge it."""
+    def open(self) -> dict[str, Any] | None:
+        """Acknowledge the message, and return it; None if it has expired meanwhile."""
         self._ledger.acknowledge(self._claim)
-        return self._letter.open()
+        return self._letter.open() if self._deadline > time.monotonic() else None
 
     def give_back(self) -> None:
         """Let another reader have the message."""
@@ -137,61 +139,163 @@ class ToProcess:
 
 
 class ToWorkers:
-    """Delivers what is in a general channel's key: to the `receive` calls that wait for it.
+    """Delivers what is in a general channel's keys: to the `receive` calls that wait for it.
 
-    Messages stay claimed until one has them. One who comes back at once gets some taken ahead, so
+    Messages stay claimed until one has them. One who comes back at once gets a few taken ahead, so
     as not to pay a round trip for each; if it does not come, they go back to the other workers.
+
+    Waiters may be in different event loops, of different threads, and receivers too. That needs no
+    lock: a message is there before a waiter is looked for, and who queues up is there before it
+    looks once more.
+
+    Args:
+        channel: The channel.
+        settings: The layer's options.
+        poke: Tells the channel's receivers that there is something to give back.
     """
 
-    # How many to take ahead at the most: as many are lost if the process is killed just then.
-    MOST_AHEAD = 7
+    # How many to take ahead at the most: as many are lost if the process is killed just then, and
+    # as many wait while the worker's event loop is blocked.
+    MOST_AHEAD = 4
 
-    def __init__(self, channel: str, settings: Settings, mailboxes: Mailboxes) -> None:
+    def __init__(self, channel: str, settings: Settings, poke: Callable[[], object]) -> None:
         self.channel = channel
         self._settings = settings
-        self._mailboxes = mailboxes
+        self._poke = poke
         self._ahead = 0
-        # How many messages the mailbox may hold: what was wanted last.
-        self._room = 0
+        # Taken ahead. There is nothing here while anyone waits.
+        self._spare: deque[Taken] = deque()
+        self._waiters: deque[asyncio.Future[Taken | None]] = deque()
+        # The event loop of the first waiter, and whether others have come from other loops.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._mixed = False
 
     def wanted(self) -> int:
         """Return how many receivers wait, and some more if they are quick."""
-        waiting = self._mailboxes.waiting(self.channel)
-        self._room = waiting + self._ahead if waiting else 0
-        return self._room
+        waiting = len(self._waiters)
+        if waiting and self._mixed:
+            waiting = sum(waiter.get_loop().is_running() for waiter in list(self._waiters))
+        return waiting + self._ahead if waiting else 0
 
     def message(self, claim: Claim, ledger: Ledger, lifetime: float) -> None:
-        """Put a message into the channel's mailbox if somebody is to get it soon."""
-        box = self._mailboxes.open(self.channel)
-        if box.size >= self._room:
+        """Hand a message to one who waits, or keep it if one is to come soon."""
+        if not self._waiters and len(self._spare) >= self._ahead:
             ledger.give_back(claim)
             return
         letter = read_letter(self._settings, claim.message, self.channel)
         if letter is None:
             ledger.acknowledge(claim)
             return
-        claimed = Claimed(letter, ledger, claim)
-        # Never too many: what a full mailbox would drop has a consumer already.
-        box.put(Entry(time.monotonic() + lifetime, claimed), asyncio.get_running_loop())
+        taken = Taken(letter, ledger, claim, time.monotonic() + lifetime)
+        if not self._hand_over(taken):
+            self._spare.append(taken)
+            self._match()
 
     def leave(self, leave: bytes) -> None:
         """Do nothing: a general channel leaves a group by its plain name."""
 
     def came_back(self) -> None:
-        """Note that somebody waits again at once."""
+        """Note that a receiver waits again at once."""
         self._ahead = min(2 * self._ahead + 1, self.MOST_AHEAD)
 
     def stayed_away(self) -> None:
-        """Note that nobody did: what was taken ahead is for others."""
+        """Note that none did: what was taken ahead is for others."""
         self._ahead = 0
-        give_back(self._mailboxes.open(self.channel))
+        while self._spare:
+            try:
+                taken = self._spare.pop()
+            except IndexError:  # another thread was faster
+                return
+            taken.give_back()
 
+    def take(self) -> Taken | None:
+        """Return a message that was taken ahead, if there is one."""
+        try:
+            return self._spare.popleft() if self._spare else None
+        except IndexError:  # another thread was faster
+            return None
 
-def give_back(box: Mailbox) -> None:
-    """Let other readers have what nobody waits for in the mailbox of a general channel."""
-    for parcel in box.surplus():
-        if isinstance(parcel, Claimed):
-            parcel.give_back()
+    def queue_up(self) -> asyncio.Future[Taken | None]:
+        """Return a future of a message; of None if the caller should look again who receives."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._mixed = self._loop is not None
+            self._loop = self._loop or loop
+        waiter: asyncio.Future[Taken | None] = loop.create_future()
+        self._waiters.append(waiter)
+        if self._spare:
+            self._match()
+        return waiter
+
+    def withdraw(self, waiter: asyncio.Future[Taken | None]) -> None:
+        """Undo `queue_up` for one who will take nothing: another one gets what it was given."""
+        with contextlib.suppress(ValueError):
+            self._waiters.remove(waiter)
+        if not waiter.done():
+            waiter.cancel()
+        elif not waiter.cancelled() and (taken := waiter.result()) is not None:
+            self._pass_on(taken)
+
+    def wake_all(self) -> None:
+        """Make everyone who waits look again who receives."""
+        for waiter in list(self._waiters):
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                waiter.get_loop().call_soon_threadsafe(self._give, waiter, None)
+
+    def clear(self) -> None:
+        """Drop what was taken ahead."""
+        while (taken := self.take()) is not None:
+            taken.open()
+
+    def _match(self) -> None:
+        """Hand what was taken ahead to those who wait after all."""
+        while self._waiters and (taken := self.take()) is not None:
+            self._pass_on(taken)
+
+    def _pass_on(self, taken: Taken) -> None:
+        if self._hand_over(taken):
+            return
+        if self._spare:
+            # In its place, before those that were taken ahead with it. They all go back soon.
+            self._spare.appendleft(taken)
+            self._match()
+        else:
+            taken.give_back()
+            self._poke()
+
+    def _hand_over(self, taken: Taken) -> bool:
+        """Give the message to the first who can take it; return whether there was one."""
+        here = asyncio.get_running_loop()
+        stopped = []
+        handed_over = False
+        while self._waiters and not handed_over:
+            try:
+                waiter = self._waiters.popleft()
+            except IndexError:  # another thread was faster
+                break
+            loop = waiter.get_loop()
+            if waiter.done():
+                continue
+            if loop is here:
+                waiter.set_result(taken)
+                handed_over = True
+            elif loop.is_running():
+                with contextlib.suppress(RuntimeError):  # its loop is closed
+                    loop.call_soon_threadsafe(self._give, waiter, taken)
+                    handed_over = True
+            elif not loop.is_closed():
+                stopped.append(waiter)
+        self._waiters.extend(stopped)
+        return handed_over
+
+    def _give(self, waiter: asyncio.Future[Taken | None], taken: Taken | None) -> None:
+        """Give a waiter of this loop what was found in another thread."""
+        if not waiter.done():
+            with contextlib.suppress(ValueError):
+                self._waiters.remove(waiter)
+            waiter.set_result(taken)
+        elif taken is not None:
+            self._pass_on(taken)
 
 
 def read_letter(settings: Settings, data: bytes, channel: str) -> Letter | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import secrets
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import scripts
@@ -12,9 +15,13 @@ from ._shared.statistics import Counters
 from .claims import Claim, Ledger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._shared.commands import Command
     from .delivery import Delivery
     from .keys import Beside
+
+logger = logging.getLogger(__package__)
 
 # Seconds of one blocking wait: a general channel's message that nobody rang for lies that long.
 BLOCK = 5
@@ -22,8 +29,11 @@ BLOCK = 5
 # more. Redis 5 takes whole seconds only.
 BLOCK_AFTER_UNRUNG = 1
 UNRUNG_MEMORY = 600
-# Seconds that claims outlive their last take: longer than a wait and the reconnecting after it.
+# Seconds that claims outlive their last take, at the least: longer than a wait and the reconnecting
+# after it. Otherwise they live as long as the messages.
 CLAIMS_LIVE = 60
+# Seconds by which a reply may be late, before it is asked again how old its messages are.
+LATE = 1.0
 
 
 class Intake:
@@ -42,16 +52,24 @@ class Intake:
         self._counters = counters or Counters()
         reader = secrets.token_hex(8)
         self._beside = beside
+        self.key = beside.key
         self._claims = beside.claims(reader)
         # The key by which the reader is woken without a message.
         self.nudge = beside.nudge(reader)
         self._expiry = expiry
+        self._claims_live = max(CLAIMS_LIVE, expiry)
         self.delivery = delivery
         self._ledger = Ledger(max(1000, 4 * delivery.wanted()))
         # Leaves that were carried out, to be acknowledged with the next take.
         self._leaves: list[bytes] = []
-        # How many claims and leaves the take under way acknowledges.
-        self._acknowledging = (0, 0)
+        # How many claims and leaves the take under way acknowledges, and how many had gone back.
+        self._asked = (0, 0, 0)
+        # How many releases were sent.
+        self._releases = 0
+        # The least by which this process's clock was ahead of the server's when a reply was read.
+        self._ahead = math.inf
+        # Whether the latest take has left something open, so that another one is to follow at once.
+        self.again = False
         # A message that a wait popped from the message key itself: it is in no claims.
         self._popped: list[Claim] = []
         # Whether what the next take brings was waited for in vain.
@@ -94,18 +112,22 @@ class Intake:
             as_source: Whether the server may not know the script; after this it does.
         """
         due = self._ledger.due()
-        self._acknowledging = len(due), len(self._leaves)
+        self._asked = len(due), len(self._leaves), self._ledger.went_back
         names = (self._beside.key, self._beside.bell, self._claims, self._beside.leaves)
         call = scripts.TAKE.call_with_source if as_source else scripts.TAKE.call
-        return call(names, wanted, self._expiry, CLAIMS_LIVE, len(due), *due, *self._leaves)
+        return call(names, wanted, self._expiry, self._claims_live, len(due), *due, *self._leaves)
 
     def took(self, reply: Any) -> None:
         """Hand out what is new in the reply to a take, in order."""
-        # Forgotten now that the server has answered, not before.
-        claims_due, leaves_due = self._acknowledging
-        self._ledger.settled(claims_due)
-        del self._leaves[:leaves_due]
         now = float(reply[0])
+        if self._is_late(now):
+            # It lay unread while the event loop was busy. All that it says is said again.
+            self.again = True
+            return
+        # Forgotten now that the server has answered, not before.
+        claims_due, leaves_due, went_back = self._asked
+        self._ledger.settled(claims_due, went_back)
+        del self._leaves[:leaves_due]
         claims = [*self._popped, *map(Claim, reply[1][::2], reply[1][1::2])]
         self._popped.clear()
         leaves = deque(_pairs(reply[2]))
@@ -118,17 +140,57 @@ class Intake:
         for leave, _ in leaves:
             self._leave(leave)
         self._unrung = False
+        self.again = self._ledger.doubtful
 
-    def release(self) -> Command | None:
-        """Return the command that gives back what nobody here waits for, if there is any."""
+    def release(self) -> tuple[Command, Callable[[Any], None]] | None:
+        """Return the command that gives back what nobody here waits for, and its reply's handler.
+
+        One at a time: the next one goes out when this one is known to have been carried out, or
+        not to have been, and then takes its place.
+        """
         scores = self._ledger.returns()
         if not scores:
             return None
+        self._releases += 1
         names = (self._beside.key, self._beside.bell, self._claims)
-        return scripts.RELEASE.call_with_source(names, self._expiry, *scores)
+        command = scripts.RELEASE.call(
+            names, self._expiry, self._claims_live, self._releases, *scores
+        )
+        return command, partial(self._released, len(scores))
 
-    def released(self, reply: Any) -> None:
-        """Do nothing with the reply to a release: what went back is out of the ledger already."""
+    def farewell(self) -> Command | None:
+        """Return the command that removes what is left when all claims are settled, if it is."""
+        if not self._releases:
+            return None
+        return ("ZREMRANGEBYSCORE", self._claims, "-inf", "(0")
+
+    @property
+    def has_returns(self) -> bool:
+        """Whether there is something to give back."""
+        return self._ledger.has_returns
+
+    def _released(self, count: int, reply: Any) -> None:
+        self._ledger.returned(count)
+        # None: a copy that was sent before has done it.
+        missing = 0 if reply is None else count - int(reply)
+        if missing:
+            self._counters.expired += missing
+            logger.warning(
+                "%d messages of %s could not go back to the queue: they have expired, or the "
+                "server has lost them",
+                missing,
+                self.delivery.channel,
+            )
+
+    def _is_late(self, now: float) -> bool:
+        """Tell whether a reply was written some time before it was read.
+
+        Messages may have expired since. Clocks don't matter: if one was set, another take tells.
+        """
+        ahead = time.monotonic() - now
+        if self.again or ahead < self._ahead:
+            self._ahead = ahead
+        return ahead - self._ahead > min(LATE, self._expiry / 10)
 
     def _hand_out(self, claim: Claim, lifetime: float) -> None:
         if self._unrung:

@@ -225,7 +225,7 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         """
         process = self._process.get()
         # A list, say, could not even be looked up.
-        if not isinstance(channel, str) or process.mailboxes.find(channel) is None:
+        if not isinstance(channel, str) or not process.reception.knows(channel):
             self._require_own(channel, process.id)
         return await process.reception.receive(channel)
 
@@ -280,7 +280,7 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         Processes that are running write their memberships again.
         """
         process = self._process.get()
-        process.mailboxes.clear()
+        process.reception.clear()
         process.memberships.clear()
         await flush(process.shards, self._keys)
 

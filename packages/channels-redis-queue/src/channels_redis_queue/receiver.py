@@ -38,6 +38,10 @@ LINGER = 30
 STOPPING = 2
 
 
+class _Replaced(Exception):
+    """Another receiver goes on with the intake."""
+
+
 @dataclass(frozen=True)
 class Line:
     """The way to a message key's host."""
@@ -57,13 +61,21 @@ class Receiver:
         intake: What to ask of the message key.
         line: The way to the host.
         ended: Called when nothing will be received here any more.
+        inherits: Whether another reader has begun what is open in the intake, in a loop that has
+            stopped. It may still be in a wait.
     """
 
-    def __init__(self, intake: Intake, line: Line, ended: Callable[[], object]) -> None:
+    def __init__(
+        self, intake: Intake, line: Line, ended: Callable[[], object], *, inherits: bool = False
+    ) -> None:
         self.intake = intake
         self._line = line
         self._delivery = intake.delivery
         self._on_end = ended
+        self._inherits = inherits
+        # Whether another receiver goes on with the intake, since the loop of this one has stopped.
+        self._replaced = False
+        self._releasing: asyncio.Task[None] | None = None
         self._link: Link | None = None
         # What to do with the replies that the server owes, in their order.
         self._handlers: deque[Callable[[Any], None]] = deque()
@@ -74,24 +86,30 @@ class Receiver:
         self.ended = False
         # Why it ended, if the settings do not fit the server.
         self.failure: BaseException | None = None
-        # Whether it ended by itself: then nothing that was taken for it is still at the server.
+        # Whether nothing that was taken for it is still at the server, now that it has ended.
         self.settled = False
         self._wake = asyncio.Event()
+        # Whether that was a poke, and not the end of waiting for one.
+        self._poked = False
         self.loop = asyncio.get_running_loop()
         # In an empty context: it outlives the consumer that started it.
         self._task = contextvars.Context().run(self.loop.create_task, self._run())
         self._task.add_done_callback(self._finished)
 
     def poke(self) -> None:
-        """Say that there may be somebody who waits, or something to give back.
+        """Say that a consumer may wait, or that there may be something to give back.
 
         Any event loop may call it.
         """
         if asyncio.get_running_loop() is self.loop:
-            self._wake.set()
+            self._heard()
         else:
             with contextlib.suppress(RuntimeError):  # its loop is closed
-                self.loop.call_soon_threadsafe(self._wake.set)
+                self.loop.call_soon_threadsafe(self._heard)
+
+    def replace(self) -> None:
+        """Leave everything to another receiver, which goes on with the intake in another loop."""
+        self._replaced = self.ended = True
 
     async def nudge(self) -> None:
         """End the blocking wait that the receiver may be in."""
@@ -105,10 +123,14 @@ class Receiver:
         """End the reading, without losing what arrives meanwhile."""
         await end_task(self._task)
         # Also if the very first take is under way: what it took must go back.
-        if self._worked or self._link is not None:
+        if (self._worked or self._link is not None) and not self._replaced:
             with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
                 async with timeout(STOPPING):
                     await self._finish()
+                    self.settled = True
+                    self._on_end()
+        if self._releasing is not None:
+            await end_task(self._releasing)
         self._line.outages.forget(self)
         await self._drop()
 
@@ -134,9 +156,14 @@ class Receiver:
                 link = await self._connect()
                 backoff.reset()
                 await self._serve(link)
+            except _Replaced:
+                await self._drop()
+                break
             except (RedisError, OSError, asyncio.TimeoutError) as caught:
                 error = await self._name_keys(caught)
                 await self._drop()
+                if self._replaced:
+                    break
                 away = may_pass(error)
                 if not self._proven and not away:
                     self.failure = error
@@ -149,6 +176,10 @@ class Receiver:
         self._line.outages.forget(self)
 
     async def _connect(self) -> Link:
+        if self._inherits:
+            # Before the first take, so that this one returns all that the other one takes.
+            await self.nudge()
+            self._inherits = False
         self._link = link = await self._line.connector.open()
         # What a lost connection has taken comes before anything that a wait may bring.
         await self._take(link, self._delivery.wanted())
@@ -160,7 +191,10 @@ class Receiver:
         """Receive until nobody has wanted anything for a while."""
         while True:
             self._wake.clear()
-            await self._release(link)
+            self._poked = False
+            if self._releasing is not None:
+                # What goes back is older than all that a take may bring.
+                await asyncio.wait([self._releasing])
             wanted = self._delivery.wanted()
             if wanted:
                 await self._round(link, wanted)
@@ -169,23 +203,25 @@ class Receiver:
                 self._delivery.came_back()
             else:
                 self._delivery.stayed_away()
-                await self._release(link)
-                if not await self._woken(LINGER):
+                self._release()
+                if self._releasing is None and not await self._woken(LINGER):
                     # In this order, so that one who starts to wait in another thread either is
                     # seen here or sees that this receiver is no use any more.
                     self.ended = True
-                    if not self._delivery.wanted():
+                    if not self._delivery.wanted() and self._releasing is None:
                         return
                     self.ended = False
 
     async def _woken(self, seconds: float) -> bool:
-        """Wait for a poke; return whether one came."""
+        """Wait for a poke; return whether one came in time."""
+        late = self.loop.call_later(seconds, self._wake.set)
         try:
-            async with timeout(seconds):
-                await self._wake.wait()
-        except asyncio.TimeoutError:
-            return False
-        return True
+            await self._wake.wait()
+        finally:
+            late.cancel()
+        if not self._poked:
+            self._wake.clear()
+        return self._poked
 
     async def _round(self, link: Link, wanted: int) -> None:
         """Wait for messages and take them: both go out in one write.
@@ -201,17 +237,45 @@ class Receiver:
             # Before any new wait: this one may have consumed what was rung for these messages.
             self._handlers.clear()
             await self._take(link, wanted)
+        else:
+            if intake.again:
+                await self._take(link, 0)
 
     async def _take(self, link: Link, wanted: int) -> None:
         """Take without waiting."""
-        take = self.intake.take(wanted, as_source=True)
-        await self._ask(link, GRACE, (take, self.intake.took))
+        while True:
+            take = self.intake.take(wanted, as_source=True)
+            await self._ask(link, GRACE, (take, self.intake.took))
+            if not self.intake.again:
+                return
+            wanted = 0
 
-    async def _release(self, link: Link) -> None:
-        """Give back what nobody here waits for."""
-        command = self.intake.release()
-        if command is not None:
-            await self._ask(link, GRACE, (command, self.intake.released))
+    def _heard(self) -> None:
+        self._poked = True
+        self._wake.set()
+        self._release()
+
+    def _release(self) -> None:
+        """Give back what nobody here waits for, beside whatever the reader is waiting for."""
+        if self.intake.has_returns and self._releasing is None and not self._replaced:
+            releasing = self._give_back()
+            self._releasing = contextvars.Context().run(self.loop.create_task, releasing)
+
+    async def _give_back(self) -> None:
+        backoff = Backoff()
+        try:
+            while (release := self.intake.release()) is not None:
+                command, released = release
+                key = self.intake.key
+                try:
+                    released(await self._line.commands.execute(command, key=key, repeatable=True))
+                except (RedisError, OSError) as error:
+                    # It may have been carried out. The next one has a number of its own.
+                    if not may_pass(error):
+                        logger.warning("Messages of %s can't go back: %s", self.intake.key, error)
+                    await asyncio.sleep(backoff.next())
+        finally:
+            self._releasing = None
 
     async def _finish(self) -> None:
         """Read what the server still owes, and leave nothing in the claims."""
@@ -229,8 +293,13 @@ class Receiver:
             self._link = link = await self._line.connector.open()
         await self._take(link, 0)
         self._delivery.stayed_away()
-        await self._release(link)
+        self._release()
+        if self._releasing is not None:
+            await self._releasing
         await self._take(link, 0)
+        farewell = self.intake.farewell()
+        if farewell is not None:
+            await self._ask(link, GRACE, (farewell, _ignore))
 
     async def _ask(
         self, link: Link, seconds: float, *asked: tuple[Command, Callable[[Any], None]]
@@ -253,7 +322,10 @@ class Receiver:
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
+            if self._replaced:
+                raise _Replaced
             self._handlers.popleft()(reply)
+        self._release()
 
     async def _name_keys(self, error: Exception) -> Exception:
         """Return an error about keys of a wrong type that names them."""
@@ -272,3 +344,7 @@ class Receiver:
         link, self._link = self._link, None
         if link is not None:
             await link.close()
+
+
+def _ignore(reply: Any) -> None:
+    """Do nothing."""

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._shared.outages import OutageLog
 from ._shared.sharding import shard_of
-from .delivery import Delivery, ToProcess, ToWorkers, give_back
+from .delivery import Delivery, ToProcess, ToWorkers
 from .intake import Intake
 from .keys import non_local
 from .receiver import Line, Receiver
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from ._shared.consumers import ConsumerTracker
     from ._shared.loops import LoopLocal
-    from ._shared.mailbox import Mailbox
     from .home import Home
     from .memberships import Memberships
     from .settings import Settings
 
 logger = logging.getLogger(__package__)
+
+# Seconds between two looks whether the event loop of a receiver, in another thread, still runs.
+LOOK = 2
 
 
 class Reception:
@@ -57,6 +60,8 @@ class Reception:
         ]
         self._lock = threading.Lock()
         self._receivers: dict[str, list[Receiver]] = {}
+        # Those who wait for messages of general channels.
+        self._workers: dict[str, ToWorkers] = {}
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel.
@@ -67,6 +72,10 @@ class Reception:
             redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
                 missing right. A server that is away is waited for.
         """
+        if "!" not in channel:
+            message = await self._from_queue(channel)
+            self._settings.counters.received += 1
+            return message
         find = self._mailboxes.find
         box = find(channel) or self._mailboxes.open(channel)
         if box.watched:
@@ -77,10 +86,12 @@ class Reception:
             try:
                 # A mailbox that was swept away before we queued up gets nothing any more.
                 if find(channel) is box:
-                    self._ensure(channel)
-                    await waiter
+                    await self._served(channel, waiter)
+                else:
+                    # It may come back, if it was looked at just then.
+                    box.withdraw(waiter)
             except BaseException:
-                self._leave(channel, box, waiter)
+                box.withdraw(waiter)
                 raise
             box = find(channel) or self._mailboxes.open(channel)
             if box.watched:
@@ -92,6 +103,53 @@ class Reception:
         box.turn = counters.received = counters.received + 1
         return parcel.open()
 
+    def knows(self, channel: str) -> bool:
+        """Tell whether the channel is one of those that were received on lately."""
+        return channel in self._workers or channel in self._mailboxes
+
+    def clear(self) -> None:
+        """Drop all messages that are in this process."""
+        self._mailboxes.clear()
+        for workers in list(self._workers.values()):
+            workers.clear()
+
+    async def _from_queue(self, channel: str) -> dict[str, Any]:
+        """Return the next message of a general channel."""
+        while True:
+            workers = self._workers.get(channel)
+            if workers is None:
+                workers = ToWorkers(channel, self._settings, partial(self._poke, channel))
+                workers = self._workers.setdefault(channel, workers)
+            taken = workers.take()
+            if taken is None:
+                waiter = workers.queue_up()
+                try:
+                    # As above: what was forgotten before we queued up gets nothing any more.
+                    if self._workers.get(channel) is workers:
+                        await self._served(channel, waiter)
+                        taken = waiter.result()
+                    else:
+                        workers.withdraw(waiter)
+                        continue
+                except BaseException:
+                    workers.withdraw(waiter)
+                    raise
+            if taken is None:
+                self._raise_failure(channel)
+            elif (message := taken.open()) is not None:
+                return message
+            else:
+                self._settings.counters.expired += 1
+
+    async def _served(self, channel: str, waiter: asyncio.Future[Any]) -> None:
+        """Wait until there may be a message; see to it that the channel is read meanwhile."""
+        while self._ensure(channel):
+            # Its receiver is in the loop of another thread, which may stop without a word.
+            await asyncio.wait([waiter], timeout=LOOK)
+            if waiter.done():
+                break
+        await waiter
+
     @property
     def reconnects(self) -> int:
         """How many connections took the place of a lost one."""
@@ -102,21 +160,36 @@ class Reception:
         """How long all outages of all hosts lasted."""
         return sum(outages.seconds for outages in self._outages)
 
-    def _ensure(self, channel: str) -> None:
-        """Make sure that somebody reads the message keys of a channel, and knows who waits."""
+    def _ensure(self, channel: str) -> bool:
+        """Make sure that the message keys of a channel are read, and that readers know who waits.
+
+        Returns:
+            Whether one of the readers is in another event loop.
+        """
         # keys.non_local, without its call: this is on every consumer's way.
         address = channel[: channel.find("!") + 1] or channel
         receivers = self._receivers.get(address, ())
+        loop = asyncio.get_running_loop()
+        elsewhere = False
         for receiver in receivers:
-            if receiver.ended or receiver.loop.is_closed():
+            if receiver.ended or not receiver.loop.is_running():
                 break
+            if receiver.loop is not loop:
+                elsewhere = True
             if address is channel:
                 receiver.poke()
         else:
             if receivers:
-                return
+                return elsewhere
         with self._lock:
-            self._replace(address)
+            # Those who wait for a general channel that was forgotten just now are woken by that.
+            if "!" in address or address in self._workers:
+                self._replace(address)
+        return any(receiver.loop is not loop for receiver in self._receivers.get(address, ()))
+
+    def _poke(self, channel: str) -> None:
+        for receiver in self._receivers.get(channel, ()):
+            receiver.poke()
 
     def _replace(self, address: str) -> None:
         """Start the receivers that an address lacks."""
@@ -127,7 +200,7 @@ class Reception:
         receivers = self._receivers.get(address, nobody)
         self._receivers[address] = [
             self._start(address, shard, receiver)
-            if receiver is None or receiver.ended or receiver.loop.is_closed()
+            if receiver is None or receiver.ended or not receiver.loop.is_running()
             else receiver
             for shard, receiver in zip(shards, receivers, strict=True)
         ]
@@ -135,15 +208,17 @@ class Reception:
     def _start(self, address: str, shard: int, before: Receiver | None) -> Receiver:
         settings, home = self._settings, self._homes.get()
         beside = settings.keys.messages(address)
-        if before is not None and before.loop.is_closed():
+        inherits = before is not None and not before.loop.is_running()
+        if before is not None and inherits:
             # Nobody has finished what it had begun: the server may have moved messages into its
             # claims, and the first take of one that goes on with them returns these.
+            before.replace()
             intake = before.intake
         else:
             intake = Intake(beside, settings.expiry, self._delivery(address), settings.counters)
         connector = settings.connectors[shard].to_key(beside.key)
         line = Line(connector, home.shards[shard], self._outages[shard])
-        receiver = Receiver(intake, line, lambda: self._ended(address))
+        receiver = Receiver(intake, line, lambda: self._ended(address), inherits=inherits)
         home.keep(receiver)
         return receiver
 
@@ -157,26 +232,24 @@ class Reception:
             receivers = self._receivers.get(address, ())
             # Others have failed, of which those who wait have yet to learn, or were stopped: the
             # next one goes on with what they have not acknowledged.
-            if all(receiver.settled for receiver in receivers):
+            settled = all(receiver.settled for receiver in receivers)
+            if settled:
                 self._receivers.pop(address, None)
-        self._mailboxes.wake_all()
+            workers = self._workers.get(address)
+            if settled and workers is not None:
+                del self._workers[address]
+        if workers is not None:
+            workers.wake_all()
+        elif "!" in address:
+            self._mailboxes.wake_all()
 
     def _delivery(self, address: str) -> Delivery:
         settings = self._settings
         if "!" not in address:
-            return ToWorkers(address, settings, self._mailboxes)
+            return self._workers[address]
         return ToProcess(address, settings, self._mailboxes, self._memberships, self._deserted)
 
     def _raise_failure(self, channel: str) -> None:
         for receiver in self._receivers.get(non_local(channel), ()):
             if receiver.failure is not None:
                 raise receiver.failure
-
-    def _leave(self, channel: str, box: Mailbox, waiter: asyncio.Future[None]) -> None:
-        """Clear up after a call that was cancelled."""
-        box.withdraw(waiter)
-        if "!" not in channel:
-            # What this process took for nobody else goes to another one.
-            give_back(box)
-            for receiver in self._receivers.get(channel, ()):
-                receiver.poke()

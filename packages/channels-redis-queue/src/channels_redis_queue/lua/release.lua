@@ -1,10 +1,17 @@
--- Purpose: puts claimed messages back, for another reader to take.
+-- Purpose: puts claimed messages back, for another reader to take; once, however often it arrives.
 -- KEYS:    [1] message key, [2] bell, [3] the reader's claims.
--- ARGV:    [1] expiry in seconds; then the scores of the claims.
--- Result:  how many messages were put back.
+-- ARGV:    [1] expiry and [2] the claims' time to live, in seconds, [3] the number of this release
+--          among those of its reader, counted from 1; then the scores of the claims.
+-- Result:  how many messages were put back; nil if this release or a later one was carried out
+--          before.
 local key, bell, claims = KEYS[1], KEYS[2], KEYS[3]
+-- Kept among the claims, below all scores that are times. A release that the network delivers late
+-- would otherwise put back what the reader has taken again, and handed out.
+if -(redis.call('ZSCORE', claims, '') or 0) >= tonumber(ARGV[3]) then
+  return false
+end
 local returned = 0
-for i = 2, #ARGV do
+for i = 4, #ARGV do
   local messages = redis.call('ZRANGEBYSCORE', claims, ARGV[i], ARGV[i])
   -- A removal comes first: a server at maxmemory allows it, and then the rest as well.
   redis.call('ZREMRANGEBYSCORE', claims, ARGV[i], ARGV[i])
@@ -14,6 +21,8 @@ for i = 2, #ARGV do
     returned = returned + 1
   end
 end
+redis.call('ZADD', claims, -ARGV[3], '')
+redis.call('EXPIRE', claims, ARGV[2])
 if returned > 0 then
   redis.call('EXPIRE', bell, 10 * ARGV[1])
   redis.call('EXPIRE', key, ARGV[1])

@@ -6,6 +6,9 @@
 -- Result:  server time; claims and scores, by score; leaves and scores that come before the first
 --          message left behind, by score. Expired messages are among the claims.
 local key, bell, claims, leaves = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- Bytes of claims beyond which no more are moved: a large backlog arrives in pieces, each of which
+-- the network carries in a moment, and which is returned again if its reply is lost.
+local most_bytes = 1000000
 local last_score = 4 + ARGV[4]
 for i = 5, last_score do
   redis.call('ZREMRANGEBYSCORE', claims, ARGV[i], ARGV[i])
@@ -13,8 +16,31 @@ end
 for i = last_score + 1, #ARGV do
   redis.call('ZREM', leaves, ARGV[i])
 end
+-- The number of the latest release has a score below 0.
+local unacknowledged = redis.call('ZRANGEBYSCORE', claims, 0, '+inf', 'WITHSCORES')
+local bytes = 0
+for i = 1, #unacknowledged, 2 do
+  bytes = bytes + #unacknowledged[i]
+end
 -- The first write is a removal, which a server at maxmemory allows; then it allows the rest.
-local taken = redis.call('ZPOPMIN', key, ARGV[1])
+local taken = {}
+local wanted, asked = tonumber(ARGV[1]), 0
+while #taken == 2 * asked and asked < wanted and bytes < most_bytes do
+  -- Ten to see how large they are, and then as many as have room, if the others are like these.
+  local room = 10
+  if bytes > 0 then
+    room = math.ceil((most_bytes - bytes) * (asked + #unacknowledged / 2) / bytes)
+  end
+  room = math.min(wanted - asked, room)
+  local popped = redis.call('ZPOPMIN', key, room)
+  asked = asked + room
+  for i = 1, #popped do
+    taken[#taken + 1] = popped[i]
+    if i % 2 == 1 then
+      bytes = bytes + #popped[i]
+    end
+  end
+end
 -- A hundred in a command: Lua hands no more than some thousand arguments over.
 for first = 1, #taken, 200 do
   local claimed = {}
@@ -24,12 +50,19 @@ for first = 1, #taken, 200 do
   end
   redis.call('ZADD', claims, unpack(claimed))
 end
-local unacknowledged = redis.call('ZRANGE', claims, 0, -1, 'WITHSCORES')
+if #unacknowledged == 0 then
+  unacknowledged = taken
+elseif #taken > 0 then
+  unacknowledged = redis.call('ZRANGEBYSCORE', claims, 0, '+inf', 'WITHSCORES')
+end
 if #unacknowledged > 0 then
   redis.call('EXPIRE', claims, ARGV[3])
 end
 local limit = '+inf'
-if #taken == 2 * ARGV[1] and redis.call('EXISTS', key) == 1 then
+if #taken == 2 * asked and redis.call('EXISTS', key) == 1 then
+  if asked == 0 then
+    redis.call('ZPOPMIN', key, 0)
+  end
   redis.call('ZADD', bell, 0, '')
   redis.call('EXPIRE', bell, 10 * ARGV[2])
   limit = taken[#taken] or '-inf'
