@@ -1,0 +1,223 @@
+"""Synchronous callers of every kind of host: in place, on the connections of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from redis.crc import key_slot
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from channels_redis_queue import RedisChannelLayer
+from deployments.sentinels import MASTER_NAME, SentinelGroup
+from deployments.test_versions import FOUR, OldServer
+from embedded_server import HOST, EmbeddedServer
+from servers.cluster import EmbeddedCluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from deployments.certificates import Authority
+    from deployments.layers import LayerClass
+    from deployments.tls import TlsServer
+
+CALLS = 80
+THREADS = 16
+MOST_CONNECTIONS = 4
+
+
+@contextmanager
+def made(layer_class: LayerClass, host: object, **options: Any) -> Iterator[Any]:
+    """Give a layer, and close what it has open for synchronous callers."""
+    layer = layer_class(hosts=[host], capacity=1000, **options)
+    yield layer
+    async_to_sync(layer.close_pools)()
+
+
+def accepted(servers: Sequence[EmbeddedServer]) -> list[int]:
+    """Return how many connections each server has accepted so far, without this one."""
+    counts = []
+    for server in servers:
+        with server.client() as client:
+            counts.append(client.info("stats")["total_connections_received"])
+    return [count - 1 for count in counts]
+
+
+def reach_a_consumer(
+    layer_class: LayerClass, host: object, servers: Sequence[EmbeddedServer], **options: Any
+) -> None:
+    """Check that calls of many threads arrive, over a handful of connections to each server."""
+    joined, got = threading.Event(), []
+
+    async def consume(layer: Any) -> None:
+        channel = await layer.new_channel()
+        receiving = asyncio.ensure_future(layer.receive(channel))
+        await layer.group_add("room", channel)
+        joined.set()
+        while len(got) < CALLS:
+            got.append((await receiving)["number"])
+            receiving = asyncio.ensure_future(layer.receive(channel))
+        receiving.cancel()
+
+    with (
+        made(layer_class, host, **options) as layer,
+        made(layer_class, host, **options) as receiver,
+        ThreadPoolExecutor(THREADS + 1) as threads,
+    ):
+        consumer = threads.submit(asyncio.run, consume(receiver))
+        assert joined.wait(20)
+        # What finds the master, or the nodes, opens connections of its own, and closes them.
+        async_to_sync(layer.group_send)("nobody", {"type": "hello"})
+        before = accepted(servers)
+        send = async_to_sync(layer.group_send)
+        calls = [
+            threads.submit(send, "room", {"type": "hello", "number": number})
+            for number in range(CALLS)
+        ]
+        for call in calls:
+            call.result(20)
+        consumer.result(20)
+        opened = [now - then for then, now in zip(before, accepted(servers), strict=True)]
+        # The probe of `accepted` itself is one.
+        assert all(count <= MOST_CONNECTIONS + 1 for count in opened)
+        assert layer.statistics().sent == CALLS + 1
+    assert sorted(got) == list(range(CALLS))
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_plain(own_server: EmbeddedServer, layer_class: LayerClass, protocol: int) -> None:
+    """A server, with either protocol."""
+    host = {"address": own_server.url, "protocol": protocol}
+    reach_a_consumer(layer_class, host, [own_server])
+
+
+def test_unix_socket(own_server: EmbeddedServer, layer_class: LayerClass) -> None:
+    """A UNIX socket."""
+    reach_a_consumer(layer_class, {"path": own_server.unix_socket}, [own_server])
+
+
+def test_tls(tls_server: TlsServer, layer_class: LayerClass) -> None:
+    """A server with TLS and a client's certificate."""
+    reach_a_consumer(layer_class, tls_server.host, [tls_server.server])
+
+
+def test_refused_certificate(
+    tls_server: TlsServer, layer_class: LayerClass, stranger: Authority
+) -> None:
+    """What one side has against the other's certificate is the error, at once."""
+    certificate, key = stranger.issue("client")
+    mine = {"ssl_ca_certs": str(stranger.certificate)}
+    theirs = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
+    for options in (mine, theirs):
+        with made(layer_class, {**tls_server.host, **options}) as layer:
+            began = time.monotonic()
+            with pytest.raises(RedisConnectionError, match=r"^TLS with .* failed: .*(?i:cert|ca)"):
+                async_to_sync(layer.send)("jobs", {"type": "work"})
+            assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize(
+    ("layer_class", "options"),
+    [
+        (RedisChannelLayer, {}),
+        (RedisPubSubChannelLayer, {}),
+        (RedisPubSubChannelLayer, {"sharded_pubsub": True}),
+    ],
+    ids=["queue", "pubsub", "sharded-pubsub"],
+)
+def test_cluster(
+    layer_class: LayerClass, options: dict[str, Any], redis_cluster: EmbeddedCluster, prefix: str
+) -> None:
+    """A Cluster: each key at its owner, a message of plain Pub/Sub at any node."""
+    host = redis_cluster.host
+    reach_a_consumer(layer_class, host, redis_cluster.nodes, prefix=prefix, **options)
+
+
+def test_cluster_from_end_to_end(redis_cluster: EmbeddedCluster, prefix: str) -> None:
+    """Groups, counts and flush use the nodes that have the keys."""
+    with made(RedisChannelLayer, redis_cluster.host, prefix=prefix) as layer:
+        channels = [async_to_sync(layer.new_channel)() for _ in range(5)]
+        for number in range(10):
+            for channel in channels:
+                async_to_sync(layer.group_add)(f"room{number}", channel)
+            assert async_to_sync(layer.group_count)(f"room{number}") == 5
+            async_to_sync(layer.group_send)(f"room{number}", {"type": "hello"})
+        async_to_sync(layer.group_discard)("room0", channels[0])
+        assert set(async_to_sync(layer.group_channels)("room0")) == set(channels[1:])
+        async_to_sync(layer.flush)()
+        assert async_to_sync(layer.group_count)("room1") == 0
+    for node in redis_cluster.nodes:
+        with node.client() as client:
+            assert not list(client.scan_iter(f"{prefix}*"))
+
+
+def test_moved_slot(own_cluster: EmbeddedCluster) -> None:
+    """A key whose slot has moved is found at its new owner."""
+    with made(RedisChannelLayer, own_cluster.host) as layer:
+        async_to_sync(layer.send)("jobs", {"type": "work"})
+        slot = key_slot(b"asgijobs")
+        source = own_cluster.master_of("asgijobs")
+        target = next(node for node in own_cluster.nodes if node is not source)
+        own_cluster.begin_move(slot, source, target)
+        own_cluster.move_keys(slot, source, target)
+        own_cluster.end_move(slot, target)
+        async_to_sync(layer.send)("jobs", {"type": "work"})
+        with target.client() as client:
+            assert client.zcard("asgijobs") == 2
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[EmbeddedCluster]:
+    """Give a Cluster of the test's own."""
+    with EmbeddedCluster() as cluster:
+        yield cluster
+
+
+@pytest.mark.timeout(120)
+def test_failover(layer_class: LayerClass) -> None:
+    """Sentinel: calls go to the master of the moment, and to the next one when that is killed."""
+    with SentinelGroup(password="one", sentinel_password="two") as group:
+        group.start()
+        asyncio.run(group.ready())
+        with made(layer_class, group.host) as layer:
+            send = async_to_sync(layer.group_send)
+            send("room", {"type": "before"})
+            group.master.kill()
+            asyncio.run(group.promoted())
+            deadline = time.monotonic() + 20
+            while True:
+                try:
+                    send("room", {"type": "after"})
+                    break
+                except RedisError:
+                    assert time.monotonic() < deadline
+            assert layer.statistics().sent == 2
+
+
+def test_unknown_master(redis_server: EmbeddedServer, layer_class: LayerClass) -> None:
+    """A wrong name is an error at once, which says so."""
+    monitor = f"sentinel monitor {MASTER_NAME} {HOST} {redis_server.port} 1"
+    with EmbeddedServer(monitor, arguments=["--sentinel"]) as sentinel:
+        host = {"sentinels": [(HOST, sentinel.port)], "master_name": "other"}
+        wrong = pytest.raises(ResponseError, match="master_name: the Sentinels know no 'other'")
+        with made(layer_class, host) as layer, wrong:
+            async_to_sync(layer.send)("jobs", {"type": "work"})
+
+
+async def test_old_server(layer_class: LayerClass) -> None:
+    """A server that is too old is refused by name."""
+    old = OldServer()
+    async with await asyncio.start_server(old.serve, HOST, 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        layer = layer_class(hosts=[(HOST, port)])
+        with pytest.raises(ResponseError, match=f"is version {FOUR}, which is too old"):
+            await asyncio.to_thread(async_to_sync(layer.send), "jobs", {"type": "work"})
+        await asyncio.to_thread(async_to_sync(layer.close_pools))
