@@ -11,7 +11,6 @@ class Capability(Enum):
     """One thing that a layer can do. A variant names the ones it lacks, with the reason."""
 
     CAPACITY = "send refuses with ChannelFull when a channel holds its capacity"
-    CAPACITY_OF_PROCESS = "capacity counts on the part of a name up to the exclamation mark"
     CAPACITY_PATTERNS = "channel_capacity holds globs and compiled patterns"
     CHECKED_MESSAGES = "a message that cannot be sent is refused with an error that says why"
     CHECKED_READER = "receive refuses a channel that belongs to another process"

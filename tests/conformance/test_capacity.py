@@ -8,7 +8,15 @@ import pytest
 from channels.exceptions import ChannelFull
 
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import ChannelLayer, LayerCase, numbered, take, take_many, within
+from conformance.layer_case import (
+    ChannelLayer,
+    LayerCase,
+    joined,
+    numbered,
+    take,
+    take_many,
+    within,
+)
 
 MESSAGE = {"type": "test.message"}
 MANY = 100  # more than any capacity used here
@@ -53,16 +61,17 @@ async def test_received_messages_make_room(case: LayerCase) -> None:
     assert await fill(layer, "jobs") >= accepted
 
 
-@needs(Capability.CAPACITY_OF_PROCESS)
-async def test_channels_of_a_process_share_their_capacity(case: LayerCase) -> None:
-    """What is counted is the part of a name up to the exclamation mark."""
+@needs(Capability.CAPACITY)
+async def test_flooded_channel_leaves_room_for_the_others_of_its_process(case: LayerCase) -> None:
+    """What is sent to the others, and to groups that they are in, is accepted and arrives."""
     layer = case.layer(capacity=4)
-    first, second = await layer.new_channel(), await layer.new_channel()
-    for channel in (first, second, first, second):
-        await within(layer.send(channel, MESSAGE))
-    for channel in (first, second):
-        with pytest.raises(ChannelFull):
-            await within(layer.send(channel, MESSAGE))
+    flooded, quiet = await layer.new_channel(), await joined(layer, "room")
+    assert await fill(layer, flooded) == 4
+    await within(layer.group_send("room", {"type": "to.group"}))
+    await within(layer.send(quiet, {"type": "direct"}))
+    assert await fill(layer, flooded) == 0
+    assert await take_many(layer, quiet, 2) == [{"type": "to.group"}, {"type": "direct"}]
+    assert await take_many(layer, flooded, 4) == [MESSAGE] * 4
 
 
 @needs(Capability.CAPACITY)

@@ -87,7 +87,6 @@ def sharded_cluster(servers: Sequence[EmbeddedServer]) -> Config:
 
 
 IN_MEMORY_LACKS = {
-    Capability.CAPACITY_OF_PROCESS: "counts each channel by itself",
     Capability.CAPACITY_PATTERNS: "never compiles its channel_capacity",
     Capability.CHECKED_MESSAGES: "copies messages instead of writing them, and asserts",
     Capability.CHECKED_READER: "knows of no other process",
@@ -113,7 +112,6 @@ SHARDED_QUEUE_LACKS = {
 }
 PUBSUB_LACKS = {
     Capability.CAPACITY: "bounds what a reader has not read yet, of which a sender knows nothing",
-    Capability.CAPACITY_OF_PROCESS: "bounds each channel by itself",
     Capability.CAPACITY_PATTERNS: "bounds what a reader has not read yet",
     Capability.CHECKED_READER: "any process may listen to any channel",
     Capability.FOREIGN_MEMBERS: "a membership is a subscription of the channel's own process",

@@ -43,7 +43,7 @@ class Queue:
 
     def send(self, *messages: bytes, capacity: int = 100) -> list[int]:
         """Send messages; return 1 for each that was refused."""
-        keys, arguments = [self.key, self.bell], [EXPIRY, *UNGUARDED, 1, capacity]
+        keys, arguments = [self.key, self.bell, self.key], [EXPIRY, *UNGUARDED, 1, capacity, 0]
         refused = [self.run(scripts.SEND, keys, *arguments, message) for message in messages]
         return [len(full) for full in refused]
 
@@ -131,13 +131,81 @@ def test_send_refuses_what_is_over_capacity(queue: Queue) -> None:
     assert queue.client.zrange(queue.key, 0, -1) == [b"2", b"4"]
 
 
+class Crowd:
+    """A process's message key with a capacity of 10, and messages counted by channel."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.counts = f"{queue.key}$counts"
+        self._texts = itertools.count()
+
+    def add(self, channel: int, count: int, capacity: int = 10) -> int:
+        """Send so many messages, one by one; return how many were accepted."""
+        keys = [self.queue.key, self.queue.bell, self.counts]
+        return sum(
+            not self.queue.run(
+                scripts.SEND, keys, EXPIRY, *UNGUARDED, 1, capacity, channel, next(self._texts)
+            )
+            for _ in range(count)
+        )
+
+
+def test_channel_that_is_not_read_is_full_at_its_capacity(queue: Queue) -> None:
+    """Whatever the capacity, and the others of its process have room."""
+    crowd = Crowd(queue)
+    for capacity in (1, 2, 3, 10):
+        queue.client.delete(queue.key)
+        assert crowd.add(1, 20, capacity) == capacity
+        for channel in (2, 3):
+            assert crowd.add(channel, 20, capacity) == capacity - capacity // 2
+    assert 0 < queue.client.ttl(crowd.counts) <= EXPIRY
+
+
+def test_message_key_holds_ten_times_the_capacity(queue: Queue) -> None:
+    """However many channels there are."""
+    crowd = Crowd(queue)
+    assert sum(crowd.add(channel, 20) for channel in range(30)) == 100
+
+
+def test_messages_are_counted_anew_when_half_was_free(queue: Queue) -> None:
+    """What the process has taken meanwhile weighs on no channel; until then nothing is counted."""
+    crowd = Crowd(queue)
+    assert crowd.add(1, 5) == 5
+    assert not queue.client.exists(crowd.counts)
+    assert crowd.add(1, 20) == 5
+    queue.take(6)
+    assert crowd.add(1, 20) == 6
+    assert crowd.add(2, 20) == 5
+
+
+def test_counting_needs_memory_only_after_the_bell(queue: Queue) -> None:
+    """The bell is still the first write, which a server at `maxmemory` may refuse."""
+    crowd = Crowd(queue)
+    crowd.add(1, 5)
+    queue.client.delete(queue.bell)
+    connection = queue.client.connection_pool.make_connection()
+    connection.send_command("MONITOR")
+    connection.read_response()
+    crowd.add(1, 1)
+    queue.client.echo("the end")
+    seen = []
+    while b"the end" not in (line := connection.read_response()):
+        seen.append(line)
+    connection.disconnect()
+    writes = [b"ZADD", b"UNLINK", b"HINCRBY"]
+    first = [word for line in seen if b"lua]" in line for word in writes if b'"%s"' % word in line]
+    assert first == [b"ZADD", b"UNLINK", b"HINCRBY", b"ZADD"]
+
+
 def test_send_to_several_keys(queue: Queue) -> None:
     """Each destination has its own capacity and message; the full ones are named by position."""
-    keys = [name for n in range(3) for name in (f"{queue.key}{n}", f"{queue.bell}{n}")]
-    queue.client.zadd(keys[2], {b"old": queue.now()})
-    full = queue.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, 1, 1, b"a", 2, 1, b"b", 3, 1, b"c")
+    places = [(f"{queue.key}{n}", f"{queue.bell}{n}", f"{queue.key}{n}") for n in range(3)]
+    keys = [name for place in places for name in place]
+    queue.client.zadd(keys[3], {b"old": queue.now()})
+    messages = [word for n, text in enumerate((b"a", b"b", b"c"), 1) for word in (n, 1, 0, text)]
+    full = queue.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, *messages)
     assert full == [2]
-    found = [queue.client.zrange(key, 0, -1) for key in keys[::2]]
+    found = [queue.client.zrange(key, 0, -1) for key in keys[::3]]
     assert found == [[b"a"], [b"old"], [b"c"]]
 
 
@@ -145,8 +213,9 @@ def test_send_of_several_messages_to_one_key(queue: Queue) -> None:
     """Each counts for those behind it, an equal one does not; all keep their order."""
     queue.client.zadd(queue.key, {b"old": queue.now() - EXPIRY - 1, b"first": queue.now()})
     texts = [b"z", b"y", b"z", b"x", b"w"]
-    messages = [word for text in texts for word in (1, 4, text)]
-    full = queue.run(scripts.SEND, [queue.key, queue.bell], EXPIRY, *UNGUARDED, *messages)
+    messages = [word for text in texts for word in (1, 4, 0, text)]
+    keys = [queue.key, queue.bell, queue.key]
+    full = queue.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, *messages)
     assert full == [5]
     assert queue.client.zrange(queue.key, 0, -1) == [b"first", b"y", b"z", b"x"]
     assert queue.client.ttl(queue.key) > 0
@@ -155,8 +224,9 @@ def test_send_of_several_messages_to_one_key(queue: Queue) -> None:
 def test_send_of_what_equals_an_expired_message(queue: Queue) -> None:
     """It takes up room, though the key has not grown by it."""
     queue.client.zadd(queue.key, {b"a": queue.now() - EXPIRY - 1, b"first": queue.now()})
-    messages = [word for text in (b"a", b"b") for word in (1, 2, text)]
-    full = queue.run(scripts.SEND, [queue.key, queue.bell], EXPIRY, *UNGUARDED, *messages)
+    messages = [word for text in (b"a", b"b") for word in (1, 2, 0, text)]
+    keys = [queue.key, queue.bell, queue.key]
+    full = queue.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, *messages)
     assert full == [2]
     assert queue.client.zrange(queue.key, 0, -1) == [b"first", b"a"]
 

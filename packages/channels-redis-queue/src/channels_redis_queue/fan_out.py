@@ -65,7 +65,7 @@ class FanOut:
         posts = Posts(self._settings.expiry)
         full = await _all(
             [
-                self._send_chunk(posts, shards[shard], chunk, message)
+                self._send_chunk(posts, shards[shard], chunk, group, message)
                 for (shard, _), all_there in by_place.items()
                 for chunk in _chunks(all_there)
             ]
@@ -87,7 +87,7 @@ class FanOut:
             # Even if the group is empty today: a caller's error shall not wait for a member.
             settings.serialize(message)
             return await Members(key, settings.group_expiry).read(shards.of(group))
-        posts = self._posts(roster.destinations, message)
+        posts = self._posts(roster.destinations, group, message)
         if not roster.may_be_assumed(sum(len(post.message) for post in posts)):
             return await Members(key, settings.group_expiry).read(shards.of(group))
         guard = Guard(key, settings.group_expiry, roster.names)
@@ -100,19 +100,27 @@ class FanOut:
         return None
 
     async def _send_chunk(
-        self, posts: Posts, commands: Commands, chunk: list[Destination], message: dict[str, Any]
+        self,
+        posts: Posts,
+        commands: Commands,
+        chunk: list[Destination],
+        group: str,
+        message: dict[str, Any],
     ) -> int:
         """Send to destinations of one place; return how many members were full."""
-        full = await posts.send(self._posts(chunk, message), commands)
+        full = await posts.send(self._posts(chunk, group, message), commands)
         return sum(len(chunk[position].names) for position in full)
 
-    def _posts(self, chunk: list[Destination], message: dict[str, Any]) -> list[Post]:
+    def _posts(self, chunk: list[Destination], group: str, message: dict[str, Any]) -> list[Post]:
         serialize, encrypts = self._settings.serialize, self._settings.encrypts
+        counted = keys.number_of(group)
         return [
             Post(
                 one.key,
                 one.bell,
+                one.counts,
                 one.capacity,
+                counted,
                 serialize(
                     {**message, TO: one.names} if encrypts or "!" in one.address else message
                 ),

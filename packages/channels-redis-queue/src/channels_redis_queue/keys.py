@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import secrets
+import zlib
 
 from ._shared.sharding import shard_of
 
@@ -43,6 +44,11 @@ def non_local(channel: str) -> str:
 def local(channel: str) -> str:
     """Return the part behind the `!` of a process-specific channel."""
     return channel.partition("!")[2]
+
+
+def number_of(name: str) -> int:
+    """Return the number by which the messages for a channel or group are counted."""
+    return zlib.crc32(name.encode())
 
 
 def process_of(channel: str) -> str | None:
@@ -95,15 +101,19 @@ class Beside:
         head: Begins the names beside it.
         tail: Ends them.
         rung: Whether its reader waits for a bell. Those of channels_redis wait for the message.
+        shared: Whether the messages of several channels wait there, to be counted by channel.
     """
 
-    __slots__ = ("_head", "_tail", "alive", "bell", "key", "leaves")
+    __slots__ = ("_head", "_tail", "alive", "bell", "counts", "key", "leaves")
 
-    def __init__(self, key: str, head: str, tail: str, *, rung: bool) -> None:
+    def __init__(self, key: str, head: str, tail: str, *, rung: bool, shared: bool) -> None:
         self._head, self._tail = head, tail
         self.key = key
         # What a sender rings to wake a reader; the message key itself if there is no need to.
         self.bell = f"{head}$bell{tail}" if rung else key
+        # How many messages wait for each channel, once they are many; the message key itself if all
+        # count together, as they do for channels_redis.
+        self.counts = f"{head}$counts{tail}" if shared else key
         # Which channels of the process leave which groups.
         self.leaves = f"{head}$leaves{tail}"
         # The latest sign of life of the process, once it had members in groups.
@@ -145,10 +155,11 @@ class Keys:
         key = self.prefix + address
         process = process_of(address)
         rung = process is None or is_of_this_layer(process)
+        shared = rung and process is not None
         if self._tagged:
-            return Beside(key, key, "", rung=rung)
+            return Beside(key, key, "", rung=rung, shared=shared)
         # A hash tag that is the message key: the same slot as its own, since it has no brace.
-        return Beside(key, self.prefix, f"{{{key}}}", rung=rung)
+        return Beside(key, self.prefix, f"{{{key}}}", rung=rung, shared=shared)
 
     def group(self, group: str) -> str:
         """Return the key of a group's members."""

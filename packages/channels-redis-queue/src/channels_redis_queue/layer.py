@@ -50,8 +50,9 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
             `asgi2` on one database, `asgi` + `2jobs` and `asgi2` + `jobs` are one key.
         expiry: Seconds that a message waits to be received.
         group_expiry: Seconds that a membership lives from the latest `group_add`.
-        capacity: How many messages may wait for a channel. All process-specific channels of a
-            process, those with one part up to the `!`, count together.
+        capacity: How many messages may wait for a channel. Process-specific channels of one process
+            share their room: while half of a capacity waits, any may use it; beyond that each may
+            add the other half, up to ten times the capacity in all.
         channel_capacity: Other capacities, by channel: a dict with a glob or a compiled pattern
             as key. The first that matches, in the dict's order, counts.
         symmetric_encryption_keys: A list of keys. The first encrypts; all decrypt.
@@ -201,11 +202,18 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         options.require_message(message)
         if not isinstance(channel, str):
             self.require_valid_channel_name(channel)
-        address, beside = self._place_of(channel)
+        address, beside, counted = self._place_of(channel)
         # Of a message for a general channel only where it binds one to the other.
         if self._encrypts or "!" in channel:
             message = {**message, TO: channel}
-        post = Post(beside.key, beside.bell, self.get_capacity(channel), self._serialized(message))
+        post = Post(
+            beside.key,
+            beside.bell,
+            beside.counts,
+            self.get_capacity(channel),
+            counted,
+            self._serialized(message),
+        )
         process, shard = self._process.get(), self._shard_to(address)
         if await self._posts.send([post], process.shards[shard]):
             process.counters.over_capacity += 1
@@ -311,11 +319,11 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
             )
         return data
 
-    def _find_place(self, channel: str) -> tuple[str, keys.Beside]:
-        """Return the address of a valid channel name, and the keys of what is sent there."""
+    def _find_place(self, channel: str) -> tuple[str, keys.Beside, int]:
+        """Return the address of a channel, the keys of what is sent there, and its number."""
         self.require_valid_channel_name(channel)
         address = keys.non_local(channel)
-        return address, self._keys.messages(address)
+        return address, self._keys.messages(address), keys.number_of(channel)
 
     def _require_own(self, channel: str, process: str) -> None:
         self.require_valid_channel_name(channel)

@@ -35,6 +35,7 @@ class Destination:
     names: list[str]
     key: str
     bell: str
+    counts: str
     capacity: int
 
 
@@ -126,4 +127,5 @@ class Rosters:
 
     def _destination(self, address: str, names: list[str]) -> Destination:
         beside = self._keys.messages(address)
-        return Destination(address, names, beside.key, beside.bell, self._capacity(names[0]))
+        capacity = self._capacity(names[0])
+        return Destination(address, names, beside.key, beside.bell, beside.counts, capacity)

@@ -20,7 +20,11 @@ class Post(NamedTuple):
 
     key: str
     bell: str
+    # Where messages are counted by channel; the message key if they are not.
+    counts: str
     capacity: int
+    # Stands for the channel or group.
+    counted: int
     message: bytes
 
 
@@ -72,8 +76,8 @@ class Posts(NamedTuple):
                 destination = destinations.get(post.key)
                 if destination is None:
                     destination = destinations[post.key] = len(destinations) + 1
-                    names += (post.key, post.bell)
-                arguments += (destination, post.capacity, post.message)
+                    names += (post.key, post.bell, post.counts)
+                arguments += (destination, post.capacity, post.counted, post.message)
         return scripts.SEND.call(names, *arguments)
 
     def replies(self, reply: Any, parts: Sequence[Sequence[Post]]) -> list[Any]:

@@ -1,10 +1,11 @@
 -- Purpose: adds messages to message keys, but to none that is full; with a guard only if a group has
 --          the names that the sender knows of.
--- KEYS:    [1] with a guard, the group key; then for each destination its message key and its
---          bell; the message key again if its reader waits for no bell.
+-- KEYS:    [1] with a guard, the group key; then for each destination its message key, its bell, or
+--          the message key again if its reader waits for none, and its counts, or the message key
+--          again if all that waits there counts together.
 -- ARGV:    [1] expiry and [2] group_expiry in seconds, [3] the names that the group should have, as
 --          group_members returns them; then for each message its destination, counted from 1, how
---          many may wait there, and the message.
+--          many may wait there, a number for its channel or group, and the message.
 -- Result:  the positions, counted from 1, of the messages whose destination was full, and
 --          {position, error} for those whose key holds no queue, or whose bell is none; or if the
 --          group has other names, these, and nothing was sent.
@@ -15,7 +16,7 @@ local now = time[1] + time[2] / 1000000
 local function is_wrong_type(reply)
   return type(reply) == 'table' and reply.err and string.find(reply.err, 'WRONGTYPE', 1, true)
 end
-local guards = #KEYS % 2
+local guards = #KEYS % 3
 if guards == 1 then
   local members = redis.pcall('ZRANGEBYSCORE', KEYS[1], now - ARGV[2], '+inf')
   if is_wrong_type(members) then
@@ -54,18 +55,46 @@ local function look_at(key)
   end
   return found
 end
+-- The channels of a process share a message key. While half of a channel's capacity waits there, any
+-- may add to it. From then on it counts how many each channel or group adds, and each may add the
+-- other half: so one that is not read is full at its capacity, and one that is flooded leaves room
+-- for the others, up to ten times the capacity. Returns whether there is room; and for a message that
+-- counts, whether it is the first to do so since half of the capacity was free.
+local function find_room(there, capacity, key, counts, counted)
+  local half = math.floor(capacity / 2)
+  if counts == key then
+    return there.waiting < capacity
+  elseif there.waiting < half then
+    return true
+  elseif there.waiting >= 10 * capacity then
+    return false
+  elseif there.waiting == half then
+    return true, true
+  end
+  local added = redis.pcall('HGET', counts, counted)
+  if is_wrong_type(added) then
+    there.wrong = added.err .. ': ' .. counts
+    return false
+  end
+  return (tonumber(added) or 0) < capacity - half, false
+end
 local refused = {}
 -- By destination. Many messages of one call are for one process: each key is looked at once.
 local found = {}
-for i = 1, (#ARGV - 3) / 3 do
-  local destination, capacity, message = ARGV[3 * i + 1], ARGV[3 * i + 2], ARGV[3 * i + 3]
-  local key, bell = KEYS[guards + 2 * destination - 1], KEYS[guards + 2 * destination]
+for i = 1, (#ARGV - 3) / 4 do
+  local destination, counted, message = ARGV[4 * i], ARGV[4 * i + 2], ARGV[4 * i + 3]
+  local first_key = guards + 3 * destination - 2
+  local key, bell, counts = KEYS[first_key], KEYS[first_key + 1], KEYS[first_key + 2]
   local there = found[destination]
   if not there then
     there = look_at(key)
     found[destination] = there
   end
-  if not there.wrong and there.waiting < tonumber(capacity) then
+  local has_room, is_first = false, nil
+  if not there.wrong then
+    has_room, is_first = find_room(there, tonumber(ARGV[4 * i + 1]), key, counts, counted)
+  end
+  if has_room then
     -- Rung before the message is there, so that waking a reader consumes the bell and not the
     -- message. A server at maxmemory refuses this write, before anything has changed.
     local rung = not there.added and bell ~= key and redis.pcall('ZADD', bell, 0, '')
@@ -81,9 +110,16 @@ for i = 1, (#ARGV - 3) / 3 do
   end
   if there.wrong then
     refused[#refused + 1] = {i, there.wrong}
-  elseif there.waiting >= tonumber(capacity) then
+  elseif not has_room then
     refused[#refused + 1] = i
   else
+    if is_first then
+      redis.call('UNLINK', counts)
+    end
+    if is_first ~= nil then
+      redis.call('HINCRBY', counts, counted, 1)
+      redis.call('EXPIRE', counts, ARGV[1])
+    end
     -- First in, first out, even within one microsecond or behind a clock that is ahead.
     local score = there.last and there.last + 0.000001 or now
     -- Numbers go to redis.call as they are: Lua's tostring would drop the last three digits.
