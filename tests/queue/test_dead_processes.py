@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,10 +17,12 @@ from servers.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
+    from conftest import RunProcess
     from embedded_server import EmbeddedServer
     from servers.cluster import EmbeddedCluster
 
 MESSAGE = {"type": "hello"}
+ENDING = Path(__file__).parent / "ending_process.py"
 
 
 @pytest.fixture(params=["one server", "shards", "cluster", "tagged prefix", "members"])
@@ -221,3 +224,37 @@ async def test_loop_ends_while_its_server_is_away(
     finally:
         own_server.resume()
     assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize("kind", ["stopped loop", "synchronous"])
+async def test_process_that_ends_without_its_loop(
+    layers: Layers, run_process: RunProcess, redis_server: EmbeddedServer, kind: str
+) -> None:
+    """It is marked as gone, so that the next look takes it out, and it counts no more."""
+    sender = layers()
+    worker = await run_process(ENDING, **layers.options, has_loop=kind == "stopped loop")
+    channel = (await worker.read())["channel"]
+    await sender.group_send("room", MESSAGE)
+    assert len(await names(sender, "room")) == 1
+    await worker.stop()
+    with redis_server.client() as client:
+        assert client.get(beside(sender, channel).alive) == keys.GONE
+    roster = sender._process.get().fan_out._rosters.last("room")
+    assert roster is not None
+    roster.next_look = 0.0
+    await sender.group_send("room", MESSAGE)
+    assert await names(sender, "room") == []
+
+
+async def test_exit_while_the_server_is_away(
+    own_server: EmbeddedServer, run_process: RunProcess
+) -> None:
+    """It takes no longer than a command may take, and says nothing."""
+    worker = await run_process(
+        ENDING, hosts=[{"address": own_server.url, "socket_timeout": 1}], has_loop=True
+    )
+    await worker.read()
+    own_server.kill()
+    started = time.monotonic()
+    await worker.stop()
+    assert time.monotonic() - started < 10

@@ -182,7 +182,7 @@ class FanOut:
         # Longer than a message lives: what it could still receive is not lost.
         if now - since < max(ALIVE_FOR, self._settings.expiry):
             return False
-        command = scripts.BURY.call([alive], sign, keys.GONE, self._settings.sign_stays)
+        command = scripts.BURY.call([alive], sign, keys.GONE, self._settings.mark_stays)
         return bool(await commands.execute(command, key=alive, repeatable=True))
 
     def _log(self, full: int, roster: Roster, group: str) -> None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
+import contextlib
 import logging
+import os
+import weakref
 from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
 
 from . import scripts, upkeep
 from ._shared.blocking import SynchronousCallers
@@ -17,7 +24,7 @@ from .census import Census
 from .fan_out import FanOut
 from .groups import Groups
 from .home import Home
-from .keys import group_of, new_process_id
+from .keys import GONE, group_of, new_process_id
 from .memberships import Memberships
 from .reception import Reception
 
@@ -38,6 +45,8 @@ class Process:
         # Of the layer and the process: else two aliases of one layer, or the children of one
         # preloaded parent, would take each other's messages.
         self.id = new_process_id()
+        self.pid = os.getpid()
+        _processes.add(self)
         self.homes = LoopLocal(self._make_home)
         self._synchronous = SynchronousCallers(settings.connectors, scripts.ALL, settings.counters)
         self.memberships = Memberships(settings.group_expiry)
@@ -97,6 +106,14 @@ class Process:
         finally:
             await self._synchronous.close()
 
+    async def mark_gone(self) -> None:
+        """Tell those that send to the groups of this process that it has gone."""
+        settings, shards = self._settings, self.shards
+        for address in self.memberships.addresses():
+            alive = settings.keys.messages(address).alive
+            command = ("SET", alive, GONE, "EX", settings.mark_stays)
+            await shards.of(address).execute(command, key=alive, repeatable=True)
+
     def _make_home(self) -> Home:
         shards = Shards.to(self._settings.connectors, scripts.ALL, self.counters)
         return Home(shards, self._start_upkeep, self._leave)
@@ -141,3 +158,21 @@ class Process:
     def _deserted(self, virtuals: Sequence[str]) -> None:
         if virtuals:
             self.homes.get().spawn(self.groups.forget(virtuals))
+
+
+_processes: weakref.WeakSet[Process] = weakref.WeakSet()
+
+
+def _mark_all_gone() -> None:
+    """Mark what still has members in groups when the interpreter ends.
+
+    Some servers never end their event loop, and synchronous code has none that lasts.
+    """
+    for process in list(_processes):
+        # Not what was inherited through a fork.
+        if process.pid == os.getpid() and len(process.memberships):
+            with contextlib.suppress(RedisError, OSError, RuntimeError):
+                asyncio.run(process.mark_gone())
+
+
+atexit.register(_mark_all_gone)

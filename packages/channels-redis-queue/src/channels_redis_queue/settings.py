@@ -83,6 +83,11 @@ class Settings:
         """Seconds for which a sign of life that counts has yet to stay at least."""
         return self.sign_stays - ALIVE_FOR
 
+    @property
+    def mark_stays(self) -> int:
+        """Seconds that the mark of the dead stays: less than a sign that counts."""
+        return self.fresh_sign - 1
+
     def virtual_channel(self, channel: str, group: str) -> str:
         """Return the virtual channel that a channel of this process is behind in a group.
 
