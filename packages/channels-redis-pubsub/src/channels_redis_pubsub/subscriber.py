@@ -265,7 +265,7 @@ class Subscriber:
         if (
             misplaced is not None
             and verb == b"sunsubscribe"
-            and not self._subscriptions.is_asked_first(b"SUNSUBSCRIBE", topic)
+            and self._subscriptions.next_due() != (b"SUNSUBSCRIBE", topic)
         ):
             # Unasked: the node has given the slot away.
             was_live = self._subscriptions.ended(topic)
@@ -277,7 +277,7 @@ class Subscriber:
     def _refused(self, error: RedisError) -> None:
         misplaced = self._line.misplaced
         if misplaced is not None and is_of_slot(error):
-            asked, slot = self._subscriptions.first_topic(), misplaced_slot(error)
+            (_, asked), slot = self._subscriptions.next_due(), misplaced_slot(error)
             if slot is not None and (asked is None or slot_of(asked.decode()) != slot):
                 # The answer to an SUNSUBSCRIBE, of what the node had just ended by itself.
                 return

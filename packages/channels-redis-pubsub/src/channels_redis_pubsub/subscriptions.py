@@ -82,14 +82,12 @@ class Subscriptions:
         """Return all topics that the server has confirmed."""
         return [topic for topic in self._asked if not self._open[topic]]
 
-    def is_asked_first(self, verb: bytes, topic: bytes) -> bool:
-        """Return whether the server's next answer is due to this verb, for this topic."""
-        request = self._requests[0] if self._requests else None
-        return request is not None and request.verb == verb and request.names[0] == topic
-
-    def first_topic(self) -> bytes | None:
-        """Return the topic that the server's next answer is due to, if it is due to any."""
-        return next(iter(self._requests[0].names), None) if self._requests else None
+    def next_due(self) -> tuple[bytes, bytes | None]:
+        """Return the verb and the topic, if there is one, that the server has to answer next."""
+        if not self._requests:
+            return b"", None
+        request = self._requests[0]
+        return request.verb, next(iter(request.names), None)
 
     def look_at(self, topics: Iterable[bytes]) -> None:
         """Note that it may have changed whether these are wanted."""
