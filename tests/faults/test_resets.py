@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from channels_redis_shared.batching import Batcher
 from channels_redis_shared.connections import Connector
 from channels_redis_shared.hosts import parse_hosts
+from channels_redis_shared.sentinels import find_master
 from queue_tools import Layers, blocked, nothing_else, take_numbers, within
 
 if TYPE_CHECKING:
@@ -21,6 +27,20 @@ if TYPE_CHECKING:
     StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 
 ROUNDS = 5
+
+
+def reset_all(server: socket.socket) -> None:
+    """Answer the first command of each connection, and reset it, until the server is closed."""
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        with connection, contextlib.suppress(OSError):
+            connection.recv(1000)
+            connection.sendall(b"+OK\r\n")
+            linger = struct.pack("ii", 1, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 @pytest.fixture
@@ -68,6 +88,18 @@ async def test_idle_command_connection(proxy: TcpProxy) -> None:
         while not writer.is_closing():
             await asyncio.sleep(0)
     await batcher.close()
+
+
+async def test_sentinel_that_goes_as_it_is_asked() -> None:
+    """It is away like any other, so that a receiver asks again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=reset_all, args=(server,), daemon=True).start()
+        address = server.getsockname()
+        (host,) = parse_hosts([{"sentinels": [address], "master_name": "mymaster"}])
+        for _ in range(50):
+            with pytest.raises(RedisConnectionError):
+                await within(find_master(host))
+        server.shutdown(socket.SHUT_RDWR)  # ends the thread
 
 
 async def test_slow_network(own_layers: Layers, proxy: TcpProxy) -> None:

@@ -88,6 +88,8 @@ async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
             raise
         message = f"TLS with the Sentinel {address[0]}:{address[1]} failed: {refusal}"
         raise RedisConnectionError(message) from refusal
+    except RuntimeError as error:  # uvloop's word for a connection that was reset
+        raise RedisConnectionError(f"Connection lost: {error}") from error
     finally:
         await hang_up(connection)
     states = [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in reply]
