@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from matrix import environment
 from matrix.combinations import PYTHONS, REDIS_PY, SERVERS, combinations
 from matrix.environment import Machine
@@ -32,6 +34,19 @@ ALL = "(queue or pubsub or tls)"
 QUICK = f"{ALL} and not shards and not encrypted and not json and not unix and not cluster"
 # What a server lacks: before Redis 7, a Cluster of the kind that the tests make, and SSUBSCRIBE.
 LACKS = {"redis-6.2": "not cluster and not sharded"}
+# What is run with the lowest versions: all that meets other packages, each kind of server once.
+LOWEST = (
+    "--numprocesses=4",
+    "--dist=worksteal",
+    "tests/checks",
+    "tests/conformance",
+    "tests/doctor",
+    "tests/pubsub",
+    "tests/queue",
+    "tests/shared",
+    "-k",
+    "not shards and not cluster and not unix",
+)
 SECONDS = 1800  # that the tests of one combination may take
 HEAD = ("Python", "redis-py", "hiredis", "Channels", "Django", "server", "result")
 
@@ -97,6 +112,30 @@ def run_tests(combination: Combination, machine: Machine, *, quick: bool) -> Res
     return Result(cells, passed)
 
 
+def run_lowest(machine: Machine) -> int:
+    """Run tests with the lowest versions that the packages declare; return the exit status."""
+    python = next(iter(machine.pythons))
+    interpreter = environment.make_lowest(machine.pythons[python])
+    declared = environment.floors()
+    found = environment.installed_versions(interpreter, declared)
+    installed = {name: version for name, version in found.items() if version != "-"}
+    say("\n".join(f"{name} {version}" for name, version in installed.items()))
+    # uv takes a higher one, and says nothing, where another package needs it.
+    higher = [name for name in installed if Version(installed[name]) > Version(declared[name])]
+    if higher:
+        say(f"Not the lowest that the packages declare: {', '.join(higher)}")
+        return 1
+    command = [str(interpreter), "-m", "pytest", "-p", "no:cacheprovider", *LOWEST]
+    ran = subprocess.run(
+        command,
+        cwd=environment.REPOSITORY,
+        env={**os.environ, "PYTHONPATH": ""},
+        timeout=SECONDS,
+        check=False,
+    )
+    return ran.returncode
+
+
 def print_table(results: Sequence[Result]) -> None:
     """Print what passed where."""
     rows = [HEAD, *(result.cells for result in results)]
@@ -120,6 +159,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--plan", action="store_true", help="list them for the workflow's next job")
     parser.add_argument("--only", type=int, nargs="+", help="numbers of combinations in the list")
     parser.add_argument("--sample", action="store_true", help="one for each redis-py")
+    parser.add_argument(
+        "--lowest", action="store_true", help="the lowest that the packages declare"
+    )
     parser.add_argument("--quick", action="store_true", help="one host and no encryption alone")
     parser.add_argument("--jobs", type=int, default=1, help="how many to run at a time")
     return parser.parse_args()
@@ -130,6 +172,8 @@ def main() -> int:
     arguments = parse()
     lists = arguments.list or arguments.plan
     machine = None if arguments.all and lists else Machine()
+    if arguments.lowest:
+        return run_lowest(Machine())
     axes = (PYTHONS, SERVERS) if arguments.all or machine is None else machine.axes
     chosen = list(enumerate(combinations(*axes), 1))
     if arguments.sample:

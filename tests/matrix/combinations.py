@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 # What pip is asked for, by the name in the table. The first of each is the lowest that works.
 REDIS_PY = {"5.0": "redis==5.0.0", "6": "redis==6.*", "7": "redis==7.*", "8": "redis==8.*"}
-CHANNELS = {"4.2": "channels==4.2.*", "newest": "channels>=4.3"}
+CHANNELS = {"4.2": "channels==4.2.1", "newest": "channels>=4.3"}
 DJANGO = {"4.2": "django==4.2.*", "5.2": "django==5.2.*", "newest": "django>=6"}
 PARSERS = {"python": (), "hiredis": ("hiredis",)}
 # The second is whatever redis-server the system has: Debian 13 has Redis 8.0.

