@@ -12,14 +12,13 @@ from redis.exceptions import RedisError
 
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue.keys import Keys, non_local
-from servers.cluster import command
+from servers.cluster import EmbeddedCluster, command
 from servers.waiting import eventually
 
 if TYPE_CHECKING:
     import pytest
 
     from cluster.conftest import MakeLayer
-    from servers.cluster import EmbeddedCluster
 
 OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
 
@@ -245,3 +244,43 @@ async def test_node_that_lost_its_data(
     await eventually(lambda: sorted(messages) == sorted(rooms))
     receiving.cancel()
     await asyncio.wait([receiving])
+
+
+async def test_node_that_went_back_in_time(make_layer: MakeLayer) -> None:
+    """A node whose snapshot lacks the latest members gets them again; the others keep theirs."""
+    with EmbeddedCluster() as cluster:
+        layer = make_layer(RedisChannelLayer, hosts=[cluster.host])
+        channel = await layer.new_channel()
+        # Where the messages wait, no node goes away.
+        home = cluster.master_of(message_key(layer, channel))
+        group_keys = {f"room-{n}": Keys(layer.prefix).group(f"room-{n}") for n in range(40)}
+        node = next(node for node in cluster.nodes if node is not home)
+        theirs = [room for room, key in group_keys.items() if cluster.master_of(key) is node]
+        old, new = theirs[0], theirs[1:]
+        receiving = asyncio.create_task(layer.receive(channel))
+        await layer.group_add(old, channel)
+        process = f"{layer.prefix}:process:*"
+
+        def canaries() -> list[Any]:
+            with node.client() as client:
+                return [client.get(key) for key in client.keys(process)]
+
+        await eventually(canaries)
+        before = canaries()
+        await eventually(lambda: canaries() != before)
+        command(node, "SAVE")
+        for room in new:
+            await layer.group_add(room, channel)
+        node.kill()
+        node.start()
+
+        def back() -> bool:
+            try:
+                return all(command(node, "EXISTS", group_keys[room]) for room in theirs)
+            except RedisError:  # it has just started
+                return False
+
+        await eventually(back, timeout=OUTAGE)
+        await layer.group_send(new[0], {"type": "x", "room": new[0]})
+        assert (await asyncio.wait_for(receiving, OUTAGE))["room"] == new[0]
+        await layer.close_pools()
