@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,17 @@ def from_16_threads(bench: Bench) -> None:
                 done.result()
 
         bench.measure_blocking(one_pass, operations=200)
+
+
+def from_a_loop_for_each_call(bench: Bench) -> None:
+    """1,000 `asyncio.run(layer.group_send(…))` calls."""
+    simulate_members(bench.server, processes=1, members=1)
+
+    def one_pass() -> None:
+        for _ in range(200):
+            asyncio.run(bench.layer.group_send(GROUP, MESSAGE))
+
+    bench.measure_blocking(one_pass, operations=200)
 
 
 def beside_doing_nothing(bench: Bench) -> None:

@@ -55,7 +55,8 @@ def reach_a_consumer(
     layer_class: LayerClass, host: object, servers: Sequence[EmbeddedServer], **options: Any
 ) -> None:
     """Check that calls of many threads arrive, over a handful of connections to each server."""
-    joined, got = threading.Event(), []
+    joined = threading.Event()
+    got: list[int] = []
 
     async def consume(layer: Any) -> None:
         channel = await layer.new_channel()

@@ -135,7 +135,7 @@ class BlockingCommands(Commands):
         self._by_key = by_key and self._cluster is not None
         self._scripts = scripts
         self._counters = counters
-        self._servers: dict[object, _Server] = {}
+        self._servers: dict[Address | None, _Server] = {}
         # Where the master is, or which node gets what any node may get; None before it is found.
         self._address: Address | None = None
         self._is_troubled = False
@@ -229,11 +229,21 @@ class BlockingCommands(Commands):
         except BaseException:
             self._is_troubled = True
             raise
+        if is_troubled:
+            self._forget_servers(address)
         server = self._servers.get(address)
         if server is None:
             server = _Server(connector, address, self._scripts, self._counters)
             server = self._servers.setdefault(address, server)
         return server
+
+    def _forget_servers(self, address: Address | None) -> None:
+        """Close the connections to servers that are not in charge any more."""
+        in_charge = self._cluster.owners() if self._by_key and self._cluster else {address}
+        for old in self._servers.keys() - in_charge:
+            server = self._servers.pop(old, None)
+            if server is not None:
+                server.close()
 
     async def _owner(self, cluster: Cluster, slot: int, *, ask: bool) -> Address:
         owner = cluster.owner(slot)
@@ -461,7 +471,7 @@ def _close_all(free: queue.LifoQueue[_Slot]) -> None:
             free.get_nowait().close()
 
 
-def _close_for_good(servers: Mapping[object, _Server]) -> None:
+def _close_for_good(servers: Mapping[Any, _Server]) -> None:
     for server in list(servers.values()):
         server.close(for_good=True)
 
