@@ -42,8 +42,10 @@ class ChannelLayer(Protocol):
     async def group_discard(self, group: str, channel: str) -> None:
         """End a membership."""
 
-    async def group_send(self, group: str, message: Message) -> None:
-        """Send a message to all members."""
+    async def group_send(
+        self, group: str, message: Message, *, exclude: Sequence[str] = ...
+    ) -> None:
+        """Send a message to all members but some."""
 
     async def flush(self) -> None:
         """Forget everything."""

@@ -37,6 +37,9 @@ from channels.layers import InMemoryChannelLayer
 class RedisChannelLayer(InMemoryChannelLayer):
     def __init__(self, hosts):
         super().__init__()
+
+    async def group_send(self, group, message, exclude=()):
+        await super().group_send(group, message)
 """
 
 

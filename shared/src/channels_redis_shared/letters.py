@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from .options import EXCLUDE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,13 +21,15 @@ class Letter:
         message: The body, decoded once already.
     """
 
-    __slots__ = ("_body", "_first", "_flat", "_load")
+    __slots__ = ("_body", "_first", "_flat", "_load", "excluded")
 
     def __init__(
         self, body: bytes, load: Callable[[bytes], dict[str, Any]], message: dict[str, Any]
     ) -> None:
         self._body = body
         self._load = load
+        # The channels that do not get it.
+        self.excluded = _pop_excluded(message) if EXCLUDE in message else ()
         # Of a message in which nothing can be changed, a shallow copy does: that is most of them.
         self._flat = message if _UNCHANGEABLE.issuperset(map(type, message.values())) else None
         self._first = [message]
@@ -41,7 +45,17 @@ class Letter:
             return self._decode()
 
     def _decode(self) -> dict[str, Any]:
-        return self._load(self._body)
+        message = self._load(self._body)
+        if self.excluded:
+            del message[EXCLUDE]
+        return message
+
+
+def _pop_excluded(message: dict[str, Any]) -> tuple[str, ...]:
+    names = message.pop(EXCLUDE)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"it has {EXCLUDE} that is no list of channels")
+    return tuple(names)
 
 
 Kind = TypeVar("Kind", bound=Letter)

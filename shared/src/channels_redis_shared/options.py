@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 # Channels' own patterns end in `$`, which also matches before a newline at the end: "room\n" would
 # be a valid name, and easily taken for that of the group "room".
 CHANNEL_NAME = re.compile(r"^[a-zA-Z\d\-_.]+(![\w\-.]*)?\Z")
 GROUP_NAME = re.compile(r"^[a-zA-Z\d\-_.]+\Z")
 
-RESERVED_KEYS = ("__asgi_channel__", "__asgi_group__")
+# Beside a group message, the channels that do not get it.
+EXCLUDE = "__asgi_exclude__"
+RESERVED_KEYS = ("__asgi_channel__", "__asgi_group__", EXCLUDE)
+MAX_EXCLUDED = 16
 
 # What a server takes as a number of seconds, and its scripts as a whole number: 68 years.
 _HIGHEST = 2**31 - 1
@@ -84,6 +87,33 @@ def require_message_type(name: str, value: object) -> None:
         raise ValueError(
             f"{name} must be the type of a message, such as 'redis.notice', not {value!r}"
         )
+
+
+def excluded_channels(exclude: object, require_channel: Callable[[str], object]) -> list[str]:
+    """Return the names of the channels that a group message is not for.
+
+    Args:
+        exclude: What the caller gave.
+        require_channel: Raises TypeError for what is no channel's name.
+
+    Raises:
+        TypeError: Not some channels' names.
+        ValueError: Too many.
+    """
+    if isinstance(exclude, (str, bytes)) or not isinstance(exclude, Iterable):
+        raise TypeError(
+            "exclude must be a list of channel names, such as [self.channel_name], "
+            f"not {_described(exclude)}"
+        )
+    names = list(exclude)
+    if len(names) > MAX_EXCLUDED:
+        raise ValueError(
+            f"exclude takes {MAX_EXCLUDED} channels at the most, not {len(names)}: make the others "
+            "a group of their own, and send to that"
+        )
+    for name in names:
+        require_channel(name)
+    return names
 
 
 def require_channel_capacity(value: object) -> None:

@@ -111,13 +111,14 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # Channel
     async def introduce_myself(self) -> None:
         """Say who is here, and what they said last, so that the others answer."""
         hello = {"person": self.person, "said": list(self.said), "channel": self.channel_name}
-        await self.tell(EVERYONE, "person.hello", **hello)
+        await self.channel_layer.group_send(
+            EVERYONE, {"type": "person.hello", **hello}, exclude=[self.channel_name]
+        )
+        await self.person_here(hello)
 
     async def person_hello(self, event: Event) -> None:
         """Show a newcomer to the page, and answer it alone, whichever process it is in."""
         await self.person_here(event)
-        if event["channel"] == self.channel_name:
-            return
         same_room = event["person"]["room"] == self.person["room"]
         said = list(self.said) if same_room else []
         answer = {"type": "person.here", "person": self.person, "said": said}

@@ -55,6 +55,8 @@ class Delivery:
             )
             return
         with self._audience.lock:
+            if letter.excluded:
+                hearers = [channel for channel in hearers if channel not in letter.excluded]
             deadline = time.monotonic() + self._settings.expiry
             self._mailboxes.put(hearers, letter, deadline, len(data))
 

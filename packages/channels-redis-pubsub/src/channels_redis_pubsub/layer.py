@@ -244,14 +244,25 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         self._names.require_channel(channel)
         self._process.get().leave(topic.encode(), channel)
 
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+    async def group_send(
+        self, group: str, message: dict[str, Any], *, exclude: Iterable[str] = ()
+    ) -> None:
         """Send a message to all members of a group, in whichever process.
 
+        Args:
+            group: The group.
+            message: A dict that the serializer can write.
+            exclude: Up to 16 channels that do not get it, such as the sender's own.
+
         Raises:
-            TypeError: No valid group name, or a message that can't be serialized.
+            TypeError: No valid group or channel name, or a message that can't be serialized.
+            ValueError: More than 16 channels to exclude.
             redis.exceptions.RedisError: As for `send`.
         """
         options.require_message(message)
+        if exclude:
+            names = options.excluded_channels(exclude, self._names.require_channel)
+            message = {**message, options.EXCLUDE: names}
         await self._process.get().publish(self._names.topic(group), self._serialized(message))
 
     async def flush(self) -> None:

@@ -101,6 +101,8 @@ class ToProcess:
         names = letter.names
         if len(names) > 1 or keys.is_virtual(names[0]):
             names = self._spread(names)
+        if letter.excluded:
+            names = [name for name in names if name not in letter.excluded]
         self._mailboxes.put(names, letter, time.monotonic() + lifetime, len(claim.message))
 
     def leave(self, leave: bytes) -> None:

@@ -6,19 +6,21 @@ import asyncio
 import contextlib
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
 from . import keys, scripts
 from ._shared.calls import MAX_JOINED
+from ._shared.options import EXCLUDE
 from .letters import TO
 from .rosters import LOOK_INTERVAL, Rosters
 from .sending import Guard, Members, Post, Posts
 from .settings import ALIVE_FOR
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Collection, Coroutine, Iterator
 
     from ._shared.batching import Commands
     from ._shared.shards import Shards
@@ -44,8 +46,13 @@ class FanOut:
         # The latest sign of life seen at each address, and the `time.monotonic()` since when.
         self._signs: dict[str, tuple[bytes, float]] = {}
 
-    async def send(self, group: str, message: dict[str, Any], shards: Shards) -> None:
-        """Send a message to all members of a group; those that are full miss it."""
+    async def send(
+        self, group: str, message: dict[str, Any], shards: Shards, exclude: Collection[str] = ()
+    ) -> None:
+        """Send a message to all members of a group but some; those that are full miss it."""
+        if exclude:
+            # Where names stand for members of a process, that process leaves these out.
+            message = {**message, EXCLUDE: exclude}
         names = await self._send_as_known(group, message, shards)
         if names is None:
             return
@@ -58,7 +65,7 @@ class FanOut:
     ) -> None:
         # A script's keys are on one shard and, in a Cluster, in one slot.
         by_place: dict[tuple[int, int | None], list[Destination]] = {}
-        for destination in roster.destinations:
+        for destination in _without_excluded(roster.destinations, message):
             shard = self._settings.shard_to(destination.address)
             place = shard, shards[shard].slot(destination.key)
             by_place.setdefault(place, []).append(destination)
@@ -87,15 +94,16 @@ class FanOut:
             # Even if the group is empty today: a caller's error shall not wait for a member.
             settings.serialize(message)
             return await Members(key, settings.group_expiry).read(shards.of(group))
-        posts = self._posts(roster.destinations, group, message)
-        if not roster.may_be_assumed(sum(len(post.message) for post in posts)):
+        destinations = _without_excluded(roster.destinations, message)
+        posts = self._posts(destinations, group, message)
+        if not posts or not roster.may_be_assumed(sum(len(post.message) for post in posts)):
             return await Members(key, settings.group_expiry).read(shards.of(group))
         guard = Guard(key, settings.group_expiry, roster.names)
         reply = await Posts(settings.expiry, guard).send(posts, shards.of(group))
         if isinstance(reply, bytes):
             return reply
         roster.tried = True
-        self._log(sum(len(roster.destinations[at].names) for at in reply), roster, group)
+        self._log(sum(len(destinations[at].names) for at in reply), roster, group)
         await self._remove_dead(roster, group, shards)
         return None
 
@@ -114,19 +122,21 @@ class FanOut:
     def _posts(self, chunk: list[Destination], group: str, message: dict[str, Any]) -> list[Post]:
         serialize, encrypts = self._settings.serialize, self._settings.encrypts
         counted = keys.number_of(group)
-        return [
-            Post(
-                one.key,
-                one.bell,
-                one.counts,
-                one.capacity,
-                counted,
-                serialize(
-                    {**message, TO: one.names} if encrypts or "!" in one.address else message
-                ),
+        plain = message
+        if EXCLUDE in message:
+            plain = {key: value for key, value in message.items() if key != EXCLUDE}
+        posts = []
+        for one in chunk:
+            body = message
+            # Names of single channels have been left out already.
+            if plain is not message and not any(map(keys.is_virtual, one.names)):
+                body = plain
+            if encrypts or "!" in one.address:
+                body = {**body, TO: one.names}
+            posts.append(
+                Post(one.key, one.bell, one.counts, one.capacity, counted, serialize(body))
             )
-            for one in chunk
-        ]
+        return posts
 
     async def _remove_dead(self, roster: Roster, group: str, shards: Shards) -> None:
         """Take processes that have died out of a group, if it is time to look for them."""
@@ -201,6 +211,19 @@ async def _all(sends: list[Coroutine[Any, Any, int]]) -> list[int]:
         if isinstance(result, BaseException):
             raise result
     return [result for result in results if isinstance(result, int)]
+
+
+def _without_excluded(
+    destinations: list[Destination], message: dict[str, Any]
+) -> list[Destination]:
+    """Return where a message goes, without the channels that it excludes."""
+    if EXCLUDE not in message:
+        return destinations
+    kept = (
+        replace(one, names=[name for name in one.names if name not in message[EXCLUDE]])
+        for one in destinations
+    )
+    return [one for one in kept if one.names]
 
 
 def _chunks(whole: list[Destination]) -> Iterator[list[Destination]]:

@@ -268,18 +268,29 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         self.require_valid_channel_name(channel)
         await self._process.get().groups.discard(group, channel)
 
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+    async def group_send(
+        self, group: str, message: dict[str, Any], *, exclude: Iterable[str] = ()
+    ) -> None:
         """Send a message to all members of a group. Members over capacity miss it.
 
+        Args:
+            group: The group.
+            message: A dict that the serializer can write.
+            exclude: Up to 16 channels that do not get it, such as the sender's own.
+
         Raises:
-            TypeError: No valid group name, or a message that can't be serialized.
+            TypeError: No valid group or channel name, or a message that can't be serialized.
+            ValueError: More than 16 channels to exclude.
             redis.exceptions.RedisError: As for `send`. With several hosts, members on the others
                 may have got the message.
         """
         options.require_message(message)
         self.require_valid_group_name(group)
         process = self._process.get()
-        await process.fan_out.send(group, message, process.shards)
+        excluded = (
+            options.excluded_channels(exclude, self.require_valid_channel_name) if exclude else ()
+        )
+        await process.fan_out.send(group, message, process.shards, excluded)
         process.counters.sent += 1
 
     async def flush(self) -> None:
