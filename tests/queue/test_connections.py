@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_queue import receiver
+from channels_redis_queue import intake, receiver
 from queue_tools import Layers, cancel, take, waiting, within
 from servers.counting import count_commands
 from servers.waiting import eventually
@@ -98,6 +98,40 @@ async def test_general_channels_that_are_used_once(
     await eventually(lambda: "answer-10" not in receivers)
     await sender.send("answer-10", {"number": 10})
     assert await take(layer, "answer-10") == {"number": 10}
+
+
+async def test_prefixes_of_channels_that_have_gone(
+    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each prefix argument of `new_channel` has a receiver, as long as a channel of it is used."""
+    monkeypatch.setattr(receiver, "LINGER", 0.05)
+    monkeypatch.setattr(intake, "BLOCK", 1)
+    layer, sender = own_layers(channel_expiry=1), own_layers()
+    member = await layer.new_channel("member")
+
+    async def consumer(number: int) -> str:
+        channel = await layer.new_channel(f"user{number}")
+        await sender.send(channel, {"number": number})
+        assert await take(layer, channel) == {"number": number}
+        return channel
+
+    async def other() -> None:
+        await layer.group_add("room", member)
+        for number in range(2):
+            assert await take(layer, member) == {"number": number}
+
+    joined = asyncio.create_task(other())
+    channels = [await asyncio.create_task(consumer(number)) for number in range(5)]
+    await within(sender.group_send("room", {"number": 0}))
+    receivers = layer._process.get().reception._receivers
+    await eventually(lambda: list(receivers) == [f"{member.partition('!')[0]}!"], 30)
+    await eventually(lambda: connections(own_server) <= 3)
+    await within(sender.group_send("room", {"number": 1}))
+    await within(joined)
+    # Their names can be received on again, and nothing that was sent meanwhile is lost.
+    for channel in channels:
+        await within(sender.send(channel, {"number": 10}))
+        assert await take(layer, channel) == {"number": 10}
 
 
 class Trips:

@@ -375,6 +375,10 @@ class Mailboxes:
         """Tell whether the channel has a mailbox."""
         return channel in self._boxes
 
+    def has_any(self, address: str) -> bool:
+        """Tell whether any channel whose name begins so has a mailbox."""
+        return any(channel.startswith(address) for channel in list(self._boxes))
+
     @property
     def unread(self) -> int:
         """How many items are in all mailboxes."""

@@ -49,6 +49,9 @@ class Delivery(Protocol):
     def wanted(self) -> int:
         """Return how many messages to take now."""
 
+    def is_unused(self) -> bool:
+        """Tell whether nothing here needs what may come, though it is wanted."""
+
     def message(self, claim: Claim, ledger: Ledger, lifetime: float) -> None:
         """Hand a message out; it lives `lifetime` seconds more."""
 
@@ -91,6 +94,13 @@ class ToProcess:
     def wanted(self) -> int:
         """Return the size of a batch: this key has no other reader."""
         return self._batch
+
+    def is_unused(self) -> bool:
+        """Tell whether no channel of the address is received on, or a member of a group."""
+        address = self.channel
+        return not self._mailboxes.has_any(address) and not any(
+            virtual.startswith(address) for virtual in self._memberships.virtuals()
+        )
 
     def message(self, claim: Claim, ledger: Ledger, lifetime: float) -> None:
         """Put a message into the mailbox of each channel it is for."""
@@ -178,6 +188,10 @@ class ToWorkers:
         if waiting and self._mixed:
             waiting = sum(waiter.get_loop().is_running() for waiter in list(self._waiters))
         return waiting + self._ahead if waiting else 0
+
+    def is_unused(self) -> bool:
+        """Tell that nothing is wanted for nothing."""
+        return False
 
     def message(self, claim: Claim, ledger: Ledger, lifetime: float) -> None:
         """Hand a message to one who waits, or keep it if one is to come soon."""

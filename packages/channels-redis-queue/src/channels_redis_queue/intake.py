@@ -72,6 +72,8 @@ class Intake:
         self.again = False
         # A message that a wait popped from the message key itself: it is in no claims.
         self._popped: list[Claim] = []
+        # Whether the latest wait ended in vain.
+        self.in_vain = False
         # Whether what the next take brings was waited for in vain.
         self._unrung = False
         self._unrung_until = 0.0
@@ -98,7 +100,7 @@ class Intake:
 
     def waited(self, reply: Any) -> None:
         """Keep the message that the wait has popped from the message key itself, if it did."""
-        self._unrung = reply is None
+        self.in_vain = self._unrung = reply is None
         if reply is not None and reply[0] == self._beside.key.encode():
             score = reply[2]
             score = score if isinstance(score, bytes) else repr(score).encode()

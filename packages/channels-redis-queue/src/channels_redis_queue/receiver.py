@@ -82,6 +82,8 @@ class Receiver:
         # Whether a take has succeeded, and whether a wait and a take have.
         self._worked = False
         self._proven = False
+        # Whether nothing is asked for, until there is a poke.
+        self.idle = False
         # Whether nothing will be received here any more; so it is when the loop is closed, too.
         self.ended = False
         # Why it ended, if the settings do not fit the server.
@@ -195,7 +197,7 @@ class Receiver:
             if self._releasing is not None:
                 # What goes back is older than all that a take may bring.
                 await asyncio.wait([self._releasing])
-            wanted = self._delivery.wanted()
+            wanted = self._wanted()
             if wanted:
                 await self._round(link, wanted)
                 self._proven = True
@@ -208,9 +210,19 @@ class Receiver:
                     # In this order, so that one who starts to wait in another thread either is
                     # seen here or sees that this receiver is no use any more.
                     self.ended = True
-                    if not self._delivery.wanted() and self._releasing is None:
+                    if not self._wanted() and self._releasing is None:
                         return
                     self.ended = False
+
+    def _wanted(self) -> int:
+        """Return how many messages to take; 0 if nothing has come for a process that needs none."""
+        # First, so that one who starts to wait in another thread either is seen here or pokes.
+        self.idle = True
+        wanted = self._delivery.wanted()
+        if not wanted or (self.intake.in_vain and self._delivery.is_unused()):
+            return 0
+        self.idle = False
+        return wanted
 
     async def _woken(self, seconds: float) -> bool:
         """Wait for a poke; return whether one came in time."""

@@ -176,7 +176,7 @@ class Reception:
                 break
             if receiver.loop is not loop:
                 elsewhere = True
-            if address is channel:
+            if address is channel or receiver.idle:
                 receiver.poke()
         else:
             if receivers:
@@ -240,7 +240,7 @@ class Reception:
                 del self._workers[address]
         if workers is not None:
             workers.wake_all()
-        elif "!" in address:
+        elif not settled:
             self._mailboxes.wake_all()
 
     def _delivery(self, address: str) -> Delivery:
