@@ -61,7 +61,8 @@ def test_claim_given_back_is_new_when_it_comes_again() -> None:
     ledger = Ledger(remembered=10)
     ledger.admit(FIRST)
     ledger.give_back(FIRST)
-    assert not ledger.admit(FIRST)  # the release has not gone out yet
+    assert not ledger.admit(FIRST)  # the release is not known to have been carried out
+    assert ledger.doubtful
     assert ledger.returns() == [FIRST.score]
     assert ledger.returns() == [FIRST.score]  # it was not carried out
     ledger.returned(1)

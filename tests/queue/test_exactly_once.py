@@ -279,3 +279,26 @@ async def test_message_that_expires_while_the_loop_is_busy(layers: Layers, kind:
     await within(sender.send(channel, {"number": 2}))
     assert await within(receiving) == {"number": 2}
     assert layer.statistics().dropped.expired == 1
+
+
+async def test_pollers(layers: Layers) -> None:
+    """Several that receive with a deadline of milliseconds: no message lies until a wait ends."""
+    layer, sender = layers(), layers()
+    seconds: list[float] = []
+
+    async def poll() -> None:
+        while True:
+            try:
+                message = await asyncio.wait_for(
+                    layer.receive("jobs"), random.uniform(0.002, 0.006)
+                )
+            except asyncio.TimeoutError:
+                continue
+            seconds.append(time.monotonic() - message["sent"])
+
+    pollers = [asyncio.create_task(poll()) for _ in range(8)]
+    for number in range(1, 301):
+        await within(sender.send("jobs", {"sent": time.monotonic()}))
+        await eventually(lambda count=number: len(seconds) == count)  # type: ignore[misc]
+    assert max(seconds) < 3  # a wait that ends in vain takes 5 s
+    await cancel(*pollers)

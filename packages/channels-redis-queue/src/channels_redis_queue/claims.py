@@ -37,8 +37,8 @@ class Ledger:
         self._returns: deque[tuple[int, bytes]] = deque()
         # What went back: it is new if a take returns it that was sent after the release's reply.
         self._back: deque[int] = deque()
-        # Whether a take has returned what went back while it was under way: it was carried out
-        # before the release or after it.
+        # Whether a take has returned what was on its way back, or went back while it was under way:
+        # it was carried out before the release or after it.
         self.doubtful = False
 
     def admit(self, claim: Claim) -> bool:
@@ -89,7 +89,9 @@ class Ledger:
 
     def give_back(self, claim: Claim) -> None:
         """Note that the message found no taker here, and shall go to another reader."""
-        self._returns.append((hash(claim), claim.score))
+        key = hash(claim)
+        self._known[key] = _GIVEN_BACK
+        self._returns.append((key, claim.score))
 
     def returns(self) -> list[bytes]:
         """Return the scores to release with the next release."""
@@ -104,5 +106,4 @@ class Ledger:
         """Note that the first so many of what `returns` returned have gone back."""
         for _ in range(count):
             key, _score = self._returns.popleft()
-            self._known[key] = _GIVEN_BACK
             self._back.append(key)

@@ -194,9 +194,8 @@ class Receiver:
         while True:
             self._wake.clear()
             self._poked = False
-            if self._releasing is not None:
-                # What goes back is older than all that a take may bring.
-                await asyncio.wait([self._releasing])
+            # What goes back is older than all that a take may bring.
+            await self._went_back()
             wanted = self._wanted()
             if wanted:
                 await self._round(link, wanted)
@@ -251,6 +250,7 @@ class Receiver:
             await self._take(link, wanted)
         else:
             if intake.again:
+                await self._went_back()
                 await self._take(link, 0)
 
     async def _take(self, link: Link, wanted: int) -> None:
@@ -260,6 +260,7 @@ class Receiver:
             await self._ask(link, GRACE, (take, self.intake.took))
             if not self.intake.again:
                 return
+            await self._went_back()
             wanted = 0
 
     def _heard(self) -> None:
@@ -272,6 +273,12 @@ class Receiver:
         if self.intake.has_returns and self._releasing is None and not self._replaced:
             releasing = self._give_back()
             self._releasing = contextvars.Context().run(self.loop.create_task, releasing)
+
+    async def _went_back(self) -> None:
+        """Wait until nothing is on its way back."""
+        self._release()
+        if self._releasing is not None:
+            await asyncio.wait([self._releasing])
 
     async def _give_back(self) -> None:
         backoff = Backoff()
@@ -305,9 +312,7 @@ class Receiver:
             self._link = link = await self._line.connector.open()
         await self._take(link, 0)
         self._delivery.stayed_away()
-        self._release()
-        if self._releasing is not None:
-            await self._releasing
+        await self._went_back()
         await self._take(link, 0)
         farewell = self.intake.farewell()
         if farewell is not None:
