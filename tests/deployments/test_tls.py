@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from redis.asyncio.connection import SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -128,6 +130,20 @@ async def test_certificate_of_another_host_in_a_dict(
     files = {name: value for name, value in tls_server.host.items() if name != "address"}
     host = {"host": "localhost", "port": tls_server.port, "ssl": True, **files}
     await fails_at_once(layers, layer_class, host, "not valid for 'localhost'")
+
+
+async def test_synchronous_callers(
+    tls_server: TlsServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """They check what the others do, on connections of another kind."""
+    layer = layers(layer_class, tls_server.host)
+    await asyncio.to_thread(async_to_sync(layer.send), "jobs", {"type": "work"})
+    by_name = {**tls_server.host, "address": f"rediss://localhost:{tls_server.port}"}
+    wrong = layers(layer_class, by_name)
+    with pytest.raises(RedisConnectionError, match="not valid for 'localhost'"):
+        await asyncio.to_thread(async_to_sync(wrong.send), "jobs", {"type": "work"})
+    unchecked = layers(layer_class, {**by_name, "ssl_check_hostname": False})
+    await asyncio.to_thread(async_to_sync(unchecked.send), "jobs", {"type": "work"})
 
 
 async def test_certificate_for_a_name_at_an_address(

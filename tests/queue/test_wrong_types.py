@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from asgiref.sync import async_to_sync
 from redis.exceptions import ResponseError
 
 from queue_tools import Layers, beside, take, take_numbers, within
@@ -71,6 +72,11 @@ async def test_group(layers: Layers, redis_server: EmbeddedServer) -> None:
     ):
         with pytest.raises(ResponseError, match=f"WRONGTYPE.*{group}"):
             await within(attempt)
+    synchronous = layers()
+    with pytest.raises(ResponseError, match=f"WRONGTYPE.*{group}"):
+        await asyncio.to_thread(async_to_sync(synchronous.group_send), "room", {"type": "x"})
+    with pytest.raises(ResponseError, match=f"WRONGTYPE.*{group}"):
+        await asyncio.to_thread(async_to_sync(synchronous.group_add), "room", "jobs")
 
 
 @pytest.mark.parametrize("what", ["key", "bell", "leaves"])

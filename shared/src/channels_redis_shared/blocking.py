@@ -36,7 +36,7 @@ from .cluster import Cluster, slot_of
 from .commands import pack
 from .outages import Backoff, belongs_elsewhere, is_outage, was_refused
 from .refusals import refuse_old_version, version_from_hello, version_from_info
-from .scripts import name_forbidden
+from .scripts import name_forbidden, name_keys
 from .sentinels import find_master
 from .shards import Shards
 
@@ -203,7 +203,8 @@ class BlockingCommands(Commands):
             else:
                 if not isinstance(reply, Exception):
                     return reply
-                error, again = reply, was_refused(reply) or isinstance(reply, BusyLoadingError)
+                error = name_keys(reply, packed)
+                again = was_refused(reply) or isinstance(reply, BusyLoadingError)
             self._is_troubled |= is_outage(error)
             left = deadline - time.monotonic()
             if not again or left <= 0:
