@@ -31,6 +31,7 @@ class Middlebox:
         self._listener = socket.create_server((HOST, 0))
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._forgotten: dict[socket.socket, str] = {}
+        self._to_refuse = 0
 
     @property
     def url(self) -> str:
@@ -44,6 +45,10 @@ class Middlebox:
             how: Answer the client's next packet with a `reset`, or be `silent` about it.
         """
         self._forgotten.update((client, how) for client, _ in self._pairs)
+
+    def refuse(self, count: int) -> None:
+        """Answer the first packet of the next connections with a reset."""
+        self._to_refuse = count
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -66,6 +71,9 @@ class Middlebox:
                 client, _ = self._listener.accept()
                 server = socket.create_connection((HOST, self._server_port))
                 self._pairs.append((client, server))
+                if self._to_refuse:
+                    self._to_refuse -= 1
+                    self._forgotten[client] = "reset"
                 for ends in ((client, server), (server, client)):
                     threading.Thread(target=self._forward, args=ends, daemon=True).start()
 

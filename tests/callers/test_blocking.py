@@ -254,6 +254,28 @@ def test_forgotten_connection(
         async_to_sync(layer.close_pools)()
 
 
+def test_server_that_closes_a_new_connection(own_server: EmbeddedServer, layer_class: str) -> None:
+    """A connection that ends before it could be used fails no call."""
+    with Middlebox(own_server.port) as middlebox:
+        middlebox.refuse(3)
+        layer = import_string(layer_class)(hosts=[middlebox.url])
+        send(layer, "channel")
+        assert layer.statistics().sent == 1
+        async_to_sync(layer.close_pools)()
+
+
+def test_forbidden_scripts(own_server: EmbeddedServer) -> None:
+    """A user that may load no scripts is told so."""
+    layer = import_string(LAYERS["queue"])(hosts=[own_server.url])
+    with own_server.client() as client:
+        client.acl_setuser("default", enabled=True, commands=["-script"])
+        with pytest.raises(NoPermissionError, match="script"):
+            send(layer, "channel")
+        client.acl_setuser("default", enabled=True, commands=["+script"])
+    send(layer, "channel")
+    async_to_sync(layer.close_pools)()
+
+
 def test_lost_reply(own_server: EmbeddedServer, layer_class: str) -> None:
     """A message that was written and may have been sent is not sent again."""
     with Middlebox(own_server.port) as middlebox:

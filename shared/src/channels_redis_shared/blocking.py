@@ -326,10 +326,9 @@ class _Server:
             self._counters.commands += 1
             self._counters.round_trips += 1
             reply = _ask(connection, packed)
-            if isinstance(reply, NoScriptError) and self._scripts:
-                for script in self._scripts:
-                    _ask(connection, pack(script.load))
-                reply = _ask(connection, packed)
+            if isinstance(reply, NoScriptError):
+                refusal = self._load_scripts(connection)
+                reply = _ask(connection, packed) if refusal is None else refusal
             if isinstance(reply, Exception) and is_outage(reply) and not belongs_elsewhere(reply):
                 # A new connection may lead to another server: one that can serve.
                 connection.disconnect()
@@ -345,6 +344,21 @@ class _Server:
             if free is not self._free:
                 _close_all(free)
         return reply
+
+    def _load_scripts(self, connection: synchronous.AbstractConnection) -> Exception | None:
+        """Make the server know the scripts; return why it refuses."""
+        for script in self._scripts:
+            try:
+                reply = _ask(connection, pack(script.load))
+            except _UnansweredError as unanswered:
+                error = unanswered.error
+            else:
+                if isinstance(reply, Exception):
+                    return reply
+                continue
+            # The command itself is not carried out, so it may go again.
+            raise error
+        return None
 
     def close(self, *, for_good: bool = False) -> None:
         """Close the connections; those in use, when they are free again."""
@@ -380,6 +394,8 @@ class _Server:
                 self._require_version(connection)
         except RedisTimeoutError:
             raise _UnconnectedError(self._connector.too_late()) from None
+        except _UnansweredError as unanswered:
+            raise _UnconnectedError(unanswered.error) from unanswered
         except RedisError as error:
             raise _UnconnectedError(error) from error
         except OSError as error:
