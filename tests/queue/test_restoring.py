@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_queue import groups, keys
+from channels_redis_queue import RedisChannelLayer, groups, keys
 from queue_tools import Layers, beside, cancel, take, waiting, within
 from servers.waiting import eventually
 
 if TYPE_CHECKING:
-    from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
 
 MESSAGE = {"type": "hello"}
@@ -165,6 +164,24 @@ async def test_consumers_that_end_leave_by_their_own_names(layers: Layers) -> No
     await cancel(consumer)
     await eventually(lambda: count(1))
     await cancel(receiver)
+
+
+def test_loops_of_one_thread_share_a_canary(redis_server: EmbeddedServer, prefix: str) -> None:
+    """Synchronous code that receives has a loop for each call, and leaves one key in all."""
+    layer = RedisChannelLayer(hosts=[redis_server.url], prefix=prefix)
+
+    async def receive(channel: str) -> None:
+        await layer.group_send("room", MESSAGE)
+        assert await layer.receive(channel) == MESSAGE
+        with redis_server.client() as client:
+            await eventually(lambda: client.keys(f"{prefix}:process:*"))
+
+    channel = asyncio.run(layer.new_channel())
+    asyncio.run(layer.group_add("room", channel))
+    for _ in range(3):
+        asyncio.run(receive(channel))
+    with redis_server.client() as client:
+        assert len(client.keys(f"{prefix}:process:*")) == 1
 
 
 async def test_work_on_groups_in_slices(layers: Layers) -> None:

@@ -121,7 +121,7 @@ class Process:
     def _start_upkeep(self, home: Home) -> None:
         settings, memberships = self._settings, self.memberships
         guards = [
-            upkeep.Guard(shard, home.shards, settings.keys, memberships, self.groups)
+            upkeep.Guard(shard, home.shards, settings.keys, self.id, memberships, self.groups)
             for shard in range(len(home.shards))
         ]
         for guard in guards:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import secrets
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -60,12 +61,19 @@ class Guard:
         shard: The shard.
         shards: The command connections.
         keys: The layer's keys.
+        process: The process's id.
         memberships: The local members of groups.
         groups: Writes virtual channels.
     """
 
-    def __init__(
-        self, shard: int, shards: Shards, keys: Keys, memberships: Memberships, groups: Groups
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it connects
+        self,
+        shard: int,
+        shards: Shards,
+        keys: Keys,
+        process: str,
+        memberships: Memberships,
+        groups: Groups,
     ) -> None:
         self._shard = shard
         self._shards = shards
@@ -73,7 +81,8 @@ class Guard:
         self._keys = keys
         self._memberships = memberships
         self._groups = groups
-        self._name = secrets.token_hex(16)
+        # One for each thread, in which one loop runs at a time: synchronous code makes many loops.
+        self._name = f"{process}.{threading.get_ident()}"
         self._layout: object = None
         # By node.
         self._servers: dict[object, _Server] = {}
