@@ -168,7 +168,7 @@ class ToWorkers:
 
     # How many to take ahead at the most: as many are lost if the process is killed just then, and
     # as many wait while the worker's event loop is blocked.
-    MOST_AHEAD = 4
+    MOST_AHEAD = 5
 
     def __init__(self, channel: str, settings: Settings, poke: Callable[[], object]) -> None:
         self.channel = channel
