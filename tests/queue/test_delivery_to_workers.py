@@ -98,7 +98,7 @@ async def test_message_of_one_who_was_cancelled_goes_to_the_next(worker: Worker)
 
 
 async def test_message_of_the_last_who_was_cancelled_goes_back(worker: Worker) -> None:
-    """Nobody waits here any more; the receiver is told."""
+    """No other call waits here; the receiver is told."""
     cancelled = worker.delivery.queue_up()
     worker.deliver(1)
     worker.delivery.withdraw(cancelled)

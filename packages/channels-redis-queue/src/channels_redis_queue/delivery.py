@@ -190,7 +190,7 @@ class ToWorkers:
         return waiting + self._ahead if waiting else 0
 
     def is_unused(self) -> bool:
-        """Tell that nothing is wanted for nothing."""
+        """Tell that what is wanted is waited for."""
         return False
 
     def message(self, claim: Claim, ledger: Ledger, lifetime: float) -> None:

@@ -145,7 +145,7 @@ class Intake:
         self.again = self._ledger.doubtful
 
     def release(self) -> tuple[Command, Callable[[Any], None]] | None:
-        """Return the command that gives back what nobody here waits for, and its reply's handler.
+        """Return the command that gives back what no call here waits for, and its reply's handler.
 
         One at a time: the next one goes out when this one is known to have been carried out, or
         not to have been, and then takes its place.

@@ -269,7 +269,7 @@ class Receiver:
         self._release()
 
     def _release(self) -> None:
-        """Give back what nobody here waits for, beside whatever the reader is waiting for."""
+        """Give back what no call here waits for, beside whatever the reader is waiting for."""
         if self.intake.has_returns and self._releasing is None and not self._replaced:
             releasing = self._give_back()
             self._releasing = contextvars.Context().run(self.loop.create_task, releasing)
