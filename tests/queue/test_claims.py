@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
 from channels_redis_queue.claims import Claim, Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FIRST = Claim(b"first", b"1700000000.0000011")
 SECOND = Claim(b"second", b"1700000000.0000021")
@@ -54,6 +63,30 @@ def test_claim_in_a_mailbox_is_not_acknowledged() -> None:
     ledger.admit(FIRST)
     ledger.admit(FIRST)
     assert ledger.due() == []
+
+
+@pytest.mark.parametrize("note", [Ledger.acknowledge, Ledger.give_back])
+def test_other_threads_take_note_meanwhile(note: Callable[[Ledger, Claim], None]) -> None:
+    """A consumer of another thread's loop may open a message, or leave, at any moment."""
+    ledger = Ledger(remembered=10)
+    claims = [Claim(b"message", b"%d" % number) for number in range(20_000)]
+
+    def work() -> None:
+        for claim in claims:
+            note(ledger, claim)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread = threading.Thread(target=work)
+        thread.start()
+        while thread.is_alive():
+            ledger.due()
+            ledger.returns()
+        thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert (ledger.due() or ledger.returns()) == [claim.score for claim in claims]
 
 
 def test_claim_given_back_is_new_when_it_comes_again() -> None:

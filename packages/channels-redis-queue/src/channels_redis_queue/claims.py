@@ -63,7 +63,8 @@ class Ledger:
 
     def due(self) -> list[bytes]:
         """Return the scores to acknowledge with the next take."""
-        return [score for _, score in self._due]
+        # A list of its own first: other threads append meanwhile.
+        return [score for _, score in list(self._due)]
 
     @property
     def went_back(self) -> int:
@@ -95,7 +96,7 @@ class Ledger:
 
     def returns(self) -> list[bytes]:
         """Return the scores to release with the next release."""
-        return [score for _, score in self._returns]
+        return [score for _, score in list(self._returns)]
 
     @property
     def has_returns(self) -> bool:
