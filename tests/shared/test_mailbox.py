@@ -306,6 +306,19 @@ async def test_discard(process: Process) -> None:
     assert process.take_all() == []
 
 
+def test_discarded_mailbox_counts_no_more() -> None:
+    """What is in it takes no room from others, also beside a notice of lost messages."""
+    process = Process(on_overflow="lost")
+    gc.disable()
+    try:
+        process.put(*range(20))
+        assert process.lost["a"]
+        process.boxes.discard("a")
+        assert process.boxes.bytes == 0
+    finally:
+        gc.enable()
+
+
 async def test_garbage_collector_within_put(process: Process) -> None:
     """A `receive` of a dead loop that is collected just then takes no lock that `put` holds."""
     collected: list[str] = []

@@ -440,7 +440,6 @@ class Mailboxes:
             box = self._boxes.pop(channel, None)
         if box is not None:
             box.wake_all()
-
     def waiting(self, channel: str) -> int:
         """Return how many wait for the channel and have not been woken."""
         box = self._boxes.get(channel)
