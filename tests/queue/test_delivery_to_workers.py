@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 import threading
 from typing import Any
 
@@ -161,6 +163,41 @@ async def test_waiter_of_a_loop_that_has_stopped(worker: Worker) -> None:
     assert taken is not None
     assert taken.open() == {"number": 2}
     stopped.close()
+
+
+@pytest.mark.parametrize("is_given_one", [False, True])
+def test_waiter_that_the_garbage_collector_ends(
+    monkeypatch: pytest.MonkeyPatch, *, is_given_one: bool
+) -> None:
+    """No event loop runs by then, and its own is closed: what it was given goes to others."""
+    errors: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", errors.append)
+    loop, worker = asyncio.new_event_loop(), Worker()
+
+    async def receive() -> None:
+        waiter = worker.delivery.queue_up()
+        try:
+            await waiter
+        except GeneratorExit:
+            worker.delivery.withdraw(waiter)
+            raise
+
+    receiving = loop.create_task(receive())
+    loop.run_until_complete(asyncio.sleep(0))
+    if is_given_one:
+        # And the loop stops before the task goes on.
+        loop.call_soon(worker.deliver, 1)
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+    loop.close()
+    del loop, receiving
+    if not is_given_one:
+        worker.deliver(1)
+    gc.collect()
+    assert not worker.delivery.wanted()
+    worker.delivery.stayed_away()
+    assert worker.ledger.returns() == [b"1"]
+    assert not errors
 
 
 async def test_takes_ahead_for_one_who_comes_back_at_once(worker: Worker) -> None:

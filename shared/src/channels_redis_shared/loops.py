@@ -84,6 +84,14 @@ class LoopLocal(Generic[Kept]):
                 entry[0].abandon()
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread; None if there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def _start(generator: AsyncGenerator[None, None]) -> None:
     """Run the generator up to its first `yield`, which takes no turn of the loop."""
     with contextlib.suppress(StopIteration):

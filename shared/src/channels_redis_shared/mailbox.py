@@ -20,6 +20,7 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .loops import running_loop
 from .statistics import Counters
 
 if TYPE_CHECKING:
@@ -260,11 +261,11 @@ class Mailbox:
         except ValueError:
             if self._items:
                 # It was woken already: the next one takes its place.
-                self._wake(_running_loop())
+                self._wake(running_loop())
 
     def wake_all(self) -> None:
         """Make everyone who waits look again."""
-        loop = _running_loop()
+        loop = running_loop()
         for _ in range(len(self._waiters)):
             self._wake(loop)
 
@@ -312,7 +313,7 @@ class Mailbox:
         self._items.extendleft(reversed(entries))
         # One of another thread may have found nothing meanwhile, and wait.
         if self._items and self._waiters:
-            self._wake(_running_loop())
+            self._wake(running_loop())
 
     def _wake(self, loop: asyncio.AbstractEventLoop | None) -> None:
         while self._waiters:
@@ -410,7 +411,7 @@ class Mailboxes:
             deadline: The `time.monotonic()` from which on it is not delivered.
             size: The bytes of a message; a notice counts none.
         """
-        loop = _running_loop()
+        loop = running_loop()
         lost: Counter[str] = Counter()
         with self._lock:
             if size:
@@ -440,6 +441,10 @@ class Mailboxes:
             box = self._boxes.pop(channel, None)
         if box is not None:
             box.wake_all()
+            # It and its notice refer to each other: what is in it would count until the garbage
+            # collector runs, and living channels would lose their messages for it.
+            box.clear()
+
     def waiting(self, channel: str) -> int:
         """Return how many wait for the channel and have not been woken."""
         box = self._boxes.get(channel)
@@ -531,13 +536,6 @@ class Mailboxes:
                 self._reduce()
             if dropped is not None:
                 heapq.heappush(fullest, (-size, channel))
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _set(waiter: asyncio.Future[None]) -> None:

@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import keys
+from ._shared.loops import running_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -244,11 +245,15 @@ class ToWorkers:
         return waiter
 
     def withdraw(self, waiter: asyncio.Future[Taken | None]) -> None:
-        """Undo `queue_up` for one who will take nothing: another one gets what it was given."""
+        """Undo `queue_up` for one who will take nothing: another one gets what it was given.
+
+        The garbage collector may end a `receive` whose loop was closed, where no loop runs.
+        """
         with contextlib.suppress(ValueError):
             self._waiters.remove(waiter)
         if not waiter.done():
-            waiter.cancel()
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                waiter.cancel()
         elif not waiter.cancelled() and (taken := waiter.result()) is not None:
             self._pass_on(taken)
 
@@ -281,7 +286,7 @@ class ToWorkers:
 
     def _hand_over(self, taken: Taken) -> bool:
         """Give the message to the first who can take it; return whether there was one."""
-        here = asyncio.get_running_loop()
+        here = running_loop()
         stopped = []
         handed_over = False
         while self._waiters and not handed_over:

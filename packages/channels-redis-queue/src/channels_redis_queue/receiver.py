@@ -14,6 +14,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ._shared.deadlines import end_task, timeout
+from ._shared.loops import running_loop
 from ._shared.outages import Backoff, OutageLog, may_pass
 from .intake import BLOCK
 
@@ -101,9 +102,9 @@ class Receiver:
     def poke(self) -> None:
         """Say that a consumer may wait, or that there may be something to give back.
 
-        Any event loop may call it.
+        Any thread may call it.
         """
-        if asyncio.get_running_loop() is self.loop:
+        if running_loop() is self.loop:
             self._heard()
         else:
             with contextlib.suppress(RuntimeError):  # its loop is closed
