@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 HELLO = {"type": "hello"}
 
 
+class Traced(redis.asyncio.Connection):
+    """A connection class of a site's own."""
+
+
 @pytest.fixture
 def layer(own_server: EmbeddedServer, layer_class: str) -> Iterator[Any]:
     """Give a layer at a server of its own, whose channels hold one message."""
@@ -443,17 +447,41 @@ def test_close_pools_leaves_calls_alone(own_server: EmbeddedServer, layer: Any) 
     asyncio.run(all_closed(own_server))
 
 
-def test_connection_class_of_a_site(own_server: EmbeddedServer, layer_class: str) -> None:
-    """One that only asyncio can use still sends, on connections of each loop's own."""
-    host = {"address": own_server.url, "connection_class": Traced}
-    layer = import_string(layer_class)(hosts=[host])
+def test_close_pools_leaves_waiting_calls_alone(own_server: EmbeddedServer, layer: Any) -> None:
+    """Closing while calls wait for a connection does not keep them from getting one."""
+    send(layer, "before")
+    together = threading.Barrier(17)
+
+    def call(number: int) -> None:
+        together.wait(20)
+        send(layer, f"channel{number}")
+
+    with ThreadPoolExecutor(16) as threads:
+        calls = [threads.submit(call, number) for number in range(16)]
+        own_server.pause()
+        try:
+            together.wait(20)
+            while layer.statistics().commands < 2:
+                time.sleep(0.01)
+            async_to_sync(layer.close_pools)()
+        finally:
+            own_server.resume()
+        for each in calls:
+            each.result(20)
+    assert layer.statistics().sent == 17
+    async_to_sync(layer.close_pools)()
+    asyncio.run(all_closed(own_server))
+
+
+@pytest.mark.parametrize("own", [{"connection_class": Traced}], ids=list)
+def test_what_only_suits_asyncio(
+    own_server: EmbeddedServer, layer_class: str, own: dict[str, Any]
+) -> None:
+    """A site's own class that only asyncio can use sends on connections of each loop's own."""
+    layer = import_string(layer_class)(hosts=[{"address": own_server.url, **own}])
     with own_server.client() as client:
         before = client.info("stats")["total_connections_received"]
         for _ in range(2):
             send(layer, f"channel{_}")
         assert client.info("stats")["total_connections_received"] - before == 2
     asyncio.run(all_closed(own_server))
-
-
-class Traced(redis.asyncio.Connection):
-    """A connection class of a site's own."""

@@ -39,7 +39,7 @@ class OldServer:
             words = []
             for _ in range(count):
                 length = int((await reader.readline())[1:])
-                words.append((await reader.readexactly(length + 2))[:-2].decode())
+                words.append((await reader.readexactly(length + 2))[:-2].decode(errors="replace"))
             self.commands.append(words[0].upper())
             writer.write(self.answer(*words))
         writer.close()

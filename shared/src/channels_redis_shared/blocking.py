@@ -35,13 +35,12 @@ from .batching import Commands
 from .cluster import Cluster, slot_of
 from .commands import pack
 from .outages import Backoff, belongs_elsewhere, is_outage, was_refused
-from .refusals import refuse_old_version, version_from_hello, version_from_info
 from .scripts import name_forbidden, name_keys
 from .sentinels import find_master
 from .shards import Shards
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from .calls import Joint
     from .cluster import Address
@@ -184,8 +183,7 @@ class BlockingCommands(Commands):
 
     def abandon(self) -> None:
         """Close the connections; those in use, when they are free again."""
-        while self._servers:
-            self._servers.popitem()[1].close()
+        self._close_all_but(set())
 
     async def _carry_out(self, packed: bytes, key: str, *, repeatable: bool) -> Any:
         """Return the reply to a command; try again what certainly was not carried out."""
@@ -231,17 +229,18 @@ class BlockingCommands(Commands):
             self._is_troubled = True
             raise
         if is_troubled:
-            self._forget_servers(address)
+            # To servers that are not in charge any more.
+            self._close_all_but(
+                self._cluster.owners() if self._by_key and self._cluster else {address}
+            )
         server = self._servers.get(address)
         if server is None:
             server = _Server(connector, address, self._scripts, self._counters)
             server = self._servers.setdefault(address, server)
         return server
 
-    def _forget_servers(self, address: Address | None) -> None:
-        """Close the connections to servers that are not in charge any more."""
-        in_charge = self._cluster.owners() if self._by_key and self._cluster else {address}
-        for old in self._servers.keys() - in_charge:
+    def _close_all_but(self, in_charge: Collection[Address | None]) -> None:
+        for old in [address for address in list(self._servers) if address not in in_charge]:
             server = self._servers.pop(old, None)
             if server is not None:
                 server.close()
@@ -258,14 +257,6 @@ class BlockingCommands(Commands):
 
 class _UnansweredError(Exception):
     """Raised when a command was written and no reply came: it may have been carried out."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
-
-
-class _UnconnectedError(Exception):
-    """Raised when no connection could be opened."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -302,6 +293,8 @@ class _Server:
         # Each layer's users have the right to one of these: docs/servers.md has the rules.
         self._probe = pack(("TIME",) if scripts else ("PING",))
         self._keeps_connections = True
+        # Stands for the time since they were last closed: what was taken before is closed later.
+        self._era = object()
         self._free = _new_pool()
 
     async def exchange(self, packed: bytes) -> Any:
@@ -312,23 +305,38 @@ class _Server:
             redis.exceptions.RedisError: The command was not written as a whole.
         """
         try:
-            return self._exchange(packed)
-        except _UnconnectedError as unconnected:
-            error = unconnected.error
+            reply = self._exchange(packed)
+        except RedisConnectionError as error:
+            if self._host.url != "rediss://":
+                raise
+            lost = error
+        else:
+            if not isinstance(reply, ResponseError) or self._connector.version_is_known:
+                return reply
+            return await self._explained(reply)
         # Outside of the handler, which would become the error's context.
-        raise await self._connector.explained(error)
+        raise await self._explained(lost)
+
+    async def _explained(self, error: RedisError) -> Exception:
+        """Return why the server serves no one here, if it is that, or else the error."""
+        try:
+            link = await self._connector.open()
+        except (RedisError, OSError) as reason:
+            return error if is_outage(reason) else reason
+        await link.close()
+        return error
 
     def _exchange(self, packed: bytes) -> Any:
-        free = self._free
+        free, era = self._free, self._era
         slot = self._take(free)
         try:
             connection = self._ready(slot)
             self._counters.commands += 1
             self._counters.round_trips += 1
-            reply = _ask(connection, packed)
+            reply = _carried_out(connection, packed)
             if isinstance(reply, NoScriptError):
                 refusal = self._load_scripts(connection)
-                reply = _ask(connection, packed) if refusal is None else refusal
+                reply = _carried_out(connection, packed) if refusal is None else refusal
             if isinstance(reply, Exception) and is_outage(reply) and not belongs_elsewhere(reply):
                 # A new connection may lead to another server: one that can serve.
                 connection.disconnect()
@@ -338,34 +346,33 @@ class _Server:
             slot.close()
             raise
         finally:
-            if not self._keeps_connections:
+            if era is not self._era or not self._keeps_connections:
                 slot.close()
+                slot = _Slot()
             free.put(slot)
-            if free is not self._free:
-                _close_all(free)
         return reply
 
     def _load_scripts(self, connection: synchronous.AbstractConnection) -> Exception | None:
         """Make the server know the scripts; return why it refuses."""
         for script in self._scripts:
-            try:
-                reply = _ask(connection, pack(script.load))
-            except _UnansweredError as unanswered:
-                error = unanswered.error
-            else:
-                if isinstance(reply, Exception):
-                    return reply
-                continue
-            # The command itself is not carried out, so it may go again.
-            raise error
+            reply = _ask(connection, pack(script.load))
+            if isinstance(reply, Exception):
+                return reply
         return None
 
     def close(self, *, for_good: bool = False) -> None:
         """Close the connections; those in use, when they are free again."""
         if for_good:
             self._keeps_connections = False
-        free, self._free = self._free, _new_pool()
-        _close_all(free)
+        self._era = object()
+        idle: list[_Slot] = []
+        with suppress(queue.Empty):
+            while True:
+                idle.append(self._free.get_nowait())
+        for slot in idle:
+            slot.close()
+            # Threads may wait for it.
+            self._free.put(_Slot())
 
     def _take(self, free: queue.LifoQueue[_Slot]) -> _Slot:
         seconds = self._host.timeout
@@ -374,7 +381,7 @@ class _Server:
         except queue.Empty:
             # An interrupt just after `get` returned may have kept one from coming back.
             if free is self._free:
-                self.close()
+                self._free, self._era = _new_pool(), object()
             raise RedisConnectionError(
                 f"All {MAX_CONNECTIONS} connections to {self._host} were in use for {seconds:g} s"
             ) from None
@@ -390,18 +397,11 @@ class _Server:
             if connection is None:
                 slot.connection = connection = _connection(self._host)
             connection.connect()
-            if not self._connector.version_is_known:
-                self._require_version(connection)
         except RedisTimeoutError:
-            raise _UnconnectedError(self._connector.too_late()) from None
-        except _UnansweredError as unanswered:
-            raise _UnconnectedError(unanswered.error) from unanswered
-        except RedisError as error:
-            raise _UnconnectedError(error) from error
+            raise self._connector.too_late() from None
         except OSError as error:
             # redis-py reads a file of its own package, which takes a free descriptor.
-            lost = RedisConnectionError(f"No connection to {self._host}: {error}")
-            raise _UnconnectedError(lost) from error
+            raise RedisConnectionError(f"No connection to {self._host}: {error}") from error
         self._counters.reconnects += slot.was_open
         slot.was_open = True
         return connection
@@ -417,20 +417,21 @@ class _Server:
             if not connection.can_read(min(PROBE_SECONDS, self._host.timeout / 2)):
                 return False
             _reply(connection)
-        except (RedisError, OSError, _UnansweredError):
+        except (RedisError, OSError):
             return False
         return True
 
-    def _require_version(self, connection: synchronous.AbstractConnection) -> None:
-        version = version_from_hello(_ask(connection, pack(("HELLO",))))
-        if version is None:
-            version = version_from_info(_ask(connection, pack(("INFO", "server"))))
-        refuse_old_version(version, str(self._host), self._connector.floor)
-        self._connector.version_is_known = True
+
+def _carried_out(connection: synchronous.AbstractConnection, packed: bytes) -> Any:
+    """Send what may have been carried out if no reply comes."""
+    connection.send_packed_command([packed], check_health=False)
+    try:
+        return _reply(connection)
+    except (RedisError, OSError) as error:
+        raise _UnansweredError(error) from error
 
 
 def _ask(connection: synchronous.AbstractConnection, packed: bytes) -> Any:
-    # What fails here was not written as a whole, and so is not carried out.
     connection.send_packed_command([packed], check_health=False)
     return _reply(connection)
 
@@ -442,8 +443,6 @@ def _reply(connection: synchronous.AbstractConnection) -> Any:
         return answer
     except ResponseError as answer:
         return name_forbidden(answer)
-    except (RedisError, OSError) as error:
-        raise _UnansweredError(error) from error
 
 
 def _arguments(host: Host) -> dict[str, Any] | None:
@@ -480,12 +479,6 @@ def _new_pool() -> queue.LifoQueue[_Slot]:
     for _ in range(MAX_CONNECTIONS):
         free.put(_Slot())
     return free
-
-
-def _close_all(free: queue.LifoQueue[_Slot]) -> None:
-    with suppress(queue.Empty):
-        while True:
-            free.get_nowait().close()
 
 
 def _close_for_good(servers: Mapping[Any, _Server]) -> None:

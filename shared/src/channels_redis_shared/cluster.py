@@ -114,7 +114,7 @@ class Cluster(Connector):
             host = self.host.at(address)
             # Half the time, so that a node that is away leaves some for what takes its place.
             host = replace(host, connect_timeout=host.connect_timeout / 2)
-            connector = Connector(host, self.floor)
+            connector = Connector(host, self._floor)
             self._connectors[address] = connector
         return connector
 

@@ -30,7 +30,7 @@ class Connector:
 
     def __init__(self, host: Host, floor: Floor = ANYTHING) -> None:
         self.host = host
-        self.floor = floor
+        self._floor = floor
         # Not asked for each connection: servers are replaced by newer ones.
         self.version_is_known = False
 
@@ -56,10 +56,11 @@ class Connector:
                     await _run(link, tuple(setup))
                 except RedisConnectionError as error:
                     await link.close()
-                    explained = await self.explained(error, connection)
-                    if explained is error:
+                    refusal = await find_refusal(connection, error)
+                    if refusal is None:
                         raise
-                    raise explained from explained.__cause__
+                    message = f"TLS with {self.host} failed: {refusal}"
+                    raise RedisConnectionError(message) from refusal
                 except BaseException:
                     await link.close()
                     raise
@@ -74,26 +75,9 @@ class Connector:
             f"{self.host} did not accept a connection within {self.host.connect_timeout:g} s{hint}"
         )
 
-    async def explained(
-        self, error: Exception, connection: AbstractConnection | None = None
-    ) -> Exception:
-        """Return the error of a connection that failed, which names a refused certificate."""
-        if not isinstance(error, RedisConnectionError):
-            return error
-        if connection is None:
-            if self.host.url != "rediss://":
-                return error
-            connection = await self._connection()
-        refusal = await find_refusal(connection, error)
-        if refusal is None:
-            return error
-        explained = RedisConnectionError(f"TLS with {self.host} failed: {refusal}")
-        explained.__cause__ = refusal
-        return explained
-
     async def _require_version(self, link: Link) -> None:
         if not self.version_is_known:
-            await require_version(link, str(self.host), self.floor)
+            await require_version(link, str(self.host), self._floor)
             self.version_is_known = True
 
     def to_key(self, key: str) -> Connector:  # noqa: ARG002 - one server has all keys

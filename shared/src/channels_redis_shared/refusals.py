@@ -45,15 +45,10 @@ async def require_version(link: Link, server: str, floor: Floor) -> None:
     """
     # Any user may call HELLO. A server that lacks it lacks ACLs, too, and answers INFO.
     await link.write([("HELLO",)])
-    version = version_from_hello(await link.read())
+    version = _from_hello(await link.read())
     if version is None:
         await link.write([("INFO", "server")])
-        version = version_from_info(await link.read())
-    refuse_old_version(version, server, floor)
-
-
-def refuse_old_version(version: str | None, server: str, floor: Floor) -> None:
-    """Raise ResponseError if a version, where it is known, is too old."""
+        version = _from_info(await link.read())
     numbers = tuple(map(int, re.findall(r"\d+", version or "")[:2]))
     if numbers and numbers < (floor.major, 0):
         raise ResponseError(
@@ -88,7 +83,7 @@ async def find_refusal(
     return None
 
 
-def version_from_hello(reply: Any) -> str | None:
+def _from_hello(reply: Any) -> str | None:
     """Return the version in what HELLO replied: a list, or a dict with protocol 3."""
     if isinstance(reply, list):
         reply = dict(zip(reply[::2], reply[1::2], strict=False))
@@ -96,7 +91,6 @@ def version_from_hello(reply: Any) -> str | None:
     return found.decode() if isinstance(found, bytes) else None
 
 
-def version_from_info(reply: Any) -> str | None:
-    """Return the version in what INFO replied."""
+def _from_info(reply: Any) -> str | None:
     found = re.search(rb"redis_version:(\S+)", reply) if isinstance(reply, bytes) else None
     return found[1].decode() if found else None
