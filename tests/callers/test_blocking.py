@@ -14,6 +14,7 @@ import pytest
 import redis.asyncio
 from asgiref.sync import async_to_sync, sync_to_async
 from django.utils.module_loading import import_string
+from redis.credentials import CredentialProvider
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError
 
@@ -36,6 +37,14 @@ HELLO = {"type": "hello"}
 
 class Traced(redis.asyncio.Connection):
     """A connection class of a site's own."""
+
+
+class Credentials(CredentialProvider):
+    """Credentials that are asked for without blocking the event loop."""
+
+    async def get_credentials_async(self) -> tuple[str, str]:
+        """Return a user and a password."""
+        return "default", ""
 
 
 @pytest.fixture
@@ -473,7 +482,9 @@ def test_close_pools_leaves_waiting_calls_alone(own_server: EmbeddedServer, laye
     asyncio.run(all_closed(own_server))
 
 
-@pytest.mark.parametrize("own", [{"connection_class": Traced}], ids=list)
+@pytest.mark.parametrize(
+    "own", [{"connection_class": Traced}, {"credential_provider": Credentials()}], ids=list
+)
 def test_what_only_suits_asyncio(
     own_server: EmbeddedServer, layer_class: str, own: dict[str, Any]
 ) -> None:

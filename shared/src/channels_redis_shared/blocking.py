@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from redis import asyncio as redis_asyncio
 from redis import connection as synchronous
 from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -452,6 +453,9 @@ def _arguments(host: Host) -> dict[str, Any] | None:
     twin = _TWINS.get(arguments.get("connection_class", default))
     if twin is None or any(name in arguments for name in _ASYNCHRONOUS):
         return None
+    provider = arguments.get("credential_provider")
+    if getattr(type(provider), "get_credentials", None) is CredentialProvider.get_credentials:
+        return None  # it has the asynchronous method alone
     arguments["connection_class"] = twin
     known = {"connection_class", *keywords(twin)}
     if "socket_keepalive" in known:
