@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -175,6 +176,19 @@ def test_messages_are_counted_anew_when_half_was_free(queue: Queue) -> None:
     assert crowd.add(1, 20) == 5
     queue.take(6)
     assert crowd.add(1, 20) == 6
+    assert crowd.add(2, 20) == 5
+
+
+def test_channel_has_room_while_its_key_has(queue: Queue) -> None:
+    """Old counts keep no channel from what the key's capacity leaves, whoever took or sent."""
+    crowd = Crowd(queue)
+    assert crowd.add(1, 20) == 10
+    queue.take(4)
+    assert crowd.add(1, 20) == 4
+    queue.client.delete(queue.key)
+    # A process of channels_redis counts nothing.
+    queue.client.zadd(queue.key, {f"foreign {number}": time.time() for number in range(6)})
+    assert crowd.add(1, 20) == 4
     assert crowd.add(2, 20) == 5
 
 

@@ -55,11 +55,12 @@ local function look_at(key)
   end
   return found
 end
--- The channels of a process share a message key. While half of a channel's capacity waits there, any
--- may add to it. From then on it counts how many each channel or group adds, and each may add the
--- other half: so one that is not read is full at its capacity, and one that is flooded leaves room
--- for the others, up to ten times the capacity. Returns whether there is room; and for a message that
--- counts, whether it is the first to do so since half of the capacity was free.
+-- The channels of a process share a message key. While less waits there than a channel may have, it
+-- may add to it. From half of its capacity on it counts how many each channel or group adds, and each
+-- may add the other half whatever waits: so one that is not read is full at its capacity, and one
+-- that is flooded leaves room for the others, up to ten times the capacity. Returns whether there is
+-- room; and for a message that counts, whether it is the first to do so since half of the capacity
+-- was free.
 local function find_room(there, capacity, key, counts, counted)
   local half = math.floor(capacity / 2)
   if counts == key then
@@ -76,7 +77,7 @@ local function find_room(there, capacity, key, counts, counted)
     there.wrong = added.err .. ': ' .. counts
     return false
   end
-  return (tonumber(added) or 0) < capacity - half, false
+  return there.waiting < capacity or (tonumber(added) or 0) < capacity - half, false
 end
 local refused = {}
 -- By destination. Many messages of one call are for one process: each key is looked at once.
