@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import sys
+import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from embedded_server import dies_with_parent
 from servers.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 DEMO = Path(__file__).parent.parent.parent / "docs" / "examples" / "chat" / "demo.py"
 TIMEOUT = 45  # seconds; generous, two Django processes start
@@ -66,10 +67,22 @@ class Demo:
 
 
 @pytest.fixture
-async def start_demo(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Demo]]]:
+def temporary_folder() -> Iterator[Path]:
+    """Give the folder of a demo's temporary files, with a short name.
+
+    The name of ``tmp_path`` takes most of the 108 bytes that a UNIX socket's name may have.
+    """
+    with tempfile.TemporaryDirectory(prefix="demo-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+async def start_demo(
+    temporary_folder: Path,
+) -> AsyncIterator[Callable[..., Awaitable[Demo]]]:
     """Give a coroutine function that starts the demo with command line arguments.
 
-    Its temporary files go to ``tmp_path``. ``before`` is a folder in which Python looks first.
+    Its temporary files go to ``temporary_folder``. Python looks for modules in ``before`` first.
     """
     async with AsyncExitStack() as stack:
 
@@ -82,7 +95,7 @@ async def start_demo(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[De
                 "env": {
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join([*path, *filter(None, sys.path)]),
-                    "TMPDIR": str(tmp_path),
+                    "TMPDIR": str(temporary_folder),
                     **environment,
                 },
             }

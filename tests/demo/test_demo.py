@@ -71,14 +71,14 @@ def files_in(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-async def test_smoke(start_demo: StartDemo, layer: str, tmp_path: Path) -> None:
+async def test_smoke(start_demo: StartDemo, layer: str, temporary_folder: Path) -> None:
     """The demo chats by itself with either layer, exits 0, and leaves no file behind."""
     demo = await start_demo("--smoke", "--layer", layer)
     assert await demo.end() == 0, demo.output
     assert "A -> Redis -> B" in demo.output
     assert "B -> Redis -> A" in demo.output
     assert demo.output.endswith("All worked.\n")
-    assert not files_in(tmp_path)
+    assert not files_in(temporary_folder)
 
 
 async def test_smoke_fails_when_processes_are_not_connected(
@@ -112,7 +112,9 @@ async def test_no_redis(start_demo: StartDemo) -> None:
 
 @linux_only
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_stops_cleanly(start_demo: StartDemo, number: signal.Signals, tmp_path: Path) -> None:
+async def test_stops_cleanly(
+    start_demo: StartDemo, number: signal.Signals, temporary_folder: Path
+) -> None:
     """A signal, even twice, ends all processes with pages open, and exits 0."""
     demo = await start_demo()
     urls = await demo.urls()
@@ -130,7 +132,7 @@ async def test_stops_cleanly(start_demo: StartDemo, number: signal.Signals, tmp_
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
     assert "Traceback" not in demo.output
-    assert not files_in(tmp_path)
+    assert not files_in(temporary_folder)
 
 
 @linux_only

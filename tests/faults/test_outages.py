@@ -193,9 +193,12 @@ async def test_send_raises_in_time(own_server: EmbeddedServer, own_layers: Layer
         await eventually(lambda: sent(layer, "jobs"))
 
 
-async def test_wrong_settings_are_no_outage(own_server: EmbeddedServer) -> None:
+async def test_wrong_settings_are_no_outage(
+    start_server: Callable[..., EmbeddedServer],
+) -> None:
     """What will not get better by itself is raised by `receive` at once, not waited for."""
-    layers = Layers(hosts=[{"address": own_server.url, "password": "wrong"}])
+    server = start_server("requirepass right")
+    layers = Layers(hosts=[{"address": server.url, "password": "wrong"}])
     layer = layers()
     channel = await layer.new_channel()
     for _ in range(2):

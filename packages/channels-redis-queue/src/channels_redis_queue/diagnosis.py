@@ -36,7 +36,7 @@ def needs(layer: RedisChannelLayer, token: str) -> list[Need]:
         layer: The layer.
         token: Makes the keys in them ones that nobody else has.
     """
-    key, other, members = (f"{layer.prefix}$doctor.{token}.{number}" for number in range(3))
+    key, other, members, fields = (f"{layer.prefix}$doctor.{token}.{number}" for number in range(4))
     script = Script.of("return 1")
     commands: tuple[Command, ...] = (
         script.load,
@@ -47,12 +47,13 @@ def needs(layer: RedisChannelLayer, token: str) -> list[Need]:
         ("GET", other),
         ("TTL", other),
         ("ZADD", key, 1, "a", 2, "b"),
+        ("HINCRBY", fields, "a", 1),
+        ("HGET", fields, "a"),
         ("EXPIRE", key, 60),
         ("EXISTS", key),
         ("ZCARD", key),
         ("ZCOUNT", key, "-inf", "+inf"),
         ("ZSCORE", key, "a"),
-        ("ZRANGE", key, 0, -1),
         ("ZRANGEBYSCORE", key, "-inf", "+inf"),
         ("ZREVRANGE", key, 0, 0),
         ("ZREM", key, "c"),
@@ -64,7 +65,7 @@ def needs(layer: RedisChannelLayer, token: str) -> list[Need]:
         ("SCARD", members),
         ("SISMEMBER", members, "a"),
         ("SMEMBERS", members),
-        ("UNLINK", key, other, members),
+        ("UNLINK", key, other, members, fields),
     )
     for_flush = ("SCAN", 0, "MATCH", layer.prefix, "COUNT", 1)
     return [*(Need(command) for command in commands), Need(for_flush, "flush")]
