@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from channels_redis_queue import keys
+from channels_redis_queue import keys, process
 from queue_tools import Layers, StartRemoteLayer, beside, cancel, take, waiting, within
 from servers.counting import count_commands
 from servers.waiting import eventually
@@ -258,3 +258,18 @@ async def test_exit_while_the_server_is_away(
     started = time.monotonic()
     await worker.stop()
     assert time.monotonic() - started < 10
+
+
+def test_exit_with_many_layers_while_the_server_is_away(
+    own_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not each of them waits for it."""
+    layers = Layers(hosts=[own_server.url])
+    made = [layers()._process.get() for _ in range(5)]
+    for each in made:
+        each.memberships.join(f"{each.id}!:g:room", f"{each.id}!one")
+    monkeypatch.setattr(process, "_processes", made)
+    own_server.kill()
+    started = time.monotonic()
+    process._mark_all_gone()
+    assert time.monotonic() - started < 15

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from . import scripts, upkeep
 from ._shared.blocking import SynchronousCallers
 from ._shared.consumers import ConsumerTracker
+from ._shared.deadlines import timeout
 from ._shared.loops import LoopLocal
 from ._shared.mailbox import Mailboxes
 from ._shared.overflows import OverflowLog
@@ -23,7 +24,7 @@ from ._shared.statistics import Dropped, Statistics
 from .census import Census
 from .fan_out import FanOut
 from .groups import Groups
-from .home import Home
+from .home import LEAVING, Home
 from .keys import GONE, group_of, new_process_id
 from .memberships import Memberships
 from .reception import Reception
@@ -108,11 +109,13 @@ class Process:
 
     async def mark_gone(self) -> None:
         """Tell those that send to the groups of this process that it has gone."""
+        # Before the timer, beside which a loop would get connections of its own.
         settings, shards = self._settings, self.shards
-        for address in self.memberships.addresses():
-            alive = settings.keys.messages(address).alive
-            command = ("SET", alive, GONE, "EX", settings.mark_stays)
-            await shards.of(address).execute(command, key=alive, repeatable=True)
+        async with timeout(LEAVING):
+            for address in self.memberships.addresses():
+                alive = settings.keys.messages(address).alive
+                command = ("SET", alive, GONE, "EX", settings.mark_stays)
+                await shards.of(address).execute(command, key=alive, repeatable=True)
 
     def _make_home(self) -> Home:
         shards = Shards.to(self._settings.connectors, scripts.ALL, self.counters)
@@ -168,10 +171,11 @@ def _mark_all_gone() -> None:
 
     Some servers never end their event loop, and synchronous code has none that lasts.
     """
-    for process in list(_processes):
-        # Not what was inherited through a fork.
-        if process.pid == os.getpid() and len(process.memberships):
-            with contextlib.suppress(RedisError, OSError, RuntimeError):
+    # The first that fails is the last: a server that is away must not hold up the end for each.
+    with contextlib.suppress(RedisError, OSError, RuntimeError, asyncio.TimeoutError):
+        for process in list(_processes):
+            # Not what was inherited through a fork.
+            if process.pid == os.getpid() and len(process.memberships):
                 asyncio.run(process.mark_gone())
 
 
