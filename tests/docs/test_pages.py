@@ -66,33 +66,6 @@ def test_every_option_is_explained(column: int, layer: type[object]) -> None:
         assert re.search(rf'CONFIG = .*"{name}"|^ *"{name}":', entry, re.MULTILINE), name
 
 
-def imports(file: Path) -> set[str]:
-    """Return the modules of its own package that a module imports, also those for types only."""
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            found |= {name for name in names if not name.startswith("_shared")}
-    return found
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_modules_import_downwards(package: str) -> None:
-    """The page on the architecture lists each module, and none imports one above or beside it."""
-    page = (DOCS / "architecture.md").read_text()
-    lines = re.findall(rf"^{package}: (.+)$", page, re.MULTILINE)
-    place = {name: number for number, line in enumerate(lines) for name in line.split()}
-    modules = {file.stem: file for file in PACKAGES[package].glob("[!_]*.py")}
-    assert place.keys() == modules.keys()
-    upwards = {
-        f"{module} imports {other}"
-        for module, file in modules.items()
-        for other in imports(file)
-        if other not in place or place[other] <= place[module]
-    }
-    assert not upwards
-
-
 def test_links_of_the_readme() -> None:
     """Each page and picture that the README links to is there; Sphinx checks those of the pages."""
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", (REPOSITORY / "README.md").read_text())
