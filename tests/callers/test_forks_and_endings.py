@@ -23,6 +23,13 @@ async def test_fork(run_program: RunProgram, own_server: EmbeddedServer, how: st
     await all_closed(own_server)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+async def test_fork_amid_calls(run_program: RunProgram, own_server: EmbeddedServer) -> None:
+    """A child ends, although a thread of its parent was just taking a connection at the fork."""
+    assert run_program("forked_amid_calls") == ["child 0", "parent fine"]
+    await all_closed(own_server)
+
+
 @pytest.mark.parametrize("way", ["asyncio.run", "synchronous", "both", "bare loop"])
 async def test_ending(run_program: RunProgram, own_server: EmbeddedServer, way: str) -> None:
     """A program that ends in any way says nothing, hangs nowhere, and leaves no connection."""

@@ -361,10 +361,15 @@ class _Server:
                 return reply
         return None
 
-    def close(self, *, for_good: bool = False) -> None:
+    def close_for_good(self) -> None:
+        """Close the connections, and from now on each one after its call."""
+        self._keeps_connections = False
+        # Without the lock: in a fork's child, a thread of the parent may have held it.
+        for slot in list(self._free.queue):
+            slot.close()
+
+    def close(self) -> None:
         """Close the connections; those in use, when they are free again."""
-        if for_good:
-            self._keeps_connections = False
         self._era = object()
         idle: list[_Slot] = []
         with suppress(queue.Empty):
@@ -487,7 +492,7 @@ def _new_pool() -> queue.LifoQueue[_Slot]:
 
 def _close_for_good(servers: Mapping[Any, _Server]) -> None:
     for server in list(servers.values()):
-        server.close(for_good=True)
+        server.close_for_good()
 
 
 def _most_calls(loop: asyncio.AbstractEventLoop) -> int:
