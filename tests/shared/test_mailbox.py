@@ -306,6 +306,14 @@ async def test_discard(process: Process) -> None:
     assert process.take_all() == []
 
 
+def test_notice_keeps_no_mailbox_that_is_never_received_on() -> None:
+    """As after a consumer has ended: what still comes for it expires, and nothing stays."""
+    process = Process(on_overflow="lost")
+    process.put(1, deadline=time.monotonic())
+    process.boxes.sweep([], 60)
+    assert "a" not in process.boxes
+
+
 def test_discarded_mailbox_counts_no_more() -> None:
     """What is in it takes no room from others, also beside a notice of lost messages."""
     process = Process(on_overflow="lost")

@@ -498,7 +498,8 @@ class Mailboxes:
         # Removed first and looked at then: so one who queues up meanwhile is either seen here, or
         # sees that the mailbox has gone.
         del self._boxes[channel]
-        if box.size or box.waiting:
+        # A notice that is left alone stays for no one: none has ever received here.
+        if box.size > (box.overflow is not None) or box.waiting:
             self._boxes[channel] = box
 
     def _latest(self) -> dict[asyncio.Task[Any], Mailbox]:
