@@ -205,6 +205,18 @@ def test_release_that_finds_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert reader.intake._counters.expired == 1
 
 
+def test_release_after_one_that_was_not_answered(caplog: pytest.LogCaptureFixture) -> None:
+    """The one before may have put the messages back: nothing says that they are lost."""
+    reader = Reader()
+    reader.intake._ledger.give_back(Claim(b"a", b"990.1"))
+    reader.intake.release()
+    _, released = reader.intake.release() or ((), repr)
+    released(0)
+    assert not caplog.records
+    assert reader.intake._counters.expired == 0
+    assert not reader.intake.has_returns
+
+
 def test_claims_live_as_long_as_messages() -> None:
     """A process that is held up finds its claims again, as long as they have not expired."""
     beside = Keys("asgi").messages("jobs")

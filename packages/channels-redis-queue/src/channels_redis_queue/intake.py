@@ -64,8 +64,8 @@ class Intake:
         self._leaves: list[bytes] = []
         # How many claims and leaves the take under way acknowledges, and how many had gone back.
         self._asked = (0, 0, 0)
-        # How many releases were sent.
-        self._releases = 0
+        # How many releases were sent, and the number of the latest that was answered.
+        self._releases = self._answered = 0
         # The least by which this process's clock was ahead of the server's when a reply was read.
         self._ahead = math.inf
         # Whether the latest take has left something open, so that another one is to follow at once.
@@ -158,7 +158,7 @@ class Intake:
         command = scripts.RELEASE.call(
             names, self._expiry, self._claims_live, self._releases, *scores
         )
-        return command, partial(self._released, len(scores))
+        return command, partial(self._released, len(scores), self._releases)
 
     def farewell(self) -> Command | None:
         """Return the command that removes what is left when all claims are settled, if it is."""
@@ -171,10 +171,13 @@ class Intake:
         """Whether there is something to give back."""
         return self._ledger.has_returns
 
-    def _released(self, count: int, reply: Any) -> None:
+    def _released(self, count: int, number: int, reply: Any) -> None:
         self._ledger.returned(count)
-        # None: a copy that was sent before has done it.
-        missing = 0 if reply is None else count - int(reply)
+        # Otherwise one before it, whose reply was lost, may have done it; or a copy of its own, if
+        # the reply is None.
+        is_first = number == self._answered + 1 and reply is not None
+        self._answered = number
+        missing = count - int(reply) if is_first else 0
         if missing:
             self._counters.expired += missing
             logger.warning(
