@@ -276,6 +276,34 @@ async def test_loop_that_stops_meanwhile(own_server: EmbeddedServer, own_layers:
         await asyncio.to_thread(thread.join)
 
 
+async def test_loop_that_ends_meanwhile(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """Nor does the end of that loop look like a cancellation of the one who waits."""
+    layer = own_layers()
+    made: list[str] = []
+    started, stop = threading.Event(), threading.Event()
+
+    async def run() -> None:
+        made.append(await within(layer.new_channel()))
+        started.set()
+        await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    try:
+        await asyncio.to_thread(started.wait)
+        own_server.pause()
+        adding = asyncio.create_task(layer.group_add("room", made[0]))
+        [home] = inside(layer)._homes.values()
+        await eventually(home.audience.groups)
+        stop.set()
+        with pytest.raises(RuntimeError, match="another event loop, which does not run"):
+            await within(adding)
+    finally:
+        own_server.resume()
+        stop.set()
+        await asyncio.to_thread(thread.join)
+
+
 async def test_close_pools_closes_all(own_server: EmbeddedServer, own_layers: Layers) -> None:
     """After `close_pools` nothing is open, no task runs, and the layer can be used again."""
     layer = own_layers()

@@ -46,8 +46,7 @@ class Letter:
 
     def _decode(self) -> dict[str, Any]:
         message = self._load(self._body)
-        if self.excluded:
-            del message[EXCLUDE]
+        message.pop(EXCLUDE, None)
         return message
 
 

@@ -108,8 +108,8 @@ def excluded_channels(exclude: object, require_channel: Callable[[str], object])
     names = list(exclude)
     if len(names) > MAX_EXCLUDED:
         raise ValueError(
-            f"exclude takes {MAX_EXCLUDED} channels at the most, not {len(names)}: make the others "
-            "a group of their own, and send to that"
+            f"exclude takes at most {MAX_EXCLUDED} channels, not {len(names)}: make the others a "
+            "group of their own, and send to that"
         )
     for name in names:
         require_channel(name)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 # Seconds between two checks that another event loop still runs.
 PROBE_INTERVAL = 1.0
+_STOPPED = (
+    "the channel was made in another event loop, which does not run: nothing can be "
+    "subscribed to there"
+)
 
 
 class Home:
@@ -126,14 +130,14 @@ class Home:
                 self._require_running()
         finally:
             waiting.cancel()
+        # It is cancelled if its loop ends, which the caller must not take for its own end.
+        if waiting.cancelled():
+            raise RuntimeError(_STOPPED)
         waiting.result()
 
     def _require_running(self) -> None:
         if not self.loop.is_running():
-            raise RuntimeError(
-                "the channel was made in another event loop, which does not run: nothing can be "
-                "subscribed to there"
-            )
+            raise RuntimeError(_STOPPED)
 
     def _topics(self, shard: int) -> list[bytes]:
         mine = self._subscribers[shard]
