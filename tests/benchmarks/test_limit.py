@@ -17,6 +17,8 @@ from benchmarks.survey.running import Failed, run
 from benchmarks.survey.services import RedisService
 from benchmarks.survey.trial import Job
 from benchmarks.survey.works.replaying import undoing, units_of
+from channels_redis_queue import scripts
+from channels_redis_queue.sending import Guard, Post, Posts
 from embedded_server import EmbeddedServer
 
 EVERY_BYTE = bytes(range(256))
@@ -53,19 +55,34 @@ def test_other_lines_than_monitors() -> None:
 
 
 def test_what_a_reader_asks() -> None:
-    """A take is kept without its acknowledgements; a release is not kept."""
+    """A take is kept without its acknowledgements; what a reader asks at its end is not kept."""
     keys = [b"key", b"bell", b"claims", b"leaves"]
     reader = [
         [b"BZPOPMIN", b"nudge", b"bell", b"5"],
         [b"EVALSHA", b"5ha", b"4", *keys, b"8", b"60", b"60", b"2", b"1.5", b"2.5", b"leave"],
-        [b"EVALSHA", b"5ha", b"3", *keys[:3], b"60", b"1.5"],
+        [b"ZREMRANGEBYSCORE", b"claims", b"-inf", b"(0"],
     ]
-    wait, take, release = steps_of([Sent(0, "reader", command) for command in reader])
+    wait, take, farewell = steps_of([Sent(0, "reader", command) for command in reader])
     assert wait is not None
     assert wait.role == "wait"
     assert take is not None
     assert take.words == [b"EVALSHA", b"5ha", b"4", *keys, b"8", b"60", b"60"]
-    assert release is None
+    assert farewell is None
+
+
+def test_what_is_sent() -> None:
+    """So many arrive as a call has messages, whatever else it says; a release is not kept."""
+    post = Post("key", "bell", "counts", 100, 7, b"message")
+    send = Posts(60, Guard("group", 86400, b"names")).command([[post, post], [post]])
+    release = scripts.RELEASE.call(["key", "bell", "claims"], 60, 60, 1, b"1.5")
+    commands = [
+        [word if isinstance(word, bytes) else str(word).encode() for word in command]
+        for command in (send, release)
+    ]
+    sent, released = steps_of([Sent(0, "one", command) for command in commands])
+    assert sent is not None
+    assert (sent.role, sent.words, sent.arrivals) == ("send", commands[0], 3)
+    assert released is None
 
 
 def test_greetings() -> None:

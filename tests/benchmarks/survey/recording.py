@@ -35,7 +35,7 @@ TAKE_KEYS = 4
 TAKE_SAYS = 3 + TAKE_KEYS + 3
 # Of a send's arguments: what all its messages have in common, and what each has of its own.
 SEND_SAYS = 3
-WORDS_OF_A_MESSAGE = 3
+WORDS_OF_A_MESSAGE = 4
 
 
 class Sent(NamedTuple):
@@ -175,33 +175,40 @@ def recorder(server: EmbeddedServer) -> Iterator[Recorder]:
 def steps_of(commands: Sequence[Sent]) -> Iterable[Step | None]:
     """Yield for each command what to send again, None for what a raw client has no use for."""
     readers = {sent.client for sent in commands if sent.command[0] == b"BZPOPMIN"}
-    send = hashlib.sha1((LUA / "send.lua").read_bytes()).hexdigest()  # noqa: S324 - Redis's name
+    send, release = _call_of("send"), _call_of("release")
     for sent in commands:
-        if sent.command[0] in GREETINGS:
+        # Nothing is given back: raw, there is a taker for each message.
+        if sent.command[0] in GREETINGS or sent.command[:2] == release:
             yield None
         elif sent.client in readers:
             yield _asked(sent.command)
         else:
-            yield _sent(sent.command, send.encode())
+            yield _sent(sent.command, send)
+
+
+def _call_of(script: str) -> list[bytes]:
+    """Return the words with which each call of a script begins."""
+    source = (LUA / f"{script}.lua").read_bytes()
+    return [b"EVALSHA", hashlib.sha1(source).hexdigest().encode()]  # noqa: S324 - Redis's name
 
 
 def _asked(command: list[bytes]) -> Step | None:
     """Return what to send again of what a reader asked."""
     if command[0] == b"BZPOPMIN":
         return Step("wait", _text(command))
-    # Nothing is given back: there is somebody for each message.
+    # What else it asks, it asks at its end or after a fault.
     is_take = command[0].startswith(b"EVAL") and int(command[2]) == TAKE_KEYS
     return Step("take", _text(command[:TAKE_SAYS])) if is_take else None
 
 
-def _sent(command: list[bytes], send: bytes) -> Step:
+def _sent(command: list[bytes], send: list[bytes]) -> Step:
     """Return what to send again of what came on a command connection, or one for subscriptions."""
     if command[0] in {b"SUBSCRIBE", b"UNSUBSCRIBE"}:
         return Step("hear", _text(command), len(command) - 1)
     arrivals = 0
     if command[0] == b"PUBLISH":
         arrivals = 1
-    elif command[:2] == [b"EVALSHA", send]:
+    elif command[:2] == send:
         arrivals = (len(command) - 3 - int(command[2]) - SEND_SAYS) // WORDS_OF_A_MESSAGE
     return Step("send", _text(command), arrivals)
 
