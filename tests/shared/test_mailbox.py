@@ -199,9 +199,9 @@ def test_consumer_is_told_of_messages_whose_time_was_over() -> None:
             process.boxes.sweep([], 60)
         assert process.take_all() == [3, 4]
     process.put(1, deadline=past)
-    process.boxes.sweep([], 60)
+    process.boxes.sweep(["a"], 60)
     process.put(2, deadline=past)
-    process.boxes.sweep([], 60)
+    process.boxes.sweep(["a"], 60)
     assert process.take_all() == [2]
     assert process.counters.expired == 8
     assert not process.lost
