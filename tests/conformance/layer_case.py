@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from django.utils.module_loading import import_string
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
 
     from conformance.variants import Variant
 
@@ -43,7 +43,7 @@ class ChannelLayer(Protocol):
         """End a membership."""
 
     async def group_send(
-        self, group: str, message: Message, *, exclude: Sequence[str] = ...
+        self, group: str, message: Message, *, exclude: Iterable[str] = ...
     ) -> None:
         """Send a message to all members but some."""
 

@@ -96,7 +96,7 @@ class Commands(ABC):
 
     @property
     def layout(self) -> object:
-        """What stands for the nodes of a Cluster and their keys: another object if they change."""
+        """Stands for the nodes of a Cluster and their keys: another object if they change."""
         return None
 
     @abstractmethod

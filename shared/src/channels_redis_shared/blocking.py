@@ -520,7 +520,7 @@ def _has_nothing_else_to_do(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def _is_synchronous_call(task: asyncio.Task[Any]) -> bool:
-    """Return whether somebody waits for the task without an event loop of its own."""
+    """Return whether a thread without an event loop of its own waits for the task."""
     if getattr(task.get_coro(), "__qualname__", "") == "AsyncToSync.main_wrap":
         return True
     callbacks = getattr(task, "_callbacks", None) or ()

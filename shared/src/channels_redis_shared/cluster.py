@@ -55,7 +55,7 @@ class Cluster(Connector):
 
     @property
     def layout(self) -> object:
-        """What stands for all that was learnt last: another object if it has changed."""
+        """Stands for all that was learnt last: another object if it has changed."""
         return self._owners
 
     def owners(self) -> set[Address]:

@@ -68,7 +68,7 @@ class ClusterBatcher(Commands):
 
     @property
     def layout(self) -> object:
-        """What stands for the nodes and their keys, as far as known."""
+        """Stands for the nodes and their keys, as far as known."""
         return self._cluster.layout
 
     async def nodes(self) -> Sequence[Commands]:

@@ -43,7 +43,7 @@ class Incoming(Protocol):
 
         Args:
             count: How many.
-            seconds: How long the server may be silent; None: for ever. A reply of many megabytes
+            seconds: How long the server may be silent; None: no limit. A reply of many megabytes
                 takes as long as the network needs.
             arrived: Called with the replies at once when all are there, which is up to a turn of
                 the event loop before this returns; they count as taken then.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class _Outage:
-    """What a lost connection had, and who knows of the loss."""
+    """The topics of a lost connection, and the channels that know of the loss."""
 
     # Not heard again yet.
     topics: set[bytes] = field(default_factory=set)

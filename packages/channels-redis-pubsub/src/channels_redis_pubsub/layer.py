@@ -159,7 +159,7 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
 
         The channel goes with its consumer, with its groups and its unread messages: at once when
         the task that made it ends by being cancelled in `receive`, else `channel_expiry` seconds
-        after nobody was left who receives.
+        after its last receiver has gone.
 
         Args:
             prefix: Stands in the name behind the layer's own prefix.
