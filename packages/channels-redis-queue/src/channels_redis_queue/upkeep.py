@@ -212,9 +212,9 @@ async def beat(
     signs: dict[str, str] = {}
     while True:
         now = time.monotonic()
-        for address in memberships.addresses():
-            if due.get(address, 0.0) > now:
-                continue
+        # Nothing of addresses that have no members any more.
+        due = {address: due.get(address, 0.0) for address in memberships.addresses()}
+        for address in [address for address, at in due.items() if at <= now]:
             # Another one each time: a sign that stays the same tells of silence.
             sign = signs.setdefault(address, secrets.token_hex(8))
             key = settings.keys.messages(address).alive
