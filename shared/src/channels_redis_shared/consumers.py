@@ -26,7 +26,7 @@ SWEEP_INTERVAL = 2
 
 
 class ConsumerTracker:
-    """Who consumes the channels of a process. Threads may share it.
+    """The consumers of the channels of a process. Threads may share it.
 
     A task counts as the owner of the first channel that it makes. One that makes more is no
     consumer, and must not keep them all for as long as it runs.

@@ -39,7 +39,7 @@ FREED_PART = 8
 
 
 class Item(Protocol):
-    """What waits in a mailbox."""
+    """An entry's content, such as a message."""
 
     def open(self) -> dict[str, Any]:
         """Return it as a message, an object of its own."""
@@ -152,17 +152,17 @@ class Mailbox:
 
     @property
     def size(self) -> int:
-        """How many items are there."""
+        """The number of items."""
         return len(self._items)
 
     @property
     def bytes(self) -> int:
-        """How many bytes its items count, each in full."""
+        """The bytes that its items count, each in full."""
         return sum(entry.size for entry in list(self._items))
 
     @property
     def waiting(self) -> int:
-        """How many wait and have not been woken."""
+        """The number of those who wait and have not been woken."""
         return len(self._waiters)
 
     def put(self, entry: Entry, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -382,12 +382,12 @@ class Mailboxes:
 
     @property
     def unread(self) -> int:
-        """How many items are in all mailboxes."""
+        """The number of items in all mailboxes."""
         return sum(box.size for box in list(self._boxes.values()))
 
     @property
     def bytes(self) -> int:
-        """How many bytes all items count."""
+        """The bytes that all items count."""
         with self._lock:
             self._reduce()
             return self._used
@@ -456,7 +456,7 @@ class Mailboxes:
             box.wake_all()
 
     def sweep(self, owned: Container[str], patience: float) -> list[str]:
-        """Drop what nobody needs, and return the channels whose consumers have gone.
+        """Drop what is not needed, and return the channels whose consumers have gone.
 
         Args:
             owned: The channels whose makers still run.

@@ -68,7 +68,7 @@ class Ledger:
 
     @property
     def went_back(self) -> int:
-        """How many claims are known to have gone back, when the next take is sent."""
+        """The number of claims known to have gone back when the next take is sent."""
         return len(self._back)
 
     def settled(self, acknowledged: int, went_back: int) -> None:
@@ -89,7 +89,7 @@ class Ledger:
         self.doubtful = False
 
     def give_back(self, claim: Claim) -> None:
-        """Note that the message found no taker here, and shall go to another reader."""
+        """Note that the message found no taker here and goes to another reader."""
         key = hash(claim)
         self._known[key] = _GIVEN_BACK
         self._returns.append((key, claim.score))
@@ -100,7 +100,7 @@ class Ledger:
 
     @property
     def has_returns(self) -> bool:
-        """Whether there is something to give back."""
+        """True if there is something to give back."""
         return bool(self._returns)
 
     def returned(self, count: int) -> None:

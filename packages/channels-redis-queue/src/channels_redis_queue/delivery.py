@@ -60,10 +60,10 @@ class Delivery(Protocol):
         """Carry out what a process wrote about a channel that leaves a group."""
 
     def came_back(self) -> None:
-        """Note that somebody waits again, at once after there was nobody."""
+        """Note that a call waits again, at once after none did."""
 
     def stayed_away(self) -> None:
-        """Note that nobody waits any more."""
+        """Note that no call waits any more."""
 
 
 class ToProcess:
@@ -74,7 +74,7 @@ class ToProcess:
         settings: The layer's options.
         mailboxes: The channels' mailboxes.
         memberships: The local members of groups.
-        deserted: Called with a virtual channel when nobody is behind it any more.
+        deserted: Called with a virtual channel that has no members any more.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class ToWorkers:
         poke: Tells the channel's receivers that there is something to give back.
     """
 
-    # How many to take ahead at the most: as many are lost if the process is killed just then, and
+    # How many to take ahead at most: as many are lost if the process is killed just then, and
     # as many wait while the worker's event loop is blocked.
     MOST_AHEAD = 5
 

@@ -29,7 +29,7 @@ BLOCK = 5
 # more. Redis 5 takes whole seconds only.
 BLOCK_AFTER_UNRUNG = 1
 UNRUNG_MEMORY = 600
-# Seconds that claims outlive their last take, at the least: longer than a wait and the reconnecting
+# Seconds that claims outlive their last take at least: longer than a wait and the reconnecting
 # after it. Otherwise they live as long as the messages.
 CLAIMS_LIVE = 60
 # Seconds by which a reply may be late, before it is asked again how old its messages are.
@@ -168,7 +168,7 @@ class Intake:
 
     @property
     def has_returns(self) -> bool:
-        """Whether there is something to give back."""
+        """True if there is something to give back."""
         return self._ledger.has_returns
 
     def _released(self, count: int, number: int, reply: Any) -> None:

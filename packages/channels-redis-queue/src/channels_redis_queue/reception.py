@@ -38,7 +38,7 @@ class Reception:
         consumers: Who consumes the channels of this process, and their mailboxes.
         memberships: The local members of groups.
         homes: What runs in each event loop: a receiver is added where it was first needed.
-        deserted: Called with a virtual channel when nobody is behind it any more.
+        deserted: Called with a virtual channel that has no members any more.
     """
 
     def __init__(

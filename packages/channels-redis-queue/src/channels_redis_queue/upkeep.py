@@ -40,7 +40,7 @@ BEAT = 20
 
 @dataclass
 class _Server:
-    """What a guard knows of a server, or a node of a Cluster, that has groups of the process."""
+    """A server, or a node of a Cluster, that has groups of the process, as a guard knows it."""
 
     canary: str
     # What the canary holds at least, as long as the server has lost nothing.

@@ -11,7 +11,7 @@
 --          group has other names, these, and nothing was sent.
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
--- What somebody else keeps under a key fails its own sender, not those of the others, and the error
+-- A key of another type fails its own sender, not those of the others, and the error
 -- names the key. Any other error is one of all: the command is called again, so as to raise it.
 local function is_wrong_type(reply)
   return type(reply) == 'table' and reply.err and string.find(reply.err, 'WRONGTYPE', 1, true)
