@@ -118,6 +118,9 @@ class Process:
                 # A mailbox that was discarded before we queued up gets nothing any more.
                 if find(channel) is box:
                     await waiter
+                else:
+                    # It may come back, if it was looked at just then.
+                    box.withdraw(waiter)
             except BaseException:
                 box.withdraw(waiter)
                 raise

@@ -86,7 +86,9 @@ class Reception:
             try:
                 # A mailbox that was swept away before we queued up gets nothing any more.
                 if find(channel) is box:
-                    await self._served(channel, waiter)
+                    if self._ensure(channel):
+                        await self._watch_receivers(channel, waiter)
+                    await waiter
                 else:
                     # It may come back, if it was looked at just then.
                     box.withdraw(waiter)
@@ -126,8 +128,9 @@ class Reception:
                 try:
                     # As above: what was forgotten before we queued up gets nothing any more.
                     if self._workers.get(channel) is workers:
-                        await self._served(channel, waiter)
-                        taken = waiter.result()
+                        if self._ensure(channel):
+                            await self._watch_receivers(channel, waiter)
+                        taken = await waiter
                     else:
                         workers.withdraw(waiter)
                         continue
@@ -141,14 +144,12 @@ class Reception:
             else:
                 self._settings.counters.expired += 1
 
-    async def _served(self, channel: str, waiter: asyncio.Future[Any]) -> None:
-        """Wait until there may be a message; see to it that the channel is read meanwhile."""
-        while self._ensure(channel):
-            # Its receiver is in the loop of another thread, which may stop without a word.
+    async def _watch_receivers(self, channel: str, waiter: asyncio.Future[Any]) -> None:
+        """Wait while the channel's receiver is in another thread's loop, which may just stop."""
+        while not waiter.done():
             await asyncio.wait([waiter], timeout=LOOK)
-            if waiter.done():
-                break
-        await waiter
+            if not self._ensure(channel):
+                return
 
     @property
     def reconnects(self) -> int:
