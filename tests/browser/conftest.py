@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import pytest
 
 from browser.tab import Tab
-from demo.conftest import start_demo
+from demo.conftest import start_demo, temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
     from playwright.async_api import Browser
 
-__all__ = ["start_demo"]
+__all__ = ["start_demo", "temporary_folder"]
 
 # Set to 1 where a machine without a browser must not pass.
 REQUIRED = "CHANNELS_REDIS_REQUIRE_BROWSER"

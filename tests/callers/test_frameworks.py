@@ -49,6 +49,8 @@ async def test_gevent(run_program: RunProgram, own_server: EmbeddedServer) -> No
     await all_closed(own_server)
 
 
+# All of them, in one process beside others.
+@pytest.mark.timeout(240)
 def test_conformance_on_uvloop() -> None:
     """The contract holds on uvloop, for both layers."""
     pytest.importorskip("uvloop", reason="uvloop is not installed")
