@@ -38,6 +38,8 @@ LACKS = {"redis-6.2": "not cluster and not sharded"}
 LOWEST = (
     "--numprocesses=4",
     "--dist=worksteal",
+    # On Python 3.10, pytest-asyncio leaves a loop open after a test that runs one of its own.
+    "-Wignore::ResourceWarning",
     "tests/checks",
     "tests/conformance",
     "tests/doctor",
