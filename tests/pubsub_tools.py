@@ -13,7 +13,7 @@ from servers.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
-    from channels_redis_pubsub.process import Process
+    from channels_redis_pubsub.broker import Process
     from embedded_server import EmbeddedServer
 
 __all__ = ["layers", "own_layers"]

@@ -63,7 +63,11 @@ def commands_of(layer_class: LayerClass, known: set[str]) -> set[str]:
     package = channels_redis_queue if layer_class is RedisChannelLayer else channels_redis_pubsub
     folder = Path(str(files(package)))
     # The doctor asks for all of them, and for some that only it needs.
-    sources = (file for file in folder.glob("*.py") if file.stem != "diagnosis")
+    sources = (
+        file
+        for file in (*folder.glob("*.py"), *folder.glob("protocol/*.py"))
+        if file.stem != "doctor"
+    )
     python = "".join(file.read_text() for file in sources)
     lua = "".join(file.read_text() for file in folder.glob("lua/*.lua"))
     words = set(WORD.findall(python)) | set(re.findall(r"redis\.p?call\('(\w+)'", lua))

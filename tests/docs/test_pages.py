@@ -26,7 +26,7 @@ def logged() -> set[str]:
     """Return the text of each line that our code can log, with its placeholders."""
     texts = set()
     for folder in (SHARED, *PACKAGES.values()):
-        for file in folder.glob("*.py"):
+        for file in folder.rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text())):
                 if (
                     isinstance(node, ast.Call)

@@ -10,8 +10,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from channels_redis_pubsub import diagnosis as pubsub_diagnosis
-from channels_redis_queue import diagnosis as queue_diagnosis
+from channels_redis_pubsub import doctor as pubsub_diagnosis
+from channels_redis_queue import doctor as queue_diagnosis
 from channels_redis_shared.cli.choosing import from_urls
 from channels_redis_shared.cli.doctor import diagnose
 

@@ -7,8 +7,8 @@ import pytest
 from channels_redis_shared.cli.findings import Diagnosis, Finding, Level, Section
 from channels_redis_shared.cli.judging import judge, judge_clock, judge_round_trips, judge_slots
 from channels_redis_shared.cli.servers import Facts, read_buffers, read_info
-from channels_redis_shared.cluster import Cluster
-from channels_redis_shared.hosts import parse_hosts
+from channels_redis_shared.config.hosts import parse_hosts
+from channels_redis_shared.transport.cluster import Cluster
 
 
 def facts(**changed: object) -> Facts:

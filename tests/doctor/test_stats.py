@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
-from channels_redis_pubsub.diagnosis import needs, overview
+from channels_redis_pubsub.doctor import needs, overview
 from channels_redis_queue import RedisChannelLayer
 from doctor.commands import PUBSUB, QUEUE, TIMEOUT, run
 

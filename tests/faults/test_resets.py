@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from channels_redis_shared.batching import Batcher
-from channels_redis_shared.connections import Connector
-from channels_redis_shared.hosts import parse_hosts
-from channels_redis_shared.sentinels import find_master
+from channels_redis_shared.config.hosts import parse_hosts
+from channels_redis_shared.transport.connector import Connector
+from channels_redis_shared.transport.pipeline import Batcher
+from channels_redis_shared.transport.sentinel import find_master
 from queue_tools import Layers, blocked, nothing_else, take_numbers, within
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from django.test import override_settings
 
 from channels_redis import core, pubsub
 from channels_redis._former_names import FORMER_NAMES as FORMER_IMPORTS
-from channels_redis_queue._shared.former_names import FORMER_NAMES
+from channels_redis_queue._shared.config.former_names import FORMER_NAMES
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer

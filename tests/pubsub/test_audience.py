@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from channels_redis_pubsub.audience import Audience
+from channels_redis_pubsub.protocol.hub import Audience
 
 
 @pytest.fixture

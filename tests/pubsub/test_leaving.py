@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from channels_redis_pubsub._shared.consumers import SWEEP_INTERVAL
+from channels_redis_pubsub._shared.delivery.consumers import SWEEP_INTERVAL
 from pubsub_tools import (
     Layers,
     cancel,

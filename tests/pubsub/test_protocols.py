@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_pubsub._shared import incoming
+from channels_redis_pubsub._shared.transport import replies
 from channels_redis_pubsub.subscriber import Subscriber
 from pubsub_tools import (
     BACK,
@@ -44,7 +44,7 @@ def protocol(request: pytest.FixtureRequest) -> int:
 def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read with hiredis, or as if it were not installed."""
     if request.param == "redis-py":
-        monkeypatch.setattr(incoming, "hiredis", None)
+        monkeypatch.setattr(replies, "hiredis", None)
     elif importlib.util.find_spec("hiredis") is None:
         pytest.skip("hiredis is not installed")
 

@@ -7,7 +7,7 @@ import random
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from channels_redis_pubsub.subscriptions import MOST_NAMES, Subscriptions
+from channels_redis_pubsub.protocol.subscriptions import MOST_NAMES, Subscriptions
 
 
 class Case:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import RedisError
 
-from channels_redis_queue.settings import ALIVE_FOR
+from channels_redis_queue.config import ALIVE_FOR
 from queue_tools import Layers, StartRemoteLayer, beside, cancel, take, within
 from servers.counting import count_commands
 from servers.waiting import eventually
@@ -166,7 +166,7 @@ async def test_process_that_was_killed(
     with redis_server.client() as client:
         await eventually(lambda: client.exists(alive))
         # From here on the sign of life counts, and not that it has joined just now.
-        monkeypatch.setattr("channels_redis_queue.census.ALIVE_FOR", 1)
+        monkeypatch.setattr("channels_redis_queue.group_directory.ALIVE_FOR", 1)
         await until(time.monotonic() + 1.5)
         await within(layer.group_add("room", mine))
         await check([layer], "room", channel, mine)

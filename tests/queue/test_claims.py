@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_queue.claims import Claim, Ledger
+from channels_redis_queue.protocol.acks import Claim, Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_queue import intake, receiver
+from channels_redis_queue import receiver
+from channels_redis_queue.protocol import inbox
 from queue_tools import Layers, cancel, take, waiting, within
 from servers.counting import count_commands
 from servers.waiting import eventually
@@ -105,7 +106,7 @@ async def test_prefixes_of_channels_that_have_gone(
 ) -> None:
     """Each prefix argument of `new_channel` has a receiver, as long as a channel of it is used."""
     monkeypatch.setattr(receiver, "LINGER", 0.05)
-    monkeypatch.setattr(intake, "BLOCK", 1)
+    monkeypatch.setattr(inbox, "BLOCK", 1)
     layer, sender = own_layers(channel_expiry=1), own_layers()
     member = await layer.new_channel("member")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from channels_redis_queue import keys, process
+from channels_redis_queue import broker, keys
 from queue_tools import Layers, StartRemoteLayer, beside, cancel, take, waiting, within
 from servers.counting import count_commands
 from servers.waiting import eventually
@@ -47,9 +47,9 @@ def options(
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let senders look with each message, and take a second of silence for death."""
-    monkeypatch.setattr("channels_redis_queue.rosters.LOOK_INTERVAL", 0)
-    monkeypatch.setattr("channels_redis_queue.fan_out.LOOK_INTERVAL", 0)
-    monkeypatch.setattr("channels_redis_queue.fan_out.ALIVE_FOR", 1)
+    monkeypatch.setattr("channels_redis_queue.protocol.group_cache.LOOK_INTERVAL", 0)
+    monkeypatch.setattr("channels_redis_queue.publisher.LOOK_INTERVAL", 0)
+    monkeypatch.setattr("channels_redis_queue.publisher.ALIVE_FOR", 1)
 
 
 async def names(layer: RedisChannelLayer, group: str) -> list[str]:
@@ -113,7 +113,7 @@ async def test_process_that_was_held_up_comes_back(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that gave no signs for too long is taken out, and is in its groups again after that."""
-    monkeypatch.setattr("channels_redis_queue.upkeep.BEAT", 3600)
+    monkeypatch.setattr("channels_redis_queue.maintenance.BEAT", 3600)
     layer, sender = own_layers(), own_layers(expiry=1)
     channel = await layer.new_channel()
     receiver = await waiting(layer, channel)
@@ -128,7 +128,7 @@ async def test_process_that_was_held_up_comes_back(
     assert await within(receiver) == MESSAGE
     with own_server.client() as client:
         assert client.get(beside(layer, channel).alive) == keys.GONE
-    monkeypatch.setattr("channels_redis_queue.upkeep.BEAT", 0)
+    monkeypatch.setattr("channels_redis_queue.maintenance.BEAT", 0)
     # As a loop that was held up does: it goes on with what was due.
     await layer.close_pools()
     receiver = await waiting(layer, channel)
@@ -268,8 +268,8 @@ def test_exit_with_many_layers_while_the_server_is_away(
     made = [layers()._process.get() for _ in range(5)]
     for each in made:
         each.memberships.join(f"{each.id}!:g:room", f"{each.id}!one")
-    monkeypatch.setattr(process, "_processes", made)
+    monkeypatch.setattr(broker, "_processes", made)
     own_server.kill()
     started = time.monotonic()
-    process._mark_all_gone()
+    broker._mark_all_gone()
     assert time.monotonic() - started < 15

@@ -8,11 +8,11 @@ import msgpack
 import pytest
 
 from channels_redis_queue import RedisChannelLayer
-from channels_redis_queue._shared.mailbox import Mailboxes
-from channels_redis_queue.claims import Claim, Ledger
-from channels_redis_queue.delivery import ToProcess
-from channels_redis_queue.letters import TO
-from channels_redis_queue.memberships import Memberships
+from channels_redis_queue._shared.delivery.mailboxes import Mailboxes
+from channels_redis_queue.envelope import TO
+from channels_redis_queue.protocol.acks import Claim, Ledger
+from channels_redis_queue.protocol.dispatch import ToProcess
+from channels_redis_queue.protocol.local_groups import Memberships
 
 ADDRESS = "specific.0c!"
 ROOM = f"{ADDRESS}:g:room"

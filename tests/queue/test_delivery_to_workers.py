@@ -12,8 +12,8 @@ import msgpack
 import pytest
 
 from channels_redis_queue import RedisChannelLayer
-from channels_redis_queue.claims import Claim, Ledger
-from channels_redis_queue.delivery import Taken, ToWorkers
+from channels_redis_queue.protocol.acks import Claim, Ledger
+from channels_redis_queue.protocol.dispatch import Taken, ToWorkers
 
 
 class Worker:

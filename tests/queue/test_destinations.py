@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from channels_redis_queue import rosters
 from channels_redis_queue.keys import Keys
-from channels_redis_queue.rosters import Rosters
+from channels_redis_queue.protocol import group_cache
+from channels_redis_queue.protocol.group_cache import Rosters
 
 
 def known(capacity: int = 7) -> Rosters:
@@ -53,7 +53,7 @@ def test_small_group_is_assumed_at_once() -> None:
     roster = known().update("room", names(3))
     assert roster.members == 3
     assert roster.may_be_assumed(1000)
-    assert not roster.may_be_assumed(rosters.MOST_UNTRIED)
+    assert not roster.may_be_assumed(group_cache.MOST_UNTRIED)
 
 
 def test_large_group_is_assumed_once_it_has_stayed_the_same() -> None:
@@ -62,7 +62,7 @@ def test_large_group_is_assumed_once_it_has_stayed_the_same() -> None:
     assert not groups.update("room", names(1000)).may_be_assumed(0)
     assert not groups.update("room", names(999)).may_be_assumed(0)
     assert groups.update("room", names(999)).may_be_assumed(1000)
-    assert not groups.update("room", names(999)).may_be_assumed(rosters.MOST_TRIED)
+    assert not groups.update("room", names(999)).may_be_assumed(group_cache.MOST_TRIED)
     assert not groups.update("room", names(1000)).may_be_assumed(0)
 
 
@@ -81,7 +81,7 @@ def test_what_is_remembered_is_bounded() -> None:
     assert groups.last("huge") is None
     for number in range(500):
         groups.update(f"room-{number}", names(1000))
-        assert sum(one.size for one in groups._rosters.values()) <= rosters.MOST_REMEMBERED
+        assert sum(one.size for one in groups._rosters.values()) <= group_cache.MOST_REMEMBERED
     assert groups.last("room-499") is not None
     assert groups.last("room-0") is None
     groups.update("room-499", b"")

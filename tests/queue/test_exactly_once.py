@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from channels_redis_queue.delivery import ToWorkers
+from channels_redis_queue.protocol.dispatch import ToWorkers
 from queue_tools import (
     Layers,
     RemoteLayer,

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from channels_redis_queue import keys
-from channels_redis_queue._shared.consumers import SWEEP_INTERVAL
+from channels_redis_queue._shared.delivery.consumers import SWEEP_INTERVAL
 from queue_tools import (
     Layers,
     StartRemoteLayer,

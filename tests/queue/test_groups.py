@@ -27,7 +27,7 @@ from servers.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
-    from channels_redis_queue._shared.commands import Command
+    from channels_redis_queue._shared.transport.commands import Command
     from embedded_server import EmbeddedServer
 
 

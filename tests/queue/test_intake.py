@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from channels_redis_queue.claims import Claim
-from channels_redis_queue.intake import BLOCK, BLOCK_AFTER_UNRUNG, CLAIMS_LIVE, Intake
 from channels_redis_queue.keys import Keys
+from channels_redis_queue.protocol.acks import Claim
+from channels_redis_queue.protocol.inbox import BLOCK, BLOCK_AFTER_UNRUNG, CLAIMS_LIVE, Intake
 
 if TYPE_CHECKING:
-    from channels_redis_queue.claims import Ledger
+    from channels_redis_queue.protocol.acks import Ledger
 
 ADDRESS = f"specific.{'c' * 32}!"
 EXPIRY = 60

@@ -7,8 +7,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from channels_redis_queue._shared.letters import Reader
-from channels_redis_queue.letters import TO, Letter
+from channels_redis_queue._shared.messages.decoded import Reader
+from channels_redis_queue.envelope import TO, Letter
 from channels_redis_queue.serializers import JSONSerializer, MsgPackSerializer
 
 MESSAGE = {"type": "test", "list": [1, 2]}

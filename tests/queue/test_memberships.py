@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from channels_redis_queue.memberships import Memberships
+from channels_redis_queue.protocol.local_groups import Memberships
 
 ROOM = "specific.0!:g:room"
 HALL = "specific.0!:g:hall"

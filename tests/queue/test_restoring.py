@@ -221,7 +221,7 @@ async def test_process_that_was_taken_for_dead(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It finds the mark in place of its sign of life, and writes its members again."""
-    monkeypatch.setattr("channels_redis_queue.upkeep.BEAT", 0)
+    monkeypatch.setattr("channels_redis_queue.maintenance.BEAT", 0)
     layer = own_layers()
     channel = await layer.new_channel()
     receiver = await waiting(layer, channel)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis.exceptions
 
-from channels_redis_shared import calls
-from channels_redis_shared.calls import Call, bundles, copy_of, next_batch
+from channels_redis_shared.transport import batch
+from channels_redis_shared.transport.batch import Call, bundles, copy_of, next_batch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from channels_redis_shared.commands import Command
+    from channels_redis_shared.transport.commands import Command
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ def test_all_that_waits_goes_together() -> None:
 
 def test_one_write_is_bounded_in_commands() -> None:
     """More wait for the next write."""
-    queue = waiting(calls.MAX_COMMANDS + 1)
-    assert len(next_batch(queue)) == calls.MAX_COMMANDS
-    assert contents(next_batch(queue)) == [b"%d" % calls.MAX_COMMANDS]
+    queue = waiting(batch.MAX_COMMANDS + 1)
+    assert len(next_batch(queue)) == batch.MAX_COMMANDS
+    assert contents(next_batch(queue)) == [b"%d" % batch.MAX_COMMANDS]
 
 
 def test_one_write_is_bounded_in_bytes() -> None:
     """A call that is larger than the bound goes all the same, and alone."""
-    queue = waiting(3, size=calls.MAX_BYTES)
+    queue = waiting(3, size=batch.MAX_BYTES)
     assert [len(next_batch(queue)) for _ in range(3)] == [1, 1, 1]
 
 
@@ -135,9 +135,9 @@ def test_neighbours_of_equal_joints_share_a_command() -> None:
 
 def test_one_command_is_bounded() -> None:
     """A script does only so many things at once; a larger part goes alone."""
-    many = [call([number], Sum("A")) for number in range(calls.MAX_JOINED + 1)]
-    assert [len(bundle.calls) for bundle in bundles(many)] == [calls.MAX_JOINED, 1]
-    large = [call([1], Sum("A")), call([1] * (calls.MAX_JOINED + 5), Sum("A")), call([1], Sum("A"))]
+    many = [call([number], Sum("A")) for number in range(batch.MAX_JOINED + 1)]
+    assert [len(bundle.calls) for bundle in bundles(many)] == [batch.MAX_JOINED, 1]
+    large = [call([1], Sum("A")), call([1] * (batch.MAX_JOINED + 5), Sum("A")), call([1], Sum("A"))]
     assert [len(bundle.calls) for bundle in bundles(large)] == [1, 1, 1]
 
 

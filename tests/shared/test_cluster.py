@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
 
-from channels_redis_shared.calls import Call, bundles
-from channels_redis_shared.cluster import read_slots, slot_of
-from channels_redis_shared.outages import OutageLog, belongs_elsewhere, was_refused
+from channels_redis_shared.transport.batch import Call, bundles
+from channels_redis_shared.transport.cluster import read_slots, slot_of
+from channels_redis_shared.transport.errors import OutageLog, belongs_elsewhere, was_refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from channels_redis_shared.commands import Command
+    from channels_redis_shared.transport.commands import Command
 
 ASKED = ("asked", 7000)
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.connection import Connection
 
-from channels_redis_shared.commands import pack, pack_in_python
+from channels_redis_shared.transport.commands import pack, pack_in_python
 
 if TYPE_CHECKING:
-    from channels_redis_shared.commands import Command
+    from channels_redis_shared.transport.commands import Command
 
 COMMANDS = [
     ("PING",),

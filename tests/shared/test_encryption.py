@@ -9,7 +9,7 @@ import time
 import pytest
 from cryptography.fernet import Fernet
 
-from channels_redis_shared.encryption import Cipher, make_cipher
+from channels_redis_shared.messages.encryption import Cipher, make_cipher
 
 
 def cipher(*keys: str | bytes) -> Cipher:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from channels_redis_shared.batching import Batcher
-from channels_redis_shared.connections import Connector
-from channels_redis_shared.deadlines import end_task
-from channels_redis_shared.hosts import parse_hosts
+from channels_redis_shared.concurrency.compat import end_task
+from channels_redis_shared.config.hosts import parse_hosts
+from channels_redis_shared.transport.connector import Connector
+from channels_redis_shared.transport.pipeline import Batcher
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer

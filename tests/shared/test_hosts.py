@@ -15,7 +15,7 @@ from redis.asyncio.connection import (
 )
 from redis.credentials import UsernamePasswordCredentialProvider
 
-from channels_redis_shared.hosts import Host, parse_hosts
+from channels_redis_shared.config.hosts import Host, parse_hosts
 
 MASTER = {"sentinels": [("sentinel1", 26379), ("sentinel2", 26380)], "master_name": "mymaster"}
 

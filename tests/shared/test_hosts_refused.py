@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from channels_redis_shared.hosts import parse_hosts
+from channels_redis_shared.config.hosts import parse_hosts
 
 SENTINELS = [("sentinel1", 26379), ("sentinel2", 26380)]
 MASTER = {"sentinels": SENTINELS, "master_name": "mymaster"}

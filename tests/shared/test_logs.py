@@ -7,8 +7,8 @@ import logging
 import pytest
 
 import channels_redis_pubsub  # noqa: F401 - it sets its logger up
-from channels_redis_queue._shared.logs import MAX_SHOWN, FaultLog, shown
-from channels_redis_queue._shared.overflows import OverflowLog
+from channels_redis_queue._shared.delivery.overflows import OverflowLog
+from channels_redis_queue._shared.ops.logs import MAX_SHOWN, FaultLog, shown
 
 LOGGER = "channels_redis_queue"
 TEXT = "Dropped a message of %s that can't be read: %s"
@@ -60,7 +60,7 @@ def test_hostile_name(caplog: pytest.LogCaptureFixture, package: str) -> None:
 def test_a_line_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first fault of a channel is logged; then a line a minute says how many there were."""
     clock = [100.0]
-    monkeypatch.setattr("channels_redis_queue._shared.logs.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("channels_redis_queue._shared.ops.logs.time.monotonic", lambda: clock[0])
     faults = FaultLog(logging.getLogger(LOGGER))
     for second in range(150):
         clock[0] = 100.0 + second

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from channels_redis_shared.mailbox import (
+from channels_redis_shared.delivery.mailboxes import (
     MESSAGE_OVERHEAD,
     REFERENCE_SIZE,
     Mailbox,
     Mailboxes,
     Notice,
 )
-from channels_redis_shared.statistics import Counters
+from channels_redis_shared.ops.statistics import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

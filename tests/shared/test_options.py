@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from channels_redis_shared.options import (
+from channels_redis_shared.config.options import (
     positive_int,
     random_prefix_length,
     refuse_unknown,

@@ -9,7 +9,13 @@ import ssl
 import pytest
 from redis import exceptions
 
-from channels_redis_shared.outages import Backoff, OutageLog, is_outage, may_pass, was_refused
+from channels_redis_shared.transport.errors import (
+    Backoff,
+    OutageLog,
+    is_outage,
+    may_pass,
+    was_refused,
+)
 
 AWAY = [
     exceptions.ConnectionError("Connection closed by server."),

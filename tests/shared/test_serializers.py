@@ -12,7 +12,7 @@ import msgpack
 import pytest
 from cryptography.fernet import Fernet
 
-from channels_redis_shared.serializers import (
+from channels_redis_shared.messages.serializers import (
     BaseMessageSerializer,
     JSONSerializer,
     MsgPackSerializer,

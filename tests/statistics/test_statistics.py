@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
-from channels_redis_queue._shared.outages import OutageLog
-from channels_redis_queue.process import logger
+from channels_redis_queue._shared.transport.errors import OutageLog
+from channels_redis_queue.broker import logger
 from deployments.layers import within
 from servers.waiting import eventually
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from channels_redis_queue._shared.telemetry import METRICS
+from channels_redis_queue._shared.ops.opentelemetry import METRICS
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer

@@ -8,7 +8,7 @@ from channels.routing import ChannelNameRouter, ProtocolTypeRouter, get_default_
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, register
 
-from ._shared.checks import Checks
+from ._shared.ops.django_checks import Checks
 from .layer import RedisPubSubChannelLayer
 
 if TYPE_CHECKING:

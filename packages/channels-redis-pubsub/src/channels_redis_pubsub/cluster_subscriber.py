@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import ClusterDownError, RedisError
 
-from ._shared.cluster import slot_of
-from ._shared.outages import Backoff
+from ._shared.transport.cluster import slot_of
+from ._shared.transport.errors import Backoff
 from .subscriber import Line, Subscriber
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ._shared.cluster import Address, Cluster
-    from ._shared.links import Link
+    from ._shared.transport.cluster import Address, Cluster
+    from ._shared.transport.connection import Link
 
     # A node; None stands for that which has yet to be found.
     Place = Address | None

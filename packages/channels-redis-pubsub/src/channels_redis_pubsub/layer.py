@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 from channels import exceptions
 from channels.layers import BaseChannelLayer
 
-from ._shared import options
-from ._shared.cluster import connector_to
-from ._shared.forks import PerProcess
-from ._shared.former_names import FormerNames
-from ._shared.hosts import parse_hosts
-from ._shared.letters import Letter, Reader
-from ._shared.refusals import ANYTHING, SHARDED_PUBSUB
-from ._shared.serializers import registry
-from ._shared.statistics import Counters
-from ._shared.telemetry import observe
-from .names import Names
-from .process import Process
+from ._shared.concurrency.process_local import PerProcess
+from ._shared.config import options
+from ._shared.config.former_names import FormerNames
+from ._shared.config.hosts import parse_hosts
+from ._shared.messages.decoded import Letter, Reader
+from ._shared.messages.serializers import registry
+from ._shared.ops.opentelemetry import observe
+from ._shared.ops.statistics import Counters
+from ._shared.transport.cluster import connector_to
+from ._shared.transport.refusals import ANYTHING, SHARDED_PUBSUB
+from .broker import Process
+from .config import Settings
+from .protocol.names import Names
 from .queries import Queries
-from .settings import Settings
 
 if TYPE_CHECKING:
     import re

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._shared.forks import PerProcess
-    from ._shared.statistics import Statistics
-    from .process import Process
+    from ._shared.concurrency.process_local import PerProcess
+    from ._shared.ops.statistics import Statistics
+    from .broker import Process
 
 _UNKNOWN_MEMBERS = (
     "Redis Pub/Sub knows which processes listen to the group {0!r}, and not for how many channels. "

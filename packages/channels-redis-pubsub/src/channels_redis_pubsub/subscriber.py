@@ -11,18 +11,18 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ._shared.calls import copy_of
-from ._shared.cluster import slot_of
-from ._shared.deadlines import start_task
-from ._shared.outages import Backoff, OutageLog, is_of_slot, may_pass, misplaced_slot
-from .subscriptions import Subscriptions
+from ._shared.concurrency.compat import start_task
+from ._shared.transport.batch import copy_of
+from ._shared.transport.cluster import slot_of
+from ._shared.transport.errors import Backoff, OutageLog, is_of_slot, may_pass, misplaced_slot
+from .protocol.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
-    from ._shared.hosts import Host
-    from ._shared.links import Link
-    from .delivery import Delivery
+    from ._shared.config.hosts import Host
+    from ._shared.transport.connection import Link
+    from .protocol.dispatch import Delivery
 
 logger = logging.getLogger(__package__)
 

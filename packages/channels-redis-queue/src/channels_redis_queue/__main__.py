@@ -5,6 +5,6 @@ from __future__ import annotations
 import sys
 
 from ._shared.cli.starting import start
-from .diagnosis import SUBJECT
+from .doctor import SUBJECT
 
 sys.exit(start(SUBJECT))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.core.checks import register
 
-from ._shared.checks import Checks
+from ._shared.ops.django_checks import Checks
 from .layer import RedisChannelLayer
 
 check_layers = Checks("channels_redis_queue", RedisChannelLayer)

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._shared.batching import Commands
-    from ._shared.shards import Shards
+    from ._shared.transport.pipeline import Commands
+    from ._shared.transport.shards import Shards
     from .keys import Keys
 
 # How many keys one SCAN looks at.

@@ -13,10 +13,10 @@ from . import keys, scripts
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
-    from ._shared.commands import Command
-    from ._shared.shards import Shards
-    from .memberships import Memberships
-    from .settings import Settings
+    from ._shared.transport.commands import Command
+    from ._shared.transport.shards import Shards
+    from .config import Settings
+    from .protocol.local_groups import Memberships
 
 # How many names one command has: the server serves no other client meanwhile.
 MOST_NAMES = 200

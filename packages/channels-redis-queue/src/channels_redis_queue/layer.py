@@ -10,21 +10,21 @@ from channels import exceptions
 from channels.layers import BaseChannelLayer
 
 from . import keys
-from ._shared import options
-from ._shared.cluster import connector_to
-from ._shared.forks import PerProcess
-from ._shared.former_names import FormerNames
-from ._shared.hosts import parse_hosts
-from ._shared.letters import Reader
-from ._shared.serializers import registry
-from ._shared.sharding import shard_of
-from ._shared.telemetry import observe
+from ._shared.concurrency.process_local import PerProcess
+from ._shared.config import options
+from ._shared.config.former_names import FormerNames
+from ._shared.config.hosts import parse_hosts
+from ._shared.messages.decoded import Reader
+from ._shared.messages.serializers import registry
+from ._shared.ops.opentelemetry import observe
+from ._shared.transport.cluster import connector_to
+from ._shared.transport.sharding import shard_of
+from .broker import Process
+from .config import OPTIONS, Settings
+from .envelope import TO, Letter
 from .flushing import flush
-from .letters import TO, Letter
-from .process import Process
 from .queries import Queries
 from .sending import Post, Posts
-from .settings import OPTIONS, Settings
 
 if TYPE_CHECKING:
     import re

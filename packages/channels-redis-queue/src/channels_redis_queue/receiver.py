@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ._shared.deadlines import end_task, timeout
-from ._shared.loops import running_loop
-from ._shared.outages import Backoff, OutageLog, may_pass
-from .intake import BLOCK
+from ._shared.concurrency.compat import end_task, timeout
+from ._shared.concurrency.loop_local import running_loop
+from ._shared.transport.errors import Backoff, OutageLog, may_pass
+from .protocol.inbox import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._shared.batching import Commands
-    from ._shared.commands import Command
-    from ._shared.connections import Connector
-    from ._shared.links import Link
-    from .intake import Intake
+    from ._shared.transport.commands import Command
+    from ._shared.transport.connection import Link
+    from ._shared.transport.connector import Connector
+    from ._shared.transport.pipeline import Commands
+    from .protocol.inbox import Intake
 
 logger = logging.getLogger(__package__)
 

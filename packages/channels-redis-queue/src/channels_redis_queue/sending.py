@@ -11,8 +11,8 @@ from . import scripts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._shared.batching import Commands
-    from ._shared.commands import Command
+    from ._shared.transport.commands import Command
+    from ._shared.transport.pipeline import Commands
 
 
 class Post(NamedTuple):

@@ -5,7 +5,7 @@ The name under which a class is registered is what a layer's `serializer_format`
 
 from __future__ import annotations
 
-from ._shared.serializers import (
+from ._shared.messages.serializers import (
     BaseMessageSerializer,
     JSONSerializer,
     MsgPackSerializer,

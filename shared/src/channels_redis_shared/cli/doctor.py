@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import AuthenticationError, RedisError
 
-from ..cluster import Cluster
-from ..outages import is_outage
+from ..transport.cluster import Cluster
+from ..transport.errors import is_outage
 from .findings import Diagnosis, Finding, Level, Section
 from .judging import judge, judge_slots
 from .passing import pass_messages
@@ -21,7 +21,7 @@ from .versions import versions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..connections import Connector
+    from ..transport.connector import Connector
     from .subject import Examined, Subject
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")

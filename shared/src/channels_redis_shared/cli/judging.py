@@ -10,7 +10,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 from .findings import Finding, Level
 
 if TYPE_CHECKING:
-    from ..cluster import Cluster
+    from ..transport.cluster import Cluster
     from .servers import Facts
 
 MB = 1024 * 1024

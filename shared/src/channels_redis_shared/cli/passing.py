@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from ..sharding import shard_of
+from ..transport.sharding import shard_of
 from .findings import Finding, Level
 
 if TYPE_CHECKING:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from ..deadlines import timeout
+from ..concurrency.compat import timeout
 from .findings import Finding, Level
 from .servers import ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..commands import Command
-    from ..connections import Connector
-    from ..links import Link
+    from ..transport.commands import Command
+    from ..transport.connection import Link
+    from ..transport.connector import Connector
     from .subject import Need
 
 SECONDS = 10

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from ..cluster import Cluster
+from ..transport.cluster import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..commands import Command
-    from ..connections import Connector
-    from ..links import Link
+    from ..transport.commands import Command
+    from ..transport.connection import Link
+    from ..transport.connector import Connector
 
 # Round trips, for a 99th percentile that means something.
 PINGS = 200

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from ..commands import Command
-    from ..connections import Connector
+    from ..transport.commands import Command
+    from ..transport.connector import Connector
 
 
 @dataclass(frozen=True)

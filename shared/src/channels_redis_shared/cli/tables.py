@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from ..logs import shown
+from ..ops.logs import shown
 from .findings import Level
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Decide what Pub/Sub needs. Nothing in here does I/O."""

@@ -1,0 +1,96 @@
+"""What the parts of a layer need to know of its options."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ._shared.ops.logs import FaultLog, escape_arguments
+from ._shared.ops.statistics import Counters
+from .keys import non_local, virtual_channel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._shared.messages.decoded import Reader
+    from ._shared.transport.connector import Connector
+    from .envelope import Letter
+    from .keys import Keys
+
+# The names of the options of a layer.
+OPTIONS = (
+    "hosts",
+    "prefix",
+    "expiry",
+    "group_expiry",
+    "capacity",
+    "channel_capacity",
+    "symmetric_encryption_keys",
+    "random_prefix_length",
+    "serializer_format",
+    "groups",
+    "channel_expiry",
+    "mailbox_bytes",
+    "on_overflow",
+)
+# Seconds that a sign of life of a process counts.
+ALIVE_FOR = 60
+
+logger = logging.getLogger(__package__)
+# All modules of the package log to this one.
+escape_arguments(logger)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of a layer, worked out."""
+
+    # One for each host.
+    connectors: tuple[Connector, ...]
+    keys: Keys
+    # Seconds that a message and a membership live.
+    expiry: int
+    group_expiry: int
+    serialize: Callable[[dict[str, Any]], bytes]
+    reader: Reader[Letter]
+    # Returns the capacity of a channel; and the largest of any.
+    capacity: Callable[[str], int]
+    largest_capacity: int
+    # Seconds that a channel without a consumer is kept for a new one.
+    channel_expiry: int
+    # Bytes that all unread messages of a process may have.
+    mailbox_bytes: int
+    # The type of the message that tells of lost ones; None: nothing is told.
+    on_overflow: str | None
+    # Returns the index of the shard that a message for an address is sent to.
+    shard_to: Callable[[str], int]
+    # Whether one name in Redis stands for all members that a group has in a process.
+    local_groups: bool
+    # Whether messages for general channels name these too, where no one can alter it.
+    encrypts: bool
+    # What happens in this process.
+    counters: Counters = field(default_factory=Counters)
+    faults: FaultLog = field(default_factory=lambda: FaultLog(logger))
+
+    @property
+    def sign_stays(self) -> int:
+        """Seconds that the latest sign of life stays: it tells a silent process from an unknown."""
+        return max(self.group_expiry, 2 * ALIVE_FOR)
+
+    @property
+    def fresh_sign(self) -> int:
+        """Seconds for which a sign of life that counts has yet to stay at least."""
+        return self.sign_stays - ALIVE_FOR
+
+    @property
+    def mark_stays(self) -> int:
+        """Seconds that the mark of the dead stays: less than a sign that counts."""
+        return self.fresh_sign - 1
+
+    def virtual_channel(self, channel: str, group: str) -> str:
+        """Return the virtual channel that a channel of this process is behind in a group.
+
+        Where each member's own name is in Redis, each has one of its own.
+        """
+        return virtual_channel(non_local(channel) if self.local_groups else channel, group)

@@ -1,0 +1,80 @@
+"""What a layer runs in one event loop, closed together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from ._shared.concurrency.compat import end_task, start_task, timeout
+
+logger = logging.getLogger(__package__)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from ._shared.transport.shards import Shards
+    from .receiver import Receiver
+
+# Seconds that leaving groups may take as a loop ends.
+LEAVING = 2
+
+
+class Home:
+    """The connections, receivers and background tasks of one event loop.
+
+    Args:
+        shards: The command connections.
+        upkeep: Starts, in this home, what a loop that receives has to keep up.
+        leave: Tells Redis what has ended with the loop; called if there was upkeep.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        upkeep: Callable[[Home], object],
+        leave: Callable[[Shards], Awaitable[None]],
+    ) -> None:
+        self.shards = shards
+        self._start_upkeep = upkeep
+        self._leave = leave
+        self._receivers: list[Receiver] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def keep(self, receiver: Receiver) -> None:
+        """Stop the receiver when the loop ends."""
+        if not self._receivers:
+            self._start_upkeep(self)
+        self._receivers = [other for other in self._receivers if not other.ended]
+        self._receivers.append(receiver)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine until it returns or the loop ends."""
+        task = start_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("A background task failed", exc_info=task.exception())
+
+    async def close(self) -> None:
+        """Stop everything and close all connections."""
+        receivers, self._receivers = self._receivers, []
+        await asyncio.gather(
+            *(end_task(task) for task in self._tasks),
+            *(receiver.stop() for receiver in receivers),
+        )
+        if receivers:
+            with contextlib.suppress(asyncio.TimeoutError):
+                async with timeout(LEAVING):
+                    await self._leave(self.shards)
+        await self.shards.close()
+
+    def abandon(self) -> None:
+        """Drop all connections: the loop is closed."""
+        for receiver in self._receivers:
+            receiver.abandon()
+        self.shards.abandon()

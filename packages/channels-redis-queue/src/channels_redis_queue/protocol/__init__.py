@@ -1,0 +1,1 @@
+"""Decide what the queue protocol needs. Nothing in here does I/O."""

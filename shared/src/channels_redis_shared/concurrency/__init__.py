@@ -1,0 +1,1 @@
+"""Keep values for each event loop and each process, on every supported Python."""

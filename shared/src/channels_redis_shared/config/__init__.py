@@ -1,0 +1,1 @@
+"""Check what a user writes in CONFIG: hosts, connection arguments and options."""

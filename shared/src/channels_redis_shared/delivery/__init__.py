@@ -1,0 +1,1 @@
+"""Hold messages of this process until their consumers take them."""

@@ -1,0 +1,103 @@
+"""Fernet ciphers from the users' key strings."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+
+
+class Cipher:
+    """Encrypts with the first of several keys, and decrypts with each of them.
+
+    Args:
+        keys: Non-empty str or bytes of any length.
+
+    Raises:
+        ValueError: The package `cryptography` is not installed.
+    """
+
+    def __init__(self, keys: list[str | bytes]) -> None:
+        try:
+            # Only those who encrypt need to have it.
+            from cryptography.fernet import (  # noqa: PLC0415
+                Fernet,
+                InvalidToken,
+                MultiFernet,
+            )
+        except ImportError as error:
+            # The package that carries this copy, such as channels_redis_queue.
+            package = __name__.partition(".")[0].replace("_", "-")
+            raise ValueError(
+                "symmetric_encryption_keys needs the package cryptography, which is not "
+                f'installed: run pip install "{package}[cryptography]"'
+            ) from error
+        self._fernet = MultiFernet([Fernet(_fernet_key(key)) for key in keys])
+        self._invalid_token = InvalidToken
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Return `data` encrypted with the first key."""
+        return self._fernet.encrypt(data)
+
+    def decrypt(self, data: bytes, ttl: int | None = None) -> bytes:
+        """Return the plain bytes of `data`.
+
+        Args:
+            data: What `encrypt` returned.
+            ttl: How many seconds ago it may have been encrypted at most; None: no limit.
+
+        Raises:
+            ValueError: Encrypted with none of the keys, or altered, or too old, or at a time that
+                is over a minute ahead of this machine's.
+        """
+        try:
+            return self._fernet.decrypt(data, ttl)
+        except self._invalid_token:
+            # InvalidToken has no text of its own.
+            raise ValueError(self._why_invalid(data)) from None
+
+    def _why_invalid(self, data: bytes) -> str:
+        try:
+            self._fernet.decrypt(data)
+        except self._invalid_token:
+            return "it was encrypted with none of the symmetric_encryption_keys"
+        # A version in one byte, and then the sender's time.
+        sent = int.from_bytes(base64.urlsafe_b64decode(data)[1:9], "big")
+        age = round(time.time() - sent)
+        told = f"{age} s ago" if age >= 0 else f"{-age} s in the future"
+        return f"it was encrypted {told}: it is too old, or the clocks of the machines differ"
+
+
+def make_cipher(keys: object) -> Cipher | None:
+    """Return the cipher for the option `symmetric_encryption_keys`, or None if it has no keys.
+
+    Raises:
+        ValueError: `keys` is no list of non-empty str or bytes, or the package `cryptography`
+            is not installed.
+    """
+    # No text below shows a value: it may be a key.
+    if keys is None:
+        return None
+    if not isinstance(keys, list | tuple):
+        raise ValueError(
+            "symmetric_encryption_keys must be a list of keys, the one to encrypt with first, "
+            f"such as [os.environ['CHANNELS_KEY']], not a {type(keys).__name__}"
+        )
+    for position, key in enumerate(keys):
+        if not isinstance(key, str | bytes):
+            raise ValueError(
+                f"symmetric_encryption_keys[{position}] must be a str or bytes, "
+                f"not a {type(key).__name__}"
+            )
+        if not key:
+            raise ValueError(
+                f"symmetric_encryption_keys[{position}] is empty, and would protect nothing: "
+                "write a long random string, or leave it out"
+            )
+    return Cipher(list(keys)) if keys else None
+
+
+def _fernet_key(key: str | bytes) -> bytes:
+    """Return the key that Fernet takes, as channels_redis derives it."""
+    secret = key.encode() if isinstance(key, str) else key
+    return base64.urlsafe_b64encode(hashlib.sha256(secret).digest())

@@ -1,0 +1,1 @@
+"""Show what a layer does: statistics, logs, OpenTelemetry, Django system checks."""

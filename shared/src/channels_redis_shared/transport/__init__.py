@@ -1,0 +1,1 @@
+"""Talk to Redis: connections, pipelines, Sentinel, Cluster, and the errors of each."""

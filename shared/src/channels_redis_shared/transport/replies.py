@@ -1,0 +1,289 @@
+"""What a server sends on a connection: replies to take in order, or all that comes to listen to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse, ResponseError
+
+from ..concurrency.compat import start_task, timeout
+from .scripts import name_forbidden
+
+try:
+    import hiredis
+except ImportError:
+    hiredis = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from redis.asyncio.connection import AbstractConnection
+
+# What `reader` returns while no reply is complete.
+INCOMPLETE = object()
+# What a server sends unasked with protocol 3. Older versions of hiredis can't tell.
+PUSHED = getattr(hiredis, "PushNotification", ())
+
+
+class Incoming(Protocol):
+    """What comes on a connection. It is either taken from or listened to."""
+
+    async def take(
+        self,
+        count: int,
+        seconds: float | None = None,
+        arrived: Callable[[Iterable[Any]], object] | None = None,
+    ) -> list[Any]:
+        """Return the next replies; an error that the server replied is returned, not raised.
+
+        A call that is cancelled, or runs out of time, leaves all of them to the next one.
+
+        Args:
+            count: How many.
+            seconds: How long the server may be silent; None: no limit. A reply of many megabytes
+                takes as long as the network needs.
+            arrived: Called with the replies at once when all are there, which is up to a turn of
+                the event loop before this returns; they count as taken then.
+
+        Raises:
+            redis.exceptions.ConnectionError: The connection is lost, or the server can't serve.
+            asyncio.TimeoutError: Nothing came for so long.
+        """
+
+    def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
+        """Call `handle` with all that comes from now on: replies, errors and messages.
+
+        Returns:
+            A future that raises when the connection is lost, or what `handle` has raised.
+        """
+
+
+def incoming(connection: AbstractConnection) -> Incoming:
+    """Return what comes on a connection that redis-py has just opened, from now on."""
+    return Streamed(connection) if hiredis is None else Parsed(connection)
+
+
+def reader(connection: AbstractConnection) -> Any:
+    """Return what makes replies of bytes with hiredis, errors as redis-py would raise them."""
+    # Makes of an error's text the exception that redis-py has for it.
+    parse_error: Callable[[str], Exception] = connection._parser.parse_error  # noqa: SLF001
+
+    def error_of(text: str) -> Exception:
+        error = parse_error(text)
+        return name_forbidden(error) if isinstance(error, ResponseError) else error
+
+    return hiredis.Reader(
+        protocolError=InvalidResponse, replyError=error_of, notEnoughData=INCOMPLETE
+    )
+
+
+class Streamed:
+    """Reads as redis-py does, with the parser that redis-py has."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        self._taken: list[Any] = []
+        # Whether bytes have come since this was last reset.
+        self._fresh = False
+        stream: Any = connection._reader  # noqa: SLF001
+        self._feed: Callable[[bytes], object] = stream.feed_data
+        stream.feed_data = self._fed
+
+    def _fed(self, data: bytes) -> None:
+        self._fresh = True
+        self._feed(data)
+
+    async def take(
+        self,
+        count: int,
+        seconds: float | None = None,
+        arrived: Callable[[Iterable[Any]], object] | None = None,
+    ) -> list[Any]:
+        """Return the next replies."""
+        while len(self._taken) < count:
+            self._fresh = False
+            try:
+                async with timeout(seconds):
+                    while len(self._taken) < count:
+                        self._taken.append(await self._next(push_request=False))
+            except asyncio.TimeoutError:
+                if not self._fresh:
+                    raise
+        taken, self._taken = self._taken[:count], self._taken[count:]
+        if arrived is not None:
+            arrived(taken)
+        return taken
+
+    def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
+        """Call `handle` with all that comes, in a task."""
+        # redis-py's own handler makes a text of each message, for its debug log.
+        parser = self._connection._parser  # noqa: SLF001
+        getattr(parser, "set_pubsub_push_handler", _ignore)(_unchanged)
+        return start_task(self._listen(handle))
+
+    async def _listen(self, handle: Callable[[Any], object]) -> None:
+        while True:
+            handle(await self._next(push_request=True))
+
+    async def _next(self, *, push_request: bool) -> Any:
+        try:
+            return await self._connection.read_response(
+                disconnect_on_error=False, push_request=push_request
+            )
+        except ResponseError as error:
+            return name_forbidden(error)
+
+
+class Parsed(asyncio.Protocol):
+    """Parses with hiredis what arrives in the call that tells of it: no stream, no task to wake.
+
+    redis-py's connection keeps its streams; what concerns writing and closing is passed on to them.
+    """
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        transport: Any = connection._writer.transport  # type: ignore[union-attr]  # noqa: SLF001
+        self._parser = reader(connection)
+        self._replies: deque[Any] = deque()
+        self._handle: Callable[[Any], object] = self._keep
+        # Why nothing comes any more.
+        self._end: Exception | None = None
+        # Who waits, and for how many replies; and who listens.
+        self._waiter: asyncio.Future[list[Any]] | None = None
+        self._wanted = 0
+        self._arrived: Callable[[Iterable[Any]], object] | None = None
+        self._listener: asyncio.Future[None] | None = None
+        # Looks whether the waiter has waited too long.
+        self._late: asyncio.TimerHandle
+        # Whether bytes have come since this was last reset.
+        self._fresh = False
+        self._streams: Any = transport.get_protocol()
+        transport.set_protocol(self)
+        if transport.is_closing():
+            self._stop(RedisConnectionError("Connection closed"))
+
+    async def take(
+        self,
+        count: int,
+        seconds: float | None = None,
+        arrived: Callable[[Iterable[Any]], object] | None = None,
+    ) -> list[Any]:
+        """Return the next replies."""
+        self._wanted, self._arrived = count, arrived
+        if len(self._replies) >= count:
+            replies = self._hand_over()
+        else:
+            replies = await self._wait(seconds) or self._hand_over()
+        for reply in replies:
+            # As redis-py does: the server is loading its data, or has lost its master.
+            if isinstance(reply, RedisConnectionError):
+                raise reply
+        return replies
+
+    def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
+        """Call `handle` with all that comes, as it comes."""
+        self._handle = handle
+        self._listener = asyncio.get_running_loop().create_future()
+        if self._end is not None:
+            self._listener.set_exception(self._end)
+        return self._listener
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on each reply that is complete."""
+        handle, gets = self._handle, self._parser.gets
+        self._fresh = True
+        try:
+            self._parser.feed(data)
+            while (reply := gets()) is not INCOMPLETE:
+                handle(reply)
+            if self._waiter is not None and len(self._replies) >= self._wanted:
+                self._wake(self._waiter)
+        except Exception as error:  # noqa: BLE001 - whoever listens or waits gets it
+            self._stop(error)
+
+    def eof_received(self) -> bool | None:
+        """Note that the server has closed the connection."""
+        self._stop(RedisConnectionError("Connection closed by server."))
+        keep_open: bool | None = self._streams.eof_received()
+        return keep_open
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the connection is closed."""
+        reason = "Connection closed" if exc is None else f"Connection lost: {exc}"
+        self._stop(RedisConnectionError(reason))
+        self._streams.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Let writers wait."""
+        self._streams.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Let writers go on."""
+        self._streams.resume_writing()
+
+    async def _wait(self, seconds: float | None) -> list[Any]:
+        """Wait for the replies; return them, or nothing if they are still to be handed over."""
+        if self._end is not None:
+            raise self._end
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[list[Any]] = loop.create_future()
+        self._waiter = waiter
+        if seconds is None:
+            return await waiter
+        self._fresh = False
+        # As `timeout` would, at a third of its cost: there is one for each message.
+        self._late = loop.call_later(seconds, self._give_up, waiter, seconds)
+        try:
+            return await waiter
+        finally:
+            self._late.cancel()
+
+    def _give_up(self, waiter: asyncio.Future[list[Any]], seconds: float) -> None:
+        """Let the waiter go on without its replies, unless some of them have come meanwhile."""
+        if waiter.done():
+            return
+        if self._fresh:
+            self._fresh = False
+            loop = asyncio.get_running_loop()
+            self._late = loop.call_later(seconds, self._give_up, waiter, seconds)
+        else:
+            waiter.set_exception(asyncio.TimeoutError())
+
+    def _hand_over(self) -> list[Any]:
+        """Take the replies that are wanted."""
+        replies = [self._replies.popleft() for _ in range(self._wanted)]
+        if self._arrived is not None:
+            self._arrived(replies)
+        return replies
+
+    def _wake(self, waiter: asyncio.Future[list[Any]]) -> None:
+        """Let the waiter go on, if it still waits."""
+        if not waiter.done():
+            # Without somebody to tell, they are taken when it goes on: it may be cancelled.
+            waiter.set_result([] if self._arrived is None else self._hand_over())
+
+    def _keep(self, reply: Any) -> None:
+        if not isinstance(reply, PUSHED):
+            self._replies.append(reply)
+
+    def _stop(self, error: Exception) -> None:
+        if self._end is not None:
+            return
+        self._end = error
+        self._handle = _ignore
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)
+        if self._listener is not None and not self._listener.done():
+            self._listener.set_exception(error)
+            # Who listened may be gone: then nobody retrieves it, and that is no fault.
+            self._listener.exception()
+
+
+async def _unchanged(push: list[Any]) -> list[Any]:
+    return push
+
+
+def _ignore(_reply: object) -> None:
+    """Do nothing."""

@@ -1,0 +1,105 @@
+"""Asks Sentinels where the master of the moment is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeAlias
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from .errors import is_outage
+from .redis_py import hang_up
+from .refusals import find_refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..config.hosts import Host
+
+Address: TypeAlias = tuple[str, int]
+
+_DOWN = {"s_down", "o_down"}
+
+
+async def find_master(host: Host) -> Address:
+    """Return the address of the master, from the first Sentinel that knows it.
+
+    All are asked at once: one that is dead, or silent, costs no time.
+
+    Raises:
+        redis.exceptions.ConnectionError: No Sentinel answers, or the master is down.
+        redis.exceptions.AuthenticationError: They want another password.
+        redis.exceptions.ResponseError: They know no master of that name.
+    """
+    asked = [asyncio.ensure_future(_ask(host, sentinel)) for sentinel in host.sentinels]
+    errors: list[Exception] = []
+    try:
+        for answer in asyncio.as_completed(asked):
+            try:
+                return await answer
+            except (RedisError, OSError) as error:
+                errors.append(error)
+    finally:
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+    raise _worst(host, errors)
+
+
+async def _ask(host: Host, address: Address) -> Address:
+    name = host.master_name or ""
+    masters = await _masters(host, address)
+    if name not in masters:
+        raise ResponseError(f"master_name: the Sentinels know no {name!r}, only {sorted(masters)}")
+    state = masters[name]
+    if not _DOWN.isdisjoint(state["flags"].split(",")):
+        raise RedisConnectionError(f"Sentinel {address[0]}:{address[1]} says that {name!r} is down")
+    return state["ip"], int(state["port"])
+
+
+async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
+    """Return what a Sentinel says of each master, by name."""
+    options = {
+        "socket_timeout": host.connect_timeout,
+        "socket_connect_timeout": host.connect_timeout,
+        **host.sentinel_arguments,
+        # What is read below; and not tried again, as there would be seconds between the tries.
+        "decode_responses": True,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    # The client alone knows what its options mean for a connection. The connection is ours, since
+    # the client's way of closing it can be cancelled half way.
+    client = Redis(host=address[0], port=address[1], **options)
+    connection = client.connection_pool.make_connection()
+    try:
+        await connection.connect()
+        await connection.send_command("SENTINEL", "MASTERS")
+        reply = await connection.read_response()
+    except RedisConnectionError as error:
+        # redis-py 5 says no more of a refused certificate than the number of the error.
+        refusal = await find_refusal(connection, error)
+        if refusal is None:
+            raise
+        message = f"TLS with the Sentinel {address[0]}:{address[1]} failed: {refusal}"
+        raise RedisConnectionError(message) from refusal
+    except RuntimeError as error:  # uvloop's word for a connection that was reset
+        raise RedisConnectionError(f"Connection lost: {error}") from error
+    finally:
+        await hang_up(connection)
+    states = [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in reply]
+    return {state["name"]: state for state in states}
+
+
+def _worst(host: Host, errors: Sequence[Exception]) -> Exception:
+    """Return the error that says most: one that waiting does not mend, if there is any."""
+    for error in errors:
+        if not is_outage(error):
+            return error
+    reasons = "; ".join(dict.fromkeys(map(str, errors)))
+    return MasterNotFoundError(f"No {host}: {reasons}")
