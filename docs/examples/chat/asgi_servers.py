@@ -129,14 +129,10 @@ async def chat_servers(layer: str, redis_url: str) -> AsyncIterator[list[ChatSer
 
 def listen(port: int) -> socket.socket:
     """Return a listening socket on ``port``, or on any free port if it is taken."""
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        sock.bind((HOST, port))
+        return socket.create_server((HOST, port))
     except OSError:
-        sock.bind((HOST, 0))
-    sock.listen()
-    return sock
+        return socket.create_server((HOST, 0))
 
 
 async def start(sock: socket.socket, environment: dict[str, str]) -> Process:
