@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -93,10 +94,13 @@ class Images(AsyncConsumer):  # type: ignore[misc]
 class Mails(SyncConsumer):  # type: ignore[misc]
     """The same in synchronous code."""
 
+    at_work = threading.Lock()
+
     def mail_send(self, event: dict[str, Any]) -> None:
         """Report the work as done."""
         answer = {"type": "job.done", "channel": self.scope["channel"], "number": event["number"]}
-        async_to_sync(self.channel_layer.group_send)("answers", answer)
+        with self.at_work:
+            async_to_sync(self.channel_layer.group_send)("answers", answer)
 
 
 application = ProtocolTypeRouter(

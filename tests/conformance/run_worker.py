@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.core.management import execute_from_command_line
 
+from conformance import consumers
 from servers.worker import arguments, reply
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ def interrupt_when_the_test_stops() -> None:
     """Wait for the end of the test's requests, then do what Ctrl-C does."""
     while os.read(sys.stdin.fileno(), 1024):
         pass
-    os.kill(os.getpid(), signal.SIGINT)
+    # Not amid a synchronous handler: its thread would wait for the loop that has ended, for ever.
+    with consumers.Mails.at_work:
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 # Not all warnings: Channels itself causes one of asgiref's for each synchronous consumer.
