@@ -13,7 +13,7 @@ from servers.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
-    from channels_redis_pubsub.broker import Process
+    from channels_redis_pubsub.broker import PubSubBroker
     from embedded_server import EmbeddedServer
 
 __all__ = ["layers", "own_layers"]
@@ -112,9 +112,9 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def inside(layer: RedisPubSubChannelLayer) -> Process:
+def inside(layer: RedisPubSubChannelLayer) -> PubSubBroker:
     """Return what a layer has in this process."""
-    return layer._process.get()
+    return layer._broker.get()
 
 
 def kill_subscriptions(server: EmbeddedServer) -> int:

@@ -173,7 +173,7 @@ async def blocked(
     """Start to receive on a server of the test's own; return when all readers wait there."""
     task = asyncio.create_task(layer.receive(channel))
     await asyncio.sleep(0)
-    readers = layer._process.get().reception._receivers
+    readers = layer._broker.get().receiver_pool._receivers
     await eventually(lambda: is_blocked(server, len(readers)))
     return task
 

@@ -18,7 +18,7 @@ from benchmarks.survey.services import RedisService
 from benchmarks.survey.trial import Job
 from benchmarks.survey.works.replaying import undoing, units_of
 from channels_redis_queue import scripts
-from channels_redis_queue.sending import Guard, Post, Posts
+from channels_redis_queue.sending import ExpectedMembers, OutgoingMessage, SendBatch
 from embedded_server import EmbeddedServer
 
 EVERY_BYTE = bytes(range(256))
@@ -72,8 +72,8 @@ def test_what_a_reader_asks() -> None:
 
 def test_what_is_sent() -> None:
     """So many arrive as a call has messages, whatever else it says; a release is not kept."""
-    post = Post("key", "bell", "counts", 100, 7, b"message")
-    send = Posts(60, Guard("group", 86400, b"names")).command([[post, post], [post]])
+    post = OutgoingMessage("key", "bell", "counts", 100, 7, b"message")
+    send = SendBatch(60, ExpectedMembers("group", 86400, b"names")).command([[post, post], [post]])
     release = scripts.RELEASE.call(["key", "bell", "claims"], 60, 60, 1, b"1.5")
     commands = [
         [word if isinstance(word, bytes) else str(word).encode() for word in command]

@@ -144,11 +144,11 @@ async def test_leave_that_was_carried_out_twice(broken: Broken) -> None:
     channel = await layer.new_channel()
     await layer.group_add("room", channel)
     receiver = await blocked(broken.server, layer, channel)
-    memberships = layer._process.get().memberships
+    local_groups = layer._broker.get().local_groups
     await broken.sender.group_discard("room", channel)
-    await eventually(lambda: not memberships.virtuals())
+    await eventually(lambda: not local_groups.virtuals())
     await layer.group_add("room", channel)
-    await eventually(memberships.virtuals)
+    await eventually(local_groups.virtuals)
     broken.proxy.cut()
     await broken.sender.group_send("room", {"number": 0})
     assert await within(receiver) == {"number": 0}

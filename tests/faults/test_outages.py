@@ -247,7 +247,7 @@ async def test_consumers_go_while_one_of_two_hosts_is_away(
     second = start_server()
     layers = Layers(hosts=[own_server.url, second.url], channel_expiry=1)
     layer = layers()
-    memberships = layer._process.get().memberships
+    local_groups = layer._broker.get().local_groups
     groups = [f"room-{number}" for number in range(20)]
     # The first one lasts as long as this task.
     _, *channels = [await layer.new_channel() for _ in range(9)]
@@ -258,7 +258,9 @@ async def test_consumers_go_while_one_of_two_hosts_is_away(
     second.kill()
 
     def most() -> int:
-        return max(len(memberships.members(virtual)) for virtual in memberships.virtuals() or [""])
+        return max(
+            len(local_groups.members(virtual)) for virtual in local_groups.virtuals() or [""]
+        )
 
     await cancel(*receivers[:7])
     await eventually(lambda: most() == 1)

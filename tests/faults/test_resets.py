@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.connector import Connector
-from channels_redis_shared.transport.pipeline import Batcher
+from channels_redis_shared.transport.pipeline import AutoPipeline
 from channels_redis_shared.transport.sentinel import find_master
 from queue_tools import Layers, blocked, nothing_else, take_numbers, within
 
@@ -76,7 +76,7 @@ async def test_blocked_receiver(
 async def test_idle_command_connection(proxy: TcpProxy) -> None:
     """Nothing was written on it: what comes next goes on a new one, however soon it comes."""
     (host,) = parse_hosts([proxy.url])
-    batcher = Batcher(Connector(host))
+    batcher = AutoPipeline(Connector(host))
     for count in range(1, ROUNDS):
         assert await within(batcher.execute(("INCR", "n"), key="n")) == count
         link = batcher._link

@@ -125,7 +125,7 @@ async def test_general_channel_reaches_every_process(layers: Layers) -> None:
     """Each process that listens on a channel gets its messages; in one process one call does."""
     first, second = layers(), layers()
     for layer in (first, second):
-        await within(layer._process.get().open("news"))
+        await within(layer._broker.get().open("news"))
     await within(layers().send("news", HELLO))
     for layer in (first, second):
         assert await take(layer, "news") == HELLO

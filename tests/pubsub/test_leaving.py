@@ -160,10 +160,10 @@ async def test_last_member_ends_the_subscription(
 def held(layer: RedisPubSubChannelLayer) -> dict[str, int]:
     """Return how much a layer holds in this process."""
     process = inside(layer)
-    (home,) = process._homes.values()
+    (home,) = process._loops.values()
     return {
-        "channels": len(home.audience.channels()),
-        "topics": len(home.audience.topics()),
+        "channels": len(home.hub.channels()),
+        "topics": len(home.hub.topics()),
         "mailboxes": len(process._mailboxes),
     }
 

@@ -264,8 +264,8 @@ async def test_loop_that_stops_meanwhile(own_server: EmbeddedServer, own_layers:
         await asyncio.to_thread(started.wait)
         own_server.pause()
         adding = asyncio.create_task(layer.group_add("room", made[0]))
-        [home] = inside(layer)._homes.values()
-        await eventually(home.audience.groups)
+        [home] = inside(layer)._loops.values()
+        await eventually(home.hub.groups)
         stop.set()
         with pytest.raises(RuntimeError, match="another event loop, which does not run"):
             await within(adding)
@@ -293,8 +293,8 @@ async def test_loop_that_ends_meanwhile(own_server: EmbeddedServer, own_layers: 
         await asyncio.to_thread(started.wait)
         own_server.pause()
         adding = asyncio.create_task(layer.group_add("room", made[0]))
-        [home] = inside(layer)._homes.values()
-        await eventually(home.audience.groups)
+        [home] = inside(layer)._loops.values()
+        await eventually(home.hub.groups)
         stop.set()
         with pytest.raises(RuntimeError, match="another event loop, which does not run"):
             await within(adding)

@@ -100,7 +100,7 @@ async def test_connection_without_subscriptions_is_closed(
     receiver = await waiting(layer, channel)
     assert len(connections(own_server)) == 1
     await cancel(receiver)
-    layer._process.get().close(channel)
+    layer._broker.get().close(channel)
     await eventually(lambda: not connections(own_server))
     channel = await within(layer.new_channel())
     await within(layer.send(channel, {"type": "hello"}))

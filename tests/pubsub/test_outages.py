@@ -76,7 +76,7 @@ async def test_an_outage_is_over_for_who_hears_nothing_any_more(
     leaving = asyncio.create_task(layer.receive("jobs"))
     await asyncio.sleep(0)
     await cancel(leaving)
-    await eventually(lambda: "jobs" not in layer._process.get())
+    await eventually(lambda: "jobs" not in layer._broker.get())
     before = [-1.0]
 
     def stands_still() -> bool:
@@ -128,14 +128,14 @@ async def test_calls_fail_in_bounded_time(
     """What needs the server raises redis-py's error after `socket_timeout`, and changes nothing."""
     layer = own_layers(hosts=short(own_server), **NOTICES)
     channel = await joined(layer, "room")
-    (home,) = inside(layer)._homes.values()
+    (home,) = inside(layer)._loops.values()
     own_server.kill()
     assert await take(layer, channel) == LOST
     began = time.monotonic()
     with pytest.raises((RedisConnectionError, RedisTimeoutError)):
         await within(call(layer, channel))
     assert time.monotonic() - began < TIMEOUT + 3
-    assert len(home.audience.topics()) == 2
+    assert len(home.hub.topics()) == 2
     own_server.start()
     assert await take(layer, channel) == BACK
     await within(layer.group_send("room", HELLO))
@@ -186,7 +186,7 @@ async def test_consumer_that_ends_in_an_outage_is_forgotten(
     stays, goes = await layer.new_channel(), await joined(layer, "room")
     own_server.kill()
     assert await take_many(layer, goes, 1) == [LOST]
-    layer._process.get().close(goes)
+    layer._broker.get().close(goes)
     own_server.start()
     assert await take_many(layer, stays, 2) == [LOST, BACK]
     assert subscribed(own_server) == {stays}

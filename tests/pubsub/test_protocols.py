@@ -75,7 +75,7 @@ async def test_all_works(own_server: EmbeddedServer, layers: Layers) -> None:
     assert await take(layer, channels[0]) == HELLO
     assert await take_many(layer, channels[1], 2) == [LOST, BACK]
     for channel in channels[:2]:
-        layer._process.get().close(channel)
+        layer._broker.get().close(channel)
     await eventually(lambda: channels[0] not in subscribed(own_server))
     assert await take_many(layer, channels[2], 5) == [HELLO, HELLO, LOST, BACK, HELLO]
 
@@ -105,9 +105,9 @@ async def test_probes_are_answered(
     done, _ = await asyncio.wait([receiver], timeout=1)
     assert not done
     await cancel(receiver)
-    layer._process.get().close(channel)
+    layer._broker.get().close(channel)
     await eventually(lambda: not subscribed(own_server))
-    subscriber = layer._process.get()._homes.values()[0]._subscribers[0]
+    subscriber = layer._broker.get()._loops.values()[0]._subscribers[0]
     assert isinstance(subscriber, Subscriber)
     running = subscriber._running
     assert running is not None

@@ -139,7 +139,7 @@ async def test_probes_are_answered(own_server: EmbeddedServer, own_layers: Layer
         done, _ = await asyncio.wait([receiver], timeout=4)
         assert not done
         await cancel(receiver)
-        layer._process.get().close(channel)
+        layer._broker.get().close(channel)
         await eventually(lambda: not subscribed(own_server))
         assert len(connections(own_server)) == 1
     assert counted.commands["ping"] >= 2

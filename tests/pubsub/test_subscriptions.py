@@ -20,12 +20,12 @@ class Case:
     def want(self, *topics: bytes) -> None:
         """Want more."""
         self.wanted.update(topics)
-        self.subscriptions.look_at(topics)
+        self.subscriptions.reconcile(topics)
 
     def unwant(self, *topics: bytes) -> None:
         """Want less."""
         self.wanted.difference_update(topics)
-        self.subscriptions.look_at(topics)
+        self.subscriptions.reconcile(topics)
 
     def sent(self) -> list[tuple[bytes, ...]]:
         """Return what is sent now."""

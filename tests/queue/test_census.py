@@ -237,8 +237,8 @@ async def test_who_rejoins_while_redis_is_told_of_departures_counts(layers: Laye
     rooms = [f"room-{number}" for number in range(100)]
     channel = await layer.new_channel()
     await within(asyncio.gather(*(layer.group_add(room, channel) for room in rooms)))
-    process = layer._process.get()
-    process.memberships.gone(channel)
+    process = layer._broker.get()
+    process.local_groups.gone(channel)
     await within(
         asyncio.gather(
             process.groups.publish_departures(),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_queue.protocol.acks import Claim, Ledger
+from channels_redis_queue.protocol.acks import AckTracker, Claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,61 +19,61 @@ SECOND = Claim(b"second", b"1700000000.0000021")
 
 def test_claim_is_handed_out_once() -> None:
     """A take returns every claim that is not acknowledged yet; only the new ones are handed out."""
-    ledger = Ledger(remembered=10)
-    assert ledger.admit(FIRST)
-    assert not ledger.admit(FIRST)
-    assert ledger.admit(SECOND)
+    acks = AckTracker(remembered=10)
+    assert acks.admit(FIRST)
+    assert not acks.admit(FIRST)
+    assert acks.admit(SECOND)
 
 
 def test_equal_messages_with_other_scores_are_others() -> None:
     """Messages may be equal byte for byte, and scores may be: only both together are one claim."""
-    ledger = Ledger(remembered=10)
-    assert ledger.admit(FIRST)
-    assert ledger.admit(Claim(FIRST.message, SECOND.score))
-    assert ledger.admit(Claim(SECOND.message, FIRST.score))
+    acks = AckTracker(remembered=10)
+    assert acks.admit(FIRST)
+    assert acks.admit(Claim(FIRST.message, SECOND.score))
+    assert acks.admit(Claim(SECOND.message, FIRST.score))
 
 
 def test_acknowledgement_is_due_until_the_server_has_answered() -> None:
     """What was sent in a take whose reply got lost is sent again, and new ones with it."""
-    ledger = Ledger(remembered=10)
+    acks = AckTracker(remembered=10)
     for claim in (FIRST, SECOND):
-        ledger.admit(claim)
-    ledger.acknowledge(FIRST)
-    sent = ledger.due()
+        acks.admit(claim)
+    acks.acknowledge(FIRST)
+    sent = acks.due()
     assert sent == [FIRST.score]
-    ledger.acknowledge(SECOND)  # while that take is under way
-    assert ledger.due() == [FIRST.score, SECOND.score]
-    ledger.settled(len(sent), 0)
-    assert ledger.due() == [SECOND.score]
+    acks.acknowledge(SECOND)  # while that take is under way
+    assert acks.due() == [FIRST.score, SECOND.score]
+    acks.settled(len(sent), 0)
+    assert acks.due() == [SECOND.score]
 
 
 def test_claim_that_comes_back_is_acknowledged_again() -> None:
     """A failover can bring back what was acknowledged: it is not handed out once more."""
-    ledger = Ledger(remembered=10)
-    ledger.admit(FIRST)
-    ledger.acknowledge(FIRST)
-    ledger.settled(1, 0)
-    assert not ledger.admit(FIRST)
-    assert ledger.due() == [FIRST.score]
+    acks = AckTracker(remembered=10)
+    acks.admit(FIRST)
+    acks.acknowledge(FIRST)
+    acks.settled(1, 0)
+    assert not acks.admit(FIRST)
+    assert acks.due() == [FIRST.score]
 
 
 def test_claim_in_a_mailbox_is_not_acknowledged() -> None:
     """A claim that was handed out and not yet received stays a claim, however often it is seen."""
-    ledger = Ledger(remembered=10)
-    ledger.admit(FIRST)
-    ledger.admit(FIRST)
-    assert ledger.due() == []
+    acks = AckTracker(remembered=10)
+    acks.admit(FIRST)
+    acks.admit(FIRST)
+    assert acks.due() == []
 
 
-@pytest.mark.parametrize("note", [Ledger.acknowledge, Ledger.give_back])
-def test_other_threads_take_note_meanwhile(note: Callable[[Ledger, Claim], None]) -> None:
+@pytest.mark.parametrize("note", [AckTracker.acknowledge, AckTracker.requeue])
+def test_other_threads_take_note_meanwhile(note: Callable[[AckTracker, Claim], None]) -> None:
     """A consumer of another thread's loop may open a message, or leave, at any moment."""
-    ledger = Ledger(remembered=10)
+    acks = AckTracker(remembered=10)
     claims = [Claim(b"message", b"%d" % number) for number in range(20_000)]
 
     def work() -> None:
         for claim in claims:
-            note(ledger, claim)
+            note(acks, claim)
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -81,72 +81,72 @@ def test_other_threads_take_note_meanwhile(note: Callable[[Ledger, Claim], None]
         thread = threading.Thread(target=work)
         thread.start()
         while thread.is_alive():
-            ledger.due()
-            ledger.returns()
+            acks.due()
+            acks.returns()
         thread.join()
     finally:
         sys.setswitchinterval(interval)
-    assert (ledger.due() or ledger.returns()) == [claim.score for claim in claims]
+    assert (acks.due() or acks.returns()) == [claim.score for claim in claims]
 
 
 def test_claim_given_back_is_new_when_it_comes_again() -> None:
     """What went back to the queue may be taken by this reader again: by a take sent after that."""
-    ledger = Ledger(remembered=10)
-    ledger.admit(FIRST)
-    ledger.give_back(FIRST)
-    assert not ledger.admit(FIRST)  # the release is not known to have been carried out
-    assert ledger.doubtful
-    assert ledger.returns() == [FIRST.score]
-    assert ledger.returns() == [FIRST.score]  # it was not carried out
-    ledger.returned(1)
-    assert ledger.returns() == []
-    ledger.settled(0, ledger.went_back)  # the next take
-    assert ledger.admit(FIRST)
+    acks = AckTracker(remembered=10)
+    acks.admit(FIRST)
+    acks.requeue(FIRST)
+    assert not acks.admit(FIRST)  # the release is not known to have been carried out
+    assert acks.doubtful
+    assert acks.returns() == [FIRST.score]
+    assert acks.returns() == [FIRST.score]  # it was not carried out
+    acks.returned(1)
+    assert acks.returns() == []
+    acks.settled(0, acks.went_back)  # the next take
+    assert acks.admit(FIRST)
 
 
 def test_take_that_was_under_way_while_a_claim_went_back() -> None:
     """Whether it has taken the message once more, or returns the old claim, the next take tells."""
-    ledger = Ledger(remembered=10)
-    ledger.admit(FIRST)
-    ledger.give_back(FIRST)
-    under_way = ledger.went_back
-    ledger.returned(1)
-    ledger.settled(0, under_way)
-    assert not ledger.doubtful
-    assert not ledger.admit(FIRST)
-    assert ledger.doubtful
-    ledger.settled(0, ledger.went_back)
-    assert not ledger.doubtful
-    assert ledger.admit(FIRST)
+    acks = AckTracker(remembered=10)
+    acks.admit(FIRST)
+    acks.requeue(FIRST)
+    under_way = acks.went_back
+    acks.returned(1)
+    acks.settled(0, under_way)
+    assert not acks.doubtful
+    assert not acks.admit(FIRST)
+    assert acks.doubtful
+    acks.settled(0, acks.went_back)
+    assert not acks.doubtful
+    assert acks.admit(FIRST)
 
 
 def test_only_the_latest_are_remembered() -> None:
     """The memory of acknowledged claims is bounded: the oldest one is forgotten."""
-    ledger = Ledger(remembered=2)
+    acks = AckTracker(remembered=2)
     claims = [Claim(b"%d" % n, b"%d" % n) for n in range(3)]
     for claim in claims:
-        assert ledger.admit(claim)
-        ledger.acknowledge(claim)
-    ledger.settled(3, 0)
-    assert not ledger.admit(claims[2])
-    assert not ledger.admit(claims[1])
-    assert ledger.admit(claims[0])
+        assert acks.admit(claim)
+        acks.acknowledge(claim)
+    acks.settled(3, 0)
+    assert not acks.admit(claims[2])
+    assert not acks.admit(claims[1])
+    assert acks.admit(claims[0])
 
 
 def test_claims_are_remembered_until_the_server_has_heard_of_them() -> None:
     """However many were handed out at once, and acknowledged while a take was under way."""
-    ledger = Ledger(remembered=2)
+    acks = AckTracker(remembered=2)
     claims = [Claim(b"%d" % n, b"%d" % n) for n in range(20)]
-    assert all(ledger.admit(claim) for claim in claims)
-    assert not any(ledger.admit(claim) for claim in claims)
+    assert all(acks.admit(claim) for claim in claims)
+    assert not any(acks.admit(claim) for claim in claims)
     for claim in claims:
-        ledger.acknowledge(claim)
-    assert not any(ledger.admit(claim) for claim in claims)
+        acks.acknowledge(claim)
+    assert not any(acks.admit(claim) for claim in claims)
 
 
 def test_message_itself_is_not_remembered() -> None:
     """A thousand remembered claims of a megabyte each must not take a gigabyte."""
-    ledger = Ledger(remembered=1000)
+    acks = AckTracker(remembered=1000)
     message = b"x" * 1_000_000
-    ledger.admit(Claim(message, b"1"))
-    assert message not in str(vars(ledger)).encode()
+    acks.admit(Claim(message, b"1"))
+    assert message not in str(vars(acks)).encode()

@@ -92,7 +92,7 @@ async def test_general_channels_that_are_used_once(
         await sender.send(f"answer-{number}", {"number": number})
         assert await take(layer, f"answer-{number}") == {"number": number}
     await eventually(lambda: connections(own_server) <= 2)
-    receivers = layer._process.get().reception._receivers
+    receivers = layer._broker.get().receiver_pool._receivers
     await eventually(lambda: not receivers)
     # The same with a receive that was cancelled, of which nothing came.
     await cancel(await waiting(layer, "answer-10"))
@@ -124,7 +124,7 @@ async def test_prefixes_of_channels_that_have_gone(
     joined = asyncio.create_task(other())
     channels = [await asyncio.create_task(consumer(number)) for number in range(5)]
     await within(sender.group_send("room", {"number": 0}))
-    receivers = layer._process.get().reception._receivers
+    receivers = layer._broker.get().receiver_pool._receivers
     await eventually(lambda: list(receivers) == [f"{member.partition('!')[0]}!"], 30)
     await eventually(lambda: connections(own_server) <= 3)
     await within(sender.group_send("room", {"number": 1}))
@@ -200,7 +200,7 @@ async def test_round_trips_of_receive(own_server: EmbeddedServer, trips: Trips) 
         seen = []
         for number in range(TRIES):
             await send(channel, {"number": number})
-            mailbox = layer._process.get().mailboxes.open(channel)
+            mailbox = layer._broker.get().mailboxes.open(channel)
             if channel == own:
                 await eventually(lambda box=mailbox: box.size)  # type: ignore[misc]
             before = trips._proxy.round_trips

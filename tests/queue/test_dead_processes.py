@@ -56,7 +56,7 @@ async def names(layer: RedisChannelLayer, group: str) -> list[str]:
     """Return the names in a group in Redis."""
     key = layer._keys.group(group)
     command = ("ZRANGE", key, 0, -1)
-    found = await layer._process.get().shards.of(group).execute(command, key=key)
+    found = await layer._broker.get().shards.of(group).execute(command, key=key)
     return [name.decode() for name in found]
 
 
@@ -65,7 +65,7 @@ async def gives_signs(layer: RedisChannelLayer, channel: str) -> None:
     key, address = beside(layer, channel).alive, keys.non_local(channel)
 
     async def given() -> bool:
-        shards = layer._process.get().shards
+        shards = layer._broker.get().shards
         return bool(await shards.of(address).execute(("EXISTS", key), key=key))
 
     await eventually(given)
@@ -97,7 +97,7 @@ async def test_killed_process_is_taken_out(
     async def gone() -> bool:
         # As if the one that lives had given its next sign, which takes 20 s.
         sign = ("SET", alive, secrets.token_hex(8), "EX", 1000)
-        await sender._process.get().shards.of(address).execute(sign, key=alive)
+        await sender._broker.get().shards.of(address).execute(sign, key=alive)
         await sender.group_send("room", {"number": 1})
         return not set(dead) & set(await names(sender, "room"))
 
@@ -152,9 +152,9 @@ async def test_senders_seldom_look(own_server: EmbeddedServer, own_layers: Layer
     with count_commands(own_server) as usual:
         await layer.group_send("room", MESSAGE)
     assert "get" not in usual.commands
-    roster = layer._process.get().fan_out._rosters.last("room")
-    assert roster is not None
-    roster.next_look = 0.0
+    snapshot = layer._broker.get().publisher._group_cache.last("room")
+    assert snapshot is not None
+    snapshot.next_look = 0.0
     with count_commands(own_server) as looking:
         for _ in range(3):
             await layer.group_send("room", MESSAGE)
@@ -213,8 +213,8 @@ async def test_loop_ends_while_its_server_is_away(
 
     async def program() -> None:
         consumer = asyncio.create_task(consume())
-        process = layer._process.get()
-        await eventually(lambda: process.reception._receivers and len(process.memberships))
+        process = layer._broker.get()
+        await eventually(lambda: process.receiver_pool._receivers and len(process.local_groups))
         own_server.pause()
         consumer.cancel()
 
@@ -239,9 +239,9 @@ async def test_process_that_ends_without_its_loop(
     await worker.stop()
     with redis_server.client() as client:
         assert client.get(beside(sender, channel).alive) == keys.GONE
-    roster = sender._process.get().fan_out._rosters.last("room")
-    assert roster is not None
-    roster.next_look = 0.0
+    snapshot = sender._broker.get().publisher._group_cache.last("room")
+    assert snapshot is not None
+    snapshot.next_look = 0.0
     await sender.group_send("room", MESSAGE)
     assert await names(sender, "room") == []
 
@@ -265,9 +265,9 @@ def test_exit_with_many_layers_while_the_server_is_away(
 ) -> None:
     """Not each of them waits for it."""
     layers = Layers(hosts=[own_server.url])
-    made = [layers()._process.get() for _ in range(5)]
+    made = [layers()._broker.get() for _ in range(5)]
     for each in made:
-        each.memberships.join(f"{each.id}!:g:room", f"{each.id}!one")
+        each.local_groups.join(f"{each.id}!:g:room", f"{each.id}!one")
     monkeypatch.setattr(broker, "_processes", made)
     own_server.kill()
     started = time.monotonic()

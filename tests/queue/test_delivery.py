@@ -10,9 +10,9 @@ import pytest
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue._shared.delivery.mailboxes import Mailboxes
 from channels_redis_queue.envelope import TO
-from channels_redis_queue.protocol.acks import Claim, Ledger
-from channels_redis_queue.protocol.dispatch import ToProcess
-from channels_redis_queue.protocol.local_groups import Memberships
+from channels_redis_queue.protocol.acks import AckTracker, Claim
+from channels_redis_queue.protocol.dispatch import ProcessDispatcher
+from channels_redis_queue.protocol.local_groups import LocalGroups
 
 ADDRESS = "specific.0c!"
 ROOM = f"{ADDRESS}:g:room"
@@ -30,23 +30,23 @@ class Process:
         self.deserted: list[str] = []
         self.overflowed: list[tuple[str, int]] = []
         self.mailboxes = Mailboxes(2**20, lambda *lost: self.overflowed.append(lost))
-        self.memberships = Memberships(group_expiry=60)
+        self.local_groups = LocalGroups(group_expiry=60)
         layer = RedisChannelLayer(capacity=3, random_prefix_length=0)
-        settings = layer._process.get()._settings
-        self.delivery = ToProcess(
-            ADDRESS, settings, self.mailboxes, self.memberships, self.deserted.append
+        settings = layer._broker.get()._settings
+        self.delivery = ProcessDispatcher(
+            ADDRESS, settings, self.mailboxes, self.local_groups, self.deserted.append
         )
-        self.ledger = Ledger(remembered=10)
+        self.acks = AckTracker(remembered=10)
 
     def join(self, *channels: str) -> None:
         """Let channels be members of the room."""
         for channel in channels:
-            self.memberships.join(ROOM, channel)
-            self.memberships.joined(ROOM, channel, b"100.5")
+            self.local_groups.join(ROOM, channel)
+            self.local_groups.joined(ROOM, channel, b"100.5")
 
     def deliver(self, message: object, lifetime: float = 60) -> None:
         """Deliver what was taken as the only claim."""
-        self.delivery.message(claim(message), self.ledger, lifetime)
+        self.delivery.message(claim(message), self.acks, lifetime)
 
     def take(self, channel: str) -> dict[str, Any] | None:
         """Return the next message in a channel's mailbox."""
@@ -65,7 +65,7 @@ def test_direct_message(process: Process) -> None:
     process.deliver({"n": 1, TO: f"{ADDRESS}a"})
     assert process.take(f"{ADDRESS}a") == {"n": 1}
     assert process.take(f"{ADDRESS}b") is None
-    assert process.ledger.due() == [b"1"]
+    assert process.acks.due() == [b"1"]
 
 
 def test_group_message_goes_to_every_local_member(process: Process) -> None:
@@ -117,7 +117,7 @@ def test_unreadable_message_is_dropped(
 ) -> None:
     """It is acknowledged and logged with the channel, and hurts nobody."""
     process.deliver(message)
-    assert process.ledger.due() == [b"1"]
+    assert process.acks.due() == [b"1"]
     [record] = caplog.records
     assert record.levelname == "WARNING"
     assert ADDRESS in record.getMessage()
@@ -127,10 +127,10 @@ def test_leave(process: Process) -> None:
     """A leave ends the membership, and tells when nobody is left."""
     process.join("a", "b")
     process.delivery.leave(b"room\0a\x00100.6")
-    assert process.memberships.members(ROOM) == ["b"]
+    assert process.local_groups.members(ROOM) == ["b"]
     assert process.deserted == []
     process.delivery.leave(b"room\0b\x00100.6")
-    assert process.memberships.members(ROOM) == []
+    assert process.local_groups.members(ROOM) == []
     assert process.deserted == [ROOM]
 
 
@@ -141,7 +141,7 @@ def test_unreadable_leave_is_dropped(
     """Bytes that no layer wrote are logged, and change nothing."""
     process.join("a")
     process.delivery.leave(leave)
-    assert process.memberships.members(ROOM) == ["a"]
+    assert process.local_groups.members(ROOM) == ["a"]
     [record] = caplog.records
     assert ADDRESS in record.getMessage()
 

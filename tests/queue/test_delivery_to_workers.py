@@ -12,18 +12,18 @@ import msgpack
 import pytest
 
 from channels_redis_queue import RedisChannelLayer
-from channels_redis_queue.protocol.acks import Claim, Ledger
-from channels_redis_queue.protocol.dispatch import Taken, ToWorkers
+from channels_redis_queue.protocol.acks import AckTracker, Claim
+from channels_redis_queue.protocol.dispatch import UnackedMessage, WorkerDispatcher
 
 
 class Worker:
     """The `receive` calls of one process, and what gives them messages."""
 
     def __init__(self) -> None:
-        settings = RedisChannelLayer(random_prefix_length=0)._process.get()._settings
+        settings = RedisChannelLayer(random_prefix_length=0)._broker.get()._settings
         self.pokes = 0
-        self.delivery = ToWorkers("jobs", settings, self._poke)
-        self.ledger = Ledger(remembered=20)
+        self.delivery = WorkerDispatcher("jobs", settings, self._poke)
+        self.acks = AckTracker(remembered=20)
 
     def _poke(self) -> None:
         self.pokes += 1
@@ -32,7 +32,7 @@ class Worker:
         """Deliver numbered messages, of which the number is the score as well."""
         for number in numbers:
             claim = Claim(msgpack.packb({"number": number}), b"%d" % number)
-            self.delivery.message(claim, self.ledger, lifetime)
+            self.delivery.message(claim, self.acks, lifetime)
 
     def take(self) -> dict[str, Any] | None:
         """Return what a receiver finds that has been taken ahead."""
@@ -40,7 +40,7 @@ class Worker:
         return None if taken is None else taken.open()
 
 
-def opened(waiter: asyncio.Future[Taken | None]) -> dict[str, Any] | None:
+def opened(waiter: asyncio.Future[UnackedMessage | None]) -> dict[str, Any] | None:
     """Return the message that a waiter was given."""
     taken = waiter.result()
     return None if taken is None else taken.open()
@@ -58,10 +58,10 @@ async def test_stays_claimed_until_it_was_opened(worker: Worker) -> None:
     assert worker.delivery.wanted() == 1
     worker.deliver(1)
     assert waiter.done()
-    assert worker.ledger.due() == []
+    assert worker.acks.due() == []
     assert opened(waiter) == {"number": 1}
-    assert worker.ledger.due() == [b"1"]
-    assert worker.ledger.returns() == []
+    assert worker.acks.due() == [b"1"]
+    assert worker.acks.returns() == []
 
 
 async def test_everyone_who_waits_is_given_one(worker: Worker) -> None:
@@ -70,16 +70,16 @@ async def test_everyone_who_waits_is_given_one(worker: Worker) -> None:
     assert worker.delivery.wanted() == 2
     worker.deliver(1, 2)
     assert [opened(waiter) for waiter in waiters] == [{"number": 1}, {"number": 2}]
-    assert worker.ledger.returns() == []
+    assert worker.acks.returns() == []
 
 
 async def test_nothing_is_taken_for_nobody(worker: Worker) -> None:
     """Without receivers nothing is wanted; what comes all the same goes back, unread."""
     assert worker.delivery.wanted() == 0
     worker.deliver(1)
-    worker.delivery.message(Claim(b"garbage", b"2"), worker.ledger, 60)
-    assert worker.ledger.returns() == [b"1", b"2"]
-    assert worker.ledger.due() == []
+    worker.delivery.message(Claim(b"garbage", b"2"), worker.acks, 60)
+    assert worker.acks.returns() == [b"1", b"2"]
+    assert worker.acks.due() == []
 
 
 async def test_more_than_wanted_goes_back(worker: Worker) -> None:
@@ -87,7 +87,7 @@ async def test_more_than_wanted_goes_back(worker: Worker) -> None:
     waiter = worker.delivery.queue_up()
     worker.deliver(1, 2)
     assert opened(waiter) == {"number": 1}
-    assert worker.ledger.returns() == [b"2"]
+    assert worker.acks.returns() == [b"2"]
 
 
 async def test_message_of_one_who_was_cancelled_goes_to_the_next(worker: Worker) -> None:
@@ -96,7 +96,7 @@ async def test_message_of_one_who_was_cancelled_goes_to_the_next(worker: Worker)
     worker.deliver(1)
     worker.delivery.withdraw(cancelled)
     assert opened(other) == {"number": 1}
-    assert worker.ledger.returns() == []
+    assert worker.acks.returns() == []
 
 
 async def test_message_of_the_last_who_was_cancelled_goes_back(worker: Worker) -> None:
@@ -104,7 +104,7 @@ async def test_message_of_the_last_who_was_cancelled_goes_back(worker: Worker) -
     cancelled = worker.delivery.queue_up()
     worker.deliver(1)
     worker.delivery.withdraw(cancelled)
-    assert worker.ledger.returns() == [b"1"]
+    assert worker.acks.returns() == [b"1"]
     assert worker.pokes == 1
 
 
@@ -132,14 +132,14 @@ async def test_message_that_expires_on_its_way(worker: Worker) -> None:
     waiter = worker.delivery.queue_up()
     worker.deliver(1, lifetime=0)
     assert opened(waiter) is None
-    assert worker.ledger.due() == [b"1"]
+    assert worker.acks.due() == [b"1"]
 
 
 async def test_waiter_of_a_loop_that_has_stopped(worker: Worker) -> None:
     """It is passed over, and keeps its place until its loop runs again."""
     stopped = asyncio.new_event_loop()
 
-    async def queue_up() -> asyncio.Future[Taken | None]:
+    async def queue_up() -> asyncio.Future[UnackedMessage | None]:
         return worker.delivery.queue_up()
 
     first = await asyncio.to_thread(stopped.run_until_complete, queue_up())
@@ -150,7 +150,7 @@ async def test_waiter_of_a_loop_that_has_stopped(worker: Worker) -> None:
     assert opened(second) == {"number": 1}
     assert worker.delivery.wanted() == 0
 
-    async def wait() -> Taken | None:
+    async def wait() -> UnackedMessage | None:
         waiting.set()
         return await first
 
@@ -197,7 +197,7 @@ def test_waiter_that_the_garbage_collector_ends(
     gc.collect()
     assert not worker.delivery.wanted()
     worker.delivery.stayed_away()
-    assert worker.ledger.returns() == [b"1"]
+    assert worker.acks.returns() == [b"1"]
     assert not errors
 
 
@@ -222,7 +222,7 @@ async def test_what_was_taken_ahead_goes_back(worker: Worker) -> None:
     assert opened(waiter) == {"number": 1}
     assert worker.take() == {"number": 2}
     worker.delivery.stayed_away()
-    assert sorted(worker.ledger.returns()) == [b"3", b"4"]
+    assert sorted(worker.acks.returns()) == [b"3", b"4"]
     assert worker.take() is None
     worker.delivery.queue_up()
     assert worker.delivery.wanted() == 1
@@ -231,9 +231,9 @@ async def test_what_was_taken_ahead_goes_back(worker: Worker) -> None:
 async def test_garbage_is_for_nobody(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
     """An unreadable message is acknowledged and logged; the receiver goes on waiting."""
     waiter = worker.delivery.queue_up()
-    worker.delivery.message(Claim(b"\xc1", b"7"), worker.ledger, 60)
+    worker.delivery.message(Claim(b"\xc1", b"7"), worker.acks, 60)
     assert not waiter.done()
-    assert worker.ledger.due() == [b"7"]
+    assert worker.acks.due() == [b"7"]
     [record] = caplog.records
     assert "jobs" in record.getMessage()
 
@@ -241,4 +241,4 @@ async def test_garbage_is_for_nobody(worker: Worker, caplog: pytest.LogCaptureFi
 async def test_leave_says_nothing_to_it(worker: Worker) -> None:
     """A general channel is in a group by its plain name only."""
     worker.delivery.leave(b"room\0jobs\x001")
-    assert worker.ledger.due() == []
+    assert worker.acks.due() == []

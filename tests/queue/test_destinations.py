@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from channels_redis_queue.keys import Keys
 from channels_redis_queue.protocol import group_cache
-from channels_redis_queue.protocol.group_cache import Rosters
+from channels_redis_queue.protocol.group_cache import GroupCache
 
 
-def known(capacity: int = 7) -> Rosters:
+def known(capacity: int = 7) -> GroupCache:
     """Return what a process knows that has sent nothing yet."""
-    return Rosters(Keys("asgi"), lambda _: capacity)
+    return GroupCache(Keys("asgi"), lambda _: capacity)
 
 
 def names(count: int, process: str = "1") -> bytes:
@@ -50,20 +50,20 @@ def test_empty_group_has_none() -> None:
 
 def test_small_group_is_assumed_at_once() -> None:
     """What could travel in vain is little; a large message is not."""
-    roster = known().update("room", names(3))
-    assert roster.members == 3
-    assert roster.may_be_assumed(1000)
-    assert not roster.may_be_assumed(group_cache.MOST_UNTRIED)
+    snapshot = known().update("room", names(3))
+    assert snapshot.members == 3
+    assert snapshot.may_send_optimistically(1000)
+    assert not snapshot.may_send_optimistically(group_cache.MOST_UNTRIED)
 
 
 def test_large_group_is_assumed_once_it_has_stayed_the_same() -> None:
     """A group that changes between any two messages is never sent to in vain."""
     groups = known()
-    assert not groups.update("room", names(1000)).may_be_assumed(0)
-    assert not groups.update("room", names(999)).may_be_assumed(0)
-    assert groups.update("room", names(999)).may_be_assumed(1000)
-    assert not groups.update("room", names(999)).may_be_assumed(group_cache.MOST_TRIED)
-    assert not groups.update("room", names(1000)).may_be_assumed(0)
+    assert not groups.update("room", names(1000)).may_send_optimistically(0)
+    assert not groups.update("room", names(999)).may_send_optimistically(0)
+    assert groups.update("room", names(999)).may_send_optimistically(1000)
+    assert not groups.update("room", names(999)).may_send_optimistically(group_cache.MOST_TRIED)
+    assert not groups.update("room", names(1000)).may_send_optimistically(0)
 
 
 def test_group_of_many_processes_is_not_assumed() -> None:
@@ -71,7 +71,7 @@ def test_group_of_many_processes_is_not_assumed() -> None:
     groups = known()
     many = b" ".join(names(1, f"{number}") for number in range(101))
     groups.update("room", many)
-    assert not groups.update("room", many).may_be_assumed(0)
+    assert not groups.update("room", many).may_send_optimistically(0)
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -81,7 +81,7 @@ def test_what_is_remembered_is_bounded() -> None:
     assert groups.last("huge") is None
     for number in range(500):
         groups.update(f"room-{number}", names(1000))
-        assert sum(one.size for one in groups._rosters.values()) <= group_cache.MOST_REMEMBERED
+        assert sum(one.size for one in groups._group_cache.values()) <= group_cache.MOST_REMEMBERED
     assert groups.last("room-499") is not None
     assert groups.last("room-0") is None
     groups.update("room-499", b"")
@@ -99,4 +99,4 @@ def test_threads_that_send_to_one_group() -> None:
             list(threads.map(lambda state: groups.update("room", state), states))
     finally:
         sys.setswitchinterval(switching)
-    assert groups._size == sum(one.size for one in groups._rosters.values())
+    assert groups._size == sum(one.size for one in groups._group_cache.values())

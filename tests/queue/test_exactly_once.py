@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from channels_redis_queue.protocol.dispatch import ToWorkers
+from channels_redis_queue.protocol.dispatch import WorkerDispatcher
 from queue_tools import (
     Layers,
     RemoteLayer,
@@ -229,13 +229,13 @@ async def test_message_of_one_who_was_cancelled_in_the_same_turn(
     layer, sender = layers(), layers()
     first = await waiting(layer, "jobs")
     second = await waiting(layer, "jobs")
-    deliver = ToWorkers.message
+    deliver = WorkerDispatcher.message
 
-    def deliver_and_cancel(self: ToWorkers, *arguments: Any) -> None:
+    def deliver_and_cancel(self: WorkerDispatcher, *arguments: Any) -> None:
         deliver(self, *arguments)
         first.cancel()
 
-    monkeypatch.setattr(ToWorkers, "message", deliver_and_cancel)
+    monkeypatch.setattr(WorkerDispatcher, "message", deliver_and_cancel)
     started = time.monotonic()
     await sender.send("jobs", {"type": "hello"})
     assert await within(second) == {"type": "hello"}
@@ -249,7 +249,7 @@ async def test_mailbox_that_was_looked_at_as_a_receive_began(
     """A sweep in another thread takes it away for a moment; the consumer is woken all the same."""
     layer, sender = layers(), layers()
     channel = await layer.new_channel()
-    mailboxes = layer._process.get().mailboxes
+    mailboxes = layer._broker.get().mailboxes
     find = mailboxes.find
     looks = iter([None])
     monkeypatch.setattr(mailboxes, "find", lambda name: next(looks, find(name)))

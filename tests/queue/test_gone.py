@@ -57,10 +57,10 @@ async def come_and_go(layer: RedisChannelLayer, count: int) -> None:
 async def test_cancelled_consumers(layers: Layers, redis_server: EmbeddedServer) -> None:
     """3,000 consumers that joined a group and were cancelled: neither memory nor group grows."""
     layer = layers(channel_expiry=1)
-    process = layer._process.get()
+    process = layer._broker.get()
 
     def forgotten() -> bool:
-        empty = not process.memberships.virtuals() and not len(process.mailboxes)
+        empty = not process.local_groups.virtuals() and not len(process.mailboxes)
         return empty and group_size(redis_server, layer, "room") == 0
 
     objects = []
@@ -71,7 +71,7 @@ async def test_cancelled_consumers(layers: Layers, redis_server: EmbeddedServer)
         objects.append(len(gc.get_objects()))
     # What else happens in this process may grow once; what consumers leave grows with each wave.
     assert min(after - before for before, after in itertools.pairwise(objects)) < WAVE / 2
-    assert not process.memberships._rooms_of
+    assert not process.local_groups._rooms_of
     assert not process.consumers._owned
 
 
@@ -102,7 +102,7 @@ async def test_consumers_that_end_between_two_receives(
 ) -> None:
     """Their handlers failed, or their browsers left as a message came: they leave as all do."""
     layer = layers(channel_expiry=1)
-    process = layer._process.get()
+    process = layer._broker.get()
     # Made by tasks that ended before anybody received: those were no consumers.
     stays, unheard = [await asyncio.create_task(consumer(layer, 0)) for _ in range(2)]
     consumers = [asyncio.create_task(consumer(layer, 1)) for _ in range(20)]
@@ -116,7 +116,7 @@ async def test_consumers_that_end_between_two_receives(
     receiving = asyncio.create_task(layer.receive(ended[0]))
     virtual = keys.virtual_channel(keys.non_local(stays), "room")
     await eventually(
-        lambda: sorted(process.memberships.members(virtual)) == sorted([ended[0], stays, unheard])
+        lambda: sorted(process.local_groups.members(virtual)) == sorted([ended[0], stays, unheard])
     )
     await layer.group_send("room", {"type": "hello again"})
     assert await within(receiving) == {"type": "hello again"}
@@ -136,10 +136,10 @@ async def test_consumer_that_is_cancelled_leaves_at_once(
             await layer.receive(channel)
 
     consumers = [asyncio.create_task(live()) for _ in range(3)]
-    await eventually(lambda: len(layer._process.get().mailboxes) == 3)
+    await eventually(lambda: len(layer._broker.get().mailboxes) == 3)
     await cancel(*consumers)
-    memberships = layer._process.get().memberships
-    assert not any(memberships.members(virtual) for virtual in memberships.virtuals())
+    local_groups = layer._broker.get().local_groups
+    assert not any(local_groups.members(virtual) for virtual in local_groups.virtuals())
 
     async def forgotten() -> bool:
         # Finds out that none is there, should the group just have been written again.

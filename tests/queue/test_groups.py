@@ -124,9 +124,9 @@ async def test_many_discards_while_nobody_reads(layers: Layers) -> None:
     await other.group_send("room", {"type": "unheard"})
     elsewhere = await layer.new_channel()
     await nothing_else(layer, elsewhere)
-    process = layer._process.get()
+    process = layer._broker.get()
     assert not any(channel in process.mailboxes for channel in channels)
-    assert not process.memberships.members(virtual_channel(keys.non_local(channels[0]), "room"))
+    assert not process.local_groups.members(virtual_channel(keys.non_local(channels[0]), "room"))
 
 
 async def test_discard_without_anybody_reading(layers: Layers) -> None:
@@ -190,7 +190,7 @@ async def test_another_process_discards_a_waiting_consumers_channel(
     receiver = await waiting(layer, channel)
     await other.group_discard("room", channel)
     virtual = virtual_channel(channel[: channel.index("!") + 1], "room")
-    await eventually(lambda: virtual not in layer._process.get().memberships)
+    await eventually(lambda: virtual not in layer._broker.get().local_groups)
     await other.group_send("room", {"type": "unheard"})
     await other.send(channel, {"type": "direct"})
     assert await within(receiver) == {"type": "direct"}
@@ -332,7 +332,7 @@ async def test_leave_that_comes_twice_and_late(
     layer = layers()
     channel = await layer.new_channel()
     await layer.group_add("room", channel)
-    commands = layer._process.get().shards[0]
+    commands = layer._broker.get().shards[0]
     sent = []
     execute = commands.execute
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from channels_redis_queue._shared.messages.decoded import Reader
-from channels_redis_queue.envelope import TO, Letter
+from channels_redis_queue._shared.messages.decoded import MessageDecoder
+from channels_redis_queue.envelope import TO, Envelope
 from channels_redis_queue.serializers import JSONSerializer, MsgPackSerializer
 
 MESSAGE = {"type": "test", "list": [1, 2]}
@@ -35,34 +35,34 @@ def pack(value: object) -> bytes:
 
 
 @pytest.fixture
-def reader() -> Reader[Letter]:
+def reader() -> MessageDecoder[Envelope]:
     """Give a reader of plain MessagePack."""
-    return Reader(MsgPackSerializer(), Letter)
+    return MessageDecoder(MsgPackSerializer(), Envelope)
 
 
 @pytest.mark.parametrize(
     ("to", "names"),
     [("a!1", ["a!1"]), (["a!1"], ["a!1"]), (["a!1", "a!:g:room"], ["a!1", "a!:g:room"])],
 )
-def test_names(reader: Reader[Letter], to: str | list[str], names: list[str]) -> None:
+def test_names(reader: MessageDecoder[Envelope], to: str | list[str], names: list[str]) -> None:
     """A name or a list of names is with the message, and not part of it."""
-    letter = reader.read(pack({**MESSAGE, TO: to}))
-    assert letter.names == names
-    assert letter.open() == MESSAGE
-    assert letter.open() == MESSAGE
+    decoded = reader.read(pack({**MESSAGE, TO: to}))
+    assert decoded.names == names
+    assert decoded.open() == MESSAGE
+    assert decoded.open() == MESSAGE
 
 
-def test_general_channels_letter_names_nobody(reader: Reader[Letter]) -> None:
+def test_general_channels_letter_names_nobody(reader: MessageDecoder[Envelope]) -> None:
     """A message in a general channel's key needs no name."""
-    letter = reader.read(pack(MESSAGE))
-    assert letter.names == []
-    assert letter.open() == MESSAGE
+    decoded = reader.read(pack(MESSAGE))
+    assert decoded.names == []
+    assert decoded.open() == MESSAGE
 
 
-def test_each_opening_gives_an_object_of_its_own(reader: Reader[Letter]) -> None:
+def test_each_opening_gives_an_object_of_its_own(reader: MessageDecoder[Envelope]) -> None:
     """What one receiver does to its message, down to its parts, no other sees."""
-    letter = reader.read(pack({**MESSAGE, TO: ["a!1", "a!2", "a!3"]}))
-    first, second, third = (letter.open() for _ in range(3))
+    decoded = reader.read(pack({**MESSAGE, TO: ["a!1", "a!2", "a!3"]}))
+    first, second, third = (decoded.open() for _ in range(3))
     first["list"].append(3)
     second["new"] = True
     assert third == MESSAGE
@@ -73,16 +73,18 @@ def test_each_opening_gives_an_object_of_its_own(reader: Reader[Letter]) -> None
 def test_built_in_serializers(serializer: type[MsgPackSerializer], keys: list[str] | None) -> None:
     """Random bytes and ciphertext are taken off once, and every copy decodes."""
     sealed = serializer(symmetric_encryption_keys=keys, random_prefix_length=12, expiry=60)
-    letter = Reader(sealed, Letter).read(sealed.serialize({**MESSAGE, TO: ["a!1", "a!2"]}))
-    assert letter.names == ["a!1", "a!2"]
-    assert letter.open() == letter.open() == MESSAGE
+    decoded = MessageDecoder(sealed, Envelope).read(
+        sealed.serialize({**MESSAGE, TO: ["a!1", "a!2"]})
+    )
+    assert decoded.names == ["a!1", "a!2"]
+    assert decoded.open() == decoded.open() == MESSAGE
 
 
 def test_registered_serializer_with_the_two_methods_only() -> None:
     """Such a serializer is enough."""
-    letter = Reader(Plain(), Letter).read(pack({**MESSAGE, TO: "a!1"}))
-    assert letter.names == ["a!1"]
-    assert letter.open() == letter.open() == MESSAGE
+    decoded = MessageDecoder(Plain(), Envelope).read(pack({**MESSAGE, TO: "a!1"}))
+    assert decoded.names == ["a!1"]
+    assert decoded.open() == decoded.open() == MESSAGE
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,7 @@ def test_registered_serializer_with_the_two_methods_only() -> None:
         pack({TO: None}),
     ],
 )
-def test_unreadable(reader: Reader[Letter], data: bytes) -> None:
+def test_unreadable(reader: MessageDecoder[Envelope], data: bytes) -> None:
     """What is no message raises an error: whichever the serializer raises."""
     with pytest.raises(Exception):  # noqa: B017, PT011
         reader.read(data)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from channels_redis_queue.protocol.local_groups import Memberships
+from channels_redis_queue.protocol.local_groups import LocalGroups
 
 ROOM = "specific.0!:g:room"
 HALL = "specific.0!:g:hall"
@@ -15,222 +15,222 @@ BEFORE, AFTER = 1700000000.25, 1700000000.75
 
 
 @pytest.fixture
-def memberships() -> Memberships:
+def local_groups() -> LocalGroups:
     """Give the memberships of a process that has none yet."""
-    return Memberships(group_expiry=60)
+    return LocalGroups(group_expiry=60)
 
 
-def join(memberships: Memberships, *channels: str, virtual: str = ROOM, at: bytes = AT) -> None:
+def join(local_groups: LocalGroups, *channels: str, virtual: str = ROOM, at: bytes = AT) -> None:
     """Let channels join, with the server's answer."""
     for channel in channels:
-        memberships.join(virtual, channel)
-        memberships.joined(virtual, channel, at)
+        local_groups.join(virtual, channel)
+        local_groups.joined(virtual, channel, at)
 
 
-def forget(memberships: Memberships, virtual: str) -> tuple[bool, bytes | None]:
+def forget(local_groups: LocalGroups, virtual: str) -> tuple[bool, bytes | None]:
     """Drop a virtual channel if it is empty; return whether it was, and its score."""
-    found = memberships.emptied(virtual)
-    memberships.forget_if_empty(virtual)
+    found = local_groups.emptied(virtual)
+    local_groups.forget_if_empty(virtual)
     return found
 
 
-def test_members_are_those_who_joined(memberships: Memberships) -> None:
+def test_members_are_those_who_joined(local_groups: LocalGroups) -> None:
     """Each virtual channel has its own members, in the order in which they joined."""
-    join(memberships, "a", "b")
-    join(memberships, "b", virtual=HALL)
-    assert memberships.members(ROOM) == ["a", "b"]
-    assert memberships.members(HALL) == ["b"]
-    assert memberships.members("specific.0!:g:other") == []
-    assert sorted(memberships.virtuals()) == sorted([ROOM, HALL])
+    join(local_groups, "a", "b")
+    join(local_groups, "b", virtual=HALL)
+    assert local_groups.members(ROOM) == ["a", "b"]
+    assert local_groups.members(HALL) == ["b"]
+    assert local_groups.members("specific.0!:g:other") == []
+    assert sorted(local_groups.virtuals()) == sorted([ROOM, HALL])
 
 
-def test_joining_channel_is_a_member_at_once(memberships: Memberships) -> None:
+def test_joining_channel_is_a_member_at_once(local_groups: LocalGroups) -> None:
     """A message may come before the reply that confirms the join: it is for the channel, too."""
-    join(memberships, "a")
-    memberships.join(ROOM, "b")
-    assert memberships.members(ROOM) == ["a", "b"]
+    join(local_groups, "a")
+    local_groups.join(ROOM, "b")
+    assert local_groups.members(ROOM) == ["a", "b"]
 
 
-def test_failed_join_leaves_no_member(memberships: Memberships) -> None:
+def test_failed_join_leaves_no_member(local_groups: LocalGroups) -> None:
     """A join that the server did not confirm is undone."""
-    memberships.join(ROOM, "a")
-    memberships.join_failed(ROOM, "a")
-    assert memberships.members(ROOM) == []
-    assert forget(memberships, ROOM) == (True, None)
-    assert memberships.virtuals() == []
+    local_groups.join(ROOM, "a")
+    local_groups.join_failed(ROOM, "a")
+    assert local_groups.members(ROOM) == []
+    assert forget(local_groups, ROOM) == (True, None)
+    assert local_groups.virtuals() == []
 
 
-def test_failed_renewal_leaves_the_membership(memberships: Memberships) -> None:
+def test_failed_renewal_leaves_the_membership(local_groups: LocalGroups) -> None:
     """A channel that was a member stays one when its renewal fails."""
-    join(memberships, "a")
-    memberships.join(ROOM, "a")
-    memberships.join_failed(ROOM, "a")
-    assert memberships.members(ROOM) == ["a"]
+    join(local_groups, "a")
+    local_groups.join(ROOM, "a")
+    local_groups.join_failed(ROOM, "a")
+    assert local_groups.members(ROOM) == ["a"]
 
 
-def test_two_joins_at_once(memberships: Memberships) -> None:
+def test_two_joins_at_once(local_groups: LocalGroups) -> None:
     """One of two concurrent joins may fail; the other counts."""
-    memberships.join(ROOM, "a")
-    memberships.join(ROOM, "a")
-    memberships.joined(ROOM, "a", AT)
-    memberships.join_failed(ROOM, "a")
-    assert memberships.members(ROOM) == ["a"]
+    local_groups.join(ROOM, "a")
+    local_groups.join(ROOM, "a")
+    local_groups.joined(ROOM, "a", AT)
+    local_groups.join_failed(ROOM, "a")
+    assert local_groups.members(ROOM) == ["a"]
 
 
-def test_leave_ends_an_older_membership_only(memberships: Memberships) -> None:
+def test_leave_ends_an_older_membership_only(local_groups: LocalGroups) -> None:
     """A leave is older than a join that came after it, whenever it is read."""
-    join(memberships, "a", "b")
-    memberships.leave(ROOM, "a", BEFORE)
-    assert memberships.members(ROOM) == ["a", "b"]
-    memberships.leave(ROOM, "a", AFTER)
-    assert memberships.members(ROOM) == ["b"]
+    join(local_groups, "a", "b")
+    local_groups.leave(ROOM, "a", BEFORE)
+    assert local_groups.members(ROOM) == ["a", "b"]
+    local_groups.leave(ROOM, "a", AFTER)
+    assert local_groups.members(ROOM) == ["b"]
 
 
-def test_leave_read_before_the_reply_of_the_join(memberships: Memberships) -> None:
+def test_leave_read_before_the_reply_of_the_join(local_groups: LocalGroups) -> None:
     """A leave of the time after the join counts, also when it is read before the join's reply."""
-    memberships.join(ROOM, "a")
-    memberships.leave(ROOM, "a", AFTER)
-    memberships.joined(ROOM, "a", AT)
-    assert memberships.members(ROOM) == []
-    memberships.join(ROOM, "b")
-    memberships.leave(ROOM, "b", BEFORE)
-    memberships.joined(ROOM, "b", AT)
-    assert memberships.members(ROOM) == ["b"]
+    local_groups.join(ROOM, "a")
+    local_groups.leave(ROOM, "a", AFTER)
+    local_groups.joined(ROOM, "a", AT)
+    assert local_groups.members(ROOM) == []
+    local_groups.join(ROOM, "b")
+    local_groups.leave(ROOM, "b", BEFORE)
+    local_groups.joined(ROOM, "b", AT)
+    assert local_groups.members(ROOM) == ["b"]
 
 
-def test_leave_of_no_member_does_nothing(memberships: Memberships) -> None:
+def test_leave_of_no_member_does_nothing(local_groups: LocalGroups) -> None:
     """A process is told of channels, too, that it does not have in the group."""
-    memberships.leave(ROOM, "a", AFTER)
-    join(memberships, "b")
-    memberships.leave(ROOM, "a", AFTER)
-    assert memberships.members(ROOM) == ["b"]
+    local_groups.leave(ROOM, "a", AFTER)
+    join(local_groups, "b")
+    local_groups.leave(ROOM, "a", AFTER)
+    assert local_groups.members(ROOM) == ["b"]
 
 
-def test_membership_expires(memberships: Memberships, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_membership_expires(local_groups: LocalGroups, monkeypatch: pytest.MonkeyPatch) -> None:
     """A member is out `group_expiry` seconds after its own latest join."""
-    join(memberships, "a", "b")
+    join(local_groups, "a", "b")
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 59)
-    join(memberships, "b")
-    assert memberships.members(ROOM) == ["a", "b"]
+    join(local_groups, "b")
+    assert local_groups.members(ROOM) == ["a", "b"]
     monkeypatch.setattr(time, "monotonic", lambda: now + 61)
-    assert memberships.members(ROOM) == ["b"]
+    assert local_groups.members(ROOM) == ["b"]
     monkeypatch.setattr(time, "monotonic", lambda: now + 120)
-    assert memberships.members(ROOM) == []
+    assert local_groups.members(ROOM) == []
 
 
-def test_gone_channel_leaves_all_its_groups(memberships: Memberships) -> None:
+def test_gone_channel_leaves_all_its_groups(local_groups: LocalGroups) -> None:
     """A consumer that has gone is in no group any more, and others stay."""
-    join(memberships, "a", "b")
-    join(memberships, "a", virtual=HALL)
-    assert sorted(memberships.gone("a")) == sorted([ROOM, HALL])
-    assert memberships.members(ROOM) == ["b"]
-    assert memberships.members(HALL) == []
-    assert memberships.gone("a") == []
+    join(local_groups, "a", "b")
+    join(local_groups, "a", virtual=HALL)
+    assert sorted(local_groups.gone("a")) == sorted([ROOM, HALL])
+    assert local_groups.members(ROOM) == ["b"]
+    assert local_groups.members(HALL) == []
+    assert local_groups.gone("a") == []
 
 
-def test_virtual_channel_is_forgotten_when_empty(memberships: Memberships) -> None:
+def test_virtual_channel_is_forgotten_when_empty(local_groups: LocalGroups) -> None:
     """It stays while somebody is there; then its latest score tells what may be removed."""
-    join(memberships, "a", at=b"2")
-    memberships.join(ROOM, "b")
-    memberships.joined(ROOM, "b", b"10")
-    assert forget(memberships, ROOM) == (False, None)
-    memberships.gone("a")
-    memberships.gone("b")
-    assert forget(memberships, ROOM) == (True, b"10")
-    assert ROOM not in memberships
-    assert forget(memberships, ROOM) == (True, None)
+    join(local_groups, "a", at=b"2")
+    local_groups.join(ROOM, "b")
+    local_groups.joined(ROOM, "b", b"10")
+    assert forget(local_groups, ROOM) == (False, None)
+    local_groups.gone("a")
+    local_groups.gone("b")
+    assert forget(local_groups, ROOM) == (True, b"10")
+    assert ROOM not in local_groups
+    assert forget(local_groups, ROOM) == (True, None)
 
 
-def test_virtual_channel_with_a_join_under_way_is_not_forgotten(memberships: Memberships) -> None:
+def test_virtual_channel_with_a_join_under_way_is_not_forgotten(local_groups: LocalGroups) -> None:
     """A join whose reply has not come keeps the virtual channel in its group."""
-    memberships.join(ROOM, "a")
-    assert forget(memberships, ROOM) == (False, None)
+    local_groups.join(ROOM, "a")
+    assert forget(local_groups, ROOM) == (False, None)
 
 
-def test_scores_are_compared_as_numbers(memberships: Memberships) -> None:
+def test_scores_are_compared_as_numbers(local_groups: LocalGroups) -> None:
     """Replies may come out of order; the highest score is what the server has."""
-    memberships.join(ROOM, "a")
-    memberships.join(ROOM, "b")
-    memberships.joined(ROOM, "a", b"10")
-    memberships.joined(ROOM, "b", b"9")
-    memberships.gone("a")
-    memberships.gone("b")
-    assert forget(memberships, ROOM) == (True, b"10")
+    local_groups.join(ROOM, "a")
+    local_groups.join(ROOM, "b")
+    local_groups.joined(ROOM, "a", b"10")
+    local_groups.joined(ROOM, "b", b"9")
+    local_groups.gone("a")
+    local_groups.gone("b")
+    assert forget(local_groups, ROOM) == (True, b"10")
 
 
-def test_written_again_to_a_server_whose_clock_is_behind(memberships: Memberships) -> None:
+def test_written_again_to_a_server_whose_clock_is_behind(local_groups: LocalGroups) -> None:
     """A leave of the new server's time ends a membership of the old server's."""
-    join(memberships, "a", "b", at=b"1000")
-    memberships.written(ROOM, b"500")
-    memberships.leave(ROOM, "a", 501.0)
-    assert memberships.members(ROOM) == ["b"]
-    memberships.gone("b")
-    assert forget(memberships, ROOM) == (True, b"500")
+    join(local_groups, "a", "b", at=b"1000")
+    local_groups.written(ROOM, b"500")
+    local_groups.leave(ROOM, "a", 501.0)
+    assert local_groups.members(ROOM) == ["b"]
+    local_groups.gone("b")
+    assert forget(local_groups, ROOM) == (True, b"500")
 
 
-def test_written_again_leaves_later_leaves_their_effect(memberships: Memberships) -> None:
+def test_written_again_leaves_later_leaves_their_effect(local_groups: LocalGroups) -> None:
     """A membership does not become younger by being written again."""
-    join(memberships, "a", at=b"1000")
-    memberships.written(ROOM, b"2000")
-    memberships.leave(ROOM, "a", 1500.0)
-    assert memberships.members(ROOM) == []
+    join(local_groups, "a", at=b"1000")
+    local_groups.written(ROOM, b"2000")
+    local_groups.leave(ROOM, "a", 1500.0)
+    assert local_groups.members(ROOM) == []
 
 
-def test_clear_ends_all(memberships: Memberships) -> None:
+def test_clear_ends_all(local_groups: LocalGroups) -> None:
     """After a flush nobody is a member, and late replies change nothing."""
-    join(memberships, "a")
-    memberships.join(ROOM, "b")
-    memberships.clear()
-    memberships.joined(ROOM, "b", AT)
-    memberships.join_failed(ROOM, "b")
-    memberships.written(ROOM, AT)
-    assert memberships.members(ROOM) == []
-    assert memberships.virtuals() == []
+    join(local_groups, "a")
+    local_groups.join(ROOM, "b")
+    local_groups.clear()
+    local_groups.joined(ROOM, "b", AT)
+    local_groups.join_failed(ROOM, "b")
+    local_groups.written(ROOM, AT)
+    assert local_groups.members(ROOM) == []
+    assert local_groups.virtuals() == []
 
 
-def test_nothing_is_left_of_members_that_have_gone(memberships: Memberships) -> None:
+def test_nothing_is_left_of_members_that_have_gone(local_groups: LocalGroups) -> None:
     """Memory does not grow with the members that a process once had."""
     for number in range(100):
-        join(memberships, f"channel{number}")
-        memberships.join(ROOM, f"failed{number}")
-        memberships.join_failed(ROOM, f"failed{number}")
+        join(local_groups, f"channel{number}")
+        local_groups.join(ROOM, f"failed{number}")
+        local_groups.join_failed(ROOM, f"failed{number}")
     for number in range(0, 100, 2):
-        memberships.gone(f"channel{number}")
-        memberships.leave(ROOM, f"channel{number + 1}", AFTER)
-    assert forget(memberships, ROOM) == (True, AT)
-    assert (memberships._rooms, memberships._rooms_of) == ({}, {})
+        local_groups.gone(f"channel{number}")
+        local_groups.leave(ROOM, f"channel{number + 1}", AFTER)
+    assert forget(local_groups, ROOM) == (True, AT)
+    assert (local_groups._rooms, local_groups._rooms_of) == ({}, {})
 
 
-def test_writes_are_told_in_order_of_their_latest(memberships: Memberships) -> None:
+def test_writes_are_told_in_order_of_their_latest(local_groups: LocalGroups) -> None:
     """A look asks for what was written since the one before; joins under way are not."""
-    join(memberships, "a")
-    first, mark = memberships.written_since(0)
+    join(local_groups, "a")
+    first, mark = local_groups.written_since(0)
     assert first == [ROOM]
-    join(memberships, "b", virtual=HALL)
-    memberships.join("specific.0!:g:other", "c")
-    assert memberships.written_since(mark)[0] == [HALL]
-    memberships.written(ROOM, AT)
-    later, mark = memberships.written_since(mark)
+    join(local_groups, "b", virtual=HALL)
+    local_groups.join("specific.0!:g:other", "c")
+    assert local_groups.written_since(mark)[0] == [HALL]
+    local_groups.written(ROOM, AT)
+    later, mark = local_groups.written_since(mark)
     assert sorted(later) == sorted([ROOM, HALL])
-    assert memberships.written_since(mark) == ([], mark)
-    memberships.gone("b")
-    memberships.forget_if_empty(HALL)
-    assert memberships.written_since(0)[0] == [ROOM]
-    memberships.clear()
-    assert memberships.written_since(0)[0] == []
+    assert local_groups.written_since(mark) == ([], mark)
+    local_groups.gone("b")
+    local_groups.forget_if_empty(HALL)
+    assert local_groups.written_since(0)[0] == [ROOM]
+    local_groups.clear()
+    assert local_groups.written_since(0)[0] == []
 
 
-def test_addresses_of_virtual_channels(memberships: Memberships) -> None:
+def test_addresses_of_virtual_channels(local_groups: LocalGroups) -> None:
     """An address is there as long as it has a virtual channel."""
-    assert memberships.addresses() == []
-    join(memberships, "a")
-    join(memberships, "a", virtual=HALL)
-    join(memberships, "b", virtual="other.0!:g:room")
-    assert memberships.addresses() == ["specific.0!", "other.0!"]
-    memberships.gone("a")
-    memberships.forget_if_empty(ROOM)
-    assert memberships.addresses() == ["specific.0!", "other.0!"]
-    memberships.forget_if_empty(HALL)
-    assert memberships.addresses() == ["other.0!"]
-    assert len(memberships) == 1
+    assert local_groups.addresses() == []
+    join(local_groups, "a")
+    join(local_groups, "a", virtual=HALL)
+    join(local_groups, "b", virtual="other.0!:g:room")
+    assert local_groups.addresses() == ["specific.0!", "other.0!"]
+    local_groups.gone("a")
+    local_groups.forget_if_empty(ROOM)
+    assert local_groups.addresses() == ["specific.0!", "other.0!"]
+    local_groups.forget_if_empty(HALL)
+    assert local_groups.addresses() == ["other.0!"]
+    assert len(local_groups) == 1

@@ -104,8 +104,8 @@ async def test_who_had_left_does_not_count_again(
     past = Past(own_server)
     await layer.group_discard("room", leaves)
     virtual = keys.virtual_channel(keys.non_local(stays), "room")
-    memberships = layer._process.get().memberships
-    await eventually(lambda: memberships.members(virtual) == [stays])
+    local_groups = layer._broker.get().local_groups
+    await eventually(lambda: local_groups.members(virtual) == [stays])
     await looked(own_server, layer)
     past.come_back()
     assert await layer.group_count("room") == 2
@@ -125,8 +125,8 @@ async def test_members_by_their_own_names(own_server: EmbeddedServer, own_layers
     for channel in channels:
         await layer.group_add("room", channel)
     await layer.group_discard("room", channels[2])
-    memberships = layer._process.get().memberships
-    await eventually(lambda: len(memberships) == 2)
+    local_groups = layer._broker.get().local_groups
+    await eventually(lambda: len(local_groups) == 2)
     await looked(own_server, layer)
     with own_server.client() as client:
         client.flushall()
@@ -186,7 +186,7 @@ def test_loops_of_one_thread_share_a_canary(redis_server: EmbeddedServer, prefix
 
 async def test_work_on_groups_in_slices(layers: Layers) -> None:
     """No more is under way at a time than one slice for each server."""
-    process = layers()._process.get()
+    process = layers()._broker.get()
     under_way, most, done = 0, 0, []
 
     async def work(virtual: str) -> None:

@@ -119,7 +119,7 @@ async def test_groups_on_all_shards(sharded: Layers) -> None:
         for member in members:
             assert await take(layer, member) == {"room": room}
             await other.group_discard(room, member)
-    memberships = layer._process.get().memberships
+    local_groups = layer._broker.get().local_groups
     receivers = [asyncio.create_task(layer.receive(member)) for member in members]
-    await eventually(lambda: not memberships.virtuals())
+    await eventually(lambda: not local_groups.virtuals())
     await cancel(*receivers)

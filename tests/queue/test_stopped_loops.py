@@ -155,9 +155,9 @@ def test_channel_that_synchronous_code_receives_on_once(own_server: EmbeddedServ
         channel = f"answer-{number}"
         async_to_sync(layer.send)(channel, {"number": number})
         assert async_to_sync(layer.receive)(channel) == {"number": number}
-    process = layer._process.get()
-    assert not process.reception._receivers
-    assert not process.reception._workers
+    process = layer._broker.get()
+    assert not process.receiver_pool._receivers
+    assert not process.receiver_pool._workers
     assert not len(process.mailboxes)
     with own_server.client() as client:
         assert not client.keys("*claims*")

@@ -11,7 +11,7 @@ import pytest
 import redis.exceptions
 
 from channels_redis_shared.transport import batch
-from channels_redis_shared.transport.batch import Call, bundles, copy_of, next_batch
+from channels_redis_shared.transport.batch import PendingCommand, coalesce, copy_of, next_batch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,20 +34,28 @@ class Sum:
         return [(reply, sum(part)) for part in parts]
 
 
-def call(content: Any, joint: Sum | None = None, **options: Any) -> Call:
+def call(content: Any, coalescer: Sum | None = None, **options: Any) -> PendingCommand:
     """Return a call."""
     loop = asyncio.new_event_loop()
     loop.close()
-    made: dict[str, Any] = {"size": 1, "deadline": 0.0, "repeatable": False, "fills": {}, **options}
-    return Call(content=content, joint=joint, reply=loop.create_future(), **made)
+    made: dict[str, Any] = {
+        "size": 1,
+        "deadline": 0.0,
+        "idempotent": False,
+        "quotas": {},
+        **options,
+    }
+    return PendingCommand(content=content, coalescer=coalescer, reply=loop.create_future(), **made)
 
 
-def waiting(count: int, fills: Mapping[str, int] | None = None, size: int = 1) -> deque[Call]:
+def waiting(
+    count: int, quotas: Mapping[str, int] | None = None, size: int = 1
+) -> deque[PendingCommand]:
     """Return calls that wait."""
-    return deque(call(b"%d" % number, fills=fills or {}, size=size) for number in range(count))
+    return deque(call(b"%d" % number, quotas=quotas or {}, size=size) for number in range(count))
 
 
-def contents(batch: Sequence[Call]) -> list[Any]:
+def contents(batch: Sequence[PendingCommand]) -> list[Any]:
     """Return what the calls ask for."""
     return [each.content for each in batch]
 
@@ -75,7 +83,7 @@ def test_one_write_is_bounded_in_bytes() -> None:
 
 def test_one_write_fills_no_key() -> None:
     """The reader takes nothing in the middle of a write, so that must leave room in each key."""
-    queue = waiting(7, fills={"key": 3})
+    queue = waiting(7, quotas={"key": 3})
     assert [contents(next_batch(queue)) for _ in range(3)] == [
         [b"0", b"1", b"2"],
         [b"3", b"4", b"5"],
@@ -87,9 +95,9 @@ def test_full_key_holds_back_what_comes_after_it() -> None:
     """The order of all calls stays: what another caller asked for later does not overtake."""
     queue = deque(
         [
-            call("a", fills={"key": 1}),
-            call("b", fills={"other": 1}),
-            call("c", fills={"key": 1}),
+            call("a", quotas={"key": 1}),
+            call("b", quotas={"other": 1}),
+            call("c", quotas={"key": 1}),
             call("d"),
         ]
     )
@@ -101,9 +109,9 @@ def test_call_that_fills_several_keys() -> None:
     """The fullest key decides."""
     queue = deque(
         [
-            call("a", fills={"full": 1}),
-            call("b", fills={"empty": 9, "full": 1}),
-            call("c", fills={"empty": 9}),
+            call("a", quotas={"full": 1}),
+            call("b", quotas={"empty": 9, "full": 1}),
+            call("c", quotas={"empty": 9}),
         ]
     )
     assert contents(next_batch(queue)) == ["a"]
@@ -112,7 +120,7 @@ def test_call_that_fills_several_keys() -> None:
 
 def test_call_that_fills_more_than_there_is_room_for_goes_alone() -> None:
     """It must not wait for ever."""
-    queue = deque([call("a", fills={"key": 1, "other": 1})] * 2)
+    queue = deque([call("a", quotas={"key": 1, "other": 1})] * 2)
     assert contents(next_batch(queue)) == ["a"]
     assert contents(next_batch(queue)) == ["a"]
 
@@ -127,7 +135,7 @@ def test_neighbours_of_equal_joints_share_a_command() -> None:
         call([4], Sum("A")),
         call([5], Sum("B")),
     ]
-    made = bundles(batch)
+    made = coalesce(batch)
     assert [len(bundle.calls) for bundle in made] == [2, 1, 1, 1, 1]
     assert made[0].packed == b"*4\r\n$1\r\nA\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n"
     assert made[1].packed == b"plain"
@@ -135,16 +143,20 @@ def test_neighbours_of_equal_joints_share_a_command() -> None:
 
 def test_one_command_is_bounded() -> None:
     """A script does only so many things at once; a larger part goes alone."""
-    many = [call([number], Sum("A")) for number in range(batch.MAX_JOINED + 1)]
-    assert [len(bundle.calls) for bundle in bundles(many)] == [batch.MAX_JOINED, 1]
-    large = [call([1], Sum("A")), call([1] * (batch.MAX_JOINED + 5), Sum("A")), call([1], Sum("A"))]
-    assert [len(bundle.calls) for bundle in bundles(large)] == [1, 1, 1]
+    many = [call([number], Sum("A")) for number in range(batch.MAX_COALESCED + 1)]
+    assert [len(bundle.calls) for bundle in coalesce(many)] == [batch.MAX_COALESCED, 1]
+    large = [
+        call([1], Sum("A")),
+        call([1] * (batch.MAX_COALESCED + 5), Sum("A")),
+        call([1], Sum("A")),
+    ]
+    assert [len(bundle.calls) for bundle in coalesce(large)] == [1, 1, 1]
 
 
 def test_slots_are_kept_apart() -> None:
     """In a Cluster, one script works in one slot."""
     batch = [call([1], Sum("A"), slot=1), call([2], Sum("A"), slot=2), call([3], Sum("A"), slot=2)]
-    assert [len(bundle.calls) for bundle in bundles(batch)] == [1, 2]
+    assert [len(bundle.calls) for bundle in coalesce(batch)] == [1, 2]
 
 
 async def test_each_call_gets_its_own_reply() -> None:
@@ -154,7 +166,7 @@ async def test_each_call_gets_its_own_reply() -> None:
     for each in batch:
         each.reply = loop.create_future()
     batch[1].reply.cancel()
-    [bundle] = bundles(batch)
+    [bundle] = coalesce(batch)
     bundle.answer("ok")
     assert batch[0].reply.result() == ("ok", 1)
     assert batch[2].reply.result() == ("ok", 4)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
 
-from channels_redis_shared.transport.batch import Call, bundles
+from channels_redis_shared.transport.batch import PendingCommand, coalesce
 from channels_redis_shared.transport.cluster import read_slots, slot_of
-from channels_redis_shared.transport.errors import OutageLog, belongs_elsewhere, was_refused
+from channels_redis_shared.transport.errors import OutageLog, is_redirect, was_not_executed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,10 +66,10 @@ async def test_calls_for_two_slots_are_two_commands() -> None:
     """A script's keys must be in one slot, so calls of equal joint are joined by slot only."""
     loop = asyncio.get_running_loop()
     calls = [
-        Call((name,), Together(), 1, loop.create_future(), 0.0, False, {}, slot)  # noqa: FBT003
+        PendingCommand((name,), Together(), 1, loop.create_future(), 0.0, False, {}, slot)  # noqa: FBT003
         for name, slot in [("a", 1), ("b", 1), ("c", 2), ("d", 2), ("e", 1)]
     ]
-    assert [len(bundle.calls) for bundle in bundles(calls)] == [2, 2, 1]
+    assert [len(bundle.calls) for bundle in coalesce(calls)] == [2, 2, 1]
 
 
 def test_slot_that_is_elsewhere_is_logged_in_words(caplog: pytest.LogCaptureFixture) -> None:
@@ -99,10 +99,10 @@ def test_slot_that_is_elsewhere_is_logged_in_words(caplog: pytest.LogCaptureFixt
 )
 def test_slot_that_is_elsewhere_is_no_failure(error: Exception) -> None:
     """The command was not carried out, and may go again; redis-py 5.0 has no classes for this."""
-    assert belongs_elsewhere(error)
-    assert was_refused(error)
+    assert is_redirect(error)
+    assert was_not_executed(error)
 
 
 def test_other_refusals_have_nothing_to_do_with_slots() -> None:
     """A refusal that lasts is not taken for a slot that is elsewhere."""
-    assert not belongs_elsewhere(ResponseError("ASKING is not allowed"))
+    assert not is_redirect(ResponseError("ASKING is not allowed"))

@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from channels_redis_shared.concurrency.compat import end_task
 from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.connector import Connector
-from channels_redis_shared.transport.pipeline import Batcher
+from channels_redis_shared.transport.pipeline import AutoPipeline
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 DEADLINE = 15.0  # seconds
 
 
-def batcher_to(server: EmbeddedServer) -> Batcher:
+def batcher_to(server: EmbeddedServer) -> AutoPipeline:
     """Return a batcher whose connection is not open yet."""
     (host,) = parse_hosts([server.url])
-    return Batcher(Connector(host))
+    return AutoPipeline(Connector(host))
 
 
-async def cancelled_before_its_first_turn(batcher: Batcher) -> asyncio.Future[bytes]:
+async def cancelled_before_its_first_turn(batcher: AutoPipeline) -> asyncio.Future[bytes]:
     """Issue a command, and cancel its sender as `asyncio.run` cancels all tasks at its end."""
     call = asyncio.ensure_future(batcher.execute(("PING",), key="any"))
     others = asyncio.all_tasks()

@@ -12,9 +12,9 @@ from redis import exceptions
 from channels_redis_shared.transport.errors import (
     Backoff,
     OutageLog,
-    is_outage,
-    may_pass,
-    was_refused,
+    is_temporary,
+    is_transient,
+    was_not_executed,
 )
 
 AWAY = [
@@ -55,14 +55,14 @@ def described(error: Exception) -> str:
 @pytest.mark.parametrize("error", AWAY, ids=described)
 def test_away(error: Exception) -> None:
     """Trying again later, on a new connection, can help."""
-    assert is_outage(error)
+    assert is_transient(error)
 
 
 @pytest.mark.parametrize("error", STAYS, ids=described)
 def test_not_away(error: Exception) -> None:
     """Trying again can't help: somebody has to mend the settings, the data, or the code."""
-    assert not is_outage(error)
-    assert not was_refused(error)
+    assert not is_transient(error)
+    assert not was_not_executed(error)
 
 
 def test_certificate_that_is_refused() -> None:
@@ -71,16 +71,16 @@ def test_certificate_that_is_refused() -> None:
     cause.reason = "CERTIFICATE_VERIFY_FAILED"
     error = exceptions.ConnectionError("Error 1 connecting")
     error.__cause__ = cause
-    assert not is_outage(error)
+    assert not is_transient(error)
 
 
 def test_refused() -> None:
     """Only an answer of the server proves that a command was not carried out."""
-    assert was_refused(exceptions.ResponseError("READONLY You can't write"))
-    assert was_refused(exceptions.ReadOnlyError("You can't write"))
-    assert not was_refused(exceptions.ConnectionError("lost"))
-    assert not was_refused(exceptions.TimeoutError())
-    assert not was_refused(OSError())
+    assert was_not_executed(exceptions.ResponseError("READONLY You can't write"))
+    assert was_not_executed(exceptions.ReadOnlyError("You can't write"))
+    assert not was_not_executed(exceptions.ConnectionError("lost"))
+    assert not was_not_executed(exceptions.TimeoutError())
+    assert not was_not_executed(OSError())
 
 
 def test_backoff() -> None:
@@ -154,7 +154,7 @@ def test_passing_states(code: str) -> None:
     """A reader waits for their end; who sends is told at once."""
     for text in (f"{code} for now", f"Error running script: @user_script: 3: -{code} for now"):
         error = exceptions.ResponseError(text)
-        assert may_pass(error)
-        assert not is_outage(error)
-    assert may_pass(exceptions.ConnectionError("lost"))
-    assert not may_pass(exceptions.NoPermissionError("this user has no permissions"))
+        assert is_temporary(error)
+        assert not is_transient(error)
+    assert is_temporary(exceptions.ConnectionError("lost"))
+    assert not is_temporary(exceptions.NoPermissionError("this user has no permissions"))

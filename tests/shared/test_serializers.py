@@ -143,9 +143,9 @@ def test_random_bytes_stand_before_the_ciphertext() -> None:
 
 
 def test_sealed_body_comes_back() -> None:
-    """Bytes can be sealed and unsealed without serializing them."""
+    """Bytes can be encrypted and decrypted without serializing them."""
     serializer = JSONSerializer(["key"], random_prefix_length=5)
-    assert serializer.unseal(serializer.seal(b"body")) == b"body"
+    assert serializer.decrypt(serializer.encrypt(b"body")) == b"body"
 
 
 @pytest.mark.parametrize(("age", "is_read"), [(65, True), (75, False)])

@@ -16,24 +16,24 @@ from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.delivery.overflows import OverflowLog
 from ._shared.ops.statistics import Dropped, Statistics
 from ._shared.transport.errors import OutageLog
-from .loop_client import Home
+from .loop_client import LoopClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ._shared.transport.shards import Shards
-    from .config import Settings
+    from .config import PubSubSettings
 
 logger = logging.getLogger(__package__)
 
 
-class Process:
+class PubSubBroker:
     """One layer in one process: its channels, their mailboxes, its event loops.
 
     A channel is heard in one event loop, that in which it was made; consumers may run in others.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: PubSubSettings) -> None:
         self._settings = settings
         self._publish = "SPUBLISH" if settings.sharded_pubsub else "PUBLISH"
         self._overflows = OverflowLog(logger)
@@ -48,15 +48,15 @@ class Process:
         self._outages = [
             OutageLog(logger, str(connector.host)) for connector in settings.connectors
         ]
-        self._homes = LoopLocal(self._make_home)
+        self._loops = LoopLocal(self._make_client)
         self._synchronous = SynchronousCallers(
             settings.connectors, (), settings.counters, by_key=settings.sharded_pubsub
         )
         self._lock = threading.Lock()
         # The event loop in which each channel is heard.
-        self._home_of: dict[str, Home] = {}
+        self._home_of: dict[str, LoopClient] = {}
         # The event loops in which messages and channels are looked at, whether they have expired.
-        self._swept: weakref.WeakSet[Home] = weakref.WeakSet()
+        self._swept: weakref.WeakSet[LoopClient] = weakref.WeakSet()
 
     def __contains__(self, channel: object) -> bool:
         """Tell whether the channel is open."""
@@ -72,19 +72,19 @@ class Process:
         Raises:
             redis.exceptions.RedisError: As `Subscriber.live`. The channel is not heard then.
         """
-        home = self._homes.get()
-        home.audience.open(channel)
-        self._home_of[channel] = home
-        self._keep_swept(home)
+        client = self._loops.get()
+        client.hub.open(channel)
+        self._home_of[channel] = client
+        self._keep_swept(client)
         try:
-            await home.live(channel.encode(), patient=patient)
+            await client.live(channel.encode(), patient=patient)
         except asyncio.CancelledError:
             # A poll with a timeout: the next one finds the channel as it is.
             if not patient:
                 self.close(channel)
             raise
         except GeneratorExit:
-            _soon(home, self.close, channel)
+            _soon(client, self.close, channel)
             raise
         except BaseException:
             self.close(channel)
@@ -92,9 +92,9 @@ class Process:
 
     def close(self, channel: str) -> None:
         """Forget a channel, its messages, its groups, and the subscriptions that it alone needs."""
-        home = self._home_of.pop(channel, None)
-        if home is not None:
-            home.look_at(home.audience.close(channel))
+        client = self._home_of.pop(channel, None)
+        if client is not None:
+            client.reconcile(client.hub.close(channel))
         self._mailboxes.discard(channel)
         self._overflows.forget(channel)
 
@@ -110,9 +110,9 @@ class Process:
             self.consumers.reads(channel, box)
         item = box.take()
         while item is None:
-            home = self._home_of.get(channel)
-            if home is None or home.ended:
-                await self._open_again(channel, home)
+            client = self._home_of.get(channel)
+            if client is None or client.ended:
+                await self._open_again(channel, client)
             waiter = box.queue_up()
             try:
                 # A mailbox that was discarded before we queued up gets nothing any more.
@@ -141,29 +141,29 @@ class Process:
         Raises:
             redis.exceptions.RedisError: As `Subscriber.live`. The channel has not joined then.
         """
-        home = self._home_of.get(channel)
-        if home is None:
+        client = self._home_of.get(channel)
+        if client is None:
             return False
-        if home.ended:
-            home = await self._move(channel, home)
-        call = home.audience.join(topic, channel)
+        if client.ended:
+            client = await self._move(channel, client)
+        call = client.hub.join(topic, channel)
         try:
-            await home.live(topic)
+            await client.live(topic)
         except GeneratorExit:
-            _soon(home, self._join_failed, home, topic, channel, call)
+            _soon(client, self._join_failed, client, topic, channel, call)
             raise
         except BaseException:
-            self._join_failed(home, topic, channel, call)
+            self._join_failed(client, topic, channel, call)
             raise
-        home.audience.joined(topic, channel, call)
+        client.hub.joined(topic, channel, call)
         return True
 
     def leave(self, topic: bytes, channel: str) -> None:
         """Let a channel no longer hear a group."""
-        home = self._home_of.get(channel)
-        if home is not None:
-            home.audience.leave(topic, channel)
-            home.look_at((topic,))
+        client = self._home_of.get(channel)
+        if client is not None:
+            client.hub.leave(topic, channel)
+            client.reconcile((topic,))
 
     async def publish(self, topic: str, data: bytes) -> None:
         """Send bytes to all who hear a topic, in whichever process.
@@ -178,7 +178,7 @@ class Process:
     def statistics(self) -> Statistics:
         """Return what the layer has done in this process, and has now."""
         counters = self._settings.counters
-        groups = set().union(*(home.audience.groups() for home in self._homes.values()))
+        groups = set().union(*(client.hub.groups() for client in self._loops.values()))
         lost = sum(outages.reconnects for outages in self._outages)
         return Statistics(
             sent=counters.sent,
@@ -199,14 +199,14 @@ class Process:
 
     def flush(self) -> None:
         """Drop all unread messages, and let all channels leave their groups."""
-        for home in self._homes.values():
-            home.look_at(home.audience.leave_groups())
+        for client in self._loops.values():
+            client.reconcile(client.hub.leave_groups())
         self._mailboxes.clear()
 
     async def close_connections(self) -> None:
         """Close what is open in the running event loop, and for synchronous callers."""
         try:
-            await self._homes.close()
+            await self._loops.close()
         finally:
             await self._synchronous.close()
 
@@ -219,39 +219,39 @@ class Process:
         for channel in channels:
             self.close(channel)
 
-    def _keep_swept(self, home: Home) -> None:
+    def _keep_swept(self, client: LoopClient) -> None:
         """Look again and again at what has expired, from the home's event loop."""
-        if home not in self._swept:
-            self._swept.add(home)
-            home.loop.call_later(SWEEP_INTERVAL, self._sweep, home)
+        if client not in self._swept:
+            self._swept.add(client)
+            client.loop.call_later(SWEEP_INTERVAL, self._sweep, client)
 
-    def _sweep(self, home: Home) -> None:
-        if not home.ended:
-            home.loop.call_later(SWEEP_INTERVAL, self._sweep, home)
+    def _sweep(self, client: LoopClient) -> None:
+        if not client.ended:
+            client.loop.call_later(SWEEP_INTERVAL, self._sweep, client)
             self.consumers.sweep()
 
-    def _join_failed(self, home: Home, topic: bytes, channel: str, call: object) -> None:
-        home.audience.join_failed(topic, channel, call)
-        home.look_at((topic,))
+    def _join_failed(self, client: LoopClient, topic: bytes, channel: str, call: object) -> None:
+        client.hub.join_failed(topic, channel, call)
+        client.reconcile((topic,))
 
-    async def _open_again(self, channel: str, home: Home | None) -> None:
-        if home is None:
+    async def _open_again(self, channel: str, client: LoopClient | None) -> None:
+        if client is None:
             await self.open(channel, patient=True)
         else:
-            await self._move(channel, home)
+            await self._move(channel, client)
 
-    async def _move(self, channel: str, old: Home) -> Home:
+    async def _move(self, channel: str, old: LoopClient) -> LoopClient:
         """Hear a channel and its groups in this event loop, since that of before has ended."""
-        here = self._homes.get()
+        here = self._loops.get()
         with self._lock:
-            home = self._home_of.get(channel)
-            if home is old:
-                self._home_of[channel] = home = here
-                here.audience.open(channel, old.audience.close(channel))
+            client = self._home_of.get(channel)
+            if client is old:
+                self._home_of[channel] = client = here
+                here.hub.open(channel, old.hub.close(channel))
         self._keep_swept(here)
         try:
-            if home is here:
-                here.look_at(here.audience.topics_of(channel))
+            if client is here:
+                here.reconcile(here.hub.topics_of(channel))
                 await here.live(channel.encode(), patient=True)
         except Exception:
             self.close(channel)
@@ -260,26 +260,26 @@ class Process:
 
     def _shards(self) -> Shards:
         """Return the command connections for calls of the running event loop."""
-        home = self._homes.find()
-        shards = self._synchronous.shards() if home is None else home.shards
-        return shards or self._homes.get().shards
+        client = self._loops.find()
+        shards = self._synchronous.shards() if client is None else client.shards
+        return shards or self._loops.get().shards
 
-    def _make_home(self) -> Home:
-        return Home(self._settings, self._mailboxes, self._outages, self._ended)
+    def _make_client(self) -> LoopClient:
+        return LoopClient(self._settings, self._mailboxes, self._outages, self._ended)
 
-    def _ended(self, home: Home) -> None:
+    def _ended(self, client: LoopClient) -> None:
         """Forget the channels of an event loop that nobody waits for in another one."""
-        for channel in home.audience.channels():
+        for channel in client.hub.channels():
             if not self._mailboxes.waiting(channel):
                 self.close(channel)
         # The others move to where they are waited for.
         self._mailboxes.wake_all()
 
 
-def _soon(home: Home, function: Callable[..., object], *args: object) -> None:
+def _soon(client: LoopClient, function: Callable[..., object], *args: object) -> None:
     """Call a function in the home's event loop, for a coroutine that is being closed.
 
     The garbage collector does that at any moment, also while a lock is held that this would take.
     """
     with contextlib.suppress(RuntimeError):  # the loop is closed, and its home ends as a whole
-        home.loop.call_soon_threadsafe(function, *args)
+        client.loop.call_soon_threadsafe(function, *args)

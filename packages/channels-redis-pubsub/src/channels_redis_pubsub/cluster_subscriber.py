@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ._shared.transport.cluster import Address, Cluster
-    from ._shared.transport.connection import Link
+    from ._shared.transport.connection import Connection
 
     # A node; None stands for that which has yet to be found.
     Place = Address | None
@@ -54,10 +54,10 @@ class ClusterSubscriber:
         while not await self._at(self._place(topic)).live_by(topic, deadline):
             pass  # it has moved
 
-    def look_at(self, topics: Iterable[bytes]) -> None:
+    def reconcile(self, topics: Iterable[bytes]) -> None:
         """Note that it may have changed whether these are wanted."""
         for place, theirs in self._by_place(topics).items():
-            self._at(place).look_at(theirs)
+            self._at(place).reconcile(theirs)
 
     async def stop(self) -> None:
         """Close the connections; waiting calls get an error."""
@@ -104,7 +104,7 @@ class ClusterSubscriber:
     def _is_heard(self, place: Place, topic: bytes) -> bool:
         return self._line.is_heard(topic) and self._place(topic) == place
 
-    async def _open(self, place: Place) -> Link | None:
+    async def _open(self, place: Place) -> Connection | None:
         """Return a connection to a node, or None if all its topics have moved."""
         subscriber = self._at(place)
         if place is None:

@@ -13,7 +13,7 @@ from .protocol import names
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._shared.transport.connection import Link
+    from ._shared.transport.connection import Connection
     from ._shared.transport.connector import Connector
 
 
@@ -81,7 +81,7 @@ async def overview(layer: RedisPubSubChannelLayer, most: int) -> Overview:
     return Overview(channels, len(groups), rows, foreign)
 
 
-async def _listeners(link: Link, prefix: str, of_shards: str) -> dict[bytes, int]:
+async def _listeners(link: Connection, prefix: str, of_shards: str) -> dict[bytes, int]:
     """Return how many connections listen to each topic with the prefix on one server."""
     escaped = "".join(f"\\{c}" if c in "*?[]\\^-" else c for c in prefix)
     [topics] = await ask(link, ("PUBSUB", f"{of_shards}CHANNELS", f"{escaped}*"))

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 from channels import exceptions
 from channels.layers import BaseChannelLayer
 
-from ._shared.concurrency.process_local import PerProcess
+from ._shared.concurrency.process_local import ProcessLocal
 from ._shared.config import options
 from ._shared.config.former_names import FormerNames
 from ._shared.config.hosts import parse_hosts
-from ._shared.messages.decoded import Letter, Reader
+from ._shared.messages.decoded import DecodedMessage, MessageDecoder
 from ._shared.messages.serializers import registry
 from ._shared.ops.opentelemetry import observe
 from ._shared.ops.statistics import Counters
 from ._shared.transport.cluster import connector_to
-from ._shared.transport.refusals import ANYTHING, SHARDED_PUBSUB
-from .broker import Process
-from .config import Settings
+from ._shared.transport.refusals import ANY_VERSION, SHARDED_PUBSUB
+from .broker import PubSubBroker
+from .config import PubSubSettings
 from .protocol.names import Names
 from .queries import Queries
 
@@ -128,11 +128,11 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
             random_prefix_length=0,
             expiry=None,
         )
-        floor = SHARDED_PUBSUB if sharded_pubsub else ANYTHING
+        floor = SHARDED_PUBSUB if sharded_pubsub else ANY_VERSION
         own = type(self).deserialize is not RedisPubSubChannelLayer.deserialize
-        self._settings = Settings(
+        self._settings = PubSubSettings(
             tuple(connector_to(host, floor) for host in parse_hosts(hosts)),
-            Reader(self if own else self._serializer, Letter),
+            MessageDecoder(self if own else self._serializer, DecodedMessage),
             self.get_capacity,
             expiry,
             channel_expiry,
@@ -142,12 +142,12 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
             on_reconnect,
             sharded_pubsub,
         )
-        self._process = PerProcess(self._start_process)
+        self._broker = ProcessLocal(self._start_process)
         observe(self)
 
-    def _start_process(self) -> Process:
+    def _start_process(self) -> PubSubBroker:
         # Each counts for itself.
-        return Process(replace(self._settings, counters=Counters()))
+        return PubSubBroker(replace(self._settings, counters=Counters()))
 
     def __repr__(self) -> str:
         """Return the class and the hosts, without passwords."""
@@ -170,9 +170,9 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
                 `socket_timeout` (5 s), or refuses the subscription.
         """
         channel = self._names.new_channel(prefix)
-        process = self._process.get()
-        await process.open(channel)
-        process.consumers.made(channel)
+        broker = self._broker.get()
+        await broker.open(channel)
+        broker.consumers.made(channel)
         return channel
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
@@ -193,7 +193,7 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         """
         options.require_message(message)
         self._names.require_channel(channel)
-        await self._process.get().publish(channel, self._serialized(message))
+        await self._broker.get().publish(channel, self._serialized(message))
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel, and wait for it if there is none.
@@ -206,11 +206,11 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
             redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
                 missing right, a bad certificate.
         """
-        process = self._process.get()
+        broker = self._broker.get()
         # A list, say, could not even be looked up.
-        if not isinstance(channel, str) or channel not in process:
+        if not isinstance(channel, str) or channel not in broker:
             self._names.require_channel(channel)
-        return await process.receive(channel)
+        return await broker.receive(channel)
 
     async def group_add(self, group: str, channel: str) -> None:
         """Make a channel of this process a member of a group, until `group_discard`.
@@ -226,7 +226,7 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         """
         topic = self._names.topic(group)
         self._names.require_channel(channel)
-        if not await self._process.get().join(topic.encode(), channel):
+        if not await self._broker.get().join(topic.encode(), channel):
             raise RuntimeError(
                 f"{channel!r} is not a channel of this process: only the process that listens on a "
                 "channel can add it to a group. In a consumer, write "
@@ -242,7 +242,7 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         """
         topic = self._names.topic(group)
         self._names.require_channel(channel)
-        self._process.get().leave(topic.encode(), channel)
+        self._broker.get().leave(topic.encode(), channel)
 
     async def group_send(
         self, group: str, message: dict[str, Any], *, exclude: Iterable[str] = ()
@@ -263,14 +263,14 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         if exclude:
             names = options.excluded_channels(exclude, self._names.require_channel)
             message = {**message, options.EXCLUDE: names}
-        await self._process.get().publish(self._names.topic(group), self._serialized(message))
+        await self._broker.get().publish(self._names.topic(group), self._serialized(message))
 
     async def flush(self) -> None:
         """Drop the unread messages of this process, and end the memberships of its channels.
 
         The channels themselves stay. Redis holds nothing, and what other processes hold is theirs.
         """
-        self._process.get().flush()
+        self._broker.get().flush()
 
     async def close_pools(self) -> None:
         """Close what the layer has open in the running event loop, with its channels.
@@ -278,7 +278,7 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         Needed only where a loop goes on after the layer's use, as in a test; a loop that ends
         closes it by itself. Closes the connection that short-lived loops share, too.
         """
-        await self._process.get().close_connections()
+        await self._broker.get().close_connections()
 
     def serialize(self, message: dict[str, Any]) -> bytes:
         """Return a message as it is published."""

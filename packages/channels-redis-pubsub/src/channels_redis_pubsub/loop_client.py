@@ -11,8 +11,8 @@ from ._shared.transport.cluster import Cluster
 from ._shared.transport.sharding import shard_of
 from ._shared.transport.shards import Shards
 from .cluster_subscriber import ClusterSubscriber
-from .protocol.dispatch import Delivery
-from .protocol.hub import Audience
+from .protocol.dispatch import TopicDispatcher
+from .protocol.hub import Hub
 from .subscriber import Line, Subscriber
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._shared.delivery.mailboxes import Mailboxes
     from ._shared.transport.connector import Connector
     from ._shared.transport.errors import OutageLog
-    from .config import Settings
+    from .config import PubSubSettings
 
 # Seconds between two checks that another event loop still runs.
 PROBE_INTERVAL = 1.0
@@ -31,7 +31,7 @@ _STOPPED = (
 )
 
 
-class Home:
+class LoopClient:
     """The channels and connections of one event loop.
 
     Args:
@@ -43,12 +43,12 @@ class Home:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: PubSubSettings,
         mailboxes: Mailboxes,
         outages: Sequence[OutageLog],
-        ended: Callable[[Home], object],
+        ended: Callable[[LoopClient], object],
     ) -> None:
-        self.audience = Audience()
+        self.hub = Hub()
         # With plain Pub/Sub, each node of a Cluster passes on what any other one is told.
         self.shards = Shards.to(
             settings.connectors, counters=settings.counters, by_key=settings.sharded_pubsub
@@ -64,9 +64,9 @@ class Home:
                     connector.open,
                     settings.sharded_pubsub,
                     outages[shard],
-                    Delivery(settings, self.audience, mailboxes),
+                    TopicDispatcher(settings, self.hub, mailboxes),
                     partial(self._topics, shard),
-                    self.audience.is_heard,
+                    self.hub.is_heard,
                 ),
             )
             for shard, connector in enumerate(settings.connectors)
@@ -93,7 +93,7 @@ class Home:
         else:
             await self._live_there(topic, patient=patient)
 
-    def look_at(self, topics: Iterable[bytes]) -> None:
+    def reconcile(self, topics: Iterable[bytes]) -> None:
         """Note that it may have changed whether somebody hears these; any thread may call it."""
         by_subscriber: dict[Subscriber | ClusterSubscriber, list[bytes]] = {}
         for topic in topics:
@@ -101,10 +101,10 @@ class Home:
         here = _running_loop() is self.loop
         for subscriber, theirs in by_subscriber.items():
             if here:
-                subscriber.look_at(theirs)
+                subscriber.reconcile(theirs)
             else:
                 with contextlib.suppress(RuntimeError):  # its loop is closed
-                    self.loop.call_soon_threadsafe(subscriber.look_at, theirs)
+                    self.loop.call_soon_threadsafe(subscriber.reconcile, theirs)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -141,7 +141,7 @@ class Home:
 
     def _topics(self, shard: int) -> list[bytes]:
         mine = self._subscribers[shard]
-        return [topic for topic in self.audience.topics() if self._subscriber(topic) is mine]
+        return [topic for topic in self.hub.topics() if self._subscriber(topic) is mine]
 
     def _subscriber(self, topic: bytes) -> Subscriber | ClusterSubscriber:
         return self._subscribers[shard_of(topic.decode(), len(self._subscribers))]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._shared.concurrency.process_local import PerProcess
+    from ._shared.concurrency.process_local import ProcessLocal
     from ._shared.ops.statistics import Statistics
-    from .broker import Process
+    from .broker import PubSubBroker
 
 _UNKNOWN_MEMBERS = (
     "Redis Pub/Sub knows which processes listen to the group {0!r}, and not for how many channels. "
@@ -20,7 +20,7 @@ _UNKNOWN_MEMBERS = (
 class Queries:
     """What the layer inherits, besides Channels' own base class."""
 
-    _process: PerProcess[Process]
+    _broker: ProcessLocal[PubSubBroker]
 
     async def group_count(self, group: str) -> int:
         """Raise NotImplementedError: the queue layer can tell, Redis Pub/Sub can't."""
@@ -32,4 +32,4 @@ class Queries:
 
     def statistics(self) -> Statistics:
         """Return what the layer has done in this process, and has now. Costs no command."""
-        return self._process.get().statistics()
+        return self._broker.get().statistics()

@@ -14,15 +14,15 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from ._shared.concurrency.compat import start_task
 from ._shared.transport.batch import copy_of
 from ._shared.transport.cluster import slot_of
-from ._shared.transport.errors import Backoff, OutageLog, is_of_slot, may_pass, misplaced_slot
+from ._shared.transport.errors import Backoff, OutageLog, is_of_slot, is_temporary, misplaced_slot
 from .protocol.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
     from ._shared.config.hosts import Host
-    from ._shared.transport.connection import Link
-    from .protocol.dispatch import Delivery
+    from ._shared.transport.connection import Connection
+    from .protocol.dispatch import TopicDispatcher
 
 logger = logging.getLogger(__package__)
 
@@ -45,12 +45,12 @@ class Line:
 
     host: Host
     # Opens a connection; returns None if nothing is to be heard there any more.
-    open: Callable[[], Awaitable[Link | None]]
+    open: Callable[[], Awaitable[Connection | None]]
     sharded: bool
     # Told when the host is lost and found.
     outages: OutageLog
     # Gets what it sends.
-    delivery: Delivery
+    delivery: TopicDispatcher
     # Returns the topics of this host that are heard, and tells whether one is.
     topics: Callable[[], list[bytes]]
     is_heard: Callable[[bytes], bool]
@@ -67,7 +67,7 @@ class Subscriber:
         self._line = line
         self._loop = asyncio.get_running_loop()
         self._subscriptions = self._new_subscriptions()
-        self._link: Link | None = None
+        self._link: Connection | None = None
         self._backoff = Backoff()
         # Those who wait until a topic is live: they get True then, and False if it has moved.
         self._waiters: dict[bytes, list[asyncio.Future[bool]]] = {}
@@ -116,7 +116,7 @@ class Subscriber:
             self._dismiss(topic, waiter)
             if not self._is_wanted(topic):
                 # Whoever wanted it has gone meanwhile; as long as this waited, it was wanted.
-                self.look_at((topic,))
+                self.reconcile((topic,))
 
     @property
     def is_running(self) -> bool:
@@ -132,12 +132,12 @@ class Subscriber:
         """Subscribe to topics that are wanted, and keep them subscribed."""
         if not self.is_running:
             self._running = self._spawn(self._run())
-        self.look_at(topics)
+        self.reconcile(topics)
 
-    def look_at(self, topics: Iterable[bytes]) -> None:
+    def reconcile(self, topics: Iterable[bytes]) -> None:
         """Note that it may have changed whether these are wanted."""
-        self._line.delivery.look_at(topics)
-        self._subscriptions.look_at(topics)
+        self._line.delivery.reconcile(topics)
+        self._subscriptions.reconcile(topics)
         self._write_soon()
 
     def is_live(self, topic: bytes) -> bool:
@@ -188,12 +188,12 @@ class Subscriber:
         # Nothing looks for the host any more.
         self._line.outages.forget(self)
 
-    async def _serve(self, link: Link) -> None:
+    async def _serve(self, link: Connection) -> None:
         """Hear until the connection breaks, or nothing has been wanted for a while."""
         self._subscriptions = self._new_subscriptions(self._line.topics())
         self._link = link
         self._reading = link.listen(self._handle)
-        self.look_at(self._waiters)
+        self.reconcile(self._waiters)
         await self._watch(self._reading)
 
     async def _hang_up(self) -> None:
@@ -232,7 +232,7 @@ class Subscriber:
         if self._link is not None and self._writing is None and self._subscriptions.has_changes:
             self._writing = self._spawn(self._write(self._link))
 
-    async def _write(self, link: Link) -> None:
+    async def _write(self, link: Connection) -> None:
         try:
             while commands := self._subscriptions.next_requests(self._loop.time()):
                 await link.write(commands)
@@ -284,7 +284,7 @@ class Subscriber:
             for topic in self._subscriptions.refused():
                 misplaced(topic, error, False)  # noqa: FBT003 - it was asked for just now
             return
-        if may_pass(error):
+        if is_temporary(error):
             raise error
         for topic in self._subscriptions.refused():
             if topic not in self._waiters:
@@ -302,7 +302,7 @@ class Subscriber:
         if not isinstance(error, (RedisError, OSError, asyncio.TimeoutError)):
             logger.error("Hearing %s failed", self._line.host, exc_info=error)
         self.trouble = error
-        away = may_pass(error)
+        away = is_temporary(error)
         if away or self._restored:
             # Of settings that have never worked here, those who wait are told at once.
             self._line.outages.lost(self, error, self._line.node)

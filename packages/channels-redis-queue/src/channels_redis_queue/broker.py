@@ -21,26 +21,26 @@ from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.delivery.overflows import OverflowLog
 from ._shared.ops.statistics import Dropped, Statistics
 from ._shared.transport.shards import Shards
-from .group_directory import Census
+from .group_directory import GroupDirectory
 from .groups import Groups
 from .keys import GONE, group_of, new_process_id
-from .loop_state import LEAVING, Home
-from .protocol.local_groups import Memberships
-from .publisher import FanOut
-from .receiver_pool import Reception
+from .loop_state import LEAVING, LoopState
+from .protocol.local_groups import LocalGroups
+from .publisher import Publisher
+from .receiver_pool import ReceiverPool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .config import Settings
+    from .config import QueueSettings
 
 logger = logging.getLogger(__package__)
 
 
-class Process:
+class QueueBroker:
     """One layer in one process: its identity, its members, its mailboxes, its event loops."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: QueueSettings) -> None:
         self._settings = settings
         self.counters = settings.counters
         # Of the layer and the process: else two aliases of one layer, or the children of one
@@ -48,9 +48,9 @@ class Process:
         self.id = new_process_id()
         self.pid = os.getpid()
         _processes.add(self)
-        self.homes = LoopLocal(self._make_home)
+        self.loops = LoopLocal(self._make_loop_state)
         self._synchronous = SynchronousCallers(settings.connectors, scripts.ALL, settings.counters)
-        self.memberships = Memberships(settings.group_expiry)
+        self.local_groups = LocalGroups(settings.group_expiry)
         self._overflows = OverflowLog(logger)
         self.mailboxes = Mailboxes(
             settings.mailbox_bytes,
@@ -61,23 +61,23 @@ class Process:
         self.consumers = ConsumerTracker(
             self.mailboxes, settings.channel_expiry, self._channels_gone
         )
-        self.groups = Groups(settings, lambda: self.shards, self.memberships)
-        self.fan_out = FanOut(settings)
-        self.census = Census(settings, lambda: self.shards)
-        self.reception = Reception(
+        self.groups = Groups(settings, lambda: self.shards, self.local_groups)
+        self.publisher = Publisher(settings)
+        self.group_directory = GroupDirectory(settings, lambda: self.shards)
+        self.receiver_pool = ReceiverPool(
             settings,
             self.consumers,
-            self.memberships,
-            self.homes,
+            self.local_groups,
+            self.loops,
             lambda virtual: self._deserted([virtual]),
         )
 
     @property
     def shards(self) -> Shards:
         """The command connections for calls of the running event loop."""
-        home = self.homes.find()
-        shards = self._synchronous.shards() if home is None else home.shards
-        return shards or self.homes.get().shards
+        loop_state = self.loops.find()
+        shards = self._synchronous.shards() if loop_state is None else loop_state.shards
+        return shards or self.loops.get().shards
 
     def statistics(self) -> Statistics:
         """Return what the layer has done in this process, and has now."""
@@ -91,11 +91,11 @@ class Process:
                 undecodable=counters.undecodable,
                 mailbox_full=self._overflows.total,
             ),
-            reconnects=counters.reconnects + self.reception.reconnects,
-            outage_seconds=self.reception.outage_seconds,
+            reconnects=counters.reconnects + self.receiver_pool.reconnects,
+            outage_seconds=self.receiver_pool.outage_seconds,
             mailboxes=len(self.mailboxes),
             waiting=self.mailboxes.unread,
-            groups=len({group_of(virtual) for virtual in self.memberships.virtuals()}),
+            groups=len({group_of(virtual) for virtual in self.local_groups.virtuals()}),
             commands=counters.commands,
             round_trips=counters.round_trips,
         )
@@ -103,7 +103,7 @@ class Process:
     async def close_connections(self) -> None:
         """Close what is open in the running event loop, and for synchronous callers."""
         try:
-            await self.homes.close()
+            await self.loops.close()
         finally:
             await self._synchronous.close()
 
@@ -112,31 +112,33 @@ class Process:
         # Before the timer, beside which a loop would get connections of its own.
         settings, shards = self._settings, self.shards
         async with timeout(LEAVING):
-            for address in self.memberships.addresses():
+            for address in self.local_groups.addresses():
                 alive = settings.keys.messages(address).alive
                 command = ("SET", alive, GONE, "EX", settings.mark_stays)
-                await shards.of(address).execute(command, key=alive, repeatable=True)
+                await shards.of(address).execute(command, key=alive, idempotent=True)
 
-    def _make_home(self) -> Home:
+    def _make_loop_state(self) -> LoopState:
         shards = Shards.to(self._settings.connectors, scripts.ALL, self.counters)
-        return Home(shards, self._start_upkeep, self._leave)
+        return LoopState(shards, self._start_upkeep, self._leave)
 
-    def _start_upkeep(self, home: Home) -> None:
-        settings, memberships = self._settings, self.memberships
+    def _start_upkeep(self, loop_state: LoopState) -> None:
+        settings, local_groups = self._settings, self.local_groups
         guards = [
-            maintenance.Guard(shard, home.shards, settings.keys, self.id, memberships, self.groups)
-            for shard in range(len(home.shards))
+            maintenance.LossDetector(
+                shard, loop_state.shards, settings.keys, self.id, local_groups, self.groups
+            )
+            for shard in range(len(loop_state.shards))
         ]
         for guard in guards:
-            home.spawn(guard.watch())
-        home.spawn(maintenance.sweep(self.consumers, memberships, self._deserted))
-        home.spawn(maintenance.announce(self.groups.publish_departures))
+            loop_state.spawn(guard.watch())
+        loop_state.spawn(maintenance.sweep(self.consumers, local_groups, self._deserted))
+        loop_state.spawn(maintenance.announce(self.groups.publish_departures))
 
         def buried() -> None:
             for guard in guards:
                 guard.lose_all()
 
-        home.spawn(maintenance.beat(settings, home.shards, memberships, buried))
+        loop_state.spawn(maintenance.beat(settings, loop_state.shards, local_groups, buried))
 
     def _overflowed(self, channel: str, count: int) -> None:
         # One that has lost its consumer misses nothing.
@@ -147,23 +149,23 @@ class Process:
         for channel in channels:
             self.mailboxes.discard(channel)
             self._overflows.forget(channel)
-        memberships = self.memberships
-        virtuals = maintenance.leave_all(channels, memberships)
-        self._deserted([virtual for virtual in virtuals if not memberships.members(virtual)])
+        local_groups = self.local_groups
+        virtuals = maintenance.leave_all(channels, local_groups)
+        self._deserted([virtual for virtual in virtuals if not local_groups.members(virtual)])
 
     async def _leave(self, shards: Shards) -> None:
         """Tell Redis which members have gone as an event loop ends."""
         # Through the connections that are about to be closed.
-        groups = Groups(self._settings, lambda: shards, self.memberships)
-        await groups.forget(self.memberships.empty())
+        groups = Groups(self._settings, lambda: shards, self.local_groups)
+        await groups.forget(self.local_groups.empty())
         await groups.publish_departures()
 
     def _deserted(self, virtuals: Sequence[str]) -> None:
         if virtuals:
-            self.homes.get().spawn(self.groups.forget(virtuals))
+            self.loops.get().spawn(self.groups.forget(virtuals))
 
 
-_processes: weakref.WeakSet[Process] = weakref.WeakSet()
+_processes: weakref.WeakSet[QueueBroker] = weakref.WeakSet()
 
 
 def _mark_all_gone() -> None:
@@ -175,7 +177,7 @@ def _mark_all_gone() -> None:
     with contextlib.suppress(RedisError, OSError, RuntimeError, asyncio.TimeoutError):
         for process in list(_processes):
             # Not what was inherited through a fork.
-            if process.pid == os.getpid() and len(process.memberships):
+            if process.pid == os.getpid() and len(process.local_groups):
                 asyncio.run(process.mark_gone())
 
 

@@ -13,9 +13,9 @@ from .keys import non_local, virtual_channel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._shared.messages.decoded import Reader
+    from ._shared.messages.decoded import MessageDecoder
     from ._shared.transport.connector import Connector
-    from .envelope import Letter
+    from .envelope import Envelope
     from .keys import Keys
 
 # The names of the options of a layer.
@@ -43,7 +43,7 @@ escape_arguments(logger)
 
 
 @dataclass(frozen=True)
-class Settings:
+class QueueSettings:
     """The options of a layer, worked out."""
 
     # One for each host.
@@ -53,7 +53,7 @@ class Settings:
     expiry: int
     group_expiry: int
     serialize: Callable[[dict[str, Any]], bytes]
-    reader: Reader[Letter]
+    reader: MessageDecoder[Envelope]
     # Returns the capacity of a channel; and the largest of any.
     capacity: Callable[[str], int]
     largest_capacity: int
@@ -66,7 +66,7 @@ class Settings:
     # Returns the index of the shard that a message for an address is sent to.
     shard_to: Callable[[str], int]
     # Whether one name in Redis stands for all members that a group has in a process.
-    local_groups: bool
+    groups_by_process: bool
     # Whether messages for general channels name these too, where no one can alter it.
     encrypts: bool
     # What happens in this process.
@@ -93,4 +93,4 @@ class Settings:
 
         Where each member's own name is in Redis, each has one of its own.
         """
-        return virtual_channel(non_local(channel) if self.local_groups else channel, group)
+        return virtual_channel(non_local(channel) if self.groups_by_process else channel, group)

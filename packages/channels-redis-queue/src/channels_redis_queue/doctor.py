@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from ._shared.transport.commands import Command
-    from ._shared.transport.connection import Link
+    from ._shared.transport.connection import Connection
     from ._shared.transport.connector import Connector
     from .keys import Keys
 
@@ -110,7 +110,7 @@ async def _members(layer: RedisChannelLayer, group: str) -> int | None:
         return None
 
 
-async def _sizes(link: Link, keys: Keys) -> AsyncIterator[tuple[str, int | None]]:
+async def _sizes(link: Connection, keys: Keys) -> AsyncIterator[tuple[str, int | None]]:
     """Yield each message key and group key of a server, and how many members its set has.
 
     None stands for keys with the layer's prefix that the layer does not make.

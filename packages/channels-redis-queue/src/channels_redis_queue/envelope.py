@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._shared.messages.decoded import Letter as _Letter
+from ._shared.messages.decoded import DecodedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 TO = "__asgi_channel__"
 
 
-class Letter(_Letter):
+class Envelope(DecodedMessage):
     """A message that names the channels that it is for."""
 
     __slots__ = ("names",)

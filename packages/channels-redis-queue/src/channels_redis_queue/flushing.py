@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._shared.transport.pipeline import Commands
+    from ._shared.transport.pipeline import CommandClient
     from ._shared.transport.shards import Shards
     from .keys import Keys
 
@@ -19,16 +19,16 @@ async def flush(shards: Shards, keys: Keys) -> None:
     await asyncio.gather(*(_flush(shards[index], keys) for index in range(len(shards))))
 
 
-async def _flush(commands: Commands, keys: Keys) -> None:
+async def _flush(commands: CommandClient, keys: Keys) -> None:
     nodes = await commands.nodes()
     await asyncio.gather(*(_flush_node(commands, node, keys) for node in nodes))
 
 
-async def _flush_node(commands: Commands, node: Commands, keys: Keys) -> None:
+async def _flush_node(commands: CommandClient, node: CommandClient, keys: Keys) -> None:
     cursor, pattern = b"0", keys.pattern()
     while True:
         scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", COUNT)
-        cursor, found = await node.execute(scan, key=pattern, repeatable=True)
+        cursor, found = await node.execute(scan, key=pattern, idempotent=True)
         by_slot: dict[int | None, list[str]] = {}
         for key in found:
             name = key.decode(errors="replace")
@@ -38,7 +38,7 @@ async def _flush_node(commands: Commands, node: Commands, keys: Keys) -> None:
         # Not through the node: a key may have moved since it was found.
         await asyncio.gather(
             *(
-                commands.execute(("UNLINK", *names), key=names[0], repeatable=True)
+                commands.execute(("UNLINK", *names), key=names[0], idempotent=True)
                 for names in by_slot.values()
             )
         )

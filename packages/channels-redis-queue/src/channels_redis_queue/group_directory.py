@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from . import keys, scripts
 from .config import ALIVE_FOR
-from .sending import Members
+from .sending import MembersQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ._shared.transport.shards import Shards
-    from .config import Settings
+    from .config import QueueSettings
 
 
-class Census:
+class GroupDirectory:
     """Looks at groups, on behalf of one layer in one process.
 
     Args:
@@ -24,7 +24,7 @@ class Census:
         shards: Returns the command connections of the running event loop.
     """
 
-    def __init__(self, settings: Settings, shards: Callable[[], Shards]) -> None:
+    def __init__(self, settings: QueueSettings, shards: Callable[[], Shards]) -> None:
         self._settings = settings
         self._keys = settings.keys
         self._shards = shards
@@ -74,7 +74,7 @@ class Census:
         # A process that has joined just now lives, and may not have said so yet.
         names, fresh = await asyncio.gather(
             *(
-                Members(key, seconds).read(commands)
+                MembersQuery(key, seconds).read(commands)
                 for seconds in (self._settings.group_expiry, ALIVE_FOR)
             )
         )
@@ -112,7 +112,7 @@ class Census:
 
 async def _read(shards: Shards, name: str, key: str, command: Any) -> Any:
     """Carry out a command that only reads, on the shard of a name."""
-    return await shards.of(name).execute(command, key=key, repeatable=True)
+    return await shards.of(name).execute(command, key=key, idempotent=True)
 
 
 def _split(names: bytes) -> list[str]:

@@ -10,21 +10,21 @@ from channels import exceptions
 from channels.layers import BaseChannelLayer
 
 from . import keys
-from ._shared.concurrency.process_local import PerProcess
+from ._shared.concurrency.process_local import ProcessLocal
 from ._shared.config import options
 from ._shared.config.former_names import FormerNames
 from ._shared.config.hosts import parse_hosts
-from ._shared.messages.decoded import Reader
+from ._shared.messages.decoded import MessageDecoder
 from ._shared.messages.serializers import registry
 from ._shared.ops.opentelemetry import observe
 from ._shared.transport.cluster import connector_to
 from ._shared.transport.sharding import shard_of
-from .broker import Process
-from .config import OPTIONS, Settings
-from .envelope import TO, Letter
+from .broker import QueueBroker
+from .config import OPTIONS, QueueSettings
+from .envelope import TO, Envelope
 from .flushing import flush
 from .queries import Queries
-from .sending import Post, Posts
+from .sending import OutgoingMessage, SendBatch
 
 if TYPE_CHECKING:
     import re
@@ -116,7 +116,7 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         self._channel_expiry = channel_expiry
         self._mailbox_bytes = mailbox_bytes
         self._on_overflow = on_overflow
-        self._local_groups = groups == "processes"
+        self._groups_by_process = groups == "processes"
         self._encrypts = bool(symmetric_encryption_keys)
         self._serializer = registry.get_serializer(
             serializer_format,
@@ -131,28 +131,28 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         self._keys = keys.Keys(prefix)
         # Checking a name takes as long as packing a message. Few, as each holds on to its name.
         self._place_of = functools.lru_cache(maxsize=128)(self._find_place)
-        self._posts = Posts(expiry)
-        self._process = PerProcess(self._start_process)
+        self._posts = SendBatch(expiry)
+        self._broker = ProcessLocal(self._start_process)
         observe(self)
 
-    def _start_process(self) -> Process:
+    def _start_process(self) -> QueueBroker:
         largest = max([self.capacity, *(capacity for _, capacity in self.channel_capacity)])
         own = type(self).deserialize is not RedisChannelLayer.deserialize
-        return Process(
-            Settings(
+        return QueueBroker(
+            QueueSettings(
                 self._connectors,
                 self._keys,
                 self.expiry,
                 self.group_expiry,
                 self._serialized,
-                Reader(self if own else self._serializer, Letter),
+                MessageDecoder(self if own else self._serializer, Envelope),
                 self.get_capacity,
                 largest,
                 self._channel_expiry,
                 self._mailbox_bytes,
                 self._on_overflow,
                 self._shard_to,
-                self._local_groups,
+                self._groups_by_process,
                 self._encrypts,
             )
         )
@@ -165,7 +165,7 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
     @property
     def client_prefix(self) -> str:
         """What the names of this layer's own channels have before the `!`, in this process."""
-        return self._process.get().id
+        return self._broker.get().id
 
     async def new_channel(self, prefix: str = "specific") -> str:
         """Return the name of a new channel that this process can receive on.
@@ -181,14 +181,14 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         name = f"{address}{self.client_prefix}"
         self.require_valid_channel_name(name if isinstance(prefix, str) else prefix)
         channel = keys.new_channel(address, len(self._connectors))
-        self._process.get().consumers.made(channel)
+        self._broker.get().consumers.made(channel)
         return channel
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         """Send a message to a channel.
 
         Args:
-            channel: A general channel (`name`), or a process-specific one (`name.process!local`).
+            channel: A general channel (`name`), or a process-specific one (`name.broker!local`).
             message: A dict that the serializer can write.
 
         Raises:
@@ -206,7 +206,7 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         # Of a message for a general channel only where it binds one to the other.
         if self._encrypts or "!" in channel:
             message = {**message, TO: channel}
-        post = Post(
+        post = OutgoingMessage(
             beside.key,
             beside.bell,
             beside.counts,
@@ -214,11 +214,11 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
             counted,
             self._serialized(message),
         )
-        process, shard = self._process.get(), self._shard_to(address)
-        if await self._posts.send([post], process.shards[shard]):
-            process.counters.over_capacity += 1
+        broker, shard = self._broker.get(), self._shard_to(address)
+        if await self._posts.send([post], broker.shards[shard]):
+            broker.counters.over_capacity += 1
             raise exceptions.ChannelFull(channel)
-        process.counters.sent += 1
+        broker.counters.sent += 1
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel, and wait for it if there is none.
@@ -231,11 +231,11 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
             redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
                 missing right, a bad certificate.
         """
-        process = self._process.get()
+        broker = self._broker.get()
         # A list, say, could not even be looked up.
-        if not isinstance(channel, str) or not process.reception.knows(channel):
-            self._require_own(channel, process.id)
-        return await process.reception.receive(channel)
+        if not isinstance(channel, str) or not broker.receiver_pool.knows(channel):
+            self._require_own(channel, broker.id)
+        return await broker.receiver_pool.receive(channel)
 
     async def group_add(self, group: str, channel: str) -> None:
         """Make a channel a member of a group, or renew its membership for `group_expiry` seconds.
@@ -249,11 +249,11 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
-        process = self._process.get()
-        if keys.process_of(channel) == process.id:
-            await process.groups.add_local(group, channel)
+        broker = self._broker.get()
+        if keys.process_of(channel) == broker.id:
+            await broker.groups.add_local(group, channel)
         else:
-            await process.groups.add_name(group, channel)
+            await broker.groups.add_name(group, channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
         """End a channel's membership, if it has one.
@@ -266,7 +266,7 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
-        await self._process.get().groups.discard(group, channel)
+        await self._broker.get().groups.discard(group, channel)
 
     async def group_send(
         self, group: str, message: dict[str, Any], *, exclude: Iterable[str] = ()
@@ -286,22 +286,22 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         """
         options.require_message(message)
         self.require_valid_group_name(group)
-        process = self._process.get()
+        broker = self._broker.get()
         excluded = (
             options.excluded_channels(exclude, self.require_valid_channel_name) if exclude else ()
         )
-        await process.fan_out.send(group, message, process.shards, excluded)
-        process.counters.sent += 1
+        await broker.publisher.send(group, message, broker.shards, excluded)
+        broker.counters.sent += 1
 
     async def flush(self) -> None:
         """Delete all messages and groups of every layer with this prefix, on all hosts.
 
         Processes that are running write their memberships again.
         """
-        process = self._process.get()
-        process.reception.clear()
-        process.memberships.clear()
-        await flush(process.shards, self._keys)
+        broker = self._broker.get()
+        broker.receiver_pool.clear()
+        broker.local_groups.clear()
+        await flush(broker.shards, self._keys)
 
     async def close_pools(self) -> None:
         """Close what the layer has open in the running event loop.
@@ -309,7 +309,7 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         Needed only where a loop goes on after the layer's use, as in a test; a loop that ends
         closes it by itself. Messages that were taken for nobody go back.
         """
-        await self._process.get().close_connections()
+        await self._broker.get().close_connections()
 
     def serialize(self, message: dict[str, Any]) -> bytes:
         """Return a message as it stands in Redis."""
@@ -336,10 +336,10 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         address = keys.non_local(channel)
         return address, self._keys.messages(address), keys.number_of(channel)
 
-    def _require_own(self, channel: str, process: str) -> None:
+    def _require_own(self, channel: str, broker: str) -> None:
         self.require_valid_channel_name(channel)
         owner = keys.process_of(channel)
-        if owner is not None and owner != process:
+        if owner is not None and owner != broker:
             raise _ForeignChannel(
                 f"{channel!r} belongs to another process or layer: receive on a name that this "
                 "layer's new_channel() returned in this process"

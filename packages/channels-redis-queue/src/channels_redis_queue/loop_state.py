@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LEAVING = 2
 
 
-class Home:
+class LoopState:
     """The connections, receivers and background tasks of one event loop.
 
     Args:
@@ -33,7 +33,7 @@ class Home:
     def __init__(
         self,
         shards: Shards,
-        upkeep: Callable[[Home], object],
+        upkeep: Callable[[LoopState], object],
         leave: Callable[[Shards], Awaitable[None]],
     ) -> None:
         self.shards = shards

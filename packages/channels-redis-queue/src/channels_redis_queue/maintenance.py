@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from ._shared.delivery.consumers import ConsumerTracker
     from ._shared.transport.shards import Shards
-    from .config import Settings
+    from .config import QueueSettings
     from .groups import Groups
     from .keys import Keys
-    from .protocol.local_groups import Memberships
+    from .protocol.local_groups import LocalGroups
 
 # Seconds between two looks. A server that lost memberships must serve its groups within five.
 INTERVAL = 2
@@ -39,7 +39,7 @@ BEAT = 20
 
 
 @dataclass
-class _Server:
+class _Canary:
     """A server, or a node of a Cluster, that has groups of the process, as a guard knows it."""
 
     canary: str
@@ -51,7 +51,7 @@ class _Server:
     lost: bool = False
 
 
-class Guard:
+class LossDetector:
     """Writes the virtual channels of one shard again when its server has lost them.
 
     A server that comes back empty, or as it was some time ago, says so in no other way than in a
@@ -72,20 +72,20 @@ class Guard:
         shards: Shards,
         keys: Keys,
         process: str,
-        memberships: Memberships,
+        local_groups: LocalGroups,
         groups: Groups,
     ) -> None:
         self._shard = shard
         self._shards = shards
         self._commands = shards[shard]
         self._keys = keys
-        self._memberships = memberships
+        self._local_groups = local_groups
         self._groups = groups
         # One for each thread, in which one loop runs at a time: synchronous code makes many loops.
         self._name = f"{process}.{threading.get_ident()}"
         self._layout: object = None
         # By node.
-        self._servers: dict[object, _Server] = {}
+        self._servers: dict[object, _Canary] = {}
         # The latest write of a virtual channel that was seen.
         self._seen = 0
 
@@ -103,19 +103,19 @@ class Guard:
 
     async def _see(self) -> None:
         """Find out what was written since the latest look, and where."""
-        if not len(self._memberships):
+        if not len(self._local_groups):
             self._servers.clear()
         layout = self._commands.layout
         if layout is not self._layout:
             # Slots may have moved to nodes that have no canary.
             self._layout, self._seen = layout, 0
             self._servers.clear()
-        written, self._seen = self._memberships.written_since(self._seen)
+        written, self._seen = self._local_groups.written_since(self._seen)
         for node, virtuals in (await self._by_node(written)).items():
             server = self._servers.get(node)
             if server is None:
                 canary = self._keys.canary(self._name, group_of(virtuals[0]))
-                server = self._servers[node] = _Server(canary)
+                server = self._servers[node] = _Canary(canary)
             server.unproven += virtuals
 
     async def _by_node(self, virtuals: Sequence[str]) -> dict[object, list[str]]:
@@ -137,7 +137,7 @@ class Guard:
             # the server goes.
             count = server.count + 1
             command = scripts.SWAP.call([server.canary], count, CANARY_LIVES)
-            before = await self._commands.execute(command, key=server.canary, repeatable=True)
+            before = await self._commands.execute(command, key=server.canary, idempotent=True)
             # The new count itself is no proof: a reply that was lost may have told of a loss.
             server.lost |= server.count > 0 and before != b"%d" % server.count
             server.count = count
@@ -147,10 +147,10 @@ class Guard:
                 await self._groups.restore_missing(server.unproven)
             server.unproven.clear()
 
-    async def _restore(self, node: object, server: _Server) -> None:
+    async def _restore(self, node: object, server: _Canary) -> None:
         server.lost = False
         try:
-            all_virtuals = await self._by_node(self._memberships.virtuals())
+            all_virtuals = await self._by_node(self._local_groups.virtuals())
             await self._groups.restore(all_virtuals.get(node, ()))
         except BaseException:
             server.lost = True
@@ -159,7 +159,7 @@ class Guard:
 
 async def sweep(
     consumers: ConsumerTracker,
-    memberships: Memberships,
+    local_groups: LocalGroups,
     deserted: Callable[[Sequence[str]], object],
 ) -> None:
     """Drop what consumers that have gone leave behind, and memberships that have expired.
@@ -173,15 +173,15 @@ async def sweep(
         await asyncio.sleep(INTERVAL)
         consumers.sweep()
         if look % EXPIRY_LOOKS == 0:
-            for chunk in chunks(memberships.virtuals(), LOOK_SLICE):
+            for chunk in chunks(local_groups.virtuals(), LOOK_SLICE):
                 # Members whose time is over leave when they are looked at.
-                deserted([virtual for virtual in chunk if not memberships.members(virtual)])
+                deserted([virtual for virtual in chunk if not local_groups.members(virtual)])
                 await asyncio.sleep(0)
 
 
-def leave_all(channels: Sequence[str], memberships: Memberships) -> list[str]:
+def leave_all(channels: Sequence[str], local_groups: LocalGroups) -> list[str]:
     """End all memberships of channels; return the virtual channels that they were behind."""
-    virtuals = (memberships.gone(channel) for channel in channels)
+    virtuals = (local_groups.gone(channel) for channel in channels)
     return list(dict.fromkeys(itertools.chain.from_iterable(virtuals)))
 
 
@@ -197,7 +197,7 @@ async def announce(publish: Callable[[], Awaitable[None]]) -> None:
 
 
 async def beat(
-    settings: Settings, shards: Shards, memberships: Memberships, buried: Callable[[], object]
+    settings: QueueSettings, shards: Shards, local_groups: LocalGroups, buried: Callable[[], object]
 ) -> None:
     """Give signs of life for each address that has members in groups.
 
@@ -213,7 +213,7 @@ async def beat(
     while True:
         now = time.monotonic()
         # Nothing of addresses that have no members any more.
-        due = {address: due.get(address, 0.0) for address in memberships.addresses()}
+        due = {address: due.get(address, 0.0) for address in local_groups.addresses()}
         for address in [address for address, at in due.items() if at <= now]:
             # Another one each time: a sign that stays the same tells of silence.
             sign = signs.setdefault(address, secrets.token_hex(8))
@@ -221,7 +221,7 @@ async def beat(
             command = scripts.SWAP.call([key], sign, settings.sign_stays)
             # While the server is away the process counts as silent, and it is.
             with contextlib.suppress(RedisError):
-                before = await shards.of(address).execute(command, key=key, repeatable=True)
+                before = await shards.of(address).execute(command, key=key, idempotent=True)
                 due[address] = now + BEAT
                 del signs[address]
                 # The sign itself: a reply that was lost may have told of it.

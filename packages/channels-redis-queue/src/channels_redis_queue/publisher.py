@@ -13,19 +13,19 @@ from redis.exceptions import RedisError
 
 from . import keys, scripts
 from ._shared.config.options import EXCLUDE
-from ._shared.transport.batch import MAX_JOINED
+from ._shared.transport.batch import MAX_COALESCED
 from .config import ALIVE_FOR
 from .envelope import TO
-from .protocol.group_cache import LOOK_INTERVAL, Rosters
-from .sending import Guard, Members, Post, Posts
+from .protocol.group_cache import LOOK_INTERVAL, GroupCache
+from .sending import ExpectedMembers, MembersQuery, OutgoingMessage, SendBatch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterator
 
-    from ._shared.transport.pipeline import Commands
+    from ._shared.transport.pipeline import CommandClient
     from ._shared.transport.shards import Shards
-    from .config import Settings
-    from .protocol.group_cache import Destination, Roster
+    from .config import QueueSettings
+    from .protocol.group_cache import Destination, GroupSnapshot
 
 logger = logging.getLogger(__package__)
 
@@ -33,16 +33,16 @@ logger = logging.getLogger(__package__)
 MAX_SIGNS = 10_000
 
 
-class FanOut:
+class Publisher:
     """Sends to groups, on behalf of one layer in one process.
 
     Args:
         settings: The layer's options.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: QueueSettings) -> None:
         self._settings = settings
-        self._rosters = Rosters(settings.keys, settings.capacity)
+        self._group_cache = GroupCache(settings.keys, settings.capacity)
         # The latest sign of life seen at each address, and the `time.monotonic()` since when.
         self._signs: dict[str, tuple[bytes, float]] = {}
 
@@ -56,20 +56,20 @@ class FanOut:
         names = await self._send_as_known(group, message, shards)
         if names is None:
             return
-        roster = self._rosters.update(group, names)
-        await self._send_to(roster, group, message, shards)
-        await self._remove_dead(roster, group, shards)
+        snapshot = self._group_cache.update(group, names)
+        await self._send_to(snapshot, group, message, shards)
+        await self._remove_dead(snapshot, group, shards)
 
     async def _send_to(
-        self, roster: Roster, group: str, message: dict[str, Any], shards: Shards
+        self, snapshot: GroupSnapshot, group: str, message: dict[str, Any], shards: Shards
     ) -> None:
         # A script's keys are on one shard and, in a Cluster, in one slot.
         by_place: dict[tuple[int, int | None], list[Destination]] = {}
-        for destination in _without_excluded(roster.destinations, message):
+        for destination in _without_excluded(snapshot.destinations, message):
             shard = self._settings.shard_to(destination.address)
             place = shard, shards[shard].slot(destination.key)
             by_place.setdefault(place, []).append(destination)
-        posts = Posts(self._settings.expiry)
+        posts = SendBatch(self._settings.expiry)
         full = await _all(
             [
                 self._send_chunk(posts, shards[shard], chunk, group, message)
@@ -77,7 +77,7 @@ class FanOut:
                 for chunk in _chunks(all_there)
             ]
         )
-        self._log(sum(full), roster, group)
+        self._log(sum(full), snapshot, group)
 
     async def _send_as_known(
         self, group: str, message: dict[str, Any], shards: Shards
@@ -89,28 +89,30 @@ class FanOut:
         """
         settings = self._settings
         key = settings.keys.group(group)
-        roster = self._rosters.last(group) if shards.are_one_place else None
-        if roster is None or not roster.may_be_assumed(0):
+        snapshot = self._group_cache.last(group) if shards.are_one_place else None
+        if snapshot is None or not snapshot.may_send_optimistically(0):
             # Even if the group is empty today: a caller's error shall not wait for a member.
             settings.serialize(message)
-            return await Members(key, settings.group_expiry).read(shards.of(group))
-        destinations = _without_excluded(roster.destinations, message)
+            return await MembersQuery(key, settings.group_expiry).read(shards.of(group))
+        destinations = _without_excluded(snapshot.destinations, message)
         posts = self._posts(destinations, group, message)
-        if not posts or not roster.may_be_assumed(sum(len(post.message) for post in posts)):
-            return await Members(key, settings.group_expiry).read(shards.of(group))
-        guard = Guard(key, settings.group_expiry, roster.names)
-        reply = await Posts(settings.expiry, guard).send(posts, shards.of(group))
+        if not posts or not snapshot.may_send_optimistically(
+            sum(len(post.message) for post in posts)
+        ):
+            return await MembersQuery(key, settings.group_expiry).read(shards.of(group))
+        guard = ExpectedMembers(key, settings.group_expiry, snapshot.names)
+        reply = await SendBatch(settings.expiry, guard).send(posts, shards.of(group))
         if isinstance(reply, bytes):
             return reply
-        roster.tried = True
-        self._log(sum(len(destinations[at].names) for at in reply), roster, group)
-        await self._remove_dead(roster, group, shards)
+        snapshot.tried = True
+        self._log(sum(len(destinations[at].names) for at in reply), snapshot, group)
+        await self._remove_dead(snapshot, group, shards)
         return None
 
     async def _send_chunk(
         self,
-        posts: Posts,
-        commands: Commands,
+        posts: SendBatch,
+        commands: CommandClient,
         chunk: list[Destination],
         group: str,
         message: dict[str, Any],
@@ -119,7 +121,9 @@ class FanOut:
         full = await posts.send(self._posts(chunk, group, message), commands)
         return sum(len(chunk[position].names) for position in full)
 
-    def _posts(self, chunk: list[Destination], group: str, message: dict[str, Any]) -> list[Post]:
+    def _posts(
+        self, chunk: list[Destination], group: str, message: dict[str, Any]
+    ) -> list[OutgoingMessage]:
         serialize, encrypts = self._settings.serialize, self._settings.encrypts
         counted = keys.number_of(group)
         plain = message
@@ -134,20 +138,22 @@ class FanOut:
             if encrypts or "!" in one.address:
                 body = {**body, TO: one.names}
             posts.append(
-                Post(one.key, one.bell, one.counts, one.capacity, counted, serialize(body))
+                OutgoingMessage(
+                    one.key, one.bell, one.counts, one.capacity, counted, serialize(body)
+                )
             )
         return posts
 
-    async def _remove_dead(self, roster: Roster, group: str, shards: Shards) -> None:
+    async def _remove_dead(self, snapshot: GroupSnapshot, group: str, shards: Shards) -> None:
         """Take processes that have died out of a group, if it is time to look for them."""
         now = time.monotonic()
-        if now < roster.next_look:
+        if now < snapshot.next_look:
             return
-        roster.next_look = now + LOOK_INTERVAL
+        snapshot.next_look = now + LOOK_INTERVAL
         await asyncio.gather(
             *(
                 self._remove_if_dead(destination, group, shards)
-                for destination in roster.destinations
+                for destination in snapshot.destinations
                 if keys.is_in_this_layer(destination.address)
             )
         )
@@ -160,7 +166,7 @@ class FanOut:
                 return
             scores = await asyncio.gather(
                 *(
-                    commands.execute(("ZSCORE", key, name), key=key, repeatable=True)
+                    commands.execute(("ZSCORE", key, name), key=key, idempotent=True)
                     for name in destination.names
                 )
             )
@@ -173,12 +179,12 @@ class FanOut:
                     if keys.is_virtual(name):
                         names.append(self._settings.keys.members(name))
                     command = scripts.GROUP_FORGET.call(names, name, score)
-                    await commands.execute(command, key=key, repeatable=True)
+                    await commands.execute(command, key=key, idempotent=True)
 
     async def _is_dead(self, address: str, shards: Shards) -> bool:
         """Return whether a process has been silent for so long that it counts as dead."""
         commands, alive = shards.of(address), self._settings.keys.messages(address).alive
-        sign = await commands.execute(("GET", alive), key=alive, repeatable=True)
+        sign = await commands.execute(("GET", alive), key=alive, idempotent=True)
         if sign is None or sign == keys.GONE:
             # Synchronous code gives no signs.
             return sign is not None
@@ -193,12 +199,14 @@ class FanOut:
         if now - since < max(ALIVE_FOR, self._settings.expiry):
             return False
         command = scripts.BURY.call([alive], sign, keys.GONE, self._settings.mark_stays)
-        return bool(await commands.execute(command, key=alive, repeatable=True))
+        return bool(await commands.execute(command, key=alive, idempotent=True))
 
-    def _log(self, full: int, roster: Roster, group: str) -> None:
+    def _log(self, full: int, snapshot: GroupSnapshot, group: str) -> None:
         if full:
             self._settings.counters.over_capacity += full
-            logger.info("%s of %s channels over capacity in group %s", full, roster.members, group)
+            logger.info(
+                "%s of %s channels over capacity in group %s", full, snapshot.members, group
+            )
 
 
 async def _all(sends: list[Coroutine[Any, Any, int]]) -> list[int]:
@@ -227,5 +235,5 @@ def _without_excluded(
 
 
 def _chunks(whole: list[Destination]) -> Iterator[list[Destination]]:
-    for start in range(0, len(whole), MAX_JOINED):
-        yield whole[start : start + MAX_JOINED]
+    for start in range(0, len(whole), MAX_COALESCED):
+        yield whole[start : start + MAX_COALESCED]

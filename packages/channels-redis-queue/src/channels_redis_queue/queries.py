@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._shared.concurrency.process_local import PerProcess
+    from ._shared.concurrency.process_local import ProcessLocal
     from ._shared.ops.statistics import Statistics
-    from .broker import Process
+    from .broker import QueueBroker
 
 
 class Queries:
     """What the layer inherits, besides Channels' own base class."""
 
-    _process: PerProcess[Process]
-    _local_groups: bool
+    _broker: ProcessLocal[QueueBroker]
+    _groups_by_process: bool
 
     if TYPE_CHECKING:
 
@@ -34,8 +34,12 @@ class Queries:
             redis.exceptions.RedisError: As for `group_add`.
         """
         self.require_valid_group_name(group)
-        census = self._process.get().census
-        return await (census.count(group) if self._local_groups else census.names(group))
+        group_directory = self._broker.get().group_directory
+        return await (
+            group_directory.count(group)
+            if self._groups_by_process
+            else group_directory.names(group)
+        )
 
     async def group_channels(self, group: str) -> list[str]:
         """Return the channels that `group_count` counts, in no order.
@@ -45,8 +49,8 @@ class Queries:
             redis.exceptions.RedisError: As for `group_add`.
         """
         self.require_valid_group_name(group)
-        return await self._process.get().census.channels(group)
+        return await self._broker.get().group_directory.channels(group)
 
     def statistics(self) -> Statistics:
         """Return what the layer has done in this process, and has now. Costs no command."""
-        return self._process.get().statistics()
+        return self._broker.get().statistics()

@@ -15,17 +15,17 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ._shared.concurrency.compat import end_task, timeout
 from ._shared.concurrency.loop_local import running_loop
-from ._shared.transport.errors import Backoff, OutageLog, may_pass
+from ._shared.transport.errors import Backoff, OutageLog, is_temporary
 from .protocol.inbox import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._shared.transport.commands import Command
-    from ._shared.transport.connection import Link
+    from ._shared.transport.connection import Connection
     from ._shared.transport.connector import Connector
-    from ._shared.transport.pipeline import Commands
-    from .protocol.inbox import Intake
+    from ._shared.transport.pipeline import CommandClient
+    from .protocol.inbox import Inbox
 
 logger = logging.getLogger(__package__)
 
@@ -50,7 +50,7 @@ class Line:
     # Opens the receiver's connection.
     connector: Connector
     # The command connections, to wake the reader while it blocks.
-    commands: Commands
+    commands: CommandClient
     # Told when the host is lost and found.
     outages: OutageLog
 
@@ -67,17 +67,17 @@ class Receiver:
     """
 
     def __init__(
-        self, intake: Intake, line: Line, ended: Callable[[], object], *, inherits: bool = False
+        self, inbox: Inbox, line: Line, ended: Callable[[], object], *, inherits: bool = False
     ) -> None:
-        self.intake = intake
+        self.inbox = inbox
         self._line = line
-        self._delivery = intake.delivery
+        self._delivery = inbox.delivery
         self._on_end = ended
         self._inherits = inherits
         # Whether another receiver goes on with the intake, since the loop of this one has stopped.
         self._replaced = False
         self._releasing: asyncio.Task[None] | None = None
-        self._link: Link | None = None
+        self._link: Connection | None = None
         # What to do with the replies that the server owes, in their order.
         self._handlers: deque[Callable[[Any], None]] = deque()
         # Whether a take has succeeded, and whether a wait and a take have.
@@ -116,10 +116,10 @@ class Receiver:
 
     async def nudge(self) -> None:
         """End the blocking wait that the receiver may be in."""
-        commands, nudge = self._line.commands, self.intake.nudge
+        commands, nudge = self._line.commands, self.inbox.nudge
         await asyncio.gather(
-            commands.execute(("ZADD", nudge, 0, ""), key=nudge, repeatable=True),
-            commands.execute(("EXPIRE", nudge, BLOCK), key=nudge, repeatable=True),
+            commands.execute(("ZADD", nudge, 0, ""), key=nudge, idempotent=True),
+            commands.execute(("EXPIRE", nudge, BLOCK), key=nudge, idempotent=True),
         )
 
     async def stop(self) -> None:
@@ -167,7 +167,7 @@ class Receiver:
                 await self._drop()
                 if self._replaced:
                     break
-                away = may_pass(error)
+                away = is_temporary(error)
                 if not self._proven and not away:
                     self.failure = error
                     break
@@ -178,7 +178,7 @@ class Receiver:
                 break
         self._line.outages.forget(self)
 
-    async def _connect(self) -> Link:
+    async def _connect(self) -> Connection:
         if self._inherits:
             # Before the first take, so that this one returns all that the other one takes.
             await self.nudge()
@@ -190,7 +190,7 @@ class Receiver:
         self._line.outages.found(self)
         return link
 
-    async def _serve(self, link: Link) -> None:
+    async def _serve(self, link: Connection) -> None:
         """Receive until nobody has wanted anything for a while."""
         while True:
             self._wake.clear()
@@ -219,7 +219,7 @@ class Receiver:
         # First, so that one who starts to wait in another thread either is seen here or pokes.
         self.idle = True
         wanted = self._delivery.wanted()
-        if not wanted or (self.intake.in_vain and self._delivery.is_unused()):
+        if not wanted or (self.inbox.in_vain and self._delivery.is_unused()):
             return 0
         self.idle = False
         return wanted
@@ -235,31 +235,31 @@ class Receiver:
             self._wake.clear()
         return self._poked
 
-    async def _round(self, link: Link, wanted: int) -> None:
+    async def _round(self, link: Connection, wanted: int) -> None:
         """Wait for messages and take them: both go out in one write.
 
         The server carries out the take in the moment in which the wait ends, so that a message
         needs no second round trip.
         """
-        intake = self.intake
-        wait, take = (intake.wait(), intake.waited), (intake.take(wanted), intake.took)
+        inbox = self.inbox
+        wait, take = (inbox.wait(), inbox.waited), (inbox.take(wanted), inbox.took)
         try:
-            await self._ask(link, intake.block + GRACE, wait, take)
+            await self._ask(link, inbox.block + GRACE, wait, take)
         except NoScriptError:
             # Before any new wait: this one may have consumed what was rung for these messages.
             self._handlers.clear()
             await self._take(link, wanted)
         else:
-            if intake.again:
+            if inbox.again:
                 await self._went_back()
                 await self._take(link, 0)
 
-    async def _take(self, link: Link, wanted: int) -> None:
+    async def _take(self, link: Connection, wanted: int) -> None:
         """Take without waiting."""
         while True:
-            take = self.intake.take(wanted, as_source=True)
-            await self._ask(link, GRACE, (take, self.intake.took))
-            if not self.intake.again:
+            take = self.inbox.take(wanted, as_source=True)
+            await self._ask(link, GRACE, (take, self.inbox.took))
+            if not self.inbox.again:
                 return
             await self._went_back()
             wanted = 0
@@ -271,7 +271,7 @@ class Receiver:
 
     def _release(self) -> None:
         """Give back what no call here waits for, beside whatever the reader is waiting for."""
-        if self.intake.has_returns and self._releasing is None and not self._replaced:
+        if self.inbox.has_returns and self._releasing is None and not self._replaced:
             releasing = self._give_back()
             self._releasing = contextvars.Context().run(self.loop.create_task, releasing)
 
@@ -284,15 +284,15 @@ class Receiver:
     async def _give_back(self) -> None:
         backoff = Backoff()
         try:
-            while (release := self.intake.release()) is not None:
+            while (release := self.inbox.release()) is not None:
                 command, released = release
-                key = self.intake.key
+                key = self.inbox.key
                 try:
-                    released(await self._line.commands.execute(command, key=key, repeatable=True))
+                    released(await self._line.commands.execute(command, key=key, idempotent=True))
                 except (RedisError, OSError) as error:
                     # It may have been carried out. The next one has a number of its own.
-                    if not may_pass(error):
-                        logger.warning("Messages of %s can't go back: %s", self.intake.key, error)
+                    if not is_temporary(error):
+                        logger.warning("Messages of %s can't go back: %s", self.inbox.key, error)
                     await asyncio.sleep(backoff.next())
         finally:
             self._releasing = None
@@ -302,7 +302,7 @@ class Receiver:
         link = self._link
         try:
             if link is not None and self._handlers:
-                if self._handlers[0] == self.intake.waited:
+                if self._handlers[0] == self.inbox.waited:
                     await self.nudge()
                 await self._read(link, STOPPING)
         except (RedisError, OSError):
@@ -315,19 +315,19 @@ class Receiver:
         self._delivery.stayed_away()
         await self._went_back()
         await self._take(link, 0)
-        farewell = self.intake.farewell()
+        farewell = self.inbox.farewell()
         if farewell is not None:
             await self._ask(link, GRACE, (farewell, _ignore))
 
     async def _ask(
-        self, link: Link, seconds: float, *asked: tuple[Command, Callable[[Any], None]]
+        self, link: Connection, seconds: float, *asked: tuple[Command, Callable[[Any], None]]
     ) -> None:
         """Send commands in one write, and give each reply to its handler."""
         self._handlers.extend(handler for _, handler in asked)
         await link.write([command for command, _ in asked])
         await self._read(link, seconds)
 
-    async def _read(self, link: Link, seconds: float) -> None:
+    async def _read(self, link: Connection, seconds: float) -> None:
         """Read what the server owes. When this is cancelled, what is missing is still owed."""
         # Not read_response(timeout=...): at its own deadline it returns None, as a wait that has
         # ended does, and the next read would take one reply for another.
@@ -347,7 +347,7 @@ class Receiver:
 
     async def _name_keys(self, error: Exception) -> Exception:
         """Return an error about keys of a wrong type that names them."""
-        link, names = self._link, self.intake.names
+        link, names = self._link, self.inbox.names
         if link is None or "WRONGTYPE" not in str(error):
             return error
         try:

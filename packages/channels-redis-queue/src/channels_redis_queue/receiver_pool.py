@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ._shared.transport.errors import OutageLog
 from ._shared.transport.sharding import shard_of
 from .keys import non_local
-from .protocol.dispatch import Delivery, ToProcess, ToWorkers
-from .protocol.inbox import Intake
+from .protocol.dispatch import Dispatcher, ProcessDispatcher, WorkerDispatcher
+from .protocol.inbox import Inbox
 from .receiver import Line, Receiver
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from ._shared.concurrency.loop_local import LoopLocal
     from ._shared.delivery.consumers import ConsumerTracker
-    from .config import Settings
-    from .loop_state import Home
-    from .protocol.local_groups import Memberships
+    from .config import QueueSettings
+    from .loop_state import LoopState
+    from .protocol.local_groups import LocalGroups
 
 logger = logging.getLogger(__package__)
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__package__)
 LOOK = 2
 
 
-class Reception:
+class ReceiverPool:
     """Receives for all consumers of this process, in whichever event loops they run.
 
     Args:
@@ -43,17 +43,17 @@ class Reception:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: QueueSettings,
         consumers: ConsumerTracker,
-        memberships: Memberships,
-        homes: LoopLocal[Home],
+        local_groups: LocalGroups,
+        loops: LoopLocal[LoopState],
         deserted: Callable[[str], object],
     ) -> None:
         self._settings = settings
         self._mailboxes = consumers.mailboxes
         self._consumers = consumers
-        self._memberships = memberships
-        self._homes = homes
+        self._local_groups = local_groups
+        self._loops = loops
         self._deserted = deserted
         self._outages = [
             OutageLog(logger, str(connector.host)) for connector in settings.connectors
@@ -61,7 +61,7 @@ class Reception:
         self._lock = threading.Lock()
         self._receivers: dict[str, list[Receiver]] = {}
         # Those who wait for messages of general channels.
-        self._workers: dict[str, ToWorkers] = {}
+        self._workers: dict[str, WorkerDispatcher] = {}
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel.
@@ -120,7 +120,7 @@ class Reception:
         while True:
             workers = self._workers.get(channel)
             if workers is None:
-                workers = ToWorkers(channel, self._settings, partial(self._poke, channel))
+                workers = WorkerDispatcher(channel, self._settings, partial(self._poke, channel))
                 workers = self._workers.setdefault(channel, workers)
             taken = workers.take()
             if taken is None:
@@ -207,20 +207,20 @@ class Reception:
         ]
 
     def _start(self, address: str, shard: int, before: Receiver | None) -> Receiver:
-        settings, home = self._settings, self._homes.get()
+        settings, loop_state = self._settings, self._loops.get()
         beside = settings.keys.messages(address)
         inherits = before is not None and not before.loop.is_running()
         if before is not None and inherits:
             # Nobody has finished what it had begun: the server may have moved messages into its
             # claims, and the first take of one that goes on with them returns these.
             before.replace()
-            intake = before.intake
+            inbox = before.inbox
         else:
-            intake = Intake(beside, settings.expiry, self._delivery(address), settings.counters)
+            inbox = Inbox(beside, settings.expiry, self._delivery(address), settings.counters)
         connector = settings.connectors[shard].to_key(beside.key)
-        line = Line(connector, home.shards[shard], self._outages[shard])
-        receiver = Receiver(intake, line, lambda: self._ended(address), inherits=inherits)
-        home.keep(receiver)
+        line = Line(connector, loop_state.shards[shard], self._outages[shard])
+        receiver = Receiver(inbox, line, lambda: self._ended(address), inherits=inherits)
+        loop_state.keep(receiver)
         return receiver
 
     def _ended(self, address: str) -> None:
@@ -244,11 +244,13 @@ class Reception:
         elif not settled:
             self._mailboxes.wake_all()
 
-    def _delivery(self, address: str) -> Delivery:
+    def _delivery(self, address: str) -> Dispatcher:
         settings = self._settings
         if "!" not in address:
             return self._workers[address]
-        return ToProcess(address, settings, self._mailboxes, self._memberships, self._deserted)
+        return ProcessDispatcher(
+            address, settings, self._mailboxes, self._local_groups, self._deserted
+        )
 
     def _raise_failure(self, channel: str) -> None:
         for receiver in self._receivers.get(non_local(channel), ()):

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ._shared.transport.commands import Command
-    from ._shared.transport.pipeline import Commands
+    from ._shared.transport.pipeline import CommandClient
 
 
-class Post(NamedTuple):
+class OutgoingMessage(NamedTuple):
     """A message on its way to a message key."""
 
     key: str
@@ -28,7 +28,7 @@ class Post(NamedTuple):
     message: bytes
 
 
-class Guard(NamedTuple):
+class ExpectedMembers(NamedTuple):
     """What a group must look like for a message to be sent to it."""
 
     group_key: str
@@ -38,15 +38,15 @@ class Guard(NamedTuple):
     names: bytes
 
 
-class Posts(NamedTuple):
+class SendBatch(NamedTuple):
     """Joins posts into one command, whose reply tells which of them found their key full."""
 
     # Seconds that a message lives.
     expiry: int
     # Without one, they are sent whatever any group looks like.
-    guard: Guard | None = None
+    guard: ExpectedMembers | None = None
 
-    async def send(self, posts: Sequence[Post], commands: Commands) -> Any:
+    async def send(self, posts: Sequence[OutgoingMessage], commands: CommandClient) -> Any:
         """Send the posts. In a Cluster, the keys of all are in one slot.
 
         Returns:
@@ -58,11 +58,11 @@ class Posts(NamedTuple):
                 posts for other keys have been sent.
         """
         # Half of what a key holds.
-        fills = {post.key: max(1, post.capacity // 2) for post in posts}
+        quotas = {post.key: max(1, post.capacity // 2) for post in posts}
         size = sum(len(post.message) for post in posts)
-        return await commands.execute_part(posts, self, size, key=posts[0].key, fills=fills)
+        return await commands.execute_coalesced(posts, self, size, key=posts[0].key, quotas=quotas)
 
-    def command(self, parts: Sequence[Sequence[Post]]) -> Command:
+    def command(self, parts: Sequence[Sequence[OutgoingMessage]]) -> Command:
         """Return the command that adds all messages."""
         names: list[str] = []
         arguments: list[int | bytes] = [self.expiry, 0, b""]
@@ -80,7 +80,7 @@ class Posts(NamedTuple):
                 arguments += (destination, post.capacity, post.counted, post.message)
         return scripts.SEND.call(names, *arguments)
 
-    def replies(self, reply: Any, parts: Sequence[Sequence[Post]]) -> list[Any]:
+    def replies(self, reply: Any, parts: Sequence[Sequence[OutgoingMessage]]) -> list[Any]:
         """Return for each part what `send` returns, or the error that it raises."""
         if isinstance(reply, bytes):
             return [reply] * len(parts)
@@ -98,17 +98,17 @@ class Posts(NamedTuple):
         return found
 
 
-class Members(NamedTuple):
+class MembersQuery(NamedTuple):
     """Joins the reads of one group's members, so that a burst of sends reads them once."""
 
     group_key: str
     # Seconds that a membership lives.
     group_expiry: int
 
-    async def read(self, commands: Commands) -> bytes:
+    async def read(self, commands: CommandClient) -> bytes:
         """Return the names in the group, with blanks between them."""
-        names: bytes = await commands.execute_part(
-            (self.group_key,), self, 0, key=self.group_key, repeatable=True
+        names: bytes = await commands.execute_coalesced(
+            (self.group_key,), self, 0, key=self.group_key, idempotent=True
         )
         return names
 

@@ -34,8 +34,8 @@ from redis.retry import Retry
 from ..config.connection_arguments import keywords
 from ..transport.cluster import Cluster, slot_of
 from ..transport.commands import pack
-from ..transport.errors import Backoff, belongs_elsewhere, is_outage, was_refused
-from ..transport.pipeline import Commands
+from ..transport.errors import Backoff, is_redirect, is_transient, was_not_executed
+from ..transport.pipeline import CommandClient
 from ..transport.scripts import name_forbidden, name_keys
 from ..transport.sentinel import find_master
 from ..transport.shards import Shards
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from ..config.hosts import Host
     from ..ops.statistics import Counters
-    from ..transport.batch import Joint
+    from ..transport.batch import Coalescer
     from ..transport.cluster import Address
     from ..transport.connector import Connector
     from ..transport.scripts import Script
@@ -89,7 +89,7 @@ class SynchronousCallers:
         self._shards: Shards | None = None
         if all(_arguments(connector.host) is not None for connector in connectors):
             self._shards = Shards(
-                [BlockingCommands(one, scripts, counters, by_key=by_key) for one in connectors]
+                [BlockingCommandClient(one, scripts, counters, by_key=by_key) for one in connectors]
             )
         self._calls: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = (
             weakref.WeakKeyDictionary()
@@ -112,7 +112,7 @@ class SynchronousCallers:
             await self._shards.close()
 
 
-class BlockingCommands(Commands):
+class BlockingCommandClient(CommandClient):
     """The commands of synchronous callers, to one host; threads share it.
 
     Args:
@@ -135,7 +135,7 @@ class BlockingCommands(Commands):
         self._by_key = by_key and self._cluster is not None
         self._scripts = scripts
         self._counters = counters
-        self._servers: dict[Address | None, _Server] = {}
+        self._servers: dict[Address | None, _ServerConnections] = {}
         # Where the master is, or which node gets what any node may get; None before it is found.
         self._address: Address | None = None
         self._is_troubled = False
@@ -145,17 +145,17 @@ class BlockingCommands(Commands):
     async def call(  # noqa: PLR0913, PLR0917
         self,
         content: Any,
-        joint: Joint | None,
+        coalescer: Coalescer | None,
         size: int,  # noqa: ARG002 - nothing else shares the write
-        repeatable: bool,  # noqa: FBT001
-        fills: Mapping[str, int],  # noqa: ARG002
+        idempotent: bool,  # noqa: FBT001
+        quotas: Mapping[str, int],  # noqa: ARG002
         key: str,
     ) -> Any:
         """Send the command and wait in place for its reply."""
-        packed = content if joint is None else pack(joint.command([content]))
-        reply = await self._carry_out(packed, key, repeatable=repeatable)
-        if joint is not None:
-            [reply] = joint.replies(reply, [content])
+        packed = content if coalescer is None else pack(coalescer.command([content]))
+        reply = await self._carry_out(packed, key, idempotent=idempotent)
+        if coalescer is not None:
+            [reply] = coalescer.replies(reply, [content])
             if isinstance(reply, Exception):
                 raise reply
         return reply
@@ -168,13 +168,13 @@ class BlockingCommands(Commands):
         """Return what stands for the node of a Cluster that has a key, as far as known."""
         return self._cluster.owner(slot_of(key)) if self._by_key and self._cluster else None
 
-    async def nodes(self) -> Sequence[Commands]:
+    async def nodes(self) -> Sequence[CommandClient]:
         """Return the commands to each server that has keys."""
         if self._cluster is None:
             return [self]
         await self._cluster.learn()
         return [
-            BlockingCommands(self._cluster.node(owner), self._scripts, self._counters)
+            BlockingCommandClient(self._cluster.node(owner), self._scripts, self._counters)
             for owner in self._cluster.owners()
         ]
 
@@ -186,7 +186,7 @@ class BlockingCommands(Commands):
         """Close the connections; those in use, when they are free again."""
         self._close_all_but(set())
 
-    async def _carry_out(self, packed: bytes, key: str, *, repeatable: bool) -> Any:
+    async def _carry_out(self, packed: bytes, key: str, *, idempotent: bool) -> Any:
         """Return the reply to a command; try again what certainly was not carried out."""
         deadline = time.monotonic() + self._connector.host.timeout
         backoff = Backoff()
@@ -196,15 +196,15 @@ class BlockingCommands(Commands):
                 server = await self._server(key)
                 reply = await server.exchange(packed)
             except _UnansweredError as unanswered:
-                error, again = unanswered.error, repeatable
+                error, again = unanswered.error, idempotent
             except (RedisError, OSError) as not_sent:
-                error, again = not_sent, is_outage(not_sent)
+                error, again = not_sent, is_transient(not_sent)
             else:
                 if not isinstance(reply, Exception):
                     return reply
                 error = name_keys(reply, packed)
-                again = was_refused(reply) or isinstance(reply, BusyLoadingError)
-            self._is_troubled |= is_outage(error)
+                again = was_not_executed(reply) or isinstance(reply, BusyLoadingError)
+            self._is_troubled |= is_transient(error)
             left = deadline - time.monotonic()
             if not again or left <= 0:
                 try:
@@ -213,7 +213,7 @@ class BlockingCommands(Commands):
                     del error  # its traceback has this frame
             await asyncio.sleep(min(backoff.next(), left))
 
-    async def _server(self, key: str) -> _Server:
+    async def _server(self, key: str) -> _ServerConnections:
         """Return the server for a key; after trouble, ask again which one that is."""
         connector, address = self._connector, self._address
         is_troubled, self._is_troubled = self._is_troubled, False
@@ -236,7 +236,7 @@ class BlockingCommands(Commands):
             )
         server = self._servers.get(address)
         if server is None:
-            server = _Server(connector, address, self._scripts, self._counters)
+            server = _ServerConnections(connector, address, self._scripts, self._counters)
             server = self._servers.setdefault(address, server)
         return server
 
@@ -277,7 +277,7 @@ class _Slot:
             self.connection.disconnect()
 
 
-class _Server:
+class _ServerConnections:
     """A bounded pool of connections to one server."""
 
     def __init__(
@@ -323,7 +323,7 @@ class _Server:
         try:
             link = await self._connector.open()
         except (RedisError, OSError) as reason:
-            return error if is_outage(reason) else reason
+            return error if is_transient(reason) else reason
         await link.close()
         return error
 
@@ -338,7 +338,7 @@ class _Server:
             if isinstance(reply, NoScriptError):
                 refusal = self._load_scripts(connection)
                 reply = _carried_out(connection, packed) if refusal is None else refusal
-            if isinstance(reply, Exception) and is_outage(reply) and not belongs_elsewhere(reply):
+            if isinstance(reply, Exception) and is_transient(reply) and not is_redirect(reply):
                 # A new connection may lead to another server: one that can serve.
                 connection.disconnect()
             slot.used_at = time.monotonic()
@@ -490,7 +490,7 @@ def _new_pool() -> queue.LifoQueue[_Slot]:
     return free
 
 
-def _close_for_good(servers: Mapping[Any, _Server]) -> None:
+def _close_for_good(servers: Mapping[Any, _ServerConnections]) -> None:
     for server in list(servers.values()):
         server.close_for_good()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import AuthenticationError, RedisError
 
 from ..transport.cluster import Cluster
-from ..transport.errors import is_outage
+from ..transport.errors import is_transient
 from .findings import Diagnosis, Finding, Level, Section
 from .judging import judge, judge_slots
 from .passing import pass_messages
@@ -83,7 +83,7 @@ def _unreachable(error: Exception) -> Finding:
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, AuthenticationError):
         advice = "write the user and password of the server in hosts: redis://USER:PASSWORD@HOST"
-    elif is_outage(error):
+    elif is_transient(error):
         advice = (
             "start the server, or correct the address in hosts; a firewall may be in between, and "
             "a port with TLS needs rediss://"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..transport.commands import Command
-    from ..transport.connection import Link
+    from ..transport.connection import Connection
     from ..transport.connector import Connector
     from .subject import Need
 
@@ -94,7 +94,7 @@ def judge_rights(rights: Rights) -> list[Finding]:
     return findings
 
 
-async def _user(link: Link, written: str) -> str | None:
+async def _user(link: Connection, written: str) -> str | None:
     """Return who we are to the server: at least who we said that we are."""
     [reply] = await ask(link, ("ACL", "WHOAMI"))
     if isinstance(reply, NoPermissionError):
@@ -104,7 +104,7 @@ async def _user(link: Link, written: str) -> str | None:
     return str(reply.decode())
 
 
-async def _asked(link: Link, user: str, needs: Sequence[Need]) -> list[Refusal] | None:
+async def _asked(link: Connection, user: str, needs: Sequence[Need]) -> list[Refusal] | None:
     """Return what ACL DRYRUN says of the commands; None if the server or the user lacks it."""
     replies = await ask(link, *(("ACL", "DRYRUN", user, *need.command) for need in needs))
     if isinstance(replies[0], ResponseError):
@@ -116,7 +116,7 @@ async def _asked(link: Link, user: str, needs: Sequence[Need]) -> list[Refusal] 
     ]
 
 
-async def _tried(link: Link, needs: Sequence[Need]) -> list[Refusal]:
+async def _tried(link: Connection, needs: Sequence[Need]) -> list[Refusal]:
     """Carry the commands out, one by one: some change what the connection may do next."""
     # Listened to, as subscriptions are answered by messages.
     replies: asyncio.Queue[Any] = asyncio.Queue()

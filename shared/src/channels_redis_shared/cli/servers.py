@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..transport.commands import Command
-    from ..transport.connection import Link
+    from ..transport.connection import Connection
     from ..transport.connector import Connector
 
 # Round trips, for a 99th percentile that means something.
@@ -61,12 +61,12 @@ async def servers_of(connector: Connector) -> list[tuple[str, Connector]]:
     ]
 
 
-async def ask(link: Link, *commands: Command) -> list[Any]:
+async def ask(link: Connection, *commands: Command) -> list[Any]:
     """Send commands in one write and return their replies, error replies too."""
     return await link.exchange(commands, 10)
 
 
-async def find_facts(link: Link) -> Facts:
+async def find_facts(link: Connection) -> Facts:
     """Ask the server on a new connection about itself.
 
     Raises:
@@ -100,14 +100,14 @@ def read_buffers(reply: Any) -> dict[str, tuple[int, int, int]] | None:
     }
 
 
-async def _seconds(link: Link) -> float:
+async def _seconds(link: Connection) -> float:
     # A user without the right to PING gets its refusal in the same time.
     started = time.perf_counter()
     await ask(link, ("PING",))
     return time.perf_counter() - started
 
 
-async def _clock(link: Link) -> float | None:
+async def _clock(link: Connection) -> float | None:
     before = time.time()
     [reply] = await ask(link, ("TIME",))
     ours = (before + time.time()) / 2

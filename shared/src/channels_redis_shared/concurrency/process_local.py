@@ -25,7 +25,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)
 
 
-class PerProcess(Generic[Kept]):
+class ProcessLocal(Generic[Kept]):
     """One value for each process, made when it is first asked for."""
 
     def __init__(self, make: Callable[[], Kept]) -> None:

@@ -38,7 +38,7 @@ REFERENCE_SIZE = 8
 FREED_PART = 8
 
 
-class Item(Protocol):
+class MailboxItem(Protocol):
     """An entry's content, such as a message."""
 
     def open(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Entry:
     # Bytes that it counts.
     size = 0
 
-    def __init__(self, deadline: float, item: Item) -> None:
+    def __init__(self, deadline: float, item: MailboxItem) -> None:
         self.deadline = deadline
         self.item = item
 
@@ -95,7 +95,7 @@ class SizedEntry(Entry):
 
     __slots__ = ("_freed", "size")
 
-    def __init__(self, deadline: float, item: Item, size: int, freed: deque[int]) -> None:
+    def __init__(self, deadline: float, item: MailboxItem, size: int, freed: deque[int]) -> None:
         super().__init__(deadline, item)
         self.size = size
         self._freed = freed
@@ -176,7 +176,7 @@ class Mailbox:
         if self._waiters:
             self._wake(loop)
 
-    def take(self) -> Item | None:
+    def take(self) -> MailboxItem | None:
         """Remove and return the oldest item that has not expired, if there is one."""
         while self._items:
             try:
@@ -401,7 +401,11 @@ class Mailboxes:
         return box
 
     def put(
-        self, channels: Collection[str], item: Item, deadline: float = math.inf, size: int = 0
+        self,
+        channels: Collection[str],
+        item: MailboxItem,
+        deadline: float = math.inf,
+        size: int = 0,
     ) -> None:
         """Add the item to the mailbox of each channel.
 

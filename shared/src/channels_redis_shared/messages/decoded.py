@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _UNCHANGEABLE = {str, int, float, bool, bytes, type(None)}
 
 
-class Letter:
+class DecodedMessage:
     """A message for one or more channels, copied for each, so that none sees another's.
 
     Args:
@@ -57,10 +57,10 @@ def _pop_excluded(message: dict[str, Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
-Kind = TypeVar("Kind", bound=Letter)
+Kind = TypeVar("Kind", bound=DecodedMessage)
 
 
-class Reader(Generic[Kind]):
+class MessageDecoder(Generic[Kind]):
     """Opens letters with the serializer of a layer.
 
     Args:
@@ -69,12 +69,12 @@ class Reader(Generic[Kind]):
         letter: The class of the letters.
     """
 
-    def __init__(self, serializer: Any, letter: type[Kind]) -> None:
-        self._letter = letter
+    def __init__(self, serializer: Any, decoded: type[Kind]) -> None:
+        self._decoded = decoded
         # The class whose `deserialize` it has: a user's own may not do it in these two steps.
         cls = next(cls for cls in type(serializer).__mro__ if "deserialize" in vars(cls))
-        in_steps = "unseal" in vars(cls)
-        self._unseal = serializer.unseal if in_steps else bytes
+        in_steps = "decrypt" in vars(cls)
+        self._decrypt = serializer.decrypt if in_steps else bytes
         self._load = serializer.from_bytes if in_steps else serializer.deserialize
 
     def read(self, data: bytes) -> Kind:
@@ -83,8 +83,8 @@ class Reader(Generic[Kind]):
         Raises:
             Exception: No message of this layer: whatever its serializer raises for that.
         """
-        body = self._unseal(data)
+        body = self._decrypt(data)
         message = self._load(body)
         if not isinstance(message, dict):
             raise TypeError(f"it holds a {type(message).__name__}, not a dict")
-        return self._letter(body, self._load, message)
+        return self._decoded(body, self._load, message)

@@ -66,7 +66,7 @@ class BaseMessageSerializer(ABC):
                 f"{offender}, which {type(self).__name__} cannot serialize ({error}): "
                 "send plain values, such as str(value)"
             ) from error
-        return self.seal(body)
+        return self.encrypt(body)
 
     def deserialize(self, data: bytes) -> dict[str, Any]:
         """Return the message that `serialize` made `data` from.
@@ -74,7 +74,7 @@ class BaseMessageSerializer(ABC):
         Raises:
             ValueError: Not a message of this format, or encrypted with another key, or too old.
         """
-        body = self.unseal(data)
+        body = self.decrypt(data)
         try:
             message = self.from_bytes(body)
         except Exception as error:  # a registered format may raise anything
@@ -83,7 +83,7 @@ class BaseMessageSerializer(ABC):
             raise ValueError(f"it is of type {type(message).__name__}, not a dict")
         return message
 
-    def seal(self, body: bytes) -> bytes:
+    def encrypt(self, body: bytes) -> bytes:
         """Return `body`, encrypted if there are keys, with random bytes before it."""
         if self._cipher is not None:
             body = self._cipher.encrypt(body)
@@ -91,8 +91,8 @@ class BaseMessageSerializer(ABC):
             return os.urandom(self.random_prefix_length) + body
         return body
 
-    def unseal(self, data: bytes) -> bytes:
-        """Return what `seal` made `data` from.
+    def decrypt(self, data: bytes) -> bytes:
+        """Return what `encrypt` made `data` from.
 
         Raises:
             ValueError: Too short, or encrypted with another key, or too old.

@@ -6,7 +6,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ..concurrency.process_local import PerProcess
+from ..concurrency.process_local import ProcessLocal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -122,7 +122,7 @@ METRICS = (
 
 # Layers, not what they have in one process: in a fork's child they count anew.
 _layers: weakref.WeakSet[Any] = weakref.WeakSet()
-_lock = PerProcess(threading.Lock)
+_lock = ProcessLocal(threading.Lock)
 
 
 def observe(layer: Observed) -> None:

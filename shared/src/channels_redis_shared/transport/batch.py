@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 MAX_COMMANDS = 1000
 MAX_BYTES = 1_000_000
 # So is a script, in how many things it does.
-MAX_JOINED = 100
+MAX_COALESCED = 100
 
 
-class Joint(Protocol):
+class Coalescer(Protocol):
     """Makes one command of the parts of several calls, and their replies of its reply."""
 
     def command(self, parts: Sequence[Any]) -> Command:
@@ -33,21 +33,21 @@ class Joint(Protocol):
 
 
 @dataclass(eq=False, slots=True)
-class Call:
+class PendingCommand:
     """What one caller asks for, and the future of its reply."""
 
-    # A command as it goes over the wire; or with `joint`, a part for it: some sequence.
+    # A command as it goes over the wire; or with `coalescer`, a part for it: some sequence.
     content: Any
-    joint: Joint | None
+    coalescer: Coalescer | None
     # About how many bytes it has.
     size: int
     reply: asyncio.Future[Any]
     # The event loop's time until which it may be sent.
     deadline: float
     # Whether it may be carried out twice: never so for what adds or returns a message.
-    repeatable: bool
+    idempotent: bool
     # Message keys that it adds a message to, and how many one write may add to each.
-    fills: Mapping[str, int]
+    quotas: Mapping[str, int]
     # Which slot of a Cluster it is for.
     slot: int | None = None
 
@@ -65,10 +65,10 @@ class Call:
 
 
 @dataclass(slots=True)
-class Bundle:
+class CoalescedCommand:
     """The calls that one command carries."""
 
-    calls: list[Call]
+    calls: list[PendingCommand]
     packed: bytes
 
     def fail(self, error: Exception) -> None:
@@ -79,11 +79,11 @@ class Bundle:
 
     def answer(self, reply: Any) -> None:
         """Give each call its own reply."""
-        joint = self.calls[0].joint
-        if joint is None:
+        coalescer = self.calls[0].coalescer
+        if coalescer is None:
             self.calls[0].answer(reply)
             return
-        replies = joint.replies(reply, [call.content for call in self.calls])
+        replies = coalescer.replies(reply, [call.content for call in self.calls])
         for call, own in zip(self.calls, replies, strict=True):
             if isinstance(own, Exception):
                 call.fail(own)
@@ -91,56 +91,56 @@ class Bundle:
                 call.answer(own)
 
 
-def next_batch(calls: deque[Call]) -> list[Call]:
+def next_batch(calls: deque[PendingCommand]) -> list[PendingCommand]:
     """Remove from `calls` what the next write carries, in order.
 
     The server carries out a whole write before the reader that the first message woke takes
     anything, so one write must not fill a message key to its capacity.
     """
-    batch: list[Call] = []
+    batch: list[PendingCommand] = []
     filled: Counter[str] = Counter()
     size = 0
     while calls and len(batch) < MAX_COMMANDS and size < MAX_BYTES:
         call = calls[0]
-        if call.fills:
-            if any([filled[key] >= most for key, most in call.fills.items()]):  # noqa: C419 - faster
+        if call.quotas:
+            if any([filled[key] >= most for key, most in call.quotas.items()]):  # noqa: C419 - faster
                 break
-            for key in call.fills:
+            for key in call.quotas:
                 filled[key] += 1
         size += call.size
         batch.append(calls.popleft())
     return batch
 
 
-def bundles(batch: Sequence[Call]) -> list[Bundle]:
+def coalesce(batch: Sequence[PendingCommand]) -> list[CoalescedCommand]:
     """Return the commands that the batch makes: neighbours of equal joint and slot share one."""
-    commands: list[Bundle] = []
+    commands: list[CoalescedCommand] = []
     # Those since the last command that have one joint and slot, and how long their parts are.
-    joint, slot, joined = None, None, 0
-    neighbours: list[Call] = []
+    coalescer, slot, joined = None, None, 0
+    neighbours: list[PendingCommand] = []
     for call in batch:
-        if joint is not None and (
+        if coalescer is not None and (
             # Mostly the same object, and comparing two takes ten times as long.
-            (call.joint is not joint and call.joint != joint)
+            (call.coalescer is not coalescer and call.coalescer != coalescer)
             or call.slot != slot
-            or joined + len(call.content) > MAX_JOINED
+            or joined + len(call.content) > MAX_COALESCED
         ):
-            commands.append(_joined(joint, neighbours))
-            joint = None
-        if call.joint is None:
-            commands.append(Bundle([call], call.content))
+            commands.append(_joined(coalescer, neighbours))
+            coalescer = None
+        if call.coalescer is None:
+            commands.append(CoalescedCommand([call], call.content))
             continue
-        if joint is None:
-            joint, slot, joined, neighbours = call.joint, call.slot, 0, []
+        if coalescer is None:
+            coalescer, slot, joined, neighbours = call.coalescer, call.slot, 0, []
         neighbours.append(call)
         joined += len(call.content)
-    if joint is not None:
-        commands.append(_joined(joint, neighbours))
+    if coalescer is not None:
+        commands.append(_joined(coalescer, neighbours))
     return commands
 
 
-def _joined(joint: Joint, calls: list[Call]) -> Bundle:
-    return Bundle(calls, pack(joint.command([call.content for call in calls])))
+def _joined(coalescer: Coalescer, calls: list[PendingCommand]) -> CoalescedCommand:
+    return CoalescedCommand(calls, pack(coalescer.command([call.content for call in calls])))
 
 
 def copy_of(error: BaseException) -> BaseException:

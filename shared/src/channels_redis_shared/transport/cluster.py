@@ -12,8 +12,8 @@ from redis.exceptions import ClusterDownError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from .connector import Connector
-from .errors import is_outage
-from .refusals import ANYTHING
+from .errors import is_transient
+from .refusals import ANY_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from ..config.hosts import Host
     from .commands import Command
-    from .connection import Link
-    from .refusals import Floor
+    from .connection import Connection
+    from .refusals import MinimumVersion
 
     Found = TypeVar("Found")
 
@@ -41,7 +41,7 @@ def slot_of(key: str) -> int:
 class Cluster(Connector):
     """Opens connections to the nodes of one Redis Cluster. Event loops and threads may share it."""
 
-    def __init__(self, host: Host, floor: Floor = ANYTHING) -> None:
+    def __init__(self, host: Host, floor: MinimumVersion = ANY_VERSION) -> None:
         super().__init__(host, floor)
         # As learnt last; replaced, never changed.
         self._owners: Sequence[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
@@ -77,7 +77,7 @@ class Cluster(Connector):
         if owners != self._owners:
             self._owners = owners
 
-    async def open(self, setup: Iterable[Command] = ()) -> Link:
+    async def open(self, setup: Iterable[Command] = ()) -> Connection:
         """Return a new, ready connection to any node; see `Connector.open`.
 
         It is the same node as long as that one works: what this process publishes there reaches
@@ -91,7 +91,7 @@ class Cluster(Connector):
             try:
                 link = await self.node(address).open(setup)
             except (RedisError, OSError) as error:
-                if not is_outage(error):
+                if not is_transient(error):
                     raise
                 trouble = error
             else:
@@ -154,7 +154,7 @@ class Cluster(Connector):
             for task in asked:
                 task.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
-        lasting = [error for error in errors if not is_outage(error)]
+        lasting = [error for error in errors if not is_transient(error)]
         if lasting:
             raise lasting[0]
         reasons = "; ".join(dict.fromkeys(map(str, errors)))
@@ -169,7 +169,7 @@ class _ToSlot(Connector):
         self._cluster = cluster
         self._slot = slot
 
-    async def open(self, setup: Iterable[Command] = ()) -> Link:
+    async def open(self, setup: Iterable[Command] = ()) -> Connection:
         """Return a new, ready connection; see `Connector.open`."""
         # Always asked anew: if there was a connection before, it ended for some reason.
         await self._cluster.learn()
@@ -195,6 +195,6 @@ def read_slots(reply: Sequence[Any], asked: Address) -> Sequence[Address | None]
     return owners
 
 
-def connector_to(host: Host, floor: Floor = ANYTHING) -> Connector:
+def connector_to(host: Host, floor: MinimumVersion = ANY_VERSION) -> Connector:
     """Return what opens connections to a host of any kind, whose servers are new enough."""
     return Cluster(host, floor) if host.nodes else Connector(host, floor)

@@ -15,15 +15,15 @@ from redis.exceptions import RedisError
 
 from ..concurrency.compat import start_task
 from ..ops.statistics import Counters
-from .batch import Call
+from .batch import PendingCommand
 from .cluster import slot_of
-from .errors import Backoff, belongs_elsewhere, is_outage
-from .pipeline import Batcher, Commands
+from .errors import Backoff, is_redirect, is_transient
+from .pipeline import AutoPipeline, CommandClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .batch import Joint
+    from .batch import Coalescer
     from .cluster import Address, Cluster
     from .connector import Connector
     from .scripts import Script
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 QUIET = 3.0
 
 
-class ClusterBatcher(Commands):
+class ClusterPipeline(CommandClient):
     """The command connections to the nodes of one Cluster.
 
     Args:
@@ -50,9 +50,9 @@ class ClusterBatcher(Commands):
         self._cluster = cluster
         self._scripts = scripts
         self._counters = counters or Counters()
-        self._nodes: dict[Address, _Node] = {}
+        self._nodes: dict[Address, _NodePipeline] = {}
         # The slots whose owner is not known for sure, and what waits for it, in order.
-        self._held: dict[int, deque[Call]] = {}
+        self._held: dict[int, deque[PendingCommand]] = {}
         self._trouble: Exception = RedisConnectionError(f"{cluster.host} was not asked yet")
         self._backoff = Backoff()
         self._troubled_at = 0.0
@@ -71,7 +71,7 @@ class ClusterBatcher(Commands):
         """Stands for the nodes and their keys, as far as known."""
         return self._cluster.layout
 
-    async def nodes(self) -> Sequence[Commands]:
+    async def nodes(self) -> Sequence[CommandClient]:
         """Return the connections to each node that has keys now."""
         await self._cluster.learn()
         return [self._node(owner) for owner in self._cluster.owners()]
@@ -91,20 +91,23 @@ class ClusterBatcher(Commands):
     def call(  # noqa: PLR0913, PLR0917
         self,
         content: Any,
-        joint: Joint | None,
+        coalescer: Coalescer | None,
         size: int,
-        repeatable: bool,  # noqa: FBT001
-        fills: Mapping[str, int],
+        idempotent: bool,  # noqa: FBT001
+        quotas: Mapping[str, int],
         key: str,
     ) -> asyncio.Future[Any]:
-        """Let the call go out with the others of this turn; see `Call`."""
+        """Let the call go out with the others of this turn; see `PendingCommand`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._cluster.host.timeout
         reply, slot = loop.create_future(), slot_of(key)
-        self._put(slot, Call(content, joint, size, reply, deadline, repeatable, fills, slot))
+        self._put(
+            slot,
+            PendingCommand(content, coalescer, size, reply, deadline, idempotent, quotas, slot),
+        )
         return reply
 
-    def _put(self, slot: int, call: Call) -> None:
+    def _put(self, slot: int, call: PendingCommand) -> None:
         held, owner = self._held.get(slot), self._cluster.owner(slot)
         if held is not None:
             # Behind those that wait already: what is for one slot stays in order.
@@ -114,14 +117,16 @@ class ClusterBatcher(Commands):
         else:
             self._node(owner).put(call)
 
-    def _node(self, owner: Address) -> _Node:
+    def _node(self, owner: Address) -> _NodePipeline:
         node = self._nodes.get(owner)
         if node is None:
             connector = self._cluster.node(owner)
-            self._nodes[owner] = node = _Node(connector, self._scripts, self._counters, self._hold)
+            self._nodes[owner] = node = _NodePipeline(
+                connector, self._scripts, self._counters, self._hold
+            )
         return node
 
-    def _hold(self, calls: Iterable[Call], error: Exception) -> None:
+    def _hold(self, calls: Iterable[PendingCommand], error: Exception) -> None:
         """Keep calls until their slots' owners are known."""
         for call in calls:
             if call.slot is None:
@@ -143,7 +148,7 @@ class ClusterBatcher(Commands):
                     await self._cluster.learn()
                 except (RedisError, OSError) as error:
                     self._trouble = error
-                    if not is_outage(error):
+                    if not is_transient(error):
                         self._fail_held(error)
                 else:
                     self._release()
@@ -194,13 +199,13 @@ class ClusterBatcher(Commands):
                 await self._nodes.pop(address).close()
 
 
-class _Node(Batcher):
+class _NodePipeline(AutoPipeline):
     """The command connection to one node.
 
     Args:
-        connector: As for `Batcher`.
-        scripts: As for `Batcher`.
-        counters: As for `Batcher`.
+        connector: As for `AutoPipeline`.
+        scripts: As for `AutoPipeline`.
+        counters: As for `AutoPipeline`.
         hold: Gets what this node can't carry out, with the reason.
     """
 
@@ -209,7 +214,7 @@ class _Node(Batcher):
         connector: Connector,
         scripts: Sequence[Script],
         counters: Counters,
-        hold: Callable[[Iterable[Call], Exception], None],
+        hold: Callable[[Iterable[PendingCommand], Exception], None],
     ) -> None:
         super().__init__(connector, scripts, counters)
         self._hold = hold
@@ -219,7 +224,7 @@ class _Node(Batcher):
         """Whether there is anything to send, or a reply to come."""
         return self._runner is not None
 
-    def _put_back(self, calls: list[Call], error: Exception) -> None:
+    def _put_back(self, calls: list[PendingCommand], error: Exception) -> None:
         slots = {call.slot for call in calls}
         later = [call for call in self._calls if call.slot in slots]
         self._calls = deque(call for call in self._calls if call.slot not in slots)
@@ -227,6 +232,6 @@ class _Node(Batcher):
 
     async def _wait(self, error: Exception, seconds: float) -> None:  # noqa: ARG002
         """Keep nothing for a node that is away: soon another one may own its slots."""
-        if not belongs_elsewhere(error):
+        if not is_redirect(error):
             calls, self._calls = self._calls, deque()
             self._hold(calls, error)

@@ -11,8 +11,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .commands import pack
-from .redis_py import hang_up
-from .replies import incoming
+from .redis_py import close_now
+from .replies import reply_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
     from .commands import Command
-    from .replies import Incoming
+    from .replies import ReplyReader
 
 # Kept alive until they are closed: a layer that is dropped unclosed is collected as a whole, and
 # its event loop closes it only then, while redis-py already complains of an open connection.
-_open: set[Link] = set()
-_inherited: list[Link] = []
+_open: set[Connection] = set()
+_inherited: list[Connection] = []
 
 
 def _disown_all() -> None:
     for link in _open:
-        link.disown()
+        link.detach_after_fork()
     _inherited.extend(_open)
     _open.clear()
 
@@ -46,10 +46,10 @@ def _drop_unfinished() -> None:
             link.abandon()
 
 
-class Link:
+class Connection:
     """One open connection. Nothing here retries: what was written may have been carried out."""
 
-    _incoming: Incoming
+    _incoming: ReplyReader
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
@@ -64,7 +64,7 @@ class Link:
             redis.exceptions.ConnectionError: It could not be opened.
         """
         await self._connection.connect()
-        self._incoming = incoming(self._connection)
+        self._incoming = reply_reader(self._connection)
 
     @property
     def is_orphan(self) -> bool:
@@ -102,11 +102,11 @@ class Link:
         return reply
 
     async def take(self, count: int, seconds: float) -> list[Any]:
-        """Return the next replies; see `Incoming.take`."""
+        """Return the next replies; see `ReplyReader.take`."""
         return await self._incoming.take(count, seconds)
 
     def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
-        """Call `handle` with all that comes from now on; see `Incoming.listen`."""
+        """Call `handle` with all that comes from now on; see `ReplyReader.listen`."""
         return self._incoming.listen(handle)
 
     async def exchange(self, commands: Sequence[Command], seconds: float) -> list[Any]:
@@ -124,7 +124,7 @@ class Link:
         Args:
             packed: The commands, in order.
             seconds: How long the server may be silent.
-            arrived: Called with the replies at once when all are there; see `Incoming.take`.
+            arrived: Called with the replies at once when all are there; see `ReplyReader.take`.
 
         Raises:
             redis.exceptions.TimeoutError: The replies did not come in time. The connection can't
@@ -144,7 +144,7 @@ class Link:
         except asyncio.TimeoutError:
             raise RedisTimeoutError(f"The server did not answer within {seconds:g} s") from None
 
-    def disown(self) -> None:
+    def detach_after_fork(self) -> None:
         """Let go of a socket that a fork has copied: this process must not touch it any more.
 
         Closing it would take it out of the selector, which parent and child share, so that the
@@ -174,4 +174,4 @@ class Link:
     async def close(self) -> None:
         """Close the connection."""
         _open.discard(self)
-        await hang_up(self._connection)
+        await close_now(self._connection)

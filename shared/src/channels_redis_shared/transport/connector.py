@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..concurrency.compat import timeout
-from .connection import Link
-from .refusals import ANYTHING, find_refusal, require_version
+from .connection import Connection
+from .refusals import ANY_VERSION, find_refusal, require_version
 from .sentinel import find_master
 
 if TYPE_CHECKING:
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
     from ..config.hosts import Host
     from .commands import Command
-    from .refusals import Floor
+    from .refusals import MinimumVersion
 
 
 class Connector:
     """Opens connections to one host; through Sentinel, to the master of the moment."""
 
-    def __init__(self, host: Host, floor: Floor = ANYTHING) -> None:
+    def __init__(self, host: Host, floor: MinimumVersion = ANY_VERSION) -> None:
         self.host = host
         self._floor = floor
         # Not asked for each connection: servers are replaced by newer ones.
         self.version_is_known = False
 
-    async def open(self, setup: Iterable[Command] = ()) -> Link:
+    async def open(self, setup: Iterable[Command] = ()) -> Connection:
         """Return a new, ready connection.
 
         Args:
@@ -49,7 +49,7 @@ class Connector:
         try:
             async with timeout(seconds):
                 connection = await self._connection()
-                link = Link(connection)
+                link = Connection(connection)
                 try:
                     await link.connect()
                     await self._require_version(link)
@@ -75,7 +75,7 @@ class Connector:
             f"{self.host} did not accept a connection within {self.host.connect_timeout:g} s{hint}"
         )
 
-    async def _require_version(self, link: Link) -> None:
+    async def _require_version(self, link: Connection) -> None:
         if not self.version_is_known:
             await require_version(link, str(self.host), self._floor)
             self.version_is_known = True
@@ -97,7 +97,7 @@ class Connector:
         return connection
 
 
-async def _run(link: Link, commands: Sequence[Command]) -> None:
+async def _run(link: Connection, commands: Sequence[Command]) -> None:
     if commands:
         await link.write(commands)
         replies = [await link.read() for _ in commands]

@@ -43,7 +43,7 @@ _AWAY_ERRORS = (
 )
 
 
-def is_outage(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Tell whether trying again later, on a new connection, can help.
 
     A refused password, a missing right or a bad certificate is no outage: it stays until
@@ -56,19 +56,19 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, exceptions.ResponseError) and _says(_AWAY_CODES, str(error))
 
 
-def may_pass(error: BaseException) -> bool:
+def is_temporary(error: BaseException) -> bool:
     """Tell whether who waits for messages can wait for the end of this as well."""
-    if is_outage(error):
+    if is_transient(error):
         return True
     return isinstance(error, exceptions.ResponseError) and _says(_PASSING_CODES, str(error))
 
 
-def was_refused(error: BaseException) -> bool:
+def was_not_executed(error: BaseException) -> bool:
     """Tell whether the server's answer proves that the command was not carried out."""
-    return isinstance(error, exceptions.ResponseError) and is_outage(error)
+    return isinstance(error, exceptions.ResponseError) and is_transient(error)
 
 
-def belongs_elsewhere(error: BaseException) -> bool:
+def is_redirect(error: BaseException) -> bool:
     """Tell whether a Cluster's node refused what it has not, or is just about to give away.
 
     The connection is as good as ever.
@@ -80,7 +80,7 @@ def belongs_elsewhere(error: BaseException) -> bool:
 
 def is_of_slot(error: BaseException) -> bool:
     """Return whether a Cluster's node refused a slot that it does not serve, and no more."""
-    if isinstance(error, exceptions.ClusterDownError) or belongs_elsewhere(error):
+    if isinstance(error, exceptions.ClusterDownError) or is_redirect(error):
         return True
     return isinstance(error, exceptions.ResponseError) and str(error).startswith("CLUSTERDOWN")
 

@@ -1,7 +1,7 @@
-"""Sends the commands of one turn of the event loop in one write, and gives each caller its reply.
+"""Send the commands of one event-loop turn in one write, and give each caller its reply.
 
-A `Batcher` belongs to one event loop and one server. Everything but a process's blocking reads goes
-through it, so it is where most of the throughput comes from.
+An `AutoPipeline` belongs to one event loop and one server. All commands but a process's blocking
+reads go through it, so most of the throughput comes from here.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from redis.exceptions import NoScriptError, RedisError
 
 from ..concurrency.compat import end_task, start_task
 from ..ops.statistics import Counters
-from .batch import Call, bundles, next_batch
+from .batch import PendingCommand, coalesce, next_batch
 from .commands import pack
-from .errors import Backoff, belongs_elsewhere, is_outage, was_refused
+from .errors import Backoff, is_redirect, is_transient, was_not_executed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
-    from .batch import Bundle, Joint
+    from .batch import CoalescedCommand, Coalescer
     from .commands import Command
-    from .connection import Link
+    from .connection import Connection
     from .connector import Connector
     from .scripts import Script
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
-class Commands(ABC):
+class CommandClient(ABC):
     """The command connections of one event loop to one host, opened when first needed."""
 
     async def execute(
@@ -42,8 +42,8 @@ class Commands(ABC):
         command: Command,
         *,
         key: str,
-        repeatable: bool = False,
-        fills: Mapping[str, int] | None = None,
+        idempotent: bool = False,
+        quotas: Mapping[str, int] | None = None,
     ) -> Any:
         """Send the command and return its reply.
 
@@ -62,17 +62,17 @@ class Commands(ABC):
             redis.exceptions.ResponseError: The server refused the command.
         """
         packed = pack(command)
-        return await self.call(packed, None, len(packed), repeatable, fills or _NOTHING, key)
+        return await self.call(packed, None, len(packed), idempotent, quotas or _NOTHING, key)
 
-    async def execute_part(  # noqa: PLR0913 - most of them are keywords
+    async def execute_coalesced(  # noqa: PLR0913 - most of them are keywords
         self,
         part: Sequence[Any],
-        joint: Joint,
+        coalescer: Coalescer,
         size: int,
         *,
         key: str,
-        repeatable: bool = False,
-        fills: Mapping[str, int] | None = None,
+        idempotent: bool = False,
+        quotas: Mapping[str, int] | None = None,
     ) -> Any:
         """Do the same for a part of a command: neighbours of equal joints are sent as one.
 
@@ -84,7 +84,7 @@ class Commands(ABC):
             repeatable: As for `execute`.
             fills: As for `execute`.
         """
-        return await self.call(part, joint, size, repeatable, fills or _NOTHING, key)
+        return await self.call(part, coalescer, size, idempotent, quotas or _NOTHING, key)
 
     def slot(self, key: str) -> int | None:  # noqa: ARG002 - one server has all keys
         """Return the slot of a key in a Cluster: one command may use keys of one slot only."""
@@ -100,7 +100,7 @@ class Commands(ABC):
         return None
 
     @abstractmethod
-    async def nodes(self) -> Sequence[Commands]:
+    async def nodes(self) -> Sequence[CommandClient]:
         """Return the connections to each server that has keys."""
 
     @abstractmethod
@@ -115,16 +115,16 @@ class Commands(ABC):
     def call(  # noqa: PLR0913, PLR0917 - positions, as this is called for every command
         self,
         content: Any,
-        joint: Joint | None,
+        coalescer: Coalescer | None,
         size: int,
-        repeatable: bool,  # noqa: FBT001
-        fills: Mapping[str, int],
+        idempotent: bool,  # noqa: FBT001
+        quotas: Mapping[str, int],
         key: str,
     ) -> Awaitable[Any]:
-        """Let the call go out with the others of this turn; see `Call`."""
+        """Let the call go out with the others of this turn; see `PendingCommand`."""
 
 
-class Batcher(Commands):
+class AutoPipeline(CommandClient):
     """The command connection to one server.
 
     Args:
@@ -144,34 +144,36 @@ class Batcher(Commands):
         self._was_connected = False
         self._load = [script.load for script in scripts]
         self._seconds = connector.host.timeout
-        self._calls: deque[Call] = deque()
-        self._link: Link | None = None
+        self._calls: deque[PendingCommand] = deque()
+        self._link: Connection | None = None
         self._runner: asyncio.Task[None] | None = None
 
     def call(  # noqa: PLR0913, PLR0917
         self,
         content: Any,
-        joint: Joint | None,
+        coalescer: Coalescer | None,
         size: int,
-        repeatable: bool,  # noqa: FBT001
-        fills: Mapping[str, int],
+        idempotent: bool,  # noqa: FBT001
+        quotas: Mapping[str, int],
         key: str,  # noqa: ARG002 - one server has all keys
     ) -> asyncio.Future[Any]:
-        """Let the call go out with the others of this turn; see `Call`."""
+        """Let the call go out with the others of this turn; see `PendingCommand`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._seconds
-        call = Call(content, joint, size, loop.create_future(), deadline, repeatable, fills)
+        call = PendingCommand(
+            content, coalescer, size, loop.create_future(), deadline, idempotent, quotas
+        )
         self.put(call)
         return call.reply
 
-    def put(self, call: Call) -> None:
+    def put(self, call: PendingCommand) -> None:
         """Let a call go out with the next write."""
         self._calls.append(call)
         # Done, though it did not say so: cancelled before its first turn, as a loop ended.
         if self._runner is None or self._runner.done():
             self._runner = start_task(self._run())
 
-    async def nodes(self) -> Sequence[Commands]:
+    async def nodes(self) -> Sequence[CommandClient]:
         """Return this."""
         return [self]
 
@@ -194,7 +196,7 @@ class Batcher(Commands):
     async def _run(self) -> None:
         """Send what waits, one write after the other, until nothing waits."""
         backoff = Backoff()
-        batch: list[Call] = []
+        batch: list[PendingCommand] = []
         try:
             while self._calls:
                 error = None if self._link else await self._connect()
@@ -221,21 +223,21 @@ class Batcher(Commands):
         try:
             self._link = await self._connector.open(self._load)
         except (RedisError, OSError) as error:
-            if not is_outage(error):
+            if not is_transient(error):
                 self._fail_all(error)
             return error
         self._counters.reconnects += self._was_connected
         self._was_connected = True
         return None
 
-    async def _send(self, batch: list[Call]) -> Exception | None:
+    async def _send(self, batch: list[PendingCommand]) -> Exception | None:
         """Carry out the batch; return why the connection can't be used any more."""
         link = self._link
         if link is None or link.is_stale:
             await self._drop()
             self._calls.extendleft(reversed(batch))
             return None
-        commands = bundles(batch)
+        commands = coalesce(batch)
         self._counters.commands += len(batch)
         self._counters.round_trips += 1
         try:
@@ -248,29 +250,31 @@ class Batcher(Commands):
         except (RedisError, OSError) as error:
             await self._drop()
             self._put_back(
-                [call for call in batch if call.repeatable and not call.reply.done()], error
+                [call for call in batch if call.idempotent and not call.reply.done()], error
             )
             for call in batch:
-                if not call.repeatable:
+                if not call.idempotent:
                     call.fail(error)
             return error
         return await self._settle(commands, replies)
 
-    async def _settle(self, commands: list[Bundle], replies: list[Any]) -> Exception | None:
+    async def _settle(
+        self, commands: list[CoalescedCommand], replies: list[Any]
+    ) -> Exception | None:
         """See to the errors among the replies; return why the connection can't be used any more."""
-        again: list[Call] = []
+        again: list[PendingCommand] = []
         trouble: Exception | None = None
         for command, reply in zip(commands, replies, strict=True):
             if not isinstance(reply, Exception):
                 continue
-            if isinstance(reply, NoScriptError) or was_refused(reply):
+            if isinstance(reply, NoScriptError) or was_not_executed(reply):
                 # Not carried out: it may go again, whatever it is.
                 again += command.calls
                 trouble = reply
             else:
                 command.fail(reply)
         if trouble is not None:
-            if not belongs_elsewhere(trouble):
+            if not is_redirect(trouble):
                 # A new connection loads the scripts, and asks anew who the master is.
                 await self._drop()
             self._put_back(again, trouble)
@@ -278,7 +282,7 @@ class Batcher(Commands):
                 return None
         return trouble
 
-    def _put_back(self, calls: list[Call], error: Exception) -> None:
+    def _put_back(self, calls: list[PendingCommand], error: Exception) -> None:
         now = asyncio.get_running_loop().time()
         for call in reversed(calls):
             if call.deadline > now:
@@ -307,7 +311,7 @@ class Batcher(Commands):
             await link.close()
 
 
-def _answer(commands: list[Bundle], replies: Iterable[Any]) -> None:
+def _answer(commands: list[CoalescedCommand], replies: Iterable[Any]) -> None:
     """Give the callers their replies, but for errors."""
     for command, reply in zip(commands, replies, strict=True):
         if not isinstance(reply, Exception):

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
 
-async def hang_up(connection: AbstractConnection) -> None:
+async def close_now(connection: AbstractConnection) -> None:
     """Close a connection from which nothing is expected any more."""
     writer = connection._writer  # noqa: SLF001
     await connection.disconnect(nowait=True)

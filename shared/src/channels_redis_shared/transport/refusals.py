@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
     from redis.exceptions import ConnectionError as RedisConnectionError
 
-    from .connection import Link
+    from .connection import Connection
 
 
-class Floor(NamedTuple):
+class MinimumVersion(NamedTuple):
     """The oldest version that will do, and for what."""
 
     major: int
@@ -28,14 +28,14 @@ class Floor(NamedTuple):
 
 
 # BZPOPMIN came with 5.0, and scripts that write after they have looked at the time.
-ANYTHING = Floor(5, "")
-SHARDED_PUBSUB = Floor(7, " for the option sharded_pubsub")
+ANY_VERSION = MinimumVersion(5, "")
+SHARDED_PUBSUB = MinimumVersion(7, " for the option sharded_pubsub")
 
 # Seconds that a server has for saying what is wrong with a certificate.
 PATIENCE = 1.0
 
 
-async def require_version(link: Link, server: str, floor: Floor) -> None:
+async def require_version(link: Connection, server: str, floor: MinimumVersion) -> None:
     """Raise ResponseError if the server is too old; one that tells no version is taken as it is.
 
     Args:

@@ -28,7 +28,7 @@ INCOMPLETE = object()
 PUSHED = getattr(hiredis, "PushNotification", ())
 
 
-class Incoming(Protocol):
+class ReplyReader(Protocol):
     """What comes on a connection. It is either taken from or listened to."""
 
     async def take(
@@ -61,9 +61,9 @@ class Incoming(Protocol):
         """
 
 
-def incoming(connection: AbstractConnection) -> Incoming:
+def reply_reader(connection: AbstractConnection) -> ReplyReader:
     """Return what comes on a connection that redis-py has just opened, from now on."""
-    return Streamed(connection) if hiredis is None else Parsed(connection)
+    return StreamReplyReader(connection) if hiredis is None else ProtocolReplyReader(connection)
 
 
 def reader(connection: AbstractConnection) -> Any:
@@ -80,7 +80,7 @@ def reader(connection: AbstractConnection) -> Any:
     )
 
 
-class Streamed:
+class StreamReplyReader:
     """Reads as redis-py does, with the parser that redis-py has."""
 
     def __init__(self, connection: AbstractConnection) -> None:
@@ -137,7 +137,7 @@ class Streamed:
             return name_forbidden(error)
 
 
-class Parsed(asyncio.Protocol):
+class ProtocolReplyReader(asyncio.Protocol):
     """Parses with hiredis what arrives in the call that tells of it: no stream, no task to wake.
 
     redis-py's connection keeps its streams; what concerns writing and closing is passed on to them.

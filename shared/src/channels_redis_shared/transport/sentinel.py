@@ -12,8 +12,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from .errors import is_outage
-from .redis_py import hang_up
+from .errors import is_transient
+from .redis_py import close_now
 from .refusals import find_refusal
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
     except RuntimeError as error:  # uvloop's word for a connection that was reset
         raise RedisConnectionError(f"Connection lost: {error}") from error
     finally:
-        await hang_up(connection)
+        await close_now(connection)
     states = [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in reply]
     return {state["name"]: state for state in states}
 
@@ -99,7 +99,7 @@ async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
 def _worst(host: Host, errors: Sequence[Exception]) -> Exception:
     """Return the error that says most: one that waiting does not mend, if there is any."""
     for error in errors:
-        if not is_outage(error):
+        if not is_transient(error):
             return error
     reasons = "; ".join(dict.fromkeys(map(str, errors)))
     return MasterNotFoundError(f"No {host}: {reasons}")

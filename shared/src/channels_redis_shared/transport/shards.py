@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from .cluster import Cluster
-from .cluster_pipeline import ClusterBatcher
-from .pipeline import Batcher
+from .cluster_pipeline import ClusterPipeline
+from .pipeline import AutoPipeline
 from .sharding import shard_of
 
 if TYPE_CHECKING:
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from ..ops.statistics import Counters
     from .connector import Connector
-    from .pipeline import Commands
+    from .pipeline import CommandClient
     from .scripts import Script
 
 
 class Shards:
     """The command connections of one event loop, in the order of the hosts."""
 
-    def __init__(self, batchers: Sequence[Commands]) -> None:
+    def __init__(self, batchers: Sequence[CommandClient]) -> None:
         self._batchers = batchers
 
     @classmethod
@@ -45,14 +45,14 @@ class Shards:
         """
         return cls(
             [
-                ClusterBatcher(connector, scripts, counters)
+                ClusterPipeline(connector, scripts, counters)
                 if by_key and isinstance(connector, Cluster)
-                else Batcher(connector, scripts, counters)
+                else AutoPipeline(connector, scripts, counters)
                 for connector in connectors
             ]
         )
 
-    def __getitem__(self, index: int) -> Commands:
+    def __getitem__(self, index: int) -> CommandClient:
         """Return the connections to the shard with this index."""
         return self._batchers[index]
 
@@ -65,7 +65,7 @@ class Shards:
         """Whether one script may use any keys together: there is one server, and no Cluster."""
         return len(self._batchers) == 1 and self._batchers[0].slot("") is None
 
-    def of(self, name: str) -> Commands:
+    def of(self, name: str) -> CommandClient:
         """Return the connections to the shard that a name lives on."""
         if len(self._batchers) == 1:
             return self._batchers[0]

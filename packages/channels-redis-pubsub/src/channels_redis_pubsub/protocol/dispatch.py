@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .._shared.delivery.mailboxes import Mailboxes
-    from ..config import Settings
-    from .hub import Audience
+    from ..config import PubSubSettings
+    from .hub import Hub
 
 
 @dataclass(eq=False)
@@ -25,7 +25,7 @@ class _Outage:
     told: set[str] = field(default_factory=set)
 
 
-class Delivery:
+class TopicDispatcher:
     """Puts into the mailboxes of one event loop's channels what one host sends.
 
     Args:
@@ -34,9 +34,9 @@ class Delivery:
         mailboxes: The channels' mailboxes.
     """
 
-    def __init__(self, settings: Settings, audience: Audience, mailboxes: Mailboxes) -> None:
+    def __init__(self, settings: PubSubSettings, hub: Hub, mailboxes: Mailboxes) -> None:
         self._settings = settings
-        self._audience = audience
+        self._audience = hub
         self._mailboxes = mailboxes
         # The outages that go on, by what stands for the connection.
         self._outages: dict[object, _Outage] = {}
@@ -47,7 +47,7 @@ class Delivery:
         if not hearers:
             return  # the last one left as it was on its way
         try:
-            letter = self._settings.reader.read(data)
+            decoded = self._settings.reader.read(data)
         except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises
             self._settings.counters.undecodable += 1
             self._settings.faults.warning(
@@ -55,10 +55,10 @@ class Delivery:
             )
             return
         with self._audience.lock:
-            if letter.excluded:
-                hearers = [channel for channel in hearers if channel not in letter.excluded]
+            if decoded.excluded:
+                hearers = [channel for channel in hearers if channel not in decoded.excluded]
             deadline = time.monotonic() + self._settings.expiry
-            self._mailboxes.put(hearers, letter, deadline, len(data))
+            self._mailboxes.put(hearers, decoded, deadline, len(data))
 
     def lost(self, connection: object, topics: Iterable[bytes]) -> None:
         """Tell the channels that hear these topics of an outage, unless they know of it already.
@@ -86,7 +86,7 @@ class Delivery:
                 del self._outages[connection]
                 self._tell(self._settings.on_reconnect, outage.told)
 
-    def look_at(self, topics: Iterable[bytes]) -> None:
+    def reconcile(self, topics: Iterable[bytes]) -> None:
         """Wait for the return of none of these topics that no channel hears any more."""
         if self._outages:
             for topic in topics:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 
-class Audience:
+class Hub:
     """Which channels hear which topics. A topic is a Redis channel: a channel's own or a group's.
 
     Threads may share it.

@@ -89,7 +89,7 @@ class Subscriptions:
         request = self._requests[0]
         return request.verb, next(iter(request.names), None)
 
-    def look_at(self, topics: Iterable[bytes]) -> None:
+    def reconcile(self, topics: Iterable[bytes]) -> None:
         """Note that it may have changed whether these are wanted."""
         self._changed.update(dict.fromkeys(topics))
 
@@ -199,7 +199,7 @@ class Subscriptions:
         self._open = self._open - Counter(topics)
         if len(topics) > 1:
             self._alone.update(topics)
-            self.look_at(topics)
+            self.reconcile(topics)
             return []
         self._initial.difference_update(topics)
         return topics

@@ -16,7 +16,7 @@ class Claim(NamedTuple):
     score: bytes
 
 
-class Ledger:
+class AckTracker:
     """What one reader has handed out, also across its reconnects.
 
     A take returns every claim not acknowledged yet, and a failover can bring back what was: so
@@ -88,7 +88,7 @@ class Ledger:
             self._known.pop(self._back.popleft(), None)
         self.doubtful = False
 
-    def give_back(self, claim: Claim) -> None:
+    def requeue(self, claim: Claim) -> None:
         """Note that the message found no taker here and goes to another reader."""
         key = hash(claim)
         self._known[key] = _GIVEN_BACK

@@ -15,34 +15,34 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._shared.delivery.mailboxes import Mailboxes
-    from ..config import Settings
-    from ..envelope import Letter
-    from .acks import Claim, Ledger
-    from .local_groups import Memberships
+    from ..config import QueueSettings
+    from ..envelope import Envelope
+    from .acks import AckTracker, Claim
+    from .local_groups import LocalGroups
 
 
-class Taken:
+class UnackedMessage:
     """A message of a general channel, which stays claimed until a consumer has it."""
 
-    __slots__ = ("_claim", "_deadline", "_ledger", "_letter")
+    __slots__ = ("_acks", "_claim", "_deadline", "_decoded")
 
-    def __init__(self, letter: Letter, ledger: Ledger, claim: Claim, deadline: float) -> None:
-        self._letter = letter
-        self._ledger = ledger
+    def __init__(self, decoded: Envelope, acks: AckTracker, claim: Claim, deadline: float) -> None:
+        self._decoded = decoded
+        self._acks = acks
         self._claim = claim
         self._deadline = deadline
 
     def open(self) -> dict[str, Any] | None:
         """Acknowledge the message, and return it; None if it has expired meanwhile."""
-        self._ledger.acknowledge(self._claim)
-        return self._letter.open() if self._deadline > time.monotonic() else None
+        self._acks.acknowledge(self._claim)
+        return self._decoded.open() if self._deadline > time.monotonic() else None
 
-    def give_back(self) -> None:
+    def requeue(self) -> None:
         """Let another reader have the message."""
-        self._ledger.give_back(self._claim)
+        self._acks.requeue(self._claim)
 
 
-class Delivery(Protocol):
+class Dispatcher(Protocol):
     """What a receiver asks about its message key."""
 
     channel: str
@@ -53,7 +53,7 @@ class Delivery(Protocol):
     def is_unused(self) -> bool:
         """Tell whether nothing here needs what may come, though it is wanted."""
 
-    def message(self, claim: Claim, ledger: Ledger, lifetime: float) -> None:
+    def message(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
         """Hand a message out; it lives `lifetime` seconds more."""
 
     def leave(self, leave: bytes) -> None:
@@ -66,7 +66,7 @@ class Delivery(Protocol):
         """Note that no call waits any more."""
 
 
-class ToProcess:
+class ProcessDispatcher:
     """Delivers what is in a process's message key: to its channels, and its members of groups.
 
     Args:
@@ -80,16 +80,16 @@ class ToProcess:
     def __init__(
         self,
         address: str,
-        settings: Settings,
+        settings: QueueSettings,
         mailboxes: Mailboxes,
-        memberships: Memberships,
+        local_groups: LocalGroups,
         deserted: Callable[[str], object],
     ) -> None:
         self.channel = address
         self._batch = settings.largest_capacity
         self._settings = settings
         self._mailboxes = mailboxes
-        self._memberships = memberships
+        self._local_groups = local_groups
         self._deserted = deserted
 
     def wanted(self) -> int:
@@ -100,35 +100,35 @@ class ToProcess:
         """Tell whether no channel of the address is received on, or a member of a group."""
         address = self.channel
         return not self._mailboxes.has_any(address) and not any(
-            virtual.startswith(address) for virtual in self._memberships.virtuals()
+            virtual.startswith(address) for virtual in self._local_groups.virtuals()
         )
 
-    def message(self, claim: Claim, ledger: Ledger, lifetime: float) -> None:
+    def message(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
         """Put a message into the mailbox of each channel it is for."""
-        ledger.acknowledge(claim)
-        letter = read_letter(self._settings, claim.message, self.channel)
-        if letter is None:
+        acks.acknowledge(claim)
+        decoded = decode_message(self._settings, claim.message, self.channel)
+        if decoded is None:
             return
-        names = letter.names
+        names = decoded.names
         if len(names) > 1 or keys.is_virtual(names[0]):
             names = self._spread(names)
-        if letter.excluded:
-            names = [name for name in names if name not in letter.excluded]
-        self._mailboxes.put(names, letter, time.monotonic() + lifetime, len(claim.message))
+        if decoded.excluded:
+            names = [name for name in names if name not in decoded.excluded]
+        self._mailboxes.put(names, decoded, time.monotonic() + lifetime, len(claim.message))
 
     def leave(self, leave: bytes) -> None:
         """End a membership, unless it was renewed after the leave."""
         try:
             group, channel, at = leave.decode().split("\0")
-            behind = self.channel if self._settings.local_groups else channel
+            behind = self.channel if self._settings.groups_by_process else channel
             virtual = keys.virtual_channel(behind, group)
-            self._memberships.leave(virtual, channel, float(at))
+            self._local_groups.leave(virtual, channel, float(at))
         except ValueError:
             self._settings.faults.warning(
                 "Dropped a leave of %s that can't be read: %s", self.channel, leave
             )
             return
-        if not self._memberships.members(virtual):
+        if not self._local_groups.members(virtual):
             self._deserted(virtual)
 
     def came_back(self) -> None:
@@ -142,7 +142,7 @@ class ToProcess:
         channels: dict[str, None] = {}
         for name in names:
             if keys.is_virtual(name):
-                members = self._memberships.members(name)
+                members = self._local_groups.members(name)
                 channels.update(dict.fromkeys(members))
                 if not members:
                     self._deserted(name)
@@ -151,7 +151,7 @@ class ToProcess:
         return list(channels)
 
 
-class ToWorkers:
+class WorkerDispatcher:
     """Delivers what is in a general channel's keys: to the `receive` calls that wait for it.
 
     Messages stay claimed until one has them. One who comes back at once gets a few taken ahead, so
@@ -169,16 +169,16 @@ class ToWorkers:
 
     # How many to take ahead at most: as many are lost if the process is killed just then, and
     # as many wait while the worker's event loop is blocked.
-    MOST_AHEAD = 5
+    MAX_PREFETCH = 5
 
-    def __init__(self, channel: str, settings: Settings, poke: Callable[[], object]) -> None:
+    def __init__(self, channel: str, settings: QueueSettings, poke: Callable[[], object]) -> None:
         self.channel = channel
         self._settings = settings
         self._poke = poke
         self._ahead = 0
         # Taken ahead. There is nothing here while anyone waits.
-        self._spare: deque[Taken] = deque()
-        self._waiters: deque[asyncio.Future[Taken | None]] = deque()
+        self._spare: deque[UnackedMessage] = deque()
+        self._waiters: deque[asyncio.Future[UnackedMessage | None]] = deque()
         # The event loop of the first waiter, and whether others have come from other loops.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._mixed = False
@@ -194,16 +194,16 @@ class ToWorkers:
         """Tell that what is wanted is waited for."""
         return False
 
-    def message(self, claim: Claim, ledger: Ledger, lifetime: float) -> None:
+    def message(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
         """Hand a message to one who waits, or keep it if one is to come soon."""
         if not self._waiters and len(self._spare) >= self._ahead:
-            ledger.give_back(claim)
+            acks.requeue(claim)
             return
-        letter = read_letter(self._settings, claim.message, self.channel)
-        if letter is None:
-            ledger.acknowledge(claim)
+        decoded = decode_message(self._settings, claim.message, self.channel)
+        if decoded is None:
+            acks.acknowledge(claim)
             return
-        taken = Taken(letter, ledger, claim, time.monotonic() + lifetime)
+        taken = UnackedMessage(decoded, acks, claim, time.monotonic() + lifetime)
         if not self._hand_over(taken):
             self._spare.append(taken)
             self._match()
@@ -213,7 +213,7 @@ class ToWorkers:
 
     def came_back(self) -> None:
         """Note that a receiver waits again at once."""
-        self._ahead = min(2 * self._ahead + 1, self.MOST_AHEAD)
+        self._ahead = min(2 * self._ahead + 1, self.MAX_PREFETCH)
 
     def stayed_away(self) -> None:
         """Note that none did: what was taken ahead is for others."""
@@ -223,28 +223,28 @@ class ToWorkers:
                 taken = self._spare.pop()
             except IndexError:  # another thread was faster
                 return
-            taken.give_back()
+            taken.requeue()
 
-    def take(self) -> Taken | None:
+    def take(self) -> UnackedMessage | None:
         """Return a message that was taken ahead, if there is one."""
         try:
             return self._spare.popleft() if self._spare else None
         except IndexError:  # another thread was faster
             return None
 
-    def queue_up(self) -> asyncio.Future[Taken | None]:
+    def queue_up(self) -> asyncio.Future[UnackedMessage | None]:
         """Return a future of a message; of None if the caller should look again who receives."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._mixed = self._loop is not None
             self._loop = self._loop or loop
-        waiter: asyncio.Future[Taken | None] = loop.create_future()
+        waiter: asyncio.Future[UnackedMessage | None] = loop.create_future()
         self._waiters.append(waiter)
         if self._spare:
             self._match()
         return waiter
 
-    def withdraw(self, waiter: asyncio.Future[Taken | None]) -> None:
+    def withdraw(self, waiter: asyncio.Future[UnackedMessage | None]) -> None:
         """Undo `queue_up` for one who will take nothing: another one gets what it was given.
 
         The garbage collector may end a `receive` whose loop was closed, where no loop runs.
@@ -273,7 +273,7 @@ class ToWorkers:
         while self._waiters and (taken := self.take()) is not None:
             self._pass_on(taken)
 
-    def _pass_on(self, taken: Taken) -> None:
+    def _pass_on(self, taken: UnackedMessage) -> None:
         if self._hand_over(taken):
             return
         if self._spare:
@@ -281,10 +281,10 @@ class ToWorkers:
             self._spare.appendleft(taken)
             self._match()
         else:
-            taken.give_back()
+            taken.requeue()
             self._poke()
 
-    def _hand_over(self, taken: Taken) -> bool:
+    def _hand_over(self, taken: UnackedMessage) -> bool:
         """Give the message to the first who can take it; return whether there was one."""
         here = running_loop()
         stopped = []
@@ -309,7 +309,9 @@ class ToWorkers:
         self._waiters.extend(stopped)
         return handed_over
 
-    def _give(self, waiter: asyncio.Future[Taken | None], taken: Taken | None) -> None:
+    def _give(
+        self, waiter: asyncio.Future[UnackedMessage | None], taken: UnackedMessage | None
+    ) -> None:
         """Give a waiter of this loop what was found in another thread."""
         if not waiter.done():
             with contextlib.suppress(ValueError):
@@ -319,16 +321,16 @@ class ToWorkers:
             self._pass_on(taken)
 
 
-def read_letter(settings: Settings, data: bytes, channel: str) -> Letter | None:
+def decode_message(settings: QueueSettings, data: bytes, channel: str) -> Envelope | None:
     """Return the letter in these bytes; log, count and return None if there is none."""
     try:
-        letter = settings.reader.read(data)
-        if "!" in channel and not letter.names:
+        decoded = settings.reader.read(data)
+        if "!" in channel and not decoded.names:
             raise ValueError("it names no channel")  # noqa: TRY301
-        if letter.names and "!" not in channel and channel not in letter.names:
+        if decoded.names and "!" not in channel and channel not in decoded.names:
             raise ValueError("it is for another channel")  # noqa: TRY301
     except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises
         settings.counters.undecodable += 1
         settings.faults.warning("Dropped a message of %s that can't be read: %s", channel, error)
         return None
-    return letter
+    return decoded

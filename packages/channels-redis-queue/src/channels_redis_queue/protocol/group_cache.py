@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .._shared.transport.batch import MAX_JOINED
+from .._shared.transport.batch import MAX_COALESCED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ class Destination:
 
 
 @dataclass
-class Roster:
+class GroupSnapshot:
     """The names that a group had, and where its messages go."""
 
     # As the server told them.
@@ -61,13 +61,13 @@ class Roster:
         """How many names it has."""
         return sum(len(destination.names) for destination in self.destinations)
 
-    def may_be_assumed(self, size: int) -> bool:
+    def may_send_optimistically(self, size: int) -> bool:
         """Tell whether a message of this size, for all of it, may be sent unseen."""
         most = MOST_TRIED if self.tried else MOST_UNTRIED
-        return len(self.names) + size <= most and len(self.destinations) <= MAX_JOINED
+        return len(self.names) + size <= most and len(self.destinations) <= MAX_COALESCED
 
 
-class Rosters:
+class GroupCache:
     """The groups that one layer has sent to in this process. Threads may share it.
 
     Args:
@@ -78,38 +78,38 @@ class Rosters:
     def __init__(self, keys: Keys, capacity: Callable[[str], int]) -> None:
         self._keys = keys
         self._capacity = capacity
-        self._rosters: dict[str, Roster] = {}
+        self._group_cache: dict[str, GroupSnapshot] = {}
         self._size = 0
         self._lock = threading.Lock()
 
-    def last(self, group: str) -> Roster | None:
+    def last(self, group: str) -> GroupSnapshot | None:
         """Return what the group had, if that is remembered."""
-        return self._rosters.get(group)
+        return self._group_cache.get(group)
 
-    def update(self, group: str, names: bytes) -> Roster:
+    def update(self, group: str, names: bytes) -> GroupSnapshot:
         """Return what the group has, and remember it.
 
         Args:
             group: The group.
             names: Its names, as GROUP_MEMBERS returns them.
         """
-        known = self._rosters.get(group)
+        known = self._group_cache.get(group)
         if known is not None and known.names == names:
             known.tried = True
             return known
-        roster = Roster(names, self.destinations(names))
+        snapshot = GroupSnapshot(names, self.destinations(names))
         with self._lock:
-            known = self._rosters.pop(group, None)
+            known = self._group_cache.pop(group, None)
             if known is not None:
                 self._size -= known.size
-                roster.next_look = known.next_look
+                snapshot.next_look = known.next_look
             if 0 < len(names) <= MOST_TRIED:
-                if self._size + roster.size > MOST_REMEMBERED:
-                    self._rosters.clear()
+                if self._size + snapshot.size > MOST_REMEMBERED:
+                    self._group_cache.clear()
                     self._size = 0
-                self._rosters[group] = roster
-                self._size += roster.size
-        return roster
+                self._group_cache[group] = snapshot
+                self._size += snapshot.size
+        return snapshot
 
     def destinations(self, names: bytes) -> list[Destination]:
         """Return where a message for these members goes: to each message key once."""

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from .. import scripts
 from .._shared.ops.statistics import Counters
-from .acks import Claim, Ledger
+from .acks import AckTracker, Claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._shared.transport.commands import Command
     from ..keys import Beside
-    from .dispatch import Delivery
+    from .dispatch import Dispatcher
 
 logger = logging.getLogger(__name__.partition(".")[0])
 
@@ -36,7 +36,7 @@ CLAIMS_LIVE = 60
 LATE = 1.0
 
 
-class Intake:
+class Inbox:
     """What one reader asks of its message key, and does with what comes.
 
     Args:
@@ -47,7 +47,7 @@ class Intake:
     """
 
     def __init__(
-        self, beside: Beside, expiry: int, delivery: Delivery, counters: Counters | None = None
+        self, beside: Beside, expiry: int, delivery: Dispatcher, counters: Counters | None = None
     ) -> None:
         self._counters = counters or Counters()
         reader = secrets.token_hex(8)
@@ -59,7 +59,7 @@ class Intake:
         self._expiry = expiry
         self._claims_live = max(CLAIMS_LIVE, expiry)
         self.delivery = delivery
-        self._ledger = Ledger(max(1000, 4 * delivery.wanted()))
+        self._acks = AckTracker(max(1000, 4 * delivery.wanted()))
         # Leaves that were carried out, to be acknowledged with the next take.
         self._leaves: list[bytes] = []
         # How many claims and leaves the take under way acknowledges, and how many had gone back.
@@ -113,8 +113,8 @@ class Intake:
             wanted: How many messages to take.
             as_source: Whether the server may not know the script; after this it does.
         """
-        due = self._ledger.due()
-        self._asked = len(due), len(self._leaves), self._ledger.went_back
+        due = self._acks.due()
+        self._asked = len(due), len(self._leaves), self._acks.went_back
         names = (self._beside.key, self._beside.bell, self._claims, self._beside.leaves)
         call = scripts.TAKE.call_with_source if as_source else scripts.TAKE.call
         return call(names, wanted, self._expiry, self._claims_live, len(due), *due, *self._leaves)
@@ -128,7 +128,7 @@ class Intake:
             return
         # Forgotten now that the server has answered, not before.
         claims_due, leaves_due, went_back = self._asked
-        self._ledger.settled(claims_due, went_back)
+        self._acks.settled(claims_due, went_back)
         del self._leaves[:leaves_due]
         claims = [*self._popped, *map(Claim, reply[1][::2], reply[1][1::2])]
         self._popped.clear()
@@ -137,12 +137,12 @@ class Intake:
             sent = float(claim.score)
             while leaves and float(leaves[0][1]) <= sent:
                 self._leave(leaves.popleft()[0])
-            if self._ledger.admit(claim):
+            if self._acks.admit(claim):
                 self._hand_out(claim, min(sent - now, 0) + self._expiry)
         for leave, _ in leaves:
             self._leave(leave)
         self._unrung = False
-        self.again = self._ledger.doubtful
+        self.again = self._acks.doubtful
 
     def release(self) -> tuple[Command, Callable[[Any], None]] | None:
         """Return the command that gives back what no call here waits for, and its reply's handler.
@@ -150,7 +150,7 @@ class Intake:
         One at a time: the next one goes out when this one is known to have been carried out, or
         not to have been, and then takes its place.
         """
-        scores = self._ledger.returns()
+        scores = self._acks.returns()
         if not scores:
             return None
         self._releases += 1
@@ -169,10 +169,10 @@ class Intake:
     @property
     def has_returns(self) -> bool:
         """True if there is something to give back."""
-        return self._ledger.has_returns
+        return self._acks.has_returns
 
     def _released(self, count: int, number: int, reply: Any) -> None:
-        self._ledger.returned(count)
+        self._acks.returned(count)
         # Otherwise one before it, whose reply was lost, may have done it; or a copy of its own, if
         # the reply is None.
         is_first = number == self._answered + 1 and reply is not None
@@ -201,10 +201,10 @@ class Intake:
         if self._unrung:
             self._unrung_until = time.monotonic() + UNRUNG_MEMORY
         if lifetime > 0:
-            self.delivery.message(claim, self._ledger, lifetime)
+            self.delivery.message(claim, self._acks, lifetime)
         else:
             self._counters.expired += 1
-            self._ledger.acknowledge(claim)
+            self._acks.acknowledge(claim)
 
     def _leave(self, leave: bytes) -> None:
         self.delivery.leave(leave)

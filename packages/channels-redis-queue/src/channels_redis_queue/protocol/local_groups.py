@@ -12,7 +12,7 @@ from ..keys import non_local
 
 
 @dataclass
-class _Room:
+class _LocalGroup:
     """The local members of one virtual channel."""
 
     # When each joined: in server time, and the `time.monotonic()` at which it is out.
@@ -26,7 +26,7 @@ class _Room:
     score: bytes | None = None
 
 
-class Memberships:
+class LocalGroups:
     """The local members of all virtual channels of a process. Threads may share it.
 
     Args:
@@ -36,7 +36,7 @@ class Memberships:
     def __init__(self, group_expiry: int) -> None:
         self._expiry = group_expiry
         self._lock = threading.RLock()
-        self._rooms: dict[str, _Room] = {}
+        self._rooms: dict[str, _LocalGroup] = {}
         self._rooms_of: dict[str, set[str]] = {}
         # By virtual channel: who is no longer behind it, and Redis has not been told.
         self._departed: dict[str, set[str]] = {}
@@ -59,7 +59,7 @@ class Memberships:
         with self._lock:
             room = self._rooms.get(virtual)
             if room is None:
-                room = self._rooms[virtual] = _Room()
+                room = self._rooms[virtual] = _LocalGroup()
                 self._addresses[non_local(virtual)] += 1
             room.joining[channel] += 1
             self._rooms_of.setdefault(channel, set()).add(virtual)
@@ -224,7 +224,7 @@ class Memberships:
         self._writes.pop(virtual, None)
         self._writes[virtual] = self._last_write
 
-    def _join_ended(self, virtual: str, room: _Room, channel: str) -> None:
+    def _join_ended(self, virtual: str, room: _LocalGroup, channel: str) -> None:
         room.joining[channel] -= 1
         if room.joining[channel] <= 0:
             del room.joining[channel]
@@ -232,7 +232,7 @@ class Memberships:
             if channel not in room.members:
                 self._remove(virtual, room, channel)
 
-    def _remove(self, virtual: str, room: _Room, channel: str) -> None:
+    def _remove(self, virtual: str, room: _LocalGroup, channel: str) -> None:
         room.members.pop(channel, None)
         if channel in room.joining:
             return
