@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from channels_redis_queue import receiver
 from channels_redis_queue.protocol import inbox
-from queue_tools import Layers, cancel, take, waiting, within
+from queue_tools import Layers, Message, cancel, take, waiting, within
 from servers.counting import count_commands
 from servers.waiting import eventually
 
@@ -29,6 +30,28 @@ def connections(server: EmbeddedServer) -> int:
     """Return how many clients are connected over TCP: all but the tests' own."""
     with server.client() as client:
         return sum(not each["addr"].endswith(":0") for each in client.client_list())
+
+
+def groups(server: EmbeddedServer) -> Any:
+    """Return the keys of groups."""
+    with server.client() as client:
+        return client.keys("asgi:group:*")
+
+
+async def joined(layer: RedisChannelLayer) -> asyncio.Task[Message]:
+    """Return a consumer that waits, in a task of its own, on a channel that is in a group."""
+    channels: asyncio.Queue[str] = asyncio.Queue()
+
+    async def consume() -> Message:
+        channel = await layer.new_channel()
+        await layer.group_add("room", channel)
+        channels.put_nowait(channel)
+        return await layer.receive(channel)
+
+    consumer = asyncio.create_task(consume())
+    await within(channels.get())
+    await cancel(await waiting(layer, await layer.new_channel()))
+    return consumer
 
 
 async def test_500_consumers(own_server: EmbeddedServer, own_layers: Layers) -> None:
@@ -61,6 +84,42 @@ async def test_close_pools_closes_all(own_server: EmbeddedServer, own_layers: La
     await cancel(*receivers)
     await within(layer.close_pools())
     await eventually(lambda: connections(own_server) == 0)
+
+
+async def test_loop_ends_as_its_last_member_is_taken_out(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """A loop that learns of it while it closes its connections opens no new ones."""
+    layer, other = own_layers(), own_layers()
+
+    async def consume() -> None:
+        channel = await layer.new_channel()
+        await layer.group_add("room", channel)
+        await waiting(layer, channel)
+        # The loop stands still meanwhile, so that its receiver reads of this as it stops.
+        discard = other.group_discard("room", channel)
+        thread = threading.Thread(target=asyncio.run, args=[discard])
+        thread.start()
+        thread.join()
+
+    await within(asyncio.to_thread(asyncio.run, consume()))
+    await own_layers.close()
+    await eventually(lambda: connections(own_server) == 0)
+    assert not groups(own_server)
+
+
+async def test_layer_closes_at_any_moment_after_its_last_member_has_gone(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """The group is told through the connections that close, and through no new ones."""
+    for turns in range(12):
+        layer = own_layers()
+        await cancel(await joined(layer))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await within(layer.close_pools())
+        await eventually(lambda: connections(own_server) == 0)
+        assert not groups(own_server)
 
 
 async def test_receiver_from_which_nobody_wants_anything(

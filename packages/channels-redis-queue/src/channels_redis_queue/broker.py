@@ -69,7 +69,7 @@ class QueueBroker:
             self.consumers,
             self.local_groups,
             self.loops,
-            lambda virtual: self._deserted([virtual]),
+            self._found_empty,
         )
 
     @property
@@ -123,16 +123,17 @@ class QueueBroker:
 
     def _start_upkeep(self, loop_state: LoopState) -> None:
         settings, local_groups = self._settings, self.local_groups
+        groups = self._groups_through(loop_state.shards)
         guards = [
             maintenance.LossDetector(
-                shard, loop_state.shards, settings.keys, self.id, local_groups, self.groups
+                shard, loop_state.shards, settings.keys, self.id, local_groups, groups
             )
             for shard in range(len(loop_state.shards))
         ]
         for guard in guards:
             loop_state.spawn(guard.watch())
         loop_state.spawn(maintenance.sweep(self.consumers, local_groups, self._deserted))
-        loop_state.spawn(maintenance.announce(self.groups.publish_departures))
+        loop_state.spawn(maintenance.announce(groups.publish_departures))
 
         def buried() -> None:
             for guard in guards:
@@ -155,14 +156,24 @@ class QueueBroker:
 
     async def _leave(self, shards: Shards) -> None:
         """Tell Redis which members have gone as an event loop ends."""
-        # Through the connections that are about to be closed.
-        groups = Groups(self._settings, lambda: shards, self.local_groups)
+        groups = self._groups_through(shards)
         await groups.forget(self.local_groups.empty())
         await groups.publish_departures()
 
     def _deserted(self, virtuals: Sequence[str]) -> None:
         if virtuals:
-            self.loops.get().spawn(self.groups.forget(virtuals))
+            loop_state = self.loops.get()
+            loop_state.spawn(self._groups_through(loop_state.shards).forget(virtuals))
+
+    def _found_empty(self, virtual: str) -> None:
+        # A loop state that closes is not found: it tells Redis what is empty once its receivers
+        # have read to the end. A new one would open connections that nothing closes.
+        if self.loops.find() is not None:
+            self._deserted([virtual])
+
+    def _groups_through(self, shards: Shards) -> Groups:
+        # A loop state uses its own connections, also while it closes.
+        return Groups(self._settings, lambda: shards, self.local_groups)
 
 
 _processes: weakref.WeakSet[QueueBroker] = weakref.WeakSet()
