@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Message = dict[str, Any]
 T = TypeVar("T")
 
-DEADLINE = 20.0  # seconds for what should take milliseconds; a loaded machine may need some
+DEADLINE = 30.0  # seconds for what should take milliseconds; a loaded machine may need some
 
 
 class ChannelLayer(Protocol):

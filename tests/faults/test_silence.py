@@ -41,7 +41,8 @@ async def idle(server: EmbeddedServer, _: TcpProxy) -> None:
         assert not any(receiver.done() for receiver in receivers)
     for channel, receiver in zip(channels, receivers, strict=True):
         await sender.send(channel, {"type": "at last"})
-        assert await within(receiver, 2) == {"type": "at last"}
+        # A wait that ends in vain takes 5 s.
+        assert await within(receiver, 4) == {"type": "at last"}
         await nothing_else(layer, channel)
     await layers.close()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from channels_redis_pubsub._shared.delivery.consumers import SWEEP_INTERVAL
 from pubsub_tools import (
     Layers,
     cancel,
@@ -214,7 +213,11 @@ async def test_channel_whose_maker_has_ended_stays_while_it_has_a_reader(layers:
     await within(layer.group_send("room", {"type": "hello"}))
     passed_on = await within(first)
     receiving = await waiting(layer, passed_on)
-    await asyncio.sleep(1 + 3 * SWEEP_INTERVAL)
+    # One that has lost its reader goes meanwhile.
+    left = await within(asyncio.create_task(layer.new_channel()))
+    await within(layer.send(left, {"type": "goodbye"}))
+    assert await within(asyncio.create_task(layer.receive(left))) == {"type": "goodbye"}
+    await eventually(lambda: left not in inside(layer))
     await within(layer.group_send("room", {"type": "hello again"}))
     assert await within(receiving) == {"type": "hello again"}
     for message in ("hello", "hello again"):

@@ -239,7 +239,7 @@ async def test_message_of_one_who_was_cancelled_in_the_same_turn(
     started = time.monotonic()
     await sender.send("jobs", {"type": "hello"})
     assert await within(second) == {"type": "hello"}
-    assert time.monotonic() - started < 2  # a wait that ends in vain takes 5 s
+    assert time.monotonic() - started < 4  # a wait that ends in vain takes 5 s
     assert first.cancelled()
 
 
@@ -255,13 +255,13 @@ async def test_mailbox_that_was_looked_at_as_a_receive_began(
     monkeypatch.setattr(mailboxes, "find", lambda name: next(looks, find(name)))
     receiving = await waiting(layer, channel)
     await sender.send(channel, {"type": "hello"})
-    assert await within(receiving, 3) == {"type": "hello"}
+    assert await within(receiving, 4) == {"type": "hello"}  # a wait that ends in vain takes 5 s
 
 
 @pytest.mark.parametrize("kind", ["specific", "general"])
 async def test_message_that_expires_while_the_loop_is_busy(layers: Layers, kind: str) -> None:
     """It is dropped when the loop looks at last, though the server handed it over in time."""
-    layer, sender = layers(expiry=1), layers(expiry=1)
+    layer, sender = layers(expiry=2), layers()
     channel = await layer.new_channel() if kind == "specific" else "jobs"
     await within(sender.send(channel, {"number": 0}))
     assert await take_numbers(layer, channel, 1) == [0]
@@ -274,13 +274,12 @@ async def test_message_that_expires_while_the_loop_is_busy(layers: Layers, kind:
         thread = threading.Thread(target=send)
         thread.start()
         thread.join()
-        time.sleep(2)
+        time.sleep(layer.expiry + 1)
 
     hold_the_loop()
-    await asyncio.wait([receiving], timeout=0.5)
+    await eventually(lambda: layer.statistics().dropped.expired == 1)
     await within(sender.send(channel, {"number": 2}))
     assert await within(receiving) == {"number": 2}
-    assert layer.statistics().dropped.expired == 1
 
 
 async def test_pollers(layers: Layers) -> None:
@@ -302,5 +301,5 @@ async def test_pollers(layers: Layers) -> None:
     for number in range(1, 301):
         await within(sender.send("jobs", {"sent": time.monotonic()}))
         await eventually(lambda count=number: len(seconds) == count)  # type: ignore[misc]
-    assert max(seconds) < 3  # a wait that ends in vain takes 5 s
+    assert max(seconds) < 4  # a wait that ends in vain takes 5 s
     await cancel(*pollers)

@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING
 
 from channels_redis_queue import keys
-from channels_redis_queue._shared.delivery.consumers import SWEEP_INTERVAL
 from queue_tools import (
     Layers,
     StartRemoteLayer,
@@ -152,6 +151,7 @@ async def test_consumer_that_is_cancelled_leaves_at_once(
 async def test_member_stays_while_another_task_handles_its_message(layers: Layers) -> None:
     """The task that made the channel has ended, and the handler takes longer than any limit."""
     layer = layers(channel_expiry=1)
+    process = layer._process.get()
     done, handling = asyncio.Event(), asyncio.Event()
     received: list[str] = []
 
@@ -159,8 +159,7 @@ async def test_member_stays_while_another_task_handles_its_message(layers: Layer
         while True:
             received.append((await layer.receive(channel))["type"])
             handling.set()
-            await asyncio.sleep(1 + 4 * SWEEP_INTERVAL)
-            done.set()
+            await done.wait()
 
     async def make() -> asyncio.Task[None]:
         channel = await layer.new_channel()
@@ -172,7 +171,12 @@ async def test_member_stays_while_another_task_handles_its_message(layers: Layer
         return task
 
     task = await within(asyncio.create_task(make()))
-    await within(done.wait())
+    # One that has lost its reader goes meanwhile.
+    left = await within(asyncio.create_task(layer.new_channel()))
+    await within(layer.send(left, {"type": "goodbye"}))
+    assert await within(asyncio.create_task(layer.receive(left))) == {"type": "goodbye"}
+    await eventually(lambda: process.mailboxes.find(left) is None)
+    done.set()
     await layer.group_send("room", {"type": "later"})
     await eventually(lambda: received == ["long", "later"])
     await cancel(task)
