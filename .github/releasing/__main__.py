@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import building, fragments, preparing, tags, vendored, wheels
+from . import building, fragments, preparing, tags, wheels
 from .consistency import find_problems
 from .packages import ReleaseError, find_packages, get_package
 
@@ -46,9 +46,6 @@ def make_parser() -> argparse.ArgumentParser:
     test.add_argument("--pytest", nargs=argparse.REMAINDER, default=[], help="arguments for pytest")
 
     command("consistency", "Say whether versions, ranges and classifiers fit together.")
-
-    shared = command("shared", "Say which commits hold a shared module.")
-    shared.add_argument("id", help="the __shared__ of an installed layer")
     return parser
 
 
@@ -65,7 +62,6 @@ def run(arguments: argparse.Namespace, root: Path = ROOT) -> str:
         "check-tag": lambda: _check_tag(root, arguments.tag, arguments.branch),
         "build": lambda: _build(root, arguments.package),
         "test-wheels": lambda: _test_wheels(root, arguments),
-        "shared": lambda: vendored.find_commits(root, arguments.id),
     }
     return actions[arguments.command]()
 

@@ -124,6 +124,6 @@ def _check_origins(environment: Environment, packages: Collection[str], tree: Pa
         "for name in sys.argv[1:]:\n"
         "    module = importlib.import_module(name)\n"
         "    assert pathlib.Path(module.__file__).is_relative_to(sys.prefix), module.__file__\n"
-        "    print(name, module.__version__, getattr(module, '__shared__', ''))\n"
+        "    print(name, module.__version__)\n"
     )
     environment.call([environment.python, "-c", check, *modules], tree)

@@ -22,6 +22,16 @@ def test_layers_are_the_packages_own() -> None:
     assert pubsub.RedisPubSubChannelLayer is channels_redis_pubsub.RedisPubSubChannelLayer
 
 
+def test_statistics_are_the_packages_own() -> None:
+    """What `statistics()` returns can be named in annotations, by either import string."""
+    queue = core.RedisChannelLayer().statistics()
+    assert type(queue) is core.Statistics is channels_redis_queue.Statistics
+    assert type(queue.dropped) is core.Dropped is channels_redis_queue.Dropped
+    listener = pubsub.RedisPubSubChannelLayer().statistics()
+    assert type(listener) is pubsub.Statistics is channels_redis_pubsub.Statistics
+    assert type(listener.dropped) is pubsub.Dropped is channels_redis_pubsub.Dropped
+
+
 def test_channel_full_is_that_of_channels() -> None:
     """Code that catches core.ChannelFull catches what the layers raise."""
     assert core.ChannelFull is channels.exceptions.ChannelFull

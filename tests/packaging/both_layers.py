@@ -50,9 +50,8 @@ async def main(url: str, prefix: str) -> dict[str, Any]:
     queue.registry.register_serializer("queue only", queue.JSONSerializer)
     return {
         "texts": texts,
-        "shared": {name: import_module(name).__shared__ for name in LAYERS},
         "shards": {
-            name: import_module(f"{name}._shared.sharding").shard_of("key_one", 2)
+            name: import_module(f"{name}._shared.transport.sharding").shard_of("key_one", 2)
             for name in LAYERS
         },
         "knows the format": {name: knows(module) for name, module in serializers.items()},

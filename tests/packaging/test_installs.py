@@ -36,7 +36,7 @@ def check_alone(environment: Environment, package: str) -> None:
     assert found["__version__"] == found["version"]
     assert found["py.typed"]
     if package in LAYERS:
-        assert f"{module_of(package)}._shared.serializers" in found["imported"]
+        assert f"{module_of(package)}._shared.messages.serializers" in found["imported"]
 
 
 def pass_group_message(

@@ -14,7 +14,7 @@ from releasing.packages import ReleaseError
 if TYPE_CHECKING:
     from .conftest import Clone
 
-SHARED = "shared/src/channels_redis_shared/sharding.py"
+SHARED = "shared/src/channels_redis_shared/transport/sharding.py"
 QUEUE = "packages/channels-redis-queue"
 
 

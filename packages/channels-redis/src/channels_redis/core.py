@@ -5,8 +5,15 @@ from __future__ import annotations
 from channels.exceptions import ChannelFull
 from channels.layers import BaseChannelLayer
 
-from channels_redis_queue import RedisChannelLayer
+from channels_redis_queue import Dropped, RedisChannelLayer, Statistics
 
 from .serializers import registry
 
-__all__ = ["BaseChannelLayer", "ChannelFull", "RedisChannelLayer", "registry"]
+__all__ = [
+    "BaseChannelLayer",
+    "ChannelFull",
+    "Dropped",
+    "RedisChannelLayer",
+    "Statistics",
+    "registry",
+]

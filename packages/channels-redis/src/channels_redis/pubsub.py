@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from channels_redis_pubsub import RedisPubSubChannelLayer
+from channels_redis_pubsub import Dropped, RedisPubSubChannelLayer, Statistics
 
 from ._former_names import refuse
 from .serializers import registry
 
-__all__ = ["RedisPubSubChannelLayer", "registry"]
+__all__ = ["Dropped", "RedisPubSubChannelLayer", "Statistics", "registry"]
 
 if not TYPE_CHECKING:  # A type checker would take every name for an attribute.
 

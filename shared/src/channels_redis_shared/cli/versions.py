@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .subject import Subject
 
-# Ours come with the id of their vendored module, and are asked for it below.
 _OTHERS = ("channels-redis", "channels", "Django", "redis", "hiredis", "msgpack", "cryptography")
 
 
 def versions(subject: Subject) -> dict[str, str]:
     """Return the versions of Python, of the package, and of what it works with."""
-    package = import_module(subject.package)
     found = {
         "Python": platform.python_version(),
-        subject.package: f"{package.__version__} {package.__shared__}",
+        subject.package: import_module(subject.package).__version__,
     }
     for name in _OTHERS:
         try:
