@@ -176,7 +176,7 @@ def waiting_calls(layer: RedisPubSubChannelLayer) -> int:
 class NoItem:
     """An item of a mailbox that nobody may take."""
 
-    def open(self) -> dict[str, object]:
+    def copy(self) -> dict[str, object]:
         """Fail."""
         raise AssertionError
 

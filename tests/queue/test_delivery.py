@@ -51,7 +51,7 @@ class Process:
     def take(self, channel: str) -> dict[str, Any] | None:
         """Return the next message in a channel's mailbox."""
         parcel = self.mailboxes.open(channel).take()
-        return None if parcel is None else parcel.open()
+        return None if parcel is None else parcel.copy()
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ async def test_cancelled_consumers(layers: Layers, redis_server: EmbeddedServer)
     # What else happens in this process may grow once; what consumers leave grows with each wave.
     assert min(after - before for before, after in itertools.pairwise(objects)) < WAVE / 2
     assert not process.local_groups._rooms_of
-    assert not process.consumers._owned
+    assert not process.consumers._creators
 
 
 async def test_consumer_that_comes_back_is_a_member(layers: Layers) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from channels_redis_queue._shared.messages.decoded import MessageDecoder
+from channels_redis_queue._shared.messages.serializers import MessageDecoder
 from channels_redis_queue.envelope import TO, Envelope
 from channels_redis_queue.serializers import JSONSerializer, MsgPackSerializer
 
@@ -35,8 +35,8 @@ def pack(value: object) -> bytes:
 
 
 @pytest.fixture
-def reader() -> MessageDecoder[Envelope]:
-    """Give a reader of plain MessagePack."""
+def decoder() -> MessageDecoder[Envelope]:
+    """Give a decoder of plain MessagePack."""
     return MessageDecoder(MsgPackSerializer(), Envelope)
 
 
@@ -44,25 +44,25 @@ def reader() -> MessageDecoder[Envelope]:
     ("to", "names"),
     [("a!1", ["a!1"]), (["a!1"], ["a!1"]), (["a!1", "a!:g:room"], ["a!1", "a!:g:room"])],
 )
-def test_names(reader: MessageDecoder[Envelope], to: str | list[str], names: list[str]) -> None:
+def test_names(decoder: MessageDecoder[Envelope], to: str | list[str], names: list[str]) -> None:
     """A name or a list of names is with the message, and not part of it."""
-    decoded = reader.read(pack({**MESSAGE, TO: to}))
+    decoded = decoder.decode(pack({**MESSAGE, TO: to}))
     assert decoded.names == names
-    assert decoded.open() == MESSAGE
-    assert decoded.open() == MESSAGE
+    assert decoded.copy() == MESSAGE
+    assert decoded.copy() == MESSAGE
 
 
-def test_general_channels_letter_names_nobody(reader: MessageDecoder[Envelope]) -> None:
+def test_general_channels_letter_names_nobody(decoder: MessageDecoder[Envelope]) -> None:
     """A message in a general channel's key needs no name."""
-    decoded = reader.read(pack(MESSAGE))
+    decoded = decoder.decode(pack(MESSAGE))
     assert decoded.names == []
-    assert decoded.open() == MESSAGE
+    assert decoded.copy() == MESSAGE
 
 
-def test_each_opening_gives_an_object_of_its_own(reader: MessageDecoder[Envelope]) -> None:
+def test_each_opening_gives_an_object_of_its_own(decoder: MessageDecoder[Envelope]) -> None:
     """What one receiver does to its message, down to its parts, no other sees."""
-    decoded = reader.read(pack({**MESSAGE, TO: ["a!1", "a!2", "a!3"]}))
-    first, second, third = (decoded.open() for _ in range(3))
+    decoded = decoder.decode(pack({**MESSAGE, TO: ["a!1", "a!2", "a!3"]}))
+    first, second, third = (decoded.copy() for _ in range(3))
     first["list"].append(3)
     second["new"] = True
     assert third == MESSAGE
@@ -73,18 +73,18 @@ def test_each_opening_gives_an_object_of_its_own(reader: MessageDecoder[Envelope
 def test_built_in_serializers(serializer: type[MsgPackSerializer], keys: list[str] | None) -> None:
     """Random bytes and ciphertext are taken off once, and every copy decodes."""
     sealed = serializer(symmetric_encryption_keys=keys, random_prefix_length=12, expiry=60)
-    decoded = MessageDecoder(sealed, Envelope).read(
+    decoded = MessageDecoder(sealed, Envelope).decode(
         sealed.serialize({**MESSAGE, TO: ["a!1", "a!2"]})
     )
     assert decoded.names == ["a!1", "a!2"]
-    assert decoded.open() == decoded.open() == MESSAGE
+    assert decoded.copy() == decoded.copy() == MESSAGE
 
 
 def test_registered_serializer_with_the_two_methods_only() -> None:
     """Such a serializer is enough."""
-    decoded = MessageDecoder(Plain(), Envelope).read(pack({**MESSAGE, TO: "a!1"}))
+    decoded = MessageDecoder(Plain(), Envelope).decode(pack({**MESSAGE, TO: "a!1"}))
     assert decoded.names == ["a!1"]
-    assert decoded.open() == decoded.open() == MESSAGE
+    assert decoded.copy() == decoded.copy() == MESSAGE
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_registered_serializer_with_the_two_methods_only() -> None:
         pack({TO: None}),
     ],
 )
-def test_unreadable(reader: MessageDecoder[Envelope], data: bytes) -> None:
+def test_unreadable(decoder: MessageDecoder[Envelope], data: bytes) -> None:
     """What is no message raises an error: whichever the serializer raises."""
     with pytest.raises(Exception):  # noqa: B017, PT011
-        reader.read(data)
+        decoder.decode(data)

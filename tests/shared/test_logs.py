@@ -7,8 +7,7 @@ import logging
 import pytest
 
 import channels_redis_pubsub  # noqa: F401 - it sets its logger up
-from channels_redis_queue._shared.delivery.overflows import OverflowLog
-from channels_redis_queue._shared.ops.logs import MAX_SHOWN, FaultLog, shown
+from channels_redis_queue._shared.ops.logs import MAX_SHOWN, FaultLog, OverflowLog, shown
 
 LOGGER = "channels_redis_queue"
 TEXT = "Dropped a message of %s that can't be read: %s"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_shared.delivery.mailboxes import (
+    MAX_NOTICES,
     MESSAGE_OVERHEAD,
     REFERENCE_SIZE,
     Mailbox,
@@ -33,8 +34,8 @@ class Item:
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def open(self) -> dict[str, Any]:
-        """Return it as a message."""
+    def copy(self) -> dict[str, Any]:
+        """Return the message."""
         return {"number": self.number}
 
 
@@ -58,7 +59,7 @@ class Process:
     def take_all(self, channel: str = "a") -> list[Any]:
         """Take what is in a mailbox: numbers, and what notices say."""
         box = self.boxes.open(channel)
-        messages = [item.open() for item in iter(box.take, None)]
+        messages = [item.copy() for item in iter(box.take, None)]
         return [message.get("number", message.get("lost", message)) for message in messages]
 
 
@@ -73,13 +74,13 @@ async def take(box: Mailbox) -> int:
     while True:
         item = box.take()
         if item is not None:
-            number: int = item.open()["number"]
+            number: int = item.copy()["number"]
             return number
-        waiter = box.queue_up()
+        waiter = box.add_waiter()
         try:
             await waiter
         except BaseException:
-            box.withdraw(waiter)
+            box.remove_waiter(waiter)
             raise
 
 
@@ -168,10 +169,10 @@ def test_consumer_is_told_in_the_place_of_lost_messages() -> None:
     process = Process(capacity=lambda _: 3, on_overflow="lost")
     process.put(1, 2, 3, 4, 5, 6)
     box = process.boxes.open("a")
-    assert [one.open() for one in [box.take()] if one] == [{"type": "lost", "lost": 3}]
-    assert [one.open() for one in [box.take()] if one] == [{"number": 4}]
+    assert [one.copy() for one in [box.take()] if one] == [{"type": "lost", "lost": 3}]
+    assert [one.copy() for one in [box.take()] if one] == [{"number": 4}]
     process.put(7, 8, 9)
-    assert [one.open() for one in iter(box.take, None)] == [
+    assert [one.copy() for one in iter(box.take, None)] == [
         {"type": "lost", "lost": 2},
         {"number": 7},
         {"number": 8},
@@ -186,6 +187,17 @@ def test_notice_stands_behind_older_ones() -> None:
     process.boxes.put(["a"], Notice("outage"))
     process.put(1, 2, 3, 4)
     assert process.take_all() == [{"type": "outage"}, 2, 3, 4]
+
+
+def test_notice_of_lost_messages_is_never_dropped() -> None:
+    """Behind a hundred notices others go, and are counted in it."""
+    process = Process(capacity=lambda _: 3, on_overflow="lost")
+    for _ in range(MAX_NOTICES):
+        process.boxes.put(["a"], Notice("outage"))
+    process.put(1, 2, 3, 4)
+    assert process.take_all()[MAX_NOTICES:] == [3, 4]
+    process.put(5, 6, 7, 8)
+    assert process.take_all() == [1, 6, 7, 8]
 
 
 def test_consumer_is_told_of_messages_whose_time_was_over() -> None:
@@ -251,14 +263,14 @@ async def test_item_that_came_before_the_waiter(process: Process) -> None:
     """One who queues up where something lies is woken at once."""
     box = process.boxes.open("a")
     process.put(1)
-    assert box.queue_up().done()
+    assert box.add_waiter().done()
     assert process.take_all() == [1]
 
 
 async def test_wake_all(process: Process) -> None:
     """Everyone looks again, though there is nothing."""
     box = process.boxes.open("a")
-    waiters = [box.queue_up() for _ in range(3)]
+    waiters = [box.add_waiter() for _ in range(3)]
     process.boxes.wake_all()
     assert all(waiter.done() for waiter in waiters)
 
@@ -277,10 +289,10 @@ def test_waiter_in_a_closed_loop(process: Process) -> None:
     """It is passed over, and the item stays for the next one."""
     loop = asyncio.new_event_loop()
 
-    async def queue_up() -> None:
-        process.boxes.open("a").queue_up()
+    async def add_waiter() -> None:
+        process.boxes.open("a").add_waiter()
 
-    loop.run_until_complete(queue_up())
+    loop.run_until_complete(add_waiter())
     loop.close()
     process.put(1)
     assert process.take_all() == [1]
@@ -289,7 +301,7 @@ def test_waiter_in_a_closed_loop(process: Process) -> None:
 async def test_sweep_keeps_what_is_in_use(process: Process) -> None:
     """Mailboxes with items or waiters stay, the others go."""
     process.put(1)
-    process.boxes.open("b").queue_up()
+    process.boxes.open("b").add_waiter()
     process.boxes.open("c")
     process.boxes.sweep([], 60)
     assert [channel for channel in "abc" if process.boxes.find(channel)] == ["a", "b"]
@@ -299,7 +311,7 @@ async def test_discard(process: Process) -> None:
     """A mailbox that is discarded loses its items, and its waiters look again."""
     process.put(1)
     process.boxes.discard("a")
-    waiter = process.boxes.open("a").queue_up()
+    waiter = process.boxes.open("a").add_waiter()
     assert not waiter.done()
     process.boxes.discard("a")
     assert waiter.done()
@@ -333,11 +345,11 @@ async def test_garbage_collector_within_put(process: Process) -> None:
 
     async def receive() -> None:
         box = process.boxes.open("a")
-        waiter = box.queue_up()
+        waiter = box.add_waiter()
         try:
             await waiter
         except GeneratorExit:
-            box.withdraw(waiter)
+            box.remove_waiter(waiter)
             collected.append("within put" if process.boxes._lock.locked() else "elsewhere")
             raise
 

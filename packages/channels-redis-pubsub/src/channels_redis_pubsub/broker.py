@@ -13,7 +13,7 @@ from ._shared.blocking.callers import SynchronousCallers
 from ._shared.concurrency.loop_local import LoopLocal
 from ._shared.delivery.consumers import SWEEP_INTERVAL, ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
-from ._shared.delivery.overflows import OverflowLog
+from ._shared.ops.logs import OverflowLog
 from ._shared.ops.statistics import Dropped, Statistics
 from ._shared.transport.errors import OutageLog
 from .loop_client import LoopClient
@@ -105,32 +105,30 @@ class PubSubBroker:
             redis.exceptions.RedisError: The server refuses the subscription, or the connection.
         """
         find = self._mailboxes.find
-        box = find(channel) or self._mailboxes.open(channel)
-        if box.watched:
-            self.consumers.reads(channel, box)
-        item = box.take()
-        while item is None:
+        while True:
+            mailbox = find(channel) or self._mailboxes.open(channel)
+            if mailbox.tracks_reader:
+                self.consumers.track_reader(channel, mailbox)
+            item = mailbox.take()
+            if item is not None:
+                break
             client = self._home_of.get(channel)
             if client is None or client.ended:
                 await self._open_again(channel, client)
-            waiter = box.queue_up()
+            waiter = mailbox.add_waiter()
             try:
-                # A mailbox that was discarded before we queued up gets nothing any more.
-                if find(channel) is box:
+                # A mailbox that was discarded before the waiter was added gets nothing any more.
+                if find(channel) is mailbox:
                     await waiter
                 else:
-                    # It may come back, if it was looked at just then.
-                    box.withdraw(waiter)
+                    # It may come back, if it was being swept just then.
+                    mailbox.remove_waiter(waiter)
             except BaseException:
-                box.withdraw(waiter)
+                mailbox.remove_waiter(waiter)
                 raise
-            box = find(channel) or self._mailboxes.open(channel)
-            if box.watched:
-                self.consumers.reads(channel, box)
-            item = box.take()
         counters = self._settings.counters
-        box.turn = counters.received = counters.received + 1
-        return item.open()
+        mailbox.last_receipt = counters.received = counters.received + 1
+        return item.copy()
 
     async def join(self, topic: bytes, channel: str) -> bool:
         """Let a channel hear a group; return when the server has confirmed it.
@@ -212,7 +210,7 @@ class PubSubBroker:
 
     def _overflowed(self, channel: str, count: int) -> None:
         # One that has lost its consumer misses nothing.
-        if self.consumers.is_alive(channel):
+        if self.consumers.has_consumer(channel):
             self._overflows.dropped(channel, count)
 
     def _gone(self, channels: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from ._shared.ops.statistics import Counters
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._shared.messages.decoded import DecodedMessage, MessageDecoder
+    from ._shared.messages.serializers import DecodedMessage, MessageDecoder
     from ._shared.transport.connector import Connector
 
 logger = logging.getLogger(__package__)
@@ -26,7 +26,7 @@ class PubSubSettings:
 
     # One for each host.
     connectors: tuple[Connector, ...]
-    reader: MessageDecoder[DecodedMessage]
+    decoder: MessageDecoder[DecodedMessage]
     # Returns how many unread messages a channel may hold; None: any number.
     capacity: Callable[[str], int | None]
     # Seconds that a message waits to be received, and a channel for a new consumer.

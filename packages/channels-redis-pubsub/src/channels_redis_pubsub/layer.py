@@ -13,8 +13,7 @@ from ._shared.concurrency.process_local import ProcessLocal
 from ._shared.config import options
 from ._shared.config.former_names import FormerNames
 from ._shared.config.hosts import parse_hosts
-from ._shared.messages.decoded import DecodedMessage, MessageDecoder
-from ._shared.messages.serializers import registry
+from ._shared.messages.serializers import DecodedMessage, MessageDecoder, registry
 from ._shared.ops.opentelemetry import observe
 from ._shared.ops.statistics import Counters
 from ._shared.transport.cluster import connector_to
@@ -172,7 +171,7 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         channel = self._names.new_channel(prefix)
         broker = self._broker.get()
         await broker.open(channel)
-        broker.consumers.made(channel)
+        broker.consumers.track_creator(channel)
         return channel
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from ._shared.concurrency.compat import timeout
 from ._shared.concurrency.loop_local import LoopLocal
 from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
-from ._shared.delivery.overflows import OverflowLog
+from ._shared.ops.logs import OverflowLog
 from ._shared.ops.statistics import Dropped, Statistics
 from ._shared.transport.shards import Shards
 from .group_directory import GroupDirectory
@@ -143,7 +143,7 @@ class QueueBroker:
 
     def _overflowed(self, channel: str, count: int) -> None:
         # One that has lost its consumer misses nothing.
-        if self.consumers.is_alive(channel):
+        if self.consumers.has_consumer(channel):
             self._overflows.dropped(channel, count)
 
     def _channels_gone(self, channels: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from .keys import non_local, virtual_channel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._shared.messages.decoded import MessageDecoder
+    from ._shared.messages.serializers import MessageDecoder
     from ._shared.transport.connector import Connector
     from .envelope import Envelope
     from .keys import Keys
@@ -53,7 +53,7 @@ class QueueSettings:
     expiry: int
     group_expiry: int
     serialize: Callable[[dict[str, Any]], bytes]
-    reader: MessageDecoder[Envelope]
+    decoder: MessageDecoder[Envelope]
     # Returns the capacity of a channel; and the largest of any.
     capacity: Callable[[str], int]
     largest_capacity: int

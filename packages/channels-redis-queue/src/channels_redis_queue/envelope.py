@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._shared.messages.decoded import DecodedMessage
+from ._shared.messages.serializers import DecodedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,7 @@ from ._shared.concurrency.process_local import ProcessLocal
 from ._shared.config import options
 from ._shared.config.former_names import FormerNames
 from ._shared.config.hosts import parse_hosts
-from ._shared.messages.decoded import MessageDecoder
-from ._shared.messages.serializers import registry
+from ._shared.messages.serializers import MessageDecoder, registry
 from ._shared.ops.opentelemetry import observe
 from ._shared.transport.cluster import connector_to
 from ._shared.transport.sharding import shard_of
@@ -181,7 +180,7 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         name = f"{address}{self.client_prefix}"
         self.require_valid_channel_name(name if isinstance(prefix, str) else prefix)
         channel = keys.new_channel(address, len(self._connectors))
-        self._broker.get().consumers.made(channel)
+        self._broker.get().consumers.track_creator(channel)
         return channel
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:

@@ -78,11 +78,11 @@ class ReceiverPool:
             return message
         find = self._mailboxes.find
         box = find(channel) or self._mailboxes.open(channel)
-        if box.watched:
-            self._consumers.reads(channel, box)
+        if box.tracks_reader:
+            self._consumers.track_reader(channel, box)
         parcel = box.take()
         while parcel is None:
-            waiter = box.queue_up()
+            waiter = box.add_waiter()
             try:
                 # A mailbox that was swept away before we queued up gets nothing any more.
                 if find(channel) is box:
@@ -91,19 +91,19 @@ class ReceiverPool:
                     await waiter
                 else:
                     # It may come back, if it was looked at just then.
-                    box.withdraw(waiter)
+                    box.remove_waiter(waiter)
             except BaseException:
-                box.withdraw(waiter)
+                box.remove_waiter(waiter)
                 raise
             box = find(channel) or self._mailboxes.open(channel)
-            if box.watched:
-                self._consumers.reads(channel, box)
+            if box.tracks_reader:
+                self._consumers.track_reader(channel, box)
             parcel = box.take()
             if parcel is None:
                 self._raise_failure(channel)
         counters = self._settings.counters
-        box.turn = counters.received = counters.received + 1
-        return parcel.open()
+        box.last_receipt = counters.received = counters.received + 1
+        return parcel.copy()
 
     def knows(self, channel: str) -> bool:
         """Tell whether the channel is one of those that were received on lately."""

@@ -1,12 +1,12 @@
-"""Decides which channels of a process have a consumer, and which have lost theirs.
+"""Decide which channels of a process have a consumer.
 
 A channel ends with its consumer, not with a cancelled `receive`: a loop that polls with a timeout
-cancels one each time. Three things show that a channel has a consumer: the task that made it runs;
-a `receive` of it waits; the task that received last runs, and has not received elsewhere since.
+cancels one each time. A channel has a consumer if the task that created it runs, if a `receive` of
+it waits, or if the task that received last runs and has not received elsewhere since.
 
-A consumer of Channels makes its channel in its own task, and receives in others, one for each
-message. It cancels the last of them when it ends; but not if that has its message already, as when
-a handler failed. So the end of the task that made a channel tells more than any receive.
+A consumer of Channels creates its channel in its own task, and receives in others, one for each
+message. It cancels the last of them when it ends, unless that already has its message, as when a
+handler failed. So the end of the creator tells more than that of any receive.
 """
 
 from __future__ import annotations
@@ -21,75 +21,78 @@ if TYPE_CHECKING:
 
     from .mailboxes import Mailbox, Mailboxes
 
-# Seconds between two looks at what has gone.
+# Seconds between two sweeps.
 SWEEP_INTERVAL = 2
 
 
 class ConsumerTracker:
     """The consumers of the channels of a process. Threads may share it.
 
-    A task counts as the owner of the first channel that it makes. One that makes more is no
-    consumer, and must not keep them all for as long as it runs.
+    A task counts as the creator of its first channel only. One that creates more is no consumer,
+    and must not keep them all for as long as it runs.
 
     Args:
         mailboxes: The mailboxes of the channels.
-        patience: Seconds that a channel without a consumer is kept for a new one.
-        gone: Called with channels that go.
+        channel_expiry: Seconds that a channel without a consumer is kept for a new one.
+        end_channels: Called with channels whose consumers have ended.
     """
 
     def __init__(
-        self, mailboxes: Mailboxes, patience: float, gone: Callable[[list[str]], object]
+        self,
+        mailboxes: Mailboxes,
+        channel_expiry: float,
+        end_channels: Callable[[list[str]], object],
     ) -> None:
         self.mailboxes = mailboxes
-        self._patience = patience
-        self._gone = gone
-        self._owners: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
-        # The channels whose owners run. One that is collected unfinished, with a loop that was
-        # closed bare, calls nothing when it ends.
-        self._owned: dict[str, weakref.ref[asyncio.Task[Any]]] = {}
+        self._channel_expiry = channel_expiry
+        self._end_channels = end_channels
+        self._tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        # The running creator of each channel. A task that is collected unfinished, with a loop
+        # that was closed bare, runs no callbacks: hence the weak reference's own.
+        self._creators: dict[str, weakref.ref[asyncio.Task[Any]]] = {}
 
-    def made(self, channel: str) -> None:
-        """Note that the running task has made a channel."""
+    def track_creator(self, channel: str) -> None:
+        """Make the running task the channel's creator, unless it has created another before."""
         task = asyncio.current_task()
-        if task is not None and task not in self._owners:
-            self._owners.add(task)
-            self._owned[channel] = weakref.ref(task, partial(self._owned.pop, channel))
-            task.add_done_callback(partial(self._owner_ended, channel))
+        if task is not None and task not in self._tasks:
+            self._tasks.add(task)
+            self._creators[channel] = weakref.ref(task, partial(self._creators.pop, channel))
+            task.add_done_callback(partial(self._creator_ended, channel))
 
-    def reads(self, channel: str, box: Mailbox) -> None:
-        """Note which task receives; called until it is clear whose end counts."""
+    def track_reader(self, channel: str, mailbox: Mailbox) -> None:
+        """Make the running task the mailbox's reader; called until it is clear whose end counts."""
         task = asyncio.current_task()
         if task is None:
             return
-        before = box.reader
-        box.reader = weakref.ref(task)
-        # The same task again, or one for each message: looking at each would cost every message.
-        if before is not None and (before() is task or channel in self._owned):
-            box.watched = False
+        before = mailbox.reader
+        mailbox.reader = weakref.ref(task)
+        # The same task again, or one for each message, which would cost each message this call.
+        if before is not None and (before() is task or channel in self._creators):
+            mailbox.tracks_reader = False
 
-    def is_alive(self, channel: str) -> bool:
+    def has_consumer(self, channel: str) -> bool:
         """Return whether a channel has a consumer, or has had none yet."""
-        box = self.mailboxes.find(channel)
+        mailbox = self.mailboxes.find(channel)
         return (
-            box is None
-            or channel in self._owned
-            or box.waiting > 0
-            or box.reader is None
-            or box.running_reader() is not None
+            mailbox is None
+            or channel in self._creators
+            or mailbox.waiting > 0
+            or mailbox.reader is None
+            or mailbox.running_reader() is not None
         )
 
     def sweep(self) -> None:
-        """Drop messages that have expired, and end channels that have been without a consumer."""
-        gone = self.mailboxes.sweep(self._owned, self._patience)
+        """Drop expired messages, and end channels that have been without a consumer for long."""
+        gone = self.mailboxes.sweep(self._creators, self._channel_expiry)
         if gone:
-            self._gone(gone)
+            self._end_channels(gone)
 
-    def _owner_ended(self, channel: str, _task: object) -> None:
-        self._owned.pop(channel, None)
-        box = self.mailboxes.find(channel)
-        # Made in a task and received from later, as synchronous code does: that was no consumer.
-        if box is None or box.reader is None:
+    def _creator_ended(self, channel: str, _task: object) -> None:
+        self._creators.pop(channel, None)
+        mailbox = self.mailboxes.find(channel)
+        # Synchronous code creates a channel in one task and receives in later ones.
+        if mailbox is None or mailbox.reader is None:
             return
-        box.watched = True
-        if box.given_up and not box.waiting:
-            self._gone([channel])
+        mailbox.tracks_reader = True
+        if mailbox.receive_cancelled and not mailbox.waiting:
+            self._end_channels([channel])

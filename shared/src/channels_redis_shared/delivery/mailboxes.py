@@ -1,13 +1,12 @@
 """Queues of a process, one for each of its channels, on which consumers wait.
 
-What is put once for a thousand channels wakes a thousand consumers, so this is written to be quick:
-no lock on a consumer's way, and as few calls as the work allows.
+One message may be put into a thousand mailboxes and wake a thousand consumers, so the way of a
+consumer takes no lock and as few calls as possible.
 
-A consumer that keeps taking loses nothing: no number of messages bounds a mailbox unless the user
-sets one. Two bounds hold for what waits. A message goes when its time is over. And all mailboxes of
-the process share a number of bytes; past that, the fullest lose their oldest messages first. A
-message that waits in a thousand mailboxes is in memory once, and so counts once against the bytes
-of the process; it counts in full in each mailbox when the fullest is looked for.
+A mailbox holds any number of messages unless the user sets a capacity. Two bounds always hold:
+messages expire, and all mailboxes of the process share a number of bytes, past which the fullest
+lose their oldest messages first. A message in a thousand mailboxes is in memory once, and counts
+once for the process; it counts in full in each mailbox when the fullest is looked for.
 """
 
 from __future__ import annotations
@@ -27,55 +26,53 @@ if TYPE_CHECKING:
     import weakref
     from collections.abc import Callable, Collection, Container
 
-# Notices that a mailbox is searched past for a message to drop.
+# Notices behind which a message to drop is searched for.
 MAX_NOTICES = 100
-# Bytes that a message takes beside its own: the decoded dict and the objects around it.
+# Bytes of a message beside its own: the decoded dict and the objects around it.
 MESSAGE_OVERHEAD = 500
-# Bytes that a message takes in each mailbox that it waits in.
+# Bytes of a message in each mailbox that it waits in.
 REFERENCE_SIZE = 8
-# The part of the bytes that is freed at once when there are too many: finding the fullest takes a
-# look at all mailboxes.
-FREED_PART = 8
+# The bytes divided by this are freed at once when there are too many, since finding the fullest
+# mailboxes takes a look at all of them.
+EVICTION_DIVISOR = 8
 
 
 class MailboxItem(Protocol):
-    """An entry's content, such as a message."""
+    """A message or a notice, which may be in several mailboxes."""
 
-    def open(self) -> dict[str, Any]:
-        """Return it as a message, an object of its own."""
+    def copy(self) -> dict[str, Any]:
+        """Return the message as a dict of the caller's own."""
 
 
 class Notice:
-    """Tells a consumer what the layer has to say. Never dropped for lack of room."""
+    """A message of the layer's own. Never dropped for lack of room."""
 
     __slots__ = ("type",)
 
     def __init__(self, message_type: str) -> None:
         self.type = message_type
 
-    def open(self) -> dict[str, Any]:
-        """Return the message."""
+    def copy(self) -> dict[str, Any]:
+        """Return the message as a dict of the caller's own."""
         return {"type": self.type}
 
 
 class OverflowNotice(Notice):
     """Tells a consumer how many messages are missing in this place."""
 
-    __slots__ = ("_box", "lost")
+    __slots__ = ("lost",)
 
-    def __init__(self, message_type: str, box: Mailbox) -> None:
+    def __init__(self, message_type: str) -> None:
         super().__init__(message_type)
         self.lost = 0
-        self._box = box
 
-    def open(self) -> dict[str, Any]:
-        """Return the message; what is lost from now on gets a notice of its own."""
-        self._box.overflow = None
+    def copy(self) -> dict[str, Any]:
+        """Return the message as a dict of the caller's own."""
         return {"type": self.type, "lost": self.lost}
 
 
 class Entry:
-    """An item, and the `time.monotonic()` from which on it is not delivered."""
+    """An item, and the `time.monotonic()` at which it expires."""
 
     __slots__ = ("deadline", "item")
 
@@ -88,9 +85,9 @@ class Entry:
 
 
 class SizedEntry(Entry):
-    """An entry that counts against the bytes of the process until the last mailbox lets go of it.
+    """An entry that counts against the bytes of the process until its last mailbox drops it.
 
-    That moment is the end of the object: no consumer has to count, and none can miscount.
+    The end of the object gives the bytes back, so no consumer has to count them.
     """
 
     __slots__ = ("_freed", "size")
@@ -101,20 +98,20 @@ class SizedEntry(Entry):
         self._freed = freed
 
     def __del__(self) -> None:
-        """Give back the bytes. A deque takes no lock: this may run anywhere, at any moment."""
+        """Give the bytes back. A deque takes no lock, as this may run anywhere."""
         self._freed.append(self.size)
 
 
 class Mailbox:
-    """The items for one channel, and who waits for them.
+    """The items for one channel, and the `receive` calls that wait for them.
 
-    Waiters may be in different event loops, of different threads. That needs no lock: an item is
-    there before a waiter is woken, and who queues up is there before it looks once more.
+    Waiters may run in several threads' event loops. That needs no lock: an item is added before a
+    waiter is woken, and a waiter is added before it looks for items again.
 
     Args:
-        capacity: How many items it may hold; None: any number.
-        on_overflow: The `type` of the message that tells of lost ones; None: none does.
-        counters: Count items that have expired.
+        capacity: The maximum number of items; None: any number.
+        on_overflow: The `type` of the notice of lost messages; None: there is none.
+        counters: Count expired items.
     """
 
     __slots__ = (
@@ -122,13 +119,13 @@ class Mailbox:
         "_idle",
         "_items",
         "_on_overflow",
+        "_overflow_notice",
         "_waiters",
         "capacity",
-        "given_up",
-        "overflow",
+        "last_receipt",
         "reader",
-        "turn",
-        "watched",
+        "receive_cancelled",
+        "tracks_reader",
     )
 
     def __init__(self, capacity: int | None, on_overflow: str | None, counters: Counters) -> None:
@@ -137,17 +134,17 @@ class Mailbox:
         self._counters = counters
         self._items: deque[Entry] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
-        # The notice that waits here.
-        self.overflow: OverflowNotice | None = None
-        # The task that received last, as far as it had to be looked at; None: none has received.
+        # The one that waits here.
+        self._overflow_notice: OverflowNotice | None = None
+        # The last task known to have received; None before the first.
         self.reader: weakref.ref[asyncio.Task[Any]] | None = None
-        # Whether the next `receive` has to be looked at.
-        self.watched = True
+        # Whether the task of the next `receive` has to be tracked.
+        self.tracks_reader = True
         # Whether the last `receive` that waited was cancelled.
-        self.given_up = False
-        # The count of messages received in this process after the latest from here.
-        self.turn = 0
-        # The reader that had gone when that was seen, and when.
+        self.receive_cancelled = False
+        # The process's count of received messages at the last receipt from here.
+        self.last_receipt = 0
+        # The reader that had ended when that was noticed, and when.
         self._idle: tuple[weakref.ref[asyncio.Task[Any]] | None, float] | None = None
 
     @property
@@ -157,16 +154,21 @@ class Mailbox:
 
     @property
     def bytes(self) -> int:
-        """The bytes that its items count, each in full."""
+        """The bytes of all items, each counted in full."""
         return sum(entry.size for entry in list(self._items))
 
     @property
     def waiting(self) -> int:
-        """The number of those who wait and have not been woken."""
+        """The number of waiters that have not been woken."""
         return len(self._waiters)
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether there is neither a message nor a waiter: a notice alone is for no one."""
+        return self.size <= (self._overflow_notice is not None) and not self._waiters
+
     def put(self, entry: Entry, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Add an item, and wake the first who waits.
+        """Add an item, and wake the first waiter.
 
         Args:
             entry: The item.
@@ -177,38 +179,39 @@ class Mailbox:
             self._wake(loop)
 
     def take(self) -> MailboxItem | None:
-        """Remove and return the oldest item that has not expired, if there is one."""
+        """Remove and return the oldest item that has not expired."""
         while self._items:
             try:
                 entry = self._items.popleft()
             except IndexError:  # another thread was faster
                 return None
             if entry.deadline > time.monotonic():
+                if entry.item is self._overflow_notice:
+                    # What is lost from now on gets a notice of its own.
+                    self._overflow_notice = None
                 return entry.item
             self._items.appendleft(entry)
             self.drop_expired(time.monotonic())
         return None
 
-    def drop(self, keep: Entry | None = None) -> int | None:
+    def drop_oldest(self, keep: Entry | None = None) -> int | None:
         """Remove the oldest message, but not `keep`; return the bytes that it counted.
 
-        Behind a hundred notices the next item goes whatever it is, so that these are bounded, too.
+        Behind a hundred notices any item goes, so that these are bounded, too.
         """
         passed: list[Entry] = []
         size: int | None = None
-        while self._items and size is None:
-            try:
-                entry = self._items.popleft()
-            except IndexError:  # another thread was faster
-                break
+        while size is None and (entry := self._pop()) is not None:
             if entry is keep:
                 passed.append(entry)
                 break
-            if len(passed) < MAX_NOTICES and isinstance(entry.item, Notice):
+            if entry.item is self._overflow_notice or (
+                len(passed) < MAX_NOTICES and isinstance(entry.item, Notice)
+            ):
                 passed.append(entry)
             else:
                 size = entry.size
-                self._note_lost(1, passed)
+                self._count_lost(1, passed)
         self._put_back(passed)
         return size
 
@@ -222,11 +225,7 @@ class Mailbox:
             return
         passed: list[Entry] = []
         expired = 0
-        while self._items:
-            try:
-                entry = self._items.popleft()
-            except IndexError:  # another thread was faster
-                break
+        while (entry := self._pop()) is not None:
             if entry.deadline <= now:
                 expired += 1
                 continue
@@ -236,26 +235,26 @@ class Mailbox:
         if expired:
             self._counters.expired += expired
             behind = [] if not passed or isinstance(passed[-1].item, Notice) else [passed.pop()]
-            self._note_lost(expired, passed)
+            self._count_lost(expired, passed)
             passed += behind
         self._put_back(passed)
 
-    def queue_up(self) -> asyncio.Future[None]:
+    def add_waiter(self) -> asyncio.Future[None]:
         """Return a future that is done when there may be something to take."""
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
-        self.given_up = False
+        self.receive_cancelled = False
         self._waiters.append(waiter)
         if self._items:
             self._wake(loop)
         return waiter
 
-    def withdraw(self, waiter: asyncio.Future[None]) -> None:
-        """Undo `queue_up` for one who will take nothing.
+    def remove_waiter(self, waiter: asyncio.Future[None]) -> None:
+        """Undo `add_waiter` for a call that will take nothing.
 
         Takes no lock: the garbage collector may end a `receive` anywhere, also within `put`.
         """
-        self.given_up = True
+        self.receive_cancelled = True
         try:
             self._waiters.remove(waiter)
         except ValueError:
@@ -264,7 +263,7 @@ class Mailbox:
                 self._wake(running_loop())
 
     def wake_all(self) -> None:
-        """Make everyone who waits look again."""
+        """Wake all waiters."""
         loop = running_loop()
         for _ in range(len(self._waiters)):
             self._wake(loop)
@@ -272,7 +271,7 @@ class Mailbox:
     def clear(self) -> None:
         """Drop all items."""
         self._items.clear()
-        self.overflow = None
+        self._overflow_notice = None
 
     def running_reader(self) -> asyncio.Task[Any] | None:
         """Return the task that received last, if it still runs."""
@@ -289,29 +288,35 @@ class Mailbox:
             self.wake_all()  # which drops those of closed loops
         return bool(self._waiters)
 
-    def in_use(self) -> None:
+    def mark_in_use(self) -> None:
         """Note that the channel has a consumer."""
         self._idle = None
 
     def idle_for(self, now: float) -> float:
-        """Return the seconds since it was first seen that the last reader had gone."""
+        """Return the seconds since the end of the last reader was first noticed."""
         if self._idle is None or self._idle[0] is not self.reader:
             self._idle = self.reader, now
-            self.watched = True
+            self.tracks_reader = True
         return now - self._idle[1]
 
-    def _note_lost(self, count: int, before: list[Entry]) -> None:
-        """Tell the consumer of lost messages, behind the entries that stay `before` them."""
+    def _pop(self) -> Entry | None:
+        try:
+            return self._items.popleft()
+        except IndexError:  # maybe another thread was faster
+            return None
+
+    def _count_lost(self, count: int, before: list[Entry]) -> None:
+        """Count lost messages in the notice, which is added to the entries `before` them."""
         if self._on_overflow is None:
             return
-        if self.overflow is None:
-            self.overflow = OverflowNotice(self._on_overflow, self)
-            before.append(Entry(math.inf, self.overflow))
-        self.overflow.lost += count
+        if self._overflow_notice is None:
+            self._overflow_notice = OverflowNotice(self._on_overflow)
+            before.append(Entry(math.inf, self._overflow_notice))
+        self._overflow_notice.lost += count
 
     def _put_back(self, entries: list[Entry]) -> None:
         self._items.extendleft(reversed(entries))
-        # One of another thread may have found nothing meanwhile, and wait.
+        # A thread that found nothing meanwhile may wait.
         if self._items and self._waiters:
             self._wake(running_loop())
 
@@ -337,34 +342,34 @@ class Mailboxes:
     """The mailboxes of a process.
 
     Args:
-        limit: How many bytes all of them may hold.
-        overflowed: Called with the channel and a number whenever so many of its messages were
-            dropped for lack of room.
-        capacity: Returns how many items the mailbox of a channel may hold; None: any number.
-        on_overflow: The `type` of the message that tells of lost ones; None: none does.
-        counters: Count items that have expired.
+        max_bytes: The bytes that all of them may hold.
+        report_lost: Called with a channel and the number of its messages that were dropped for
+            lack of room.
+        capacity: Returns the maximum number of items of a channel; None: any number.
+        on_overflow: The `type` of the notice of lost messages; None: there is none.
+        counters: Count expired items.
     """
 
     def __init__(
         self,
-        limit: int,
-        overflowed: Callable[[str, int], object],
+        max_bytes: int,
+        report_lost: Callable[[str, int], object],
         *,
         capacity: Callable[[str], int | None] = lambda _: None,
         on_overflow: str | None = None,
         counters: Counters | None = None,
     ) -> None:
-        self._limit = limit
+        self._max_bytes = max_bytes
+        self._report_lost = report_lost
         self._capacity = capacity
         self._on_overflow = on_overflow
-        self._overflowed = overflowed
         self._counters = counters or Counters()
-        # Not taken by anything that the garbage collector may run: that can be within `put`.
+        # The garbage collector may run within `put`, so nothing that it may run takes this.
         self._lock = threading.Lock()
         self._boxes: dict[str, Mailbox] = {}
         # Returns the mailbox of a channel, or None.
         self.find = self._boxes.get
-        # The bytes that were put, and those of messages that have gone since this was last reduced.
+        # The bytes that were put, and those given back that are not yet subtracted.
         self._used = 0
         self._freed: deque[int] = deque()
 
@@ -373,11 +378,11 @@ class Mailboxes:
         return len(self._boxes)
 
     def __contains__(self, channel: object) -> bool:
-        """Tell whether the channel has a mailbox."""
+        """Return whether the channel has a mailbox."""
         return channel in self._boxes
 
     def has_any(self, address: str) -> bool:
-        """Tell whether any channel whose name begins so has a mailbox."""
+        """Return whether any channel of the address has a mailbox."""
         return any(channel.startswith(address) for channel in list(self._boxes))
 
     @property
@@ -389,15 +394,15 @@ class Mailboxes:
     def bytes(self) -> int:
         """The bytes that all items count."""
         with self._lock:
-            self._reduce()
+            self._subtract_freed()
             return self._used
 
     def open(self, channel: str) -> Mailbox:
-        """Return the channel's mailbox, which is made if there is none."""
+        """Return the channel's mailbox; create it if there is none."""
         box = self._boxes.get(channel)
         if box is None:
             with self._lock:
-                box = self._boxes.setdefault(channel, self._make(channel))
+                box = self._boxes.setdefault(channel, self._new_mailbox(channel))
         return box
 
     def put(
@@ -411,8 +416,8 @@ class Mailboxes:
 
         Args:
             channels: The channels.
-            item: What each of them gets.
-            deadline: The `time.monotonic()` from which on it is not delivered.
+            item: The item, which they share.
+            deadline: The `time.monotonic()` at which it expires.
             size: The bytes of a message; a notice counts none.
         """
         loop = running_loop()
@@ -427,104 +432,103 @@ class Mailboxes:
             for channel in channels:
                 box = self._boxes.get(channel)
                 if box is None:
-                    box = self._boxes[channel] = self._make(channel)
+                    box = self._boxes[channel] = self._new_mailbox(channel)
                 elif (
-                    box.capacity is not None and box.size >= box.capacity and box.drop() is not None
+                    box.capacity is not None
+                    and box.size >= box.capacity
+                    and box.drop_oldest() is not None
                 ):
                     lost[channel] += 1
                 box.put(entry, loop)
-            self._reduce()
-            if self._used > self._limit:
-                self._make_room(entry, lost)
+            self._subtract_freed()
+            if self._used > self._max_bytes:
+                self._evict(entry, lost)
         for channel, count in lost.items():
-            self._overflowed(channel, count)
+            self._report_lost(channel, count)
 
     def discard(self, channel: str) -> None:
-        """Drop the channel's mailbox and what is in it; who waits there looks again."""
+        """Drop the channel's mailbox and its items; its waiters look again."""
         with self._lock:
             box = self._boxes.pop(channel, None)
         if box is not None:
             box.wake_all()
-            # It and its notice refer to each other: what is in it would count until the garbage
-            # collector runs, and living channels would lose their messages for it.
             box.clear()
 
     def waiting(self, channel: str) -> int:
-        """Return how many wait for the channel and have not been woken."""
+        """Return the number of the channel's waiters that have not been woken."""
         box = self._boxes.get(channel)
         return 0 if box is None else box.waiting
 
     def wake_all(self) -> None:
-        """Make everyone who waits look again."""
+        """Wake all waiters."""
         for box in list(self._boxes.values()):
             box.wake_all()
 
-    def sweep(self, owned: Container[str], patience: float) -> list[str]:
-        """Drop what is not needed, and return the channels whose consumers have gone.
+    def sweep(self, created: Container[str], channel_expiry: float) -> list[str]:
+        """Drop expired items and unused mailboxes; return the channels without a consumer.
 
         Args:
-            owned: The channels whose makers still run.
-            patience: Seconds that a channel without a consumer is kept for a new one.
+            created: The channels whose creators still run.
+            channel_expiry: Seconds that a channel without a consumer is kept for a new one.
         """
         now = time.monotonic()
         gone: list[str] = []
-        handled: list[tuple[str, Mailbox, asyncio.Task[Any]]] = []
+        with_reader: list[tuple[str, Mailbox, asyncio.Task[Any]]] = []
         with self._lock:
             for channel, box in list(self._boxes.items()):
                 if box.size:
                     box.drop_expired(now)
-                if box.has_waiter() or channel in owned:
-                    box.in_use()
+                if box.has_waiter() or channel in created:
+                    box.mark_in_use()
                 elif box.reader is None:
                     self._drop_unused(channel, box)
                 elif task := box.running_reader():
-                    handled.append((channel, box, task))
-                elif box.idle_for(now) >= patience:
+                    with_reader.append((channel, box, task))
+                elif box.idle_for(now) >= channel_expiry:
                     gone.append(channel)
-            latest = self._latest() if handled else {}
-            for channel, box, task in handled:
+            latest = self._latest() if with_reader else {}
+            for channel, box, task in with_reader:
                 if latest.get(task, box) is box:
-                    box.in_use()
-                elif box.idle_for(now) >= patience:
+                    box.mark_in_use()
+                elif box.idle_for(now) >= channel_expiry:
                     gone.append(channel)
         return gone
 
     def clear(self) -> None:
-        """Drop all items; those who wait go on waiting."""
+        """Drop all items; waiters go on waiting."""
         with self._lock:
             for box in self._boxes.values():
                 box.clear()
 
-    def _make(self, channel: str) -> Mailbox:
+    def _new_mailbox(self, channel: str) -> Mailbox:
         return Mailbox(self._capacity(channel), self._on_overflow, self._counters)
 
     def _drop_unused(self, channel: str, box: Mailbox) -> None:
-        # Removed first and looked at then: so one who queues up meanwhile is either seen here, or
-        # sees that the mailbox has gone.
+        # Removed first and looked at then, so a waiter that is added meanwhile is either seen here,
+        # or sees that the mailbox has gone.
         del self._boxes[channel]
-        # A notice that is left alone stays for no one: none has ever received here.
-        if box.size > (box.overflow is not None) or box.waiting:
+        if not box.is_unused:
             self._boxes[channel] = box
 
     def _latest(self) -> dict[asyncio.Task[Any], Mailbox]:
-        """Return the mailbox that each running task receives from: where it was last."""
+        """Return the mailbox from which each running task received last."""
         latest: dict[asyncio.Task[Any], Mailbox] = {}
         for box in self._boxes.values():
             task = box.running_reader()
             if task is not None:
                 other = latest.setdefault(task, box)
-                if (box.waiting > 0, box.turn) > (other.waiting > 0, other.turn):
+                if (box.waiting > 0, box.last_receipt) > (other.waiting > 0, other.last_receipt):
                     latest[task] = box
         return latest
 
-    def _reduce(self) -> None:
+    def _subtract_freed(self) -> None:
         freed = self._freed
         while freed:
             self._used -= freed.popleft()
 
-    def _make_room(self, newest: Entry, lost: Counter[str]) -> None:
-        """Drop the oldest of the fullest mailboxes, but not the newest entry."""
-        goal = self._limit - self._limit // FREED_PART
+    def _evict(self, newest: Entry, lost: Counter[str]) -> None:
+        """Drop the oldest messages of the fullest mailboxes, but not the newest entry."""
+        goal = self._max_bytes - self._max_bytes // EVICTION_DIVISOR
         fullest = [(-box.bytes, channel) for channel, box in self._boxes.items() if box.size]
         heapq.heapify(fullest)
         while self._used > goal and fullest:
@@ -533,12 +537,12 @@ class Mailboxes:
             next_size = -fullest[0][0] if fullest else 0
             dropped: int | None = 0
             while self._used > goal and size >= next_size:
-                dropped = box.drop(newest)
+                dropped = box.drop_oldest(newest)
                 if dropped is None:
                     break
                 lost[channel] += 1
                 size -= dropped
-                self._reduce()
+                self._subtract_freed()
             if dropped is not None:
                 heapq.heappush(fullest, (-size, channel))
 

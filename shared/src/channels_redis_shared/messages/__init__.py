@@ -1,1 +1,1 @@
-"""Turn messages into bytes and back: serializers, encryption, decoded messages."""
+"""Turn messages into bytes and back."""

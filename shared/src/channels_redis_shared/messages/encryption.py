@@ -1,4 +1,4 @@
-"""Fernet ciphers from the users' key strings."""
+"""Encrypt messages with Fernet, with keys derived from users' strings."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Cipher:
 
     def __init__(self, keys: list[str | bytes]) -> None:
         try:
-            # Only those who encrypt need to have it.
+            # An optional dependency.
             from cryptography.fernet import (  # noqa: PLC0415
                 Fernet,
                 InvalidToken,
                 MultiFernet,
             )
         except ImportError as error:
-            # The package that carries this copy, such as channels_redis_queue.
+            # The package that vendors this module, such as channels_redis_queue.
             package = __name__.partition(".")[0].replace("_", "-")
             raise ValueError(
                 "symmetric_encryption_keys needs the package cryptography, which is not "
@@ -43,17 +43,17 @@ class Cipher:
         """Return the plain bytes of `data`.
 
         Args:
-            data: What `encrypt` returned.
-            ttl: How many seconds ago it may have been encrypted at most; None: no limit.
+            data: A result of `encrypt`.
+            ttl: Its maximum age in seconds; None: no limit.
 
         Raises:
-            ValueError: Encrypted with none of the keys, or altered, or too old, or at a time that
-                is over a minute ahead of this machine's.
+            ValueError: Encrypted with none of the keys, altered, too old, or more than a minute
+                ahead of this machine's clock.
         """
         try:
             return self._fernet.decrypt(data, ttl)
         except self._invalid_token:
-            # InvalidToken has no text of its own.
+            # InvalidToken has no message.
             raise ValueError(self._why_invalid(data)) from None
 
     def _why_invalid(self, data: bytes) -> str:
@@ -61,7 +61,7 @@ class Cipher:
             self._fernet.decrypt(data)
         except self._invalid_token:
             return "it was encrypted with none of the symmetric_encryption_keys"
-        # A version in one byte, and then the sender's time.
+        # A token begins with a version byte and the sender's time.
         sent = int.from_bytes(base64.urlsafe_b64decode(data)[1:9], "big")
         age = round(time.time() - sent)
         told = f"{age} s ago" if age >= 0 else f"{-age} s in the future"
@@ -75,7 +75,7 @@ def make_cipher(keys: object) -> Cipher | None:
         ValueError: `keys` is no list of non-empty str or bytes, or the package `cryptography`
             is not installed.
     """
-    # No text below shows a value: it may be a key.
+    # No error shows a value: it may be a key.
     if keys is None:
         return None
     if not isinstance(keys, list | tuple):
@@ -98,6 +98,6 @@ def make_cipher(keys: object) -> Cipher | None:
 
 
 def _fernet_key(key: str | bytes) -> bytes:
-    """Return the key that Fernet takes, as channels_redis derives it."""
+    """Derive the Fernet key as channels_redis does."""
     secret = key.encode() if isinstance(key, str) else key
     return base64.urlsafe_b64encode(hashlib.sha256(secret).digest())

@@ -1,36 +1,38 @@
-"""Messages to bytes and back, and the registry of the formats for it."""
+"""Serialize messages, and decode them once for all the channels that they are for."""
 
 from __future__ import annotations
 
 import json
 import os
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgpack
 
+from ..config.options import EXCLUDE
 from .encryption import make_cipher
-from .offenders import find_offender
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-# How much longer than a message's expiry its ciphertext is accepted: hosts' clocks differ.
+# Seconds that a ciphertext is accepted beyond its message's expiry: hosts' clocks differ.
 CLOCK_TOLERANCE = 10
+# Levels at which a part that cannot be serialized is searched for: deeper takes seconds.
+_MAX_DEPTH = 20
+_IMMUTABLE = {str, int, float, bool, bytes, type(None)}
 
 
 class BaseMessageSerializer(ABC):
-    """Base of the serializers: encrypts, and puts random bytes before the message.
+    """Base class of serializers: adds encryption and random bytes before the message.
 
-    A subclass says how a message becomes bytes (`as_bytes`) and how bytes become a message
-    (`from_bytes`).
+    Subclasses implement `as_bytes` and `from_bytes`.
 
     Args:
-        symmetric_encryption_keys: The keys; the first encrypts, all decrypt. None: no encryption.
-        random_prefix_length: How many random bytes to put before each message, so that equal
-            messages are different members of a set.
-        expiry: Seconds that a message may live. An encrypted one older than that, and 10 seconds
-            for clocks that differ, cannot be decrypted. None: no limit.
+        symmetric_encryption_keys: The first key encrypts, all decrypt. None: no encryption.
+        random_prefix_length: The number of random bytes before each message, which make equal
+            messages different members of a set.
+        expiry: Seconds after which an encrypted message can no longer be decrypted, plus 10 for
+            clocks that differ. None: no limit.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class BaseMessageSerializer(ABC):
 
     @abstractmethod
     def as_bytes(self, message: dict[str, Any]) -> bytes:
-        """Return `message` as bytes; raise any error if that cannot be done."""
+        """Return `message` as bytes; raise any exception if it cannot be serialized."""
 
     @abstractmethod
     def from_bytes(self, data: bytes) -> dict[str, Any]:
@@ -56,14 +58,14 @@ class BaseMessageSerializer(ABC):
         """Return `message` as the bytes to put on the wire.
 
         Raises:
-            TypeError: A part of the message cannot be serialized; the text names it.
+            TypeError: A part of the message cannot be serialized; the error names it.
         """
         try:
             body = self.as_bytes(message)
         except Exception as error:  # a registered format may raise anything
-            offender = find_offender(message, self.as_bytes)
+            part = _find_unserializable(message, self.as_bytes)
             raise TypeError(
-                f"{offender}, which {type(self).__name__} cannot serialize ({error}): "
+                f"{part}, which {type(self).__name__} cannot serialize ({error}): "
                 "send plain values, such as str(value)"
             ) from error
         return self.encrypt(body)
@@ -84,7 +86,7 @@ class BaseMessageSerializer(ABC):
         return message
 
     def encrypt(self, body: bytes) -> bytes:
-        """Return `body`, encrypted if there are keys, with random bytes before it."""
+        """Return `body`, encrypted if there are keys, behind random bytes."""
         if self._cipher is not None:
             body = self._cipher.encrypt(body)
         if self.random_prefix_length > 0:
@@ -107,14 +109,14 @@ class BaseMessageSerializer(ABC):
 
 
 class MsgPackSerializer(BaseMessageSerializer):
-    """Serializes with MessagePack: None, bool, int, float, str, bytes, list, tuple, dict."""
+    """Serializes None, bool, int, float, str, bytes, list, tuple and dict as MessagePack."""
 
     def as_bytes(self, message: dict[str, Any], **arguments: Any) -> bytes:
         """Return `message` as a MessagePack map.
 
         Args:
             message: The message.
-            arguments: What a subclass passes on to `msgpack.packb`, such as `default`.
+            arguments: Passed to `msgpack.packb` by subclasses, such as `default`.
         """
         packed: bytes = msgpack.packb(message, **arguments)
         return packed
@@ -125,23 +127,23 @@ class MsgPackSerializer(BaseMessageSerializer):
         """Return the message in a MessagePack map; its keys need not be str.
 
         Args:
-            data: What `as_bytes` returned.
+            data: The result of `as_bytes`.
             strict_map_key: Whether keys must be str or bytes.
-            arguments: What a subclass passes on to `msgpack.unpackb`, such as `ext_hook`.
+            arguments: Passed to `msgpack.unpackb` by subclasses, such as `ext_hook`.
         """
         message: dict[str, Any] = msgpack.unpackb(data, strict_map_key=strict_map_key, **arguments)
         return message
 
 
 class JSONSerializer(BaseMessageSerializer):
-    """Serializes with JSON: None, bool, int, float, str, list, tuple, dict with str keys."""
+    """Serializes None, bool, int, float, str, list, tuple and dict with str keys as JSON."""
 
     def as_bytes(self, message: dict[str, Any], **arguments: Any) -> bytes:
         """Return `message` as a JSON object in UTF-8.
 
         Args:
             message: The message.
-            arguments: What a subclass passes on to `json.dumps`, such as `default`.
+            arguments: Passed to `json.dumps` by subclasses, such as `default`.
         """
         return json.dumps(message, **arguments).encode()
 
@@ -149,15 +151,15 @@ class JSONSerializer(BaseMessageSerializer):
         """Return the message in a JSON object.
 
         Args:
-            data: What `as_bytes` returned.
-            arguments: What a subclass passes on to `json.loads`, such as `object_hook`.
+            data: The result of `as_bytes`.
+            arguments: Passed to `json.loads` by subclasses, such as `object_hook`.
         """
         message: dict[str, Any] = json.loads(data, **arguments)
         return message
 
 
 class _NoSerializer(TypeError, AssertionError):
-    """Raised when a class is no serializer; also an AssertionError, as it is in channels_redis."""
+    """Raised when a class is no serializer; an AssertionError too, as in channels_redis."""
 
 
 class SerializersRegistry:
@@ -167,10 +169,10 @@ class SerializersRegistry:
         self._classes: dict[str, type[Any]] = {}
 
     def register_serializer(self, format: str, serializer_class: type[Any]) -> None:  # noqa: A002 - its name in channels_redis
-        """Make `serializer_class` the serializer for `format`, in place of an earlier one.
+        """Register the serializer for `format`, replacing any earlier one.
 
         Args:
-            format: The name to give as a layer's `serializer_format`.
+            format: The value of a layer's `serializer_format`.
             serializer_class: A class with the methods `serialize` and `deserialize`, for
                 instance a subclass of `BaseMessageSerializer`. It is called with the keyword
                 arguments `symmetric_encryption_keys`, `random_prefix_length` and `expiry`.
@@ -199,8 +201,8 @@ class SerializersRegistry:
         """Return a new serializer for `format`, made with `arguments`.
 
         Raises:
-            ValueError: No serializer is registered for `format`. Not a KeyError: Channels takes
-                that for an alias that is missing, and returns None for the layer.
+            ValueError: No serializer is registered for `format`. Not a KeyError, which Channels
+                takes for a missing alias.
         """
         serializer_class = self._classes.get(format) if isinstance(format, str) else None
         if serializer_class is None:
@@ -210,6 +212,133 @@ class SerializersRegistry:
                 "with registry.register_serializer"
             )
         return serializer_class(**arguments)
+
+
+class DecodedMessage:
+    """A message for one or more channels, each of which gets its own copy.
+
+    Args:
+        body: The message as bytes.
+        load: Decodes the body.
+        message: The decoded body.
+    """
+
+    __slots__ = ("_body", "_first", "_flat", "_load", "excluded")
+
+    def __init__(
+        self, body: bytes, load: Callable[[bytes], dict[str, Any]], message: dict[str, Any]
+    ) -> None:
+        self._body = body
+        self._load = load
+        # The channels that do not get it.
+        self.excluded = _pop_excluded(message) if EXCLUDE in message else ()
+        # Most messages hold immutable values only, for which a shallow copy is enough.
+        self._flat = message if _IMMUTABLE.issuperset(map(type, message.values())) else None
+        self._first = [message]
+
+    def copy(self) -> dict[str, Any]:
+        """Return the message as a dict of the caller's own."""
+        if self._flat is not None:
+            return self._flat.copy()
+        try:
+            # The first copy needs no decoding; pop is atomic between threads.
+            return self._first.pop()
+        except IndexError:
+            return self._decode()
+
+    def _decode(self) -> dict[str, Any]:
+        message = self._load(self._body)
+        message.pop(EXCLUDE, None)
+        return message
+
+
+Decoded = TypeVar("Decoded", bound=DecodedMessage)
+
+
+class MessageDecoder(Generic[Decoded]):
+    """Decodes received bytes with a layer's serializer.
+
+    Args:
+        serializer: A serializer, or the layer if its class overrides `deserialize`.
+        message_class: The class of the decoded messages.
+    """
+
+    def __init__(self, serializer: Any, message_class: type[Decoded]) -> None:
+        self._message_class = message_class
+        # A user's own `deserialize` need not consist of `decrypt` and `from_bytes`.
+        cls = next(cls for cls in type(serializer).__mro__ if "deserialize" in vars(cls))
+        in_steps = "decrypt" in vars(cls)
+        self._decrypt = serializer.decrypt if in_steps else bytes
+        self._load = serializer.from_bytes if in_steps else serializer.deserialize
+
+    def decode(self, data: bytes) -> Decoded:
+        """Return the message in these bytes.
+
+        Raises:
+            Exception: Not a message of this layer; any exception of the serializer.
+        """
+        body = self._decrypt(data)
+        message = self._load(body)
+        if not isinstance(message, dict):
+            raise TypeError(f"it holds a {type(message).__name__}, not a dict")
+        return self._message_class(body, self._load, message)
+
+
+def _pop_excluded(message: dict[str, Any]) -> tuple[str, ...]:
+    names = message.pop(EXCLUDE)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"it has {EXCLUDE} that is no list of channels")
+    return tuple(names)
+
+
+def _find_unserializable(
+    message: dict[str, Any], as_bytes: Callable[[dict[str, Any]], bytes]
+) -> str:
+    """Return, for instance, `"message['user']['joined'] is of type datetime.datetime"`.
+
+    Works for every format: it serializes smaller and smaller parts.
+    """
+    path, part = "message", message
+    seen = {id(message)}
+    while isinstance(part, dict | list | tuple):
+        if len(seen) > _MAX_DEPTH:
+            return f"there is something deep in {path}"
+        if isinstance(part, dict):
+            for key in part:
+                if not _succeeds(as_bytes, {key: None}):
+                    return f"{path} has the key {key!r} of type {_type_name(key)}"
+        name, child = _first_failing(part, as_bytes)
+        if not name:
+            break
+        path, part = path + name, child
+        if id(part) in seen:
+            return f"{path} contains itself"
+        seen.add(id(part))
+    return f"{path} is of type {_type_name(part)}"
+
+
+def _first_failing(
+    part: dict[Any, Any] | list[Any] | tuple[Any, ...],
+    as_bytes: Callable[[dict[str, Any]], bytes],
+) -> tuple[str, Any]:
+    """Return the index of the first failing child as source code, and the child; or `""`."""
+    for key, child in part.items() if isinstance(part, dict) else enumerate(part):
+        if not _succeeds(as_bytes, {"": child}):
+            return f"[{key!r}]", child
+    return "", None
+
+
+def _succeeds(as_bytes: Callable[[dict[str, Any]], bytes], message: dict[str, Any]) -> bool:
+    try:
+        as_bytes(message)
+    except Exception:  # noqa: BLE001 - a registered format may raise anything
+        return False
+    return True
+
+
+def _type_name(value: object) -> str:
+    cls = type(value)
+    return cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
 registry = SerializersRegistry()

@@ -89,3 +89,44 @@ class FaultLog:
             counted = f"{text} (%s more within %.0f s)"
             self._logger.warning(counted, channel, reason, fault.unlogged, seconds)
             fault.logged_at, fault.unlogged = now, 0
+
+
+class OverflowLog:
+    """Logs a channel's first lost message at once, and then at most one line a minute."""
+
+    INTERVAL = 60.0
+    # Bounds the entries of channels that have gone.
+    MAX_CHANNELS = 10_000
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._losses: dict[str, _Fault] = {}
+        # Messages dropped from all channels.
+        self.total = 0
+
+    def dropped(self, channel: str, count: int = 1) -> None:
+        """Log that a channel lost its oldest messages, or count them for the next line."""
+        self.total += count
+        now = time.monotonic()
+        loss = self._losses.get(channel)
+        if loss is None:
+            if len(self._losses) >= self.MAX_CHANNELS:
+                self._losses.clear()
+            self._losses[channel] = _Fault(now, count - 1)
+            self._logger.warning(
+                "%s is full and loses its oldest messages: its consumer is too slow, or its "
+                "capacity too small",
+                channel,
+            )
+            return
+        loss.unlogged += count
+        seconds = now - loss.logged_at
+        if seconds >= self.INTERVAL:
+            self._logger.warning(
+                "%s has lost %s more of its messages within %.0f s", channel, loss.unlogged, seconds
+            )
+            loss.logged_at, loss.unlogged = now, 0
+
+    def forget(self, channel: str) -> None:
+        """Forget a channel that has gone."""
+        self._losses.pop(channel, None)

@@ -47,7 +47,7 @@ class TopicDispatcher:
         if not hearers:
             return  # the last one left as it was on its way
         try:
-            decoded = self._settings.reader.read(data)
+            decoded = self._settings.decoder.decode(data)
         except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises
             self._settings.counters.undecodable += 1
             self._settings.faults.warning(

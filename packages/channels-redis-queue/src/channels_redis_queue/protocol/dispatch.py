@@ -35,7 +35,7 @@ class UnackedMessage:
     def open(self) -> dict[str, Any] | None:
         """Acknowledge the message, and return it; None if it has expired meanwhile."""
         self._acks.acknowledge(self._claim)
-        return self._decoded.open() if self._deadline > time.monotonic() else None
+        return self._decoded.copy() if self._deadline > time.monotonic() else None
 
     def requeue(self) -> None:
         """Let another reader have the message."""
@@ -322,9 +322,9 @@ class WorkerDispatcher:
 
 
 def decode_message(settings: QueueSettings, data: bytes, channel: str) -> Envelope | None:
-    """Return the letter in these bytes; log, count and return None if there is none."""
+    """Return the message in these bytes; log, count and return None if there is none."""
     try:
-        decoded = settings.reader.read(data)
+        decoded = settings.decoder.decode(data)
         if "!" in channel and not decoded.names:
             raise ValueError("it names no channel")  # noqa: TRY301
         if decoded.names and "!" not in channel and channel not in decoded.names:
