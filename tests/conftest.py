@@ -1,6 +1,6 @@
 """Servers, proxies and worker processes for all tests.
 
-Tests import what the fixtures return from ``embedded_server`` and ``servers`` for their type hints.
+Tests import what the fixtures return from ``embedded_server`` and ``support`` for their type hints.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 
 from embedded_server import EmbeddedServer
-from servers.cluster import EmbeddedCluster
-from servers.processes import WorkerProcess
-from servers.proxy import TcpProxy
+from support.cluster import EmbeddedCluster
+from support.processes import WorkerProcess
+from support.proxy import TcpProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class RunProcess(Protocol):
-    """Starts a worker script; see `servers.processes`."""
+    """Starts a worker script; see `support.processes`."""
 
     def __call__(self, script: str | Path, **options: Any) -> Awaitable[WorkerProcess]:
         """Start ``script`` with the arguments of `WorkerProcess.start`."""
@@ -82,7 +82,7 @@ async def tcp_proxy() -> AsyncIterator[Callable[[EmbeddedServer], Awaitable[TcpP
 
 @pytest_asyncio.fixture
 async def run_process() -> AsyncIterator[RunProcess]:
-    """Give a coroutine function that starts a worker script; see `servers.processes`."""
+    """Give a coroutine function that starts a worker script; see `support.processes`."""
     async with AsyncExitStack() as stack:
 
         async def start(script: str | Path, **options: Any) -> WorkerProcess:

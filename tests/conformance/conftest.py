@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from embedded_server import EmbeddedServer
-    from servers.cluster import EmbeddedCluster
+    from support.cluster import EmbeddedCluster
 
 
 def pytest_configure(config: pytest.Config) -> None:

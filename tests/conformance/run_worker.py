@@ -19,7 +19,7 @@ from django.conf import settings
 from django.core.management import execute_from_command_line
 
 from conformance import consumers
-from servers.worker import arguments, reply
+from support.worker import arguments, reply
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs

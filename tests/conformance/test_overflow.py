@@ -7,7 +7,7 @@ from typing import Any
 
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import LayerCase, numbered, take, take_many, within
-from servers.waiting import eventually
+from support.waiting import eventually
 
 TEXT = "x" * 1000
 

@@ -11,7 +11,7 @@ from conformance.layer_case import ChannelLayer, LayerCase, Message, joined, tak
 
 if TYPE_CHECKING:
     from conftest import RunProcess
-    from servers.processes import WorkerProcess
+    from support.processes import WorkerProcess
 
 RUN_WORKER = Path(__file__).parent / "run_worker.py"
 

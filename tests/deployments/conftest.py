@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import pytest_asyncio
 
-from deployments.certificates import Authority
-from deployments.layers import LAYERS, Layers
-from deployments.tls import TlsServer
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from channels_redis_queue import RedisChannelLayer
 from embedded_server import HOST
-from environments import redis_8
+from support.certificates import Authority
+from support.cluster import EmbeddedCluster
+from support.environments import redis_8
+from support.layers import layer_class, layers
+from support.tls import TlsServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from deployments.layers import LayerClass
+__all__ = ["layer_class", "layers"]
+
+Layer = RedisChannelLayer | RedisPubSubChannelLayer
+
+
+class MakeLayer(Protocol):
+    """Makes a layer that the test need not close."""
+
+    def __call__(self, layer_class: type[Layer], **options: Any) -> Any:
+        """Return a layer with these options."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker of the tests of the contract, which are run here as well."""
     config.addinivalue_line("markers", "needs(*capabilities): what the layer must be able to do")
-
-
-@pytest_asyncio.fixture
-async def layers() -> AsyncIterator[Layers]:
-    """Give a maker of layers, which are closed after the test."""
-    made = Layers()
-    yield made
-    await made.close()
-
-
-@pytest.fixture(params=LAYERS, ids=lambda layer: layer.__name__)
-def layer_class(request: pytest.FixtureRequest) -> LayerClass:
-    """Give each of the two layers' classes in turn."""
-    chosen: LayerClass = request.param
-    return chosen
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +74,24 @@ def named_tls_server(
 ) -> TlsServer:
     """Give a server whose certificate is for a name, and not for the address in its URL."""
     return start_tls_server(*authority.issue("localhost"))
+
+
+@pytest.fixture
+def replicated_cluster() -> Iterator[EmbeddedCluster]:
+    """Give a cluster of the test's own: three masters, each with a replica."""
+    with EmbeddedCluster(replicas=1) as cluster:
+        yield cluster
+
+
+@pytest_asyncio.fixture
+async def make_layer(prefix: str) -> AsyncIterator[MakeLayer]:
+    """Give a maker of layers with a prefix of their own."""
+    made: list[Layer] = []
+
+    def make(layer_class: Callable[..., Layer], **options: Any) -> Layer:
+        layer = layer_class(**{"prefix": prefix, **options})
+        made.append(layer)
+        return layer
+
+    yield make
+    await asyncio.wait_for(asyncio.gather(*(layer.close_pools() for layer in made)), 30)

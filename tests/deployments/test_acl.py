@@ -18,17 +18,17 @@ import channels_redis_pubsub
 import channels_redis_queue
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
-from deployments.layers import LAYERS, within, works
-from deployments.rules import PASSWORD, restricted, rule_of
 from embedded_server import EmbeddedServer
-from environments import redis_6_2, redis_8
-from servers.waiting import eventually
+from support.acl_rules import PASSWORD, restricted, rule_of
+from support.environments import redis_6_2, redis_8
+from support.layers import LAYERS, within, works
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deployments.layers import LayerClass, Layers
-    from servers.cluster import EmbeddedCluster
+    from support.cluster import EmbeddedCluster
+    from support.layers import LayerClass, Layers
 
 SERVERS = {"valkey": lambda: None, "redis-8": redis_8, "redis-6.2": redis_6_2}
 # What may be a command in the layers' own code.

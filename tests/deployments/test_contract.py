@@ -17,14 +17,14 @@ from channels_redis_queue import RedisChannelLayer
 from conformance.layer_case import ChannelLayer, LayerCase
 from conformance.test_processes import other
 from conformance.variants import PUBSUB, PUBSUB_LACKS, QUEUE, QUEUE_LACKS, Variant
-from deployments.rules import restricted
 from embedded_server import EmbeddedServer
+from support.acl_rules import restricted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
     from conformance.capabilities import Capability
-    from deployments.tls import TlsServer
+    from support.tls import TlsServer
 
 __all__ = ["other"]
 

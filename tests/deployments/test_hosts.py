@@ -11,13 +11,13 @@ from asgiref.sync import async_to_sync
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
-from deployments.layers import within, works
 from embedded_server import HOST, EmbeddedServer
+from support.layers import within, works
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deployments.layers import LayerClass, Layers
+    from support.layers import LayerClass, Layers
 
 
 async def test_unix_socket_as_path(

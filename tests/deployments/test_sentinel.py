@@ -12,15 +12,15 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
-from deployments.layers import LAYERS, within, works
-from deployments.sentinels import MASTER_NAME, SentinelGroup
 from embedded_server import HOST, EmbeddedServer
-from servers.waiting import eventually
+from support.layers import LAYERS, within, works
+from support.sentinels import MASTER_NAME, SentinelGroup
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from deployments.layers import Layer, LayerClass, Layers, Message
+    from support.layers import Layer, LayerClass, Layers, Message
 
 # Seconds from the moment in which a new master is up until messages flow again.
 SOON = 4.0

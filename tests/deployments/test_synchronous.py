@@ -17,17 +17,17 @@ from redis.exceptions import RedisError, ResponseError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
-from deployments.sentinels import MASTER_NAME, SentinelGroup
 from deployments.test_versions import FOUR, OldServer
 from embedded_server import HOST, EmbeddedServer
-from servers.cluster import EmbeddedCluster
+from support.cluster import EmbeddedCluster
+from support.sentinels import MASTER_NAME, SentinelGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from deployments.certificates import Authority
-    from deployments.layers import LayerClass
-    from deployments.tls import TlsServer
+    from support.certificates import Authority
+    from support.layers import LayerClass
+    from support.tls import TlsServer
 
 CALLS = 80
 THREADS = 16

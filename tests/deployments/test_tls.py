@@ -14,17 +14,17 @@ from redis.asyncio.connection import SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from deployments.layers import LAYERS, within, works
-from deployments.sentinels import MASTER_NAME
 from embedded_server import HOST, EmbeddedServer, reserve_port
-from environments import redis_8
+from support.environments import redis_8
+from support.layers import LAYERS, within, works
+from support.sentinels import MASTER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from deployments.certificates import Authority
-    from deployments.layers import LayerClass, Layers
-    from deployments.tls import TlsServer
+    from support.certificates import Authority
+    from support.layers import LayerClass, Layers
+    from support.tls import TlsServer
 
 # Seconds in which an error counts as "at once"; trying again would go on for 5.
 AT_ONCE = 4.0

@@ -10,14 +10,14 @@ import pytest
 import pytest_asyncio
 from redis.exceptions import ResponseError
 
-from deployments.layers import within, works
 from embedded_server import HOST, EmbeddedServer
-from servers.counting import count_commands
+from support.counting import count_commands
+from support.layers import within, works
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from deployments.layers import LayerClass, Layers
+    from support.layers import LayerClass, Layers
 
 FOUR = "4.0.14"
 

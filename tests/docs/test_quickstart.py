@@ -14,8 +14,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake
 
-from docs_tools import write_files
 from embedded_server import HOST, dies_with_parent
+from support.pages import write_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

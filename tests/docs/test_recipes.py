@@ -14,7 +14,7 @@ from django.conf import settings
 
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
-from docs_tools import write_files
+from support.pages import write_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docs_tools import write_files
+from support.pages import write_files
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docs_tools import DOCS, write_files
+from support.pages import DOCS, write_files
 
 if TYPE_CHECKING:
     from pathlib import Path

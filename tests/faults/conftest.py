@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from queue_tools import layers, own_layers, remote_layer
+from support.queue_layers import layers, own_layers, remote_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queue_tools import Layers, cancel, nothing_else, numbered, take_numbers, within
-from servers.waiting import eventually
+from support.queue_layers import Layers, cancel, nothing_else, numbered, take_numbers, within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

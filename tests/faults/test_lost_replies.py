@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.exceptions
 
-from queue_tools import Layers, nothing_else, take_numbers, within
+from support.queue_layers import Layers, nothing_else, take_numbers, within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from embedded_server import EmbeddedServer
-    from servers.proxy import TcpProxy
+    from support.proxy import TcpProxy
 
     StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.exceptions
 
-from queue_tools import (
+from support.queue_layers import (
     Layers,
     beside,
     blocked,
@@ -19,7 +19,7 @@ from queue_tools import (
     take_numbers,
     within,
 )
-from servers.waiting import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

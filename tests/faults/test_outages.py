@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.exceptions
 
-from queue_tools import (
+from support.queue_layers import (
     Layers,
     StartRemoteLayer,
     blocked,
@@ -21,7 +21,7 @@ from queue_tools import (
     waiting,
     within,
 )
-from servers.waiting import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,13 +16,13 @@ from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.connector import Connector
 from channels_redis_shared.transport.pipeline import AutoPipeline
 from channels_redis_shared.transport.sentinel import find_master
-from queue_tools import Layers, blocked, nothing_else, take_numbers, within
+from support.queue_layers import Layers, blocked, nothing_else, take_numbers, within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from embedded_server import EmbeddedServer
-    from servers.proxy import TcpProxy
+    from support.proxy import TcpProxy
 
     StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 

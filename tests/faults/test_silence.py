@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.exceptions
 
-from queue_tools import Layers, blocked, nothing_else, take, waiting, within
-from servers.waiting import eventually
+from support.queue_layers import Layers, blocked, nothing_else, take, waiting, within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
-    from servers.proxy import TcpProxy
+    from support.proxy import TcpProxy
 
     StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
     Scene = Callable[[EmbeddedServer, TcpProxy], Awaitable[None]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from interop.fleet import OURS, Fleet, fleet_of
+from support.fleet import OURS, Fleet, fleet_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,7 +9,7 @@ import asyncio
 import importlib
 from typing import Any
 
-from servers.worker import arguments, async_requests, reply
+from support.worker import arguments, async_requests, reply
 
 
 class Inbox:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from interop.fleet import fleet_of
+from support.fleet import fleet_of
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer

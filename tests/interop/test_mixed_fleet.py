@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from interop.fleet import DEADLINE
-from servers.waiting import eventually
+from support.fleet import DEADLINE
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interop.fleet import Fleet, Process
+    from support.fleet import Fleet, Process
 
 COUNT = 20
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from embedded_server import find_server
-from environments import redis_6_2, redis_8
-from installing import FOLDER, uv
 from matrix.combinations import PYTHONS
+from support.environments import redis_6_2, redis_8
+from support.installing import FOLDER, uv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

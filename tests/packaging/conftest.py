@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builds import PACKAGES, Environment, SourceTree, build
+from support.builds import PACKAGES, Environment, SourceTree, build
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builds import LAYERS, PACKAGES, REPOSITORY, SHARED, contents, module_of
+from support.builds import LAYERS, PACKAGES, REPOSITORY, SHARED, contents, module_of
 
 if TYPE_CHECKING:
     from .conftest import Built

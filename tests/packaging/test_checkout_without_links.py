@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from uv import find_uv_bin
 
-from builds import LAYERS, REPOSITORY, SourceTree, module_of, run, run_ok
+from support.builds import LAYERS, REPOSITORY, SourceTree, module_of, run, run_ok
 
 if TYPE_CHECKING:
     from pathlib import Path

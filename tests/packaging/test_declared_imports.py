@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.requirements import Requirement
 
-from builds import PACKAGES, contents, module_of
+from support.builds import PACKAGES, contents, module_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builds import LAYERS, PACKAGES, SHARED, Environment, SourceTree, module_of, run
+from support.builds import LAYERS, PACKAGES, SHARED, Environment, SourceTree, module_of, run
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer

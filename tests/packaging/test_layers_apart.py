@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from builds import LAYERS, SHARED, Environment, SourceTree, module_of
 from releasing.preparing import make_release, plan_release
+from support.builds import LAYERS, SHARED, Environment, SourceTree, module_of
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer

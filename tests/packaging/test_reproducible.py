@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builds import PACKAGES, SourceTree, contents
 from releasing.building import CONSTRAINTS, build
 from releasing.packages import get_package
+from support.builds import PACKAGES, SourceTree, contents
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builds import LAYERS, PACKAGES, module_of
+from support.builds import LAYERS, PACKAGES, module_of
 
 if TYPE_CHECKING:
     from .conftest import Built, NewEnvironment

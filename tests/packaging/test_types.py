@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builds import REPOSITORY, Environment, run
+from support.builds import REPOSITORY, Environment, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.packaging, pytest.mark.timeout(300)]
 
-PROGRAMS = sorted(REPOSITORY.glob("tests/typing/*_program.py"))
+PROGRAMS = sorted(REPOSITORY.glob("tests/packaging/*_program.py"))
 # With the stubs of Channels, the layers have a typed base class; without, one of type Any.
 STUBS = pytest.mark.parametrize("stubs", [(), ("types-channels",)], ids=["plain", "with stubs"])
 

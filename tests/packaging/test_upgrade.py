@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from builds import Environment
     from embedded_server import EmbeddedServer
+    from support.builds import Environment
 
     from .conftest import NewEnvironment
 

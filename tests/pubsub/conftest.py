@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pubsub_tools import layers, own_layers
+from support.pubsub_layers import layers, own_layers
 
 __all__ = ["layers", "own_layers"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
-from servers.worker import arguments, async_requests, reply
+from support.worker import arguments, async_requests, reply
 
 
 async def main() -> None:

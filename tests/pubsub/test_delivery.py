@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from channels_redis_pubsub.serializers import registry
-from pubsub_tools import Layers, joined, nothing_else, take, take_many, within
+from support.pubsub_layers import Layers, joined, nothing_else, take, take_many, within
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer

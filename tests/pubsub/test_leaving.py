@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from pubsub_tools import (
+from support.pubsub_layers import (
     Layers,
     cancel,
     inside,
@@ -15,7 +15,7 @@ from pubsub_tools import (
     waiting,
     within,
 )
-from servers.waiting import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_pubsub import RedisPubSubChannelLayer

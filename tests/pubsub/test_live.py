@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-from pubsub_tools import Layers, cancel, joined, nothing_else, take, waiting, within
+from support.pubsub_layers import Layers, cancel, joined, nothing_else, take, waiting, within
 
 if TYPE_CHECKING:
     from channels_redis_pubsub import RedisPubSubChannelLayer

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pubsub_tools import (
+from support.counting import count_commands
+from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
@@ -23,8 +24,7 @@ from pubsub_tools import (
     waiting,
     within,
 )
-from servers.counting import count_commands
-from servers.waiting import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable

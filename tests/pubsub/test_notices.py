@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pubsub_tools import (
+from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
@@ -23,14 +23,14 @@ from pubsub_tools import (
     waiting,
     within,
 )
-from servers.waiting import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from conftest import RunProcess
     from embedded_server import EmbeddedServer
-    from servers.proxy import TcpProxy
+    from support.proxy import TcpProxy
 
     StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 

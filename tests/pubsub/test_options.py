@@ -9,7 +9,7 @@ import pytest
 from channels.layers import BaseChannelLayer
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
-from pubsub_tools import Layers, nothing_else, take, within
+from support.pubsub_layers import Layers, nothing_else, take, within
 
 HELLO = {"type": "hello"}
 METHODS = (

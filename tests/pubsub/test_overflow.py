@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from pubsub_tools import (
+from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
@@ -18,7 +18,7 @@ from pubsub_tools import (
     take_many,
     within,
 )
-from servers.waiting import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     import pytest

@@ -10,7 +10,7 @@ import pytest
 
 from channels_redis_pubsub._shared.transport import replies
 from channels_redis_pubsub.subscriber import Subscriber
-from pubsub_tools import (
+from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
@@ -25,7 +25,7 @@ from pubsub_tools import (
     waiting,
     within,
 )
-from servers.waiting import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer

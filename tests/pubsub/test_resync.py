@@ -11,7 +11,7 @@ from channels.layers import channel_layers
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 
-from pubsub_tools import Layers, kill_subscriptions, within
+from support.pubsub_layers import Layers, kill_subscriptions, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import pytest_asyncio
 from redis.exceptions import RedisError
 
 from channels_redis_pubsub._shared.transport.sharding import shard_of
-from pubsub_tools import (
+from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pubsub_tools import (
+from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
@@ -20,12 +20,12 @@ from pubsub_tools import (
     take_many,
     within,
 )
-from servers.waiting import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_pubsub import RedisPubSubChannelLayer
     from embedded_server import EmbeddedServer
-    from pubsub_tools import Message
+    from support.pubsub_layers import Message
 
 GROUPS = [f"room-{number}" for number in range(6)]
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from queue_tools import layers, own_layers, remote_layer
+from support.queue_layers import layers, own_layers, remote_layer
 
 __all__ = ["layers", "own_layers", "remote_layer"]

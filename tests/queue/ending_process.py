@@ -7,7 +7,7 @@ import asyncio
 from asgiref.sync import async_to_sync
 
 from channels_redis_queue import RedisChannelLayer
-from servers.worker import arguments, reply, requests
+from support.worker import arguments, reply, requests
 
 given = arguments()
 has_loop = given.pop("has_loop")

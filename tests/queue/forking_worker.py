@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from channels_redis_queue import RedisChannelLayer
-from servers.worker import arguments, reply
+from support.worker import arguments, reply
 
 CHILDREN = 2
 

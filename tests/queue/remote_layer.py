@@ -1,4 +1,4 @@
-"""A layer in a process of its own: does what `queue_tools.RemoteLayer` asks for."""
+"""A layer in a process of its own: does what `support.queue_layers.RemoteLayer` asks for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from channels_redis_queue import RedisChannelLayer
-from servers.worker import arguments, async_requests, reply
+from support.worker import arguments, async_requests, reply
 
 
 class Remote:

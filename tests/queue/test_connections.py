@@ -10,16 +10,16 @@ import pytest
 
 from channels_redis_queue import receiver
 from channels_redis_queue.protocol import inbox
-from queue_tools import Layers, Message, cancel, take, waiting, within
-from servers.counting import count_commands
-from servers.waiting import eventually
+from support.counting import count_commands
+from support.queue_layers import Layers, Message, cancel, take, waiting, within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
-    from servers.proxy import TcpProxy
+    from support.proxy import TcpProxy
 
     StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue import broker, keys
-from queue_tools import Layers, StartRemoteLayer, beside, cancel, take, waiting, within
-from servers.counting import count_commands
-from servers.waiting import eventually
+from support.counting import count_commands
+from support.queue_layers import Layers, StartRemoteLayer, beside, cancel, take, waiting, within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
     from conftest import RunProcess
     from embedded_server import EmbeddedServer
-    from servers.cluster import EmbeddedCluster
+    from support.cluster import EmbeddedCluster
 
 MESSAGE = {"type": "hello"}
 ENDING = Path(__file__).parent / "ending_process.py"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue.protocol.dispatch import WorkerDispatcher
-from queue_tools import (
+from support.queue_layers import (
     Layers,
     RemoteLayer,
     StartRemoteLayer,
@@ -22,7 +22,7 @@ from queue_tools import (
     waiting,
     within,
 )
-from servers.waiting import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from queue_tools import DEADLINE, within
-from servers.waiting import eventually
+from support.queue_layers import DEADLINE, within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
-    from queue_tools import Layers, RemoteLayer, StartRemoteLayer
+    from support.queue_layers import Layers, RemoteLayer, StartRemoteLayer
 
 MESSAGES = 2_000
 # What each of two workers gets at least, where half would be even. The system's scheduler has its

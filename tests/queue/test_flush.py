@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queue_tools import Layers, nothing_else, take, waiting, within
-from servers.waiting import eventually
+from support.queue_layers import Layers, nothing_else, take, waiting, within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer

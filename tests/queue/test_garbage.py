@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import pytest
 
-from queue_tools import Layers, beside, take, take_numbers, within
+from support.queue_layers import Layers, beside, take, take_numbers, within
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer

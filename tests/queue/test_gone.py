@@ -9,7 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 from channels_redis_queue import keys
-from queue_tools import (
+from support.counting import count_commands
+from support.queue_layers import (
     Layers,
     StartRemoteLayer,
     beside,
@@ -18,8 +19,7 @@ from queue_tools import (
     take,
     within,
 )
-from servers.counting import count_commands
-from servers.waiting import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer

@@ -10,7 +10,7 @@ import redis.exceptions
 
 from channels_redis_queue import keys
 from channels_redis_queue.keys import virtual_channel
-from queue_tools import (
+from support.queue_layers import (
     Layers,
     RemoteLayer,
     StartRemoteLayer,
@@ -23,7 +23,7 @@ from queue_tools import (
     waiting,
     within,
 )
-from servers.waiting import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer

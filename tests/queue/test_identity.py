@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from queue_tools import Layers, cancel, nothing_else, take, take_numbers, waiting, within
-from servers.waiting import eventually
+from support.queue_layers import Layers, cancel, nothing_else, take, take_numbers, waiting, within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine

@@ -6,8 +6,8 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from queue_tools import Layers, StartRemoteLayer, cancel, numbered, take_numbers, within
-from servers.waiting import eventually
+from support.queue_layers import Layers, StartRemoteLayer, cancel, numbered, take_numbers, within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels_redis_queue import RedisChannelLayer, groups, keys
-from queue_tools import Layers, beside, cancel, take, waiting, within
-from servers.waiting import eventually
+from support.queue_layers import Layers, beside, cancel, take, waiting, within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer

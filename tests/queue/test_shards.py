@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest_asyncio
 
 from channels_redis_queue._shared.transport.sharding import shard_of
-from queue_tools import (
+from support.queue_layers import (
     Layers,
     StartRemoteLayer,
     beside,
@@ -18,7 +18,7 @@ from queue_tools import (
     take_numbers,
     within,
 )
-from servers.waiting import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

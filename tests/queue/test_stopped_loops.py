@@ -10,15 +10,15 @@ import pytest
 from asgiref.sync import async_to_sync
 
 from channels_redis_queue import receiver_pool
-from queue_tools import Layers, beside, cancel, within
-from servers.waiting import eventually
+from support.queue_layers import Layers, beside, cancel, within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
-    from servers.proxy import TcpProxy
+    from support.proxy import TcpProxy
 
 HELLO = {"type": "hello"}
 

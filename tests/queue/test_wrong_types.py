@@ -10,8 +10,8 @@ import pytest
 from asgiref.sync import async_to_sync
 from redis.exceptions import ResponseError
 
-from queue_tools import Layers, beside, take, take_numbers, within
-from servers.waiting import eventually
+from support.queue_layers import Layers, beside, take, take_numbers, within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.soak.host import NAMED
 from benchmarks.soak.plan import WORKERS
-from servers.processes import WorkerError, WorkerProcess
+from support.processes import WorkerError, WorkerProcess
 
 if TYPE_CHECKING:
     from benchmarks.soak.host import Host

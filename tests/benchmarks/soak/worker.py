@@ -16,7 +16,7 @@ from benchmarks.soak.plan import EXPIRY, GROUP_EXPIRY
 from benchmarks.soak.residents import JOBS, Residents, talk
 from benchmarks.soak.threads import Synchronous
 from benchmarks.soak.visits import Visit, any_visit
-from servers.worker import arguments, async_requests, reply
+from support.worker import arguments, async_requests, reply
 
 if TYPE_CHECKING:
     from channels.layers import BaseChannelLayer

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from installing import FOLDER, uv
+from support.installing import FOLDER, uv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

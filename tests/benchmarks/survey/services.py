@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from embedded_server import HOST, EmbeddedServer, dies_with_parent, reserve_port
-from servers.cluster import EmbeddedCluster
+from support.cluster import EmbeddedCluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

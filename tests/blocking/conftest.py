@@ -1,0 +1,72 @@
+"""Runs whole programs that use a layer, and looks at what they leave behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from embedded_server import EmbeddedServer
+
+PROGRAMS = Path(__file__).parent / "programs"
+LAYERS = {
+    "queue": "channels_redis_queue.RedisChannelLayer",
+    "pubsub": "channels_redis_pubsub.RedisPubSubChannelLayer",
+}
+# Seconds that a program may take: generous, since only one that hangs takes as long.
+TIMEOUT = 50
+
+
+class RunProgram(Protocol):
+    """Runs a program to its end."""
+
+    def __call__(self, name: str, *arguments: str, url: str | None = None) -> list[str]:
+        """Return the lines that `programs/<name>.py` prints; fail unless all else is clean."""
+
+
+@pytest.fixture(params=list(LAYERS))
+def layer_class(request: pytest.FixtureRequest) -> str:
+    """Give the import string of each layer."""
+    return LAYERS[request.param]
+
+
+@pytest.fixture
+def run_program(own_server: EmbeddedServer, layer_class: str) -> RunProgram:
+    """Give a function that runs a program with a layer, with warnings as errors.
+
+    The program gets the layer's class and the server's URL as its first arguments. It must end by
+    itself with status 0 and write nothing to stderr: no warning, no task that was destroyed.
+    """
+
+    def run(name: str, *arguments: str, url: str | None = None) -> list[str]:
+        command = [sys.executable, "-W", "error", str(PROGRAMS / f"{name}.py")]
+        done = subprocess.run(
+            [*command, layer_class, url or own_server.url, *arguments],
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=TIMEOUT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        assert done.stderr == ""
+        assert done.returncode == 0, done.stdout
+        return done.stdout.splitlines()
+
+    return run
+
+
+async def all_closed(server: EmbeddedServer) -> None:
+    """Wait until nobody but the one who asks is connected to the server."""
+    with server.client() as client:
+
+        def others() -> bool:
+            return len(client.client_list()) == 1
+
+        await eventually(others)

@@ -1,0 +1,57 @@
+"""A layer that is used, then forked: parent and children go on, each with its own connections."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Any
+
+from asgiref.sync import async_to_sync
+
+from blocking.programs.setting import make_layer, say
+
+CHILDREN = 3
+layer = make_layer()
+
+
+async def round_trip(number: int) -> int:
+    """Send a message to a channel of this process, and return what arrives."""
+    channel = await layer.new_channel()
+    receiving = asyncio.ensure_future(layer.receive(channel))
+    await layer.group_add(f"room{number}", channel)
+    await layer.group_send(f"room{number}", {"type": "hello", "number": number})
+    message: dict[str, Any] = await receiving
+    return int(message["number"])
+
+
+def both_ways(number: int) -> None:
+    """Use the layer from a loop of its own, and synchronously."""
+    assert asyncio.run(round_trip(number)) == number
+    async_to_sync(layer.group_send)("nobody", {"type": "hello"})
+
+
+def child(number: int, how: str) -> None:
+    """Work as a forked worker, and end as `how` says."""
+    signal.alarm(30)
+    both_ways(number)
+    if how == "exit":
+        sys.exit(0)
+    os._exit(0)
+
+
+def main(how: str) -> None:
+    """Fork twice: children of a parent that has used the layer, which then uses it again."""
+    both_ways(0)
+    for number in range(1, CHILDREN + 1):
+        pid = os.fork()
+        if not pid:
+            child(number, how)
+        _, status = os.waitpid(pid, 0)
+        say("child", os.waitstatus_to_exitcode(status))
+        both_ways(100 + number)
+    say("parent fine")
+
+
+main(sys.argv[3])

@@ -1,0 +1,41 @@
+"""Synchronous sends while the process may open no file, and when it may again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import sys
+
+import redis
+from asgiref.sync import async_to_sync
+
+from blocking.programs.setting import say
+
+FILES = 64
+module, _, name = sys.argv[1].rpartition(".")
+limits = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+layer = getattr(__import__(module), name)(hosts=[{"address": sys.argv[2], **limits}])
+
+
+async def without_descriptors() -> None:
+    """Send when all descriptors are taken: after the loop has its own, before a connection has."""
+    taken = []
+    with contextlib.suppress(OSError):
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    try:
+        await layer.group_send("room", {"type": "hello"})
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
+try:
+    asyncio.run(without_descriptors())
+except redis.ConnectionError:
+    say("no connection")
+async_to_sync(layer.group_send)("room", {"type": "hello"})
+say("sent")

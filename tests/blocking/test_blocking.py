@@ -1,0 +1,509 @@
+"""Calls that wait in place: order, errors, recovery, connections; and when a loop may block."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis.asyncio
+from asgiref.sync import async_to_sync, sync_to_async
+from django.utils.module_loading import import_string
+from redis.credentials import CredentialProvider
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoPermissionError, RedisError
+
+from blocking.conftest import LAYERS, all_closed
+from support.middlebox import Middlebox
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout
+else:
+    from async_timeout import timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from blocking.conftest import RunProgram
+    from embedded_server import EmbeddedServer
+
+HELLO = {"type": "hello"}
+
+
+class Traced(redis.asyncio.Connection):
+    """A connection class of a site's own."""
+
+
+class Credentials(CredentialProvider):
+    """Credentials that are asked for without blocking the event loop."""
+
+    async def get_credentials_async(self) -> tuple[str, str]:
+        """Return a user and a password."""
+        return "default", ""
+
+
+@pytest.fixture
+def layer(own_server: EmbeddedServer, layer_class: str) -> Iterator[Any]:
+    """Give a layer at a server of its own, whose channels hold one message."""
+    layer = import_string(layer_class)(hosts=[own_server.url], capacity=1)
+    yield layer
+    async_to_sync(layer.close_pools)()
+
+
+def send(layer: Any, channel: str) -> None:
+    """Send from code without a loop."""
+    async_to_sync(layer.send)(channel, HELLO)
+
+
+def test_one_thread_needs_one_connection(own_server: EmbeddedServer, layer: Any) -> None:
+    """Calls of one thread share a connection, and count as commands and round trips."""
+    with own_server.client() as client:
+        before = client.info("stats")["total_connections_received"]
+        for number in range(50):
+            send(layer, f"channel{number}")
+        assert client.info("stats")["total_connections_received"] - before == 1
+    found = layer.statistics()
+    assert (found.sent, found.commands, found.round_trips, found.reconnects) == (50, 50, 50, 0)
+    async_to_sync(layer.close_pools)()
+    asyncio.run(all_closed(own_server))
+
+
+def test_busy(own_server: EmbeddedServer, layer: Any) -> None:
+    """Threads share four connections: their calls all go, and none twice."""
+    send(layer, "before")
+    names = [f"channel{number}" for number in range(16)]
+    with own_server.client() as client, ThreadPoolExecutor(16) as threads:
+        before = client.info("stats")["total_connections_received"]
+        own_server.pause()
+        try:
+            calls = [threads.submit(send, layer, name) for name in names]
+        finally:
+            own_server.resume()
+        for call in calls:
+            call.result(20)
+        assert client.info("stats")["total_connections_received"] - before <= 3
+    assert layer.statistics().sent == 17
+
+
+def test_cancelled_call(own_server: EmbeddedServer, layer: Any) -> None:
+    """A reply that comes after its call was cancelled reaches no other call."""
+    for name in ("full", "before"):
+        send(layer, name)
+    own_server.pause()
+    try:
+        with pytest.raises(asyncio.TimeoutError):
+            # With the queue layer, the reply says that the channel is full.
+            asyncio.run(asyncio.wait_for(layer.send("full", HELLO), 0.3))
+    finally:
+        # The next call waits for its own reply when that of the first comes.
+        end = threading.Timer(0.3, own_server.resume)
+        end.start()
+    send(layer, "other")
+    end.join()
+    send(layer, "another")
+
+
+def test_loop_that_ends_amid_a_call(own_server: EmbeddedServer, layer: Any) -> None:
+    """Nor does one that comes after the loop of its call was closed."""
+    send(layer, "full")
+    own_server.pause()
+    try:
+        loop = asyncio.new_event_loop()
+        call = loop.create_task(layer.send("full", HELLO))
+        loop.run_until_complete(asyncio.wait([call], timeout=0.3))
+        assert not call.done()
+        call.cancel()
+        loop.run_until_complete(asyncio.wait([call]))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+    finally:
+        end = threading.Timer(0.3, own_server.resume)
+        end.start()
+    send(layer, "other")
+    end.join()
+    send(layer, "another")
+
+
+@pytest.mark.parametrize("what", ["restart", "script flush", "client kill"])
+def test_recovery(own_server: EmbeddedServer, layer: Any, what: str) -> None:
+    """The first call after the server has lost the connection, or the scripts, succeeds."""
+    send(layer, "before")
+    if what == "restart":
+        own_server.kill()
+        own_server.restart(empty=True)
+    else:
+        with own_server.client() as client:
+            if what == "script flush":
+                client.script_flush()
+            else:
+                client.client_kill_filter(_type="normal", skipme=True)
+    for number in range(3):
+        send(layer, f"channel{number}")
+    assert layer.statistics().sent == 4
+    if what != "script flush":
+        assert layer.statistics().reconnects == 1
+
+
+def test_outage_is_one_reconnect(own_server: EmbeddedServer, layer_class: str) -> None:
+    """One connection takes the place of the lost one, however many calls failed between."""
+    layer = import_string(layer_class)(
+        hosts=[{"address": own_server.url, "socket_timeout": 0.5, "socket_connect_timeout": 0.5}]
+    )
+    send(layer, "before")
+    own_server.stop()
+    for _ in range(2):
+        with pytest.raises(RedisError):
+            send(layer, "channel")
+    own_server.restart()
+    send(layer, "channel")
+    assert layer.statistics().reconnects == 1
+    async_to_sync(layer.close_pools)()
+
+
+def test_failover(own_server: EmbeddedServer) -> None:
+    """A call that finds a replica waits until there is a master again."""
+    layer = import_string(LAYERS["queue"])(hosts=[own_server.url])
+    send(layer, "before")
+    with own_server.client() as client:
+        client.replicaof("127.0.0.1", "1")
+        end = threading.Timer(0.5, client.replicaof, ("NO", "ONE"))
+        end.start()
+        send(layer, "channel")
+        end.join()
+    assert layer.statistics().sent == 2
+    async_to_sync(layer.close_pools)()
+
+
+def test_errors(own_server: EmbeddedServer, layer: Any) -> None:
+    """What the server refuses is raised, and the next call succeeds."""
+    send(layer, "before")
+    with own_server.client() as client:
+        client.acl_setuser("default", enabled=True, commands=["-evalsha", "-eval", "-publish"])
+        with pytest.raises(NoPermissionError):
+            send(layer, "channel")
+        client.acl_setuser("default", enabled=True, commands=["+evalsha", "+eval", "+publish"])
+    send(layer, "channel")
+
+
+async def test_order(run_program: RunProgram, own_server: EmbeddedServer) -> None:
+    """Calls that overlap in a loop that does not last arrive in the order of their beginnings."""
+    assert run_program("overlapping", str(own_server.pid)) == ["in order True"]
+    await all_closed(own_server)
+
+
+async def test_gathered_calls_arrive_in_order(layer_class: str, own_server: EmbeddedServer) -> None:
+    """Calls of tasks that a short-lived loop gathers arrive in the order of the tasks."""
+    layer = import_string(layer_class)(hosts=[own_server.url], capacity=1000)
+    channel = await layer.new_channel()
+    first = asyncio.ensure_future(layer.receive(channel))
+    await asyncio.sleep(0)
+    await layer.group_add("room", channel)
+
+    async def several() -> None:
+        await asyncio.gather(
+            *(layer.group_send("room", {**HELLO, "number": number}) for number in range(30))
+        )
+
+    await asyncio.to_thread(asyncio.run, several())
+    got = [(await first)["number"], *[(await layer.receive(channel))["number"] for _ in range(29)]]
+    assert got == list(range(30))
+    await layer.close_pools()
+
+
+def test_everything_that_synchronous_code_asks_for(own_server: EmbeddedServer) -> None:
+    """All methods but `receive` share the one connection of the process."""
+    layer = import_string(LAYERS["queue"])(hosts=[own_server.url])
+    with own_server.client() as client:
+        before = client.info("stats")["total_connections_received"]
+        channel = async_to_sync(layer.new_channel)()
+        async_to_sync(layer.group_add)("room", channel)
+        async_to_sync(layer.group_add)("room", "general")
+        async_to_sync(layer.group_send)("room", HELLO)
+        assert async_to_sync(layer.group_count)("room") == 2
+        assert set(async_to_sync(layer.group_channels)("room")) == {channel, "general"}
+        async_to_sync(layer.group_discard)("room", channel)
+        assert async_to_sync(layer.group_count)("room") == 1
+        async_to_sync(layer.flush)()
+        assert async_to_sync(layer.group_count)("room") == 0
+        assert client.info("stats")["total_connections_received"] - before == 1
+    async_to_sync(layer.close_pools)()
+
+
+def test_synchronous_code_within_asynchronous_code(own_server: EmbeddedServer, layer: Any) -> None:
+    """A view that asynchronous middleware calls under WSGI opens no connection of its own."""
+
+    async def middleware(channel: str) -> None:
+        await sync_to_async(send)(layer, channel)
+
+    with own_server.client() as client:
+        before = client.info("stats")["total_connections_received"]
+        for number in range(3):
+            async_to_sync(middleware)(f"channel{number}")
+            asyncio.run(middleware(f"other{number}"))
+        assert client.info("stats")["total_connections_received"] - before == 1
+
+
+@pytest.mark.parametrize("how", ["reset", "silent"])
+def test_forgotten_connection(
+    own_server: EmbeddedServer, layer_class: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a middlebox forgets while it is idle is found before it carries a message."""
+    module = f"{layer_class.partition('.')[0]}._shared.blocking.IDLE_SECONDS"
+    monkeypatch.setattr(module, 0.0)
+    with Middlebox(own_server.port) as middlebox:
+        layer = import_string(layer_class)(hosts=[middlebox.url])
+        send(layer, "before")
+        middlebox.forget(how)
+        began = time.monotonic()
+        send(layer, "channel")
+        assert time.monotonic() - began < 4
+        assert layer.statistics().sent == 2
+        assert layer.statistics().reconnects == 1
+        async_to_sync(layer.close_pools)()
+
+
+def test_server_that_closes_a_new_connection(own_server: EmbeddedServer, layer_class: str) -> None:
+    """A connection that ends before it could be used fails no call."""
+    with Middlebox(own_server.port) as middlebox:
+        middlebox.refuse(3)
+        layer = import_string(layer_class)(hosts=[middlebox.url])
+        send(layer, "channel")
+        assert layer.statistics().sent == 1
+        async_to_sync(layer.close_pools)()
+
+
+def test_forbidden_scripts(own_server: EmbeddedServer) -> None:
+    """A user that may load no scripts is told so."""
+    layer = import_string(LAYERS["queue"])(hosts=[own_server.url])
+    with own_server.client() as client:
+        client.acl_setuser("default", enabled=True, commands=["-script"])
+        with pytest.raises(NoPermissionError, match="script"):
+            send(layer, "channel")
+        client.acl_setuser("default", enabled=True, commands=["+script"])
+    send(layer, "channel")
+    async_to_sync(layer.close_pools)()
+
+
+def test_lost_reply(own_server: EmbeddedServer, layer_class: str) -> None:
+    """A message that was written and may have been sent is not sent again."""
+    with Middlebox(own_server.port) as middlebox:
+        layer = import_string(layer_class)(hosts=[middlebox.url])
+        send(layer, "before")
+        # In use until just now, so that it is not probed.
+        middlebox.forget("reset")
+        with pytest.raises(RedisConnectionError):
+            send(layer, "channel")
+        send(layer, "channel")
+        assert layer.statistics().sent == 2
+        async_to_sync(layer.close_pools)()
+
+
+@pytest.fixture(params=["asyncio", "eager tasks", "uvloop"])
+def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop]:
+    """Give a loop of each kind."""
+    if request.param == "uvloop":
+        new_loop = pytest.importorskip("uvloop", reason="uvloop is not installed").new_event_loop
+    else:
+        new_loop = asyncio.new_event_loop
+    loop: asyncio.AbstractEventLoop = new_loop()
+    if request.param == "eager tasks":
+        if sys.version_info < (3, 12):
+            loop.close()
+            pytest.skip("Python 3.12 brings eager tasks")
+        loop.set_task_factory(asyncio.eager_task_factory)
+    yield loop
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+def test_server_is_not_blocked(
+    own_server: EmbeddedServer, layer_class: str, loop: asyncio.AbstractEventLoop
+) -> None:
+    """A server with one task at the moment goes on while that waits for Redis, as Daphne does."""
+    layer = import_string(layer_class)(hosts=[own_server.url])
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    own_server.pause()
+    try:
+        call = asyncio.run_coroutine_threadsafe(layer.send("channel", HELLO), loop)
+        goes_on = threading.Event()
+        loop.call_soon_threadsafe(goes_on.set)
+        assert goes_on.wait(3)
+        assert not call.done()
+    finally:
+        own_server.resume()
+    call.result(20)
+    asyncio.run_coroutine_threadsafe(layer.close_pools(), loop).result(20)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+
+
+async def another_task(goes_on: Callable[[], object]) -> object:
+    """Do something in another task."""
+
+    async def work() -> None:
+        goes_on()
+
+    return asyncio.ensure_future(work())
+
+
+async def timer(goes_on: Callable[[], object]) -> object:
+    """Do something later."""
+    return asyncio.get_running_loop().call_later(0.1, goes_on)
+
+
+async def callback(goes_on: Callable[[], object]) -> object:
+    """Do something in the next turn."""
+    return asyncio.get_running_loop().call_soon(goes_on)
+
+
+async def server(goes_on: Callable[[], object]) -> asyncio.Server:
+    """Do something when a client connects."""
+
+    class Greeting(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            goes_on()
+            transport.close()
+
+    server = await asyncio.get_running_loop().create_server(Greeting, "127.0.0.1", 0)
+    socket.create_connection(server.sockets[0].getsockname()).close()
+    return server
+
+
+@pytest.mark.parametrize("other", [another_task, timer, callback, server])
+def test_loop_with_something_else_to_do(
+    own_server: EmbeddedServer, layer_class: str, other: Callable[..., Any]
+) -> None:
+    """A loop is not blocked that has another task, a timer, or a socket."""
+    layer = import_string(layer_class)(hosts=[own_server.url])
+    went_on: list[bool] = []
+
+    async def main() -> None:
+        call = asyncio.current_task()
+        kept = await other(lambda: went_on.append(call is not None and not call.done()))
+        # Not later than the call's own deadline, which ends a call that blocks.
+        end = threading.Timer(2, own_server.resume)
+        own_server.pause()
+        end.start()
+        try:
+            await layer.send("channel", HELLO)
+            assert went_on == [True]
+        finally:
+            end.join()
+        if isinstance(kept, asyncio.Server):
+            kept.close()
+
+    asyncio.run(main())
+
+
+def test_timeout_around_a_call(own_server: EmbeddedServer, layer_class: str) -> None:
+    """A deadline of the caller's own ends a call, however long the host's is."""
+    layer = import_string(layer_class)(hosts=[own_server.url])
+
+    async def call() -> None:
+        async with timeout(0.2):
+            await layer.send("channel", HELLO)
+
+    send(layer, "before")
+    own_server.pause()
+    try:
+        began = time.monotonic()
+        with pytest.raises(asyncio.TimeoutError):
+            async_to_sync(call)()
+        assert time.monotonic() - began < 4
+    finally:
+        own_server.resume()
+    async_to_sync(layer.close_pools)()
+
+
+def test_dead_server_and_many_threads(own_server: EmbeddedServer, layer_class: str) -> None:
+    """Threads that wait for a connection wait no longer than those that have one."""
+    limits = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+    layer = import_string(layer_class)(hosts=[{"address": own_server.url, **limits}])
+    send(layer, "before")
+    own_server.pause()
+    try:
+        with ThreadPoolExecutor(16) as threads:
+            began = time.monotonic()
+            calls = [threads.submit(send, layer, "channel") for _ in range(16)]
+            errors = [call.exception(20) for call in calls]
+            assert time.monotonic() - began < 6
+    finally:
+        own_server.resume()
+    assert all(isinstance(error, RedisError) for error in errors)
+    send(layer, "channel")
+    async_to_sync(layer.close_pools)()
+
+
+def test_close_pools_leaves_calls_alone(own_server: EmbeddedServer, layer: Any) -> None:
+    """Closing while another thread's call is under way does not break that call."""
+    send(layer, "before")
+    own_server.pause()
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            call = threads.submit(send, layer, "channel")
+            async_to_sync(layer.close_pools)()
+            own_server.resume()
+            call.result(20)
+    finally:
+        own_server.resume()
+    async_to_sync(layer.close_pools)()
+    asyncio.run(all_closed(own_server))
+
+
+def test_close_pools_leaves_waiting_calls_alone(own_server: EmbeddedServer, layer: Any) -> None:
+    """Closing while calls wait for a connection does not keep them from getting one."""
+    send(layer, "before")
+    together = threading.Barrier(17)
+
+    def call(number: int) -> None:
+        together.wait(20)
+        send(layer, f"channel{number}")
+
+    with ThreadPoolExecutor(16) as threads:
+        calls = [threads.submit(call, number) for number in range(16)]
+        own_server.pause()
+        try:
+            together.wait(20)
+            while layer.statistics().commands < 2:
+                time.sleep(0.01)
+            async_to_sync(layer.close_pools)()
+        finally:
+            own_server.resume()
+        for each in calls:
+            each.result(20)
+    assert layer.statistics().sent == 17
+    async_to_sync(layer.close_pools)()
+    asyncio.run(all_closed(own_server))
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"connection_class": Traced},
+        pytest.param(
+            {"credential_provider": Credentials()},
+            marks=pytest.mark.skipif(
+                not hasattr(CredentialProvider, "get_credentials_async"),
+                reason="redis-py 5.0 has no such providers",
+            ),
+        ),
+    ],
+    ids=list,
+)
+def test_what_only_suits_asyncio(
+    own_server: EmbeddedServer, layer_class: str, own: dict[str, Any]
+) -> None:
+    """A site's own class that only asyncio can use sends on connections of each loop's own."""
+    layer = import_string(layer_class)(hosts=[{"address": own_server.url, **own}])
+    with own_server.client() as client:
+        before = client.info("stats")["total_connections_received"]
+        for _ in range(2):
+            send(layer, f"channel{_}")
+        assert client.info("stats")["total_connections_received"] - before == 2
+    asyncio.run(all_closed(own_server))

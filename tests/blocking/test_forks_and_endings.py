@@ -1,0 +1,51 @@
+"""What a fork, and the end of a loop or of the interpreter, leave behind: nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from blocking.conftest import all_closed
+
+if TYPE_CHECKING:
+    from blocking.conftest import RunProgram
+    from embedded_server import EmbeddedServer
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("how", ["exit", "_exit"])
+async def test_fork(run_program: RunProgram, own_server: EmbeddedServer, how: str) -> None:
+    """Parent and children work after a fork, however the children end."""
+    lines = run_program("forked", how)
+    assert lines == ["child 0"] * 3 + ["parent fine"]
+    await all_closed(own_server)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+async def test_fork_amid_calls(run_program: RunProgram, own_server: EmbeddedServer) -> None:
+    """A child ends, although a thread of its parent was just taking a connection at the fork."""
+    assert run_program("forked_amid_calls") == ["child 0", "parent fine"]
+    await all_closed(own_server)
+
+
+@pytest.mark.parametrize("way", ["asyncio.run", "synchronous", "both", "bare loop"])
+async def test_ending(run_program: RunProgram, own_server: EmbeddedServer, way: str) -> None:
+    """A program that ends in any way says nothing, hangs nowhere, and leaves no connection."""
+    assert run_program("ending", way) == ["ended"]
+    await all_closed(own_server)
+
+
+def test_ending_without_server(run_program: RunProgram, own_server: EmbeddedServer) -> None:
+    """A program ends although the server has stopped answering."""
+    try:
+        assert run_program("ending", "server silent", str(own_server.pid)) == ["ended"]
+    finally:
+        own_server.resume()
+
+
+async def test_goodbye(run_program: RunProgram, own_server: EmbeddedServer) -> None:
+    """An exit handler that was registered before the layer was used may still send."""
+    assert run_program("ending", "goodbye") == ["ended", "said goodbye"]
+    await all_closed(own_server)

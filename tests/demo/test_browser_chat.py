@@ -1,0 +1,87 @@
+"""Two people at two server processes, each with a browser of their own."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from demo.conftest import Demo, OpenTab
+
+    StartDemo = Callable[..., Awaitable[Demo]]
+
+pytestmark = pytest.mark.timeout(180)
+
+HEARD = re.compile(r"(\w) → Redis → (\w) · [\d.]+ ms")
+MINE = re.compile(r"(\w) → Redis → (\w) · [\d.]+ ms · \d+ ms from key to screen")
+
+
+@pytest.mark.parametrize("layer", ["queue", "pubsub"])
+async def test_two_pages_talk(start_demo: StartDemo, open_tab: OpenTab, layer: str) -> None:
+    """Each sees who is here and on which server, and what is said, its way and how long it took."""
+    urls = await (await start_demo("--layer", layer)).urls()
+    ada = await open_tab(urls["A"], "Ada")
+    bob = await open_tab(urls["B"], "Bob")
+    await ada.shows("header span.server", "Server A")
+    await bob.shows("header span.server", "Server B")
+    for tab in (ada, bob):
+        await tab.shows("#people li", "Ada server A", "Bob server B")
+    await ada.say("Hello, Bob.")
+    await bob.shows("#talk p", "Hello, Bob.")
+    await bob.say("Hello, Ada.")
+    for tab, patterns, ways in (
+        (ada, (MINE, HEARD), [("A", "A"), ("B", "A")]),
+        (bob, (HEARD, MINE), [("A", "B"), ("B", "B")]),
+    ):
+        await tab.shows("#talk li[data-server] p", "Hello, Bob.", "Hello, Ada.")
+        shown = await tab.texts("#talk small")
+        found = [pattern.fullmatch(text) for pattern, text in zip(patterns, shown, strict=True)]
+        assert [match and match.groups() for match in found] == ways, shown
+    await bob.page.close()
+    await ada.shows("#people li", "Ada server A")
+
+
+async def test_rooms(start_demo: StartDemo, open_tab: OpenTab) -> None:
+    """A room is heard by those in it; newcomers catch up; rooms and names can be new."""
+    urls = await (await start_demo()).urls()
+    ada = await open_tab(urls["A"], "Ada")
+    bob = await open_tab(urls["B"], "Bob")
+    await ada.shows("#rooms li", "# lobby 2", "# tea-kitchen", "# library")
+    await bob.page.click("text=# tea-kitchen")
+    await ada.shows("#rooms li", "# lobby 1", "# tea-kitchen 1", "# library")
+    await bob.shows("#people li", "Bob server B")
+    await bob.say("Tea is ready.")
+    await bob.shows("#talk li[data-server] p", "Tea is ready.")
+    await ada.say("Where is everybody?")
+    await ada.shows("#talk li[data-server] p", "Where is everybody?")
+    await ada.page.click("text=# tea-kitchen")
+    await ada.shows("#talk p", "Tea is ready.")
+    await ada.shows("#talk small", "said before")
+    assert await bob.said() == ["Tea is ready."]
+    await bob.page.fill("#room", "attic")
+    await bob.page.press("#room", "Enter")
+    await ada.shows("#rooms li", "# lobby", "# tea-kitchen 1", "# library", "# attic 1")
+    await ada.page.click("text=# attic")
+    await bob.page.fill("#name", "Robert")
+    await bob.page.press("#name", "Enter")
+    await ada.shows("#people li", "Ada server A", "Robert server B")
+
+
+async def test_loads_nothing_else(start_demo: StartDemo, open_tab: OpenTab) -> None:
+    """The page is one file; its link opens the other server's page."""
+    urls = await (await start_demo()).urls()
+    ada = await open_tab(urls["A"], "Ada")
+    await ada.say("All here.")
+    await ada.shows("#talk li[data-server] p", "All here.")
+    fetched = [url for url in ada.requests if not url.startswith(("data:", "ws:"))]
+    assert fetched == [urls["A"] + "/"]
+    async with ada.page.expect_popup() as opening:
+        await ada.page.click("text=Open server B")
+    other = await opening.value
+    await eventually(lambda: other.url == urls["B"] + "/")

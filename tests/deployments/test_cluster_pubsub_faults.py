@@ -1,0 +1,85 @@
+"""The Pub/Sub layer while a node of the Cluster dies."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from support.cluster import command
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from deployments.conftest import MakeLayer
+    from embedded_server import EmbeddedServer
+    from support.cluster import EmbeddedCluster
+
+OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
+
+
+async def test_node_that_dies(replicated_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
+    """Who listened there is told, hears again at another node, and so do all groups."""
+    listener, sender = (
+        make_layer(
+            RedisPubSubChannelLayer,
+            hosts=[replicated_cluster.host],
+            on_disconnect="lost",
+            on_reconnect="back",
+        )
+        for _ in "ls"
+    )
+    channel = await listener.new_channel()
+    await listener.group_add("room", channel)
+    [node] = [
+        node
+        for node in replicated_cluster.nodes
+        if command(node, "PUBSUB", "NUMSUB", channel) == [channel.encode(), 1]
+    ]
+    node.kill()
+    for expected in ("lost", "back"):
+        message = await asyncio.wait_for(listener.receive(channel), OUTAGE)
+        assert message == {"type": expected}
+    await sender.send(channel, {"type": "direct"})
+    await sender.group_send("room", {"type": "group"})
+    received = [await asyncio.wait_for(listener.receive(channel), OUTAGE) for _ in range(2)]
+    assert {message["type"] for message in received} == {"direct", "group"}
+
+
+async def test_publisher_whose_node_dies(
+    replicated_cluster: EmbeddedCluster, make_layer: MakeLayer
+) -> None:
+    """It goes on at another node, without waiting for a replica to take over."""
+    hosts = [replicated_cluster.host]
+    listener, sender = (make_layer(RedisPubSubChannelLayer, hosts=hosts) for _ in "ls")
+    channel = await listener.new_channel()
+    await sender.send(channel, {"type": "before"})
+    await asyncio.wait_for(listener.receive(channel), OUTAGE)
+    [node] = [node for node in replicated_cluster.nodes if b"cmd=publish" in clients(node)]
+    node.kill()
+    # One that had the listener as well lets it hear again first.
+    await eventually(lambda: heard(replicated_cluster, channel))
+
+    async def sent() -> bool:
+        # The first may go out before the connection's end is known: then the caller is told.
+        try:
+            await sender.send(channel, {"type": "after"})
+        except RedisConnectionError:
+            return False
+        return True
+
+    await eventually(sent)
+    assert await asyncio.wait_for(listener.receive(channel), OUTAGE) == {"type": "after"}
+
+
+def clients(node: EmbeddedServer) -> bytes:
+    """Return the list of a node's connections."""
+    listed: bytes = command(node, "CLIENT", "LIST")
+    return listed
+
+
+def heard(cluster: EmbeddedCluster, channel: str) -> bool:
+    """Tell whether somebody listens to a channel, at any living node."""
+    living = [node for node in cluster.nodes if node.pid is not None]
+    return any(command(node, "PUBSUB", "NUMSUB", channel)[1] for node in living)

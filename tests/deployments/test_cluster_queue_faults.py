@@ -1,0 +1,286 @@
+"""The queue layer while slots move, masters die and nodes lose their data."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from redis.crc import key_slot
+from redis.exceptions import RedisError
+
+from channels_redis_queue import RedisChannelLayer
+from channels_redis_queue.keys import Keys, non_local
+from support.cluster import EmbeddedCluster, command
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    import pytest
+
+    from deployments.conftest import MakeLayer
+
+OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
+
+
+class Flow:
+    """Messages that go from one layer to a channel of another, one after the other."""
+
+    def __init__(
+        self, sender: RedisChannelLayer, receiver: RedisChannelLayer, channel: str
+    ) -> None:
+        self._sender, self._receiver, self._channel = sender, receiver, channel
+        self.sent: list[int] = []
+        self.failed: list[int] = []
+        self.received: list[int] = []
+        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._receive())]
+
+    async def _send(self) -> None:
+        for number in range(1_000_000):
+            try:
+                await self._sender.send(self._channel, {"type": "x", "number": number})
+            except RedisError:
+                self.failed.append(number)
+            else:
+                self.sent.append(number)
+
+    async def _receive(self) -> None:
+        while True:
+            message = await self._receiver.receive(self._channel)
+            self.received.append(message["number"])
+
+    async def goes_on(self, count: int = 100) -> None:
+        """Wait until so many more messages have arrived."""
+        goal = len(self.received) + count
+        await eventually(lambda: len(self.received) >= goal, timeout=OUTAGE)
+
+    async def stop(self) -> None:
+        """End the sending, let everything arrive, and then end the receiving."""
+        sending, receiving = self._tasks
+        sending.cancel()
+        await asyncio.wait([sending])
+        last = self.sent[-1]
+        await eventually(lambda: self.received[-1] >= last, timeout=OUTAGE)
+        assert not receiving.done()
+        receiving.cancel()
+        await asyncio.wait([receiving])
+
+
+def message_key(layer: RedisChannelLayer, channel: str) -> str:
+    """Return the message key of a channel."""
+    return Keys(layer.prefix).messages(non_local(channel)).key
+
+
+async def test_slot_that_moves(redis_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
+    """All messages sent while their slot goes to another node arrive once and in order."""
+    receiver, sender = (
+        make_layer(RedisChannelLayer, hosts=[redis_cluster.host], capacity=10_000) for _ in "rs"
+    )
+    channel = await receiver.new_channel()
+    key = message_key(receiver, channel)
+    flow = Flow(sender, receiver, channel)
+    for _ in range(2):
+        await flow.goes_on()
+        await move(redis_cluster, key, flow)
+    await flow.stop()
+    assert not flow.failed
+    # The last one may have been sent or not, as it was cancelled.
+    assert flow.received[: len(flow.sent)] == flow.sent
+
+
+async def move(cluster: EmbeddedCluster, key: str, flow: Flow) -> None:
+    """Move the slot of a key, and let messages try to get through at each stage."""
+    slot, source = key_slot(key.encode()), cluster.master_of(key)
+    target = next(node for node in cluster.nodes if node is not source)
+    await asyncio.to_thread(cluster.begin_move, slot, source, target)
+    refused = errors(source, target)
+    await eventually(lambda: errors(source, target) > refused)
+    await asyncio.to_thread(cluster.move_keys, slot, source, target)
+    await asyncio.to_thread(cluster.end_move, slot, target)
+    assert cluster.master_of(key) is target
+    await flow.goes_on()
+
+
+def errors(*nodes: Any) -> int:
+    """Return how many commands the nodes have refused because a slot is on its way."""
+    total = 0
+    for node in nodes:
+        for line in command(node, "INFO", "errorstats").decode().splitlines():
+            name, _, counted = line.partition(":count=")
+            if name in {"errorstat_ASK", "errorstat_TRYAGAIN"}:
+                total += int(counted)
+    return total
+
+
+async def test_slot_that_moves_with_messages(
+    redis_cluster: EmbeddedCluster, make_layer: MakeLayer
+) -> None:
+    """Messages that wait, and a group, go along with their slots."""
+    hosts = [redis_cluster.host]
+    sender, receiver = (make_layer(RedisChannelLayer, hosts=hosts) for _ in "sr")
+    channel = await receiver.new_channel()
+    await receiver.group_add("room", channel)
+    await sender.group_send("room", {"type": "x", "number": 0})
+    for key in (message_key(receiver, channel), Keys(receiver.prefix).group("room")):
+        slot, source = key_slot(key.encode()), redis_cluster.master_of(key)
+        target = next(node for node in redis_cluster.nodes if node is not source)
+        redis_cluster.begin_move(slot, source, target)
+        redis_cluster.move_keys(slot, source, target)
+        redis_cluster.end_move(slot, target)
+    await sender.group_send("room", {"type": "x", "number": 1})
+    received = [await asyncio.wait_for(receiver.receive(channel), OUTAGE) for _ in range(2)]
+    assert [message["number"] for message in received] == [0, 1]
+
+
+async def test_master_that_dies(
+    replicated_cluster: EmbeddedCluster, make_layer: MakeLayer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The consumer sees no error, its replica takes over, and what is sent then arrives once."""
+    caplog.set_level(logging.INFO, "channels_redis_queue")
+    receiver, sender = (
+        make_layer(RedisChannelLayer, hosts=[replicated_cluster.host], capacity=10_000)
+        for _ in "rs"
+    )
+    channel = await receiver.new_channel()
+    flow = Flow(sender, receiver, channel)
+    await flow.goes_on()
+    replicated_cluster.master_of(message_key(receiver, channel)).kill()
+    killed_at = time.monotonic()
+    before = len(flow.sent)
+    # The reply to one may be on its way yet.
+    await eventually(lambda: len(flow.sent) > before + 1, timeout=OUTAGE)
+    assert time.monotonic() - killed_at < OUTAGE
+    await flow.goes_on()
+    await flow.stop()
+    assert flow.received == sorted(set(flow.received))
+    lost = set(flow.sent) - set(flow.received)
+    # What the master confirmed and had not passed on when it died.
+    assert all(number <= flow.sent[before] for number in lost)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_other_nodes_work_while_one_is_away(
+    replicated_cluster: EmbeddedCluster, make_layer: MakeLayer
+) -> None:
+    """A master that is away holds up what is for its slots, and nothing else."""
+    layer = make_layer(RedisChannelLayer, hosts=[replicated_cluster.host])
+    first = message_key(layer, "jobs-0")
+    lost = replicated_cluster.master_of(first)
+    elsewhere = next(
+        name
+        for name in (f"jobs-{number}" for number in range(1, 100))
+        if replicated_cluster.master_of(message_key(layer, name)) is not lost
+    )
+    await layer.send("jobs-0", {"type": "x"})
+    lost.kill()
+    held = asyncio.create_task(layer.send("jobs-0", {"type": "late"}))
+    for _ in range(50):
+        await layer.send(elsewhere, {"type": "x"})
+    assert not held.done()
+    await asyncio.wait_for(held, OUTAGE)
+
+
+async def test_group_of_a_lost_master(
+    replicated_cluster: EmbeddedCluster, make_layer: MakeLayer
+) -> None:
+    """Members that joined in the last moment are members at the new master, too."""
+    layer = make_layer(RedisChannelLayer, hosts=[replicated_cluster.host])
+    channel = await layer.new_channel()
+    waiting = asyncio.create_task(layer.receive(channel))
+    key = Keys(layer.prefix).group("room")
+    master = replicated_cluster.master_of(key)
+    # Nothing reaches its replica any more.
+    replica = next(
+        node
+        for node in replicated_cluster.nodes
+        if command(node, "ROLE")[:3:2] == [b"slave", master.port]
+    )
+    replica.pause()
+    await layer.group_add("room", channel)
+    master.kill()
+    replica.resume()
+
+    async def arrives() -> bool:
+        # A failure here, while there is no master yet, is what the sender is told.
+        try:
+            await layer.group_send("room", {"type": "hello"})
+        except RedisError:
+            return False
+        await asyncio.wait([waiting], timeout=0.05)
+        return waiting.done()
+
+    await eventually(arrives, timeout=OUTAGE)
+    assert waiting.result() == {"type": "hello"}
+
+
+async def test_node_that_lost_its_data(
+    redis_cluster: EmbeddedCluster, make_layer: MakeLayer
+) -> None:
+    """A node that came back empty serves its groups within seconds, whichever node it is."""
+    layer = make_layer(RedisChannelLayer, hosts=[redis_cluster.host])
+    channel = await layer.new_channel()
+    rooms = [f"room-{number}" for number in range(12)]
+    for room in rooms:
+        await layer.group_add(room, channel)
+    messages: list[str] = []
+
+    async def receive() -> None:
+        while True:
+            messages.append((await layer.receive(channel))["room"])
+
+    receiving = asyncio.create_task(receive())
+    for node in redis_cluster.nodes:
+        keys = [Keys(layer.prefix).group(room) for room in rooms]
+        theirs = [key for key in keys if redis_cluster.master_of(key) is node]
+        assert theirs
+        command(node, "FLUSHALL")
+
+        async def all_back(node: Any = node, theirs: list[str] = theirs) -> bool:
+            return all(command(node, "EXISTS", key) for key in theirs)
+
+        await eventually(all_back, timeout=OUTAGE)
+    for room in rooms:
+        await layer.group_send(room, {"type": "x", "room": room})
+    await eventually(lambda: sorted(messages) == sorted(rooms))
+    receiving.cancel()
+    await asyncio.wait([receiving])
+
+
+async def test_node_that_went_back_in_time(make_layer: MakeLayer) -> None:
+    """A node whose snapshot lacks the latest members gets them again; the others keep theirs."""
+    with EmbeddedCluster() as cluster:
+        layer = make_layer(RedisChannelLayer, hosts=[cluster.host])
+        channel = await layer.new_channel()
+        # Where the messages wait, no node goes away.
+        home = cluster.master_of(message_key(layer, channel))
+        group_keys = {f"room-{n}": Keys(layer.prefix).group(f"room-{n}") for n in range(40)}
+        node = next(node for node in cluster.nodes if node is not home)
+        theirs = [room for room, key in group_keys.items() if cluster.master_of(key) is node]
+        old, new = theirs[0], theirs[1:]
+        receiving = asyncio.create_task(layer.receive(channel))
+        await layer.group_add(old, channel)
+        process = f"{layer.prefix}:process:*"
+
+        def canaries() -> list[Any]:
+            with node.client() as client:
+                return [client.get(key) for key in client.keys(process)]
+
+        await eventually(canaries)
+        before = canaries()
+        await eventually(lambda: canaries() != before)
+        command(node, "SAVE")
+        for room in new:
+            await layer.group_add(room, channel)
+        node.kill()
+        node.start()
+
+        def back() -> bool:
+            try:
+                return all(command(node, "EXISTS", group_keys[room]) for room in theirs)
+            except RedisError:  # it has just started
+                return False
+
+        await eventually(back, timeout=OUTAGE)
+        await layer.group_send(new[0], {"type": "x", "room": new[0]})
+        assert (await asyncio.wait_for(receiving, OUTAGE))["room"] == new[0]
+        await layer.close_pools()

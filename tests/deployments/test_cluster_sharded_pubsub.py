@@ -1,0 +1,355 @@
+"""Sharded Pub/Sub while slots move, masters die, and users may not listen."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis.crc import key_slot
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
+
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from support.cluster import EmbeddedCluster, command
+from support.environments import redis_6_2
+from support.pubsub_layers import kill_subscriptions
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from deployments.conftest import MakeLayer
+    from embedded_server import EmbeddedServer
+
+OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
+OPTIONS: dict[str, Any] = {
+    "sharded_pubsub": True,
+    "on_disconnect": "lost",
+    "on_reconnect": "back",
+}
+
+
+async def received(layer: RedisPubSubChannelLayer, channel: str) -> dict[str, Any]:
+    """Return the next message of a channel."""
+    message: dict[str, Any] = await asyncio.wait_for(layer.receive(channel), OUTAGE)
+    return message
+
+
+async def test_each_topic_is_at_its_node(
+    redis_cluster: EmbeddedCluster, make_layer: MakeLayer
+) -> None:
+    """A channel is subscribed to at the node that owns its slot, and nowhere else."""
+    layer = make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS)
+    channels = [await layer.new_channel() for _ in range(20)]
+    found: dict[str, list[Any]] = {channel: [] for channel in channels}
+    for node in redis_cluster.nodes:
+        for name in command(node, "PUBSUB", "SHARDCHANNELS"):
+            if name.decode() in found:
+                found[name.decode()].append(node)
+    assert found == {channel: [redis_cluster.master_of(channel)] for channel in channels}
+
+
+async def test_slot_that_moves(redis_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
+    """A node that gives a slot away ends its subscriptions: who listened is told, and follows."""
+    listener, sender = (
+        make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS) for _ in "ls"
+    )
+    channel = await listener.new_channel()
+    await sender.send(channel, {"type": "before"})
+    assert await received(listener, channel) == {"type": "before"}
+    slot, source = key_slot(channel.encode()), redis_cluster.master_of(channel)
+    target = next(node for node in redis_cluster.nodes if node is not source)
+    redis_cluster.begin_move(slot, source, target)
+    redis_cluster.end_move(slot, target)
+    assert await received(listener, channel) == {"type": "lost"}
+    assert await received(listener, channel) == {"type": "back"}
+    await sender.send(channel, {"type": "after"})
+    assert await received(listener, channel) == {"type": "after"}
+    assert command(target, "PUBSUB", "SHARDNUMSUB", channel) == [channel.encode(), 1]
+
+
+async def test_master_that_dies(replicated_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
+    """Who listens is told, and hears again at the replica that took over."""
+    listener, sender = (
+        make_layer(RedisPubSubChannelLayer, hosts=[replicated_cluster.host], **OPTIONS)
+        for _ in "ls"
+    )
+    channel = await listener.new_channel()
+    await listener.group_add("room", channel)
+    replicated_cluster.master_of(channel).kill()
+    assert await received(listener, channel) == {"type": "lost"}
+    assert await received(listener, channel) == {"type": "back"}
+
+    async def sent() -> bool:
+        # The first may go out before the connection's end is known: then the caller is told.
+        try:
+            await sender.send(channel, {"type": "direct"})
+            await sender.group_send("room", {"type": "group"})
+        except RedisError:
+            return False
+        return True
+
+    await eventually(sent, timeout=OUTAGE)
+    types = {(await received(listener, channel))["type"] for _ in range(2)}
+    assert types == {"direct", "group"}
+
+
+@pytest.fixture
+def lone_masters() -> Iterator[EmbeddedCluster]:
+    """Give a cluster of the test's own, in which each node goes on without the others."""
+    with EmbeddedCluster("cluster-require-full-coverage no") as cluster:
+        yield cluster
+
+
+async def test_dead_node_costs_its_own_topics(
+    lone_masters: EmbeddedCluster, make_layer: MakeLayer
+) -> None:
+    """The other nodes' topics go on, new channels open there at once; the rest comes back."""
+    hosts = [{**lone_masters.host, "socket_timeout": 20}]
+    listener, sender = (make_layer(RedisPubSubChannelLayer, hosts=hosts, **OPTIONS) for _ in "ls")
+    dying, living = lone_masters.nodes[:2]
+    unharmed = await channel_at(living, lone_masters, listener)
+    grouped = await channel_at(living, lone_masters, listener)
+    harmed = await channel_at(dying, lone_masters, listener)
+    lost_group, kept_group = (group_at(node, lone_masters, listener) for node in (dying, living))
+    await listener.group_add(lost_group, grouped)
+    for channel in (unharmed, grouped, harmed):
+        await listener.group_add(kept_group, channel)
+    dying.kill()
+    for channel in (grouped, harmed):
+        assert await received(listener, channel) == {"type": "lost"}
+    for number in range(50):
+        await sender.group_send(kept_group, {"type": "x", "number": number})
+        await sender.send(unharmed, {"type": "y", "number": number})
+    for channel in (grouped, harmed):
+        numbers = [(await received(listener, channel))["number"] for _ in range(50)]
+        assert numbers == list(range(50))
+    kinds = [(await received(listener, unharmed))["type"] for _ in range(100)]
+    assert kinds.count("x") == kinds.count("y") == 50
+    for _ in range(3):
+        # Less than the 20 s after which a call that waited for the dead node would end.
+        new = await asyncio.wait_for(channel_at(living, lone_masters, listener), 10)
+        await asyncio.wait_for(listener.group_add(kept_group, new), 10)
+    dying.start()
+    for channel in (grouped, harmed):
+        assert await received(listener, channel) == {"type": "back"}
+
+    async def sent() -> bool:
+        try:
+            await sender.group_send(lost_group, {"type": "again"})
+        except RedisError:
+            return False
+        return True
+
+    await eventually(sent, timeout=OUTAGE)
+    assert await received(listener, grouped) == {"type": "again"}
+    await sender.send(unharmed, {"type": "end"})
+    assert await received(listener, unharmed) == {"type": "end"}
+
+
+async def test_slot_without_a_node(
+    lone_masters: EmbeddedCluster, make_layer: MakeLayer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its topics wait for a node, with both notices; all others of its old node go on."""
+    caplog.set_level(logging.INFO, "channels_redis_pubsub")
+    host = {**lone_masters.host, "socket_timeout": 3}
+    layer = make_layer(RedisPubSubChannelLayer, hosts=[host], **OPTIONS)
+    node = lone_masters.nodes[0]
+    harmed, unharmed = [await channel_at(node, lone_masters, layer) for _ in "hu"]
+    slot = key_slot(harmed.encode())
+    assert slot != key_slot(unharmed.encode())
+    for each in lone_masters.nodes:
+        command(each, "CLUSTER", "DELSLOTS", slot)
+    assert await received(layer, harmed) == {"type": "lost"}
+    other = f"other{{{harmed}}}"
+    with pytest.raises(RedisConnectionError, match="is away: not all slots"):
+        await layer._broker.get().open(other)
+    await layer.send(unharmed, {"type": "hello"})
+    assert await received(layer, unharmed) == {"type": "hello"}
+    command(node, "CLUSTER", "ADDSLOTS", slot)
+    assert await received(layer, harmed) == {"type": "back"}
+    await layer._broker.get().open(other)
+    await layer.send(harmed, {"type": "hello"})
+    assert await received(layer, harmed) == {"type": "hello"}
+    lines = [record.message for record in caplog.records if record.name == "channels_redis_pubsub"]
+    assert "a slot has moved away" in lines[0]
+    assert lines[1].endswith("is back")
+
+
+async def test_killed_connection_costs_its_nodes_topics(
+    redis_cluster: EmbeddedCluster, make_layer: MakeLayer
+) -> None:
+    """Nothing that is sent meanwhile to topics of the other nodes is lost."""
+    listener, sender = (
+        make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS) for _ in "ls"
+    )
+    flapping, steady = redis_cluster.nodes[:2]
+    unharmed = await channel_at(steady, redis_cluster, listener)
+    harmed = await channel_at(flapping, redis_cluster, listener)
+    for number in range(200):
+        if number % 50 == 25:
+            kill_subscriptions(flapping)
+        await sender.send(unharmed, {"type": "x", "number": number})
+        assert await received(listener, unharmed) == {"type": "x", "number": number}
+    assert await received(listener, harmed) == {"type": "lost"}
+    assert await received(listener, harmed) == {"type": "back"}
+
+
+async def test_failover_does_not_concern_others(
+    replicated_cluster: EmbeddedCluster, make_layer: MakeLayer
+) -> None:
+    """While a replica takes over, and after it has, the other nodes' topics go on."""
+    listener = make_layer(RedisPubSubChannelLayer, hosts=[replicated_cluster.host], **OPTIONS)
+    dying, steady = replicated_cluster.nodes[:2]
+    unharmed = await channel_at(steady, replicated_cluster, listener)
+    harmed = [await channel_at(dying, replicated_cluster, listener) for _ in range(20)]
+    waiting = asyncio.create_task(listener.receive(harmed[0]))
+    dying.kill()
+    number = 0
+    while not waiting.done() or number < 50:
+        await listener.send(unharmed, {"type": "x", "number": number})
+        assert await received(listener, unharmed) == {"type": "x", "number": number}
+        number += 1
+    assert await waiting == {"type": "lost"}
+    for channel in harmed[1:]:
+        assert await received(listener, channel) == {"type": "lost"}
+    for channel in harmed:
+        assert await received(listener, channel) == {"type": "back"}
+        await listener.send(channel, {"type": "hello"})
+        assert await received(listener, channel) == {"type": "hello"}
+    await listener.send(unharmed, {"type": "end"})
+    assert await received(listener, unharmed) == {"type": "end"}
+    statistics = listener.statistics()
+    assert statistics.reconnects == 1
+    assert statistics.outage_seconds > 0
+
+
+async def test_leaving_as_the_slot_moves(
+    redis_cluster: EmbeddedCluster, make_layer: MakeLayer
+) -> None:
+    """The node ends a subscription, and refuses to be asked for the same: no harm to the others."""
+    layer = make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS)
+    source, target = redis_cluster.nodes[:2]
+    unharmed = await channel_at(source, redis_cluster, layer)
+    group = group_at(source, redis_cluster, layer)
+    topic = f"{layer.prefix}__group__{group}"
+    slot = key_slot(topic.encode())
+    await layer.group_add(group, unharmed)
+    redis_cluster.begin_move(slot, source, target)
+    # Without a turn of the loop: the layer asks before it hears that the slot has gone.
+    redis_cluster.end_move(slot, target)
+    with pytest.raises(StopIteration):
+        layer.group_discard(group, unharmed).send(None)
+    for _ in range(3):
+        await channel_at(source, redis_cluster, layer)
+    await layer.send(unharmed, {"type": "hello"})
+    assert await received(layer, unharmed) == {"type": "hello"}
+    await layer.group_add(group, unharmed)
+    await layer.group_send(group, {"type": "group"})
+    assert await received(layer, unharmed) == {"type": "group"}
+
+
+async def test_many_slots_move(redis_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
+    """Each channel is told of its own slot's move alone, and hears again afterwards."""
+    layer = make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS)
+    source, target = redis_cluster.nodes[:2]
+    moved = [await channel_at(source, redis_cluster, layer) for _ in range(20)]
+    kept = [await channel_at(source, redis_cluster, layer) for _ in range(5)]
+    slots = {key_slot(channel.encode()) for channel in moved}
+    kept = [channel for channel in kept if key_slot(channel.encode()) not in slots]
+    for slot in slots:
+        redis_cluster.begin_move(slot, source, target)
+        redis_cluster.end_move(slot, target)
+        await asyncio.sleep(0)
+    for channel in moved:
+        assert await received(layer, channel) == {"type": "lost"}
+        assert await received(layer, channel) == {"type": "back"}
+    for channel in moved + kept:
+        await layer.send(channel, {"type": "hello"})
+        assert await received(layer, channel) == {"type": "hello"}
+
+
+async def channel_at(
+    node: EmbeddedServer, cluster: EmbeddedCluster, layer: RedisPubSubChannelLayer
+) -> str:
+    """Return a new channel that lives at a node."""
+    process = layer._broker.get()
+    names = (layer._names.new_channel("specific.") for _ in itertools.count())
+    channel = next(name for name in names if cluster.master_of(name) is node)
+    await process.open(channel)
+    return channel
+
+
+def group_at(node: EmbeddedServer, cluster: EmbeddedCluster, layer: RedisPubSubChannelLayer) -> str:
+    """Return the name of a group that lives at a node."""
+    groups = (f"group-{number}" for number in itertools.count())
+    return next(
+        group for group in groups if cluster.master_of(f"{layer.prefix}__group__{group}") is node
+    )
+
+
+async def test_topic_that_is_refused(redis_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
+    """Its caller gets the error; topics that were asked for in the same turn are heard."""
+    for node in redis_cluster.nodes:
+        command(node, "ACL", "SETUSER", "half", "on", ">pw", "+@all", "resetchannels", "&*open*")
+    host = {**redis_cluster.host, "username": "half", "password": "pw"}
+    layer = make_layer(RedisPubSubChannelLayer, hosts=[host], sharded_pubsub=True)
+    kinds = ["open.", "shut.", "open.", "open.", "shut.", "open."]
+    made = await asyncio.gather(*map(layer.new_channel, kinds), return_exceptions=True)
+    assert [isinstance(one, NoPermissionError) for one in made] == [
+        kind == "shut." for kind in kinds
+    ]
+    for channel in [one for one in made if isinstance(one, str)]:
+        await layer.send(channel, {"type": "x"})
+        assert await received(layer, channel) == {"type": "x"}
+    for node in redis_cluster.nodes:
+        command(node, "ACL", "DELUSER", "half")
+
+
+async def test_silent_node(
+    replicated_cluster: EmbeddedCluster, make_layer: MakeLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that answers nothing is found, although the others are lively."""
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.LOOK", 0.3)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.PATIENCE", 1.0)
+    layer = make_layer(RedisPubSubChannelLayer, hosts=[replicated_cluster.host], **OPTIONS)
+    silent = await layer.new_channel()
+    node = replicated_cluster.master_of(silent)
+    lively = await layer.new_channel()
+    while replicated_cluster.master_of(lively) is node:
+        lively = await layer.new_channel()
+    node.pause()
+
+    async def chat() -> None:
+        while True:
+            await layer.send(lively, {"type": "x"})
+            await layer.receive(lively)
+
+    chatting = asyncio.create_task(chat())
+    assert await received(layer, silent) == {"type": "lost"}
+    chatting.cancel()
+    await asyncio.wait([chatting])
+    assert await received(layer, silent) == {"type": "back"}
+    node.resume()
+
+
+async def test_server_that_is_too_old(
+    start_server: Callable[..., EmbeddedServer], make_layer: MakeLayer
+) -> None:
+    """The error names its version, the option, and the version that is needed."""
+    old = start_server(binary=redis_6_2())
+    layer = make_layer(RedisPubSubChannelLayer, hosts=[old.url], sharded_pubsub=True)
+    text = r"is version 6\.2\.\d+, which is too old for the option sharded_pubsub: use Redis 7\.0"
+    for call in (layer.new_channel(), layer.send("x", {"type": "x"}), layer.receive("jobs")):
+        with pytest.raises(ResponseError, match=text):
+            await asyncio.wait_for(call, OUTAGE)
+
+
+@pytest.mark.parametrize("value", [None, 1, "yes"])
+def test_option_is_true_or_false(value: object) -> None:
+    """Anything else is refused at once."""
+    with pytest.raises(ValueError, match="sharded_pubsub must be True or False"):
+        RedisPubSubChannelLayer(sharded_pubsub=value)  # type: ignore[arg-type]

@@ -1,0 +1,197 @@
+"""The doctor, on servers of each kind that it tells apart."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import channels_redis_queue
+from support.commands import CLASSES, PACKAGES, PUBSUB, QUEUE, examine, examine_by_command, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from embedded_server import EmbeddedServer
+    from support.cluster import EmbeddedCluster
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_healthy_server(package: str, redis_server: EmbeddedServer) -> None:
+    """A good server gets 0, and a table with all that was looked at."""
+    done = run(package, "doctor", redis_server.url)
+    assert (done.status, done.err) == (0, "")
+    for text in (
+        CLASSES[package],
+        f"ok hosts {redis_server.url}",
+        "ok encryption off",
+        "ok server",
+        "ok topology a master",
+        "ok round trip min ",
+        "ok output buffers client-output-buffer-limit",
+        "ok clock 0.",
+        "ok rights user 'default' may call all that the layer needs",
+        "ok message arrived after ",
+        "ok group message arrived after ",
+        "For a bug report:",
+        "All is well.",
+    ):
+        assert text in done.words
+    assert ("maxmemory-policy noeviction" in done.words) == (package == QUEUE)
+
+
+@pytest.mark.parametrize(
+    ("query", "checked"),
+    [
+        ("", True),
+        ("?ssl_cert_reqs=none", False),
+        ("?ssl_check_hostname=false", False),
+    ],
+    ids=["checked", "certificate", "name"],
+)
+def test_tls_that_checks_nothing(query: str, checked: bool) -> None:  # noqa: FBT001
+    """TLS counts as encryption if it checks who the server is; the doctor says if it does not."""
+    report = examine(QUEUE, f"rediss://127.0.0.2:1/0{query}")
+    assert report.about("encryption")["level"] == ("ok" if checked else "note")
+    subjects = [finding["subject"] for finding in report.findings]
+    assert ("TLS" in subjects) == (not checked)
+
+
+def test_versions_for_a_bug_report(redis_server: EmbeddedServer) -> None:
+    """The block has what the form for bugs asks for."""
+    report = examine(QUEUE, redis_server.url)
+    assert report.versions[QUEUE] == channels_redis_queue.__version__
+    assert report.versions["Python"] == ".".join(map(str, sys.version_info[:3]))
+    assert {"channels", "Django", "redis", "msgpack"} <= report.versions.keys()
+
+
+def test_policy_that_evicts(start_server: Callable[..., EmbeddedServer]) -> None:
+    """A server that may delete messages gets 1, and the policy that does not."""
+    server = start_server("maxmemory 100mb", "maxmemory-policy allkeys-lru")
+    done = run(QUEUE, "doctor", server.url)
+    assert done.status == 1
+    assert "warning eviction maxmemory 100 MB, maxmemory-policy allkeys-lru" in done.words
+    assert "→ set maxmemory-policy noeviction" in done.words
+    assert "ok message" in done.words
+    # Pub/Sub keeps nothing that could be deleted.
+    assert examine(PUBSUB, server.url).status == 0
+
+
+def test_policy_that_will_evict(start_server: Callable[..., EmbeddedServer]) -> None:
+    """The policy counts without a maxmemory as well; `volatile-` ones, as every key expires."""
+    report = examine(QUEUE, start_server("maxmemory-policy volatile-ttl").url)
+    assert report.status == 1
+    assert "as soon as a maxmemory is set" in report.about("eviction")["text"]
+
+
+def test_full_server(start_server: Callable[..., EmbeddedServer]) -> None:
+    """A server that is almost full gets a warning before it refuses messages."""
+    server = start_server("maxmemory 50mb")
+    with server.client() as client:
+        for number in range(46):
+            client.set(f"ballast-{number}", b"x" * 1024 * 1024)
+        report = examine(QUEUE, server.url)
+    assert report.status == 1
+    assert "of 50 MB are in use" in report.about("memory")["text"]
+
+
+@pytest.mark.parametrize(("package", "clients"), [(QUEUE, "normal"), (PUBSUB, "pubsub")])
+def test_small_output_buffers(
+    start_server: Callable[..., EmbeddedServer], package: str, clients: str
+) -> None:
+    """A limit that a busy moment may pass is a warning to the layer whose clients it is for."""
+    server = start_server(f"client-output-buffer-limit {clients} 1mb 0 0")
+    report = examine(package, server.url)
+    assert report.status == 1
+    assert (
+        f"client-output-buffer-limit {clients} 1048576 0 0"
+        in (report.about("output buffers")["text"])
+    )
+    other = PUBSUB if package == QUEUE else QUEUE
+    assert examine(other, server.url).status == 0
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_server(package: str) -> None:
+    """No server at all gets 2, the reason, and what to do."""
+    done = run(package, "doctor", "redis://127.0.0.1:1/0")
+    assert done.status == 2
+    assert "error connection ConnectionError: Error " in done.words
+    assert "→ start the server, or correct the address in hosts" in done.words
+    assert "It does not work" in done.words
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_wrong_password(package: str, start_server: Callable[..., EmbeddedServer]) -> None:
+    """A password that the server refuses gets 2, and is not shown."""
+    server = start_server("requirepass wonderland")
+    url = server.url.replace("redis://", "redis://:looking-glass@")
+    done = run(package, "doctor", url)
+    assert done.status == 2
+    assert "error connection AuthenticationError" in done.words
+    assert "redis://USER:PASSWORD@HOST" in done.words
+    assert "looking-glass" not in done.out + done.err
+    assert examine(package, url.replace("looking-glass", "wonderland")).status == 0
+
+
+def test_replica(start_server: Callable[..., EmbeddedServer]) -> None:
+    """A replica gets 2, and the address of its master."""
+    master = start_server("repl-diskless-sync-delay 0")
+    replica = start_server(f"replicaof 127.0.0.1 {master.port}")
+    report = examine(QUEUE, replica.url)
+    assert report.status == 2
+    assert report.about("topology")["text"] == f"it is a replica of 127.0.0.1:{master.port}"
+    text = "a master, with 1 replica"
+    assert examine(QUEUE, master.url).about("topology")["text"] == text
+
+
+def test_node_of_a_cluster(redis_cluster: EmbeddedCluster) -> None:
+    """A Cluster's node that is written as a server gets 2, and the form for a Cluster."""
+    report = examine(QUEUE, redis_cluster.nodes[0].url)
+    assert report.status == 2
+    assert '{"cluster": [' in report.about("topology")["advice"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_messages_pass_through_each_shard(
+    package: str, redis_shards: tuple[EmbeddedServer, ...]
+) -> None:
+    """With several hosts, both test messages go through each."""
+    report = examine(package, *(server.url for server in redis_shards))
+    assert report.status == 0
+    passed = [finding for finding in report.findings if finding["subject"] == "group message"]
+    assert len(passed) == len(redis_shards)
+
+
+def test_one_shard_away(redis_server: EmbeddedServer) -> None:
+    """When one of two hosts is away, the other one is looked at all the same."""
+    report = examine(QUEUE, redis_server.url, "redis://127.0.0.1:1/0")
+    assert report.status == 2
+    assert report.about("connection")["level"] == "error"
+    assert report.about("group message")["level"] == "ok"
+
+
+def test_own_prefix(redis_server: EmbeddedServer, prefix: str) -> None:
+    """The option --prefix is the layer's; what the doctor writes is gone within a minute."""
+    assert examine_by_command(QUEUE, "--prefix", prefix, redis_server.url).status == 0
+    with redis_server.client() as client:
+        keys = [key for key in client.keys(f"{prefix}*") if b"group" not in key]
+        # -1 would be a key that never expires; -2 is one that has gone since.
+        assert all(client.ttl(key) in range(601) or not client.exists(key) for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["http://localhost"], "the scheme http:// is unknown"),
+        (["--prefix", "{", "redis://localhost"], "form no hash tag"),
+        (["--django", "redis://localhost"], "leave out the rest"),
+        (["--jsn"], "No such option"),
+    ],
+)
+def test_wrong_arguments(arguments: list[str], text: str) -> None:
+    """An argument that makes no sense gets 2, and what is wrong with it."""
+    done = run(QUEUE, "doctor", *arguments)
+    assert done.status == 2
+    assert text in " ".join(done.err.split())

@@ -1,0 +1,211 @@
+"""`layer.statistics()`: each number follows what happens, on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from channels.exceptions import ChannelFull
+from redis.exceptions import RedisError
+
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from channels_redis_queue import RedisChannelLayer
+from channels_redis_queue._shared.transport.errors import OutageLog
+from channels_redis_queue.broker import logger
+from support.layers import within
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from embedded_server import EmbeddedServer
+    from support.layers import LayerClass, Layers
+
+MESSAGE = {"type": "test.message"}
+
+
+async def test_new_layer(
+    layers: Layers, layer_class: LayerClass, redis_server: EmbeddedServer
+) -> None:
+    """A layer that has done nothing has zeros only, and asking sends nothing."""
+    found = layers(layer_class, redis_server.url).statistics()
+    assert set(dataclasses.astuple(found)) == {0, (0, 0, 0, 0)}
+    assert found.commands_per_round_trip == 0.0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.sent = 1
+
+
+async def test_sent_and_received(
+    layers: Layers, layer_class: LayerClass, redis_server: EmbeddedServer, prefix: str
+) -> None:
+    """Messages count where they are sent and where they are received, groups where members are."""
+    sender = layers(layer_class, redis_server.url, prefix=prefix)
+    reader = layers(layer_class, redis_server.url, prefix=prefix)
+    channel = await within(reader.new_channel())
+    await within(reader.group_add("room", channel))
+    await within(reader.group_add("other", channel))
+    for _ in range(3):
+        await within(sender.send(channel, MESSAGE))
+    await within(sender.group_send("room", MESSAGE))
+    await within(reader.receive(channel))
+    await eventually(lambda: reader.statistics().waiting == 3)
+    found = reader.statistics()
+    assert (found.received, found.mailboxes, found.waiting, found.groups) == (1, 1, 3, 2)
+    assert (found.sent, found.reconnects, found.outage_seconds) == (0, 0, 0)
+    for _ in range(3):
+        await within(reader.receive(channel))
+    assert reader.statistics().received == 4
+    assert reader.statistics().waiting == 0
+    found = sender.statistics()
+    assert (found.sent, found.received, found.groups, found.mailboxes) == (4, 0, 0, 0)
+    await within(reader.group_discard("other", channel))
+    await eventually(lambda: reader.statistics().groups == 1)
+
+
+async def test_commands_share_round_trips(
+    layers: Layers, layer_class: LayerClass, redis_server: EmbeddedServer, prefix: str
+) -> None:
+    """What is sent in one turn of the loop counts each by itself, and goes out in few writes."""
+    layer = layers(layer_class, redis_server.url, prefix=prefix)
+    channels = [await within(layer.new_channel()) for _ in range(20)]
+    before = layer.statistics()
+    await within(asyncio.gather(*(layer.send(channel, MESSAGE) for channel in channels)))
+    after = layer.statistics()
+    assert after.commands - before.commands == 20
+    assert after.round_trips - before.round_trips < 5
+    assert after.commands_per_round_trip == after.commands / after.round_trips
+
+
+async def test_dropped_for_capacity(
+    layers: Layers, redis_server: EmbeddedServer, prefix: str
+) -> None:
+    """A send that raises ChannelFull counts, and so does each member that a group send misses."""
+    layer = layers(RedisChannelLayer, redis_server.url, prefix=prefix, capacity=2)
+    channel = await within(layer.new_channel())
+    await within(layer.group_add("room", channel))
+    for _ in range(2):
+        await within(layer.send(channel, MESSAGE))
+    with pytest.raises(ChannelFull):
+        await within(layer.send(channel, MESSAGE))
+    # There is room for one: the group may add half of the capacity, too.
+    for _ in range(2):
+        await within(layer.group_send("room", MESSAGE))
+    found = layer.statistics()
+    assert found.dropped.capacity == 2
+    assert found.sent == 4
+
+
+async def test_dropped_as_expired(layers: Layers, redis_server: EmbeddedServer) -> None:
+    """A message that nobody has received within `expiry` counts."""
+    layer = layers(RedisChannelLayer, redis_server.url, expiry=1)
+    channel = await within(layer.new_channel())
+    other = channel.partition("!")[0] + "!other"
+    await within(layer.send(other, MESSAGE))
+    await within(layer.send(channel, MESSAGE))
+    await within(layer.receive(channel))
+    assert layer.statistics().waiting == 1
+    await eventually(lambda: layer.statistics().dropped.expired == 1)
+    assert layer.statistics().waiting == 0
+
+
+async def test_dropped_as_undecodable(
+    layers: Layers, layer_class: LayerClass, redis_server: EmbeddedServer, prefix: str
+) -> None:
+    """A message that was encrypted with another key counts."""
+    plain = layers(layer_class, redis_server.url, prefix=prefix)
+    reader = layers(
+        layer_class, redis_server.url, prefix=prefix, symmetric_encryption_keys=["a key"]
+    )
+    channel = await within(reader.new_channel())
+    await within(plain.send(channel, MESSAGE))
+    await within(reader.send(channel, MESSAGE))
+    assert await within(reader.receive(channel)) == MESSAGE
+    assert reader.statistics().dropped.undecodable == 1
+    assert reader.statistics().received == 1
+
+
+async def test_dropped_from_a_full_mailbox(
+    layers: Layers, redis_server: EmbeddedServer, prefix: str
+) -> None:
+    """The oldest messages of a slow consumer count."""
+    layer = layers(RedisPubSubChannelLayer, redis_server.url, prefix=prefix, capacity=3)
+    channel = await within(layer.new_channel())
+    for _ in range(5):
+        await within(layer.send(channel, MESSAGE))
+    await eventually(lambda: layer.statistics().dropped.mailbox_full == 2)
+    assert layer.statistics().waiting == 3
+
+
+async def test_outages(layers: Layers, layer_class: LayerClass, own_server: EmbeddedServer) -> None:
+    """An outage counts its seconds from the beginning, and its end as a reconnect."""
+    layer = layers(layer_class, own_server.url)
+    channel = await within(layer.new_channel())
+    await within(layer.send(channel, MESSAGE))
+    await within(layer.receive(channel))
+    waiting: asyncio.Future[Any] = asyncio.ensure_future(layer.receive(channel))
+    await within(layer.group_add("room", channel))  # by now it waits
+    own_server.kill()
+    first = await eventually(lambda: layer.statistics().outage_seconds)
+    await eventually(lambda: layer.statistics().outage_seconds > first)
+    assert layer.statistics().reconnects == 0
+    own_server.restart()
+
+    async def passes() -> bool:
+        with contextlib.suppress(RedisError):  # as long as it is not up
+            await layer.send(channel, MESSAGE)
+        return bool(waiting.done())
+
+    await eventually(passes)
+    # The connection that receives, and that of commands.
+    await eventually(lambda: layer.statistics().reconnects >= 2)
+    ended = layer.statistics().outage_seconds
+    assert ended > first
+    assert layer.statistics().outage_seconds == ended
+
+
+def test_outages_of_several_readers() -> None:
+    """Seconds count from the first reader's loss until the last has the host, or has gone."""
+    log = OutageLog(logger, "host")
+    one, two = object(), object()
+    log.lost(one, OSError("away"))
+    log.lost(two, OSError("away"))
+    log.found(one)
+    during = log.seconds
+    assert log.seconds > during
+    assert log.reconnects == 1
+    log.forget(two)
+    after = log.seconds
+    assert log.seconds == after > during
+    assert log.reconnects == 1
+
+
+async def test_of_all_threads(
+    layers: Layers, layer_class: LayerClass, redis_server: EmbeddedServer, prefix: str
+) -> None:
+    """The numbers are those of the whole process: other threads' messages are among them."""
+    layer = layers(layer_class, redis_server.url, prefix=prefix)
+
+    def in_thread() -> None:
+        async def send() -> None:
+            await layer.send("elsewhere", MESSAGE)
+            await layer.close_pools()
+
+        asyncio.run(send())
+
+    threads = [threading.Thread(target=in_thread) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
+    assert layer.statistics().sent == 3
+
+
+async def test_of_each_layer(
+    layers: Layers, layer_class: LayerClass, redis_server: EmbeddedServer, prefix: str
+) -> None:
+    """Two layers of one process count apart."""
+    made: list[Any] = [layers(layer_class, redis_server.url, prefix=prefix) for _ in range(2)]
+    await within(made[0].send("elsewhere", MESSAGE))
+    assert [layer.statistics().sent for layer in made] == [1, 0]

@@ -1,0 +1,249 @@
+"""`group_count` and `group_channels`: who is in a group, in all processes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis.exceptions import RedisError
+
+from channels_redis_queue.config import ALIVE_FOR
+from support.counting import count_commands
+from support.queue_layers import Layers, StartRemoteLayer, beside, cancel, take, within
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from channels_redis_queue import RedisChannelLayer
+    from embedded_server import EmbeddedServer
+    from support.cluster import EmbeddedCluster
+
+MESSAGE = {"type": "test.message"}
+
+
+async def joined(layer: RedisChannelLayer, group: str, prefix: str = "specific") -> str:
+    """Return a new channel that is a member of a group."""
+    channel = await within(layer.new_channel(prefix))
+    await within(layer.group_add(group, channel))
+    return channel
+
+
+async def until(moment: float) -> None:
+    """Wait for a moment of `time.monotonic`."""
+    while (remaining := moment - time.monotonic()) > 0:
+        await asyncio.sleep(remaining)
+
+
+async def check(layers: list[Any], group: str, *channels: str) -> None:
+    """Fail unless each layer says that these are the members."""
+    for layer in layers:
+        assert await within(layer.group_count(group)) == len(channels)
+        assert sorted(await within(layer.group_channels(group))) == sorted(channels)
+
+
+@pytest.fixture(params=["one server", "shards", "cluster", "tagged prefix", "members"])
+def pair(
+    request: pytest.FixtureRequest,
+    layers: Layers,
+    redis_shards: tuple[EmbeddedServer, ...],
+    redis_cluster: EmbeddedCluster,
+    prefix: str,
+) -> list[RedisChannelLayer]:
+    """Give two layers of one site, on servers of each kind."""
+    kinds: dict[str, dict[str, Any]] = {
+        "one server": {},
+        "shards": {"hosts": [server.url for server in redis_shards]},
+        "cluster": {"hosts": [redis_cluster.host]},
+        "tagged prefix": {"hosts": [redis_cluster.host], "prefix": f"{{{prefix}}}"},
+        "members": {"groups": "members"},
+    }
+    return [layers(**kinds[request.param]) for _ in range(2)]
+
+
+async def test_joins_and_leaves_show_at_once(pair: list[RedisChannelLayer]) -> None:
+    """Whichever layer a member is of, both know it, and know at once when it leaves."""
+    one, two = pair
+    await check(pair, "room")
+    first, second = await joined(one, "room"), await joined(one, "room")
+    other = await joined(one, "room", "other.prefix")
+    far = await joined(two, "room")
+    await joined(two, "another-room")
+    await one.group_add("room", first)  # once more changes nothing
+    await check(pair, "room", first, second, other, far)
+    await within(one.group_discard("room", first))
+    await within(one.group_discard("room", far))
+    await check(pair, "room", second, other)
+    await within(one.group_add("room", first))
+    await check(pair, "room", first, second, other)
+
+
+async def test_channels_added_by_other_processes(pair: list[RedisChannelLayer]) -> None:
+    """General channels, and channels of other processes, count as well, and each once."""
+    one, two = pair
+    member = await joined(one, "room")
+    await within(two.group_add("room", member))
+    await within(two.group_add("room", "general"))
+    far = await within(one.new_channel())
+    await within(two.group_add("room", far))
+    await check(pair, "room", member, "general", far)
+    await within(one.group_add("room", far))
+    await check(pair, "room", member, "general", far)
+
+
+async def test_members_that_receive(layers: Layers) -> None:
+    """Leaves that have been carried out by the process change nothing any more."""
+    layer = layers()
+    stays, leaves = await joined(layer, "room"), await joined(layer, "room")
+    # When the first receive begins, the process writes its memberships once more.
+    await within(layer.send(stays, MESSAGE))
+    assert await take(layer, stays) == MESSAGE
+    await within(layer.group_discard("room", leaves))
+    await within(layer.group_send("room", MESSAGE))
+    assert await take(layer, stays) == MESSAGE
+    await check([layer], "room", stays)
+    await within(layer.group_discard("room", stays))
+    await within(layer.send(stays, MESSAGE))
+    assert await take(layer, stays) == MESSAGE
+    await check([layer], "room")
+
+
+async def test_consumers_that_were_cancelled(layers: Layers) -> None:
+    """One that ended without `group_discard` counts for `channel_expiry` and a few seconds."""
+    layer = layers(channel_expiry=1)
+    stays = await joined(layer, "room")
+    goes = await asyncio.create_task(joined(layer, "room"))
+    receiving = [asyncio.create_task(layer.receive(channel)) for channel in (stays, goes)]
+    await within(layer.group_send("room", MESSAGE))
+    await within(asyncio.gather(*receiving))
+    waiting = [asyncio.create_task(layer.receive(channel)) for channel in (stays, goes)]
+    await within(layer.send(goes, MESSAGE))
+    await within(waiting[1])
+    last = asyncio.create_task(layer.receive(goes))
+    await within(layer.send(stays, MESSAGE))
+    await within(waiting[0])
+    again = asyncio.create_task(layer.receive(stays))
+    await cancel(last)
+
+    async def gone() -> bool:
+        return await layer.group_count("room") == 1
+
+    await eventually(gone)
+    await check([layer], "room", stays)
+    await cancel(again)
+
+
+async def test_memberships_end(layers: Layers) -> None:
+    """After `group_expiry` nobody counts, in no form."""
+    layer, other = layers(group_expiry=1), layers(group_expiry=1)
+    channel = await joined(layer, "room")
+    await within(other.group_add("room", "general"))
+    await check([layer, other], "room", channel, "general")
+
+    async def ended() -> bool:
+        return await other.group_count("room") == 0
+
+    await eventually(ended)
+    await check([layer, other], "room")
+
+
+async def test_process_that_was_killed(
+    layers: Layers,
+    remote_layer: StartRemoteLayer,
+    redis_server: EmbeddedServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Members in another process count while it lives, and not for long after it was killed."""
+    layer = layers()
+    remote = await remote_layer(hosts=[redis_server.url], prefix=layer.prefix)
+    channel = await remote.new_channel()
+    await remote.group_add("room", channel)
+    mine = await joined(layer, "room")
+    await check([layer], "room", channel, mine)
+    # Its sign of life comes with its first `receive`.
+    await remote.call("drain", channel, 1)
+    alive = beside(layer, channel).alive
+    with redis_server.client() as client:
+        await eventually(lambda: client.exists(alive))
+        # From here on the sign of life counts, and not that it has joined just now.
+        monkeypatch.setattr("channels_redis_queue.group_directory.ALIVE_FOR", 1)
+        await until(time.monotonic() + 1.5)
+        await within(layer.group_add("room", mine))
+        await check([layer], "room", channel, mine)
+        await remote.worker.kill()
+        client.expire(alive, client.ttl(alive) - ALIVE_FOR)  # as if so long had passed
+    await check([layer], "room", mine)
+
+
+async def test_server_that_came_back_empty(layers: Layers, own_server: EmbeddedServer) -> None:
+    """After a restart that lost everything, the members count again within seconds."""
+    layer, other = layers(hosts=[own_server.url]), layers(hosts=[own_server.url])
+    channels = [await joined(layer, "room") for _ in range(5)]
+    receiving = [asyncio.create_task(layer.receive(channel)) for channel in channels]
+    await check([other], "room", *channels)
+    own_server.restart()
+
+    async def back() -> bool:
+        try:
+            return await other.group_count("room") == len(channels)
+        except RedisError:
+            return False
+
+    await eventually(back)
+    await check([layer, other], "room", *channels)
+    await cancel(*receiving)
+
+
+async def test_count_costs_no_more_for_more_members(
+    own_layers: Layers, own_server: EmbeddedServer
+) -> None:
+    """A count takes as many commands, and small replies, for 1,000 members as for one."""
+    layer = own_layers()
+    for _ in range(20):  # until this loop has connections of its own
+        await within(layer.group_count("room"))
+    counted = []
+    for members in (1, 1000):
+        channels = [await layer.new_channel() for _ in range(members)]
+        group = f"room-{members}"
+        await within(asyncio.gather(*(layer.group_add(group, name) for name in channels)))
+        with count_commands(own_server) as seen:
+            assert await within(layer.group_count(group)) == members
+        counted.append(seen)
+    assert counted[0].commands == counted[1].commands
+    assert counted[1].bytes_out < counted[0].bytes_out + 50
+
+
+async def test_flush(layers: Layers) -> None:
+    """After `flush` nobody is a member, and one who joins again counts."""
+    layer = layers()
+    channel = await joined(layer, "room")
+    await within(layer.flush())
+    await check([layer], "room")
+    await within(layer.group_add("room", channel))
+    await check([layer], "room", channel)
+
+
+async def test_wrong_names(layers: Layers) -> None:
+    """A name that no group can have is a TypeError, as in other methods."""
+    layer = layers()
+    for method in (layer.group_count, layer.group_channels):
+        with pytest.raises(TypeError):
+            await method("no such name")
+
+
+async def test_who_rejoins_while_redis_is_told_of_departures_counts(layers: Layers) -> None:
+    """What says that a member has gone never undoes that it has come back."""
+    layer = layers()
+    rooms = [f"room-{number}" for number in range(100)]
+    channel = await layer.new_channel()
+    await within(asyncio.gather(*(layer.group_add(room, channel) for room in rooms)))
+    process = layer._broker.get()
+    process.local_groups.gone(channel)
+    await within(
+        asyncio.gather(
+            process.groups.publish_departures(),
+            *(layer.group_add(room, channel) for room in rooms),
+        )
+    )
+    for room in rooms:
+        await check([layer], room, channel)

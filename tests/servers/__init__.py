@@ -1,1 +1,0 @@
-"""What tests need around a server: a proxy, counters, worker processes, waiting."""

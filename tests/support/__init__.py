@@ -1,0 +1,1 @@
+"""What tests need around the layers: servers, proxies, worker processes, layers to close."""

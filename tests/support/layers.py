@@ -1,0 +1,83 @@
+"""Both layers, and what tests of either do with them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import pytest
+import pytest_asyncio
+
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from channels_redis_queue import RedisChannelLayer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
+
+Layer: TypeAlias = RedisChannelLayer | RedisPubSubChannelLayer
+LayerClass: TypeAlias = type[RedisChannelLayer] | type[RedisPubSubChannelLayer]
+Message: TypeAlias = dict[str, Any]
+T = TypeVar("T")
+
+LAYERS: tuple[LayerClass, ...] = (RedisChannelLayer, RedisPubSubChannelLayer)
+DEADLINE = 20.0  # seconds for what should take milliseconds; a loaded machine may need some
+
+
+class Layers:
+    """Makes layers, and closes them."""
+
+    def __init__(self) -> None:
+        self._made: list[Layer] = []
+
+    def __call__(self, layer_class: LayerClass, *hosts: object, **options: Any) -> Any:
+        """Return a new layer for the hosts."""
+        layer = layer_class(hosts=hosts, **options)
+        self._made.append(layer)
+        return layer
+
+    async def close(self) -> None:
+        """Close what the layers have open in this event loop."""
+        await within(asyncio.gather(*(layer.close_pools() for layer in self._made)))
+
+
+@pytest_asyncio.fixture
+async def layers() -> AsyncIterator[Layers]:
+    """Give a maker of layers, which are closed after the test."""
+    made = Layers()
+    yield made
+    await made.close()
+
+
+@pytest.fixture(params=LAYERS, ids=lambda layer: layer.__name__)
+def layer_class(request: pytest.FixtureRequest) -> LayerClass:
+    """Give each of the two layers' classes in turn."""
+    chosen: LayerClass = request.param
+    return chosen
+
+
+async def within(awaitable: Awaitable[T], seconds: float = DEADLINE) -> T:
+    """Await something that has to happen, and fail the test when it does not."""
+    return await asyncio.wait_for(awaitable, seconds)
+
+
+async def works(layers: Layers, layer_class: LayerClass, *hosts: object, **options: Any) -> None:
+    """Check that two layers, as those of two processes are, reach each other both ways.
+
+    A direct message, one to a group, and one to a member of another layer go through.
+    """
+    options.setdefault("prefix", f"test-{secrets.token_hex(6)}-")
+    here, there = (layers(layer_class, *hosts, **options) for _ in range(2))
+    channel = await within(here.new_channel())
+    await within(there.send(channel, {"type": "direct"}))
+    assert await within(here.receive(channel)) == {"type": "direct"}
+    await within(here.group_add("group", channel))
+    await within(there.group_send("group", {"type": "grouped"}))
+    assert await within(here.receive(channel)) == {"type": "grouped"}
+    waiting = asyncio.ensure_future(here.receive(channel))
+    await within(there.group_send("group", {"type": "awaited"}))
+    assert await within(waiting) == {"type": "awaited"}
+    await within(here.group_discard("group", channel))
+    await within(there.group_send("group", {"type": "missed"}))
+    await within(there.send(channel, {"type": "last"}))
+    assert await within(here.receive(channel)) == {"type": "last"}

@@ -1,0 +1,28 @@
+"""What the tests of the documentation share: the files that a page lays out, block by block."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+DOCS = Path(__file__).parents[2] / "docs"
+LOCALHOST = "redis://localhost:6379/0"
+FILE = re.compile(
+    r"^```\{code-block\} \w+\n:caption: (?P<path>\S+)\n\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def write_files(page: str, folder: Path, url: str = LOCALHOST) -> None:
+    """Write the blocks of a page that name a file in their caption.
+
+    Args:
+        page: The page's file in `docs`.
+        folder: Where to write them. What is for settings is added to those that are there.
+        url: A server's URL, in place of that on localhost.
+    """
+    for match in FILE.finditer((DOCS / page).read_text()):
+        file = folder / match["path"]
+        file.parent.mkdir(exist_ok=True)
+        before = file.read_text() if file.name == "settings.py" else ""
+        file.write_text(before + match["text"].replace(LOCALHOST, url))

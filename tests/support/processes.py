@@ -1,0 +1,177 @@
+"""Python scripts as processes of their own, which a test talks to.
+
+A worker script::
+
+    import asyncio
+    from support.worker import arguments, async_requests, reply
+
+    async def main() -> None:
+        layer = RedisChannelLayer(hosts=[arguments()["url"]])
+        reply(ready=True)
+        async for request in async_requests():
+            if "receive" in request:
+                reply(message=await layer.receive(request["receive"]))
+
+    asyncio.run(main())
+
+The test::
+
+    async def test_two_processes(run_process, redis_server):
+        worker = await run_process(Path(__file__).parent / "worker.py", url=redis_server.url)
+        assert (await worker.read())["ready"]
+        answer = await worker.call(receive="jobs")
+        await worker.stop()
+
+Each line is one JSON object. What the script writes to stderr is shown when it fails. A worker
+without an event loop iterates over ``support.worker.requests()``. The script imports what the
+test itself could import; with ``python=`` it runs in another environment, which then needs the
+packages it uses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from embedded_server import dies_with_parent
+from support.worker import LONGEST_LINE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TESTS = Path(__file__).parent.parent
+TIMEOUT = 30.0  # seconds; generous, since machines that run tests are busy
+
+
+class WorkerError(Exception):
+    """Raised when a worker ended, failed or did not answer in time."""
+
+
+class WorkerProcess:
+    """A running worker script. Get one from the fixture ``run_process``."""
+
+    def __init__(self, process: asyncio.subprocess.Process, script: Path, log: IO[bytes]) -> None:
+        self._process = process
+        self._script = script
+        self._log = log
+
+    @classmethod
+    async def start(
+        cls,
+        script: str | Path,
+        *,
+        python: str | Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        **arguments: Any,  # anything that JSON can hold
+    ) -> WorkerProcess:
+        """Start ``script``.
+
+        Args:
+            script: The path of a Python file.
+            python: Another interpreter than the test's own, which then finds only what is
+                installed in its environment, and ``support.worker``.
+            environment: Environment variables to add.
+            arguments: What ``support.worker.arguments()`` returns in the script.
+        """
+        path = [str(TESTS)] if python else [str(TESTS), *filter(None, sys.path)]
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it.
+        process = await asyncio.create_subprocess_exec(
+            str(python or sys.executable),
+            str(script),
+            json.dumps(arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            limit=LONGEST_LINE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path), **(environment or {})},
+            start_new_session=True,
+            preexec_fn=dies_with_parent(),
+        )
+        return cls(process, Path(script), log)
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """The exit status, None while it runs, negative after a signal."""
+        return self._process.returncode
+
+    async def send(self, **request: Any) -> None:  # anything that JSON can hold
+        """Send a request. Several may be under way."""
+        if self._process.stdin is None:
+            raise WorkerError(self._describe("has no stdin"))
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            await self._process.stdin.drain()
+        except ConnectionError as error:
+            raise WorkerError(self._describe("reads no more requests")) from error
+
+    async def read(self, timeout: float = TIMEOUT) -> dict[str, Any]:
+        """Return the next message that the script sent.
+
+        Raises:
+            WorkerError: It ended, wrote something that is no JSON object, or nothing within
+                ``timeout`` seconds.
+        """
+        if self._process.stdout is None:
+            raise WorkerError(self._describe("has no stdout"))
+        try:
+            line = await asyncio.wait_for(self._process.stdout.readline(), timeout)
+        except asyncio.TimeoutError as error:
+            raise WorkerError(self._describe(f"sent nothing within {timeout} s")) from error
+        if not line:
+            await self._process.wait()
+            raise WorkerError(self._describe(f"ended with exit status {self.exit_status}"))
+        try:
+            message = json.loads(line)
+        except ValueError as error:
+            raise WorkerError(self._describe(f"wrote {line!r}, which is no JSON")) from error
+        if not isinstance(message, dict):
+            raise WorkerError(self._describe(f"wrote {line!r}, which is no JSON object"))
+        return message
+
+    async def call(self, **request: Any) -> dict[str, Any]:
+        """Send a request and return the next message. For one request at a time."""
+        await self.send(**request)
+        return await self.read()
+
+    async def stop(self, timeout: float = TIMEOUT) -> None:
+        """End the script's requests and wait until it has ended well.
+
+        Raises:
+            WorkerError: Its exit status is not 0, or it runs on after ``timeout`` seconds.
+        """
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            status = await asyncio.wait_for(self._process.wait(), timeout)
+        except asyncio.TimeoutError as error:
+            raise WorkerError(self._describe(f"still runs {timeout} s after stop()")) from error
+        if status != 0:
+            raise WorkerError(self._describe(f"ended with exit status {status}"))
+
+    async def kill(self) -> None:
+        """End the process as a crash does, with SIGKILL."""
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+    async def close(self) -> None:
+        """Kill the process if it runs, and free what belongs to it."""
+        await self.kill()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._log.close()
+
+    def _describe(self, what: str) -> str:
+        self._log.seek(0)
+        errors = self._log.read().decode(errors="replace").strip()
+        return f"{self._script.name} {what}. Its stderr:\n{errors or '(empty)'}"

@@ -1,0 +1,137 @@
+"""What the tests of the Pub/Sub layer share: layers that get closed, and looks at the server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest_asyncio
+
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
+
+    from channels_redis_pubsub.broker import PubSubBroker
+    from embedded_server import EmbeddedServer
+
+__all__ = ["layers", "own_layers"]
+
+T = TypeVar("T")
+Message = dict[str, Any]
+
+DEADLINE = 30.0  # seconds for what should take milliseconds; a loaded machine may need some
+NOTICES = {"on_disconnect": "redis.lost", "on_reconnect": "redis.back"}
+LOST, BACK = {"type": "redis.lost"}, {"type": "redis.back"}
+
+
+class Layers:
+    """Makes layers with some options in common, and closes them."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self._made: list[RedisPubSubChannelLayer] = []
+
+    def __call__(self, **options: Any) -> RedisPubSubChannelLayer:
+        """Return a new layer; `options` go before the common ones."""
+        layer = RedisPubSubChannelLayer(**{**self.options, **options})
+        self._made.append(layer)
+        return layer
+
+    async def close(self) -> None:
+        """Close what the layers have open in this event loop."""
+        await within(asyncio.gather(*(layer.close_pools() for layer in self._made)))
+
+
+@pytest_asyncio.fixture
+async def layers(redis_server: EmbeddedServer, prefix: str) -> AsyncIterator[Layers]:
+    """Give a maker of layers on the server that all tests share."""
+    made = Layers(hosts=[redis_server.url], prefix=prefix)
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def own_layers(own_server: EmbeddedServer) -> AsyncIterator[Layers]:
+    """Give a maker of layers on a server of the test's own."""
+    made = Layers(hosts=[own_server.url])
+    yield made
+    await made.close()
+
+
+async def within(awaitable: Awaitable[T], seconds: float = DEADLINE) -> T:
+    """Await what has to happen, and fail the test when it does not."""
+    return await asyncio.wait_for(awaitable, seconds)
+
+
+def numbered(count: int) -> list[Message]:
+    """Return messages that can be told apart."""
+    return [{"type": "test.message", "number": number} for number in range(count)]
+
+
+async def take(layer: RedisPubSubChannelLayer, channel: str) -> Message:
+    """Receive one message."""
+    return await within(layer.receive(channel))
+
+
+async def take_many(layer: RedisPubSubChannelLayer, channel: str, count: int) -> list[Message]:
+    """Receive as many messages, one after the other."""
+
+    async def receive() -> list[Message]:
+        return [await layer.receive(channel) for _ in range(count)]
+
+    return await within(receive())
+
+
+async def joined(layer: RedisPubSubChannelLayer, *groups: str) -> str:
+    """Return a new channel that is a member of the groups."""
+    channel = await within(layer.new_channel())
+    for group in groups:
+        await within(layer.group_add(group, channel))
+    return channel
+
+
+async def nothing_else(layer: RedisPubSubChannelLayer, channel: str) -> None:
+    """Check that nothing waits in a channel: the next message is the one that is sent now."""
+    await within(layer.send(channel, {"type": "marker"}))
+    assert await take(layer, channel) == {"type": "marker"}
+
+
+async def waiting(layer: RedisPubSubChannelLayer, channel: str) -> asyncio.Task[Message]:
+    """Start to receive, and return when the call waits."""
+    task = asyncio.create_task(layer.receive(channel))
+    await eventually(lambda: inside(layer)._mailboxes.waiting(channel))
+    return task
+
+
+async def cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def inside(layer: RedisPubSubChannelLayer) -> PubSubBroker:
+    """Return what a layer has in this process."""
+    return layer._broker.get()
+
+
+def kill_subscriptions(server: EmbeddedServer) -> int:
+    """Close all connections with subscriptions, as an operator would; return how many."""
+    with server.client() as client:
+        killed: int = client.client_kill_filter(_type="pubsub")
+    return killed
+
+
+def subscribed(server: EmbeddedServer, prefix: str = "") -> set[str]:
+    """Return the Redis channels that somebody listens on, if they begin with `prefix`."""
+    with server.client() as client:
+        return {name.decode() for name in client.pubsub_channels(f"{prefix}*")}
+
+
+def connections(server: EmbeddedServer) -> list[dict[str, str]]:
+    """Return the server's connections over TCP; the tests' own come through the UNIX socket."""
+    with server.client() as client:
+        found: list[dict[str, str]] = client.client_list()
+    return [entry for entry in found if "U" not in entry["flags"]]

@@ -1,0 +1,183 @@
+"""What the tests of the queue layer share: layers that get closed, here and in other processes."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import pytest
+import pytest_asyncio
+
+from channels_redis_queue import RedisChannelLayer
+from channels_redis_queue.keys import Beside, Keys
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from conftest import RunProcess
+    from embedded_server import EmbeddedServer
+    from support.processes import WorkerProcess
+
+__all__ = ["layers", "own_layers", "remote_layer"]
+
+T = TypeVar("T")
+Message = dict[str, Any]
+
+DEADLINE = 30.0  # seconds for what should take milliseconds; a loaded machine may need some
+REMOTE = Path(__file__).parents[1] / "queue" / "remote_layer.py"
+
+
+class Layers:
+    """Makes layers with some options in common, and closes them."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self._made: list[RedisChannelLayer] = []
+
+    def __call__(self, **options: Any) -> RedisChannelLayer:
+        """Return a new layer; `options` go before the common ones."""
+        layer = RedisChannelLayer(**{**self.options, **options})
+        self._made.append(layer)
+        return layer
+
+    async def close(self) -> None:
+        """Close what the layers have open in this event loop."""
+        await within(asyncio.gather(*(layer.close_pools() for layer in self._made)))
+
+
+class RemoteLayer:
+    """A layer in a process of its own; its methods are called as if it were here."""
+
+    def __init__(self, worker: WorkerProcess) -> None:
+        self.worker = worker
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """Return what a method of the layer, or of `remote_layer.Remote`, returns there."""
+        reply = await self.worker.call(method=method, arguments=arguments)
+        assert "error" not in reply, reply
+        return reply["result"]
+
+    async def send(self, channel: str, message: Message) -> None:
+        await self.call("send", channel, message)
+
+    async def new_channel(self, prefix: str = "specific") -> str:
+        name: str = await self.call("new_channel", prefix)
+        return name
+
+    async def group_add(self, group: str, channel: str) -> None:
+        await self.call("group_add", group, channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        await self.call("group_discard", group, channel)
+
+    async def group_send(self, group: str, message: Message) -> None:
+        await self.call("group_send", group, message)
+
+    async def receive(self, channel: str) -> Message:
+        message: Message = await self.call("receive", channel)
+        return message
+
+
+class StartRemoteLayer(Protocol):
+    """Starts a layer in a process of its own."""
+
+    def __call__(self, **options: Any) -> Awaitable[RemoteLayer]:
+        """Start it; `options` go before those of the layers here."""
+
+
+@pytest_asyncio.fixture
+async def layers(redis_server: EmbeddedServer, prefix: str) -> AsyncIterator[Layers]:
+    """Give a maker of layers on the server that all tests share."""
+    made = Layers(hosts=[redis_server.url], prefix=prefix)
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def own_layers(own_server: EmbeddedServer) -> AsyncIterator[Layers]:
+    """Give a maker of layers on a server of the test's own."""
+    made = Layers(hosts=[own_server.url])
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def remote_layer(run_process: RunProcess) -> Callable[..., Awaitable[RemoteLayer]]:
+    """Give a coroutine function that starts a layer in a process of its own."""
+
+    async def start(**options: Any) -> RemoteLayer:
+        return RemoteLayer(await run_process(REMOTE, **options))
+
+    return start
+
+
+async def within(awaitable: Awaitable[T], seconds: float = DEADLINE) -> T:
+    """Await what has to happen, and fail the test when it does not."""
+    return await asyncio.wait_for(awaitable, seconds)
+
+
+def numbered(count: int, start: int = 0) -> list[Message]:
+    """Return messages that can be told apart."""
+    return [{"type": "test.message", "number": number} for number in range(start, start + count)]
+
+
+async def take(layer: RedisChannelLayer, channel: str) -> Message:
+    """Receive one message."""
+    return await within(layer.receive(channel))
+
+
+async def take_numbers(layer: RedisChannelLayer, channel: str, count: int) -> list[int]:
+    """Receive as many messages, one after the other, and return their numbers."""
+
+    async def receive() -> list[int]:
+        return [(await layer.receive(channel))["number"] for _ in range(count)]
+
+    return await within(receive())
+
+
+async def nothing_else(layer: RedisChannelLayer, channel: str) -> None:
+    """Check that nothing waits in a channel of one shard: the next is what is sent now."""
+    marker = {"type": "marker", "token": secrets.token_hex(4)}
+    await within(layer.send(channel, marker))
+    assert await take(layer, channel) == marker
+
+
+async def cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def waiting(layer: RedisChannelLayer, channel: str) -> asyncio.Task[Message]:
+    """Start to receive, and return when the server has the layer's wait for it."""
+    task = asyncio.create_task(layer.receive(channel))
+    elsewhere = await layer.new_channel()
+    await within(layer.send(elsewhere, {"type": "elsewhere"}))
+    await take(layer, elsewhere)
+    return task
+
+
+def is_blocked(server: EmbeddedServer, readers: int = 1) -> bool:
+    """Tell whether so many readers are in their blocking waits."""
+    with server.client() as client:
+        return int(client.info("clients")["blocked_clients"]) == readers
+
+
+async def blocked(
+    server: EmbeddedServer, layer: RedisChannelLayer, channel: str
+) -> asyncio.Task[Message]:
+    """Start to receive on a server of the test's own; return when all readers wait there."""
+    task = asyncio.create_task(layer.receive(channel))
+    await asyncio.sleep(0)
+    readers = layer._broker.get().receiver_pool._receivers
+    await eventually(lambda: is_blocked(server, len(readers)))
+    return task
+
+
+def beside(layer: RedisChannelLayer, channel: str) -> Beside:
+    """Return the names of a channel's message key and of the keys beside it."""
+    return Keys(layer.prefix).messages(channel[: channel.find("!") + 1] or channel)

@@ -1,0 +1,139 @@
+"""A master with its replica, and the Sentinels that watch them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from embedded_server import HOST, EmbeddedServer
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+MASTER_NAME = "mymaster"
+DOWN_AFTER = 500  # milliseconds until a Sentinel takes a silent server for dead
+FAILOVER_TIMEOUT = 3000  # milliseconds
+
+
+class SentinelGroup:
+    """Two servers and three Sentinels, of which two decide.
+
+    Args:
+        password: What the servers ask for.
+        sentinel_password: What the Sentinels ask for.
+
+    Attributes:
+        master: The server that began as the master.
+        replica: The one that began as its replica.
+        sentinels: The Sentinels.
+    """
+
+    def __init__(self, *, password: str = "", sentinel_password: str = "") -> None:
+        self._password = password
+        self._sentinel_password = sentinel_password
+        self._stack = ExitStack()
+        self.master = self._server()
+        self.replica = self._server(f"replicaof {HOST} {self.master.port}")
+        self.sentinels = [self._sentinel() for _ in range(3)]
+
+    def _server(self, *config: str) -> EmbeddedServer:
+        auth = (f"requirepass {self._password}", f"masterauth {self._password}")
+        return EmbeddedServer(
+            *config, *(auth if self._password else ()), "repl-diskless-sync-delay 0"
+        )
+
+    def _sentinel(self) -> EmbeddedServer:
+        config = [
+            f"sentinel monitor {MASTER_NAME} {HOST} {self.master.port} 2",
+            f"sentinel down-after-milliseconds {MASTER_NAME} {DOWN_AFTER}",
+            f"sentinel failover-timeout {MASTER_NAME} {FAILOVER_TIMEOUT}",
+        ]
+        if self._password:
+            config.append(f"sentinel auth-pass {MASTER_NAME} {self._password}")
+        if self._sentinel_password:
+            config += [
+                f"requirepass {self._sentinel_password}",
+                f"sentinel sentinel-pass {self._sentinel_password}",
+            ]
+        return EmbeddedServer(*config, arguments=["--sentinel"])
+
+    @property
+    def host(self) -> dict[str, Any]:
+        """What a layer's `hosts` has for this group."""
+        host: dict[str, Any] = {
+            "sentinels": [(HOST, sentinel.port) for sentinel in self.sentinels],
+            "master_name": MASTER_NAME,
+            "password": self._password or None,
+            "sentinel_kwargs": {"password": self._sentinel_password or None},
+        }
+        return host
+
+    def start(self) -> None:
+        """Start all; without waiting for them to know each other."""
+        self._stack.enter_context(self.master)
+        self._stack.enter_context(self.replica)
+
+    async def ready(self) -> None:
+        """Start the Sentinels, and return when a failover would succeed."""
+        await eventually(self._replica_follows)
+        for sentinel in self.sentinels:
+            self._stack.enter_context(sentinel)
+        await eventually(self._sentinels_know_all, timeout=30)
+
+    def fail_over(self) -> None:
+        """Let the replica become the master, and the master its replica."""
+        with self._client(self.sentinels[0].port, self._sentinel_password) as client:
+            client.execute_command("SENTINEL", "FAILOVER", MASTER_NAME)
+
+    async def promoted(self) -> None:
+        """Return when the replica is the master, and the Sentinels that are left say so."""
+        await eventually(self._replica_leads, timeout=60)
+
+    def master_port(self, sentinel: EmbeddedServer) -> int:
+        """Return the port of the master, as a Sentinel knows it."""
+        return int(self._master(sentinel)["port"])
+
+    def _replica_follows(self) -> bool:
+        with self._client(self.replica.port, self._password) as client:
+            return bool(client.info("replication")["master_link_status"] == "up")
+
+    def _sentinels_know_all(self) -> bool:
+        return all(
+            (known["num-other-sentinels"], known["num-slaves"]) == (2, 1)
+            for known in map(self._master, self.sentinels)
+        )
+
+    def _replica_leads(self) -> bool:
+        with self._client(self.replica.port, self._password) as client:
+            role = client.info("replication")["role"]
+        running = [sentinel for sentinel in self.sentinels if sentinel.pid is not None]
+        return role == "master" and all(
+            self.master_port(sentinel) == self.replica.port for sentinel in running
+        )
+
+    def _master(self, sentinel: EmbeddedServer) -> dict[str, Any]:
+        with self._client(sentinel.port, self._sentinel_password) as client:
+            masters: dict[str, Any] = client.sentinel_masters()
+            state: dict[str, Any] = masters[MASTER_NAME]
+            return state
+
+    def _client(self, port: int, password: str) -> redis.Redis:
+        return redis.Redis(HOST, port, password=password or None, protocol=2)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+        for server in (self.master, self.replica, *self.sentinels):
+            server.close()

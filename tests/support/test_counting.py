@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import redis
+
+from support.counting import count_commands
+
+if TYPE_CHECKING:
+    from embedded_server import EmbeddedServer
+
+
+def test_counting_costs_nothing(own_server: EmbeddedServer) -> None:
+    """A block in which nothing happens counts nothing."""
+    with count_commands(own_server) as counted:
+        pass
+    assert counted.commands == {}
+    assert (counted.total, counted.connections) == (0, 0)
+    assert (counted.bytes_in, counted.bytes_out) == (0, 0)
+
+
+def test_counts_commands_and_bytes(own_server: EmbeddedServer) -> None:
+    """Commands and bytes on a connection that was there before are counted exactly."""
+    connection = redis.Connection(port=own_server.port, protocol=2)
+    connection.connect()
+    with count_commands(own_server) as counted:
+        for _ in range(3):
+            connection.send_command("SET", "a", "b")
+            connection.read_response()
+        connection.send_command("INFO", "server")
+        info = connection.read_response()
+    connection.disconnect()
+    assert counted.commands == {"set": 3, "info": 1}
+    assert counted.total == 4
+    assert counted.connections == 0
+    assert counted.bytes_in == 3 * len("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n") + len(
+        "*2\r\n$4\r\nINFO\r\n$6\r\nserver\r\n"
+    )
+    assert counted.bytes_out == 3 * len("+OK\r\n") + len(info) + len(f"${len(info)}\r\n\r\n")
+
+
+def test_counts_what_scripts_call(own_server: EmbeddedServer) -> None:
+    """A script counts once, and so does each command that it calls."""
+    with own_server.client() as client:
+        client.ping()
+        with count_commands(own_server) as counted:
+            client.eval("redis.call('INCR', KEYS[1]) redis.call('INCR', KEYS[1])", 1, "number")
+    assert counted.commands == {"eval": 1, "incr": 2}
+
+
+def test_counts_connections(own_server: EmbeddedServer) -> None:
+    """Each new connection counts."""
+    with count_commands(own_server) as counted, contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(redis.Redis.from_url(own_server.url)).ping()
+    assert counted.connections == 4
+    assert counted.commands["ping"] == 4

