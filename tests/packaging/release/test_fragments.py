@@ -68,7 +68,7 @@ def test_message_says_what_to_write_and_why(clone: Clone) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["docs/new.md", "tests/shared/test_new.py", f"{QUEUE}/README.md", "hatch.toml"]
+    "path", ["docs/new.md", "tests/unit/test_new.py", f"{QUEUE}/README.md", "hatch.toml"]
 )
 def test_change_outside_the_archives_needs_none(clone: Clone, path: str) -> None:
     """Documentation, tests and tools ask for no fragment."""
