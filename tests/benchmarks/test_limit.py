@@ -18,7 +18,7 @@ from benchmarks.survey.services import RedisService
 from benchmarks.survey.trial import Job
 from benchmarks.survey.works.replaying import undoing, units_of
 from channels_redis_queue import scripts
-from channels_redis_queue.sending import ExpectedMembers, OutgoingMessage, SendBatch
+from channels_redis_queue.publisher import ExpectedMembers, OutgoingMessage, SendBatch
 from embedded_server import EmbeddedServer
 
 EVERY_BYTE = bytes(range(256))
@@ -72,8 +72,9 @@ def test_what_a_reader_asks() -> None:
 
 def test_what_is_sent() -> None:
     """So many arrive as a call has messages, whatever else it says; a release is not kept."""
-    post = OutgoingMessage("key", "bell", "counts", 100, 7, b"message")
-    send = SendBatch(60, ExpectedMembers("group", 86400, b"names")).command([[post, post], [post]])
+    message = OutgoingMessage("key", "bell", "counts", 100, 7, b"message")
+    expected = ExpectedMembers("group", 86400, b"names")
+    send = SendBatch(60, expected).command([[message, message], [message]])
     release = scripts.RELEASE.call(["key", "bell", "claims"], 60, 60, 1, b"1.5")
     commands = [
         [word if isinstance(word, bytes) else str(word).encode() for word in command]

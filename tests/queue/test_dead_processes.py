@@ -47,9 +47,9 @@ def options(
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let senders look with each message, and take a second of silence for death."""
-    monkeypatch.setattr("channels_redis_queue.protocol.group_cache.LOOK_INTERVAL", 0)
-    monkeypatch.setattr("channels_redis_queue.publisher.LOOK_INTERVAL", 0)
-    monkeypatch.setattr("channels_redis_queue.publisher.ALIVE_FOR", 1)
+    monkeypatch.setattr("channels_redis_queue.protocol.group_cache.LIVENESS_CHECK_INTERVAL", 0)
+    monkeypatch.setattr("channels_redis_queue.publisher.LIVENESS_CHECK_INTERVAL", 0)
+    monkeypatch.setattr("channels_redis_queue.publisher.HEARTBEAT_TIMEOUT", 1)
 
 
 async def names(layer: RedisChannelLayer, group: str) -> list[str]:
@@ -62,7 +62,7 @@ async def names(layer: RedisChannelLayer, group: str) -> list[str]:
 
 async def gives_signs(layer: RedisChannelLayer, channel: str) -> None:
     """Wait until the process of a channel has given a sign of life."""
-    key, address = beside(layer, channel).alive, keys.non_local(channel)
+    key, address = beside(layer, channel).heartbeat, keys.non_local(channel)
 
     async def given() -> bool:
         shards = layer._broker.get().shards
@@ -92,7 +92,7 @@ async def test_killed_process_is_taken_out(
     await dies.worker.kill()
     dead = [name for name in before if keys.process_of(name) == keys.process_of(channels[1])]
 
-    alive, address = beside(sender, channels[0]).alive, keys.non_local(channels[0])
+    alive, address = beside(sender, channels[0]).heartbeat, keys.non_local(channels[0])
 
     async def gone() -> bool:
         # As if the one that lives had given its next sign, which takes 20 s.
@@ -113,7 +113,7 @@ async def test_process_that_was_held_up_comes_back(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that gave no signs for too long is taken out, and is in its groups again after that."""
-    monkeypatch.setattr("channels_redis_queue.maintenance.BEAT", 3600)
+    monkeypatch.setattr("channels_redis_queue.maintenance.HEARTBEAT_INTERVAL", 3600)
     layer, sender = own_layers(), own_layers(expiry=1)
     channel = await layer.new_channel()
     receiver = await waiting(layer, channel)
@@ -127,8 +127,8 @@ async def test_process_that_was_held_up_comes_back(
     await eventually(taken_out)
     assert await within(receiver) == MESSAGE
     with own_server.client() as client:
-        assert client.get(beside(layer, channel).alive) == keys.GONE
-    monkeypatch.setattr("channels_redis_queue.maintenance.BEAT", 0)
+        assert client.get(beside(layer, channel).heartbeat) == keys.GONE
+    monkeypatch.setattr("channels_redis_queue.maintenance.HEARTBEAT_INTERVAL", 0)
     # As a loop that was held up does: it goes on with what was due.
     await layer.close_pools()
     receiver = await waiting(layer, channel)
@@ -146,15 +146,15 @@ async def test_senders_seldom_look(own_server: EmbeddedServer, own_layers: Layer
     channel = await layer.new_channel()
     await layer.group_add("room", channel)
     with own_server.client() as client:
-        client.set(beside(layer, channel).alive, "sign")
+        client.set(beside(layer, channel).heartbeat, "sign")
     for _ in range(20):
         await layer.group_send("room", MESSAGE)
     with count_commands(own_server) as usual:
         await layer.group_send("room", MESSAGE)
     assert "get" not in usual.commands
-    snapshot = layer._broker.get().publisher._group_cache.last("room")
+    snapshot = layer._broker.get().publisher._group_cache.get("room")
     assert snapshot is not None
-    snapshot.next_look = 0.0
+    snapshot.next_liveness_check = 0.0
     with count_commands(own_server) as looking:
         for _ in range(3):
             await layer.group_send("room", MESSAGE)
@@ -238,10 +238,10 @@ async def test_process_that_ends_without_its_loop(
     assert len(await names(sender, "room")) == 1
     await worker.stop()
     with redis_server.client() as client:
-        assert client.get(beside(sender, channel).alive) == keys.GONE
-    snapshot = sender._broker.get().publisher._group_cache.last("room")
+        assert client.get(beside(sender, channel).heartbeat) == keys.GONE
+    snapshot = sender._broker.get().publisher._group_cache.get("room")
     assert snapshot is not None
-    snapshot.next_look = 0.0
+    snapshot.next_liveness_check = 0.0
     await sender.group_send("room", MESSAGE)
     assert await names(sender, "room") == []
 
@@ -268,7 +268,7 @@ def test_exit_with_many_layers_while_the_server_is_away(
     made = [layers()._broker.get() for _ in range(5)]
     for each in made:
         each.local_groups.join(f"{each.id}!:g:room", f"{each.id}!one")
-    monkeypatch.setattr(broker, "_processes", made)
+    monkeypatch.setattr(broker, "_brokers", made)
     own_server.kill()
     started = time.monotonic()
     broker._mark_all_gone()

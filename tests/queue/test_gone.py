@@ -70,7 +70,7 @@ async def test_cancelled_consumers(layers: Layers, redis_server: EmbeddedServer)
         objects.append(len(gc.get_objects()))
     # What else happens in this process may grow once; what consumers leave grows with each wave.
     assert min(after - before for before, after in itertools.pairwise(objects)) < WAVE / 2
-    assert not process.local_groups._rooms_of
+    assert not process.local_groups._virtuals_of
     assert not process.consumers._creators
 
 

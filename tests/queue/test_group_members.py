@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import RedisError
 
-from channels_redis_queue.config import ALIVE_FOR
+from channels_redis_queue.config import HEARTBEAT_TIMEOUT
 from support.counting import count_commands
 from support.queue_layers import Layers, StartRemoteLayer, beside, cancel, take, within
 from support.waiting import eventually
@@ -162,16 +162,16 @@ async def test_process_that_was_killed(
     await check([layer], "room", channel, mine)
     # Its sign of life comes with its first `receive`.
     await remote.call("drain", channel, 1)
-    alive = beside(layer, channel).alive
+    alive = beside(layer, channel).heartbeat
     with redis_server.client() as client:
         await eventually(lambda: client.exists(alive))
         # From here on the sign of life counts, and not that it has joined just now.
-        monkeypatch.setattr("channels_redis_queue.group_directory.ALIVE_FOR", 1)
+        monkeypatch.setattr("channels_redis_queue.groups.HEARTBEAT_TIMEOUT", 1)
         await until(time.monotonic() + 1.5)
         await within(layer.group_add("room", mine))
         await check([layer], "room", channel, mine)
         await remote.worker.kill()
-        client.expire(alive, client.ttl(alive) - ALIVE_FOR)  # as if so long had passed
+        client.expire(alive, client.ttl(alive) - HEARTBEAT_TIMEOUT)  # as if so long had passed
     await check([layer], "room", mine)
 
 
@@ -238,10 +238,10 @@ async def test_who_rejoins_while_redis_is_told_of_departures_counts(layers: Laye
     channel = await layer.new_channel()
     await within(asyncio.gather(*(layer.group_add(room, channel) for room in rooms)))
     process = layer._broker.get()
-    process.local_groups.gone(channel)
+    process.local_groups.remove_channel(channel)
     await within(
         asyncio.gather(
-            process.groups.publish_departures(),
+            process.groups.publish_removed_members(process.shards),
             *(layer.group_add(room, channel) for room in rooms),
         )
     )

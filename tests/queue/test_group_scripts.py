@@ -97,18 +97,18 @@ def test_swap(server: Server, prefix: str) -> None:
     assert 0 < server.client.ttl(key) <= 10
 
 
-def test_bury_only_after_the_same_sign(server: Server, prefix: str) -> None:
+def test_mark_gone_only_after_the_same_sign(server: Server, prefix: str) -> None:
     """A process that has given another sign of life meanwhile is not marked."""
     key = f"{prefix}alive"
     server.client.set(key, "two")
-    assert server.run(scripts.BURY, [key], "one", "gone", 100) == 0
+    assert server.run(scripts.MARK_GONE, [key], "one", "gone", 100) == 0
     assert server.client.get(key) == b"two"
-    assert server.run(scripts.BURY, [key], "two", "gone", 100) == 1
+    assert server.run(scripts.MARK_GONE, [key], "two", "gone", 100) == 1
     assert server.client.get(key) == b"gone"
-    assert server.run(scripts.BURY, [key], "two", "gone", 100) == 1
+    assert server.run(scripts.MARK_GONE, [key], "two", "gone", 100) == 1
     assert 0 < server.client.ttl(key) <= 100
     server.client.delete(key)
-    assert server.run(scripts.BURY, [key], "two", "gone", 100) == 0
+    assert server.run(scripts.MARK_GONE, [key], "two", "gone", 100) == 0
 
 
 def test_members_behind_a_virtual_channel(server: Server, prefix: str) -> None:

@@ -12,6 +12,7 @@ from support.queue_layers import Layers, beside, cancel, take, waiting, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from channels_redis_queue._shared.transport.shards import Shards
     from embedded_server import EmbeddedServer
 
 MESSAGE = {"type": "hello"}
@@ -184,12 +185,12 @@ def test_loops_of_one_thread_share_a_canary(redis_server: EmbeddedServer, prefix
         assert len(client.keys(f"{prefix}:process:*")) == 1
 
 
-async def test_work_on_groups_in_slices(layers: Layers) -> None:
-    """No more is under way at a time than one slice for each server."""
+async def test_work_on_groups_in_chunks(layers: Layers) -> None:
+    """No more is under way at a time than one chunk for each server."""
     process = layers()._broker.get()
     under_way, most, done = 0, 0, []
 
-    async def work(virtual: str) -> None:
+    async def work(virtual: str, _shards: Shards) -> None:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
@@ -197,9 +198,9 @@ async def test_work_on_groups_in_slices(layers: Layers) -> None:
         under_way -= 1
         done.append(virtual)
 
-    virtuals = [f"specific.0!:g:room-{number}" for number in range(3 * groups.SLICE + 1)]
-    await within(process.groups._each(virtuals, work))
-    assert most == groups.SLICE
+    virtuals = [f"specific.0!:g:room-{number}" for number in range(3 * groups.WORK_CHUNK + 1)]
+    await within(process.groups._each(work, virtuals, process.shards))
+    assert most == groups.WORK_CHUNK
     assert done == virtuals
 
 
@@ -208,7 +209,7 @@ async def test_sign_of_life(own_server: EmbeddedServer, own_layers: Layers) -> N
     layer = own_layers()
     channel = await layer.new_channel()
     receiver = await waiting(layer, channel)
-    alive = beside(layer, channel).alive
+    alive = beside(layer, channel).heartbeat
     with own_server.client() as client:
         assert not client.exists(alive)
         await layer.group_add("room", channel)
@@ -221,7 +222,7 @@ async def test_process_that_was_taken_for_dead(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It finds the mark in place of its sign of life, and writes its members again."""
-    monkeypatch.setattr("channels_redis_queue.maintenance.BEAT", 0)
+    monkeypatch.setattr("channels_redis_queue.maintenance.HEARTBEAT_INTERVAL", 0)
     layer = own_layers()
     channel = await layer.new_channel()
     receiver = await waiting(layer, channel)
@@ -230,5 +231,5 @@ async def test_process_that_was_taken_for_dead(
     await looked(own_server, layer)
     with own_server.client() as client:
         client.delete(f"{layer.prefix}:group:room")
-        client.set(beside(layer, channel).alive, keys.GONE)
+        client.set(beside(layer, channel).heartbeat, keys.GONE)
     await reaches(layer, "room", receiver)

@@ -83,7 +83,7 @@ async def test_loop_of_the_receiver_ends_without_a_word(
     own_layers: Layers, monkeypatch: pytest.MonkeyPatch, kind: str, end: str
 ) -> None:
     """A consumer that waits in another loop hears all the same, a little later."""
-    monkeypatch.setattr(receiver_pool, "LOOK", 0.1)
+    monkeypatch.setattr(receiver_pool, "POLL_INTERVAL", 0.1)
     layer, sender = own_layers(), own_layers()
     own = await layer.new_channel()
     channel = own if kind == "specific" else "jobs"
@@ -114,7 +114,7 @@ async def test_loop_stops_while_another_waits(
     own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One who waited before the loop of the receiver stopped hears within seconds, too."""
-    monkeypatch.setattr(receiver_pool, "LOOK", 0.1)
+    monkeypatch.setattr(receiver_pool, "POLL_INTERVAL", 0.1)
     layer, sender = own_layers(), own_layers()
     channel = await layer.new_channel()
     loop, stop = asyncio.new_event_loop(), threading.Event()

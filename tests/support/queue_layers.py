@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from channels_redis_queue import RedisChannelLayer
-from channels_redis_queue.keys import Beside, Keys
+from channels_redis_queue.keys import Keys, QueueKeys
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -178,6 +178,6 @@ async def blocked(
     return task
 
 
-def beside(layer: RedisChannelLayer, channel: str) -> Beside:
+def beside(layer: RedisChannelLayer, channel: str) -> QueueKeys:
     """Return the names of a channel's message key and of the keys beside it."""
     return Keys(layer.prefix).messages(channel[: channel.find("!") + 1] or channel)

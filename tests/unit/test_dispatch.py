@@ -27,14 +27,14 @@ class Process:
     """The mailboxes and memberships of a process, and what puts messages into them."""
 
     def __init__(self) -> None:
-        self.deserted: list[str] = []
+        self.empty: list[str] = []
         self.overflowed: list[tuple[str, int]] = []
         self.mailboxes = Mailboxes(2**20, lambda *lost: self.overflowed.append(lost))
         self.local_groups = LocalGroups(group_expiry=60)
         layer = RedisChannelLayer(capacity=3, random_prefix_length=0)
         settings = layer._broker.get()._settings
         self.delivery = ProcessDispatcher(
-            ADDRESS, settings, self.mailboxes, self.local_groups, self.deserted.append
+            ADDRESS, settings, self.mailboxes, self.local_groups, self.empty.append
         )
         self.acks = AckTracker(remembered=10)
 
@@ -77,7 +77,7 @@ def test_group_message_goes_to_every_local_member(process: Process) -> None:
     assert first is not None
     assert second is not None
     assert first["parts"] is not second["parts"]
-    assert process.deserted == []
+    assert process.empty == []
 
 
 def test_channel_named_in_two_ways_gets_one_copy(process: Process) -> None:
@@ -89,10 +89,10 @@ def test_channel_named_in_two_ways_gets_one_copy(process: Process) -> None:
         assert process.take(channel) is None
 
 
-def test_virtual_channel_without_members_is_deserted(process: Process) -> None:
+def test_virtual_channel_without_members_is_empty(process: Process) -> None:
     """A message for a group that nobody here is in any more says so; others named get it."""
     process.deliver({"n": 1, TO: [ROOM, "a"]})
-    assert process.deserted == [ROOM]
+    assert process.empty == [ROOM]
     assert process.take("a") == {"n": 1}
 
 
@@ -128,10 +128,10 @@ def test_leave(process: Process) -> None:
     process.join("a", "b")
     process.delivery.leave(b"room\0a\x00100.6")
     assert process.local_groups.members(ROOM) == ["b"]
-    assert process.deserted == []
+    assert process.empty == []
     process.delivery.leave(b"room\0b\x00100.6")
     assert process.local_groups.members(ROOM) == []
-    assert process.deserted == [ROOM]
+    assert process.empty == [ROOM]
 
 
 @pytest.mark.parametrize("leave", [b"", b"room\0a", b"room\0a\0soon", b"\xff\0a\x001"])

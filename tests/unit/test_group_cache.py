@@ -45,7 +45,7 @@ def test_empty_group_has_none() -> None:
     groups = known()
     assert groups.destinations(b"") == []
     assert groups.update("room", b"").members == 0
-    assert groups.last("room") is None
+    assert groups.get("room") is None
 
 
 def test_small_group_is_assumed_at_once() -> None:
@@ -53,7 +53,7 @@ def test_small_group_is_assumed_at_once() -> None:
     snapshot = known().update("room", names(3))
     assert snapshot.members == 3
     assert snapshot.may_send_optimistically(1000)
-    assert not snapshot.may_send_optimistically(group_cache.MOST_UNTRIED)
+    assert not snapshot.may_send_optimistically(group_cache.MAX_UNCONFIRMED_BYTES)
 
 
 def test_large_group_is_assumed_once_it_has_stayed_the_same() -> None:
@@ -62,7 +62,8 @@ def test_large_group_is_assumed_once_it_has_stayed_the_same() -> None:
     assert not groups.update("room", names(1000)).may_send_optimistically(0)
     assert not groups.update("room", names(999)).may_send_optimistically(0)
     assert groups.update("room", names(999)).may_send_optimistically(1000)
-    assert not groups.update("room", names(999)).may_send_optimistically(group_cache.MOST_TRIED)
+    limit = group_cache.MAX_CONFIRMED_BYTES
+    assert not groups.update("room", names(999)).may_send_optimistically(limit)
     assert not groups.update("room", names(1000)).may_send_optimistically(0)
 
 
@@ -78,14 +79,14 @@ def test_what_is_remembered_is_bounded() -> None:
     """Neither very large groups are kept, nor very many."""
     groups = known()
     groups.update("huge", names(10_000))
-    assert groups.last("huge") is None
+    assert groups.get("huge") is None
     for number in range(500):
         groups.update(f"room-{number}", names(1000))
-        assert sum(one.size for one in groups._group_cache.values()) <= group_cache.MOST_REMEMBERED
-    assert groups.last("room-499") is not None
-    assert groups.last("room-0") is None
+        assert sum(one.size for one in groups._snapshots.values()) <= group_cache.MAX_CACHE_BYTES
+    assert groups.get("room-499") is not None
+    assert groups.get("room-0") is None
     groups.update("room-499", b"")
-    assert groups.last("room-499") is None
+    assert groups.get("room-499") is None
 
 
 def test_threads_that_send_to_one_group() -> None:
@@ -99,4 +100,4 @@ def test_threads_that_send_to_one_group() -> None:
             list(threads.map(lambda state: groups.update("room", state), states))
     finally:
         sys.setswitchinterval(switching)
-    assert groups._size == sum(one.size for one in groups._group_cache.values())
+    assert groups._size == sum(one.size for one in groups._snapshots.values())

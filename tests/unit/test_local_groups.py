@@ -123,10 +123,10 @@ def test_gone_channel_leaves_all_its_groups(local_groups: LocalGroups) -> None:
     """A consumer that has gone is in no group any more, and others stay."""
     join(local_groups, "a", "b")
     join(local_groups, "a", virtual=HALL)
-    assert sorted(local_groups.gone("a")) == sorted([ROOM, HALL])
+    assert sorted(local_groups.remove_channel("a")) == sorted([ROOM, HALL])
     assert local_groups.members(ROOM) == ["b"]
     assert local_groups.members(HALL) == []
-    assert local_groups.gone("a") == []
+    assert local_groups.remove_channel("a") == []
 
 
 def test_virtual_channel_is_forgotten_when_empty(local_groups: LocalGroups) -> None:
@@ -135,8 +135,8 @@ def test_virtual_channel_is_forgotten_when_empty(local_groups: LocalGroups) -> N
     local_groups.join(ROOM, "b")
     local_groups.joined(ROOM, "b", b"10")
     assert forget(local_groups, ROOM) == (False, None)
-    local_groups.gone("a")
-    local_groups.gone("b")
+    local_groups.remove_channel("a")
+    local_groups.remove_channel("b")
     assert forget(local_groups, ROOM) == (True, b"10")
     assert ROOM not in local_groups
     assert forget(local_groups, ROOM) == (True, None)
@@ -154,8 +154,8 @@ def test_scores_are_compared_as_numbers(local_groups: LocalGroups) -> None:
     local_groups.join(ROOM, "b")
     local_groups.joined(ROOM, "a", b"10")
     local_groups.joined(ROOM, "b", b"9")
-    local_groups.gone("a")
-    local_groups.gone("b")
+    local_groups.remove_channel("a")
+    local_groups.remove_channel("b")
     assert forget(local_groups, ROOM) == (True, b"10")
 
 
@@ -165,7 +165,7 @@ def test_written_again_to_a_server_whose_clock_is_behind(local_groups: LocalGrou
     local_groups.written(ROOM, b"500")
     local_groups.leave(ROOM, "a", 501.0)
     assert local_groups.members(ROOM) == ["b"]
-    local_groups.gone("b")
+    local_groups.remove_channel("b")
     assert forget(local_groups, ROOM) == (True, b"500")
 
 
@@ -196,10 +196,10 @@ def test_nothing_is_left_of_members_that_have_gone(local_groups: LocalGroups) ->
         local_groups.join(ROOM, f"failed{number}")
         local_groups.join_failed(ROOM, f"failed{number}")
     for number in range(0, 100, 2):
-        local_groups.gone(f"channel{number}")
+        local_groups.remove_channel(f"channel{number}")
         local_groups.leave(ROOM, f"channel{number + 1}", AFTER)
     assert forget(local_groups, ROOM) == (True, AT)
-    assert (local_groups._rooms, local_groups._rooms_of) == ({}, {})
+    assert (local_groups._groups, local_groups._virtuals_of) == ({}, {})
 
 
 def test_writes_are_told_in_order_of_their_latest(local_groups: LocalGroups) -> None:
@@ -214,7 +214,7 @@ def test_writes_are_told_in_order_of_their_latest(local_groups: LocalGroups) -> 
     later, mark = local_groups.written_since(mark)
     assert sorted(later) == sorted([ROOM, HALL])
     assert local_groups.written_since(mark) == ([], mark)
-    local_groups.gone("b")
+    local_groups.remove_channel("b")
     local_groups.forget_if_empty(HALL)
     assert local_groups.written_since(0)[0] == [ROOM]
     local_groups.clear()
@@ -228,7 +228,7 @@ def test_addresses_of_virtual_channels(local_groups: LocalGroups) -> None:
     join(local_groups, "a", virtual=HALL)
     join(local_groups, "b", virtual="other.0!:g:room")
     assert local_groups.addresses() == ["specific.0!", "other.0!"]
-    local_groups.gone("a")
+    local_groups.remove_channel("a")
     local_groups.forget_if_empty(ROOM)
     assert local_groups.addresses() == ["specific.0!", "other.0!"]
     local_groups.forget_if_empty(HALL)

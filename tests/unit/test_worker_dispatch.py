@@ -21,12 +21,12 @@ class Worker:
 
     def __init__(self) -> None:
         settings = RedisChannelLayer(random_prefix_length=0)._broker.get()._settings
-        self.pokes = 0
-        self.delivery = WorkerDispatcher("jobs", settings, self._poke)
+        self.wakes = 0
+        self.delivery = WorkerDispatcher("jobs", settings, self._wake)
         self.acks = AckTracker(remembered=20)
 
-    def _poke(self) -> None:
-        self.pokes += 1
+    def _wake(self, _channel: str) -> None:
+        self.wakes += 1
 
     def deliver(self, *numbers: int, lifetime: float = 60) -> None:
         """Deliver numbered messages, of which the number is the score as well."""
@@ -105,7 +105,7 @@ async def test_message_of_the_last_who_was_cancelled_goes_back(worker: Worker) -
     worker.deliver(1)
     worker.delivery.withdraw(cancelled)
     assert worker.acks.returns() == [b"1"]
-    assert worker.pokes == 1
+    assert worker.wakes == 1
 
 
 async def test_message_of_one_who_was_cancelled_keeps_its_place(worker: Worker) -> None:

@@ -1,4 +1,4 @@
-"""Puts together the parts that a layer has in one process."""
+"""Connects the parts that a layer has in one process."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.ops.logs import OverflowLog
 from ._shared.ops.statistics import Dropped, Statistics
 from ._shared.transport.shards import Shards
-from .group_directory import GroupDirectory
 from .groups import Groups
 from .keys import GONE, group_of, new_process_id
-from .loop_state import LEAVING, LoopState
+from .loop_state import LEAVE_TIMEOUT, LoopState
 from .protocol.local_groups import LocalGroups
 from .publisher import Publisher
 from .receiver_pool import ReceiverPool
@@ -43,11 +42,11 @@ class QueueBroker:
     def __init__(self, settings: QueueSettings) -> None:
         self._settings = settings
         self.counters = settings.counters
-        # Of the layer and the process: else two aliases of one layer, or the children of one
-        # preloaded parent, would take each other's messages.
+        # One for each layer and process: otherwise two aliases of one layer, or the children of
+        # one preloaded parent, would take each other's messages.
         self.id = new_process_id()
         self.pid = os.getpid()
-        _processes.add(self)
+        _brokers.add(self)
         self.loops = LoopLocal(self._make_loop_state)
         self._synchronous = SynchronousCallers(settings.connectors, scripts.ALL, settings.counters)
         self.local_groups = LocalGroups(settings.group_expiry)
@@ -61,15 +60,14 @@ class QueueBroker:
         self.consumers = ConsumerTracker(
             self.mailboxes, settings.channel_expiry, self._channels_gone
         )
-        self.groups = Groups(settings, lambda: self.shards, self.local_groups)
+        self.groups = Groups(settings, self.local_groups)
         self.publisher = Publisher(settings)
-        self.group_directory = GroupDirectory(settings, lambda: self.shards)
         self.receiver_pool = ReceiverPool(
             settings,
             self.consumers,
             self.local_groups,
             self.loops,
-            self._found_empty,
+            self._group_empty,
         )
 
     @property
@@ -107,89 +105,86 @@ class QueueBroker:
         finally:
             await self._synchronous.close()
 
+    async def flush(self) -> None:
+        """Drop all messages and members, here and in Redis."""
+        self.receiver_pool.clear()
+        self.local_groups.clear()
+        await maintenance.flush(self.shards, self._settings.keys)
+
     async def mark_gone(self) -> None:
         """Tell those that send to the groups of this process that it has gone."""
         # Before the timer, beside which a loop would get connections of its own.
         settings, shards = self._settings, self.shards
-        async with timeout(LEAVING):
+        async with timeout(LEAVE_TIMEOUT):
             for address in self.local_groups.addresses():
-                alive = settings.keys.messages(address).alive
-                command = ("SET", alive, GONE, "EX", settings.mark_stays)
-                await shards.of(address).execute(command, key=alive, idempotent=True)
+                key = settings.keys.messages(address).heartbeat
+                command = ("SET", key, GONE, "EX", settings.gone_mark_ttl)
+                await shards.of(address).execute(command, key=key, idempotent=True)
 
     def _make_loop_state(self) -> LoopState:
         shards = Shards.to(self._settings.connectors, scripts.ALL, self.counters)
-        return LoopState(shards, self._start_upkeep, self._leave)
+        return LoopState(shards, self._start_maintenance, self._leave)
 
-    def _start_upkeep(self, loop_state: LoopState) -> None:
-        settings, local_groups = self._settings, self.local_groups
-        groups = self._groups_through(loop_state.shards)
-        guards = [
+    def _start_maintenance(self, loop_state: LoopState) -> None:
+        settings, shards, local_groups = self._settings, loop_state.shards, self.local_groups
+        detectors = [
             maintenance.LossDetector(
-                shard, loop_state.shards, settings.keys, self.id, local_groups, groups
+                shard, shards, settings.keys, self.id, local_groups, self.groups
             )
-            for shard in range(len(loop_state.shards))
+            for shard in range(len(shards))
         ]
-        for guard in guards:
-            loop_state.spawn(guard.watch())
-        loop_state.spawn(maintenance.sweep(self.consumers, local_groups, self._deserted))
-        loop_state.spawn(maintenance.announce(groups.publish_departures))
-
-        def buried() -> None:
-            for guard in guards:
-                guard.lose_all()
-
-        loop_state.spawn(maintenance.beat(settings, loop_state.shards, local_groups, buried))
+        for detector in detectors:
+            loop_state.spawn(detector.watch())
+        loop_state.spawn(maintenance.sweep(self.consumers, local_groups, self._groups_empty))
+        loop_state.spawn(maintenance.publish_removed_members(self.groups, shards))
+        loop_state.spawn(maintenance.send_heartbeats(settings, shards, local_groups, detectors))
 
     def _overflowed(self, channel: str, count: int) -> None:
-        # One that has lost its consumer misses nothing.
+        # A channel that has lost its consumer misses nothing.
         if self.consumers.has_consumer(channel):
             self._overflows.dropped(channel, count)
 
     def _channels_gone(self, channels: Sequence[str]) -> None:
+        virtuals: dict[str, None] = {}
         for channel in channels:
             self.mailboxes.discard(channel)
             self._overflows.forget(channel)
-        local_groups = self.local_groups
-        virtuals = maintenance.leave_all(channels, local_groups)
-        self._deserted([virtual for virtual in virtuals if not local_groups.members(virtual)])
+            virtuals.update(dict.fromkeys(self.local_groups.remove_channel(channel)))
+        self._groups_empty(
+            [virtual for virtual in virtuals if not self.local_groups.members(virtual)]
+        )
 
     async def _leave(self, shards: Shards) -> None:
         """Tell Redis which members have gone as an event loop ends."""
-        groups = self._groups_through(shards)
-        await groups.forget(self.local_groups.empty())
-        await groups.publish_departures()
+        await self.groups.remove_empty(self.local_groups.empty(), shards)
+        await self.groups.publish_removed_members(shards)
 
-    def _deserted(self, virtuals: Sequence[str]) -> None:
+    def _groups_empty(self, virtuals: Sequence[str]) -> None:
         if virtuals:
             loop_state = self.loops.get()
-            loop_state.spawn(self._groups_through(loop_state.shards).forget(virtuals))
+            loop_state.spawn(self.groups.remove_empty(virtuals, loop_state.shards))
 
-    def _found_empty(self, virtual: str) -> None:
-        # A loop state that closes is not found: it tells Redis what is empty once its receivers
+    def _group_empty(self, virtual: str) -> None:
+        # A loop state that is closing is not found: it removes empty groups once its receivers
         # have read to the end. A new one would open connections that nothing closes.
         if self.loops.find() is not None:
-            self._deserted([virtual])
-
-    def _groups_through(self, shards: Shards) -> Groups:
-        # A loop state uses its own connections, also while it closes.
-        return Groups(self._settings, lambda: shards, self.local_groups)
+            self._groups_empty([virtual])
 
 
-_processes: weakref.WeakSet[QueueBroker] = weakref.WeakSet()
+_brokers: weakref.WeakSet[QueueBroker] = weakref.WeakSet()
 
 
 def _mark_all_gone() -> None:
-    """Mark what still has members in groups when the interpreter ends.
+    """Mark this process's layers as gone when the interpreter ends, if they have members.
 
     Some servers never end their event loop, and synchronous code has none that lasts.
     """
-    # The first that fails is the last: a server that is away must not hold up the end for each.
+    # Stop at the first failure: a server that is away must not delay the end once for each layer.
     with contextlib.suppress(RedisError, OSError, RuntimeError, asyncio.TimeoutError):
-        for process in list(_processes):
-            # Not what was inherited through a fork.
-            if process.pid == os.getpid() and len(process.local_groups):
-                asyncio.run(process.mark_gone())
+        for broker in list(_brokers):
+            # Not those inherited through a fork.
+            if broker.pid == os.getpid() and len(broker.local_groups):
+                asyncio.run(broker.mark_gone())
 
 
 atexit.register(_mark_all_gone)

@@ -1,9 +1,10 @@
-"""What the parts of a layer need to know of its options."""
+"""The options of a layer, checked and worked out for its parts."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._shared.ops.logs import FaultLog, escape_arguments
@@ -34,8 +35,8 @@ OPTIONS = (
     "mailbox_bytes",
     "on_overflow",
 )
-# Seconds that a sign of life of a process counts.
-ALIVE_FOR = 60
+# Seconds without a heartbeat after which a process counts as dead.
+HEARTBEAT_TIMEOUT = 60
 
 logger = logging.getLogger(__package__)
 # All modules of the package log to this one.
@@ -71,26 +72,26 @@ class QueueSettings:
     encrypts: bool
     # What happens in this process.
     counters: Counters = field(default_factory=Counters)
-    faults: FaultLog = field(default_factory=lambda: FaultLog(logger))
+    faults: FaultLog = field(default_factory=partial(FaultLog, logger))
 
     @property
-    def sign_stays(self) -> int:
-        """Seconds that the latest sign of life stays: it tells a silent process from an unknown."""
-        return max(self.group_expiry, 2 * ALIVE_FOR)
+    def heartbeat_ttl(self) -> int:
+        """Seconds that a heartbeat stays, to tell a silent process from an unknown one."""
+        return max(self.group_expiry, 2 * HEARTBEAT_TIMEOUT)
 
     @property
-    def fresh_sign(self) -> int:
-        """Seconds for which a sign of life that counts has yet to stay at least."""
-        return self.sign_stays - ALIVE_FOR
+    def recent_heartbeat_ttl(self) -> int:
+        """The least time to live, in seconds, that a heartbeat of a living process has left."""
+        return self.heartbeat_ttl - HEARTBEAT_TIMEOUT
 
     @property
-    def mark_stays(self) -> int:
-        """Seconds that the mark of the dead stays: less than a sign that counts."""
-        return self.fresh_sign - 1
+    def gone_mark_ttl(self) -> int:
+        """Seconds that the mark of a dead process stays: shorter than a recent heartbeat."""
+        return self.recent_heartbeat_ttl - 1
 
     def virtual_channel(self, channel: str, group: str) -> str:
-        """Return the virtual channel that a channel of this process is behind in a group.
+        """Return the virtual channel that stands for a channel of this process in a group.
 
-        Where each member's own name is in Redis, each has one of its own.
+        With `groups="members"`, each channel has a virtual channel of its own.
         """
         return virtual_channel(non_local(channel) if self.groups_by_process else channel, group)

@@ -1,139 +1,289 @@
-"""Keeps the memberships of groups in Redis, by process."""
+"""Keeps the groups in Redis: adds and removes members, and tells who they are."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import RedisError
 
 from . import keys, scripts
+from .config import HEARTBEAT_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from ._shared.transport.commands import Command
+    from ._shared.transport.pipeline import CommandClient
     from ._shared.transport.shards import Shards
     from .config import QueueSettings
     from .protocol.local_groups import LocalGroups
 
-# How many names one command has: the server serves no other client meanwhile.
-MOST_NAMES = 200
-# How many virtual channels are worked on at a time, which holds the event loop for a few
-# milliseconds; and how many are looked through.
-SLICE = 50
-LOOK_SLICE = 500
+# Names in one command: the server serves no other client meanwhile.
+MAX_NAMES = 200
+# Virtual channels that are worked on concurrently, which holds the event loop for a few
+# milliseconds; and that are looked through without a pause.
+WORK_CHUNK = 50
+SCAN_CHUNK = 500
+
+
+class MembersQuery(NamedTuple):
+    """Coalesces reads of one group's names, so that a burst of sends reads them once."""
+
+    group_key: str
+    # In seconds.
+    group_expiry: int
+
+    async def read(self, commands: CommandClient) -> bytes:
+        """Return the names in the group, separated by blanks."""
+        names: bytes = await commands.execute_coalesced(
+            (self.group_key,), self, 0, key=self.group_key, idempotent=True
+        )
+        return names
+
+    def command(self, parts: Sequence[Any]) -> Command:  # noqa: ARG002 - all ask the same
+        """Return the command that reads the names."""
+        return scripts.GROUP_MEMBERS.call([self.group_key], self.group_expiry)
+
+    def replies(self, reply: Any, parts: Sequence[Any]) -> list[Any]:
+        """Return the names, once for each part."""
+        return [reply] * len(parts)
 
 
 class Groups:
     """The groups of one layer, as this process sees and changes them.
 
+    Each method takes the command connections to use: a loop that is closing still has its own.
+
     Args:
         settings: The layer's options.
-        shards: Returns the command connections of the running event loop.
-        memberships: The local members.
+        local_groups: The members in this process.
     """
 
-    def __init__(
-        self, settings: QueueSettings, shards: Callable[[], Shards], local_groups: LocalGroups
-    ) -> None:
+    def __init__(self, settings: QueueSettings, local_groups: LocalGroups) -> None:
         self._settings = settings
         self._keys = settings.keys
-        self._shards = shards
         self._local_groups = local_groups
 
-    async def add_local(self, group: str, channel: str) -> None:
+    async def add_local(self, group: str, channel: str, shards: Shards) -> None:
         """Make a channel of this process a member: here first, and then in Redis."""
         virtual = self._settings.virtual_channel(channel, group)
         self._local_groups.join(virtual, channel)
         try:
-            score = await self._write(virtual, [channel])
+            score = await self._write(virtual, [channel], shards)
         except BaseException:
             self._local_groups.join_failed(virtual, channel)
             raise
         self._local_groups.joined(virtual, channel, score)
 
-    async def add_name(self, group: str, name: str) -> bytes:
+    async def add_name(self, group: str, name: str, shards: Shards) -> bytes:
         """Write a name into the group in Redis; return its score, the time there."""
-        key = self._keys.group(group)
-        command = scripts.GROUP_ADD.call([key], name, self._settings.group_expiry)
-        score: bytes = await self._shards().of(group).execute(command, key=key, idempotent=True)
-        return score
-
-    async def _write(self, virtual: str, channels: Iterable[str]) -> bytes:
-        """Write a virtual channel into its group, with members behind it; return its score."""
-        group = keys.group_of(virtual)
-        if not self._settings.groups_by_process:
-            return await self.add_name(group, keys.address_of(virtual))
-        key = self._keys.group(group)
         command = scripts.GROUP_ADD.call(
-            [key, self._keys.members(virtual)],
-            virtual,
-            self._settings.group_expiry,
-            *map(keys.local, channels),
+            [self._keys.group(group)], name, self._settings.group_expiry
         )
-        score: bytes = await self._execute(group, command)
+        score: bytes = await self._execute(group, command, shards)
         return score
 
-    async def _execute(self, group: str, command: Command) -> Any:
-        """Carry out a command on a group's key, or one that is with it; it may be repeated."""
-        commands = self._shards().of(group)
-        return await commands.execute(command, key=self._keys.group(group), idempotent=True)
+    async def discard(self, group: str, channel: str, shards: Shards) -> None:
+        """End a membership of any process's channel.
 
-    async def discard(self, group: str, channel: str) -> None:
-        """End a membership, whoever it belongs to.
-
-        Its process is told on the way that messages take, so that what was sent to the group
+        Its process learns of it in the same order as messages, so that what was sent to the group
         before still arrives.
         """
-        shards = self._shards()
         key, address = self._keys.group(group), keys.non_local(channel)
         names, members = [channel], [key]
         virtual = self._settings.virtual_channel(channel, group)
         if address != channel:
             names.append(keys.local(channel))
             members.append(self._keys.members(keys.virtual_channel(address, group)))
-        told = keys.is_in_this_layer(channel)
+        is_told = keys.is_in_this_layer(channel)
         # A membership that began later stays. So this may be repeated, and come twice or late.
         at: float | bytes | None = None
         if shards.are_one_place:
             at = self._local_groups.joined_at(virtual, channel)
-        if not told or at is None:
-            command = scripts.GROUP_DISCARD.call(members, *names)
-            at = await shards.of(group).execute(command, key=key, idempotent=True)
+        if not is_told or at is None:
+            at = await self._execute(group, scripts.GROUP_DISCARD.call(members, *names), shards)
             names, members = [], []
-        if told:
-            beside = self._keys.messages(address)
+        if is_told:
+            queue = self._keys.messages(address)
             command = scripts.LEAVE.call(
-                [beside.key, beside.bell, beside.leaves, *members],
+                [queue.key, queue.bell, queue.leaves, *members],
                 self._settings.group_expiry,
                 f"{group}\0{channel}\0{float(at)!r}",
                 *names,
             )
             shard = self._settings.shard_to(address)
-            await shards[shard].execute(command, key=beside.key, idempotent=True)
+            await shards[shard].execute(command, key=queue.key, idempotent=True)
 
-    async def forget(self, virtuals: Iterable[str]) -> None:
-        """Take virtual channels out of their groups if they have no members any more."""
-        await self._each(virtuals, self._forget)
+    async def remove_empty(self, virtuals: Iterable[str], shards: Shards) -> None:
+        """Remove virtual channels from their groups if they have no members any more."""
+        await self._each(self._remove_if_empty, virtuals, shards)
 
-    async def _forget(self, virtual: str) -> None:
+    async def _remove_if_empty(self, virtual: str, shards: Shards) -> None:
         empty, score = self._local_groups.emptied(virtual)
         if not empty:
             return
         with contextlib.suppress(RedisError):  # then it expires, or the next message finds it
             if score is None:
-                # A join whose reply was lost. The score is known after one more, of our own.
-                score = await self._write(virtual, ())
+                # The reply to a join was lost. Another write tells the score.
+                score = await self._write(virtual, (), shards)
                 if self._local_groups.members(virtual):
                     return
-            # Only if it has not been joined meanwhile: that would have changed the score.
-            await self._remove(virtual, score)
-        # Not before: should this be cancelled, as an event loop ends, it is done again.
+            # A join meanwhile would have changed the score.
+            await self._remove(virtual, score, shards)
+        # Not before: if this is cancelled, as an event loop ends, it is done again.
         self._local_groups.forget_if_empty(virtual)
 
-    async def _remove(self, virtual: str, score: bytes) -> None:
+    async def restore(self, virtuals: Iterable[str], shards: Shards) -> None:
+        """Write virtual channels again, with exactly the members that they have.
+
+        Raises:
+            redis.exceptions.RedisError: Some could not be written.
+        """
+        await self._each(self._restore, virtuals, shards)
+
+    async def _restore(self, virtual: str, shards: Shards) -> None:
+        if self._settings.groups_by_process:
+            # Members that left in what the server has lost may be back there.
+            key = self._keys.members(virtual)
+            await self._execute(keys.group_of(virtual), ("UNLINK", key), shards)
+        for chunk in chunks(self._local_groups.members(virtual), MAX_NAMES):
+            score = await self._write(virtual, chunk, shards)
+            if not self._local_groups.members(virtual):
+                # Its last member has left meanwhile, and what was removed had another score.
+                await self._remove(virtual, score, shards)
+                break
+            self._local_groups.written(virtual, score)
+
+    async def restore_missing(self, virtuals: Iterable[str], shards: Shards) -> None:
+        """Write those virtual channels again that the server does not have as written last.
+
+        Raises:
+            redis.exceptions.RedisError: Some could not be read or written.
+        """
+        # Names of single members may have been removed by `channels_redis` processes, which tell
+        # only Redis.
+        if self._settings.groups_by_process:
+            await self._each(self._restore_if_missing, virtuals, shards)
+
+    async def _restore_if_missing(self, virtual: str, shards: Shards) -> None:
+        group, written = keys.group_of(virtual), self._local_groups.score(virtual)
+        if written is None:
+            return
+        command = ("ZSCORE", self._keys.group(group), virtual)
+        found = await self._execute(group, command, shards)
+        if found is None or float(found) < float(written):
+            await self._restore(virtual, shards)
+
+    async def publish_removed_members(self, shards: Shards) -> None:
+        """Remove from Redis the members that have gone without `group_discard`."""
+        removed = self._local_groups.take_removed_members()
+        if self._settings.groups_by_process:
+            await self._each(partial(self._publish_removed, removed), removed, shards)
+
+    async def _publish_removed(
+        self, removed: dict[str, set[str]], virtual: str, shards: Shards
+    ) -> None:
+        key, group = self._keys.members(virtual), keys.group_of(virtual)
+        try:
+            for chunk in chunks(sorted(removed[virtual]), MAX_NAMES):
+                # Looked up last of all: a member that has come back must not be removed.
+                back = set(self._local_groups.members(virtual))
+                names = [keys.local(channel) for channel in chunk if channel not in back]
+                if names:
+                    await self._execute(group, ("SREM", key, *names), shards)
+        except BaseException as error:
+            self._local_groups.restore_removed_members(virtual, removed[virtual])
+            if not isinstance(error, RedisError):
+                raise
+
+    async def count_names(self, group: str, shards: Shards) -> int:
+        """Return the number of names that a group has in Redis, virtual ones included."""
+        key = self._keys.group(group)
+        command = scripts.GROUP_SIZE.call([key], self._settings.group_expiry)
+        return int(await self._execute(group, command, shards))
+
+    async def count_channels(self, group: str, shards: Shards) -> int:
+        """Return the number of channels that are members of a group."""
+        virtuals, plain = await self._living_names(group, shards)
+        sizes = [("SCARD", self._keys.members(virtual)) for virtual in virtuals]
+        # A channel that was added both here and by another process counts once.
+        known = set(virtuals)
+        pairs = ((name, keys.virtual_channel(keys.non_local(name), group)) for name in plain)
+        duplicates = [
+            ("SISMEMBER", self._keys.members(virtual), keys.local(name))
+            for name, virtual in pairs
+            if virtual in known
+        ]
+        counts: list[int] = await asyncio.gather(
+            *(self._execute(group, command, shards) for command in (*sizes, *duplicates))
+        )
+        return len(plain) + sum(counts[: len(sizes)]) - sum(counts[len(sizes) :])
+
+    async def channels(self, group: str, shards: Shards) -> list[str]:
+        """Return the channels that are members of a group, in no order."""
+        virtuals, plain = await self._living_names(group, shards)
+        commands = (("SMEMBERS", self._keys.members(virtual)) for virtual in virtuals)
+        found = await asyncio.gather(
+            *(self._execute(group, command, shards) for command in commands)
+        )
+        channels = dict.fromkeys(plain)
+        for virtual, members in zip(virtuals, found, strict=True):
+            address = keys.address_of(virtual)
+            channels.update(
+                dict.fromkeys(address + name.decode(errors="replace") for name in members)
+            )
+        return list(channels)
+
+    async def _living_names(self, group: str, shards: Shards) -> tuple[list[str], list[str]]:
+        """Return the virtual channels of a group whose processes live, and the plain names."""
+        commands, key = shards.of(group), self._keys.group(group)
+        # A process that has joined just now lives, and may not have sent a heartbeat yet.
+        names, recent = await asyncio.gather(
+            *(
+                MembersQuery(key, seconds).read(commands)
+                for seconds in (self._settings.group_expiry, HEARTBEAT_TIMEOUT)
+            )
+        )
+        split, young = _split(names), set(_split(recent))
+        virtuals = [name for name in split if keys.is_virtual(name)]
+        living = await self._living(
+            {keys.non_local(name) for name in virtuals if name not in young}, shards
+        )
+        return (
+            [name for name in virtuals if name in young or keys.non_local(name) in living],
+            [name for name in split if not keys.is_virtual(name)],
+        )
+
+    async def _living(self, addresses: Iterable[str], shards: Shards) -> set[str]:
+        """Return the addresses whose processes have sent a heartbeat recently."""
+        asked = [(address, self._keys.messages(address).heartbeat) for address in addresses]
+        left: list[int] = await asyncio.gather(
+            *(
+                shards.of(address).execute(("TTL", key), key=key, idempotent=True)
+                for address, key in asked
+            )
+        )
+        recent = self._settings.recent_heartbeat_ttl
+        return {address for (address, _), ttl in zip(asked, left, strict=True) if ttl >= recent}
+
+    async def _write(self, virtual: str, channels: Iterable[str], shards: Shards) -> bytes:
+        """Write a virtual channel into its group, with members behind it; return its score."""
+        group = keys.group_of(virtual)
+        if not self._settings.groups_by_process:
+            return await self.add_name(group, keys.address_of(virtual), shards)
+        command = scripts.GROUP_ADD.call(
+            [self._keys.group(group), self._keys.members(virtual)],
+            virtual,
+            self._settings.group_expiry,
+            *map(keys.local, channels),
+        )
+        score: bytes = await self._execute(group, command, shards)
+        return score
+
+    async def _remove(self, virtual: str, score: bytes, shards: Shards) -> None:
         """Remove a virtual channel's name, unless it was written again meanwhile."""
         group = keys.group_of(virtual)
         name, names = virtual, [self._keys.group(group)]
@@ -141,88 +291,42 @@ class Groups:
             names.append(self._keys.members(virtual))
         else:
             name = keys.address_of(virtual)
-        await self._execute(group, scripts.GROUP_FORGET.call(names, name, score))
+        await self._execute(group, scripts.GROUP_FORGET.call(names, name, score), shards)
 
-    async def restore(self, virtuals: Iterable[str]) -> None:
-        """Write virtual channels again, with exactly the members that they have.
+    async def _execute(self, group: str, command: Command, shards: Shards) -> Any:
+        """Execute an idempotent command on a group's key, or one in its slot."""
+        return await shards.of(group).execute(command, key=self._keys.group(group), idempotent=True)
 
-        Raises:
-            redis.exceptions.RedisError: Some could not be written.
-        """
-        await self._each(virtuals, self._restore)
-
-    async def _restore(self, virtual: str) -> None:
-        if self._settings.groups_by_process:
-            # Those who left in what the server has lost may be back there.
-            behind = self._keys.members(virtual)
-            await self._execute(keys.group_of(virtual), ("UNLINK", behind))
-        for chunk in chunks(self._local_groups.members(virtual), MOST_NAMES):
-            score = await self._write(virtual, chunk)
-            if not self._local_groups.members(virtual):
-                # Its last member has left meanwhile, and what was removed had another score.
-                await self._remove(virtual, score)
-                break
-            self._local_groups.written(virtual, score)
-
-    async def restore_missing(self, virtuals: Iterable[str]) -> None:
-        """Write those virtual channels again that the server does not have as written last.
-
-        Raises:
-            redis.exceptions.RedisError: Not all could be looked at, or written.
-        """
-        # Names of single members may have been removed by `channels_redis` processes, which tell
-        # only Redis.
-        if self._settings.groups_by_process:
-            await self._each(virtuals, self._restore_missing)
-
-    async def _restore_missing(self, virtual: str) -> None:
-        group, written = keys.group_of(virtual), self._local_groups.score(virtual)
-        if written is None:
-            return
-        found = await self._execute(group, ("ZSCORE", self._keys.group(group), virtual))
-        if found is None or float(found) < float(written):
-            await self._restore(virtual)
-
-    async def publish_departures(self) -> None:
-        """Tell Redis which members have gone without `group_discard`."""
-        departed = self._local_groups.take_departed()
-        if self._settings.groups_by_process:
-            await self._each(departed, lambda virtual: self._departed(virtual, departed[virtual]))
-
-    async def _departed(self, virtual: str, channels: set[str]) -> None:
-        key, group = self._keys.members(virtual), keys.group_of(virtual)
-        try:
-            for chunk in chunks(sorted(channels), MOST_NAMES):
-                # Who has come back is asked for last of all: it must not go out again.
-                back = set(self._local_groups.members(virtual))
-                names = [keys.local(channel) for channel in chunk if channel not in back]
-                if names:
-                    await self._execute(group, ("SREM", key, *names))
-        except BaseException as error:
-            self._local_groups.departed_again(virtual, channels)
-            if not isinstance(error, RedisError):
-                raise
-
-    async def _each(self, virtuals: Iterable[str], work: Callable[[str], Awaitable[None]]) -> None:
-        """Work on virtual channels in slices that do not hold the event loop for long."""
-        # Each server has slices of its own: one that is away must not keep the others waiting.
-        places: dict[object, list[str]] = {}
-        shards = self._shards()
-        for chunk in chunks(list(virtuals), LOOK_SLICE):
+    async def _each(
+        self,
+        work: Callable[[str, Shards], Awaitable[None]],
+        virtuals: Iterable[str],
+        shards: Shards,
+    ) -> None:
+        """Call `work` for each virtual channel, in chunks that do not block the event loop."""
+        # Each server has chunks of its own: one that is away must not keep the others waiting.
+        by_server: dict[object, list[str]] = {}
+        for chunk in chunks(list(virtuals), SCAN_CHUNK):
             for virtual in chunk:
                 group = keys.group_of(virtual)
                 commands = shards.of(group)
-                place = commands, commands.node(self._keys.group(group))
-                places.setdefault(place, []).append(virtual)
+                server = commands, commands.node(self._keys.group(group))
+                by_server.setdefault(server, []).append(virtual)
             await asyncio.sleep(0)
-        await asyncio.gather(*(_in_slices(place, work) for place in places.values()))
+        await asyncio.gather(*(_in_chunks(work, each, shards) for each in by_server.values()))
 
 
-async def _in_slices(virtuals: Sequence[str], work: Callable[[str], Awaitable[None]]) -> None:
-    for chunk in chunks(virtuals, SLICE):
-        await asyncio.gather(*map(work, chunk))
+async def _in_chunks(
+    work: Callable[[str, Shards], Awaitable[None]], virtuals: Sequence[str], shards: Shards
+) -> None:
+    for chunk in chunks(virtuals, WORK_CHUNK):
+        await asyncio.gather(*(work(virtual, shards) for virtual in chunk))
+
+
+def _split(names: bytes) -> list[str]:
+    return names.decode(errors="replace").split(" ") if names else []
 
 
 def chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """Return the items in parts of a size, the last one perhaps smaller."""
+    """Return the items in parts of a size; the last one may be smaller."""
     return (items[start : start + size] for start in range(0, len(items), size))

@@ -46,8 +46,8 @@ def local(channel: str) -> str:
     return channel.partition("!")[2]
 
 
-def number_of(name: str) -> int:
-    """Return the number by which the messages for a channel or group are counted."""
+def counts_field(name: str) -> int:
+    """Return the field of the counts in which messages for a channel or group are counted."""
     return zlib.crc32(name.encode())
 
 
@@ -93,7 +93,7 @@ def address_of(virtual: str) -> str:
     return virtual.partition(_GROUP_MARK)[0]
 
 
-class Beside:
+class QueueKeys:
     """A message key and the names of the keys beside it, all in one slot of a Redis Cluster.
 
     Args:
@@ -104,7 +104,7 @@ class Beside:
         shared: Whether the messages of several channels wait there, to be counted by channel.
     """
 
-    __slots__ = ("_head", "_tail", "alive", "bell", "counts", "key", "leaves")
+    __slots__ = ("_head", "_tail", "bell", "counts", "heartbeat", "key", "leaves")
 
     def __init__(self, key: str, head: str, tail: str, *, rung: bool, shared: bool) -> None:
         self._head, self._tail = head, tail
@@ -116,8 +116,8 @@ class Beside:
         self.counts = f"{head}$counts{tail}" if shared else key
         # Which channels of the process leave which groups.
         self.leaves = f"{head}$leaves{tail}"
-        # The latest sign of life of the process, once it had members in groups.
-        self.alive = f"{head}$alive{tail}"
+        # The latest heartbeat of the process, once it has had members in groups.
+        self.heartbeat = f"{head}$alive{tail}"
 
     def claims(self, reader: str) -> str:
         """Return the key of the messages that a reader has taken and not acknowledged."""
@@ -150,16 +150,16 @@ class Keys:
         # Thousands join one group when a server was restarted.
         self.members = functools.lru_cache(maxsize=4096)(self._members)
 
-    def _messages(self, address: str) -> Beside:
+    def _messages(self, address: str) -> QueueKeys:
         """Return the message key of a general channel or of a process, and the keys beside it."""
         key = self.prefix + address
         process = process_of(address)
         rung = process is None or is_of_this_layer(process)
         shared = rung and process is not None
         if self._tagged:
-            return Beside(key, key, "", rung=rung, shared=shared)
+            return QueueKeys(key, key, "", rung=rung, shared=shared)
         # A hash tag that is the message key: the same slot as its own, since it has no brace.
-        return Beside(key, self.prefix, f"{{{key}}}", rung=rung, shared=shared)
+        return QueueKeys(key, self.prefix, f"{{{key}}}", rung=rung, shared=shared)
 
     def group(self, group: str) -> str:
         """Return the key of a group's members."""

@@ -21,9 +21,8 @@ from ._shared.transport.sharding import shard_of
 from .broker import QueueBroker
 from .config import OPTIONS, QueueSettings
 from .envelope import TO, Envelope
-from .flushing import flush
+from .publisher import OutgoingMessage, SendBatch
 from .queries import Queries
-from .sending import OutgoingMessage, SendBatch
 
 if TYPE_CHECKING:
     import re
@@ -130,7 +129,7 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         self._keys = keys.Keys(prefix)
         # Checking a name takes as long as packing a message. Few, as each holds on to its name.
         self._place_of = functools.lru_cache(maxsize=128)(self._find_place)
-        self._posts = SendBatch(expiry)
+        self._batch = SendBatch(expiry)
         self._broker = ProcessLocal(self._start_process)
         observe(self)
 
@@ -201,20 +200,20 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         options.require_message(message)
         if not isinstance(channel, str):
             self.require_valid_channel_name(channel)
-        address, beside, counted = self._place_of(channel)
+        address, queue, counts_field = self._place_of(channel)
         # Of a message for a general channel only where it binds one to the other.
         if self._encrypts or "!" in channel:
             message = {**message, TO: channel}
-        post = OutgoingMessage(
-            beside.key,
-            beside.bell,
-            beside.counts,
+        outgoing = OutgoingMessage(
+            queue.key,
+            queue.bell,
+            queue.counts,
             self.get_capacity(channel),
-            counted,
+            counts_field,
             self._serialized(message),
         )
         broker, shard = self._broker.get(), self._shard_to(address)
-        if await self._posts.send([post], broker.shards[shard]):
+        if await self._batch.send([outgoing], broker.shards[shard]):
             broker.counters.over_capacity += 1
             raise exceptions.ChannelFull(channel)
         broker.counters.sent += 1
@@ -250,9 +249,9 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         self.require_valid_channel_name(channel)
         broker = self._broker.get()
         if keys.process_of(channel) == broker.id:
-            await broker.groups.add_local(group, channel)
+            await broker.groups.add_local(group, channel, broker.shards)
         else:
-            await broker.groups.add_name(group, channel)
+            await broker.groups.add_name(group, channel, broker.shards)
 
     async def group_discard(self, group: str, channel: str) -> None:
         """End a channel's membership, if it has one.
@@ -265,7 +264,8 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
-        await self._broker.get().groups.discard(group, channel)
+        broker = self._broker.get()
+        await broker.groups.discard(group, channel, broker.shards)
 
     async def group_send(
         self, group: str, message: dict[str, Any], *, exclude: Iterable[str] = ()
@@ -289,7 +289,7 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         excluded = (
             options.excluded_channels(exclude, self.require_valid_channel_name) if exclude else ()
         )
-        await broker.publisher.send(group, message, broker.shards, excluded)
+        await broker.publisher.publish(group, message, broker.shards, excluded)
         broker.counters.sent += 1
 
     async def flush(self) -> None:
@@ -297,10 +297,7 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
 
         Processes that are running write their memberships again.
         """
-        broker = self._broker.get()
-        broker.receiver_pool.clear()
-        broker.local_groups.clear()
-        await flush(broker.shards, self._keys)
+        await self._broker.get().flush()
 
     async def close_pools(self) -> None:
         """Close what the layer has open in the running event loop.
@@ -329,11 +326,11 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
             )
         return data
 
-    def _find_place(self, channel: str) -> tuple[str, keys.Beside, int]:
+    def _find_place(self, channel: str) -> tuple[str, keys.QueueKeys, int]:
         """Return the address of a channel, the keys of what is sent there, and its number."""
         self.require_valid_channel_name(channel)
         address = keys.non_local(channel)
-        return address, self._keys.messages(address), keys.number_of(channel)
+        return address, self._keys.messages(address), keys.counts_field(channel)
 
     def _require_own(self, channel: str, broker: str) -> None:
         self.require_valid_channel_name(channel)

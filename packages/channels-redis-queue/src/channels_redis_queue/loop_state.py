@@ -1,4 +1,4 @@
-"""What a layer runs in one event loop, closed together."""
+"""The connections, receivers and background tasks of one event loop, closed together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .receiver import Receiver
 
 # Seconds that leaving groups may take as a loop ends.
-LEAVING = 2
+LEAVE_TIMEOUT = 2
 
 
 class LoopState:
@@ -26,18 +26,18 @@ class LoopState:
 
     Args:
         shards: The command connections.
-        upkeep: Starts, in this home, what a loop that receives has to keep up.
-        leave: Tells Redis what has ended with the loop; called if there was upkeep.
+        start_maintenance: Starts the background tasks of a loop that receives.
+        leave: Tells Redis what has ended with the loop; called if it has received.
     """
 
     def __init__(
         self,
         shards: Shards,
-        upkeep: Callable[[LoopState], object],
+        start_maintenance: Callable[[LoopState], object],
         leave: Callable[[Shards], Awaitable[None]],
     ) -> None:
         self.shards = shards
-        self._start_upkeep = upkeep
+        self._start_maintenance = start_maintenance
         self._leave = leave
         self._receivers: list[Receiver] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -45,7 +45,7 @@ class LoopState:
     def keep(self, receiver: Receiver) -> None:
         """Stop the receiver when the loop ends."""
         if not self._receivers:
-            self._start_upkeep(self)
+            self._start_maintenance(self)
         self._receivers = [other for other in self._receivers if not other.ended]
         self._receivers.append(receiver)
 
@@ -53,9 +53,9 @@ class LoopState:
         """Run a coroutine until it returns or the loop ends."""
         task = start_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._task_ended)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             logger.error("A background task failed", exc_info=task.exception())
@@ -69,12 +69,12 @@ class LoopState:
         )
         if receivers:
             with contextlib.suppress(asyncio.TimeoutError):
-                async with timeout(LEAVING):
+                async with timeout(LEAVE_TIMEOUT):
                     await self._leave(self.shards)
         await self.shards.close()
 
     def abandon(self) -> None:
-        """Drop all connections: the loop is closed."""
+        """Discard the connections without closing them; their event loop is already closed."""
         for receiver in self._receivers:
             receiver.abandon()
         self.shards.abandon()

@@ -1,4 +1,4 @@
-"""Keeps what a process has in Redis true while it lives."""
+"""Keeps what Redis knows of a process correct while it lives, and deletes a layer's keys."""
 
 from __future__ import annotations
 
@@ -15,37 +15,40 @@ from redis.exceptions import RedisError
 
 from . import scripts
 from ._shared.transport.sharding import shard_of
-from .groups import LOOK_SLICE, chunks
+from .groups import SCAN_CHUNK, chunks
 from .keys import GONE, group_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from ._shared.delivery.consumers import ConsumerTracker
+    from ._shared.transport.pipeline import CommandClient
     from ._shared.transport.shards import Shards
     from .config import QueueSettings
     from .groups import Groups
     from .keys import Keys
     from .protocol.local_groups import LocalGroups
 
-# Seconds between two looks. A server that lost memberships must serve its groups within five.
-INTERVAL = 2
-# Seconds that the canary lives without a look.
-CANARY_LIVES = 60
-# How many looks between two searches for memberships that have expired: they live for hours.
-EXPIRY_LOOKS = 30
-# Seconds between two signs of life.
-BEAT = 20
+# Seconds between two checks. A server that lost memberships must serve its groups within five.
+CHECK_INTERVAL = 2
+# Seconds that the canary lives without a check.
+CANARY_TTL = 60
+# Checks between two searches for memberships that have expired: they live for hours.
+CHECKS_PER_EXPIRY = 30
+# Seconds between two heartbeats.
+HEARTBEAT_INTERVAL = 20
+# Keys in one SCAN.
+SCAN_COUNT = 1000
 
 
 @dataclass
 class _Canary:
-    """A server, or a node of a Cluster, that has groups of the process, as a guard knows it."""
+    """The canary of a server, or a node of a Cluster, that has groups of the process."""
 
-    canary: str
-    # What the canary holds at least, as long as the server has lost nothing.
+    key: str
+    # Its value as long as the server has lost nothing.
     count: int = 0
-    # Virtual channels that were written there since the latest look, and perhaps lost again.
+    # Virtual channels that were written there since the latest check, and may have been lost.
     unproven: list[str] = field(default_factory=list)
     # Whether all virtual channels have to be written again.
     lost: bool = False
@@ -54,15 +57,15 @@ class _Canary:
 class LossDetector:
     """Writes the virtual channels of one shard again when its server has lost them.
 
-    A server that comes back empty, or as it was some time ago, says so in no other way than in a
-    key that counts the looks: the canary. Each node of a Cluster has one.
+    A server that comes back empty, or as it was some time ago, shows it in no other way than in a
+    key that counts the checks: the canary. Each node of a Cluster has one.
 
     Args:
-        shard: The shard.
+        shard: The index of the shard.
         shards: The command connections.
         keys: The layer's keys.
         process: The process's id.
-        memberships: The local members of groups.
+        local_groups: The members in this process.
         groups: Writes virtual channels.
     """
 
@@ -85,42 +88,42 @@ class LossDetector:
         self._name = f"{process}.{threading.get_ident()}"
         self._layout: object = None
         # By node.
-        self._servers: dict[object, _Canary] = {}
+        self._canaries: dict[object, _Canary] = {}
         # The latest write of a virtual channel that was seen.
         self._seen = 0
 
     async def watch(self) -> None:
-        """Look again and again."""
+        """Check the server at intervals."""
         while True:
-            await self._see()
-            await asyncio.gather(*map(self._look, list(self._servers)))
-            await asyncio.sleep(INTERVAL)
+            await self._find_writes()
+            await asyncio.gather(*map(self._check, list(self._canaries)))
+            await asyncio.sleep(CHECK_INTERVAL)
 
-    def lose_all(self) -> None:
-        """Write all virtual channels again with the next look."""
-        for server in self._servers.values():
-            server.lost = True
+    def restore_all(self) -> None:
+        """Write all virtual channels again with the next check."""
+        for canary in self._canaries.values():
+            canary.lost = True
 
-    async def _see(self) -> None:
-        """Find out what was written since the latest look, and where."""
+    async def _find_writes(self) -> None:
+        """Find out what was written since the latest check, and where."""
         if not len(self._local_groups):
-            self._servers.clear()
+            self._canaries.clear()
         layout = self._commands.layout
         if layout is not self._layout:
             # Slots may have moved to nodes that have no canary.
             self._layout, self._seen = layout, 0
-            self._servers.clear()
+            self._canaries.clear()
         written, self._seen = self._local_groups.written_since(self._seen)
         for node, virtuals in (await self._by_node(written)).items():
-            server = self._servers.get(node)
-            if server is None:
-                canary = self._keys.canary(self._name, group_of(virtuals[0]))
-                server = self._servers[node] = _Canary(canary)
-            server.unproven += virtuals
+            canary = self._canaries.get(node)
+            if canary is None:
+                key = self._keys.canary(self._name, group_of(virtuals[0]))
+                canary = self._canaries[node] = _Canary(key)
+            canary.unproven += virtuals
 
     async def _by_node(self, virtuals: Sequence[str]) -> dict[object, list[str]]:
         by_node: dict[object, list[str]] = {}
-        for chunk in chunks(virtuals, LOOK_SLICE):
+        for chunk in chunks(virtuals, SCAN_CHUNK):
             for virtual in chunk:
                 group = group_of(virtual)
                 if shard_of(group, len(self._shards)) == self._shard:
@@ -129,102 +132,126 @@ class LossDetector:
             await asyncio.sleep(0)
         return by_node
 
-    async def _look(self, node: object) -> None:
-        server = self._servers[node]
-        # A server that is away is looked at again later.
+    async def _check(self, node: object) -> None:
+        canary = self._canaries[node]
+        # A server that is away is checked again later.
         with contextlib.suppress(RedisError):
-            # Before the rest: what was written by now is there if the canary is, however far back
-            # the server goes.
-            count = server.count + 1
-            command = scripts.SWAP.call([server.canary], count, CANARY_LIVES)
-            before = await self._commands.execute(command, key=server.canary, idempotent=True)
+            # Before the rest: if the canary is there, so is all that was written by now, however
+            # far back the server goes.
+            count = canary.count + 1
+            command = scripts.SWAP.call([canary.key], count, CANARY_TTL)
+            before = await self._commands.execute(command, key=canary.key, idempotent=True)
             # The new count itself is no proof: a reply that was lost may have told of a loss.
-            server.lost |= server.count > 0 and before != b"%d" % server.count
-            server.count = count
-            if server.lost:
-                await self._restore(node, server)
+            canary.lost |= canary.count > 0 and before != b"%d" % canary.count
+            canary.count = count
+            if canary.lost:
+                await self._restore(node, canary)
             else:
-                await self._groups.restore_missing(server.unproven)
-            server.unproven.clear()
+                await self._groups.restore_missing(canary.unproven, self._shards)
+            canary.unproven.clear()
 
-    async def _restore(self, node: object, server: _Canary) -> None:
-        server.lost = False
+    async def _restore(self, node: object, canary: _Canary) -> None:
+        canary.lost = False
         try:
             all_virtuals = await self._by_node(self._local_groups.virtuals())
-            await self._groups.restore(all_virtuals.get(node, ()))
+            await self._groups.restore(all_virtuals.get(node, ()), self._shards)
         except BaseException:
-            server.lost = True
+            canary.lost = True
             raise
 
 
 async def sweep(
     consumers: ConsumerTracker,
     local_groups: LocalGroups,
-    deserted: Callable[[Sequence[str]], object],
+    groups_empty: Callable[[Sequence[str]], object],
 ) -> None:
-    """Drop what consumers that have gone leave behind, and memberships that have expired.
+    """Drop what ended consumers leave behind, and memberships that have expired.
 
     Args:
-        consumers: Who consumes the channels of this process.
-        memberships: The local members of groups.
-        deserted: Called with virtual channels that may have no members any more.
+        consumers: The consumers of this process's channels.
+        local_groups: The members in this process.
+        groups_empty: Called with virtual channels that have no members.
     """
-    for look in itertools.count(1):
-        await asyncio.sleep(INTERVAL)
+    for check in itertools.count(1):
+        await asyncio.sleep(CHECK_INTERVAL)
         consumers.sweep()
-        if look % EXPIRY_LOOKS == 0:
-            for chunk in chunks(local_groups.virtuals(), LOOK_SLICE):
-                # Members whose time is over leave when they are looked at.
-                deserted([virtual for virtual in chunk if not local_groups.members(virtual)])
+        if check % CHECKS_PER_EXPIRY == 0:
+            for chunk in chunks(local_groups.virtuals(), SCAN_CHUNK):
+                # Reading the members removes those that have expired.
+                groups_empty([virtual for virtual in chunk if not local_groups.members(virtual)])
                 await asyncio.sleep(0)
 
 
-def leave_all(channels: Sequence[str], local_groups: LocalGroups) -> list[str]:
-    """End all memberships of channels; return the virtual channels that they were behind."""
-    virtuals = (local_groups.gone(channel) for channel in channels)
-    return list(dict.fromkeys(itertools.chain.from_iterable(virtuals)))
-
-
-async def announce(publish: Callable[[], Awaitable[None]]) -> None:
-    """Tell Redis again and again which members have gone.
-
-    Args:
-        publish: Tells it once; that takes long if a server is away.
-    """
+async def publish_removed_members(groups: Groups, shards: Shards) -> None:
+    """Tell Redis at intervals which members have gone without `group_discard`."""
     while True:
-        await asyncio.sleep(INTERVAL)
-        await publish()
+        await asyncio.sleep(CHECK_INTERVAL)
+        await groups.publish_removed_members(shards)
 
 
-async def beat(
-    settings: QueueSettings, shards: Shards, local_groups: LocalGroups, buried: Callable[[], object]
+async def send_heartbeats(
+    settings: QueueSettings,
+    shards: Shards,
+    local_groups: LocalGroups,
+    detectors: Sequence[LossDetector],
 ) -> None:
-    """Give signs of life for each address that has members in groups.
+    """Send heartbeats for each address that has members in groups.
 
     Args:
         settings: The layer's options.
         shards: The command connections.
-        memberships: The local members of groups.
-        buried: Called when others took this process for dead, and out of groups.
+        local_groups: The members in this process.
+        detectors: Restore the groups if others have marked this process as gone.
     """
-    due: dict[str, float] = {}
-    # Signs whose replies have not come.
-    signs: dict[str, str] = {}
+    next_at: dict[str, float] = {}
+    unanswered: dict[str, str] = {}
     while True:
         now = time.monotonic()
-        # Nothing of addresses that have no members any more.
-        due = {address: due.get(address, 0.0) for address in local_groups.addresses()}
-        for address in [address for address, at in due.items() if at <= now]:
-            # Another one each time: a sign that stays the same tells of silence.
-            sign = signs.setdefault(address, secrets.token_hex(8))
-            key = settings.keys.messages(address).alive
-            command = scripts.SWAP.call([key], sign, settings.sign_stays)
-            # While the server is away the process counts as silent, and it is.
+        # Addresses without members need none any more.
+        next_at = {address: next_at.get(address, 0.0) for address in local_groups.addresses()}
+        for address in [address for address, at in next_at.items() if at <= now]:
+            # A new value each time: senders take one that stays the same for silence.
+            heartbeat = unanswered.setdefault(address, secrets.token_hex(8))
+            key = settings.keys.messages(address).heartbeat
+            command = scripts.SWAP.call([key], heartbeat, settings.heartbeat_ttl)
+            # While the server is away the process counts as silent.
             with contextlib.suppress(RedisError):
                 before = await shards.of(address).execute(command, key=key, idempotent=True)
-                due[address] = now + BEAT
-                del signs[address]
-                # The sign itself: a reply that was lost may have told of it.
-                if before in {GONE, sign.encode()}:
-                    buried()
-        await asyncio.sleep(INTERVAL)
+                next_at[address] = now + HEARTBEAT_INTERVAL
+                del unanswered[address]
+                # The heartbeat itself: a reply that was lost may have told of the mark.
+                if before in {GONE, heartbeat.encode()}:
+                    for detector in detectors:
+                        detector.restore_all()
+        await asyncio.sleep(CHECK_INTERVAL)
+
+
+async def flush(shards: Shards, keys: Keys) -> None:
+    """Delete all keys of a layer, on all shards."""
+    await asyncio.gather(*(_flush(shards[index], keys) for index in range(len(shards))))
+
+
+async def _flush(commands: CommandClient, keys: Keys) -> None:
+    nodes = await commands.nodes()
+    await asyncio.gather(*(_flush_node(commands, node, keys) for node in nodes))
+
+
+async def _flush_node(commands: CommandClient, node: CommandClient, keys: Keys) -> None:
+    cursor, pattern = b"0", keys.pattern()
+    while True:
+        scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+        cursor, found = await node.execute(scan, key=pattern, idempotent=True)
+        by_slot: dict[int | None, list[str]] = {}
+        for key in found:
+            name = key.decode(errors="replace")
+            if keys.owns(name):
+                by_slot.setdefault(commands.slot(name), []).append(name)
+        # Not through the node: a key may have moved since it was found.
+        await asyncio.gather(
+            *(
+                commands.execute(("UNLINK", *names), key=names[0], idempotent=True)
+                for names in by_slot.values()
+            )
+        )
+        if int(cursor) == 0:
+            return

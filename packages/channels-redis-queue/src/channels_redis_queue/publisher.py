@@ -1,4 +1,4 @@
-"""Sends a message to all members of a group."""
+"""Publishes messages to message keys: several in one script call, and to all members of a group."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import contextlib
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from . import keys, scripts
 from ._shared.config.options import EXCLUDE
 from ._shared.transport.batch import MAX_COALESCED
-from .config import ALIVE_FOR
+from .config import HEARTBEAT_TIMEOUT
 from .envelope import TO
-from .protocol.group_cache import LOOK_INTERVAL, GroupCache
-from .sending import ExpectedMembers, MembersQuery, OutgoingMessage, SendBatch
+from .groups import MembersQuery
+from .protocol.group_cache import LIVENESS_CHECK_INTERVAL, GroupCache
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Iterator
+    from collections.abc import Collection, Coroutine, Iterator, Sequence
 
+    from ._shared.transport.commands import Command
     from ._shared.transport.pipeline import CommandClient
     from ._shared.transport.shards import Shards
     from .config import QueueSettings
@@ -29,12 +30,102 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__package__)
 
-# Processes whose signs of life are remembered.
-MAX_SIGNS = 10_000
+# Addresses whose latest heartbeat is remembered.
+MAX_HEARTBEATS = 10_000
+
+
+class OutgoingMessage(NamedTuple):
+    """A message on its way to a message key."""
+
+    key: str
+    bell: str
+    # The key in which messages are counted by channel; the message key if they are not.
+    counts: str
+    capacity: int
+    # The field of its channel or group there.
+    counts_field: int
+    message: bytes
+
+
+class ExpectedMembers(NamedTuple):
+    """The names that a group must have for a message to be sent to it."""
+
+    group_key: str
+    # In seconds.
+    group_expiry: int
+    # As GROUP_MEMBERS returns them.
+    names: bytes
+
+
+class SendBatch(NamedTuple):
+    """Coalesces messages into one command, whose reply lists those that found their key full."""
+
+    # Seconds that a message lives.
+    expiry: int
+    # Without them, messages are sent unconditionally.
+    expected: ExpectedMembers | None = None
+
+    async def send(self, messages: Sequence[OutgoingMessage], commands: CommandClient) -> Any:
+        """Send the messages. In a Cluster, the keys of all are in one slot.
+
+        Returns:
+            The positions of those that found their key full; or the group's names, as bytes, if
+            they differ from the expected ones: then nothing was sent.
+
+        Raises:
+            redis.exceptions.ResponseError: Also if a key holds something other than messages; the
+                messages for other keys have been sent.
+        """
+        # Half of what a key holds.
+        quotas = {message.key: max(1, message.capacity // 2) for message in messages}
+        size = sum(len(message.message) for message in messages)
+        return await commands.execute_coalesced(
+            messages, self, size, key=messages[0].key, quotas=quotas
+        )
+
+    def command(self, parts: Sequence[Sequence[OutgoingMessage]]) -> Command:
+        """Return the command that adds all messages."""
+        names: list[str] = []
+        arguments: list[int | bytes] = [self.expiry, 0, b""]
+        if self.expected is not None:
+            names.append(self.expected.group_key)
+            arguments[1:] = self.expected.group_expiry, self.expected.names
+        # Each key is named once: many messages are for one process, and a key is as long as they.
+        destinations: dict[str, int] = {}
+        for messages in parts:
+            for message in messages:
+                destination = destinations.get(message.key)
+                if destination is None:
+                    destination = destinations[message.key] = len(destinations) + 1
+                    names += (message.key, message.bell, message.counts)
+                arguments += (
+                    destination,
+                    message.capacity,
+                    message.counts_field,
+                    message.message,
+                )
+        return scripts.SEND.call(names, *arguments)
+
+    def replies(self, reply: Any, parts: Sequence[Sequence[OutgoingMessage]]) -> list[Any]:
+        """Return for each part what `send` returns, or the error that it raises."""
+        if isinstance(reply, bytes):
+            return [reply] * len(parts)
+        if not reply:
+            return [[] for _ in parts]
+        errors = {one[0]: ResponseError(one[1].decode()) for one in reply if isinstance(one, list)}
+        full = {one for one in reply if isinstance(one, int)}
+        found: list[Any] = []
+        first = 1
+        for messages in parts:
+            positions = range(first, first + len(messages))
+            error = next((errors[at] for at in positions if at in errors), None)
+            found.append(error or [at - first for at in positions if at in full])
+            first += len(messages)
+        return found
 
 
 class Publisher:
-    """Sends to groups, on behalf of one layer in one process.
+    """Publishes to groups, on behalf of one layer in one process.
 
     Args:
         settings: The layer's options.
@@ -43,24 +134,57 @@ class Publisher:
     def __init__(self, settings: QueueSettings) -> None:
         self._settings = settings
         self._group_cache = GroupCache(settings.keys, settings.capacity)
-        # The latest sign of life seen at each address, and the `time.monotonic()` since when.
-        self._signs: dict[str, tuple[bytes, float]] = {}
+        # The latest heartbeat seen of each address, and the `time.monotonic()` since when.
+        self._heartbeats: dict[str, tuple[bytes, float]] = {}
 
-    async def send(
+    async def publish(
         self, group: str, message: dict[str, Any], shards: Shards, exclude: Collection[str] = ()
     ) -> None:
-        """Send a message to all members of a group but some; those that are full miss it."""
+        """Send a message to the members of a group, except those excluded. Full ones miss it."""
         if exclude:
-            # Where names stand for members of a process, that process leaves these out.
+            # A process removes these from the members that a virtual channel stands for.
             message = {**message, EXCLUDE: exclude}
-        names = await self._send_as_known(group, message, shards)
+        names = await self._publish_optimistically(group, message, shards)
         if names is None:
             return
         snapshot = self._group_cache.update(group, names)
-        await self._send_to(snapshot, group, message, shards)
+        await self._publish_to(snapshot, group, message, shards)
         await self._remove_dead(snapshot, group, shards)
 
-    async def _send_to(
+    async def _publish_optimistically(
+        self, group: str, message: dict[str, Any], shards: Shards
+    ) -> bytes | None:
+        """Send to the members that the group had last time, if it still has the same.
+
+        Most groups change less often than they are sent to. Then this takes one round trip;
+        otherwise as many as reading the members.
+
+        Returns:
+            None if the message was sent; else the names that the group has.
+        """
+        settings = self._settings
+        key = settings.keys.group(group)
+        snapshot = self._group_cache.get(group) if shards.are_one_place else None
+        if snapshot is None or not snapshot.may_send_optimistically(0):
+            # Even if the group is empty: an invalid message must not fail only once it has members.
+            settings.serialize(message)
+            return await MembersQuery(key, settings.group_expiry).read(shards.of(group))
+        destinations = _without_excluded(snapshot.destinations, message)
+        batch = self._batch(destinations, group, message)
+        if not batch or not snapshot.may_send_optimistically(
+            sum(len(outgoing.message) for outgoing in batch)
+        ):
+            return await MembersQuery(key, settings.group_expiry).read(shards.of(group))
+        expected = ExpectedMembers(key, settings.group_expiry, snapshot.names)
+        reply = await SendBatch(settings.expiry, expected).send(batch, shards.of(group))
+        if isinstance(reply, bytes):
+            return reply
+        snapshot.confirmed = True
+        self._log(sum(len(destinations[at].names) for at in reply), snapshot, group)
+        await self._remove_dead(snapshot, group, shards)
+        return None
+
+    async def _publish_to(
         self, snapshot: GroupSnapshot, group: str, message: dict[str, Any], shards: Shards
     ) -> None:
         # A script's keys are on one shard and, in a Cluster, in one slot.
@@ -69,67 +193,32 @@ class Publisher:
             shard = self._settings.shard_to(destination.address)
             place = shard, shards[shard].slot(destination.key)
             by_place.setdefault(place, []).append(destination)
-        posts = SendBatch(self._settings.expiry)
         full = await _all(
             [
-                self._send_chunk(posts, shards[shard], chunk, group, message)
+                self._send_chunk(chunk, group, message, shards[shard])
                 for (shard, _), all_there in by_place.items()
                 for chunk in _chunks(all_there)
             ]
         )
         self._log(sum(full), snapshot, group)
 
-    async def _send_as_known(
-        self, group: str, message: dict[str, Any], shards: Shards
-    ) -> bytes | None:
-        """Send to the members that the group had last time, if it has the same now.
-
-        Most groups change less often than they are sent to. Then this takes one round trip, and
-        otherwise no more than reading the members, which it returns; None if the message is sent.
-        """
-        settings = self._settings
-        key = settings.keys.group(group)
-        snapshot = self._group_cache.last(group) if shards.are_one_place else None
-        if snapshot is None or not snapshot.may_send_optimistically(0):
-            # Even if the group is empty today: a caller's error shall not wait for a member.
-            settings.serialize(message)
-            return await MembersQuery(key, settings.group_expiry).read(shards.of(group))
-        destinations = _without_excluded(snapshot.destinations, message)
-        posts = self._posts(destinations, group, message)
-        if not posts or not snapshot.may_send_optimistically(
-            sum(len(post.message) for post in posts)
-        ):
-            return await MembersQuery(key, settings.group_expiry).read(shards.of(group))
-        guard = ExpectedMembers(key, settings.group_expiry, snapshot.names)
-        reply = await SendBatch(settings.expiry, guard).send(posts, shards.of(group))
-        if isinstance(reply, bytes):
-            return reply
-        snapshot.tried = True
-        self._log(sum(len(destinations[at].names) for at in reply), snapshot, group)
-        await self._remove_dead(snapshot, group, shards)
-        return None
-
     async def _send_chunk(
-        self,
-        posts: SendBatch,
-        commands: CommandClient,
-        chunk: list[Destination],
-        group: str,
-        message: dict[str, Any],
+        self, chunk: list[Destination], group: str, message: dict[str, Any], commands: CommandClient
     ) -> int:
         """Send to destinations of one place; return how many members were full."""
-        full = await posts.send(self._posts(chunk, group, message), commands)
+        batch = self._batch(chunk, group, message)
+        full = await SendBatch(self._settings.expiry).send(batch, commands)
         return sum(len(chunk[position].names) for position in full)
 
-    def _posts(
+    def _batch(
         self, chunk: list[Destination], group: str, message: dict[str, Any]
     ) -> list[OutgoingMessage]:
         serialize, encrypts = self._settings.serialize, self._settings.encrypts
-        counted = keys.number_of(group)
+        counts_field = keys.counts_field(group)
         plain = message
         if EXCLUDE in message:
             plain = {key: value for key, value in message.items() if key != EXCLUDE}
-        posts = []
+        batch = []
         for one in chunk:
             body = message
             # Names of single channels have been left out already.
@@ -137,19 +226,19 @@ class Publisher:
                 body = plain
             if encrypts or "!" in one.address:
                 body = {**body, TO: one.names}
-            posts.append(
+            batch.append(
                 OutgoingMessage(
-                    one.key, one.bell, one.counts, one.capacity, counted, serialize(body)
+                    one.key, one.bell, one.counts, one.capacity, counts_field, serialize(body)
                 )
             )
-        return posts
+        return batch
 
     async def _remove_dead(self, snapshot: GroupSnapshot, group: str, shards: Shards) -> None:
-        """Take processes that have died out of a group, if it is time to look for them."""
+        """Remove dead processes from a group, if a check for them is due."""
         now = time.monotonic()
-        if now < snapshot.next_look:
+        if now < snapshot.next_liveness_check:
             return
-        snapshot.next_look = now + LOOK_INTERVAL
+        snapshot.next_liveness_check = now + LIVENESS_CHECK_INTERVAL
         await asyncio.gather(
             *(
                 self._remove_if_dead(destination, group, shards)
@@ -160,7 +249,7 @@ class Publisher:
 
     async def _remove_if_dead(self, destination: Destination, group: str, shards: Shards) -> None:
         key, commands = self._settings.keys.group(group), shards.of(group)
-        # The dead cost their senders little, and another look comes.
+        # Sending to a dead process costs little, and it is checked again later.
         with contextlib.suppress(RedisError):
             if not await self._is_dead(destination.address, shards):
                 return
@@ -170,7 +259,7 @@ class Publisher:
                     for name in destination.names
                 )
             )
-            # Once more: one that has come back meanwhile writes its names with other scores.
+            # Again: a process that has come back meanwhile writes its names with other scores.
             if not await self._is_dead(destination.address, shards):
                 return
             for name, score in zip(destination.names, scores, strict=True):
@@ -182,24 +271,24 @@ class Publisher:
                     await commands.execute(command, key=key, idempotent=True)
 
     async def _is_dead(self, address: str, shards: Shards) -> bool:
-        """Return whether a process has been silent for so long that it counts as dead."""
-        commands, alive = shards.of(address), self._settings.keys.messages(address).alive
-        sign = await commands.execute(("GET", alive), key=alive, idempotent=True)
-        if sign is None or sign == keys.GONE:
-            # Synchronous code gives no signs.
-            return sign is not None
+        """Return whether a process has sent no heartbeat for so long that it counts as dead."""
+        commands, key = shards.of(address), self._settings.keys.messages(address).heartbeat
+        heartbeat = await commands.execute(("GET", key), key=key, idempotent=True)
+        if heartbeat is None or heartbeat == keys.GONE:
+            # Synchronous code sends no heartbeats.
+            return heartbeat is not None
         now = time.monotonic()
-        seen, since = self._signs.get(address, (None, now))
-        if seen != sign:
-            if len(self._signs) >= MAX_SIGNS:
-                self._signs.clear()
-            self._signs[address] = sign, now
+        seen, since = self._heartbeats.get(address, (None, now))
+        if seen != heartbeat:
+            if len(self._heartbeats) >= MAX_HEARTBEATS:
+                self._heartbeats.clear()
+            self._heartbeats[address] = heartbeat, now
             return False
         # Longer than a message lives: what it could still receive is not lost.
-        if now - since < max(ALIVE_FOR, self._settings.expiry):
+        if now - since < max(HEARTBEAT_TIMEOUT, self._settings.expiry):
             return False
-        command = scripts.BURY.call([alive], sign, keys.GONE, self._settings.mark_stays)
-        return bool(await commands.execute(command, key=alive, idempotent=True))
+        command = scripts.MARK_GONE.call([key], heartbeat, keys.GONE, self._settings.gone_mark_ttl)
+        return bool(await commands.execute(command, key=key, idempotent=True))
 
     def _log(self, full: int, snapshot: GroupSnapshot, group: str) -> None:
         if full:
@@ -210,7 +299,7 @@ class Publisher:
 
 
 async def _all(sends: list[Coroutine[Any, Any, int]]) -> list[int]:
-    """Carry out all sends, also after one has failed; return their results or raise its error."""
+    """Await all sends, even after one has failed; return their results or raise its error."""
     if len(sends) == 1:
         # The usual case, without the task that gather would make.
         return [await sends[0]]
@@ -224,7 +313,6 @@ async def _all(sends: list[Coroutine[Any, Any, int]]) -> list[int]:
 def _without_excluded(
     destinations: list[Destination], message: dict[str, Any]
 ) -> list[Destination]:
-    """Return where a message goes, without the channels that it excludes."""
     if EXCLUDE not in message:
         return destinations
     kept = (

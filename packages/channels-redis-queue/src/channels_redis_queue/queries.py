@@ -34,12 +34,11 @@ class Queries:
             redis.exceptions.RedisError: As for `group_add`.
         """
         self.require_valid_group_name(group)
-        group_directory = self._broker.get().group_directory
-        return await (
-            group_directory.count(group)
-            if self._groups_by_process
-            else group_directory.names(group)
+        broker = self._broker.get()
+        count = (
+            broker.groups.count_channels if self._groups_by_process else broker.groups.count_names
         )
+        return await count(group, broker.shards)
 
     async def group_channels(self, group: str) -> list[str]:
         """Return the channels that `group_count` counts, in no order.
@@ -49,7 +48,8 @@ class Queries:
             redis.exceptions.RedisError: As for `group_add`.
         """
         self.require_valid_group_name(group)
-        return await self._broker.get().group_directory.channels(group)
+        broker = self._broker.get()
+        return await broker.groups.channels(group, broker.shards)
 
     def statistics(self) -> Statistics:
         """Return what the layer has done in this process, and has now. Costs no command."""

@@ -7,7 +7,6 @@ import contextlib
 import contextvars
 import logging
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
@@ -43,36 +42,35 @@ class _Replaced(Exception):
     """Another receiver goes on with the intake."""
 
 
-@dataclass(frozen=True)
-class Line:
-    """The way to a message key's host."""
-
-    # Opens the receiver's connection.
-    connector: Connector
-    # The command connections, to wake the reader while it blocks.
-    commands: CommandClient
-    # Told when the host is lost and found.
-    outages: OutageLog
-
-
 class Receiver:
     """The one reader of a message key in this process.
 
     Args:
-        intake: What to ask of the message key.
-        line: The way to the host.
-        ended: Called when nothing will be received here any more.
-        inherits: Whether another reader has begun what is open in the intake, in a loop that has
+        inbox: The state of the protocol for the message key.
+        connector: Opens the receiver's connection.
+        commands: The command connections to the same host.
+        outages: Logs when the host is lost and found.
+        on_end: Called with the address when nothing will be received here any more.
+        inherits: Whether the inbox has commands under way from another receiver, whose loop has
             stopped. It may still be in a wait.
     """
 
-    def __init__(
-        self, inbox: Inbox, line: Line, ended: Callable[[], object], *, inherits: bool = False
+    def __init__(  # noqa: PLR0913 - the parts that it connects
+        self,
+        inbox: Inbox,
+        connector: Connector,
+        commands: CommandClient,
+        outages: OutageLog,
+        on_end: Callable[[str], object],
+        *,
+        inherits: bool = False,
     ) -> None:
         self.inbox = inbox
-        self._line = line
+        self._connector = connector
+        self._commands = commands
+        self._outages = outages
         self._delivery = inbox.delivery
-        self._on_end = ended
+        self._on_end = on_end
         self._inherits = inherits
         # Whether another receiver goes on with the intake, since the loop of this one has stopped.
         self._replaced = False
@@ -99,7 +97,7 @@ class Receiver:
         self._task = contextvars.Context().run(self.loop.create_task, self._run())
         self._task.add_done_callback(self._finished)
 
-    def poke(self) -> None:
+    def wake(self) -> None:
         """Say that a consumer may wait, or that there may be something to give back.
 
         Any thread may call it.
@@ -116,7 +114,7 @@ class Receiver:
 
     async def nudge(self) -> None:
         """End the blocking wait that the receiver may be in."""
-        commands, nudge = self._line.commands, self.inbox.nudge
+        commands, nudge = self._commands, self.inbox.nudge
         await asyncio.gather(
             commands.execute(("ZADD", nudge, 0, ""), key=nudge, idempotent=True),
             commands.execute(("EXPIRE", nudge, BLOCK), key=nudge, idempotent=True),
@@ -131,15 +129,15 @@ class Receiver:
                 async with timeout(STOPPING):
                     await self._finish()
                     self.settled = True
-                    self._on_end()
+                    self._on_end(self._delivery.channel)
         if self._releasing is not None:
             await end_task(self._releasing)
-        self._line.outages.forget(self)
+        self._outages.forget(self)
         await self._drop()
 
     def abandon(self) -> None:
         """Drop the connection: its event loop is closed."""
-        self._line.outages.forget(self)
+        self._outages.forget(self)
         if self._link is not None:
             self._link.abandon()
 
@@ -150,7 +148,7 @@ class Receiver:
             # A fault of ours. Whoever waits gets it too, instead of waiting for ever.
             self.failure = task.exception()
             logger.error("Receiving %s failed", self._delivery.channel, exc_info=self.failure)
-        self._on_end()
+        self._on_end(self._delivery.channel)
 
     async def _run(self) -> None:
         backoff = Backoff()
@@ -171,23 +169,23 @@ class Receiver:
                 if not self._proven and not away:
                     self.failure = error
                     break
-                self._line.outages.lost(self, error)
+                self._outages.lost(self, error)
                 await asyncio.sleep(backoff.next() if away else Backoff.LONGEST)
             else:
                 await self._drop()
                 break
-        self._line.outages.forget(self)
+        self._outages.forget(self)
 
     async def _connect(self) -> Connection:
         if self._inherits:
             # Before the first take, so that this one returns all that the other one takes.
             await self.nudge()
             self._inherits = False
-        self._link = link = await self._line.connector.open()
+        self._link = link = await self._connector.open()
         # What a lost connection has taken comes before anything that a wait may bring.
         await self._take(link, self._delivery.wanted())
         self._worked = True
-        self._line.outages.found(self)
+        self._outages.found(self)
         return link
 
     async def _serve(self, link: Connection) -> None:
@@ -288,7 +286,7 @@ class Receiver:
                 command, released = release
                 key = self.inbox.key
                 try:
-                    released(await self._line.commands.execute(command, key=key, idempotent=True))
+                    released(await self._commands.execute(command, key=key, idempotent=True))
                 except (RedisError, OSError) as error:
                     # It may have been carried out. The next one has a number of its own.
                     if not is_temporary(error):
@@ -310,7 +308,7 @@ class Receiver:
         if link is None:
             # Broken, perhaps in the middle of something. The claims know what it was.
             await self._drop()
-            self._link = link = await self._line.connector.open()
+            self._link = link = await self._connector.open()
         await self._take(link, 0)
         self._delivery.stayed_away()
         await self._went_back()
@@ -334,7 +332,7 @@ class Receiver:
         try:
             replies = await link.take(len(self._handlers), seconds)
         except asyncio.TimeoutError:
-            raise RedisTimeoutError(f"{self._line.connector.host} has gone silent") from None
+            raise RedisTimeoutError(f"{self._connector.host} has gone silent") from None
         # Here, not as they arrive: whether a worker comes back at once shows only if this task has
         # looked before the worker's goes on.
         for reply in replies:

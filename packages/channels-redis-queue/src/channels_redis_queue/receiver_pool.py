@@ -1,11 +1,10 @@
-"""Gives `receive` its messages: the mailboxes of a process, and the receivers that fill them."""
+"""Receives messages: the consumers of a process, and the receivers that read for them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._shared.transport.errors import OutageLog
@@ -13,7 +12,7 @@ from ._shared.transport.sharding import shard_of
 from .keys import non_local
 from .protocol.dispatch import Dispatcher, ProcessDispatcher, WorkerDispatcher
 from .protocol.inbox import Inbox
-from .receiver import Line, Receiver
+from .receiver import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__package__)
 
-# Seconds between two looks whether the event loop of a receiver, in another thread, still runs.
-LOOK = 2
+# Seconds between two checks that the event loop of a receiver, in another thread, still runs.
+POLL_INTERVAL = 2
 
 
 class ReceiverPool:
@@ -35,10 +34,10 @@ class ReceiverPool:
 
     Args:
         settings: The layer's options.
-        consumers: Who consumes the channels of this process, and their mailboxes.
-        memberships: The local members of groups.
-        homes: What runs in each event loop: a receiver is added where it was first needed.
-        deserted: Called with a virtual channel that has no members any more.
+        consumers: The consumers of this process's channels, and their mailboxes.
+        local_groups: The members in this process.
+        loops: The state of each event loop: a receiver is added where it was first needed.
+        group_empty: Called with a virtual channel that has no members any more.
     """
 
     def __init__(
@@ -47,20 +46,20 @@ class ReceiverPool:
         consumers: ConsumerTracker,
         local_groups: LocalGroups,
         loops: LoopLocal[LoopState],
-        deserted: Callable[[str], object],
+        group_empty: Callable[[str], object],
     ) -> None:
         self._settings = settings
         self._mailboxes = consumers.mailboxes
         self._consumers = consumers
         self._local_groups = local_groups
         self._loops = loops
-        self._deserted = deserted
+        self._group_empty = group_empty
         self._outages = [
             OutageLog(logger, str(connector.host)) for connector in settings.connectors
         ]
         self._lock = threading.Lock()
         self._receivers: dict[str, list[Receiver]] = {}
-        # Those who wait for messages of general channels.
+        # By general channel.
         self._workers: dict[str, WorkerDispatcher] = {}
 
     async def receive(self, channel: str) -> dict[str, Any]:
@@ -80,17 +79,17 @@ class ReceiverPool:
         box = find(channel) or self._mailboxes.open(channel)
         if box.tracks_reader:
             self._consumers.track_reader(channel, box)
-        parcel = box.take()
-        while parcel is None:
+        item = box.take()
+        while item is None:
             waiter = box.add_waiter()
             try:
-                # A mailbox that was swept away before we queued up gets nothing any more.
+                # A mailbox that was removed before we queued up gets nothing any more.
                 if find(channel) is box:
                     if self._ensure(channel):
                         await self._watch_receivers(channel, waiter)
                     await waiter
                 else:
-                    # It may come back, if it was looked at just then.
+                    # It may be opened again.
                     box.remove_waiter(waiter)
             except BaseException:
                 box.remove_waiter(waiter)
@@ -98,44 +97,44 @@ class ReceiverPool:
             box = find(channel) or self._mailboxes.open(channel)
             if box.tracks_reader:
                 self._consumers.track_reader(channel, box)
-            parcel = box.take()
-            if parcel is None:
+            item = box.take()
+            if item is None:
                 self._raise_failure(channel)
         counters = self._settings.counters
         box.last_receipt = counters.received = counters.received + 1
-        return parcel.copy()
+        return item.copy()
 
     def knows(self, channel: str) -> bool:
-        """Tell whether the channel is one of those that were received on lately."""
+        """Return whether a channel has been received on recently."""
         return channel in self._workers or channel in self._mailboxes
 
     def clear(self) -> None:
-        """Drop all messages that are in this process."""
+        """Drop all messages in this process."""
         self._mailboxes.clear()
-        for workers in list(self._workers.values()):
-            workers.clear()
+        for dispatcher in list(self._workers.values()):
+            dispatcher.clear()
 
     async def _from_queue(self, channel: str) -> dict[str, Any]:
         """Return the next message of a general channel."""
         while True:
-            workers = self._workers.get(channel)
-            if workers is None:
-                workers = WorkerDispatcher(channel, self._settings, partial(self._poke, channel))
-                workers = self._workers.setdefault(channel, workers)
-            taken = workers.take()
+            dispatcher = self._workers.get(channel)
+            if dispatcher is None:
+                dispatcher = WorkerDispatcher(channel, self._settings, self._wake)
+                dispatcher = self._workers.setdefault(channel, dispatcher)
+            taken = dispatcher.take()
             if taken is None:
-                waiter = workers.queue_up()
+                waiter = dispatcher.queue_up()
                 try:
-                    # As above: what was forgotten before we queued up gets nothing any more.
-                    if self._workers.get(channel) is workers:
+                    # As above: one that was removed before we queued up gets nothing any more.
+                    if self._workers.get(channel) is dispatcher:
                         if self._ensure(channel):
                             await self._watch_receivers(channel, waiter)
                         taken = await waiter
                     else:
-                        workers.withdraw(waiter)
+                        dispatcher.withdraw(waiter)
                         continue
                 except BaseException:
-                    workers.withdraw(waiter)
+                    dispatcher.withdraw(waiter)
                     raise
             if taken is None:
                 self._raise_failure(channel)
@@ -145,29 +144,29 @@ class ReceiverPool:
                 self._settings.counters.expired += 1
 
     async def _watch_receivers(self, channel: str, waiter: asyncio.Future[Any]) -> None:
-        """Wait while the channel's receiver is in another thread's loop, which may just stop."""
+        """Wait for a receiver in another thread's loop; start another if that loop stops."""
         while not waiter.done():
-            await asyncio.wait([waiter], timeout=LOOK)
+            await asyncio.wait([waiter], timeout=POLL_INTERVAL)
             if not self._ensure(channel):
                 return
 
     @property
     def reconnects(self) -> int:
-        """How many connections took the place of a lost one."""
+        """The number of connections that replaced a lost one."""
         return sum(outages.reconnects for outages in self._outages)
 
     @property
     def outage_seconds(self) -> float:
-        """How long all outages of all hosts lasted."""
+        """The total length of all outages of all hosts, in seconds."""
         return sum(outages.seconds for outages in self._outages)
 
     def _ensure(self, channel: str) -> bool:
-        """Make sure that the message keys of a channel are read, and that readers know who waits.
+        """Start the receivers that a channel lacks, and wake those that are idle.
 
         Returns:
-            Whether one of the readers is in another event loop.
+            Whether one of the receivers is in another event loop.
         """
-        # keys.non_local, without its call: this is on every consumer's way.
+        # Inlined keys.non_local: this runs for each message.
         address = channel[: channel.find("!") + 1] or channel
         receivers = self._receivers.get(address, ())
         loop = asyncio.get_running_loop()
@@ -178,27 +177,27 @@ class ReceiverPool:
             if receiver.loop is not loop:
                 elsewhere = True
             if address is channel or receiver.idle:
-                receiver.poke()
+                receiver.wake()
         else:
             if receivers:
                 return elsewhere
         with self._lock:
-            # Those who wait for a general channel that was forgotten just now are woken by that.
+            # Calls that wait for a general channel which was forgotten just now are woken by that.
             if "!" in address or address in self._workers:
-                self._replace(address)
+                self._start_missing(address)
         return any(receiver.loop is not loop for receiver in self._receivers.get(address, ()))
 
-    def _poke(self, channel: str) -> None:
+    def _wake(self, channel: str) -> None:
         for receiver in self._receivers.get(channel, ()):
-            receiver.poke()
+            receiver.wake()
 
-    def _replace(self, address: str) -> None:
+    def _start_missing(self, address: str) -> None:
         """Start the receivers that an address lacks."""
         count = len(self._settings.connectors)
         # A sender picks any shard for a general channel, so all are read.
         shards = [shard_of(address, count)] if "!" in address else range(count)
-        nobody: list[Receiver | None] = [None] * len(shards)
-        receivers = self._receivers.get(address, nobody)
+        missing: list[Receiver | None] = [None] * len(shards)
+        receivers = self._receivers.get(address, missing)
         self._receivers[address] = [
             self._start(address, shard, receiver)
             if receiver is None or receiver.ended or not receiver.loop.is_running()
@@ -208,48 +207,54 @@ class ReceiverPool:
 
     def _start(self, address: str, shard: int, before: Receiver | None) -> Receiver:
         settings, loop_state = self._settings, self._loops.get()
-        beside = settings.keys.messages(address)
+        queue = settings.keys.messages(address)
         inherits = before is not None and not before.loop.is_running()
         if before is not None and inherits:
-            # Nobody has finished what it had begun: the server may have moved messages into its
-            # claims, and the first take of one that goes on with them returns these.
+            # The server may have moved messages into its claims; the first take of a receiver that
+            # continues with them returns these.
             before.replace()
             inbox = before.inbox
         else:
-            inbox = Inbox(beside, settings.expiry, self._delivery(address), settings.counters)
-        connector = settings.connectors[shard].to_key(beside.key)
-        line = Line(connector, loop_state.shards[shard], self._outages[shard])
-        receiver = Receiver(inbox, line, lambda: self._ended(address), inherits=inherits)
+            inbox = Inbox(queue, settings.expiry, self._dispatcher(address), settings.counters)
+        connector = settings.connectors[shard].to_key(queue.key)
+        receiver = Receiver(
+            inbox,
+            connector,
+            loop_state.shards[shard],
+            self._outages[shard],
+            self._receiver_ended,
+            inherits=inherits,
+        )
         loop_state.keep(receiver)
         return receiver
 
-    def _ended(self, address: str) -> None:
-        """Forget an address if its receivers are settled; let waiting calls look for others.
+    def _receiver_ended(self, address: str) -> None:
+        """Forget an address whose receivers are settled; make waiting calls start others.
 
         A name that is used once, such as that of a channel for one answer, must leave nothing
         behind.
         """
         with self._lock:
             receivers = self._receivers.get(address, ())
-            # Others have failed, of which those who wait have yet to learn, or were stopped: the
-            # next one goes on with what they have not acknowledged.
+            # Those that failed or were stopped stay: waiting calls raise the failure, and the next
+            # receiver continues with what they have not acknowledged.
             settled = all(receiver.settled for receiver in receivers)
             if settled:
                 self._receivers.pop(address, None)
-            workers = self._workers.get(address)
-            if settled and workers is not None:
+            dispatcher = self._workers.get(address)
+            if settled and dispatcher is not None:
                 del self._workers[address]
-        if workers is not None:
-            workers.wake_all()
+        if dispatcher is not None:
+            dispatcher.wake_all()
         elif not settled:
             self._mailboxes.wake_all()
 
-    def _delivery(self, address: str) -> Dispatcher:
+    def _dispatcher(self, address: str) -> Dispatcher:
         settings = self._settings
         if "!" not in address:
             return self._workers[address]
         return ProcessDispatcher(
-            address, settings, self._mailboxes, self._local_groups, self._deserted
+            address, settings, self._mailboxes, self._local_groups, self._group_empty
         )
 
     def _raise_failure(self, channel: str) -> None:

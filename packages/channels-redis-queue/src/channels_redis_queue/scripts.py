@@ -1,4 +1,4 @@
-"""The scripts of the queue's protocol. What each does, and with what, its own header says."""
+"""The Lua scripts of the queue protocol. Each header tells purpose, keys, arguments and result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GROUP_FORGET = _load("group_forget")
 GROUP_MEMBERS = _load("group_members")
 GROUP_SIZE = _load("group_size")
 SWAP = _load("swap")
-BURY = _load("bury")
+MARK_GONE = _load("mark_gone")
 
 ALL = (
     SEND,
@@ -38,5 +38,5 @@ ALL = (
     GROUP_MEMBERS,
     GROUP_SIZE,
     SWAP,
-    BURY,
+    MARK_GONE,
 )

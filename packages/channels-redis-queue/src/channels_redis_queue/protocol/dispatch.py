@@ -74,7 +74,7 @@ class ProcessDispatcher:
         settings: The layer's options.
         mailboxes: The channels' mailboxes.
         memberships: The local members of groups.
-        deserted: Called with a virtual channel that has no members any more.
+        group_empty: Called with a virtual channel that has no members any more.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class ProcessDispatcher:
         settings: QueueSettings,
         mailboxes: Mailboxes,
         local_groups: LocalGroups,
-        deserted: Callable[[str], object],
+        group_empty: Callable[[str], object],
     ) -> None:
         self.channel = address
         self._batch = settings.largest_capacity
         self._settings = settings
         self._mailboxes = mailboxes
         self._local_groups = local_groups
-        self._deserted = deserted
+        self._group_empty = group_empty
 
     def wanted(self) -> int:
         """Return the size of a batch: this key has no other reader."""
@@ -129,7 +129,7 @@ class ProcessDispatcher:
             )
             return
         if not self._local_groups.members(virtual):
-            self._deserted(virtual)
+            self._group_empty(virtual)
 
     def came_back(self) -> None:
         """Do nothing: all messages are for this process, whoever waits."""
@@ -145,7 +145,7 @@ class ProcessDispatcher:
                 members = self._local_groups.members(name)
                 channels.update(dict.fromkeys(members))
                 if not members:
-                    self._deserted(name)
+                    self._group_empty(name)
             else:
                 channels[name] = None
         return list(channels)
@@ -164,17 +164,19 @@ class WorkerDispatcher:
     Args:
         channel: The channel.
         settings: The layer's options.
-        poke: Tells the channel's receivers that there is something to give back.
+        wake: Called with the channel when its receivers have something to give back.
     """
 
     # How many to take ahead at most: as many are lost if the process is killed just then, and
     # as many wait while the worker's event loop is blocked.
     MAX_PREFETCH = 5
 
-    def __init__(self, channel: str, settings: QueueSettings, poke: Callable[[], object]) -> None:
+    def __init__(
+        self, channel: str, settings: QueueSettings, wake: Callable[[str], object]
+    ) -> None:
         self.channel = channel
         self._settings = settings
-        self._poke = poke
+        self._wake = wake
         self._ahead = 0
         # Taken ahead. There is nothing here while anyone waits.
         self._spare: deque[UnackedMessage] = deque()
@@ -282,7 +284,7 @@ class WorkerDispatcher:
             self._match()
         else:
             taken.requeue()
-            self._poke()
+            self._wake(self.channel)
 
     def _hand_over(self, taken: UnackedMessage) -> bool:
         """Give the message to the first who can take it; return whether there was one."""

@@ -1,4 +1,4 @@
-"""Decides which groups are taken to have the names that they had when they were last looked at."""
+"""Caches the members of groups, so that messages can be sent optimistically. Does no I/O."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
     from ..keys import Keys
 
-# How large the list of a group's names may be, and how large all that is sent, for a message to be
-# sent on the assumption that nothing has changed: if something has, both have travelled in vain.
-# The second holds for a group that was found unchanged.
-MOST_UNTRIED = 4096
-MOST_TRIED = 262_144
-# About how many bytes may be remembered, and how many a group has, and each of its message keys,
+# Bytes of a group's names, and of those names and all that is sent, up to which a message is sent
+# optimistically: if the group has changed, both have travelled in vain. The second holds for a
+# group that was found unchanged.
+MAX_UNCONFIRMED_BYTES = 4096
+MAX_CONFIRMED_BYTES = 262_144
+# About how many bytes the cache may have; and what a group and each of its destinations have
 # besides the names.
-MOST_REMEMBERED = 16_000_000
-OVERHEAD = 600
-# Seconds between two looks for processes in a group that have died.
-LOOK_INTERVAL = 30
+MAX_CACHE_BYTES = 16_000_000
+OVERHEAD_BYTES = 600
+# Seconds between two checks for dead processes in a group.
+LIVENESS_CHECK_INTERVAL = 30
 
 
 @dataclass(frozen=True)
 class Destination:
-    """A message key that a group message goes to, and the names in it that it is for."""
+    """A message key that a group message goes to, and the names there that it is for."""
 
     address: str
     names: list[str]
@@ -39,32 +39,40 @@ class Destination:
     capacity: int
 
 
+def _next_liveness_check() -> float:
+    return time.monotonic() + LIVENESS_CHECK_INTERVAL
+
+
 @dataclass
 class GroupSnapshot:
     """The names that a group had, and where its messages go."""
 
-    # As the server told them.
+    # As GROUP_MEMBERS returns them.
     names: bytes
     destinations: list[Destination]
-    # Whether it had the same when it was looked at again.
-    tried: bool = False
-    # The `time.monotonic()` from which on dead processes are looked for.
-    next_look: float = field(default_factory=lambda: time.monotonic() + LOOK_INTERVAL)
+    # Whether a later read has found the same names.
+    confirmed: bool = False
+    # The `time.monotonic()` of the next check for dead processes.
+    next_liveness_check: float = field(default_factory=_next_liveness_check)
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes."""
-        return len(self.names) + OVERHEAD * (1 + len(self.destinations))
+        """The approximate size in bytes."""
+        return len(self.names) + OVERHEAD_BYTES * (1 + len(self.destinations))
 
     @property
     def members(self) -> int:
-        """How many names it has."""
+        """The number of names."""
         return sum(len(destination.names) for destination in self.destinations)
 
     def may_send_optimistically(self, size: int) -> bool:
-        """Tell whether a message of this size, for all of it, may be sent unseen."""
-        most = MOST_TRIED if self.tried else MOST_UNTRIED
-        return len(self.names) + size <= most and len(self.destinations) <= MAX_COALESCED
+        """Return whether a message may be sent without reading the names first.
+
+        Args:
+            size: The bytes of the message for all destinations.
+        """
+        limit = MAX_CONFIRMED_BYTES if self.confirmed else MAX_UNCONFIRMED_BYTES
+        return len(self.names) + size <= limit and len(self.destinations) <= MAX_COALESCED
 
 
 class GroupCache:
@@ -78,41 +86,41 @@ class GroupCache:
     def __init__(self, keys: Keys, capacity: Callable[[str], int]) -> None:
         self._keys = keys
         self._capacity = capacity
-        self._group_cache: dict[str, GroupSnapshot] = {}
+        self._snapshots: dict[str, GroupSnapshot] = {}
         self._size = 0
         self._lock = threading.Lock()
 
-    def last(self, group: str) -> GroupSnapshot | None:
-        """Return what the group had, if that is remembered."""
-        return self._group_cache.get(group)
+    def get(self, group: str) -> GroupSnapshot | None:
+        """Return the latest snapshot of a group, if it is cached."""
+        return self._snapshots.get(group)
 
     def update(self, group: str, names: bytes) -> GroupSnapshot:
-        """Return what the group has, and remember it.
+        """Cache the names that a group has now, and return them as a snapshot.
 
         Args:
             group: The group.
             names: Its names, as GROUP_MEMBERS returns them.
         """
-        known = self._group_cache.get(group)
+        known = self._snapshots.get(group)
         if known is not None and known.names == names:
-            known.tried = True
+            known.confirmed = True
             return known
         snapshot = GroupSnapshot(names, self.destinations(names))
         with self._lock:
-            known = self._group_cache.pop(group, None)
+            known = self._snapshots.pop(group, None)
             if known is not None:
                 self._size -= known.size
-                snapshot.next_look = known.next_look
-            if 0 < len(names) <= MOST_TRIED:
-                if self._size + snapshot.size > MOST_REMEMBERED:
-                    self._group_cache.clear()
+                snapshot.next_liveness_check = known.next_liveness_check
+            if 0 < len(names) <= MAX_CONFIRMED_BYTES:
+                if self._size + snapshot.size > MAX_CACHE_BYTES:
+                    self._snapshots.clear()
                     self._size = 0
-                self._group_cache[group] = snapshot
+                self._snapshots[group] = snapshot
                 self._size += snapshot.size
         return snapshot
 
     def destinations(self, names: bytes) -> list[Destination]:
-        """Return where a message for these members goes: to each message key once."""
+        """Return the message keys that a message for these names goes to, each once."""
         by_address: dict[str, list[str]] = {}
         # Split as the script joined them: a name that channels_redis wrote may end in a newline.
         for name in names.decode(errors="replace").split(" ") if names else ():
@@ -126,6 +134,6 @@ class GroupCache:
         return [self._destination(address, named) for address, named in by_address.items()]
 
     def _destination(self, address: str, names: list[str]) -> Destination:
-        beside = self._keys.messages(address)
+        queue = self._keys.messages(address)
         capacity = self._capacity(names[0])
-        return Destination(address, names, beside.key, beside.bell, beside.counts, capacity)
+        return Destination(address, names, queue.key, queue.bell, queue.counts, capacity)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._shared.transport.commands import Command
-    from ..keys import Beside
+    from ..keys import QueueKeys
     from .dispatch import Dispatcher
 
 logger = logging.getLogger(__name__.partition(".")[0])
@@ -47,7 +47,7 @@ class Inbox:
     """
 
     def __init__(
-        self, beside: Beside, expiry: int, delivery: Dispatcher, counters: Counters | None = None
+        self, beside: QueueKeys, expiry: int, delivery: Dispatcher, counters: Counters | None = None
     ) -> None:
         self._counters = counters or Counters()
         reader = secrets.token_hex(8)
