@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from channels_redis_shared.concurrency.compat import end_task
+from channels_redis_shared.concurrency.compat import end_task, start_task
 from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.connector import Connector
 from channels_redis_shared.transport.pipeline import AutoPipeline
@@ -58,6 +58,23 @@ async def test_task_that_swallows_a_cancellation_ends() -> None:
     await asyncio.wait_for(end_task(task), DEADLINE)
     assert task.cancelled()
     assert swallowed == 2
+
+
+def test_loop_that_is_closed_bare_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """A task of the layer's own ends with its loop, whenever the garbage collector finds it."""
+
+    async def begin() -> None:
+        start_task(asyncio.sleep(DEADLINE))
+        await asyncio.sleep(0)
+
+    gc.collect()  # what other tests have left
+    caplog.clear()
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    loop.close()
+    del loop
+    gc.collect()
+    assert caplog.records == []
 
 
 async def test_batcher_goes_on_after_its_sender_was_cancelled(redis_server: EmbeddedServer) -> None:

@@ -18,7 +18,7 @@ from ._shared.transport.errors import Backoff, OutageLog, is_of_slot, is_tempora
 from .protocol.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from ._shared.config.hosts import Host
     from ._shared.transport.connection import Connection
@@ -131,7 +131,7 @@ class Subscriber:
     def hear(self, topics: Iterable[bytes]) -> None:
         """Subscribe to topics that are wanted, and keep them subscribed."""
         if not self.is_running:
-            self._running = self._spawn(self._run())
+            self._running = start_task(self._run())
         self.reconcile(topics)
 
     def reconcile(self, topics: Iterable[bytes]) -> None:
@@ -230,7 +230,7 @@ class Subscriber:
     def _write_soon(self) -> None:
         """Send what there is to send in the next turn, so that all changes of this one go along."""
         if self._link is not None and self._writing is None and self._subscriptions.has_changes:
-            self._writing = self._spawn(self._write(self._link))
+            self._writing = start_task(self._write(self._link))
 
     async def _write(self, link: Connection) -> None:
         try:
@@ -346,9 +346,3 @@ class Subscriber:
 
     def _is_wanted(self, topic: bytes) -> bool:
         return topic in self._waiters or self._line.is_heard(topic)
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = start_task(coroutine)
-        # It ends with its event loop, also with one that is closed without a word to its tasks.
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
-        return task

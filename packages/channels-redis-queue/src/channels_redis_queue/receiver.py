@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ._shared.concurrency.compat import end_task, timeout
+from ._shared.concurrency.compat import end_task, start_task, timeout
 from ._shared.concurrency.loop_local import running_loop
 from ._shared.transport.errors import Backoff, OutageLog, is_temporary
 from .protocol.inbox import BLOCK
@@ -93,8 +92,7 @@ class Receiver:
         # Whether that was a poke, and not the end of waiting for one.
         self._poked = False
         self.loop = asyncio.get_running_loop()
-        # In an empty context: it outlives the consumer that started it.
-        self._task = contextvars.Context().run(self.loop.create_task, self._run())
+        self._task = start_task(self._run())
         self._task.add_done_callback(self._finished)
 
     def wake(self) -> None:
@@ -270,8 +268,7 @@ class Receiver:
     def _release(self) -> None:
         """Give back what no call here waits for, beside whatever the reader is waiting for."""
         if self.inbox.has_returns and self._releasing is None and not self._replaced:
-            releasing = self._give_back()
-            self._releasing = contextvars.Context().run(self.loop.create_task, releasing)
+            self._releasing = start_task(self._give_back())
 
     async def _went_back(self) -> None:
         """Wait until nothing is on its way back."""

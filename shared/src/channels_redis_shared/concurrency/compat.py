@@ -30,7 +30,10 @@ def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     before its caller has stored it.
     """
     loop = asyncio.get_running_loop()
-    return contextvars.Context().run(partial(asyncio.Task, coroutine, loop=loop))
+    task = contextvars.Context().run(partial(asyncio.Task, coroutine, loop=loop))
+    # It ends with its event loop, also with one that is closed without a word to its tasks.
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+    return task
 
 
 async def end_task(task: asyncio.Task[Any]) -> None:
