@@ -81,11 +81,11 @@ async def test_idle_command_connection(proxy: TcpProxy) -> None:
         assert await within(batcher.execute(("INCR", "n"), key="n")) == count
         link = batcher._link
         assert link is not None
-        writer = link._connection._writer
-        assert writer is not None
+        transport = link._transport
+        assert transport is not None
         proxy.reset()
         # Each turn: uvloop closes its transport some turns before it says so.
-        while not writer.is_closing():
+        while not transport.is_closing():
             await asyncio.sleep(0)
     await batcher.close()
 

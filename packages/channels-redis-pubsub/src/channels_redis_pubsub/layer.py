@@ -17,7 +17,7 @@ from ._shared.messages.serializers import DecodedMessage, MessageDecoder, regist
 from ._shared.ops.opentelemetry import observe
 from ._shared.ops.statistics import Counters
 from ._shared.transport.cluster import connector_to
-from ._shared.transport.refusals import ANY_VERSION, SHARDED_PUBSUB
+from ._shared.transport.connector import ANY_VERSION, SHARDED_PUBSUB
 from .broker import PubSubBroker
 from .config import PubSubSettings
 from .protocol.names import Names

@@ -273,8 +273,9 @@ class _Slot:
     was_open: bool = False
 
     def close(self) -> None:
-        if self.connection is not None:
-            self.connection.disconnect()
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.disconnect()
 
 
 class _ServerConnections:
@@ -338,9 +339,11 @@ class _ServerConnections:
             if isinstance(reply, NoScriptError):
                 refusal = self._load_scripts(connection)
                 reply = _carried_out(connection, packed) if refusal is None else refusal
-            if isinstance(reply, Exception) and is_transient(reply) and not is_redirect(reply):
-                # A new connection may lead to another server: one that can serve.
-                connection.disconnect()
+            if isinstance(reply, RedisConnectionError) or (
+                isinstance(reply, Exception) and is_transient(reply) and not is_redirect(reply)
+            ):
+                # redis-py closed it, or a new one may lead to another server that can serve.
+                slot.close()
             slot.used_at = time.monotonic()
         except BaseException:
             # A late reply would be taken for another's.
@@ -395,13 +398,12 @@ class _ServerConnections:
     def _ready(self, slot: _Slot) -> synchronous.AbstractConnection:
         """Return the open connection of a slot, a new one if it was lost."""
         connection = slot.connection
-        if connection is not None and connection._sock is not None:  # noqa: SLF001
+        if connection is not None:
             if self._is_usable(connection, slot.used_at):
                 return connection
-            connection.disconnect()
+            slot.close()
         try:
-            if connection is None:
-                slot.connection = connection = _connection(self._host)
+            slot.connection = connection = _connection(self._host)
             connection.connect()
         except RedisTimeoutError:
             raise self._connector.too_late() from None

@@ -11,9 +11,8 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import ClusterDownError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from .connector import Connector
+from .connector import ANY_VERSION, Connector
 from .errors import is_transient
-from .refusals import ANY_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from ..config.hosts import Host
     from .commands import Command
     from .connection import Connection
-    from .refusals import MinimumVersion
+    from .connector import MinimumVersion
 
     Found = TypeVar("Found")
 
@@ -41,8 +40,8 @@ def slot_of(key: str) -> int:
 class Cluster(Connector):
     """Opens connections to the nodes of one Redis Cluster. Event loops and threads may share it."""
 
-    def __init__(self, host: Host, floor: MinimumVersion = ANY_VERSION) -> None:
-        super().__init__(host, floor)
+    def __init__(self, host: Host, minimum_version: MinimumVersion = ANY_VERSION) -> None:
+        super().__init__(host, minimum_version)
         # As learnt last; replaced, never changed.
         self._owners: Sequence[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._connectors: dict[Address, Connector] = {}
@@ -114,7 +113,7 @@ class Cluster(Connector):
             host = self.host.at(address)
             # Half the time, so that a node that is away leaves some for what takes its place.
             host = replace(host, connect_timeout=host.connect_timeout / 2)
-            connector = Connector(host, self._floor)
+            connector = Connector(host, self._minimum_version)
             self._connectors[address] = connector
         return connector
 
@@ -195,6 +194,6 @@ def read_slots(reply: Sequence[Any], asked: Address) -> Sequence[Address | None]
     return owners
 
 
-def connector_to(host: Host, floor: MinimumVersion = ANY_VERSION) -> Connector:
+def connector_to(host: Host, minimum_version: MinimumVersion = ANY_VERSION) -> Connector:
     """Return what opens connections to a host of any kind, whose servers are new enough."""
-    return Cluster(host, floor) if host.nodes else Connector(host, floor)
+    return Cluster(host, minimum_version) if host.nodes else Connector(host, minimum_version)

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .commands import pack
-from .redis_py import close_now
+from .redis_py import close_now, forget_streams, transport_of
 from .replies import reply_reader
 
 if TYPE_CHECKING:
@@ -28,33 +28,34 @@ _open: set[Connection] = set()
 _inherited: list[Connection] = []
 
 
-def _disown_all() -> None:
-    for link in _open:
-        link.detach_after_fork()
+def _detach_all() -> None:
+    for connection in _open:
+        connection.detach_after_fork()
     _inherited.extend(_open)
     _open.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disown_all)
+    os.register_at_fork(after_in_child=_detach_all)
 
 
-def _drop_unfinished() -> None:
-    """Abandon what was being opened when its event loop was closed: nobody else knows of it."""
-    for link in list(_open):
-        if link.is_orphan:
-            link.abandon()
+def _abandon_unfinished() -> None:
+    """Close connections that were being opened as their event loop was closed: no one else can."""
+    for connection in list(_open):
+        if connection.is_orphan:
+            connection.abandon()
 
 
 class Connection:
-    """One open connection. Nothing here retries: what was written may have been carried out."""
+    """An open connection. It never retries: a command that was written may have been executed."""
 
-    _incoming: ReplyReader
+    _replies: ReplyReader
+    _transport: asyncio.Transport | None
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
         self._loop = asyncio.get_running_loop()
-        _drop_unfinished()
+        _abandon_unfinished()
         _open.add(self)
 
     async def connect(self) -> None:
@@ -64,32 +65,40 @@ class Connection:
             redis.exceptions.ConnectionError: It could not be opened.
         """
         await self._connection.connect()
-        self._incoming = reply_reader(self._connection)
+        self._transport = transport_of(self._connection)
+        self._replies = reply_reader(self._connection)
 
     @property
     def is_orphan(self) -> bool:
-        """Tell whether its event loop is closed."""
+        """Whether its event loop is closed."""
         return self._loop.is_closed()
 
-    @property
-    def is_stale(self) -> bool:
-        """Tell whether the server has closed the connection while nobody was reading."""
-        # redis-py's own check for this changed its name and its cost between 5 and 8.
-        reader, writer = self._connection._reader, self._connection._writer  # noqa: SLF001
-        if reader is None or writer is None:
-            return True
+    async def is_stale(self) -> bool:
+        """Return whether the connection was closed while no reply was due."""
         # uvloop's transport is closed some turns before it says so, and then refuses every write.
-        return reader.at_eof() or reader.exception() is not None or writer.is_closing()
+        return self._is_closing() or await self._replies.has_ended()
 
-    async def write(self, commands: Sequence[Command]) -> None:
+    def _is_closing(self) -> bool:
+        if self._transport is None:
+            return not self._connection.is_connected
+        return self._transport.is_closing()
+
+    async def write(self, commands: Iterable[Command]) -> None:
         """Send the commands in one write.
 
         Raises:
             redis.exceptions.ConnectionError: The connection broke.
         """
-        packed = b"".join(map(pack, commands))
+        await self._write(b"".join(map(pack, commands)), drain=True)
+
+    async def _write(self, data: bytes, *, drain: bool) -> None:
+        if self._is_closing():
+            raise RedisConnectionError("Connection closed")
         try:
-            await self._connection.send_packed_command(packed, check_health=False)
+            if drain or self._transport is None:
+                await self._connection.send_packed_command(data, check_health=False)
+            else:
+                self._transport.write(data)
         except RuntimeError as error:  # uvloop's word for a connection that was reset
             raise RedisConnectionError(f"Connection lost: {error}") from error
 
@@ -98,16 +107,16 @@ class Connection:
 
         A cancelled read leaves the reply to the next one.
         """
-        [reply] = await self._incoming.take(1)
+        [reply] = await self._replies.take(1)
         return reply
 
     async def take(self, count: int, seconds: float) -> list[Any]:
         """Return the next replies; see `ReplyReader.take`."""
-        return await self._incoming.take(count, seconds)
+        return await self._replies.take(count, seconds)
 
     def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
-        """Call `handle` with all that comes from now on; see `ReplyReader.listen`."""
-        return self._incoming.listen(handle)
+        """Call `handle` with every reply and push from now on; see `ReplyReader.listen`."""
+        return self._replies.listen(handle)
 
     async def exchange(self, commands: Sequence[Command], seconds: float) -> list[Any]:
         """Send the commands in one write and return their replies; see `exchange_packed`."""
@@ -119,57 +128,51 @@ class Connection:
         seconds: float,
         arrived: Callable[[Iterable[Any]], object] | None = None,
     ) -> list[Any]:
-        """Send commands that `pack` has returned in one write and return their replies.
+        """Send packed commands in one write and return their replies.
 
         Args:
-            packed: The commands, in order.
+            packed: The commands, as `pack` returns them.
             seconds: How long the server may be silent.
-            arrived: Called with the replies at once when all are there; see `ReplyReader.take`.
+            arrived: Called with the replies as soon as all have arrived; see `ReplyReader.take`.
 
         Raises:
-            redis.exceptions.TimeoutError: The replies did not come in time. The connection can't
-                be used any more: a late reply would be taken for another's.
+            redis.exceptions.TimeoutError: The replies did not come in time. Close the connection:
+                a late reply would be taken for another command's.
             redis.exceptions.ConnectionError: The connection broke.
         """
-        writer = self._connection._writer  # noqa: SLF001
-        if writer is None:
-            raise RedisConnectionError("Connection closed")
         # Not drained: the next exchange begins only when all replies to this one are there.
+        await self._write(b"".join(packed), drain=False)
         try:
-            writer.write(b"".join(packed))
-        except RuntimeError as error:  # uvloop's word for a connection that was reset
-            raise RedisConnectionError(f"Connection lost: {error}") from error
-        try:
-            return await self._incoming.take(len(packed), seconds, arrived)
+            return await self._replies.take(len(packed), seconds, arrived)
         except asyncio.TimeoutError:
             raise RedisTimeoutError(f"The server did not answer within {seconds:g} s") from None
 
     def detach_after_fork(self) -> None:
-        """Let go of a socket that a fork has copied: this process must not touch it any more.
+        """Replace the copy of the socket in a fork's child, which must not use it.
 
-        Closing it would take it out of the selector, which parent and child share, so that the
-        parent would hear nothing any more. What closes it now closes something else.
+        Closing it would remove it from the selector, which parent and child share, and the parent
+        would hear nothing more. From now on, closing it closes something else.
         """
-        writer = self._connection._writer  # noqa: SLF001
-        copied = None if writer is None else writer.get_extra_info("socket")
+        transport = transport_of(self._connection)
+        copied = None if transport is None else transport.get_extra_info("socket")
         if copied is not None and copied.fileno() >= 0:
             nothing = os.open(os.devnull, os.O_RDWR)
             os.dup2(nothing, copied.fileno())
             os.close(nothing)
 
     def abandon(self) -> None:
-        """Close the socket of a connection whose event loop is closed."""
+        """Close the socket of a connection whose event loop is already closed."""
         _open.discard(self)
-        connection = self._connection
-        writer, connection._writer, connection._reader = connection._writer, None, None  # noqa: SLF001
-        if writer is not None:
+        transport = transport_of(self._connection)
+        if transport is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: it can't finish this
-                writer.transport.abort()
-            finish = getattr(writer.transport, "_call_connection_lost", None)
+                transport.abort()
+            finish = getattr(transport, "_call_connection_lost", None)
             if finish is not None:
-                # Nor wake who was reading; and the transport may have done it before.
+                # Nor wake the reader; and the transport may have done it before.
                 with contextlib.suppress(RuntimeError, AttributeError):
                     finish(None)
+        forget_streams(self._connection)
 
     async def close(self) -> None:
         """Close the connection."""

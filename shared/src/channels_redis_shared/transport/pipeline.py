@@ -233,7 +233,7 @@ class AutoPipeline(CommandClient):
     async def _send(self, batch: list[PendingCommand]) -> Exception | None:
         """Carry out the batch; return why the connection can't be used any more."""
         link = self._link
-        if link is None or link.is_stale:
+        if link is None or await link.is_stale():
             await self._drop()
             self._calls.extendleft(reversed(batch))
             return None

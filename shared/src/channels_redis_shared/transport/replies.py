@@ -7,9 +7,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse, ResponseError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
 from ..concurrency.compat import start_task, timeout
+from .redis_py import error_parser, set_push_handler, stream_of, transport_of
 from .scripts import name_forbidden
 
 try:
@@ -22,14 +23,17 @@ if TYPE_CHECKING:
 
     from redis.asyncio.connection import AbstractConnection
 
-# What `reader` returns while no reply is complete.
+# What `hiredis_reader` returns while no reply is complete.
 INCOMPLETE = object()
 # What a server sends unasked with protocol 3. Older versions of hiredis can't tell.
 PUSHED = getattr(hiredis, "PushNotification", ())
 
 
 class ReplyReader(Protocol):
-    """What comes on a connection. It is either taken from or listened to."""
+    """The replies on a connection: to take in order, or to listen to."""
+
+    async def has_ended(self) -> bool:
+        """Return whether the connection was closed, or broke; only while no reply is due."""
 
     async def take(
         self,
@@ -62,14 +66,15 @@ class ReplyReader(Protocol):
 
 
 def reply_reader(connection: AbstractConnection) -> ReplyReader:
-    """Return what comes on a connection that redis-py has just opened, from now on."""
-    return StreamReplyReader(connection) if hiredis is None else ProtocolReplyReader(connection)
+    """Return the reader of a connection that redis-py has just opened."""
+    transport, parse_error = transport_of(connection), error_parser(connection)
+    if hiredis is None or transport is None or parse_error is None:
+        return StreamReplyReader(connection)
+    return ProtocolReplyReader(transport, parse_error)
 
 
-def reader(connection: AbstractConnection) -> Any:
-    """Return what makes replies of bytes with hiredis, errors as redis-py would raise them."""
-    # Makes of an error's text the exception that redis-py has for it.
-    parse_error: Callable[[str], Exception] = connection._parser.parse_error  # noqa: SLF001
+def hiredis_reader(parse_error: Callable[[str], Exception]) -> Any:
+    """Return hiredis's parser of replies, whose errors are redis-py's."""
 
     def error_of(text: str) -> Exception:
         error = parse_error(text)
@@ -81,20 +86,32 @@ def reader(connection: AbstractConnection) -> Any:
 
 
 class StreamReplyReader:
-    """Reads as redis-py does, with the parser that redis-py has."""
+    """Reads by redis-py's own `read_response`, with redis-py's parser."""
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
         self._taken: list[Any] = []
         # Whether bytes have come since this was last reset.
         self._fresh = False
-        stream: Any = connection._reader  # noqa: SLF001
-        self._feed: Callable[[bytes], object] = stream.feed_data
-        stream.feed_data = self._fed
+        self._stream = stream_of(connection)
+        if self._stream is not None:
+            self._feed: Callable[[bytes], object] = self._stream.feed_data
+            self._stream.feed_data = self._fed
 
     def _fed(self, data: bytes) -> None:
         self._fresh = True
         self._feed(data)
+
+    async def has_ended(self) -> bool:
+        """Return whether the connection was closed, or broke."""
+        if self._stream is not None:
+            return bool(self._stream.at_eof() or self._stream.exception())
+        try:
+            reply = await self._connection.read_response(timeout=0, disconnect_on_error=False)
+        except (RedisError, OSError):
+            return True
+        # None: nothing came. A reply that was not due leaves the order of replies unknown.
+        return reply is not None
 
     async def take(
         self,
@@ -119,9 +136,7 @@ class StreamReplyReader:
 
     def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
         """Call `handle` with all that comes, in a task."""
-        # redis-py's own handler makes a text of each message, for its debug log.
-        parser = self._connection._parser  # noqa: SLF001
-        getattr(parser, "set_pubsub_push_handler", _ignore)(_unchanged)
+        set_push_handler(self._connection, _unchanged)
         return start_task(self._listen(handle))
 
     async def _listen(self, handle: Callable[[Any], object]) -> None:
@@ -143,9 +158,10 @@ class ProtocolReplyReader(asyncio.Protocol):
     redis-py's connection keeps its streams; what concerns writing and closing is passed on to them.
     """
 
-    def __init__(self, connection: AbstractConnection) -> None:
-        transport: Any = connection._writer.transport  # type: ignore[union-attr]  # noqa: SLF001
-        self._parser = reader(connection)
+    def __init__(
+        self, transport: asyncio.Transport, parse_error: Callable[[str], Exception]
+    ) -> None:
+        self._parser = hiredis_reader(parse_error)
         self._replies: deque[Any] = deque()
         self._handle: Callable[[Any], object] = self._keep
         # Why nothing comes any more.
@@ -163,6 +179,10 @@ class ProtocolReplyReader(asyncio.Protocol):
         transport.set_protocol(self)
         if transport.is_closing():
             self._stop(RedisConnectionError("Connection closed"))
+
+    async def has_ended(self) -> bool:
+        """Return whether the connection was closed, or broke."""
+        return self._end is not None
 
     async def take(
         self,

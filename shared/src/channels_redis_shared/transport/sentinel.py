@@ -13,8 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from .errors import is_transient
-from .redis_py import close_now
-from .refusals import find_refusal
+from .redis_py import close_now, find_tls_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +82,7 @@ async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
         reply = await connection.read_response()
     except RedisConnectionError as error:
         # redis-py 5 says no more of a refused certificate than the number of the error.
-        refusal = await find_refusal(connection, error)
+        refusal = await find_tls_refusal(connection, error)
         if refusal is None:
             raise
         message = f"TLS with the Sentinel {address[0]}:{address[1]} failed: {refusal}"

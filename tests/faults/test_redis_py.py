@@ -1,0 +1,125 @@
+"""redis-py without its private attributes, as a later release may have it: all goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis.asyncio.connection
+import redis.connection
+from asgiref.sync import async_to_sync
+
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from channels_redis_queue import RedisChannelLayer
+from channels_redis_shared.config.hosts import parse_hosts
+from channels_redis_shared.transport.connector import Connector
+from channels_redis_shared.transport.pipeline import AutoPipeline
+from support.queue_layers import within
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from embedded_server import EmbeddedServer
+    from support.proxy import TcpProxy
+
+    StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
+
+HELLO = {"type": "hello"}
+# What `transport/redis_py.py` reads; and all that it might.
+ATTRIBUTES = ["_writer", "_reader", "_parser", "_connection_arguments", "all"]
+
+
+def hide(monkeypatch: pytest.MonkeyPatch, name: str, *, but_from: str = "") -> set[str]:
+    """Hide a private attribute of redis-py's connections from our own code, or all of them.
+
+    Returns:
+        A set that gets the name of each module of ours that looks for it.
+    """
+    seen: set[str] = set()
+
+    def get(connection: object, wanted: str) -> Any:
+        if wanted == name or (name == "all" and wanted[0] == "_" != wanted[1]):
+            module = sys._getframe(1).f_globals["__name__"]
+            if module.startswith("channels_redis"):
+                seen.add(module)
+                if not but_from or not module.endswith(but_from):
+                    raise AttributeError(wanted)
+        return object.__getattribute__(connection, wanted)
+
+    for owner in (redis.asyncio.connection.AbstractConnection, redis.connection.AbstractConnection):
+        monkeypatch.setattr(owner, "__getattribute__", get)
+    return seen
+
+
+@pytest.fixture(params=ATTRIBUTES)
+def hidden(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide one attribute, or all."""
+    hide(monkeypatch, request.param)
+
+
+@pytest.fixture(params=[RedisChannelLayer, RedisPubSubChannelLayer])
+def layer_class(request: pytest.FixtureRequest) -> type[Any]:
+    """Give each layer's class."""
+    layer_class: type[Any] = request.param
+    return layer_class
+
+
+@pytest.mark.usefixtures("hidden")
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_layer(own_server: EmbeddedServer, layer_class: type[Any], protocol: int) -> None:
+    """Messages arrive, before and after the server has closed all connections."""
+    layer = layer_class(hosts=[{"address": own_server.url, "protocol": protocol}])
+    channel = await within(layer.new_channel())
+    await within(layer.group_add("room", channel))
+    for _ in range(3):
+        await within(layer.send(channel, HELLO))
+        assert await within(layer.receive(channel)) == HELLO
+        receiver = asyncio.ensure_future(layer.receive(channel))
+        await asyncio.sleep(0)
+        await within(layer.group_send("room", HELLO))
+        assert await within(receiver) == HELLO
+        with own_server.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+    await within(layer.group_discard("room", channel))
+    await layer.close_pools()
+
+
+@pytest.mark.usefixtures("hidden")
+def test_synchronous_callers(own_server: EmbeddedServer, layer_class: type[Any]) -> None:
+    """They send, also after the server has closed their connection."""
+    layer = layer_class(hosts=[own_server.url])
+    for _ in range(3):
+        async_to_sync(layer.send)("channel", HELLO)
+        with own_server.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+    assert layer.statistics().sent == 3
+    async_to_sync(layer.close_pools)()
+
+
+@pytest.mark.usefixtures("hidden")
+async def test_reset_while_idle(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> None:
+    """A connection that was reset is found before it carries a command."""
+    proxy = await tcp_proxy(own_server)
+    (host,) = parse_hosts([proxy.url])
+    pipeline = AutoPipeline(Connector(host))
+    for count in range(1, 4):
+        assert await within(pipeline.execute(("INCR", "n"), key="n")) == count
+        proxy.reset()
+        await asyncio.sleep(0.05)  # hears of it
+    await pipeline.close()
+
+
+async def test_one_module_touches_them(
+    own_server: EmbeddedServer, layer_class: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other module than `redis_py` reads a private attribute."""
+    seen = hide(monkeypatch, "all", but_from="redis_py")
+    layer = layer_class(hosts=[own_server.url])
+    channel = await within(layer.new_channel())
+    await within(layer.send(channel, HELLO))
+    assert await within(layer.receive(channel)) == HELLO
+    await asyncio.to_thread(async_to_sync(layer.send), channel, HELLO)
+    await layer.close_pools()
+    assert {name.rpartition(".")[2] for name in seen} == {"redis_py"}
