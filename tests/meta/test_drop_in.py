@@ -15,7 +15,7 @@ from django.test import override_settings
 
 from channels_redis import core, pubsub
 from channels_redis._former_names import FORMER_NAMES as FORMER_IMPORTS
-from channels_redis_queue._shared.config.former_names import FORMER_NAMES
+from channels_redis_queue._shared.base_layer import FORMER_NAMES
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -83,10 +83,15 @@ async def exchanged(layer: Any, message: dict[str, Any]) -> list[dict[str, Any]]
     return got
 
 
+def make_pubsub_layer(**config: Any) -> pubsub.RedisPubSubChannelLayer:
+    """Make a layer as Channels does, from settings that no type checker sees."""
+    return pubsub.RedisPubSubChannelLayer(**config)
+
+
 def test_options_of_the_queue_layer_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
     """A site that changes the BACKEND alone gets one warning that names what does nothing."""
     with caplog.at_level(logging.WARNING, "channels_redis_pubsub"):
-        pubsub.RedisPubSubChannelLayer(group_expiry=60, random_prefix_length=12)
+        make_pubsub_layer(group_expiry=60, random_prefix_length=12)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "RedisPubSubChannelLayer ignores group_expiry, random_prefix_length" in record.message
@@ -96,7 +101,7 @@ def test_options_of_the_queue_layer_are_ignored(caplog: pytest.LogCaptureFixture
 def test_unknown_options_are_refused_beside_ignored_ones() -> None:
     """What no layer has is a mistake, whatever stands beside it."""
     with pytest.raises(TypeError, match=r"no option 'on_reconect'; did you mean 'on_reconnect'\?"):
-        pubsub.RedisPubSubChannelLayer(group_expiry=60, on_reconect="x")
+        make_pubsub_layer(group_expiry=60, on_reconect="x")
 
 
 @pytest.mark.parametrize("layer", LAYERS)

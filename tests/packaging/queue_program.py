@@ -76,6 +76,7 @@ def serialize() -> None:
 
 async def mistakes(layer: RedisChannelLayer) -> None:
     """Do what a type checker must find: each comment would be one too many otherwise."""
+    RedisChannelLayer(expires=5)  # type: ignore[arg-type]
     RedisChannelLayer(prefix=b"chat")  # type: ignore[arg-type]
     RedisChannelLayer(expiry="60")  # type: ignore[arg-type]
     RedisChannelLayer(hosts=5)  # type: ignore[arg-type]

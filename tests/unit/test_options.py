@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from functools import partial
 from typing import Any
 
 import pytest
 
+from channels_redis_queue import RedisChannelLayer
 from channels_redis_shared.config.options import (
     positive_int,
     random_prefix_length,
-    refuse_unknown,
     require_channel_capacity,
     require_message,
     require_prefix,
@@ -54,22 +55,34 @@ def test_random_prefix_length_must_be_a_number_of_bytes(value: object) -> None:
         random_prefix_length(value)
 
 
+class _OwnLayer(RedisChannelLayer):
+    """A layer of a user's own, with an option of its own."""
+
+    def __init__(self, mine: int, **config: Any) -> None:
+        super().__init__(**config)
+        self.mine = mine
+
+
 def test_known_options_are_accepted() -> None:
-    """Options that a layer has pass."""
-    refuse_unknown({"expiry": 1, "hosts": []}, ("hosts", "expiry", "prefix"), "RedisChannelLayer")
+    """Options that a layer has pass, also through a class of a user's own."""
+    assert _OwnLayer(5, expiry=1, hosts=[]).mine == 5
 
 
-def test_unknown_option_is_refused_with_the_nearest_one() -> None:
+@pytest.mark.parametrize("layer", [RedisChannelLayer, partial(_OwnLayer, 5)])
+def test_unknown_option_is_refused(layer: Any) -> None:
     """A misspelt option is a TypeError that names the layer and the option that was meant."""
-    expected = "RedisChannelLayer has no option 'expirey'; did you mean 'expiry'?"
+    name = getattr(layer, "func", layer).__name__
+    expected = f"{name} has no option 'expirey'; did you mean 'expiry'?"
     with pytest.raises(TypeError, match=f"^{re.escape(expected)}$"):
-        refuse_unknown({"expirey": 1}, ("hosts", "expiry"), "RedisChannelLayer")
+        layer(expirey=1)
 
 
 def test_unknown_option_like_no_other_is_refused_with_the_list() -> None:
     """Where no option comes near, the text lists those that there are."""
-    with pytest.raises(TypeError, match=r"'zzz'\. Its options are: expiry, hosts$"):
-        refuse_unknown({"zzz": 1}, ("hosts", "expiry"), "RedisChannelLayer")
+    layer: Any = RedisChannelLayer
+    expected = r"'zzz'\. Its options are: capacity, .* random_prefix_length, .*_keys$"
+    with pytest.raises(TypeError, match=expected):
+        layer(zzz=1)
 
 
 @pytest.mark.parametrize("value", ["asgi", "", "my.app:", "{asgi}", "a{b}c", "x}{y}", "{a}{"])

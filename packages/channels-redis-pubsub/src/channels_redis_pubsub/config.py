@@ -20,7 +20,7 @@ logger = logging.getLogger(__package__)
 escape_arguments(logger)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PubSubSettings:
     """The options of a layer, worked out."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def connectors(layer: RedisPubSubChannelLayer) -> Sequence[Connector]:
     """Return what opens connections to the hosts of a layer."""
-    return layer._settings.connectors  # noqa: SLF001 - one package
+    return layer._connectors  # noqa: SLF001 - one package
 
 
 def needs(layer: RedisPubSubChannelLayer, token: str) -> list[Need]:
@@ -34,7 +34,7 @@ def needs(layer: RedisPubSubChannelLayer, token: str) -> list[Need]:
         f"{layer.prefix}$doctor.{token}",
         f"{names.of_groups(layer.prefix)}doctor.{token}",
     )
-    of_shards = "S" if layer._settings.sharded_pubsub else ""  # noqa: SLF001 - one package
+    of_shards = "S" if layer._sharded_pubsub else ""  # noqa: SLF001 - one package
     return [
         Need(("PING",)),
         *(Need((f"{of_shards}PUBLISH", topic, "")) for topic in topics),
@@ -55,7 +55,7 @@ async def overview(layer: RedisPubSubChannelLayer, most: int) -> Overview:
         for _, server in await servers_of(connector):
             link = await server.open()
             try:
-                of_shards = "SHARD" if layer._settings.sharded_pubsub else ""  # noqa: SLF001
+                of_shards = "SHARD" if layer._sharded_pubsub else ""  # noqa: SLF001
                 listeners.update(await _listeners(link, layer.prefix, of_shards))
             finally:
                 await link.close()

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from channels import exceptions
-from channels.layers import BaseChannelLayer
-
+from ._shared.base_layer import BaseRedisLayer
 from ._shared.concurrency.process_local import ProcessLocal
 from ._shared.config import options
-from ._shared.config.former_names import FormerNames
-from ._shared.config.hosts import parse_hosts
-from ._shared.messages.serializers import DecodedMessage, MessageDecoder, registry
+from ._shared.messages.serializers import DecodedMessage, registry
 from ._shared.ops.opentelemetry import observe
-from ._shared.ops.statistics import Counters
-from ._shared.transport.cluster import connector_to
 from ._shared.transport.connector import ANY_VERSION, SHARDED_PUBSUB
 from .broker import PubSubBroker
 from .config import PubSubSettings
 from .protocol.names import Names
-from .queries import Queries
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Mapping
+    from typing import NoReturn
 
 logger = logging.getLogger(__package__)
 
-# The longest string that Redis takes.
-MAX_MESSAGE = 512 * 1024 * 1024
+# The queue layer's options, which sites keep in CONFIG when they change the BACKEND.
+_IGNORED = ("group_expiry", "random_prefix_length")
+_UNKNOWN_MEMBERS = (
+    "Redis Pub/Sub knows which processes listen to the group {0!r}, and not for how many channels. "
+    "Use the queue layer (channels_redis_queue.RedisChannelLayer), whose group_count and "
+    "group_channels can tell, or count in your consumers, for instance in a database. How many "
+    "processes listen, `python -m channels_redis_pubsub stats` shows"
+)
 
 
-class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
+class RedisPubSubChannelLayer(BaseRedisLayer):
     """A channel layer on Redis Pub/Sub: messages go straight to the processes that listen.
 
     Nothing is stored in Redis. What is sent while a process is disconnected is gone for it, and
@@ -69,13 +68,6 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         TypeError: An option that does not exist.
     """
 
-    extensions = ("groups", "flush")
-    # So that callers can catch them without an import. Only the second is ever raised here.
-    ChannelFull = exceptions.ChannelFull
-    MessageTooLarge = exceptions.MessageTooLarge
-    channel_name_regex = options.CHANNEL_NAME
-    group_name_regex = options.GROUP_NAME
-
     def __init__(  # noqa: PLR0913, PLR0917 - the options of channels_redis, in its order
         self,
         hosts: Iterable[Any] | None = None,
@@ -91,35 +83,38 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         channel_expiry: int = 60,
         mailbox_bytes: int = 64 * 1024 * 1024,
         on_overflow: str | None = None,
-        **unknown: Any,
+        **unknown: NoReturn,
     ) -> None:
         ignored = [name for name in unknown if name in _IGNORED]
         options.refuse_unknown(
-            [name for name in unknown if name not in ignored], _OPTIONS, type(self).__name__
+            [name for name in unknown if name not in _IGNORED],
+            RedisPubSubChannelLayer.__init__,
+            type(self).__name__,
         )
-        options.require_prefix(prefix)
-        if capacity is not None:
-            capacity = options.positive_int("capacity", capacity)
-        options.require_channel_capacity(channel_capacity)
         options.require_message_type("on_disconnect", on_disconnect)
         options.require_message_type("on_reconnect", on_reconnect)
-        expiry = options.positive_int("expiry", expiry)
-        channel_expiry = options.positive_int("channel_expiry", channel_expiry)
-        mailbox_bytes = options.positive_int("mailbox_bytes", mailbox_bytes)
-        options.require_message_type("on_overflow", on_overflow)
         if not isinstance(sharded_pubsub, bool):
             raise ValueError(f"sharded_pubsub must be True or False, not {sharded_pubsub!r}")
+        super().__init__(
+            hosts=hosts,
+            prefix=prefix,
+            expiry=expiry,
+            capacity=capacity,
+            channel_capacity=channel_capacity,
+            channel_expiry=channel_expiry,
+            mailbox_bytes=mailbox_bytes,
+            on_overflow=on_overflow,
+            minimum_version=SHARDED_PUBSUB if sharded_pubsub else ANY_VERSION,
+        )
         if ignored:
             logger.warning(
                 "%s ignores %s, which only the queue layer has a use for: take it out of CONFIG",
                 type(self).__name__,
                 ", ".join(ignored),
             )
-        super().__init__(expiry=expiry, capacity=capacity)
-        self.channel_capacity = self.compile_capacities(channel_capacity or {})
-        self.prefix = prefix
         self.on_disconnect = on_disconnect
         self.on_reconnect = on_reconnect
+        self._sharded_pubsub = sharded_pubsub
         self._names = Names(prefix, self.require_valid_channel_name, self.require_valid_group_name)
         self._serializer = registry.get_serializer(
             serializer_format,
@@ -127,31 +122,24 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
             random_prefix_length=0,
             expiry=None,
         )
-        floor = SHARDED_PUBSUB if sharded_pubsub else ANY_VERSION
-        own = type(self).deserialize is not RedisPubSubChannelLayer.deserialize
-        self._settings = PubSubSettings(
-            tuple(connector_to(host, floor) for host in parse_hosts(hosts)),
-            MessageDecoder(self if own else self._serializer, DecodedMessage),
-            self.get_capacity,
-            expiry,
-            channel_expiry,
-            mailbox_bytes,
-            on_overflow,
-            on_disconnect,
-            on_reconnect,
-            sharded_pubsub,
-        )
-        self._broker = ProcessLocal(self._start_process)
+        self._broker: ProcessLocal[PubSubBroker] = ProcessLocal(self._start_broker)
         observe(self)
 
-    def _start_process(self) -> PubSubBroker:
-        # Each counts for itself.
-        return PubSubBroker(replace(self._settings, counters=Counters()))
-
-    def __repr__(self) -> str:
-        """Return the class and the hosts, without passwords."""
-        hosts = ", ".join(str(connector.host) for connector in self._settings.connectors)
-        return f"{type(self).__name__}({hosts})"
+    def _start_broker(self) -> PubSubBroker:
+        return PubSubBroker(
+            PubSubSettings(
+                connectors=self._connectors,
+                decoder=self._decoder(DecodedMessage),
+                capacity=self.get_capacity,
+                expiry=self.expiry,
+                channel_expiry=self._channel_expiry,
+                mailbox_bytes=self._mailbox_bytes,
+                on_overflow=self._on_overflow,
+                on_disconnect=self.on_disconnect,
+                on_reconnect=self.on_reconnect,
+                sharded_pubsub=self._sharded_pubsub,
+            )
+        )
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """Return the name of a new channel, on which this process listens from now on.
@@ -264,6 +252,14 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
             message = {**message, options.EXCLUDE: names}
         await self._broker.get().publish(self._names.topic(group), self._serialized(message))
 
+    async def group_count(self, group: str) -> int:
+        """Raise NotImplementedError: the queue layer can tell, Redis Pub/Sub can't."""
+        raise NotImplementedError(_UNKNOWN_MEMBERS.format(group))
+
+    async def group_channels(self, group: str) -> list[str]:
+        """Raise NotImplementedError: the queue layer can tell, Redis Pub/Sub can't."""
+        raise NotImplementedError(_UNKNOWN_MEMBERS.format(group))
+
     async def flush(self) -> None:
         """Drop the unread messages of this process, and end the memberships of its channels.
 
@@ -278,41 +274,3 @@ class RedisPubSubChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: 
         closes it by itself. Closes the connection that short-lived loops share, too.
         """
         await self._broker.get().close_connections()
-
-    def serialize(self, message: dict[str, Any]) -> bytes:
-        """Return a message as it is published."""
-        data: bytes = self._serializer.serialize(message)
-        return data
-
-    def deserialize(self, message: bytes) -> dict[str, Any]:
-        """Return the message that is published as these bytes."""
-        decoded: dict[str, Any] = self._serializer.deserialize(message)
-        return decoded
-
-    def _serialized(self, message: dict[str, Any]) -> bytes:
-        # A serializer that was registered may return a bytearray.
-        data = bytes(self.serialize(message))
-        if len(data) > MAX_MESSAGE:
-            raise exceptions.MessageTooLarge(
-                f"{len(data)} bytes; Redis carries at most {MAX_MESSAGE}"
-            )
-        return data
-
-
-# Those of the queue layer, which sites keep in their settings when they change the BACKEND.
-_IGNORED = ("group_expiry", "random_prefix_length")
-_OPTIONS = (
-    "hosts",
-    "prefix",
-    "on_disconnect",
-    "on_reconnect",
-    "capacity",
-    "channel_capacity",
-    "symmetric_encryption_keys",
-    "serializer_format",
-    "sharded_pubsub",
-    "expiry",
-    "channel_expiry",
-    "mailbox_bytes",
-    "on_overflow",
-)

@@ -19,22 +19,6 @@ if TYPE_CHECKING:
     from .envelope import Envelope
     from .keys import Keys
 
-# The names of the options of a layer.
-OPTIONS = (
-    "hosts",
-    "prefix",
-    "expiry",
-    "group_expiry",
-    "capacity",
-    "channel_capacity",
-    "symmetric_encryption_keys",
-    "random_prefix_length",
-    "serializer_format",
-    "groups",
-    "channel_expiry",
-    "mailbox_bytes",
-    "on_overflow",
-)
 # Seconds without a heartbeat after which a process counts as dead.
 HEARTBEAT_TIMEOUT = 60
 
@@ -43,7 +27,7 @@ logger = logging.getLogger(__package__)
 escape_arguments(logger)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class QueueSettings:
     """The options of a layer, worked out."""
 

@@ -6,37 +6,31 @@ import functools
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from channels import exceptions
-from channels.layers import BaseChannelLayer
+from channels.exceptions import ChannelFull
 
 from . import keys
+from ._shared.base_layer import BaseRedisLayer
 from ._shared.concurrency.process_local import ProcessLocal
 from ._shared.config import options
-from ._shared.config.former_names import FormerNames
-from ._shared.config.hosts import parse_hosts
-from ._shared.messages.serializers import MessageDecoder, registry
+from ._shared.messages.serializers import registry
 from ._shared.ops.opentelemetry import observe
-from ._shared.transport.cluster import connector_to
 from ._shared.transport.sharding import shard_of
 from .broker import QueueBroker
-from .config import OPTIONS, QueueSettings
+from .config import QueueSettings
 from .envelope import TO, Envelope
 from .publisher import OutgoingMessage, SendBatch
-from .queries import Queries
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Mapping
-
-# The longest string that Redis takes.
-MAX_MESSAGE = 512 * 1024 * 1024
+    from typing import NoReturn
 
 
 class _ForeignChannel(RuntimeError, AssertionError):
     """Raised when a channel is another process's; an AssertionError too, as in channels_redis."""
 
 
-class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
+class RedisChannelLayer(BaseRedisLayer):
     """A channel layer that queues messages in Redis, in sorted sets.
 
     A message reaches one reader, once, and waits for a while if that one is away.
@@ -71,13 +65,6 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         TypeError: An option that does not exist.
     """
 
-    extensions = ("groups", "flush")
-    # So that callers can catch them without an import.
-    ChannelFull = exceptions.ChannelFull
-    MessageTooLarge = exceptions.MessageTooLarge
-    channel_name_regex = options.CHANNEL_NAME
-    group_name_regex = options.GROUP_NAME
-
     def __init__(  # noqa: PLR0913, PLR0917 - the options of channels_redis, in its order
         self,
         hosts: Iterable[Any] | None = None,
@@ -93,72 +80,58 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         channel_expiry: int = 60,
         mailbox_bytes: int = 64 * 1024 * 1024,
         on_overflow: str | None = None,
-        **unknown: Any,
+        **unknown: NoReturn,
     ) -> None:
-        options.refuse_unknown(unknown, OPTIONS, type(self).__name__)
-        options.require_prefix(prefix)
-        expiry = options.positive_int("expiry", expiry)
-        group_expiry = options.positive_int("group_expiry", group_expiry)
-        capacity = options.positive_int("capacity", capacity)
-        options.require_channel_capacity(channel_capacity)
-        random_prefix_length = options.random_prefix_length(random_prefix_length)
+        options.refuse_unknown(unknown, RedisChannelLayer.__init__, type(self).__name__)
         if groups not in ("processes", "members"):
             raise ValueError(f"groups must be 'processes' or 'members', not {groups!r}")
-        channel_expiry = options.positive_int("channel_expiry", channel_expiry)
-        mailbox_bytes = options.positive_int("mailbox_bytes", mailbox_bytes)
-        options.require_message_type("on_overflow", on_overflow)
-        super().__init__(expiry=expiry, capacity=capacity)
-        self.channel_capacity = self.compile_capacities(channel_capacity or {})
-        self.prefix = prefix
-        self.group_expiry = group_expiry
-        self._channel_expiry = channel_expiry
-        self._mailbox_bytes = mailbox_bytes
-        self._on_overflow = on_overflow
+        super().__init__(
+            hosts=hosts,
+            prefix=prefix,
+            expiry=expiry,
+            capacity=options.positive_int("capacity", capacity),
+            channel_capacity=channel_capacity,
+            channel_expiry=channel_expiry,
+            mailbox_bytes=mailbox_bytes,
+            on_overflow=on_overflow,
+        )
+        self.group_expiry = options.positive_int("group_expiry", group_expiry)
         self._groups_by_process = groups == "processes"
         self._encrypts = bool(symmetric_encryption_keys)
         self._serializer = registry.get_serializer(
             serializer_format,
             symmetric_encryption_keys=symmetric_encryption_keys,
-            random_prefix_length=random_prefix_length,
-            expiry=expiry,
+            random_prefix_length=options.random_prefix_length(random_prefix_length),
+            expiry=self.expiry,
         )
-        self._connectors = tuple(map(connector_to, parse_hosts(hosts)))
-        # For code that connects to the same servers: dicts, in which passwords stand.
-        self.hosts = [dict(connector.host.entry) for connector in self._connectors]
         self._turn = itertools.cycle(range(len(self._connectors)))
         self._keys = keys.Keys(prefix)
         # Checking a name takes as long as packing a message. Few, as each holds on to its name.
         self._place_of = functools.lru_cache(maxsize=128)(self._find_place)
-        self._batch = SendBatch(expiry)
-        self._broker = ProcessLocal(self._start_process)
+        self._batch = SendBatch(self.expiry)
+        self._broker: ProcessLocal[QueueBroker] = ProcessLocal(self._start_broker)
         observe(self)
 
-    def _start_process(self) -> QueueBroker:
-        largest = max([self.capacity, *(capacity for _, capacity in self.channel_capacity)])
-        own = type(self).deserialize is not RedisChannelLayer.deserialize
+    def _start_broker(self) -> QueueBroker:
+        capacities = (capacity for _, capacity in self.channel_capacity)
         return QueueBroker(
             QueueSettings(
-                self._connectors,
-                self._keys,
-                self.expiry,
-                self.group_expiry,
-                self._serialized,
-                MessageDecoder(self if own else self._serializer, Envelope),
-                self.get_capacity,
-                largest,
-                self._channel_expiry,
-                self._mailbox_bytes,
-                self._on_overflow,
-                self._shard_to,
-                self._groups_by_process,
-                self._encrypts,
+                connectors=self._connectors,
+                keys=self._keys,
+                expiry=self.expiry,
+                group_expiry=self.group_expiry,
+                serialize=self._serialized,
+                decoder=self._decoder(Envelope),
+                capacity=self.get_capacity,
+                largest_capacity=max([self.capacity, *capacities]),
+                channel_expiry=self._channel_expiry,
+                mailbox_bytes=self._mailbox_bytes,
+                on_overflow=self._on_overflow,
+                shard_to=self._shard_to,
+                groups_by_process=self._groups_by_process,
+                encrypts=self._encrypts,
             )
         )
-
-    def __repr__(self) -> str:
-        """Return the class and the hosts, without passwords."""
-        hosts = ", ".join(str(connector.host) for connector in self._connectors)
-        return f"{type(self).__name__}({hosts})"
 
     @property
     def client_prefix(self) -> str:
@@ -215,7 +188,7 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         broker, shard = self._broker.get(), self._shard_to(address)
         if await self._batch.send([outgoing], broker.shards[shard]):
             broker.counters.over_capacity += 1
-            raise exceptions.ChannelFull(channel)
+            raise ChannelFull(channel)
         broker.counters.sent += 1
 
     async def receive(self, channel: str) -> dict[str, Any]:
@@ -292,6 +265,35 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         await broker.publisher.publish(group, message, broker.shards, excluded)
         broker.counters.sent += 1
 
+    async def group_count(self, group: str) -> int:
+        """Return how many channels are members of a group, in all processes, at this moment.
+
+        A `group_add` or `group_discard` shows at once. A consumer that ended without
+        `group_discard` counts for up to `expiry` seconds more, those of a process that was killed
+        for up to a minute, a general channel for `group_expiry` seconds. Costs two round trips and
+        no more for a thousand members than for one.
+
+        Raises:
+            TypeError: No valid group name.
+            redis.exceptions.RedisError: As for `group_add`.
+        """
+        self.require_valid_group_name(group)
+        broker = self._broker.get()
+        if self._groups_by_process:
+            return await broker.groups.count_channels(group, broker.shards)
+        return await broker.groups.count_names(group, broker.shards)
+
+    async def group_channels(self, group: str) -> list[str]:
+        """Return the channels that `group_count` counts, in no order.
+
+        Raises:
+            TypeError: No valid group name.
+            redis.exceptions.RedisError: As for `group_add`.
+        """
+        self.require_valid_group_name(group)
+        broker = self._broker.get()
+        return await broker.groups.channels(group, broker.shards)
+
     async def flush(self) -> None:
         """Delete all messages and groups of every layer with this prefix, on all hosts.
 
@@ -306,25 +308,6 @@ class RedisChannelLayer(Queries, FormerNames, BaseChannelLayer):  # type: ignore
         closes it by itself. Messages that were taken for nobody go back.
         """
         await self._broker.get().close_connections()
-
-    def serialize(self, message: dict[str, Any]) -> bytes:
-        """Return a message as it stands in Redis."""
-        data: bytes = self._serializer.serialize(message)
-        return data
-
-    def deserialize(self, message: bytes) -> dict[str, Any]:
-        """Return the message that stands in Redis as these bytes."""
-        decoded: dict[str, Any] = self._serializer.deserialize(message)
-        return decoded
-
-    def _serialized(self, message: dict[str, Any]) -> bytes:
-        # A serializer that was registered may return a bytearray.
-        data = bytes(self.serialize(message))
-        if len(data) > MAX_MESSAGE:
-            raise exceptions.MessageTooLarge(
-                f"{len(data)} bytes; Redis holds at most {MAX_MESSAGE}"
-            )
-        return data
 
     def _find_place(self, channel: str) -> tuple[str, keys.QueueKeys, int]:
         """Return the address of a channel, the keys of what is sent there, and its number."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import ssl
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.asyncio.connection import AbstractConnection, SSLConnection
 
-from .options import did_you_mean
+from .options import did_you_mean, keyword_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -129,11 +128,7 @@ def keywords(cls: type) -> Iterable[str]:
     """Return the names of the keyword arguments that `cls` and its bases take."""
     for base in cls.__mro__:
         if "__init__" in vars(base):
-            for parameter in list(inspect.signature(vars(base)["__init__"]).parameters.values())[
-                1:
-            ]:
-                if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-                    yield parameter.name
+            yield from keyword_names(vars(base)["__init__"])[1:]  # without `self`
 
 
 def _whole_number(name: str, value: object, default: int | None = None) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 # Channels' own patterns end in `$`, which also matches before a newline at the end: "room\n" would
 # be a valid name, and easily taken for that of the group "room".
@@ -36,16 +37,29 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
-def refuse_unknown(options: Iterable[str], known: Iterable[str], layer: str) -> None:
-    """Raise TypeError for the first of `options` that is not in `known`.
+def keyword_names(function: Callable[..., object]) -> list[str]:
+    """Return the names of the arguments that a function takes by keyword."""
+    return [
+        parameter.name
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}
+    ]
 
-    `layer` is the name of the layer's class, for the error's text.
+
+def refuse_unknown(unknown: Collection[str], init: Callable[..., object], layer: str) -> None:
+    """Raise TypeError if there are unknown options.
+
+    Args:
+        unknown: The options that `init` does not name.
+        init: The `__init__` of a layer.
+        layer: The name of the layer's class.
     """
-    known = sorted(known)
-    for name in options:
-        if name not in known:
-            hint = did_you_mean(name, known) or f". Its options are: {', '.join(known)}"
-            raise TypeError(f"{layer} has no option {name!r}{hint}")
+    if not unknown:
+        return
+    name = next(iter(unknown))
+    known = sorted(keyword_names(init)[1:])  # without `self`
+    hint = did_you_mean(name, known) or f". Its options are: {', '.join(known)}"
+    raise TypeError(f"{layer} has no option {name!r}{hint}")
 
 
 def positive_int(name: str, value: object) -> int:

@@ -1,0 +1,149 @@
+"""The base class of both channel layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from channels import exceptions
+from channels.layers import BaseChannelLayer
+
+from .config import options
+from .config.hosts import parse_hosts
+from .messages.serializers import MessageDecoder
+from .transport.cluster import connector_to
+from .transport.connector import ANY_VERSION
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterable, Mapping
+
+    from .concurrency.process_local import ProcessLocal
+    from .messages.serializers import Decoded
+    from .ops.statistics import Statistics
+    from .transport.connector import MinimumVersion
+
+# The longest string that Redis takes.
+MAX_MESSAGE = 512 * 1024 * 1024
+
+_REDIS = "connect a redis.asyncio.Redis of your own"
+_MEMBERS = (
+    "the queue layer's group_count and group_channels tell who is in a group, "
+    "whose key in Redis holds processes now"
+)
+_WAITING = "layer.statistics() tells how many messages wait in this process, and much more"
+_LISTENING = "keep these names yourself; layer.statistics() tells how many there are"
+_RECEIVING = "call layer.receive"
+_NOTHING = "leave it out: a layer works in any event loop, and closes what it has when that ends"
+
+# Attributes that layers of channels_redis 4 had, and what to use instead.
+FORMER_NAMES = {
+    "connection": f"{_REDIS}. To count the members of a group, {_MEMBERS}",
+    "create_pool": _REDIS,
+    "consistent_hash": f"{_REDIS}. To count the members of a group, {_MEMBERS}",
+    "ring_size": "there are as many shards as entries in the option hosts",
+    "_group_key": _MEMBERS,
+    "receive_buffer": _WAITING,
+    "receive_count": _WAITING,
+    "receive_single": _RECEIVING,
+    "brpop_timeout": "a wait takes 5 s, which is no setting",
+    "wait_received": _NOTHING,
+    "channels": _LISTENING,
+    "groups": _LISTENING,
+    "_get_group_channel_name": "call layer.group_send",
+    "_get_layer": _NOTHING,
+    "_layers": _NOTHING,
+}
+
+
+class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
+    """Options, serialization and statistics, which are the same in both layers.
+
+    Args:
+        minimum_version: The minimum version of the servers.
+        **rest: The options that both layers have, described there.
+    """
+
+    extensions = ("groups", "flush")
+    # So that callers can catch them without an import. The Pub/Sub layer never raises the first.
+    ChannelFull = exceptions.ChannelFull
+    MessageTooLarge = exceptions.MessageTooLarge
+    channel_name_regex = options.CHANNEL_NAME
+    group_name_regex = options.GROUP_NAME
+
+    _broker: ProcessLocal[Any]
+    # Set by each layer, as they encrypt differently.
+    _serializer: Any
+
+    def __init__(  # noqa: PLR0913 - options
+        self,
+        *,
+        hosts: Iterable[Any] | None,
+        prefix: str,
+        expiry: int,
+        capacity: int | None,
+        channel_capacity: Mapping[str | re.Pattern[str], int] | None,
+        channel_expiry: int,
+        mailbox_bytes: int,
+        on_overflow: str | None,
+        minimum_version: MinimumVersion = ANY_VERSION,
+    ) -> None:
+        options.require_prefix(prefix)
+        if capacity is not None:
+            capacity = options.positive_int("capacity", capacity)
+        options.require_channel_capacity(channel_capacity)
+        options.require_message_type("on_overflow", on_overflow)
+        super().__init__(expiry=options.positive_int("expiry", expiry), capacity=capacity)
+        self.channel_capacity = self.compile_capacities(channel_capacity or {})
+        self.prefix = prefix
+        self._channel_expiry = options.positive_int("channel_expiry", channel_expiry)
+        self._mailbox_bytes = options.positive_int("mailbox_bytes", mailbox_bytes)
+        self._on_overflow = on_overflow
+        self._connectors = tuple(connector_to(host, minimum_version) for host in parse_hosts(hosts))
+        # For code that connects to the same servers: dicts, in which passwords stand.
+        self.hosts = [dict(connector.host.entry) for connector in self._connectors]
+
+    def __repr__(self) -> str:
+        """Return the class and the hosts, without passwords."""
+        hosts = ", ".join(str(connector.host) for connector in self._connectors)
+        return f"{type(self).__name__}({hosts})"
+
+    if not TYPE_CHECKING:  # A type checker would take every misspelt name for an attribute.
+
+        def __getattr__(self, name: str) -> object:
+            """Raise an AttributeError that says what replaces an attribute of channels_redis 4."""
+            advice = FORMER_NAMES.get(name)
+            if advice is None:
+                # The error that Python itself raises.
+                return object.__getattribute__(self, name)
+            raise AttributeError(
+                f"{type(self).__name__} no longer has channels_redis 4's {name!r}: {advice}"
+            )
+
+    def statistics(self) -> Statistics:
+        """Return what the layer has done in this process, and has now. Costs no command."""
+        found: Statistics = self._broker.get().statistics()
+        return found
+
+    def serialize(self, message: dict[str, Any]) -> bytes:
+        """Return a message as it is sent to Redis."""
+        data: bytes = self._serializer.serialize(message)
+        return data
+
+    def deserialize(self, message: bytes) -> dict[str, Any]:
+        """Return the message that `serialize` made these bytes of."""
+        decoded: dict[str, Any] = self._serializer.deserialize(message)
+        return decoded
+
+    def _serialized(self, message: dict[str, Any]) -> bytes:
+        # A serializer that was registered may return a bytearray.
+        data = bytes(self.serialize(message))
+        if len(data) > MAX_MESSAGE:
+            raise exceptions.MessageTooLarge(
+                f"{len(data)} bytes; Redis takes at most {MAX_MESSAGE}"
+            )
+        return data
+
+    def _decoder(self, kind: type[Decoded]) -> MessageDecoder[Decoded]:
+        """Return a decoder that calls `deserialize` if a subclass overrides it."""
+        overridden = type(self).deserialize is not BaseRedisLayer.deserialize
+        return MessageDecoder(self if overridden else self._serializer, kind)
