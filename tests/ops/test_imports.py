@@ -15,7 +15,7 @@ def test_layer_imports_no_command(package: str) -> None:
     """Importing a layer imports neither the commands nor what they need."""
     code = (
         f"import sys, {package}; print([name for name in sys.modules if name in ('click', 'rich') "
-        "or name.endswith(('._shared.cli', '.diagnosis', '._shared.ops.django_checks'))])"
+        "or name.endswith(('._shared.cli', '.doctor', '._shared.ops.django_checks'))])"
     )
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

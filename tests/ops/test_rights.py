@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.acl_rules import PASSWORD, restricted, rule_of
-from support.commands import PUBSUB, QUEUE, SUBJECTS, examine, run
+from support.commands import DOCTORS, PUBSUB, QUEUE, examine, run
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
 
-BOTH = pytest.mark.parametrize("package", SUBJECTS)
+BOTH = pytest.mark.parametrize("package", DOCTORS)
 # A right that each layer needs.
 NEEDED = {QUEUE: "zpopmin", PUBSUB: "subscribe"}
 # What the doctor needs to ask what a user may do.
@@ -32,7 +32,7 @@ def test_missing_right(package: str, asking: str, own_server: EmbeddedServer) ->
 
     With the right to ask for rights, and without it.
     """
-    layer, right = SUBJECTS[package].layer, NEEDED[package]
+    layer, right = DOCTORS[package].layer_class, NEEDED[package]
     host = restricted(own_server, layer, asking or "+ping", without=f"+{right}")
     url, user = url_of(own_server, host["username"]), host["username"]
     done = run(package, "doctor", url)
@@ -48,7 +48,7 @@ def test_missing_right(package: str, asking: str, own_server: EmbeddedServer) ->
 @BOTH
 def test_smallest_rule(package: str, own_server: EmbeddedServer) -> None:
     """With the rule of the documentation the layer works; what can't be told is only noted."""
-    host = restricted(own_server, SUBJECTS[package].layer)
+    host = restricted(own_server, DOCTORS[package].layer_class)
     report = examine(package, url_of(own_server, host["username"]))
     assert report.status == 0
     assert report.about("message")["level"] == "ok"
@@ -60,10 +60,10 @@ def test_smallest_rule(package: str, own_server: EmbeddedServer) -> None:
 @pytest.mark.parametrize("asking", [ASKING, ""])
 def test_wrong_names(package: str, asking: str, own_server: EmbeddedServer) -> None:
     """A rule for another prefix gets 2, and the pattern of this one."""
-    subject = SUBJECTS[package]
+    doctor = DOCTORS[package]
     sign = "~" if package == QUEUE else "&"
     host = restricted(
-        own_server, subject.layer, f"{sign}other*", asking or "+ping", without=f"{sign}asgi*"
+        own_server, doctor.layer_class, f"{sign}other*", asking or "+ping", without=f"{sign}asgi*"
     )
     report = examine(package, url_of(own_server, host["username"]))
     assert report.status == 2
@@ -73,7 +73,7 @@ def test_wrong_names(package: str, asking: str, own_server: EmbeddedServer) -> N
 
 def test_what_only_flush_needs(own_server: EmbeddedServer) -> None:
     """A right without which only `flush` fails is a warning that says so."""
-    host = restricted(own_server, SUBJECTS[QUEUE].layer, without="+scan")
+    host = restricted(own_server, DOCTORS[QUEUE].layer_class, without="+scan")
     report = examine(QUEUE, url_of(own_server, host["username"]))
     assert report.status == 1
     assert "may not call scan, which flush needs" in report.about("rights")["text"]
@@ -82,19 +82,19 @@ def test_what_only_flush_needs(own_server: EmbeddedServer) -> None:
 @BOTH
 def test_asks_for_all_that_the_rule_has(package: str) -> None:
     """The commands that the doctor asks about are those of the rule in the documentation."""
-    subject = SUBJECTS[package]
+    doctor = DOCTORS[package]
     asked = set()
-    for need in subject.needs(subject.layer(), "token"):
-        name = str(need.command[0]).lower()
+    for required in doctor.required_commands(doctor.layer_class(), "token"):
+        name = str(required.command[0]).lower()
         asked.add("script|load" if name == "script" else name)
-    assert asked == {word[1:] for word in rule_of(subject.layer) if word.startswith("+")}
+    assert asked == {word[1:] for word in rule_of(doctor.layer_class) if word.startswith("+")}
 
 
 def test_trying_leaves_nothing_behind(
     own_server: EmbeddedServer,
 ) -> None:
     """Commands that are tried on the server leave no key of theirs."""
-    host = restricted(own_server, SUBJECTS[QUEUE].layer)
+    host = restricted(own_server, DOCTORS[QUEUE].layer_class)
     assert examine(QUEUE, url_of(own_server, host["username"])).status == 0
     with own_server.client() as client:
         assert not [key for key in client.keys("*") if re.search(rb"doctor\.", key)]

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
-from channels_redis_pubsub.doctor import needs, overview
 from channels_redis_queue import RedisChannelLayer
-from support.commands import PUBSUB, QUEUE, TIMEOUT, run
+from support.commands import DOCTORS, PUBSUB, QUEUE, TIMEOUT, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,11 +75,16 @@ async def test_sharded_pubsub(redis_cluster: EmbeddedCluster, prefix: str) -> No
     layer = RedisPubSubChannelLayer([redis_cluster.host], prefix=prefix, sharded_pubsub=True)
     channels = [await layer.new_channel() for _ in range(8)]
     await layer.group_add("room", channels[0])
-    found = await overview(layer, 20)
+    found = await DOCTORS[PUBSUB].overview(layer, 20)
     assert found.channels == dict.fromkeys(channels)
     assert [(row.name, row.processes) for row in found.largest_groups] == [("room", 1)]
-    rights = {str(need.command[0]) for need in needs(layer, "token")}
-    assert rights == {"PING", "SPUBLISH", "SSUBSCRIBE", "SUNSUBSCRIBE"}
+    commands = {one.command[0] for one in DOCTORS[PUBSUB].required_commands(layer, "token")}
+    assert commands == {
+        "PING",
+        "SPUBLISH",
+        "SSUBSCRIBE",
+        "SUNSUBSCRIBE",
+    }
     await layer.close_pools()
 
 

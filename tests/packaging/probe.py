@@ -12,8 +12,8 @@ import sys
 from importlib.metadata import distributions, version
 from pathlib import Path
 
-# These need an extra, which says so itself when it is missing.
-OF_EXTRAS = ("._shared.cli.commands", "._shared.cli.tables")
+# This needs an extra, and says so itself when it is missing.
+OF_EXTRAS = ("._shared.cli.commands",)
 package = sys.argv[1]
 module = importlib.import_module(package.replace("-", "_"))
 imported = [

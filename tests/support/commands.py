@@ -10,10 +10,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from channels_redis_pubsub import doctor as pubsub_diagnosis
-from channels_redis_queue import doctor as queue_diagnosis
-from channels_redis_shared.cli.choosing import from_urls
-from channels_redis_shared.cli.doctor import diagnose
+from channels_redis_pubsub.doctor import PubSubDoctor
+from channels_redis_queue.doctor import QueueDoctor
+from channels_redis_shared.cli.commands import diagnose, layers_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,13 +71,13 @@ class Report:
         return found
 
 
-SUBJECTS: dict[str, Any] = {QUEUE: queue_diagnosis.SUBJECT, PUBSUB: pubsub_diagnosis.SUBJECT}
+DOCTORS: dict[str, Any] = {QUEUE: QueueDoctor(), PUBSUB: PubSubDoctor()}
 
 
 def examine(package: str, *urls: str, prefix: str | None = None) -> Report:
     """Return what the doctor says of hosts, in this process; a command costs a second."""
-    subject: Any = SUBJECTS[package]
-    return _report(asyncio.run(diagnose(subject, from_urls(subject, urls, prefix))).as_dict())
+    doctors = [DOCTORS[package]]
+    return _report(asyncio.run(diagnose(doctors, layers_at(doctors, urls, prefix))).as_dict())
 
 
 def examine_by_command(package: str, *arguments: str, **options: Any) -> Report:

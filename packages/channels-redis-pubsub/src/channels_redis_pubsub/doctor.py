@@ -1,12 +1,14 @@
-"""What the commands `doctor` and `stats` need to know of the Pub/Sub layer."""
+"""Examines Pub/Sub layers for the commands `doctor` and `stats`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ._shared.cli.servers import ask, servers_of
-from ._shared.cli.subject import GroupRow, Need, Overview, Subject
+from ._shared.cli.acl import RequiredCommand
+from ._shared.cli.app import DoctorCommand, run
+from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview
+from ._shared.cli.servers import REPLY_TIMEOUT, list_servers, open_connection
 from .layer import RedisPubSubChannelLayer
 from .protocol import names
 
@@ -16,93 +18,81 @@ if TYPE_CHECKING:
     from ._shared.transport.connection import Connection
     from ._shared.transport.connector import Connector
 
-
-def connectors(layer: RedisPubSubChannelLayer) -> Sequence[Connector]:
-    """Return what opens connections to the hosts of a layer."""
-    return layer._connectors  # noqa: SLF001 - one package
+# The meta-package uses these, too.
+__all__ = ["DoctorCommand", "PubSubDoctor", "run"]
 
 
-def needs(layer: RedisPubSubChannelLayer, token: str) -> list[Need]:
-    """Return the commands that the layer sends.
+class PubSubDoctor(LayerDoctor):
+    """Examines Pub/Sub layers."""
 
-    Args:
-        layer: The layer.
-        token: Makes the Redis channels in them ones that nobody listens on.
-    """
-    # In this order: a connection that has subscribed may not publish.
-    topics = (
-        f"{layer.prefix}$doctor.{token}",
-        f"{names.of_groups(layer.prefix)}doctor.{token}",
-    )
-    of_shards = "S" if layer._sharded_pubsub else ""  # noqa: SLF001 - one package
-    return [
-        Need(("PING",)),
-        *(Need((f"{of_shards}PUBLISH", topic, "")) for topic in topics),
-        *(Need((f"{of_shards}SUBSCRIBE", topic)) for topic in topics),
-        Need((f"{of_shards}UNSUBSCRIBE", topics[0])),
-    ]
+    package = "channels_redis_pubsub"
+    layer_class = RedisPubSubChannelLayer
+    stores_messages = False
+    client_class = "pubsub"
 
+    def connectors(self, layer: RedisPubSubChannelLayer) -> Sequence[Connector]:
+        """Return the connector of each host of a layer, in order."""
+        return layer._connectors  # noqa: SLF001 - one package
 
-async def overview(layer: RedisPubSubChannelLayer, most: int) -> Overview:
-    """Return the channels and groups that processes listen to.
+    def required_commands(
+        self, layer: RedisPubSubChannelLayer, token: str
+    ) -> list[RequiredCommand]:
+        """Return the commands that a layer sends."""
+        topics = (
+            f"{layer.prefix}$doctor.{token}",
+            f"{names.of_groups(layer.prefix)}doctor.{token}",
+        )
+        sharded = "S" if layer._sharded_pubsub else ""  # noqa: SLF001 - one package
+        # In this order: a connection that has subscribed may not publish.
+        return [
+            RequiredCommand(("PING",)),
+            *(RequiredCommand((f"{sharded}PUBLISH", topic, "")) for topic in topics),
+            *(RequiredCommand((f"{sharded}SUBSCRIBE", topic)) for topic in topics),
+            RequiredCommand((f"{sharded}UNSUBSCRIBE", topics[0])),
+        ]
 
-    Args:
-        layer: The layer.
-        most: How many groups to look into: those that most processes listen to.
-    """
-    listeners: Counter[bytes] = Counter()
-    for connector in connectors(layer):
-        for _, server in await servers_of(connector):
-            link = await server.open()
+    async def overview(self, layer: RedisPubSubChannelLayer, max_groups: int) -> LayerOverview:
+        """Return the subscribed channels and groups, those of most processes first."""
+        sharded = "SHARD" if layer._sharded_pubsub else ""  # noqa: SLF001 - one package
+        subscribers: Counter[bytes] = Counter()
+        for connector in self.connectors(layer):
+            for _, server in await list_servers(connector):
+                async with open_connection(server) as connection:
+                    subscribers.update(await _count_subscribers(connection, layer.prefix, sharded))
+        group_prefix = names.of_groups(layer.prefix)
+        channels: dict[str, None] = {}
+        groups: dict[str, int] = {}
+        foreign = 0
+        for topic, processes in subscribers.items():
+            name = topic.decode(errors="replace")
             try:
-                of_shards = "SHARD" if layer._sharded_pubsub else ""  # noqa: SLF001
-                listeners.update(await _listeners(link, layer.prefix, of_shards))
-            finally:
-                await link.close()
-    group_prefix = names.of_groups(layer.prefix)
-    channels: dict[str, None] = {}
-    groups: dict[str, int] = {}
-    foreign = 0
-    for topic, processes in listeners.items():
-        name = topic.decode(errors="replace")
-        try:
-            if name.startswith(group_prefix):
-                group = name.removeprefix(group_prefix)
-                layer.require_valid_group_name(group)
-                groups[group] = processes
-            else:
-                layer.require_valid_channel_name(name.removeprefix(layer.prefix))
-                channels[name] = None
-        except TypeError:  # some other program listens to it
-            foreign += 1
-    largest = sorted(groups, key=lambda group: (-groups[group], group))[:most]
-    # Only the processes know who is behind a subscription.
-    rows = [GroupRow(group, groups[group], None) for group in largest]
-    return Overview(channels, len(groups), rows, foreign)
+                if name.startswith(group_prefix):
+                    group = name.removeprefix(group_prefix)
+                    layer.require_valid_group_name(group)
+                    groups[group] = processes
+                else:
+                    layer.require_valid_channel_name(name.removeprefix(layer.prefix))
+                    channels[name] = None
+            except TypeError:  # another program's subscription
+                foreign += 1
+        largest = sorted(groups, key=lambda group: (-groups[group], group))[:max_groups]
+        # Redis does not know the members behind a process's subscription.
+        summaries = [GroupSummary(group, groups[group], None) for group in largest]
+        return LayerOverview(channels, len(groups), summaries, foreign)
 
 
-async def _listeners(link: Connection, prefix: str, of_shards: str) -> dict[bytes, int]:
-    """Return how many connections listen to each topic with the prefix on one server."""
+async def _count_subscribers(connection: Connection, prefix: str, sharded: str) -> dict[bytes, int]:
+    """Return the number of subscribed connections of each topic with the prefix on a server."""
     escaped = "".join(f"\\{c}" if c in "*?[]\\^-" else c for c in prefix)
-    [topics] = await ask(link, ("PUBSUB", f"{of_shards}CHANNELS", f"{escaped}*"))
+    channels = ("PUBSUB", f"{sharded}CHANNELS", f"{escaped}*")
+    [topics] = await connection.exchange([channels], REPLY_TIMEOUT)
     if isinstance(topics, Exception):
         raise topics
     if not topics:
         return {}
-    [counts] = await ask(link, ("PUBSUB", f"{of_shards}NUMSUB", *topics))
+    [counts] = await connection.exchange([("PUBSUB", f"{sharded}NUMSUB", *topics)], REPLY_TIMEOUT)
     if isinstance(counts, Exception):
         raise counts
     if isinstance(counts, dict):
         return counts
     return dict(zip(counts[::2], counts[1::2], strict=True))
-
-
-SUBJECT = Subject(
-    package="channels_redis_pubsub",
-    layer=RedisPubSubChannelLayer,
-    stores=False,
-    clients="pubsub",
-    connectors=connectors,
-    needs=needs,
-    overview=overview,
-)

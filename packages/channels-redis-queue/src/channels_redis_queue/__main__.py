@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ._shared.cli.starting import start
-from .doctor import SUBJECT
+from .doctor import QueueDoctor, run
 
-sys.exit(start(SUBJECT))
+sys.exit(run("channels_redis_queue", [QueueDoctor()]))

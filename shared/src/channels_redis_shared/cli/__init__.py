@@ -1,5 +1,5 @@
-"""The commands `doctor` and `stats` of a layer's package.
+"""The commands `doctor` and `stats`.
 
-Nothing of a layer imports this: only `python -m channels_redis_queue`, and the same of Pub/Sub. The
-modules `commands` and `tables` need the extra `[cli]`.
+No layer imports this: only `python -m channels_redis_queue`, its Django management command, and
+those of the other packages. `commands` needs the extra `[cli]`.
 """

@@ -1,37 +1,90 @@
-"""The command line: its arguments, and what is printed."""
+"""The command line: arguments, the layers that they name, and the output."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import platform
+import sys
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import click
 from redis.exceptions import RedisError
-from rich.console import Group
+from rich import box
+from rich.console import Console, Group
 from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
-from .choosing import NothingToExamineError, from_django, from_urls
-from .doctor import diagnose
-from .starting import NOT_WORKING
-from .tables import new_console, shown_diagnosis, shown_overview
+from ..ops.logs import shown
+from .doctor import Diagnosis, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from .subject import Examined, Overview, Subject
+    from rich.console import RenderableType
 
+    from .doctor import Finding, LayerDoctor, LayerOverview, Section
+
+NOT_WORKING = 2
 # Rows of each table of `stats`.
-MOST_ROWS = 20
+MAX_ROWS = 20
+# Columns of the output if it is no terminal.
+WIDTH = 100
+# The doctors tell those of their own packages.
+_DEPENDENCIES = (
+    "channels-redis",
+    "channels",
+    "Django",
+    "redis",
+    "hiredis",
+    "msgpack",
+    "cryptography",
+)
+_LEVEL_TEXTS = {
+    Level.OK: Text("ok", "green"),
+    Level.NOTE: Text("note", "cyan"),
+    Level.WARNING: Text("warning", "yellow"),
+    Level.ERROR: Text("error", "bold red"),
+}
+_STATUS_TEXTS = {
+    0: Text("All is well.", "green"),
+    1: Text("It works, with warnings: each says what to change.", "yellow"),
+    2: Text("It does not work: each error says what to change.", "bold red"),
+}
 
 
-def run(subject: Subject) -> int:
-    """Run the command that the process's arguments name; return the exit status."""
-    name = f"python -m {subject.package}"
+@dataclass(frozen=True)
+class ExaminedLayer:
+    """A layer to examine, its title, its options, and the doctor of its package."""
+
+    doctor: LayerDoctor
+    title: str
+    layer: Any
+    config: Mapping[str, Any]
+
+
+def run_command(
+    package: str,
+    doctors: Sequence[LayerDoctor],
+    arguments: Sequence[str] | None,
+    *,
+    in_django: bool,
+) -> int:
+    """Run the command that the arguments name and return the exit status; see `app.run`."""
+    program = f"manage.py {package}" if in_django else f"python -m {package}"
+    defaults = {"django": in_django}
     try:
-        status = _commands(subject).main(prog_name=name, standalone_mode=False)
+        status = _define_commands(doctors, program).main(
+            arguments,
+            program,
+            standalone_mode=False,
+            default_map={"doctor": defaults, "stats": defaults},
+        )
     except click.ClickException as error:
         error.show()
         return NOT_WORKING
@@ -40,51 +93,52 @@ def run(subject: Subject) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _commands(subject: Subject) -> click.Group:
-    """Return the commands for a package."""
-
+def _define_commands(doctors: Sequence[LayerDoctor], program: str) -> click.Group:
     @click.group(context_settings={"help_option_names": ["-h", "--help"]})
     def commands() -> None:
         """Look at a channel layer and its servers."""
 
     @commands.command()
-    @_choosing
-    def doctor(urls: Sequence[str], prefix: str | None, *, django: bool, as_json: bool) -> int:
+    @_add_layer_options
+    def doctor(as_json: bool, **choice: Any) -> int:  # noqa: FBT001 - click passes names
         """Say what is wrong, and what to change.
 
         Connects to the servers at URLs, the hosts of one layer (default: redis://localhost:6379),
         looks at their settings, and passes test messages. Exits with 0, with 1 if there are
         warnings, with 2 if something does not work.
         """
-        return _doctor(subject, _chosen(subject, urls, prefix, django=django), as_json=as_json)
+        diagnosis = asyncio.run(diagnose(doctors, _choose_layers(doctors, program, **choice)))
+        if as_json:
+            click.echo(json.dumps(diagnosis.as_dict(), indent=2, ensure_ascii=False))
+        else:
+            _new_console().print(_render_diagnosis(diagnosis))
+        return diagnosis.status
 
     @commands.command()
-    @_choosing
+    @_add_layer_options
     @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
     @click.option(
         "--interval", type=click.FloatRange(min=0.1), default=2.0, help="Seconds in between."
     )
-    def stats(  # noqa: PLR0913 - the options
-        urls: Sequence[str],
-        prefix: str | None,
-        *,
-        django: bool,
-        as_json: bool,
-        watch: bool,
-        interval: float,
-    ) -> int:
+    def stats(as_json: bool, watch: bool, interval: float, **choice: Any) -> int:  # noqa: FBT001
         """Show a layer's channels, waiting messages, groups and members.
 
         URLs are the hosts of one layer (default: redis://localhost:6379).
         """
-        layers = _chosen(subject, urls, prefix, django=django)
-        return _stats(subject, layers, interval if watch else None, as_json=as_json)
+        layers = _choose_layers(doctors, program, **choice)
+        try:
+            asyncio.run(_show_overviews(layers, interval if watch else None, as_json=as_json))
+        except KeyboardInterrupt:
+            return 0
+        except (RedisError, OSError) as error:
+            click.echo(f"{error}\nAsk the doctor: {program} doctor", err=True)
+            return NOT_WORKING
+        return 0
 
     return commands
 
 
-def _choosing(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the arguments that say which layers to look at, and how to show them."""
+def _add_layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorate in (
         click.argument("urls", nargs=-1, metavar="[URL]..."),
         click.option("--prefix", help="The prefix of the layer, if it has one of its own."),
@@ -97,51 +151,115 @@ def _choosing(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _chosen(
-    subject: Subject, urls: Sequence[str], prefix: str | None, *, django: bool
-) -> list[Examined]:
-    if django and (urls or prefix is not None):
+def _choose_layers(
+    doctors: Sequence[LayerDoctor],
+    program: str,
+    *,
+    urls: Sequence[str],
+    prefix: str | None,
+    django: bool,
+) -> list[ExaminedLayer]:
+    if not django:
+        return layers_at(doctors, urls, prefix)
+    if urls or prefix is not None:
         raise click.UsageError("--django reads everything from the settings: leave out the rest")
+    return _layers_in_settings(doctors, program)
+
+
+def layers_at(
+    doctors: Sequence[LayerDoctor], urls: Sequence[str], prefix: str | None = None
+) -> list[ExaminedLayer]:
+    """Return a layer of each package with these hosts and prefix, or the defaults.
+
+    Raises:
+        click.UsageError: They are not valid.
+    """
+    config: dict[str, Any] = {"hosts": list(urls)} if urls else {}
+    if prefix is not None:
+        config["prefix"] = prefix
+    return [
+        ExaminedLayer(one, one.layer_class.__name__, _make_layer(one.layer_class, config), config)
+        for one in doctors
+    ]
+
+
+def _layers_in_settings(doctors: Sequence[LayerDoctor], program: str) -> list[ExaminedLayer]:
+    module = os.environ.get("DJANGO_SETTINGS_MODULE")
+    if not module:
+        raise click.UsageError(
+            "--django reads the settings of your project: set DJANGO_SETTINGS_MODULE, as in "
+            f"DJANGO_SETTINGS_MODULE=shop.settings {program} doctor --django, "
+            "and run it where manage.py is"
+        )
+    import django  # noqa: PLC0415 - only here is it needed
+    from django.conf import settings  # noqa: PLC0415
+    from django.utils.module_loading import import_string  # noqa: PLC0415
+
     try:
-        return from_django(subject) if django else from_urls(subject, urls, prefix)
-    except NothingToExamineError as error:
-        raise click.UsageError(str(error)) from error
+        # Serializers may be registered by any app.
+        django.setup()
+        entries = dict(settings.CHANNEL_LAYERS)
+        classes = {alias: import_string(entry["BACKEND"]) for alias, entry in entries.items()}
+    except Exception as error:  # settings are a program, and may raise anything
+        raise click.UsageError(
+            f"the settings {module!r} can't be used: {type(error).__name__}: {error}"
+        ) from error
+    layers = []
+    for alias, cls in classes.items():
+        for doctor in doctors:
+            if isinstance(cls, type) and issubclass(cls, doctor.layer_class):
+                config = entries[alias].get("CONFIG", {})
+                layer = _make_layer(cls, config, f"CHANNEL_LAYERS[{alias!r}]: ")
+                title = f"{alias!r}, a {cls.__name__}"
+                layers.append(ExaminedLayer(doctor, title, layer, config))
+    if not layers:
+        wanted = " or ".join(doctor.layer_class.__name__ for doctor in doctors)
+        names = sorted(f"{cls.__module__}.{cls.__qualname__}" for cls in classes.values())
+        raise click.UsageError(
+            f"CHANNEL_LAYERS has no {wanted}, only {', '.join(names) or 'an empty dict'}: use the "
+            "command of that layer's package"
+        )
+    return layers
 
 
-def _doctor(subject: Subject, layers: Sequence[Examined], *, as_json: bool) -> int:
-    diagnosis = asyncio.run(diagnose(subject, layers))
-    if as_json:
-        click.echo(json.dumps(diagnosis.as_dict(), indent=2, ensure_ascii=False))
-    else:
-        new_console().print(shown_diagnosis(diagnosis))
-    return diagnosis.status
-
-
-def _stats(
-    subject: Subject, layers: Sequence[Examined], interval: float | None, *, as_json: bool
-) -> int:
+def _make_layer(cls: type[Any], config: Mapping[str, Any], where: str = "") -> Any:
     try:
-        asyncio.run(_show(subject, layers, interval, as_json=as_json))
-    except KeyboardInterrupt:
-        return 0
-    except (RedisError, OSError) as error:
-        click.echo(f"{error}\nAsk the doctor: python -m {subject.package} doctor", err=True)
-        return NOT_WORKING
-    return 0
+        return cls(**config)
+    except (TypeError, ValueError) as error:
+        raise click.UsageError(f"{where}{error}") from error
 
 
-async def _show(
-    subject: Subject, layers: Sequence[Examined], interval: float | None, *, as_json: bool
+async def diagnose(doctors: Sequence[LayerDoctor], layers: Sequence[ExaminedLayer]) -> Diagnosis:
+    """Examine layers, and find the versions of what is installed."""
+    versions = {"Python": platform.python_version()}
+    versions.update((doctor.package, doctor.version()) for doctor in doctors)
+    for name in _DEPENDENCIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    sections: list[Section] = []
+    for one in layers:
+        sections += await one.doctor.diagnose(one.title, one.layer, one.config)
+    return Diagnosis(sections, versions)
+
+
+async def _show_overviews(
+    layers: Sequence[ExaminedLayer], interval: float | None, *, as_json: bool
 ) -> None:
-    console = new_console()
-    # A screen that is drawn over and over; elsewhere one table stands below the other.
+    console = _new_console()
+    # A terminal is redrawn; elsewhere one table follows the other.
     live = Live(console=console, auto_refresh=False) if console.is_terminal else None
     with live or nullcontext():
         while True:
-            seen = [(one.title, await subject.overview(one.layer, MOST_ROWS)) for one in layers]
-            tables = Group(*(shown_overview(title, found, MOST_ROWS) for title, found in seen))
+            overviews = [
+                (one.title, await one.doctor.overview(one.layer, MAX_ROWS)) for one in layers
+            ]
+            tables = Group(*(_render_overview(title, one) for title, one in overviews))
             if as_json:
-                click.echo(_as_json(seen))
+                click.echo(
+                    json.dumps([{"layer": title, **asdict(one)} for title, one in overviews])
+                )
             elif live is not None:
                 live.update(tables, refresh=True)
             else:
@@ -153,5 +271,59 @@ async def _show(
         await one.layer.close_pools()
 
 
-def _as_json(seen: Sequence[tuple[str, Overview]]) -> str:
-    return json.dumps([{"layer": title, **asdict(found)} for title, found in seen])
+def _new_console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+
+
+def _render_diagnosis(diagnosis: Diagnosis) -> RenderableType:
+    versions = "\n".join(f"{name} {number}" for name, number in diagnosis.versions.items())
+    return Group(
+        *map(_render_section, diagnosis.sections),
+        Text("For a bug report:", "bold"),
+        Text(versions),
+        Text(),
+        _STATUS_TEXTS[diagnosis.status],
+    )
+
+
+def _render_section(section: Section) -> Table:
+    table = Table(box=box.SIMPLE, show_header=False, title_justify="left", expand=True)
+    table.title = Text(shown(section.title), "bold")
+    table.add_column(width=7)
+    table.add_column(min_width=14)
+    table.add_column(ratio=1)
+    for finding in section.findings:
+        level, subject = _LEVEL_TEXTS[finding.level], Text(finding.subject)
+        table.add_row(level, subject, _render_text(finding))
+    return table
+
+
+def _render_text(finding: Finding) -> Text:
+    # Some of it comes from servers, and might hold control sequences for the terminal.
+    text = Text("\n".join(map(shown, finding.text.splitlines())))
+    if finding.advice:
+        text.append("\n→ " + finding.advice, "bold")
+    return text
+
+
+def _render_overview(title: str, overview: LayerOverview) -> RenderableType:
+    """Return tables of a layer's channels and groups, the largest first."""
+    waiting = [count for count in overview.channels.values() if count is not None]
+    channels = Table("channel", box=box.SIMPLE_HEAD, title_justify="left")
+    channels.title = Text(f"{len(overview.channels)} channels", "bold")
+    if waiting or not overview.channels:
+        channels.add_column("waiting messages", justify="right")
+        channels.title.append(f", {sum(waiting)} waiting messages")
+    if overview.foreign:
+        channels.title.append(f", {overview.foreign} names that are not the layer's")
+    by_size = sorted(overview.channels.items(), key=lambda item: (-(item[1] or 0), item[0]))
+    for name, count in by_size[:MAX_ROWS]:
+        channels.add_row(Text(name), *([] if count is None else [str(count)]))
+    groups = Table("group", box=box.SIMPLE_HEAD, title_justify="left")
+    groups.title = Text(f"{overview.groups} groups", "bold")
+    groups.add_column("processes", justify="right")
+    groups.add_column("members", justify="right")
+    for group in overview.largest_groups:
+        members = "unknown" if group.members is None else str(group.members)
+        groups.add_row(Text(group.name), str(group.processes), members)
+    return Group(Text(shown(title), "bold"), channels, groups)

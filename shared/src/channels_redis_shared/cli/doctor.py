@@ -1,88 +1,263 @@
-"""Looks at layers and their servers, and says what to change."""
+"""Examines layers and their servers, and advises what to change."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
+import statistics
+import time
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 from redis.exceptions import AuthenticationError, RedisError
 
 from ..transport.cluster import Cluster
-from ..transport.errors import is_transient
-from .findings import Diagnosis, Finding, Level, Section
-from .judging import judge, judge_slots
-from .passing import pass_messages
-from .rights import find_rights, judge_rights
-from .servers import find_facts, servers_of
-from .versions import versions
+from ..transport.errors import is_transient, tls_refusal
+from ..transport.sharding import shard_of
+from .acl import read_permissions
+from .servers import detect_protocol, list_servers, open_connection, read_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
+    from ..config.hosts import Host
     from ..transport.connector import Connector
-    from .subject import Examined, Subject
+    from .acl import Permissions, RequiredCommand
+    from .servers import ServerFacts
 
-_LOCAL = ("localhost", "127.0.0.1", "::1")
+MB = 1024 * 1024
+# Seconds of a typical round trip from which on every message is late.
+SLOW_ROUND_TRIP = 0.010
+# Seconds; clocks set by NTP differ by less.
+MAX_CLOCK_OFFSET = 2
+# The share of maxmemory in use that leaves too little for a burst.
+NEARLY_FULL = 0.9
+# Bytes a client may be behind by: one burst of large messages.
+MIN_OUTPUT_BUFFER = 8 * MB
+# Seconds for a test message to arrive.
+MESSAGE_TIMEOUT = 5
+SENTINEL_ADVICE = (
+    'write {"sentinels": [("sentinel1", 26379), …], "master_name": "mymaster"} in hosts'
+)
+# What may be wrong when opening a connection or using it fails.
+FAILURES = (RedisError, OSError, asyncio.TimeoutError)
 
 
-async def diagnose(subject: Subject, layers: Sequence[Examined]) -> Diagnosis:
-    """Look at layers of one package and at their servers."""
-    sections: list[Section] = []
-    for examined in layers:
-        connectors = subject.connectors(examined.layer)
-        sections.append(Section(examined.title, _settings(examined, connectors)))
+class Level(IntEnum):
+    """The severity of a finding."""
+
+    OK = 0
+    # Worth knowing; nothing is wrong.
+    NOTE = 1
+    # It works, but not always or not well.
+    WARNING = 2
+    # It does not work.
+    ERROR = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check.
+
+    Attributes:
+        level: Its severity.
+        subject: What was checked, in a word or two.
+        text: What was found.
+        advice: What to change; required for warnings and errors.
+    """
+
+    level: Level
+    subject: str
+    text: str
+    advice: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a complaint without advice."""
+        if self.level >= Level.WARNING and not self.advice:
+            raise ValueError(f"the finding {self.text!r} needs an advice")
+
+
+@dataclass
+class Section:
+    """The findings about one layer or server."""
+
+    title: str
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def worst(self) -> Level:
+        """The highest level of its findings."""
+        return max((finding.level for finding in self.findings), default=Level.OK)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All findings, and the versions that a bug report needs."""
+
+    sections: Sequence[Section]
+    versions: Mapping[str, str]
+
+    @property
+    def status(self) -> int:
+        """The exit status: 1 for warnings, 2 for errors, or else 0."""
+        return max([0, *(section.worst - Level.NOTE for section in self.sections)])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        sections = [asdict(section) for section in self.sections]
+        for finding in itertools.chain(*(section["findings"] for section in sections)):
+            finding["level"] = finding["level"].name.lower()
+        return {"status": self.status, "sections": sections, "versions": dict(self.versions)}
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """A group, as far as the servers know it."""
+
+    name: str
+    # With members in it. Channels that are members by their own name count as one each.
+    processes: int
+    # None if the servers can't tell.
+    members: int | None
+
+
+@dataclass(frozen=True)
+class LayerOverview:
+    """What a layer has on its servers."""
+
+    # Waiting messages of each channel; None if the servers hold no messages.
+    channels: Mapping[str, int | None]
+    # The number of all groups, and the largest of them.
+    groups: int
+    largest_groups: Sequence[GroupSummary] = ()
+    # Keys, or Redis channels, with the layer's prefix that the layer never creates.
+    foreign: int = 0
+
+
+class LayerDoctor(ABC):
+    """Examines the layers of one package.
+
+    The meta-package runs the doctors of both packages, which may be of different releases, with the
+    command line of one. So the public methods here, and the fields of what they return, stay.
+
+    Attributes:
+        package: Its import name.
+        layer_class: Its class of layers.
+        stores_messages: Whether its messages wait in Redis.
+        client_class: The class of clients, in the server's terms, that its messages are sent to.
+    """
+
+    package: str
+    layer_class: type[Any]
+    stores_messages: bool
+    client_class: str
+
+    @abstractmethod
+    def connectors(self, layer: Any) -> Sequence[Connector]:
+        """Return the connector of each host of a layer, in order."""
+
+    @abstractmethod
+    def required_commands(self, layer: Any, token: str) -> Sequence[RequiredCommand]:
+        """Return the commands that a layer sends; a random token makes their names unique."""
+
+    @abstractmethod
+    async def overview(self, layer: Any, max_groups: int) -> LayerOverview:
+        """Return what a layer has on its servers, with at most so many groups in full."""
+
+    def version(self) -> str:
+        """Return the version of the package."""
+        found: str = import_module(self.package).__version__
+        return found
+
+    async def diagnose(self, title: str, layer: Any, config: Mapping[str, Any]) -> list[Section]:
+        """Check a layer, its servers and the delivery through each host.
+
+        Args:
+            title: Names the layer.
+            layer: The layer, which is closed in the end.
+            config: The options that it was made with.
+        """
+        connectors = self.connectors(layer)
+        sections = [Section(title, check_settings(config, [one.host for one in connectors]))]
         for shard, connector in enumerate(connectors):
-            found = await _examine(subject, examined, connector)
-            sections += found
-            if any(section.worst is Level.ERROR for section in found):
-                passed = [Finding(Level.NOTE, "messages", "none was sent, because of the errors")]
+            found = await self._diagnose_host(layer, connector)
+            if max(section.worst for section in found) < Level.ERROR:
+                delivery = await check_delivery(layer, shard, len(connectors))
             else:
-                passed = await pass_messages(examined.layer, shard, len(connectors))
-            found[-1].findings.extend(passed)
-        await examined.layer.close_pools()
-    return Diagnosis(sections, versions(subject))
+                delivery = [Finding(Level.NOTE, "messages", "none was sent, because of the errors")]
+            found[-1].findings.extend(delivery)
+            sections += found
+        await layer.close_pools()
+        return sections
 
-
-async def _examine(subject: Subject, examined: Examined, connector: Connector) -> list[Section]:
-    """Return what is found of a host: a section for each of its servers."""
-    try:
-        servers = await servers_of(connector)
-    except (RedisError, OSError, asyncio.TimeoutError) as error:
-        return [Section(str(connector.host), [_unreachable(error)])]
-    sections = [
-        Section(name, await _examine_server(subject, examined, server, connector))
-        for name, server in servers
-    ]
-    if isinstance(connector, Cluster):
-        sections.insert(0, Section(str(connector.host), [judge_slots(connector)]))
-    return sections
-
-
-async def _examine_server(
-    subject: Subject, examined: Examined, server: Connector, host: Connector
-) -> list[Finding]:
-    try:
-        link = await server.open()
+    async def _diagnose_host(self, layer: Any, connector: Connector) -> list[Section]:
         try:
-            facts = await find_facts(link)
-        finally:
-            await link.close()
-        rights = await find_rights(server, subject.needs(examined.layer, secrets.token_hex(8)))
-    except (RedisError, OSError, asyncio.TimeoutError) as error:
-        return [_unreachable(error)]
-    cluster = bool(host.host.nodes)
-    return [
-        *judge(facts, stores=subject.stores, clients=subject.clients, cluster=cluster),
-        *judge_rights(rights),
-    ]
+            servers = await list_servers(connector)
+        except FAILURES as error:
+            return [Section(str(connector.host), [await explain_failure(connector.host, error)])]
+        sections = [
+            Section(name, await self._diagnose_server(layer, server, connector.host))
+            for name, server in servers
+        ]
+        if isinstance(connector, Cluster):
+            sections.insert(0, Section(str(connector.host), [check_slots(connector)]))
+        return sections
+
+    async def _diagnose_server(self, layer: Any, server: Connector, host: Host) -> list[Finding]:
+        required = self.required_commands(layer, secrets.token_hex(8))
+        try:
+            async with open_connection(server) as connection:
+                facts = await read_facts(connection)
+            findings = [check_server(facts), check_role(facts, in_cluster=bool(host.nodes))]
+            if findings[-1].level is Level.ERROR:  # the rest would be about another server
+                return findings
+            permissions = await read_permissions(server, required)
+        except FAILURES as error:
+            return [await explain_failure(server.host, error)]
+        return [
+            *findings,
+            check_round_trips(facts),
+            *([check_memory(facts)] if self.stores_messages else []),
+            check_output_buffers(facts, self.client_class),
+            check_clock(facts, stores_messages=self.stores_messages),
+            *check_permissions(permissions),
+        ]
 
 
-def _unreachable(error: Exception) -> Finding:
+async def explain_failure(host: Host, error: Exception) -> Finding:
+    """Return the error of a connection, with advice that fits what answers at the address."""
     text = f"{type(error).__name__}: {error}"
+    speaks = None if isinstance(error, AuthenticationError) else await detect_protocol(host)
     if isinstance(error, AuthenticationError):
         advice = "write the user and password of the server in hosts: redis://USER:PASSWORD@HOST"
+    elif speaks == "http":
+        advice = (
+            "an HTTP server answers there: write the host and port of the Redis server in hosts"
+        )
+    elif speaks == "rediss" and host.url == "redis://":
+        advice = 'the port speaks TLS: write rediss:// instead of redis:// in hosts, or "ssl": True'
+    elif speaks == "redis" and host.url == "rediss://":
+        advice = (
+            "the port does not speak TLS: write the server's TLS port, or redis:// instead of "
+            'rediss:// (in a dict, leave out "ssl")'
+        )
+    elif tls_refusal(error):
+        advice = (
+            "name the authority that signed the server's certificate: ssl_ca_certs; if the server "
+            "requires a certificate of the client: ssl_certfile and ssl_keyfile"
+        )
+    elif "unknown command" in text and "SENTINEL" in text:
+        advice = "a Redis server answers there: write the addresses of Sentinels in sentinels"
+    elif "unknown command" in text and "SELECT" in text:
+        advice = f"a Sentinel answers there: {SENTINEL_ADVICE}"
+    elif "DB index" in text:
+        advice = "write the number of a database that the server has, such as 0, in hosts"
     elif is_transient(error):
         advice = (
             "start the server, or correct the address in hosts; a firewall may be in between, and "
@@ -93,31 +268,31 @@ def _unreachable(error: Exception) -> Finding:
     return Finding(Level.ERROR, "connection", text, advice)
 
 
-def _settings(examined: Examined, connectors: Sequence[Connector]) -> list[Finding]:
-    """Return what the options and the environment say, without any server."""
-    hosts = ", ".join(str(connector.host) for connector in connectors)
-    findings = [Finding(Level.OK, "hosts", hosts)]
-    if examined.config.get("symmetric_encryption_keys"):
+def check_settings(config: Mapping[str, Any], hosts: Sequence[Host]) -> list[Finding]:
+    """Check the options and the environment, without any server."""
+    findings = [Finding(Level.OK, "hosts", ", ".join(map(str, hosts)))]
+    if config.get("symmetric_encryption_keys"):
         findings.append(Finding(Level.OK, "encryption", "on"))
-    elif all(_is_private(connector) for connector in connectors):
-        findings.append(Finding(Level.OK, "encryption", "off; no network is in between, or TLS"))
+    elif all(map(_is_private, hosts)):
+        text = "off; TLS or the machine itself keeps messages private"
+        findings.append(Finding(Level.OK, "encryption", text))
     else:
         findings.append(
             Finding(
                 Level.NOTE,
                 "encryption",
-                "off: who can listen on the network, or read the server, reads the messages",
+                "off: messages can be read on the network and on the server",
                 "use rediss://, or symmetric_encryption_keys, unless the network is yours alone",
             )
         )
-    unchecked = [str(connector.host) for connector in connectors if _is_unchecked(connector)]
+    unchecked = [str(host) for host in hosts if _is_unchecked(host)]
     if unchecked:
         findings.append(
             Finding(
                 Level.NOTE,
                 "TLS",
-                f"{', '.join(unchecked)}: no one checks whether the server is yours; who can "
-                "redirect connections gets the password, and reads the messages",
+                f"{', '.join(unchecked)}: the server's identity is not checked, so an attacker who "
+                "redirects connections gets the password and reads the messages",
                 "leave out ssl_cert_reqs and ssl_check_hostname; ssl_ca_certs names an authority "
                 "of your own",
             )
@@ -134,19 +309,233 @@ def _settings(examined: Examined, connectors: Sequence[Connector]) -> list[Findi
     return findings
 
 
-def _is_private(connector: Connector) -> bool:
-    """Tell whether nobody but the two machines sees what goes to and fro."""
-    host = connector.host
-    names = [name for name, _ in (*host.sentinels, *host.nodes)]
-    names = names or [str(host.arguments.get("host"))]
-    checked = host.arguments.get("ssl_check_hostname")
-    return checked or host.url == "unix://" or all(name in _LOCAL for name in names)
-
-
-def _is_unchecked(connector: Connector) -> bool:
-    """Tell whether TLS does not check the name of the server, or of a Sentinel."""
-    for_server, for_sentinel = connector.host.arguments, connector.host.sentinel_arguments
+def _is_private(host: Host) -> bool:
+    """Return whether TLS that checks the server, or one machine, protects what is sent."""
+    addresses = host.sentinels or host.nodes or [(host.arguments.get("host"), 0)]
     return (
-        for_server.get("ssl_check_hostname") is False
-        or for_sentinel.get("ssl_check_hostname") is False
+        bool(host.arguments.get("ssl_check_hostname"))
+        or host.url == "unix://"
+        or all(name in {"localhost", "127.0.0.1", "::1"} for name, _ in addresses)
     )
+
+
+def _is_unchecked(host: Host) -> bool:
+    arguments = (host.arguments, host.sentinel_arguments)
+    return any(one.get("ssl_check_hostname") is False for one in arguments)
+
+
+def check_server(facts: ServerFacts) -> Finding:
+    """Name the server."""
+    return Finding(Level.OK if facts.info else Level.NOTE, "server", facts.name)
+
+
+def check_role(facts: ServerFacts, *, in_cluster: bool) -> Finding:
+    """Check that the server accepts writes, and is written in `hosts` as what it is.
+
+    Args:
+        facts: The server.
+        in_cluster: Whether `hosts` has it as the node of a Cluster.
+    """
+    info = facts.info
+    role, is_node = info.get("role"), info.get("cluster_enabled") == "1"
+    # Valkey's name for it, and Redis's.
+    if (info.get("server_mode") or info.get("redis_mode")) == "sentinel":
+        return Finding(
+            Level.ERROR,
+            "topology",
+            "it is a Sentinel, which passes no messages",
+            SENTINEL_ADVICE,
+        )
+    if is_node and not in_cluster:
+        return Finding(
+            Level.ERROR,
+            "topology",
+            "it is a node of a Redis Cluster, and has only a part of the keys",
+            'write it as {"cluster": [("node1", 7000), …]} in hosts',
+        )
+    if role == "slave":
+        return Finding(
+            Level.ERROR,
+            "topology",
+            f"it is a replica of {info.get('master_host')}:{info.get('master_port')}",
+            "write the master in hosts, or the Sentinels that know it",
+        )
+    if role is None:
+        return Finding(Level.NOTE, "topology", "unknown: this user may not call INFO")
+    replicas = int(info.get("connected_slaves", 0))
+    with_replicas = f", with {replicas} replica{'s' * (replicas != 1)}" if replicas else ""
+    kind = "a node of a Cluster" if is_node else "a master"
+    return Finding(Level.OK, "topology", f"{kind}{with_replicas}")
+
+
+def check_slots(cluster: Cluster) -> Finding:
+    """Check that each slot of a Cluster has a node, as far as that was just learnt."""
+    owned = sum(cluster.owner(slot) is not None for slot in range(REDIS_CLUSTER_HASH_SLOTS))
+    text = f"{len(cluster.owners())} masters have {owned} of {REDIS_CLUSTER_HASH_SLOTS} slots"
+    if owned == REDIS_CLUSTER_HASH_SLOTS:
+        return Finding(Level.OK, "cluster", text)
+    return Finding(
+        Level.ERROR,
+        "cluster",
+        f"{text}: channels and groups in the others can't be used",
+        "start the missing nodes, or run redis-cli --cluster fix HOST:PORT",
+    )
+
+
+def check_round_trips(facts: ServerFacts) -> Finding:
+    """Check the round-trip times."""
+    times = facts.round_trips
+    median, p99 = statistics.median(times), times[min(len(times) - 1, int(len(times) * 0.99))]
+    text = f"min {1e3 * times[0]:.2f} ms, median {1e3 * median:.2f} ms, p99 {1e3 * p99:.2f} ms"
+    if median < SLOW_ROUND_TRIP:
+        return Finding(Level.OK, "round trip", text)
+    return Finding(
+        Level.WARNING,
+        "round trip",
+        f"{text}: each message takes at least as long",
+        "move the server nearer to the processes (same zone), or look what keeps it busy "
+        "(SLOWLOG GET, LATENCY DOCTOR)",
+    )
+
+
+def check_memory(facts: ServerFacts) -> Finding:
+    """Check that the server deletes no messages, and has room for more."""
+    policy = facts.info.get("maxmemory_policy")
+    if policy is None:
+        return Finding(Level.NOTE, "eviction", "unknown: this user may not call INFO")
+    limit, used = int(facts.info.get("maxmemory", 0)), int(facts.info.get("used_memory", 0))
+    maxmemory = f"{limit / MB:.0f} MB" if limit else "none"
+    text = f"maxmemory {maxmemory}, maxmemory-policy {policy}"
+    if policy != "noeviction":
+        when = "when it is full" if limit else "as soon as a maxmemory is set"
+        return Finding(
+            Level.WARNING,
+            "eviction",
+            f"{text}: {when}, the server silently deletes messages and groups",
+            "set maxmemory-policy noeviction, and give caches a server of their own",
+        )
+    if limit and used > NEARLY_FULL * limit:
+        return Finding(
+            Level.WARNING,
+            "memory",
+            f"{used / MB:.0f} MB of {maxmemory} are in use: send will raise OutOfMemoryError",
+            "raise maxmemory, or move what else is on this server",
+        )
+    return Finding(Level.OK, "eviction", text)
+
+
+def check_output_buffers(facts: ServerFacts, client_class: str) -> Finding:
+    """Check how far a process may fall behind before the server closes its connection."""
+    if facts.buffer_limits is None:
+        return Finding(Level.NOTE, "output buffers", "unknown: this user may not call CONFIG GET")
+    hard, soft, seconds = facts.buffer_limits.get(client_class, (0, 0, 0))
+    text = f"client-output-buffer-limit {client_class} {hard} {soft} {seconds}"
+    lowest = min((limit for limit in (hard, soft) if limit), default=MIN_OUTPUT_BUFFER)
+    if lowest >= MIN_OUTPUT_BUFFER:
+        return Finding(Level.OK, "output buffers", text)
+    return Finding(
+        Level.WARNING,
+        "output buffers",
+        f"{text}: a process that is busy for a moment loses its connection",
+        f"set client-output-buffer-limit {client_class} 32mb 8mb 60, or higher",
+    )
+
+
+def check_clock(facts: ServerFacts, *, stores_messages: bool) -> Finding:
+    """Check that the clocks agree, if messages have times."""
+    offset = facts.clock_offset
+    if offset is None:
+        return Finding(Level.NOTE, "clock", "unknown: this user may not call TIME")
+    text = f"{abs(offset):.3f} s {'ahead of' if offset > 0 else 'behind'} this machine"
+    if abs(offset) < MAX_CLOCK_OFFSET or not stores_messages:
+        return Finding(Level.OK, "clock", text)
+    return Finding(
+        Level.WARNING,
+        "clock",
+        f"{text}. An encrypted message is refused if its sender's clock is 60 s ahead of the "
+        "reader's, or 10 s behind when the message has waited for expiry; messages of "
+        "channels_redis 4 expire early or late",
+        "let NTP set the clocks of all machines",
+    )
+
+
+def check_permissions(permissions: Permissions) -> list[Finding]:
+    """Check the user's permissions: a finding for the layer itself, and for each feature."""
+    if permissions.user is None:
+        return [Finding(Level.OK, "rights", "the server has no ACL")]
+    user = f"user {permissions.user!r}"
+    if not permissions.forbidden:
+        return [Finding(Level.OK, "rights", f"{user} may call all that the layer needs")]
+    findings = []
+    for only_for in dict.fromkeys(one.required.only_for for one in permissions.forbidden):
+        forbidden = [one for one in permissions.forbidden if one.required.only_for == only_for]
+        names = ", ".join(dict.fromkeys(one.required.name for one in forbidden))
+        rules = " ".join(dict.fromkeys(one.missing_rule for one in forbidden))
+        findings.append(
+            Finding(
+                Level.WARNING if only_for else Level.ERROR,
+                "rights",
+                f"{user} may not call {names}" + (f", which {only_for} needs" if only_for else ""),
+                f"ACL SETUSER {permissions.user} {rules}",
+            )
+        )
+    return findings
+
+
+async def check_delivery(layer: Any, shard: int, shards: int) -> list[Finding]:
+    """Send a message to a channel and one to a group of one host.
+
+    Args:
+        layer: The layer.
+        shard: The index of the host.
+        shards: The number of the layer's hosts.
+    """
+    findings = []
+    subject = "message"
+    try:
+        channel = await _new_channel(layer, shard, shards)
+        findings.append(await _deliver(layer, subject, channel, layer.send, channel))
+        subject = "group message"
+        group = next(name for name in _names() if shard_of(name, shards) == shard)
+        await layer.group_add(group, channel)
+        findings.append(await _deliver(layer, subject, channel, layer.group_send, group))
+        await layer.group_discard(group, channel)
+    except (RedisError, OSError) as error:
+        text = f"{type(error).__name__}: {error}"
+        advice = "correct the other findings; the page on operations explains each error"
+        findings.append(Finding(Level.ERROR, subject, text, advice))
+    return findings
+
+
+async def _deliver(
+    layer: Any, subject: str, channel: str, send: Callable[..., Awaitable[None]], name: str
+) -> Finding:
+    message = {"type": "doctor.test", "token": secrets.token_hex(8)}
+    started = time.perf_counter()
+    await send(name, message)
+    try:
+        received = await asyncio.wait_for(layer.receive(channel), MESSAGE_TIMEOUT)
+    except asyncio.TimeoutError:
+        text = f"it was sent, and did not arrive within {MESSAGE_TIMEOUT} s"
+        advice = "correct the other findings; if that does not help, report it with this output"
+        return Finding(Level.ERROR, subject, text, advice)
+    milliseconds = 1000 * (time.perf_counter() - started)
+    if received != message:
+        text = f"another message arrived: {received!r}"
+        return Finding(Level.ERROR, subject, text, "report it with this output")
+    return Finding(Level.OK, subject, f"arrived after {milliseconds:.1f} ms")
+
+
+async def _new_channel(layer: Any, shard: int, shards: int) -> str:
+    """Return a new channel on a host, which depends on its random name."""
+    for name in _names():
+        channel: str = await layer.new_channel(name)
+        address = channel[: channel.find("!") + 1] or channel
+        if shard_of(address, shards) == shard:
+            return channel
+    raise AssertionError  # there are names without end
+
+
+def _names() -> Iterator[str]:
+    token = secrets.token_hex(4)
+    return (f"doctor-{token}-{number}" for number in itertools.count())

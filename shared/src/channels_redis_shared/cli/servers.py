@@ -1,42 +1,50 @@
-"""Asks a server about itself."""
+"""Asks the servers of a host about themselves."""
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
+from ..concurrency.compat import timeout
 from ..transport.cluster import Cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
-    from ..transport.commands import Command
+    from ..config.hosts import Host
     from ..transport.connection import Connection
     from ..transport.connector import Connector
 
-# Round trips, for a 99th percentile that means something.
+# Seconds until a server has to reply.
+REPLY_TIMEOUT = 10
+# Seconds for what answers at an address where no connection could be made.
+PROBE_TIMEOUT = 2
+# Enough for a meaningful 99th percentile.
 PINGS = 200
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a server says of itself.
+class ServerFacts:
+    """What a server tells about itself.
 
     Attributes:
-        info: The fields of INFO; none if this user may not ask.
-        buffers: Hard limit and soft limit in bytes, and seconds, by class of clients; None: this
-            user may not ask.
-        round_trips: Seconds that each took, the shortest first.
-        clock: Seconds that its clock is ahead of ours; None: this user may not ask.
+        info: The fields of INFO; empty if this user may not call it.
+        buffer_limits: For each class of clients the hard and soft limit in bytes, and seconds;
+            None if this user may not call CONFIG GET.
+        round_trips: Seconds of each, in ascending order.
+        clock_offset: Seconds that its clock is ahead of ours; None if this user may not call TIME.
     """
 
     info: Mapping[str, str]
-    buffers: Mapping[str, tuple[int, int, int]] | None
+    buffer_limits: Mapping[str, tuple[int, int, int]] | None
     round_trips: list[float]
-    clock: float | None
+    clock_offset: float | None
 
     @property
     def name(self) -> str:
@@ -46,7 +54,17 @@ class Facts:
         return f"{product} {number}" if number else "a server that does not tell its version"
 
 
-async def servers_of(connector: Connector) -> list[tuple[str, Connector]]:
+@asynccontextmanager
+async def open_connection(connector: Connector) -> AsyncIterator[Connection]:
+    """Open a connection for the block."""
+    connection = await connector.open()
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def list_servers(connector: Connector) -> list[tuple[str, Connector]]:
     """Return each server of a host, with its name.
 
     Raises:
@@ -61,56 +79,101 @@ async def servers_of(connector: Connector) -> list[tuple[str, Connector]]:
     ]
 
 
-async def ask(link: Connection, *commands: Command) -> list[Any]:
-    """Send commands in one write and return their replies, error replies too."""
-    return await link.exchange(commands, 10)
-
-
-async def find_facts(link: Connection) -> Facts:
+async def read_facts(connection: Connection) -> ServerFacts:
     """Ask the server on a new connection about itself.
 
     Raises:
         redis.exceptions.RedisError: The connection broke.
     """
-    round_trips = sorted([await _seconds(link) for _ in range(PINGS)])
-    clock = await _clock(link)
-    info, limits = await ask(link, ("INFO",), ("CONFIG", "GET", "client-output-buffer-limit"))
-    return Facts(read_info(info), read_buffers(limits), round_trips, clock)
+    round_trips = sorted([await _time_ping(connection) for _ in range(PINGS)])
+    clock_offset = await _read_clock(connection)
+    info, limits = await connection.exchange(
+        [("INFO",), ("CONFIG", "GET", "client-output-buffer-limit")], REPLY_TIMEOUT
+    )
+    return ServerFacts(parse_info(info), parse_buffer_limits(limits), round_trips, clock_offset)
 
 
-def read_info(reply: Any) -> dict[str, str]:
-    """Return the fields in what INFO replied."""
+def parse_info(reply: Any) -> dict[str, str]:
+    """Return the fields in the reply to INFO."""
     if not isinstance(reply, bytes | str):
         return {}
     text = reply.decode(errors="replace") if isinstance(reply, bytes) else reply
     lines = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
-    return {name: value for name, mark, value in lines if mark}
+    return {name: value for name, colon, value in lines if colon}
 
 
-def read_buffers(reply: Any) -> dict[str, tuple[int, int, int]] | None:
-    """Return the limits in what CONFIG GET client-output-buffer-limit replied."""
+def parse_buffer_limits(reply: Any) -> dict[str, tuple[int, int, int]] | None:
+    """Return the limits in the reply to CONFIG GET client-output-buffer-limit."""
     if isinstance(reply, dict):
         reply = [text for pair in reply.items() for text in pair]
     if not isinstance(reply, list) or not reply:
         return None
-    words = reply[1].decode().split()
+    words = iter(reply[1].decode().split())
     return {
-        words[at]: (int(words[at + 1]), int(words[at + 2]), int(words[at + 3]))
-        for at in range(0, len(words), 4)
+        client_class: (int(hard), int(soft), int(seconds))
+        for client_class, hard, soft, seconds in zip(words, words, words, words, strict=True)
     }
 
 
-async def _seconds(link: Connection) -> float:
+async def _time_ping(connection: Connection) -> float:
     # A user without the right to PING gets its refusal in the same time.
     started = time.perf_counter()
-    await ask(link, ("PING",))
+    await connection.exchange([("PING",)], REPLY_TIMEOUT)
     return time.perf_counter() - started
 
 
-async def _clock(link: Connection) -> float | None:
+async def _read_clock(connection: Connection) -> float | None:
     before = time.time()
-    [reply] = await ask(link, ("TIME",))
+    [reply] = await connection.exchange([("TIME",)], REPLY_TIMEOUT)
     ours = (before + time.time()) / 2
     if isinstance(reply, RedisError):
         return None
     return float(reply[0]) + float(reply[1]) / 1_000_000 - ours
+
+
+async def detect_protocol(host: Host) -> str | None:
+    """Return what a server's port, or that of a Cluster's node, speaks.
+
+    Returns:
+        "redis", "rediss" or "http"; None if it can't be told.
+    """
+    addresses: list[tuple[Any, Any]] = [*host.nodes]
+    addresses.append((host.arguments.get("host"), host.arguments.get("port")))
+    name, port = addresses[0]
+    if host.sentinels or name is None:
+        return None
+    reply = await _request(name, port)
+    if reply.startswith(b"HTTP/"):
+        return "http"
+    if reply.startswith(b"-"):  # Redis refuses this request as a command
+        return "redis"
+    return "rediss" if await _speaks_tls(name, port) else None
+
+
+async def _request(host: str, port: int) -> bytes:
+    """Return the start of the reply to an HTTP request; b"" if none comes."""
+    try:
+        async with timeout(PROBE_TIMEOUT):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(b"GET / HTTP/1.0\r\n\r\n")
+                return await reader.read(5)
+            finally:
+                writer.transport.abort()
+    except (OSError, asyncio.TimeoutError):
+        return b""
+
+
+async def _speaks_tls(host: str, port: int) -> bool:
+    unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    unverified.check_hostname = False
+    unverified.verify_mode = ssl.CERT_NONE
+    try:
+        async with timeout(PROBE_TIMEOUT):
+            _, writer = await asyncio.open_connection(host, port, ssl=unverified)
+            writer.transport.abort()
+            return True
+    except ssl.SSLError as error:
+        return "ALERT" in (error.reason or "")  # it requires a certificate of the client
+    except (OSError, asyncio.TimeoutError):
+        return False

@@ -1,0 +1,12 @@
+"""The command `manage.py channels_redis_pubsub`."""
+
+from __future__ import annotations
+
+from channels_redis_pubsub.doctor import DoctorCommand, PubSubDoctor
+
+
+class Command(DoctorCommand):
+    """Examines the layers of this package in CHANNEL_LAYERS."""
+
+    package = "channels_redis_pubsub"
+    doctors = (PubSubDoctor(),)

@@ -1,0 +1,12 @@
+"""The command `manage.py channels_redis_queue`."""
+
+from __future__ import annotations
+
+from channels_redis_queue.doctor import DoctorCommand, QueueDoctor
+
+
+class Command(DoctorCommand):
+    """Examines the layers of this package in CHANNEL_LAYERS."""
+
+    package = "channels_redis_queue"
+    doctors = (QueueDoctor(),)

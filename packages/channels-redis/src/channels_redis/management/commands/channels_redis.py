@@ -1,0 +1,13 @@
+"""The command `manage.py channels_redis`."""
+
+from __future__ import annotations
+
+from channels_redis_pubsub.doctor import PubSubDoctor
+from channels_redis_queue.doctor import DoctorCommand, QueueDoctor
+
+
+class Command(DoctorCommand):
+    """Examines the layers of both packages in CHANNEL_LAYERS."""
+
+    package = "channels_redis"
+    doctors = (QueueDoctor(), PubSubDoctor())

@@ -1,0 +1,125 @@
+"""Finds the commands that a layer requires and an ACL forbids."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
+
+from ..concurrency.compat import timeout
+from .servers import REPLY_TIMEOUT, open_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..transport.commands import Command
+    from ..transport.connection import Connection
+    from ..transport.connector import Connector
+
+
+@dataclass(frozen=True)
+class RequiredCommand:
+    """A command that a layer sends, with arguments that do no harm."""
+
+    command: Command
+    # The one feature that requires it; empty: the layer does not work without it.
+    only_for: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name in an ACL rule."""
+        name = str(self.command[0]).lower()
+        return f"{name}|{str(self.command[1]).lower()}" if name == "script" else name
+
+
+@dataclass(frozen=True)
+class ForbiddenCommand:
+    """A command that the server refuses, and its reason."""
+
+    required: RequiredCommand
+    reason: str
+
+    @property
+    def missing_rule(self) -> str:
+        """What to add to the user's ACL rule."""
+        denied = re.search(r" access .*\b(key|channel)s?\b", self.reason)
+        if denied is None:
+            return f"+{self.required.name}"
+        arguments = self.required.command[1:]
+        name = next(part for part in arguments if isinstance(part, str) and "doctor" in part)
+        prefix = re.split(r"\$doctor|__group__", name)[0]
+        return f"&{prefix}*" if denied[1] == "channel" else f"~{prefix}*"
+
+
+@dataclass(frozen=True)
+class Permissions:
+    """The user of a connection, and what it may not do."""
+
+    # None: the server has no ACLs.
+    user: str | None
+    forbidden: Sequence[ForbiddenCommand] = ()
+
+
+async def read_permissions(
+    connector: Connector, required: Sequence[RequiredCommand]
+) -> Permissions:
+    """Return which commands are forbidden, by ACL DRYRUN or else by calling them.
+
+    Raises:
+        redis.exceptions.RedisError: The server can't be reached.
+    """
+    async with open_connection(connector) as connection:
+        configured = connector.host.arguments.get("username") or "default"
+        user = await _read_user(connection, configured)
+        if user is None:
+            return Permissions(None)
+        forbidden = await _dry_run(connection, user, required)
+        if forbidden is None:
+            forbidden = await _call(connection, required)
+        return Permissions(user, forbidden)
+
+
+async def _read_user(connection: Connection, configured: str) -> str | None:
+    [reply] = await connection.exchange([("ACL", "WHOAMI")], REPLY_TIMEOUT)
+    if isinstance(reply, NoPermissionError):
+        return configured
+    return None if isinstance(reply, RedisError) else str(reply.decode())
+
+
+async def _dry_run(
+    connection: Connection, user: str, required: Sequence[RequiredCommand]
+) -> list[ForbiddenCommand] | None:
+    """Return the commands that ACL DRYRUN refuses; None if the server or the user lacks it."""
+    dry_runs = [("ACL", "DRYRUN", user, *one.command) for one in required]
+    replies = await connection.exchange(dry_runs, REPLY_TIMEOUT)
+    if isinstance(replies[0], ResponseError):
+        return None
+    reasons = [reply.decode() if isinstance(reply, bytes) else str(reply) for reply in replies]
+    return [
+        ForbiddenCommand(one, reason)
+        for one, reason in zip(required, reasons, strict=True)
+        if reason != "OK"
+    ]
+
+
+async def _call(
+    connection: Connection, required: Sequence[RequiredCommand]
+) -> list[ForbiddenCommand]:
+    """Call the commands one by one, as some change what the connection may do next."""
+    # Subscriptions are answered by messages, which only a listener gets.
+    replies: asyncio.Queue[Any] = asyncio.Queue()
+    listening = connection.listen(replies.put_nowait)
+    forbidden = []
+    try:
+        async with timeout(REPLY_TIMEOUT):
+            for one in required:
+                await connection.write([one.command])
+                reply = await replies.get()
+                if isinstance(reply, NoPermissionError):
+                    forbidden.append(ForbiddenCommand(one, str(reply)))
+    finally:
+        listening.cancel()
+    return forbidden
