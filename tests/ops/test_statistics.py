@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
-from channels_redis_queue._shared.transport.errors import OutageLog
+from channels_redis_queue._shared.transport.reconnecting import OutageLog
 from channels_redis_queue.broker import logger
 from support.layers import within
 from support.waiting import eventually

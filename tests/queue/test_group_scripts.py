@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from channels_redis_queue._shared.transport.scripts import Script
+    from channels_redis_queue._shared.transport.commands import Script
     from embedded_server import EmbeddedServer
 
 

@@ -9,13 +9,8 @@ import ssl
 import pytest
 from redis import exceptions
 
-from channels_redis_shared.transport.errors import (
-    Backoff,
-    OutageLog,
-    is_temporary,
-    is_transient,
-    was_not_executed,
-)
+from channels_redis_shared.transport.errors import is_temporary, is_transient, was_not_executed
+from channels_redis_shared.transport.reconnecting import Backoff, OutageLog
 
 AWAY = [
     exceptions.ConnectionError("Connection closed by server."),

@@ -14,7 +14,7 @@ from support.builds import LAYERS, PACKAGES
 if TYPE_CHECKING:
     from .conftest import Clone
 
-SHARED = "shared/src/channels_redis_shared/transport/sharding.py"
+SHARED = "shared/src/channels_redis_shared/transport/shards.py"
 QUEUE = "packages/channels-redis-queue"
 
 

@@ -15,7 +15,7 @@ from ._shared.delivery.consumers import SWEEP_INTERVAL, ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.ops.logs import OverflowLog
 from ._shared.ops.statistics import Dropped, Statistics
-from ._shared.transport.errors import OutageLog
+from ._shared.transport.reconnecting import OutageLog
 from .loop_client import LoopClient
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import ClusterDownError, RedisError
 
 from ._shared.transport.cluster import slot_of
-from ._shared.transport.errors import Backoff
+from ._shared.transport.reconnecting import Backoff
 from .subscriber import Line, Subscriber
 
 if TYPE_CHECKING:

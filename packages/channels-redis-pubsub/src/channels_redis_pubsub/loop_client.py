@@ -8,8 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ._shared.transport.cluster import Cluster
-from ._shared.transport.sharding import shard_of
-from ._shared.transport.shards import Shards
+from ._shared.transport.shards import Shards, shard_of
 from .cluster_subscriber import ClusterSubscriber
 from .protocol.dispatch import TopicDispatcher
 from .protocol.hub import Hub
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from ._shared.delivery.mailboxes import Mailboxes
     from ._shared.transport.connector import Connector
-    from ._shared.transport.errors import OutageLog
+    from ._shared.transport.reconnecting import OutageLog
     from .config import PubSubSettings
 
 # Seconds between two checks that another event loop still runs.

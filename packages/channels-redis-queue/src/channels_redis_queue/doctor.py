@@ -11,7 +11,7 @@ from ._shared.cli.acl import RequiredCommand
 from ._shared.cli.app import DoctorCommand, run
 from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview
 from ._shared.cli.servers import REPLY_TIMEOUT, list_servers, open_connection
-from ._shared.transport.scripts import Script
+from ._shared.transport.commands import Script
 from .layer import RedisChannelLayer
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import re
 import secrets
 import zlib
 
-from ._shared.transport.sharding import shard_of
+from ._shared.transport.shards import shard_of
 
 # The digit that every uuid4 has here, and so every channels_redis process.
 _FOREIGN_DIGIT = 12

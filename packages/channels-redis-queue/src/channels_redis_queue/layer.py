@@ -14,7 +14,7 @@ from ._shared.concurrency.process_local import ProcessLocal
 from ._shared.config import options
 from ._shared.messages.serializers import registry
 from ._shared.ops.opentelemetry import observe
-from ._shared.transport.sharding import shard_of
+from ._shared.transport.shards import shard_of
 from .broker import QueueBroker
 from .config import QueueSettings
 from .envelope import TO, Envelope

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from . import scripts
-from ._shared.transport.sharding import shard_of
+from ._shared.transport.shards import shard_of
 from .groups import SCAN_CHUNK, chunks
 from .keys import GONE, group_of
 

@@ -13,7 +13,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ._shared.concurrency.compat import end_task, start_task, timeout
 from ._shared.concurrency.loop_local import running_loop
-from ._shared.transport.errors import Backoff, OutageLog, is_temporary
+from ._shared.transport.errors import is_temporary
+from ._shared.transport.reconnecting import Backoff, OutageLog
 from .protocol.inbox import BLOCK
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ._shared.transport.errors import OutageLog
-from ._shared.transport.sharding import shard_of
+from ._shared.transport.reconnecting import OutageLog
+from ._shared.transport.shards import shard_of
 from .keys import non_local
 from .protocol.dispatch import Dispatcher, ProcessDispatcher, WorkerDispatcher
 from .protocol.inbox import Inbox

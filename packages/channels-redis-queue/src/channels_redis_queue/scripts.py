@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pkgutil import get_data
 
-from ._shared.transport.scripts import Script
+from ._shared.transport.commands import Script
 
 
 def _load(name: str) -> Script:

@@ -33,10 +33,10 @@ from redis.retry import Retry
 
 from ..config.connection_arguments import keywords
 from ..transport.cluster import Cluster, slot_of
-from ..transport.commands import pack
-from ..transport.errors import Backoff, is_redirect, is_transient, was_not_executed
+from ..transport.commands import name_forbidden, name_keys, pack
+from ..transport.errors import is_redirect, is_transient, was_not_executed
 from ..transport.pipeline import CommandClient
-from ..transport.scripts import name_forbidden, name_keys
+from ..transport.reconnecting import Backoff
 from ..transport.sentinel import find_master
 from ..transport.shards import Shards
 
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from ..ops.statistics import Counters
     from ..transport.batch import Coalescer
     from ..transport.cluster import Address
+    from ..transport.commands import Script
     from ..transport.connector import Connector
-    from ..transport.scripts import Script
 
 # Connections to one server, however many threads call.
 MAX_CONNECTIONS = 4

@@ -19,7 +19,7 @@ from redis.exceptions import AuthenticationError, RedisError
 
 from ..transport.cluster import Cluster
 from ..transport.errors import is_transient, tls_refusal
-from ..transport.sharding import shard_of
+from ..transport.shards import shard_of
 from .acl import read_permissions
 from .servers import detect_protocol, list_servers, open_connection, read_facts
 

@@ -6,8 +6,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .commands import pack
-from .scripts import name_keys
+from .commands import name_keys, pack
 
 if TYPE_CHECKING:
     import asyncio

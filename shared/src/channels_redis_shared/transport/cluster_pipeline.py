@@ -17,16 +17,17 @@ from ..concurrency.compat import start_task
 from ..ops.statistics import Counters
 from .batch import PendingCommand
 from .cluster import slot_of
-from .errors import Backoff, is_redirect, is_transient
+from .errors import is_redirect, is_transient
 from .pipeline import AutoPipeline, CommandClient
+from .reconnecting import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .batch import Coalescer
     from .cluster import Address, Cluster
+    from .commands import Script
     from .connector import Connector
-    from .scripts import Script
 
 # Seconds without trouble, after which the next trouble is looked into at once.
 QUIET = 3.0

@@ -20,16 +20,16 @@ from ..concurrency.compat import end_task, start_task
 from ..ops.statistics import Counters
 from .batch import PendingCommand, coalesce, next_batch
 from .commands import pack
-from .errors import Backoff, is_redirect, is_transient, was_not_executed
+from .errors import is_redirect, is_transient, was_not_executed
+from .reconnecting import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
     from .batch import CoalescedCommand, Coalescer
-    from .commands import Command
+    from .commands import Command, Script
     from .connection import Connection
     from .connector import Connector
-    from .scripts import Script
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 

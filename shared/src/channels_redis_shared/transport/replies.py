@@ -10,8 +10,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
 from ..concurrency.compat import start_task, timeout
+from .commands import name_forbidden
 from .redis_py import error_parser, set_push_handler, stream_of, transport_of
-from .scripts import name_forbidden
 
 try:
     import hiredis

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from .cluster import Cluster
 from .cluster_pipeline import ClusterPipeline
 from .pipeline import AutoPipeline
-from .sharding import shard_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..ops.statistics import Counters
+    from .commands import Script
     from .connector import Connector
     from .pipeline import CommandClient
-    from .scripts import Script
 
 
 class Shards:
@@ -79,3 +79,14 @@ class Shards:
         """Drop all connections: their event loop is closed."""
         for batcher in self._batchers:
             batcher.abandon()
+
+
+def shard_of(name: str, shards: int) -> int:
+    """Return the index, from 0, of the host among `shards` hosts that `name` lives on.
+
+    Processes of `channels_redis` on the same servers must come to the same answer, so the ring
+    of 4096 points and the division of floats are fixed.
+    """
+    if shards == 1:
+        return 0
+    return int((crc32(name.encode()) & 0xFFF) / (4096 / shards))

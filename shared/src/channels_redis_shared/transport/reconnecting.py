@@ -1,0 +1,90 @@
+"""Reconnect: how long to wait between attempts, and one log record for each outage."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+from .errors import misplaced_slot
+
+if TYPE_CHECKING:
+    import logging
+
+
+class Backoff:
+    """Waiting times between tries: jittered, doubling, capped."""
+
+    FIRST = 0.05
+    # Messages shall flow within two seconds of a server's return.
+    LONGEST = 1.0
+
+    def __init__(self) -> None:
+        self._next = self.FIRST
+
+    def reset(self) -> None:
+        """Start again with the shortest wait."""
+        self._next = self.FIRST
+
+    def next(self) -> float:
+        """Return the seconds to wait before the next try."""
+        longest, self._next = self._next, min(self._next * 2, self.LONGEST)
+        # Jitter keeps the processes of a site from coming back in one instant.
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+class OutageLog:
+    """Logs the outage of one host once: a WARNING when it starts, an INFO when it ends."""
+
+    def __init__(self, logger: logging.Logger, host: str) -> None:
+        self._logger = logger
+        self._host = host
+        self._away: set[object] = set()
+        self._since = 0.0
+        self._past = 0.0
+        # Connections that were lost and are back.
+        self.reconnects = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long all outages lasted, the one that goes on included."""
+        return self._past + (time.monotonic() - self._since if self._away else 0.0)
+
+    def lost(self, who: object, error: BaseException, node: str | None = None) -> None:
+        """Note that `who` has lost the host; only the first of an outage is logged.
+
+        Args:
+            who: What has lost it.
+            error: The reason.
+            node: The one node that is lost, of a host that has several.
+        """
+        if not self._away:
+            reason = _in_words(error)
+            self._since = time.monotonic()
+            lost = self._host if node is None else f"node {node} of the {self._host}"
+            self._logger.warning("Lost %s: %s; trying again until it is back", lost, reason)
+        self._away.add(who)
+
+    def found(self, who: object) -> None:
+        """Note that `who` has the host again; only the last of an outage is logged."""
+        if who in self._away:
+            self.reconnects += 1
+            self.forget(who)
+            if not self._away:
+                self._logger.info("%s is back", self._host)
+
+    def forget(self, who: object) -> None:
+        """Note that `who` no longer looks for the host."""
+        if who in self._away:
+            until_now = self.seconds
+            self._away.discard(who)
+            if not self._away:
+                self._past = until_now
+
+
+def _in_words(error: BaseException) -> str:
+    """Return an error's text; that of a slot which is elsewhere is a number and an address."""
+    text, slot = str(error), misplaced_slot(error)
+    if slot is not None:
+        return f"slot {slot} has moved, or is about to move, to {text.rsplit(' ', maxsplit=1)[-1]}"
+    return text
