@@ -15,9 +15,10 @@ from .transport.connector import ANY_VERSION
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from .concurrency.process_local import ProcessLocal
+    from .delivery.mailboxes import Mailboxes
     from .messages.serializers import Decoded
     from .ops.statistics import Statistics
     from .transport.connector import MinimumVersion
@@ -123,6 +124,19 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         """Return what the layer has done in this process, and has now. Costs no command."""
         found: Statistics = self._broker.get().statistics()
         return found
+
+    def attach_sink(self, channel: str, sink: Any) -> Callable[[Exception], object]:
+        """Let a sink take messages for a channel of this process; for `Broadcasts`.
+
+        Returns:
+            A function that makes the channel's `receive` raise an error.
+        """
+        mailboxes: Mailboxes = self._broker.get().consumers.mailboxes
+        return mailboxes.attach_sink(channel, sink)
+
+    def detach_sink(self, channel: str) -> None:
+        """Undo `attach_sink`."""
+        self._broker.get().consumers.mailboxes.detach_sink(channel)
 
     def serialize(self, message: dict[str, Any]) -> bytes:
         """Return a message as it is sent to Redis."""

@@ -193,6 +193,7 @@ class PubSubBroker:
             groups=len(groups),
             commands=counters.commands,
             round_trips=counters.round_trips,
+            broadcasts=counters.broadcasts,
         )
 
     def flush(self) -> None:

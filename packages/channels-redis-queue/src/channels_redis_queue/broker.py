@@ -96,6 +96,7 @@ class QueueBroker:
             groups=len({group_of(virtual) for virtual in self.local_groups.virtuals()}),
             commands=counters.commands,
             round_trips=counters.round_trips,
+            broadcasts=counters.broadcasts,
         )
 
     async def close_connections(self) -> None:

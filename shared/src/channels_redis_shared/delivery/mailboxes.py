@@ -17,9 +17,11 @@ import math
 import threading
 import time
 from collections import Counter, deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..concurrency.loop_local import running_loop
+from ..messages.serializers import DecodedMessage
 from ..ops.statistics import Counters
 
 if TYPE_CHECKING:
@@ -69,6 +71,27 @@ class OverflowNotice(Notice):
     def copy(self) -> dict[str, Any]:
         """Return the message as a dict of the caller's own."""
         return {"type": self.type, "lost": self.lost}
+
+
+class _Failure(Notice):
+    """Makes `receive` raise an error."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__("")
+        self._error = error
+
+    def copy(self) -> dict[str, Any]:
+        """Raise the error."""
+        raise self._error
+
+
+class Sink(Protocol):
+    """Takes messages for a channel whose consumer has nothing else to do."""
+
+    def write(self, message: Any, loop: asyncio.AbstractEventLoop | None) -> bool:
+        """Return whether it took the message."""
 
 
 class Entry:
@@ -177,6 +200,10 @@ class Mailbox:
         self._items.append(entry)
         if self._waiters:
             self._wake(loop)
+
+    def put_first(self, entry: Entry) -> None:
+        """Put an item before all others."""
+        self._put_back([entry])
 
     def take(self) -> MailboxItem | None:
         """Remove and return the oldest item that has not expired."""
@@ -367,6 +394,8 @@ class Mailboxes:
         # The garbage collector may run within `put`, so nothing that it may run takes this.
         self._lock = threading.Lock()
         self._boxes: dict[str, Mailbox] = {}
+        # By channel.
+        self._sinks: dict[str, Sink] = {}
         # Returns the mailbox of a channel, or None.
         self.find = self._boxes.get
         # The bytes that were put, and those given back that are not yet subtracted.
@@ -421,6 +450,8 @@ class Mailboxes:
             size: The bytes of a message; a notice counts none.
         """
         loop = running_loop()
+        if self._sinks and isinstance(item, DecodedMessage):
+            channels = self._without_written(channels, item, loop)
         lost: Counter[str] = Counter()
         with self._lock:
             if size:
@@ -445,6 +476,15 @@ class Mailboxes:
                 self._evict(entry, lost)
         for channel, count in lost.items():
             self._report_lost(channel, count)
+
+    def attach_sink(self, channel: str, sink: Sink) -> Callable[[Exception], object]:
+        """Let a sink take messages for a channel; return what makes `receive` raise an error."""
+        self._sinks[channel] = sink
+        return partial(self._fail, channel)
+
+    def detach_sink(self, channel: str) -> None:
+        """Undo `attach_sink`."""
+        self._sinks.pop(channel, None)
 
     def discard(self, channel: str) -> None:
         """Drop the channel's mailbox and its items; its waiters look again."""
@@ -499,6 +539,35 @@ class Mailboxes:
         with self._lock:
             for box in self._boxes.values():
                 box.clear()
+
+    def _fail(self, channel: str, error: Exception) -> None:
+        box = self._boxes.get(channel)
+        if box is not None:
+            box.put_first(Entry(math.inf, _Failure(error)))
+
+    def _without_written(
+        self,
+        channels: Collection[str],
+        message: DecodedMessage,
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> list[str]:
+        """Give a message to the sinks that take it; return the channels of all others."""
+        sinks, boxes = self._sinks, self._boxes
+        others = []
+        for channel in channels:
+            sink = sinks.get(channel)
+            box = None if sink is None else boxes.get(channel)
+            if (
+                sink is None
+                or box is None
+                # It has messages, or its consumer has just been woken for the last of them.
+                or box.size
+                or not box.waiting
+                or not sink.write(message, loop)
+            ):
+                others.append(channel)
+        self._counters.broadcasts += len(channels) - len(others)
+        return others
 
     def _new_mailbox(self, channel: str) -> Mailbox:
         return Mailbox(self._capacity(channel), self._on_overflow, self._counters)

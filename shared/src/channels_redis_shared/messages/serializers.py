@@ -223,7 +223,7 @@ class DecodedMessage:
         message: The decoded body.
     """
 
-    __slots__ = ("_body", "_first", "_flat", "_load", "excluded")
+    __slots__ = ("_body", "_first", "_flat", "_load", "excluded", "frames")
 
     def __init__(
         self, body: bytes, load: Callable[[bytes], dict[str, Any]], message: dict[str, Any]
@@ -235,6 +235,14 @@ class DecodedMessage:
         # Most messages hold immutable values only, for which a shallow copy is enough.
         self._flat = message if _IMMUTABLE.issuperset(map(type, message.values())) else None
         self._first = [message]
+        # What `broadcast` handlers have built from it, by consumer class.
+        self.frames: dict[type, dict[str, Any] | None] | None = None
+
+    @property
+    def type(self) -> object:
+        """The message's type."""
+        message = self._flat or next(iter(self._first), None) or self._decode()
+        return message.get("type")
 
     def copy(self) -> dict[str, Any]:
         """Return the message as a dict of the caller's own."""

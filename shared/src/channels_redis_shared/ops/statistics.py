@@ -9,6 +9,7 @@ class Counters:
     """Counts what happens, in plain ints: nothing here may cost a message any time."""
 
     __slots__ = (
+        "broadcasts",
         "commands",
         "expired",
         "over_capacity",
@@ -22,6 +23,7 @@ class Counters:
     def __init__(self) -> None:
         self.sent = 0
         self.received = 0
+        self.broadcasts = 0
         self.over_capacity = 0
         self.expired = 0
         self.undecodable = 0
@@ -66,6 +68,8 @@ class Statistics:
         commands: Commands sent, besides those that wait for messages or subscribe. What was
             written together with others in one call of a script counts on its own.
         round_trips: Writes that they went out in.
+        broadcasts: Messages that went straight to a WebSocket, each socket counted; see
+            `broadcast`. `received` does not count them.
     """
 
     sent: int
@@ -78,6 +82,7 @@ class Statistics:
     groups: int = 0
     commands: int = 0
     round_trips: int = 0
+    broadcasts: int = 0
 
     @property
     def commands_per_round_trip(self) -> float:

@@ -1,0 +1,7 @@
+"""Send group messages straight to WebSockets, without a handler call for each member."""
+
+from __future__ import annotations
+
+from channels_redis_queue.broadcast import Broadcasts, broadcast
+
+__all__ = ["Broadcasts", "broadcast"]

@@ -1,0 +1,352 @@
+"""Send group messages straight to WebSockets, without a handler call for each member.
+
+Channels hands a message to each consumer through a task, and its handler encodes the same frame
+once more. Behind a thousand sockets this takes forty times as long as the layer itself. A handler
+marked with `broadcast` only says what the frame holds: it is built once in each process, and
+written to the sockets of all idle members at once. A consumer that is busy gets the message in its
+handler's turn, so each browser sees the frames in the order that Channels gives them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import logging
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from channels.consumer import SyncConsumer
+from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
+
+from .concurrency.compat import end_task
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Frame = dict[str, Any]
+    Send = Callable[[Frame], Awaitable[None]]
+
+__all__ = ["Broadcasts", "broadcast"]
+
+logger = logging.getLogger(__name__.partition(".")[0])
+
+# Frames that may wait for a slow socket; further messages wait in the consumer's mailbox.
+MAX_PENDING_FRAMES = 100
+
+# Methods through which a handler's frame would go, and a broadcast's does not.
+_BYPASSED = ("send", "send_json", "dispatch")
+
+
+class broadcast:  # noqa: N801 - a decorator
+    """Mark a handler whose frame is the same for every consumer.
+
+    The function takes the event alone, without `self`, and returns the frame: on JSON consumers
+    what `send_json` takes, on others a str or bytes. None sends nothing. It is called once for each
+    message, process and consumer class, or once for each consumer that is busy.
+
+    Raises:
+        TypeError: The function is a coroutine function, or takes anything but the event.
+    """
+
+    def __init__(self, function: Callable[[dict[str, Any]], Any]) -> None:
+        parameters = list(inspect.signature(function).parameters)
+        if inspect.iscoroutinefunction(function) or len(parameters) != 1 or parameters == ["self"]:
+            raise TypeError(
+                f"{function.__qualname__} must be a plain function of the event alone, as in "
+                "`def chat_message(event)`: its frame is built once for all consumers. Leave "
+                "@broadcast out where the frame depends on the consumer"
+            )
+        self.function = function
+        self.__doc__ = function.__doc__
+        self.__name__ = function.__name__
+
+    def __get__(self, consumer: Any, owner: type | None = None) -> Any:
+        """Return the handler of a consumer, which sends the frame as any handler does."""
+        if consumer is None:
+            return self
+        handler = _send if not isinstance(consumer, SyncConsumer) else _send_synchronously
+        return functools.partial(handler, self, consumer)
+
+    def frame(self, consumer_class: Any, event: dict[str, Any]) -> Frame:
+        """Return the ASGI message for an event; an empty one if there is nothing to send."""
+        content = self.function(event)
+        if content is None:
+            return {}
+        if issubclass(consumer_class, JsonWebsocketConsumer):
+            content = consumer_class.encode_json(content)
+        elif issubclass(consumer_class, AsyncJsonWebsocketConsumer):
+            content = _without_waiting(consumer_class.encode_json(content))
+        return {"type": "websocket.send", _kind(self, content): content}
+
+
+class _Message(Protocol):
+    """A decoded message."""
+
+    # The frames built from it so far, by consumer class; None where a handler has to send it.
+    frames: dict[type, Frame | None] | None
+
+    @property
+    def type(self) -> object:
+        """Its type."""
+
+    def copy(self) -> dict[str, Any]:
+        """Return the message as an object of its own."""
+
+
+class BroadcastSink:
+    """The WebSocket of one consumer, as far as broadcasts may be written to it directly.
+
+    Args:
+        consumer_class: The class of the consumer.
+        send: The connection's ASGI `send`.
+    """
+
+    __slots__ = (
+        "_broadcasts",
+        "_class",
+        "_context",
+        "_drained",
+        "_fail",
+        "_loop",
+        "_pending",
+        "_send",
+        "_writer",
+        "_writing",
+        "detach",
+        "handling",
+        "is_open",
+    )
+
+    def __init__(self, consumer_class: type[Broadcasts], send: Send) -> None:
+        self._class = consumer_class
+        self._broadcasts = consumer_class._broadcasts  # noqa: SLF001 - a class of this module
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._pending: deque[Frame] = deque()
+        self._writer: asyncio.Task[None] | None = None
+        self._writing = False
+        self._drained: asyncio.Future[None] | None = None
+        self._fail: Callable[[Exception], object] | None = None
+        self.detach: Callable[[], object] | None = None
+        # Whether a handler of the consumer runs.
+        self.handling = False
+        # Whether the handshake is over and the socket not being closed.
+        self.is_open = False
+
+    def attach(self, layer: Any, channel: str) -> None:
+        """Take messages for a channel from now on, if the layer hands them out."""
+        self.detach = _nothing
+        if hasattr(layer, "attach_sink"):
+            self._fail = layer.attach_sink(channel, self)
+            self.detach = functools.partial(layer.detach_sink, channel)
+
+    async def send(self, message: Frame) -> None:
+        """Send an ASGI message of the consumer."""
+        if message["type"] == "websocket.close":
+            self.is_open = False
+        await self._send(message)
+        if message["type"] == "websocket.accept":
+            self.is_open = True
+
+    def write(self, message: _Message, loop: asyncio.AbstractEventLoop | None) -> bool:
+        """Write the frame of a message, unless the consumer's handler has to send it.
+
+        The caller has seen that the consumer waits for a message and has none.
+
+        Args:
+            message: The message.
+            loop: The event loop that runs in this thread.
+        """
+        if (
+            self.handling
+            or not self.is_open
+            or loop is not self._loop
+            or len(self._pending) >= MAX_PENDING_FRAMES
+        ):
+            return False
+        frames = message.frames
+        if frames is None or self._class not in frames:
+            frames = self._build(message)
+        frame = frames[self._class]
+        if frame is None:
+            return False
+        if frame:
+            # A copy, as a middleware may change it on its way.
+            self._pending.append(frame.copy())
+            if not self._writing:
+                self._start_writing()
+        return True
+
+    async def drain(self) -> None:
+        """Wait until all frames are written."""
+        if self._writing:
+            self._drained = self._loop.create_future()
+            await self._drained
+
+    async def close(self) -> None:
+        """Write nothing more."""
+        self.is_open = False
+        if self.detach is not None:
+            self.detach()
+        if self._writer is not None:
+            await end_task(self._writer)
+
+    def _build(self, message: _Message) -> dict[type, Frame | None]:
+        """Build the frame of a message for all consumers of this class."""
+        if message.frames is None:
+            message.frames = {}
+        message.frames[self._class] = None
+        found = self._broadcasts.get(str(message.type).replace(".", "_"))
+        if found is not None:
+            try:
+                message.frames[self._class] = found.frame(self._class, message.copy())
+            except Exception:  # the handlers raise it once more, each in its own consumer
+                logger.exception("The broadcast %s failed", found.function.__qualname__)
+        return message.frames
+
+    def _start_writing(self) -> None:
+        # Set before the task, which may begin at once.
+        self._writing = True
+        task = self._context.run(_start, self._write(), self._loop)
+        self._writer = None if task.done() else task
+
+    async def _write(self) -> None:
+        pending = self._pending
+        try:
+            while pending and self.is_open:
+                await self._send(pending[0])
+                pending.popleft()
+        except Exception as error:  # noqa: BLE001 - it ends this consumer, as in its handler
+            self.is_open = False
+            if self._fail is not None:
+                self._fail(error)
+        finally:
+            pending.clear()
+            self._writing = False
+            self._writer = None
+            if self._drained is not None and not self._drained.done():
+                self._drained.set_result(None)
+
+
+class Broadcasts:
+    """Mixin for WebSocket consumers with `broadcast` handlers, named before the consumer's base.
+
+    With a layer of this package, or another of channels-redis 5, the frames go to the sockets at
+    once. With any other layer the handlers are called, and send the same frames.
+
+    Raises:
+        TypeError: The class is named after the consumer's base, or it overrides a method that a
+            handler's frame would go through and a broadcast's does not.
+    """
+
+    _broadcasts: dict[str, broadcast]
+    _sink: BroadcastSink | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._broadcasts = {
+            name: found
+            for name in dir(cls)
+            if isinstance(found := inspect.getattr_static(cls, name), broadcast)
+        }
+        if cls._broadcasts:
+            _refuse_bypassed(cls)
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Send) -> None:
+        """Run the consumer."""
+        run: Any = super().__call__  # type: ignore[misc]  # the consumer's
+        if scope["type"] != "websocket":
+            await run(scope, receive, send)
+            return
+        self._sink = BroadcastSink(type(self), send)
+        try:
+            await run(scope, receive, self._sink.send)
+        finally:
+            await self._sink.close()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Call the handler of a message, after all frames that were written before it."""
+        handle: Any = super().dispatch  # type: ignore[misc]  # the consumer's
+        sink = self._sink
+        if sink is None:
+            await handle(message)
+            return
+        sink.handling = True
+        try:
+            if sink.detach is None:
+                sink.attach(getattr(self, "channel_layer", None), getattr(self, "channel_name", ""))
+            await sink.drain()
+            await handle(message)
+        finally:
+            sink.handling = False
+
+
+def _refuse_bypassed(cls: type) -> None:
+    for name in _BYPASSED:
+        definer = next((each for each in cls.__mro__ if name in vars(each)), None)
+        if definer is None or definer is Broadcasts or definer.__module__.startswith("channels."):
+            continue
+        where = "" if definer is cls else f", by way of {definer.__qualname__}"
+        raise TypeError(
+            f"{cls.__qualname__} overrides {name}{where}, which broadcasts do not go through: "
+            "change what the @broadcast function returns or override encode_json, or leave "
+            "@broadcast out"
+        )
+    if next(each for each in cls.__mro__ if "dispatch" in vars(each)) is not Broadcasts:
+        raise TypeError(
+            f"{cls.__qualname__} must name Broadcasts before the consumer's class, as in "
+            f"`class {cls.__name__}(Broadcasts, AsyncJsonWebsocketConsumer)`"
+        )
+
+
+async def _send(found: broadcast, consumer: Any, event: dict[str, Any]) -> None:
+    content = found.function(event)
+    if content is not None:
+        if isinstance(consumer, AsyncJsonWebsocketConsumer):
+            await consumer.send_json(content)
+        else:
+            await consumer.send(**{f"{_kind(found, content)}_data": content})
+
+
+def _send_synchronously(found: broadcast, consumer: Any, event: dict[str, Any]) -> None:
+    content = found.function(event)
+    if content is not None:
+        if isinstance(consumer, JsonWebsocketConsumer):
+            consumer.send_json(content)
+        else:
+            consumer.send(**{f"{_kind(found, content)}_data": content})
+
+
+def _kind(found: broadcast, content: object) -> str:
+    if isinstance(content, str):
+        return "text"
+    if isinstance(content, bytes):
+        return "bytes"
+    raise TypeError(
+        f"{found.function.__qualname__} must return a str, bytes or None, not a "
+        f"{type(content).__name__}; JSON consumers take more"
+    )
+
+
+def _without_waiting(coroutine: Any) -> Any:
+    """Return the result of a coroutine that has nothing to wait for."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    raise TypeError("encode_json must not wait for anything in a consumer with broadcasts")
+
+
+def _start(coroutine: Any, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(coroutine, loop=loop, eager_start=True)
+    return asyncio.Task(coroutine, loop=loop)
+
+
+def _nothing() -> None:
+    """Do nothing."""
