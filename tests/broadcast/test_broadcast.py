@@ -35,7 +35,7 @@ def count(event: dict[str, Any]) -> int:
     return int(event["number"])
 
 
-class AsyncJson(Broadcasts, AsyncJsonWebsocketConsumer):
+class AsyncJson(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
     """Sends JSON, and has a handler that takes its time."""
 
     groups = ("room",)
@@ -59,7 +59,7 @@ class AsyncJson(Broadcasts, AsyncJsonWebsocketConsumer):
         await self.send_json(content)
 
 
-class AsyncText(Broadcasts, AsyncWebsocketConsumer):
+class AsyncText(Broadcasts, AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
     """Sends the same as text."""
 
     groups = ("room",)
@@ -76,7 +76,7 @@ class AsyncText(Broadcasts, AsyncWebsocketConsumer):
         await self.send(text_data='"slow"')
 
 
-class SyncJson(Broadcasts, JsonWebsocketConsumer):
+class SyncJson(Broadcasts, JsonWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
     """Sends JSON from a thread."""
 
     groups = ("room",)
@@ -92,7 +92,7 @@ class SyncJson(Broadcasts, JsonWebsocketConsumer):
         self.send_json("slow")
 
 
-class SyncText(Broadcasts, WebsocketConsumer):
+class SyncText(Broadcasts, WebsocketConsumer):  # type: ignore[misc]  # Channels has no types
     """Sends text from a thread."""
 
     groups = ("room",)
@@ -320,7 +320,7 @@ async def test_error_of_the_function_is_logged_once(
         await socket.opened()
     await make_layer().group_send("room", {"type": "quick"})
     for socket in sockets:
-        await eventually(lambda socket=socket: socket.ended)
+        await eventually(socket.task.done)
         with pytest.raises(KeyError):
             await socket.task
     logged = [each.getMessage() for each in caplog.records]
@@ -348,7 +348,7 @@ async def test_nothing_to_send(
 ) -> None:
     """A function that returns None sends no frame."""
 
-    class Even(Broadcasts, AsyncWebsocketConsumer):
+    class Even(Broadcasts, AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
         groups = ("room",)
 
         @broadcast
@@ -414,7 +414,7 @@ def test_wrong_functions() -> None:
     """A function with `self`, or a coroutine function, is refused."""
     with pytest.raises(TypeError, match="must be a plain function of the event alone"):
 
-        @broadcast
+        @broadcast  # type: ignore[arg-type]
         def with_self(self: Any, event: dict[str, Any]) -> Any:
             return self, event
 

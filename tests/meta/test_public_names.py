@@ -18,14 +18,18 @@ SERIALIZERS = (
     "MsgPackSerializer",
     "registry",
 )
+BROADCAST = ("Broadcasts", "broadcast")
 NAMES = {
     "channels_redis": ("__version__",),
+    "channels_redis.broadcast": BROADCAST,
     "channels_redis.core": ("BaseChannelLayer", "ChannelFull", "RedisChannelLayer", "registry"),
     "channels_redis.pubsub": ("RedisPubSubChannelLayer", "registry"),
     "channels_redis.serializers": (*SERIALIZERS, "SerializerDoesNotExist", "SerializersRegistry"),
     "channels_redis_pubsub": ("RedisPubSubChannelLayer", "__version__"),
+    "channels_redis_pubsub.broadcast": BROADCAST,
     "channels_redis_pubsub.serializers": SERIALIZERS,
     "channels_redis_queue": ("RedisChannelLayer", "__version__"),
+    "channels_redis_queue.broadcast": BROADCAST,
     "channels_redis_queue.serializers": SERIALIZERS,
 }
 # In the order in which positional arguments have them.
@@ -84,6 +88,7 @@ STATISTICS = {
     "commands",
     "round_trips",
     "commands_per_round_trip",
+    "broadcasts",
 }
 DROPPED = {"capacity", "expired", "undecodable", "mailbox_full"}
 

@@ -67,6 +67,13 @@ METRICS = (
     ),
     *map(_dropped, ("capacity", "expired", "undecodable", "mailbox_full")),
     Metric(
+        "messaging.redis.broadcasts",
+        "{message}",
+        "Messages that went straight to a WebSocket.",
+        lambda found: found.broadcasts,
+        {},
+    ),
+    Metric(
         "messaging.redis.reconnects",
         "{connection}",
         "Connections that took the place of a lost one.",
