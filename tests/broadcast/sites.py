@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from servers.waiting import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from channels.generic.websocket import (
 from channels.layers import InMemoryChannelLayer
 
 from channels_redis_queue.broadcast import Broadcasts, broadcast
-from servers.waiting import eventually
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
