@@ -151,7 +151,7 @@ async def test_consumer_that_is_cancelled_leaves_at_once(
 async def test_member_stays_while_another_task_handles_its_message(layers: Layers) -> None:
     """The task that made the channel has ended, and the handler takes longer than any limit."""
     layer = layers(channel_expiry=1)
-    process = layer._process.get()
+    process = layer._broker.get()
     done, handling = asyncio.Event(), asyncio.Event()
     received: list[str] = []
 
