@@ -126,7 +126,7 @@ async def test_receiver_from_which_nobody_wants_anything(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It gives up its connection after a while, and is there again when somebody does."""
-    monkeypatch.setattr(receiver, "LINGER", 0.05)
+    monkeypatch.setattr(receiver, "IDLE_TIMEOUT", 0.05)
     layer, sender = own_layers(), own_layers()
     await sender.send("mails", {"type": "hello"})
     await take(layer, "mails")
@@ -145,7 +145,7 @@ async def test_general_channels_that_are_used_once(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Channels for one answer each leave neither a connection nor a receiver behind."""
-    monkeypatch.setattr(receiver, "LINGER", 0.05)
+    monkeypatch.setattr(receiver, "IDLE_TIMEOUT", 0.05)
     layer, sender = own_layers(), own_layers()
     for number in range(10):
         await sender.send(f"answer-{number}", {"number": number})
@@ -164,8 +164,8 @@ async def test_prefixes_of_channels_that_have_gone(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each prefix argument of `new_channel` has a receiver, as long as a channel of it is used."""
-    monkeypatch.setattr(receiver, "LINGER", 0.05)
-    monkeypatch.setattr(inbox, "BLOCK", 1)
+    monkeypatch.setattr(receiver, "IDLE_TIMEOUT", 0.05)
+    monkeypatch.setattr(inbox, "BLOCK_SECONDS", 1)
     layer, sender = own_layers(channel_expiry=1), own_layers()
     member = await layer.new_channel("member")
 

@@ -229,13 +229,13 @@ async def test_message_of_one_who_was_cancelled_in_the_same_turn(
     layer, sender = layers(), layers()
     first = await waiting(layer, "jobs")
     second = await waiting(layer, "jobs")
-    deliver = WorkerDispatcher.message
+    deliver = WorkerDispatcher.dispatch
 
     def deliver_and_cancel(self: WorkerDispatcher, *arguments: Any) -> None:
         deliver(self, *arguments)
         first.cancel()
 
-    monkeypatch.setattr(WorkerDispatcher, "message", deliver_and_cancel)
+    monkeypatch.setattr(WorkerDispatcher, "dispatch", deliver_and_cancel)
     started = time.monotonic()
     await sender.send("jobs", {"type": "hello"})
     assert await within(second) == {"type": "hello"}

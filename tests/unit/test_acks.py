@@ -39,12 +39,12 @@ def test_acknowledgement_is_due_until_the_server_has_answered() -> None:
     for claim in (FIRST, SECOND):
         acks.admit(claim)
     acks.acknowledge(FIRST)
-    sent = acks.due()
+    sent = acks.pending_acks()
     assert sent == [FIRST.score]
     acks.acknowledge(SECOND)  # while that take is under way
-    assert acks.due() == [FIRST.score, SECOND.score]
-    acks.settled(len(sent), 0)
-    assert acks.due() == [SECOND.score]
+    assert acks.pending_acks() == [FIRST.score, SECOND.score]
+    acks.confirm_take(len(sent), 0)
+    assert acks.pending_acks() == [SECOND.score]
 
 
 def test_claim_that_comes_back_is_acknowledged_again() -> None:
@@ -52,9 +52,9 @@ def test_claim_that_comes_back_is_acknowledged_again() -> None:
     acks = AckTracker(remembered=10)
     acks.admit(FIRST)
     acks.acknowledge(FIRST)
-    acks.settled(1, 0)
+    acks.confirm_take(1, 0)
     assert not acks.admit(FIRST)
-    assert acks.due() == [FIRST.score]
+    assert acks.pending_acks() == [FIRST.score]
 
 
 def test_claim_in_a_mailbox_is_not_acknowledged() -> None:
@@ -62,7 +62,7 @@ def test_claim_in_a_mailbox_is_not_acknowledged() -> None:
     acks = AckTracker(remembered=10)
     acks.admit(FIRST)
     acks.admit(FIRST)
-    assert acks.due() == []
+    assert acks.pending_acks() == []
 
 
 @pytest.mark.parametrize("note", [AckTracker.acknowledge, AckTracker.requeue])
@@ -81,12 +81,12 @@ def test_other_threads_take_note_meanwhile(note: Callable[[AckTracker, Claim], N
         thread = threading.Thread(target=work)
         thread.start()
         while thread.is_alive():
-            acks.due()
-            acks.returns()
+            acks.pending_acks()
+            acks.pending_requeues()
         thread.join()
     finally:
         sys.setswitchinterval(interval)
-    assert (acks.due() or acks.returns()) == [claim.score for claim in claims]
+    assert (acks.pending_acks() or acks.pending_requeues()) == [claim.score for claim in claims]
 
 
 def test_claim_given_back_is_new_when_it_comes_again() -> None:
@@ -95,12 +95,12 @@ def test_claim_given_back_is_new_when_it_comes_again() -> None:
     acks.admit(FIRST)
     acks.requeue(FIRST)
     assert not acks.admit(FIRST)  # the release is not known to have been carried out
-    assert acks.doubtful
-    assert acks.returns() == [FIRST.score]
-    assert acks.returns() == [FIRST.score]  # it was not carried out
-    acks.returned(1)
-    assert acks.returns() == []
-    acks.settled(0, acks.went_back)  # the next take
+    assert acks.ambiguous
+    assert acks.pending_requeues() == [FIRST.score]
+    assert acks.pending_requeues() == [FIRST.score]  # it was not carried out
+    acks.confirm_requeues(1)
+    assert acks.pending_requeues() == []
+    acks.confirm_take(0, acks.confirmed_requeues)  # the next take
     assert acks.admit(FIRST)
 
 
@@ -109,14 +109,14 @@ def test_take_that_was_under_way_while_a_claim_went_back() -> None:
     acks = AckTracker(remembered=10)
     acks.admit(FIRST)
     acks.requeue(FIRST)
-    under_way = acks.went_back
-    acks.returned(1)
-    acks.settled(0, under_way)
-    assert not acks.doubtful
+    under_way = acks.confirmed_requeues
+    acks.confirm_requeues(1)
+    acks.confirm_take(0, under_way)
+    assert not acks.ambiguous
     assert not acks.admit(FIRST)
-    assert acks.doubtful
-    acks.settled(0, acks.went_back)
-    assert not acks.doubtful
+    assert acks.ambiguous
+    acks.confirm_take(0, acks.confirmed_requeues)
+    assert not acks.ambiguous
     assert acks.admit(FIRST)
 
 
@@ -127,7 +127,7 @@ def test_only_the_latest_are_remembered() -> None:
     for claim in claims:
         assert acks.admit(claim)
         acks.acknowledge(claim)
-    acks.settled(3, 0)
+    acks.confirm_take(3, 0)
     assert not acks.admit(claims[2])
     assert not acks.admit(claims[1])
     assert acks.admit(claims[0])

@@ -8,7 +8,8 @@ import msgpack
 import pytest
 
 from channels_redis_queue._shared.messages.serializers import MessageDecoder
-from channels_redis_queue.envelope import TO, Envelope
+from channels_redis_queue.keys import CHANNELS_FIELD
+from channels_redis_queue.protocol.dispatch import Envelope
 from channels_redis_queue.serializers import JSONSerializer, MsgPackSerializer
 
 MESSAGE = {"type": "test", "list": [1, 2]}
@@ -46,7 +47,7 @@ def decoder() -> MessageDecoder[Envelope]:
 )
 def test_names(decoder: MessageDecoder[Envelope], to: str | list[str], names: list[str]) -> None:
     """A name or a list of names is with the message, and not part of it."""
-    decoded = decoder.decode(pack({**MESSAGE, TO: to}))
+    decoded = decoder.decode(pack({**MESSAGE, CHANNELS_FIELD: to}))
     assert decoded.names == names
     assert decoded.copy() == MESSAGE
     assert decoded.copy() == MESSAGE
@@ -61,7 +62,7 @@ def test_general_channels_letter_names_nobody(decoder: MessageDecoder[Envelope])
 
 def test_each_opening_gives_an_object_of_its_own(decoder: MessageDecoder[Envelope]) -> None:
     """What one receiver does to its message, down to its parts, no other sees."""
-    decoded = decoder.decode(pack({**MESSAGE, TO: ["a!1", "a!2", "a!3"]}))
+    decoded = decoder.decode(pack({**MESSAGE, CHANNELS_FIELD: ["a!1", "a!2", "a!3"]}))
     first, second, third = (decoded.copy() for _ in range(3))
     first["list"].append(3)
     second["new"] = True
@@ -74,7 +75,7 @@ def test_built_in_serializers(serializer: type[MsgPackSerializer], keys: list[st
     """Random bytes and ciphertext are taken off once, and every copy decodes."""
     sealed = serializer(symmetric_encryption_keys=keys, random_prefix_length=12, expiry=60)
     decoded = MessageDecoder(sealed, Envelope).decode(
-        sealed.serialize({**MESSAGE, TO: ["a!1", "a!2"]})
+        sealed.serialize({**MESSAGE, CHANNELS_FIELD: ["a!1", "a!2"]})
     )
     assert decoded.names == ["a!1", "a!2"]
     assert decoded.copy() == decoded.copy() == MESSAGE
@@ -82,7 +83,7 @@ def test_built_in_serializers(serializer: type[MsgPackSerializer], keys: list[st
 
 def test_registered_serializer_with_the_two_methods_only() -> None:
     """Such a serializer is enough."""
-    decoded = MessageDecoder(Plain(), Envelope).decode(pack({**MESSAGE, TO: "a!1"}))
+    decoded = MessageDecoder(Plain(), Envelope).decode(pack({**MESSAGE, CHANNELS_FIELD: "a!1"}))
     assert decoded.names == ["a!1"]
     assert decoded.copy() == decoded.copy() == MESSAGE
 
@@ -92,14 +93,14 @@ def test_registered_serializer_with_the_two_methods_only() -> None:
     [
         b"",
         b"\xc1",
-        pack({**MESSAGE, TO: "a!1"})[:-2],
+        pack({**MESSAGE, CHANNELS_FIELD: "a!1"})[:-2],
         pack([1, 2]),
         pack("text"),
         pack(None),
-        pack({TO: 1}),
-        pack({TO: {"a!1": 1}}),
-        pack({TO: ["a!1", 2]}),
-        pack({TO: None}),
+        pack({CHANNELS_FIELD: 1}),
+        pack({CHANNELS_FIELD: {"a!1": 1}}),
+        pack({CHANNELS_FIELD: ["a!1", 2]}),
+        pack({CHANNELS_FIELD: None}),
     ],
 )
 def test_unreadable(decoder: MessageDecoder[Envelope], data: bytes) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue._shared.delivery.mailboxes import Mailboxes
-from channels_redis_queue.envelope import TO
+from channels_redis_queue.keys import CHANNELS_FIELD
 from channels_redis_queue.protocol.acks import AckTracker, Claim
 from channels_redis_queue.protocol.dispatch import ProcessDispatcher
 from channels_redis_queue.protocol.local_groups import LocalGroups
@@ -33,7 +33,7 @@ class Process:
         self.local_groups = LocalGroups(group_expiry=60)
         layer = RedisChannelLayer(capacity=3, random_prefix_length=0)
         settings = layer._broker.get()._settings
-        self.delivery = ProcessDispatcher(
+        self.dispatcher = ProcessDispatcher(
             ADDRESS, settings, self.mailboxes, self.local_groups, self.empty.append
         )
         self.acks = AckTracker(remembered=10)
@@ -46,12 +46,12 @@ class Process:
 
     def deliver(self, message: object, lifetime: float = 60) -> None:
         """Deliver what was taken as the only claim."""
-        self.delivery.message(claim(message), self.acks, lifetime)
+        self.dispatcher.dispatch(claim(message), self.acks, lifetime)
 
     def take(self, channel: str) -> dict[str, Any] | None:
         """Return the next message in a channel's mailbox."""
-        parcel = self.mailboxes.open(channel).take()
-        return None if parcel is None else parcel.copy()
+        item = self.mailboxes.open(channel).take()
+        return None if item is None else item.copy()
 
 
 @pytest.fixture
@@ -62,16 +62,16 @@ def process() -> Process:
 
 def test_direct_message(process: Process) -> None:
     """It goes to the channel that it names, and is acknowledged."""
-    process.deliver({"n": 1, TO: f"{ADDRESS}a"})
+    process.deliver({"n": 1, CHANNELS_FIELD: f"{ADDRESS}a"})
     assert process.take(f"{ADDRESS}a") == {"n": 1}
     assert process.take(f"{ADDRESS}b") is None
-    assert process.acks.due() == [b"1"]
+    assert process.acks.pending_acks() == [b"1"]
 
 
 def test_group_message_goes_to_every_local_member(process: Process) -> None:
     """A virtual channel stands for the members, who get objects of their own."""
     process.join("a", "b")
-    process.deliver({"parts": [], TO: [ROOM]})
+    process.deliver({"parts": [], CHANNELS_FIELD: [ROOM]})
     first, second = process.take("a"), process.take("b")
     assert first == second == {"parts": []}
     assert first is not None
@@ -83,7 +83,7 @@ def test_group_message_goes_to_every_local_member(process: Process) -> None:
 def test_channel_named_in_two_ways_gets_one_copy(process: Process) -> None:
     """A member that another process added by name, too, is one member."""
     process.join("a", "b")
-    process.deliver({"n": 1, TO: ["b", ROOM, "c", "b"]})
+    process.deliver({"n": 1, CHANNELS_FIELD: ["b", ROOM, "c", "b"]})
     for channel in ("a", "b", "c"):
         assert process.take(channel) == {"n": 1}
         assert process.take(channel) is None
@@ -91,7 +91,7 @@ def test_channel_named_in_two_ways_gets_one_copy(process: Process) -> None:
 
 def test_virtual_channel_without_members_is_empty(process: Process) -> None:
     """A message for a group that nobody here is in any more says so; others named get it."""
-    process.deliver({"n": 1, TO: [ROOM, "a"]})
+    process.deliver({"n": 1, CHANNELS_FIELD: [ROOM, "a"]})
     assert process.empty == [ROOM]
     assert process.take("a") == {"n": 1}
 
@@ -99,25 +99,27 @@ def test_virtual_channel_without_members_is_empty(process: Process) -> None:
 def test_no_number_of_messages_fills_a_mailbox(process: Process) -> None:
     """Whatever the capacity, which is for what waits in Redis: a burst arrives whole."""
     for number in range(50):
-        process.deliver({"n": number, TO: "a"})
+        process.deliver({"n": number, CHANNELS_FIELD: "a"})
     assert [process.take("a") for _ in range(50)] == [{"n": number} for number in range(50)]
     assert process.overflowed == []
 
 
 def test_message_expires_in_the_mailbox(process: Process) -> None:
     """It lives as long as it had left when it was taken."""
-    process.deliver({"n": 1, TO: "a"}, lifetime=-1)
-    process.deliver({"n": 2, TO: "a"})
+    process.deliver({"n": 1, CHANNELS_FIELD: "a"}, lifetime=-1)
+    process.deliver({"n": 2, CHANNELS_FIELD: "a"})
     assert process.take("a") == {"n": 2}
 
 
-@pytest.mark.parametrize("message", [7, {"n": 1}, {"n": 1, TO: []}, {"n": 1, TO: 7}])
+@pytest.mark.parametrize(
+    "message", [7, {"n": 1}, {"n": 1, CHANNELS_FIELD: []}, {"n": 1, CHANNELS_FIELD: 7}]
+)
 def test_unreadable_message_is_dropped(
     process: Process, caplog: pytest.LogCaptureFixture, message: object
 ) -> None:
     """It is acknowledged and logged with the channel, and hurts nobody."""
     process.deliver(message)
-    assert process.acks.due() == [b"1"]
+    assert process.acks.pending_acks() == [b"1"]
     [record] = caplog.records
     assert record.levelname == "WARNING"
     assert ADDRESS in record.getMessage()
@@ -126,10 +128,10 @@ def test_unreadable_message_is_dropped(
 def test_leave(process: Process) -> None:
     """A leave ends the membership, and tells when nobody is left."""
     process.join("a", "b")
-    process.delivery.leave(b"room\0a\x00100.6")
+    process.dispatcher.apply_leave(b"room\0a\x00100.6")
     assert process.local_groups.members(ROOM) == ["b"]
     assert process.empty == []
-    process.delivery.leave(b"room\0b\x00100.6")
+    process.dispatcher.apply_leave(b"room\0b\x00100.6")
     assert process.local_groups.members(ROOM) == []
     assert process.empty == [ROOM]
 
@@ -140,7 +142,7 @@ def test_unreadable_leave_is_dropped(
 ) -> None:
     """Bytes that no layer wrote are logged, and change nothing."""
     process.join("a")
-    process.delivery.leave(leave)
+    process.dispatcher.apply_leave(leave)
     assert process.local_groups.members(ROOM) == ["a"]
     [record] = caplog.records
     assert ADDRESS in record.getMessage()
@@ -148,4 +150,4 @@ def test_unreadable_leave_is_dropped(
 
 def test_process_takes_batches(process: Process) -> None:
     """This key has no other reader, so a take may hold its whole capacity."""
-    assert process.delivery.wanted() == 3
+    assert process.dispatcher.prefetch_count() == 3

@@ -9,7 +9,12 @@ import pytest
 
 from channels_redis_queue.keys import Keys
 from channels_redis_queue.protocol.acks import Claim
-from channels_redis_queue.protocol.inbox import BLOCK, BLOCK_AFTER_UNRUNG, CLAIMS_LIVE, Inbox
+from channels_redis_queue.protocol.inbox import (
+    BLOCK_SECONDS,
+    MIN_CLAIMS_TTL,
+    SHORT_BLOCK_SECONDS,
+    Inbox,
+)
 
 if TYPE_CHECKING:
     from channels_redis_queue.protocol.acks import AckTracker
@@ -27,17 +32,17 @@ class Notes:
         self.seen: list[str] = []
         self.lifetimes: list[float] = []
 
-    def wanted(self) -> int:
+    def prefetch_count(self) -> int:
         """Return a number."""
         return 10
 
-    def message(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
+    def dispatch(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
         """Note a message, and acknowledge it."""
         acks.acknowledge(claim)
         self.seen.append(claim.message.decode())
         self.lifetimes.append(lifetime)
 
-    def leave(self, leave: bytes) -> None:
+    def apply_leave(self, leave: bytes) -> None:
         """Note a leave."""
         self.seen.append(leave.decode())
 
@@ -45,15 +50,15 @@ class Notes:
         """Tell that there are channels."""
         return False
 
-    def came_back(self) -> None:
+    def on_receive_resumed(self) -> None:
         """Do nothing."""
 
-    def stayed_away(self) -> None:
+    def on_receive_stopped(self) -> None:
         """Do nothing."""
 
 
 class Reader:
-    """An intake, and a server that answers as told."""
+    """An inbox, and a server that answers as told."""
 
     def __init__(self, channel: str = ADDRESS) -> None:
         self.notes = Notes(channel)
@@ -62,53 +67,53 @@ class Reader:
 
     def acknowledged(self) -> list[Any]:
         """Return what the next take acknowledges: scores of claims, and leaves."""
-        arguments = self.inbox.take(10)[3:]
+        arguments = self.inbox.take_command(10)[3:]
         names, (wanted, expiry, _, count), rest = arguments[:4], arguments[4:8], arguments[8:]
         assert (names[0], wanted, expiry) == (self.beside.key, 10, EXPIRY)
         return [list(rest[: int(count)]), list(rest[int(count) :])]
 
-    def took(self, claims: str = "", leaves: str = "", now: bytes = NOW) -> list[str]:
+    def answer_take(self, claims: str = "", leaves: str = "", now: bytes = NOW) -> list[str]:
         """Let a take be answered with messages and scores; return what was delivered for it."""
         before = len(self.notes.seen)
-        self.inbox.took([now, claims.encode().split(), leaves.encode().split()])
+        self.inbox.on_take_reply([now, claims.encode().split(), leaves.encode().split()])
         return self.notes.seen[before:]
 
 
 def test_delivers_each_claim_once() -> None:
     """Takes return what is not acknowledged yet; what is new in it is delivered, in order."""
     reader = Reader()
-    reader.inbox.take(10)
-    assert reader.took("a 990.1 b 990.2") == ["a", "b"]
+    reader.inbox.take_command(10)
+    assert reader.answer_take("a 990.1 b 990.2") == ["a", "b"]
     assert reader.acknowledged() == [[b"990.1", b"990.2"], []]
-    assert reader.took("a 990.1 b 990.2 c 990.3") == ["c"]
+    assert reader.answer_take("a 990.1 b 990.2 c 990.3") == ["c"]
 
 
 def test_acknowledges_until_an_answer_comes() -> None:
     """A take that is not answered, since the connection broke, is no acknowledgement."""
     reader = Reader()
-    reader.inbox.take(10)
-    reader.took("a 990.1", "left 990.2")
+    reader.inbox.take_command(10)
+    reader.answer_take("a 990.1", "left 990.2")
     for _ in range(3):
         assert reader.acknowledged() == [[b"990.1"], [b"left"]]
-    reader.took("b 990.3")
+    reader.answer_take("b 990.3")
     assert reader.acknowledged() == [[b"990.3"], []]
 
 
 def test_acknowledges_what_was_handed_over_meanwhile_with_the_next() -> None:
     """An answer settles what its own take has acknowledged, and no more."""
     reader = Reader()
-    reader.inbox.take(10)
-    reader.took("a 990.1")
-    reader.inbox.take(10)
-    reader.took("b 990.2")
+    reader.inbox.take_command(10)
+    reader.answer_take("a 990.1")
+    reader.inbox.take_command(10)
+    reader.answer_take("b 990.2")
     assert reader.acknowledged() == [[b"990.2"], []]
 
 
 def test_leaves_are_carried_out_in_their_places() -> None:
     """A leave comes behind what was sent before it, and before what was sent after it."""
     reader = Reader()
-    reader.inbox.take(10)
-    delivered = reader.took("a 990.1 b 990.3 c 990.5", "x 990.2 y 990.5 z 990.6")
+    reader.inbox.take_command(10)
+    delivered = reader.answer_take("a 990.1 b 990.3 c 990.5", "x 990.2 y 990.5 z 990.6")
     assert delivered == ["a", "x", "b", "y", "c", "z"]
 
 
@@ -116,9 +121,9 @@ def test_what_the_wait_has_popped_comes_first() -> None:
     """It was the oldest in the key, and is in no claims; a text or a number may be its score."""
     for score in (b"990.1", 990.1):
         reader = Reader()
-        reader.inbox.take(10)
-        reader.inbox.waited([reader.beside.key.encode(), b"popped", score])
-        assert reader.took("a 990.2") == ["popped", "a"]
+        reader.inbox.take_command(10)
+        reader.inbox.on_wait_reply([reader.beside.key.encode(), b"popped", score])
+        assert reader.answer_take("a 990.2") == ["popped", "a"]
         assert reader.acknowledged()[0] == [b"990.1", b"990.2"]
 
 
@@ -126,16 +131,16 @@ def test_bell_and_nudge_are_no_messages() -> None:
     """A wait that ended with them, or in vain, leaves what there is to the take."""
     reader = Reader()
     for ended in ([reader.beside.bell.encode(), b"", b"0"], [b"nudge", b"", b"0"], None):
-        reader.inbox.take(10)
-        reader.inbox.waited(ended)
-        assert reader.took() == []
+        reader.inbox.take_command(10)
+        reader.inbox.on_wait_reply(ended)
+        assert reader.answer_take() == []
 
 
 def test_lifetime() -> None:
     """A message lives `expiry` seconds from when it was sent, by the server's clock."""
     reader = Reader()
-    reader.inbox.take(10)
-    reader.took("old 939.9 late 945 new 1000 ahead 1500")
+    reader.inbox.take_command(10)
+    reader.answer_take("old 939.9 late 945 new 1000 ahead 1500")
     assert reader.notes.seen == ["late", "new", "ahead"]
     assert reader.notes.lifetimes == pytest.approx([5, 60, 60])
     assert reader.acknowledged()[0] == [b"939.9", b"945", b"1000", b"1500"]
@@ -144,10 +149,10 @@ def test_lifetime() -> None:
 def test_waits() -> None:
     """A process's key has one reader, who waits for messages, too; a general one has many."""
     own, general = Reader(), Reader("jobs")
-    nudge, bell, key, _ = own.inbox.wait()[1:]
+    nudge, bell, key, _ = own.inbox.wait_command()[1:]
     assert (nudge, bell, key) == (own.inbox.nudge, own.beside.bell, own.beside.key)
-    assert general.inbox.wait()[1:3] == (general.inbox.nudge, general.beside.bell)
-    assert general.beside.key not in general.inbox.wait()
+    assert general.inbox.wait_command()[1:3] == (general.inbox.nudge, general.beside.bell)
+    assert general.beside.key not in general.inbox.wait_command()
 
 
 def test_waits_shorter_after_a_message_that_nobody_rang_for(
@@ -155,18 +160,18 @@ def test_waits_shorter_after_a_message_that_nobody_rang_for(
 ) -> None:
     """Its sender is a channels_redis process, which will send more; after a while that's over."""
     reader = Reader("jobs")
-    assert reader.inbox.block == BLOCK
-    reader.inbox.take(10)
-    reader.inbox.waited(None)
-    reader.took()
-    assert reader.inbox.block == BLOCK
-    reader.inbox.take(10)
-    reader.inbox.waited(None)
-    reader.took("a 990.1")
-    assert reader.inbox.wait()[-1] == BLOCK_AFTER_UNRUNG
+    assert reader.inbox.block_seconds == BLOCK_SECONDS
+    reader.inbox.take_command(10)
+    reader.inbox.on_wait_reply(None)
+    reader.answer_take()
+    assert reader.inbox.block_seconds == BLOCK_SECONDS
+    reader.inbox.take_command(10)
+    reader.inbox.on_wait_reply(None)
+    reader.answer_take("a 990.1")
+    assert reader.inbox.wait_command()[-1] == SHORT_BLOCK_SECONDS
     later = time.monotonic() + 3600
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    assert reader.inbox.wait()[-1] == BLOCK
+    assert reader.inbox.wait_command()[-1] == BLOCK_SECONDS
 
 
 def test_releases_what_was_given_back() -> None:
@@ -174,30 +179,30 @@ def test_releases_what_was_given_back() -> None:
     reader = Reader()
     claim = Claim(b"a", b"990.1")
     reader.inbox._acks.admit(claim)
-    assert reader.inbox.release() is None
+    assert reader.inbox.release_command() is None
     reader.inbox._acks.requeue(claim)
     handlers = []
     for number in (1, 2):
-        assert reader.inbox.has_returns
-        command, released = reader.inbox.release() or ((), repr)
-        assert command[-4:] == (EXPIRY, max(EXPIRY, CLAIMS_LIVE), number, b"990.1")
+        assert reader.inbox.has_pending_requeues
+        command, released = reader.inbox.release_command() or ((), repr)
+        assert command[-4:] == (EXPIRY, max(EXPIRY, MIN_CLAIMS_TTL), number, b"990.1")
         handlers.append(released)
     handlers[-1](1)
-    assert not reader.inbox.has_returns
-    assert reader.inbox.release() is None
-    reader.inbox.take(10)
-    assert reader.took("a 990.1") == ["a"]
+    assert not reader.inbox.has_pending_requeues
+    assert reader.inbox.release_command() is None
+    reader.inbox.take_command(10)
+    assert reader.answer_take("a 990.1") == ["a"]
 
 
 def test_release_that_finds_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """Messages that can't go back are counted and logged; not if a copy has done it before."""
     reader = Reader()
-    reader.inbox.take(10)
-    reader.took("a 990.1 b 990.2")
+    reader.inbox.take_command(10)
+    reader.answer_take("a 990.1 b 990.2")
     for reply in (None, 1):
         reader.inbox._acks.requeue(Claim(b"a", b"990.1"))
         reader.inbox._acks.requeue(Claim(b"b", b"990.2"))
-        _, released = reader.inbox.release() or ((), repr)
+        _, released = reader.inbox.release_command() or ((), repr)
         assert not caplog.records
         released(reply)
     [record] = caplog.records
@@ -209,20 +214,20 @@ def test_release_after_one_that_was_not_answered(caplog: pytest.LogCaptureFixtur
     """The one before may have put the messages back: nothing says that they are lost."""
     reader = Reader()
     reader.inbox._acks.requeue(Claim(b"a", b"990.1"))
-    reader.inbox.release()
-    _, released = reader.inbox.release() or ((), repr)
+    reader.inbox.release_command()
+    _, released = reader.inbox.release_command() or ((), repr)
     released(0)
     assert not caplog.records
     assert reader.inbox._counters.expired == 0
-    assert not reader.inbox.has_returns
+    assert not reader.inbox.has_pending_requeues
 
 
 def test_claims_live_as_long_as_messages() -> None:
     """A process that is held up finds its claims again, as long as they have not expired."""
     beside = Keys("asgi").messages("jobs")
-    for expiry, lives in ((1, CLAIMS_LIVE), (60, 60), (3600, 3600)):
+    for expiry, lives in ((1, MIN_CLAIMS_TTL), (60, 60), (3600, 3600)):
         inbox = Inbox(beside, expiry, Notes("jobs"))
-        assert inbox.take(1)[9] == lives
+        assert inbox.take_command(1)[9] == lives
 
 
 def test_reply_that_lay_unread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,20 +238,20 @@ def test_reply_that_lay_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Reader()
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    reader.inbox.take(10)
-    assert reader.took("a 990.1") == ["a"]
+    reader.inbox.take_command(10)
+    assert reader.answer_take("a 990.1") == ["a"]
     now += 30
-    reader.inbox.take(10)
-    assert reader.took("b 990.2", now=b"1000.5") == []
-    assert reader.inbox.again
-    reader.inbox.take(10)
-    assert reader.took("b 990.2", now=b"1030") == ["b"]
-    assert not reader.inbox.again
+    reader.inbox.take_command(10)
+    assert reader.answer_take("b 990.2", now=b"1000.5") == []
+    assert reader.inbox.must_take_again
+    reader.inbox.take_command(10)
+    assert reader.answer_take("b 990.2", now=b"1030") == ["b"]
+    assert not reader.inbox.must_take_again
     assert reader.notes.lifetimes == pytest.approx([50.1, 20.2])
-    reader.inbox.take(10)
-    assert reader.took(now=b"1001") == []  # the server's clock was set back
-    assert reader.inbox.again
-    reader.inbox.take(10)
-    assert reader.took("c 990.3", now=b"1001") == ["c"]
-    reader.inbox.take(10)
-    assert reader.took("d 990.4", now=b"1001") == ["d"]
+    reader.inbox.take_command(10)
+    assert reader.answer_take(now=b"1001") == []  # the server's clock was set back
+    assert reader.inbox.must_take_again
+    reader.inbox.take_command(10)
+    assert reader.answer_take("c 990.3", now=b"1001") == ["c"]
+    reader.inbox.take_command(10)
+    assert reader.answer_take("d 990.4", now=b"1001") == ["d"]

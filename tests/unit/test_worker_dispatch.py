@@ -22,7 +22,7 @@ class Worker:
     def __init__(self) -> None:
         settings = RedisChannelLayer(random_prefix_length=0)._broker.get()._settings
         self.wakes = 0
-        self.delivery = WorkerDispatcher("jobs", settings, self._wake)
+        self.dispatcher = WorkerDispatcher("jobs", settings, self._wake)
         self.acks = AckTracker(remembered=20)
 
     def _wake(self, _channel: str) -> None:
@@ -32,18 +32,18 @@ class Worker:
         """Deliver numbered messages, of which the number is the score as well."""
         for number in numbers:
             claim = Claim(msgpack.packb({"number": number}), b"%d" % number)
-            self.delivery.message(claim, self.acks, lifetime)
+            self.dispatcher.dispatch(claim, self.acks, lifetime)
 
     def take(self) -> dict[str, Any] | None:
         """Return what a receiver finds that has been taken ahead."""
-        taken = self.delivery.take()
-        return None if taken is None else taken.open()
+        taken = self.dispatcher.take()
+        return None if taken is None else taken.acknowledge()
 
 
 def opened(waiter: asyncio.Future[UnackedMessage | None]) -> dict[str, Any] | None:
     """Return the message that a waiter was given."""
     taken = waiter.result()
-    return None if taken is None else taken.open()
+    return None if taken is None else taken.acknowledge()
 
 
 @pytest.fixture
@@ -54,74 +54,74 @@ async def worker() -> Worker:
 
 async def test_stays_claimed_until_it_was_opened(worker: Worker) -> None:
     """A message that was handed to a waiter is not acknowledged yet, and not given back."""
-    waiter = worker.delivery.queue_up()
-    assert worker.delivery.wanted() == 1
+    waiter = worker.dispatcher.add_waiter()
+    assert worker.dispatcher.prefetch_count() == 1
     worker.deliver(1)
     assert waiter.done()
-    assert worker.acks.due() == []
+    assert worker.acks.pending_acks() == []
     assert opened(waiter) == {"number": 1}
-    assert worker.acks.due() == [b"1"]
-    assert worker.acks.returns() == []
+    assert worker.acks.pending_acks() == [b"1"]
+    assert worker.acks.pending_requeues() == []
 
 
 async def test_everyone_who_waits_is_given_one(worker: Worker) -> None:
     """Messages go to receivers in the order in which these began to wait."""
-    waiters = [worker.delivery.queue_up() for _ in range(2)]
-    assert worker.delivery.wanted() == 2
+    waiters = [worker.dispatcher.add_waiter() for _ in range(2)]
+    assert worker.dispatcher.prefetch_count() == 2
     worker.deliver(1, 2)
     assert [opened(waiter) for waiter in waiters] == [{"number": 1}, {"number": 2}]
-    assert worker.acks.returns() == []
+    assert worker.acks.pending_requeues() == []
 
 
 async def test_nothing_is_taken_for_nobody(worker: Worker) -> None:
     """Without receivers nothing is wanted; what comes all the same goes back, unread."""
-    assert worker.delivery.wanted() == 0
+    assert worker.dispatcher.prefetch_count() == 0
     worker.deliver(1)
-    worker.delivery.message(Claim(b"garbage", b"2"), worker.acks, 60)
-    assert worker.acks.returns() == [b"1", b"2"]
-    assert worker.acks.due() == []
+    worker.dispatcher.dispatch(Claim(b"garbage", b"2"), worker.acks, 60)
+    assert worker.acks.pending_requeues() == [b"1", b"2"]
+    assert worker.acks.pending_acks() == []
 
 
 async def test_more_than_wanted_goes_back(worker: Worker) -> None:
     """Other workers get what this one has no receiver for."""
-    waiter = worker.delivery.queue_up()
+    waiter = worker.dispatcher.add_waiter()
     worker.deliver(1, 2)
     assert opened(waiter) == {"number": 1}
-    assert worker.acks.returns() == [b"2"]
+    assert worker.acks.pending_requeues() == [b"2"]
 
 
 async def test_message_of_one_who_was_cancelled_goes_to_the_next(worker: Worker) -> None:
     """It was given the message, and cancelled in the same turn: another one waits for it."""
-    cancelled, other = worker.delivery.queue_up(), worker.delivery.queue_up()
+    cancelled, other = worker.dispatcher.add_waiter(), worker.dispatcher.add_waiter()
     worker.deliver(1)
-    worker.delivery.withdraw(cancelled)
+    worker.dispatcher.remove_waiter(cancelled)
     assert opened(other) == {"number": 1}
-    assert worker.acks.returns() == []
+    assert worker.acks.pending_requeues() == []
 
 
 async def test_message_of_the_last_who_was_cancelled_goes_back(worker: Worker) -> None:
     """No other call waits here; the receiver is told."""
-    cancelled = worker.delivery.queue_up()
+    cancelled = worker.dispatcher.add_waiter()
     worker.deliver(1)
-    worker.delivery.withdraw(cancelled)
-    assert worker.acks.returns() == [b"1"]
+    worker.dispatcher.remove_waiter(cancelled)
+    assert worker.acks.pending_requeues() == [b"1"]
     assert worker.wakes == 1
 
 
 async def test_message_of_one_who_was_cancelled_keeps_its_place(worker: Worker) -> None:
     """It is older than what was taken ahead with it."""
-    worker.delivery.came_back()
-    cancelled = worker.delivery.queue_up()
+    worker.dispatcher.on_receive_resumed()
+    cancelled = worker.dispatcher.add_waiter()
     worker.deliver(1, 2)
-    worker.delivery.withdraw(cancelled)
+    worker.dispatcher.remove_waiter(cancelled)
     assert [worker.take(), worker.take()] == [{"number": 1}, {"number": 2}]
 
 
 async def test_one_who_was_cancelled_wants_nothing(worker: Worker) -> None:
     """A waiter that was withdrawn is given nothing."""
-    cancelled, other = worker.delivery.queue_up(), worker.delivery.queue_up()
-    worker.delivery.withdraw(cancelled)
-    assert worker.delivery.wanted() == 1
+    cancelled, other = worker.dispatcher.add_waiter(), worker.dispatcher.add_waiter()
+    worker.dispatcher.remove_waiter(cancelled)
+    assert worker.dispatcher.prefetch_count() == 1
     worker.deliver(1)
     assert cancelled.cancelled()
     assert opened(other) == {"number": 1}
@@ -129,10 +129,10 @@ async def test_one_who_was_cancelled_wants_nothing(worker: Worker) -> None:
 
 async def test_message_that_expires_on_its_way(worker: Worker) -> None:
     """It is acknowledged all the same, so that no take returns it again."""
-    waiter = worker.delivery.queue_up()
+    waiter = worker.dispatcher.add_waiter()
     worker.deliver(1, lifetime=0)
     assert opened(waiter) is None
-    assert worker.acks.due() == [b"1"]
+    assert worker.acks.pending_acks() == [b"1"]
 
 
 async def test_waiter_of_a_loop_that_has_stopped(worker: Worker) -> None:
@@ -140,15 +140,15 @@ async def test_waiter_of_a_loop_that_has_stopped(worker: Worker) -> None:
     stopped = asyncio.new_event_loop()
 
     async def queue_up() -> asyncio.Future[UnackedMessage | None]:
-        return worker.delivery.queue_up()
+        return worker.dispatcher.add_waiter()
 
     first = await asyncio.to_thread(stopped.run_until_complete, queue_up())
-    assert worker.delivery.wanted() == 1  # of a loop that may have begun to run
-    second = worker.delivery.queue_up()
-    assert worker.delivery.wanted() == 1
+    assert worker.dispatcher.prefetch_count() == 1  # of a loop that may have begun to run
+    second = worker.dispatcher.add_waiter()
+    assert worker.dispatcher.prefetch_count() == 1
     worker.deliver(1)
     assert opened(second) == {"number": 1}
-    assert worker.delivery.wanted() == 0
+    assert worker.dispatcher.prefetch_count() == 0
 
     async def wait() -> UnackedMessage | None:
         waiting.set()
@@ -157,11 +157,11 @@ async def test_waiter_of_a_loop_that_has_stopped(worker: Worker) -> None:
     waiting = threading.Event()
     running = asyncio.create_task(asyncio.to_thread(stopped.run_until_complete, wait()))
     await asyncio.to_thread(waiting.wait)
-    assert worker.delivery.wanted() == 1
+    assert worker.dispatcher.prefetch_count() == 1
     worker.deliver(2)
     taken = await running
     assert taken is not None
-    assert taken.open() == {"number": 2}
+    assert taken.acknowledge() == {"number": 2}
     stopped.close()
 
 
@@ -176,11 +176,11 @@ def test_waiter_that_the_garbage_collector_ends(
     loop, worker = asyncio.new_event_loop(), Worker()
 
     async def receive() -> None:
-        waiter = worker.delivery.queue_up()
+        waiter = worker.dispatcher.add_waiter()
         try:
             await waiter
         except GeneratorExit:
-            worker.delivery.withdraw(waiter)
+            worker.dispatcher.remove_waiter(waiter)
             raise
 
     receiving = loop.create_task(receive())
@@ -195,9 +195,9 @@ def test_waiter_that_the_garbage_collector_ends(
     if not is_given_one:
         worker.deliver(1)
     gc.collect()
-    assert not worker.delivery.wanted()
-    worker.delivery.stayed_away()
-    assert worker.acks.returns() == [b"1"]
+    assert not worker.dispatcher.prefetch_count()
+    worker.dispatcher.on_receive_stopped()
+    assert worker.acks.pending_requeues() == [b"1"]
     assert not errors
 
 
@@ -205,40 +205,40 @@ async def test_takes_ahead_for_one_who_comes_back_at_once(worker: Worker) -> Non
     """The quicker a receiver comes back, the more is taken ahead, up to a bound."""
     seen = []
     for _ in range(4):
-        worker.delivery.came_back()
-        waiter = worker.delivery.queue_up()
-        seen.append(worker.delivery.wanted() - 1)
-        worker.delivery.withdraw(waiter)
+        worker.dispatcher.on_receive_resumed()
+        waiter = worker.dispatcher.add_waiter()
+        seen.append(worker.dispatcher.prefetch_count() - 1)
+        worker.dispatcher.remove_waiter(waiter)
     assert seen == [1, 3, 5, 5]
 
 
 async def test_what_was_taken_ahead_goes_back(worker: Worker) -> None:
     """It goes to other workers when the receiver does not come back; then one is enough again."""
-    worker.delivery.came_back()
-    worker.delivery.came_back()
-    waiter = worker.delivery.queue_up()
-    assert worker.delivery.wanted() == 4
+    worker.dispatcher.on_receive_resumed()
+    worker.dispatcher.on_receive_resumed()
+    waiter = worker.dispatcher.add_waiter()
+    assert worker.dispatcher.prefetch_count() == 4
     worker.deliver(1, 2, 3, 4)
     assert opened(waiter) == {"number": 1}
     assert worker.take() == {"number": 2}
-    worker.delivery.stayed_away()
-    assert sorted(worker.acks.returns()) == [b"3", b"4"]
+    worker.dispatcher.on_receive_stopped()
+    assert sorted(worker.acks.pending_requeues()) == [b"3", b"4"]
     assert worker.take() is None
-    worker.delivery.queue_up()
-    assert worker.delivery.wanted() == 1
+    worker.dispatcher.add_waiter()
+    assert worker.dispatcher.prefetch_count() == 1
 
 
 async def test_garbage_is_for_nobody(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
     """An unreadable message is acknowledged and logged; the receiver goes on waiting."""
-    waiter = worker.delivery.queue_up()
-    worker.delivery.message(Claim(b"\xc1", b"7"), worker.acks, 60)
+    waiter = worker.dispatcher.add_waiter()
+    worker.dispatcher.dispatch(Claim(b"\xc1", b"7"), worker.acks, 60)
     assert not waiter.done()
-    assert worker.acks.due() == [b"7"]
+    assert worker.acks.pending_acks() == [b"7"]
     [record] = caplog.records
     assert "jobs" in record.getMessage()
 
 
 async def test_leave_says_nothing_to_it(worker: Worker) -> None:
     """A general channel is in a group by its plain name only."""
-    worker.delivery.leave(b"room\0jobs\x001")
-    assert worker.acks.due() == []
+    worker.dispatcher.apply_leave(b"room\0jobs\x001")
+    assert worker.acks.pending_acks() == []

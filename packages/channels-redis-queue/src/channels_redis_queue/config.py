@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from ._shared.messages.serializers import MessageDecoder
     from ._shared.transport.connector import Connector
-    from .envelope import Envelope
     from .keys import Keys
 
 # Seconds without a heartbeat after which a process counts as dead.
@@ -38,7 +37,8 @@ class QueueSettings:
     expiry: int
     group_expiry: int
     serialize: Callable[[dict[str, Any]], bytes]
-    decoder: MessageDecoder[Envelope]
+    # Returns what decodes messages into objects of a class.
+    make_decoder: Callable[[type[Any]], MessageDecoder[Any]]
     # Returns the capacity of a channel; and the largest of any.
     capacity: Callable[[str], int]
     largest_capacity: int

@@ -14,7 +14,9 @@ _FOREIGN_DIGIT = 12
 _GROUP_MARK = ":g:"
 # What Channels takes for the name of a group or of a general channel.
 _NAME = r"[a-zA-Z\d\-_.]{1,99}"
-# Stands in place of its signs of life when others have taken a process for dead.
+# The field of a message that names the channels it is for.
+CHANNELS_FIELD = "__asgi_channel__"
+# Replaces the heartbeat of a process that others have found dead.
 GONE = b"gone"
 
 

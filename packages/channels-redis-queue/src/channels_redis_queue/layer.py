@@ -17,7 +17,6 @@ from ._shared.ops.opentelemetry import observe
 from ._shared.transport.shards import shard_of
 from .broker import QueueBroker
 from .config import QueueSettings
-from .envelope import TO, Envelope
 from .publisher import OutgoingMessage, SendBatch
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ class RedisChannelLayer(BaseRedisLayer):
                 expiry=self.expiry,
                 group_expiry=self.group_expiry,
                 serialize=self._serialized,
-                decoder=self._decoder(Envelope),
+                make_decoder=self._decoder,
                 capacity=self.get_capacity,
                 largest_capacity=max([self.capacity, *capacities]),
                 channel_expiry=self._channel_expiry,
@@ -176,7 +175,7 @@ class RedisChannelLayer(BaseRedisLayer):
         address, queue, counts_field = self._place_of(channel)
         # Of a message for a general channel only where it binds one to the other.
         if self._encrypts or "!" in channel:
-            message = {**message, TO: channel}
+            message = {**message, keys.CHANNELS_FIELD: channel}
         outgoing = OutgoingMessage(
             queue.key,
             queue.bell,

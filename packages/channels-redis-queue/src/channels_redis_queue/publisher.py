@@ -15,7 +15,6 @@ from . import keys, scripts
 from ._shared.config.options import EXCLUDE
 from ._shared.transport.batch import MAX_COALESCED
 from .config import HEARTBEAT_TIMEOUT
-from .envelope import TO
 from .groups import MembersQuery
 from .protocol.group_cache import LIVENESS_CHECK_INTERVAL, GroupCache
 
@@ -225,7 +224,7 @@ class Publisher:
             if plain is not message and not any(map(keys.is_virtual, one.names)):
                 body = plain
             if encrypts or "!" in one.address:
-                body = {**body, TO: one.names}
+                body = {**body, keys.CHANNELS_FIELD: one.names}
             batch.append(
                 OutgoingMessage(
                     one.key, one.bell, one.counts, one.capacity, counts_field, serialize(body)

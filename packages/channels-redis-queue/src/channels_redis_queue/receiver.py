@@ -1,4 +1,4 @@
-"""Reads one message key of one host, on a connection of its own, through every fault."""
+"""Reads one message key of one host on a connection of its own, and recovers from faults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ._shared.concurrency.compat import end_task, start_task, timeout
 from ._shared.concurrency.loop_local import running_loop
 from ._shared.transport.errors import is_temporary
 from ._shared.transport.reconnecting import Backoff, OutageLog
-from .protocol.inbox import BLOCK
+from .protocol.inbox import BLOCK_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__package__)
 
-# Seconds beyond a wait until a silent connection is given up.
-GRACE = 5
-# Seconds that a consumer has to come back for what was taken ahead for it.
-PATIENCE = 0.002
-# Seconds that a receiver from which nobody wants anything keeps its connection.
-LINGER = 30
+# Seconds beyond a wait after which a silent connection is dropped.
+REPLY_GRACE = 5
+# Seconds that a consumer has to call `receive` again for what was prefetched for it.
+RESUME_TIMEOUT = 0.002
+# Seconds that a receiver without waiting calls keeps its connection.
+IDLE_TIMEOUT = 30
 # Seconds that stopping may take.
-STOPPING = 2
+STOP_TIMEOUT = 2
 
 
 class _Replaced(Exception):
-    """Another receiver goes on with the intake."""
+    """Raised when another receiver continues with the inbox."""
 
 
 class Receiver:
@@ -69,93 +69,93 @@ class Receiver:
         self._connector = connector
         self._commands = commands
         self._outages = outages
-        self._delivery = inbox.delivery
+        self._dispatcher = inbox.dispatcher
         self._on_end = on_end
         self._inherits = inherits
-        # Whether another receiver goes on with the intake, since the loop of this one has stopped.
+        # Whether another receiver continues with the inbox, since the loop of this one has stopped.
         self._replaced = False
         self._releasing: asyncio.Task[None] | None = None
-        self._link: Connection | None = None
-        # What to do with the replies that the server owes, in their order.
+        self._connection: Connection | None = None
+        # The handlers of the replies that have not come, in order.
         self._handlers: deque[Callable[[Any], None]] = deque()
-        # Whether a take has succeeded, and whether a wait and a take have.
-        self._worked = False
-        self._proven = False
-        # Whether nothing is asked for, until there is a poke.
+        # Whether a take has succeeded, and whether a wait with a take has.
+        self._has_taken = False
+        self._has_waited = False
+        # Whether it takes nothing until it is woken.
         self.idle = False
-        # Whether nothing will be received here any more; so it is when the loop is closed, too.
+        # Whether nothing will be received here any more; not set when its loop is closed.
         self.ended = False
-        # Why it ended, if the settings do not fit the server.
+        # The error that ended it, if the settings do not fit the server.
         self.failure: BaseException | None = None
-        # Whether nothing that was taken for it is still at the server, now that it has ended.
+        # Whether it has ended and left no claims at the server.
         self.settled = False
         self._wake = asyncio.Event()
-        # Whether that was a poke, and not the end of waiting for one.
-        self._poked = False
+        # False if the wait for `_wake` has timed out.
+        self._was_woken = False
         self.loop = asyncio.get_running_loop()
         self._task = start_task(self._run())
         self._task.add_done_callback(self._finished)
 
     def wake(self) -> None:
-        """Say that a consumer may wait, or that there may be something to give back.
+        """Take or put back messages: a call may wait, or a message may have been requeued.
 
-        Any thread may call it.
+        Thread-safe.
         """
         if running_loop() is self.loop:
-            self._heard()
+            self._on_wake()
         else:
             with contextlib.suppress(RuntimeError):  # its loop is closed
-                self.loop.call_soon_threadsafe(self._heard)
+                self.loop.call_soon_threadsafe(self._on_wake)
 
     def replace(self) -> None:
-        """Leave everything to another receiver, which goes on with the intake in another loop."""
+        """Leave the inbox to another receiver, in another loop."""
         self._replaced = self.ended = True
 
-    async def nudge(self) -> None:
-        """End the blocking wait that the receiver may be in."""
+    async def unblock(self) -> None:
+        """End the blocking wait that this receiver, or the one before it, may be in."""
         commands, nudge = self._commands, self.inbox.nudge
         await asyncio.gather(
             commands.execute(("ZADD", nudge, 0, ""), key=nudge, idempotent=True),
-            commands.execute(("EXPIRE", nudge, BLOCK), key=nudge, idempotent=True),
+            commands.execute(("EXPIRE", nudge, BLOCK_SECONDS), key=nudge, idempotent=True),
         )
 
     async def stop(self) -> None:
-        """End the reading, without losing what arrives meanwhile."""
+        """Stop reading without losing messages that arrive meanwhile."""
         await end_task(self._task)
-        # Also if the very first take is under way: what it took must go back.
-        if (self._worked or self._link is not None) and not self._replaced:
+        # Also during the very first take, whose messages must go back.
+        if (self._has_taken or self._connection is not None) and not self._replaced:
             with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
-                async with timeout(STOPPING):
+                async with timeout(STOP_TIMEOUT):
                     await self._finish()
                     self.settled = True
-                    self._on_end(self._delivery.channel)
+                    self._on_end(self._dispatcher.channel)
         if self._releasing is not None:
             await end_task(self._releasing)
         self._outages.forget(self)
         await self._drop()
 
     def abandon(self) -> None:
-        """Drop the connection: its event loop is closed."""
+        """Discard the connection without closing it; its event loop is already closed."""
         self._outages.forget(self)
-        if self._link is not None:
-            self._link.abandon()
+        if self._connection is not None:
+            self._connection.abandon()
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self.ended = True
         self.settled = not task.cancelled() and not task.exception() and self.failure is None
         if not task.cancelled() and task.exception() is not None:
-            # A fault of ours. Whoever waits gets it too, instead of waiting for ever.
+            # This is a bug. Propagate it to waiting calls so that they don't hang.
             self.failure = task.exception()
-            logger.error("Receiving %s failed", self._delivery.channel, exc_info=self.failure)
-        self._on_end(self._delivery.channel)
+            logger.error("Receiving %s failed", self._dispatcher.channel, exc_info=self.failure)
+        self._on_end(self._dispatcher.channel)
 
     async def _run(self) -> None:
         backoff = Backoff()
         while True:
             try:
-                link = await self._connect()
+                connection = await self._connect()
                 backoff.reset()
-                await self._serve(link)
+                await self._serve(connection)
             except _Replaced:
                 await self._drop()
                 break
@@ -165,7 +165,7 @@ class Receiver:
                 if self._replaced:
                     break
                 away = is_temporary(error)
-                if not self._proven and not away:
+                if not self._has_waited and not away:
                     self.failure = error
                     break
                 self._outages.lost(self, error)
@@ -177,116 +177,117 @@ class Receiver:
 
     async def _connect(self) -> Connection:
         if self._inherits:
-            # Before the first take, so that this one returns all that the other one takes.
-            await self.nudge()
+            # Before the first take, so that this returns all that the other receiver takes.
+            await self.unblock()
             self._inherits = False
-        self._link = link = await self._connector.open()
-        # What a lost connection has taken comes before anything that a wait may bring.
-        await self._take(link, self._delivery.wanted())
-        self._worked = True
+        self._connection = connection = await self._connector.open()
+        # Messages that a lost connection has taken come before those of a new wait.
+        await self._take(connection, self._dispatcher.prefetch_count())
+        self._has_taken = True
         self._outages.found(self)
-        return link
+        return connection
 
-    async def _serve(self, link: Connection) -> None:
-        """Receive until nobody has wanted anything for a while."""
+    async def _serve(self, connection: Connection) -> None:
+        """Receive until no call has waited for a while."""
         while True:
             self._wake.clear()
-            self._poked = False
-            # What goes back is older than all that a take may bring.
-            await self._went_back()
-            wanted = self._wanted()
-            if wanted:
-                await self._round(link, wanted)
-                self._proven = True
-            elif await self._woken(PATIENCE):
-                self._delivery.came_back()
+            self._was_woken = False
+            # Requeued messages are older than those that a take may return.
+            await self._finish_releases()
+            count = self._prefetch_count()
+            if count:
+                await self._wait_and_take(connection, count)
+                self._has_waited = True
+            elif await self._wait_for_wake(RESUME_TIMEOUT):
+                self._dispatcher.on_receive_resumed()
             else:
-                self._delivery.stayed_away()
+                self._dispatcher.on_receive_stopped()
                 self._release()
-                if self._releasing is None and not await self._woken(LINGER):
-                    # In this order, so that one who starts to wait in another thread either is
-                    # seen here or sees that this receiver is no use any more.
+                if self._releasing is None and not await self._wait_for_wake(IDLE_TIMEOUT):
+                    # In this order, so that a call that starts to wait in another thread either is
+                    # seen here or sees that this receiver has ended.
                     self.ended = True
-                    if not self._wanted() and self._releasing is None:
+                    if not self._prefetch_count() and self._releasing is None:
                         return
                     self.ended = False
 
-    def _wanted(self) -> int:
-        """Return how many messages to take; 0 if nothing has come for a process that needs none."""
-        # First, so that one who starts to wait in another thread either is seen here or pokes.
+    def _prefetch_count(self) -> int:
+        """Return the number of messages to take; 0 if none are needed and none came."""
+        # First, so that a call that starts to wait in another thread either is seen here or wakes
+        # this receiver.
         self.idle = True
-        wanted = self._delivery.wanted()
-        if not wanted or (self.inbox.in_vain and self._delivery.is_unused()):
+        count = self._dispatcher.prefetch_count()
+        if not count or (self.inbox.wait_timed_out and self._dispatcher.is_unused()):
             return 0
         self.idle = False
-        return wanted
+        return count
 
-    async def _woken(self, seconds: float) -> bool:
-        """Wait for a poke; return whether one came in time."""
-        late = self.loop.call_later(seconds, self._wake.set)
+    async def _wait_for_wake(self, seconds: float) -> bool:
+        """Wait for `wake`; return whether it was called in time."""
+        timer = self.loop.call_later(seconds, self._wake.set)
         try:
             await self._wake.wait()
         finally:
-            late.cancel()
-        if not self._poked:
+            timer.cancel()
+        if not self._was_woken:
             self._wake.clear()
-        return self._poked
+        return self._was_woken
 
-    async def _round(self, link: Connection, wanted: int) -> None:
-        """Wait for messages and take them: both go out in one write.
+    async def _wait_and_take(self, connection: Connection, count: int) -> None:
+        """Wait for messages and take them, in one write.
 
-        The server carries out the take in the moment in which the wait ends, so that a message
-        needs no second round trip.
+        The server executes the take as soon as the wait ends, which saves a round trip.
         """
         inbox = self.inbox
-        wait, take = (inbox.wait(), inbox.waited), (inbox.take(wanted), inbox.took)
+        wait = inbox.wait_command(), inbox.on_wait_reply
+        take = inbox.take_command(count), inbox.on_take_reply
         try:
-            await self._ask(link, inbox.block + GRACE, wait, take)
+            await self._exchange(connection, inbox.block_seconds + REPLY_GRACE, wait, take)
         except NoScriptError:
-            # Before any new wait: this one may have consumed what was rung for these messages.
+            # Before any new wait: this one may have consumed the bell of these messages.
             self._handlers.clear()
-            await self._take(link, wanted)
+            await self._take(connection, count)
         else:
-            if inbox.again:
-                await self._went_back()
-                await self._take(link, 0)
+            if inbox.must_take_again:
+                await self._finish_releases()
+                await self._take(connection, 0)
 
-    async def _take(self, link: Connection, wanted: int) -> None:
+    async def _take(self, connection: Connection, count: int) -> None:
         """Take without waiting."""
         while True:
-            take = self.inbox.take(wanted, as_source=True)
-            await self._ask(link, GRACE, (take, self.inbox.took))
-            if not self.inbox.again:
+            take = self.inbox.take_command(count, as_source=True)
+            await self._exchange(connection, REPLY_GRACE, (take, self.inbox.on_take_reply))
+            if not self.inbox.must_take_again:
                 return
-            await self._went_back()
-            wanted = 0
+            await self._finish_releases()
+            count = 0
 
-    def _heard(self) -> None:
-        self._poked = True
+    def _on_wake(self) -> None:
+        self._was_woken = True
         self._wake.set()
         self._release()
 
     def _release(self) -> None:
-        """Give back what no call here waits for, beside whatever the reader is waiting for."""
-        if self.inbox.has_returns and self._releasing is None and not self._replaced:
-            self._releasing = start_task(self._give_back())
+        """Start to put back requeued messages, concurrently with a wait."""
+        if self.inbox.has_pending_requeues and self._releasing is None and not self._replaced:
+            self._releasing = start_task(self._send_releases())
 
-    async def _went_back(self) -> None:
-        """Wait until nothing is on its way back."""
+    async def _finish_releases(self) -> None:
+        """Wait until all requeued messages are put back."""
         self._release()
         if self._releasing is not None:
             await asyncio.wait([self._releasing])
 
-    async def _give_back(self) -> None:
+    async def _send_releases(self) -> None:
         backoff = Backoff()
         try:
-            while (release := self.inbox.release()) is not None:
-                command, released = release
+            while (release := self.inbox.release_command()) is not None:
+                command, on_reply = release
                 key = self.inbox.key
                 try:
-                    released(await self._commands.execute(command, key=key, idempotent=True))
+                    on_reply(await self._commands.execute(command, key=key, idempotent=True))
                 except (RedisError, OSError) as error:
-                    # It may have been carried out. The next one has a number of its own.
+                    # It may have been executed. The next one has a number of its own.
                     if not is_temporary(error):
                         logger.warning("Messages of %s can't go back: %s", self.inbox.key, error)
                     await asyncio.sleep(backoff.next())
@@ -294,45 +295,47 @@ class Receiver:
             self._releasing = None
 
     async def _finish(self) -> None:
-        """Read what the server still owes, and leave nothing in the claims."""
-        link = self._link
+        """Read the outstanding replies, and leave nothing in the claims."""
+        connection = self._connection
         try:
-            if link is not None and self._handlers:
-                if self._handlers[0] == self.inbox.waited:
-                    await self.nudge()
-                await self._read(link, STOPPING)
+            if connection is not None and self._handlers:
+                if self._handlers[0] == self.inbox.on_wait_reply:
+                    await self.unblock()
+                await self._read(connection, STOP_TIMEOUT)
         except (RedisError, OSError):
-            link = None
-        if link is None:
-            # Broken, perhaps in the middle of something. The claims know what it was.
+            connection = None
+        if connection is None:
+            # Broken, perhaps within a reply. The claims still hold its messages.
             await self._drop()
-            self._link = link = await self._connector.open()
-        await self._take(link, 0)
-        self._delivery.stayed_away()
-        await self._went_back()
-        await self._take(link, 0)
-        farewell = self.inbox.farewell()
-        if farewell is not None:
-            await self._ask(link, GRACE, (farewell, _ignore))
+            self._connection = connection = await self._connector.open()
+        await self._take(connection, 0)
+        self._dispatcher.on_receive_stopped()
+        await self._finish_releases()
+        await self._take(connection, 0)
+        cleanup = self.inbox.cleanup_command()
+        if cleanup is not None:
+            await self._exchange(connection, REPLY_GRACE, (cleanup, _ignore))
 
-    async def _ask(
-        self, link: Connection, seconds: float, *asked: tuple[Command, Callable[[Any], None]]
+    async def _exchange(
+        self,
+        connection: Connection,
+        seconds: float,
+        *commands: tuple[Command, Callable[[Any], None]],
     ) -> None:
-        """Send commands in one write, and give each reply to its handler."""
-        self._handlers.extend(handler for _, handler in asked)
-        await link.write([command for command, _ in asked])
-        await self._read(link, seconds)
+        """Send commands in one write, and call the handler of each reply."""
+        self._handlers.extend(handler for _, handler in commands)
+        await connection.write([command for command, _ in commands])
+        await self._read(connection, seconds)
 
-    async def _read(self, link: Connection, seconds: float) -> None:
-        """Read what the server owes. When this is cancelled, what is missing is still owed."""
-        # Not read_response(timeout=...): at its own deadline it returns None, as a wait that has
-        # ended does, and the next read would take one reply for another.
+    async def _read(self, connection: Connection, seconds: float) -> None:
+        """Read the outstanding replies. If this is cancelled, they stay outstanding."""
+        # Not read_response(timeout=...): at its deadline it returns None, as a wait that timed out
+        # does, and the next read would take one reply for another.
         try:
-            replies = await link.take(len(self._handlers), seconds)
+            replies = await connection.take(len(self._handlers), seconds)
         except asyncio.TimeoutError:
             raise RedisTimeoutError(f"{self._connector.host} has gone silent") from None
-        # Here, not as they arrive: whether a worker comes back at once shows only if this task has
-        # looked before the worker's goes on.
+        # Not as they arrive: only by running before the worker does this task see it come back.
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
@@ -342,12 +345,12 @@ class Receiver:
         self._release()
 
     async def _name_keys(self, error: Exception) -> Exception:
-        """Return an error about keys of a wrong type that names them."""
-        link, names = self._link, self.inbox.names
-        if link is None or "WRONGTYPE" not in str(error):
+        """Return the error; about keys of a wrong type, one that names them."""
+        connection, names = self._connection, self.inbox.keys
+        if connection is None or "WRONGTYPE" not in str(error):
             return error
         try:
-            replies = await link.exchange([("ZCARD", name) for name in names], GRACE)
+            replies = await connection.exchange([("ZCARD", name) for name in names], REPLY_GRACE)
         except (RedisError, OSError):
             return error
         wrong = [n for n, reply in zip(names, replies, strict=True) if isinstance(reply, Exception)]
@@ -355,9 +358,9 @@ class Receiver:
 
     async def _drop(self) -> None:
         self._handlers.clear()
-        link, self._link = self._link, None
-        if link is not None:
-            await link.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
 
 def _ignore(reply: Any) -> None:

@@ -123,7 +123,7 @@ class ReceiverPool:
                 dispatcher = self._workers.setdefault(channel, dispatcher)
             taken = dispatcher.take()
             if taken is None:
-                waiter = dispatcher.queue_up()
+                waiter = dispatcher.add_waiter()
                 try:
                     # As above: one that was removed before we queued up gets nothing any more.
                     if self._workers.get(channel) is dispatcher:
@@ -131,14 +131,14 @@ class ReceiverPool:
                             await self._watch_receivers(channel, waiter)
                         taken = await waiter
                     else:
-                        dispatcher.withdraw(waiter)
+                        dispatcher.remove_waiter(waiter)
                         continue
                 except BaseException:
-                    dispatcher.withdraw(waiter)
+                    dispatcher.remove_waiter(waiter)
                     raise
             if taken is None:
                 self._raise_failure(channel)
-            elif (message := taken.open()) is not None:
+            elif (message := taken.acknowledge()) is not None:
                 return message
             else:
                 self._settings.counters.expired += 1

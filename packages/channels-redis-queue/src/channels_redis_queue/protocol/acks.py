@@ -1,12 +1,12 @@
-"""Decides which of the messages that a take returned are new, and what to acknowledge."""
+"""Tracks the messages of one reader until they are acknowledged or requeued. Does no I/O."""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import NamedTuple
 
-# What has become of a claim that was handed out.
-_OUT, _ACKNOWLEDGED, _GIVEN_BACK = range(3)
+# The state of a claim.
+_DELIVERED, _ACKNOWLEDGED, _REQUEUED = range(3)
 
 
 class Claim(NamedTuple):
@@ -17,94 +17,94 @@ class Claim(NamedTuple):
 
 
 class AckTracker:
-    """What one reader has handed out, also across its reconnects.
+    """The claims that one reader has delivered, also across its reconnects.
 
-    A take returns every claim not acknowledged yet, and a failover can bring back what was: so
-    what was handed out is remembered until the server has heard what became of it, and what was
-    acknowledged for a while longer.
+    A take returns every claim that is not acknowledged yet, and a failover can bring back those
+    that were. So each claim is remembered until the server has confirmed its end, and
+    acknowledged ones for a while longer.
 
     Args:
-        remembered: How many acknowledged messages to remember.
+        remembered: The number of acknowledged claims to remember.
     """
 
     def __init__(self, remembered: int) -> None:
         self._remembered = remembered
         # By hash, not message: a thousand of a megabyte each would be a gigabyte.
-        self._known: dict[int, int] = {}
-        self._past: dict[int, None] = {}
-        # Appended by whichever thread a message was handed over in.
-        self._due: deque[tuple[int, bytes]] = deque()
-        self._returns: deque[tuple[int, bytes]] = deque()
-        # What went back: it is new if a take returns it that was sent after the release's reply.
-        self._back: deque[int] = deque()
-        # Whether a take has returned what was on its way back, or went back while it was under way:
-        # it was carried out before the release or after it.
-        self.doubtful = False
+        self._states: dict[int, int] = {}
+        self._acknowledged: dict[int, None] = {}
+        # Appended to in whichever thread a message is received.
+        self._pending_acks: deque[tuple[int, bytes]] = deque()
+        self._pending_requeues: deque[tuple[int, bytes]] = deque()
+        # A take that is sent after the reply to the release may return these as new claims.
+        self._confirmed_requeues: deque[int] = deque()
+        # Whether a take has returned a claim whose requeue was not confirmed when it was sent: the
+        # server may have executed it before the release or after it.
+        self.ambiguous = False
 
     def admit(self, claim: Claim) -> bool:
-        """Tell whether the message is to be handed out now, and remember that it was."""
+        """Return whether to deliver the claim now, and remember it."""
         key = hash(claim)
-        state = self._known.get(key)
+        state = self._states.get(key)
         if state is None:
-            if key not in self._past:
-                self._known[key] = _OUT
+            if key not in self._acknowledged:
+                self._states[key] = _DELIVERED
                 return True
             # The acknowledgement did not survive a failover.
-            self._due.append((key, claim.score))
-        elif state == _GIVEN_BACK:
-            self.doubtful = True
+            self._pending_acks.append((key, claim.score))
+        elif state == _REQUEUED:
+            self.ambiguous = True
         return False
 
     def acknowledge(self, claim: Claim) -> None:
-        """Note that the message has been handed over for good."""
+        """Acknowledge a claim with the next take."""
         key = hash(claim)
-        self._known[key] = _ACKNOWLEDGED
-        self._due.append((key, claim.score))
-
-    def due(self) -> list[bytes]:
-        """Return the scores to acknowledge with the next take."""
-        # A list of its own first: other threads append meanwhile.
-        return [score for _, score in list(self._due)]
-
-    @property
-    def went_back(self) -> int:
-        """The number of claims known to have gone back when the next take is sent."""
-        return len(self._back)
-
-    def settled(self, acknowledged: int, went_back: int) -> None:
-        """Forget what the server has heard of: a take was answered.
-
-        Args:
-            acknowledged: How many of what `due` returned it has acknowledged.
-            went_back: What `went_back` was when it was sent.
-        """
-        for _ in range(acknowledged):
-            key, _score = self._due.popleft()
-            self._known.pop(key, None)
-            self._past[key] = None
-        while len(self._past) > self._remembered:
-            del self._past[next(iter(self._past))]
-        for _ in range(went_back):
-            self._known.pop(self._back.popleft(), None)
-        self.doubtful = False
+        self._states[key] = _ACKNOWLEDGED
+        self._pending_acks.append((key, claim.score))
 
     def requeue(self, claim: Claim) -> None:
-        """Note that the message found no taker here and goes to another reader."""
+        """Put a claim back into the queue with the next release, for another reader."""
         key = hash(claim)
-        self._known[key] = _GIVEN_BACK
-        self._returns.append((key, claim.score))
+        self._states[key] = _REQUEUED
+        self._pending_requeues.append((key, claim.score))
 
-    def returns(self) -> list[bytes]:
-        """Return the scores to release with the next release."""
-        return [score for _, score in list(self._returns)]
+    def pending_acks(self) -> list[bytes]:
+        """Return the scores to acknowledge with the next take."""
+        # Copied first: other threads append meanwhile.
+        return [score for _, score in list(self._pending_acks)]
+
+    def pending_requeues(self) -> list[bytes]:
+        """Return the scores to put back with the next release."""
+        return [score for _, score in list(self._pending_requeues)]
 
     @property
-    def has_returns(self) -> bool:
-        """True if there is something to give back."""
-        return bool(self._returns)
+    def has_pending_requeues(self) -> bool:
+        """True if there are claims to put back."""
+        return bool(self._pending_requeues)
 
-    def returned(self, count: int) -> None:
-        """Note that the first so many of what `returns` returned have gone back."""
+    @property
+    def confirmed_requeues(self) -> int:
+        """The number of claims that a take sent now may return as new ones."""
+        return len(self._confirmed_requeues)
+
+    def confirm_take(self, acknowledged: int, requeued: int) -> None:
+        """Forget the claims that the server has settled: a take was answered.
+
+        Args:
+            acknowledged: The number of acknowledgements that the take carried.
+            requeued: The `confirmed_requeues` when it was sent.
+        """
+        for _ in range(acknowledged):
+            key, _score = self._pending_acks.popleft()
+            self._states.pop(key, None)
+            self._acknowledged[key] = None
+        while len(self._acknowledged) > self._remembered:
+            del self._acknowledged[next(iter(self._acknowledged))]
+        for _ in range(requeued):
+            self._states.pop(self._confirmed_requeues.popleft(), None)
+        self.ambiguous = False
+
+    def confirm_requeues(self, count: int) -> None:
+        """Note that the server has put back the first `count` pending requeues."""
         for _ in range(count):
-            key, _score = self._returns.popleft()
-            self._back.append(key)
+            key, _score = self._pending_requeues.popleft()
+            self._confirmed_requeues.append(key)

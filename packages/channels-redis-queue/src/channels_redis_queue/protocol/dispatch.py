@@ -1,4 +1,4 @@
-"""Decides which channels get what a receiver took from its message key. Does no I/O."""
+"""Dispatches the messages of a message key to channels and `receive` calls. Does no I/O."""
 
 from __future__ import annotations
 
@@ -10,15 +10,41 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import keys
 from .._shared.concurrency.loop_local import running_loop
+from .._shared.messages.serializers import DecodedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._shared.delivery.mailboxes import Mailboxes
+    from .._shared.messages.serializers import MessageDecoder
     from ..config import QueueSettings
-    from ..envelope import Envelope
     from .acks import AckTracker, Claim
     from .local_groups import LocalGroups
+
+
+class Envelope(DecodedMessage):
+    """A message with the channels that it is for."""
+
+    __slots__ = ("names",)
+
+    def __init__(
+        self, body: bytes, load: Callable[[bytes], dict[str, Any]], message: dict[str, Any]
+    ) -> None:
+        to = message.pop(keys.CHANNELS_FIELD, [])
+        # Empty in a general channel's key, unless messages are encrypted.
+        self.names: list[str]
+        if isinstance(to, str):
+            self.names = [to]
+        elif isinstance(to, list) and all(isinstance(name, str) for name in to):
+            self.names = to
+        else:
+            raise ValueError("it names no channel")
+        super().__init__(body, load, message)
+
+    def _decode(self) -> dict[str, Any]:
+        message = super()._decode()
+        message.pop(keys.CHANNELS_FIELD, None)
+        return message
 
 
 class UnackedMessage:
@@ -32,48 +58,48 @@ class UnackedMessage:
         self._claim = claim
         self._deadline = deadline
 
-    def open(self) -> dict[str, Any] | None:
+    def acknowledge(self) -> dict[str, Any] | None:
         """Acknowledge the message, and return it; None if it has expired meanwhile."""
         self._acks.acknowledge(self._claim)
         return self._decoded.copy() if self._deadline > time.monotonic() else None
 
     def requeue(self) -> None:
-        """Let another reader have the message."""
+        """Put the message back, for another reader."""
         self._acks.requeue(self._claim)
 
 
 class Dispatcher(Protocol):
-    """What a receiver asks about its message key."""
+    """The destination of the messages of one message key."""
 
     channel: str
 
-    def wanted(self) -> int:
-        """Return how many messages to take now."""
+    def prefetch_count(self) -> int:
+        """Return the number of messages to take now."""
 
     def is_unused(self) -> bool:
-        """Tell whether nothing here needs what may come, though it is wanted."""
+        """Return whether nothing in this process needs messages, though some may be taken."""
 
-    def message(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
-        """Hand a message out; it lives `lifetime` seconds more."""
+    def dispatch(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
+        """Dispatch a message that expires in `lifetime` seconds."""
 
-    def leave(self, leave: bytes) -> None:
-        """Carry out what a process wrote about a channel that leaves a group."""
+    def apply_leave(self, leave: bytes) -> None:
+        """End a channel's membership in a group, as a process has written it."""
 
-    def came_back(self) -> None:
-        """Note that a call waits again, at once after none did."""
+    def on_receive_resumed(self) -> None:
+        """Note that a call waits again, shortly after none did."""
 
-    def stayed_away(self) -> None:
+    def on_receive_stopped(self) -> None:
         """Note that no call waits any more."""
 
 
 class ProcessDispatcher:
-    """Delivers what is in a process's message key: to its channels, and its members of groups.
+    """Dispatches the messages of a process to its channels, and its members of groups.
 
     Args:
         address: The part of the channels' names up to and including the `!`.
         settings: The layer's options.
         mailboxes: The channels' mailboxes.
-        memberships: The local members of groups.
+        local_groups: The members in this process.
         group_empty: Called with a virtual channel that has no members any more.
     """
 
@@ -86,37 +112,37 @@ class ProcessDispatcher:
         group_empty: Callable[[str], object],
     ) -> None:
         self.channel = address
-        self._batch = settings.largest_capacity
         self._settings = settings
+        self._decoder: MessageDecoder[Envelope] = settings.make_decoder(Envelope)
         self._mailboxes = mailboxes
         self._local_groups = local_groups
         self._group_empty = group_empty
 
-    def wanted(self) -> int:
-        """Return the size of a batch: this key has no other reader."""
-        return self._batch
+    def prefetch_count(self) -> int:
+        """Return the largest capacity: this key has no other reader."""
+        return self._settings.largest_capacity
 
     def is_unused(self) -> bool:
-        """Tell whether no channel of the address is received on, or a member of a group."""
+        """Return whether no channel of the address has a consumer or is a member of a group."""
         address = self.channel
         return not self._mailboxes.has_any(address) and not any(
             virtual.startswith(address) for virtual in self._local_groups.virtuals()
         )
 
-    def message(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
+    def dispatch(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
         """Put a message into the mailbox of each channel it is for."""
         acks.acknowledge(claim)
-        decoded = decode_message(self._settings, claim.message, self.channel)
+        decoded = _decode(self._decoder, claim.message, self.channel, self._settings)
         if decoded is None:
             return
         names = decoded.names
         if len(names) > 1 or keys.is_virtual(names[0]):
-            names = self._spread(names)
+            names = self._expand(names)
         if decoded.excluded:
             names = [name for name in names if name not in decoded.excluded]
         self._mailboxes.put(names, decoded, time.monotonic() + lifetime, len(claim.message))
 
-    def leave(self, leave: bytes) -> None:
+    def apply_leave(self, leave: bytes) -> None:
         """End a membership, unless it was renewed after the leave."""
         try:
             group, channel, at = leave.decode().split("\0")
@@ -131,14 +157,14 @@ class ProcessDispatcher:
         if not self._local_groups.members(virtual):
             self._group_empty(virtual)
 
-    def came_back(self) -> None:
-        """Do nothing: all messages are for this process, whoever waits."""
+    def on_receive_resumed(self) -> None:
+        """Do nothing: all messages are for this process, whichever calls wait."""
 
-    def stayed_away(self) -> None:
+    def on_receive_stopped(self) -> None:
         """Do nothing, likewise."""
 
-    def _spread(self, names: list[str]) -> list[str]:
-        """Return the channels behind the names; one that is named twice gets one copy."""
+    def _expand(self, names: list[str]) -> list[str]:
+        """Return the channels that the names stand for, each once."""
         channels: dict[str, None] = {}
         for name in names:
             if keys.is_virtual(name):
@@ -152,23 +178,21 @@ class ProcessDispatcher:
 
 
 class WorkerDispatcher:
-    """Delivers what is in a general channel's keys: to the `receive` calls that wait for it.
+    """Dispatches the messages of a general channel to the `receive` calls that wait for it.
 
-    Messages stay claimed until one has them. One who comes back at once gets a few taken ahead, so
-    as not to pay a round trip for each; if it does not come, they go back to the other workers.
+    Messages stay claimed until a call has them. For a consumer that calls `receive` again at once a
+    few are prefetched, to save a round trip for each; if it stops, they go back to other workers.
 
-    Waiters may be in different event loops, of different threads, and receivers too. That needs no
-    lock: a message is there before a waiter is looked for, and who queues up is there before it
-    looks once more.
+    Waiters may be in event loops of different threads, and receivers too. That needs no lock: a
+    message is stored before a waiter is looked for, and a waiter before a message is.
 
     Args:
         channel: The channel.
         settings: The layer's options.
-        wake: Called with the channel when its receivers have something to give back.
+        wake: Called with the channel when its receivers have something to put back.
     """
 
-    # How many to take ahead at most: as many are lost if the process is killed just then, and
-    # as many wait while the worker's event loop is blocked.
+    # As many messages are lost if the process is killed, and wait while its event loop is blocked.
     MAX_PREFETCH = 5
 
     def __init__(
@@ -176,78 +200,80 @@ class WorkerDispatcher:
     ) -> None:
         self.channel = channel
         self._settings = settings
-        self._wake = wake
-        self._ahead = 0
-        # Taken ahead. There is nothing here while anyone waits.
-        self._spare: deque[UnackedMessage] = deque()
+        self._wake_receivers = wake
+        self._decoder: MessageDecoder[Envelope] = settings.make_decoder(Envelope)
+        # The number of messages to prefetch.
+        self._prefetch = 0
+        # Empty while a call waits.
+        self._prefetched: deque[UnackedMessage] = deque()
         self._waiters: deque[asyncio.Future[UnackedMessage | None]] = deque()
-        # The event loop of the first waiter, and whether others have come from other loops.
+        # The event loop of the first waiter, and whether others have been in other loops.
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._mixed = False
+        self._has_other_loops = False
 
-    def wanted(self) -> int:
-        """Return how many receivers wait, and some more if they are quick."""
+    def prefetch_count(self) -> int:
+        """Return the number of waiting calls, and some more if they come back quickly."""
         waiting = len(self._waiters)
-        if waiting and self._mixed:
+        if waiting and self._has_other_loops:
             waiting = sum(waiter.get_loop().is_running() for waiter in list(self._waiters))
-        return waiting + self._ahead if waiting else 0
+        return waiting + self._prefetch if waiting else 0
 
     def is_unused(self) -> bool:
-        """Tell that what is wanted is waited for."""
+        """Return False: messages are only taken for calls that wait."""
         return False
 
-    def message(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
-        """Hand a message to one who waits, or keep it if one is to come soon."""
-        if not self._waiters and len(self._spare) >= self._ahead:
+    def dispatch(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
+        """Give a message to a waiting call, or keep it if one is expected soon."""
+        if not self._waiters and len(self._prefetched) >= self._prefetch:
             acks.requeue(claim)
             return
-        decoded = decode_message(self._settings, claim.message, self.channel)
+        decoded = _decode(self._decoder, claim.message, self.channel, self._settings)
         if decoded is None:
             acks.acknowledge(claim)
             return
         taken = UnackedMessage(decoded, acks, claim, time.monotonic() + lifetime)
         if not self._hand_over(taken):
-            self._spare.append(taken)
+            self._prefetched.append(taken)
             self._match()
 
-    def leave(self, leave: bytes) -> None:
+    def apply_leave(self, leave: bytes) -> None:
         """Do nothing: a general channel leaves a group by its plain name."""
 
-    def came_back(self) -> None:
-        """Note that a receiver waits again at once."""
-        self._ahead = min(2 * self._ahead + 1, self.MAX_PREFETCH)
+    def on_receive_resumed(self) -> None:
+        """Prefetch more: a consumer has called `receive` again at once."""
+        self._prefetch = min(2 * self._prefetch + 1, self.MAX_PREFETCH)
 
-    def stayed_away(self) -> None:
-        """Note that none did: what was taken ahead is for others."""
-        self._ahead = 0
-        while self._spare:
+    def on_receive_stopped(self) -> None:
+        """Prefetch nothing, and put back what was prefetched."""
+        self._prefetch = 0
+        while self._prefetched:
             try:
-                taken = self._spare.pop()
+                taken = self._prefetched.pop()
             except IndexError:  # another thread was faster
                 return
             taken.requeue()
 
     def take(self) -> UnackedMessage | None:
-        """Return a message that was taken ahead, if there is one."""
+        """Return a prefetched message, if there is one."""
         try:
-            return self._spare.popleft() if self._spare else None
+            return self._prefetched.popleft() if self._prefetched else None
         except IndexError:  # another thread was faster
             return None
 
-    def queue_up(self) -> asyncio.Future[UnackedMessage | None]:
-        """Return a future of a message; of None if the caller should look again who receives."""
+    def add_waiter(self) -> asyncio.Future[UnackedMessage | None]:
+        """Return a future of a message; of None if the caller must look for receivers again."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            self._mixed = self._loop is not None
+            self._has_other_loops = self._loop is not None
             self._loop = self._loop or loop
         waiter: asyncio.Future[UnackedMessage | None] = loop.create_future()
         self._waiters.append(waiter)
-        if self._spare:
+        if self._prefetched:
             self._match()
         return waiter
 
-    def withdraw(self, waiter: asyncio.Future[UnackedMessage | None]) -> None:
-        """Undo `queue_up` for one who will take nothing: another one gets what it was given.
+    def remove_waiter(self, waiter: asyncio.Future[UnackedMessage | None]) -> None:
+        """Undo `add_waiter` for a call that was cancelled; another one gets its message.
 
         The garbage collector may end a `receive` whose loop was closed, where no loop runs.
         """
@@ -260,34 +286,34 @@ class WorkerDispatcher:
             self._pass_on(taken)
 
     def wake_all(self) -> None:
-        """Make everyone who waits look again who receives."""
+        """Make all waiting calls look for receivers again."""
         for waiter in list(self._waiters):
             with contextlib.suppress(RuntimeError):  # its loop is closed
                 waiter.get_loop().call_soon_threadsafe(self._give, waiter, None)
 
     def clear(self) -> None:
-        """Drop what was taken ahead."""
+        """Drop the prefetched messages."""
         while (taken := self.take()) is not None:
-            taken.open()
+            taken.acknowledge()
 
     def _match(self) -> None:
-        """Hand what was taken ahead to those who wait after all."""
+        """Give prefetched messages to waiting calls."""
         while self._waiters and (taken := self.take()) is not None:
             self._pass_on(taken)
 
     def _pass_on(self, taken: UnackedMessage) -> None:
         if self._hand_over(taken):
             return
-        if self._spare:
-            # In its place, before those that were taken ahead with it. They all go back soon.
-            self._spare.appendleft(taken)
+        if self._prefetched:
+            # In its place, before those that were prefetched with it. They all go back soon.
+            self._prefetched.appendleft(taken)
             self._match()
         else:
             taken.requeue()
-            self._wake(self.channel)
+            self._wake_receivers(self.channel)
 
     def _hand_over(self, taken: UnackedMessage) -> bool:
-        """Give the message to the first who can take it; return whether there was one."""
+        """Give a message to the first call that can take it; return whether there was one."""
         here = running_loop()
         stopped = []
         handed_over = False
@@ -314,7 +340,7 @@ class WorkerDispatcher:
     def _give(
         self, waiter: asyncio.Future[UnackedMessage | None], taken: UnackedMessage | None
     ) -> None:
-        """Give a waiter of this loop what was found in another thread."""
+        """Give a waiter of this loop what another thread has for it."""
         if not waiter.done():
             with contextlib.suppress(ValueError):
                 self._waiters.remove(waiter)
@@ -323,15 +349,17 @@ class WorkerDispatcher:
             self._pass_on(taken)
 
 
-def decode_message(settings: QueueSettings, data: bytes, channel: str) -> Envelope | None:
-    """Return the message in these bytes; log, count and return None if there is none."""
+def _decode(
+    decoder: MessageDecoder[Envelope], data: bytes, channel: str, settings: QueueSettings
+) -> Envelope | None:
+    """Decode a message; if that fails, log and count it and return None."""
     try:
-        decoded = settings.decoder.decode(data)
+        decoded = decoder.decode(data)
         if "!" in channel and not decoded.names:
             raise ValueError("it names no channel")  # noqa: TRY301
         if decoded.names and "!" not in channel and channel not in decoded.names:
             raise ValueError("it is for another channel")  # noqa: TRY301
-    except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises
+    except Exception as error:  # noqa: BLE001 - a user's serializer may raise anything
         settings.counters.undecodable += 1
         settings.faults.warning("Dropped a message of %s that can't be read: %s", channel, error)
         return None
