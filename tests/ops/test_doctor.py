@@ -185,7 +185,7 @@ def test_own_prefix(redis_server: EmbeddedServer, prefix: str) -> None:
     ("arguments", "text"),
     [
         (["http://localhost"], "the scheme http:// is unknown"),
-        (["--prefix", "{", "redis://localhost"], "form no hash tag"),
+        (["--prefix", "{", "redis://localhost"], "are not a hash tag"),
         (["--django", "redis://localhost"], "leave out the rest"),
         (["--jsn"], "No such option"),
     ],

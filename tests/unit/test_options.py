@@ -94,7 +94,7 @@ def test_prefix_without_braces_or_with_a_hash_tag_is_accepted(value: str) -> Non
 @pytest.mark.parametrize("value", ["{", "}", "a{", "a}b", "{}", "{}{x}", "}x{", "a{b"])
 def test_prefix_with_braces_that_form_no_tag_is_refused(value: str) -> None:
     """Braces in which a Cluster finds no tag would tear keys that belong together apart."""
-    with pytest.raises(ValueError, match=r"form no hash tag .* such as '\{asgi\}'"):
+    with pytest.raises(ValueError, match=r"are not a hash tag .* such as '\{asgi\}'"):
         require_prefix(value)
 
 

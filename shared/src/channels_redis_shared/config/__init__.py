@@ -1,1 +1,1 @@
-"""Check what a user writes in CONFIG: hosts, connection arguments and options."""
+"""Check the options of a layer and the connection arguments of its hosts."""

@@ -1,4 +1,4 @@
-"""Whether the connection arguments of a host are valid, and in the form that redis-py wants."""
+"""Check the connection arguments of a host and convert them for redis-py."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .options import did_you_mean, keyword_names
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# redis-py must not send a command again nor decode replies; the layers check the health of their
-# connections and bound the number of them themselves. Here these do no harm, and no good.
+# Accepted and ignored: redis-py must neither repeat commands nor decode replies, and the layers
+# check and limit their connections themselves.
 _IGNORED = (
     "auto_close_connection_pool",
     "decode_responses",
@@ -26,7 +26,7 @@ _IGNORED = (
     "retry_on_error",
     "retry_on_timeout",
 )
-# redis-py 5 takes the names only.
+# redis-py 5 accepts only the names.
 _CERT_REQS = {
     ssl.CERT_NONE: "none",
     ssl.CERT_OPTIONAL: "optional",
@@ -36,7 +36,13 @@ _HIGHEST_PORT = 65535
 
 
 def refuse_unknown_arguments(arguments: Mapping[str, Any], cls: type, what: str) -> None:
-    """Raise ValueError for an argument that `cls` does not take; `what` says whose it is."""
+    """Raise ValueError for an argument that `cls` does not take.
+
+    Args:
+        arguments: The arguments.
+        cls: A class of connections, or redis-py's client.
+        what: Names the argument's kind in the error.
+    """
     known = sorted(keywords(cls))
     for name in arguments:
         if name in known:
@@ -49,14 +55,14 @@ def refuse_unknown_arguments(arguments: Mapping[str, Any], cls: type, what: str)
 
 
 def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str, Any]:
-    """Return the arguments for redis-py's connection class: checked, completed, in its form.
+    """Return checked and complete arguments for redis-py's connection class.
 
     Args:
-        options: The connection arguments that a user wrote, with those from a URL.
-        default: The connection class, if the options name none.
+        options: The user's connection arguments, with those from a URL.
+        default: The connection class unless the options name one.
 
     Raises:
-        ValueError: An argument is unknown or not valid; the text says what to write.
+        ValueError: An argument is unknown or invalid; the text says what to write.
     """
     arguments = {name: value for name, value in options.items() if name not in _IGNORED}
     cls = arguments.get("connection_class", default)
@@ -67,7 +73,7 @@ def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str,
     named = {name: value for name, value in arguments.items() if name != "connection_class"}
     refuse_unknown_arguments(named, cls, "the connection argument")
     arguments["db"] = _whole_number("db", arguments.get("db"), default=0)
-    # Servers and proxies without the command HELLO know no other protocol.
+    # Servers and proxies without the command HELLO only speak RESP 2.
     arguments["protocol"] = _whole_number("protocol", arguments.get("protocol"), default=2)
     if arguments["protocol"] not in {2, 3}:
         raise ValueError(f"protocol must be 2 or 3, not {arguments['protocol']}")
@@ -83,32 +89,32 @@ def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str,
 
 
 def name_default_user(arguments: dict[str, Any]) -> None:
-    """Add to a password without a user the one that it is for.
+    """Name the user `default` beside a password without a username.
 
-    A server that has no password for this user takes any, but only if the user is named: as
-    redis-py does in protocol 3. Redis 5, which has no users, is asked again without.
+    A server whose default user has no password accepts any, but only if the user is named. redis-py
+    itself names it with protocol 3. Redis 5, which has no users, gets a second AUTH without it.
     """
     if arguments.get("password") and not arguments.get("username"):
         arguments["username"] = "default"
 
 
 def checked_host(value: object) -> str:
-    """Return `value` if it is the name or address of a host; raise ValueError otherwise."""
+    """Return `value` if it is a host name or address; raise ValueError otherwise."""
     if not isinstance(value, str) or not value:
         raise ValueError(f'a host must be a name or an address such as "localhost", not {value!r}')
     if "://" in value:
         # Not shown, as a URL may hold a password.
-        raise ValueError('a URL is no host: write it as "address", or as an entry of its own')
+        raise ValueError('a URL is not a host: write it as "address", or as an entry of its own')
     if "@" in value:
         raise ValueError(
-            'a host has no "@": write "username" and "password" in a dict, beside "host", or all '
-            'of it as a URL, such as "redis://username:password@localhost:6379/0"'
+            'a host cannot contain "@": write "username" and "password" in a dict, beside "host", '
+            'or all of it as a URL, such as "redis://username:password@localhost:6379/0"'
         )
     return value
 
 
 def checked_port(value: object) -> int:
-    """Return `value` as the number of a port; raise ValueError if it is none."""
+    """Return `value` as a port number; raise ValueError if it is not one."""
     port = _whole_number("port", value)
     if not 1 <= port <= _HIGHEST_PORT:
         raise ValueError(f"port must be a number from 1 to {_HIGHEST_PORT}, not {port}")
@@ -116,7 +122,7 @@ def checked_port(value: object) -> int:
 
 
 def checked_seconds(name: str, value: object, default: float) -> float:
-    """Return `value` as a number of seconds, or `default` if it is None."""
+    """Return `value` as a number of seconds; None stands for `default`."""
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
@@ -125,7 +131,7 @@ def checked_seconds(name: str, value: object, default: float) -> float:
 
 
 def keywords(cls: type) -> Iterable[str]:
-    """Return the names of the keyword arguments that `cls` and its bases take."""
+    """Yield the keyword arguments of `cls` and of its bases."""
     for base in cls.__mro__:
         if "__init__" in vars(base):
             yield from keyword_names(vars(base)["__init__"])[1:]  # without `self`
@@ -150,13 +156,10 @@ def _socket_path(value: object) -> str:
 
 
 def complete_tls(arguments: dict[str, Any]) -> None:
-    """Bring the arguments for TLS into redis-py's form, and have the host's name checked.
-
-    Args:
-        arguments: The arguments of a connection with TLS; they are changed.
+    """Check the arguments for TLS and complete them in place, with the check of the host's name.
 
     Raises:
-        ValueError: An argument is not valid, or names a file that is missing.
+        ValueError: An argument is invalid, or names a file that does not exist.
     """
     requirement = arguments.get("ssl_cert_reqs", "required")
     if isinstance(requirement, ssl.VerifyMode):
@@ -168,11 +171,11 @@ def complete_tls(arguments: dict[str, Any]) -> None:
     check = arguments.get("ssl_check_hostname")
     if not isinstance(check, bool | None):
         raise ValueError(f"ssl_check_hostname must be True or False, not {check!r}")
-    # Said on every version: redis-py 5 checks no name by default, and raises if it has to check
-    # the name but not the certificate.
+    # Explicit, as redis-py 5 does not check names by default, and raises if it has to check the
+    # name but not the certificate.
     arguments["ssl_check_hostname"] = check is not False and requirement not in {None, "none"}
-    # On connecting, this would be an error that names no file, and looks like an outage.
+    # When connecting, the error would not name the file, and would look like an outage.
     for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_ca_path"):
         file = arguments.get(name)
         if file is not None and not Path(file).exists():
-            raise ValueError(f"{name}: there is no {os.fspath(file)!r}")
+            raise ValueError(f"{name}: no such file or directory: {os.fspath(file)!r}")

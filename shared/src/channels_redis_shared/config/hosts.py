@@ -1,4 +1,4 @@
-"""What each entry of the option `hosts` means."""
+"""Parse the entries of the option `hosts`: URLs, pairs and dicts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import (
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+    parse_url,
+)
 from redis.exceptions import RedisError
 
 from .connection_arguments import (
@@ -20,11 +26,10 @@ from .connection_arguments import (
     name_default_user,
     refuse_unknown_arguments,
 )
-from .urls import parse_address
 
 logger = logging.getLogger(__name__.partition(".")[0])
 
-DEFAULT_SECONDS = 5.0
+DEFAULT_TIMEOUT = 5.0  # seconds
 
 _CLASSES = {"redis": Connection, "rediss": SSLConnection, "unix": UnixDomainSocketConnection}
 _SENTINEL_OPTIONS = ("sentinels", "master_name", "sentinel_kwargs")
@@ -34,47 +39,52 @@ _FORMS = (
     'a URL such as "redis://localhost:6379/0", a pair such as ("localhost", 6379), '
     'or a dict such as {"host": "localhost", "port": 6379}'
 )
+_ESCAPE = (
+    "If the password holds characters such as '/', '#', '?' or '@', percent-encode them "
+    "(urllib.parse.quote(password, safe=''))"
+)
 
 
 @dataclass(frozen=True)
 class Host:
-    """One server, the master that Sentinels know of, or a Cluster: what it takes to connect.
+    """Connection settings of one server, of a master behind Sentinels, or of a Cluster.
 
     `ConnectionPool.from_url(host.url, **host.arguments).make_connection()` makes a connection.
 
     Attributes:
         url: "redis://", "rediss://" or "unix://", which selects redis-py's class of connection.
-            What a user's URL said besides is in the arguments.
-        arguments: Keyword arguments for the connection, without timeouts and without all that
-            makes redis-py repeat a command. For Sentinel and a Cluster, `host` and `port` are to be
-            replaced.
-        sentinels: Not empty: hosts and ports of the Sentinels to ask for the master.
-        master_name: The name that the Sentinels know the master by.
+            The rest of a user's URL is in the arguments.
+        arguments: Keyword arguments for the connection, without timeouts and without anything that
+            makes redis-py repeat a command. For Sentinel and a Cluster, `host` and `port` have to
+            be replaced.
+        sentinels: Hosts and ports of the Sentinels to ask for the master; empty without Sentinel.
+        master_name: The master's name in the configuration of the Sentinels.
         sentinel_arguments: Keyword arguments for redis-py's client of a Sentinel.
-        nodes: Not empty: hosts and ports of the nodes of a Cluster to ask for all others.
+        nodes: Hosts and ports of the nodes to ask for the Cluster's topology; empty without a
+            Cluster.
         timeout: Seconds that a command may take.
         connect_timeout: Seconds that opening a connection may take.
+        entry: The entry in the user's `hosts`, as a dict.
     """
 
     url: str
-    # Neither is ever shown: they may hold a password.
+    # Left out of the repr, as the others below: they may hold a password.
     arguments: Mapping[str, Any] = field(repr=False)
     sentinels: tuple[tuple[str, int], ...] = ()
     master_name: str | None = None
     sentinel_arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
     nodes: tuple[tuple[str, int], ...] = ()
-    timeout: float = DEFAULT_SECONDS
-    connect_timeout: float = DEFAULT_SECONDS
-    # What the user wrote, as a dict.
+    timeout: float = DEFAULT_TIMEOUT
+    connect_timeout: float = DEFAULT_TIMEOUT
     entry: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def at(self, address: tuple[str, int]) -> Host:
-        """Return one node of the Cluster, as a server that is connected to in the same way."""
+        """Return the settings for one node of the Cluster."""
         arguments = {**self.arguments, "host": address[0], "port": address[1]}
         return replace(self, nodes=(), arguments=arguments)
 
     def __str__(self) -> str:
-        """Return where the server is, for a line of a log: never a password."""
+        """Return the address for logs and errors, never with a password."""
         if self.sentinels:
             return f"master {self.master_name!r} of the Sentinels {_shown(self.sentinels)}"
         if self.nodes:
@@ -86,10 +96,10 @@ class Host:
 
 
 def parse_hosts(hosts: object) -> tuple[Host, ...]:
-    """Return the hosts that the option `hosts` names; localhost if it is None or empty.
+    """Return the hosts in the option `hosts`; localhost if it is None or empty.
 
     Raises:
-        ValueError: `hosts` or one of its entries is not valid; the text says what to write.
+        ValueError: `hosts` or one of its entries is invalid; the text says what to write.
     """
     if hosts is None:
         hosts = ()
@@ -111,19 +121,21 @@ def parse_hosts(hosts: object) -> tuple[Host, ...]:
         try:
             parsed.append(_parse(_as_dict(entry)))
         except ValueError as error:
-            # The cause is left out: a traceback that shows values could show a password.
+            # Without the cause: a traceback that shows values could show a password.
             raise ValueError(f"hosts[{position}]: {error}") from None
     return tuple(parsed)
 
 
 def _parse(entry: Mapping[str, Any]) -> Host:
     options = dict(entry)
-    several = _take_sentinel(options) if "cluster" not in options else _take_cluster(options)
-    scheme = _take_scheme(options)
-    timeout = _take_seconds(options, "socket_timeout")
-    connect_timeout = _take_seconds(options, "socket_connect_timeout")
+    several = _pop_cluster(options) if "cluster" in options else _pop_sentinel(options)
+    scheme = _pop_scheme(options)
+    timeout, connect_timeout = (
+        checked_seconds(name, options.pop(name, None), DEFAULT_TIMEOUT)
+        for name in ("socket_timeout", "socket_connect_timeout")
+    )
     host = Host(
-        # A class of the user's own has to stand beside "redis://": the other two bring theirs.
+        # A class of the user's own needs "redis://": redis-py overrides it for the other two.
         url="redis://" if "connection_class" in options else f"{scheme}://",
         arguments=connection_arguments(options, _CLASSES[scheme]),
         timeout=timeout,
@@ -139,43 +151,37 @@ def _parse(entry: Mapping[str, Any]) -> Host:
 
 
 def _as_dict(entry: object) -> dict[str, Any]:
-    """Return an entry of any form as a dict with the keys of a dict entry."""
+    """Return an entry of any form as a dict entry."""
     if isinstance(entry, str):
         return {"address": entry}
     if isinstance(entry, tuple | list):
-        host, port = _pair(_without_third(entry))
+        if len(entry) == _PAIR + 1:
+            # channels_redis 4 ignores the third value. Not shown, as it may be a password.
+            logger.warning(
+                "Ignored what stands behind host and port in hosts, as channels_redis 4 does: for "
+                'another database write a dict, such as {"host": "localhost", "port": 6379, '
+                '"db": 1}'
+            )
+            entry = entry[:_PAIR]
+        host, port = _pair(entry)
         return {"host": host, "port": port}
     if isinstance(entry, Mapping):
         return dict(entry)
     raise ValueError(f"a host cannot be of type {type(entry).__name__}: write {_FORMS}")
 
 
-def _without_third(entry: tuple[Any, ...] | list[Any]) -> tuple[Any, ...] | list[Any]:
-    """Return the pair in a triple, of which channels_redis 4 takes no more."""
-    if len(entry) != _PAIR + 1:
-        return entry
-    # Not shown: it may be a password.
-    logger.warning(
-        "Ignored what stands behind host and port in hosts, as channels_redis 4 does: for another "
-        'database write a dict, such as {"host": "localhost", "port": 6379, "db": 1}'
-    )
-    return entry[:_PAIR]
-
-
-def _take_sentinel(options: dict[str, Any]) -> dict[str, Any]:
-    """Remove what concerns Sentinel from the options, and return it as fields of a Host."""
+def _pop_sentinel(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove the options for Sentinel and return them as fields of a Host."""
     if not any(name in options for name in _SENTINEL_OPTIONS):
         return {}
     sentinels, master_name, arguments = (options.pop(name, None) for name in _SENTINEL_OPTIONS)
     if not isinstance(sentinels, tuple | list) or not sentinels or _is_host_and_port(sentinels):
         raise ValueError('write the Sentinels as a list: "sentinels": [("sentinel1", 26379), ...]')
     if not isinstance(master_name, str) or not master_name:
-        raise ValueError(
-            'Sentinels need the name that they know the master by: "master_name": "mymaster"'
-        )
+        raise ValueError('Sentinels need the name of the master: "master_name": "mymaster"')
     for name in _ADDRESS_OPTIONS:
         if name in options:
-            raise ValueError(f"the Sentinels know where the master is: leave out {name!r}")
+            raise ValueError(f"the Sentinels know the master's address: leave out {name!r}")
     if not isinstance(arguments, Mapping | None):
         raise ValueError('sentinel_kwargs must be a dict, such as {"password": "..."}')
     arguments = dict(arguments or {})
@@ -193,8 +199,8 @@ def _take_sentinel(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _take_cluster(options: dict[str, Any]) -> dict[str, Any]:
-    """Remove what concerns a Cluster from the options, and return it as fields of a Host."""
+def _pop_cluster(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove the option for a Cluster and return it as a field of a Host."""
     nodes = options.pop("cluster")
     if not isinstance(nodes, tuple | list) or not nodes or _is_host_and_port(nodes):
         raise ValueError(
@@ -202,26 +208,26 @@ def _take_cluster(options: dict[str, Any]) -> dict[str, Any]:
         )
     for name in (*_ADDRESS_OPTIONS, *_SENTINEL_OPTIONS):
         if name in options:
-            raise ValueError(f"the Cluster's nodes say where it is: leave out {name!r}")
+            raise ValueError(f"a Cluster is found through its nodes: leave out {name!r}")
     if str(options.get("db") or 0) != "0":
-        raise ValueError("a Redis Cluster has no database but 0: leave out 'db'")
+        raise ValueError("a Redis Cluster has only database 0: leave out 'db'")
     return {"nodes": tuple(_pair(node) for node in nodes)}
 
 
-def _take_scheme(options: dict[str, Any]) -> str:
-    """Put what `address` and `ssl` say into the options, and return the scheme for a URL."""
+def _pop_scheme(options: dict[str, Any]) -> str:
+    """Replace `address` and `ssl` by plain connection arguments and return the URL's scheme."""
     scheme = "redis"
     address = options.pop("address", None)
     if address is not None:
         for name in ("host", "port", "path"):
             if name in options:
-                raise ValueError(f"address says where the server is: leave out {name!r}")
+                raise ValueError(f"the address is enough: leave out {name!r}")
         if isinstance(address, tuple | list):
             options["host"], options["port"] = _pair(address)
         else:
-            scheme, found = parse_address(address)
-            # As in redis-py, the URL has the last word.
-            options.update(found)
+            scheme, from_url = _parse_url(address)
+            # The URL takes precedence, as in redis-py.
+            options.update(from_url)
     tls = options.pop("ssl", False)
     if not isinstance(tls, bool):
         raise ValueError('ssl must be True or False; in a URL, write "rediss://" for TLS')
@@ -229,18 +235,67 @@ def _take_scheme(options: dict[str, Any]) -> str:
         return "rediss" if tls else scheme
     for name in ("host", "port"):
         if name in options:
-            raise ValueError(f"path says where the server is: leave out {name!r}")
+            raise ValueError(f"the path is enough: leave out {name!r}")
     if tls:
         raise ValueError("a UNIX socket has no TLS: leave out 'ssl'")
     return "unix"
 
 
-def _take_seconds(options: dict[str, Any], name: str) -> float:
-    return checked_seconds(name, options.pop(name, None), DEFAULT_SECONDS)
+def _parse_url(address: object) -> tuple[str, dict[str, Any]]:
+    """Return the scheme of a URL and the connection arguments in it.
+
+    No error shows the URL, as it may hold a password.
+    """
+    if not isinstance(address, str):
+        raise ValueError(
+            f'an address must be a URL such as "redis://localhost:6379/0", not {type(address)}'
+        )
+    scheme, separator, _ = address.partition("://")
+    scheme = scheme.lower()
+    # With other characters it is not a scheme, and may be part of a password.
+    if not separator or not scheme.replace("+", "").isalnum():
+        raise ValueError(
+            'the address is not a URL: write "redis://" before it, as in "redis://localhost:6379/0"'
+        )
+    if scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError(
+            f"the scheme {scheme}:// is unknown: write redis://, rediss:// (TLS) or unix://. "
+            'For Sentinel write a dict: {"sentinels": [("sentinel1", 26379)], '
+            '"master_name": "mymaster"}'
+        )
+    _check_url(scheme, address)
+    arguments = dict(parse_url(address))
+    arguments.pop("connection_class", None)
+    return scheme, arguments
+
+
+def _check_url(scheme: str, address: str) -> None:
+    """Raise ValueError for parts that redis-py would misread or ignore."""
+    try:
+        url = urlsplit(address)
+        port = url.port
+    except ValueError:
+        # Without the cause: its text may hold the password.
+        raise ValueError(f"the host or the port of the URL is not valid. {_ESCAPE}") from None
+    if port == 0:
+        # redis-py would connect to the default port.
+        raise ValueError("the port of the URL must be a number from 1 to 65535, not 0")
+    path = unquote(url.path).strip("/")
+    if url.fragment or "@" in url.query:
+        raise ValueError(f"the URL has '#', or '@' after '?'. {_ESCAPE}")
+    if scheme == "unix":
+        if url.hostname or not path:
+            raise ValueError(
+                'write a UNIX socket with three slashes, as in "unix:///run/redis.sock?db=0"'
+            )
+    elif path and not path.isdecimal():
+        raise ValueError(
+            "the path of the URL must be the number of a database, as in "
+            f'"redis://localhost:6379/0". {_ESCAPE}'
+        )
 
 
 def _pair(value: object) -> tuple[str, int]:
-    """Return a host and a port, checked."""
     if not isinstance(value, tuple | list) or len(value) != _PAIR:
         # A str is not shown, as a URL may hold a password.
         raise ValueError('write a host and a port as a pair, such as ("localhost", 6379)')
@@ -248,14 +303,12 @@ def _pair(value: object) -> tuple[str, int]:
 
 
 def _shown(addresses: Iterable[tuple[str, int]]) -> str:
-    """Return addresses as a text, IPv6 ones in brackets."""
     return ", ".join(
         f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses
     )
 
 
 def _is_host_and_port(value: list[Any] | tuple[Any, ...]) -> bool:
-    """Tell whether what should be a list of hosts is a single host and its port."""
     return (
         len(value) == _PAIR
         and isinstance(value[0], str)

@@ -1,4 +1,4 @@
-"""Whether the options of a layer, and the names and messages given to it, are valid."""
+"""Check the options of a layer, and the arguments of its methods."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-# Channels' own patterns end in `$`, which also matches before a newline at the end: "room\n" would
-# be a valid name, and easily taken for that of the group "room".
+# Channels' own patterns end in `$`, which also matches before a final newline: "room\n" would be a
+# valid name.
 CHANNEL_NAME = re.compile(r"^[a-zA-Z\d\-_.]+(![\w\-.]*)?\Z")
 GROUP_NAME = re.compile(r"^[a-zA-Z\d\-_.]+\Z")
 
-# Beside a group message, the channels that do not get it.
+# The key of a group message for the channels that do not get it.
 EXCLUDE = "__asgi_exclude__"
 RESERVED_KEYS = ("__asgi_channel__", "__asgi_group__", EXCLUDE)
 MAX_EXCLUDED = 16
 
-# What a server takes as a number of seconds, and its scripts as a whole number: 68 years.
+# The most seconds that a server and its scripts accept: 68 years.
 _HIGHEST = 2**31 - 1
 # Longer values are not shown in an error's text.
 _LONGEST_REPR = 40
 
 
 class _WrongMessage(TypeError, AssertionError):
-    """Raised when a message is not a dict; also an AssertionError, as it is in channels_redis."""
+    """Raised when a message is not a dict; also an AssertionError, as in channels_redis 4."""
 
 
 class _ReservedKey(ValueError, AssertionError):
-    """Raised when a message has a reserved key; an AssertionError too, for the same reason."""
+    """Raised when a message has a reserved key; also an AssertionError, as in channels_redis 4."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -63,15 +63,14 @@ def refuse_unknown(unknown: Collection[str], init: Callable[..., object], layer:
 
 
 def positive_int(name: str, value: object) -> int:
-    """Return `value` as an integer; raise ValueError if it is none from 1 to 2147483647."""
+    """Return `value` as an integer; raise ValueError unless it is from 1 to 2147483647."""
     return _checked_int(name, value, lowest=1)
 
 
 def require_prefix(value: object) -> None:
     """Raise ValueError if `value` cannot be the prefix of a layer's keys.
 
-    Keys that belong together must share a slot of a Redis Cluster: braces in the prefix decide
-    which one, so they must form a valid hash tag.
+    Braces must form a hash tag: in a Redis Cluster they decide the slot, which related keys share.
     """
     if not isinstance(value, str):
         raise ValueError(f"prefix must be a str, such as 'asgi', not {_described(value)}")
@@ -80,23 +79,22 @@ def require_prefix(value: object) -> None:
     tag = value.partition("{")[2].partition("}")
     if not tag[0] or not tag[1]:
         raise ValueError(
-            f"the braces in prefix {value!r} form no hash tag of Redis Cluster. "
+            f"the braces in prefix {value!r} are not a hash tag of Redis Cluster. "
             "Write a prefix without braces, such as 'asgi', or one with text between the first "
             "'{' and the '}' that follows it, such as '{asgi}'"
         )
 
 
 def random_prefix_length(value: object) -> int:
-    """Return `value` as a number of bytes; as in channels_redis, a negative one is none.
+    """Return `value` as a number of bytes, at least 0; raise ValueError if it is not an integer.
 
-    Raises:
-        ValueError: It is no integer.
+    channels_redis 4 accepts negative numbers, too.
     """
     return max(0, _checked_int("random_prefix_length", value, lowest=-_HIGHEST))
 
 
 def require_message_type(name: str, value: object) -> None:
-    """Raise ValueError if `value` is neither None nor the `type` of a message."""
+    """Raise ValueError if `value` is neither None nor a message's `type`."""
     if value is not None and (not isinstance(value, str) or not value):
         raise ValueError(
             f"{name} must be the type of a message, such as 'redis.notice', not {value!r}"
@@ -104,15 +102,15 @@ def require_message_type(name: str, value: object) -> None:
 
 
 def excluded_channels(exclude: object, require_channel: Callable[[str], object]) -> list[str]:
-    """Return the names of the channels that a group message is not for.
+    """Return the channels to exclude from a group message as a list.
 
     Args:
-        exclude: What the caller gave.
-        require_channel: Raises TypeError for what is no channel's name.
+        exclude: The argument of `group_send`.
+        require_channel: Raises TypeError for an invalid channel name.
 
     Raises:
-        TypeError: Not some channels' names.
-        ValueError: Too many.
+        TypeError: `exclude` is not an iterable of channel names.
+        ValueError: It has too many.
     """
     if isinstance(exclude, (str, bytes)) or not isinstance(exclude, Iterable):
         raise TypeError(
@@ -122,8 +120,8 @@ def excluded_channels(exclude: object, require_channel: Callable[[str], object])
     names = list(exclude)
     if len(names) > MAX_EXCLUDED:
         raise ValueError(
-            f"exclude takes at most {MAX_EXCLUDED} channels, not {len(names)}: make the others a "
-            "group of their own, and send to that"
+            f"exclude takes at most {MAX_EXCLUDED} channels, not {len(names)}: put the others in a "
+            "group of their own and send to that"
         )
     for name in names:
         require_channel(name)
@@ -143,7 +141,7 @@ def require_channel_capacity(value: object) -> None:
             f"such as {{'thumbnails*': 500}}, not {_described(value)}"
         )
     for pattern, capacity in value.items():
-        # The test for a compiled pattern is Channels' own; one of bytes would match no name.
+        # A compiled pattern of bytes would match no name.
         if not isinstance(getattr(pattern, "pattern", pattern), str):
             raise ValueError(
                 f"channel_capacity has a pattern of the wrong type, {_described(pattern)}: "
@@ -156,10 +154,8 @@ def require_message(message: object) -> None:
     """Raise an error if `message` cannot be sent.
 
     Raises:
-        TypeError: `message` is not a dict.
-        ValueError: it has a key that the layers keep for themselves.
-
-    Both are AssertionErrors as well.
+        TypeError: It is not a dict.
+        ValueError: It has a reserved key.
     """
     if not isinstance(message, dict):
         raise _WrongMessage(
@@ -169,15 +165,15 @@ def require_message(message: object) -> None:
     for key in RESERVED_KEYS:
         if key in message:
             raise _ReservedKey(
-                f"the message key {key!r} is reserved for channel layers: name it otherwise"
+                f"the message key {key!r} is reserved for channel layers: use another name"
             )
 
 
 def _checked_int(name: str, value: object, *, lowest: int) -> int:
     if isinstance(value, float) and value.is_integer():
-        # What settings divide, such as 3600 / 6.
+        # Settings divide, such as 3600 / 6.
         value = int(value)
-    # A bool is an int to Python, but True as a number of seconds is a mistake.
+    # bool is a subclass of int, but True seconds are a mistake.
     if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= _HIGHEST:
         raise ValueError(
             f"{name} must be an integer from {max(lowest, 0)} to {_HIGHEST}, "
@@ -187,6 +183,6 @@ def _checked_int(name: str, value: object, *, lowest: int) -> int:
 
 
 def _described(value: object) -> str:
-    """Return a short text that shows a value of a wrong type or size."""
+    """Return a short description of an invalid value."""
     text = repr(value)
     return text if len(text) <= _LONGEST_REPR else f"a {type(value).__name__}"
