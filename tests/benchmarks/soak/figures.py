@@ -59,7 +59,7 @@ def _trim() -> None:
 
 def _readers(layer: BaseChannelLayer) -> int:
     # A look inside: no statistics tell of receivers or open channels, which stay without messages.
-    process: Any = layer._process.get()
+    process: Any = layer._broker.get()
     if hasattr(process, "reception"):
         # Those of loops that were closed bare stay until the next reader of that channel comes.
         return sum(
@@ -71,5 +71,5 @@ def _readers(layer: BaseChannelLayer) -> int:
 
 def _loops(layer: BaseChannelLayer) -> int:
     # Likewise: the event loops that the layer keeps something for.
-    process: Any = layer._process.get()
+    process: Any = layer._broker.get()
     return len((process.homes if hasattr(process, "homes") else process._homes).values())
