@@ -1,4 +1,4 @@
-"""Names on the wire: of keys, of processes, of virtual channels. `channels_redis` shares them."""
+"""Names in Redis: of keys, processes and virtual channels. `channels_redis` shares some of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import zlib
 
 from ._shared.transport.shards import shard_of
 
-# The digit that every uuid4 has here, and so every channels_redis process.
-_FOREIGN_DIGIT = 12
+# The index of the digit that tells the ids of channels_redis: in a uuid4 it is always a 4.
+_VERSION_DIGIT = 12
 _GROUP_MARK = ":g:"
-# What Channels takes for the name of a group or of a general channel.
+# The names that Channels allows for groups and general channels.
 _NAME = r"[a-zA-Z\d\-_.]{1,99}"
 # The field of a message that names the channels it is for.
 CHANNELS_FIELD = "__asgi_channel__"
@@ -21,9 +21,9 @@ GONE = b"gone"
 
 
 def new_process_id() -> str:
-    """Return 32 random hex digits that tell this process from those of `channels_redis`."""
+    """Return 32 random hex digits that no `channels_redis` process can have."""
     digits = secrets.token_hex(16)
-    return f"{digits[:_FOREIGN_DIGIT]}c{digits[_FOREIGN_DIGIT + 1 :]}"
+    return f"{digits[:_VERSION_DIGIT]}c{digits[_VERSION_DIGIT + 1 :]}"
 
 
 def new_channel(address: str, shards: int) -> str:
@@ -60,8 +60,8 @@ def process_of(channel: str) -> str | None:
 
 
 def is_of_this_layer(process: str) -> bool:
-    """Tell whether a process runs this layer, which knows bells and leaves, not channels_redis."""
-    return process[_FOREIGN_DIGIT : _FOREIGN_DIGIT + 1] != "4"
+    """Return whether a process runs this layer, not `channels_redis`, which has no bells."""
+    return process[_VERSION_DIGIT : _VERSION_DIGIT + 1] != "4"
 
 
 def is_in_this_layer(channel: str) -> bool:
@@ -75,13 +75,13 @@ def virtual_channel(address: str, group: str) -> str:
 
     Args:
         address: The part up to and including the `!` that the members' names share.
-        group: The group. No channel's name contains a colon, so nobody can send to this one.
+        group: The group. No message can be sent to the result: channels have no colon.
     """
     return f"{address}{_GROUP_MARK}{group}"
 
 
 def is_virtual(name: str) -> bool:
-    """Tell whether a name stands for the local members of a group."""
+    """Return whether a name is a virtual channel."""
     return _GROUP_MARK in name
 
 
@@ -96,37 +96,37 @@ def address_of(virtual: str) -> str:
 
 
 class QueueKeys:
-    """A message key and the names of the keys beside it, all in one slot of a Redis Cluster.
+    """A message key and the keys that belong to it, all in one slot of a Redis Cluster.
 
     Args:
         key: The message key.
-        head: Begins the names beside it.
+        head: Begins the names of the other keys.
         tail: Ends them.
-        rung: Whether its reader waits for a bell. Those of channels_redis wait for the message.
-        shared: Whether the messages of several channels wait there, to be counted by channel.
+        has_bell: Whether its reader waits for a bell. Those of channels_redis wait for the message.
+        is_shared: Whether several channels share it, so that messages are counted by channel.
     """
 
     __slots__ = ("_head", "_tail", "bell", "counts", "heartbeat", "key", "leaves")
 
-    def __init__(self, key: str, head: str, tail: str, *, rung: bool, shared: bool) -> None:
+    def __init__(self, key: str, head: str, tail: str, *, has_bell: bool, is_shared: bool) -> None:
         self._head, self._tail = head, tail
         self.key = key
-        # What a sender rings to wake a reader; the message key itself if there is no need to.
-        self.bell = f"{head}$bell{tail}" if rung else key
-        # How many messages wait for each channel, once they are many; the message key itself if all
-        # count together, as they do for channels_redis.
-        self.counts = f"{head}$counts{tail}" if shared else key
-        # Which channels of the process leave which groups.
+        # The key that wakes the reader; the message key itself if that does.
+        self.bell = f"{head}$bell{tail}" if has_bell else key
+        # The number of messages of each channel, once they are many; the message key itself if they
+        # are not counted by channel.
+        self.counts = f"{head}$counts{tail}" if is_shared else key
+        # The channels of the process that leave groups.
         self.leaves = f"{head}$leaves{tail}"
         # The latest heartbeat of the process, once it has had members in groups.
         self.heartbeat = f"{head}$alive{tail}"
 
     def claims(self, reader: str) -> str:
-        """Return the key of the messages that a reader has taken and not acknowledged."""
+        """Return the key of the messages that a reader has taken and not yet acknowledged."""
         return f"{self._head}$claims.{reader}{self._tail}"
 
     def nudge(self, reader: str) -> str:
-        """Return the key on which a reader is woken without a message."""
+        """Return the key that wakes a reader without a message."""
         return f"{self._head}$nudge.{reader}{self._tail}"
 
 
@@ -143,32 +143,32 @@ class Keys:
         head = re.escape(prefix)
         self._address = re.compile(rf"{head}({_NAME}!?)")
         self._group = re.compile(rf"{head}:group:({_NAME})")
-        # channels_redis 4 has a key of its own beside a message key; with a hash tag in the
-        # prefix, all our keys are so.
-        beside = r"\$.+" if self._tagged else r"\$inflight"
-        self._any = re.compile(rf"{head}(\$.+|:process:.+|(:group:{_NAME}|{_NAME}!?)({beside})?)")
-        # The same few are asked for with every message.
+        # channels_redis 4 has one key of its own with a message key's name; with a hash tag in the
+        # prefix, all other keys of this layer have such names.
+        suffix = r"\$.+" if self._tagged else r"\$inflight"
+        self._any = re.compile(rf"{head}(\$.+|:process:.+|(:group:{_NAME}|{_NAME}!?)({suffix})?)")
+        # Used with every message.
         self.messages = functools.lru_cache(maxsize=4096)(self._messages)
-        # Thousands join one group when a server was restarted.
+        # Thousands of channels join one group after a server was restarted.
         self.members = functools.lru_cache(maxsize=4096)(self._members)
 
     def _messages(self, address: str) -> QueueKeys:
-        """Return the message key of a general channel or of a process, and the keys beside it."""
+        """Return the keys of a general channel or of a process."""
         key = self.prefix + address
         process = process_of(address)
-        rung = process is None or is_of_this_layer(process)
-        shared = rung and process is not None
+        has_bell = process is None or is_of_this_layer(process)
+        is_shared = has_bell and process is not None
         if self._tagged:
-            return QueueKeys(key, key, "", rung=rung, shared=shared)
+            return QueueKeys(key, key, "", has_bell=has_bell, is_shared=is_shared)
         # A hash tag that is the message key: the same slot as its own, since it has no brace.
-        return QueueKeys(key, self.prefix, f"{{{key}}}", rung=rung, shared=shared)
+        return QueueKeys(key, self.prefix, f"{{{key}}}", has_bell=has_bell, is_shared=is_shared)
 
     def group(self, group: str) -> str:
         """Return the key of a group's members."""
         return f"{self.prefix}:group:{group}"
 
     def _members(self, virtual: str) -> str:
-        """Return the key of the members behind a virtual channel: the parts behind the `!`.
+        """Return the key of the members behind a virtual channel, by their parts behind the `!`.
 
         In a Cluster it is in the slot of the group.
         """
@@ -177,30 +177,30 @@ class Keys:
             return f"{group}$members.{address}"
         return f"{self.prefix}$members.{address}{{{group}}}"
 
-    def canary(self, guard: str, group: str) -> str:
+    def canary(self, detector: str, group: str) -> str:
         """Return the key that tells a process whether the server has lost data.
 
         In a Cluster it is on the node that has the group.
 
         Args:
-            guard: Names the part of a process that writes it.
+            detector: The name of the loss detector that writes it.
             group: The group.
         """
         tag = "" if self._tagged else f"{{{self.group(group)}}}"
-        return f"{self.prefix}:process:{guard}{tag}"
+        return f"{self.prefix}:process:{detector}{tag}"
 
     def address_in(self, key: str) -> str | None:
-        """Return the address that a key holds the messages of; None for any other key."""
+        """Return the address of a message key; None for any other key."""
         found = self._address.fullmatch(key)
         return found and found[1]
 
     def group_in(self, key: str) -> str | None:
-        """Return the group that a key holds the members of; None for any other key."""
+        """Return the group of a group key; None for any other key."""
         found = self._group.fullmatch(key)
         return found and found[1]
 
     def owns(self, key: str) -> bool:
-        """Tell whether a key may be one of the layer: some begin with the prefix by chance."""
+        """Return whether a key has the form of one of the layer, not only its prefix."""
         return self._any.fullmatch(key) is not None
 
     def pattern(self) -> str:

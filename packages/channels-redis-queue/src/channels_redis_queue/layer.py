@@ -158,7 +158,7 @@ class RedisChannelLayer(BaseRedisLayer):
         """Send a message to a channel.
 
         Args:
-            channel: A general channel (`name`), or a process-specific one (`name.broker!local`).
+            channel: A general channel (`name`), or a process-specific one (`name.process!local`).
             message: A dict that the serializer can write.
 
         Raises:

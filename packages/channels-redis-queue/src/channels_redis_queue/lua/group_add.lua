@@ -1,7 +1,7 @@
 -- Purpose: makes a name a member of a group, or renews its membership; drops expired members.
 -- KEYS:    [1] group key; for a virtual channel also [2] the key of the members behind it.
 -- ARGV:    [1] the name, [2] group_expiry in seconds; then the members behind it that are new.
--- Result:  the time of the membership, which is the member's score.
+-- Result:  the score of the name, which is the server time.
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 redis.call('ZADD', KEYS[1], now, ARGV[1])

@@ -1,7 +1,7 @@
 -- Purpose: removes a name from a group, unless it was renewed meanwhile.
 -- KEYS:    [1] group key; for a virtual channel also [2] the key of the members behind it.
 -- ARGV:    [1] the name, [2] the score that it had.
--- Result:  how many names were removed.
+-- Result:  the number of names removed.
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then
   if KEYS[2] then
     redis.call('UNLINK', KEYS[2])

@@ -1,5 +1,5 @@
--- Purpose: tells a process that one of its channels leaves a group, in order with its messages. If
---          the group is on the same server, ends the membership there as well.
+-- Purpose: tells a process that one of its channels leaves a group, in order with its messages, and
+--          ends the membership if the group is on the same server.
 -- KEYS:    [1] message key of the process, [2] bell, [3] leaves; if the group is on the same server,
 --          [4] group key and [5] the key of the members behind the virtual channel.
 -- ARGV:    [1] group_expiry in seconds, [2] the leave; if the group is on the same server, [3] the
@@ -13,15 +13,15 @@ if KEYS[4] then
   redis.call('ZREM', KEYS[4], ARGV[3])
   redis.call('SREM', KEYS[5], ARGV[4])
 end
--- A membership lives no longer than this, and so its end need not either.
+-- A leave need not outlive the membership.
 redis.call('ZREMRANGEBYSCORE', leaves, '-inf', score - ARGV[1])
 redis.call('ZADD', bell, 0, '')
 redis.call('EXPIRE', bell, ARGV[1])
 if redis.call('ZCOUNT', key, score, '+inf') > 0 then
-  -- Behind every message that is there, even behind one of a clock that is ahead.
+  -- Behind every message, even one of a clock that is ahead.
   score = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2] + 0.000001
 end
--- An equal leave keeps its place: what was sent after it stays behind it.
+-- An equal leave keeps its place, before the messages sent after it.
 redis.call('ZADD', leaves, 'NX', score, ARGV[2])
 redis.call('EXPIRE', leaves, ARGV[1])
 return 1

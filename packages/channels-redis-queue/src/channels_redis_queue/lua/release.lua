@@ -1,12 +1,12 @@
--- Purpose: puts claimed messages back, for another reader to take; once, however often it arrives.
+-- Purpose: puts claimed messages back for another reader to take, once, however often it arrives.
 -- KEYS:    [1] message key, [2] bell, [3] the reader's claims.
 -- ARGV:    [1] expiry and [2] the claims' time to live, in seconds, [3] the number of this release
 --          among those of its reader, counted from 1; then the scores of the claims.
--- Result:  how many messages were put back; nil if this release or a later one was carried out
+-- Result:  the number of messages put back; nil if this release or a later one was carried out
 --          before.
 local key, bell, claims = KEYS[1], KEYS[2], KEYS[3]
--- Kept among the claims, below all scores that are times. A release that the network delivers late
--- would otherwise put back what the reader has taken again, and handed out.
+-- The number is kept among the claims, below all scores that are times. Without it, a release that
+-- the network delivers late would put back messages that the reader has taken again.
 if -(redis.call('ZSCORE', claims, '') or 0) >= tonumber(ARGV[3]) then
   return false
 end

@@ -1,8 +1,8 @@
--- Purpose: writes a value, and tells what stood there: a process learns from it whether the server
---          has lost what it wrote, or others have taken it for dead.
+-- Purpose: writes a value and returns the previous one, which tells a process whether the server has
+--          lost its data, or others have marked it as gone.
 -- KEYS:    [1] the key.
--- ARGV:    [1] the value, [2] how many seconds it lives.
--- Result:  the value before, or nothing.
+-- ARGV:    [1] the value, [2] its time to live in seconds.
+-- Result:  the previous value, or nil.
 local before = redis.call('GET', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 return before

@@ -1,14 +1,15 @@
 -- Purpose: moves messages into the reader's claims, and returns all claims that the reader has
 --          not acknowledged, so that a reply lost on the way loses no message.
 -- KEYS:    [1] message key, [2] bell, [3] the reader's claims, [4] leaves.
--- ARGV:    [1] how many messages to move, [2] expiry and [3] the claims' time to live, in seconds,
---          [4] how many scores follow; these scores of acknowledged claims; acknowledged leaves.
+-- ARGV:    [1] the number of messages to move, [2] expiry and [3] the claims' time to live, in seconds,
+--          [4] the number of scores that follow; the scores of acknowledged claims; acknowledged
+--          leaves.
 -- Result:  server time; claims and scores, by score; leaves and scores that come before the first
 --          message left behind, by score. Expired messages are among the claims.
 local key, bell, claims, leaves = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
--- Bytes of claims beyond which no more are moved: a large backlog arrives in pieces, each of which
--- the network carries in a moment, and which is returned again if its reply is lost.
-local most_bytes = 1000000
+-- Bytes of claims above which no more are moved: a large backlog arrives in parts that a network
+-- carries quickly. A part is returned again if its reply is lost.
+local max_bytes = 1000000
 local last_score = 4 + ARGV[4]
 for i = 5, last_score do
   redis.call('ZREMRANGEBYSCORE', claims, ARGV[i], ARGV[i])
@@ -24,14 +25,14 @@ for i = 1, #unacknowledged, 2 do
 end
 -- The first write is a removal, which a server at maxmemory allows; then it allows the rest.
 local taken = {}
-local wanted, asked = tonumber(ARGV[1]), 0
-while #taken == 2 * asked and asked < wanted and bytes < most_bytes do
-  -- Ten to see how large they are, and then as many as have room, if the others are like these.
+local count, asked = tonumber(ARGV[1]), 0
+while #taken == 2 * asked and asked < count and bytes < max_bytes do
+  -- First ten to learn their size, then as many as have room if the others are as large.
   local room = 10
   if bytes > 0 then
-    room = math.ceil((most_bytes - bytes) * (asked + #unacknowledged / 2) / bytes)
+    room = math.ceil((max_bytes - bytes) * (asked + #unacknowledged / 2) / bytes)
   end
-  room = math.min(wanted - asked, room)
+  room = math.min(count - asked, room)
   local popped = redis.call('ZPOPMIN', key, room)
   asked = asked + room
   for i = 1, #popped do
@@ -41,7 +42,7 @@ while #taken == 2 * asked and asked < wanted and bytes < most_bytes do
     end
   end
 end
--- A hundred in a command: Lua hands no more than some thousand arguments over.
+-- A hundred in a command: Lua passes only a few thousand arguments.
 for first = 1, #taken, 200 do
   local claimed = {}
   for i = first, math.min(first + 199, #taken), 2 do

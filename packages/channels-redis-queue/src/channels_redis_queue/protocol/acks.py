@@ -104,7 +104,7 @@ class AckTracker:
         self.ambiguous = False
 
     def confirm_requeues(self, count: int) -> None:
-        """Note that the server has put back the first `count` pending requeues."""
+        """Forget the first `count` pending requeues: the server has put them back."""
         for _ in range(count):
             key, _score = self._pending_requeues.popleft()
             self._confirmed_requeues.append(key)

@@ -86,10 +86,10 @@ class Dispatcher(Protocol):
         """End a channel's membership in a group, as a process has written it."""
 
     def on_receive_resumed(self) -> None:
-        """Note that a call waits again, shortly after none did."""
+        """Handle a call that waits again, shortly after none did."""
 
     def on_receive_stopped(self) -> None:
-        """Note that no call waits any more."""
+        """Handle that no call waits any more."""
 
 
 class ProcessDispatcher:

@@ -70,7 +70,7 @@ class Inbox:
         self._settled_by_take = (0, 0, 0)
         # The number of releases sent, and the number of the latest that was answered.
         self._releases = self._answered_release = 0
-        # The least by which this process's clock was ahead of the server's when a reply was read.
+        # The smallest difference seen between this process's clock and the server time in a reply.
         self._clock_lead = math.inf
         # Whether another take must follow the latest at once.
         self.must_take_again = False

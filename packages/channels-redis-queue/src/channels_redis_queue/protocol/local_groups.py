@@ -131,7 +131,7 @@ class LocalGroups:
             return list({**group.members, **group.joining})
 
     def written(self, virtual: str, score: bytes) -> None:
-        """Note that a virtual channel was written again, on a server with another clock."""
+        """Take over the score of another write, perhaps of a server with another clock."""
         with self._lock:
             group = self._groups.get(virtual)
             if group is None:
