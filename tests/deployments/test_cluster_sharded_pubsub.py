@@ -313,8 +313,8 @@ async def test_silent_node(
     replicated_cluster: EmbeddedCluster, make_layer: MakeLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node that answers nothing is found, although the others are lively."""
-    monkeypatch.setattr("channels_redis_pubsub.subscriber.LOOK", 0.3)
-    monkeypatch.setattr("channels_redis_pubsub.subscriber.PATIENCE", 1.0)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.3)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.REPLY_GRACE", 1.0)
     layer = make_layer(RedisPubSubChannelLayer, hosts=[replicated_cluster.host], **OPTIONS)
     silent = await layer.new_channel()
     node = replicated_cluster.master_of(silent)

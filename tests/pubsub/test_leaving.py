@@ -59,7 +59,7 @@ async def test_consumer_cancelled_as_a_message_arrives(
     layer = own_layers()
     consumer = asyncio.create_task(listen(layer, "room"))
     await eventually(lambda: waiting_calls(layer) == 1)
-    [channel] = inside(layer)._home_of
+    [channel] = inside(layer)._clients
     inside(layer)._mailboxes.put([channel], NoItem())
     inside(layer)._mailboxes.put([channel], NoItem())
     await cancel(consumer)
@@ -170,7 +170,7 @@ def held(layer: RedisPubSubChannelLayer) -> dict[str, int]:
 def waiting_calls(layer: RedisPubSubChannelLayer) -> int:
     """Return how many calls of `receive` wait."""
     mailboxes = inside(layer)._mailboxes
-    return sum(mailboxes.waiting(channel) for channel in inside(layer)._home_of)
+    return sum(mailboxes.waiting(channel) for channel in inside(layer)._clients)
 
 
 class NoItem:

@@ -154,7 +154,7 @@ def test_loop_that_ends_leaves_no_connection(own_server: EmbeddedServer, *, bare
             asyncio.run(use())
         asyncio.run(use())
     asyncio.run(eventually(lambda: not connections(own_server)))
-    assert not inside(layer)._home_of
+    assert not inside(layer)._clients
 
 
 def test_synchronous_callers_reach_consumers(own_server: EmbeddedServer) -> None:

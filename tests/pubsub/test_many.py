@@ -94,7 +94,7 @@ async def test_connection_without_subscriptions_is_closed(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the last consumer has gone, the connection goes some looks later; it comes back."""
-    monkeypatch.setattr("channels_redis_pubsub.subscriber.LOOK", 0.05)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.05)
     layer = own_layers(**NOTICES)
     channel = await layer.new_channel()
     receiver = await waiting(layer, channel)

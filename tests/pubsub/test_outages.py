@@ -238,7 +238,7 @@ async def test_wrong_password_is_told_at_once(
     for call in (layer.new_channel(), layer.receive("jobs"), layer.send("jobs", HELLO)):
         with pytest.raises(AuthenticationError):
             await within(call, 4)
-    assert not inside(layer)._home_of
+    assert not inside(layer)._clients
 
 
 async def test_forbidden_channel_is_told_at_once(

@@ -39,8 +39,8 @@ FOUND_WITHIN = 30.0  # seconds; about 20 are to be expected
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Find silence within a second or two instead of 25."""
-    monkeypatch.setattr("channels_redis_pubsub.subscriber.LOOK", 0.6)
-    monkeypatch.setattr("channels_redis_pubsub.subscriber.PATIENCE", 0.5)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.6)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.REPLY_GRACE", 0.5)
 
 
 @pytest.mark.timeout(120)
@@ -110,7 +110,7 @@ async def test_server_that_stalls_loses_nothing(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stands still for 10 s: what is published before it goes on arrives, with no notice."""
-    monkeypatch.setattr("channels_redis_pubsub.subscriber.LOOK", 0.5)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.5)
     layer, sender = own_layers(**NOTICES), own_layers()
     channel = await joined(layer, "room")
     await within(sender.group_send("room", {"type": "hello"}))

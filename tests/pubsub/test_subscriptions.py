@@ -7,7 +7,7 @@ import random
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from channels_redis_pubsub.protocol.subscriptions import MOST_NAMES, Subscriptions
+from channels_redis_pubsub.protocol.subscriptions import MAX_TOPICS, Subscriptions
 
 
 class Case:
@@ -29,7 +29,7 @@ class Case:
 
     def sent(self) -> list[tuple[bytes, ...]]:
         """Return what is sent now."""
-        return self.subscriptions.next_requests(0.0)
+        return self.subscriptions.next_commands(0.0)
 
 
 @pytest.fixture
@@ -50,24 +50,24 @@ def test_live_when_confirmed(case: Case) -> None:
     """A topic is live from its confirmation on, until it is unsubscribed from."""
     case.want(b"a")
     case.sent()
-    assert not case.subscriptions.is_live(b"a")
-    assert case.subscriptions.confirmed(b"subscribe", b"a")
-    assert case.subscriptions.is_live(b"a")
+    assert not case.subscriptions.is_subscribed(b"a")
+    assert case.subscriptions.on_confirmation(b"subscribe", b"a")
+    assert case.subscriptions.is_subscribed(b"a")
     case.unwant(b"a")
     assert case.sent() == [(b"UNSUBSCRIBE", b"a")]
-    assert not case.subscriptions.is_live(b"a")
-    assert not case.subscriptions.confirmed(b"unsubscribe", b"a")
+    assert not case.subscriptions.is_subscribed(b"a")
+    assert not case.subscriptions.on_confirmation(b"unsubscribe", b"a")
 
 
 def test_there_and_back_in_one_moment_sends_nothing(case: Case) -> None:
     """What is left and joined again before anything was sent stays live."""
     case.want(b"a")
     case.sent()
-    case.subscriptions.confirmed(b"subscribe", b"a")
+    case.subscriptions.on_confirmation(b"subscribe", b"a")
     case.unwant(b"a")
     case.want(b"a")
     assert case.sent() == []
-    assert case.subscriptions.is_live(b"a")
+    assert case.subscriptions.is_subscribed(b"a")
 
 
 def test_only_the_last_confirmation_counts(case: Case) -> None:
@@ -78,10 +78,10 @@ def test_only_the_last_confirmation_counts(case: Case) -> None:
     case.sent()
     case.want(b"a")
     assert case.sent() == [(b"SUBSCRIBE", b"a")]
-    assert not case.subscriptions.confirmed(b"subscribe", b"a")
-    assert not case.subscriptions.confirmed(b"unsubscribe", b"a")
-    assert not case.subscriptions.is_live(b"a")
-    assert case.subscriptions.confirmed(b"subscribe", b"a")
+    assert not case.subscriptions.on_confirmation(b"subscribe", b"a")
+    assert not case.subscriptions.on_confirmation(b"unsubscribe", b"a")
+    assert not case.subscriptions.is_subscribed(b"a")
+    assert case.subscriptions.on_confirmation(b"subscribe", b"a")
 
 
 def test_what_changed_without_a_word_is_looked_at(case: Case) -> None:
@@ -89,16 +89,16 @@ def test_what_changed_without_a_word_is_looked_at(case: Case) -> None:
     case.want(b"a")
     case.sent()
     case.wanted.clear()
-    case.subscriptions.confirmed(b"subscribe", b"a")
+    case.subscriptions.on_confirmation(b"subscribe", b"a")
     assert case.subscriptions.has_changes
     assert case.sent() == [(b"UNSUBSCRIBE", b"a")]
 
 
 def test_large_sets_are_cut() -> None:
-    """No command has more topics than `MOST_NAMES`."""
-    topics = [b"%d" % number for number in range(MOST_NAMES * 2 + 1)]
+    """No command has more topics than `MAX_TOPICS`."""
+    topics = [b"%d" % number for number in range(MAX_TOPICS * 2 + 1)]
     sent = Case(*topics).sent()
-    assert [len(command) - 1 for command in sent] == [MOST_NAMES, MOST_NAMES, 1]
+    assert [len(command) - 1 for command in sent] == [MAX_TOPICS, MAX_TOPICS, 1]
     assert [topic for _, *names in sent for topic in names] == topics
 
 
@@ -109,15 +109,15 @@ def test_restored_when_all_of_the_start_is_live() -> None:
     case.sent()
     case.want(b"late")
     case.sent()
-    case.subscriptions.confirmed(b"subscribe", b"a")
+    case.subscriptions.on_confirmation(b"subscribe", b"a")
     case.unwant(b"d")
     case.sent()
-    case.subscriptions.confirmed(b"subscribe", b"b")
+    case.subscriptions.on_confirmation(b"subscribe", b"b")
     assert not case.subscriptions.restored
-    case.subscriptions.confirmed(b"subscribe", b"d")
-    case.subscriptions.confirmed(b"subscribe", b"late")
+    case.subscriptions.on_confirmation(b"subscribe", b"d")
+    case.subscriptions.on_confirmation(b"subscribe", b"late")
     assert not case.subscriptions.restored
-    case.subscriptions.confirmed(b"unsubscribe", b"d")
+    case.subscriptions.on_confirmation(b"unsubscribe", b"d")
     assert case.subscriptions.restored
 
 
@@ -125,12 +125,12 @@ def test_refused_topics_are_asked_for_one_by_one() -> None:
     """One that the server refuses takes no other with it, and is not waited for."""
     case = Case(b"a", b"bad", b"c")
     case.sent()
-    assert case.subscriptions.refused() == []
+    assert case.subscriptions.on_error() == []
     assert case.sent() == [(b"SUBSCRIBE", b"a"), (b"SUBSCRIBE", b"bad"), (b"SUBSCRIBE", b"c")]
-    assert case.subscriptions.confirmed(b"subscribe", b"a")
-    assert case.subscriptions.refused() == [b"bad"]
+    assert case.subscriptions.on_confirmation(b"subscribe", b"a")
+    assert case.subscriptions.on_error() == [b"bad"]
     assert not case.subscriptions.restored
-    assert case.subscriptions.confirmed(b"subscribe", b"c")
+    assert case.subscriptions.on_confirmation(b"subscribe", b"c")
     assert case.subscriptions.restored
     assert case.sent() == []
     case.want(b"bad")
@@ -143,11 +143,11 @@ def test_ping_is_answered_in_its_turn(case: Case) -> None:
     case.subscriptions.ping()
     assert case.sent() == [(b"SUBSCRIBE", b"a"), (b"PING",)]
     with pytest.raises(RedisConnectionError):
-        case.subscriptions.answered()
-    case.subscriptions.confirmed(b"subscribe", b"a")
-    case.subscriptions.answered()
+        case.subscriptions.on_pong()
+    case.subscriptions.on_confirmation(b"subscribe", b"a")
+    case.subscriptions.on_pong()
     with pytest.raises(RedisConnectionError):
-        case.subscriptions.answered()
+        case.subscriptions.on_pong()
 
 
 @pytest.mark.parametrize(("verb", "topic"), [(b"subscribe", b"b"), (b"unsubscribe", b"a")])
@@ -156,28 +156,28 @@ def test_unexpected_reply_is_an_error(case: Case, verb: bytes, topic: bytes) -> 
     case.want(b"a")
     case.sent()
     with pytest.raises(RedisConnectionError, match="unexpected"):
-        case.subscriptions.confirmed(verb, topic)
+        case.subscriptions.on_confirmation(verb, topic)
 
 
 def test_reply_without_a_request_is_an_error(case: Case) -> None:
     """So does any reply when nothing was asked."""
     with pytest.raises(RedisConnectionError, match="unexpected"):
-        case.subscriptions.confirmed(b"unsubscribe", b"a")
+        case.subscriptions.on_confirmation(b"unsubscribe", b"a")
     with pytest.raises(RedisConnectionError, match="unexpected"):
-        case.subscriptions.refused()
+        case.subscriptions.on_error()
 
 
 def test_overdue_goes_by_the_oldest_request(case: Case) -> None:
     """Only a request that is not answered can be overdue."""
     case.want(b"a")
-    case.subscriptions.next_requests(10.0)
+    case.subscriptions.next_commands(10.0)
     case.want(b"b")
-    case.subscriptions.next_requests(20.0)
+    case.subscriptions.next_commands(20.0)
     assert case.subscriptions.is_overdue(10.5)
-    case.subscriptions.confirmed(b"subscribe", b"a")
+    case.subscriptions.on_confirmation(b"subscribe", b"a")
     assert not case.subscriptions.is_overdue(10.5)
     assert case.subscriptions.is_overdue(20.5)
-    case.subscriptions.confirmed(b"subscribe", b"b")
+    case.subscriptions.on_confirmation(b"subscribe", b"b")
     assert not case.subscriptions.is_overdue(1000.0)
 
 
@@ -185,32 +185,32 @@ def test_sharded_commands_have_one_topic_each() -> None:
     """All topics of one command would have to be in one slot."""
     case = Case(b"a", b"b", sharded=True)
     assert case.sent() == [(b"SSUBSCRIBE", b"a"), (b"SSUBSCRIBE", b"b")]
-    assert case.subscriptions.confirmed(b"ssubscribe", b"a")
-    assert case.subscriptions.live() == [b"a"]
+    assert case.subscriptions.on_confirmation(b"ssubscribe", b"a")
+    assert case.subscriptions.subscribed_topics() == [b"a"]
     case.unwant(b"a")
     assert case.sent() == [(b"SUNSUBSCRIBE", b"a")]
-    assert case.subscriptions.confirmed(b"ssubscribe", b"b")
+    assert case.subscriptions.on_confirmation(b"ssubscribe", b"b")
     assert case.subscriptions.restored
-    assert not case.subscriptions.confirmed(b"sunsubscribe", b"a")
-    assert case.subscriptions.live() == [b"b"]
+    assert not case.subscriptions.on_confirmation(b"sunsubscribe", b"a")
+    assert case.subscriptions.subscribed_topics() == [b"b"]
 
 
 def test_subscription_that_the_server_ends() -> None:
     """It was live or not, and is asked for again if it is wanted here once more."""
     case = Case(b"a", sharded=True)
     case.sent()
-    case.subscriptions.confirmed(b"ssubscribe", b"a")
-    assert case.subscriptions.next_due() == (b"", None)
-    assert case.subscriptions.ended(b"a")
+    case.subscriptions.on_confirmation(b"ssubscribe", b"a")
+    assert case.subscriptions.next_reply() == (b"", None)
+    assert case.subscriptions.on_removal(b"a")
     with pytest.raises(RedisConnectionError, match="never had"):
-        case.subscriptions.ended(b"a")
+        case.subscriptions.on_removal(b"a")
     case.want(b"a")
     assert case.sent() == [(b"SSUBSCRIBE", b"a")]
-    case.subscriptions.confirmed(b"ssubscribe", b"a")
+    case.subscriptions.on_confirmation(b"ssubscribe", b"a")
     case.unwant(b"a")
     case.sent()
-    assert case.subscriptions.next_due() == (b"SUNSUBSCRIBE", b"a")
-    assert not case.subscriptions.ended(b"a")
+    assert case.subscriptions.next_reply() == (b"SUNSUBSCRIBE", b"a")
+    assert not case.subscriptions.on_removal(b"a")
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -224,7 +224,7 @@ def test_any_order_of_changes_ends_as_wanted(seed: int) -> None:
     def answer() -> None:
         verb, topic = on_the_way.pop(0)
         (server.add if verb == b"SUBSCRIBE" else server.discard)(topic)
-        live = case.subscriptions.confirmed(verb.lower(), topic)
+        live = case.subscriptions.on_confirmation(verb.lower(), topic)
         if live and not any(topic == other for _, other in on_the_way):
             assert topic in server
 
@@ -244,4 +244,4 @@ def test_any_order_of_changes_ends_as_wanted(seed: int) -> None:
         answer()
         send()
     assert server == case.wanted
-    assert all(case.subscriptions.is_live(topic) == (topic in server) for topic in topics)
+    assert all(case.subscriptions.is_subscribed(topic) == (topic in server) for topic in topics)

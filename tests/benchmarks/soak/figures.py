@@ -66,7 +66,7 @@ def _readers(layer: BaseChannelLayer) -> int:
             not any(receiver.loop.is_closed() for receiver in receivers)
             for receivers in list(process.reception._receivers.values())
         )
-    return len(process._home_of)
+    return len(process._clients)
 
 
 def _loops(layer: BaseChannelLayer) -> int:

@@ -1,4 +1,4 @@
-"""The commands of this package: `python -m channels_redis_pubsub doctor`, and `stats`."""
+"""The command line of this package: `python -m channels_redis_pubsub`."""
 
 from __future__ import annotations
 

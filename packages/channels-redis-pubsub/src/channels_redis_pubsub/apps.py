@@ -1,4 +1,4 @@
-"""The Django app of this package: checks of the settings, when it is in INSTALLED_APPS."""
+"""The Django app of this package: system checks, when it is in INSTALLED_APPS."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def check_general_channels(checks: Checks, alias: str) -> Iterator[CheckMessage]:
-    """Yield a warning if workers shall read general channels of this layer."""
-    # `runworker` reads from no other layer, unless it is told to.
+    """Yield a warning if workers would read general channels of this layer."""
+    # `runworker` reads from the default layer unless told otherwise.
     channels = _worker_channels() if alias == "default" else []
     if channels:
         yield checks.warning(
@@ -31,10 +31,10 @@ def check_general_channels(checks: Checks, alias: str) -> Iterator[CheckMessage]
 
 
 def _worker_channels() -> list[str]:
-    """Return the channels that the routing of the ASGI application names."""
+    """Return the channels that the ASGI application routes."""
     try:
         application = get_default_application()
-    except Exception:  # noqa: BLE001 - a program of the site's own; who starts it will see why
+    except Exception:  # noqa: BLE001 - starting the site's own code shows why
         return []
     routes = getattr(application, "application_mapping", {})
     router = routes.get("channel") if isinstance(application, ProtocolTypeRouter) else None

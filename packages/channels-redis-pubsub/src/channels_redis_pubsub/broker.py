@@ -1,4 +1,4 @@
-"""Puts together what a layer has in one process."""
+"""A layer in one process: its channels, their mailboxes, and its event loops."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from ._shared.blocking.callers import SynchronousCallers
@@ -28,9 +27,10 @@ logger = logging.getLogger(__package__)
 
 
 class PubSubBroker:
-    """One layer in one process: its channels, their mailboxes, its event loops.
+    """A layer in one process: its channels, their mailboxes, and its event loops.
 
-    A channel is heard in one event loop, that in which it was made; consumers may run in others.
+    A channel is subscribed to in the event loop in which it was opened; consumers may run in
+    others.
     """
 
     def __init__(self, settings: PubSubSettings) -> None:
@@ -44,7 +44,9 @@ class PubSubBroker:
             on_overflow=settings.on_overflow,
             counters=settings.counters,
         )
-        self.consumers = ConsumerTracker(self._mailboxes, settings.channel_expiry, self._gone)
+        self.consumers = ConsumerTracker(
+            self._mailboxes, settings.channel_expiry, self._end_channels
+        )
         self._outages = [
             OutageLog(logger, str(connector.host)) for connector in settings.connectors
         ]
@@ -53,53 +55,52 @@ class PubSubBroker:
             settings.connectors, (), settings.counters, by_key=settings.sharded_pubsub
         )
         self._lock = threading.Lock()
-        # The event loop in which each channel is heard.
-        self._home_of: dict[str, LoopClient] = {}
-        # The event loops in which messages and channels are looked at, whether they have expired.
-        self._swept: weakref.WeakSet[LoopClient] = weakref.WeakSet()
+        # The client of each open channel.
+        self._clients: dict[str, LoopClient] = {}
 
     def __contains__(self, channel: object) -> bool:
-        """Tell whether the channel is open."""
-        return channel in self._home_of
+        """Return whether the channel is open."""
+        return channel in self._clients
 
-    async def open(self, channel: str, *, patient: bool = False) -> None:
-        """Hear a channel in the running event loop; return when the server has confirmed it.
+    async def open(self, channel: str, *, no_timeout: bool = False) -> None:
+        """Subscribe to a channel in the running event loop, and wait for the confirmation.
 
         Args:
             channel: The channel.
-            patient: Whether to wait for as long as the server is away.
+            no_timeout: Whether to wait for as long as the server is away.
 
         Raises:
-            redis.exceptions.RedisError: As `Subscriber.live`. The channel is not heard then.
+            redis.exceptions.RedisError: As `LoopClient.wait_subscribed`. The channel is closed
+                then.
         """
         client = self._loops.get()
         client.hub.open(channel)
-        self._home_of[channel] = client
-        self._keep_swept(client)
+        self._clients[channel] = client
+        self._start_sweeping(client)
         try:
-            await client.live(channel.encode(), patient=patient)
+            await client.wait_subscribed(channel.encode(), no_timeout=no_timeout)
         except asyncio.CancelledError:
-            # A poll with a timeout: the next one finds the channel as it is.
-            if not patient:
+            # A poll with a timeout cancels this; the next one finds the channel open.
+            if not no_timeout:
                 self.close(channel)
             raise
         except GeneratorExit:
-            _soon(client, self.close, channel)
+            _call_soon(client, self.close, channel)
             raise
         except BaseException:
             self.close(channel)
             raise
 
     def close(self, channel: str) -> None:
-        """Forget a channel, its messages, its groups, and the subscriptions that it alone needs."""
-        client = self._home_of.pop(channel, None)
+        """Drop a channel, its messages and memberships, and the subscriptions it alone needs."""
+        client = self._clients.pop(channel, None)
         if client is not None:
             client.reconcile(client.hub.close(channel))
         self._mailboxes.discard(channel)
         self._overflows.forget(channel)
 
     async def receive(self, channel: str) -> dict[str, Any]:
-        """Return the next message of a channel, which is opened if it is not.
+        """Return the next message of a channel; open it first if needed.
 
         Raises:
             redis.exceptions.RedisError: The server refuses the subscription, or the connection.
@@ -112,9 +113,11 @@ class PubSubBroker:
             item = mailbox.take()
             if item is not None:
                 break
-            client = self._home_of.get(channel)
-            if client is None or client.ended:
-                await self._open_again(channel, client)
+            client = self._clients.get(channel)
+            if client is None:
+                await self.open(channel, no_timeout=True)
+            elif client.ended:
+                await self._move(channel, client)
             waiter = mailbox.add_waiter()
             try:
                 # A mailbox that was discarded before the waiter was added gets nothing any more.
@@ -131,43 +134,44 @@ class PubSubBroker:
         return item.copy()
 
     async def join(self, topic: bytes, channel: str) -> bool:
-        """Let a channel hear a group; return when the server has confirmed it.
+        """Make a channel a member of a topic, and wait for the confirmation.
 
         Returns:
-            Whether the channel is one of this process.
+            Whether the channel is open in this process.
 
         Raises:
-            redis.exceptions.RedisError: As `Subscriber.live`. The channel has not joined then.
+            redis.exceptions.RedisError: As `LoopClient.wait_subscribed`. The channel has not
+                joined then.
         """
-        client = self._home_of.get(channel)
+        client = self._clients.get(channel)
         if client is None:
             return False
         if client.ended:
             client = await self._move(channel, client)
-        call = client.hub.join(topic, channel)
+        token = client.hub.join(topic, channel)
         try:
-            await client.live(topic)
+            await client.wait_subscribed(topic)
         except GeneratorExit:
-            _soon(client, self._join_failed, client, topic, channel, call)
+            _call_soon(client, self._cancel_join, client, topic, channel, token)
             raise
         except BaseException:
-            self._join_failed(client, topic, channel, call)
+            self._cancel_join(client, topic, channel, token)
             raise
-        client.hub.joined(topic, channel, call)
+        client.hub.confirm_join(topic, channel, token)
         return True
 
     def leave(self, topic: bytes, channel: str) -> None:
-        """Let a channel no longer hear a group."""
-        client = self._home_of.get(channel)
+        """End a channel's membership in a topic."""
+        client = self._clients.get(channel)
         if client is not None:
             client.hub.leave(topic, channel)
             client.reconcile((topic,))
 
     async def publish(self, topic: str, data: bytes) -> None:
-        """Send bytes to all who hear a topic, in whichever process.
+        """Send bytes to all members of a topic, in whichever process.
 
         Raises:
-            redis.exceptions.RedisError: As `Commands.execute`.
+            redis.exceptions.RedisError: As `CommandClient.execute`.
         """
         command = (self._publish, topic, data)
         await self._shards().of(topic).execute(command, key=topic)
@@ -197,31 +201,30 @@ class PubSubBroker:
         )
 
     def flush(self) -> None:
-        """Drop all unread messages, and let all channels leave their groups."""
+        """Drop all unread messages, and end all memberships in groups."""
         for client in self._loops.values():
             client.reconcile(client.hub.leave_groups())
         self._mailboxes.clear()
 
     async def close_connections(self) -> None:
-        """Close what is open in the running event loop, and for synchronous callers."""
+        """Close the connections of the running event loop and of synchronous callers."""
         try:
             await self._loops.close()
         finally:
             await self._synchronous.close()
 
     def _overflowed(self, channel: str, count: int) -> None:
-        # One that has lost its consumer misses nothing.
+        # A channel without a consumer misses nothing.
         if self.consumers.has_consumer(channel):
             self._overflows.dropped(channel, count)
 
-    def _gone(self, channels: Sequence[str]) -> None:
+    def _end_channels(self, channels: Sequence[str]) -> None:
         for channel in channels:
             self.close(channel)
 
-    def _keep_swept(self, client: LoopClient) -> None:
-        """Look again and again at what has expired, from the home's event loop."""
-        if client not in self._swept:
-            self._swept.add(client)
+    def _start_sweeping(self, client: LoopClient) -> None:
+        if not client.is_sweeping:
+            client.is_sweeping = True
             client.loop.call_later(SWEEP_INTERVAL, self._sweep, client)
 
     def _sweep(self, client: LoopClient) -> None:
@@ -229,56 +232,50 @@ class PubSubBroker:
             client.loop.call_later(SWEEP_INTERVAL, self._sweep, client)
             self.consumers.sweep()
 
-    def _join_failed(self, client: LoopClient, topic: bytes, channel: str, call: object) -> None:
-        client.hub.join_failed(topic, channel, call)
+    def _cancel_join(self, client: LoopClient, topic: bytes, channel: str, token: object) -> None:
+        client.hub.cancel_join(topic, channel, token)
         client.reconcile((topic,))
 
-    async def _open_again(self, channel: str, client: LoopClient | None) -> None:
-        if client is None:
-            await self.open(channel, patient=True)
-        else:
-            await self._move(channel, client)
-
     async def _move(self, channel: str, old: LoopClient) -> LoopClient:
-        """Hear a channel and its groups in this event loop, since that of before has ended."""
+        """Move a channel and its memberships to the running event loop; its old one has ended."""
         here = self._loops.get()
         with self._lock:
-            client = self._home_of.get(channel)
+            client = self._clients.get(channel)
             if client is old:
-                self._home_of[channel] = client = here
+                self._clients[channel] = client = here
                 here.hub.open(channel, old.hub.close(channel))
-        self._keep_swept(here)
+        self._start_sweeping(here)
         try:
             if client is here:
                 here.reconcile(here.hub.topics_of(channel))
-                await here.live(channel.encode(), patient=True)
+                await here.wait_subscribed(channel.encode(), no_timeout=True)
         except Exception:
             self.close(channel)
             raise
         return here
 
     def _shards(self) -> Shards:
-        """Return the command connections for calls of the running event loop."""
+        """Return the command connections for the running event loop."""
         client = self._loops.find()
         shards = self._synchronous.shards() if client is None else client.shards
         return shards or self._loops.get().shards
 
     def _make_client(self) -> LoopClient:
-        return LoopClient(self._settings, self._mailboxes, self._outages, self._ended)
+        return LoopClient(self._settings, self._mailboxes, self._outages, self._on_client_end)
 
-    def _ended(self, client: LoopClient) -> None:
-        """Forget the channels of an event loop that nobody waits for in another one."""
+    def _on_client_end(self, client: LoopClient) -> None:
+        """Close the client's channels for which no `receive` waits in another event loop."""
         for channel in client.hub.channels():
             if not self._mailboxes.waiting(channel):
                 self.close(channel)
-        # The others move to where they are waited for.
+        # The others move to the loops of their waiters.
         self._mailboxes.wake_all()
 
 
-def _soon(client: LoopClient, function: Callable[..., object], *args: object) -> None:
-    """Call a function in the home's event loop, for a coroutine that is being closed.
+def _call_soon(client: LoopClient, function: Callable[..., object], *args: object) -> None:
+    """Call a function in the client's event loop, for a coroutine that is being closed.
 
-    The garbage collector does that at any moment, also while a lock is held that this would take.
+    The garbage collector may close one anywhere, also while a lock is held that this would take.
     """
-    with contextlib.suppress(RuntimeError):  # the loop is closed, and its home ends as a whole
+    with contextlib.suppress(RuntimeError):  # the loop is closed, and its client ends as a whole
         client.loop.call_soon_threadsafe(function, *args)

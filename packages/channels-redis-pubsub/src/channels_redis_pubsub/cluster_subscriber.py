@@ -1,4 +1,4 @@
-"""Hears what a Redis Cluster publishes with sharded Pub/Sub, at each topic's own node."""
+"""Keep sharded subscriptions in a Redis Cluster alive, each at the node that owns its slot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from redis.exceptions import ClusterDownError, RedisError
 
 from ._shared.transport.cluster import slot_of
 from ._shared.transport.reconnecting import Backoff
-from .subscriber import Line, Subscriber
+from .subscriber import Endpoint, Subscriber
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,148 +19,153 @@ if TYPE_CHECKING:
     from ._shared.transport.cluster import Address, Cluster
     from ._shared.transport.connection import Connection
 
-    # A node; None stands for that which has yet to be found.
-    Place = Address | None
+    # The address of a node; None while it is unknown.
+    Node = Address | None
 
-# Seconds without a search for nodes, after which the next one begins at once.
-QUIET = 3.0
+# Seconds without a search for nodes after which the next one begins at once.
+BACKOFF_RESET = 3.0
 
 
 class ClusterSubscriber:
     """The subscriptions of one event loop in one Cluster: a `Subscriber` for each node with topics.
 
     A slot stays at its node until that node is lost or gives it away. Then the Cluster is asked
-    again, and the topics of the slot move to the `Subscriber` of the new node. Topics whose node is
-    not known belong to a `Subscriber` of their own, which never connects, but asks.
+    for its nodes, and the topics of the slot move to the `Subscriber` of the new one. Topics
+    without a known node belong to a `Subscriber` that never connects, but asks the Cluster.
 
     Args:
         cluster: Knows the nodes.
-        line: The whole Cluster, and what it is asked to send.
+        endpoint: The whole Cluster, and the topics in it.
     """
 
-    def __init__(self, cluster: Cluster, line: Line) -> None:
+    def __init__(self, cluster: Cluster, endpoint: Endpoint) -> None:
         self._cluster = cluster
-        self._line = line
-        self._subscribers: dict[Place, Subscriber] = {}
+        self._endpoint = endpoint
+        self._subscribers: dict[Node, Subscriber] = {}
         # The node of each slot that has had topics.
-        self._places: dict[int, Place] = {}
+        self._nodes: dict[int, Node] = {}
         self._backoff = Backoff()
         self._searched_at = float("-inf")
 
-    async def live(self, topic: bytes, *, patient: bool) -> None:
-        """Return when a topic's node has confirmed that it is heard; see `Subscriber.live`."""
-        now, seconds = asyncio.get_running_loop().time(), self._line.host.timeout
-        deadline = None if patient else now + seconds
-        while not await self._at(self._place(topic)).live_by(topic, deadline):
-            pass  # it has moved
+    async def wait_subscribed(self, topic: bytes, deadline: float | None) -> bool:
+        """Subscribe to a topic and wait for its node's confirmation; as that of `Subscriber`."""
+        return await self._subscriber(self._node_of(topic)).wait_subscribed(topic, deadline)
 
     def reconcile(self, topics: Iterable[bytes]) -> None:
-        """Note that it may have changed whether these are wanted."""
-        for place, theirs in self._by_place(topics).items():
-            self._at(place).reconcile(theirs)
+        """Mark these topics for reconciliation with their members."""
+        for node, theirs in self._by_node(topics).items():
+            self._subscriber(node).reconcile(theirs)
 
     async def stop(self) -> None:
         """Close the connections; waiting calls get an error."""
         await asyncio.gather(*(subscriber.stop() for subscriber in self._subscribers.values()))
 
     def abandon(self) -> None:
-        """Drop the connections: their event loop is closed."""
+        """Discard the connections: their event loop is already closed."""
         for subscriber in self._subscribers.values():
             subscriber.abandon()
 
-    def _at(self, place: Place) -> Subscriber:
-        """Return the subscriber for a node, which may be new."""
-        subscriber = self._subscribers.get(place)
+    def _subscriber(self, node: Node) -> Subscriber:
+        """Return the subscriber of a node; create it if there is none."""
+        subscriber = self._subscribers.get(node)
         if subscriber is None:
-            line = replace(
-                self._line,
-                open=partial(self._open, place),
-                topics=partial(self._topics, place),
-                is_heard=partial(self._is_heard, place),
-                misplaced=partial(self._misplaced, place),
+            endpoint = replace(
+                self._endpoint,
+                open=partial(self._open, node),
+                topics=partial(self._topics, node),
+                has_members=partial(self._has_members, node),
+                on_misplaced=partial(self._on_misplaced, node),
             )
-            if place is not None:
-                line = replace(
-                    line, host=self._cluster.node(place).host, node=f"{place[0]}:{place[1]}"
+            if node is not None:
+                endpoint = replace(
+                    endpoint, host=self._cluster.node(node).host, node=f"{node[0]}:{node[1]}"
                 )
-            self._subscribers[place] = subscriber = Subscriber(line)
+            self._subscribers[node] = subscriber = Subscriber(endpoint)
         return subscriber
 
-    def _place(self, topic: bytes) -> Place:
+    def _node_of(self, topic: bytes) -> Node:
         slot = slot_of(topic.decode())
-        if slot not in self._places:
-            self._places[slot] = self._cluster.owner(slot)
-        return self._places[slot]
+        if slot not in self._nodes:
+            self._nodes[slot] = self._cluster.owner(slot)
+        return self._nodes[slot]
 
-    def _by_place(self, topics: Iterable[bytes]) -> dict[Place, list[bytes]]:
-        found: dict[Place, list[bytes]] = {}
+    def _by_node(self, topics: Iterable[bytes]) -> dict[Node, list[bytes]]:
+        found: dict[Node, list[bytes]] = {}
         for topic in topics:
-            found.setdefault(self._place(topic), []).append(topic)
+            found.setdefault(self._node_of(topic), []).append(topic)
         return found
 
-    def _topics(self, place: Place) -> list[bytes]:
-        return [topic for topic in self._line.topics() if self._place(topic) == place]
+    def _topics(self, node: Node) -> list[bytes]:
+        return [topic for topic in self._endpoint.topics() if self._node_of(topic) == node]
 
-    def _is_heard(self, place: Place, topic: bytes) -> bool:
-        return self._line.is_heard(topic) and self._place(topic) == place
+    def _has_members(self, node: Node, topic: bytes) -> bool:
+        return self._endpoint.has_members(topic) and self._node_of(topic) == node
 
-    async def _open(self, place: Place) -> Connection | None:
+    async def _open(self, node: Node) -> Connection | None:
         """Return a connection to a node, or None if all its topics have moved."""
-        subscriber = self._at(place)
-        if place is None:
-            await self._pause()
-        if place is None or subscriber.trouble is not None:
+        subscriber = self._subscriber(node)
+        if node is None:
+            await self._back_off()
+        if node is None or subscriber.last_error is not None:
             await self._cluster.learn()
-            self._move_from(place)
+            self._move_topics(node)
             self._forget_old_nodes()
-        if not subscriber.is_needed:
+        if not subscriber.has_topics:
             self._searched_at = asyncio.get_running_loop().time()
             return None
-        if place is None:
-            raise ClusterDownError(f"not all slots of the {self._line.host} have a node")
-        return await self._cluster.node(place).open()
+        if node is None:
+            raise ClusterDownError(f"not all slots of the {self._endpoint.host} have a node")
+        return await self._cluster.node(node).open()
 
-    async def _pause(self) -> None:
-        """Wait a while if topics have just been moved: nodes may take time to agree."""
-        if asyncio.get_running_loop().time() - self._searched_at > QUIET:
+    async def _back_off(self) -> None:
+        """Wait if topics were moved a moment ago: nodes may take time to agree."""
+        if asyncio.get_running_loop().time() - self._searched_at > BACKOFF_RESET:
             self._backoff.reset()
         else:
             await asyncio.sleep(self._backoff.next())
 
-    def _move_from(self, old: Place) -> None:
-        """Let topics that were at one place be heard where the Cluster now says that they are."""
+    def _move_topics(self, old: Node) -> None:
+        """Move the topics of a node to those that own their slots now."""
         topics = self._topics(old)
-        for slot, place in self._places.items():
-            if place == old:
-                self._places[slot] = self._cluster.owner(slot)
-        for place, theirs in self._by_place(topics).items():
-            if place != old:
-                self._at(place).hear(theirs)
-        awaited = self._at(old).awaited()
-        self._at(old).release([topic for topic in awaited if self._place(topic) != old])
+        for slot, node in self._nodes.items():
+            if node == old:
+                self._nodes[slot] = self._cluster.owner(slot)
+        for node, theirs in self._by_node(topics).items():
+            if node != old:
+                self._subscriber(node).subscribe(theirs)
+        subscriber = self._subscriber(old)
+        subscriber.release(
+            [topic for topic in subscriber.awaited_topics() if self._node_of(topic) != old]
+        )
 
-    def _misplaced(self, place: Place, topic: bytes, error: RedisError, was_live: bool) -> None:  # noqa: FBT001
-        """Find the node of a topic which that at `place` does not have, or no longer has."""
+    def _on_misplaced(
+        self,
+        node: Node,
+        topic: bytes,
+        error: RedisError,
+        was_subscribed: bool,  # noqa: FBT001
+    ) -> None:
+        """Move a topic that the node does not have, or no longer has."""
         slot = slot_of(topic.decode())
-        if self._places[slot] == place:
-            self._places[slot] = None
-            self._at(None).trouble = error
-        self._at(place).release((topic,))
-        if not self._line.is_heard(topic):
+        if self._nodes[slot] == node:
+            self._nodes[slot] = None
+            self._subscriber(None).last_error = error
+        self._subscriber(node).release((topic,))
+        if not self._endpoint.has_members(topic):
             return
-        current = self._at(self._places[slot])
-        if was_live:
+        current = self._subscriber(self._nodes[slot])
+        if was_subscribed:
             # All topics of the slot are one outage.
-            self._line.delivery.lost(slot, (topic,))
-            if self._places[slot] is None:
-                self._line.outages.lost(current, error)
-        current.hear((topic,))
-        if current.is_live(topic):
-            # Another topic of the slot was faster to tell that it had moved.
-            self._line.delivery.heard(topic)
+            self._endpoint.dispatcher.on_lost(slot, (topic,))
+            if self._nodes[slot] is None:
+                self._endpoint.outages.lost(current, error)
+        current.subscribe((topic,))
+        if current.is_subscribed(topic):
+            # Another topic of the slot has shown before that it had moved.
+            self._endpoint.dispatcher.on_subscribed(topic)
 
     def _forget_old_nodes(self) -> None:
         owners = self._cluster.owners()
-        for place, subscriber in list(self._subscribers.items()):
-            if place is not None and place not in owners and not subscriber.is_running:
-                del self._subscribers[place]
+        for node, subscriber in list(self._subscribers.items()):
+            if node is not None and node not in owners and not subscriber.is_running:
+                del self._subscribers[node]

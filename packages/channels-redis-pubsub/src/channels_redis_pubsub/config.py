@@ -1,4 +1,4 @@
-"""What the parts of a layer need to know of its options."""
+"""The validated options of a layer."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
     from ._shared.transport.connector import Connector
 
 logger = logging.getLogger(__package__)
-# All modules of the package log to this one.
+# Used by all modules of the package.
 escape_arguments(logger)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PubSubSettings:
-    """The options of a layer, worked out."""
+    """The validated options of a layer."""
 
     # One for each host.
     connectors: tuple[Connector, ...]
     decoder: MessageDecoder[DecodedMessage]
-    # Returns how many unread messages a channel may hold; None: any number.
+    # Returns the maximum number of unread messages of a channel; None: any number.
     capacity: Callable[[str], int | None]
     # Seconds that a message waits to be received, and a channel for a new consumer.
     expiry: int
     channel_expiry: int
-    # Bytes that all unread messages of a process may have.
+    # Bytes of all unread messages of a process.
     mailbox_bytes: int
-    # The type of the message that tells of lost ones; None: nothing is told.
+    # The type of the notice of lost messages; None: there is none.
     on_overflow: str | None
-    # The types of the messages that tell of an outage and of its end; None: nobody is told.
+    # The types of the notices of an outage and of its end; None: there is none.
     on_disconnect: str | None
     on_reconnect: str | None
-    # Whether the node that owns a topic's slot keeps its messages from the others.
+    # Whether a message stays at the node that owns its topic's slot.
     sharded_pubsub: bool
-    # What happens in this process.
+    # Those of this process.
     counters: Counters = field(default_factory=Counters)
     faults: FaultLog = field(default_factory=lambda: FaultLog(logger))

@@ -1,4 +1,4 @@
-"""What a layer has in one event loop: its channels there, and its connections."""
+"""The channels and connections of a layer in one event loop."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ._shared.concurrency.loop_local import running_loop
 from ._shared.transport.cluster import Cluster
 from ._shared.transport.shards import Shards, shard_of
 from .cluster_subscriber import ClusterSubscriber
-from .protocol.dispatch import TopicDispatcher
-from .protocol.hub import Hub
-from .subscriber import Line, Subscriber
+from .protocol.hub import Hub, TopicDispatcher
+from .subscriber import Endpoint, Subscriber
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .config import PubSubSettings
 
 # Seconds between two checks that another event loop still runs.
-PROBE_INTERVAL = 1.0
+LOOP_CHECK_INTERVAL = 1.0
 _STOPPED = (
     "the channel was made in another event loop, which does not run: nothing can be "
     "subscribed to there"
@@ -37,7 +37,7 @@ class LoopClient:
         settings: The layer's options.
         mailboxes: The mailboxes of the process.
         outages: One log for each host.
-        ended: Called with this home when nothing will be heard here any more.
+        on_end: Called with this client when it ends.
     """
 
     def __init__(
@@ -45,27 +45,30 @@ class LoopClient:
         settings: PubSubSettings,
         mailboxes: Mailboxes,
         outages: Sequence[OutageLog],
-        ended: Callable[[LoopClient], object],
+        on_end: Callable[[LoopClient], object],
     ) -> None:
         self.hub = Hub()
-        # With plain Pub/Sub, each node of a Cluster passes on what any other one is told.
+        # With plain Pub/Sub, each node of a Cluster passes messages on to all others.
         self.shards = Shards.to(
             settings.connectors, counters=settings.counters, by_key=settings.sharded_pubsub
         )
         self.loop = asyncio.get_running_loop()
-        self._on_end = ended
+        # Whether expired messages and channels are swept from this loop.
+        self.is_sweeping = False
+        self._on_end = on_end
         self._closed = False
+        self._connectors = settings.connectors
         self._subscribers = [
             _subscriber_to(
                 connector,
-                Line(
+                Endpoint(
                     connector.host,
                     connector.open,
                     settings.sharded_pubsub,
                     outages[shard],
                     TopicDispatcher(settings, self.hub, mailboxes),
                     partial(self._topics, shard),
-                    self.hub.is_heard,
+                    self.hub.has_members,
                 ),
             )
             for shard, connector in enumerate(settings.connectors)
@@ -73,33 +76,48 @@ class LoopClient:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will be heard here any more."""
+        """Whether the connections are closed, or their event loop is."""
         return self._closed or self.loop.is_closed()
 
-    async def live(self, topic: bytes, *, patient: bool = False) -> None:
-        """Return when the server has confirmed that a topic is heard; any loop may wait for it.
+    async def wait_subscribed(self, topic: bytes, *, no_timeout: bool = False) -> None:
+        """Subscribe to a topic and wait for the confirmation, in whichever event loop.
 
         Args:
             topic: The topic.
-            patient: Whether to wait for as long as the server is away.
+            no_timeout: Whether to wait for as long as the server is away.
 
         Raises:
-            redis.exceptions.RedisError: As `Subscriber.live`.
-            RuntimeError: The channels' event loop does not run.
+            redis.exceptions.RedisError: As `Subscriber.wait_subscribed`.
+            RuntimeError: The client's event loop does not run.
         """
         if asyncio.get_running_loop() is self.loop:
-            await self._subscriber(topic).live(topic, patient=patient)
-        else:
-            await self._live_there(topic, patient=patient)
+            await self._subscribe(topic, no_timeout=no_timeout)
+            return
+        self._require_running()
+        waiting = asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(
+                self._subscribe(topic, no_timeout=no_timeout), self.loop
+            )
+        )
+        try:
+            while not (await asyncio.wait([waiting], timeout=LOOP_CHECK_INTERVAL))[0]:
+                self._require_running()
+        finally:
+            waiting.cancel()
+        # The end of its loop cancels it, which must not look like a cancellation of the caller.
+        if waiting.cancelled():
+            raise RuntimeError(_STOPPED)
+        waiting.result()
 
     def reconcile(self, topics: Iterable[bytes]) -> None:
-        """Note that it may have changed whether somebody hears these; any thread may call it."""
-        by_subscriber: dict[Subscriber | ClusterSubscriber, list[bytes]] = {}
+        """Mark these topics for reconciliation with their members; any thread may call this."""
+        by_shard: dict[int, list[bytes]] = {}
         for topic in topics:
-            by_subscriber.setdefault(self._subscriber(topic), []).append(topic)
-        here = _running_loop() is self.loop
-        for subscriber, theirs in by_subscriber.items():
-            if here:
+            by_shard.setdefault(self._shard(topic), []).append(topic)
+        is_here = running_loop() is self.loop
+        for shard, theirs in by_shard.items():
+            subscriber = self._subscribers[shard]
+            if is_here:
                 subscriber.reconcile(theirs)
             else:
                 with contextlib.suppress(RuntimeError):  # its loop is closed
@@ -113,47 +131,31 @@ class LoopClient:
         self._on_end(self)
 
     def abandon(self) -> None:
-        """Drop all connections: the loop is closed."""
+        """Discard all connections: their event loop is already closed."""
         for subscriber in self._subscribers:
             subscriber.abandon()
         self.shards.abandon()
         self._on_end(self)
 
-    async def _live_there(self, topic: bytes, *, patient: bool) -> None:
-        """Wait in another event loop, for as long as this home's own one runs."""
-        self._require_running()
-        live = self._subscriber(topic).live(topic, patient=patient)
-        waiting = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(live, self.loop))
-        try:
-            while not (await asyncio.wait([waiting], timeout=PROBE_INTERVAL))[0]:
-                self._require_running()
-        finally:
-            waiting.cancel()
-        # It is cancelled if its loop ends, which the caller must not take for its own end.
-        if waiting.cancelled():
-            raise RuntimeError(_STOPPED)
-        waiting.result()
+    async def _subscribe(self, topic: bytes, *, no_timeout: bool) -> None:
+        shard = self._shard(topic)
+        timeout = self._connectors[shard].host.timeout
+        deadline = None if no_timeout else self.loop.time() + timeout
+        while not await self._subscribers[shard].wait_subscribed(topic, deadline):
+            pass  # it has moved to another node of the Cluster
 
     def _require_running(self) -> None:
         if not self.loop.is_running():
             raise RuntimeError(_STOPPED)
 
     def _topics(self, shard: int) -> list[bytes]:
-        mine = self._subscribers[shard]
-        return [topic for topic in self.hub.topics() if self._subscriber(topic) is mine]
+        return [topic for topic in self.hub.topics() if self._shard(topic) == shard]
 
-    def _subscriber(self, topic: bytes) -> Subscriber | ClusterSubscriber:
-        return self._subscribers[shard_of(topic.decode(), len(self._subscribers))]
-
-
-def _subscriber_to(connector: Connector, line: Line) -> Subscriber | ClusterSubscriber:
-    if line.sharded and isinstance(connector, Cluster):
-        return ClusterSubscriber(connector, line)
-    return Subscriber(line)
+    def _shard(self, topic: bytes) -> int:
+        return shard_of(topic.decode(), len(self._subscribers))
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+def _subscriber_to(connector: Connector, endpoint: Endpoint) -> Subscriber | ClusterSubscriber:
+    if endpoint.sharded and isinstance(connector, Cluster):
+        return ClusterSubscriber(connector, endpoint)
+    return Subscriber(endpoint)

@@ -1,4 +1,4 @@
-"""Hears what one host publishes, on a connection of its own, through every fault."""
+"""Keep the subscriptions at one host alive, on a connection of their own."""
 
 from __future__ import annotations
 
@@ -23,101 +23,61 @@ if TYPE_CHECKING:
 
     from ._shared.config.hosts import Host
     from ._shared.transport.connection import Connection
-    from .protocol.dispatch import TopicDispatcher
+    from .protocol.hub import TopicDispatcher
 
 logger = logging.getLogger(__package__)
 
-# Seconds between two looks at a connection. One on which nothing came between two looks is probed.
-LOOK = 5.0
-# Seconds that an answer may take on a connection on which nothing else came either: a server that
-# stalls for less loses nothing. So a connection that went silent is lost within 25 s.
-PATIENCE = 14.0
-# Looks until a connection on which nothing is to be heard is closed.
-LINGER = 6
+# Seconds between two checks of a connection. It is probed if nothing came in between.
+PROBE_INTERVAL = 5.0
+# Seconds that a reply may take on a silent connection: a server that stalls for less loses nothing.
+# So a connection that has gone silent is replaced within 25 s.
+REPLY_GRACE = 14.0
+# Checks after which a connection without subscriptions is closed.
+MAX_IDLE_CHECKS = 6
 
-# What the server says with Pub/Sub, and with sharded Pub/Sub.
 _MESSAGES = frozenset({b"message", b"smessage"})
 _CONFIRMATIONS = frozenset({b"subscribe", b"unsubscribe", b"ssubscribe", b"sunsubscribe"})
 
 
 @dataclass(frozen=True)
-class Line:
-    """A host, or a node of a Cluster, and what it is asked to send."""
+class Endpoint:
+    """A host, or a node of a Cluster, and the topics that belong there."""
 
     host: Host
-    # Opens a connection; returns None if nothing is to be heard there any more.
+    # Opens a connection; returns None if there are no topics any more.
     open: Callable[[], Awaitable[Connection | None]]
     sharded: bool
-    # Told when the host is lost and found.
     outages: OutageLog
-    # Gets what it sends.
-    delivery: TopicDispatcher
-    # Returns the topics of this host that are heard, and tells whether one is.
+    dispatcher: TopicDispatcher
+    # Return the topics of this endpoint that have members, and whether one of them is such a topic.
     topics: Callable[[], list[bytes]]
-    is_heard: Callable[[bytes], bool]
-    # Told of a topic that the node of a Cluster does not have, why, and whether it was live there.
-    misplaced: Callable[[bytes, RedisError, bool], object] | None = None
+    has_members: Callable[[bytes], bool]
+    # Called with a topic that a node does not have, the error, and whether it was subscribed to.
+    on_misplaced: Callable[[bytes, RedisError, bool], object] | None = None
     # The node's address, for the log.
     node: str | None = None
 
 
 class Subscriber:
-    """The subscriptions of one event loop at one host, or one node of a Cluster."""
+    """The subscriptions of one event loop at one host, or at one node of a Cluster."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self._loop = asyncio.get_running_loop()
         self._subscriptions = self._new_subscriptions()
-        self._link: Connection | None = None
+        self._connection: Connection | None = None
         self._backoff = Backoff()
-        # Those who wait until a topic is live: they get True then, and False if it has moved.
+        # They get True when their topic is subscribed to, and False if it has moved.
         self._waiters: dict[bytes, list[asyncio.Future[bool]]] = {}
         self._running: asyncio.Task[None] | None = None
         self._reading: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[None] | None = None
-        # Whether everything wanted was heard since the last loss.
+        # Whether all topics were subscribed to since the last loss.
         self._restored = False
-        # Why there is no connection, or was none when one was last tried.
-        self.trouble: Exception | None = None
-        # Whether anything came since the last look.
-        self._alive = False
-
-    async def live(self, topic: bytes, *, patient: bool) -> None:
-        """Return when the server has confirmed that the topic is heard.
-
-        Args:
-            topic: The topic; wanted at least until this returns.
-            patient: Whether to wait for as long as the server is away.
-
-        Raises:
-            redis.exceptions.ConnectionError: The server is away for longer than the host's
-                `timeout` seconds.
-            redis.exceptions.TimeoutError: It did not answer in that time.
-            redis.exceptions.RedisError: It refused the topic, or the connection.
-        """
-        await self.live_by(topic, None if patient else self._loop.time() + self._line.host.timeout)
-
-    async def live_by(self, topic: bytes, deadline: float | None) -> bool:
-        """Do the same up to a deadline on the loop's clock.
-
-        Returns:
-            Whether the topic is live; it is not if it belongs to another node of the Cluster now.
-        """
-        if self._subscriptions.is_live(topic):
-            return True
-        waiter: asyncio.Future[bool] = self._loop.create_future()
-        self._waiters.setdefault(topic, []).append(waiter)
-        alarm = None if deadline is None else self._loop.call_at(deadline, self._late, waiter)
-        try:
-            self.hear((topic,))
-            return await waiter
-        finally:
-            if alarm is not None:
-                alarm.cancel()
-            self._dismiss(topic, waiter)
-            if not self._is_wanted(topic):
-                # Whoever wanted it has gone meanwhile; as long as this waited, it was wanted.
-                self.reconcile((topic,))
+        # Why the last connection was lost, or could not be opened.
+        self.last_error: Exception | None = None
+        # Whether anything came since the last check.
+        self._data_received = False
 
     @property
     def is_running(self) -> bool:
@@ -125,205 +85,237 @@ class Subscriber:
         return self._running is not None and not self._running.done()
 
     @property
-    def is_needed(self) -> bool:
-        """Whether anything is to be heard here."""
-        return bool(self._waiters or self._line.topics())
+    def has_topics(self) -> bool:
+        """Whether any topic belongs here, or is waited for."""
+        return bool(self._waiters or self._endpoint.topics())
 
-    def hear(self, topics: Iterable[bytes]) -> None:
-        """Subscribe to topics that are wanted, and keep them subscribed."""
+    async def wait_subscribed(self, topic: bytes, deadline: float | None) -> bool:
+        """Subscribe to a topic, and wait for the server's confirmation.
+
+        Args:
+            topic: The topic, which stays subscribed to while this waits.
+            deadline: When to give up, on the loop's clock; None: not while the server is away.
+
+        Returns:
+            Whether it is subscribed to here; otherwise it has moved to another node of the Cluster.
+
+        Raises:
+            redis.exceptions.ConnectionError: The server is away until the deadline.
+            redis.exceptions.TimeoutError: It did not answer until then.
+            redis.exceptions.RedisError: It refused the topic, or the connection.
+        """
+        if self._subscriptions.is_subscribed(topic):
+            return True
+        waiter: asyncio.Future[bool] = self._loop.create_future()
+        self._waiters.setdefault(topic, []).append(waiter)
+        timer = None if deadline is None else self._loop.call_at(deadline, self._time_out, waiter)
+        try:
+            self.subscribe((topic,))
+            return await waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._remove_waiter(topic, waiter)
+            if not self._should_subscribe(topic):
+                # Its members have left meanwhile.
+                self.reconcile((topic,))
+
+    def subscribe(self, topics: Iterable[bytes]) -> None:
+        """Subscribe to topics that have members, and keep the subscriptions alive."""
         if not self.is_running:
             self._running = start_task(self._run())
         self.reconcile(topics)
 
     def reconcile(self, topics: Iterable[bytes]) -> None:
-        """Note that it may have changed whether these are wanted."""
-        self._line.delivery.reconcile(topics)
+        """Mark these topics for reconciliation with their members."""
+        self._endpoint.dispatcher.forget_unused(topics)
         self._subscriptions.reconcile(topics)
         self._write_soon()
 
-    def is_live(self, topic: bytes) -> bool:
-        """Return whether the server has confirmed that the topic is heard."""
-        return self._subscriptions.is_live(topic)
+    def is_subscribed(self, topic: bytes) -> bool:
+        """Return whether the server has confirmed the subscription to the topic."""
+        return self._subscriptions.is_subscribed(topic)
 
-    def awaited(self) -> list[bytes]:
-        """Return the topics that calls of `live` wait for."""
+    def awaited_topics(self) -> list[bytes]:
+        """Return the topics that calls of `wait_subscribed` wait for."""
         return list(self._waiters)
 
     def release(self, topics: Iterable[bytes]) -> None:
-        """Let calls of `live_by` return whose topics belong to another node now."""
+        """Let `wait_subscribed` return for topics that have moved to another node."""
         for topic in topics:
-            self._tell(topic, False)  # noqa: FBT003 - the result of a wait
+            self._resolve(topic, False)  # noqa: FBT003 - the result of a wait
 
     async def stop(self) -> None:
-        """Close the connection; who waits gets an error."""
+        """Close the connection; waiting calls get an error."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
-        await self._hang_up()
+        await self._disconnect()
         self._fail_waiters(RedisConnectionError("The layer was closed"))
-        self._line.outages.forget(self)
+        self._endpoint.outages.forget(self)
 
     def abandon(self) -> None:
-        """Drop the connection: its event loop is closed."""
-        if self._link is not None:
-            self._link.abandon()
-        self._line.outages.forget(self)
+        """Discard the connection: its event loop is already closed."""
+        if self._connection is not None:
+            self._connection.abandon()
+        self._endpoint.outages.forget(self)
 
     async def _run(self) -> None:
-        """Keep a connection as long as anything is to be heard."""
-        while self.is_needed:
+        """Keep a connection as long as there are topics."""
+        while self.has_topics:
             try:
-                link = await self._line.open()
-                if link is None:
-                    self.trouble = None
-                    self._line.outages.found(self)
+                connection = await self._endpoint.open()
+                if connection is None:
+                    self.last_error = None
+                    self._endpoint.outages.found(self)
                     continue
-                await self._serve(link)
-                await self._hang_up()
+                await self._serve(connection)
+                await self._disconnect()
                 self._restored = False
-            except Exception as error:  # noqa: BLE001 - whatever it is, no consumer may stay deaf
-                live = self._subscriptions.live()
-                await self._hang_up()
-                self._lost(error, live)
+            except Exception as error:  # noqa: BLE001 - no error may end the subscriptions
+                subscribed = self._subscriptions.subscribed_topics()
+                await self._disconnect()
+                self._on_lost(error, subscribed)
                 await asyncio.sleep(self._backoff.next())
         # Nothing looks for the host any more.
-        self._line.outages.forget(self)
+        self._endpoint.outages.forget(self)
 
-    async def _serve(self, link: Connection) -> None:
-        """Hear until the connection breaks, or nothing has been wanted for a while."""
-        self._subscriptions = self._new_subscriptions(self._line.topics())
-        self._link = link
-        self._reading = link.listen(self._handle)
+    async def _serve(self, connection: Connection) -> None:
+        """Use a connection until it breaks, or has been without topics for a while."""
+        self._subscriptions = self._new_subscriptions(self._endpoint.topics())
+        self._connection = connection
+        self._reading = connection.listen(self._handle)
         self.reconcile(self._waiters)
         await self._watch(self._reading)
 
-    async def _hang_up(self) -> None:
+    async def _disconnect(self) -> None:
         """Stop reading and writing, and close the connection."""
-        # First of all, so that nobody begins to write any more.
-        link, self._link = self._link, None
+        # First of all, so that no write begins any more.
+        connection, self._connection = self._connection, None
         tasks = [task for task in (self._reading, self._writing) if task is not None]
         for task in tasks:
             task.cancel()
-        # Errors too: they were raised where they count, or count no more.
+        # Their errors were raised where they count, or count no more.
         await asyncio.gather(*tasks, return_exceptions=True)
         self._reading = self._writing = None
         self._subscriptions = self._new_subscriptions()
-        if link is not None:
-            await link.close()
+        if connection is not None:
+            await connection.close()
 
     async def _watch(self, reading: asyncio.Future[None]) -> None:
-        """Return when nobody has wanted anything for a while; raise when the connection is lost."""
-        idle = 0
-        while idle < LINGER:
-            await asyncio.wait([reading], timeout=LOOK)
+        """Return when there were no topics for a while; raise when the connection is lost."""
+        idle_checks = 0
+        while idle_checks < MAX_IDLE_CHECKS:
+            await asyncio.wait([reading], timeout=PROBE_INTERVAL)
             if reading.done():
                 return reading.result()
-            if self._alive:
-                self._alive = False
-            elif self._subscriptions.is_overdue(self._loop.time() - PATIENCE):
+            if self._data_received:
+                self._data_received = False
+            elif self._subscriptions.is_overdue(self._loop.time() - REPLY_GRACE):
                 raise RedisTimeoutError("it has gone silent")
             else:
                 self._subscriptions.ping()
                 self._write_soon()
-            idle = 0 if self._subscriptions.in_use else idle + 1
+            idle_checks = 0 if self._subscriptions.in_use else idle_checks + 1
         return None
 
     def _write_soon(self) -> None:
-        """Send what there is to send in the next turn, so that all changes of this one go along."""
-        if self._link is not None and self._writing is None and self._subscriptions.has_changes:
-            self._writing = start_task(self._write(self._link))
+        """Send all changes of this turn of the loop in the next one."""
+        if self._connection is not None and not self._writing and self._subscriptions.has_changes:
+            self._writing = start_task(self._write(self._connection))
 
-    async def _write(self, link: Connection) -> None:
+    async def _write(self, connection: Connection) -> None:
         try:
-            while commands := self._subscriptions.next_requests(self._loop.time()):
-                await link.write(commands)
+            while commands := self._subscriptions.next_commands(self._loop.time()):
+                await connection.write(commands)
         except (RedisError, OSError):
-            pass  # the reader sees it, too
+            pass  # reading raises it, too
         finally:
             self._writing = None
 
     def _handle(self, reply: Any) -> None:
-        self._alive = True
+        self._data_received = True
         if isinstance(reply, list):
             kind = reply[0]
             if kind in _MESSAGES:
-                self._line.delivery.message(reply[1], reply[2])
+                self._endpoint.dispatcher.dispatch(reply[1], reply[2])
                 return
             if kind in _CONFIRMATIONS:
-                self._confirmed(kind, reply[1])
+                self._on_confirmation(kind, reply[1])
             elif kind == b"pong":
-                self._subscriptions.answered()
+                self._subscriptions.on_pong()
         elif reply == b"PONG":
-            self._subscriptions.answered()
+            self._subscriptions.on_pong()
         elif isinstance(reply, RedisError):
-            self._refused(reply)
+            self._on_error(reply)
         self._write_soon()
         if not self._restored and self._subscriptions.restored:
-            self._found()
+            self._on_restored()
 
-    def _confirmed(self, verb: bytes, topic: bytes) -> None:
-        misplaced = self._line.misplaced
+    def _on_confirmation(self, verb: bytes, topic: bytes) -> None:
+        on_misplaced = self._endpoint.on_misplaced
         if (
-            misplaced is not None
+            on_misplaced is not None
             and verb == b"sunsubscribe"
-            and self._subscriptions.next_due() != (b"SUNSUBSCRIBE", topic)
+            and self._subscriptions.next_reply() != (b"SUNSUBSCRIBE", topic)
         ):
-            # Unasked: the node has given the slot away.
-            was_live = self._subscriptions.ended(topic)
-            misplaced(topic, RedisConnectionError("a slot has moved away"), was_live)
-        elif self._subscriptions.confirmed(verb, topic):
-            self._line.delivery.heard(topic)
-            self._tell(topic, True)  # noqa: FBT003 - the result of a wait
+            # Not requested: the node has given the slot away.
+            was_subscribed = self._subscriptions.on_removal(topic)
+            on_misplaced(topic, RedisConnectionError("a slot has moved away"), was_subscribed)
+        elif self._subscriptions.on_confirmation(verb, topic):
+            self._endpoint.dispatcher.on_subscribed(topic)
+            self._resolve(topic, True)  # noqa: FBT003 - the result of a wait
 
-    def _refused(self, error: RedisError) -> None:
-        misplaced = self._line.misplaced
-        if misplaced is not None and is_of_slot(error):
-            (_, asked), slot = self._subscriptions.next_due(), misplaced_slot(error)
-            if slot is not None and (asked is None or slot_of(asked.decode()) != slot):
-                # The answer to an SUNSUBSCRIBE, of what the node had just ended by itself.
+    def _on_error(self, error: RedisError) -> None:
+        on_misplaced = self._endpoint.on_misplaced
+        if on_misplaced is not None and is_of_slot(error):
+            (_, expected), slot = self._subscriptions.next_reply(), misplaced_slot(error)
+            if slot is not None and (expected is None or slot_of(expected.decode()) != slot):
+                # The answer to an SUNSUBSCRIBE of what the node had just ended by itself.
                 return
-            for topic in self._subscriptions.refused():
-                misplaced(topic, error, False)  # noqa: FBT003 - it was asked for just now
+            for topic in self._subscriptions.on_error():
+                on_misplaced(topic, error, False)  # noqa: FBT003 - it was only just requested
             return
         if is_temporary(error):
             raise error
-        for topic in self._subscriptions.refused():
+        for topic in self._subscriptions.on_error():
             if topic not in self._waiters:
-                logger.warning("%s refuses %s: %s", self._line.host, topic.decode(), error)
-            self._line.delivery.heard(topic)
-            self._tell(topic, error)
+                logger.warning("%s refuses %s: %s", self._endpoint.host, topic.decode(), error)
+            self._endpoint.dispatcher.on_subscribed(topic)
+            self._resolve(topic, error)
 
-    def _found(self) -> None:
+    def _on_restored(self) -> None:
         self._restored = True
-        self.trouble = None
+        self.last_error = None
         self._backoff.reset()
-        self._line.outages.found(self)
+        self._endpoint.outages.found(self)
 
-    def _lost(self, error: Exception, live: Iterable[bytes]) -> None:
+    def _on_lost(self, error: Exception, subscribed: Iterable[bytes]) -> None:
+        endpoint = self._endpoint
         if not isinstance(error, (RedisError, OSError, asyncio.TimeoutError)):
-            logger.error("Hearing %s failed", self._line.host, exc_info=error)
-        self.trouble = error
-        away = is_temporary(error)
-        if away or self._restored:
-            # Of settings that have never worked here, those who wait are told at once.
-            self._line.outages.lost(self, error, self._line.node)
+            logger.error("Subscriber of %s failed", endpoint.host, exc_info=error)
+        self.last_error = error
+        temporary = is_temporary(error)
+        if temporary or self._restored:
+            # Settings that have never worked here only concern the waiting calls.
+            endpoint.outages.lost(self, error, endpoint.node)
         self._restored = False
-        self._line.delivery.lost(self, live)
-        if not away:
+        endpoint.dispatcher.on_lost(self, subscribed)
+        if not temporary:
             self._fail_waiters(error)
 
-    def _late(self, waiter: asyncio.Future[bool]) -> None:
+    def _time_out(self, waiter: asyncio.Future[bool]) -> None:
         if waiter.done():
             return
-        host, trouble = self._line.host, self.trouble
-        if trouble is None:
+        host, error = self._endpoint.host, self.last_error
+        if error is None:
             waiter.set_exception(
                 RedisTimeoutError(f"{host} did not confirm a subscription in time")
             )
         else:
-            waiter.set_exception(RedisConnectionError(f"{host} is away: {trouble}"))
+            waiter.set_exception(RedisConnectionError(f"{host} is away: {error}"))
 
-    def _tell(self, topic: bytes, outcome: bool | Exception) -> None:  # noqa: FBT001
+    def _resolve(self, topic: bytes, outcome: bool | Exception) -> None:  # noqa: FBT001
         for waiter in self._waiters.pop(topic, ()):
             if not waiter.done():
                 if isinstance(outcome, Exception):
@@ -333,9 +325,9 @@ class Subscriber:
 
     def _fail_waiters(self, error: Exception) -> None:
         for topic in list(self._waiters):
-            self._tell(topic, error)
+            self._resolve(topic, error)
 
-    def _dismiss(self, topic: bytes, waiter: asyncio.Future[bool]) -> None:
+    def _remove_waiter(self, topic: bytes, waiter: asyncio.Future[bool]) -> None:
         waiters = self._waiters.get(topic)
         if waiters is not None and waiter in waiters:
             waiters.remove(waiter)
@@ -343,7 +335,7 @@ class Subscriber:
                 del self._waiters[topic]
 
     def _new_subscriptions(self, topics: Iterable[bytes] = ()) -> Subscriptions:
-        return Subscriptions(self._is_wanted, topics, sharded=self._line.sharded)
+        return Subscriptions(self._should_subscribe, topics, sharded=self._endpoint.sharded)
 
-    def _is_wanted(self, topic: bytes) -> bool:
-        return topic in self._waiters or self._line.is_heard(topic)
+    def _should_subscribe(self, topic: bytes) -> bool:
+        return topic in self._waiters or self._endpoint.has_members(topic)

@@ -1,1 +1,1 @@
-"""Decide what Pub/Sub needs. Nothing in here does I/O."""
+"""Decide what Pub/Sub needs, without I/O."""

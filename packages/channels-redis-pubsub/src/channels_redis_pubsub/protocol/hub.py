@@ -1,92 +1,104 @@
-"""Decides who hears what: the channels of one event loop, and the groups that they are in."""
+"""Decide which channels get what the server publishes, and which are told of an outage."""
 
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from .._shared.delivery.mailboxes import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from .._shared.delivery.mailboxes import Mailboxes
+    from ..config import PubSubSettings
+
 
 class Hub:
-    """Which channels hear which topics. A topic is a Redis channel: a channel's own or a group's.
+    """The channels of one event loop, and the topics of which they are members.
 
-    Threads may share it.
+    A topic is a Redis channel: that of a channel itself, or of a group. Threads may share a hub.
     """
 
     def __init__(self) -> None:
-        # Held by who puts into the mailboxes of hearers, so that none is closed meanwhile.
+        # Held while messages are put into the mailboxes of members, so that none is closed then.
         self.lock = threading.RLock()
-        # The channels that hear a topic. While one joins: the calls that wait for the server.
-        self._hearers: dict[bytes, dict[str, set[object] | None]] = {}
+        # The members of each topic. One that is still joining has the tokens of its `join` calls.
+        self._members: dict[bytes, dict[str, set[object] | None]] = {}
         self._topics: dict[str, set[bytes]] = {}
 
+    def __contains__(self, channel: object) -> bool:
+        """Return whether the channel is open."""
+        return channel in self._topics
+
     def open(self, channel: str, topics: Iterable[bytes] = ()) -> None:
-        """Let a channel hear its own topic, and others."""
+        """Make a channel a member of its own topic and others."""
         with self.lock:
-            heard = self._topics.setdefault(channel, set())
+            joined = self._topics.setdefault(channel, set())
             for topic in (channel.encode(), *topics):
-                heard.add(topic)
-                self._hearers.setdefault(topic, {})[channel] = None
+                joined.add(topic)
+                self._members.setdefault(topic, {})[channel] = None
 
     def close(self, channel: str) -> set[bytes]:
-        """Forget a channel; return what it heard."""
+        """Remove a channel; return its topics."""
         with self.lock:
-            heard = self._topics.pop(channel, set())
-            for topic in heard:
+            topics = self._topics.pop(channel, set())
+            for topic in topics:
                 self._remove(topic, channel)
-            return heard
+            return topics
 
     def join(self, topic: bytes, channel: str) -> object:
-        """Let a channel hear a group, as yet until `join_failed`; return what stands for the call.
-
-        Does nothing for a channel that is not open.
-        """
-        call = object()
+        """Make an open channel a member until `cancel_join`; return a token for this call."""
+        token = object()
         with self.lock:
             if channel in self._topics:
                 self._topics[channel].add(topic)
-                joining = self._hearers.setdefault(topic, {}).setdefault(channel, {call})
-                if joining is not None:
-                    joining.add(call)
-        return call
+                tokens = self._members.setdefault(topic, {}).setdefault(channel, {token})
+                if tokens is not None:
+                    tokens.add(token)
+        return token
 
-    def joined(self, topic: bytes, channel: str, call: object) -> None:
-        """Note that the server has confirmed what `join` began, unless the channel has left."""
+    def confirm_join(self, topic: bytes, channel: str, token: object) -> None:
+        """Make the membership of a `join` permanent, unless the channel has left meanwhile."""
         with self.lock:
-            if call in (self._hearers.get(topic, {}).get(channel) or ()):
-                self._hearers[topic][channel] = None
+            if token in (self._members.get(topic, {}).get(channel) or ()):
+                self._members[topic][channel] = None
 
-    def join_failed(self, topic: bytes, channel: str, call: object) -> None:
-        """Undo `join`; one who is a member by another call remains one."""
+    def cancel_join(self, topic: bytes, channel: str, token: object) -> None:
+        """Undo `join`, but not the membership of another call."""
         with self.lock:
-            joining = self._hearers.get(topic, {}).get(channel)
-            if joining is not None:
-                joining.discard(call)
-                if not joining:
+            tokens = self._members.get(topic, {}).get(channel)
+            if tokens is not None:
+                tokens.discard(token)
+                if not tokens:
                     self.leave(topic, channel)
 
     def leave(self, topic: bytes, channel: str) -> None:
-        """Let a channel no longer hear a group."""
+        """End a membership."""
         with self.lock:
             if channel in self._topics:
                 self._topics[channel].discard(topic)
                 self._remove(topic, channel)
 
     def leave_groups(self) -> list[bytes]:
-        """Let each channel hear its own topic alone; return all other topics."""
+        """End all memberships but in the channels' own topics; return the other topics."""
         with self.lock:
             own = {channel.encode(): channel for channel in self._topics}
-            groups = [topic for topic in self._hearers if topic not in own]
+            groups = [topic for topic in self._members if topic not in own]
             for topic in groups:
-                del self._hearers[topic]
+                del self._members[topic]
             self._topics = {channel: {topic} for topic, channel in own.items()}
             return groups
 
-    def is_heard(self, topic: bytes) -> bool:
-        """Tell whether a channel hears the topic."""
-        return topic in self._hearers
+    def members(self, topic: bytes) -> Collection[str]:
+        """Return the members of a topic. They change as soon as `lock` is released."""
+        return self._members.get(topic, ())
+
+    def has_members(self, topic: bytes) -> bool:
+        """Return whether the topic has members."""
+        return topic in self._members
 
     def channels(self) -> list[str]:
         """Return all channels."""
@@ -94,32 +106,107 @@ class Hub:
             return list(self._topics)
 
     def topics(self) -> list[bytes]:
-        """Return all topics that are heard."""
+        """Return all topics that have members."""
         with self.lock:
-            return list(self._hearers)
+            return list(self._members)
 
     def groups(self) -> set[bytes]:
-        """Return the topics that are heard and are no channel's own."""
+        """Return the topics of groups that have members."""
         with self.lock:
             own = {channel.encode() for channel in self._topics}
-            return self._hearers.keys() - own
+            return self._members.keys() - own
 
     def topics_of(self, channel: str) -> set[bytes]:
-        """Return what a channel hears."""
+        """Return the topics of a channel."""
         with self.lock:
             return set(self._topics.get(channel, ()))
 
-    def hearers(self, topic: bytes) -> Collection[str]:
-        """Return the channels that hear a topic. They change as soon as `lock` is released."""
-        return self._hearers.get(topic, ())
-
-    def still_open(self, channels: Iterable[str]) -> list[str]:
-        """Return those of the channels that are open, while `lock` is held."""
-        return [channel for channel in channels if channel in self._topics]
-
     def _remove(self, topic: bytes, channel: str) -> None:
-        hearers = self._hearers.get(topic)
-        if hearers is not None:
-            hearers.pop(channel, None)
-            if not hearers:
-                del self._hearers[topic]
+        members = self._members.get(topic)
+        if members is not None:
+            members.pop(channel, None)
+            if not members:
+                del self._members[topic]
+
+
+@dataclass(eq=False)
+class _Outage:
+    """The topics that a connection lost and that are not restored, and the channels told of it."""
+
+    topics: set[bytes] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+
+
+class TopicDispatcher:
+    """Puts what one host publishes into the mailboxes of one event loop's channels.
+
+    Args:
+        settings: The layer's options.
+        hub: The members of the topics.
+        mailboxes: The channels' mailboxes.
+    """
+
+    def __init__(self, settings: PubSubSettings, hub: Hub, mailboxes: Mailboxes) -> None:
+        self._settings = settings
+        self._hub = hub
+        self._mailboxes = mailboxes
+        # The current outages, by connection.
+        self._outages: dict[object, _Outage] = {}
+
+    def dispatch(self, topic: bytes, data: bytes) -> None:
+        """Put a message into the mailboxes of the topic's members."""
+        members = self._hub.members(topic)
+        if not members:
+            return  # the last one left while the message was on its way
+        try:
+            message = self._settings.decoder.decode(data)
+        except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises
+            self._settings.counters.undecodable += 1
+            self._settings.faults.warning(
+                "Dropped a message of %s that can't be read: %s", topic.decode(), error
+            )
+            return
+        with self._hub.lock:
+            if message.excluded:
+                members = [channel for channel in members if channel not in message.excluded]
+            deadline = time.monotonic() + self._settings.expiry
+            self._mailboxes.put(members, message, deadline, len(data))
+
+    def on_lost(self, connection: object, topics: Iterable[bytes]) -> None:
+        """Tell the members of these topics of an outage, unless they have been told already.
+
+        Args:
+            connection: Identifies the connection. What it loses again before all of its topics are
+                restored belongs to the same outage.
+            topics: The topics that were subscribed to there.
+        """
+        with self._hub.lock:
+            lost = {topic: set(self._hub.members(topic)) for topic in topics}
+        lost = {topic: channels for topic, channels in lost.items() if channels}
+        if lost:
+            outage = self._outages.setdefault(connection, _Outage())
+            untold = set().union(*lost.values()) - outage.told
+            outage.topics |= lost.keys()
+            outage.told |= untold
+            self._notify(self._settings.on_disconnect, untold)
+
+    def on_subscribed(self, topic: bytes) -> None:
+        """Mark a topic as restored; tell the channels of each outage that ends with it."""
+        for connection, outage in list(self._outages.items()):
+            outage.topics.discard(topic)
+            if not outage.topics:
+                del self._outages[connection]
+                self._notify(self._settings.on_reconnect, outage.told)
+
+    def forget_unused(self, topics: Iterable[bytes]) -> None:
+        """Stop waiting for the restoration of those topics that have no members any more."""
+        if self._outages:
+            for topic in topics:
+                if not self._hub.has_members(topic):
+                    self.on_subscribed(topic)
+
+    def _notify(self, message_type: str | None, channels: Iterable[str]) -> None:
+        if message_type is not None:
+            with self._hub.lock:
+                still_open = [channel for channel in channels if channel in self._hub]
+                self._mailboxes.put(still_open, Notice(message_type))

@@ -1,4 +1,4 @@
-"""Names of channels and groups, and what they are on the wire. `channels_redis` shares them."""
+"""Make and check the names of channels and groups; on the wire as in `channels_redis`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Checking a name takes as long as packing a message, so this many are remembered.
-REMEMBERED = 1000
+# Names whose check is cached, as it takes as long as packing a message.
+CACHE_SIZE = 1000
 
 
 def of_groups(prefix: str) -> str:
-    """Return what the Redis channels of a layer's groups begin with."""
+    """Return the prefix of the Redis channels of a layer's groups."""
     return f"{prefix}__group__"
 
 
@@ -23,8 +23,8 @@ class Names:
 
     Args:
         prefix: Begins the names of new channels, and the Redis channels of groups.
-        require_channel: Raises TypeError for what Channels does not accept as a channel's name.
-        require_group: Does so for the name of a group.
+        require_channel: Raises TypeError if Channels does not accept the name of a channel.
+        require_group: Raises TypeError if Channels does not accept the name of a group.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class Names:
         self._groups = of_groups(prefix)
         self._require_channel = require_channel
         self._require_group = require_group
-        self._checked = lru_cache(REMEMBERED)(self._check)
-        self._topics = lru_cache(REMEMBERED)(self._make_topic)
+        self._checked = lru_cache(CACHE_SIZE)(self._check)
+        self._topics = lru_cache(CACHE_SIZE)(self._make_topic)
 
     def new_channel(self, kind: str) -> str:
-        """Return a new channel's name: the layer's prefix, the caller's, and 32 hex digits.
+        """Return a new channel's name: the layer's prefix, `kind`, and 32 hex digits.
 
         Raises:
-            TypeError: The caller's prefix makes no valid name.
+            TypeError: `kind` makes no valid name.
         """
         if not isinstance(kind, str) or "!" in kind:
             raise TypeError(f"the prefix of a new channel must be a str without '!', not {kind!r}")
@@ -56,10 +56,7 @@ class Names:
         return channel
 
     def require_channel(self, channel: str) -> None:
-        """Raise TypeError if it is no channel's name: one of Channels, or that with our prefix.
-
-        On the server, a channel has its own name.
-        """
+        """Raise TypeError unless the name is valid in Channels, or is so without our prefix."""
         if not isinstance(channel, str):
             self._require_channel(channel)
         self._checked(channel)
@@ -68,7 +65,7 @@ class Names:
         """Return the Redis channel of a group.
 
         Raises:
-            TypeError: No group's name.
+            TypeError: Not a valid name of a group.
         """
         if not isinstance(group, str):
             self._require_group(group)

@@ -1,4 +1,4 @@
-"""Decides what to ask of the server on one connection, and what its replies mean. Does no I/O."""
+"""Decide which commands to send on a subscriber connection, and what its replies mean."""
 
 from __future__ import annotations
 
@@ -11,206 +11,205 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-# How many names one command holds: it keeps the server from everybody else while it is carried out.
-MOST_NAMES = 500
-# What the commands of sharded Pub/Sub begin with. Each holds one name: all names of a command would
+# The topics in one command: the server does nothing else while it carries it out.
+MAX_TOPICS = 500
+# Prefix of the commands of sharded Pub/Sub. Each names one topic, as all topics of a command would
 # have to be in one slot.
 SHARDED = b"S"
 
 
 @dataclass
 class _Request:
-    """A command that the server has not answered in full."""
+    """A command whose replies are not complete."""
 
     verb: bytes
-    # The names that it has not confirmed yet, in order.
-    names: deque[bytes]
+    # The topics that are not confirmed yet, in order.
+    topics: deque[bytes]
     sent_at: float
 
 
 class Subscriptions:
-    """What one connection was asked to hear, and what it hears.
+    """The requested and the confirmed subscriptions of one connection.
 
     Args:
-        wanted: Tells whether a topic is to be heard now.
-        topics: What is to be heard from the start.
-        sharded: Whether to speak sharded Pub/Sub.
+        should_subscribe: Returns whether there should be a subscription to a topic now.
+        topics: The topics to subscribe to first.
+        sharded: Whether to use sharded Pub/Sub.
     """
 
     def __init__(
         self,
-        wanted: Callable[[bytes], bool],
+        should_subscribe: Callable[[bytes], bool],
         topics: Iterable[bytes] = (),
         *,
         sharded: bool = False,
     ) -> None:
-        self._wanted = wanted
+        self._should_subscribe = should_subscribe
         self._prefix = SHARDED if sharded else b""
-        self._most_names = 1 if sharded else MOST_NAMES
-        # Topics to look at before the next write, in order.
+        self._max_topics = 1 if sharded else MAX_TOPICS
+        # Topics to reconcile before the next write, in order.
         self._changed: dict[bytes, None] = dict.fromkeys(topics)
-        self._initial = set(self._changed)
-        # Topics that the server refused together with others, to be asked for one by one.
+        self._unrestored = set(self._changed)
+        # Topics refused together with others, to be requested one by one.
         self._alone: set[bytes] = set()
-        # What was subscribed to last rather than unsubscribed from.
-        self._asked: set[bytes] = set()
-        # How often each topic stands in a request that is not confirmed.
-        self._open: Counter[bytes] = Counter()
+        # Topics whose latest command is a SUBSCRIBE.
+        self._requested: set[bytes] = set()
+        # The number of unconfirmed requests with each topic.
+        self._unconfirmed: Counter[bytes] = Counter()
         self._requests: deque[_Request] = deque()
         self._ping = False
 
     @property
     def restored(self) -> bool:
-        """Whether everything that was to be heard from the start is."""
-        return not self._initial
+        """Whether all of the first topics are confirmed."""
+        return not self._unrestored
 
     @property
     def in_use(self) -> bool:
-        """Whether anything is heard here, or on its way to be."""
-        return bool(self._asked or self._requests)
+        """Whether there is any subscription, or a request on its way."""
+        return bool(self._requested or self._requests)
 
     @property
     def has_changes(self) -> bool:
-        """Whether there may be something to send."""
+        """Whether there may be commands to send."""
         return self._ping or bool(self._changed)
 
-    def is_live(self, topic: bytes) -> bool:
-        """Tell whether the server has confirmed that the topic is heard."""
-        return topic in self._asked and not self._open[topic]
+    def is_subscribed(self, topic: bytes) -> bool:
+        """Return whether the server has confirmed the subscription to the topic."""
+        return topic in self._requested and not self._unconfirmed[topic]
 
-    def live(self) -> list[bytes]:
-        """Return all topics that the server has confirmed."""
-        return [topic for topic in self._asked if not self._open[topic]]
+    def subscribed_topics(self) -> list[bytes]:
+        """Return all topics whose subscriptions are confirmed."""
+        return [topic for topic in self._requested if not self._unconfirmed[topic]]
 
-    def next_due(self) -> tuple[bytes, bytes | None]:
-        """Return the verb and the topic, if there is one, that the server has to answer next."""
+    def next_reply(self) -> tuple[bytes, bytes | None]:
+        """Return the verb and the topic, if any, that the next reply should answer."""
         if not self._requests:
             return b"", None
         request = self._requests[0]
-        return request.verb, next(iter(request.names), None)
+        return request.verb, next(iter(request.topics), None)
 
     def reconcile(self, topics: Iterable[bytes]) -> None:
-        """Note that it may have changed whether these are wanted."""
+        """Mark these topics for reconciliation with what should be subscribed to."""
         self._changed.update(dict.fromkeys(topics))
 
     def ping(self) -> None:
-        """Ask for a sign of life with the next requests."""
+        """Add a PING to the next commands."""
         self._ping = True
 
     def is_overdue(self, since: float) -> bool:
-        """Tell whether a request that was sent before `since` is not answered."""
+        """Return whether a request sent before `since` is unanswered."""
         return bool(self._requests) and self._requests[0].sent_at < since
 
-    def next_requests(self, now: float) -> list[tuple[bytes, ...]]:
-        """Return what to send now, and note that it was sent."""
+    def next_commands(self, now: float) -> list[tuple[bytes, ...]]:
+        """Return the commands to send now, and expect their replies."""
         subscribe, unsubscribe = [], []
         for topic in self._changed:
-            wanted = self._wanted(topic)
-            if wanted and topic not in self._asked:
-                self._asked.add(topic)
+            should_subscribe = self._should_subscribe(topic)
+            if should_subscribe and topic not in self._requested:
+                self._requested.add(topic)
                 subscribe.append(topic)
-            elif not wanted and topic in self._asked:
-                self._asked.discard(topic)
+            elif not should_subscribe and topic in self._requested:
+                self._requested.discard(topic)
                 unsubscribe.append(topic)
-            elif not self._open[topic]:
-                self._initial.discard(topic)
+            elif not self._unconfirmed[topic]:
+                self._unrestored.discard(topic)
         self._changed.clear()
         commands = [
-            *self._packed(self._prefix + b"UNSUBSCRIBE", unsubscribe),
-            *self._packed(self._prefix + b"SUBSCRIBE", subscribe),
+            *self._commands(self._prefix + b"UNSUBSCRIBE", unsubscribe),
+            *self._commands(self._prefix + b"SUBSCRIBE", subscribe),
         ]
         if self._ping:
             self._ping = False
             commands.append((b"PING",))
         for verb, *topics in commands:
             self._requests.append(_Request(verb, deque(topics), now))
-            self._open.update(topics)
+            self._unconfirmed.update(topics)
         return commands
 
-    def confirmed(self, verb: bytes, topic: bytes) -> bool:
-        """Note that the server has carried out a part of a request.
+    def on_confirmation(self, verb: bytes, topic: bytes) -> bool:
+        """Match a confirmation with the oldest request.
 
         Args:
-            verb: What it says that it did: `subscribe`, `unsubscribe`.
-            topic: The topic that it did this with.
+            verb: `subscribe` or `unsubscribe`, as the server writes it.
+            topic: The topic.
 
         Returns:
-            Whether the topic is live now.
+            Whether the topic is subscribed to now.
 
         Raises:
-            redis.exceptions.ConnectionError: It was not asked for that.
+            redis.exceptions.ConnectionError: It was not requested.
         """
-        request = self._first(verb.upper())
-        if not request.names or request.names.popleft() != topic:
+        request = self._oldest(verb.upper())
+        if not request.topics or request.topics.popleft() != topic:
             raise RedisConnectionError(f"The server sent an unexpected {verb!r} of {topic!r}")
-        if not request.names:
+        if not request.topics:
             self._requests.popleft()
-        self._open[topic] -= 1
-        if self._open[topic]:
+        self._unconfirmed[topic] -= 1
+        if self._unconfirmed[topic]:
             return False
-        del self._open[topic]
-        self._initial.discard(topic)
-        live = not verb.endswith(b"unsubscribe")
-        # Looked at once more, whatever has happened since it was asked for.
-        (self._asked.add if live else self._asked.discard)(topic)
-        if self._wanted(topic) != live:
+        del self._unconfirmed[topic]
+        self._unrestored.discard(topic)
+        subscribed = not verb.endswith(b"unsubscribe")
+        # Compared once more, whatever has happened since the request.
+        (self._requested.add if subscribed else self._requested.discard)(topic)
+        if self._should_subscribe(topic) != subscribed:
             self._changed[topic] = None
-        return live
+        return subscribed
 
-    def ended(self, topic: bytes) -> bool:
-        """Note that the server has ended a subscription unasked.
+    def on_removal(self, topic: bytes) -> bool:
+        """Remove a subscription that the server has ended by itself.
 
         Returns:
-            Whether the topic was live.
+            Whether it was confirmed.
 
         Raises:
             redis.exceptions.ConnectionError: There was no such subscription.
         """
-        if topic not in self._asked and not self._open[topic]:
+        if topic not in self._requested and not self._unconfirmed[topic]:
             raise RedisConnectionError(f"The server ended a subscription to {topic!r} it never had")
-        was_live = self.is_live(topic)
-        self._asked.discard(topic)
-        self._initial.discard(topic)
-        return was_live
+        was_subscribed = self.is_subscribed(topic)
+        self._requested.discard(topic)
+        self._unrestored.discard(topic)
+        return was_subscribed
 
-    def answered(self) -> None:
-        """Note that the server has answered a ping.
+    def on_pong(self) -> None:
+        """Match a PONG with the oldest request.
 
         Raises:
-            redis.exceptions.ConnectionError: There was none.
+            redis.exceptions.ConnectionError: It was not requested.
         """
-        self._first(b"PING")
+        self._oldest(b"PING")
         self._requests.popleft()
 
-    def refused(self) -> list[bytes]:
-        """Note that the server has answered the oldest request with an error.
+    def on_error(self) -> list[bytes]:
+        """Match an error with the oldest request.
 
         Returns:
-            The topics that can't be heard. Of several in one request each is asked for again.
+            The topics that are refused. Several of one request are requested again one by one.
 
         Raises:
             redis.exceptions.ConnectionError: There was no request.
         """
         if not self._requests:
             raise RedisConnectionError("The server sent an unexpected error")
-        topics = list(self._requests.popleft().names)
-        self._asked.difference_update(topics)
-        # Without what has come to nothing.
-        self._open = self._open - Counter(topics)
+        topics = list(self._requests.popleft().topics)
+        self._requested.difference_update(topics)
+        # Subtracting drops the counts that are zero.
+        self._unconfirmed = self._unconfirmed - Counter(topics)
         if len(topics) > 1:
             self._alone.update(topics)
             self.reconcile(topics)
             return []
-        self._initial.difference_update(topics)
+        self._unrestored.difference_update(topics)
         return topics
 
-    def _first(self, verb: bytes) -> _Request:
+    def _oldest(self, verb: bytes) -> _Request:
         if not self._requests or self._requests[0].verb != verb:
             raise RedisConnectionError(f"The server sent an unexpected answer to {verb!r}")
         return self._requests[0]
 
-    def _packed(self, verb: bytes, topics: list[bytes]) -> Iterator[tuple[bytes, ...]]:
-        """Return commands for the topics, with many in each."""
+    def _commands(self, verb: bytes, topics: list[bytes]) -> Iterator[tuple[bytes, ...]]:
         together = []
         for topic in topics:
             if topic in self._alone:
@@ -218,5 +217,5 @@ class Subscriptions:
                 yield (verb, topic)
             else:
                 together.append(topic)
-        for start in range(0, len(together), self._most_names):
-            yield (verb, *together[start : start + self._most_names])
+        for start in range(0, len(together), self._max_topics):
+            yield (verb, *together[start : start + self._max_topics])
