@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 DEADLINE = 15.0  # seconds
 
 
-def batcher_to(server: EmbeddedServer) -> AutoPipeline:
-    """Return a batcher whose connection is not open yet."""
+def pipeline_to(server: EmbeddedServer) -> AutoPipeline:
+    """Return a pipeline whose connection is not open yet."""
     (host,) = parse_hosts([server.url])
     return AutoPipeline(Connector(host))
 
 
-async def cancelled_before_its_first_turn(batcher: AutoPipeline) -> asyncio.Future[bytes]:
+async def cancelled_before_its_first_turn(pipeline: AutoPipeline) -> asyncio.Future[bytes]:
     """Issue a command, and cancel its sender as `asyncio.run` cancels all tasks at its end."""
-    call = asyncio.ensure_future(batcher.execute(("PING",), key="any"))
+    call = asyncio.ensure_future(pipeline.execute(("PING",), key="any"))
     others = asyncio.all_tasks()
     while not (begun := asyncio.all_tasks() - others):
         await asyncio.sleep(0)
@@ -77,21 +77,23 @@ def test_loop_that_is_closed_bare_logs_nothing(caplog: pytest.LogCaptureFixture)
     assert caplog.records == []
 
 
-async def test_batcher_goes_on_after_its_sender_was_cancelled(redis_server: EmbeddedServer) -> None:
+async def test_pipeline_goes_on_after_its_sender_was_cancelled(
+    redis_server: EmbeddedServer,
+) -> None:
     """A command issued as a loop ends goes out, and takes along what waited before it."""
-    batcher = batcher_to(redis_server)
-    waiting = await cancelled_before_its_first_turn(batcher)
-    later = batcher.execute(("PING",), key="any")
+    pipeline = pipeline_to(redis_server)
+    waiting = await cancelled_before_its_first_turn(pipeline)
+    later = pipeline.execute(("PING",), key="any")
     replies = await asyncio.wait_for(asyncio.gather(waiting, later), DEADLINE)
     assert list(replies) == [b"PONG", b"PONG"]
-    await batcher.close()
+    await pipeline.close()
 
 
 async def test_closing_fails_what_no_sender_cared_for(redis_server: EmbeddedServer) -> None:
-    """No caller is left waiting when a batcher closes."""
-    batcher = batcher_to(redis_server)
-    waiting = await cancelled_before_its_first_turn(batcher)
-    await batcher.close()
+    """No caller is left waiting when a pipeline closes."""
+    pipeline = pipeline_to(redis_server)
+    waiting = await cancelled_before_its_first_turn(pipeline)
+    await pipeline.close()
     with pytest.raises(RedisConnectionError):
         await asyncio.wait_for(waiting, DEADLINE)
 
@@ -106,8 +108,8 @@ def test_connection_that_was_being_opened_as_its_loop_was_closed(
     connector = Connector(host)
 
     async def use() -> None:
-        link = await connector.open()
-        await link.close()
+        connection = await connector.open()
+        await connection.close()
 
     def open_files() -> int:
         gc.collect()

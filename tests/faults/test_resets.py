@@ -76,18 +76,18 @@ async def test_blocked_receiver(
 async def test_idle_command_connection(proxy: TcpProxy) -> None:
     """Nothing was written on it: what comes next goes on a new one, however soon it comes."""
     (host,) = parse_hosts([proxy.url])
-    batcher = AutoPipeline(Connector(host))
+    pipeline = AutoPipeline(Connector(host))
     for count in range(1, ROUNDS):
-        assert await within(batcher.execute(("INCR", "n"), key="n")) == count
-        link = batcher._link
-        assert link is not None
-        transport = link._transport
+        assert await within(pipeline.execute(("INCR", "n"), key="n")) == count
+        connection = pipeline._connection
+        assert connection is not None
+        transport = connection._transport
         assert transport is not None
         proxy.reset()
         # Each turn: uvloop closes its transport some turns before it says so.
         while not transport.is_closing():
             await asyncio.sleep(0)
-    await batcher.close()
+    await pipeline.close()
 
 
 async def test_sentinel_that_goes_as_it_is_asked() -> None:

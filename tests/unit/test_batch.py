@@ -136,7 +136,7 @@ def test_neighbours_of_equal_joints_share_a_command() -> None:
         call([5], Sum("B")),
     ]
     made = coalesce(batch)
-    assert [len(bundle.calls) for bundle in made] == [2, 1, 1, 1, 1]
+    assert [len(coalesced.calls) for coalesced in made] == [2, 1, 1, 1, 1]
     assert made[0].packed == b"*4\r\n$1\r\nA\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n"
     assert made[1].packed == b"plain"
 
@@ -144,19 +144,19 @@ def test_neighbours_of_equal_joints_share_a_command() -> None:
 def test_one_command_is_bounded() -> None:
     """A script does only so many things at once; a larger part goes alone."""
     many = [call([number], Sum("A")) for number in range(batch.MAX_COALESCED + 1)]
-    assert [len(bundle.calls) for bundle in coalesce(many)] == [batch.MAX_COALESCED, 1]
+    assert [len(coalesced.calls) for coalesced in coalesce(many)] == [batch.MAX_COALESCED, 1]
     large = [
         call([1], Sum("A")),
         call([1] * (batch.MAX_COALESCED + 5), Sum("A")),
         call([1], Sum("A")),
     ]
-    assert [len(bundle.calls) for bundle in coalesce(large)] == [1, 1, 1]
+    assert [len(coalesced.calls) for coalesced in coalesce(large)] == [1, 1, 1]
 
 
 def test_slots_are_kept_apart() -> None:
     """In a Cluster, one script works in one slot."""
     batch = [call([1], Sum("A"), slot=1), call([2], Sum("A"), slot=2), call([3], Sum("A"), slot=2)]
-    assert [len(bundle.calls) for bundle in coalesce(batch)] == [1, 2]
+    assert [len(coalesced.calls) for coalesced in coalesce(batch)] == [1, 2]
 
 
 async def test_each_call_gets_its_own_reply() -> None:
@@ -166,8 +166,8 @@ async def test_each_call_gets_its_own_reply() -> None:
     for each in batch:
         each.reply = loop.create_future()
     batch[1].reply.cancel()
-    [bundle] = coalesce(batch)
-    bundle.answer("ok")
+    [coalesced] = coalesce(batch)
+    coalesced.answer("ok")
     assert batch[0].reply.result() == ("ok", 1)
     assert batch[2].reply.result() == ("ok", 4)
 

@@ -64,13 +64,13 @@ class Together:
 
 
 async def test_calls_for_two_slots_are_two_commands() -> None:
-    """A script's keys must be in one slot, so calls of equal joint are joined by slot only."""
+    """A script's keys must be in one slot, so calls of equal coalescer are joined by slot only."""
     loop = asyncio.get_running_loop()
     calls = [
         PendingCommand((name,), Together(), 1, loop.create_future(), 0.0, False, {}, slot)  # noqa: FBT003
         for name, slot in [("a", 1), ("b", 1), ("c", 2), ("d", 2), ("e", 1)]
     ]
-    assert [len(bundle.calls) for bundle in coalesce(calls)] == [2, 2, 1]
+    assert [len(coalesced.calls) for coalesced in coalesce(calls)] == [2, 2, 1]
 
 
 def test_slot_that_is_elsewhere_is_logged_in_words(caplog: pytest.LogCaptureFixture) -> None:

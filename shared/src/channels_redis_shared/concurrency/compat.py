@@ -1,4 +1,4 @@
-"""Gives every supported Python the same `timeout`, and starts and ends tasks of the layer."""
+"""Provide `timeout` on every supported Python, and start and end tasks."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["end_task", "start_task", "timeout"]
 
-# Seconds after which a task that goes on is cancelled again.
-_PATIENCE = 0.1
+# Seconds after which a task that still runs is cancelled again.
+_CANCEL_INTERVAL = 0.1
 
 
 def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Start a task of the layer's own in the running event loop.
+    """Start a background task in the running event loop.
 
-    Its context is empty, as it outlives the consumer that started it. And it never begins before
-    this returns, whatever the loop's task factory does: `asyncio.eager_task_factory` would run it
-    before its caller has stored it.
+    Its context is empty, as it outlives the consumer that started it. It never begins before this
+    returns: a loop's `asyncio.eager_task_factory` would run it before its caller has stored it.
     """
     loop = asyncio.get_running_loop()
     task = contextvars.Context().run(partial(asyncio.Task, coroutine, loop=loop))
@@ -37,11 +36,11 @@ def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 async def end_task(task: asyncio.Task[Any]) -> None:
-    """Cancel a task, and return when it has ended.
+    """Cancel a task, and wait until it has ended.
 
-    It may take more than one call of `cancel`: on Python 3.10 a `timeout` that runs out in the
-    same turn of the loop swallows the cancellation.
+    One call of `cancel` may not be enough: on Python 3.10 a `timeout` that expires in the same turn
+    of the loop swallows the cancellation.
     """
     while not task.done():
         task.cancel()
-        await asyncio.wait([task], timeout=_PATIENCE)
+        await asyncio.wait([task], timeout=_CANCEL_INTERVAL)

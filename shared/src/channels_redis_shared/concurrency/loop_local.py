@@ -1,4 +1,4 @@
-"""Keeps one value for each event loop, and closes it when the loop ends."""
+"""Keep one value for each event loop, and close it when the loop ends."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 
 
 class Closable(Protocol):
-    """What can be kept for an event loop."""
+    """A value that belongs to an event loop."""
 
     async def close(self) -> None:
-        """Close everything, in the loop that it belongs to."""
+        """Close the value, in its own loop."""
 
     def abandon(self) -> None:
-        """Drop everything: its loop is closed."""
+        """Discard the value without closing it; its loop is already closed."""
 
 
 Kept = TypeVar("Kept", bound=Closable)
 
 
 class LoopLocal(Generic[Kept]):
-    """One value for each event loop, made when it is first asked for.
+    """One value for each event loop, made at the first use.
 
-    A loop that ends as `asyncio.run` ends it closes its value; the value of one that was closed
-    bare is dropped at the next use from another loop.
+    A loop that ends as `asyncio.run` ends it closes its value. If a loop was closed without that,
+    its value is abandoned at the next use from another loop.
     """
 
     def __init__(self, make: Callable[[], Kept]) -> None:
@@ -45,7 +45,7 @@ class LoopLocal(Generic[Kept]):
             closer = self._closer(loop, value)
             entry = (value, closer)
             with self._lock:
-                self._drop_closed_loops()
+                self._abandon_closed_loops()
                 self._kept[loop] = entry
             _start(closer)
         return entry[0]
@@ -55,7 +55,7 @@ class LoopLocal(Generic[Kept]):
         return [value for value, _ in list(self._kept.values())]
 
     def find(self) -> Kept | None:
-        """Return the running loop's value if it has one already."""
+        """Return the running loop's value, if there is one."""
         entry = self._kept.get(asyncio.get_running_loop())
         return None if entry is None else entry[0]
 
@@ -68,15 +68,14 @@ class LoopLocal(Generic[Kept]):
     async def _closer(
         self, loop: asyncio.AbstractEventLoop, value: Kept
     ) -> AsyncGenerator[None, None]:
-        # A loop finalises the asynchronous generators that were started in it: that is the only
-        # notice of its end that it gives.
+        # The end of a loop can only be noticed by an asynchronous generator, which it finalises.
         try:
             yield
         finally:
             self._kept.pop(loop, None)
             await value.close()
 
-    def _drop_closed_loops(self) -> None:
+    def _abandon_closed_loops(self) -> None:
         # Other threads add and remove meanwhile, without a lock.
         for loop in [loop for loop in list(self._kept) if loop.is_closed()]:
             entry = self._kept.pop(loop, None)
@@ -85,7 +84,7 @@ class LoopLocal(Generic[Kept]):
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread; None if there is none."""
+    """Return the event loop that runs in this thread, if there is one."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

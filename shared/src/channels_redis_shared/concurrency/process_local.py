@@ -1,4 +1,4 @@
-"""Keeps one value for each process: a fork's child makes its own."""
+"""Keep one value for each process: a fork's child makes its own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 Kept = TypeVar("Kept")
 
-# How many forks lie between the first process and this one. Asked with every message, so no getpid:
-# that is a system call.
+# The number of forks between the first process and this one. Compared with every message, so not
+# by getpid, which is a system call.
 _forks = 0
 
 
@@ -26,13 +26,13 @@ if hasattr(os, "register_at_fork"):
 
 
 class ProcessLocal(Generic[Kept]):
-    """One value for each process, made when it is first asked for."""
+    """One value for each process, made at the first use."""
 
     def __init__(self, make: Callable[[], Kept]) -> None:
         self._make = make
-        self._start_anew()
+        self._reset()
 
-    def _start_anew(self) -> None:
+    def _reset(self) -> None:
         # The lock as well: the fork may have happened while another thread held it.
         self._lock = threading.Lock()
         self._kept: list[Kept] = []
@@ -42,9 +42,9 @@ class ProcessLocal(Generic[Kept]):
         """Return this process's value."""
         if self._forks != _forks:
             # Kept alive, and not closed: parent and child share the sockets and the selector, so
-            # closing here would make the parent deaf.
+            # closing here would stop the parent's events.
             self._inherited = self._kept
-            self._start_anew()
+            self._reset()
         if not self._kept:
             with self._lock:
                 if not self._kept:

@@ -1,4 +1,4 @@
-"""Decides which of the calls that wait one write carries, and which of them one command."""
+"""Decide which pending commands go in one write, and which of them are coalesced into one."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ if TYPE_CHECKING:
 
     from .commands import Command
 
-# A write keeps the server from everybody else while it is carried out, so it is bounded.
+# The server serves no one else while it executes a write, so a write is bounded.
 MAX_COMMANDS = 1000
 MAX_BYTES = 1_000_000
-# So is a script, in how many things it does.
+# So is a script, in the number of its parts.
 MAX_COALESCED = 100
 
 
 class Coalescer(Protocol):
-    """Makes one command of the parts of several calls, and their replies of its reply."""
+    """Coalesces parts of several calls into one command, and splits its reply."""
 
     def command(self, parts: Sequence[Any]) -> Command:
-        """Return the command that does what the parts say, in order."""
+        """Return the command that executes the parts, in order."""
 
     def replies(self, reply: Any, parts: Sequence[Any]) -> Sequence[Any]:
-        """Return the reply to each of the parts, or the error that its caller gets."""
+        """Return the reply to each part, or the error to raise in its caller."""
 
 
 @dataclass(eq=False, slots=True)
 class PendingCommand:
-    """What one caller asks for, and the future of its reply."""
+    """A command that was not sent yet, and the future of its reply."""
 
-    # A command as it goes over the wire; or with `coalescer`, a part for it: some sequence.
+    # A packed command; or with `coalescer`, a part for it: a sequence.
     content: Any
     coalescer: Coalescer | None
-    # About how many bytes it has.
+    # Its approximate size in bytes.
     size: int
     reply: asyncio.Future[Any]
-    # The event loop's time until which it may be sent.
+    # The event loop's time after which it fails instead of being sent.
     deadline: float
-    # Whether it may be carried out twice: never so for what adds or returns a message.
+    # Safe to execute twice: never true of a command that adds or returns a message.
     idempotent: bool
-    # Message keys that it adds a message to, and how many one write may add to each.
+    # The message keys it adds a message to, and how many one write may add to each.
     quotas: Mapping[str, int]
-    # Which slot of a Cluster it is for.
+    # Its slot in a Cluster.
     slot: int | None = None
 
     def answer(self, reply: Any) -> None:
@@ -59,13 +59,13 @@ class PendingCommand:
         """Raise the error in the caller, in an instance of its own."""
         if not self.reply.done():
             self.reply.set_exception(copy_of(error))
-            # The caller may be gone: then nobody retrieves it, and that is no fault.
+            # Marked as retrieved: asyncio would log it if the caller is gone.
             self.reply.exception()
 
 
 @dataclass(slots=True)
 class CoalescedCommand:
-    """The calls that one command carries."""
+    """One command for the server, and the calls it was made of."""
 
     calls: list[PendingCommand]
     packed: bytes
@@ -91,10 +91,10 @@ class CoalescedCommand:
 
 
 def next_batch(calls: deque[PendingCommand]) -> list[PendingCommand]:
-    """Remove from `calls` what the next write carries, in order.
+    """Remove the calls of the next write from `calls`, in order.
 
-    The server carries out a whole write before the reader that the first message woke takes
-    anything, so one write must not fill a message key to its capacity.
+    The server executes a whole write before the reader that the first message woke takes anything,
+    so one write must not fill a message key to its capacity.
     """
     batch: list[PendingCommand] = []
     filled: Counter[str] = Counter()
@@ -102,7 +102,7 @@ def next_batch(calls: deque[PendingCommand]) -> list[PendingCommand]:
     while calls and len(batch) < MAX_COMMANDS and size < MAX_BYTES:
         call = calls[0]
         if call.quotas:
-            if any([filled[key] >= most for key, most in call.quotas.items()]):  # noqa: C419 - faster
+            if any([filled[key] >= quota for key, quota in call.quotas.items()]):  # noqa: C419 - faster
                 break
             for key in call.quotas:
                 filled[key] += 1
@@ -112,38 +112,38 @@ def next_batch(calls: deque[PendingCommand]) -> list[PendingCommand]:
 
 
 def coalesce(batch: Sequence[PendingCommand]) -> list[CoalescedCommand]:
-    """Return the commands that the batch makes: neighbours of equal joint and slot share one."""
+    """Coalesce neighbouring calls that have an equal coalescer and slot."""
     commands: list[CoalescedCommand] = []
-    # Those since the last command that have one joint and slot, and how long their parts are.
-    coalescer, slot, joined = None, None, 0
+    # The calls to coalesce next, and the total length of their parts.
+    coalescer, slot, length = None, None, 0
     neighbours: list[PendingCommand] = []
     for call in batch:
         if coalescer is not None and (
             # Mostly the same object, and comparing two takes ten times as long.
             (call.coalescer is not coalescer and call.coalescer != coalescer)
             or call.slot != slot
-            or joined + len(call.content) > MAX_COALESCED
+            or length + len(call.content) > MAX_COALESCED
         ):
-            commands.append(_joined(coalescer, neighbours))
+            commands.append(_coalesced(coalescer, neighbours))
             coalescer = None
         if call.coalescer is None:
             commands.append(CoalescedCommand([call], call.content))
             continue
         if coalescer is None:
-            coalescer, slot, joined, neighbours = call.coalescer, call.slot, 0, []
+            coalescer, slot, length, neighbours = call.coalescer, call.slot, 0, []
         neighbours.append(call)
-        joined += len(call.content)
+        length += len(call.content)
     if coalescer is not None:
-        commands.append(_joined(coalescer, neighbours))
+        commands.append(_coalesced(coalescer, neighbours))
     return commands
 
 
-def _joined(coalescer: Coalescer, calls: list[PendingCommand]) -> CoalescedCommand:
+def _coalesced(coalescer: Coalescer, calls: list[PendingCommand]) -> CoalescedCommand:
     return CoalescedCommand(calls, pack(coalescer.command([call.content for call in calls])))
 
 
 def copy_of(error: BaseException) -> BaseException:
-    """Return an equal error: one raised in many callers would gather all their tracebacks."""
+    """Return a copy of an error: one raised in many callers would gather all their tracebacks."""
     try:
         copy = type(error)(*error.args)
     except TypeError:

@@ -1,4 +1,4 @@
-"""Knows which node of a Redis Cluster owns which keys, and opens connections to the right one."""
+"""The slot map of a Redis Cluster, and connections to its nodes."""
 
 from __future__ import annotations
 
@@ -27,51 +27,51 @@ if TYPE_CHECKING:
 
 Address: TypeAlias = tuple[str, int]
 
-# How many nodes are asked at once who owns what: one that is dead then costs no time.
-MOST_ASKED = 5
+# Nodes asked for the slot map at once, besides the configured ones: a dead one then costs no time.
+MAX_ASKED = 5
 
 
 def slot_of(key: str) -> int:
-    """Return the slot of a key: what is in one slot is on one node."""
+    """Return the slot of a key; all keys of a slot are on one node."""
     slot: int = key_slot(key.encode())
     return slot
 
 
 class Cluster(Connector):
-    """Opens connections to the nodes of one Redis Cluster. Event loops and threads may share it."""
+    """Opens connections to the nodes of one Redis Cluster; event loops and threads share it."""
 
     def __init__(self, host: Host, minimum_version: MinimumVersion = ANY_VERSION) -> None:
         super().__init__(host, minimum_version)
-        # As learnt last; replaced, never changed.
+        # Replaced, never mutated.
         self._owners: Sequence[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._connectors: dict[Address, Connector] = {}
         # The node that `open` chose last.
-        self._favourite: Address | None = None
+        self._preferred: Address | None = None
 
     def owner(self, slot: int) -> Address | None:
-        """Return the node that owned a slot when that was learnt last."""
+        """Return the owner of a slot, as last learnt."""
         return self._owners[slot]
 
     @property
     def layout(self) -> object:
-        """Stands for all that was learnt last: another object if it has changed."""
+        """An identity of the slot map: another object after a change."""
         return self._owners
 
     def owners(self) -> set[Address]:
-        """Return all nodes that owned any slot then."""
+        """Return all nodes that own slots, as last learnt."""
         return {owner for owner in self._owners if owner is not None}
 
     async def learn(self) -> None:
-        """Ask who owns what now.
+        """Fetch the slot map.
 
         Raises:
             redis.exceptions.ConnectionError: No node can be reached.
-            redis.exceptions.ResponseError: The server is no Redis Cluster, or forbids to ask.
+            redis.exceptions.ResponseError: The server is no Cluster, or forbids CLUSTER SLOTS.
         """
-        # Not by redis-py's client of a Cluster: it takes each refusal for "no Cluster", and asks
-        # for the table of all commands as well, of a node that may be the one that is away.
+        # redis-py's client of a Cluster takes each refusal for "no Cluster", and asks one node,
+        # which may be dead, for the table of all commands.
         known = self.owners() or set(self.host.nodes)
-        asked = {*random.sample(list(known), min(MOST_ASKED, len(known))), *self.host.nodes}
+        asked = {*random.sample(list(known), min(MAX_ASKED, len(known))), *self.host.nodes}
         owners = await self._first(asked, self._ask)
         if owners != self._owners:
             self._owners = owners
@@ -79,55 +79,55 @@ class Cluster(Connector):
     async def open(self, setup: Iterable[Command] = ()) -> Connection:
         """Return a new, ready connection to any node; see `Connector.open`.
 
-        It is the same node as long as that one works: what this process publishes there reaches
-        no subscription that it makes later. News between nodes travels after the reply.
+        It is the same node as long as that one works: nodes forward a published message after the
+        reply, so through another node it might reach a subscription that was made later.
         """
         await self.learn()
         setup = tuple(setup)
         trouble: Exception | None = None
         owners = random.sample(list(self.owners()), len(self.owners()))
-        for address in sorted(owners, key=lambda owner: owner != self._favourite):
+        for address in sorted(owners, key=lambda owner: owner != self._preferred):
             try:
-                link = await self.node(address).open(setup)
+                connection = await self.node(address).open(setup)
             except (RedisError, OSError) as error:
                 if not is_transient(error):
                     raise
                 trouble = error
             else:
-                self._favourite = address
-                return link
+                self._preferred = address
+                return connection
         raise RedisConnectionError(f"{self.host}: {trouble}") from trouble
 
     async def working_node(self) -> Address:
-        """Return the node that `open` connects to."""
-        link = await self.open()
-        await link.close()
-        if self._favourite is None:
+        """Return the address of a node that accepts connections, the last one if it does."""
+        connection = await self.open()
+        await connection.close()
+        if self._preferred is None:
             raise RedisConnectionError(f"{self.host} has no node")
-        return self._favourite
+        return self._preferred
 
     def node(self, address: Address) -> Connector:
-        """Return what opens connections to one node."""
+        """Return the connector to one node."""
         connector = self._connectors.get(address)
         if connector is None:
             host = self.host.at(address)
-            # Half the time, so that a node that is away leaves some for what takes its place.
+            # Half the time, so that a dead node leaves some for its replacement.
             host = replace(host, connect_timeout=host.connect_timeout / 2)
             connector = Connector(host, self._minimum_version)
             self._connectors[address] = connector
         return connector
 
     def to_key(self, key: str) -> Connector:
-        """Return what opens connections to the node that owns a key at that moment."""
+        """Return the connector to the owner of a key, looked up for each connection."""
         return _ToSlot(self, slot_of(key))
 
     async def _ask(self, address: Address) -> Sequence[Address | None]:
         seconds = self.host.timeout
-        link = await self.node(address).open()
+        connection = await self.node(address).open()
         try:
-            [reply] = await link.exchange([("CLUSTER", "SLOTS")], seconds)
+            [reply] = await connection.exchange([("CLUSTER", "SLOTS")], seconds)
         finally:
-            await link.close()
+            await connection.close()
         if isinstance(reply, ResponseError) and "cluster support disabled" in str(reply):
             raise ResponseError(
                 f"{self.host.at(address)} is no Redis Cluster: write it as a host of its own, "
@@ -140,7 +140,7 @@ class Cluster(Connector):
     async def _first(
         self, addresses: Collection[Address], ask: Callable[[Address], Awaitable[Found]]
     ) -> Found:
-        """Ask several nodes at once; return the first answer."""
+        """Ask several nodes at once and return the first answer."""
         asked = [asyncio.ensure_future(ask(address)) for address in addresses]
         errors: list[Exception] = []
         try:
@@ -161,7 +161,7 @@ class Cluster(Connector):
 
 
 class _ToSlot(Connector):
-    """Opens connections to the node that owns a slot at that moment."""
+    """Opens connections to the current owner of a slot."""
 
     def __init__(self, cluster: Cluster, slot: int) -> None:
         super().__init__(cluster.host)
@@ -170,7 +170,7 @@ class _ToSlot(Connector):
 
     async def open(self, setup: Iterable[Command] = ()) -> Connection:
         """Return a new, ready connection; see `Connector.open`."""
-        # Always asked anew: if there was a connection before, it ended for some reason.
+        # Never from the cache: the previous connection, if any, ended for some reason.
         await self._cluster.learn()
         owner = self._cluster.owner(self._slot)
         if owner is None:
@@ -182,9 +182,9 @@ def read_slots(reply: Sequence[Any], asked: Address) -> Sequence[Address | None]
     """Return the owner of each slot.
 
     Args:
-        reply: What CLUSTER SLOTS replied: first and last slot, the owner, its replicas, each.
-        asked: Where it was asked. A node that does not know what it is called itself says nothing
-            instead of its name.
+        reply: The reply to CLUSTER SLOTS: ranges of first slot, last slot, owner, replicas.
+        asked: The address of the node that replied, for owners without a host name: a node that
+            does not know its own leaves it out.
     """
     owners: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
     for first, last, (name, port, *_), *_replicas in reply:
@@ -195,5 +195,5 @@ def read_slots(reply: Sequence[Any], asked: Address) -> Sequence[Address | None]
 
 
 def connector_to(host: Host, minimum_version: MinimumVersion = ANY_VERSION) -> Connector:
-    """Return what opens connections to a host of any kind, whose servers are new enough."""
+    """Return the connector to a host of any kind."""
     return Cluster(host, minimum_version) if host.nodes else Connector(host, minimum_version)

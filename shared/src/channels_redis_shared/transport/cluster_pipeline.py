@@ -1,7 +1,7 @@
-"""Sends each command to the node of a Redis Cluster that has its keys, in one write for each node.
+"""Send each command to the owner of its slot in a Redis Cluster, in one write for each node.
 
-What a node refuses, or can't be reached for, waits until the Cluster was asked again who owns its
-slot. Meanwhile the other slots go on.
+What a node redirects, or can't be reached for, is held until the slot map has been fetched again.
+Commands for other slots go on.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from .commands import Script
     from .connector import Connector
 
-# Seconds without trouble, after which the next trouble is looked into at once.
-QUIET = 3.0
+# Seconds without a failure after which the slot map is fetched at once, without backoff.
+BACKOFF_RESET = 3.0
 
 
 class ClusterPipeline(CommandClient):
@@ -52,24 +52,24 @@ class ClusterPipeline(CommandClient):
         self._scripts = scripts
         self._counters = counters or Counters()
         self._nodes: dict[Address, _NodePipeline] = {}
-        # The slots whose owner is not known for sure, and what waits for it, in order.
+        # The calls for slots whose owner is uncertain, in order.
         self._held: dict[int, deque[PendingCommand]] = {}
-        self._trouble: Exception = RedisConnectionError(f"{cluster.host} was not asked yet")
+        self._error: Exception = RedisConnectionError(f"{cluster.host} was not asked yet")
         self._backoff = Backoff()
-        self._troubled_at = 0.0
-        self._seeker: asyncio.Task[None] | None = None
+        self._failed_at = 0.0
+        self._search: asyncio.Task[None] | None = None
 
     def slot(self, key: str) -> int:
         """Return the slot of a key."""
         return slot_of(key)
 
     def node(self, key: str) -> object:
-        """Return what stands for the node that has a key, as far as known."""
+        """Return an identity of the node that has a key, as last learnt."""
         return self._cluster.owner(slot_of(key))
 
     @property
     def layout(self) -> object:
-        """Stands for the nodes and their keys, as far as known."""
+        """An identity of the slot map, as last learnt."""
         return self._cluster.layout
 
     async def nodes(self) -> Sequence[CommandClient]:
@@ -79,13 +79,13 @@ class ClusterPipeline(CommandClient):
 
     async def close(self) -> None:
         """Close the connections. A later command opens new ones."""
-        if self._seeker is not None:
-            self._seeker.cancel()
-            await asyncio.wait([self._seeker])
+        if self._search is not None:
+            self._search.cancel()
+            await asyncio.wait([self._search])
         await asyncio.gather(*(node.close() for node in self._nodes.values()))
 
     def abandon(self) -> None:
-        """Drop the connections without a word: their event loop is closed."""
+        """Discard the connections without closing them; their event loop is already closed."""
         for node in self._nodes.values():
             node.abandon()
 
@@ -98,7 +98,7 @@ class ClusterPipeline(CommandClient):
         quotas: Mapping[str, int],
         key: str,
     ) -> asyncio.Future[Any]:
-        """Let the call go out with the others of this turn; see `PendingCommand`."""
+        """Add a command to the next write to its node; see `PendingCommand`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._cluster.host.timeout
         reply, slot = loop.create_future(), slot_of(key)
@@ -111,10 +111,10 @@ class ClusterPipeline(CommandClient):
     def _put(self, slot: int, call: PendingCommand) -> None:
         held, owner = self._held.get(slot), self._cluster.owner(slot)
         if held is not None:
-            # Behind those that wait already: what is for one slot stays in order.
+            # Behind those held already: the calls for one slot stay in order.
             held.append(call)
         elif owner is None:
-            self._hold([call], self._trouble)
+            self._hold([call], self._error)
         else:
             self._node(owner).put(call)
 
@@ -128,49 +128,49 @@ class ClusterPipeline(CommandClient):
         return node
 
     def _hold(self, calls: Iterable[PendingCommand], error: Exception) -> None:
-        """Keep calls until their slots' owners are known."""
+        """Hold calls until their slots' owners are known."""
         for call in calls:
             if call.slot is None:
-                # It was for this node and no other.
+                # It was for this node only.
                 call.fail(error)
             else:
                 self._held.setdefault(call.slot, deque()).append(call)
-        self._trouble = error
-        if self._held and self._seeker is None:
-            self._seeker = start_task(self._seek())
+        self._error = error
+        if self._held and self._search is None:
+            self._search = start_task(self._find_owners())
 
-    async def _seek(self) -> None:
-        """Find out who owns the slots of what is held, and let it go there."""
+    async def _find_owners(self) -> None:
+        """Fetch the slot map, and release the held calls to the owners of their slots."""
         try:
             while self._held:
                 await self._pause()
-                self._fail_late()
+                self._fail_overdue()
                 try:
                     await self._cluster.learn()
                 except (RedisError, OSError) as error:
-                    self._trouble = error
+                    self._error = error
                     if not is_transient(error):
                         self._fail_held(error)
                 else:
                     self._release()
         except BaseException as error:
-            # Cancelled, or a fault of ours: no caller may be left waiting.
+            # Cancelled, or a bug: propagate it, so that no caller hangs.
             self._fail_held(RedisConnectionError(f"The layer was closed: {error!r}"))
             raise
         finally:
-            self._seeker = None
+            self._search = None
         await self._forget_old_nodes()
 
     async def _pause(self) -> None:
-        """Wait a while if it is not long ago that there was trouble."""
+        """Back off if the last failure was recent."""
         loop = asyncio.get_running_loop()
-        before, self._troubled_at = self._troubled_at, loop.time()
-        if loop.time() - before > QUIET:
+        before, self._failed_at = self._failed_at, loop.time()
+        if loop.time() - before > BACKOFF_RESET:
             self._backoff.reset()
             return
         soonest = min(call.deadline for calls in self._held.values() for call in calls)
         await asyncio.sleep(max(0.0, min(self._backoff.next(), soonest - loop.time())))
-        self._troubled_at = loop.time()
+        self._failed_at = loop.time()
 
     def _release(self) -> None:
         for slot in list(self._held):
@@ -178,12 +178,12 @@ class ClusterPipeline(CommandClient):
                 for call in self._held.pop(slot):
                     self._put(slot, call)
 
-    def _fail_late(self) -> None:
-        """Give up on the calls whose time is over."""
+    def _fail_overdue(self) -> None:
+        """Fail the calls that are past their deadline."""
         now = asyncio.get_running_loop().time()
         for slot, calls in list(self._held.items()):
             while calls and calls[0].deadline <= now:
-                calls.popleft().fail(self._trouble)
+                calls.popleft().fail(self._error)
             if not calls:
                 del self._held[slot]
 
@@ -207,7 +207,7 @@ class _NodePipeline(AutoPipeline):
         connector: As for `AutoPipeline`.
         scripts: As for `AutoPipeline`.
         counters: As for `AutoPipeline`.
-        hold: Gets what this node can't carry out, with the reason.
+        hold: Called with the calls that this node can't execute, and the error.
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class _NodePipeline(AutoPipeline):
 
     @property
     def busy(self) -> bool:
-        """Whether there is anything to send, or a reply to come."""
+        """Whether a command or a reply is pending."""
         return self._runner is not None
 
     def _put_back(self, calls: list[PendingCommand], error: Exception) -> None:
@@ -232,7 +232,7 @@ class _NodePipeline(AutoPipeline):
         self._hold([*calls, *later], error)
 
     async def _wait(self, error: Exception, seconds: float) -> None:  # noqa: ARG002
-        """Keep nothing for a node that is away: soon another one may own its slots."""
+        """Hand over all calls for a node that is down: soon another one may own its slots."""
         if not is_redirect(error):
             calls, self._calls = self._calls, deque()
             self._hold(calls, error)

@@ -22,7 +22,7 @@ Command: TypeAlias = tuple[Argument, ...]
 
 
 def pack_in_python(command: Command) -> bytes:
-    """Do as `pack`, without hiredis; several times faster than redis-py's own."""
+    """Encode a command in RESP without hiredis, several times faster than redis-py."""
     parts = [b"*%d" % len(command)]
     for argument in command:
         if isinstance(argument, str):
@@ -37,16 +37,16 @@ def pack_in_python(command: Command) -> bytes:
     return b"\r\n".join(parts)
 
 
-# Returns a command as it goes over the wire. Versions of hiredis before 2.2 could not.
+# Encode a command in RESP. hiredis before 2.2 has no such function.
 pack: Callable[[Command], bytes] = getattr(hiredis, "pack_command", pack_in_python)
 
-# By hash, to tell which command an error is about.
+# By hash, to name the command that an error is about.
 _sources: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
 class Script:
-    """A Lua script that a server runs atomically."""
+    """A Lua script, sent by its hash."""
 
     source: str
     sha: str
@@ -60,24 +60,24 @@ class Script:
 
     @property
     def load(self) -> Command:
-        """The command that makes a server know the script."""
+        """The command that loads the script."""
         return ("SCRIPT", "LOAD", self.source)
 
     def call(self, keys: Sequence[str], *arguments: Argument) -> Command:
-        """Return the command that runs the script, on a server that knows it."""
+        """Return the command that runs the loaded script."""
         return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
 
     def call_with_source(self, keys: Sequence[str], *arguments: Argument) -> Command:
-        """Return the command that runs the script on any server."""
+        """Return the command that runs the script, loaded or not."""
         return ("EVAL", self.source, len(keys), *keys, *arguments)
 
 
 def name_keys(error: Exception, packed: bytes) -> Exception:
-    """Return an error about a key of a wrong type that names the keys of its command.
+    """Add the keys of its command to an error about a key of a wrong type.
 
     Args:
-        error: What the server replied.
-        packed: The command, as it went over the wire.
+        error: The error that the server replied.
+        packed: The packed command.
     """
     if not isinstance(error, ResponseError) or "WRONGTYPE" not in str(error):
         return error
@@ -90,9 +90,9 @@ def name_keys(error: Exception, packed: bytes) -> Exception:
 
 
 def name_forbidden(error: ResponseError) -> ResponseError:
-    """Return an error that names the command that a user may not call in a script.
+    """Name the command that a user may not call in a script.
 
-    Redis 6 tells the line of the script, and not which command stands there.
+    Redis 6 reports the line of the script, not the command.
     """
     found = re.search(
         r"call to f_(\w+)\): @user_script:(\d+):.* can't run this command", str(error)

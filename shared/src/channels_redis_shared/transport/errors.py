@@ -1,4 +1,4 @@
-"""Decides which errors mean that a server is away, and how long to wait before the next try."""
+"""Classify errors: which are transient, and which prove that a command was not executed."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ import ssl
 
 from redis import exceptions
 
-# Answers of a server that is up but cannot serve now: a replica, one that loads its data, a
-# failover that ends a blocking wait, a slot that moved. Redis 6.2 wraps them in a script's error.
-# What a Cluster's node says of a slot that is elsewhere, or on its way; redis-py 5.0 has no classes
-# for it.
-_ELSEWHERE_CODES = ("MOVED ", "ASK ", "TRYAGAIN ")
-_AWAY_CODES = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "CLUSTERDOWN", *_ELSEWHERE_CODES)
-# Answers of a server that serves again when a script ends, a disk has room, or a replica is back.
-# A caller is told of these at once; who waits for messages anyway can wait for that, too.
-_PASSING_CODES = ("BUSY", "MISCONF", "NOREPLICAS")
-# In the reasons that OpenSSL gives, for a certificate that we refuse and for alerts of the server.
+# Redirects of a Cluster's node, for which redis-py 5.0 has no classes.
+_REDIRECT_CODES = ("MOVED ", "ASK ", "TRYAGAIN ")
+# Errors of a server that can't serve now: a replica, one that loads its data, a failover that ends
+# a blocking wait, a slot that moved. Redis 6.2 wraps them in a script's error.
+_TRANSIENT_CODES = (
+    "READONLY",
+    "LOADING",
+    "MASTERDOWN",
+    "UNBLOCKED",
+    "CLUSTERDOWN",
+    *_REDIRECT_CODES,
+)
+# Errors until a script ends, a disk has room, or a replica is back. Commands raise them at once; a
+# blocked `receive` waits.
+_TEMPORARY_CODES = ("BUSY", "MISCONF", "NOREPLICAS")
+# Parts of OpenSSL's reasons, for a certificate that is refused here and for alerts of the server.
 _TLS_REFUSALS = (
     "ACCESS_DENIED",
     "CERTIFICATE",
@@ -25,7 +31,7 @@ _TLS_REFUSALS = (
     "UNKNOWN_CA",
     "WRONG_VERSION_NUMBER",
 )
-_AWAY_ERRORS = (
+_TRANSIENT_ERRORS = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
     exceptions.ReadOnlyError,
@@ -38,49 +44,45 @@ _AWAY_ERRORS = (
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether trying again later, on a new connection, can help.
+    """Return whether a retry on a new connection can succeed.
 
-    A refused password, a missing right or a bad certificate is no outage: it stays until
-    somebody mends the settings.
+    A refused password, a missing permission and a bad certificate last until the settings change.
     """
     if isinstance(error, exceptions.AuthenticationError) or tls_refusal(error):
         return False
-    if isinstance(error, _AWAY_ERRORS):
+    if isinstance(error, _TRANSIENT_ERRORS):
         return True
-    return isinstance(error, exceptions.ResponseError) and _says(_AWAY_CODES, str(error))
+    return isinstance(error, exceptions.ResponseError) and _says(_TRANSIENT_CODES, str(error))
 
 
 def is_temporary(error: BaseException) -> bool:
-    """Tell whether who waits for messages can wait for the end of this as well."""
+    """Return whether a blocked `receive` should keep waiting through this error."""
     if is_transient(error):
         return True
-    return isinstance(error, exceptions.ResponseError) and _says(_PASSING_CODES, str(error))
+    return isinstance(error, exceptions.ResponseError) and _says(_TEMPORARY_CODES, str(error))
 
 
 def was_not_executed(error: BaseException) -> bool:
-    """Tell whether the server's answer proves that the command was not carried out."""
+    """Return whether the error is a reply which proves that the command was not executed."""
     return isinstance(error, exceptions.ResponseError) and is_transient(error)
 
 
 def is_redirect(error: BaseException) -> bool:
-    """Tell whether a Cluster's node refused what it has not, or is just about to give away.
-
-    The connection is as good as ever.
-    """
+    """Return whether a Cluster's node redirects a command, on a connection that stays usable."""
     if isinstance(error, exceptions.AskError | exceptions.TryAgainError):
         return True
-    return isinstance(error, exceptions.ResponseError) and str(error).startswith(_ELSEWHERE_CODES)
+    return isinstance(error, exceptions.ResponseError) and str(error).startswith(_REDIRECT_CODES)
 
 
 def is_of_slot(error: BaseException) -> bool:
-    """Return whether a Cluster's node refused a slot that it does not serve, and no more."""
+    """Return whether the error concerns a slot of a Cluster and not the connection."""
     if isinstance(error, exceptions.ClusterDownError) or is_redirect(error):
         return True
     return isinstance(error, exceptions.ResponseError) and str(error).startswith("CLUSTERDOWN")
 
 
 def misplaced_slot(error: BaseException) -> int | None:
-    """Return the slot that a Cluster's node says another one owns, if the error tells."""
+    """Return the slot of a MOVED or ASK redirect, if the error is one."""
     if isinstance(error, exceptions.AskError) or str(error).startswith(("MOVED ", "ASK ")):
         return int(str(error).split(" ")[-2])
     return None
@@ -91,7 +93,7 @@ def _says(codes: tuple[str, ...], text: str) -> bool:
 
 
 def tls_refusal(error: BaseException) -> ssl.SSLError | None:
-    """Return why one side refuses what the other shows: a certificate, or a version of TLS."""
+    """Return the cause that is a refused certificate or version of TLS, if there is one."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLError) and any(

@@ -50,10 +50,10 @@ class CommandClient(ABC):
         Args:
             command: The command.
             key: A key that the command uses. In a Cluster, all are in its slot.
-            repeatable: Whether the command may be sent again when a connection broke before its
-                reply came. What was not written yet is sent on a new connection in any case.
-            fills: Message keys to which the command adds a message, with the number of messages
-                that one write may add.
+            idempotent: Send the command again if the connection broke before its reply came. A
+                command that was not written yet is sent on a new connection in any case.
+            quotas: The message keys to which the command adds a message, and the number of messages
+                that one write may add to each.
 
         Raises:
             redis.exceptions.ConnectionError: The server is away, for longer than the host's
@@ -74,29 +74,29 @@ class CommandClient(ABC):
         idempotent: bool = False,
         quotas: Mapping[str, int] | None = None,
     ) -> Any:
-        """Do the same for a part of a command: neighbours of equal joints are sent as one.
+        """Send a part of a command; neighbouring parts with equal coalescers go as one command.
 
         Args:
-            part: What the joint makes a command of, with others.
-            joint: Makes it.
-            size: About how many bytes the part has.
+            part: The arguments that this call contributes to the command.
+            coalescer: Makes the command of parts.
+            size: The approximate size of the part in bytes.
             key: As for `execute`.
-            repeatable: As for `execute`.
-            fills: As for `execute`.
+            idempotent: As for `execute`.
+            quotas: As for `execute`.
         """
         return await self.call(part, coalescer, size, idempotent, quotas or _NOTHING, key)
 
     def slot(self, key: str) -> int | None:  # noqa: ARG002 - one server has all keys
-        """Return the slot of a key in a Cluster: one command may use keys of one slot only."""
+        """Return the slot of a key in a Cluster, where all keys of a command must share one."""
         return None
 
     def node(self, key: str) -> object:  # noqa: ARG002
-        """Return what stands for the node of a Cluster that has a key, as far as known."""
+        """Return an identity of the Cluster node that has a key, as last learnt."""
         return None
 
     @property
     def layout(self) -> object:
-        """Stands for the nodes of a Cluster and their keys: another object if they change."""
+        """An identity of the slot map of a Cluster: another object after a change."""
         return None
 
     @abstractmethod
@@ -109,7 +109,7 @@ class CommandClient(ABC):
 
     @abstractmethod
     def abandon(self) -> None:
-        """Drop the connections without a word: their event loop is closed."""
+        """Discard the connections without closing them; their event loop is already closed."""
 
     @abstractmethod
     def call(  # noqa: PLR0913, PLR0917 - positions, as this is called for every command
@@ -121,7 +121,7 @@ class CommandClient(ABC):
         quotas: Mapping[str, int],
         key: str,
     ) -> Awaitable[Any]:
-        """Let the call go out with the others of this turn; see `PendingCommand`."""
+        """Add a command to the next write; see `PendingCommand`."""
 
 
 class AutoPipeline(CommandClient):
@@ -145,7 +145,7 @@ class AutoPipeline(CommandClient):
         self._load = [script.load for script in scripts]
         self._seconds = connector.host.timeout
         self._calls: deque[PendingCommand] = deque()
-        self._link: Connection | None = None
+        self._connection: Connection | None = None
         self._runner: asyncio.Task[None] | None = None
 
     def call(  # noqa: PLR0913, PLR0917
@@ -157,7 +157,7 @@ class AutoPipeline(CommandClient):
         quotas: Mapping[str, int],
         key: str,  # noqa: ARG002 - one server has all keys
     ) -> asyncio.Future[Any]:
-        """Let the call go out with the others of this turn; see `PendingCommand`."""
+        """Add a command to the next write; see `PendingCommand`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._seconds
         call = PendingCommand(
@@ -167,14 +167,14 @@ class AutoPipeline(CommandClient):
         return call.reply
 
     def put(self, call: PendingCommand) -> None:
-        """Let a call go out with the next write."""
+        """Add a call to the next write."""
         self._calls.append(call)
-        # Done, though it did not say so: cancelled before its first turn, as a loop ended.
+        # A task that was cancelled before its first turn, as a loop ended, did not reset `_runner`.
         if self._runner is None or self._runner.done():
             self._runner = start_task(self._run())
 
     async def nodes(self) -> Sequence[CommandClient]:
-        """Return this."""
+        """Return this client."""
         return [self]
 
     async def close(self) -> None:
@@ -183,23 +183,23 @@ class AutoPipeline(CommandClient):
             await end_task(self._runner)
         # A task that is cancelled before its first turn runs no `except`.
         self._fail_all(RedisConnectionError("The layer was closed"))
-        link, self._link = self._link, None
-        if link is not None:
-            await link.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
     def abandon(self) -> None:
-        """Drop the connection without a word: its event loop is closed."""
-        link, self._link = self._link, None
-        if link is not None:
-            link.abandon()
+        """Discard the connection without closing it; its event loop is already closed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()
 
     async def _run(self) -> None:
-        """Send what waits, one write after the other, until nothing waits."""
+        """Send pending calls, one write after the other, until none is left."""
         backoff = Backoff()
         batch: list[PendingCommand] = []
         try:
             while self._calls:
-                error = None if self._link else await self._connect()
+                error = None if self._connection else await self._connect()
                 if error is None:
                     batch = next_batch(self._calls)
                     error = await self._send(batch)
@@ -209,7 +209,7 @@ class AutoPipeline(CommandClient):
                 elif self._calls:
                     await self._wait(error, backoff.next())
         except BaseException as error:
-            # Cancelled, or a fault of ours: no caller may be left waiting.
+            # Cancelled, or a bug: propagate it, so that no caller hangs.
             for call in (*batch, *self._calls):
                 call.fail(RedisConnectionError(f"The layer was closed: {error!r}"))
             self._calls.clear()
@@ -219,9 +219,9 @@ class AutoPipeline(CommandClient):
             self._runner = None
 
     async def _connect(self) -> Exception | None:
-        """Open the connection; return why it could not be."""
+        """Open the connection, or return the error."""
         try:
-            self._link = await self._connector.open(self._load)
+            self._connection = await self._connector.open(self._load)
         except (RedisError, OSError) as error:
             if not is_transient(error):
                 self._fail_all(error)
@@ -231,9 +231,9 @@ class AutoPipeline(CommandClient):
         return None
 
     async def _send(self, batch: list[PendingCommand]) -> Exception | None:
-        """Carry out the batch; return why the connection can't be used any more."""
-        link = self._link
-        if link is None or await link.is_stale():
+        """Send the batch and resolve its calls; return the error that ends the connection."""
+        connection = self._connection
+        if connection is None or await connection.is_stale():
             await self._drop()
             self._calls.extendleft(reversed(batch))
             return None
@@ -241,10 +241,10 @@ class AutoPipeline(CommandClient):
         self._counters.commands += len(batch)
         self._counters.round_trips += 1
         try:
-            replies = await link.exchange_packed(
+            replies = await connection.exchange_packed(
                 [command.packed for command in commands],
                 self._seconds,
-                # Callers go on while this task is on its way, so that it finds what they send next.
+                # Callers resume before this task does, so that it finds their next commands.
                 partial(_answer, commands),
             )
         except (RedisError, OSError) as error:
@@ -261,21 +261,21 @@ class AutoPipeline(CommandClient):
     async def _settle(
         self, commands: list[CoalescedCommand], replies: list[Any]
     ) -> Exception | None:
-        """See to the errors among the replies; return why the connection can't be used any more."""
+        """Handle error replies; return the one that ends the connection, if any."""
         again: list[PendingCommand] = []
         trouble: Exception | None = None
         for command, reply in zip(commands, replies, strict=True):
             if not isinstance(reply, Exception):
                 continue
             if isinstance(reply, NoScriptError) or was_not_executed(reply):
-                # Not carried out: it may go again, whatever it is.
+                # Not executed, so it is safe to send again.
                 again += command.calls
                 trouble = reply
             else:
                 command.fail(reply)
         if trouble is not None:
             if not is_redirect(trouble):
-                # A new connection loads the scripts, and asks anew who the master is.
+                # A new connection loads the scripts, and finds the master again.
                 await self._drop()
             self._put_back(again, trouble)
             if isinstance(trouble, NoScriptError):
@@ -291,7 +291,7 @@ class AutoPipeline(CommandClient):
                 call.fail(error)
 
     async def _wait(self, error: Exception, seconds: float) -> None:
-        """Wait before the next try; give up on the calls whose time is over by then."""
+        """Wait before the next attempt, then fail the calls that are past their deadline."""
         now = asyncio.get_running_loop().time()
         soonest = min(call.deadline for call in self._calls)
         await asyncio.sleep(max(0.0, min(seconds, soonest - now)))
@@ -306,13 +306,13 @@ class AutoPipeline(CommandClient):
         self._calls.clear()
 
     async def _drop(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            await link.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
 
 def _answer(commands: list[CoalescedCommand], replies: Iterable[Any]) -> None:
-    """Give the callers their replies, but for errors."""
+    """Resolve the calls whose reply is no error."""
     for command, reply in zip(commands, replies, strict=True):
         if not isinstance(reply, Exception):
             command.answer(reply)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Backoff:
-    """Waiting times between tries: jittered, doubling, capped."""
+    """Waiting times between attempts: jittered, doubling, capped."""
 
-    FIRST = 0.05
-    # Messages shall flow within two seconds of a server's return.
-    LONGEST = 1.0
+    FIRST = 0.05  # seconds
+    # Messages must flow within two seconds of a server's return.
+    LONGEST = 1.0  # seconds
 
     def __init__(self) -> None:
         self._next = self.FIRST
@@ -27,9 +27,9 @@ class Backoff:
         self._next = self.FIRST
 
     def next(self) -> float:
-        """Return the seconds to wait before the next try."""
+        """Return the seconds to wait before the next attempt."""
         longest, self._next = self._next, min(self._next * 2, self.LONGEST)
-        # Jitter keeps the processes of a site from coming back in one instant.
+        # Jitter keeps the processes of a site from reconnecting at once.
         return longest * random.uniform(0.5, 1.0)  # noqa: S311
 
 
@@ -47,16 +47,16 @@ class OutageLog:
 
     @property
     def seconds(self) -> float:
-        """How long all outages lasted, the one that goes on included."""
+        """The total length of all outages, including the current one."""
         return self._past + (time.monotonic() - self._since if self._away else 0.0)
 
     def lost(self, who: object, error: BaseException, node: str | None = None) -> None:
-        """Note that `who` has lost the host; only the first of an outage is logged.
+        """Record that `who` has lost the host; only the first of an outage is logged.
 
         Args:
-            who: What has lost it.
+            who: The object that used the host.
             error: The reason.
-            node: The one node that is lost, of a host that has several.
+            node: The node that is lost, if the host has several.
         """
         if not self._away:
             reason = _in_words(error)
@@ -66,7 +66,7 @@ class OutageLog:
         self._away.add(who)
 
     def found(self, who: object) -> None:
-        """Note that `who` has the host again; only the last of an outage is logged."""
+        """Record that `who` has the host again; only the last of an outage is logged."""
         if who in self._away:
             self.reconnects += 1
             self.forget(who)
@@ -74,7 +74,7 @@ class OutageLog:
                 self._logger.info("%s is back", self._host)
 
     def forget(self, who: object) -> None:
-        """Note that `who` no longer looks for the host."""
+        """Record that `who` no longer needs the host."""
         if who in self._away:
             until_now = self.seconds
             self._away.discard(who)
@@ -83,7 +83,7 @@ class OutageLog:
 
 
 def _in_words(error: BaseException) -> str:
-    """Return an error's text; that of a slot which is elsewhere is a number and an address."""
+    """Return an error's text; that of a redirect is only a number and an address."""
     text, slot = str(error), misplaced_slot(error)
     if slot is not None:
         return f"slot {slot} has moved, or is about to move, to {text.rsplit(' ', maxsplit=1)[-1]}"

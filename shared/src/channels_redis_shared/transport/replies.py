@@ -1,4 +1,4 @@
-"""What a server sends on a connection: replies to take in order, or all that comes to listen to."""
+"""Read replies: take them in order, or listen to every reply and push."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from redis.asyncio.connection import AbstractConnection
 
-# What `hiredis_reader` returns while no reply is complete.
+# Returned by hiredis's parser while no reply is complete.
 INCOMPLETE = object()
-# What a server sends unasked with protocol 3. Older versions of hiredis can't tell.
+# Pushes of protocol 3; older versions of hiredis have no type for them.
 PUSHED = getattr(hiredis, "PushNotification", ())
 
 
@@ -43,22 +43,22 @@ class ReplyReader(Protocol):
     ) -> list[Any]:
         """Return the next replies; an error that the server replied is returned, not raised.
 
-        A call that is cancelled, or runs out of time, leaves all of them to the next one.
+        A call that is cancelled, or times out, leaves all of them to the next one.
 
         Args:
-            count: How many.
+            count: The number of replies.
             seconds: How long the server may be silent; None: no limit. A reply of many megabytes
-                takes as long as the network needs.
-            arrived: Called with the replies at once when all are there, which is up to a turn of
-                the event loop before this returns; they count as taken then.
+                may take as long as the network needs.
+            arrived: Called with the replies as soon as all are there, up to a turn of the event
+                loop before this returns; they count as taken then.
 
         Raises:
             redis.exceptions.ConnectionError: The connection is lost, or the server can't serve.
-            asyncio.TimeoutError: Nothing came for so long.
+            asyncio.TimeoutError: Nothing arrived for `seconds`.
         """
 
     def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
-        """Call `handle` with all that comes from now on: replies, errors and messages.
+        """Call `handle` with every reply, error and push from now on.
 
         Returns:
             A future that raises when the connection is lost, or what `handle` has raised.
@@ -92,14 +92,14 @@ class StreamReplyReader:
         self._connection = connection
         self._taken: list[Any] = []
         # Whether bytes have come since this was last reset.
-        self._fresh = False
+        self._has_new_data = False
         self._stream = stream_of(connection)
         if self._stream is not None:
             self._feed: Callable[[bytes], object] = self._stream.feed_data
             self._stream.feed_data = self._fed
 
     def _fed(self, data: bytes) -> None:
-        self._fresh = True
+        self._has_new_data = True
         self._feed(data)
 
     async def has_ended(self) -> bool:
@@ -121,13 +121,13 @@ class StreamReplyReader:
     ) -> list[Any]:
         """Return the next replies."""
         while len(self._taken) < count:
-            self._fresh = False
+            self._has_new_data = False
             try:
                 async with timeout(seconds):
                     while len(self._taken) < count:
                         self._taken.append(await self._next(push_request=False))
             except asyncio.TimeoutError:
-                if not self._fresh:
+                if not self._has_new_data:
                     raise
         taken, self._taken = self._taken[:count], self._taken[count:]
         if arrived is not None:
@@ -135,7 +135,7 @@ class StreamReplyReader:
         return taken
 
     def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
-        """Call `handle` with all that comes, in a task."""
+        """Call `handle` with every reply and push, in a task."""
         set_push_handler(self._connection, _unchanged)
         return start_task(self._listen(handle))
 
@@ -153,9 +153,9 @@ class StreamReplyReader:
 
 
 class ProtocolReplyReader(asyncio.Protocol):
-    """Parses with hiredis what arrives in the call that tells of it: no stream, no task to wake.
+    """Parses data with hiredis in `data_received`: no stream, no task to wake.
 
-    redis-py's connection keeps its streams; what concerns writing and closing is passed on to them.
+    redis-py's connection keeps its streams; events of writing and closing are passed on to them.
     """
 
     def __init__(
@@ -164,17 +164,17 @@ class ProtocolReplyReader(asyncio.Protocol):
         self._parser = hiredis_reader(parse_error)
         self._replies: deque[Any] = deque()
         self._handle: Callable[[Any], object] = self._keep
-        # Why nothing comes any more.
+        # The reason why the connection ended.
         self._end: Exception | None = None
-        # Who waits, and for how many replies; and who listens.
+        # The future of `take` and its arguments; the future of `listen`.
         self._waiter: asyncio.Future[list[Any]] | None = None
         self._wanted = 0
-        self._arrived: Callable[[Iterable[Any]], object] | None = None
+        self._on_arrival: Callable[[Iterable[Any]], object] | None = None
         self._listener: asyncio.Future[None] | None = None
-        # Looks whether the waiter has waited too long.
-        self._late: asyncio.TimerHandle
+        # Checks whether the server has been silent for too long.
+        self._silence_timer: asyncio.TimerHandle
         # Whether bytes have come since this was last reset.
-        self._fresh = False
+        self._has_new_data = False
         self._streams: Any = transport.get_protocol()
         transport.set_protocol(self)
         if transport.is_closing():
@@ -191,7 +191,7 @@ class ProtocolReplyReader(asyncio.Protocol):
         arrived: Callable[[Iterable[Any]], object] | None = None,
     ) -> list[Any]:
         """Return the next replies."""
-        self._wanted, self._arrived = count, arrived
+        self._wanted, self._on_arrival = count, arrived
         if len(self._replies) >= count:
             replies = self._hand_over()
         else:
@@ -203,7 +203,7 @@ class ProtocolReplyReader(asyncio.Protocol):
         return replies
 
     def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
-        """Call `handle` with all that comes, as it comes."""
+        """Call `handle` with every reply and push, as it arrives."""
         self._handle = handle
         self._listener = asyncio.get_running_loop().create_future()
         if self._end is not None:
@@ -211,36 +211,36 @@ class ProtocolReplyReader(asyncio.Protocol):
         return self._listener
 
     def data_received(self, data: bytes) -> None:
-        """Hand on each reply that is complete."""
+        """Handle each complete reply."""
         handle, gets = self._handle, self._parser.gets
-        self._fresh = True
+        self._has_new_data = True
         try:
             self._parser.feed(data)
             while (reply := gets()) is not INCOMPLETE:
                 handle(reply)
             if self._waiter is not None and len(self._replies) >= self._wanted:
                 self._wake(self._waiter)
-        except Exception as error:  # noqa: BLE001 - whoever listens or waits gets it
+        except Exception as error:  # noqa: BLE001 - raised in `take` or `listen`
             self._stop(error)
 
     def eof_received(self) -> bool | None:
-        """Note that the server has closed the connection."""
+        """End: the server has closed the connection."""
         self._stop(RedisConnectionError("Connection closed by server."))
         keep_open: bool | None = self._streams.eof_received()
         return keep_open
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the connection is closed."""
+        """End: the connection is closed."""
         reason = "Connection closed" if exc is None else f"Connection lost: {exc}"
         self._stop(RedisConnectionError(reason))
         self._streams.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Let writers wait."""
+        """Pass the event on."""
         self._streams.pause_writing()
 
     def resume_writing(self) -> None:
-        """Let writers go on."""
+        """Pass the event on."""
         self._streams.resume_writing()
 
     async def _wait(self, seconds: float | None) -> list[Any]:
@@ -252,37 +252,37 @@ class ProtocolReplyReader(asyncio.Protocol):
         self._waiter = waiter
         if seconds is None:
             return await waiter
-        self._fresh = False
-        # As `timeout` would, at a third of its cost: there is one for each message.
-        self._late = loop.call_later(seconds, self._give_up, waiter, seconds)
+        self._has_new_data = False
+        # A third of the cost of `timeout`, for each message.
+        self._silence_timer = loop.call_later(seconds, self._check_silence, waiter, seconds)
         try:
             return await waiter
         finally:
-            self._late.cancel()
+            self._silence_timer.cancel()
 
-    def _give_up(self, waiter: asyncio.Future[list[Any]], seconds: float) -> None:
-        """Let the waiter go on without its replies, unless some of them have come meanwhile."""
+    def _check_silence(self, waiter: asyncio.Future[list[Any]], seconds: float) -> None:
+        """Time out, unless data has arrived meanwhile."""
         if waiter.done():
             return
-        if self._fresh:
-            self._fresh = False
+        if self._has_new_data:
+            self._has_new_data = False
             loop = asyncio.get_running_loop()
-            self._late = loop.call_later(seconds, self._give_up, waiter, seconds)
+            self._silence_timer = loop.call_later(seconds, self._check_silence, waiter, seconds)
         else:
             waiter.set_exception(asyncio.TimeoutError())
 
     def _hand_over(self) -> list[Any]:
-        """Take the replies that are wanted."""
+        """Take the wanted replies."""
         replies = [self._replies.popleft() for _ in range(self._wanted)]
-        if self._arrived is not None:
-            self._arrived(replies)
+        if self._on_arrival is not None:
+            self._on_arrival(replies)
         return replies
 
     def _wake(self, waiter: asyncio.Future[list[Any]]) -> None:
-        """Let the waiter go on, if it still waits."""
+        """Resume `take` if it still waits."""
         if not waiter.done():
-            # Without somebody to tell, they are taken when it goes on: it may be cancelled.
-            waiter.set_result([] if self._arrived is None else self._hand_over())
+            # Without `arrived`, they are taken when it resumes: it may be cancelled before.
+            waiter.set_result([] if self._on_arrival is None else self._hand_over())
 
     def _keep(self, reply: Any) -> None:
         if not isinstance(reply, PUSHED):
@@ -297,7 +297,7 @@ class ProtocolReplyReader(asyncio.Protocol):
             self._waiter.set_exception(error)
         if self._listener is not None and not self._listener.done():
             self._listener.set_exception(error)
-            # Who listened may be gone: then nobody retrieves it, and that is no fault.
+            # Marked as retrieved: asyncio would log it if the listener is gone.
             self._listener.exception()
 
 

@@ -1,4 +1,4 @@
-"""Asks Sentinels where the master of the moment is."""
+"""Ask Sentinels for the current master."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _DOWN = {"s_down", "o_down"}
 async def find_master(host: Host) -> Address:
     """Return the address of the master, from the first Sentinel that knows it.
 
-    All are asked at once: one that is dead, or silent, costs no time.
+    All are asked at once, so that a dead or silent one costs no time.
 
     Raises:
         redis.exceptions.ConnectionError: No Sentinel answers, or the master is down.
-        redis.exceptions.AuthenticationError: They want another password.
+        redis.exceptions.AuthenticationError: They require another password.
         redis.exceptions.ResponseError: They know no master of that name.
     """
     asked = [asyncio.ensure_future(_ask(host, sentinel)) for sentinel in host.sentinels]
@@ -62,18 +62,18 @@ async def _ask(host: Host, address: Address) -> Address:
 
 
 async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
-    """Return what a Sentinel says of each master, by name."""
+    """Return the state of each master that a Sentinel monitors, by name."""
     options = {
         "socket_timeout": host.connect_timeout,
         "socket_connect_timeout": host.connect_timeout,
         **host.sentinel_arguments,
-        # What is read below; and not tried again, as there would be seconds between the tries.
+        # As parsed below; and without retries, which would be seconds apart.
         "decode_responses": True,
         "protocol": 2,
         "retry": Retry(NoBackoff(), 0),
     }
-    # The client alone knows what its options mean for a connection. The connection is ours, since
-    # the client's way of closing it can be cancelled half way.
+    # Only the client maps its options to a connection. The connection is used without it, since its
+    # closing can be cancelled half way.
     client = Redis(host=address[0], port=address[1], **options)
     connection = client.connection_pool.make_connection()
     try:
@@ -81,7 +81,7 @@ async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
         await connection.send_command("SENTINEL", "MASTERS")
         reply = await connection.read_response()
     except RedisConnectionError as error:
-        # redis-py 5 says no more of a refused certificate than the number of the error.
+        # redis-py 5 reports a refused certificate as a mere error number.
         refusal = await find_tls_refusal(connection, error)
         if refusal is None:
             raise
@@ -96,7 +96,7 @@ async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
 
 
 def _worst(host: Host, errors: Sequence[Exception]) -> Exception:
-    """Return the error that says most: one that waiting does not mend, if there is any."""
+    """Return the first error that is not transient, or else one with all reasons."""
     for error in errors:
         if not is_transient(error):
             return error

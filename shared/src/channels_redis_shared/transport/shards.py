@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Shards:
     """The command connections of one event loop, in the order of the hosts."""
 
-    def __init__(self, batchers: Sequence[CommandClient]) -> None:
-        self._batchers = batchers
+    def __init__(self, clients: Sequence[CommandClient]) -> None:
+        self._clients = clients
 
     @classmethod
     def to(
@@ -34,14 +34,13 @@ class Shards:
         *,
         by_key: bool = True,
     ) -> Shards:
-        """Return the command connections to these hosts, of the running loop.
+        """Return the command connections of the running loop to these hosts.
 
         Args:
             connectors: One for each host.
-            scripts: What every connection loads.
+            scripts: Loaded whenever a connection opens.
             counters: Count commands and round trips.
-            by_key: Whether a Cluster's node is chosen by each command's key; otherwise any one
-                does.
+            by_key: Choose the node of a Cluster by each command's key, instead of using any one.
         """
         return cls(
             [
@@ -54,38 +53,38 @@ class Shards:
 
     def __getitem__(self, index: int) -> CommandClient:
         """Return the connections to the shard with this index."""
-        return self._batchers[index]
+        return self._clients[index]
 
     def __len__(self) -> int:
         """Return the number of shards."""
-        return len(self._batchers)
+        return len(self._clients)
 
     @property
     def are_one_place(self) -> bool:
-        """Whether one script may use any keys together: there is one server, and no Cluster."""
-        return len(self._batchers) == 1 and self._batchers[0].slot("") is None
+        """Whether one script may use any keys together: one server, and no Cluster."""
+        return len(self._clients) == 1 and self._clients[0].slot("") is None
 
     def of(self, name: str) -> CommandClient:
-        """Return the connections to the shard that a name lives on."""
-        if len(self._batchers) == 1:
-            return self._batchers[0]
-        return self._batchers[shard_of(name, len(self._batchers))]
+        """Return the connections to the shard of a name."""
+        if len(self._clients) == 1:
+            return self._clients[0]
+        return self._clients[shard_of(name, len(self._clients))]
 
     async def close(self) -> None:
         """Close all connections."""
-        await asyncio.gather(*(batcher.close() for batcher in self._batchers))
+        await asyncio.gather(*(client.close() for client in self._clients))
 
     def abandon(self) -> None:
-        """Drop all connections: their event loop is closed."""
-        for batcher in self._batchers:
-            batcher.abandon()
+        """Discard all connections without closing them; their event loop is already closed."""
+        for client in self._clients:
+            client.abandon()
 
 
 def shard_of(name: str, shards: int) -> int:
-    """Return the index, from 0, of the host among `shards` hosts that `name` lives on.
+    """Return the index, from 0, of the shard of a name.
 
-    Processes of `channels_redis` on the same servers must come to the same answer, so the ring
-    of 4096 points and the division of floats are fixed.
+    `channels_redis` on the same servers must choose the same one, so the ring of 4096 points and
+    the division of floats are fixed.
     """
     if shards == 1:
         return 0
