@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from channels.layers import BaseChannelLayer
 
+# What the works with WebSockets need besides.
+SITE = ("uvicorn>=0.30", "uvloop", "websockets>=14")
 # No work here is about overflow: enough for all that waits at once.
 CAPACITY = 100_000
 

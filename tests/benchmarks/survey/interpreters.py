@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.survey.contenders import SITE
 from support.installing import FOLDER, uv
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def python_of(contender: Contender) -> Path:
     Raises:
         NotInstalled: The packages could not be had.
     """
-    return python_with(contender.name, contender.requirements)
+    return python_with(contender.name, (*contender.requirements, *SITE))
 
 
 def python_with(name: str, requirements: Iterable[str]) -> Path:

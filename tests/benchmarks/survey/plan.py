@@ -24,6 +24,7 @@ TITLES = {
     "many-channels": "50 senders to 50 channels, each one message after the other",
     "fan-out": "group_send to a group, one after the other",
     "broadcasts": "50 concurrent group_send to 20 members",
+    "sockets": "group_send to WebSockets behind uvicorn, until all browsers have it",
     "churn": "Consumers come and go, 20 at a time: new_channel, group_add, group_discard",
     "workers": "Worker processes read one general channel",
     "synchronous": "async_to_sync(layer.group_send) from code without an event loop",
@@ -38,7 +39,8 @@ class Cell:
     Args:
         work: One of `TITLES`.
         parameters: What distinguishes it from the work's other cells: `payload` in bytes,
-            `encrypted`, `shards`, `cluster`, `members`, `processes`, `workers`, `threads`.
+            `encrypted`, `shards`, `cluster`, `members`, `processes`, `broadcast`, `workers`,
+            `threads`.
         contenders: The names of those that it is measured on.
         quick: Whether it is part of a quick run.
     """
@@ -57,6 +59,7 @@ def cells() -> Iterator[Cell]:
     """Yield all there is to measure, each work's basic cell first."""
     yield from _direct()
     yield from _groups()
+    yield from _sockets()
     yield Cell("churn", {}, quick=True)
     for workers in (1, 2, 4):
         yield Cell("workers", {"workers": workers}, WORK_QUEUES, quick=workers == 4)
@@ -99,3 +102,12 @@ def _groups() -> Iterator[Cell]:
     for shards in (3, 8):
         yield Cell("broadcasts", {"shards": shards}, REDIS)
     yield Cell("broadcasts", {"cluster": True}, OURS)
+
+
+def _sockets() -> Iterator[Cell]:
+    for members in (1_000, 10_000):
+        for processes in (1, 4):
+            group = {"members": members, "processes": processes}
+            quick = (members, processes) == (1_000, 1)
+            yield Cell("sockets", group, ACROSS_PROCESSES, quick=quick)
+            yield Cell("sockets", {**group, "broadcast": True}, OURS, quick=quick)

@@ -28,6 +28,7 @@ SHOWN = {
     "many-channels": ("rate",),
     "fan-out": ("all_p50", "all_p99"),
     "broadcasts": ("deliveries",),
+    "sockets": ("all_p50", "deliveries"),
     "churn": ("rate",),
     "workers": ("rate", "twice", "lost"),
     "synchronous": ("rate",),

@@ -18,6 +18,7 @@ WORKS = {
     "many-channels": "direct.many_channels",
     "fan-out": "fan_out.fan_out",
     "broadcasts": "groups.broadcasts",
+    "sockets": "sockets.sockets",
     "churn": "groups.churn",
     "workers": "workers.workers",
     "synchronous": "synchronous.synchronous",

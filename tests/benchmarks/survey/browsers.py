@@ -1,0 +1,128 @@
+"""WebSocket clients, as many as a process can hold: they count frames, and do nothing with them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import time
+from typing import Any
+
+AT_ONCE = 50  # handshakes
+SHORT = 126  # a frame with this many bytes or more has a longer header
+LONG = 127
+
+
+class Browser(asyncio.Protocol):
+    """One client.
+
+    Args:
+        counter: Counts its frames.
+    """
+
+    def __init__(self, counter: Browsers) -> None:
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._counter = counter
+        self._data = b""
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for a WebSocket."""
+        self._transport = transport
+        key = base64.b64encode(os.urandom(16)).decode()
+        self._transport.write(
+            "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Fail, unless all is over."""
+        if not self.opened.done():
+            self.opened.set_exception(ConnectionError(f"the server hung up: {error}"))
+
+    def data_received(self, data: bytes) -> None:
+        """Count the frames."""
+        self._data += data
+        if not self.opened.done():
+            head, end, rest = self._data.partition(b"\r\n\r\n")
+            if not end:
+                return
+            if b" 101 " not in head:
+                self.opened.set_exception(ConnectionError(head.decode(errors="replace")))
+                return
+            self._data = rest
+            self.opened.set_result(None)
+        frames = 0
+        while (size := self._frame_size()) is not None:
+            self._data = self._data[size:]
+            frames += 1
+        if frames:
+            self._counter.arrived(frames)
+
+    def say(self, content: object) -> None:
+        """Send a text frame, masked as a client's has to be."""
+        text = json.dumps(content).encode()
+        if len(text) >= SHORT:
+            head = bytes([0x81, 0x80 | SHORT]) + len(text).to_bytes(2, "big")
+        else:
+            head = bytes([0x81, 0x80 | len(text)])
+        # A mask of zeros changes nothing.
+        self._transport.write(head + bytes(4) + text)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.abort()
+
+    def _frame_size(self) -> int | None:
+        """Return the bytes of the first frame; None if it is not complete."""
+        if len(self._data) < 2:
+            return None
+        length, start = self._data[1] & 0x7F, 2
+        if length == SHORT:
+            length, start = int.from_bytes(self._data[2:4], "big"), 4
+        elif length == LONG:
+            length, start = int.from_bytes(self._data[2:10], "big"), 10
+        return start + length if len(self._data) >= start + length else None
+
+
+class Browsers:
+    """Clients of some servers, and how many frames they have got."""
+
+    def __init__(self) -> None:
+        self.all: list[Browser] = []
+        self._missing = 0
+        self._complete: asyncio.Future[float] | None = None
+
+    async def connect(self, ports: list[int], count: int) -> None:
+        """Open so many WebSockets, spread over the servers."""
+        loop = asyncio.get_running_loop()
+        for start in range(0, count, AT_ONCE):
+            made = await asyncio.gather(
+                *(
+                    loop.create_connection(
+                        lambda: Browser(self), "127.0.0.1", ports[at % len(ports)]
+                    )
+                    for at in range(start, min(start + AT_ONCE, count))
+                )
+            )
+            new = [browser for _, browser in made]
+            await asyncio.gather(*(browser.opened for browser in new))
+            self.all += new
+
+    def expect(self, frames: int) -> asyncio.Future[float]:
+        """Return what will be the time at which so many frames have come."""
+        self._missing = frames
+        self._complete = asyncio.get_running_loop().create_future()
+        return self._complete
+
+    def arrived(self, frames: int) -> None:
+        """Count some frames."""
+        self._missing -= frames
+        if self._missing <= 0 and self._complete is not None and not self._complete.done():
+            self._complete.set_result(time.perf_counter())
+
+    def close(self) -> None:
+        """Close all."""
+        for browser in self.all:
+            browser.close()
