@@ -19,6 +19,13 @@ PACKAGES = {
     name: REPOSITORY / f"packages/channels-redis-{name}/src/channels_redis_{name}"
     for name in ("queue", "pubsub")
 }
+FRONT_PAGES = [
+    "README.md",
+    "docs/index.md",
+    "packages/channels-redis/README.md",
+    "packages/channels-redis-pubsub/README.md",
+    "packages/channels-redis-queue/README.md",
+]
 LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical"}
 
 
@@ -66,9 +73,30 @@ def test_every_option_is_explained(column: int, layer: type[object]) -> None:
         assert re.search(rf'CONFIG = .*"{name}"|^ *"{name}":', entry, re.MULTILINE), name
 
 
-def test_links_of_the_readme() -> None:
-    """Each page and picture that the README links to is there; Sphinx checks those of the pages."""
-    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", (REPOSITORY / "README.md").read_text())
-    files = [target for target in targets if "://" not in target]
+@pytest.mark.parametrize("page", FRONT_PAGES)
+def test_links(page: str) -> None:
+    """Each file that a front page links to exists; Sphinx checks the links of the other pages."""
+    text = (REPOSITORY / page).read_text()
+    folder = (REPOSITORY / page).parent
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
+    files = [folder / target for target in targets if "://" not in target]
+    paths = re.findall(r"/channels_redis/(?:blob|tree)/main/(\S+)\)", text)
+    files += [REPOSITORY / path for path in paths]
     assert files
-    assert [file for file in files if not (REPOSITORY / file).exists()] == []
+    assert [file for file in files if not file.exists()] == []
+
+
+@pytest.mark.parametrize("page", FRONT_PAGES)
+def test_figures(page: str) -> None:
+    """The ratios of a front page are those of the page of benchmarks."""
+    measured = {}
+    for row in re.findall(r"^\| (.+) \|$", (DOCS / "benchmarks.md").read_text(), re.MULTILINE):
+        work, *cells = row.split(" | ")
+        if len(cells) == 6:
+            measured.setdefault(work, {"queue": cells[2], "Pub/Sub": cells[5]})
+    text = (REPOSITORY / page).read_text()
+    layers, table = re.findall(r"^\| work \| (.+) \|\n.+\n((?:\|.*\n)+)", text, re.MULTILINE)[0]
+    for row in table.splitlines():
+        work, *cells = row.strip("| ").split(" | ")
+        for layer, ratio in zip(layers.split(" | "), cells, strict=True):
+            assert measured[work][layer].split()[0] == ratio, (work, layer)

@@ -53,7 +53,7 @@ OPTIONS: dict[type, dict[str, object]] = {
         "on_reconnect": None,
     },
 }
-# By keyword alone: what a default is, the README's table says, and another test.
+# Keyword-only; their defaults are compared with docs/options.md in another test.
 KEYWORDS = (
     "capacity",
     "channel_capacity",
