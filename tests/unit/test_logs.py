@@ -78,8 +78,8 @@ def test_a_line_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.M
 def test_faults_are_forgotten(caplog: pytest.LogCaptureFixture) -> None:
     """What is remembered is bounded, however many channels there are."""
     faults = FaultLog(logging.getLogger(LOGGER))
-    faults.MAX_FAULTS = 10
+    faults.MAX_KEYS = 10
     caplog.set_level(logging.ERROR)
     for number in range(25):
         faults.warning(TEXT, f"channel-{number}", "reason")
-    assert len(faults._faults) == 5
+    assert len(faults._repeats) == 5

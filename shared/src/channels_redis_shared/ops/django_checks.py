@@ -1,4 +1,4 @@
-"""Django's system checks of the layers in CHANNEL_LAYERS: what can be told from the settings."""
+"""Django's system checks of the layers in CHANNEL_LAYERS."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from django.utils.module_loading import import_string
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# What secrets.token_urlsafe(24) has: 192 bits of chance.
+# The length of secrets.token_urlsafe(24): 192 random bits.
 SHORTEST_KEY = 32
 MAKE_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
 
 
-# Not frozen, nor compared: Django keeps it in a set, and writes attributes of its own on it.
+# Not frozen or compared: Django keeps checks in a set and sets attributes on them.
 @dataclass(eq=False)
 class Checks:
     """The checks of one package's layers.
 
     Attributes:
-        package: Its import name, which the ids of the checks begin with.
-        layer: Its class of layers.
-        further: Further checks of one layer, called with this and its alias.
+        package: The package's import name, with which the checks' ids begin.
+        layer: The class of its layers.
+        further: Further checks, called with this object and a layer's alias.
     """
 
     package: str
@@ -35,15 +35,15 @@ class Checks:
     further: Callable[[Checks, str], Iterator[CheckMessage]] | None = None
 
     def __call__(self, **_: object) -> list[CheckMessage]:
-        """Return what is wrong with the layers of this package."""
+        """Return the messages about the package's layers."""
         return list(self._all())
 
     def error(self, number: int, text: str, hint: str) -> CheckMessage:
-        """Return an error with an id of this package."""
+        """Return an error with an id of the package."""
         return Error(text, hint=hint, id=f"{self.package}.E{number:03}")
 
     def warning(self, number: int, text: str, hint: str) -> CheckMessage:
-        """Return a warning with an id of this package."""
+        """Return a warning with an id of the package."""
         return Warning(text, hint=hint, id=f"{self.package}.W{number:03}")
 
     def _all(self) -> Iterator[CheckMessage]:
@@ -60,7 +60,7 @@ class Checks:
     def _options(self, alias: str, cls: type[Any], options: dict[str, Any]) -> Iterator[Any]:
         where = f"CHANNEL_LAYERS[{alias!r}]['CONFIG']"
         try:
-            # Connects to nothing.
+            # This opens no connection.
             cls(**options)
         except TypeError as error:
             yield self.error(1, f"{where}: {error}", "Correct the option's name, or remove it.")
@@ -95,7 +95,7 @@ class Checks:
 
 
 def _backend(entry: Any) -> type[Any] | None:
-    """Return the class of a layer, or None: other packages' entries are theirs to check."""
+    """Return the class of an entry's layer; None if it cannot be imported."""
     try:
         found = import_string(entry["BACKEND"])
     except (ImportError, KeyError, TypeError, AttributeError):
@@ -104,8 +104,8 @@ def _backend(entry: Any) -> type[Any] | None:
 
 
 def _secrets() -> Iterator[str | bytes]:
-    """Yield the keys that Django signs with, as far as there are any."""
-    with contextlib.suppress(ImproperlyConfigured):  # a project that signs nothing needs none
+    """Yield Django's signing keys."""
+    with contextlib.suppress(ImproperlyConfigured):  # SECRET_KEY is not set
         yield settings.SECRET_KEY
     yield from getattr(settings, "SECRET_KEY_FALLBACKS", ())
 

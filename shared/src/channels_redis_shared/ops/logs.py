@@ -1,4 +1,4 @@
-"""Keep logs readable, whatever stands in Redis: names escaped, long ones cut, floods counted."""
+"""Log lines about data from Redis: names escaped and cut, repeated warnings counted."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Hashable
 
-# Of names and reasons from Redis, a line shows as many characters.
-MAX_SHOWN = 500
+MAX_SHOWN = 500  # characters of a name or reason from Redis
 
 
 def shown(text: str | bytes, most: int = MAX_SHOWN) -> str:
-    """Return a text from Redis for a person to read: on one line, and without control characters.
+    """Return a text from Redis on one line, without control characters.
 
     Args:
-        text: A name, or an error's text. Bytes are decoded, those that are no UTF-8 escaped.
-        most: How many characters or bytes to show.
+        text: A name or an error's text. Bytes are decoded, with invalid UTF-8 escaped.
+        most: The maximum of characters or bytes.
     """
     cut, rest = text[:most], len(text) - most
     if isinstance(cut, bytes):
         cut = cut.decode(errors="backslashreplace")
     if not cut.isprintable():
-        # A new line could pass for another line of the log, an escape sequence rule a terminal.
+        # A newline could forge a line of the log, an escape sequence could control a terminal.
         cut = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
     return f"{cut}… ({rest} more)" if rest > 0 else cut
 
 
 def escape_arguments(logger: logging.Logger) -> None:
-    """Have each line of a logger show its arguments as `shown` does."""
+    """Pass the arguments of a logger's records through `shown`."""
     logger.addFilter(_escape)
 
 
@@ -47,86 +47,92 @@ def _escaped(argument: object) -> object:
 
 
 @dataclass
-class _Fault:
+class _Repeats:
     logged_at: float
-    unlogged: int = 0
+    unlogged: int
 
 
-class FaultLog:
-    """Logs the first fault of a kind and channel at once, and then at most one line a minute.
+class _LimitedLog:
+    """Logs the first event of a kind at once, and then at most one line a minute."""
 
-    Args:
-        logger: Where to.
-    """
-
-    INTERVAL = 60.0
-    # The faults that are remembered: those of channels that have gone must not pile up.
-    MAX_FAULTS = 10_000
+    INTERVAL = 60.0  # seconds
+    # Bounds the entries of channels that have gone.
+    MAX_KEYS = 10_000
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._faults: dict[tuple[str, str], _Fault] = {}
+        self._repeats: dict[Hashable, _Repeats] = {}
+
+    def _count(self, key: Hashable, count: int = 1) -> tuple[int, float] | None:
+        """Count events, and return how many to log of how many seconds; None to log nothing.
+
+        The first events of a key are logged with 0 seconds.
+        """
+        now = time.monotonic()
+        repeats = self._repeats.get(key)
+        if repeats is None:
+            if len(self._repeats) >= self.MAX_KEYS:
+                self._repeats.clear()
+            # The first line does not tell a number: the next one counts the rest.
+            self._repeats[key] = _Repeats(now, count - 1)
+            return 1, 0.0
+        repeats.unlogged += count
+        seconds = now - repeats.logged_at
+        if seconds < self.INTERVAL:
+            return None
+        unlogged = repeats.unlogged
+        repeats.logged_at, repeats.unlogged = now, 0
+        return unlogged, seconds
+
+
+class FaultLog(_LimitedLog):
+    """Logs faults of channels: each kind at once, and then at most once a minute."""
 
     def warning(self, text: str, channel: str, reason: object) -> None:
         """Log a fault, or count it for the next line.
 
         Args:
-            text: Says what happened, with `%s` for the channel and then for the reason.
-            channel: Where it happened.
-            reason: Why; the next line tells the latest reason.
+            text: The line, with `%s` for the channel and then for the reason.
+            channel: The channel.
+            reason: The reason; the next line shows the latest one.
         """
-        now = time.monotonic()
-        fault = self._faults.get((text, channel))
-        if fault is None:
-            if len(self._faults) >= self.MAX_FAULTS:
-                self._faults.clear()
-            self._faults[text, channel] = _Fault(now)
-            self._logger.warning(text, channel, reason)
+        due = self._count((text, channel))
+        if due is None:
             return
-        fault.unlogged += 1
-        seconds = now - fault.logged_at
-        if seconds >= self.INTERVAL:
+        count, seconds = due
+        if seconds:
             counted = f"{text} (%s more within %.0f s)"
-            self._logger.warning(counted, channel, reason, fault.unlogged, seconds)
-            fault.logged_at, fault.unlogged = now, 0
+            self._logger.warning(counted, channel, reason, count, seconds)
+        else:
+            self._logger.warning(text, channel, reason)
 
 
-class OverflowLog:
-    """Logs a channel's first lost message at once, and then at most one line a minute."""
-
-    INTERVAL = 60.0
-    # Bounds the entries of channels that have gone.
-    MAX_CHANNELS = 10_000
+class OverflowLog(_LimitedLog):
+    """Logs channels that lose messages: each at once, and then at most once a minute."""
 
     def __init__(self, logger: logging.Logger) -> None:
-        self._logger = logger
-        self._losses: dict[str, _Fault] = {}
+        super().__init__(logger)
         # Messages dropped from all channels.
         self.total = 0
 
     def dropped(self, channel: str, count: int = 1) -> None:
         """Log that a channel lost its oldest messages, or count them for the next line."""
         self.total += count
-        now = time.monotonic()
-        loss = self._losses.get(channel)
-        if loss is None:
-            if len(self._losses) >= self.MAX_CHANNELS:
-                self._losses.clear()
-            self._losses[channel] = _Fault(now, count - 1)
+        due = self._count(channel, count)
+        if due is None:
+            return
+        lost, seconds = due
+        if seconds:
+            self._logger.warning(
+                "%s has lost %s more of its messages within %.0f s", channel, lost, seconds
+            )
+        else:
             self._logger.warning(
                 "%s is full and loses its oldest messages: its consumer is too slow, or its "
                 "capacity too small",
                 channel,
             )
-            return
-        loss.unlogged += count
-        seconds = now - loss.logged_at
-        if seconds >= self.INTERVAL:
-            self._logger.warning(
-                "%s has lost %s more of its messages within %.0f s", channel, loss.unlogged, seconds
-            )
-            loss.logged_at, loss.unlogged = now, 0
 
     def forget(self, channel: str) -> None:
         """Forget a channel that has gone."""
-        self._losses.pop(channel, None)
+        self._repeats.pop(channel, None)

@@ -1,9 +1,10 @@
-"""Shows the statistics of layers to OpenTelemetry, where its API is installed."""
+"""Report the statistics of layers to OpenTelemetry, if its API is installed."""
 
 from __future__ import annotations
 
 import threading
 import weakref
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..concurrency.process_local import ProcessLocal
@@ -16,28 +17,28 @@ if TYPE_CHECKING:
     from .statistics import Statistics
 
 
-class Observed(Protocol):
-    """A layer."""
+class ObservedLayer(Protocol):
+    """The part of a layer that is observed."""
 
     prefix: str
 
     def statistics(self) -> Statistics:
-        """Return what it has done, and has now."""
+        """Return the layer's statistics in this process."""
 
 
 class Metric(NamedTuple):
-    """A number, by its name in the semantic conventions, and how it is read.
+    """A metric, and the attribute of `Statistics` that it reports.
 
-    What these do not name is in `messaging.redis`, the place that they give to a system's own.
+    Metrics without a name in the semantic conventions are in `messaging.redis`, the namespace that
+    these leave to a system's own.
     """
 
     name: str
     unit: str
     description: str
-    read: Callable[[Statistics], float]
-    attributes: Mapping[str, str]
-    # Whether it only grows.
-    total: bool = True
+    source: str
+    attributes: Mapping[str, str] = {}
+    is_counter: bool = True
 
 
 def _dropped(reason: str) -> Metric:
@@ -45,7 +46,7 @@ def _dropped(reason: str) -> Metric:
         "messaging.redis.dropped.messages",
         "{message}",
         "Messages that were dropped.",
-        lambda found: int(getattr(found.dropped, reason)),
+        f"dropped.{reason}",
         {"messaging.redis.drop.reason": reason},
     )
 
@@ -55,14 +56,14 @@ METRICS = (
         "messaging.client.sent.messages",
         "{message}",
         "Number of messages producer attempted to send to the broker.",
-        lambda found: found.sent,
+        "sent",
         {"messaging.operation.name": "send"},
     ),
     Metric(
         "messaging.client.consumed.messages",
         "{message}",
         "Number of messages that were delivered to the application.",
-        lambda found: found.received,
+        "received",
         {"messaging.operation.name": "receive"},
     ),
     *map(_dropped, ("capacity", "expired", "undecodable", "mailbox_full")),
@@ -70,79 +71,71 @@ METRICS = (
         "messaging.redis.broadcasts",
         "{message}",
         "Messages that went straight to a WebSocket.",
-        lambda found: found.broadcasts,
-        {},
+        "broadcasts",
     ),
     Metric(
         "messaging.redis.reconnects",
         "{connection}",
         "Connections that took the place of a lost one.",
-        lambda found: found.reconnects,
-        {},
+        "reconnects",
     ),
     Metric(
         "messaging.redis.outage.time",
         "s",
         "How long some host could not be received from.",
-        lambda found: found.outage_seconds,
-        {},
+        "outage_seconds",
     ),
     Metric(
         "messaging.redis.commands",
         "{command}",
         "Commands sent to the servers.",
-        lambda found: found.commands,
-        {},
+        "commands",
     ),
     Metric(
         "messaging.redis.round_trips",
         "{write}",
         "Writes that the commands went out in.",
-        lambda found: found.round_trips,
-        {},
+        "round_trips",
     ),
     Metric(
         "messaging.redis.mailboxes",
         "{channel}",
         "Channels with messages or a waiting receiver.",
-        lambda found: found.mailboxes,
-        {},
-        total=False,
+        "mailboxes",
+        is_counter=False,
     ),
     Metric(
         "messaging.redis.waiting.messages",
         "{message}",
         "Messages in the process that were not received yet.",
-        lambda found: found.waiting,
-        {},
-        total=False,
+        "waiting",
+        is_counter=False,
     ),
     Metric(
         "messaging.redis.groups",
         "{group}",
         "Groups with members in the process.",
-        lambda found: found.groups,
-        {},
-        total=False,
+        "groups",
+        is_counter=False,
     ),
 )
 
-# Layers, not what they have in one process: in a fork's child they count anew.
+# Layers rather than their brokers: in a fork's child they have new ones.
 _layers: weakref.WeakSet[Any] = weakref.WeakSet()
 _lock = ProcessLocal(threading.Lock)
 
 
-def observe(layer: Observed) -> None:
-    """Let OpenTelemetry read a layer's statistics for as long as there is the layer."""
+def observe(layer: ObservedLayer) -> None:
+    """Report a layer's statistics for as long as the layer exists."""
     try:
-        from opentelemetry import metrics  # noqa: PLC0415 - few have it
+        from opentelemetry import metrics  # noqa: PLC0415 - an optional dependency
     except ImportError:
         return
     with _lock.get():
         first = not _layers
         _layers.add(layer)
     if first and not _instruments:
-        # A provider that the site sets later gets them as well.
+        # A provider that is set later gets these as well.
         _instruments.extend(_instruments_of(metrics.get_meter(__name__.partition(".")[0])))
 
 
@@ -150,39 +143,39 @@ _instruments: list[Any] = []
 
 
 def _instruments_of(meter: Meter) -> list[Any]:
-    """Return an instrument for each name."""
+    """Create an instrument for each name."""
     by_name: dict[str, list[Metric]] = {}
     for metric in METRICS:
         by_name.setdefault(metric.name, []).append(metric)
     return [
         (
             meter.create_observable_counter
-            if same[0].total
+            if same[0].is_counter
             else meter.create_observable_up_down_counter
-        )(name, [_reader(same)], same[0].unit, same[0].description)
+        )(name, [_callback(same)], same[0].unit, same[0].description)
         for name, same in by_name.items()
     ]
 
 
-def _reader(same: list[Metric]) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    from opentelemetry.metrics import Observation  # noqa: PLC0415 - it is there by now
+def _callback(same: list[Metric]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    from opentelemetry.metrics import Observation  # noqa: PLC0415 - an optional dependency
 
     def read(_: CallbackOptions) -> Iterable[Observation]:
         with _lock.get():
             layers = list(_layers)
         sums: dict[tuple[tuple[str, str], ...], float] = {}
         for layer in layers:
-            found = layer.statistics()
+            statistics = layer.statistics()
             for metric in same:
-                # Of two observations with equal attributes, one would be lost.
+                # Summed, as the SDK keeps one of two observations with equal attributes.
                 key = tuple(_attributes(layer, metric).items())
-                sums[key] = sums.get(key, 0) + metric.read(found)
+                sums[key] = sums.get(key, 0) + attrgetter(metric.source)(statistics)
         return [Observation(value, dict(key)) for key, value in sums.items()]
 
     return read
 
 
-def _attributes(layer: Observed, metric: Metric) -> dict[str, str]:
+def _attributes(layer: ObservedLayer, metric: Metric) -> dict[str, str]:
     return {
         "messaging.system": "redis",
         "messaging.redis.layer": type(layer).__name__,

@@ -1,48 +1,36 @@
-"""What a layer has done and has in this process, in numbers."""
+"""The statistics of a layer in this process."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 
+@dataclass(slots=True)
 class Counters:
-    """Counts what happens, in plain ints: nothing here may cost a message any time."""
+    """Plain int counters of a process, cheap enough to count each message."""
 
-    __slots__ = (
-        "broadcasts",
-        "commands",
-        "expired",
-        "over_capacity",
-        "received",
-        "reconnects",
-        "round_trips",
-        "sent",
-        "undecodable",
-    )
-
-    def __init__(self) -> None:
-        self.sent = 0
-        self.received = 0
-        self.broadcasts = 0
-        self.over_capacity = 0
-        self.expired = 0
-        self.undecodable = 0
-        self.reconnects = 0
-        self.commands = 0
-        self.round_trips = 0
+    sent: int = 0
+    received: int = 0
+    broadcasts: int = 0
+    over_capacity: int = 0
+    expired: int = 0
+    undecodable: int = 0
+    reconnects: int = 0
+    commands: int = 0
+    round_trips: int = 0
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """Messages that this process saw dropped, by reason.
+    """The number of messages that this process dropped, by reason.
 
     Attributes:
-        capacity: Not added, as many waited as the channel's capacity: `send` raised `ChannelFull`,
-            or `group_send` passed a member by, each member counted. Always 0 with Pub/Sub.
-        expired: Not read within `expiry` seconds. What expires in Redis before a process has it is
-            counted nowhere.
-        undecodable: No message of this layer, or encrypted with another key.
-        mailbox_full: The oldest of a channel whose consumer is too slow, for lack of room.
+        capacity: The channel was full: `send` raised `ChannelFull`, or `group_send` skipped a
+            member; each member counts. Always 0 with Pub/Sub.
+        expired: Not received within `expiry` seconds. Messages that expire in Redis, before a
+            process takes them, are not counted.
+        undecodable: Not a message of this layer, or encrypted with another key.
+        mailbox_full: The oldest messages of channels whose consumers are too slow.
     """
 
     capacity: int = 0
@@ -53,23 +41,23 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a layer has done in this process since it was made, and what it has now.
+    """The counts of a layer in this process since it was constructed, and its present state.
 
     Attributes:
         sent: Calls of `send` and `group_send` that the server accepted.
-        received: Messages that `receive` returned, notices of outages included.
+        received: Messages that `receive` returned, including notices of outages.
         dropped: Messages that were dropped, by reason.
-        reconnects: Connections that took the place of a lost one.
-        outage_seconds: How long this process could not receive from some host, all outages and
-            hosts added up, one that lasts included.
+        reconnects: Connections that replaced a lost one.
+        outage_seconds: Seconds in which this process could not receive from a host, in total over
+            all hosts and outages, including a present one.
         mailboxes: Channels of this process that have messages or a waiting `receive`.
-        waiting: Messages in this process that were not received yet.
+        waiting: Messages in this process that have not been received yet.
         groups: Groups with members in this process.
-        commands: Commands sent, besides those that wait for messages or subscribe. What was
-            written together with others in one call of a script counts on its own.
-        round_trips: Writes that they went out in.
-        broadcasts: Messages that went straight to a WebSocket, each socket counted; see
-            `broadcast`. `received` does not count them.
+        commands: Commands sent, except those that wait for messages or subscribe. Each command that
+            shares a call of a script with others counts.
+        round_trips: Writes of these commands to a connection.
+        broadcasts: Messages written straight to a WebSocket; each socket counts. See `broadcast`.
+            `received` does not include them.
     """
 
     sent: int
@@ -86,5 +74,5 @@ class Statistics:
 
     @property
     def commands_per_round_trip(self) -> float:
-        """How many commands shared a write on average; 0.0 if there was none."""
+        """The average number of commands in a write; 0.0 before the first."""
         return self.commands / self.round_trips if self.round_trips else 0.0
