@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.commands import PUBSUB, QUEUE, examine_by_command, run
+from support.commands import META, PUBSUB, QUEUE, examine_by_command, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from embedded_server import EmbeddedServer
     from support.cluster import EmbeddedCluster
-    from support.commands import Report
+    from support.commands import Done, Report
 
 SETTINGS = "shop_settings"
 
 
-def write_settings(folder: Path, layers: dict[str, Any]) -> None:
+def write_settings(folder: Path, layers: dict[str, Any], *apps: str) -> None:
     """Write the settings of a project."""
-    (folder / f"{SETTINGS}.py").write_text(f"CHANNEL_LAYERS = {layers!r}\n")
+    settings = f"CHANNEL_LAYERS = {layers!r}\nINSTALLED_APPS = {apps!r}\n"
+    (folder / f"{SETTINGS}.py").write_text(settings)
 
 
 def examine_project(package: str, folder: Path) -> Report:
     """Run the doctor in a project."""
     return examine_by_command(package, "--django", cwd=folder, DJANGO_SETTINGS_MODULE=SETTINGS)
+
+
+def run_in(folder: Path, package: str, *arguments: str) -> Done:
+    """Run a command in a project."""
+    return run(package, *arguments, cwd=folder, DJANGO_SETTINGS_MODULE=SETTINGS)
 
 
 def test_layers_of_the_settings(tmp_path: Path, redis_server: EmbeddedServer, prefix: str) -> None:
@@ -50,7 +57,7 @@ def test_layers_of_the_settings(tmp_path: Path, redis_server: EmbeddedServer, pr
     assert [text[:3] for text in encryption] == ["on", "off"]
     assert len([one for one in report.findings if one["subject"] == "message"]) == 2
     assert examine_project(PUBSUB, tmp_path).about("message")["level"] == "ok"
-    shown = run(QUEUE, "stats", "--django", cwd=tmp_path, DJANGO_SETTINGS_MODULE=SETTINGS)
+    shown = run_in(tmp_path, QUEUE, "stats", "--django")
     assert shown.status == 0
     assert "'default'" in shown.out
     assert "'second'" in shown.out
@@ -72,10 +79,73 @@ def test_cluster(tmp_path: Path, redis_cluster: EmbeddedCluster, prefix: str, pa
     assert report.about("group message")["level"] == "ok"
 
 
+@pytest.fixture
+def both_layers(tmp_path: Path, redis_server: EmbeddedServer, prefix: str) -> Path:
+    """Give the folder of a project with a layer of each package, and all apps."""
+    config = {"hosts": [redis_server.url], "prefix": prefix}
+    backends = {"default": "core.RedisChannelLayer", "live": "pubsub.RedisPubSubChannelLayer"}
+    layers = {
+        alias: {"BACKEND": f"{META}.{backend}", "CONFIG": config}
+        for alias, backend in backends.items()
+    }
+    write_settings(tmp_path, layers, META, QUEUE, PUBSUB)
+    return tmp_path
+
+
+def titles(printed: str) -> list[str]:
+    """Return the titles of the layers in the output of `stats --json`."""
+    return [layer["layer"].partition(",")[0] for layer in json.loads(printed)]
+
+
+def test_command_for_both_layers(both_layers: Path) -> None:
+    """The meta-package's command examines the layers of both packages."""
+    report = examine_project(META, both_layers)
+    assert report.status == 0
+    assert len([one for one in report.findings if one["subject"] == "group message"]) == 2
+    assert {META.replace("_", "-"), QUEUE, PUBSUB} <= report.versions.keys()
+    shown = run_in(both_layers, META, "stats", "--django", "--json")
+    assert titles(shown.out) == ["'default'", "'live'"]
+
+
+@pytest.mark.parametrize(
+    ("package", "aliases"),
+    [(META, ["'default'", "'live'"]), (QUEUE, ["'default'"]), (PUBSUB, ["'live'"])],
+)
+def test_management_command(both_layers: Path, package: str, aliases: list[str]) -> None:
+    """Each app has a management command of its name, for the layers of its package."""
+    shown = run_in(both_layers, "django", package, "stats", "--json")
+    assert titles(shown.out) == aliases
+    done = run_in(both_layers, "django", package, "doctor")
+    assert (done.status, done.err) == (0, "")
+    assert [f"{alias}, a Redis" in done.out for alias in aliases] == [True] * len(aliases)
+
+
+def test_management_command_and_its_status(both_layers: Path) -> None:
+    """What does not work gets 2 from `manage.py`, also where Django's checks would stop it."""
+    backend = "channels_redis_queue.RedisChannelLayer"
+    settings = {"BACKEND": backend, "CONFIG": {"hosts": ["redis://127.0.0.1:1"]}}
+    write_settings(both_layers, {"default": settings}, QUEUE)
+    done = run_in(both_layers, "django", QUEUE, "doctor")
+    assert done.status == 2
+    assert "start the server" in done.words
+    assert run_in(both_layers, "django", QUEUE, "doctor", "redis://127.0.0.1").status == 2
+    write_settings(both_layers, {"default": {"BACKEND": backend, "CONFIG": {"hots": []}}}, QUEUE)
+    done = run_in(both_layers, "django", QUEUE, "doctor")
+    assert done.status == 2
+    assert "did you mean 'hosts'?" in " ".join(done.err.split())
+
+
+def test_both_layers_of_a_url(redis_server: EmbeddedServer, prefix: str) -> None:
+    """With a URL, the meta-package's command examines a layer of each package there."""
+    report = examine_by_command(META, "--prefix", prefix, redis_server.url)
+    assert report.status == 0
+    assert len([one for one in report.findings if one["subject"] == "message"]) == 2
+
+
 def test_only_another_layer(tmp_path: Path) -> None:
     """Settings without a layer of this package get 2, and the classes that they have."""
     write_settings(tmp_path, {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}})
-    done = run(QUEUE, "doctor", "--django", cwd=tmp_path, DJANGO_SETTINGS_MODULE=SETTINGS)
+    done = run_in(tmp_path, QUEUE, "doctor", "--django")
     assert done.status == 2
     assert "CHANNEL_LAYERS has no RedisChannelLayer" in done.err
     assert "InMemoryChannelLayer" in done.err
@@ -85,7 +155,7 @@ def test_wrong_option(tmp_path: Path) -> None:
     """An option that does not exist gets 2, the alias, and the nearest name."""
     backend = "channels_redis_queue.RedisChannelLayer"
     write_settings(tmp_path, {"one": {"BACKEND": backend, "CONFIG": {"capasity": 5}}})
-    done = run(QUEUE, "doctor", "--django", cwd=tmp_path, DJANGO_SETTINGS_MODULE=SETTINGS)
+    done = run_in(tmp_path, QUEUE, "doctor", "--django")
     assert done.status == 2
     assert "CHANNEL_LAYERS['one']" in done.err
     assert "did you mean 'capacity'?" in " ".join(done.err.split())
@@ -94,7 +164,7 @@ def test_wrong_option(tmp_path: Path) -> None:
 def test_settings_that_fail(tmp_path: Path) -> None:
     """Settings that can't be imported, or none, get 2 and what to do."""
     (tmp_path / f"{SETTINGS}.py").write_text("CHANNEL_LAYERS = {}['missing']\n")
-    failed = run(QUEUE, "doctor", "--django", cwd=tmp_path, DJANGO_SETTINGS_MODULE=SETTINGS)
+    failed = run_in(tmp_path, QUEUE, "doctor", "--django")
     assert failed.status == 2
     assert "KeyError: 'missing'" in failed.err
     none = run(QUEUE, "doctor", "--django", cwd=tmp_path)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUEUE, PUBSUB = "channels_redis_queue", "channels_redis_pubsub"
+META = "channels_redis"
 PACKAGES = (QUEUE, PUBSUB)
 CLASSES = {QUEUE: "RedisChannelLayer", PUBSUB: "RedisPubSubChannelLayer"}
 TIMEOUT = 50  # seconds; generous, since machines that run tests are busy
@@ -74,10 +75,10 @@ class Report:
 DOCTORS: dict[str, Any] = {QUEUE: QueueDoctor(), PUBSUB: PubSubDoctor()}
 
 
-def examine(package: str, *urls: str, prefix: str | None = None) -> Report:
+def examine(package: str, *hosts: Any, prefix: str | None = None) -> Report:
     """Return what the doctor says of hosts, in this process; a command costs a second."""
     doctors = [DOCTORS[package]]
-    return _report(asyncio.run(diagnose(doctors, layers_at(doctors, urls, prefix))).as_dict())
+    return _report(asyncio.run(diagnose(doctors, layers_at(doctors, hosts, prefix))).as_dict())
 
 
 def examine_by_command(package: str, *arguments: str, **options: Any) -> Report:

@@ -1,0 +1,105 @@
+"""The doctor, where something else answers than `hosts` says."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from embedded_server import HOST, EmbeddedServer
+from support.certificates import Authority
+from support.commands import PACKAGES, QUEUE, examine
+from support.environments import redis_8
+from support.tls import TlsServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(scope="module")
+def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
+    """Give a server with TLS that requires a certificate of its clients."""
+    authority = Authority(tmp_path_factory.mktemp("authority"), "The authority")
+    with TlsServer(redis_8(), authority, *authority.issue(HOST)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def http_port() -> Iterator[int]:
+    """Give the port of an HTTP server."""
+    with ThreadingHTTPServer((HOST, 0), BaseHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def sentinel(
+    redis_server: EmbeddedServer, start_server: Callable[..., EmbeddedServer]
+) -> EmbeddedServer:
+    """Give a Sentinel."""
+    monitor = f"sentinel monitor mymaster {HOST} {redis_server.port} 1"
+    return start_server(monitor, arguments=["--sentinel"])
+
+
+def advice(package: str, host: Any, subject: str = "connection") -> str:
+    """Return what the doctor advises about an address that does not work."""
+    report = examine(package, host)
+    assert report.status == 2
+    assert report.of("error") == [report.about(subject)]
+    return report.about(subject)["advice"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_sentinel(package: str, sentinel: EmbeddedServer) -> None:
+    """A Sentinel's address gets the form for Sentinels, and no other complaint."""
+    assert 'write {"sentinels": [' in advice(package, sentinel.url, "topology")
+    with_database = sentinel.url.removesuffix("/0") + "/1"
+    assert 'write {"sentinels": [' in advice(package, with_database)
+
+
+def test_server_among_the_sentinels(redis_server: EmbeddedServer) -> None:
+    """A Redis server in `sentinels` is named as such."""
+    host: Any = {"sentinels": [(HOST, redis_server.port)], "master_name": "mymaster"}
+    assert "Redis server answers there" in advice(QUEUE, host)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_http_server(package: str, scheme: str, http_port: int) -> None:
+    """An HTTP server at the port is named, with and without TLS in the URL."""
+    url = f"{scheme}://{HOST}:{http_port}/0"
+    assert "an HTTP server answers there" in advice(package, url)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_tls_to_a_tls_port(package: str, tls_server: TlsServer) -> None:
+    """A TLS port that is used without TLS gets the other scheme."""
+    url = tls_server.url.replace("rediss://", "redis://")
+    assert "write rediss:// instead of redis://" in advice(package, url)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_tls_to_a_plain_port(package: str, redis_server: EmbeddedServer) -> None:
+    """A plain port that is used with TLS gets the other scheme, and the option of a dict."""
+    host: Any = {"address": redis_server.url.replace("redis://", "rediss://")}
+    host["socket_connect_timeout"] = 0.5
+    assert "the port does not speak TLS" in advice(package, host)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_unknown_authority(package: str, tls_server: TlsServer) -> None:
+    """A certificate of an unknown authority gets the option that names it."""
+    assert "ssl_ca_certs" in advice(package, tls_server.url)
+    url = f"{tls_server.url}?ssl_cert_reqs=none"
+    assert "ssl_certfile" in advice(package, url)
+
+
+def test_unknown_database(redis_server: EmbeddedServer) -> None:
+    """A database that the server does not have gets one that it has."""
+    url = redis_server.url.removesuffix("/0") + "/99"
+    assert "such as 0" in advice(QUEUE, url)
