@@ -157,7 +157,7 @@ def test_channel_that_synchronous_code_receives_on_once(own_server: EmbeddedServ
         assert async_to_sync(layer.receive)(channel) == {"number": number}
     process = layer._broker.get()
     assert not process.receiver_pool._receivers
-    assert not process.receiver_pool._workers
+    assert not process.receiver_pool._worker_dispatchers
     assert not len(process.mailboxes)
     with own_server.client() as client:
         assert not client.keys("*claims*")

@@ -60,11 +60,11 @@ def _trim() -> None:
 def _readers(layer: BaseChannelLayer) -> int:
     # A look inside: no statistics tell of receivers or open channels, which stay without messages.
     process: Any = layer._broker.get()
-    if hasattr(process, "reception"):
+    if hasattr(process, "receiver_pool"):
         # Those of loops that were closed bare stay until the next reader of that channel comes.
         return sum(
             not any(receiver.loop.is_closed() for receiver in receivers)
-            for receivers in list(process.reception._receivers.values())
+            for receivers in list(process.receiver_pool._receivers.values())
         )
     return len(process._clients)
 
@@ -72,4 +72,4 @@ def _readers(layer: BaseChannelLayer) -> int:
 def _loops(layer: BaseChannelLayer) -> int:
     # Likewise: the event loops that the layer keeps something for.
     process: Any = layer._broker.get()
-    return len((process.homes if hasattr(process, "homes") else process._homes).values())
+    return len((process.loops if hasattr(process, "loops") else process._loops).values())

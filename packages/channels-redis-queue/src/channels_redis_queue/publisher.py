@@ -162,19 +162,18 @@ class Publisher:
             None if the message was sent; else the names that the group has.
         """
         settings = self._settings
-        key = settings.keys.group(group)
         snapshot = self._group_cache.get(group) if shards.are_one_place else None
         if snapshot is None or not snapshot.may_send_optimistically(0):
             # Even if the group is empty: an invalid message must not fail only once it has members.
             settings.serialize(message)
-            return await MembersQuery(key, settings.group_expiry).read(shards.of(group))
+            return await self._read_names(group, shards)
         destinations = _without_excluded(snapshot.destinations, message)
-        batch = self._batch(destinations, group, message)
+        batch = self._batch(destinations, snapshot.counts_field, message)
         if not batch or not snapshot.may_send_optimistically(
             sum(len(outgoing.message) for outgoing in batch)
         ):
-            return await MembersQuery(key, settings.group_expiry).read(shards.of(group))
-        expected = ExpectedMembers(key, settings.group_expiry, snapshot.names)
+            return await self._read_names(group, shards)
+        expected = ExpectedMembers(snapshot.key, settings.group_expiry, snapshot.names)
         reply = await SendBatch(settings.expiry, expected).send(batch, shards.of(group))
         if isinstance(reply, bytes):
             return reply
@@ -182,6 +181,10 @@ class Publisher:
         self._log(sum(len(destinations[at].names) for at in reply), snapshot, group)
         await self._remove_dead(snapshot, group, shards)
         return None
+
+    async def _read_names(self, group: str, shards: Shards) -> bytes:
+        query = MembersQuery(self._settings.keys.group(group), self._settings.group_expiry)
+        return await query.read(shards.of(group))
 
     async def _publish_to(
         self, snapshot: GroupSnapshot, group: str, message: dict[str, Any], shards: Shards
@@ -194,7 +197,7 @@ class Publisher:
             by_place.setdefault(place, []).append(destination)
         full = await _all(
             [
-                self._send_chunk(chunk, group, message, shards[shard])
+                self._send_chunk(chunk, snapshot.counts_field, message, shards[shard])
                 for (shard, _), all_there in by_place.items()
                 for chunk in _chunks(all_there)
             ]
@@ -202,18 +205,21 @@ class Publisher:
         self._log(sum(full), snapshot, group)
 
     async def _send_chunk(
-        self, chunk: list[Destination], group: str, message: dict[str, Any], commands: CommandClient
+        self,
+        chunk: list[Destination],
+        counts_field: int,
+        message: dict[str, Any],
+        commands: CommandClient,
     ) -> int:
         """Send to destinations of one place; return how many members were full."""
-        batch = self._batch(chunk, group, message)
+        batch = self._batch(chunk, counts_field, message)
         full = await SendBatch(self._settings.expiry).send(batch, commands)
         return sum(len(chunk[position].names) for position in full)
 
     def _batch(
-        self, chunk: list[Destination], group: str, message: dict[str, Any]
+        self, chunk: list[Destination], counts_field: int, message: dict[str, Any]
     ) -> list[OutgoingMessage]:
         serialize, encrypts = self._settings.serialize, self._settings.encrypts
-        counts_field = keys.counts_field(group)
         plain = message
         if EXCLUDE in message:
             plain = {key: value for key, value in message.items() if key != EXCLUDE}

@@ -60,7 +60,7 @@ class ReceiverPool:
         self._lock = threading.Lock()
         self._receivers: dict[str, list[Receiver]] = {}
         # By general channel.
-        self._workers: dict[str, WorkerDispatcher] = {}
+        self._worker_dispatchers: dict[str, WorkerDispatcher] = {}
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel.
@@ -72,7 +72,7 @@ class ReceiverPool:
                 missing right. A server that is away is waited for.
         """
         if "!" not in channel:
-            message = await self._from_queue(channel)
+            message = await self._receive_general(channel)
             self._settings.counters.received += 1
             return message
         find = self._mailboxes.find
@@ -106,27 +106,27 @@ class ReceiverPool:
 
     def knows(self, channel: str) -> bool:
         """Return whether a channel has been received on recently."""
-        return channel in self._workers or channel in self._mailboxes
+        return channel in self._worker_dispatchers or channel in self._mailboxes
 
     def clear(self) -> None:
         """Drop all messages in this process."""
         self._mailboxes.clear()
-        for dispatcher in list(self._workers.values()):
+        for dispatcher in list(self._worker_dispatchers.values()):
             dispatcher.clear()
 
-    async def _from_queue(self, channel: str) -> dict[str, Any]:
+    async def _receive_general(self, channel: str) -> dict[str, Any]:
         """Return the next message of a general channel."""
         while True:
-            dispatcher = self._workers.get(channel)
+            dispatcher = self._worker_dispatchers.get(channel)
             if dispatcher is None:
                 dispatcher = WorkerDispatcher(channel, self._settings, self._wake)
-                dispatcher = self._workers.setdefault(channel, dispatcher)
+                dispatcher = self._worker_dispatchers.setdefault(channel, dispatcher)
             taken = dispatcher.take()
             if taken is None:
                 waiter = dispatcher.add_waiter()
                 try:
                     # As above: one that was removed before we queued up gets nothing any more.
-                    if self._workers.get(channel) is dispatcher:
+                    if self._worker_dispatchers.get(channel) is dispatcher:
                         if self._ensure(channel):
                             await self._watch_receivers(channel, waiter)
                         taken = await waiter
@@ -183,7 +183,7 @@ class ReceiverPool:
                 return elsewhere
         with self._lock:
             # Calls that wait for a general channel which was forgotten just now are woken by that.
-            if "!" in address or address in self._workers:
+            if "!" in address or address in self._worker_dispatchers:
                 self._start_missing(address)
         return any(receiver.loop is not loop for receiver in self._receivers.get(address, ()))
 
@@ -241,9 +241,9 @@ class ReceiverPool:
             settled = all(receiver.settled for receiver in receivers)
             if settled:
                 self._receivers.pop(address, None)
-            dispatcher = self._workers.get(address)
+            dispatcher = self._worker_dispatchers.get(address)
             if settled and dispatcher is not None:
-                del self._workers[address]
+                del self._worker_dispatchers[address]
         if dispatcher is not None:
             dispatcher.wake_all()
         elif not settled:
@@ -252,7 +252,7 @@ class ReceiverPool:
     def _dispatcher(self, address: str) -> Dispatcher:
         settings = self._settings
         if "!" not in address:
-            return self._workers[address]
+            return self._worker_dispatchers[address]
         return ProcessDispatcher(
             address, settings, self._mailboxes, self._local_groups, self._group_empty
         )

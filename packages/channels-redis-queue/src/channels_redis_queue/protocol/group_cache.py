@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .._shared.transport.batch import MAX_COALESCED
+from ..keys import counts_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,9 @@ def _next_liveness_check() -> float:
 class GroupSnapshot:
     """The names that a group had, and where its messages go."""
 
+    key: str
+    # The field of the group in the counts of a message key.
+    counts_field: int
     # As GROUP_MEMBERS returns them.
     names: bytes
     destinations: list[Destination]
@@ -105,7 +109,9 @@ class GroupCache:
         if known is not None and known.names == names:
             known.confirmed = True
             return known
-        snapshot = GroupSnapshot(names, self.destinations(names))
+        snapshot = GroupSnapshot(
+            self._keys.group(group), counts_field(group), names, self.destinations(names)
+        )
         with self._lock:
             known = self._snapshots.pop(group, None)
             if known is not None:
