@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING
 
 from benchmarks.measuring import SETTLE_SECONDS
-from benchmarks.survey.browsers import Browsers
 from benchmarks.survey.crew import crew
+from support.browsers import Browsers
 
 if TYPE_CHECKING:
     from benchmarks.survey.trial import Trial

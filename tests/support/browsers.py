@@ -1,4 +1,4 @@
-"""WebSocket clients, as many as a process can hold: they count frames, and do nothing with them."""
+"""WebSocket clients, as many as a process can hold: they count their frames."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class Browser(asyncio.Protocol):
 
     def __init__(self, counter: Browsers) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # What its frames hold, if the counter keeps them.
+        self.frames: list[bytes] = []
         self._counter = counter
         self._data = b""
         self._transport: Any = None
@@ -54,8 +56,11 @@ class Browser(asyncio.Protocol):
             self._data = rest
             self.opened.set_result(None)
         frames = 0
-        while (size := self._frame_size()) is not None:
-            self._data = self._data[size:]
+        while (ends := self._frame_ends()) is not None:
+            start, end = ends
+            if self._counter.keep_frames:
+                self.frames.append(self._data[start:end])
+            self._data = self._data[end:]
             frames += 1
         if frames:
             self._counter.arrived(frames)
@@ -74,8 +79,8 @@ class Browser(asyncio.Protocol):
         """Close the connection."""
         self._transport.abort()
 
-    def _frame_size(self) -> int | None:
-        """Return the bytes of the first frame; None if it is not complete."""
+    def _frame_ends(self) -> tuple[int, int] | None:
+        """Return where the content of the first frame begins and ends; None if it lacks some."""
         if len(self._data) < 2:
             return None
         length, start = self._data[1] & 0x7F, 2
@@ -83,13 +88,18 @@ class Browser(asyncio.Protocol):
             length, start = int.from_bytes(self._data[2:4], "big"), 4
         elif length == LONG:
             length, start = int.from_bytes(self._data[2:10], "big"), 10
-        return start + length if len(self._data) >= start + length else None
+        return (start, start + length) if len(self._data) >= start + length else None
 
 
 class Browsers:
-    """Clients of some servers, and how many frames they have got."""
+    """Clients of some servers, and how many frames they have got.
 
-    def __init__(self) -> None:
+    Args:
+        keep_frames: Whether each keeps what its frames hold.
+    """
+
+    def __init__(self, *, keep_frames: bool = False) -> None:
+        self.keep_frames = keep_frames
         self.all: list[Browser] = []
         self._missing = 0
         self._complete: asyncio.Future[float] | None = None

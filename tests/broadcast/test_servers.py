@@ -1,0 +1,106 @@
+"""Broadcasts behind each ASGI server: all clients get all frames, and the server exits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.browsers import Browsers
+from support.layers import within
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from embedded_server import EmbeddedServer
+
+CLIENTS = 200
+MESSAGES = 20
+UVICORN = "uvicorn --lifespan off --log-level warning --port {port}"
+SERVERS = {
+    "daphne": "daphne --port {port} {site}",
+    "uvicorn-websockets": f"{UVICORN} --ws websockets-sansio {{site}}",
+    "uvicorn-wsproto": f"{UVICORN} --ws wsproto --loop asyncio {{site}}",
+    "hypercorn": "hypercorn --bind 127.0.0.1:{port} {site}",
+    "granian": "granian --interface asginl --port {port} --log-level warning {site}",
+}
+LAYERS = ("channels_redis_queue.RedisChannelLayer", "channels_redis_pubsub.RedisPubSubChannelLayer")
+
+
+@pytest.fixture(params=SERVERS)
+def command(request: pytest.FixtureRequest) -> str:
+    """Give the command line of a server."""
+    return SERVERS[request.param]
+
+
+@pytest.fixture(params=LAYERS, ids=["queue", "pubsub"])
+def served(
+    request: pytest.FixtureRequest, command: str, redis_server: EmbeddedServer, prefix: str
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Give a server's process, and its port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = command.format(port=port, site="broadcast.site:application").split()
+    paths = [str(Path(__file__).parents[1]), *sys.path]
+    environment = {
+        **os.environ,
+        "BACKEND": request.param,
+        "REDIS_URL": redis_server.url,
+        "PREFIX": prefix,
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
+    process = subprocess.Popen([sys.executable, "-m", *words], env=environment)
+    try:
+        yield process, port
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_all_clients_get_all_frames(served: tuple[subprocess.Popen[bytes], int]) -> None:
+    """In order, most of them the quick way; and a signal ends the server."""
+    process, port = served
+    await eventually(lambda: process.poll() is not None or listens(port))
+    browsers = Browsers(keep_frames=True)
+    await within(browsers.connect([port], CLIENTS))
+    speaker = browsers.all[0]
+    # Until all members are there, the first words reach some of them.
+    await within(first_words(browsers))
+    arrived = browsers.expect(MESSAGES * CLIENTS)
+    for number in range(MESSAGES):
+        speaker.say(number)
+    await within(arrived)
+    frames = [str(number).encode() for number in range(MESSAGES)]
+    assert all(browser.frames[-MESSAGES:] == frames for browser in browsers.all)
+    arrived = browsers.expect(1)
+    speaker.say("how many")
+    await within(arrived)
+    assert int(speaker.frames[-1]) > MESSAGES * CLIENTS // 4
+    browsers.close()
+    process.send_signal(signal.SIGINT)
+    assert await within(asyncio.to_thread(process.wait)) in {0, -signal.SIGINT}
+
+
+async def first_words(browsers: Browsers) -> None:
+    """Say something, again and again, until all clients hear it."""
+    while True:
+        heard = [len(browser.frames) for browser in browsers.all]
+        browsers.all[-1].say("hello")
+        await asyncio.sleep(0.2)
+        if all(len(one.frames) > before for one, before in zip(browsers.all, heard, strict=True)):
+            return
+
+
+def listens(port: int) -> bool:
+    """Return whether a server accepts connections."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
