@@ -1,4 +1,4 @@
-"""Who hears what in an event loop; without a server."""
+"""The members of topics in an event loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from channels_redis_pubsub.protocol.hub import Hub
 
 @pytest.fixture
 def hub() -> Hub:
-    """Give an audience of two channels."""
+    """Give a hub with two channels."""
     made = Hub()
     made.open("a")
     made.open("b")
@@ -21,14 +21,14 @@ def join(hub: Hub, topic: bytes, channel: str) -> None:
     hub.confirm_join(topic, channel, hub.join(topic, channel))
 
 
-def test_channel_hears_itself(hub: Hub) -> None:
-    """An open channel hears its own topic, and nothing else."""
+def test_channel_is_a_member_of_its_own_topic(hub: Hub) -> None:
+    """An open channel is in no other topic."""
     assert list(hub.members(b"a")) == ["a"]
     assert sorted(hub.topics()) == [b"a", b"b"]
     assert not hub.has_members(b"room")
 
 
-def test_members_hear_the_group_from_the_call_on(hub: Hub) -> None:
+def test_join_counts_from_the_call_on(hub: Hub) -> None:
     """A channel that joins gets what comes before the confirmation is seen."""
     hub.join(b"room", "a")
     assert list(hub.members(b"room")) == ["a"]
@@ -64,8 +64,8 @@ def test_leaving_wins_over_an_earlier_join(hub: Hub) -> None:
     assert not hub.has_members(b"room")
 
 
-def test_closing_ends_all(hub: Hub) -> None:
-    """A closed channel hears nothing; what it alone heard, nobody does."""
+def test_closing_ends_all_memberships(hub: Hub) -> None:
+    """Topics without other members go."""
     join(hub, b"room", "a")
     join(hub, b"room", "b")
     call = hub.join(b"late", "a")
@@ -76,14 +76,14 @@ def test_closing_ends_all(hub: Hub) -> None:
 
 
 def test_channel_that_is_not_open_joins_nothing(hub: Hub) -> None:
-    """A group without a channel behind it would be heard for ever."""
+    """Nothing would ever end the membership."""
     join(hub, b"room", "gone")
     hub.leave(b"room", "gone")
     assert not hub.has_members(b"room")
 
 
 def test_leaving_all_groups(hub: Hub) -> None:
-    """Afterwards each channel hears itself, and can join again."""
+    """Each channel stays in its own topic, and can join again."""
     join(hub, b"room", "a")
     join(hub, b"hall", "b")
     assert sorted(hub.leave_groups()) == [b"hall", b"room"]
@@ -93,8 +93,8 @@ def test_leaving_all_groups(hub: Hub) -> None:
     assert list(hub.members(b"hall")) == ["b"]
 
 
-def test_only_open_channels_are_told(hub: Hub) -> None:
-    """Who was told of an outage and has gone meanwhile is not told of its end."""
+def test_contains_open_channels(hub: Hub) -> None:
+    """Closed channels are not notified of the end of an outage."""
     hub.close("b")
     hub.open("new")
     assert [channel for channel in ("a", "b") if channel in hub] == ["a"]

@@ -67,7 +67,7 @@ class PubSubBroker:
 
         Args:
             channel: The channel.
-            no_timeout: Whether to wait for as long as the server is away.
+            no_timeout: Wait for as long as the server is away.
 
         Raises:
             redis.exceptions.RedisError: As `LoopClient.wait_subscribed`. The channel is closed
@@ -137,7 +137,7 @@ class PubSubBroker:
         """Make a channel a member of a topic, and wait for the confirmation.
 
         Returns:
-            Whether the channel is open in this process.
+            False if the channel is not open in this process.
 
         Raises:
             redis.exceptions.RedisError: As `LoopClient.wait_subscribed`. The channel has not
@@ -178,7 +178,7 @@ class PubSubBroker:
         self._settings.counters.sent += 1
 
     def statistics(self) -> Statistics:
-        """Return what the layer has done in this process, and has now."""
+        """Return the statistics of the layer in this process."""
         counters = self._settings.counters
         groups = set().union(*(client.hub.groups() for client in self._loops.values()))
         lost = sum(outages.reconnects for outages in self._outages)

@@ -39,7 +39,7 @@ class PubSubSettings:
     # The types of the notices of an outage and of its end; None: there is none.
     on_disconnect: str | None
     on_reconnect: str | None
-    # Whether a message stays at the node that owns its topic's slot.
+    # True if a message stays at the node that owns its topic's slot.
     sharded_pubsub: bool
     # Those of this process.
     counters: Counters = field(default_factory=Counters)

@@ -53,7 +53,7 @@ class LoopClient:
             settings.connectors, counters=settings.counters, by_key=settings.sharded_pubsub
         )
         self.loop = asyncio.get_running_loop()
-        # Whether expired messages and channels are swept from this loop.
+        # True while expired messages and channels are swept from this loop.
         self.is_sweeping = False
         self._on_end = on_end
         self._closed = False
@@ -76,7 +76,7 @@ class LoopClient:
 
     @property
     def ended(self) -> bool:
-        """Whether the connections are closed, or their event loop is."""
+        """True once the connections or their event loop are closed."""
         return self._closed or self.loop.is_closed()
 
     async def wait_subscribed(self, topic: bytes, *, no_timeout: bool = False) -> None:
@@ -84,7 +84,7 @@ class LoopClient:
 
         Args:
             topic: The topic.
-            no_timeout: Whether to wait for as long as the server is away.
+            no_timeout: Wait for as long as the server is away.
 
         Raises:
             redis.exceptions.RedisError: As `Subscriber.wait_subscribed`.

@@ -1,6 +1,6 @@
-"""Message formats: the ones built in, and the registry in which to add your own.
+"""The built-in message formats, and the registry for your own.
 
-The name under which a class is registered is what a layer's `serializer_format` takes.
+A layer's `serializer_format` takes the name under which a class is registered.
 """
 
 from __future__ import annotations

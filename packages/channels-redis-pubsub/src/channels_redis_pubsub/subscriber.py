@@ -49,10 +49,11 @@ class Endpoint:
     sharded: bool
     outages: OutageLog
     dispatcher: TopicDispatcher
-    # Return the topics of this endpoint that have members, and whether one of them is such a topic.
+    # Returns the topics of this endpoint that have members.
     topics: Callable[[], list[bytes]]
+    # Returns True for such a topic.
     has_members: Callable[[bytes], bool]
-    # Called with a topic that a node does not have, the error, and whether it was subscribed to.
+    # Called with a topic that a node does not have, the error, and True if it was subscribed to.
     on_misplaced: Callable[[bytes, RedisError, bool], object] | None = None
     # The node's address, for the log.
     node: str | None = None
@@ -72,21 +73,21 @@ class Subscriber:
         self._running: asyncio.Task[None] | None = None
         self._reading: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[None] | None = None
-        # Whether all topics were subscribed to since the last loss.
+        # True once all topics are subscribed to after a loss.
         self._restored = False
         # Why the last connection was lost, or could not be opened.
         self.last_error: Exception | None = None
-        # Whether anything came since the last check.
+        # True if anything came since the last check.
         self._data_received = False
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a connection, or one is to be opened."""
+        """True while there is a connection, or one is to be opened."""
         return self._running is not None and not self._running.done()
 
     @property
     def has_topics(self) -> bool:
-        """Whether any topic belongs here, or is waited for."""
+        """True if any topic belongs here, or is waited for."""
         return bool(self._waiters or self._endpoint.topics())
 
     async def wait_subscribed(self, topic: bytes, deadline: float | None) -> bool:
@@ -97,7 +98,7 @@ class Subscriber:
             deadline: When to give up, on the loop's clock; None: not while the server is away.
 
         Returns:
-            Whether it is subscribed to here; otherwise it has moved to another node of the Cluster.
+            False if the topic has moved to another node of the Cluster.
 
         Raises:
             redis.exceptions.ConnectionError: The server is away until the deadline.
@@ -177,7 +178,6 @@ class Subscriber:
                 await self._disconnect()
                 self._on_lost(error, subscribed)
                 await asyncio.sleep(self._backoff.next())
-        # Nothing looks for the host any more.
         self._endpoint.outages.forget(self)
 
     async def _serve(self, connection: Connection) -> None:

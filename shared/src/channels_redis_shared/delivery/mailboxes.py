@@ -6,7 +6,7 @@ consumer takes no lock and as few calls as possible.
 A mailbox holds any number of messages unless the user sets a capacity. Two bounds always hold:
 messages expire, and all mailboxes of the process share a number of bytes, past which the fullest
 lose their oldest messages first. A message in a thousand mailboxes is in memory once, and counts
-once for the process; it counts in full in each mailbox when the fullest is looked for.
+once for the process; it counts in full in each mailbox when the fullest is chosen.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MESSAGE_OVERHEAD = 500
 # Bytes of a message in each mailbox that it waits in.
 REFERENCE_SIZE = 8
 # The bytes divided by this are freed at once when there are too many, since finding the fullest
-# mailboxes takes a look at all of them.
+# mailboxes means measuring all of them.
 EVICTION_DIVISOR = 8
 
 
@@ -161,9 +161,9 @@ class Mailbox:
         self._overflow_notice: OverflowNotice | None = None
         # The last task known to have received; None before the first.
         self.reader: weakref.ref[asyncio.Task[Any]] | None = None
-        # Whether the task of the next `receive` has to be tracked.
+        # True if the task of the next `receive` has to be tracked.
         self.tracks_reader = True
-        # Whether the last `receive` that waited was cancelled.
+        # True if the last `receive` that waited was cancelled.
         self.receive_cancelled = False
         # The process's count of received messages at the last receipt from here.
         self.last_receipt = 0
@@ -187,7 +187,7 @@ class Mailbox:
 
     @property
     def is_unused(self) -> bool:
-        """Whether there is neither a message nor a waiter: a notice alone is for no one."""
+        """True if there is neither a message nor a waiter; an overflow notice alone is useless."""
         return self.size <= (self._overflow_notice is not None) and not self._waiters
 
     def put(self, entry: Entry, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -214,7 +214,7 @@ class Mailbox:
                 return None
             if entry.deadline > time.monotonic():
                 if entry.item is self._overflow_notice:
-                    # What is lost from now on gets a notice of its own.
+                    # Messages lost from now on get a notice of their own.
                     self._overflow_notice = None
                 return entry.item
             self._items.appendleft(entry)
@@ -573,8 +573,8 @@ class Mailboxes:
         return Mailbox(self._capacity(channel), self._on_overflow, self._counters)
 
     def _drop_unused(self, channel: str, box: Mailbox) -> None:
-        # Removed first and looked at then, so a waiter that is added meanwhile is either seen here,
-        # or sees that the mailbox has gone.
+        # Removed before it is examined, so a waiter that is added meanwhile is either found here,
+        # or finds that the mailbox has gone.
         del self._boxes[channel]
         if not box.is_unused:
             self._boxes[channel] = box

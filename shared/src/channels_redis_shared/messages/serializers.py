@@ -94,7 +94,7 @@ class BaseMessageSerializer(ABC):
         return body
 
     def decrypt(self, data: bytes) -> bytes:
-        """Return what `encrypt` made `data` from.
+        """Undo `encrypt`.
 
         Raises:
             ValueError: Too short, or encrypted with another key, or too old.
@@ -128,7 +128,7 @@ class MsgPackSerializer(BaseMessageSerializer):
 
         Args:
             data: The result of `as_bytes`.
-            strict_map_key: Whether keys must be str or bytes.
+            strict_map_key: Accept only str and bytes as keys.
             arguments: Passed to `msgpack.unpackb` by subclasses, such as `ext_hook`.
         """
         message: dict[str, Any] = msgpack.unpackb(data, strict_map_key=strict_map_key, **arguments)
@@ -235,7 +235,7 @@ class DecodedMessage:
         # Most messages hold immutable values only, for which a shallow copy is enough.
         self._flat = message if _IMMUTABLE.issuperset(map(type, message.values())) else None
         self._first = [message]
-        # What `broadcast` handlers have built from it, by consumer class.
+        # The frames that `broadcast` handlers have built from it, by consumer class.
         self.frames: dict[type, dict[str, Any] | None] | None = None
 
     @property

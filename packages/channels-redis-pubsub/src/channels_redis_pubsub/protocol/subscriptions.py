@@ -32,9 +32,9 @@ class Subscriptions:
     """The requested and the confirmed subscriptions of one connection.
 
     Args:
-        should_subscribe: Returns whether there should be a subscription to a topic now.
+        should_subscribe: Returns True if there should be a subscription to the topic now.
         topics: The topics to subscribe to first.
-        sharded: Whether to use sharded Pub/Sub.
+        sharded: Use sharded Pub/Sub.
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class Subscriptions:
 
     @property
     def restored(self) -> bool:
-        """Whether all of the first topics are confirmed."""
+        """True once all of the first topics are confirmed."""
         return not self._unrestored
 
     @property
     def in_use(self) -> bool:
-        """Whether there is any subscription, or a request on its way."""
+        """True if there is any subscription, or a request on its way."""
         return bool(self._requested or self._requests)
 
     @property
     def has_changes(self) -> bool:
-        """Whether there may be commands to send."""
+        """True if there may be commands to send."""
         return self._ping or bool(self._changed)
 
     def is_subscribed(self, topic: bytes) -> bool:
@@ -135,7 +135,7 @@ class Subscriptions:
             topic: The topic.
 
         Returns:
-            Whether the topic is subscribed to now.
+            True if the topic is subscribed to now.
 
         Raises:
             redis.exceptions.ConnectionError: It was not requested.
@@ -161,7 +161,7 @@ class Subscriptions:
         """Remove a subscription that the server has ended by itself.
 
         Returns:
-            Whether it was confirmed.
+            True if it was confirmed.
 
         Raises:
             redis.exceptions.ConnectionError: There was no such subscription.

@@ -1,4 +1,4 @@
-"""What is asked of the server on a connection, and what its replies mean; without a server."""
+"""The commands of a subscriber connection, and the meaning of the replies."""
 
 from __future__ import annotations
 
