@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from .ops.statistics import Statistics
     from .transport.connector import MinimumVersion
 
-# The longest string that Redis takes.
-MAX_MESSAGE = 512 * 1024 * 1024
+MAX_MESSAGE = 512 * 1024 * 1024  # bytes, the longest string in Redis
 
 _REDIS = "connect a redis.asyncio.Redis of your own"
 _MEMBERS = (
@@ -57,11 +56,11 @@ FORMER_NAMES = {
 
 
 class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
-    """Options, serialization and statistics, which are the same in both layers.
+    """Options, serialization and statistics, which both layers have in common.
 
     Args:
         minimum_version: The minimum version of the servers.
-        **rest: The options that both layers have, described there.
+        **rest: The options of both layers, which their docstrings describe.
     """
 
     extensions = ("groups", "flush")
@@ -100,7 +99,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         self._mailbox_bytes = options.positive_int("mailbox_bytes", mailbox_bytes)
         self._on_overflow = on_overflow
         self._connectors = tuple(connector_to(host, minimum_version) for host in parse_hosts(hosts))
-        # For code that connects to the same servers: dicts, in which passwords stand.
+        # For code that connects to the same servers. The dicts may hold passwords.
         self.hosts = [dict(connector.host.entry) for connector in self._connectors]
 
     def __repr__(self) -> str:
@@ -108,10 +107,10 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         hosts = ", ".join(str(connector.host) for connector in self._connectors)
         return f"{type(self).__name__}({hosts})"
 
-    if not TYPE_CHECKING:  # A type checker would take every misspelt name for an attribute.
+    if not TYPE_CHECKING:  # Type checkers would accept every misspelt attribute.
 
         def __getattr__(self, name: str) -> object:
-            """Raise an AttributeError that says what replaces an attribute of channels_redis 4."""
+            """Raise an AttributeError that names what replaces a former attribute."""
             advice = FORMER_NAMES.get(name)
             if advice is None:
                 # The error that Python itself raises.
@@ -121,7 +120,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
             )
 
     def statistics(self) -> Statistics:
-        """Return what the layer has done in this process, and has now. Costs no command."""
+        """Return the layer's statistics in this process. Sends no command."""
         found: Statistics = self._broker.get().statistics()
         return found
 
@@ -139,17 +138,17 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         self._broker.get().consumers.mailboxes.detach_sink(channel)
 
     def serialize(self, message: dict[str, Any]) -> bytes:
-        """Return a message as it is sent to Redis."""
+        """Return a message as bytes, as Redis gets it."""
         data: bytes = self._serializer.serialize(message)
         return data
 
     def deserialize(self, message: bytes) -> dict[str, Any]:
-        """Return the message that `serialize` made these bytes of."""
+        """Return the message in bytes that `serialize` returned."""
         decoded: dict[str, Any] = self._serializer.deserialize(message)
         return decoded
 
     def _serialized(self, message: dict[str, Any]) -> bytes:
-        # A serializer that was registered may return a bytearray.
+        # A registered serializer may return a bytearray.
         data = bytes(self.serialize(message))
         if len(data) > MAX_MESSAGE:
             raise exceptions.MessageTooLarge(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ._shared.ops.logs import FaultLog, escape_arguments
@@ -29,7 +30,7 @@ class PubSubSettings:
     decoder: MessageDecoder[DecodedMessage]
     # Returns the maximum number of unread messages of a channel; None: any number.
     capacity: Callable[[str], int | None]
-    # Seconds that a message waits to be received, and a channel for a new consumer.
+    # Seconds that a message waits for `receive`, and a channel for a new consumer.
     expiry: int
     channel_expiry: int
     # Bytes of all unread messages of a process.
@@ -43,4 +44,4 @@ class PubSubSettings:
     sharded_pubsub: bool
     # Those of this process.
     counters: Counters = field(default_factory=Counters)
-    faults: FaultLog = field(default_factory=lambda: FaultLog(logger))
+    faults: FaultLog = field(default_factory=partial(FaultLog, logger))

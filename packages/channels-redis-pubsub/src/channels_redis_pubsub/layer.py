@@ -1,4 +1,4 @@
-"""The channel layer: what Channels calls, checked and handed on."""
+"""The channel layer, with the methods that Channels calls."""
 
 from __future__ import annotations
 
@@ -33,39 +33,38 @@ _UNKNOWN_MEMBERS = (
 
 
 class RedisPubSubChannelLayer(BaseRedisLayer):
-    """A channel layer on Redis Pub/Sub: messages go straight to the processes that listen.
+    """A channel layer on Redis Pub/Sub: messages go straight to the subscribed processes.
 
-    Nothing is stored in Redis. What is sent while a process is disconnected is gone for it, and
-    consumers can be told of that.
+    Redis stores nothing. A process misses the messages of the time in which it is disconnected, and
+    can notify its consumers of that.
 
     Args:
         hosts: The servers; several are shards of one layer. Each is a URL, a (host, port) pair, or
             a dict of connection arguments. Default: `redis://localhost:6379`.
         prefix: Begins the names of new channels, and the Redis channels of groups.
         on_disconnect: The `type` of a message that each channel of this process gets when a
-            connection is lost on which its name or one of its groups was heard. Default: none is
-            sent.
-        on_reconnect: The `type` of a message that it gets when all that was lost is heard again.
-            Default: none is sent.
-        capacity: How many unread messages a channel holds in its process; then the oldest is
-            dropped. Default: any number, within `expiry` and `mailbox_bytes`.
-        channel_capacity: Other capacities, by channel: a dict with a glob or a compiled pattern
-            as key. The first that matches, in the dict's order, counts.
+            connection with its subscriptions is lost. Default: no message.
+        on_reconnect: The `type` of a message that it gets when all of them are restored. Default:
+            no message.
+        capacity: The number of unread messages that a channel holds in its process; then the oldest
+            is dropped. Default: any number, within `expiry` and `mailbox_bytes`.
+        channel_capacity: Other capacities, by channel: a dict with globs or compiled patterns as
+            keys. The first match in the dict's order counts.
         symmetric_encryption_keys: A list of keys. The first encrypts; all decrypt.
-        serializer_format: `msgpack`, `json`, or what was registered as a serializer.
-        sharded_pubsub: Whether to use sharded Pub/Sub, of Redis 7.0 and Valkey. In a Redis Cluster
-            a message then goes through one node, not through all. Layers with and without it do
-            not hear each other; neither do those of `channels_redis`.
+        serializer_format: `msgpack`, `json`, or the name of a registered serializer.
+        sharded_pubsub: Use sharded Pub/Sub, of Redis 7.0 and Valkey. In a Redis Cluster a message
+            then goes through one node, not through all. Layers with and without it, and those of
+            `channels_redis` 4, do not reach each other.
         expiry: Seconds that a message waits in its process to be received.
         channel_expiry: Seconds that a channel without a consumer is kept for a new one.
-        mailbox_bytes: How many bytes all unread messages of a process may have; then the fullest
-            channels lose their oldest.
-        on_overflow: The `type` of a message that a consumer finds in the place of lost ones, with
-            their number as `lost`. Default: none is sent.
+        mailbox_bytes: The size of all unread messages of a process; above it the fullest channels
+            lose their oldest.
+        on_overflow: The `type` of a message that replaces a consumer's lost ones, with their number
+            as `lost`. Default: no message.
 
     Raises:
-        ValueError: A value that is not allowed.
-        TypeError: An option that does not exist.
+        ValueError: An option's value is invalid.
+        TypeError: An option does not exist.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the options of channels_redis, in its order
@@ -142,18 +141,18 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         )
 
     async def new_channel(self, prefix: str = "specific.") -> str:
-        """Return the name of a new channel, on which this process listens from now on.
+        """Return the name of a new channel, and subscribe this process to it.
 
-        The channel goes with its consumer, with its groups and its unread messages: at once when
-        the task that made it ends by being cancelled in `receive`, else `channel_expiry` seconds
-        after its last receiver has gone.
+        The channel ends with its consumer, and so do its memberships and unread messages: at once
+        when the task that made it is cancelled in `receive`, else `channel_expiry` seconds after
+        its last `receive`.
 
         Args:
-            prefix: Stands in the name behind the layer's own prefix.
+            prefix: Follows the layer's own prefix in the name.
 
         Raises:
-            TypeError: The prefix makes no valid channel name.
-            redis.exceptions.RedisError: The server is away for longer than the host's
+            TypeError: The prefix does not make a valid channel name.
+            redis.exceptions.RedisError: The server is unavailable for longer than the host's
                 `socket_timeout` (5 s), or refuses the subscription.
         """
         channel = self._names.new_channel(prefix)
@@ -165,18 +164,18 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         """Send a message to a channel.
 
-        Every process that listens on it gets the message. If none does, it is gone.
+        Every process that is subscribed to the channel gets the message. Without one, it is lost.
 
         Args:
-            channel: A name that `new_channel` returned in some process, or any other.
-            message: A dict that the serializer can write.
+            channel: A name that `new_channel` returned in any process, or any other name.
+            message: A dict of values that the serializer supports.
 
         Raises:
-            channels.exceptions.MessageTooLarge: Over 512 MB, which Redis can't carry.
-            TypeError: No valid channel name, or a message that can't be serialized.
-            redis.exceptions.RedisError: The server refused it, or is away for longer than the
-                host's `socket_timeout` (5 s). If the connection broke after the message had been
-                written, it may have been sent; it is never sent twice.
+            channels.exceptions.MessageTooLarge: Over 512 MB, the limit of Redis.
+            TypeError: The channel name is invalid, or the message can't be serialized.
+            redis.exceptions.RedisError: The server refused the message, or was unavailable for
+                longer than the host's `socket_timeout` (5 s). If the connection broke after the
+                message was written, it may have arrived; it is never sent twice.
         """
         options.require_message(message)
         self._names.require_channel(channel)
@@ -185,16 +184,16 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel, and wait for it if there is none.
 
-        On a channel that `new_channel` did not make in this process, listening begins with this
-        call. While the server is away it waits, too. A cancelled call loses no message.
+        The first call subscribes to a channel that `new_channel` did not make in this process. It
+        also waits while the server is unavailable. A cancelled call loses no message.
 
         Raises:
-            TypeError: No valid channel name.
-            redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
-                missing right, a bad certificate.
+            TypeError: The channel name is invalid.
+            redis.exceptions.RedisError: The server does not accept the settings: a wrong password,
+                a missing permission, an invalid certificate.
         """
         broker = self._broker.get()
-        # A list, say, could not even be looked up.
+        # Other types may not be hashable.
         if not isinstance(channel, str) or channel not in broker:
             self._names.require_channel(channel)
         return await broker.receive(channel)
@@ -202,14 +201,12 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
     async def group_add(self, group: str, channel: str) -> None:
         """Make a channel of this process a member of a group, until `group_discard`.
 
-        What is sent to the group after this has returned reaches the channel.
+        The channel gets every message that is sent to the group after this call.
 
         Raises:
-            TypeError: No valid group or channel name.
-            RuntimeError: The channel is none of this process, or the event loop in which it was
-                made does not run.
-            redis.exceptions.RedisError: As for `new_channel`. The channel is no member then, unless
-                it was one before.
+            TypeError: A name is invalid.
+            RuntimeError: The channel is not one of this process, or its event loop does not run.
+            redis.exceptions.RedisError: As for `new_channel`. The channel does not become a member.
         """
         topic = self._names.topic(group)
         self._names.require_channel(channel)
@@ -222,10 +219,10 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             )
 
     async def group_discard(self, group: str, channel: str) -> None:
-        """End a channel's membership at once, if it has one and is of this process.
+        """Remove a channel of this process from a group at once, if it is a member.
 
         Raises:
-            TypeError: No valid group or channel name.
+            TypeError: A name is invalid.
         """
         topic = self._names.topic(group)
         self._names.require_channel(channel)
@@ -234,16 +231,16 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
     async def group_send(
         self, group: str, message: dict[str, Any], *, exclude: Iterable[str] = ()
     ) -> None:
-        """Send a message to all members of a group, in whichever process.
+        """Send a message to all members of a group, in all processes.
 
         Args:
             group: The group.
-            message: A dict that the serializer can write.
-            exclude: Up to 16 channels that do not get it, such as the sender's own.
+            message: A dict of values that the serializer supports.
+            exclude: Up to 16 channels that do not get the message, such as the sender's own.
 
         Raises:
-            TypeError: No valid group or channel name, or a message that can't be serialized.
-            ValueError: More than 16 channels to exclude.
+            TypeError: A group or channel name is invalid, or the message can't be serialized.
+            ValueError: `exclude` has more than 16 channels.
             redis.exceptions.RedisError: As for `send`.
         """
         options.require_message(message)
@@ -253,24 +250,24 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         await self._broker.get().publish(self._names.topic(group), self._serialized(message))
 
     async def group_count(self, group: str) -> int:
-        """Raise NotImplementedError: the queue layer can tell, Redis Pub/Sub can't."""
+        """Raise NotImplementedError: only the queue layer knows the members of a group."""
         raise NotImplementedError(_UNKNOWN_MEMBERS.format(group))
 
     async def group_channels(self, group: str) -> list[str]:
-        """Raise NotImplementedError: the queue layer can tell, Redis Pub/Sub can't."""
+        """Raise NotImplementedError: only the queue layer knows the members of a group."""
         raise NotImplementedError(_UNKNOWN_MEMBERS.format(group))
 
     async def flush(self) -> None:
-        """Drop the unread messages of this process, and end the memberships of its channels.
+        """Drop the unread messages of this process and the memberships of its channels.
 
-        The channels themselves stay. Redis holds nothing, and what other processes hold is theirs.
+        The channels themselves and other processes are not affected. Redis stores nothing.
         """
         self._broker.get().flush()
 
     async def close_pools(self) -> None:
-        """Close what the layer has open in the running event loop, with its channels.
+        """Close the connections and channels of the running event loop.
 
-        Needed only where a loop goes on after the layer's use, as in a test; a loop that ends
-        closes it by itself. Closes the connection that short-lived loops share, too.
+        Only needed if the loop continues after the layer's use, as in a test: a loop that ends
+        closes everything itself. Closes the connections of synchronous callers, too.
         """
         await self._broker.get().close_connections()

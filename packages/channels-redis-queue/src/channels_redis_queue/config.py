@@ -44,9 +44,9 @@ class QueueSettings:
     largest_capacity: int
     # Seconds that a channel without a consumer is kept for a new one.
     channel_expiry: int
-    # Bytes that all unread messages of a process may have.
+    # The maximum size of all unread messages of a process.
     mailbox_bytes: int
-    # The type of the message that tells of lost ones; None: nothing is told.
+    # The type of the notice of lost messages; None: no notice.
     on_overflow: str | None
     # Returns the index of the shard that a message for an address is sent to.
     shard_to: Callable[[str], int]
@@ -54,7 +54,6 @@ class QueueSettings:
     groups_by_process: bool
     # Whether messages for general channels name these too, where no one can alter it.
     encrypts: bool
-    # What happens in this process.
     counters: Counters = field(default_factory=Counters)
     faults: FaultLog = field(default_factory=partial(FaultLog, logger))
 

@@ -1,4 +1,4 @@
-"""The channel layer: what Channels calls, checked and handed on."""
+"""The channel layer, with the methods that Channels calls."""
 
 from __future__ import annotations
 
@@ -26,42 +26,42 @@ if TYPE_CHECKING:
 
 
 class _ForeignChannel(RuntimeError, AssertionError):
-    """Raised when a channel is another process's; an AssertionError too, as in channels_redis."""
+    """Raised for a channel of another process; also an AssertionError, as in channels_redis 4."""
 
 
 class RedisChannelLayer(BaseRedisLayer):
     """A channel layer that queues messages in Redis, in sorted sets.
 
-    A message reaches one reader, once, and waits for a while if that one is away.
+    One receiver gets a message, once. The message waits for `expiry` seconds if there is none.
 
     Args:
         hosts: The servers; several are shards of one layer. Each is a URL, a (host, port) pair, or
             a dict of connection arguments. Default: `redis://localhost:6379`.
-        prefix: Begins every key in Redis. Best ends in a delimiter: with the prefixes `asgi` and
-            `asgi2` on one database, `asgi` + `2jobs` and `asgi2` + `jobs` are one key.
+        prefix: Begins every key in Redis. It should end in a delimiter: with the prefixes `asgi`
+            and `asgi2` on one database, `asgi` + `2jobs` and `asgi2` + `jobs` are one key.
         expiry: Seconds that a message waits to be received.
-        group_expiry: Seconds that a membership lives from the latest `group_add`.
-        capacity: How many messages may wait for a channel. Process-specific channels of one process
-            share their room: while half of a capacity waits, any may use it; beyond that each may
-            add the other half, up to ten times the capacity in all.
-        channel_capacity: Other capacities, by channel: a dict with a glob or a compiled pattern
-            as key. The first that matches, in the dict's order, counts.
+        group_expiry: Seconds that a membership lasts after the latest `group_add`.
+        capacity: The number of messages that may wait for a channel. Process-specific channels of
+            one process share a part: any of them may use the first half of a capacity; beyond it
+            each may add the other half, up to ten times the capacity in all.
+        channel_capacity: Other capacities, by channel: a dict with globs or compiled patterns as
+            keys. The first match in the dict's order counts.
         symmetric_encryption_keys: A list of keys. The first encrypts; all decrypt.
-        random_prefix_length: How many random bytes keep equal messages apart.
-        serializer_format: `msgpack`, `json`, or what was registered as a serializer.
-        groups: `processes` writes one name per process and group to Redis; `members` writes every
-            member's, which only fleets need in which `channels_redis` processes take other
-            processes' members out of groups.
-        channel_expiry: Seconds that a channel without a consumer stays in its groups, for a new one
-            to come.
-        mailbox_bytes: How many bytes all messages that a process has taken and its consumers have
-            not received may have; then the fullest channels lose their oldest.
-        on_overflow: The `type` of a message that a consumer finds in the place of lost ones, with
-            their number as `lost`. Default: none is sent.
+        random_prefix_length: The number of random bytes that make equal messages differ.
+        serializer_format: `msgpack`, `json`, or the name of a registered serializer.
+        groups: `processes` writes one name per process and group to Redis; `members` writes each
+            member's name, which is only needed beside processes with `channels_redis` 4 that remove
+            other processes' members from groups.
+        channel_expiry: Seconds that a channel without a consumer stays in its groups and waits for
+            a new one.
+        mailbox_bytes: The size of all unread messages of a process; above it the fullest channels
+            lose their oldest.
+        on_overflow: The `type` of a message that replaces a consumer's lost ones, with their number
+            as `lost`. Default: no message.
 
     Raises:
-        ValueError: A value that is not allowed.
-        TypeError: An option that does not exist.
+        ValueError: An option's value is invalid.
+        TypeError: An option does not exist.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the options of channels_redis, in its order
@@ -105,7 +105,7 @@ class RedisChannelLayer(BaseRedisLayer):
         )
         self._turn = itertools.cycle(range(len(self._connectors)))
         self._keys = keys.Keys(prefix)
-        # Checking a name takes as long as packing a message. Few, as each holds on to its name.
+        # Checking a name takes as long as packing a message.
         self._place_of = functools.lru_cache(maxsize=128)(self._find_place)
         self._batch = SendBatch(self.expiry)
         self._broker: ProcessLocal[QueueBroker] = ProcessLocal(self._start_broker)
@@ -134,7 +134,7 @@ class RedisChannelLayer(BaseRedisLayer):
 
     @property
     def client_prefix(self) -> str:
-        """What the names of this layer's own channels have before the `!`, in this process."""
+        """The id of this process in the names of its channels, before the `!`."""
         return self._broker.get().id
 
     async def new_channel(self, prefix: str = "specific") -> str:
@@ -144,7 +144,7 @@ class RedisChannelLayer(BaseRedisLayer):
             prefix: Begins the name.
 
         Raises:
-            TypeError: The prefix makes no valid channel name.
+            TypeError: The prefix does not make a valid channel name.
         """
         address = f"{prefix}.{self.client_prefix}!"
         # As long as the name that it will be.
@@ -159,21 +159,21 @@ class RedisChannelLayer(BaseRedisLayer):
 
         Args:
             channel: A general channel (`name`), or a process-specific one (`name.process!local`).
-            message: A dict that the serializer can write.
+            message: A dict of values that the serializer supports.
 
         Raises:
-            channels.exceptions.ChannelFull: As many messages wait as the channel's capacity.
-            channels.exceptions.MessageTooLarge: Over 512 MB, which Redis can't hold.
-            TypeError: No valid channel name, or a message that can't be serialized.
-            redis.exceptions.RedisError: The server refused it, or is away for longer than the
-                host's `socket_timeout` (5 s). If the connection broke after the message had been
-                written, it may have been sent; it is never sent twice.
+            channels.exceptions.ChannelFull: The channel's capacity is exhausted.
+            channels.exceptions.MessageTooLarge: Over 512 MB, the limit of Redis.
+            TypeError: The channel name is invalid, or the message can't be serialized.
+            redis.exceptions.RedisError: The server refused the message, or was unavailable for
+                longer than the host's `socket_timeout` (5 s). If the connection broke after the
+                message was written, it may have arrived; it is never sent twice.
         """
         options.require_message(message)
         if not isinstance(channel, str):
             self.require_valid_channel_name(channel)
         address, queue, counts_field = self._place_of(channel)
-        # Of a message for a general channel only where it binds one to the other.
+        # A message for a general channel only needs its name to authenticate it.
         if self._encrypts or "!" in channel:
             message = {**message, keys.CHANNELS_FIELD: channel}
         outgoing = OutgoingMessage(
@@ -193,16 +193,16 @@ class RedisChannelLayer(BaseRedisLayer):
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel, and wait for it if there is none.
 
-        While the server is away it waits, too. A cancelled call loses no message.
+        It also waits while the server is unavailable. A cancelled call loses no message.
 
         Raises:
-            TypeError: No valid channel name.
-            RuntimeError: A process-specific channel of another process, or of another layer.
-            redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
-                missing right, a bad certificate.
+            TypeError: The channel name is invalid.
+            RuntimeError: The channel belongs to another process or another layer.
+            redis.exceptions.RedisError: The server does not accept the settings: a wrong password,
+                a missing permission, an invalid certificate.
         """
         broker = self._broker.get()
-        # A list, say, could not even be looked up.
+        # Other types may not be hashable.
         if not isinstance(channel, str) or not broker.receiver_pool.knows(channel):
             self._require_own(channel, broker.id)
         return await broker.receiver_pool.receive(channel)
@@ -210,12 +210,12 @@ class RedisChannelLayer(BaseRedisLayer):
     async def group_add(self, group: str, channel: str) -> None:
         """Make a channel a member of a group, or renew its membership for `group_expiry` seconds.
 
-        A message sent to the group just before may still reach the channel, if it waits for its
-        process.
+        The channel may also get a group message that was sent just before and still waits for the
+        channel's process.
 
         Raises:
-            TypeError: No valid group or channel name.
-            redis.exceptions.RedisError: As for `send`; a repeated call does no harm.
+            TypeError: A name is invalid.
+            redis.exceptions.RedisError: As for `send`; the call can be repeated.
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
@@ -226,12 +226,12 @@ class RedisChannelLayer(BaseRedisLayer):
             await broker.groups.add_name(group, channel, broker.shards)
 
     async def group_discard(self, group: str, channel: str) -> None:
-        """End a channel's membership, if it has one.
+        """Remove a channel from a group, if it is a member.
 
-        What was sent to the group before this call still reaches the channel.
+        The channel still gets the messages that were sent to the group before this call.
 
         Raises:
-            TypeError: No valid group or channel name.
+            TypeError: A name is invalid.
             redis.exceptions.RedisError: As for `group_add`.
         """
         self.require_valid_group_name(group)
@@ -242,18 +242,18 @@ class RedisChannelLayer(BaseRedisLayer):
     async def group_send(
         self, group: str, message: dict[str, Any], *, exclude: Iterable[str] = ()
     ) -> None:
-        """Send a message to all members of a group. Members over capacity miss it.
+        """Send a message to all members of a group, except members over capacity.
 
         Args:
             group: The group.
-            message: A dict that the serializer can write.
-            exclude: Up to 16 channels that do not get it, such as the sender's own.
+            message: A dict of values that the serializer supports.
+            exclude: Up to 16 channels that do not get the message, such as the sender's own.
 
         Raises:
-            TypeError: No valid group or channel name, or a message that can't be serialized.
-            ValueError: More than 16 channels to exclude.
-            redis.exceptions.RedisError: As for `send`. With several hosts, members on the others
-                may have got the message.
+            TypeError: A group or channel name is invalid, or the message can't be serialized.
+            ValueError: `exclude` has more than 16 channels.
+            redis.exceptions.RedisError: As for `send`. With several hosts, members on the other
+                hosts may have got the message.
         """
         options.require_message(message)
         self.require_valid_group_name(group)
@@ -265,15 +265,15 @@ class RedisChannelLayer(BaseRedisLayer):
         broker.counters.sent += 1
 
     async def group_count(self, group: str) -> int:
-        """Return how many channels are members of a group, in all processes, at this moment.
+        """Return the present number of a group's members, in all processes.
 
-        A `group_add` or `group_discard` shows at once. A consumer that ended without
-        `group_discard` counts for up to `expiry` seconds more, those of a process that was killed
-        for up to a minute, a general channel for `group_expiry` seconds. Costs two round trips and
-        no more for a thousand members than for one.
+        `group_add` and `group_discard` count at once. A consumer that ended without `group_discard`
+        counts for up to `expiry` seconds more, those of a killed process for up to a minute, a
+        general channel for `group_expiry` seconds. Takes two round trips, for any number of
+        members.
 
         Raises:
-            TypeError: No valid group name.
+            TypeError: The group name is invalid.
             redis.exceptions.RedisError: As for `group_add`.
         """
         self.require_valid_group_name(group)
@@ -283,10 +283,10 @@ class RedisChannelLayer(BaseRedisLayer):
         return await broker.groups.count_names(group, broker.shards)
 
     async def group_channels(self, group: str) -> list[str]:
-        """Return the channels that `group_count` counts, in no order.
+        """Return the channels that `group_count` counts, in no particular order.
 
         Raises:
-            TypeError: No valid group name.
+            TypeError: The group name is invalid.
             redis.exceptions.RedisError: As for `group_add`.
         """
         self.require_valid_group_name(group)
@@ -294,22 +294,22 @@ class RedisChannelLayer(BaseRedisLayer):
         return await broker.groups.channels(group, broker.shards)
 
     async def flush(self) -> None:
-        """Delete all messages and groups of every layer with this prefix, on all hosts.
+        """Delete all messages and groups of all layers with this prefix, on all hosts.
 
-        Processes that are running write their memberships again.
+        Running processes write their memberships again.
         """
         await self._broker.get().flush()
 
     async def close_pools(self) -> None:
-        """Close what the layer has open in the running event loop.
+        """Close the connections of the running event loop.
 
-        Needed only where a loop goes on after the layer's use, as in a test; a loop that ends
-        closes it by itself. Messages that were taken for nobody go back.
+        Only needed if the loop continues after the layer's use, as in a test: a loop that ends
+        closes everything itself. Undelivered messages return to Redis.
         """
         await self._broker.get().close_connections()
 
     def _find_place(self, channel: str) -> tuple[str, keys.QueueKeys, int]:
-        """Return the address of a channel, the keys of what is sent there, and its number."""
+        """Return the address of a channel, the keys of its messages, and its field of counts."""
         self.require_valid_channel_name(channel)
         address = keys.non_local(channel)
         return address, self._keys.messages(address), keys.counts_field(channel)
@@ -324,7 +324,7 @@ class RedisChannelLayer(BaseRedisLayer):
             )
 
     def _shard_to(self, address: str) -> int:
-        """Return the shard to send to: the one that the receiver reads, or any of all it reads."""
+        """Return the receiver's shard; of a general channel, which has all, the next in turn."""
         if "!" in address:
             return shard_of(address, len(self._connectors))
         return next(self._turn)

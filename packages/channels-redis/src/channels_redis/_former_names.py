@@ -1,4 +1,4 @@
-"""Names that modules of channels_redis 4 had, and what to use instead."""
+"""Former names in modules of channels_redis 4, and their replacements."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def refuse(module: str, name: str) -> object:
     """Raise the error for a name that a module does not have.
 
     Raises:
-        ImportError: channels_redis 4 had it. Python would show no text of an AttributeError.
-        AttributeError: It never had.
+        ImportError: channels_redis 4 has it. Python would not show the text of an AttributeError.
+        AttributeError: The name is unknown.
     """
     advice = FORMER_NAMES[module].get(name)
     if advice is None:

@@ -1,4 +1,4 @@
-"""The Django app of this package: the checks of both layers, when it is in INSTALLED_APPS."""
+"""The Django app of this package, with the checks of both layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from channels_redis_queue.apps import check_layers as check_queue_layers
 
 
 class RedisConfig(AppConfig):  # type: ignore[misc]  # Django has no type hints
-    """Checks the layers in CHANNEL_LAYERS."""
+    """Registers the checks of the layers in CHANNEL_LAYERS."""
 
     name = "channels_redis"
     verbose_name = "Channels on Redis"

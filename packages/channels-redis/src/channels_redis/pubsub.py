@@ -11,8 +11,8 @@ from .serializers import registry
 
 __all__ = ["Dropped", "RedisPubSubChannelLayer", "Statistics", "registry"]
 
-if not TYPE_CHECKING:  # A type checker would take every name for an attribute.
+if not TYPE_CHECKING:  # Type checkers would accept every name.
 
     def __getattr__(name: str) -> object:
-        """Raise ImportError for what channels_redis 4 had here."""
+        """Raise ImportError for a name of channels_redis 4."""
         return refuse(__name__, name)

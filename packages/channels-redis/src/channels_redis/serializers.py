@@ -1,7 +1,7 @@
-"""Message formats: the ones built in, and a registry that reaches both layers.
+"""The built-in message formats, and a registry for both layers.
 
-Each layer's package has a registry of its own, for itself alone: `channels_redis_queue.serializers`
-and `channels_redis_pubsub.serializers`.
+`channels_redis_queue.serializers` and `channels_redis_pubsub.serializers` have a registry for their
+own layer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class SerializerDoesNotExist(KeyError):
-    """Raised when no serializer is registered under the name asked for."""
+    """Raised when no serializer is registered for a format."""
 
     __str__ = Exception.__str__  # KeyError would show the text in quotes
 
@@ -53,7 +53,7 @@ class SerializersRegistry:
         """Return a new serializer for `format`, made with `arguments`.
 
         Raises:
-            SerializerDoesNotExist: None is registered for `format`.
+            SerializerDoesNotExist: No serializer is registered for `format`.
         """
         try:
             return queue_registry.get_serializer(format, **arguments)

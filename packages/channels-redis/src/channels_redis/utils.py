@@ -1,4 +1,4 @@
-"""Has nothing any more; says what replaces the helpers that channels_redis 4 had here."""
+"""Raise errors that name the replacements of channels_redis 4's helpers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from ._former_names import refuse
 
 __all__: list[str] = []
 
-if not TYPE_CHECKING:  # A type checker would take every name for an attribute.
+if not TYPE_CHECKING:  # Type checkers would accept every name.
 
     def __getattr__(name: str) -> object:
-        """Raise ImportError for a helper of channels_redis 4."""
+        """Raise ImportError for a name of channels_redis 4."""
         return refuse(__name__, name)
