@@ -253,7 +253,7 @@ def test_forgotten_connection(
     own_server: EmbeddedServer, layer_class: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a middlebox forgets while it is idle is found before it carries a message."""
-    module = f"{layer_class.partition('.')[0]}._shared.blocking.callers.IDLE_SECONDS"
+    module = f"{layer_class.partition('.')[0]}._shared.blocking.pool.IDLE_SECONDS"
     monkeypatch.setattr(module, 0.0)
     with Middlebox(own_server.port) as middlebox:
         layer = import_string(layer_class)(hosts=[middlebox.url])

@@ -52,6 +52,20 @@ class Cluster(Connector):
         """Return the owner of a slot, as last learnt."""
         return self._owners[slot]
 
+    async def find_owner(self, slot: int, *, anew: bool) -> Address:
+        """Return the owner of a slot; fetch the slot map if it is unknown, or `anew`.
+
+        Raises:
+            redis.exceptions.ClusterDownError: No node owns the slot.
+            redis.exceptions.RedisError: As for `learn`.
+        """
+        if anew or self._owners[slot] is None:
+            await self.learn()
+        owner = self._owners[slot]
+        if owner is None:
+            raise ClusterDownError(f"no node of the {self.host} owns slot {slot}")
+        return owner
+
     @property
     def layout(self) -> object:
         """An identity of the slot map: another object after a change."""
@@ -171,10 +185,7 @@ class _ToSlot(Connector):
     async def open(self, setup: Iterable[Command] = ()) -> Connection:
         """Return a new, ready connection; see `Connector.open`."""
         # Never from the cache: the previous connection, if any, ended for some reason.
-        await self._cluster.learn()
-        owner = self._cluster.owner(self._slot)
-        if owner is None:
-            raise ClusterDownError(f"no node of the {self.host} owns slot {self._slot}")
+        owner = await self._cluster.find_owner(self._slot, anew=True)
         return await self._cluster.node(owner).open(setup)
 
 
