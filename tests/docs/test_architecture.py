@@ -1,0 +1,41 @@
+"""The pages on architecture name things as the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = sorted((REPOSITORY / "docs/architecture").glob("*.md"))
+# Of asyncio and redis-py.
+FOREIGN = {"BlockingConnectionPool", "get_credentials_async", "run_forever"}
+
+
+def code() -> str:
+    """Return the source of the product and the names of its files and folders."""
+    folders = [REPOSITORY / "shared/src", *REPOSITORY.glob("packages/*/src")]
+    files = [
+        file for folder in folders for file in folder.rglob("*") if file.suffix in {".py", ".lua"}
+    ]
+    return "\n".join(
+        [
+            *(str(file.relative_to(REPOSITORY)) for file in files),
+            *(file.read_text() for file in files),
+        ]
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_names(page: Path) -> None:
+    """Each identifier in backticks is in the code, and each class defines the member it names."""
+    source = code()
+    known = set(re.findall(r"\w+", source)) | FOREIGN
+    named = set(re.findall(r"`(?!tests|pyproject)([A-Za-z_][\w./]*)`", page.read_text()))
+    words = {word for name in named for word in re.split(r"[./]", name) if word}
+    assert words - known == set()
+    for cls, member in re.findall(r"`([A-Z]\w+)\.(\w+)`", page.read_text()):
+        body = re.search(rf"^class {cls}\b.*?(?=^\S)", source, re.MULTILINE | re.DOTALL)
+        assert body is not None, cls
+        assert re.search(rf"\b{member}\b", body[0]), f"{cls}.{member}"
