@@ -89,7 +89,7 @@ def test_links(page: str) -> None:
 @pytest.mark.parametrize("page", FRONT_PAGES)
 def test_figures(page: str) -> None:
     """The ratios of a front page are those of the page of benchmarks."""
-    measured = {}
+    measured: dict[str, dict[str, str]] = {}
     for row in re.findall(r"^\| (.+) \|$", (DOCS / "benchmarks.md").read_text(), re.MULTILINE):
         work, *cells = row.split(" | ")
         if len(cells) == 6:
