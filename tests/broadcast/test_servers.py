@@ -66,10 +66,12 @@ def served(
         process.wait()
 
 
+@pytest.mark.timeout(150)
 async def test_all_clients_get_all_frames(served: tuple[subprocess.Popen[bytes], int]) -> None:
     """In order, most of them the quick way; and a signal ends the server."""
     process, port = served
-    await eventually(lambda: process.poll() is not None or listens(port))
+    # Daphne takes its time, and more beside other tests.
+    await eventually(lambda: process.poll() is not None or listens(port), 60)
     browsers = Browsers(keep_frames=True)
     await within(browsers.connect([port], CLIENTS))
     speaker = browsers.all[0]

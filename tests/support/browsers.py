@@ -56,11 +56,10 @@ class Browser(asyncio.Protocol):
             self._data = rest
             self.opened.set_result(None)
         frames = 0
-        while (ends := self._frame_ends()) is not None:
-            start, end = ends
+        while (content := self._frame_content()) is not None:
             if self._counter.keep_frames:
-                self.frames.append(self._data[start:end])
-            self._data = self._data[end:]
+                self.frames.append(self._data[content])
+            self._data = self._data[content.stop :]
             frames += 1
         if frames:
             self._counter.arrived(frames)
@@ -79,8 +78,8 @@ class Browser(asyncio.Protocol):
         """Close the connection."""
         self._transport.abort()
 
-    def _frame_ends(self) -> tuple[int, int] | None:
-        """Return where the content of the first frame begins and ends; None if it lacks some."""
+    def _frame_content(self) -> slice | None:
+        """Return where the content of the first frame is; None if some of it is missing."""
         if len(self._data) < 2:
             return None
         length, start = self._data[1] & 0x7F, 2
@@ -88,7 +87,7 @@ class Browser(asyncio.Protocol):
             length, start = int.from_bytes(self._data[2:4], "big"), 4
         elif length == LONG:
             length, start = int.from_bytes(self._data[2:10], "big"), 10
-        return (start, start + length) if len(self._data) >= start + length else None
+        return slice(start, start + length) if len(self._data) >= start + length else None
 
 
 class Browsers:
