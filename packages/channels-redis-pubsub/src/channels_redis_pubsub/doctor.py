@@ -13,10 +13,7 @@ from .layer import RedisPubSubChannelLayer
 from .protocol import names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ._shared.transport.connection import Connection
-    from ._shared.transport.connector import Connector
 
 # The meta-package uses these, too.
 __all__ = ["DoctorCommand", "PubSubDoctor", "run"]
@@ -29,10 +26,6 @@ class PubSubDoctor(LayerDoctor):
     layer_class = RedisPubSubChannelLayer
     stores_messages = False
     client_class = "pubsub"
-
-    def connectors(self, layer: RedisPubSubChannelLayer) -> Sequence[Connector]:
-        """Return the connector of each host of a layer, in order."""
-        return layer._connectors  # noqa: SLF001 - one package
 
     def required_commands(
         self, layer: RedisPubSubChannelLayer, token: str
@@ -55,7 +48,7 @@ class PubSubDoctor(LayerDoctor):
         """Return the subscribed channels and groups, those of most processes first."""
         sharded = "SHARD" if layer._sharded_pubsub else ""  # noqa: SLF001 - one package
         subscribers: Counter[bytes] = Counter()
-        for connector in self.connectors(layer):
+        for connector in layer._connectors:  # noqa: SLF001 - one package
             for _, server in await list_servers(connector):
                 async with open_connection(server) as connection:
                     subscribers.update(await _count_subscribers(connection, layer.prefix, sharded))

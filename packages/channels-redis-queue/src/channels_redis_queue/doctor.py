@@ -15,11 +15,10 @@ from ._shared.transport.commands import Script
 from .layer import RedisChannelLayer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
     from ._shared.transport.commands import Command
     from ._shared.transport.connection import Connection
-    from ._shared.transport.connector import Connector
     from .keys import Keys
 
 # The meta-package uses these, too.
@@ -36,10 +35,6 @@ class QueueDoctor(LayerDoctor):
     layer_class = RedisChannelLayer
     stores_messages = True
     client_class = "normal"
-
-    def connectors(self, layer: RedisChannelLayer) -> Sequence[Connector]:
-        """Return the connector of each host of a layer, in order."""
-        return layer._connectors  # noqa: SLF001 - one package
 
     def required_commands(self, layer: RedisChannelLayer, token: str) -> list[RequiredCommand]:
         """Return the commands that a layer and its scripts send."""
@@ -83,7 +78,7 @@ class QueueDoctor(LayerDoctor):
         channels: dict[str, int | None] = {}
         groups: dict[str, int] = {}
         foreign = 0
-        for connector in self.connectors(layer):
+        for connector in layer._connectors:  # noqa: SLF001 - one package
             for _, server in await list_servers(connector):
                 async with open_connection(server) as connection:
                     async for key, count in _scan(connection, keys):

@@ -54,19 +54,12 @@ class ForbiddenCommand:
         return f"&{prefix}*" if denied[1] == "channel" else f"~{prefix}*"
 
 
-@dataclass(frozen=True)
-class Permissions:
-    """The user of a connection, and what it may not do."""
-
-    # None: the server has no ACLs.
-    user: str | None
-    forbidden: Sequence[ForbiddenCommand] = ()
-
-
-async def read_permissions(
+async def find_forbidden(
     connector: Connector, required: Sequence[RequiredCommand]
-) -> Permissions:
-    """Return which commands are forbidden, by ACL DRYRUN or else by calling them.
+) -> tuple[str | None, list[ForbiddenCommand]]:
+    """Return the user, and the commands that it may not call, by ACL DRYRUN or by calling them.
+
+    The user is None if the server has no ACLs.
 
     Raises:
         redis.exceptions.RedisError: The server can't be reached.
@@ -75,11 +68,11 @@ async def read_permissions(
         configured = connector.host.arguments.get("username") or "default"
         user = await _read_user(connection, configured)
         if user is None:
-            return Permissions(None)
+            return None, []
         forbidden = await _dry_run(connection, user, required)
         if forbidden is None:
             forbidden = await _call(connection, required)
-        return Permissions(user, forbidden)
+        return user, forbidden
 
 
 async def _read_user(connection: Connection, configured: str) -> str | None:

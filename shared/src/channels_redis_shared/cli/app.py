@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management import BaseCommand
 
+from .doctor import NOT_WORKING
+
 if TYPE_CHECKING:
     from argparse import ArgumentParser
     from collections.abc import Sequence
-
-NOT_WORKING = 2
 
 
 def run(

@@ -21,16 +21,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ..ops.logs import shown
-from .doctor import Diagnosis, Level
+from .doctor import NOT_WORKING, Diagnosis, Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import RenderableType
 
-    from .doctor import Finding, LayerDoctor, LayerOverview, Section
+    from .doctor import LayerDoctor, LayerOverview, Section
 
-NOT_WORKING = 2
 # Rows of each table of `stats`.
 MAX_ROWS = 20
 # Columns of the output if it is no terminal.
@@ -59,7 +58,7 @@ _STATUS_TEXTS = {
 
 
 @dataclass(frozen=True)
-class ExaminedLayer:
+class TargetLayer:
     """A layer to examine, its title, its options, and the doctor of its package."""
 
     doctor: LayerDoctor
@@ -77,14 +76,9 @@ def run_command(
 ) -> int:
     """Run the command that the arguments name and return the exit status; see `app.run`."""
     program = f"manage.py {package}" if in_django else f"python -m {package}"
-    defaults = {"django": in_django}
+    commands = _define_commands(doctors, program, in_django=in_django)
     try:
-        status = _define_commands(doctors, program).main(
-            arguments,
-            program,
-            standalone_mode=False,
-            default_map={"doctor": defaults, "stats": defaults},
-        )
+        status = commands.main(arguments, program, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return NOT_WORKING
@@ -93,19 +87,23 @@ def run_command(
     return status if isinstance(status, int) else 0
 
 
-def _define_commands(doctors: Sequence[LayerDoctor], program: str) -> click.Group:
+def _define_commands(
+    doctors: Sequence[LayerDoctor], program: str, *, in_django: bool
+) -> click.Group:
+    add_layer_options = _add_json_option if in_django else _add_layer_options
+    epilog = "" if in_django else "URLs are the hosts of one layer: redis://localhost:6379 if none."
+
     @click.group(context_settings={"help_option_names": ["-h", "--help"]})
     def commands() -> None:
         """Look at a channel layer and its servers."""
 
-    @commands.command()
-    @_add_layer_options
+    @commands.command(epilog=epilog)
+    @add_layer_options
     def doctor(as_json: bool, **choice: Any) -> int:  # noqa: FBT001 - click passes names
         """Say what is wrong, and what to change.
 
-        Connects to the servers at URLs, the hosts of one layer (default: redis://localhost:6379),
-        looks at their settings, and passes test messages. Exits with 0, with 1 if there are
-        warnings, with 2 if something does not work.
+        Connects to the servers, looks at their settings, and passes test messages. Exits with 0,
+        with 1 if there are warnings, with 2 if something does not work.
         """
         diagnosis = asyncio.run(diagnose(doctors, _choose_layers(doctors, program, **choice)))
         if as_json:
@@ -114,17 +112,14 @@ def _define_commands(doctors: Sequence[LayerDoctor], program: str) -> click.Grou
             _new_console().print(_render_diagnosis(diagnosis))
         return diagnosis.status
 
-    @commands.command()
-    @_add_layer_options
+    @commands.command(epilog=epilog)
+    @add_layer_options
     @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
     @click.option(
         "--interval", type=click.FloatRange(min=0.1), default=2.0, help="Seconds in between."
     )
     def stats(as_json: bool, watch: bool, interval: float, **choice: Any) -> int:  # noqa: FBT001
-        """Show a layer's channels, waiting messages, groups and members.
-
-        URLs are the hosts of one layer (default: redis://localhost:6379).
-        """
+        """Show a layer's channels, waiting messages, groups and members."""
         layers = _choose_layers(doctors, program, **choice)
         try:
             asyncio.run(_show_overviews(layers, interval if watch else None, as_json=as_json))
@@ -143,22 +138,29 @@ def _add_layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("urls", nargs=-1, metavar="[URL]..."),
         click.option("--prefix", help="The prefix of the layer, if it has one of its own."),
         click.option(
-            "--django", is_flag=True, help="Read CHANNEL_LAYERS of DJANGO_SETTINGS_MODULE."
+            "--django",
+            is_flag=True,
+            help="Read CHANNEL_LAYERS of DJANGO_SETTINGS_MODULE.",
         ),
-        click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines."),
+        _add_json_option,
     ):
         command = decorate(command)
     return command
+
+
+def _add_json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+    return option(command)
 
 
 def _choose_layers(
     doctors: Sequence[LayerDoctor],
     program: str,
     *,
-    urls: Sequence[str],
-    prefix: str | None,
-    django: bool,
-) -> list[ExaminedLayer]:
+    urls: Sequence[str] = (),
+    prefix: str | None = None,
+    django: bool = True,
+) -> list[TargetLayer]:
     if not django:
         return layers_at(doctors, urls, prefix)
     if urls or prefix is not None:
@@ -168,7 +170,7 @@ def _choose_layers(
 
 def layers_at(
     doctors: Sequence[LayerDoctor], urls: Sequence[str], prefix: str | None = None
-) -> list[ExaminedLayer]:
+) -> list[TargetLayer]:
     """Return a layer of each package with these hosts and prefix, or the defaults.
 
     Raises:
@@ -178,12 +180,12 @@ def layers_at(
     if prefix is not None:
         config["prefix"] = prefix
     return [
-        ExaminedLayer(one, one.layer_class.__name__, _make_layer(one.layer_class, config), config)
+        TargetLayer(one, one.layer_class.__name__, _make_layer(one.layer_class, config), config)
         for one in doctors
     ]
 
 
-def _layers_in_settings(doctors: Sequence[LayerDoctor], program: str) -> list[ExaminedLayer]:
+def _layers_in_settings(doctors: Sequence[LayerDoctor], program: str) -> list[TargetLayer]:
     module = os.environ.get("DJANGO_SETTINGS_MODULE")
     if not module:
         raise click.UsageError(
@@ -211,7 +213,7 @@ def _layers_in_settings(doctors: Sequence[LayerDoctor], program: str) -> list[Ex
                 config = entries[alias].get("CONFIG", {})
                 layer = _make_layer(cls, config, f"CHANNEL_LAYERS[{alias!r}]: ")
                 title = f"{alias!r}, a {cls.__name__}"
-                layers.append(ExaminedLayer(doctor, title, layer, config))
+                layers.append(TargetLayer(doctor, title, layer, config))
     if not layers:
         wanted = " or ".join(doctor.layer_class.__name__ for doctor in doctors)
         names = sorted(f"{cls.__module__}.{cls.__qualname__}" for cls in classes.values())
@@ -229,7 +231,7 @@ def _make_layer(cls: type[Any], config: Mapping[str, Any], where: str = "") -> A
         raise click.UsageError(f"{where}{error}") from error
 
 
-async def diagnose(doctors: Sequence[LayerDoctor], layers: Sequence[ExaminedLayer]) -> Diagnosis:
+async def diagnose(doctors: Sequence[LayerDoctor], layers: Sequence[TargetLayer]) -> Diagnosis:
     """Examine layers, and find the versions of what is installed."""
     versions = {"Python": platform.python_version()}
     versions.update((doctor.package, doctor.version()) for doctor in doctors)
@@ -245,7 +247,7 @@ async def diagnose(doctors: Sequence[LayerDoctor], layers: Sequence[ExaminedLaye
 
 
 async def _show_overviews(
-    layers: Sequence[ExaminedLayer], interval: float | None, *, as_json: bool
+    layers: Sequence[TargetLayer], interval: float | None, *, as_json: bool
 ) -> None:
     console = _new_console()
     # A terminal is redrawn; elsewhere one table follows the other.
@@ -293,17 +295,12 @@ def _render_section(section: Section) -> Table:
     table.add_column(min_width=14)
     table.add_column(ratio=1)
     for finding in section.findings:
-        level, subject = _LEVEL_TEXTS[finding.level], Text(finding.subject)
-        table.add_row(level, subject, _render_text(finding))
+        # Some of it comes from servers, and might hold control sequences for the terminal.
+        text = Text("\n".join(map(shown, finding.text.splitlines())))
+        if finding.advice:
+            text.append("\n→ " + finding.advice, "bold")
+        table.add_row(_LEVEL_TEXTS[finding.level], Text(finding.subject), text)
     return table
-
-
-def _render_text(finding: Finding) -> Text:
-    # Some of it comes from servers, and might hold control sequences for the terminal.
-    text = Text("\n".join(map(shown, finding.text.splitlines())))
-    if finding.advice:
-        text.append("\n→ " + finding.advice, "bold")
-    return text
 
 
 def _render_overview(title: str, overview: LayerOverview) -> RenderableType:

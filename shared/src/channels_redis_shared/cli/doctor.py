@@ -20,15 +20,15 @@ from redis.exceptions import AuthenticationError, RedisError
 from ..transport.cluster import Cluster
 from ..transport.errors import is_transient, tls_refusal
 from ..transport.shards import shard_of
-from .acl import read_permissions
+from .acl import find_forbidden
 from .servers import detect_protocol, list_servers, open_connection, read_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from ..config.hosts import Host
     from ..transport.connector import Connector
-    from .acl import Permissions, RequiredCommand
+    from .acl import ForbiddenCommand, RequiredCommand
     from .servers import ServerFacts
 
 MB = 1024 * 1024
@@ -47,6 +47,10 @@ SENTINEL_ADVICE = (
 )
 # What may be wrong when opening a connection or using it fails.
 FAILURES = (RedisError, OSError, asyncio.TimeoutError)
+
+
+# The exit status for errors.
+NOT_WORKING = 2
 
 
 class Level(IntEnum):
@@ -159,10 +163,6 @@ class LayerDoctor(ABC):
     client_class: str
 
     @abstractmethod
-    def connectors(self, layer: Any) -> Sequence[Connector]:
-        """Return the connector of each host of a layer, in order."""
-
-    @abstractmethod
     def required_commands(self, layer: Any, token: str) -> Sequence[RequiredCommand]:
         """Return the commands that a layer sends; a random token makes their names unique."""
 
@@ -183,7 +183,7 @@ class LayerDoctor(ABC):
             layer: The layer, which is closed in the end.
             config: The options that it was made with.
         """
-        connectors = self.connectors(layer)
+        connectors = layer._connectors  # noqa: SLF001 - one package
         sections = [Section(title, check_settings(config, [one.host for one in connectors]))]
         for shard, connector in enumerate(connectors):
             found = await self._diagnose_host(layer, connector)
@@ -217,7 +217,7 @@ class LayerDoctor(ABC):
             findings = [check_server(facts), check_role(facts, in_cluster=bool(host.nodes))]
             if findings[-1].level is Level.ERROR:  # the rest would be about another server
                 return findings
-            permissions = await read_permissions(server, required)
+            user, forbidden = await find_forbidden(server, required)
         except FAILURES as error:
             return [await explain_failure(server.host, error)]
         return [
@@ -226,7 +226,7 @@ class LayerDoctor(ABC):
             *([check_memory(facts)] if self.stores_messages else []),
             check_output_buffers(facts, self.client_class),
             check_clock(facts, stores_messages=self.stores_messages),
-            *check_permissions(permissions),
+            *check_permissions(user, forbidden),
         ]
 
 
@@ -459,26 +459,23 @@ def check_clock(facts: ServerFacts, *, stores_messages: bool) -> Finding:
     )
 
 
-def check_permissions(permissions: Permissions) -> list[Finding]:
+def check_permissions(user: str | None, forbidden: Sequence[ForbiddenCommand]) -> list[Finding]:
     """Check the user's permissions: a finding for the layer itself, and for each feature."""
-    if permissions.user is None:
+    if user is None:
         return [Finding(Level.OK, "rights", "the server has no ACL")]
-    user = f"user {permissions.user!r}"
-    if not permissions.forbidden:
-        return [Finding(Level.OK, "rights", f"{user} may call all that the layer needs")]
+    if not forbidden:
+        text = f"user {user!r} may call all that the layer needs"
+        return [Finding(Level.OK, "rights", text)]
     findings = []
-    for only_for in dict.fromkeys(one.required.only_for for one in permissions.forbidden):
-        forbidden = [one for one in permissions.forbidden if one.required.only_for == only_for]
-        names = ", ".join(dict.fromkeys(one.required.name for one in forbidden))
-        rules = " ".join(dict.fromkeys(one.missing_rule for one in forbidden))
-        findings.append(
-            Finding(
-                Level.WARNING if only_for else Level.ERROR,
-                "rights",
-                f"{user} may not call {names}" + (f", which {only_for} needs" if only_for else ""),
-                f"ACL SETUSER {permissions.user} {rules}",
-            )
-        )
+    for only_for in dict.fromkeys(one.required.only_for for one in forbidden):
+        commands = [one for one in forbidden if one.required.only_for == only_for]
+        names = ", ".join(dict.fromkeys(one.required.name for one in commands))
+        rules = " ".join(dict.fromkeys(one.missing_rule for one in commands))
+        level, needed_by = Level.ERROR, ""
+        if only_for:
+            level, needed_by = Level.WARNING, f", which {only_for} needs"
+        text = f"user {user!r} may not call {names}{needed_by}"
+        findings.append(Finding(level, "rights", text, f"ACL SETUSER {user} {rules}"))
     return findings
 
 
@@ -496,7 +493,8 @@ async def check_delivery(layer: Any, shard: int, shards: int) -> list[Finding]:
         channel = await _new_channel(layer, shard, shards)
         findings.append(await _deliver(layer, subject, channel, layer.send, channel))
         subject = "group message"
-        group = next(name for name in _names() if shard_of(name, shards) == shard)
+        while shard_of(group := _random_name(), shards) != shard:
+            pass
         await layer.group_add(group, channel)
         findings.append(await _deliver(layer, subject, channel, layer.group_send, group))
         await layer.group_discard(group, channel)
@@ -528,14 +526,12 @@ async def _deliver(
 
 async def _new_channel(layer: Any, shard: int, shards: int) -> str:
     """Return a new channel on a host, which depends on its random name."""
-    for name in _names():
-        channel: str = await layer.new_channel(name)
+    while True:
+        channel: str = await layer.new_channel(_random_name())
         address = channel[: channel.find("!") + 1] or channel
         if shard_of(address, shards) == shard:
             return channel
-    raise AssertionError  # there are names without end
 
 
-def _names() -> Iterator[str]:
-    token = secrets.token_hex(4)
-    return (f"doctor-{token}-{number}" for number in itertools.count())
+def _random_name() -> str:
+    return f"doctor-{secrets.token_hex(4)}"
