@@ -98,7 +98,7 @@ async def test_message_that_names_no_channel(
     assert channel[: channel.index("!")] in record.getMessage()
 
 
-async def test_messages_for_channels_that_nobody_has(layers: Layers) -> None:
+async def test_messages_for_unknown_channels(layers: Layers) -> None:
     """Names of channels that do not exist cost no memory for longer than `expiry`."""
     layer = layers(expiry=1)
     channel = await layer.new_channel()
