@@ -1,6 +1,6 @@
 """The tests of the contract, with the smallest ACL rules, and those of traffic over TLS as well.
 
-`tests/matrix.py` runs them on servers of other versions.
+The environment `matrix` of hatch.toml runs them on servers of other versions.
 """
 
 from __future__ import annotations

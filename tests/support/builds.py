@@ -10,8 +10,14 @@ import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from uv import find_uv_bin
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("channels-redis", "channels-redis-pubsub", "channels-redis-queue")
@@ -22,6 +28,11 @@ SHARED = Path("shared", "src", "channels_redis_shared")
 def module_of(package: str) -> str:
     """Return the name under which ``package`` is imported."""
     return package.replace("-", "_")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

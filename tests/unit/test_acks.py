@@ -1,4 +1,4 @@
-"""The claims of a reader: which are new, which to acknowledge, which to requeue."""
+"""The ledger of a reader: what is new, what to acknowledge, what to give back."""
 
 from __future__ import annotations
 

@@ -1,22 +1,19 @@
-"""A repository of the test's own to release from, at a state where nothing is left to do."""
+"""A repository of the test's own to release from."""
 
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from packaging.version import Version
 
-from releasing.consistency import BETA, STABLE, find_problems
-from releasing.packages import find_packages
-from support.builds import SourceTree, run_ok
+from support.builds import PACKAGES, SourceTree, module_of, run, run_ok
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
-
-    from releasing.packages import Package
 
 
 @dataclass(frozen=True)
@@ -30,13 +27,13 @@ class Clone:
         """Where it is."""
         return self.tree.root
 
-    def package(self, name: str) -> Package:
-        """Return one of its packages."""
-        return find_packages(self.root)[name]
-
     def git(self, *arguments: str) -> str:
         """Run git in it; return what it printed."""
         return run_ok("git", *arguments, cwd=self.root)
+
+    def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a release script of its own."""
+        return run(sys.executable, self.root / ".github/releasing" / script, *arguments)
 
     def write(self, path: str, text: str) -> None:
         """Write a file, without committing it."""
@@ -54,46 +51,22 @@ class Clone:
         self.tree.commit(message)
 
 
-# What the template states, whatever this repository states today.
-VERSIONS = {
-    "channels-redis": "5.2.0",
-    "channels-redis-pubsub": "0.9.3",
-    "channels-redis-queue": "1.0.4",
-}
-RANGES = {"channels-redis-pubsub": ">=0.9,<1", "channels-redis-queue": ">=1,<2"}
-
-
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> SourceTree:
-    """Give a copy of this repository, in which every package has one fragment and a fixed version.
-
-    Nothing in it is released, so its changelogs are empty.
-    """
+    """Give a copy of this repository in which each package is 1.0.4 and has one fragment."""
     parts = (".github", ".gitignore", "packages", "pyproject.toml", "shared")
     tree = SourceTree.make(tmp_path_factory.mktemp("template") / "repository", *parts)
-    clone = Clone(tree)
-    for name, package in find_packages(tree.root).items():
-        for fragment in package.fragments:
+    for name in PACKAGES:
+        for fragment in (tree.package(name) / "changelog.d").glob("*.md"):
             fragment.unlink()
-        clone.write(f"packages/{name}/changelog.d/7.fixed.md", f"A fix in {name}.\n")
-        heading, marker, _ = package.changelog.read_text().partition(
-            "towncrier release notes start"
-        )
-        package.changelog.write_text(f"{heading}{marker} -->\n")
-        package.write_version(Version(VERSIONS[name]))
-        project = package.folder / "pyproject.toml"
-        project.write_text(fix(project.read_text(encoding="utf-8"), name), encoding="utf-8")
-    clone.commit()
-    assert find_problems(tree.root) == []
+        (tree.package(name) / "changelog.d/7.fixed.md").write_text(f"A fix in {name}.\n")
+        source = tree.package(name) / "src" / module_of(name) / "__init__.py"
+        source.write_text(re.sub('__version__ = ".*"', '__version__ = "1.0.4"', source.read_text()))
+        changelog = tree.package(name) / "CHANGELOG.md"
+        heading = changelog.read_text().partition("towncrier release notes start -->\n")[:2]
+        changelog.write_text("".join(heading))
+    tree.commit("Nothing is released yet")
     return tree
-
-
-def fix(project: str, name: str) -> str:
-    """Return a pyproject.toml that suits the versions of the template."""
-    for layer, range_ in RANGES.items():
-        project = re.sub(f'"{layer}[<>=][^"]*"', f'"{layer}{range_}"', project)
-    status = BETA if VERSIONS[name].startswith("0") else STABLE
-    return re.sub('"Development Status :: [^"]*"', f'"{status}"', project)
 
 
 @pytest.fixture

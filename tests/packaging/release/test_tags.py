@@ -1,126 +1,120 @@
-"""Tags that start the workflow which publishes."""
+"""Making a release with the commands of CONTRIBUTING.md, and the check of its tag."""
 
 from __future__ import annotations
 
+import re
 import sys
-import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
 
-from releasing import __main__ as command_line
-from releasing.packages import ReleaseError
-from releasing.preparing import make_release, plan_release
-from releasing.tags import check_tag
-from support.builds import PACKAGES
+from support.builds import PACKAGES, REPOSITORY, read_toml, run_ok
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from .conftest import Clone
 
-MAIN = "main"
+QUEUE = "channels-redis-queue"
+FOLDER = f"packages/{QUEUE}"
+SCRIPTS = read_toml(REPOSITORY / "hatch.toml")["envs"]["release"]["scripts"]
 
 
-@pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the folder that stands for PyPI: what lies there, and no more, can be installed."""
-    folder = tmp_path / "index"
-    folder.mkdir()
-    monkeypatch.setenv("UV_NO_INDEX", "1")
-    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
-    return folder
+def release(clone: Clone, package: str, step: str = "") -> str:
+    """Raise the version, build the changelog, commit and tag; return the tag."""
+    hatchling = (sys.executable, "-m", "hatchling", "version")
+    folder = clone.tree.package(package)
+    if step:
+        run_ok(*hatchling, step, cwd=folder)
+    version = run_ok(*hatchling, cwd=folder).strip()
+    command = re.sub(r"\$\(.*\)", version, SCRIPTS["changelog"].replace("{args}", package))
+    run_ok(sys.executable, "-m", *command.split(), cwd=clone.root)
+    clone.commit(f"Release {package} {version}")
+    tag = f"{package}-v{version}"
+    clone.git("tag", "-a", tag, "-m", f"Release {package} {version}")
+    return tag
 
 
-def publish(index: Path, name: str, version: str) -> None:
-    """Put a wheel into the index."""
-    module = name.replace("-", "_")
-    files = {
-        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        "WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        "RECORD": "",
-    }
-    with zipfile.ZipFile(index / f"{module}-{version}-py3-none-any.whl", "w") as wheel:
-        for file, text in files.items():
-            wheel.writestr(f"{module}-{version}.dist-info/{file}", text)
+def refusal(clone: Clone, tag: str) -> str:
+    """Return why a tag is refused."""
+    checked = clone.run("check_tag.py", tag, "--branch", "main")
+    assert checked.returncode == 1
+    return checked.stderr
 
 
-def publish_layers(index: Path) -> None:
-    """Put a version of each layer into the index that the meta-package of the template takes."""
-    publish(index, "channels-redis-queue", "1.0.4")
-    publish(index, "channels-redis-pubsub", "0.9.3")
+def test_release_changes_version_and_changelog(clone: Clone) -> None:
+    """A release raises the version and moves the fragments to the changelog, in one package."""
+    before = clone.git("rev-parse", "HEAD")
+    release(clone, QUEUE, "minor")
+    assert clone.git("rev-parse", "HEAD~1") == before
+    assert clone.git("show", "--format=", "--name-status", "HEAD").splitlines() == [
+        f"M\t{FOLDER}/CHANGELOG.md",
+        f"D\t{FOLDER}/changelog.d/7.fixed.md",
+        f"M\t{FOLDER}/src/channels_redis_queue/__init__.py",
+    ]
+    changelog = (clone.root / FOLDER / "CHANGELOG.md").read_text()
+    assert "\n## 1.1.0 (" in changelog
+    assert f"- A fix in {QUEUE}. ([#7](" in changelog
+
+
+def test_second_release_stands_above_the_first(clone: Clone) -> None:
+    """The changelog's newest section comes first, and the older stay."""
+    release(clone, QUEUE)
+    clone.write(f"{FOLDER}/changelog.d/8.added.md", "The second.\n")
+    release(clone, QUEUE, "minor")
+    changelog = (clone.root / FOLDER / "CHANGELOG.md").read_text()
+    assert 0 < changelog.index("## 1.1.0") < changelog.index("The second.")
+    assert changelog.index("The second.") < changelog.index("## 1.0.4")
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_tag_of_a_release_names_its_package(clone: Clone, index: Path, package: str) -> None:
+def test_workflow_learns_package_and_version_from_the_tag(
+    clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
     """Each package is told from its tag, though one's name begins the others'."""
-    publish_layers(index)
-    plan = plan_release(clone.root, package, "minor")
-    make_release(plan)
-    assert check_tag(clone.root, plan.tag, MAIN).name == package
+    tag = release(clone, package, "minor")
+    outputs = tmp_path / "outputs"
+    monkeypatch.setenv("GITHUB_OUTPUT", str(outputs))
+    assert clone.run("check_tag.py", tag, "--branch", "main").returncode == 0
+    assert outputs.read_text() == f"package={package}\nversion=1.1.0\n"
+    assert clone.run("check_fragments.py", "--since", "origin/main").returncode == 0
 
 
 def test_tag_of_another_version_is_refused(clone: Clone) -> None:
-    """A tag must equal the version in its commit."""
-    make_release(plan_release(clone.root, "channels-redis-queue", "minor"))
-    with pytest.raises(ReleaseError, match=r"tag is .*-v1\.2\.0, but .* is 1\.1\.0"):
-        check_tag(clone.root, "channels-redis-queue-v1.2.0", MAIN)
+    """A tag must equal the version in its commit, and the changelog must have it."""
+    release(clone, QUEUE, "minor")
+    assert refusal(clone, f"{QUEUE}-v1.2.0").splitlines()[1:] == [
+        f"__version__ in {FOLDER}/src/channels_redis_queue/__init__.py is not 1.2.0",
+        f"{FOLDER}/CHANGELOG.md has no section for 1.2.0",
+    ]
 
 
 def test_tag_without_a_changelog_is_refused(clone: Clone) -> None:
-    """A tag made by hand, the changelog not built, publishes nothing."""
-    with pytest.raises(ReleaseError) as raised:
-        check_tag(clone.root, "channels-redis-queue-v1.0.4", MAIN)
-    assert "CHANGELOG.md has no section for 1.0.4" in str(raised.value)
-    assert "changelog.d still has 7.fixed.md" in str(raised.value)
+    """A tag made before the changelog was built publishes nothing."""
+    assert refusal(clone, f"{QUEUE}-v1.0.4").splitlines()[1:] == [
+        f"{FOLDER}/CHANGELOG.md has no section for 1.0.4",
+        f"{FOLDER}/changelog.d still has 7.fixed.md",
+    ]
 
 
 def test_tag_beside_main_is_refused(clone: Clone) -> None:
     """A commit that was never merged publishes nothing, whoever may push its tag."""
     clone.git("checkout", "--quiet", "-b", "mine")
-    plan = plan_release(clone.root, "channels-redis-queue", "minor")
-    make_release(plan)
-    with pytest.raises(ReleaseError, match="its commit is not on main: merge it, and tag it there"):
-        check_tag(clone.root, plan.tag, MAIN)
-    clone.git("checkout", "--quiet", MAIN)
+    tag = release(clone, QUEUE, "minor")
+    assert "the commit is not on main: merge it, and tag it there" in refusal(clone, tag)
+    clone.git("checkout", "--quiet", "main")
     clone.git("merge", "--quiet", "--ff-only", "mine")
     clone.write("later", "Main may be further on.")
     clone.commit()
-    clone.git("checkout", "--quiet", plan.tag)
-    assert check_tag(clone.root, plan.tag, MAIN).name == "channels-redis-queue"
+    clone.git("checkout", "--quiet", tag)
+    assert clone.run("check_tag.py", tag, "--branch", "main").returncode == 0
 
 
-def test_meta_package_waits_for_the_layers(clone: Clone, index: Path) -> None:
-    """Nobody could install it before both layers are released in a version that it takes."""
-    plan = plan_release(clone.root, "channels-redis", "patch")
-    make_release(plan)
-    publish(index, "channels-redis-queue", "0.9.0")
-    publish(index, "channels-redis-pubsub", "0.9.3")
-    with pytest.raises(ReleaseError) as raised:
-        check_tag(clone.root, plan.tag, MAIN)
-    assert "release channels-redis-queue first" in str(raised.value)
-    assert "release channels-redis-pubsub first" not in str(raised.value)
-    publish(index, "channels-redis-queue", "1.0.4")
-    assert check_tag(clone.root, plan.tag, MAIN).name == "channels-redis"
-
-
-@pytest.mark.parametrize("tag", ["v1.0.4", "channels-redis-queue-1.0.4", "channels-redis-queue-v"])
+@pytest.mark.parametrize(
+    "tag", ["v1.0.4", "-v1.0.4", f"{QUEUE}-1.0.4", f"{QUEUE}-v", "channels-redis-other-v1.0.4"]
+)
 def test_other_tags_are_refused(clone: Clone, tag: str) -> None:
-    """What does not have the form of a release's tag is refused."""
-    with pytest.raises(ReleaseError, match="is no tag of a release"):
-        check_tag(clone.root, tag, MAIN)
-
-
-def test_workflow_is_told_package_and_version(
-    clone: Clone, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Later jobs of the workflow learn from its outputs what they publish."""
-    publish_layers(index)
-    make_release(plan_release(clone.root, "channels-redis", "patch"))
-    outputs = tmp_path / "outputs"
-    monkeypatch.setenv("GITHUB_OUTPUT", str(outputs))
-    monkeypatch.setattr(
-        sys, "argv", ["releasing", "check-tag", "channels-redis-v5.2.1", "--branch", MAIN]
-    )
-    command_line.run(command_line.make_parser().parse_args(), clone.root)
-    assert outputs.read_text() == "package=channels-redis\nversion=5.2.1\n"
+    """A tag that names no package, or no version, is refused."""
+    checked = clone.run("check_tag.py", "--branch", "main", "--", tag)
+    assert checked.returncode == 1
+    assert tag in checked.stderr

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from releasing import __main__ as command_line
-from releasing import building
-from releasing.packages import read_toml
-from support.builds import PACKAGES, REPOSITORY, run
+from support.builds import PACKAGES, REPOSITORY, read_toml, run, run_ok
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,10 +18,6 @@ WORKFLOWS = {
     for path in sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
 }
 RELEASE = WORKFLOWS["release.yml"]
-# What comes before hatch, or decides about jobs; it needs GitHub's runners, and is nothing of ours.
-PREPARATION = re.compile(
-    r"python -m pip install -q (hatch|--require-hashes -r \S+)|sudo .+|test .+"
-)
 ENVIRONMENTS = read_toml(REPOSITORY / "hatch.toml")["envs"]
 
 
@@ -39,32 +31,32 @@ def commands(workflow: str) -> list[str]:
     ]
 
 
-def scripts(workflow: str) -> list[str]:
-    """Return every script of hatch that a workflow runs, those in a matrix too."""
-    lines = commands(workflow)
-    named = [line.split()[2] for line in lines if line.startswith("hatch run ")]
-    named += [f"release:{line.split()[3]}" for line in lines if "python -m releasing " in line]
-    checks = WORKFLOWS["ci.yml"]["jobs"]["checks"]["strategy"]["matrix"]["check"]
-    if "$CHECK" not in named:
-        return named
-    return [name for name in named if name != "$CHECK"] + [check.split()[0] for check in checks]
-
-
-@pytest.mark.parametrize("workflow", WORKFLOWS)
-def test_workflows_run_hatch_commands(workflow: str) -> None:
-    """All that a workflow does is a command of hatch or in a script of it, and runs anywhere."""
-    lines = [line for line in commands(workflow) if not PREPARATION.fullmatch(line)]
-    assert lines
-    command = re.compile(r"hatch (?:run|test)\b|python -m releasing\b")
-    assert [line for line in lines if not command.match(line)] == []
-
-
 @pytest.mark.parametrize("workflow", WORKFLOWS)
 def test_scripts_are_there(workflow: str) -> None:
-    """Each script that a workflow names is one in hatch.toml."""
-    for name in scripts(workflow):
+    """Each script of hatch that a workflow names is one in hatch.toml."""
+    lines = [line for line in commands(workflow) if line.startswith("hatch run ")]
+    for name in (line.split()[2] for line in lines if "$" not in line.split()[2]):
         environment, _, script = name.rpartition(":")
         assert script in ENVIRONMENTS[environment or "default"]["scripts"]
+
+
+def test_workflow_runs_each_step_of_the_local_check() -> None:
+    """What must pass on a contributor's machine is required in a pull request, too."""
+    script = (REPOSITORY / ".ci/run").read_text(encoding="utf-8")
+    (steps,) = re.findall(r"^STEPS=\((.+)\)$", script, re.MULTILINE)
+    jobs = WORKFLOWS["ci.yml"]["jobs"]
+    assert {"tests", "versions", *jobs["checks"]["strategy"]["matrix"]["step"]} == {*steps.split()}
+    assert jobs["tests"]["steps"][-1] == {"run": "bash .ci/run tests"}
+    assert {*jobs["passed"]["needs"]} == {*jobs} - {"passed"}
+
+
+def test_workflow_runs_the_whole_matrix() -> None:
+    """Each Python of the matrix has a job, with a script of the matrix."""
+    jobs = WORKFLOWS["ci.yml"]["jobs"]["versions"]["strategy"]["matrix"]["include"]
+    matrix = ENVIRONMENTS["matrix"]
+    pythons = {python for table in matrix["matrix"] for python in table["python"]}
+    assert {job["python"] for job in jobs} == pythons
+    assert {job["script"] for job in jobs} <= {*matrix["scripts"]}
 
 
 def test_only_the_publishing_job_has_a_right_to_publish() -> None:
@@ -88,35 +80,32 @@ def test_only_the_publishing_job_has_a_right_to_publish() -> None:
 
 
 def test_what_builds_is_pinned() -> None:
-    """The job that builds runs no program of others that is not pinned by its hash."""
+    """The job that builds installs the pinned build backend and runs our scripts, no more."""
     runs = [step["run"] for step in RELEASE["jobs"]["build"]["steps"] if "run" in step]
-    install, *rest = runs
-    *words, file = install.split()
-    assert words == ["python", "-m", "pip", "install", "-q", "--require-hashes", "-r"]
-    assert all(run.startswith("python -m releasing ") for run in rest)
-    pinned = (REPOSITORY / file).read_text(encoding="utf-8")
-    assert set(re.findall(r"^([\w-]+)==", pinned, re.MULTILINE)) >= {"packaging", "uv"}
+    assert runs[0] == "python -m pip install -q --require-hashes -r .github/releasing/build.txt"
+    assert [run.split()[:2] for run in runs[1:3]] == [
+        ["python", ".github/releasing/check_tag.py"],
+        ["sh", ".github/releasing/build.sh"],
+    ]
 
 
-def test_hashes_of_what_was_built(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The next jobs learn what was built in the form in which sha256sum prints it."""
-    files = [tmp_path / name for name in ("a-1.0-py3-none-any.whl", "a-1.0.tar.gz")]
-    for file in files:
-        file.write_bytes(file.name.encode())
-    outputs = tmp_path.parent / f"{tmp_path.name}-outputs"
+def test_hashes_of_what_was_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The publishing job accepts what was built, and nothing else in its place."""
+    (note,) = (step for step in RELEASE["jobs"]["build"]["steps"] if step.get("id") == "build")
+    check = ("bash", "-ec", RELEASE["jobs"]["publish"]["steps"][1]["run"])
+    dist, outputs = tmp_path / "dist", tmp_path / "outputs"
+    dist.mkdir()
+    for name in ("a-1.0-py3-none-any.whl", "a-1.0.tar.gz"):
+        (dist / name).write_text(name)
+    monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setenv("GITHUB_OUTPUT", str(outputs))
-    monkeypatch.setattr(building, "build", lambda *_: files)
-    monkeypatch.setattr(sys, "argv", ["releasing", "build", "channels-redis"])
-    assert command_line.main() == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(files)
-    name, *lines, end = outputs.read_text().splitlines()
-    assert (name, end) == ("hashes<<END", "END")
-    checked = run(
-        "bash", "-c", 'test "$(sha256sum -- *)" = "$1"', "-", "\n".join(lines), cwd=tmp_path
-    )
-    assert checked.returncode == 0, checked
+    run_ok("bash", "-ec", note["run"], cwd=dist)
+    first, *lines, last = outputs.read_text().splitlines()
+    assert (first, last) == ("hashes<<END", "END")
+    monkeypatch.setenv("HASHES", "\n".join(lines))
+    run_ok(*check, cwd=dist)
+    (dist / "a-1.0.tar.gz").write_text("something else")
+    assert run(*check, cwd=dist).returncode == 1
 
 
 def test_nothing_is_published_untested() -> None:

@@ -1,1 +1,0 @@
-"""Runs the tests of the contract with many versions of everything: `hatch run matrix:run`."""
