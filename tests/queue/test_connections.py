@@ -122,10 +122,10 @@ async def test_layer_closes_at_any_moment_after_its_last_member_has_gone(
         assert not groups(own_server)
 
 
-async def test_receiver_from_which_nobody_wants_anything(
+async def test_idle_receiver(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It gives up its connection after a while, and is there again when somebody does."""
+    """It closes its connection after a while, and opens one when a call waits again."""
     monkeypatch.setattr(receiver, "IDLE_TIMEOUT", 0.05)
     layer, sender = own_layers(), own_layers()
     await sender.send("mails", {"type": "hello"})

@@ -60,8 +60,8 @@ async def names(layer: RedisChannelLayer, group: str) -> list[str]:
     return [name.decode() for name in found]
 
 
-async def gives_signs(layer: RedisChannelLayer, channel: str) -> None:
-    """Wait until the process of a channel has given a sign of life."""
+async def sends_heartbeats(layer: RedisChannelLayer, channel: str) -> None:
+    """Wait until the process of a channel has sent a heartbeat."""
     key, address = beside(layer, channel).heartbeat, keys.non_local(channel)
 
     async def given() -> bool:
@@ -82,8 +82,8 @@ async def test_killed_process_is_taken_out(
     for remote, channel in zip((lives, dies), channels, strict=True):
         await remote.group_add("room", channel)
         await remote.call("drain", channel, 1)
-        await gives_signs(sender, channel)
-    # Synchronous code, channels_redis 4, and workers give no signs.
+        await sends_heartbeats(sender, channel)
+    # Synchronous code, channels_redis 4, and workers send no heartbeats.
     others = [await silent.new_channel(), f"specific.{'0' * 12}4{'0' * 19}!old", "jobs"]
     for other in others:
         await silent.group_add("room", other)
@@ -92,12 +92,12 @@ async def test_killed_process_is_taken_out(
     await dies.worker.kill()
     dead = [name for name in before if keys.process_of(name) == keys.process_of(channels[1])]
 
-    alive, address = beside(sender, channels[0]).heartbeat, keys.non_local(channels[0])
+    key, address = beside(sender, channels[0]).heartbeat, keys.non_local(channels[0])
 
     async def gone() -> bool:
-        # As if the one that lives had given its next sign, which takes 20 s.
-        sign = ("SET", alive, secrets.token_hex(8), "EX", 1000)
-        await sender._broker.get().shards.of(address).execute(sign, key=alive)
+        # As if the one that lives had sent its next heartbeat, which takes 20 s.
+        command = ("SET", key, secrets.token_hex(8), "EX", 1000)
+        await sender._broker.get().shards.of(address).execute(command, key=key)
         await sender.group_send("room", {"number": 1})
         return not set(dead) & set(await names(sender, "room"))
 
@@ -112,13 +112,13 @@ async def test_killed_process_is_taken_out(
 async def test_process_that_was_held_up_comes_back(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that gave no signs for too long is taken out, and is in its groups again after that."""
+    """A process without heartbeats leaves its groups, and is in them again after the next."""
     monkeypatch.setattr("channels_redis_queue.maintenance.HEARTBEAT_INTERVAL", 3600)
     layer, sender = own_layers(), own_layers(expiry=1)
     channel = await layer.new_channel()
     receiver = await waiting(layer, channel)
     await layer.group_add("room", channel)
-    await gives_signs(sender, channel)
+    await sends_heartbeats(sender, channel)
 
     async def taken_out() -> bool:
         await sender.group_send("room", MESSAGE)

@@ -1,4 +1,4 @@
-"""Several workers on one general channel: what is taken ahead for a quick one is kept from none."""
+"""Several workers on one general channel: what is prefetched for a quick one is kept from none."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_one_who_joins_gets_a_fair_share(
     options: dict[str, Any] = {"hosts": [redis_server.url], "prefix": prefix, "capacity": 10_000}
     sender, first, second = [await remote_layer(**options) for _ in range(3)]
     await first.call("drain", "jobs", 1)
-    # Enough for the first one to have as many taken ahead as it ever will.
+    # Enough for the first one to have as many prefetched as it ever will.
     await sender.call("send_at_once", "jobs", list(range(100)))
     await all_received(100, first)
     await second.call("drain", "jobs", 1)
@@ -64,11 +64,11 @@ async def test_one_who_joins_gets_a_fair_share(
 
 
 async def test_what_a_worker_does_not_ask_for_goes_to_others_at_once(layers: Layers) -> None:
-    """What was taken ahead for a worker that stops asking reaches an idle one in milliseconds."""
+    """What was prefetched for a worker that stops asking reaches an idle one in milliseconds."""
     quick, idle = layers(capacity=1_000), layers(capacity=1_000)
     tries = [await stop_asking(quick, idle) for _ in range(TRIES)]
     seconds = [taken for ahead, taken in tries if ahead]
-    # On a busy machine a quick worker is not always quick enough to have some taken ahead.
+    # On a busy machine a quick worker is not always quick enough to have some prefetched.
     assert len(seconds) > TRIES / 2
     assert statistics.median(seconds) < MILLISECONDS, seconds
 
@@ -77,7 +77,7 @@ async def stop_asking(quick: RedisChannelLayer, idle: RedisChannelLayer) -> tupl
     """Let one receive most of what is there, and then another one the rest.
 
     Returns:
-        How many messages lay taken ahead when the first one stopped, and how many seconds later
+        How many messages were prefetched when the first one stopped, and how many seconds later
         the other one had them all.
     """
     sends = [quick.send("jobs", {"type": "test.message", "number": number}) for number in range(50)]

@@ -106,7 +106,7 @@ async def test_all_hosts(redis_shards: tuple[EmbeddedServer, ...], prefix: str) 
 
 
 async def test_layer_works_on(layers: Layers) -> None:
-    """Afterwards nobody is in a group and nothing waits, and receivers go on receiving."""
+    """Afterwards groups are empty and nothing waits, and receivers go on receiving."""
     layer = layers()
     channel = await layer.new_channel()
     await layer.group_add("room", channel)

@@ -111,7 +111,7 @@ async def test_consumers_that_end_between_two_receives(
     ended = await within(asyncio.gather(*consumers))
     assert await within(receiving) == {"type": "hello"}
     staying = asyncio.create_task(layer.receive(stays))
-    # One of them is received from by somebody else now.
+    # Another task receives from one of them now.
     receiving = asyncio.create_task(layer.receive(ended[0]))
     virtual = keys.virtual_channel(keys.non_local(stays), "room")
     await eventually(

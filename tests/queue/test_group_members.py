@@ -134,7 +134,7 @@ async def test_consumers_that_were_cancelled(layers: Layers) -> None:
 
 
 async def test_memberships_end(layers: Layers) -> None:
-    """After `group_expiry` nobody counts, in no form."""
+    """After `group_expiry` no member counts, in any form."""
     layer, other = layers(group_expiry=1), layers(group_expiry=1)
     channel = await joined(layer, "room")
     await within(other.group_add("room", "general"))
@@ -160,18 +160,20 @@ async def test_process_that_was_killed(
     await remote.group_add("room", channel)
     mine = await joined(layer, "room")
     await check([layer], "room", channel, mine)
-    # Its sign of life comes with its first `receive`.
+    # Its heartbeat comes with its first `receive`.
     await remote.call("drain", channel, 1)
-    alive = beside(layer, channel).heartbeat
+    heartbeat = beside(layer, channel).heartbeat
     with redis_server.client() as client:
-        await eventually(lambda: client.exists(alive))
-        # From here on the sign of life counts, and not that it has joined just now.
+        await eventually(lambda: client.exists(heartbeat))
+        # From here on the heartbeat counts, and not that it has joined just now.
         monkeypatch.setattr("channels_redis_queue.groups.HEARTBEAT_TIMEOUT", 1)
         await until(time.monotonic() + 1.5)
         await within(layer.group_add("room", mine))
         await check([layer], "room", channel, mine)
         await remote.worker.kill()
-        client.expire(alive, client.ttl(alive) - HEARTBEAT_TIMEOUT)  # as if so long had passed
+        client.expire(
+            heartbeat, client.ttl(heartbeat) - HEARTBEAT_TIMEOUT
+        )  # as if so long had passed
     await check([layer], "room", mine)
 
 
@@ -214,7 +216,7 @@ async def test_count_costs_no_more_for_more_members(
 
 
 async def test_flush(layers: Layers) -> None:
-    """After `flush` nobody is a member, and one who joins again counts."""
+    """After `flush` groups are empty, and a channel that joins again counts."""
     layer = layers()
     channel = await joined(layer, "room")
     await within(layer.flush())

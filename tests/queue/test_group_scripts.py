@@ -98,7 +98,7 @@ def test_swap(server: Server, prefix: str) -> None:
 
 
 def test_mark_gone_only_after_the_same_sign(server: Server, prefix: str) -> None:
-    """A process that has given another sign of life meanwhile is not marked."""
+    """A process that has sent another heartbeat meanwhile is not marked."""
     key = f"{prefix}alive"
     server.client.set(key, "two")
     assert server.run(scripts.MARK_GONE, [key], "one", "gone", 100) == 0

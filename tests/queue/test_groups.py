@@ -111,7 +111,7 @@ async def test_second_discard_lets_nothing_in(layers: Layers, reader: str) -> No
         assert await within(receiver) == {"type": "direct"}
 
 
-async def test_many_discards_while_nobody_reads(layers: Layers) -> None:
+async def test_many_discards_without_a_reader(layers: Layers) -> None:
     """However many memberships others end while the process is held up, none of them stays."""
     layer, other = layers(), layers()
     channels = [await layer.new_channel() for _ in range(12_000)]
@@ -130,7 +130,7 @@ async def test_many_discards_while_nobody_reads(layers: Layers) -> None:
 
 
 async def test_discard_without_anybody_reading(layers: Layers) -> None:
-    """A membership that ended while nobody received stays ended, longer than messages live."""
+    """A membership that ended without a receiver stays ended, longer than messages live."""
     layer = layers(expiry=1)
     channel = await layer.new_channel()
     await layer.group_add("room", channel)

@@ -162,7 +162,7 @@ async def test_loop_that_received_for_all_ends(
     await other.end()
     await layer.send(name, {"number": 2})
     if closed_bare:
-        # Such a loop tells nobody that it has ended: the next receiver finds out.
+        # Such a loop ends without notice: the next receiver finds out.
         receiving = asyncio.create_task(layer.receive(name))
     assert await within(receiving) == {"number": 2}
 

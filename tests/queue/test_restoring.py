@@ -209,19 +209,19 @@ async def test_sign_of_life(own_server: EmbeddedServer, own_layers: Layers) -> N
     layer = own_layers()
     channel = await layer.new_channel()
     receiver = await waiting(layer, channel)
-    alive = beside(layer, channel).heartbeat
+    heartbeat = beside(layer, channel).heartbeat
     with own_server.client() as client:
-        assert not client.exists(alive)
+        assert not client.exists(heartbeat)
         await layer.group_add("room", channel)
-        await eventually(lambda: client.exists(alive))
-        assert 0 < client.ttl(alive) <= layer.group_expiry
+        await eventually(lambda: client.exists(heartbeat))
+        assert 0 < client.ttl(heartbeat) <= layer.group_expiry
     await cancel(receiver)
 
 
 async def test_process_that_was_taken_for_dead(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It finds the mark in place of its sign of life, and writes its members again."""
+    """It finds the mark in place of its heartbeat, and writes its members again."""
     monkeypatch.setattr("channels_redis_queue.maintenance.HEARTBEAT_INTERVAL", 0)
     layer = own_layers()
     channel = await layer.new_channel()

@@ -180,7 +180,7 @@ def test_messages_are_counted_anew_when_half_was_free(queue: Queue) -> None:
 
 
 def test_channel_has_room_while_its_key_has(queue: Queue) -> None:
-    """Old counts keep no channel from what the key's capacity leaves, whoever took or sent."""
+    """Old counts take no room that the key's capacity leaves, whichever process took or sent."""
     crowd = Crowd(queue)
     assert crowd.add(1, 20) == 10
     queue.take(4)
@@ -287,7 +287,7 @@ def test_take_acknowledges_before_it_takes(queue: Queue) -> None:
 
 
 def test_take_rings_for_what_it_leaves(queue: Queue) -> None:
-    """Another reader is woken for the rest, and nobody when there is none."""
+    """Another reader is woken for the rest, if there is any."""
     queue.send(b"1", b"2")
     queue.client.delete(queue.bell)
     queue.take(1)

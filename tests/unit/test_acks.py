@@ -1,4 +1,4 @@
-"""The ledger of a reader: what is new, what to acknowledge, what to give back."""
+"""The claims of a reader: which are new, which to acknowledge, which to requeue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which channels get what a receiver took from its message key."""
+"""The channels that messages of a process are dispatched to."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_channel_named_in_two_ways_gets_one_copy(process: Process) -> None:
 
 
 def test_virtual_channel_without_members_is_empty(process: Process) -> None:
-    """A message for a group that nobody here is in any more says so; others named get it."""
+    """A message for a group without members here says so; others named get it."""
     process.deliver({"n": 1, CHANNELS_FIELD: [ROOM, "a"]})
     assert process.empty == [ROOM]
     assert process.take("a") == {"n": 1}
@@ -117,7 +117,7 @@ def test_message_expires_in_the_mailbox(process: Process) -> None:
 def test_unreadable_message_is_dropped(
     process: Process, caplog: pytest.LogCaptureFixture, message: object
 ) -> None:
-    """It is acknowledged and logged with the channel, and hurts nobody."""
+    """It is acknowledged and logged with the channel, and does no harm."""
     process.deliver(message)
     assert process.acks.pending_acks() == [b"1"]
     [record] = caplog.records
@@ -126,7 +126,7 @@ def test_unreadable_message_is_dropped(
 
 
 def test_leave(process: Process) -> None:
-    """A leave ends the membership, and tells when nobody is left."""
+    """A leave ends the membership, and says when the group is empty."""
     process.join("a", "b")
     process.dispatcher.apply_leave(b"room\0a\x00100.6")
     assert process.local_groups.members(ROOM) == ["b"]

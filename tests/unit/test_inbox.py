@@ -155,7 +155,7 @@ def test_waits() -> None:
     assert general.beside.key not in general.inbox.wait_command()
 
 
-def test_waits_shorter_after_a_message_that_nobody_rang_for(
+def test_waits_shorter_after_a_message_without_a_bell(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its sender is a channels_redis process, which will send more; after a while that's over."""

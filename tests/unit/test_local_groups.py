@@ -130,7 +130,7 @@ def test_gone_channel_leaves_all_its_groups(local_groups: LocalGroups) -> None:
 
 
 def test_virtual_channel_is_forgotten_when_empty(local_groups: LocalGroups) -> None:
-    """It stays while somebody is there; then its latest score tells what may be removed."""
+    """It stays while it has members; then its latest score tells what may be removed."""
     join(local_groups, "a", at=b"2")
     local_groups.join(ROOM, "b")
     local_groups.joined(ROOM, "b", b"10")
@@ -178,7 +178,7 @@ def test_written_again_leaves_later_leaves_their_effect(local_groups: LocalGroup
 
 
 def test_clear_ends_all(local_groups: LocalGroups) -> None:
-    """After a flush nobody is a member, and late replies change nothing."""
+    """After a flush groups are empty, and late replies change nothing."""
     join(local_groups, "a")
     local_groups.join(ROOM, "b")
     local_groups.clear()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from channels_redis_shared.delivery.consumers import ConsumerTracker
 from channels_redis_shared.delivery.mailboxes import (
     MAX_NOTICES,
     MESSAGE_OVERHEAD,
@@ -55,6 +56,12 @@ class Process:
         """Put messages of a kilobyte into a mailbox."""
         for number in numbers:
             self.boxes.put([channel], Item(number), deadline, KILOBYTE)
+
+    def sweep(self) -> None:
+        """Drop what has expired, and mailboxes that are not in use."""
+        ended: list[str] = []
+        ConsumerTracker(self.boxes, 60, ended.extend).sweep()
+        assert not ended
 
     def take_all(self, channel: str = "a") -> list[Any]:
         """Take what is in a mailbox: numbers, and what notices say."""
@@ -208,12 +215,12 @@ def test_consumer_is_told_of_messages_whose_time_was_over() -> None:
         process.put(1, 2, 3, deadline=past)
         process.put(4)
         if sweep:
-            process.boxes.sweep([], 60)
+            process.boxes.drop_expired()
         assert process.take_all() == [3, 4]
     process.put(1, deadline=past)
-    process.boxes.sweep(["a"], 60)
+    process.boxes.drop_expired()
     process.put(2, deadline=past)
-    process.boxes.sweep(["a"], 60)
+    process.boxes.drop_expired()
     assert process.take_all() == [2]
     assert process.counters.expired == 8
     assert not process.lost
@@ -225,7 +232,7 @@ def test_expired_items_are_not_given_out(process: Process) -> None:
     process.put(2)
     assert process.take_all() == [2]
     process.put(3, deadline=time.monotonic() - 1)
-    process.boxes.sweep([], 60)
+    process.sweep()
     assert len(process.boxes) == 0
     assert process.boxes.bytes == 0
 
@@ -303,7 +310,7 @@ async def test_sweep_keeps_what_is_in_use(process: Process) -> None:
     process.put(1)
     process.boxes.open("b").add_waiter()
     process.boxes.open("c")
-    process.boxes.sweep([], 60)
+    process.sweep()
     assert [channel for channel in "abc" if process.boxes.find(channel)] == ["a", "b"]
 
 
@@ -322,7 +329,7 @@ def test_notice_keeps_no_mailbox_that_is_never_received_on() -> None:
     """As after a consumer has ended: what still comes for it expires, and nothing stays."""
     process = Process(on_overflow="lost")
     process.put(1, deadline=time.monotonic())
-    process.boxes.sweep([], 60)
+    process.sweep()
     assert "a" not in process.boxes
 
 

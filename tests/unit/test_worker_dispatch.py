@@ -1,4 +1,4 @@
-"""Which `receive` calls get what a receiver took from a general channel's key."""
+"""The `receive` calls that messages of a general channel are dispatched to."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Worker:
             self.dispatcher.dispatch(claim, self.acks, lifetime)
 
     def take(self) -> dict[str, Any] | None:
-        """Return what a receiver finds that has been taken ahead."""
+        """Return a prefetched message."""
         taken = self.dispatcher.take()
         return None if taken is None else taken.acknowledge()
 
@@ -48,7 +48,7 @@ def opened(waiter: asyncio.Future[UnackedMessage | None]) -> dict[str, Any] | No
 
 @pytest.fixture
 async def worker() -> Worker:
-    """Give a worker in which nobody waits."""
+    """Give a worker without waiting calls."""
     return Worker()
 
 
@@ -73,7 +73,7 @@ async def test_everyone_who_waits_is_given_one(worker: Worker) -> None:
     assert worker.acks.pending_requeues() == []
 
 
-async def test_nothing_is_taken_for_nobody(worker: Worker) -> None:
+async def test_nothing_is_taken_without_a_waiting_call(worker: Worker) -> None:
     """Without receivers nothing is wanted; what comes all the same goes back, unread."""
     assert worker.dispatcher.prefetch_count() == 0
     worker.deliver(1)
@@ -109,7 +109,7 @@ async def test_message_of_the_last_who_was_cancelled_goes_back(worker: Worker) -
 
 
 async def test_message_of_one_who_was_cancelled_keeps_its_place(worker: Worker) -> None:
-    """It is older than what was taken ahead with it."""
+    """It is older than what was prefetched with it."""
     worker.dispatcher.on_receive_resumed()
     cancelled = worker.dispatcher.add_waiter()
     worker.deliver(1, 2)
@@ -139,10 +139,10 @@ async def test_waiter_of_a_loop_that_has_stopped(worker: Worker) -> None:
     """It is passed over, and keeps its place until its loop runs again."""
     stopped = asyncio.new_event_loop()
 
-    async def queue_up() -> asyncio.Future[UnackedMessage | None]:
+    async def add_waiter() -> asyncio.Future[UnackedMessage | None]:
         return worker.dispatcher.add_waiter()
 
-    first = await asyncio.to_thread(stopped.run_until_complete, queue_up())
+    first = await asyncio.to_thread(stopped.run_until_complete, add_waiter())
     assert worker.dispatcher.prefetch_count() == 1  # of a loop that may have begun to run
     second = worker.dispatcher.add_waiter()
     assert worker.dispatcher.prefetch_count() == 1
@@ -201,8 +201,8 @@ def test_waiter_that_the_garbage_collector_ends(
     assert not errors
 
 
-async def test_takes_ahead_for_one_who_comes_back_at_once(worker: Worker) -> None:
-    """The quicker a receiver comes back, the more is taken ahead, up to a bound."""
+async def test_prefetches_for_one_who_comes_back_at_once(worker: Worker) -> None:
+    """The more often a receiver comes back, the more is prefetched, up to a bound."""
     seen = []
     for _ in range(4):
         worker.dispatcher.on_receive_resumed()
@@ -212,7 +212,7 @@ async def test_takes_ahead_for_one_who_comes_back_at_once(worker: Worker) -> Non
     assert seen == [1, 3, 5, 5]
 
 
-async def test_what_was_taken_ahead_goes_back(worker: Worker) -> None:
+async def test_prefetched_messages_go_back(worker: Worker) -> None:
     """It goes to other workers when the receiver does not come back; then one is enough again."""
     worker.dispatcher.on_receive_resumed()
     worker.dispatcher.on_receive_resumed()
@@ -228,7 +228,7 @@ async def test_what_was_taken_ahead_goes_back(worker: Worker) -> None:
     assert worker.dispatcher.prefetch_count() == 1
 
 
-async def test_garbage_is_for_nobody(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
+async def test_garbage_is_dropped(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
     """An unreadable message is acknowledged and logged; the receiver goes on waiting."""
     waiter = worker.dispatcher.add_waiter()
     worker.dispatcher.dispatch(Claim(b"\xc1", b"7"), worker.acks, 60)

@@ -12,12 +12,13 @@ handler failed. So the end of the creator tells more than that of any receive.
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from .mailboxes import Mailbox, Mailboxes
 
@@ -83,7 +84,25 @@ class ConsumerTracker:
 
     def sweep(self) -> None:
         """Drop expired messages, and end channels that have been without a consumer for long."""
-        gone = self.mailboxes.sweep(self._creators, self._channel_expiry)
+        self.mailboxes.drop_expired()
+        mailboxes = self.mailboxes.items()
+        without_waiter: list[tuple[str, Mailbox]] = []
+        for channel, mailbox in mailboxes:
+            if mailbox.has_waiter() or channel in self._creators:
+                mailbox.mark_in_use()
+            elif mailbox.reader is None:
+                self.mailboxes.drop_unused(channel)
+            else:
+                without_waiter.append((channel, mailbox))
+        latest = _latest(mailboxes) if without_waiter else {}
+        now = time.monotonic()
+        gone: list[str] = []
+        for channel, mailbox in without_waiter:
+            task = mailbox.running_reader()
+            if task is not None and latest.get(task, mailbox) is mailbox:
+                mailbox.mark_in_use()
+            elif mailbox.idle_for(now) >= self._channel_expiry:
+                gone.append(channel)
         if gone:
             self._end_channels(gone)
 
@@ -96,3 +115,18 @@ class ConsumerTracker:
         mailbox.tracks_reader = True
         if mailbox.receive_cancelled and not mailbox.waiting:
             self._end_channels([channel])
+
+
+def _latest(mailboxes: Iterable[tuple[str, Mailbox]]) -> dict[asyncio.Task[Any], Mailbox]:
+    """Return the mailbox from which each running task received last."""
+    latest: dict[asyncio.Task[Any], Mailbox] = {}
+    for _, mailbox in mailboxes:
+        task = mailbox.running_reader()
+        if task is not None:
+            other = latest.setdefault(task, mailbox)
+            if (mailbox.waiting > 0, mailbox.last_receipt) > (
+                other.waiting > 0,
+                other.last_receipt,
+            ):
+                latest[task] = mailbox
+    return latest

@@ -26,7 +26,7 @@ from ..ops.statistics import Counters
 
 if TYPE_CHECKING:
     import weakref
-    from collections.abc import Callable, Collection, Container
+    from collections.abc import Callable, Collection
 
 # Notices behind which a message to drop is searched for.
 MAX_NOTICES = 100
@@ -504,35 +504,25 @@ class Mailboxes:
         for box in list(self._boxes.values()):
             box.wake_all()
 
-    def sweep(self, created: Container[str], channel_expiry: float) -> list[str]:
-        """Drop expired items and unused mailboxes; return the channels without a consumer.
+    def items(self) -> list[tuple[str, Mailbox]]:
+        """Return all channels and their mailboxes."""
+        return list(self._boxes.items())
 
-        Args:
-            created: The channels whose creators still run.
-            channel_expiry: Seconds that a channel without a consumer is kept for a new one.
-        """
+    def drop_expired(self) -> None:
+        """Drop all items that have expired."""
         now = time.monotonic()
-        gone: list[str] = []
-        with_reader: list[tuple[str, Mailbox, asyncio.Task[Any]]] = []
         with self._lock:
-            for channel, box in list(self._boxes.items()):
-                if box.size:
-                    box.drop_expired(now)
-                if box.has_waiter() or channel in created:
-                    box.mark_in_use()
-                elif box.reader is None:
-                    self._drop_unused(channel, box)
-                elif task := box.running_reader():
-                    with_reader.append((channel, box, task))
-                elif box.idle_for(now) >= channel_expiry:
-                    gone.append(channel)
-            latest = self._latest() if with_reader else {}
-            for channel, box, task in with_reader:
-                if latest.get(task, box) is box:
-                    box.mark_in_use()
-                elif box.idle_for(now) >= channel_expiry:
-                    gone.append(channel)
-        return gone
+            for box in list(self._boxes.values()):
+                box.drop_expired(now)
+
+    def drop_unused(self, channel: str) -> None:
+        """Drop the channel's mailbox if it has neither messages nor waiters."""
+        with self._lock:
+            # Removed before it is examined, so a waiter that is added meanwhile is either found
+            # here, or finds that the mailbox has gone.
+            box = self._boxes.pop(channel, None)
+            if box is not None and not box.is_unused:
+                self._boxes[channel] = box
 
     def clear(self) -> None:
         """Drop all items; waiters go on waiting."""
@@ -571,24 +561,6 @@ class Mailboxes:
 
     def _new_mailbox(self, channel: str) -> Mailbox:
         return Mailbox(self._capacity(channel), self._on_overflow, self._counters)
-
-    def _drop_unused(self, channel: str, box: Mailbox) -> None:
-        # Removed before it is examined, so a waiter that is added meanwhile is either found here,
-        # or finds that the mailbox has gone.
-        del self._boxes[channel]
-        if not box.is_unused:
-            self._boxes[channel] = box
-
-    def _latest(self) -> dict[asyncio.Task[Any], Mailbox]:
-        """Return the mailbox from which each running task received last."""
-        latest: dict[asyncio.Task[Any], Mailbox] = {}
-        for box in self._boxes.values():
-            task = box.running_reader()
-            if task is not None:
-                other = latest.setdefault(task, box)
-                if (box.waiting > 0, box.last_receipt) > (other.waiting > 0, other.last_receipt):
-                    latest[task] = box
-        return latest
 
     def _subtract_freed(self) -> None:
         freed = self._freed

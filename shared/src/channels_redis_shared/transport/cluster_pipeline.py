@@ -222,7 +222,7 @@ class _NodePipeline(AutoPipeline):
 
     @property
     def busy(self) -> bool:
-        """Whether a command or a reply is pending."""
+        """True while a command or a reply is pending."""
         return self._runner is not None
 
     def _put_back(self, calls: list[PendingCommand], error: Exception) -> None:

@@ -70,7 +70,7 @@ class Connection:
 
     @property
     def is_orphan(self) -> bool:
-        """Whether its event loop is closed."""
+        """True if its event loop is closed."""
         return self._loop.is_closed()
 
     async def is_stale(self) -> bool:

@@ -91,7 +91,7 @@ class StreamReplyReader:
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
         self._taken: list[Any] = []
-        # Whether bytes have come since this was last reset.
+        # True if data has arrived since this was last reset.
         self._has_new_data = False
         self._stream = stream_of(connection)
         if self._stream is not None:
@@ -173,7 +173,7 @@ class ProtocolReplyReader(asyncio.Protocol):
         self._listener: asyncio.Future[None] | None = None
         # Checks whether the server has been silent for too long.
         self._silence_timer: asyncio.TimerHandle
-        # Whether bytes have come since this was last reset.
+        # True if data has arrived since this was last reset.
         self._has_new_data = False
         self._streams: Any = transport.get_protocol()
         transport.set_protocol(self)

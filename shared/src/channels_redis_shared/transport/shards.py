@@ -61,7 +61,7 @@ class Shards:
 
     @property
     def are_one_place(self) -> bool:
-        """Whether one script may use any keys together: one server, and no Cluster."""
+        """True if one script may use any keys together: one server, and no Cluster."""
         return len(self._clients) == 1 and self._clients[0].slot("") is None
 
     def of(self, name: str) -> CommandClient:
