@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from channels_redis_shared.concurrency.compat import end_task, start_task
+from channels_redis_shared.concurrency import end_task, start_task
 from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.connector import Connector
 from channels_redis_shared.transport.pipeline import AutoPipeline

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_pubsub._shared.transport import replies
+from channels_redis_pubsub._shared.transport import connection
 from channels_redis_pubsub.subscriber import Subscriber
 from support.pubsub_layers import (
     BACK,
@@ -44,7 +44,7 @@ def protocol(request: pytest.FixtureRequest) -> int:
 def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read with hiredis, or as if it were not installed."""
     if request.param == "redis-py":
-        monkeypatch.setattr(replies, "hiredis", None)
+        monkeypatch.setattr(connection, "hiredis", None)
     elif importlib.util.find_spec("hiredis") is None:
         pytest.skip("hiredis is not installed")
 

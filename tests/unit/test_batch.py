@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis.exceptions
 
-from channels_redis_shared.transport import batch
-from channels_redis_shared.transport.batch import PendingCommand, coalesce, copy_of, next_batch
+from channels_redis_shared.transport import pipeline
+from channels_redis_shared.transport.pipeline import PendingCommand, coalesce, copy_of, next_batch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,14 +70,14 @@ def test_all_that_waits_goes_together() -> None:
 
 def test_one_write_is_bounded_in_commands() -> None:
     """More wait for the next write."""
-    queue = waiting(batch.MAX_COMMANDS + 1)
-    assert len(next_batch(queue)) == batch.MAX_COMMANDS
-    assert contents(next_batch(queue)) == [b"%d" % batch.MAX_COMMANDS]
+    queue = waiting(pipeline.MAX_COMMANDS + 1)
+    assert len(next_batch(queue)) == pipeline.MAX_COMMANDS
+    assert contents(next_batch(queue)) == [b"%d" % pipeline.MAX_COMMANDS]
 
 
 def test_one_write_is_bounded_in_bytes() -> None:
     """A call that is larger than the bound goes all the same, and alone."""
-    queue = waiting(3, size=batch.MAX_BYTES)
+    queue = waiting(3, size=pipeline.MAX_BYTES)
     assert [len(next_batch(queue)) for _ in range(3)] == [1, 1, 1]
 
 
@@ -143,11 +143,11 @@ def test_neighbours_of_equal_joints_share_a_command() -> None:
 
 def test_one_command_is_bounded() -> None:
     """A script does only so many things at once; a larger part goes alone."""
-    many = [call([number], Sum("A")) for number in range(batch.MAX_COALESCED + 1)]
-    assert [len(coalesced.calls) for coalesced in coalesce(many)] == [batch.MAX_COALESCED, 1]
+    many = [call([number], Sum("A")) for number in range(pipeline.MAX_COALESCED + 1)]
+    assert [len(coalesced.calls) for coalesced in coalesce(many)] == [pipeline.MAX_COALESCED, 1]
     large = [
         call([1], Sum("A")),
-        call([1] * (batch.MAX_COALESCED + 5), Sum("A")),
+        call([1] * (pipeline.MAX_COALESCED + 5), Sum("A")),
         call([1], Sum("A")),
     ]
     assert [len(coalesced.calls) for coalesced in coalesce(large)] == [1, 1, 1]

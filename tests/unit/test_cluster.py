@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
 
-from channels_redis_shared.transport.batch import PendingCommand, coalesce
 from channels_redis_shared.transport.cluster import read_slots, slot_of
 from channels_redis_shared.transport.errors import is_redirect, was_not_executed
+from channels_redis_shared.transport.pipeline import PendingCommand, coalesce
 from channels_redis_shared.transport.reconnecting import OutageLog
 
 if TYPE_CHECKING:

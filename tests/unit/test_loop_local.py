@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from channels_redis_shared.concurrency.loop_local import LoopLocal
+from channels_redis_shared.concurrency import LoopLocal
 
 
 class Value:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterable, Mapping
 
-    from .concurrency.process_local import ProcessLocal
+    from .concurrency import ProcessLocal
     from .delivery.mailboxes import Mailboxes
     from .messages.serializers import Decoded
     from .ops.statistics import Statistics

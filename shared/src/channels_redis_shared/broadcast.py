@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from channels.consumer import SyncConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
 
-from .concurrency.compat import end_task
+from .concurrency import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ._shared.blocking.callers import SynchronousCallers
-from ._shared.concurrency.loop_local import LoopLocal
+from ._shared.concurrency import LoopLocal
 from ._shared.delivery.consumers import SWEEP_INTERVAL, ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.ops.logs import OverflowLog

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ._shared.base_layer import BaseRedisLayer
-from ._shared.concurrency.process_local import ProcessLocal
+from ._shared.concurrency import ProcessLocal
 from ._shared.config import options
 from ._shared.messages.serializers import DecodedMessage, registry
 from ._shared.ops.opentelemetry import observe

@@ -7,7 +7,7 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ._shared.concurrency.loop_local import running_loop
+from ._shared.concurrency import running_loop
 from ._shared.transport.cluster import Cluster
 from ._shared.transport.shards import Shards, shard_of
 from .cluster_subscriber import ClusterSubscriber

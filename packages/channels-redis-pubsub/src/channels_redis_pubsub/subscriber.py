@@ -11,10 +11,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ._shared.concurrency.compat import start_task
-from ._shared.transport.batch import copy_of
+from ._shared.concurrency import start_task
 from ._shared.transport.cluster import slot_of
 from ._shared.transport.errors import is_of_slot, is_temporary, misplaced_slot
+from ._shared.transport.pipeline import copy_of
 from ._shared.transport.reconnecting import Backoff, OutageLog
 from .protocol.subscriptions import Subscriptions
 

@@ -14,8 +14,7 @@ from redis.exceptions import RedisError
 
 from . import maintenance, scripts
 from ._shared.blocking.callers import SynchronousCallers
-from ._shared.concurrency.compat import timeout
-from ._shared.concurrency.loop_local import LoopLocal
+from ._shared.concurrency import LoopLocal, timeout
 from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.ops.logs import OverflowLog

@@ -10,7 +10,7 @@ from channels.exceptions import ChannelFull
 
 from . import keys
 from ._shared.base_layer import BaseRedisLayer
-from ._shared.concurrency.process_local import ProcessLocal
+from ._shared.concurrency import ProcessLocal
 from ._shared.config import options
 from ._shared.messages.serializers import registry
 from ._shared.ops.opentelemetry import observe

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ._shared.concurrency.compat import end_task, start_task, timeout
+from ._shared.concurrency import end_task, start_task, timeout
 
 logger = logging.getLogger(__package__)
 

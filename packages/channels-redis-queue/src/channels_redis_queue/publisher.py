@@ -13,7 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from . import keys, scripts
 from ._shared.config.options import EXCLUDE
-from ._shared.transport.batch import MAX_COALESCED
+from ._shared.transport.pipeline import MAX_COALESCED
 from .config import HEARTBEAT_TIMEOUT
 from .groups import MembersQuery
 from .protocol.group_cache import LIVENESS_CHECK_INTERVAL, GroupCache

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ._shared.concurrency.compat import end_task, start_task, timeout
-from ._shared.concurrency.loop_local import running_loop
+from ._shared.concurrency import end_task, running_loop, start_task, timeout
 from ._shared.transport.errors import is_temporary
 from ._shared.transport.reconnecting import Backoff, OutageLog
 from .protocol.inbox import BLOCK_SECONDS

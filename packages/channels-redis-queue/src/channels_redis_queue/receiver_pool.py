@@ -17,7 +17,7 @@ from .receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._shared.concurrency.loop_local import LoopLocal
+    from ._shared.concurrency import LoopLocal
     from ._shared.delivery.consumers import ConsumerTracker
     from .config import QueueSettings
     from .loop_state import LoopState

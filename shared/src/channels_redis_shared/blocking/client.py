@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from ..ops.statistics import Counters
-    from ..transport.batch import Coalescer
     from ..transport.cluster import Address
     from ..transport.commands import Script
     from ..transport.connector import Connector
+    from ..transport.pipeline import Coalescer
 
 
 class BlockingCommandClient(CommandClient):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from ..concurrency.compat import timeout
+from ..concurrency import timeout
 from .servers import REPLY_TIMEOUT, open_connection
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from ..concurrency.compat import timeout
+from ..concurrency import timeout
 from ..transport.cluster import Cluster
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..concurrency.loop_local import running_loop
+from ..concurrency import running_loop
 from ..messages.serializers import DecodedMessage
 from ..ops.statistics import Counters
 

@@ -13,21 +13,20 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from ..concurrency.compat import start_task
+from ..concurrency import start_task
 from ..ops.statistics import Counters
-from .batch import PendingCommand
 from .cluster import slot_of
 from .errors import is_redirect, is_transient
-from .pipeline import AutoPipeline, CommandClient
+from .pipeline import AutoPipeline, CommandClient, PendingCommand
 from .reconnecting import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .batch import Coalescer
     from .cluster import Address, Cluster
     from .commands import Script
     from .connector import Connector
+    from .pipeline import Coalescer
 
 # Seconds without a failure after which the slot map is fetched at once, without backoff.
 BACKOFF_RESET = 3.0

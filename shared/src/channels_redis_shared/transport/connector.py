@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ..concurrency.compat import timeout
+from ..concurrency import timeout
 from .connection import Connection
 from .redis_py import find_tls_refusal
 from .sentinel import find_master

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.asyncio.connection import SSLConnection
 
-from ..concurrency.compat import timeout
+from ..concurrency import timeout
 from .errors import tls_refusal
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import keys
-from .._shared.concurrency.loop_local import running_loop
+from .._shared.concurrency import running_loop
 from .._shared.messages.serializers import DecodedMessage
 
 if TYPE_CHECKING:

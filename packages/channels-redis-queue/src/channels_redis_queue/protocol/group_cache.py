@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .._shared.transport.batch import MAX_COALESCED
+from .._shared.transport.pipeline import MAX_COALESCED
 from ..keys import counts_field
 
 if TYPE_CHECKING:

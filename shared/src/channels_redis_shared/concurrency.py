@@ -1,14 +1,55 @@
-"""Keep one value for each event loop, and close it when the loop ends."""
+"""Keep one value for each event loop and each process; start and end tasks.
+
+Also `timeout`, for every supported Python.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
+import os
+import sys
 import threading
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout
+else:
+    from async_timeout import timeout
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Coroutine
+
+__all__ = ["LoopLocal", "ProcessLocal", "end_task", "running_loop", "start_task", "timeout"]
+
+# Seconds after which a task that still runs is cancelled again.
+_CANCEL_INTERVAL = 0.1
+
+
+def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Start a background task in the running event loop.
+
+    Its context is empty, as it outlives the consumer that started it. It never begins before this
+    returns: a loop's `asyncio.eager_task_factory` would run it before its caller has stored it.
+    """
+    loop = asyncio.get_running_loop()
+    task = contextvars.Context().run(partial(asyncio.Task, coroutine, loop=loop))
+    # It ends with its event loop, also with one that is closed without a word to its tasks.
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+    return task
+
+
+async def end_task(task: asyncio.Task[Any]) -> None:
+    """Cancel a task, and wait until it has ended.
+
+    One call of `cancel` may not be enough: on Python 3.10 a `timeout` that expires in the same turn
+    of the loop swallows the cancellation.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_CANCEL_INTERVAL)
 
 
 class Closable(Protocol):
@@ -95,3 +136,46 @@ def _start(generator: AsyncGenerator[None, None]) -> None:
     """Run the generator up to its first `yield`, which takes no turn of the loop."""
     with contextlib.suppress(StopIteration):
         generator.__anext__().send(None)
+
+
+Value = TypeVar("Value")
+
+# The number of forks between the first process and this one. Compared with every message, so not
+# by getpid, which is a system call.
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks  # noqa: PLW0603 - that is what it is: a fact about the process
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
+class ProcessLocal(Generic[Value]):
+    """One value for each process, made at the first use."""
+
+    def __init__(self, make: Callable[[], Value]) -> None:
+        self._make = make
+        self._reset()
+
+    def _reset(self) -> None:
+        # The lock as well: the fork may have happened while another thread held it.
+        self._lock = threading.Lock()
+        self._kept: list[Value] = []
+        self._forks = _forks
+
+    def get(self) -> Value:
+        """Return this process's value."""
+        if self._forks != _forks:
+            # Kept alive, and not closed: parent and child share the sockets and the selector, so
+            # closing here would stop the parent's events.
+            self._inherited = self._kept
+            self._reset()
+        if not self._kept:
+            with self._lock:
+                if not self._kept:
+                    self._kept.append(self._make())
+        return self._kept[0]
