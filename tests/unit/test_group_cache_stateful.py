@@ -1,0 +1,96 @@
+"""Any sequence of groups that are looked up, with small limits."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from channels_redis_queue.keys import Keys, non_local
+from channels_redis_queue.protocol import group_cache
+from channels_redis_queue.protocol.group_cache import GroupCache
+
+UNTRIED, TRIED, REMEMBERED = 40, 120, 16 * group_cache.OVERHEAD
+DESTINATIONS = 6
+groups = st.sampled_from(["one", "two", "three"])
+names = st.lists(
+    st.builds(
+        "{}{}".format,
+        st.sampled_from([f"a.{number}!" for number in range(8)]),
+        st.sampled_from("xyz"),
+    )
+    | st.sampled_from(["jobs", "mails", "mails\n"]),
+    max_size=30,
+    unique=True,
+)
+
+
+class Cache(RuleBasedStateMachine):
+    """The cache of a layer that sends to three groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(group_cache, "MOST_UNTRIED", UNTRIED)
+        self.patch.setattr(group_cache, "MOST_TRIED", TRIED)
+        self.patch.setattr(group_cache, "MOST_REMEMBERED", REMEMBERED)
+        self.patch.setattr(group_cache, "MAX_COALESCED", DESTINATIONS)
+        self.cache = GroupCache(Keys("asgi"), len)
+        # What the server said last of each group, and whether it said the same before.
+        self.seen: dict[str, tuple[bytes, bool]] = {}
+        self.next_look: dict[str, float] = {}
+
+    @rule(group=groups, names=names)
+    def change(self, group: str, names: list[str]) -> None:
+        """Look a group up that may have changed."""
+        self.update(group, " ".join(names).encode())
+
+    @rule(group=groups)
+    def stay(self, group: str) -> None:
+        """Look a group up that has not changed."""
+        self.update(group, self.seen.get(group, (b"", False))[0])
+
+    def update(self, group: str, listed: bytes) -> None:
+        """Look a group up; check what is said of it."""
+        known = self.cache.last(group)
+        same = known is not None and known.names == listed
+        assert not same or self.seen[group][0] == listed
+        snapshot = self.cache.update(group, listed)
+        self.seen[group] = listed, same
+        names = [name for name in listed.decode().split(" ") if name]
+        assert snapshot.members == len(names)
+        for destination in snapshot.destinations:
+            at_address = [name for name in names if non_local(name) == destination.address]
+            assert destination.names == at_address
+            assert destination.capacity == len(at_address[0])
+            assert destination.key == f"asgi{destination.address}"
+        addresses = [destination.address for destination in snapshot.destinations]
+        assert addresses == list(dict.fromkeys(map(non_local, names)))
+        for size in (0, UNTRIED, TRIED):
+            most = TRIED if same else UNTRIED
+            fits = len(listed) + size <= most and len(addresses) <= DESTINATIONS
+            assert snapshot.may_send_optimistically(size) == fits
+        assert (self.cache.last(group) is snapshot) == (0 < len(listed) <= TRIED)
+        # A group that changes all the time is examined for dead processes as often as any other.
+        if known is not None:
+            assert snapshot.next_look == self.next_look[group]
+        assert snapshot.next_look <= time.monotonic() + group_cache.LOOK_INTERVAL
+        self.next_look[group] = snapshot.next_look
+
+    @invariant()
+    def nothing_old_and_not_too_much(self) -> None:
+        """A group is remembered as it was seen last; and only so many are."""
+        found = [self.cache.last(group) for group in self.seen]
+        for known, (listed, tried) in zip(found, self.seen.values(), strict=True):
+            assert known is None or (known.names, known.tried) == (listed, tried)
+        size = sum(known.size for known in found if known is not None)
+        assert size == self.cache._size <= REMEMBERED
+
+    def teardown(self) -> None:
+        """Put the limits back."""
+        self.patch.undo()
+
+
+TestCache = Cache.TestCase

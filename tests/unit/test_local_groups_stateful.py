@@ -1,0 +1,243 @@
+"""Any order of joins, leaves, replies and expiry, with a model of who is a member."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from channels_redis_queue.keys import non_local
+from channels_redis_queue.protocol import local_groups
+from channels_redis_queue.protocol.local_groups import LocalGroups
+
+EXPIRY = 60
+VIRTUALS = ["specific.0!:g:one", "specific.1!:g:one"]
+virtuals = st.sampled_from(VIRTUALS)
+channels = st.sampled_from(["a", "b"])
+
+
+@dataclass
+class Group:
+    """What is true of a virtual channel."""
+
+    # When each member joined in the server's time, and when it expires in ours.
+    members: dict[str, tuple[int, float]] = field(default_factory=dict)
+    score: bytes | None = None
+
+
+class Memberships(RuleBasedStateMachine):
+    """The local members of a process, whose server answers joins at any time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(local_groups, "time", SimpleNamespace(monotonic=lambda: self.now))
+        self.now = 1000.0
+        # Of the server of each virtual channel.
+        self.server_time = dict.fromkeys(VIRTUALS, 1)
+        self.tested = LocalGroups(EXPIRY)
+        self.groups: dict[str, Group] = {}
+        # Joins that the server has not carried out, or whose replies were not read.
+        self.joining: list[tuple[str, str]] = []
+        self.replies: list[tuple[str, str, int]] = []
+        # The latest leave that was read, of each channel of which a join is under way.
+        self.left: dict[tuple[str, str], int] = {}
+        self.departed: set[tuple[str, str]] = set()
+        self.writes: list[str] = []
+        self.mark = 0
+
+    @rule(virtual=virtuals, channel=channels, at_once=st.booleans())
+    def join(self, virtual: str, channel: str, at_once: bool) -> None:  # noqa: FBT001
+        """Begin to join; the reply comes at once or later."""
+        self.groups.setdefault(virtual, Group())
+        self.tested.join(virtual, channel)
+        if at_once:
+            self.server_time[virtual] += 1
+            reply = virtual, channel, self.server_time[virtual]
+            self.replies.append(reply)
+            self.read(reply)
+        else:
+            self.joining.append((virtual, channel))
+
+    @precondition(lambda self: self.joining)
+    @rule(data=st.data(), fails=st.sampled_from([False, False, True]))
+    def server_joins(self, data: st.DataObject, fails: bool) -> None:  # noqa: FBT001
+        """Let the server carry out a join, or lose the connection before that."""
+        virtual, channel = data.draw(st.sampled_from(self.joining))
+        present = self.present()
+        self.joining.remove((virtual, channel))
+        if fails:
+            self.tested.join_failed(virtual, channel)
+            self.note_departed(present)
+        else:
+            self.server_time[virtual] += 1
+            self.replies.append((virtual, channel, self.server_time[virtual]))
+
+    @precondition(lambda self: self.replies)
+    @rule(data=st.data())
+    def read_join(self, data: st.DataObject) -> None:
+        """Read the reply of a join; replies may overtake each other."""
+        self.read(data.draw(st.sampled_from(self.replies)))
+
+    def read(self, reply: tuple[str, str, int]) -> None:
+        """Read the reply of a join."""
+        virtual, channel, at = reply
+        present = self.present()
+        self.replies.remove(reply)
+        group = self.groups[virtual]
+        if self.left.get((virtual, channel), 0) < at:
+            group.members[channel] = (at, self.now + EXPIRY)
+        if group.score is None or float(group.score) < at:
+            group.score = b"%d" % at
+        self.wrote(virtual)
+        self.tested.joined(virtual, channel, b"%d" % at)
+        self.note_departed(present)
+
+    @rule(virtual=virtuals, channel=channels)
+    def leave(self, virtual: str, channel: str) -> None:
+        """Read that a channel has left just now, which this process may not have."""
+        present = self.present()
+        self.server_time[virtual] += 1
+        if (virtual, channel) in self.under_way():
+            self.left[virtual, channel] = self.server_time[virtual]
+        if virtual in self.groups:
+            self.groups[virtual].members.pop(channel, None)
+        self.tested.leave(virtual, channel, self.server_time[virtual])
+        self.note_departed(present)
+
+    @rule(channel=channels)
+    def consumer_ends(self, channel: str) -> None:
+        """End a consumer; its joins that are under way may still succeed."""
+        present = self.present()
+        for group in self.groups.values():
+            group.members.pop(channel, None)
+        found = self.tested.gone(channel)
+        assert set(found) == {virtual for virtual, name in present if name == channel}
+        self.note_departed(present)
+
+    @precondition(lambda self: not self.under_way())
+    @rule(virtual=virtuals, behind=st.integers(0, 5))
+    def write_again(self, virtual: str, behind: int) -> None:
+        """Restore the virtual channel on another server, whose clock may be behind."""
+        self.server_time[virtual] = at = max(1, self.server_time[virtual] - behind)
+        self.tested.written(virtual, b"%d" % at)
+        if group := self.groups.get(virtual):
+            group.score = b"%d" % at
+            group.members = {
+                name: (min(joined, at), end) for name, (joined, end) in group.members.items()
+            }
+            self.wrote(virtual)
+
+    @rule(seconds=st.sampled_from([1, EXPIRY // 2, EXPIRY]))
+    def wait(self, seconds: int) -> None:
+        """Let time pass, and memberships end."""
+        present = self.present()
+        self.now += seconds
+        for group in self.groups.values():
+            group.members = {
+                name: (at, end) for name, (at, end) in group.members.items() if end > self.now
+            }
+        self.tested.empty()
+        self.note_departed(present)
+
+    @rule(virtual=virtuals)
+    def forget_if_empty(self, virtual: str) -> None:
+        """Forget a virtual channel without members, once Redis has been told."""
+        empty = not self.members(virtual)
+        score = self.groups[virtual].score if virtual in self.groups and empty else None
+        assert self.tested.emptied(virtual) == (empty, score)
+        self.tested.forget_if_empty(virtual)
+        if empty and self.groups.pop(virtual, None) and virtual in self.writes:
+            self.writes.remove(virtual)
+
+    @rule()
+    def take_departed(self) -> None:
+        """Take those who have left and not come back; each is told once."""
+        found = self.tested.take_departed()
+        told = {(virtual, channel) for virtual, names in found.items() for channel in names}
+        assert told == self.departed - self.present()
+        self.departed.clear()
+
+    @rule()
+    def written_since(self) -> None:
+        """Ask what was written since this was asked for last."""
+        written, last = self.tested.written_since(self.mark)
+        assert len(self.writes) >= len(written)
+        assert written == self.writes[::-1][: len(written)]
+        assert self.tested.written_since(last) == ([], last)
+        assert self.tested.written_since(0)[0] == self.writes[::-1]
+        self.mark = last
+
+    @precondition(lambda self: sum(self.server_time.values()) % 5 == 0)
+    @rule()
+    def clear(self) -> None:
+        """End all memberships; the replies that are under way don't come."""
+        self.tested.clear()
+        for virtual, channel, _ in self.replies:
+            self.tested.joined(virtual, channel, b"1")
+        for virtual, channel in self.joining:
+            self.tested.join_failed(virtual, channel)
+        for state in (self.groups, self.joining, self.replies, self.left, self.departed):
+            state.clear()
+        self.writes.clear()
+
+    def under_way(self) -> set[tuple[str, str]]:
+        """Return the joins that have no reply."""
+        return {*self.joining, *((virtual, channel) for virtual, channel, _ in self.replies)}
+
+    def members(self, virtual: str) -> set[str]:
+        """Return who gets a message for the virtual channel."""
+        joining = {channel for name, channel in self.under_way() if name == virtual}
+        return joining.union(self.groups[virtual].members if virtual in self.groups else ())
+
+    def present(self) -> set[tuple[str, str]]:
+        """Return all members of all virtual channels."""
+        return {(virtual, channel) for virtual in VIRTUALS for channel in self.members(virtual)}
+
+    def note_departed(self, before: set[tuple[str, str]]) -> None:
+        """Note who is no longer there."""
+        self.departed |= before - self.present()
+        for key in set(self.left) - self.under_way():
+            del self.left[key]
+
+    def wrote(self, virtual: str) -> None:
+        """Note that a virtual channel was written to Redis, as the latest."""
+        if virtual in self.writes:
+            self.writes.remove(virtual)
+        self.writes.append(virtual)
+
+    @invariant()
+    def members_are_those_of_the_model(self) -> None:
+        """Who is a member, since when, and which virtual channels there are."""
+        for virtual in VIRTUALS:
+            found = self.tested.members(virtual)
+            assert len(found) == len(set(found))
+            assert set(found) == self.members(virtual)
+            assert (virtual in self.tested) == (virtual in self.groups)
+        for virtual, group in self.groups.items():
+            assert self.tested.score(virtual) == group.score
+            for channel, (at, _) in group.members.items():
+                joining = (virtual, channel) in self.under_way()
+                assert self.tested.joined_at(virtual, channel) == (None if joining else at)
+        assert set(self.tested.virtuals()) == set(self.groups)
+        assert set(self.tested.addresses()) == set(map(non_local, self.groups))
+        assert set(self.tested.empty()) == {name for name in self.groups if not self.members(name)}
+
+    def teardown(self) -> None:
+        """End all: nothing is left in memory."""
+        for virtual, channel in self.under_way():
+            for _ in range(len(self.joining) + len(self.replies)):
+                self.tested.join_failed(virtual, channel)
+        for channel in "ab":
+            self.tested.gone(channel)
+        for virtual in VIRTUALS:
+            self.tested.forget_if_empty(virtual)
+        assert not self.tested._rooms
+        assert not self.tested._rooms_of
+        self.patch.undo()
+
+
+TestMemberships = Memberships.TestCase

@@ -1,0 +1,122 @@
+"""Any order of changes and replies, with a model of the server at the other end."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from channels_redis_pubsub.protocol.subscriptions import Subscriptions
+
+REFUSED = b"refused"
+TOPICS = [b"a", b"b", b"c", b"d", REFUSED]
+topics = st.lists(st.sampled_from(TOPICS), min_size=1, unique=True)
+
+
+class Connection(RuleBasedStateMachine):
+    """One connection: what is live is what the server sends, and all that is wanted gets live."""
+
+    @initialize(wanted=st.sets(st.sampled_from(TOPICS)), sharded=st.booleans())
+    def connect(self, wanted: set[bytes], sharded: bool) -> None:  # noqa: FBT001
+        """Begin with topics that a connection before this one had."""
+        self.wanted = set(wanted)
+        self.initial = sorted(wanted)
+        # Those of them that were live once, or could not be, or were no longer wanted.
+        self.over: set[bytes] = set()
+        self.prefix = b"S" if sharded else b""
+        self.subscriptions = Subscriptions(self.wanted.__contains__, self.initial, sharded=sharded)
+        # What the server sends, as of the replies that were read; and what it has to carry out.
+        self.heard: set[bytes] = set()
+        self.requests: deque[tuple[bytes, deque[bytes]]] = deque()
+
+    @rule(topics=topics)
+    def want(self, topics: list[bytes]) -> None:
+        """Want topics."""
+        self.wanted.update(topics)
+        self.subscriptions.reconcile(topics)
+
+    @rule(topics=topics)
+    def unwant(self, topics: list[bytes]) -> None:
+        """Want them no longer."""
+        self.wanted.difference_update(topics)
+        self.over.update(topics)
+        self.subscriptions.reconcile(topics)
+
+    @rule()
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self.subscriptions.ping()
+
+    @rule()
+    def send(self) -> None:
+        """Send what there is to send."""
+        for verb, *names in self.subscriptions.next_requests(0.0):
+            self.requests.append((verb, deque(names)))
+        assert not self.subscriptions.has_changes
+
+    @precondition(lambda self: self.requests)
+    @rule()
+    def reply(self) -> None:
+        """Let the server carry out the next topic of the oldest request, or refuse all of it."""
+        verb, names = self.requests[0]
+        assert self.subscriptions.next_due() == (verb, names[0] if names else None)
+        if verb == b"PING":
+            self.subscriptions.answered()
+        elif verb == self.prefix + b"SUBSCRIBE" and REFUSED in names:
+            refused = self.subscriptions.refused()
+            assert refused == ([REFUSED] if len(names) == 1 else [])
+            self.over.update(refused)
+            names.clear()
+        else:
+            topic = names.popleft()
+            subscribed = verb == self.prefix + b"SUBSCRIBE"
+            (self.heard.add if subscribed else self.heard.discard)(topic)
+            live = self.subscriptions.confirmed(verb.lower(), topic)
+            assert live == (subscribed and topic not in self.asked())
+        if not names:
+            self.requests.popleft()
+
+    @precondition(lambda self: self.heard)
+    @rule(data=st.data())
+    def end(self, data: st.DataObject) -> None:
+        """End a subscription unasked, as a node does when a slot moves."""
+        topic = data.draw(st.sampled_from(sorted(self.heard)))
+        self.heard.discard(topic)
+        self.over.add(topic)
+        assert self.subscriptions.ended(topic) == (topic not in self.asked())
+        self.subscriptions.reconcile([topic])
+
+    def asked(self) -> set[bytes]:
+        """Return the topics in requests that the server has not answered."""
+        return {topic for _, names in self.requests for topic in names}
+
+    @invariant()
+    def live_is_what_the_server_sends(self) -> None:
+        """A topic is live if the server has it and no request for it is under way."""
+        live = self.heard - self.asked()
+        self.over |= live
+        assert set(self.subscriptions.live()) == live
+        assert {topic for topic in TOPICS if self.subscriptions.is_live(topic)} == live
+
+    @invariant()
+    def nothing_is_restored_too_early(self) -> None:
+        """Topics of the start that may still be missing are waited for."""
+        assert not self.subscriptions.restored or self.over.issuperset(self.initial)
+
+    def teardown(self) -> None:
+        """Let everything be sent and answered."""
+        if not hasattr(self, "subscriptions"):
+            return
+        for _ in range(5):
+            self.send()
+            while self.requests:
+                self.reply()
+                self.live_is_what_the_server_sends()
+        assert not self.subscriptions.has_changes
+        assert self.heard == self.wanted - {REFUSED}
+        assert self.subscriptions.restored
+        assert self.subscriptions.in_use == bool(self.heard)
+
+
+TestConnection = Connection.TestCase
