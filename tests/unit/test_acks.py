@@ -47,24 +47,6 @@ def test_acknowledgement_is_due_until_the_server_has_answered() -> None:
     assert acks.pending_acks() == [SECOND.score]
 
 
-def test_claim_that_comes_back_is_acknowledged_again() -> None:
-    """A failover can bring back what was acknowledged: it is not handed out once more."""
-    acks = AckTracker(remembered=10)
-    acks.admit(FIRST)
-    acks.acknowledge(FIRST)
-    acks.confirm_take(1, 0)
-    assert not acks.admit(FIRST)
-    assert acks.pending_acks() == [FIRST.score]
-
-
-def test_claim_in_a_mailbox_is_not_acknowledged() -> None:
-    """A claim that was handed out and not yet received stays a claim, however often it is seen."""
-    acks = AckTracker(remembered=10)
-    acks.admit(FIRST)
-    acks.admit(FIRST)
-    assert acks.pending_acks() == []
-
-
 @pytest.mark.parametrize("note", [AckTracker.acknowledge, AckTracker.requeue])
 def test_other_threads_take_note_meanwhile(note: Callable[[AckTracker, Claim], None]) -> None:
     """A consumer of another thread's loop may open a message, or leave, at any moment."""
@@ -87,21 +69,6 @@ def test_other_threads_take_note_meanwhile(note: Callable[[AckTracker, Claim], N
     finally:
         sys.setswitchinterval(interval)
     assert (acks.pending_acks() or acks.pending_requeues()) == [claim.score for claim in claims]
-
-
-def test_claim_given_back_is_new_when_it_comes_again() -> None:
-    """What went back to the queue may be taken by this reader again: by a take sent after that."""
-    acks = AckTracker(remembered=10)
-    acks.admit(FIRST)
-    acks.requeue(FIRST)
-    assert not acks.admit(FIRST)  # the release is not known to have been carried out
-    assert acks.ambiguous
-    assert acks.pending_requeues() == [FIRST.score]
-    assert acks.pending_requeues() == [FIRST.score]  # it was not carried out
-    acks.confirm_requeues(1)
-    assert acks.pending_requeues() == []
-    acks.confirm_take(0, acks.confirmed_requeues)  # the next take
-    assert acks.admit(FIRST)
 
 
 def test_take_that_was_under_way_while_a_claim_went_back() -> None:
@@ -131,17 +98,6 @@ def test_only_the_latest_are_remembered() -> None:
     assert not acks.admit(claims[2])
     assert not acks.admit(claims[1])
     assert acks.admit(claims[0])
-
-
-def test_claims_are_remembered_until_the_server_has_heard_of_them() -> None:
-    """However many were handed out at once, and acknowledged while a take was under way."""
-    acks = AckTracker(remembered=2)
-    claims = [Claim(b"%d" % n, b"%d" % n) for n in range(20)]
-    assert all(acks.admit(claim) for claim in claims)
-    assert not any(acks.admit(claim) for claim in claims)
-    for claim in claims:
-        acks.acknowledge(claim)
-    assert not any(acks.admit(claim) for claim in claims)
 
 
 def test_message_itself_is_not_remembered() -> None:

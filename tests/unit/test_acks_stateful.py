@@ -14,8 +14,8 @@ class Take:
     """A command of the reader: acknowledges, and returns all claims, new ones last."""
 
     def __init__(self, acks: AckTracker) -> None:
-        self.acknowledged = acks.due()
-        self.went_back = acks.went_back
+        self.acknowledged = acks.pending_acks()
+        self.requeued = acks.confirmed_requeues
         self.reply: list[Claim] | None = None
 
 
@@ -60,12 +60,12 @@ class Acknowledgements(RuleBasedStateMachine):
             del self.queue[:count]
             self.take.reply = list(self.claims)
         else:
-            self.read(self.take.acknowledged, self.take.went_back, self.take.reply)
+            self.read(self.take.acknowledged, self.take.requeued, self.take.reply)
             self.take = None
 
-    def read(self, acknowledged: list[bytes], went_back: int, reply: list[Claim]) -> None:
+    def read(self, acknowledged: list[bytes], requeued: int, reply: list[Claim]) -> None:
         """Read the reply of a take."""
-        self.acks.settled(len(acknowledged), went_back)
+        self.acks.confirm_take(len(acknowledged), requeued)
         by_score = {claim.score: claim for claim in self.done}
         for score in acknowledged:
             if by_score[score] not in self.remembered:
@@ -79,10 +79,10 @@ class Acknowledgements(RuleBasedStateMachine):
     def release_on(self) -> None:
         """Go on with a release: send it, let the server carry it out, or read its reply."""
         if self.release is None:
-            self.release = self.acks.returns()
+            self.release = self.acks.pending_requeues()
             self.release_ran = False
         elif self.release_ran:
-            self.acks.returned(len(self.release))
+            self.acks.confirm_requeues(len(self.release))
             self.release = None
         else:
             back = [claim for claim in self.claims if claim.score in self.release]
@@ -134,8 +134,8 @@ class Acknowledgements(RuleBasedStateMachine):
             self.out = []
         assert sorted(self.done) == sorted(self.published)
         assert (self.claims, self.queue) == ([], [])
-        assert (self.acks.due(), self.acks.returns()) == ([], [])
-        assert not self.acks.doubtful
+        assert (self.acks.pending_acks(), self.acks.pending_requeues()) == ([], [])
+        assert not self.acks.ambiguous
 
 
 TestAcknowledgements = Acknowledgements.TestCase

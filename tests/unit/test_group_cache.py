@@ -48,33 +48,6 @@ def test_empty_group_has_none() -> None:
     assert groups.get("room") is None
 
 
-def test_small_group_is_assumed_at_once() -> None:
-    """What could travel in vain is little; a large message is not."""
-    snapshot = known().update("room", names(3))
-    assert snapshot.members == 3
-    assert snapshot.may_send_optimistically(1000)
-    assert not snapshot.may_send_optimistically(group_cache.MAX_UNCONFIRMED_BYTES)
-
-
-def test_large_group_is_assumed_once_it_has_stayed_the_same() -> None:
-    """A group that changes between any two messages is never sent to in vain."""
-    groups = known()
-    assert not groups.update("room", names(1000)).may_send_optimistically(0)
-    assert not groups.update("room", names(999)).may_send_optimistically(0)
-    assert groups.update("room", names(999)).may_send_optimistically(1000)
-    limit = group_cache.MAX_CONFIRMED_BYTES
-    assert not groups.update("room", names(999)).may_send_optimistically(limit)
-    assert not groups.update("room", names(1000)).may_send_optimistically(0)
-
-
-def test_group_of_many_processes_is_not_assumed() -> None:
-    """One script has one guard, and not more than so many destinations."""
-    groups = known()
-    many = b" ".join(names(1, f"{number}") for number in range(101))
-    groups.update("room", many)
-    assert not groups.update("room", many).may_send_optimistically(0)
-
-
 def test_what_is_remembered_is_bounded() -> None:
     """Neither very large groups are kept, nor very many."""
     groups = known()

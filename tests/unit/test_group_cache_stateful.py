@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -12,7 +10,7 @@ from channels_redis_queue.keys import Keys, non_local
 from channels_redis_queue.protocol import group_cache
 from channels_redis_queue.protocol.group_cache import GroupCache
 
-UNTRIED, TRIED, REMEMBERED = 40, 120, 16 * group_cache.OVERHEAD
+UNCONFIRMED, CONFIRMED, MAX_BYTES = 40, 120, 16 * group_cache.OVERHEAD_BYTES
 DESTINATIONS = 6
 groups = st.sampled_from(["one", "two", "three"])
 names = st.lists(
@@ -33,14 +31,14 @@ class Cache(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(group_cache, "MOST_UNTRIED", UNTRIED)
-        self.patch.setattr(group_cache, "MOST_TRIED", TRIED)
-        self.patch.setattr(group_cache, "MOST_REMEMBERED", REMEMBERED)
+        self.patch.setattr(group_cache, "MAX_UNCONFIRMED_BYTES", UNCONFIRMED)
+        self.patch.setattr(group_cache, "MAX_CONFIRMED_BYTES", CONFIRMED)
+        self.patch.setattr(group_cache, "MAX_CACHE_BYTES", MAX_BYTES)
         self.patch.setattr(group_cache, "MAX_COALESCED", DESTINATIONS)
         self.cache = GroupCache(Keys("asgi"), len)
         # What the server said last of each group, and whether it said the same before.
         self.seen: dict[str, tuple[bytes, bool]] = {}
-        self.next_look: dict[str, float] = {}
+        self.next_liveness_check: dict[str, float] = {}
 
     @rule(group=groups, names=names)
     def change(self, group: str, names: list[str]) -> None:
@@ -54,7 +52,7 @@ class Cache(RuleBasedStateMachine):
 
     def update(self, group: str, listed: bytes) -> None:
         """Look a group up; check what is said of it."""
-        known = self.cache.last(group)
+        known = self.cache.get(group)
         same = known is not None and known.names == listed
         assert not same or self.seen[group][0] == listed
         snapshot = self.cache.update(group, listed)
@@ -68,25 +66,24 @@ class Cache(RuleBasedStateMachine):
             assert destination.key == f"asgi{destination.address}"
         addresses = [destination.address for destination in snapshot.destinations]
         assert addresses == list(dict.fromkeys(map(non_local, names)))
-        for size in (0, UNTRIED, TRIED):
-            most = TRIED if same else UNTRIED
+        for size in (0, UNCONFIRMED, CONFIRMED):
+            most = CONFIRMED if same else UNCONFIRMED
             fits = len(listed) + size <= most and len(addresses) <= DESTINATIONS
             assert snapshot.may_send_optimistically(size) == fits
-        assert (self.cache.last(group) is snapshot) == (0 < len(listed) <= TRIED)
+        assert (self.cache.get(group) is snapshot) == (0 < len(listed) <= CONFIRMED)
         # A group that changes all the time is examined for dead processes as often as any other.
         if known is not None:
-            assert snapshot.next_look == self.next_look[group]
-        assert snapshot.next_look <= time.monotonic() + group_cache.LOOK_INTERVAL
-        self.next_look[group] = snapshot.next_look
+            assert snapshot.next_liveness_check == self.next_liveness_check[group]
+        self.next_liveness_check[group] = snapshot.next_liveness_check
 
     @invariant()
     def nothing_old_and_not_too_much(self) -> None:
         """A group is remembered as it was seen last; and only so many are."""
-        found = [self.cache.last(group) for group in self.seen]
-        for known, (listed, tried) in zip(found, self.seen.values(), strict=True):
-            assert known is None or (known.names, known.tried) == (listed, tried)
+        found = [self.cache.get(group) for group in self.seen]
+        for known, (listed, confirmed) in zip(found, self.seen.values(), strict=True):
+            assert known is None or (known.names, known.confirmed) == (listed, confirmed)
         size = sum(known.size for known in found if known is not None)
-        assert size == self.cache._size <= REMEMBERED
+        assert size == self.cache._size <= MAX_BYTES
 
     def teardown(self) -> None:
         """Put the limits back."""

@@ -45,7 +45,7 @@ class Memberships(RuleBasedStateMachine):
         self.replies: list[tuple[str, str, int]] = []
         # The latest leave that was read, of each channel of which a join is under way.
         self.left: dict[tuple[str, str], int] = {}
-        self.departed: set[tuple[str, str]] = set()
+        self.removed: set[tuple[str, str]] = set()
         self.writes: list[str] = []
         self.mark = 0
 
@@ -71,7 +71,7 @@ class Memberships(RuleBasedStateMachine):
         self.joining.remove((virtual, channel))
         if fails:
             self.tested.join_failed(virtual, channel)
-            self.note_departed(present)
+            self.note_removed(present)
         else:
             self.server_time[virtual] += 1
             self.replies.append((virtual, channel, self.server_time[virtual]))
@@ -94,7 +94,7 @@ class Memberships(RuleBasedStateMachine):
             group.score = b"%d" % at
         self.wrote(virtual)
         self.tested.joined(virtual, channel, b"%d" % at)
-        self.note_departed(present)
+        self.note_removed(present)
 
     @rule(virtual=virtuals, channel=channels)
     def leave(self, virtual: str, channel: str) -> None:
@@ -106,7 +106,7 @@ class Memberships(RuleBasedStateMachine):
         if virtual in self.groups:
             self.groups[virtual].members.pop(channel, None)
         self.tested.leave(virtual, channel, self.server_time[virtual])
-        self.note_departed(present)
+        self.note_removed(present)
 
     @rule(channel=channels)
     def consumer_ends(self, channel: str) -> None:
@@ -114,9 +114,9 @@ class Memberships(RuleBasedStateMachine):
         present = self.present()
         for group in self.groups.values():
             group.members.pop(channel, None)
-        found = self.tested.gone(channel)
+        found = self.tested.remove_channel(channel)
         assert set(found) == {virtual for virtual, name in present if name == channel}
-        self.note_departed(present)
+        self.note_removed(present)
 
     @precondition(lambda self: not self.under_way())
     @rule(virtual=virtuals, behind=st.integers(0, 5))
@@ -141,7 +141,7 @@ class Memberships(RuleBasedStateMachine):
                 name: (at, end) for name, (at, end) in group.members.items() if end > self.now
             }
         self.tested.empty()
-        self.note_departed(present)
+        self.note_removed(present)
 
     @rule(virtual=virtuals)
     def forget_if_empty(self, virtual: str) -> None:
@@ -154,12 +154,12 @@ class Memberships(RuleBasedStateMachine):
             self.writes.remove(virtual)
 
     @rule()
-    def take_departed(self) -> None:
+    def take_removed_members(self) -> None:
         """Take those who have left and not come back; each is told once."""
-        found = self.tested.take_departed()
+        found = self.tested.take_removed_members()
         told = {(virtual, channel) for virtual, names in found.items() for channel in names}
-        assert told == self.departed - self.present()
-        self.departed.clear()
+        assert told == self.removed - self.present()
+        self.removed.clear()
 
     @rule()
     def written_since(self) -> None:
@@ -180,7 +180,7 @@ class Memberships(RuleBasedStateMachine):
             self.tested.joined(virtual, channel, b"1")
         for virtual, channel in self.joining:
             self.tested.join_failed(virtual, channel)
-        for state in (self.groups, self.joining, self.replies, self.left, self.departed):
+        for state in (self.groups, self.joining, self.replies, self.left, self.removed):
             state.clear()
         self.writes.clear()
 
@@ -197,9 +197,9 @@ class Memberships(RuleBasedStateMachine):
         """Return all members of all virtual channels."""
         return {(virtual, channel) for virtual in VIRTUALS for channel in self.members(virtual)}
 
-    def note_departed(self, before: set[tuple[str, str]]) -> None:
+    def note_removed(self, before: set[tuple[str, str]]) -> None:
         """Note who is no longer there."""
-        self.departed |= before - self.present()
+        self.removed |= before - self.present()
         for key in set(self.left) - self.under_way():
             del self.left[key]
 
@@ -232,11 +232,11 @@ class Memberships(RuleBasedStateMachine):
             for _ in range(len(self.joining) + len(self.replies)):
                 self.tested.join_failed(virtual, channel)
         for channel in "ab":
-            self.tested.gone(channel)
+            self.tested.remove_channel(channel)
         for virtual in VIRTUALS:
             self.tested.forget_if_empty(virtual)
-        assert not self.tested._rooms
-        assert not self.tested._rooms_of
+        assert not self.tested._groups
+        assert not self.tested._virtuals_of
         self.patch.undo()
 
 

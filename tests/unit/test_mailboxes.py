@@ -91,13 +91,6 @@ async def take(box: Mailbox) -> int:
             raise
 
 
-def test_first_in_first_out(process: Process) -> None:
-    """Items come out in the order in which they were put."""
-    process.put(1, 2, 3)
-    assert process.take_all() == [1, 2, 3]
-    assert process.take_all("b") == []
-
-
 def test_one_item_for_many_channels(process: Process) -> None:
     """Each channel gets it once."""
     process.boxes.put(["a", "b", "c"], Item(7))
@@ -111,18 +104,6 @@ def test_mailbox_with_a_capacity_drops_its_oldest() -> None:
     process.put(1, 2, 3, 4, 5)
     assert process.take_all() == [3, 4, 5]
     assert process.take_all("b") == [0, 0, 0, 0]
-    assert process.lost == {"a": 2}
-
-
-def test_notices_are_not_dropped() -> None:
-    """The oldest message goes, and what stays keeps its order."""
-    process = Process(capacity=lambda _: 3)
-    first, second = Notice("first"), Notice("second")
-    process.boxes.put(["a"], first)
-    process.put(1, 2)
-    process.boxes.put(["a"], second)
-    process.put(3)
-    assert process.take_all() == [{"type": "first"}, {"type": "second"}, 3]
     assert process.lost == {"a": 2}
 
 
@@ -169,23 +150,6 @@ def test_newest_message_is_kept_whatever_its_size(process: Process) -> None:
     process.boxes.put(["a"], Item(2), LATER, 50_000)
     assert process.take_all() == [2]
     assert process.boxes.bytes == 0
-
-
-def test_consumer_is_told_in_the_place_of_lost_messages() -> None:
-    """One notice, with how many, until it was read; what is lost later gets another."""
-    process = Process(capacity=lambda _: 3, on_overflow="lost")
-    process.put(1, 2, 3, 4, 5, 6)
-    box = process.boxes.open("a")
-    assert [one.copy() for one in [box.take()] if one] == [{"type": "lost", "lost": 3}]
-    assert [one.copy() for one in [box.take()] if one] == [{"number": 4}]
-    process.put(7, 8, 9)
-    assert [one.copy() for one in iter(box.take, None)] == [
-        {"type": "lost", "lost": 2},
-        {"number": 7},
-        {"number": 8},
-        {"number": 9},
-    ]
-    assert process.lost == {"a": 5}
 
 
 def test_notice_stands_behind_older_ones() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -59,31 +57,6 @@ def test_live_when_confirmed(case: Case) -> None:
     assert not case.subscriptions.on_confirmation(b"unsubscribe", b"a")
 
 
-def test_there_and_back_in_one_moment_sends_nothing(case: Case) -> None:
-    """What is left and joined again before anything was sent stays live."""
-    case.want(b"a")
-    case.sent()
-    case.subscriptions.on_confirmation(b"subscribe", b"a")
-    case.unwant(b"a")
-    case.want(b"a")
-    assert case.sent() == []
-    assert case.subscriptions.is_subscribed(b"a")
-
-
-def test_only_the_last_confirmation_counts(case: Case) -> None:
-    """Subscribed, left and subscribed again without waiting: live with the third confirmation."""
-    case.want(b"a")
-    case.sent()
-    case.unwant(b"a")
-    case.sent()
-    case.want(b"a")
-    assert case.sent() == [(b"SUBSCRIBE", b"a")]
-    assert not case.subscriptions.on_confirmation(b"subscribe", b"a")
-    assert not case.subscriptions.on_confirmation(b"unsubscribe", b"a")
-    assert not case.subscriptions.is_subscribed(b"a")
-    assert case.subscriptions.on_confirmation(b"subscribe", b"a")
-
-
 def test_what_changed_without_a_word_is_looked_at(case: Case) -> None:
     """What is no longer wanted when its confirmation comes is unsubscribed from."""
     case.want(b"a")
@@ -100,41 +73,6 @@ def test_large_sets_are_cut() -> None:
     sent = Case(*topics).sent()
     assert [len(command) - 1 for command in sent] == [MAX_TOPICS, MAX_TOPICS, 1]
     assert [topic for _, *names in sent for topic in names] == topics
-
-
-def test_restored_when_all_of_the_start_is_live() -> None:
-    """What comes later does not delay it, and what goes is not waited for."""
-    case = Case(b"a", b"b", b"c", b"d")
-    case.unwant(b"c")
-    case.sent()
-    case.want(b"late")
-    case.sent()
-    case.subscriptions.on_confirmation(b"subscribe", b"a")
-    case.unwant(b"d")
-    case.sent()
-    case.subscriptions.on_confirmation(b"subscribe", b"b")
-    assert not case.subscriptions.restored
-    case.subscriptions.on_confirmation(b"subscribe", b"d")
-    case.subscriptions.on_confirmation(b"subscribe", b"late")
-    assert not case.subscriptions.restored
-    case.subscriptions.on_confirmation(b"unsubscribe", b"d")
-    assert case.subscriptions.restored
-
-
-def test_refused_topics_are_asked_for_one_by_one() -> None:
-    """One that the server refuses takes no other with it, and is not waited for."""
-    case = Case(b"a", b"bad", b"c")
-    case.sent()
-    assert case.subscriptions.on_error() == []
-    assert case.sent() == [(b"SUBSCRIBE", b"a"), (b"SUBSCRIBE", b"bad"), (b"SUBSCRIBE", b"c")]
-    assert case.subscriptions.on_confirmation(b"subscribe", b"a")
-    assert case.subscriptions.on_error() == [b"bad"]
-    assert not case.subscriptions.restored
-    assert case.subscriptions.on_confirmation(b"subscribe", b"c")
-    assert case.subscriptions.restored
-    assert case.sent() == []
-    case.want(b"bad")
-    assert case.sent() == [(b"SUBSCRIBE", b"bad")]
 
 
 def test_ping_is_answered_in_its_turn(case: Case) -> None:
@@ -211,37 +149,3 @@ def test_subscription_that_the_server_ends() -> None:
     case.sent()
     assert case.subscriptions.next_reply() == (b"SUNSUBSCRIBE", b"a")
     assert not case.subscriptions.on_removal(b"a")
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_any_order_of_changes_ends_as_wanted(seed: int) -> None:
-    """A server that answers at any pace ends up with what is wanted, and live says so."""
-    dice, case = random.Random(seed), Case()
-    topics = [b"a", b"b", b"c", b"d"]
-    server: set[bytes] = set()
-    on_the_way: list[tuple[bytes, bytes]] = []
-
-    def answer() -> None:
-        verb, topic = on_the_way.pop(0)
-        (server.add if verb == b"SUBSCRIBE" else server.discard)(topic)
-        live = case.subscriptions.on_confirmation(verb.lower(), topic)
-        if live and not any(topic == other for _, other in on_the_way):
-            assert topic in server
-
-    def send() -> None:
-        on_the_way.extend((verb, topic) for verb, *names in case.sent() for topic in names)
-
-    for _ in range(300):
-        action = dice.random()
-        if action < 0.5:
-            dice.choice([case.want, case.unwant])(dice.choice(topics))
-        elif action < 0.75:
-            send()
-        elif on_the_way:
-            answer()
-    send()
-    while on_the_way:
-        answer()
-        send()
-    assert server == case.wanted
-    assert all(case.subscriptions.is_subscribed(topic) == (topic in server) for topic in topics)

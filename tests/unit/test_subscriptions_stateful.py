@@ -51,7 +51,7 @@ class Connection(RuleBasedStateMachine):
     @rule()
     def send(self) -> None:
         """Send what there is to send."""
-        for verb, *names in self.subscriptions.next_requests(0.0):
+        for verb, *names in self.subscriptions.next_commands(0.0):
             self.requests.append((verb, deque(names)))
         assert not self.subscriptions.has_changes
 
@@ -60,11 +60,11 @@ class Connection(RuleBasedStateMachine):
     def reply(self) -> None:
         """Let the server carry out the next topic of the oldest request, or refuse all of it."""
         verb, names = self.requests[0]
-        assert self.subscriptions.next_due() == (verb, names[0] if names else None)
+        assert self.subscriptions.next_reply() == (verb, names[0] if names else None)
         if verb == b"PING":
-            self.subscriptions.answered()
+            self.subscriptions.on_pong()
         elif verb == self.prefix + b"SUBSCRIBE" and REFUSED in names:
-            refused = self.subscriptions.refused()
+            refused = self.subscriptions.on_error()
             assert refused == ([REFUSED] if len(names) == 1 else [])
             self.over.update(refused)
             names.clear()
@@ -72,7 +72,7 @@ class Connection(RuleBasedStateMachine):
             topic = names.popleft()
             subscribed = verb == self.prefix + b"SUBSCRIBE"
             (self.heard.add if subscribed else self.heard.discard)(topic)
-            live = self.subscriptions.confirmed(verb.lower(), topic)
+            live = self.subscriptions.on_confirmation(verb.lower(), topic)
             assert live == (subscribed and topic not in self.asked())
         if not names:
             self.requests.popleft()
@@ -84,7 +84,7 @@ class Connection(RuleBasedStateMachine):
         topic = data.draw(st.sampled_from(sorted(self.heard)))
         self.heard.discard(topic)
         self.over.add(topic)
-        assert self.subscriptions.ended(topic) == (topic not in self.asked())
+        assert self.subscriptions.on_removal(topic) == (topic not in self.asked())
         self.subscriptions.reconcile([topic])
 
     def asked(self) -> set[bytes]:
@@ -96,8 +96,8 @@ class Connection(RuleBasedStateMachine):
         """A topic is live if the server has it and no request for it is under way."""
         live = self.heard - self.asked()
         self.over |= live
-        assert set(self.subscriptions.live()) == live
-        assert {topic for topic in TOPICS if self.subscriptions.is_live(topic)} == live
+        assert set(self.subscriptions.subscribed_topics()) == live
+        assert {topic for topic in TOPICS if self.subscriptions.is_subscribed(topic)} == live
 
     @invariant()
     def nothing_is_restored_too_early(self) -> None:
