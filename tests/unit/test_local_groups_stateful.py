@@ -33,9 +33,9 @@ class Memberships(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.now = 1000.0
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(local_groups, "time", SimpleNamespace(monotonic=lambda: self.now))
-        self.now = 1000.0
         # Of the server of each virtual channel.
         self.server_time = dict.fromkeys(VIRTUALS, 1)
         self.tested = LocalGroups(EXPIRY)
@@ -150,7 +150,9 @@ class Memberships(RuleBasedStateMachine):
         score = self.groups[virtual].score if virtual in self.groups and empty else None
         assert self.tested.emptied(virtual) == (empty, score)
         self.tested.forget_if_empty(virtual)
-        if empty and self.groups.pop(virtual, None) and virtual in self.writes:
+        if empty and virtual in self.groups:
+            del self.groups[virtual]
+        if empty and virtual in self.writes:
             self.writes.remove(virtual)
 
     @rule()

@@ -45,9 +45,9 @@ class Delivery(RuleBasedStateMachine):
     @initialize(on_overflow=st.sampled_from([None, "lost"]))
     def begin(self, on_overflow: str | None) -> None:
         """Begin without mailboxes."""
+        self.now = 1000.0
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(mailboxes, "time", SimpleNamespace(monotonic=lambda: self.now))
-        self.now = 1000.0
         self.on_overflow = on_overflow
         self.counters = Counters()
         self.reported: Counter[str] = Counter()
