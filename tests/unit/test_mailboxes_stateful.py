@@ -125,9 +125,9 @@ class Delivery(RuleBasedStateMachine):
         self.now += seconds
 
     @rule()
-    def sweep(self) -> None:
-        """Drop what has expired, from channels that are still in use."""
-        self.boxes.sweep(CHANNELS, 60)
+    def drop_expired(self) -> None:
+        """Drop what has expired."""
+        self.boxes.drop_expired()
         for channel in CHANNELS:
             first = next(iter(self.inside(channel)), None)
             assert first is None or first.deadline > self.now
