@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake
 
 from embedded_server import HOST, dies_with_parent
-from support.pages import write_files
+from support.pages import DOCS, write_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -80,3 +81,19 @@ async def test_quickstart(project: Path) -> None:
         for browser in (one, two):
             answer = await asyncio.wait_for(browser.recv(), DEADLINE)
             assert json.loads(answer) == {"text": "Hello"}
+
+
+def test_check(project: Path) -> None:
+    """The checks find nothing in the project, and say what the page shows of a mistake in it."""
+    check = (sys.executable, "manage.py", "check")
+    done = subprocess.run(check, cwd=project, capture_output=True, text=True, check=True)
+    assert "no issues" in done.stdout
+    settings = project / "mysite/settings.py"
+    settings.write_text(settings.read_text().replace('"hosts": ', '"host": '))
+    done = subprocess.run(check, cwd=project, capture_output=True, text=True, check=False)
+    (shown,) = re.findall(
+        r"^SystemCheckError.*?(?=^```)",
+        (DOCS / "quickstart.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+    assert shown in done.stderr

@@ -5,49 +5,33 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from channels.routing import ChannelNameRouter, ProtocolTypeRouter
-from django.conf import UserSettingsHolder, settings
+
+from ops.conftest import BOTH, PUBSUB, QUEUE
+
+if TYPE_CHECKING:
+    from ops.conftest import Check
 
 PROJECT = Path(__file__).parent / "project.py"
 KEY = "a random key of more than 32 characters"
-QUEUE = "channels_redis_queue.RedisChannelLayer"
-PUBSUB = "channels_redis_pubsub.RedisPubSubChannelLayer"
-BOTH = [("channels_redis_queue", QUEUE), ("channels_redis_pubsub", PUBSUB)]
-
 # What ASGI_APPLICATION may name.
 with_workers = ProtocolTypeRouter({"channel": ChannelNameRouter({"thumbnails": None})})
 without_workers = ProtocolTypeRouter({"http": None})
 
 
-class Check(Protocol):
-    """Returns what the checks of an app say of a project with this default layer."""
-
-    def __call__(self, app: str, backend: str, config: dict[str, Any], **changed: Any) -> list[Any]:
-        """Check; more keywords are other settings."""
-
-
-@pytest.fixture
-def check(monkeypatch: pytest.MonkeyPatch) -> Check:
-    """Give a function that checks, in this process, and leaves the settings as they were."""
+@pytest.fixture(autouse=True)
+def project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ASGI_APPLICATION name what this module has."""
     monkeypatch.setitem(sys.modules, "project", sys.modules[__name__])
-    if not settings.configured:
-        settings.configure()
 
-    def run(app: str, backend: str, config: dict[str, Any], **changed: Any) -> list[Any]:
-        holder = UserSettingsHolder(settings._wrapped)
-        holder.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": config}}
-        for name, value in {"SECRET_KEY": "another", **changed}.items():
-            setattr(holder, name, value)
-        monkeypatch.setattr(settings, "_wrapped", holder)
-        found: list[Any] = import_module(f"{app}.apps").check_layers(app_configs=None)
-        return found
 
-    return run
+def default(backend: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Return CHANNEL_LAYERS with one layer."""
+    return {"default": {"BACKEND": backend, "CONFIG": config}}
 
 
 def ids(found: list[Any]) -> list[str]:
@@ -60,13 +44,13 @@ def ids(found: list[Any]) -> list[str]:
 def test_good_settings(check: Check, app: str, backend: str) -> None:
     """Settings without a mistake get no message."""
     config = {"hosts": ["redis://localhost:6379/0"], "symmetric_encryption_keys": [KEY]}
-    assert check(app, backend, config) == []
+    assert check(app, default(backend, config)) == []
 
 
 @pytest.mark.parametrize(("app", "backend"), BOTH)
 def test_unknown_option(check: Check, app: str, backend: str) -> None:
     """An option that does not exist is an error that names the nearest one."""
-    found = check(app, backend, {"capasity": 5})
+    found = check(app, default(backend, {"capasity": 5}))
     assert ids(found) == [f"{app}.E001"]
     assert "did you mean 'capacity'?" in found[0].msg
 
@@ -74,7 +58,7 @@ def test_unknown_option(check: Check, app: str, backend: str) -> None:
 @pytest.mark.parametrize(("app", "backend"), BOTH)
 def test_value_that_is_not_allowed(check: Check, app: str, backend: str) -> None:
     """A value that an option does not take is an error that says what to write."""
-    found = check(app, backend, {"hosts": "redis://localhost"})
+    found = check(app, default(backend, {"hosts": "redis://localhost"}))
     assert ids(found) == [f"{app}.E002"]
     assert "hosts must be a list" in found[0].msg
 
@@ -82,7 +66,7 @@ def test_value_that_is_not_allowed(check: Check, app: str, backend: str) -> None
 @pytest.mark.parametrize(("app", "backend"), BOTH)
 def test_short_key(check: Check, app: str, backend: str) -> None:
     """A short encryption key is a warning that names its place, and not the key."""
-    found = check(app, backend, {"symmetric_encryption_keys": [KEY, "hunter2"]})
+    found = check(app, default(backend, {"symmetric_encryption_keys": [KEY, "hunter2"]}))
     assert ids(found) == [f"{app}.W001"]
     assert "['symmetric_encryption_keys'][1] has 7 characters" in found[0].msg
     assert "hunter2" not in str(found)
@@ -93,7 +77,7 @@ def test_short_key(check: Check, app: str, backend: str) -> None:
 def test_secret_key_used_again(check: Check, app: str, backend: str, setting: str) -> None:
     """An encryption key that Django signs with is a warning, which does not show it."""
     value = KEY if setting == "SECRET_KEY" else [KEY]
-    found = check(app, backend, {"symmetric_encryption_keys": [KEY]}, **{setting: value})
+    found = check(app, default(backend, {"symmetric_encryption_keys": [KEY]}), **{setting: value})
     assert ids(found) == [f"{app}.W002"]
     assert KEY not in str(found)
 
@@ -101,7 +85,7 @@ def test_secret_key_used_again(check: Check, app: str, backend: str, setting: st
 def test_workers_on_pubsub(check: Check) -> None:
     """A default layer on Pub/Sub, in a project with workers, is a warning that names channels."""
     application = "project.with_workers"
-    found = check("channels_redis_pubsub", PUBSUB, {}, ASGI_APPLICATION=application)
+    found = check("channels_redis_pubsub", default(PUBSUB, {}), ASGI_APPLICATION=application)
     assert ids(found) == ["channels_redis_pubsub.W003"]
     assert "thumbnails" in found[0].msg
 
@@ -111,19 +95,19 @@ def test_workers_on_pubsub(check: Check) -> None:
 )
 def test_project_without_workers(check: Check, application: str) -> None:
     """A project without workers, or whose application can't be imported, gets no message."""
-    assert check("channels_redis_pubsub", PUBSUB, {}, ASGI_APPLICATION=application) == []
+    assert check("channels_redis_pubsub", default(PUBSUB, {}), ASGI_APPLICATION=application) == []
 
 
 def test_workers_on_the_queue(check: Check) -> None:
     """The queue layer is made for workers."""
     application = "project.with_workers"
-    assert check("channels_redis_queue", QUEUE, {}, ASGI_APPLICATION=application) == []
+    assert check("channels_redis_queue", default(QUEUE, {}), ASGI_APPLICATION=application) == []
 
 
 @pytest.mark.parametrize(("app", "backend"), BOTH)
 def test_project_without_secret_key(check: Check, app: str, backend: str) -> None:
     """A project that signs nothing needs no SECRET_KEY, also with encryption."""
-    assert check(app, backend, {"symmetric_encryption_keys": [KEY]}, SECRET_KEY="") == []
+    assert check(app, default(backend, {"symmetric_encryption_keys": [KEY]}), SECRET_KEY="") == []
 
 
 @pytest.mark.parametrize(("app", "backend"), BOTH)
@@ -131,7 +115,7 @@ def test_other_layers_are_others_business(check: Check, app: str, backend: str) 
     """Layers of other packages, and entries that can't be imported, get no message from ours."""
     (other,) = {QUEUE, PUBSUB} - {backend}
     for entry in (other, "channels.layers.InMemoryChannelLayer", "there.is.none"):
-        assert check(app, entry, {"capasity": 5}) == []
+        assert check(app, default(entry, {"capasity": 5})) == []
 
 
 def test_meta_package_checks_both() -> None:

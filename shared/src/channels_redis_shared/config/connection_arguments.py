@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
+import re
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,7 @@ _IGNORED = (
     "retry_on_error",
     "retry_on_timeout",
 )
+_NOT_IN_HOSTS = frozenset(" '\"${}<>%")
 # redis-py 5 accepts only the names.
 _CERT_REQS = {
     ssl.CERT_NONE: "none",
@@ -33,6 +36,29 @@ _CERT_REQS = {
     ssl.CERT_REQUIRED: "required",
 }
 _HIGHEST_PORT = 65535
+# Names that other programs have for an argument.
+_OTHER_NAMES = {
+    "addr": "host",
+    "connect_timeout": "socket_connect_timeout",
+    "database": "db",
+    "location": "address",
+    "master": "master_name",
+    "nodes": "cluster",
+    "sentinel": "sentinels",
+    "sentinel_password": "sentinel_kwargs",
+    "sentinel_username": "sentinel_kwargs",
+    "server": "host",
+    "service_name": "master_name",
+    "startup_nodes": "cluster",
+    "timeout": "socket_timeout",
+    "tls": "ssl",
+    "unix_socket_path": "path",
+    "uri": "address",
+    "url": "address",
+    "user": "username",
+}
+# The arguments of an entry that redis-py's connections do not have.
+_ENTRY_ARGUMENTS = ("address", "cluster", "master_name", "sentinel_kwargs", "sentinels", "ssl")
 
 
 def refuse_unknown_arguments(arguments: Mapping[str, Any], cls: type, what: str) -> None:
@@ -51,7 +77,9 @@ def refuse_unknown_arguments(arguments: Mapping[str, Any], cls: type, what: str)
             raise ValueError(
                 f'{name} needs TLS: write rediss:// in the URL, or "ssl": True in the dict'
             )
-        raise ValueError(f"{what} {name!r} is unknown{did_you_mean(str(name), known)}")
+        lower = str(name).lower()
+        hint = did_you_mean(_OTHER_NAMES.get(lower, lower), [*known, *_ENTRY_ARGUMENTS])
+        raise ValueError(f"{what} {name!r} is unknown{hint}")
 
 
 def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str, Any]:
@@ -77,6 +105,13 @@ def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str,
     arguments["protocol"] = _whole_number("protocol", arguments.get("protocol"), default=2)
     if arguments["protocol"] not in {2, 3}:
         raise ValueError(f"protocol must be 2 or 3, not {arguments['protocol']}")
+    if not re.fullmatch("[!-~]*", str(arguments.get("client_name") or "")):
+        raise ValueError("client_name cannot contain spaces, or other characters than ASCII")
+    for name in ("username", "password"):
+        value = arguments.get(name)
+        # redis-py takes numbers as well. Not shown, as it may be part of a password.
+        if isinstance(value, bool) or not isinstance(value, str | bytes | int | float | None):
+            raise ValueError(f"{name} must be a str, not of type {type(value).__name__}")
     name_default_user(arguments)
     if "path" in arguments:
         arguments["path"] = _socket_path(arguments["path"])
@@ -109,6 +144,24 @@ def checked_host(value: object) -> str:
         raise ValueError(
             'a host cannot contain "@": write "username" and "password" in a dict, beside "host", '
             'or all of it as a URL, such as "redis://username:password@localhost:6379/0"'
+        )
+    if "/" in value:
+        raise ValueError(
+            'a host cannot contain "/": write a UNIX socket as {"path": "/run/redis.sock"}, and a '
+            'database as "db"'
+        )
+    if "," in value:
+        raise ValueError("a host cannot contain a comma: write each server as an entry of its own")
+    if "[" in value or "]" in value:
+        raise ValueError('write an IPv6 address without brackets here, such as ("::1", 6379)')
+    if ":" in value and not _is_ipv6(value):
+        raise ValueError(
+            'a host cannot contain ":": write the port beside it, as in ("localhost", 6379)'
+        )
+    if not _NOT_IN_HOSTS.isdisjoint(value) or not value.isprintable():
+        raise ValueError(
+            "a host cannot contain spaces, quotes, '$', '{' or '<': write its name alone. If the "
+            "settings or an env file should fill in a part of it, that did not happen"
         )
     return value
 
@@ -147,6 +200,14 @@ def _whole_number(name: str, value: object, default: int | None = None) -> int:
     return value
 
 
+def _is_ipv6(value: str) -> bool:
+    try:
+        ipaddress.IPv6Address(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _socket_path(value: object) -> str:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise ValueError(
@@ -177,5 +238,34 @@ def complete_tls(arguments: dict[str, Any]) -> None:
     # When connecting, the error would not name the file, and would look like an outage.
     for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_ca_path"):
         file = arguments.get(name)
+        if not isinstance(file, str | os.PathLike | None):
+            raise ValueError(f'{name} must be a path, such as "/etc/redis/ca.pem", not {file!r}')
         if file is not None and not Path(file).exists():
             raise ValueError(f"{name}: no such file or directory: {os.fspath(file)!r}")
+    _load_certificates(arguments)
+
+
+def _load_certificates(arguments: Mapping[str, Any]) -> None:
+    """Raise ValueError for a file that holds no certificate or no key."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authorities = arguments.get("ssl_ca_certs")
+    if authorities is not None:
+        try:
+            context.load_verify_locations(authorities)
+        except OSError as error:  # ssl.SSLError is one
+            raise ValueError(
+                f"ssl_ca_certs: {os.fspath(authorities)!r} is no file of certificates "
+                f"in PEM format ({error})"
+            ) from None
+    certificate, key = arguments.get("ssl_certfile"), arguments.get("ssl_keyfile")
+    if key is not None and certificate is None:
+        raise ValueError('ssl_keyfile needs the certificate of that key: write "ssl_certfile"')
+    if certificate is not None:
+        try:
+            # Without a password, OpenSSL would ask for it in the terminal.
+            context.load_cert_chain(certificate, key, arguments.get("ssl_password") or "")
+        except OSError as error:
+            raise ValueError(
+                "ssl_certfile and ssl_keyfile must be a certificate in PEM format and its key, "
+                f"with ssl_password if the key has one ({error})"
+            ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -35,6 +36,7 @@ _CLASSES = {"redis": Connection, "rediss": SSLConnection, "unix": UnixDomainSock
 _SENTINEL_OPTIONS = ("sentinels", "master_name", "sentinel_kwargs")
 _ADDRESS_OPTIONS = ("address", "host", "port", "path")
 _PAIR = 2
+_AROUND_URLS = ("'", '"', " ")
 _FORMS = (
     'a URL such as "redis://localhost:6379/0", a pair such as ("localhost", 6379), '
     'or a dict such as {"host": "localhost", "port": 6379}'
@@ -114,7 +116,15 @@ def parse_hosts(hosts: object) -> tuple[Host, ...]:
             f"hosts must be a list of hosts, not {type(hosts).__name__}; a host is {_FORMS}"
         )
     entries = list(hosts)
+    if isinstance(hosts, AbstractSet) and len(entries) > 1:
+        raise ValueError(
+            "hosts must be a list, not a set: its order, which all processes must share, decides "
+            "where each name is"
+        )
     if _is_host_and_port(entries):
+        if "://" in entries[0] or "@" in entries[0]:
+            # Not shown, as a URL may hold a password.
+            raise ValueError('hosts must be a list of hosts: write ["redis://localhost:6379/0"]')
         raise ValueError(f"hosts must be a list of hosts: write [({entries[0]!r}, {entries[1]!r})]")
     parsed = []
     for position, entry in enumerate(entries or ["redis://localhost:6379"]):
@@ -163,6 +173,8 @@ def _as_dict(entry: object) -> dict[str, Any]:
                 '"db": 1}'
             )
             entry = entry[:_PAIR]
+        if any(isinstance(part, list | tuple | Mapping) for part in entry) or _is_one_url(entry):
+            raise ValueError("an entry of hosts is one host: remove the brackets around it")
         host, port = _pair(entry)
         return {"host": host, "port": port}
     if isinstance(entry, Mapping):
@@ -187,13 +199,15 @@ def _pop_sentinel(options: dict[str, Any]) -> dict[str, Any]:
     arguments = dict(arguments or {})
     refuse_unknown_arguments(arguments, Redis, "in sentinel_kwargs, the argument")
     name_default_user(arguments)
+    if not isinstance(arguments.get("ssl", False), bool):
+        raise ValueError("sentinel_kwargs: ssl must be True or False")
     if arguments.get("ssl"):
         try:
             complete_tls(arguments)
         except ValueError as error:
             raise ValueError(f"sentinel_kwargs: {error}") from None
     return {
-        "sentinels": tuple(_pair(sentinel) for sentinel in sentinels),
+        "sentinels": _pairs("sentinels", sentinels),
         "master_name": master_name,
         "sentinel_arguments": arguments,
     }
@@ -211,14 +225,14 @@ def _pop_cluster(options: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"a Cluster is found through its nodes: leave out {name!r}")
     if str(options.get("db") or 0) != "0":
         raise ValueError("a Redis Cluster has only database 0: leave out 'db'")
-    return {"nodes": tuple(_pair(node) for node in nodes)}
+    return {"nodes": _pairs("cluster", nodes)}
 
 
 def _pop_scheme(options: dict[str, Any]) -> str:
     """Replace `address` and `ssl` by plain connection arguments and return the URL's scheme."""
     scheme = "redis"
-    address = options.pop("address", None)
-    if address is not None:
+    if "address" in options:
+        address = options.pop("address")
         for name in ("host", "port", "path"):
             if name in options:
                 raise ValueError(f"the address is enough: leave out {name!r}")
@@ -246,17 +260,22 @@ def _parse_url(address: object) -> tuple[str, dict[str, Any]]:
 
     No error shows the URL, as it may hold a password.
     """
-    if not isinstance(address, str):
+    if not isinstance(address, str) or not address:
+        # Bytes may hold a password.
+        shown = repr(address) if not address else f"of type {type(address).__name__}"
         raise ValueError(
-            f'an address must be a URL such as "redis://localhost:6379/0", not {type(address)}'
+            f'an address must be a URL such as "redis://localhost:6379/0", not {shown}. If it '
+            "comes from an environment variable, that is not set"
+        )
+    if address.startswith(_AROUND_URLS) or address.endswith(_AROUND_URLS):
+        raise ValueError(
+            "the URL has quotes or spaces around it: write it without them, also in an env file"
         )
     scheme, separator, _ = address.partition("://")
     scheme = scheme.lower()
     # With other characters it is not a scheme, and may be part of a password.
     if not separator or not scheme.replace("+", "").isalnum():
-        raise ValueError(
-            'the address is not a URL: write "redis://" before it, as in "redis://localhost:6379/0"'
-        )
+        raise ValueError(f"the address is not a URL: {_instead_of(address)}")
     if scheme not in {"redis", "rediss", "unix"}:
         raise ValueError(
             f"the scheme {scheme}:// is unknown: write redis://, rediss:// (TLS) or unix://. "
@@ -269,6 +288,18 @@ def _parse_url(address: object) -> tuple[str, dict[str, Any]]:
     return scheme, arguments
 
 
+def _instead_of(address: str) -> str:
+    if address.startswith("/"):
+        return 'write a UNIX socket as "unix:///run/redis.sock?db=0"'
+    if address.startswith(("redis:", "rediss:", "unix:")):
+        return 'write two slashes after the colon, as in "redis://localhost:6379/0"'
+    if address.startswith(("$", "{", "%")):
+        return "a variable stands in it by name, and was not replaced by its value"
+    if "redis://" in address or "rediss://" in address:
+        return "write nothing before redis:// or rediss://"
+    return 'write "redis://" before it, as in "redis://localhost:6379/0"'
+
+
 def _check_url(scheme: str, address: str) -> None:
     """Raise ValueError for parts that redis-py would misread or ignore."""
     try:
@@ -276,7 +307,11 @@ def _check_url(scheme: str, address: str) -> None:
         port = url.port
     except ValueError:
         # Without the cause: its text may hold the password.
-        raise ValueError(f"the host or the port of the URL is not valid. {_ESCAPE}") from None
+        raise ValueError(
+            "the host or the port of the URL is not valid: a port is a number from 1 to 65535, and "
+            'an IPv6 address has brackets, as in "redis://[::1]:6379/0"; several servers are '
+            f"several entries. {_ESCAPE}"
+        ) from None
     if port == 0:
         # redis-py would connect to the default port.
         raise ValueError("the port of the URL must be a number from 1 to 65535, not 0")
@@ -295,6 +330,16 @@ def _check_url(scheme: str, address: str) -> None:
         )
 
 
+def _pairs(name: str, values: Iterable[object]) -> tuple[tuple[str, int], ...]:
+    pairs = []
+    for position, value in enumerate(values):
+        try:
+            pairs.append(_pair(value))
+        except ValueError as error:
+            raise ValueError(f"{name}[{position}]: {error}") from None
+    return tuple(pairs)
+
+
 def _pair(value: object) -> tuple[str, int]:
     if not isinstance(value, tuple | list) or len(value) != _PAIR:
         # A str is not shown, as a URL may hold a password.
@@ -306,6 +351,10 @@ def _shown(addresses: Iterable[tuple[str, int]]) -> str:
     return ", ".join(
         f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses
     )
+
+
+def _is_one_url(value: list[Any] | tuple[Any, ...]) -> bool:
+    return len(value) == 1 and isinstance(value[0], str) and "://" in value[0]
 
 
 def _is_host_and_port(value: list[Any] | tuple[Any, ...]) -> bool:

@@ -12,6 +12,25 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 CHANNEL_NAME = re.compile(r"^[a-zA-Z\d\-_.]+(![\w\-.]*)?\Z")
 GROUP_NAME = re.compile(r"^[a-zA-Z\d\-_.]+\Z")
 
+# Patterns of options that belong into an entry of `hosts`, and such an entry.
+_HOST_OPTIONS = {
+    "cluster": '{"cluster": [("node1", 7000)]}',
+    "sentinels|master_name|sentinel_kwargs": (
+        '{"sentinels": [("sentinel1", 26379)], "master_name": "mymaster"}'
+    ),
+    "address|url|redis_url|location": '{"address": "redis://localhost:6379/0"}',
+    "host|port|path": '{"host": "localhost", "port": 6379}',
+    "username|password|credential_provider|db|protocol|client_name|retry.*|ssl.*|socket_.*": (
+        '{"host": "localhost", "port": 6379, "NAME": ...}'
+    ),
+}
+_LAYER_OPTIONS = {
+    "groups": "queue",
+    "on_disconnect": "Pub/Sub",
+    "on_reconnect": "Pub/Sub",
+    "sharded_pubsub": "Pub/Sub",
+}
+
 # The key of a group message for the channels that do not get it.
 EXCLUDE = "__asgi_exclude__"
 RESERVED_KEYS = ("__asgi_channel__", "__asgi_group__", EXCLUDE)
@@ -57,9 +76,18 @@ def refuse_unknown(unknown: Collection[str], init: Callable[..., object], layer:
     if not unknown:
         return
     name = next(iter(unknown))
+    raise TypeError(f"{layer} has no option {name!r}{_instead_of(name, init)}")
+
+
+def _instead_of(name: str, init: Callable[..., object]) -> str:
+    for pattern, entry in _HOST_OPTIONS.items():
+        if re.fullmatch(pattern, name, re.IGNORECASE):
+            return f': write it in hosts, as in "hosts": [{entry.replace("NAME", name)}]'
+    if name in _LAYER_OPTIONS:
+        return f", which only the {_LAYER_OPTIONS[name]} layer has: leave it out"
     known = sorted(keyword_names(init)[1:])  # without `self`
-    hint = did_you_mean(name, known) or f". Its options are: {', '.join(known)}"
-    raise TypeError(f"{layer} has no option {name!r}{hint}")
+    # An option in capitals is not near to any other.
+    return did_you_mean(name.lower(), known) or f". Its options are: {', '.join(known)}"
 
 
 def positive_int(name: str, value: object) -> int:

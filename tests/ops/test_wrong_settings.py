@@ -1,0 +1,288 @@
+"""Wrong settings, and what is said about each when the layer is made and by `manage.py check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ops.conftest import BOTH, PUBSUB, QUEUE
+from support.certificates import Authority
+
+if TYPE_CHECKING:
+    from ops.conftest import Check
+
+MASTER = {"sentinels": [("sentinel1", 26379)], "master_name": "mymaster"}
+THIS = str(Path(__file__))
+TLS = {"host": "h", "ssl": True}
+
+# Options of a layer, and the text. In a list are entries of hosts.
+WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
+    # What belongs into hosts
+    ({"host": "redis1"}, """no option 'host': write it in hosts, as in "hosts": [{"host": """),
+    ({"HOST": "redis1"}, """no option 'HOST': write it in hosts, as in "hosts": [{"host": """),
+    ({"url": "redis://h"}, """write it in hosts, as in "hosts": [{"address": "redis://localhost"""),
+    ({"LOCATION": "redis://h"}, """write it in hosts, as in "hosts": [{"address": "redis://"""),
+    ({"password": "x", "hosts": [("h", 6379)]}, """"port": 6379, "password": ...}]"""),
+    ({"db": 1, "hosts": [("h", 6379)]}, """"port": 6379, "db": ...}]"""),
+    ({"ssl": True}, """"port": 6379, "ssl": ...}]"""),
+    ({"ssl_cert_reqs": None}, """"port": 6379, "ssl_cert_reqs": ...}]"""),
+    ({"socket_timeout": 3}, """"port": 6379, "socket_timeout": ...}]"""),
+    (
+        {**MASTER, "hosts": []},
+        """"hosts": [{"sentinels": [("sentinel1", 26379)], """,
+    ),
+    ({"cluster": [("h", 7000)], "hosts": []}, """"hosts": [{"cluster": [("node1", 7000)]}]"""),
+    # Options
+    ({"OPTIONS": {}}, "has no option 'OPTIONS'. Its options are: capacity, "),
+    ({"HOSTS": []}, "has no option 'HOSTS'; did you mean 'hosts'?"),
+    ({"capasity": 5}, "has no option 'capasity'; did you mean 'capacity'?"),
+    ({"symmetric_encryption_key": "x"}, "did you mean 'symmetric_encryption_keys'?"),
+    ({"capacity": "100"}, "capacity must be an integer from 1 to 2147483647, not '100'"),
+    ({"capacity": 0}, "capacity must be an integer from 1"),
+    ({"expiry": 0.5}, "expiry must be an integer from 1"),
+    ({"expiry": None}, "expiry must be an integer from 1 to 2147483647, not None"),
+    ({"mailbox_bytes": "64MB"}, "mailbox_bytes must be an integer from 1"),
+    ({"channel_capacity": 100}, "channel_capacity must be a dict of channel name pattern"),
+    ({"channel_capacity": {"a*": "5"}}, "channel_capacity['a*'] must be an integer"),
+    ({"prefix": None}, "prefix must be a str, such as 'asgi', not None"),
+    ({"prefix": "shop{"}, "the braces in prefix 'shop{' are not a hash tag"),
+    ({"on_overflow": True}, "on_overflow must be the type of a message, such as 'redis.notice'"),
+    ({"serializer_format": "pickle"}, "write one of these, or add yours with registry"),
+    ({"symmetric_encryption_keys": "x"}, "must be a list of keys, the one to encrypt with first"),
+    ({"symmetric_encryption_keys": {"x"}}, "must be a list of keys"),
+    ({"symmetric_encryption_keys": [""]}, "symmetric_encryption_keys[0] is empty"),
+    ({"symmetric_encryption_keys": [None]}, "symmetric_encryption_keys[0] must be a str or bytes"),
+    # The list of hosts
+    ({"hosts": "redis://h"}, """hosts must be a list: write ["redis://localhost:6379"]"""),
+    ({"hosts": b"redis://h"}, """hosts must be a list: write ["redis://localhost:6379"]"""),
+    ({"hosts": ("h", 6379)}, "hosts must be a list of hosts: write [('h', 6379)]"),
+    ({"hosts": ("redis://h", 6379)}, """hosts must be a list of hosts: write ["redis://local"""),
+    ({"hosts": {"host": "h"}}, "hosts must be a list: write [{...}], not one dict"),
+    ({"hosts": 6379}, "hosts must be a list of hosts, not int; a host is a URL such as"),
+    ({"hosts": {"redis://g", "redis://h"}}, "hosts must be a list, not a set: its order"),
+    ([None], "hosts[0]: a host cannot be of type NoneType: write a URL such as"),
+    ([b"redis://h"], "hosts[0]: a host cannot be of type bytes: write a URL"),
+    ([("h", 6379), 6379], "hosts[1]: a host cannot be of type int: write a URL"),
+    ([[("h", 6379)]], "hosts[0]: an entry of hosts is one host: remove the brackets around it"),
+    ([["redis://h"]], "hosts[0]: an entry of hosts is one host: remove the brackets"),
+    ([[{"host": "h"}]], "hosts[0]: an entry of hosts is one host: remove the brackets"),
+    # URLs
+    ([""], "not ''. If it comes from an environment variable, that is not set"),
+    ([{"address": None}], "not None. If it comes from an environment variable, that is not set"),
+    ([{"address": b"redis://h"}], "an address must be a URL such as"),
+    (["h:6379"], """the address is not a URL: write "redis://" before it"""),
+    (['"redis://h:6379"'], "the URL has quotes or spaces around it: write it without them"),
+    (["'redis://h:6379'"], "the URL has quotes or spaces around it"),
+    ([" redis://h:6379"], "the URL has quotes or spaces around it"),
+    (["redis://h:6379 "], "the URL has quotes or spaces around it"),
+    (["REDIS_URL=redis://h"], "write nothing before redis:// or rediss://"),
+    (["${REDIS_URL}"], "a variable stands in it by name, and was not replaced by its value"),
+    (["redis://$HOST:6379"], "should fill in a part of it, that did not happen"),
+    (["redis:/h:6379"], "write two slashes after the colon"),
+    (["http://h:6379"], "the scheme http:// is unknown: write redis://, rediss:// (TLS) or unix"),
+    (["valkey://h:6379"], "the scheme valkey:// is unknown: write redis://"),
+    (["redis+sentinel://h/mymaster"], 'For Sentinel write a dict: {"sentinels": [("sentinel1"'),
+    (["redis://h:port"], "a port is a number from 1 to 65535"),
+    (["redis://h:99999"], "a port is a number from 1 to 65535"),
+    (["redis://::1:6379"], """an IPv6 address has brackets, as in "redis://[::1]:6379/0"""),
+    (["redis://g:6379,h:6379"], "several servers are several entries"),
+    (["redis://g,h"], "write each server as an entry of its own"),
+    (["redis://my host"], "a host cannot contain spaces"),
+    (["redis://h/name"], "the path of the URL must be the number of a database"),
+    (["redis://:pass/word@h"], "percent-encode them (urllib.parse.quote(password, safe=''))"),
+    (["redis://h?database=1"], "'database' is unknown; did you mean 'db'?"),
+    (["redis://h?ssl=true"], 'ssl must be True or False; in a URL, write "rediss://" for TLS'),
+    (["redis://h?ssl_cert_reqs=none"], "ssl_cert_reqs needs TLS: write rediss:// in the URL"),
+    (["rediss://h?ssl_cert_reqs=CERT_NONE"], 'must be "required", "optional" or "none"'),
+    (["rediss://h?ssl_ca_certs=/no/ca.pem"], "no such file or directory: '/no/ca.pem'"),
+    (["unix://run/redis.sock"], "write a UNIX socket with three slashes"),
+    (["unix://"], "write a UNIX socket with three slashes"),
+    (["/run/redis.sock"], 'write a UNIX socket as "unix:///run/redis.sock?db=0"'),
+    # Pairs and dicts
+    ([("h", "six")], "port must be a whole number, not 'six'"),
+    ([("h", None)], "port must be a whole number, not None"),
+    ([("h", 0)], "port must be a number from 1 to 65535, not 0"),
+    ([("h",)], "write a host and a port as a pair"),
+    ([(6379, "h")], 'a host must be a name or an address such as "localhost", not 6379'),
+    ([("my host", 6379)], "a host cannot contain spaces"),
+    ([("h:6379", 6379)], 'a host cannot contain ":": write the port beside it'),
+    ([("[::1]", 6379)], "write an IPv6 address without brackets here"),
+    ([("g,h", 6379)], "write each server as an entry of its own"),
+    ([("/run/redis.sock", 6379)], 'write a UNIX socket as {"path": "/run/redis.sock"}'),
+    ([("redis://h", 6379)], 'a URL is not a host: write it as "address"'),
+    ([{"url": "redis://h"}], "'url' is unknown; did you mean 'address'?"),
+    ([{"adress": "redis://h"}], "'adress' is unknown; did you mean 'address'?"),
+    ([{"server": "h"}], "'server' is unknown; did you mean 'host'?"),
+    ([{"HOST": "h"}], "'HOST' is unknown; did you mean 'host'?"),
+    ([{"host": "h", "user": "u"}], "'user' is unknown; did you mean 'username'?"),
+    ([{"host": "h", "database": 1}], "'database' is unknown; did you mean 'db'?"),
+    ([{"host": "h", "tls": True}], "'tls' is unknown; did you mean 'ssl'?"),
+    ([{"host": "h", "timeout": 3}], "'timeout' is unknown; did you mean 'socket_timeout'?"),
+    ([{"host": "h", "db": "first"}], "db must be a whole number, not 'first'"),
+    ([{"host": "h", "db": True}], "db must be a whole number, not True"),
+    ([{"host": "h", "password": ["x"]}], "password must be a str, not of type list"),
+    ([{"host": "h", "username": True}], "username must be a str, not of type bool"),
+    ([{"host": "h", "protocol": 4}], "protocol must be 2 or 3, not 4"),
+    ([{"host": "h", "client_name": "my shop"}], "client_name cannot contain spaces"),
+    ([{"host": "h", "socket_timeout": "5"}], "socket_timeout must be a positive number of seconds"),
+    ([{"address": "redis://h", "port": 6379}], "the address is enough: leave out 'port'"),
+    ([{"path": "/x", "host": "h"}], "the path is enough: leave out 'host'"),
+    # TLS
+    ([{"host": "h", "ssl": "True"}], "ssl must be True or False"),
+    (
+        [{"host": "h", "ssl_ca_certs": THIS}],
+        'needs TLS: write rediss:// in the URL, or "ssl": True',
+    ),
+    ([{**TLS, "ssl_ca_certs": 5}], 'ssl_ca_certs must be a path, such as "/etc/redis/ca.pem"'),
+    ([{**TLS, "ssl_ca_certs": THIS}], "is no file of certificates in PEM format"),
+    ([{**TLS, "ssl_ca_certs": "/"}], "ssl_ca_certs: '/' is no file of certificates"),
+    ([{**TLS, "ssl_keyfile": THIS}], "ssl_keyfile needs the certificate of that key"),
+    ([{**TLS, "ssl_certfile": THIS}], "ssl_certfile and ssl_keyfile must be a certificate"),
+    # Sentinel and Cluster
+    ([{"sentinels": [("s", 26379)]}], 'Sentinels need the name of the master: "master_name"'),
+    ([{"master_name": "mymaster"}], 'write the Sentinels as a list: "sentinels": [("sentinel1"'),
+    ([{**MASTER, "sentinels": ("s", 26379)}], "write the Sentinels as a list"),
+    ([{**MASTER, "sentinels": ["s:26379"]}], "sentinels[0]: write a host and a port as a pair"),
+    ([{**MASTER, "host": "h"}], "the Sentinels know the master's address: leave out 'host'"),
+    ([{**MASTER, "service_name": "m"}], "'service_name' is unknown; did you mean 'master_name'?"),
+    ([{**MASTER, "sentinel_password": "x"}], "did you mean 'sentinel_kwargs'?"),
+    ([{**MASTER, "sentinel_kwargs": "x"}], 'sentinel_kwargs must be a dict, such as {"password"'),
+    ([{**MASTER, "sentinel_kwargs": {"ssl": "x"}}], "sentinel_kwargs: ssl must be True or False"),
+    ([{"sentinel": [("s", 26379)]}], "'sentinel' is unknown; did you mean 'sentinels'?"),
+    ([{"cluster": True}], 'write some nodes of the Cluster as a list: "cluster": [("node1", 7000)'),
+    ([{"cluster": ["h:7000"]}], "cluster[0]: write a host and a port as a pair"),
+    ([{"cluster": [("h", 7000)], "db": 1}], "a Redis Cluster has only database 0: leave out 'db'"),
+    ([{"cluster": [("h", 7000)], "host": "h"}], "found through its nodes: leave out 'host'"),
+    ([{"nodes": [("h", 7000)]}], "'nodes' is unknown; did you mean 'cluster'?"),
+]
+
+
+def numbered(rows: list[Any]) -> list[str]:
+    """Return an id for each row of a table: its number and the text."""
+    return [f"{number}-{row[-1][:40]}" for number, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(("app", "backend"), BOTH)
+@pytest.mark.parametrize(("wrong", "text"), WRONG_OPTIONS, ids=numbered(WRONG_OPTIONS))
+def test_wrong_options(
+    check: Check, app: str, backend: str, wrong: dict[str, Any] | list[Any], text: str
+) -> None:
+    """The layer is not made; the check says why, and which option or host it is."""
+    config = {"hosts": wrong} if isinstance(wrong, list) else wrong
+    (found,) = check(app, {"default": {"BACKEND": backend, "CONFIG": config}})
+    assert found.id in {f"{app}.E001", f"{app}.E002"}
+    assert found.msg.startswith("CHANNEL_LAYERS['default']['CONFIG']: ")
+    assert text in found.msg
+    assert found.hint
+
+
+@pytest.mark.parametrize(
+    ("app", "backend", "option", "text"),
+    [
+        (*BOTH[0], "on_disconnect", "which only the Pub/Sub layer has: leave it out"),
+        (*BOTH[0], "sharded_pubsub", "which only the Pub/Sub layer has: leave it out"),
+        (*BOTH[0], "groups", "groups must be 'processes' or 'members', not 'x'"),
+        (*BOTH[1], "groups", "which only the queue layer has: leave it out"),
+        (*BOTH[1], "on_reconnect", ""),
+        (*BOTH[1], "sharded_pubsub", "sharded_pubsub must be True or False, not 'x'"),
+    ],
+)
+def test_options_of_one_layer(check: Check, app: str, backend: str, option: str, text: str) -> None:
+    """An option of the other layer is an error that says so."""
+    found = check(app, {"default": {"BACKEND": backend, "CONFIG": {option: "x"}}})
+    assert [text in one.msg for one in found] == ([True] if text else [])
+
+
+GOOD = {"BACKEND": QUEUE, "CONFIG": {}}
+BESIDE = "Write the layer's options in CHANNEL_LAYERS['default']['CONFIG']."
+
+# CHANNEL_LAYERS; the end of the check's id; a part of its text or hint.
+WRONG_LAYERS: list[tuple[Any, str, str]] = [
+    (None, "W004", "CHANNEL_LAYERS has no layer 'default'"),
+    ([GOOD], "E003", "CHANNEL_LAYERS must be a dict"),
+    (GOOD, "E003", 'Write CHANNEL_LAYERS = {"default": {"BACKEND": '),
+    ({"defaults": GOOD}, "W004", "in consumers, self.channel_layer is None"),
+    ({"DEFAULT": GOOD}, "W004", "CHANNEL_LAYERS has no layer 'default'"),
+    ({"default": QUEUE}, "E003", "['default'] must be a dict with the key 'BACKEND'"),
+    ({"default": {"CONFIG": {}}}, "E003", "must be a dict with the key 'BACKEND'"),
+    ({"default": {"backend": QUEUE}}, "E003", "must be a dict with the key 'BACKEND'"),
+    ({"default": {**GOOD, "CONFIG": None}}, "E003", "['CONFIG'] must be a dict of options"),
+    ({"default": {**GOOD, "CONFIG": ["redis://h"]}}, "E003", "dict of options, not list"),
+    ({"default": {**GOOD, "CONFIG": "redis://h"}}, "E003", "dict of options, not str"),
+    ({"default": {**GOOD, "OPTIONS": {}}}, "W005", "has 'OPTIONS', which Channels ignores"),
+    ({"default": {**GOOD, "hosts": []}}, "W005", BESIDE),
+    ({"default": {**GOOD, "Config": {}}}, "W005", BESIDE),
+    (
+        {"default": {"BACKEND": "channels_redis.core.RedisChanelLayer"}},
+        "E004",
+        "RedisChannelLayer",
+    ),
+    ({"default": {"BACKEND": "channels_redis.RedisChannelLayer"}}, "E004", "Write 'channels_redis"),
+    (
+        {"default": {"BACKEND": "channels_redis.core"}},
+        "E004",
+        "is not the import string of a layer",
+    ),
+    ({"default": {"BACKEND": "channel_redis.core.RedisChannelLayer"}}, "E004", "pip install"),
+    ({"default": {"BACKEND": "channels_redis_queue"}}, "E004", "Write 'channels_redis"),
+    ({"default": {"BACKEND": f"{QUEUE} "}}, "E004", f"Write '{QUEUE}'"),
+    ({"default": {"BACKEND": "channels_redis.pubsub.PubSubChannelLayer"}}, "E004", "RedisPubSubCh"),
+    (
+        {"default": {**GOOD, "CONFIG": {"symmetric_encryption_keys": []}}},
+        "W008",
+        "is empty: messages are not encrypted",
+    ),
+    (
+        {"default": {**GOOD, "CONFIG": {"hosts": ["redis://h", ("h", 6379)]}}},
+        "W006",
+        "['CONFIG']['hosts'] has redis://h:6379/0 more than once",
+    ),
+]
+
+
+@pytest.mark.parametrize(("layers", "number", "text"), WRONG_LAYERS, ids=numbered(WRONG_LAYERS))
+def test_wrong_layers(check: Check, layers: Any, number: str, text: str) -> None:
+    """The check finds what is around the options, too."""
+    (found,) = check("channels_redis_queue", layers)
+    assert found.id == f"channels_redis_queue.{number}"
+    assert text in f"{found.msg} {found.hint}"
+    # With both in a project, one of them says it.
+    assert check("channels_redis_pubsub", layers, INSTALLED_APPS=["channels_redis"]) == []
+
+
+def test_pubsub_alone(check: Check) -> None:
+    """Where the queue layer's app is not installed, that of Pub/Sub says what is around a layer."""
+    layers = {"default": {"BACKEND": f"{PUBSUB}s"}}
+    (found,) = check("channels_redis_pubsub", layers)
+    assert found.id == "channels_redis_pubsub.E004"
+    assert PUBSUB in found.hint
+
+
+@pytest.mark.parametrize("name", ["channels_redis", "channels_redis.core", "channels_redis.pubsub"])
+@pytest.mark.parametrize(("app", "backend"), BOTH)
+def test_loggers_of_channels_redis_4(check: Check, app: str, backend: str, name: str) -> None:
+    """A logger that channels_redis 4 had is a warning, unless the new one is there as well."""
+    layers = {"default": {"BACKEND": backend}, "second": {"BACKEND": backend}}
+    loggers = {name: {"level": "INFO"}, "django": {"level": "INFO"}}
+    (found,) = check(app, layers, LOGGING={"version": 1, "loggers": loggers})
+    assert found.id == f"{app}.W007"
+    assert name in found.msg
+    assert app in found.hint
+    loggers[app] = {"level": "INFO"}
+    assert check(app, layers, LOGGING={"version": 1, "loggers": loggers}) == []
+
+
+def test_key_of_another_certificate(check: Check, tmp_path: Path) -> None:
+    """A key that does not belong to its certificate is an error that names both."""
+    authority = Authority(tmp_path, "The authority")
+    (certificate, _), (_, key) = authority.issue("one"), authority.issue("two")
+    host = {**TLS, "ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
+    layers = {"default": {**GOOD, "CONFIG": {"hosts": [host]}}}
+    (found,) = check("channels_redis_queue", layers)
+    assert (
+        "ssl_certfile and ssl_keyfile must be a certificate in PEM format and its key" in found.msg
+    )
+    host["ssl_keyfile"] = str(certificate.with_suffix(".key"))
+    assert check("channels_redis_queue", layers) == []
