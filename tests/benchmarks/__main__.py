@@ -70,7 +70,7 @@ def parse() -> argparse.Namespace:
 
 
 def conditions_of(server: EmbeddedServer) -> str:
-    """Tell what both sides run on, having made sure that they are the two sides meant."""
+    """Return the versions of both sides, after checking that they are the intended ones."""
     try:
         theirs, hiredis, redis_py = map(version, ("channels_redis", "hiredis", "redis"))
     except PackageNotFoundError as error:
@@ -87,7 +87,7 @@ def conditions_of(server: EmbeddedServer) -> str:
 
 
 def compare(layer: str, work: Work, server: EmbeddedServer, options: argparse.Namespace) -> Outcome:
-    """Run the work on each side in turn, as many rounds as asked for."""
+    """Run the work on each side in turn, for the given number of rounds."""
     theirs, ours = THEIRS[layer], (THEIRS if options.self_check else OURS)[layer]
     outcome = Outcome(work, layer, theirs=[], ours=[])
     rounds = min(options.rounds, work.most_rounds)

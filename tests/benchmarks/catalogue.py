@@ -1,4 +1,4 @@
-"""Which work is measured, on which layers, and what ours must reach there."""
+"""The measured work, its layers, and the ratios that ours must reach."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AtLeast:
     ratio: float
 
     def holds(self, ratio: float, _ours: float) -> bool:
-        """Tell whether a median ratio is good enough."""
+        """Return whether a median ratio is good enough."""
         return ratio >= self.ratio
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Under:
     limit: float
 
     def holds(self, _ratio: float, ours: float) -> bool:
-        """Tell whether our median figure is good enough."""
+        """Return whether our median figure is good enough."""
         return ours < self.limit
 
     def __str__(self) -> str:

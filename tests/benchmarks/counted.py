@@ -45,7 +45,7 @@ async def delivery_bytes(bench: Bench) -> None:
 
 
 async def _count_group_send(bench: Bench, counter: Counter) -> None:
-    """Count what the sender does, while nobody receives."""
+    """Count the sender's work, without receivers."""
     await join(bench.layer, MEMBERS)
     await _count(bench, counter, lambda: bench.layer.group_send(GROUP, MESSAGE))
 

@@ -18,7 +18,7 @@ def simulate_members(server: redis.Redis, processes: int, members: int) -> None:
     """Write the group as it looks when channels_redis processes joined their channels to it.
 
     The 32 digits of a process are a uuid4, as channels_redis makes them. Their inboxes are
-    emptied, since nobody reads them.
+    emptied, since they are unread.
     """
     names = [
         f"specific.{process}!{uuid.uuid4().hex}"

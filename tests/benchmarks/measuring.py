@@ -1,4 +1,4 @@
-"""What every workload gets: a layer, the server behind it, and a stop-watch."""
+"""The arguments of every workload: a layer, its server, and a stopwatch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Stopwatch:
         self._took: list[float] = []
 
     def unfinished(self) -> bool:
-        """Tell whether another pass is wanted."""
+        """Return whether another pass is wanted."""
         return len(self._took) < self._at_least or time.perf_counter() < self._stop
 
     def __enter__(self) -> None:

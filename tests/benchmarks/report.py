@@ -1,4 +1,4 @@
-"""What the measurements come to: medians, ratios, and a table of them."""
+"""Results of the measurements: medians, ratios, and a table of them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Outcome:
 
     @property
     def floor(self) -> Floor:
-        """What ours must reach."""
+        """The ratio that ours must reach."""
         return self.work.floors[self.layer]
 
     @property
     def ratio(self) -> float:
-        """How many times better ours is: the median of the ratios of each round's pair."""
+        """The ratio of improvement: the median of the ratios of each round's pair."""
         if not self.ours:
             return float("nan")
         return statistics.median(
@@ -41,7 +41,7 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        """Whether ours is at its floor or better."""
+        """True if ours is at its floor or better."""
         return bool(self.ours) and self.floor.holds(self.ratio, statistics.median(self.ours))
 
     def figures(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How a growth is climbed, and what is said to have given."""
+"""The steps of a growth, and its limits."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ def test_better_of_two_attempts_is_kept() -> None:
 
 
 def test_step_that_was_never_done_has_no_figures() -> None:
-    """What is told is why."""
+    """The reason is reported."""
     row, _ = climbed(lambda _value: Attempt({}, Gave("failure", "not done within 40 s")))
     assert (row["steps"], row["gave"]) == ([], "not done within 40 s")
 
 
 def test_counts_of_a_message_become_those_of_a_second() -> None:
-    """What the work tells for a message is multiplied by how many it sent a second."""
+    """Costs of a message are multiplied by the messages a second."""
     told = dict.fromkeys(
         ("offered", "deliveries", "sent", "p50", "p99", "cores", "busiest", "sender", "machine"),
         1.0,

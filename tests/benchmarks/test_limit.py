@@ -1,4 +1,4 @@
-"""What is recorded of a layer's commands, and how it is sent again."""
+"""Recording and replaying a layer's commands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sends(*arrivals: int) -> list[Step]:
 
 
 def test_recording_of_a_server() -> None:
-    """What clients sent, before the work and in it, is kept byte by byte; scripts send nothing."""
+    """Commands of clients are kept byte by byte; those of scripts are not."""
     with EmbeddedServer() as server, recorder(server) as listening:
         with Redis(port=server.port) as client:
             client.set("before", 1)
@@ -87,7 +87,7 @@ def test_what_is_sent() -> None:
 
 
 def test_greetings() -> None:
-    """What a client says of itself is left out."""
+    """Commands in which a client identifies itself are left out."""
     hello, publish = steps_of(
         [Sent(0, "one", [b"HELLO", b"3"]), Sent(0, "one", [b"PUBLISH", b"topic", b"text"])]
     )
@@ -114,7 +114,7 @@ def test_units() -> None:
 
 
 def test_pipelines() -> None:
-    """What nobody waits for goes out in pipelines of 50."""
+    """Commands without a waiting caller go out in pipelines of 50."""
     [unit] = units_of(sends(*[1] * 120))
     assert [len(commands) for _, commands in unit.batches] == [50, 50, 20]
 
@@ -138,14 +138,14 @@ def test_subscriptions_between_commands() -> None:
 
 
 def test_undoing() -> None:
-    """What a pass leaves subscribed to is undone before the next one."""
+    """Subscriptions that a pass leaves are undone before the next one."""
     steps = [Step("hear", ["SUBSCRIBE", "a", "b", "c"], 3), Step("hear", ["UNSUBSCRIBE", "b"])]
     assert undoing(steps).batches == [("hear", [[b"UNSUBSCRIBE", b"a", b"c"]])]
     assert not undoing(sends(1)).batches
 
 
 async def test_failed_reader() -> None:
-    """Whoever waits for a reader that has failed gets its error."""
+    """Waiting for a reader that has failed raises its error."""
 
     async def read() -> None:
         raise ConnectionError("it ended")

@@ -1,4 +1,4 @@
-"""How samples and the server's counters become shares of time."""
+"""Shares of time from samples and the server's counters."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_shares() -> None:
 
 
 def test_sampler_finds_the_busy_function() -> None:
-    """Where the time goes, most stacks end."""
+    """The shares of time follow the ends of the stacks."""
 
     def busy() -> None:
         end = time.perf_counter() + 0.1

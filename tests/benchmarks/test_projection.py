@@ -1,4 +1,4 @@
-"""What is projected from how cost grows."""
+"""Projections from the growth of costs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def growth() -> list[dict[str, Any]]:
 
 
 def test_costs_are_taken_apart() -> None:
-    """What was measured by process and by member gives the cost of each."""
+    """Measurements by process and by member give the cost of each."""
     costs = costs_of("queue", [], growth())
     for found, right in ((costs.server, SERVER), (costs.client, CLIENT)):
         assert found.fixed == pytest.approx(right.fixed)
@@ -80,7 +80,7 @@ def test_members_are_in_some_of_the_processes() -> None:
 
 @pytest.mark.parametrize("nodes", NODES)
 def test_fleet_keeps_nodes_and_processes_as_busy_as_they_may_be(nodes: int) -> None:
-    """What the messages cost is what nodes and processes have, at the spread that follows."""
+    """The load of nodes and processes is the cost of their messages."""
     costs = costs_of("queue", [], growth())
     processes, held, sends = fleet(costs, nodes, room=10)
     several = 1.5 if nodes > 1 else 1.0

@@ -1,4 +1,4 @@
-"""How measurements become ratios, verdicts and a table."""
+"""Ratios, verdicts and a table from measurements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.report import Outcome, in_unit, table
 def outcome(
     theirs: list[float], ours: list[float], floor: AtLeast | Under, unit: str = "ms"
 ) -> Outcome:
-    """Make an outcome of work that nobody runs."""
+    """Make an outcome without running the work."""
     work = Work("walk", "a walk", lambda _bench: None, unit, {"queue": floor})
     return Outcome(work, "queue", theirs, ours)
 

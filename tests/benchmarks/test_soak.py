@@ -75,7 +75,7 @@ def test_the_ledger_tells_what_came_twice_and_what_was_lost() -> None:
     """By message and reader; what may be lost in a fault is counted apart."""
     book = Ledger({"all": 2, "one": 1})
     book.note(
-        sent=[("a", 10.0, "all"), ("b", 20.0, "one"), ("c", 49.0, "one"), ("d", 10.0, "nobody")],
+        sent=[("a", 10.0, "all"), ("b", 20.0, "one"), ("c", 49.0, "one"), ("d", 10.0, "none")],
         received=[("a", "x"), ("a", "x"), ("unheard of", "x")],
     )
     book.trouble(ledger.KILLS, 22.0, 30.0)

@@ -56,7 +56,7 @@ def test_work_is_done_without_a_server() -> None:
 
 
 def test_failure_tells_the_last_words() -> None:
-    """What the process wrote before it died is in the error."""
+    """The error contains what the process wrote before it died."""
     with pytest.raises(Failed, match="no-such-work"):
         run(job("memory", "no-such-work"), PYTHON, NoService(), timeout=DEADLINE)
 
@@ -82,7 +82,7 @@ def test_plan_names_what_there_is() -> None:
 
 
 def test_results_come_back_from_their_file(tmp_path: Path) -> None:
-    """What is saved is what is loaded."""
+    """Saved results load unchanged."""
     row = Row("churn", {"shards": 3}, "queue", {"rate": [2.0, 1.0, 4.0]})
     results = Results({"cpus": 2}, {"queue": {"redis": "8.1.0"}}, {"nats": "none"}, [row])
     results.save(tmp_path / "results.json")

@@ -63,7 +63,7 @@ def run_program(own_server: EmbeddedServer, layer_class: str) -> RunProgram:
 
 
 async def all_closed(server: EmbeddedServer) -> None:
-    """Wait until nobody but the one who asks is connected to the server."""
+    """Wait until only this client is connected to the server."""
     with server.client() as client:
 
         def others() -> bool:

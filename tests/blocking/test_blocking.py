@@ -40,7 +40,7 @@ class Traced(redis.asyncio.Connection):
 
 
 class Credentials(CredentialProvider):
-    """Credentials that are asked for without blocking the event loop."""
+    """Credentials that are fetched without blocking the event loop."""
 
     async def get_credentials_async(self) -> tuple[str, str]:
         """Return a user and a password."""
@@ -180,7 +180,7 @@ def test_failover(own_server: EmbeddedServer) -> None:
 
 
 def test_errors(own_server: EmbeddedServer, layer: Any) -> None:
-    """What the server refuses is raised, and the next call succeeds."""
+    """The server's refusal is raised, and the next call succeeds."""
     send(layer, "before")
     with own_server.client() as client:
         client.acl_setuser("default", enabled=True, commands=["-evalsha", "-eval", "-publish"])
@@ -252,7 +252,7 @@ def test_synchronous_code_within_asynchronous_code(own_server: EmbeddedServer, l
 def test_forgotten_connection(
     own_server: EmbeddedServer, layer_class: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a middlebox forgets while it is idle is found before it carries a message."""
+    """A connection that a middlebox has forgotten is found before it carries a message."""
     module = f"{layer_class.partition('.')[0]}._shared.blocking.pool.IDLE_SECONDS"
     monkeypatch.setattr(module, 0.0)
     with Middlebox(own_server.port) as middlebox:
@@ -324,7 +324,7 @@ def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop]:
 def test_server_is_not_blocked(
     own_server: EmbeddedServer, layer_class: str, loop: asyncio.AbstractEventLoop
 ) -> None:
-    """A server with one task at the moment goes on while that waits for Redis, as Daphne does."""
+    """A server with a single task keeps running while that waits for Redis, as Daphne does."""
     layer = import_string(layer_class)(hosts=[own_server.url])
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -1,4 +1,4 @@
-"""What a fork, and the end of a loop or of the interpreter, leave behind: nothing."""
+"""Forks, and the end of a loop or of the interpreter, leave nothing behind."""
 
 from __future__ import annotations
 

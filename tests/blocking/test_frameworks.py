@@ -1,4 +1,4 @@
-"""Where synchronous code calls a layer from: Django's views and shell, pools, gevent, uvloop."""
+"""Synchronous callers: Django's views and shell, pools, gevent, uvloop."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_suite_of_a_project(run_program: RunProgram, own_server: EmbeddedS
 
 
 async def test_gevent(run_program: RunProgram, own_server: EmbeddedServer) -> None:
-    """Where gevent has patched everything, sends work and share one connection."""
+    """After monkey-patching by gevent, sends work and share one connection."""
     pytest.importorskip("gevent", reason="gevent is not installed")
     [connections] = run_program("with_gevent")
     assert connections == "connections 1"

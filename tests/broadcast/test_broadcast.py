@@ -269,7 +269,7 @@ async def test_burst(
 async def test_slow_socket_harms_no_other(
     make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
 ) -> None:
-    """What it can't take waits: some frames, then messages in its mailbox; and all arrive."""
+    """Frames beyond its buffer wait, then messages in its mailbox; all arrive."""
     layer, sender = use_layer(make_layer()), make_layer()
     stuck, quick = connect(AsyncJson), connect(AsyncJson)
     await stuck.opened()

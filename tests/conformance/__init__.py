@@ -1,1 +1,1 @@
-"""What every channel layer owes its users, said once and run on each of them."""
+"""The contract of channel layers, tested on each of them."""

@@ -1,4 +1,4 @@
-"""What a test of the contract may need of a layer, and not every layer can give."""
+"""Capabilities that tests require and not every layer has."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Capability(Enum):
     EXACT_NAMES = "a name that ends in a newline is refused"
     EXCLUDE = "group_send leaves out the channels that exclude names"
     EXCEPTIONS = "the layer has the exceptions it raises as attributes"
-    EXPIRY = "a message that nobody reads expires, and is not counted any more"
+    EXPIRY = "an unread message expires, and no longer counts"
     FLUSH_KEEPS_CHANNELS = "a channel made before a flush can still be used after it"
     FOREIGN_MEMBERS = "a group may be joined on behalf of another process's channel"
     GENERAL_MEMBERS = "a general channel can be a member of a group"
@@ -35,7 +35,7 @@ class Capability(Enum):
     OVERFLOW = "a consumer that is stuck harms itself alone, and is told of what it lost"
     PREFIXED_CHANNELS = "layers with different prefixes share no channel, whatever its name"
     PROCESSES = "layers in several processes reach each other"
-    QUEUE = "a message waits for a receiver that comes later, whoever it will be"
+    QUEUE = "a message waits for any later receiver"
     RESERVED_KEYS = "a key that the layer itself uses is refused in a message"
     SERIALIZED = "a receiver gets what was written on the wire, and so a copy of its own"
 

@@ -29,12 +29,12 @@ class Chat(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no typ
         await self.channel_layer.group_discard("room", self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Tell the room."""
+        """Send the text to the room."""
         message = {"type": "chat.message", "text": text_data or str(bytes_data)}
         await self.channel_layer.group_send("room", message)
 
     async def chat_message(self, event: dict[str, Any]) -> None:
-        """Show what somebody told the room."""
+        """Show a message to the room."""
         await self.send(text_data=event["text"])
 
     async def chat_kick(self, event: dict[str, Any]) -> None:
@@ -59,12 +59,12 @@ class SyncChat(WebsocketConsumer):  # type: ignore[misc]
         async_to_sync(self.channel_layer.group_discard)("room", self.channel_name)
 
     def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Tell the room."""
+        """Send the text to the room."""
         message = {"type": "chat.message", "text": text_data or str(bytes_data)}
         async_to_sync(self.channel_layer.group_send)("room", message)
 
     def chat_message(self, event: dict[str, Any]) -> None:
-        """Show what somebody told the room."""
+        """Show a message to the room."""
         self.send(text_data=event["text"])
 
 
@@ -74,7 +74,7 @@ class Feed(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     groups = ("news", "sports")
 
     async def receive_json(self, content: dict[str, Any]) -> None:
-        """Tell the client the name of its channel."""
+        """Send the client the name of its channel."""
         await self.send_json({"channel": self.channel_name, "asked": content})
 
     async def feed_item(self, event: dict[str, Any]) -> None:

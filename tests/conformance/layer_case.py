@@ -52,7 +52,7 @@ class ChannelLayer(Protocol):
 
 
 class LayerCase:
-    """Makes layers of one variant that share servers and prefix, and closes them.
+    """Layers of one variant that share servers and prefix.
 
     Two layers of a case are what two processes of a site are to each other.
     """

@@ -1,7 +1,7 @@
 """A site's ``manage.py runworker images mails``, ended as by Ctrl-C when the test stops it.
 
 Its arguments are the layer's `backend` and `config`. It tells, as its last message, what it heard
-of warnings, of errors in its log, and of exceptions that nobody caught.
+of warnings, of errors in its log, and of uncaught exceptions.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def interrupt_when_the_test_stops() -> None:
     """Wait for the end of the test's requests, then do what Ctrl-C does."""
     while os.read(sys.stdin.fileno(), 1024):
         pass
-    # Not amid a synchronous handler: its thread would wait for the loop that has ended, for ever.
+    # Not amid a synchronous handler: its thread would wait endlessly for the loop that has ended.
     with consumers.Mails.at_work:
         os.kill(os.getpid(), signal.SIGINT)
 

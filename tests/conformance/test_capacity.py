@@ -31,14 +31,14 @@ async def test_full_general_channel_refuses(case: LayerCase) -> None:
 
 @needs(Capability.CAPACITY)
 async def test_full_own_channel_refuses(case: LayerCase) -> None:
-    """A channel that nobody reads takes its capacity, and not one message more."""
+    """An unread channel takes its capacity, and not one message more."""
     layer = case.layer(capacity=3)
     assert await fill(layer, await layer.new_channel()) == 3
 
 
 @needs(Capability.CAPACITY)
 async def test_refused_message_never_arrives(case: LayerCase) -> None:
-    """What was accepted arrives, what was refused does not."""
+    """Accepted messages arrive, refused ones do not."""
     layer = case.layer(capacity=2)
     channel = await layer.new_channel()
     for message in numbered(2):
@@ -63,7 +63,7 @@ async def test_received_messages_make_room(case: LayerCase) -> None:
 
 @needs(Capability.CAPACITY)
 async def test_flooded_channel_leaves_room_for_the_others_of_its_process(case: LayerCase) -> None:
-    """What is sent to the others, and to groups that they are in, is accepted and arrives."""
+    """Messages to the others, and to their groups, are accepted and arrive."""
     layer = case.layer(capacity=4)
     flooded, quiet = await layer.new_channel(), await joined(layer, "room")
     assert await fill(layer, flooded) == 4

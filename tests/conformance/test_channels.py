@@ -20,7 +20,7 @@ GREETING = {"type": "test.greeting", "text": "hello"}
 
 
 async def test_message_reaches_a_receiver_that_comes_later(layer: ChannelLayer) -> None:
-    """What is sent to a channel waits in it."""
+    """Messages to a channel wait in it."""
     channel = await layer.new_channel()
     await within(layer.send(channel, GREETING))
     assert await take(layer, channel) == GREETING
@@ -36,7 +36,7 @@ async def test_message_reaches_a_receiver_that_waits(layer: ChannelLayer) -> Non
 
 @needs(Capability.QUEUE)
 async def test_general_channel_queues_its_messages(case: LayerCase, layer: ChannelLayer) -> None:
-    """A message to a general channel waits for whoever receives first, and arrives once."""
+    """A message to a general channel waits for the first receiver, and arrives once."""
     await within(layer.send("jobs", GREETING))
     assert await take(layer, "jobs") == GREETING
     await case.nothing_else(layer, "jobs")
@@ -133,7 +133,7 @@ async def test_channel_and_group_of_one_name_are_two_things(layer: ChannelLayer)
 
 @needs(Capability.LISTENERS_ALL)
 async def test_general_channel_reaches_every_listening_process(case: LayerCase) -> None:
-    """Where nothing is queued, each process that receives from a channel gets its messages."""
+    """Without a queue, each process that receives from a channel gets its messages."""
     layers = [case.layer() for _ in range(3)]
     sender = case.layer()
     receivers = [asyncio.create_task(take(layer, "news")) for layer in layers]

@@ -61,7 +61,7 @@ async def test_synchronous_and_asynchronous_consumers_meet() -> None:
 
 
 async def test_client_that_leaves() -> None:
-    """Who disconnects says goodbye to the room and is out of it; the others go on."""
+    """A client that disconnects says goodbye and leaves the room; the others stay."""
     async with client(Chat) as ada:
         async with client(Chat) as bob:
             await bob.send_to(text_data="hello")
@@ -123,7 +123,7 @@ async def test_consumer_that_fails(layer: ChannelLayer) -> None:
 
 @needs(Capability.PROCESSES)
 async def test_another_process_talks_to_consumers(case: LayerCase) -> None:
-    """What any process sends to the room is heard by the consumers of this one."""
+    """Messages of any process to the room reach this one's consumers."""
     elsewhere = case.layer()
     async with client(Chat) as ada, client(SyncChat) as bob:
         message = {"type": "chat.message", "text": "from elsewhere"}

@@ -31,7 +31,7 @@ async def test_excluded_channels_get_nothing(case: LayerCase) -> None:
 @needs(Capability.EXCLUDE)
 @pytest.mark.parametrize("items", [1, [1, 2]], ids=["flat", "nested"])
 async def test_message_is_as_it_was_sent(case: LayerCase, items: object) -> None:
-    """What is said of excluded channels is no part of it, and the sender keeps its own."""
+    """A received message doesn't name excluded channels; the sender's stays unchanged."""
     layer = case.layer()
     out, *members = [await joined(layer, "room") for _ in range(4)]
     message = {"type": "test.message", "items": items}

@@ -1,4 +1,4 @@
-"""Expiry: messages nobody reads, and memberships nobody renews, end.
+"""Expiry of unread messages and of memberships that are not renewed.
 
 Times are given in whole seconds, so a test here lasts as long as the time that it is about. What
 can pass at once does: each test runs several scenarios beside each other.
@@ -51,7 +51,7 @@ async def test_messages_expire(case: LayerCase) -> None:
 
 @needs(Capability.EXPIRY, Capability.CAPACITY, Capability.QUEUE)
 async def test_queued_messages_expire(case: LayerCase) -> None:
-    """What waits for a reader of a general channel does so as well, and counts no more."""
+    """Messages of a general channel expire as well, and no longer count."""
     await at_once(unread_in_general_channel(case), expired_messages_make_room(case))
 
 

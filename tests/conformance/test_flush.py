@@ -26,7 +26,7 @@ async def test_flush_removes_messages(case: LayerCase, layer: ChannelLayer) -> N
 async def test_flush_removes_messages_that_reached_the_process(
     case: LayerCase, layer: ChannelLayer
 ) -> None:
-    """Messages that the process holds for a channel nobody reads are gone as well."""
+    """Messages that the process holds for an unread channel are deleted as well."""
     unread, read = await joined(layer, "room"), await joined(layer, "room")
     await within(layer.group_send("room", {"type": "stale"}))
     assert await take(layer, read) == {"type": "stale"}

@@ -73,7 +73,7 @@ async def test_what_was_sent_before_leaving_still_arrives(layer: ChannelLayer) -
 
 
 async def test_last_member_may_leave_and_come_back(case: LayerCase, layer: ChannelLayer) -> None:
-    """A group that became empty works again for whoever joins it."""
+    """A group that became empty works again for new members."""
     channel = await joined(layer, "room")
     for _ in range(3):
         await within(layer.group_discard("room", channel))
@@ -85,7 +85,7 @@ async def test_last_member_may_leave_and_come_back(case: LayerCase, layer: Chann
 
 @needs(Capability.NOTHING_BEFORE_JOINING)
 async def test_joining_member_gets_nothing_older(case: LayerCase, layer: ChannelLayer) -> None:
-    """What was sent to the group before `group_add` does not reach the new member."""
+    """Messages sent to the group before `group_add` do not reach the new member."""
     first, second = await joined(layer, "room"), await layer.new_channel()
     await within(layer.group_send("room", HELLO))
     await within(layer.group_add("room", second))
@@ -122,7 +122,7 @@ async def test_leaving_without_having_joined(case: LayerCase, layer: ChannelLaye
     """`group_discard` of a channel that is no member does nothing, in any group."""
     channel, member = await layer.new_channel(), await joined(layer, "room")
     await within(layer.group_discard("room", channel))
-    await within(layer.group_discard("nobody.here", channel))
+    await within(layer.group_discard("empty.group", channel))
     await within(layer.group_send("room", HELLO))
     assert await take(layer, member) == HELLO
     await case.nothing_else(layer, channel)

@@ -79,7 +79,7 @@ async def test_message_of_a_megabyte(layer: ChannelLayer) -> None:
 
 
 async def test_sender_may_change_its_message_afterwards(layer: ChannelLayer) -> None:
-    """What a sender does to its message after sending reaches no receiver."""
+    """A sender's changes to its message after sending reach no receiver."""
     channel = await layer.new_channel()
     await within(layer.group_add("room", channel))
     for send, target in ((layer.send, channel), (layer.group_send, "room")):
@@ -102,7 +102,7 @@ async def test_sending_leaves_the_message_as_it_is(layer: ChannelLayer) -> None:
 
 
 async def test_members_get_objects_of_their_own(layer: ChannelLayer) -> None:
-    """A member that changes its copy of a group message changes nobody else's."""
+    """A member that changes its copy of a group message changes no other copy."""
     members = [await layer.new_channel() for _ in range(3)]
     for member in members:
         await within(layer.group_add("room", member))
@@ -143,9 +143,9 @@ async def test_unsendable_value_is_refused_by_key(
 
 @needs(Capability.CHECKED_MESSAGES)
 async def test_unsendable_value_is_refused_without_members(layer: ChannelLayer) -> None:
-    """A bad group message is an error also when nobody is there to get it."""
+    """An invalid group message is an error even if the group is empty."""
     with pytest.raises(TypeError, match="culprit"):
-        await within(layer.group_send("nobody.here", {"type": "x", "culprit": object()}))
+        await within(layer.group_send("empty.group", {"type": "x", "culprit": object()}))
 
 
 @needs(Capability.RESERVED_KEYS)

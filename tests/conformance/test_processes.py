@@ -22,7 +22,7 @@ pytestmark = [needs(Capability.PROCESSES)]
 
 @pytest.fixture
 def other(case: LayerCase) -> ChannelLayer:
-    """What another process has: a second layer with the same options."""
+    """Another process, as a second layer with the same options."""
     return case.layer()
 
 
@@ -48,7 +48,7 @@ async def test_process_wakes_a_receiver_of_another(
 
 
 async def test_order_is_kept_between_processes(case: LayerCase) -> None:
-    """What one process sends to another's channel arrives in order, read as it comes."""
+    """Messages to another process's channel arrive in order."""
     layer, other = case.layer(capacity=300), case.layer(capacity=300)
     channel = await layer.new_channel()
 
@@ -129,7 +129,7 @@ async def test_process_adds_a_channel_of_another(
 async def test_process_takes_out_what_another_added(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
 ) -> None:
-    """Who added a channel to a group does not matter to who takes it out."""
+    """Any process may remove a channel from a group, whichever has added it."""
     added_here, added_there = await layer.new_channel(), await layer.new_channel()
     stays = await layer.new_channel()
     await within(layer.group_add("room", stays))
@@ -147,7 +147,7 @@ async def test_process_takes_out_what_another_added(
 async def test_channel_added_by_two_processes_gets_one_copy(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
 ) -> None:
-    """A channel is a member once, whoever added it, in whichever order."""
+    """A channel is a member once, even if several processes add it, in any order."""
     own_first, other_first = await layer.new_channel(), await layer.new_channel()
     for first, second, channel in ((layer, other, own_first), (other, layer, other_first)):
         await within(first.group_add("room", channel))

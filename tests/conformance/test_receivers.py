@@ -64,7 +64,7 @@ async def test_one_process_of_many_gets_each_message(case: LayerCase) -> None:
 
 @needs(Capability.MANY_RECEIVERS)
 async def test_receivers_are_woken_in_the_order_of_waiting(layer: ChannelLayer) -> None:
-    """Who waited first gets the first message."""
+    """The first waiter gets the first message."""
     channel = await layer.new_channel()
     receivers = [await waiting_receiver(layer, channel) for _ in range(5)]
     for message in numbered(5):
@@ -74,7 +74,7 @@ async def test_receivers_are_woken_in_the_order_of_waiting(layer: ChannelLayer) 
 
 @needs(Capability.QUEUE, Capability.MANY_RECEIVERS, Capability.ORDER_OF_GENERAL)
 async def test_receivers_of_a_general_channel_are_woken_in_order(layer: ChannelLayer) -> None:
-    """Who waited first for a general channel in a process gets the first message."""
+    """The first waiter for a general channel in a process gets the first message."""
     receivers = [await waiting_receiver(layer, "jobs") for _ in range(5)]
     for message in numbered(5):
         await within(layer.send("jobs", message))
@@ -101,7 +101,7 @@ async def test_cancelled_receiver_of_a_general_channel_takes_no_message(
 
 @needs(Capability.MANY_RECEIVERS)
 async def test_cancelled_receiver_leaves_its_place_to_the_next(layer: ChannelLayer) -> None:
-    """With several receivers waiting, a cancelled one in front holds nobody up."""
+    """With several receivers waiting, cancelling the first delays no other."""
     channel = await layer.new_channel()
     first = await waiting_receiver(layer, channel)
     second = await waiting_receiver(layer, channel)

@@ -117,7 +117,7 @@ PUBSUB_LACKS = {
     Capability.CAPACITY_PATTERNS: "bounds what a reader has not read yet",
     Capability.CHECKED_READER: "any process may listen to any channel",
     Capability.FOREIGN_MEMBERS: "a membership is a subscription of the channel's own process",
-    Capability.GENERAL_MEMBERS: "a channel that nobody listens to has no process",
+    Capability.GENERAL_MEMBERS: "a channel without listeners has no process",
     Capability.GROUP_EXPIRY: "a membership ends with its channel",
     Capability.LAST_WORDS: "leaving a group outruns what is on its way",
     Capability.LISTENERS_ONE: "a message goes to all who listen",

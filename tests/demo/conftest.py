@@ -36,7 +36,7 @@ class OpenTab(Protocol):
     """Opens pages of the chat."""
 
     def __call__(self, url: str, name: str, **options: Any) -> Awaitable[Tab]:
-        """Open a server's page as somebody of this name; options of a browser's context."""
+        """Open a server's page under this name; options of a browser's context."""
 
 
 class Demo:

@@ -105,7 +105,7 @@ async def test_on_a_phone(open_tab: OpenTab, server: str) -> None:
 
 
 def inside(box: Any, width: int, height: int) -> bool:
-    """Tell whether a box is there, and on the screen as a whole, but for parts of a pixel."""
+    """Return whether a box exists and is completely on the screen, up to a pixel."""
     if box is None:
         return False
     right, bottom = box["x"] + box["width"], box["y"] + box["height"]

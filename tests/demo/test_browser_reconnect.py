@@ -34,19 +34,19 @@ async def talk_through_an_outage(demo: Demo, ada: Tab, bob: Tab) -> None:
     """Pull the plug, say something while Redis is away, and go on talking when it is back."""
     await ada.page.click("#plug")
     await demo.read_until("Redis is gone.")
-    await bob.say("Is anybody there?")
+    await bob.say("Still there?")
     await bob.shows("#talk li.waiting small", "on its way")
     assert "Redis is back" not in demo.output
     for tab in (ada, bob):
-        await tab.shows("#talk li[data-server] p", "Is anybody there?")
+        await tab.shows("#talk li[data-server] p", "Still there?")
     await bob.shows("#talk li.waiting")
     await demo.read_until("Redis is back, empty.")
     await ada.say("Still here.")
-    await bob.shows("#talk li[data-server] p", "Is anybody there?", "Still here.")
+    await bob.shows("#talk li[data-server] p", "Still there?", "Still here.")
     await bob.say("Me too.")
     # Each once, although the page says again what it has not heard itself.
     for tab in (ada, bob):
-        await tab.shows("#talk li[data-server] p", "Is anybody there?", "Still here.", "Me too.")
+        await tab.shows("#talk li[data-server] p", "Still there?", "Still here.", "Me too.")
         await tab.shows("#people li", "Ada server A", "Bob server B")
         await tab.shows("#connection", "connected")
 
@@ -81,7 +81,7 @@ async def test_with_pubsub(start_demo: StartDemo, open_tab: OpenTab) -> None:
 
 
 def caught_up(tab: Tab, other: str) -> bool:
-    """Tell whether the other one has introduced itself anew since the layer was reconnected."""
+    """Return whether the other one has introduced itself since the reconnect."""
     kinds = [event["kind"] for event in tab.events]
     since = tab.events[kinds.index("reconnected") :]
     return any(event["kind"] == "here" and event["person"]["name"] == other for event in since)

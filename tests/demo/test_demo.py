@@ -143,7 +143,7 @@ async def test_stops_cleanly(
 
 @linux_only
 async def test_server_that_dies_ends_the_demo(start_demo: StartDemo) -> None:
-    """When a server process is gone the demo does not pretend to work."""
+    """The demo fails if a server process has ended."""
     demo = await start_demo()
     await demo.urls()
     servers = [pid for pid, name in demo.children().items() if "python" in name]
@@ -192,15 +192,15 @@ async def test_refuses_nonsense(start_demo: StartDemo) -> None:
 
 
 async def test_newcomer_catches_up(start_demo: StartDemo) -> None:
-    """Who comes later is told who is here and what they said, by the others themselves."""
+    """A late joiner learns from the others who is here and what they said."""
     urls = await (await start_demo()).urls()
     async with AsyncExitStack() as stack:
         ada = await open_tab(stack, urls["A"], "Ada")
-        await ada.send(json.dumps({"kind": "say", "id": "1", "text": "Anybody here?"}))
-        await event(ada, "said", text="Anybody here?")
+        await ada.send(json.dumps({"kind": "say", "id": "1", "text": "Hello?"}))
+        await event(ada, "said", text="Hello?")
         bob = await open_tab(stack, urls["B"], "Bob")
         here = await event(bob, "here", name="Ada")
-        assert [said["text"] for said in here["said"]] == ["Anybody here?"]
+        assert [said["text"] for said in here["said"]] == ["Hello?"]
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -28,7 +28,7 @@ Layer = RedisChannelLayer | RedisPubSubChannelLayer
 
 
 class MakeLayer(Protocol):
-    """Makes a layer that the test need not close."""
+    """Make a layer that is closed after the test."""
 
     def __call__(self, layer_class: type[Layer], **options: Any) -> Any:
         """Return a layer with these options."""
@@ -47,7 +47,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def stranger(tmp_path: Path) -> Authority:
-    """Give a certificate authority that nobody trusts."""
+    """Give an untrusted certificate authority."""
     return Authority(tmp_path, "A stranger")
 
 

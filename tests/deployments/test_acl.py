@@ -90,7 +90,7 @@ def test_rule_is_the_smallest(layer_class: LayerClass, redis_server: EmbeddedSer
 async def test_forbidden_command_of_the_queue(
     command: str, server: EmbeddedServer, layers: Layers
 ) -> None:
-    """What a user may not do is an error that names the command, for whoever waits for it."""
+    """A missing permission is an error that names the command, for each waiting caller."""
     host = restricted(server, RedisChannelLayer, without=f"+{command}")
     layer = layers(RedisChannelLayer, host)
     # Redis 6 names a command without its subcommand.
@@ -100,7 +100,7 @@ async def test_forbidden_command_of_the_queue(
 
 
 async def use(layer: RedisChannelLayer) -> None:
-    """Receive a message of a group, and then wait in vain."""
+    """Receive a message of a group, then wait without getting another."""
     channel = await layer.new_channel()
     await layer.group_add("group", channel)
     await layer.group_send("group", {"type": "message"})
@@ -200,7 +200,7 @@ async def test_password_alone_and_in_the_url(layer_class: LayerClass, layers: La
 
 
 class Passwords(CredentialProvider):
-    """Gives a user and the password of the moment, and counts how often it was asked."""
+    """Provide a user and the current password, and count the requests."""
 
     def __init__(self, user: str, password: str) -> None:
         self.user = user

@@ -20,7 +20,7 @@ OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
 
 
 async def test_node_that_dies(replicated_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
-    """Who listened there is told, hears again at another node, and so do all groups."""
+    """Its listeners are notified and receive again at another node, and so do all groups."""
     listener, sender = (
         make_layer(
             RedisPubSubChannelLayer,
@@ -80,6 +80,6 @@ def clients(node: EmbeddedServer) -> bytes:
 
 
 def heard(cluster: EmbeddedCluster, channel: str) -> bool:
-    """Tell whether somebody listens to a channel, at any living node."""
+    """Return whether a channel has a listener, at any living node."""
     living = [node for node in cluster.nodes if node.pid is not None]
     return any(command(node, "PUBSUB", "NUMSUB", channel)[1] for node in living)

@@ -1,4 +1,4 @@
-"""What users are told when the entry in `hosts` does not fit the servers."""
+"""Errors for entries of `hosts` that do not fit the servers."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ async def test_one_node_is_enough_to_find_the_others(
     layer_class: type[Layer], redis_cluster: EmbeddedCluster, make_layer: MakeLayer
 ) -> None:
     """Nodes that are not written in the entry are used, and those that are away do no harm."""
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        dead = nobody.getsockname()
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        dead = unused.getsockname()
         host = {"cluster": [dead, redis_cluster.addresses[0]]}
         layer = make_layer(layer_class, hosts=[host])
         channels = [await layer.new_channel() for _ in range(20)]
@@ -57,9 +57,9 @@ async def test_one_node_is_enough_to_find_the_others(
 @LAYERS
 async def test_no_node_can_be_reached(layer_class: type[Layer], make_layer: MakeLayer) -> None:
     """Sending raises within the host's timeout, and names the nodes."""
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        _, port = nobody.getsockname()
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        _, port = unused.getsockname()
         host = {"cluster": [("127.0.0.1", port)], "socket_timeout": 0.5}
         layer = make_layer(layer_class, hosts=[host])
         with pytest.raises(RedisConnectionError, match=f"Redis Cluster of 127.0.0.1:{port}"):

@@ -72,7 +72,7 @@ async def test_slot_that_moves(redis_cluster: EmbeddedCluster, make_layer: MakeL
 
 
 async def test_master_that_dies(replicated_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
-    """Who listens is told, and hears again at the replica that took over."""
+    """Listeners are notified, and receive again at the replica that took over."""
     listener, sender = (
         make_layer(RedisPubSubChannelLayer, hosts=[replicated_cluster.host], **OPTIONS)
         for _ in "ls"
@@ -230,7 +230,7 @@ async def test_failover_does_not_concern_others(
 async def test_leaving_as_the_slot_moves(
     redis_cluster: EmbeddedCluster, make_layer: MakeLayer
 ) -> None:
-    """The node ends a subscription, and refuses to be asked for the same: no harm to the others."""
+    """The node ends a subscription and refuses to end it again: no harm to the others."""
     layer = make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS)
     source, target = redis_cluster.nodes[:2]
     unharmed = await channel_at(source, redis_cluster, layer)
@@ -292,7 +292,7 @@ def group_at(node: EmbeddedServer, cluster: EmbeddedCluster, layer: RedisPubSubC
 
 
 async def test_topic_that_is_refused(redis_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
-    """Its caller gets the error; topics that were asked for in the same turn are heard."""
+    """Its caller gets the error; topics requested in the same turn are subscribed to."""
     for node in redis_cluster.nodes:
         command(node, "ACL", "SETUSER", "half", "on", ">pw", "+@all", "resetchannels", "&*open*")
     host = {**redis_cluster.host, "username": "half", "password": "pw"}

@@ -54,7 +54,7 @@ class Deployment:
 
     @property
     def variant(self) -> Variant:
-        """What the tests of the contract know it as."""
+        """The name of the variant in the conformance tests."""
         return Variant(self.fixture, self.backend, lambda _: {}, lacks=LACKS[self.backend])
 
 

@@ -43,7 +43,7 @@ async def test_database(
 
 
 def has_ipv6() -> bool:
-    """Tell whether the machine has an address ::1."""
+    """Return whether the machine has an address ::1."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))

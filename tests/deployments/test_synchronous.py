@@ -76,7 +76,7 @@ def reach_a_consumer(
         consumer = threads.submit(asyncio.run, consume(receiver))
         assert joined.wait(20)
         # What finds the master, or the nodes, opens connections of its own, and closes them.
-        async_to_sync(layer.group_send)("nobody", {"type": "hello"})
+        async_to_sync(layer.group_send)("empty", {"type": "hello"})
         before = accepted(servers)
         send = async_to_sync(layer.group_send)
         calls = [
@@ -113,7 +113,7 @@ def test_tls(tls_server: TlsServer, layer_class: LayerClass) -> None:
 def test_refused_certificate(
     tls_server: TlsServer, layer_class: LayerClass, stranger: Authority
 ) -> None:
-    """What one side has against the other's certificate is the error, at once."""
+    """A refused certificate raises at once, with the reason of the refusing side."""
     certificate, key = stranger.issue("client")
     mine = {"ssl_ca_certs": str(stranger.certificate)}
     theirs = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
@@ -184,7 +184,7 @@ def own_cluster() -> Iterator[EmbeddedCluster]:
 
 @pytest.mark.timeout(120)
 def test_failover(layer_class: LayerClass) -> None:
-    """Sentinel: calls go to the master of the moment, and to the next one when that is killed."""
+    """Sentinel: calls go to the current master, and to the next one after it is killed."""
     with SentinelGroup(password="one", sentinel_password="two") as group:
         group.start()
         asyncio.run(group.ready())

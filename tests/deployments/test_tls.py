@@ -59,7 +59,7 @@ async def test_certificates(
 
 
 class Context:
-    """What redis-py keeps a context in."""
+    """The object in which redis-py keeps a context."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.check_hostname = context.check_hostname
@@ -96,7 +96,7 @@ async def test_tls_in_a_dict_of_host_and_port(
 async def test_requirement_in_the_url(
     tls_server: TlsServer, layer_class: LayerClass, layers: Layers
 ) -> None:
-    """A URL may say that nobody checks the certificate."""
+    """A URL may switch off the check of the certificate."""
     host = {**tls_server.host, "address": f"{tls_server.url}?ssl_cert_reqs=none"}
     await works(layers, layer_class, {**host, "ssl_ca_certs": None})
 
@@ -104,7 +104,7 @@ async def test_requirement_in_the_url(
 async def test_unknown_authority(
     tls_server: TlsServer, stranger: Authority, layer_class: LayerClass, layers: Layers
 ) -> None:
-    """A server whose certificate nobody trusted has signed is an error that says so."""
+    """A certificate of an untrusted authority is an error that says so."""
     host = {**tls_server.host, "ssl_ca_certs": str(stranger.certificate)}
     await fails_at_once(layers, layer_class, host, "CERTIFICATE_VERIFY_FAILED")
 

@@ -1,4 +1,4 @@
-"""What the pages say of the code is what the code does."""
+"""The pages describe the code as it is."""
 
 from __future__ import annotations
 

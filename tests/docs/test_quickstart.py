@@ -70,7 +70,7 @@ async def client(port: int) -> ClientConnection:
 
 
 async def test_quickstart(project: Path) -> None:
-    """What a browser sends to one server process, browsers at both of them get."""
+    """Browsers at both server processes get what a browser sends to one."""
     async with (
         daphne(project) as first,
         daphne(project) as second,

@@ -1,4 +1,4 @@
-"""The tests of a project that the page on testing shows, and what it says of `flush`."""
+"""The page on testing: its project's tests, and its statements about `flush`."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 
 ROUNDS = 6
-# A wait takes 5 s: what comes sooner was not found by chance after one that ended in vain.
+# A wait takes 5 s: what comes sooner was not found by chance after one that timed out.
 AT_ONCE = 4
 
 
@@ -71,7 +71,7 @@ async def channel_of(layer: RedisChannelLayer, kind: str) -> str:
 
 @pytest.mark.parametrize("kind", ["specific", "general"])
 async def test_reply_of_a_take_is_lost(broken: Broken, kind: str) -> None:
-    """What the server had handed over is received after all, once and at once."""
+    """Messages that the server had handed over are received, once and at once."""
     layer = broken.layer
     channel = await channel_of(layer, kind)
     for number in range(ROUNDS):
@@ -84,7 +84,7 @@ async def test_reply_of_a_take_is_lost(broken: Broken, kind: str) -> None:
 
 
 async def test_what_was_claimed_comes_first(broken: Broken) -> None:
-    """What the lost reply held comes before what arrived since: also with foreign senders."""
+    """Messages of the lost reply come before later ones, also from foreign senders."""
     layer = broken.layer
     channel = await layer.new_channel()
     for number in range(0, 2 * ROUNDS, 2):

@@ -122,7 +122,7 @@ async def test_groups(
 async def test_group_discard(
     start_server: Callable[..., EmbeddedServer], servers: int, groups: str
 ) -> None:
-    """A member leaves, whoever discards it, and wherever its group is."""
+    """Any process may discard a member, and its group may be on any host."""
     full = [start_server("maxmemory-policy noeviction") for _ in range(servers)]
     made = Layers(hosts=[server.url for server in full], groups=groups)
     owner, other = made(), made()
@@ -164,7 +164,7 @@ async def test_waiting_consumer(
 async def test_messages_go_back(
     own_server: EmbeddedServer, own_layers: Layers, layer: RedisChannelLayer
 ) -> None:
-    """What was taken for a receiver that was cancelled goes back to the queue, for another one."""
+    """Messages taken for a cancelled receiver are requeued for another one."""
     sender, other = own_layers(), own_layers()
     receivers = [await blocked(own_server, layer, "jobs") for _ in range(3)]
     for message in numbered(3):

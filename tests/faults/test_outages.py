@@ -98,7 +98,7 @@ async def test_second_outage_is_logged_as_well(
 async def test_messages_survive_with_the_server(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """What a server that keeps its data was given before it went is received after it is back."""
+    """Messages on a server that keeps its data are received after it is back."""
     layer, sender = own_layers(), own_layers()
     own = await layer.new_channel()
     for channel in (own, "jobs"):
@@ -196,7 +196,7 @@ async def test_send_raises_in_time(own_server: EmbeddedServer, own_layers: Layer
 async def test_wrong_settings_are_no_outage(
     start_server: Callable[..., EmbeddedServer],
 ) -> None:
-    """What will not get better by itself is raised by `receive` at once, not waited for."""
+    """`receive` raises permanent errors at once."""
     server = start_server("requirepass right")
     layers = Layers(hosts=[{"address": server.url, "password": "wrong"}])
     layer = layers()
@@ -232,7 +232,7 @@ async def test_consumer_starts_while_a_script_keeps_the_server(
 
 
 def refuses(client: redis.Redis, code: str) -> bool:
-    """Tell whether the server answers a command with this error."""
+    """Return whether the server answers a command with this error."""
     try:
         client.ping()
     except redis.exceptions.ResponseError as error:
@@ -243,7 +243,7 @@ def refuses(client: redis.Redis, code: str) -> bool:
 async def test_consumers_go_while_one_of_two_hosts_is_away(
     own_server: EmbeddedServer, start_server: Callable[..., EmbeddedServer]
 ) -> None:
-    """That Redis can't be told of it on one host delays nothing on the other."""
+    """An unavailable host delays nothing on the other."""
     second = start_server()
     layers = Layers(hosts=[own_server.url, second.url], channel_expiry=1)
     layer = layers()

@@ -41,7 +41,7 @@ async def idle(server: EmbeddedServer, _: TcpProxy) -> None:
         assert not any(receiver.done() for receiver in receivers)
     for channel, receiver in zip(channels, receivers, strict=True):
         await sender.send(channel, {"type": "at last"})
-        # A wait that ends in vain takes 5 s.
+        # A wait that times out takes 5 s.
         assert await within(receiver, 4) == {"type": "at last"}
         await nothing_else(layer, channel)
     await layers.close()
@@ -77,7 +77,7 @@ async def silent_connections(server: EmbeddedServer, proxy: TcpProxy) -> None:
 
 
 async def silent_server(server: EmbeddedServer, _: TcpProxy) -> None:
-    """A server that freezes, and accepts connections without a word, is waited for."""
+    """A frozen server, which accepts connections but never replies, is waited for."""
     layers = Layers(hosts=[server.url])
     layer, sender = layers(), layers()
     channels = [await layer.new_channel(), "jobs"]

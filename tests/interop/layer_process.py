@@ -1,6 +1,6 @@
 """A layer in a process of its own, of `channels_redis` 4 or ours: it imports nothing else.
 
-It receives in the background on every channel that it was asked to, and tells what came.
+It receives in the background on every channel that it is told to, and reports messages.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from support.worker import arguments, async_requests, reply
 
 
 class Inbox:
-    """What came on each channel."""
+    """The messages received on each channel."""
 
     def __init__(self, layer: Any) -> None:
         self._layer = layer

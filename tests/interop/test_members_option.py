@@ -1,4 +1,4 @@
-"""What the option `groups` decides in a mixed fleet."""
+"""The option `groups` in a mixed fleet."""
 
 from __future__ import annotations
 

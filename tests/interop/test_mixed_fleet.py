@@ -22,7 +22,7 @@ queue_alone = pytest.mark.parametrize("kind", ["queue"], indirect=True, scope="m
 
 
 def numbered(sender: str, count: int = COUNT) -> list[dict[str, Any]]:
-    """Return messages that tell who sent them, and can be told apart."""
+    """Return distinct messages that name their sender."""
     return [{"type": "numbered", "sender": sender, "number": number} for number in range(count)]
 
 
@@ -41,23 +41,23 @@ async def test_direct_messages(fleet: Fleet) -> None:
 
 
 async def test_groups(fleet: Fleet) -> None:
-    """Members in both processes get each message to the group once, whoever sends it."""
+    """Members in both processes get each message to the group once, from either sender."""
     members: dict[Process, list[str]] = {}
     for process in (fleet.ours, fleet.theirs):
         members[process] = [await process.channel() for _ in range(3)]
         for channel in members[process]:
-            await process.call("group_add", "everybody", channel)
+            await process.call("group_add", "everyone", channel)
     sent: list[dict[str, Any]] = []
     for name, process in (("ours", fleet.ours), ("theirs", fleet.theirs)):
         messages = numbered(name)
-        await process.call("send_all", "group_send", "everybody", messages)
+        await process.call("send_all", "group_send", "everyone", messages)
         sent += messages
         for receiver, channels in members.items():
             await receiver.got(dict.fromkeys(channels, sent))
 
 
 async def test_leaving_a_group(fleet: Fleet) -> None:
-    """Who has left hears no more, whichever process left and whichever sends."""
+    """A channel that has left gets no more messages, in all combinations of processes."""
     for process in (fleet.ours, fleet.theirs):
         leaver, stayer = await process.channel(), await process.channel()
         for channel in (leaver, stayer):
@@ -79,14 +79,14 @@ async def test_leaving_a_group(fleet: Fleet) -> None:
 async def test_general_channels(fleet: Fleet) -> None:
     """A message to a general channel reaches a worker once: of the other kind, or one of both."""
     ours, theirs = fleet.ours, fleet.theirs
-    # A channel, who receives on it, and who sends there.
+    # A channel, its receiver, and its sender.
     work: list[tuple[str, Sequence[Process], Sequence[Process]]] = [
         ("to.theirs", (theirs,), (ours,)),
         ("to.ours", (ours,), (theirs,)),
     ]
     if fleet.hosts == 1:
         # With more, a worker of theirs waits at one host while its messages lie on another, until
-        # more come: sharing the work with anybody, it may wait for ever.
+        # more come. If it shares the work, it may wait endlessly.
         work.append(("to.both", (ours, theirs), (ours, theirs)))
     for name, receivers, _ in work:
         for receiver in receivers:

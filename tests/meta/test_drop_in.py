@@ -1,4 +1,4 @@
-"""What code and settings rely on that were written for channels_redis 4."""
+"""Code and settings written for channels_redis 4 keep working."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_options_of_the_queue_layer_are_ignored(caplog: pytest.LogCaptureFixture
 
 
 def test_unknown_options_are_refused_beside_ignored_ones() -> None:
-    """What no layer has is a mistake, whatever stands beside it."""
+    """An option that no layer has is an error, with any other options."""
     with pytest.raises(TypeError, match=r"no option 'on_reconect'; did you mean 'on_reconnect'\?"):
         make_pubsub_layer(group_expiry=60, on_reconect="x")
 

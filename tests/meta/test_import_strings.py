@@ -23,7 +23,7 @@ def test_layers_are_the_packages_own() -> None:
 
 
 def test_statistics_are_the_packages_own() -> None:
-    """What `statistics()` returns can be named in annotations, by either import string."""
+    """The classes of `statistics()` can be imported for annotations, by either import string."""
     queue = core.RedisChannelLayer().statistics()
     assert type(queue) is core.Statistics is channels_redis_queue.Statistics
     assert type(queue.dropped) is core.Dropped is channels_redis_queue.Dropped

@@ -142,7 +142,7 @@ def test_layer_has_its_attributes(layer: Any) -> None:
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_statistics_have_their_numbers(layer: Any) -> None:
-    """What monitoring reads from `statistics()` keeps its names."""
+    """The fields of `statistics()` keep their names."""
     statistics = layer().statistics()
     assert {name for name in STATISTICS if not hasattr(statistics, name)} == set()
     assert {name for name in DROPPED if not hasattr(statistics.dropped, name)} == set()

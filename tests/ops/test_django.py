@@ -121,7 +121,7 @@ def test_management_command(both_layers: Path, package: str, aliases: list[str])
 
 
 def test_management_command_and_its_status(both_layers: Path) -> None:
-    """What does not work gets 2 from `manage.py`, also where Django's checks would stop it."""
+    """The exit status of `manage.py` is 2 for faults, also where Django's checks would fail."""
     backend = "channels_redis_queue.RedisChannelLayer"
     settings = {"BACKEND": backend, "CONFIG": {"hosts": ["redis://127.0.0.1:1"]}}
     write_settings(both_layers, {"default": settings}, QUEUE)

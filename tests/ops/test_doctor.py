@@ -165,7 +165,7 @@ def test_messages_pass_through_each_shard(
 
 
 def test_one_shard_away(redis_server: EmbeddedServer) -> None:
-    """When one of two hosts is away, the other one is looked at all the same."""
+    """If one of two hosts is unavailable, the other one is still examined."""
     report = examine(QUEUE, redis_server.url, "redis://127.0.0.1:1/0")
     assert report.status == 2
     assert report.about("connection")["level"] == "error"

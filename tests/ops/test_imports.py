@@ -1,4 +1,4 @@
-"""Who has no use for the commands does not pay for them."""
+"""Importing a layer does not import the commands."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ async def test_sent_and_received(
 async def test_commands_share_round_trips(
     layers: Layers, layer_class: LayerClass, redis_server: EmbeddedServer, prefix: str
 ) -> None:
-    """What is sent in one turn of the loop counts each by itself, and goes out in few writes."""
+    """Sends in one turn of the loop count separately, and go out in few writes."""
     layer = layers(layer_class, redis_server.url, prefix=prefix)
     channels = [await within(layer.new_channel()) for _ in range(20)]
     before = layer.statistics()
@@ -98,7 +98,7 @@ async def test_dropped_for_capacity(
 
 
 async def test_dropped_as_expired(layers: Layers, redis_server: EmbeddedServer) -> None:
-    """A message that nobody has received within `expiry` counts."""
+    """A message that was not received within `expiry` counts."""
     layer = layers(RedisChannelLayer, redis_server.url, expiry=1)
     channel = await within(layer.new_channel())
     other = channel.partition("!")[0] + "!other"

@@ -65,7 +65,7 @@ def test_metrics(layer: str, when: str, redis_server: EmbeddedServer) -> None:
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_without_opentelemetry(layer: str) -> None:
-    """Where it is not installed, layers work, and have statistics all the same."""
+    """Without it, layers work, and have statistics."""
     module, _, name = layer.rpartition(".")
     code = (
         "import sys; sys.modules['opentelemetry'] = None; "

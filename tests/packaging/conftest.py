@@ -1,4 +1,4 @@
-"""What the packaging tests share: the tree they build from, what was built, new environments."""
+"""Fixtures of the packaging tests: the source tree, archives, new environments."""
 
 from __future__ import annotations
 

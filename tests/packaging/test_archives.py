@@ -1,4 +1,4 @@
-"""What is in the archives that users download."""
+"""The contents of the archives that users download."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user pays for a package: its download, and the time of its import."""
+"""The costs of a package: its download, and the time of its import."""
 
 from __future__ import annotations
 

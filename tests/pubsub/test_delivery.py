@@ -1,4 +1,4 @@
-"""What a message is on its way, and that nobody sees another's."""
+"""Messages on the wire, and their copies for each member."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UNREADABLE = {
     "message", [{"type": "x", "items": []}, {"type": "x", "flat": "yes"}], ids=["nested", "flat"]
 )
 async def test_members_get_separate_objects(layers: Layers, message: dict[str, Any]) -> None:
-    """What one member of a group does to a message, the others in its process don't see."""
+    """A member's changes to a message are not visible to others in its process."""
     layer = layers()
     members = [await joined(layer, "room") for _ in range(3)]
     await within(layer.group_send("room", message))
@@ -113,11 +113,11 @@ async def test_names_and_payload_on_the_wire(redis_server: EmbeddedServer, layer
 
 
 async def test_message_to_a_channel_that_has_gone(layers: Layers) -> None:
-    """Sending to a channel that nobody listens on is no error."""
+    """Sending to a channel without listeners is not an error."""
     layer = layers()
     channel = await layer.new_channel()
     await within(layer.send(f"{channel}gone", HELLO))
-    await within(layer.group_send("nobody", HELLO))
+    await within(layer.group_send("empty", HELLO))
     await nothing_else(layer, channel)
 
 

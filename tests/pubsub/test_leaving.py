@@ -174,7 +174,7 @@ def waiting_calls(layer: RedisPubSubChannelLayer) -> int:
 
 
 class NoItem:
-    """An item of a mailbox that nobody may take."""
+    """An item of a mailbox that must not be taken."""
 
     def copy(self) -> dict[str, object]:
         """Fail."""
@@ -205,7 +205,7 @@ async def test_consumers_that_end_between_two_receives_leave_nothing(
 
 
 async def test_channel_whose_maker_has_ended_stays_while_it_has_a_reader(layers: Layers) -> None:
-    """Whoever received first; and so does one on which none has received yet."""
+    """The first receiver does not matter; a channel without one yet stays as well."""
     layer = layers(channel_expiry=1)
     unheard = await within(asyncio.create_task(consumer(layer, 0)))
     first = asyncio.create_task(consumer(layer, 1))

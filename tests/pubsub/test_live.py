@@ -131,7 +131,7 @@ async def test_general_channel_is_listened_on_while_received(layers: Layers) -> 
 
 
 async def test_general_channel_may_join_a_group_while_it_is_listened_on(layers: Layers) -> None:
-    """A channel that this process listens on can be a member of groups, whoever made it."""
+    """A channel that this process listens on can join groups, whichever process made it."""
     layer = layers()
     receiver = await waiting(layer, "jobs")
     await within(layer.group_add("workers", "jobs"))

@@ -125,7 +125,7 @@ async def test_channel_moves_when_its_loop_ends(
 async def test_consumer_cancelled_in_another_loop_leaves_nothing(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """What ends in one loop is unsubscribed from in the one that subscribed."""
+    """Memberships that end in one loop are unsubscribed in the loop that subscribed."""
     layer = own_layers(channel_expiry=1)
     with LoopThread() as other:
         channel = await other.run(joined(layer, "room"))
@@ -277,7 +277,7 @@ async def test_loop_that_stops_meanwhile(own_server: EmbeddedServer, own_layers:
 
 
 async def test_loop_that_ends_meanwhile(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """Nor does the end of that loop look like a cancellation of the one who waits."""
+    """Nor does the end of that loop look like a cancellation of the waiting caller."""
     layer = own_layers()
     made: list[str] = []
     started, stop = threading.Event(), threading.Event()

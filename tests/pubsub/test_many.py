@@ -93,7 +93,7 @@ async def test_waiting_consumers_hold_two_connections(
 async def test_connection_without_subscriptions_is_closed(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the last consumer has gone, the connection goes some looks later; it comes back."""
+    """The connection closes some time after the last consumer ends, and reopens."""
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.05)
     layer = own_layers(**NOTICES)
     channel = await layer.new_channel()

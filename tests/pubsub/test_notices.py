@@ -96,7 +96,7 @@ async def test_long_outage_is_told_once(own_server: EmbeddedServer, own_layers: 
 async def test_message_sent_on_reconnecting_arrives(
     own_server: EmbeddedServer, own_layers: Layers, run_process: RunProcess
 ) -> None:
-    """What another process sends when a consumer asks for it in `on_reconnect` arrives."""
+    """Another process's answer to a consumer's request in `on_reconnect` arrives."""
     layer = own_layers(**NOTICES)
     remote = await run_process(REMOTE, hosts=[own_server.url])
     groups = [f"room-{number}" for number in range(200)]
@@ -177,7 +177,7 @@ async def test_notices_are_optional(
 
 
 async def test_notices_are_separate_objects(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """What one consumer does to its notice, no other one sees."""
+    """A consumer's changes to its notice are not visible to others."""
     layer = own_layers(**NOTICES)
     first, second = await layer.new_channel(), await layer.new_channel()
     kill_subscriptions(own_server)

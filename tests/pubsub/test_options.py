@@ -56,7 +56,7 @@ def test_methods_are_real() -> None:
 
 
 def test_repr_shows_no_password() -> None:
-    """What stands in a traceback or a log tells the hosts alone."""
+    """Tracebacks and logs show only the hosts."""
     layer = RedisPubSubChannelLayer(hosts=["redis://user:secret@example.org:6380/2"])
     assert "example.org:6380" in repr(layer)
     assert "secret" not in repr(layer)
@@ -75,7 +75,7 @@ async def test_channel_of_another_process_joins_no_group(layers: Layers) -> None
 
 
 async def test_group_of_a_channel_name_is_refused(layers: Layers) -> None:
-    """Nobody sends to a group by the name that it has on the server."""
+    """Sending to a group by its name on the server is an error."""
     layer = layers()
     channel = await layer.new_channel()
     await within(layer.group_add("room", channel))

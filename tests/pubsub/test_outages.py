@@ -66,7 +66,7 @@ async def test_receive_waits_through_an_outage(
 async def test_an_outage_is_over_for_who_hears_nothing_any_more(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """When the last consumer goes meanwhile, its seconds are counted no longer."""
+    """Seconds no longer count after the last consumer has ended."""
     layer = own_layers(**NOTICES, channel_expiry=1)
     receiving = asyncio.create_task(layer.receive("jobs"))
     await eventually(lambda: "jobs" in subscribed(own_server))
@@ -125,7 +125,7 @@ CALLS: dict[str, Call] = {
 async def test_calls_fail_in_bounded_time(
     own_server: EmbeddedServer, own_layers: Layers, call: Call
 ) -> None:
-    """What needs the server raises redis-py's error after `socket_timeout`, and changes nothing."""
+    """Calls that need the server raise redis-py's error after `socket_timeout`, without effect."""
     layer = own_layers(hosts=short(own_server), **NOTICES)
     channel = await joined(layer, "room")
     (home,) = inside(layer)._loops.values()
@@ -161,7 +161,7 @@ async def test_group_discard_needs_no_server(
 async def test_calls_begun_in_an_outage_succeed_when_it_is_short(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """Who calls within the time limit before the server's return notices nothing."""
+    """Calls within the time limit before the server's return succeed."""
     layer = own_layers(**NOTICES)
     channel = await layer.new_channel()
     own_server.kill()
@@ -181,7 +181,7 @@ async def test_calls_begun_in_an_outage_succeed_when_it_is_short(
 async def test_consumer_that_ends_in_an_outage_is_forgotten(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """When the server is back, nobody listens on the channel of a consumer that has gone."""
+    """After the outage, the channel of a consumer that has ended has no listener."""
     layer = own_layers(**NOTICES)
     stays, goes = await layer.new_channel(), await joined(layer, "room")
     own_server.kill()
@@ -244,7 +244,7 @@ async def test_wrong_password_is_told_at_once(
 async def test_forbidden_channel_is_told_at_once(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """A subscription that the ACL forbids is an error of its caller, and of nobody else."""
+    """A subscription that the ACL forbids is an error only of its caller."""
     with own_server.client() as client:
         client.execute_command(
             "ACL", "SETUSER", "site", "on", ">secret", "+@all", "resetchannels", "&asgi*"
@@ -266,7 +266,7 @@ async def test_forbidden_channel_is_told_at_once(
 async def test_right_that_was_taken_away_is_logged(
     own_server: EmbeddedServer, own_layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What can't be restored after an outage is named in the log; the rest is restored."""
+    """A topic that can't be restored after an outage is logged; the others are restored."""
     rights = ["ACL", "SETUSER", "site", "on", ">secret", "+@all"]
     with own_server.client() as client:
         client.execute_command(*rights, "allchannels")

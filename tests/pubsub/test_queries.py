@@ -1,4 +1,4 @@
-"""What Pub/Sub can't tell, it says so."""
+"""Queries that Pub/Sub can't answer raise."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def scoreboard(state: dict[str, Any]) -> Any:
 async def test_consumer_catches_up(
     own_server: EmbeddedServer, layer: Any, scoreboard: Any, state: dict[str, Any]
 ) -> None:
-    """What changed while Redis was away is read on its return; what it has already is skipped."""
+    """Changes during an outage are read afterwards; known ones are skipped."""
     socket = WebsocketCommunicator(scoreboard.as_asgi(), "/")
 
     async def received() -> Any:

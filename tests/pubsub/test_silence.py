@@ -77,7 +77,7 @@ async def test_connection_that_is_silent_one_way_is_replaced(
 async def test_late_answers_of_a_silent_connection_are_not_heard(
     own_server: EmbeddedServer, own_layers: Layers, tcp_proxy: StartProxy
 ) -> None:
-    """When the network lets go of what it held back, nobody gets it on top."""
+    """Data that the network releases late is not delivered twice."""
     proxy = await tcp_proxy(own_server)
     layer = own_layers(hosts=[proxy.url], **NOTICES)
     channel = await joined(layer, "room")
@@ -152,7 +152,7 @@ async def test_probes_are_answered(own_server: EmbeddedServer, own_layers: Layer
 async def test_idle_process_sends_only_probes(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """In 20 s the server gets a PING every 5 to 10 s, and nothing else; nobody is disconnected."""
+    """In 20 s the server gets a PING every 5 to 10 s, and nothing else; no connection is lost."""
     layer = own_layers(**NOTICES)
     channel = await joined(layer, "room")
     receiver = asyncio.create_task(layer.receive(channel))

@@ -107,6 +107,6 @@ async def test_storm_of_outages_and_changes(
 
 
 def balanced(consumer: Consumer) -> bool:
-    """Tell whether each loss it was told of has ended, and in turn."""
+    """Return whether each loss that it was notified of has ended, in order."""
     notices = consumer.notices()
     return notices == [LOST, BACK] * (len(notices) // 2)

@@ -47,7 +47,7 @@ class Child:
 
 
 async def main() -> None:
-    """Tell the test what parent and children received."""
+    """Report to the test what parent and children received."""
     layer = RedisChannelLayer(**arguments())
     channel = await layer.new_channel()
     await layer.group_add("room", channel)

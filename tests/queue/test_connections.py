@@ -1,4 +1,4 @@
-"""How many connections a process holds, and how many round trips its calls take."""
+"""The connections of a process, and the round trips of its calls."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ async def warm(trips: Trips) -> tuple[Layers, RedisChannelLayer]:
     layers = Layers(hosts=[trips._proxy.url])
     layer = layers()
     for _ in range(20):
-        await layer.group_add("elsewhere", "nobody")
+        await layer.group_add("elsewhere", "unread")
     return layers, layer
 
 

@@ -163,7 +163,7 @@ async def test_senders_seldom_look(own_server: EmbeddedServer, own_layers: Layer
 
 
 async def test_consumers_leave_as_their_loop_ends(options: dict[str, Any], layers: Layers) -> None:
-    """What `asyncio.run` ends is in no group after that, and all others stay."""
+    """Consumers that `asyncio.run` ends leave their groups, and all others stay."""
     layer, ends = layers(**options), layers(**options)
     stays = await layer.new_channel()
     await layer.group_add("room", stays)

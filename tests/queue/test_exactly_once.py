@@ -239,7 +239,7 @@ async def test_message_of_one_who_was_cancelled_in_the_same_turn(
     started = time.monotonic()
     await sender.send("jobs", {"type": "hello"})
     assert await within(second) == {"type": "hello"}
-    assert time.monotonic() - started < 4  # a wait that ends in vain takes 5 s
+    assert time.monotonic() - started < 4  # a wait that times out takes 5 s
     assert first.cancelled()
 
 
@@ -255,7 +255,7 @@ async def test_mailbox_that_was_looked_at_as_a_receive_began(
     monkeypatch.setattr(mailboxes, "find", lambda name: next(looks, find(name)))
     receiving = await waiting(layer, channel)
     await sender.send(channel, {"type": "hello"})
-    assert await within(receiving, 4) == {"type": "hello"}  # a wait that ends in vain takes 5 s
+    assert await within(receiving, 4) == {"type": "hello"}  # a wait that times out takes 5 s
 
 
 @pytest.mark.parametrize("kind", ["specific", "general"])
@@ -301,5 +301,5 @@ async def test_pollers(layers: Layers) -> None:
     for number in range(1, 301):
         await within(sender.send("jobs", {"sent": time.monotonic()}))
         await eventually(lambda count=number: len(seconds) == count)  # type: ignore[misc]
-    assert max(seconds) < 4  # a wait that ends in vain takes 5 s
+    assert max(seconds) < 4  # a wait that times out takes 5 s
     await cancel(*pollers)

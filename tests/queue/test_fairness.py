@@ -64,7 +64,7 @@ async def test_one_who_joins_gets_a_fair_share(
 
 
 async def test_what_a_worker_does_not_ask_for_goes_to_others_at_once(layers: Layers) -> None:
-    """What was prefetched for a worker that stops asking reaches an idle one in milliseconds."""
+    """Messages prefetched for a worker that stops receiving reach an idle one in milliseconds."""
     quick, idle = layers(capacity=1_000), layers(capacity=1_000)
     tries = [await stop_asking(quick, idle) for _ in range(TRIES)]
     seconds = [taken for ahead, taken in tries if ahead]

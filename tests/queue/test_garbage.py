@@ -115,7 +115,7 @@ async def test_messages_for_unknown_channels(layers: Layers) -> None:
 
 
 async def test_unreadable_leaves(layers: Layers, redis_server: EmbeddedServer) -> None:
-    """What no layer wrote among the leaves ends no membership and stops no receiver."""
+    """Foreign entries among the leaves end no membership and stop no receiver."""
     layer = layers()
     channel = await layer.new_channel()
     await layer.group_add("room", channel)
@@ -147,7 +147,7 @@ async def test_large_leave_in_the_log(
 async def test_encrypted_message_in_the_key_of_another_channel(
     layers: Layers, redis_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who can write to Redis can't give a message to another channel than it was sent to."""
+    """Write access to Redis doesn't allow redirecting a message to another channel."""
     layer = layers(symmetric_encryption_keys=["a key"])
     channel = await layer.new_channel()
     await layer.send(channel, {"number": 0})

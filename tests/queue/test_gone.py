@@ -1,4 +1,4 @@
-"""What is left of consumers and processes that have gone."""
+"""Cleanup after consumers and processes that have ended."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ async def test_consumers_that_end_between_two_receives(
     """Their handlers failed, or their browsers left as a message came: they leave as all do."""
     layer = layers(channel_expiry=1)
     process = layer._broker.get()
-    # Made by tasks that ended before anybody received: those were no consumers.
+    # Made by tasks that ended before a `receive`: those were no consumers.
     stays, unheard = [await asyncio.create_task(consumer(layer, 0)) for _ in range(2)]
     consumers = [asyncio.create_task(consumer(layer, 1)) for _ in range(20)]
     await eventually(lambda: len(process.mailboxes) == 20)

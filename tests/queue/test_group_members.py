@@ -234,7 +234,7 @@ async def test_wrong_names(layers: Layers) -> None:
 
 
 async def test_who_rejoins_while_redis_is_told_of_departures_counts(layers: Layers) -> None:
-    """What says that a member has gone never undoes that it has come back."""
+    """A late removal of a member never undoes its new membership."""
     layer = layers()
     rooms = [f"room-{number}" for number in range(100)]
     channel = await layer.new_channel()

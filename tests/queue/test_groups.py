@@ -1,4 +1,4 @@
-"""Groups: members of one process share a name in Redis, whoever adds and discards them."""
+"""Groups: members of one process share a name in Redis, whichever process changes them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def names(server: EmbeddedServer, layer: RedisChannelLayer, group: str) -> list[
 
 
 async def test_members_get_objects_of_their_own(layers: Layers) -> None:
-    """What one member does to a message, down to its parts, no other member sees."""
+    """A member's changes to a message, at any depth, are not visible to other members."""
     layer = layers()
     members = [await layer.new_channel() for _ in range(3)]
     for member in members:
@@ -142,7 +142,7 @@ async def test_discard_without_anybody_reading(layers: Layers) -> None:
 
 @pytest.mark.parametrize("added_by", ["own", "other", "own and other", "other and own"])
 async def test_another_process_discards(layers: Layers, other: RemoteLayer, added_by: str) -> None:
-    """Whoever added it, in order with the messages before and after; until then one copy each."""
+    """In order with the messages before and after, for any member; one copy each until then."""
     layer = layers(capacity=3)
     channel, stays = await layer.new_channel(), await layer.new_channel()
     await layer.group_add("room", stays)
@@ -209,7 +209,7 @@ async def test_join_after_a_discard_that_was_not_read_yet(layers: Layers) -> Non
 
 
 async def test_last_member_leaves_while_another_joins(layers: Layers) -> None:
-    """Whoever is quicker, the one that joined gets what is sent afterwards."""
+    """In any order, the new member gets later messages."""
     layer, sender = layers(), layers()
     leaver, joiner = await layer.new_channel(), await layer.new_channel()
     for number in range(100):

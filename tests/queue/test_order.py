@@ -1,4 +1,4 @@
-"""Order, and bursts that a consumer who reads keeps up with."""
+"""Order, and bursts with which a reading consumer keeps up."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_first_in_first_out_under_many_senders(layers: Layers) -> None:
 
 
 async def test_order_survives_a_full_batch(layers: Layers) -> None:
-    """What is sent to many channels of one process at once arrives in order on each."""
+    """Messages sent at once to many channels of one process arrive in order on each."""
     layer = layers(capacity=5000)
     channels = [await layer.new_channel() for _ in range(20)]
     await send_round_robin(layer, channels, 2000)

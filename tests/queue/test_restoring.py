@@ -19,7 +19,7 @@ MESSAGE = {"type": "hello"}
 
 
 class Past:
-    """What a server held at one moment."""
+    """A server's data at one time."""
 
     def __init__(self, server: EmbeddedServer) -> None:
         self._server = server

@@ -106,7 +106,7 @@ def test_bell_outlives_the_message(queue: Queue) -> None:
 
 
 def test_send_rings_before_the_message_is_there(queue: Queue) -> None:
-    """Waking a reader shall consume the bell: Redis 6 gives it whichever key was written first."""
+    """Waking a reader has to consume the bell: Redis 6 pops the key that was written first."""
     connection = queue.client.connection_pool.make_connection()
     connection.send_command("MONITOR")
     connection.read_response()
@@ -169,7 +169,7 @@ def test_message_key_holds_ten_times_the_capacity(queue: Queue) -> None:
 
 
 def test_messages_are_counted_anew_when_half_was_free(queue: Queue) -> None:
-    """What the process has taken meanwhile weighs on no channel; until then nothing is counted."""
+    """Messages that the process has taken count for no channel; before, nothing is counted."""
     crowd = Crowd(queue)
     assert crowd.add(1, 5) == 5
     assert not queue.client.exists(crowd.counts)
@@ -318,7 +318,7 @@ def test_release_puts_back_in_place(queue: Queue) -> None:
 
 
 def test_release_that_arrives_late(queue: Queue) -> None:
-    """What was taken again meanwhile, and handed out, stays with who has it."""
+    """A message that was taken again and delivered is not requeued."""
     queue.send(b"1")
     queue.take(1)
     score = queue.reply[1][1]

@@ -1,4 +1,4 @@
-"""Receivers whose event loop ends, or stops without a word: another loop's goes on for them."""
+"""Receivers whose event loop ends, or stops without notice: another loop's replaces them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("what", ["key", "bell"])
 async def test_sender_alone(layers: Layers, redis_server: EmbeddedServer, what: str) -> None:
-    """Who sends to a process whose key is no queue gets an error; all others get the message."""
+    """Sending to a process whose key is not a queue raises; all others get the message."""
     sender = layers()
     channels = {}
     for _ in range(5):

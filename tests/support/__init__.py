@@ -1,1 +1,1 @@
-"""What tests need around the layers: servers, proxies, worker processes, layers to close."""
+"""Helpers for tests: servers, proxies, worker processes, layers."""

@@ -76,7 +76,7 @@ class EmbeddedCluster:
         raise LookupError(f"no node owns slot {slot}")
 
     def begin_move(self, slot: int, source: EmbeddedServer, target: EmbeddedServer) -> None:
-        """Declare that a slot is on its way: from now on, what is not there is asked for there."""
+        """Start to move a slot: from now on, missing keys are redirected to the target."""
         command(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", node_id(source))
         command(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", node_id(target))
 
@@ -119,7 +119,7 @@ class EmbeddedCluster:
         )
 
     def _agrees(self, node: EmbeddedServer) -> bool:
-        """Tell whether a node sees a healthy cluster, and is in step with its master."""
+        """Return whether a node sees a healthy cluster, and is in sync with its master."""
         behind = any(len(entry) != 3 + self._replicas for entry in self._slots(node))
         role = command(node, "ROLE")
         joined = role[0] == b"master" or role[3] == b"connected"

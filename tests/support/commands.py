@@ -26,7 +26,7 @@ TIMEOUT = 50  # seconds; generous, since machines that run tests are busy
 
 @dataclass(frozen=True)
 class Done:
-    """What a command printed, and its exit status."""
+    """The output of a command, and its exit status."""
 
     status: int
     out: str
@@ -34,7 +34,7 @@ class Done:
 
     @property
     def words(self) -> str:
-        """What it printed, with one blank for all that a table puts between words."""
+        """The output, with one blank for all that a table puts between words."""
         return " ".join(self.out.split())
 
 
@@ -56,7 +56,7 @@ def run(package: str, *arguments: str, cwd: Path | None = None, **environ: str) 
 
 @dataclass(frozen=True)
 class Report:
-    """What `doctor --json` said."""
+    """The output of `doctor --json`."""
 
     status: int
     findings: list[dict[str, str]]

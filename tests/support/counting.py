@@ -36,7 +36,7 @@ class Snapshot:
 
 @dataclass
 class Counted:
-    """What happened in a `count_commands` block. Read it after the block.
+    """The commands of a `count_commands` block. Read it after the block.
 
     Attributes:
         commands: How often each command ran, by its name in lower case ("evalsha", "zadd",
@@ -53,7 +53,7 @@ class Counted:
 
     @property
     def total(self) -> int:
-        """How many commands ran in all."""
+        """The total number of commands."""
         return sum(self.commands.values())
 
 

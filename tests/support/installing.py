@@ -18,7 +18,7 @@ def uv(*command: str | Path) -> str:
         subprocess.CalledProcessError: It failed; what it wrote to stderr is in the error.
     """
     settings = {"UV_SYSTEM_CERTS": "1", "UV_PYTHON_DOWNLOADS": "never"}
-    # Of this process's environment, uv shall know nothing.
+    # Without this process's environment.
     inherited = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     done = subprocess.run(
         [find_uv_bin(), *command],

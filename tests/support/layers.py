@@ -25,7 +25,7 @@ DEADLINE = 20.0  # seconds for what should take milliseconds; a loaded machine m
 
 
 class Layers:
-    """Makes layers, and closes them."""
+    """Layers that are closed after the test."""
 
     def __init__(self) -> None:
         self._made: list[Layer] = []

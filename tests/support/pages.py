@@ -1,4 +1,4 @@
-"""What the tests of the documentation share: the files that a page lays out, block by block."""
+"""Helpers for tests of the documentation: the files that a page contains, block by block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the Pub/Sub layer share: layers that get closed, and looks at the server."""
+"""Helpers for tests of the Pub/Sub layer: layers, and views of the server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOST, BACK = {"type": "redis.lost"}, {"type": "redis.back"}
 
 
 class Layers:
-    """Makes layers with some options in common, and closes them."""
+    """Layers with some options in common, closed after the test."""
 
     def __init__(self, **options: Any) -> None:
         self.options = options
@@ -125,7 +125,7 @@ def kill_subscriptions(server: EmbeddedServer) -> int:
 
 
 def subscribed(server: EmbeddedServer, prefix: str = "") -> set[str]:
-    """Return the Redis channels that somebody listens on, if they begin with `prefix`."""
+    """Return the Redis channels with listeners that begin with `prefix`."""
     with server.client() as client:
         return {name.decode() for name in client.pubsub_channels(f"{prefix}*")}
 

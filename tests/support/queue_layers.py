@@ -1,4 +1,4 @@
-"""What the tests of the queue layer share: layers that get closed, here and in other processes."""
+"""Helpers for tests of the queue layer: layers, here and in other processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REMOTE = Path(__file__).parents[1] / "queue" / "remote_layer.py"
 
 
 class Layers:
-    """Makes layers with some options in common, and closes them."""
+    """Layers with some options in common, closed after the test."""
 
     def __init__(self, **options: Any) -> None:
         self.options = options
@@ -162,7 +162,7 @@ async def waiting(layer: RedisChannelLayer, channel: str) -> asyncio.Task[Messag
 
 
 def is_blocked(server: EmbeddedServer, readers: int = 1) -> bool:
-    """Tell whether so many readers are in their blocking waits."""
+    """Return whether this many readers are in their blocking waits."""
     with server.client() as client:
         return int(client.info("clients")["blocked_clients"]) == readers
 

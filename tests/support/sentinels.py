@@ -64,7 +64,7 @@ class SentinelGroup:
 
     @property
     def host(self) -> dict[str, Any]:
-        """What a layer's `hosts` has for this group."""
+        """The entry of `hosts` for this group."""
         host: dict[str, Any] = {
             "sentinels": [(HOST, sentinel.port) for sentinel in self.sentinels],
             "master_name": MASTER_NAME,

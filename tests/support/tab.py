@@ -71,5 +71,5 @@ class Tab:
             assert seen == list(texts), selector
 
     async def said(self) -> list[str]:
-        """Return what everybody said, as the page shows it, without names and ways."""
+        """Return all messages, as the page shows them, without names and ways."""
         return await self.texts("#talk li[data-server] p")

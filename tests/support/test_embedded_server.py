@@ -157,7 +157,7 @@ def test_stops_when_paused(own_server: EmbeddedServer) -> None:
 
 
 def test_reserved_port_is_nobody_elses() -> None:
-    """While a port is reserved, nobody else can bind it."""
+    """While a port is reserved, it can't be bound."""
     with reserve_port() as reservation:
         port = reservation.getsockname()[1]
         assert port != 6379
@@ -207,7 +207,7 @@ with EmbeddedServer() as server:
 
 
 def has_ended(pid: int) -> bool:
-    """Say whether a process is gone, or a zombie whose status nobody asked for yet."""
+    """Return whether a process has ended, also if it is a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:

@@ -92,7 +92,7 @@ async def test_silence_of_requests(own_server: EmbeddedServer, tcp_proxy: StartP
 
 
 async def test_silence_of_replies(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> None:
-    """With held replies the server does what it is asked, and the client doesn't hear of it."""
+    """With held replies the server executes commands, and the client doesn't learn of it."""
     proxy = await tcp_proxy(own_server)
     async with connect(proxy) as client:
         await client.ping()

@@ -44,7 +44,7 @@ class TlsServer:
 
     @property
     def host(self) -> dict[str, Any]:
-        """What a layer's `hosts` has for this server, with a certificate for the client."""
+        """The entry of `hosts` for this server, with a certificate for the client."""
         certificate, key = self._authority.issue("client")
         return {
             "address": self.url,

@@ -34,7 +34,7 @@ def test_equal_messages_with_other_scores_are_others() -> None:
 
 
 def test_acknowledgement_is_due_until_the_server_has_answered() -> None:
-    """What was sent in a take whose reply got lost is sent again, and new ones with it."""
+    """Acknowledgements of a take whose reply was lost are sent again, with new ones."""
     acks = AckTracker(remembered=10)
     for claim in (FIRST, SECOND):
         acks.admit(claim)
@@ -72,7 +72,7 @@ def test_other_threads_take_note_meanwhile(note: Callable[[AckTracker, Claim], N
 
 
 def test_take_that_was_under_way_while_a_claim_went_back() -> None:
-    """Whether it has taken the message once more, or returns the old claim, the next take tells."""
+    """The next take shows that it has taken the message again, or returns the old claim."""
     acks = AckTracker(remembered=10)
     acks.admit(FIRST)
     acks.requeue(FIRST)

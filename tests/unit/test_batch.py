@@ -1,4 +1,4 @@
-"""Which calls one write carries, and which of them one command."""
+"""The calls that share a write, and those that share a command."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def contents(batch: Sequence[PendingCommand]) -> list[Any]:
 
 
 def test_all_that_waits_goes_together() -> None:
-    """One write carries what was asked for in one turn, in order."""
+    """One write carries the calls of one turn, in order."""
     queue = waiting(10)
     assert contents(next_batch(queue)) == [b"%d" % number for number in range(10)]
     assert not queue
@@ -92,7 +92,7 @@ def test_one_write_fills_no_key() -> None:
 
 
 def test_full_key_holds_back_what_comes_after_it() -> None:
-    """The order of all calls stays: what another caller asked for later does not overtake."""
+    """Calls stay in order: those of other callers do not overtake."""
     queue = deque(
         [
             call("a", quotas={"key": 1}),
@@ -119,7 +119,7 @@ def test_call_that_fills_several_keys() -> None:
 
 
 def test_call_that_fills_more_than_there_is_room_for_goes_alone() -> None:
-    """It must not wait for ever."""
+    """It must not wait endlessly."""
     queue = deque([call("a", quotas={"key": 1, "other": 1})] * 2)
     assert contents(next_batch(queue)) == ["a"]
     assert contents(next_batch(queue)) == ["a"]

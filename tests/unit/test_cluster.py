@@ -52,7 +52,7 @@ def test_owners_are_read_from_what_a_node_says() -> None:
 
 @dataclass(frozen=True)
 class Together:
-    """Makes one command of any parts."""
+    """Combine any parts into one command."""
 
     def command(self, parts: Sequence[Sequence[str]]) -> Command:
         """Return a command with all of them."""

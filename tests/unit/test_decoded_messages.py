@@ -1,4 +1,4 @@
-"""What stands in a message key: whom a message names, and copies of it."""
+"""Messages as they are in a message key: their channels, and copies of them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_general_channels_letter_names_nobody(decoder: MessageDecoder[Envelope])
 
 
 def test_each_opening_gives_an_object_of_its_own(decoder: MessageDecoder[Envelope]) -> None:
-    """What one receiver does to its message, down to its parts, no other sees."""
+    """A receiver's changes to its message, at any depth, are not visible to others."""
     decoded = decoder.decode(pack({**MESSAGE, CHANNELS_FIELD: ["a!1", "a!2", "a!3"]}))
     first, second, third = (decoded.copy() for _ in range(3))
     first["list"].append(3)
@@ -104,6 +104,6 @@ def test_registered_serializer_with_the_two_methods_only() -> None:
     ],
 )
 def test_unreadable(decoder: MessageDecoder[Envelope], data: bytes) -> None:
-    """What is no message raises an error: whichever the serializer raises."""
+    """Invalid bytes raise the serializer's error."""
     with pytest.raises(Exception):  # noqa: B017, PT011
         decoder.decode(data)

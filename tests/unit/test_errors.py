@@ -1,4 +1,4 @@
-"""Which errors mean that a server is away, how often to try again, and what is logged."""
+"""Transient errors, the pauses between attempts, and the log records of an outage."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_away(error: Exception) -> None:
 
 @pytest.mark.parametrize("error", STAYS, ids=described)
 def test_not_away(error: Exception) -> None:
-    """Trying again can't help: somebody has to mend the settings, the data, or the code."""
+    """Trying again can't help: the settings, the data or the code are wrong."""
     assert not is_transient(error)
     assert not was_not_executed(error)
 
@@ -127,7 +127,7 @@ def test_next_outage(outages: OutageLog, caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_one_that_gave_up(outages: OutageLog, caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever no longer looks for the host keeps nobody from finding it, nor from losing it."""
+    """A receiver that ends during an outage affects no other receiver of the host."""
     for who in ("a", "b"):
         outages.lost(who, OSError())
     outages.forget("a")
@@ -146,7 +146,7 @@ def test_found_without_an_outage(outages: OutageLog, caplog: pytest.LogCaptureFi
 
 @pytest.mark.parametrize("code", ["BUSY", "MISCONF", "NOREPLICAS"])
 def test_passing_states(code: str) -> None:
-    """A reader waits for their end; who sends is told at once."""
+    """A reader waits for their end; a sender gets them at once."""
     for text in (f"{code} for now", f"Error running script: @user_script: 3: -{code} for now"):
         error = exceptions.ResponseError(text)
         assert is_temporary(error)

@@ -1,4 +1,4 @@
-"""Where a group's message goes, and when it goes there unseen."""
+"""The destinations of a group message, and optimistic sends."""
 
 from __future__ import annotations
 

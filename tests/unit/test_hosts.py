@@ -98,12 +98,12 @@ def test_each_form_of_a_host_is_understood(entry: object, shown: str) -> None:
 def test_url_and_arguments_make_the_right_connection(
     entry: object, kind: type[AbstractConnection]
 ) -> None:
-    """What a host holds makes redis-py's connection of the class that fits."""
+    """A host's arguments make a redis-py connection of the matching class."""
     assert type(connection(parse(entry))) is kind
 
 
 def test_connection_arguments_reach_the_connection() -> None:
-    """What a user writes about a connection is what redis-py gets."""
+    """redis-py gets the connection arguments that a user writes."""
     provider = UsernamePasswordCredentialProvider("user", "secret")
     entry = {"host": "h", "client_name": "chat", "credential_provider": provider, "encoding": "x"}
     made: Any = connection(parse(entry))

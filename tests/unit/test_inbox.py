@@ -1,4 +1,4 @@
-"""What a reader asks of its message key, and what it makes of the replies."""
+"""The commands of a reader for its message key, and its handling of replies."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Notes:
         self.seen.append(leave.decode())
 
     def is_unused(self) -> bool:
-        """Tell that there are channels."""
+        """Pretend that there are channels."""
         return False
 
     def on_receive_resumed(self) -> None:
@@ -128,7 +128,7 @@ def test_what_the_wait_has_popped_comes_first() -> None:
 
 
 def test_bell_and_nudge_are_no_messages() -> None:
-    """A wait that ended with them, or in vain, leaves what there is to the take."""
+    """A wait that ended with them, or timed out, leaves messages to the take."""
     reader = Reader()
     for ended in ([reader.beside.bell.encode(), b"", b"0"], [b"nudge", b"", b"0"], None):
         reader.inbox.take_command(10)
@@ -147,7 +147,7 @@ def test_lifetime() -> None:
 
 
 def test_waits() -> None:
-    """A process's key has one reader, who waits for messages, too; a general one has many."""
+    """A process's key has one reader, which waits for messages too; a general one has many."""
     own, general = Reader(), Reader("jobs")
     nudge, bell, key, _ = own.inbox.wait_command()[1:]
     assert (nudge, bell, key) == (own.inbox.nudge, own.beside.bell, own.beside.key)
@@ -231,7 +231,7 @@ def test_claims_live_as_long_as_messages() -> None:
 
 
 def test_reply_that_lay_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not believed: its messages may have expired since. Another take tells how old they are.
+    """It is discarded: its messages may have expired. Another take returns their age.
 
     A clock that was set looks the same, and costs one take more.
     """

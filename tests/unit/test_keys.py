@@ -31,7 +31,7 @@ def test_parts_of_a_channels_name() -> None:
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 10])
 def test_new_channel_is_on_the_shard_of_its_address(shards: int) -> None:
-    """Who looks for its shard by the whole name, as `channels_redis` does, finds the same one."""
+    """Its shard by the whole name, as in `channels_redis`, is the same."""
     names = {keys.new_channel("specific.0c!", shards) for _ in range(50)}
     assert len(names) == 50
     assert {shard_of(name, shards) for name in names} == {shard_of("specific.0c!", shards)}

@@ -1,4 +1,4 @@
-"""Which channels of a process get a group's message."""
+"""The channels of a process that get a group's message."""
 
 from __future__ import annotations
 

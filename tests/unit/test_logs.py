@@ -76,7 +76,7 @@ def test_a_line_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.M
 
 
 def test_faults_are_forgotten(caplog: pytest.LogCaptureFixture) -> None:
-    """What is remembered is bounded, however many channels there are."""
+    """Memory is bounded, for any number of channels."""
     faults = FaultLog(logging.getLogger(LOGGER))
     faults.MAX_KEYS = 10
     caplog.set_level(logging.ERROR)

@@ -131,7 +131,7 @@ def test_mailboxes_that_are_equally_full_lose_equally(process: Process) -> None:
 
 
 def test_message_counts_once_for_the_process(process: Process) -> None:
-    """What waits in a thousand mailboxes is in memory once, and lives until the last lets go."""
+    """An item in a thousand mailboxes is in memory once, until the last one drops it."""
     channels = [f"member-{number}" for number in range(100)]
     for number in range(4):
         process.boxes.put(channels, Item(number), LATER, 1000)
@@ -172,7 +172,7 @@ def test_notice_of_lost_messages_is_never_dropped() -> None:
 
 
 def test_consumer_is_told_of_messages_whose_time_was_over() -> None:
-    """Those that waited for too long are missing as well, whoever notices first."""
+    """Expired messages are counted as missing as well."""
     process = Process(on_overflow="lost")
     past = time.monotonic() - 1
     for sweep in (False, True):
@@ -202,7 +202,7 @@ def test_expired_items_are_not_given_out(process: Process) -> None:
 
 
 async def test_waiters_are_woken_in_order(process: Process) -> None:
-    """Who waited first gets the first item."""
+    """The first waiter gets the first item."""
     box = process.boxes.open("a")
     tasks = [asyncio.create_task(take(box)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -298,7 +298,7 @@ def test_notice_keeps_no_mailbox_that_is_never_received_on() -> None:
 
 
 def test_discarded_mailbox_counts_no_more() -> None:
-    """What is in it takes no room from others, also beside a notice of lost messages."""
+    """Its items take no room from others, also beside a notice of lost messages."""
     process = Process(on_overflow="lost")
     gc.disable()
     try:

@@ -78,7 +78,7 @@ def test_unknown_option_is_refused(layer: Any) -> None:
 
 
 def test_unknown_option_like_no_other_is_refused_with_the_list() -> None:
-    """Where no option comes near, the text lists those that there are."""
+    """If no option is similar, the text lists all options."""
     layer: Any = RedisChannelLayer
     expected = r"'zzz'\. Its options are: capacity, .* random_prefix_length, .*_keys$"
     with pytest.raises(TypeError, match=expected):

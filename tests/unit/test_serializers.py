@@ -136,7 +136,7 @@ def test_random_bytes_stand_before_the_message_and_differ() -> None:
 
 
 def test_random_bytes_stand_before_the_ciphertext() -> None:
-    """What follows the random bytes is a Fernet token of the message, as in channels_redis."""
+    """The random bytes are followed by a Fernet token of the message, as in channels_redis."""
     serializer = MsgPackSerializer(["key"], random_prefix_length=12)
     fernet = Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"key").digest()))
     assert fernet.decrypt(serializer.serialize(MESSAGE)[12:]) == msgpack.packb(MESSAGE)
@@ -246,7 +246,7 @@ def test_value_that_one_format_cannot_hold_is_named(
 
 
 def test_message_refused_as_a_whole_is_named_so() -> None:
-    """Where a format of a user's own refuses no part of it, the text names the message."""
+    """If a custom format refuses no part of it, the text names the message."""
 
     class Picky(Reversed):
         def as_bytes(self, message: dict[str, Any], *_args: object, **_kwargs: object) -> bytes:

@@ -1,4 +1,4 @@
-"""What the facts about a server mean: decided without one."""
+"""Findings from the facts about a server, decided without one."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_live_when_confirmed(case: Case) -> None:
 
 
 def test_what_changed_without_a_word_is_looked_at(case: Case) -> None:
-    """What is no longer wanted when its confirmation comes is unsubscribed from."""
+    """A topic that has no members at its confirmation is unsubscribed."""
     case.want(b"a")
     case.sent()
     case.wanted.clear()
@@ -134,7 +134,7 @@ def test_sharded_commands_have_one_topic_each() -> None:
 
 
 def test_subscription_that_the_server_ends() -> None:
-    """It was live or not, and is asked for again if it is wanted here once more."""
+    """It is requested again if it has members again."""
     case = Case(b"a", sharded=True)
     case.sent()
     case.subscriptions.on_confirmation(b"ssubscribe", b"a")

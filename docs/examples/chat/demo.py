@@ -23,7 +23,7 @@ from smoke import SmokeError, chat_a_little
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OUTAGE = 3.0  # seconds that Redis is away when somebody pulls the plug
+OUTAGE = 3.0  # seconds that Redis stays away after someone pulls the plug
 SMOKE_LIMIT = 60.0  # seconds that chatting may take in all
 
 
@@ -117,7 +117,7 @@ async def mind_the_plug(redis: EmbeddedServer) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, pulled.set)
     while True:
         await pulled.wait()
-        print("Somebody pulled the plug: Redis is gone.", flush=True)
+        print("Someone pulled the plug: Redis is gone.", flush=True)
         redis.kill()
         await asyncio.sleep(OUTAGE)
         redis.start()

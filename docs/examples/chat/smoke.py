@@ -27,7 +27,7 @@ class SmokeError(Exception):
 
 
 class Tab:
-    """What a browser tab is to the server: a WebSocket."""
+    """A browser tab, as the server sees it: a WebSocket."""
 
     def __init__(self, name: str, server: ChatServer, socket: ClientConnection) -> None:
         self.name = name

@@ -36,7 +36,7 @@ def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """
     loop = asyncio.get_running_loop()
     task = contextvars.Context().run(partial(asyncio.Task, coroutine, loop=loop))
-    # It ends with its event loop, also with one that is closed without a word to its tasks.
+    # It ends with its event loop, also with one that is closed without cancelling its tasks.
     task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
     return task
 

@@ -26,7 +26,7 @@ SHORTEST = 0.1  # minutes
 
 
 def main() -> int:
-    """Soak what the arguments ask for, tell what came of it, and return the exit status."""
+    """Run the soak, print its result, and return the exit status."""
     options = parse()
     chosen = plan(options.minutes)
     soaks = [Soak(layer, chosen) for layer in ([options.layer] if options.layer else OURS)]

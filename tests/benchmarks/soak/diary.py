@@ -1,4 +1,4 @@
-"""What one worker has sent and received, until it is reported."""
+"""The messages that one worker has sent and received, until they are reported."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import itertools
 import time
 from typing import Any
 
-# For whom a message is: all residents, whoever reads the general channel, one consumer that waits
-# for it, or whoever happens to be there.
-RESIDENTS, JOBS, ONE, ANYBODY = "residents", "jobs", "one", "anybody"
+# The recipients of a message: all residents, a reader of the general channel, one consumer that
+# waits for it, or any that happen to be there.
+RESIDENTS, JOBS, ONE, ANY = "residents", "jobs", "one", "any"
 
 
 class Diary:

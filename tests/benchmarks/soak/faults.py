@@ -1,4 +1,4 @@
-"""What the driver takes away from the workers."""
+"""The faults that the driver causes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker's process has at this moment."""
+"""The resources that a worker's process has now."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def figures(layer: BaseChannelLayer, *, tidy: bool = False) -> dict[str, int]:
 
 
 def is_supported() -> bool:
-    """Tell whether this system says what a process has."""
+    """Return whether this system reports the resources of a process."""
     return (_PROCESS / "statm").exists()
 
 

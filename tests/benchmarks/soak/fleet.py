@@ -83,7 +83,7 @@ class Fleet:
                 found = await worker.call(**request)
             except WorkerError:
                 if self._workers.get(index) is worker:
-                    raise  # it died, and nobody had killed it
+                    raise  # it died without being killed
                 return None
         self._ledger.note(found["sent"], found["received"])
         self.refused[index] = found["refused"]

@@ -1,4 +1,4 @@
-"""Which messages came twice, and which were lost: what all workers have noted, put together."""
+"""Find repeated and lost messages in the notes of all workers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Ledger:
 
     @property
     def received(self) -> int:
-        """How often a reader has got a message."""
+        """The number of times that a reader has received a message."""
         return sum(sum(readers.values()) for readers in self._readers.values())
 
     def twice(self) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""When there is calm, load and trouble: what one soak consists of."""
+"""The phases of a soak: calm, load and faults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESIDENTS = 4
 
 @dataclass(frozen=True)
 class Plan:
-    """How often, and for how many seconds each.
+    """The number of phases, and their seconds.
 
     Attributes:
         cycles: How often there is load, then trouble, then calm.
@@ -40,17 +40,17 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """How long all of it lasts."""
+        """The total duration."""
         return self.cycles * self.cycle
 
     @property
     def cycle(self) -> float:
-        """How long one cycle lasts."""
+        """The duration of one cycle."""
         return self.load + self.kills + self.faults + self.calm
 
     @property
     def tells_of_leaks(self) -> bool:
-        """Whether a calm is long enough for everything that goes by itself to have gone."""
+        """True if a calm is long enough for everything to expire that does."""
         return self.cycle >= CYCLE
 
     @property

@@ -1,4 +1,4 @@
-"""How a soak is told: as a table, and as JSON for a plot."""
+"""Reports of a soak: a table, and JSON for a plot."""
 
 from __future__ import annotations
 

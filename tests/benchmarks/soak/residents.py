@@ -74,7 +74,7 @@ class Residents:
 
 
 async def talk(layer: BaseChannelLayer, notes: Diary) -> None:
-    """Send one message to all residents, and one to whoever reads the general channel."""
+    """Send one message to all residents, and one to the general channel."""
     for send, target, audience in (
         (layer.group_send, GROUP, diary.RESIDENTS),
         (layer.send, JOBS, diary.JOBS),

@@ -37,9 +37,9 @@ class Soak:
     faults: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        everybody = 1 if self.layer == "queue" else WORKERS
+        readers = 1 if self.layer == "queue" else WORKERS
         self.ledger = Ledger(
-            {diary.RESIDENTS: WORKERS * RESIDENTS, diary.JOBS: everybody, diary.ONE: 1}
+            {diary.RESIDENTS: WORKERS * RESIDENTS, diary.JOBS: readers, diary.ONE: 1}
         )
 
     async def run(self, server: EmbeddedServer) -> None:
@@ -73,7 +73,7 @@ class Soak:
 
     @property
     def good(self) -> bool:
-        """Whether nothing grew, came twice, or was lost that the layer promises to bring."""
+        """True if nothing grew, was repeated, or was lost against the guarantees."""
         messages = self.ledger.figures()
         promised = ["twice", "lost_in_calm", *(["lost_in_kills"] if self.layer == "queue" else [])]
         flat = all(verdict.flat for verdict in self.verdicts())

@@ -1,4 +1,4 @@
-"""What a worker's synchronous code does, in a thread: calls, and event loops that live shortly."""
+"""A worker's synchronous code, in a thread: calls, and short-lived event loops."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PAUSE = 0.4  # seconds between two things that the thread does
 SHORT_LOOPS = 0.15  # how many of them are event loops
-CLOSED_BARE = 0.3  # how many of these are closed without a word
+CLOSED_BARE = 0.3  # the share of these that are closed without cleanup
 
 
 class Synchronous:

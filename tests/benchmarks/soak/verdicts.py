@@ -1,4 +1,4 @@
-"""Whether something has grown: two moments of calm, compared."""
+"""Growth between two phases of calm."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LOOSE = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one quantity between two moments of calm."""
+    """The change of one quantity between two phases of calm."""
 
     quantity: str
     first: int
@@ -50,7 +50,7 @@ class Verdict:
 
     @property
     def flat(self) -> bool:
-        """Whether it is as it was, or below the limit. Less is no leak."""
+        """True if it is unchanged, smaller, or below the limit."""
         return self.last <= self.limit
 
     def figures(self) -> dict[str, str | int | bool]:

@@ -1,4 +1,4 @@
-"""What consumers do that come and go: each function is one stay, and one way to end it."""
+"""Short-lived consumers: each function is one visit, and one way to end it."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ class Visit:
         return str(message["id"])
 
     async def listen(self, channel: str, until: str = "") -> None:
-        """Receive, for ever or until one message has come."""
+        """Receive endlessly, or until one message has arrived."""
         message: dict[str, Any] = {"id": None}
         while message["id"] is None or message["id"] != until:
             message = await self.layer.receive(channel)
             self.notes.received(message, channel)
 
     async def expect(self, channel: str) -> None:
-        """Send a message to a channel on which somebody listens in turns; go on when it came."""
+        """Send a message to a channel with intermittent listeners; return when it has arrived."""
         expected = await self.send(channel, diary.ONE)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.listen(channel, expected), PATIENCE)
@@ -98,13 +98,13 @@ async def polite(visit: Visit) -> None:
     async with reading(visit, channel):
         message, at = visit.notes.message(), diary.now()
         await visit.layer.group_send(group, message)
-        visit.notes.sent(message, at, diary.ANYBODY)
+        visit.notes.sent(message, at, diary.ANY)
         await asyncio.sleep(random.uniform(0.0, 0.2))
         await visit.layer.group_discard(group, channel)
 
 
 async def rude(visit: Visit) -> None:
-    """Join two groups, hear, and go without a word, as browsers do that are closed."""
+    """Join two groups, receive, and end without leaving, as closed browsers do."""
     channel = await visit.arrive(room(), room())
     await visit.expect(channel)
     async with reading(visit, channel):
@@ -117,7 +117,7 @@ async def restless(visit: Visit) -> None:
     Where messages are kept, none may get lost by that.
     """
     channel = await visit.arrive()
-    audience = diary.ONE if visit.keeps else diary.ANYBODY
+    audience = diary.ONE if visit.keeps else diary.ANY
     expected = {await visit.send(channel, audience) for _ in range(3)}
     for _ in range(30):
         task = asyncio.create_task(visit.layer.receive(channel))
@@ -155,14 +155,14 @@ async def hasty(visit: Visit) -> None:
 
 
 async def asking(visit: Visit) -> None:
-    """Wait for one answer on a general channel of one's own, whose name nobody uses again."""
+    """Wait for one answer on a general channel of its own, whose name is not used again."""
     channel = f"answer-{visit.notes.message()['id']}"
     if visit.keeps:
         await visit.expect(channel)
         return
     async with reading(visit, channel):
         await asyncio.sleep(0.05)
-        await visit.send(channel, diary.ANYBODY)
+        await visit.send(channel, diary.ANY)
         await asyncio.sleep(0.05)
 
 

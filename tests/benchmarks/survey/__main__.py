@@ -36,7 +36,7 @@ def main() -> int:
             # What is added was measured with the same contenders, and the rest stays.
             survey.results = Results.load(options.json)
         else:
-            # Where this machine keeps its files tells nobody anything.
+            # The paths of this machine don't matter.
             words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
             survey.results.conditions["command"] = " ".join(["hatch run bench", *words])
         measure: dict[str, Callable[[], None]] = {

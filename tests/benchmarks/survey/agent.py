@@ -1,4 +1,4 @@
-"""Does one job, which comes as a line of JSON on standard input, in a contender's environment."""
+"""Run one job, a line of JSON on standard input, in a contender's environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is compared, what each needs to be installed, and how its layer is made."""
+"""The contenders, their requirements, and their layers."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Contender:
 
     @property
     def ours(self) -> bool:
-        """Whether it comes from this repository."""
+        """True if it comes from this repository."""
         return self.layer.startswith(("channels_redis_queue.", "channels_redis_pubsub."))
 
     @property
     def work_queue(self) -> bool:
-        """Whether each message on a general channel goes to one of the processes that read it."""
+        """True if each message on a general channel goes to one of its readers."""
         return "pubsub" not in self.name and self.name != "memory"
 
 

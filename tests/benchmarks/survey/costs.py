@@ -1,4 +1,4 @@
-"""What a message to a group costs a contender, taken apart by what it goes to.
+"""A contender's cost of a group message, by its parts.
 
 It costs something by itself, something for each process that has members of the group, and
 something for each member; two axes of the growth tell the three apart.
@@ -22,7 +22,7 @@ class Unknown(Exception):
 
 @dataclass(frozen=True)
 class Cost:
-    """What one message to a group costs, in whatever unit."""
+    """The cost of one message to a group, in any unit."""
 
     fixed: float
     process: float

@@ -48,7 +48,7 @@ async def _answer(process: Process) -> Any:
 
 
 def _pipe(pipe: Any) -> Any:
-    """Return the end of a pipe that was asked for, so is there."""
+    """Return an end of a pipe that was requested, so exists."""
     return pipe
 
 

@@ -1,4 +1,4 @@
-"""Whether a step of the growth gave, and what did: decided by its figures alone.
+"""Decide from its figures what limited a step of the growth, if anything.
 
 A step gives if messages are lost, sends fail, or what is offered isn't carried in time. What has
 given then is what was used up: a server, a process, the machine, or the capacity of a channel.
@@ -22,14 +22,14 @@ MACHINE = 0.9  # of all cores
 
 
 class Gave(NamedTuple):
-    """What gave: in a word or two, and in a sentence."""
+    """A limit: in a word or two, and in a sentence."""
 
     what: str
     text: str
 
 
 def what_gave(figures: Figures, cores: int, nodes: int = 1) -> Gave | None:
-    """Tell what gave, None if nothing did.
+    """Return the limit that was reached, or None.
 
     Args:
         figures: Those of the step.

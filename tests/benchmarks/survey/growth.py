@@ -1,4 +1,4 @@
-"""How cost grows: one thing is doubled, step by step, until something gives."""
+"""Growth of costs: one quantity is doubled, step by step, up to a limit."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ FOR_A_MESSAGE = ("server_cpu", "bytes", "calls")
 
 
 class Attempt(NamedTuple):
-    """What a step was measured as, and what gave in it; no figures if it was never done."""
+    """The figures of a step, and its limit; no figures if it was never done."""
 
     figures: Figures
     gave: Gave | None

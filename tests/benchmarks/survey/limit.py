@@ -1,8 +1,8 @@
 """Measures how far our layers are from what redis-py alone can do with the same commands.
 
-A layer does a work while the server tells what it is asked; then a raw client sends the same
-commands again, see `works.replaying`. What raw redis-py does not do: make and read messages, know
-who waits for which, hand a group's message to each member, find out what to do after a fault.
+A layer does a work while the server reports its commands; then a raw client sends the same
+commands again, see `works.replaying`. Raw redis-py does not make and read messages, assign replies
+to callers, deliver a group's message to each member, or recover from faults.
 """
 
 from __future__ import annotations

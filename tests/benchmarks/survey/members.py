@@ -1,7 +1,7 @@
 """Members of the group in one process, each waiting in `receive` as a consumer does.
 
 As a program it is a process of a crew: it says when its members have joined and when all of them
-have the next message; at a line from above it tells how long each took, and ends.
+have the next message; at a line from above it reports how long each took, and ends.
 """
 
 from __future__ import annotations

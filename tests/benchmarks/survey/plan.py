@@ -1,4 +1,4 @@
-"""Which work is done, with which parameters, on which contenders."""
+"""The planned work, its parameters and its contenders."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Cell:
     quick: bool = False
 
     def runs(self, only: Contender) -> bool:
-        """Tell whether this contender is measured on it."""
+        """Return whether this contender is measured on it."""
         return only.name in self.contenders
 
 

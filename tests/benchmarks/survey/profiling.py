@@ -1,4 +1,4 @@
-"""Tells where the time of our layers' main paths goes, in their process and in the server."""
+"""Profile our layers' main paths, in their process and in the server."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def shares(times: Mapping[str, float]) -> list[dict[str, Any]]:
 
 
 class Usage:
-    """What a server's time is spent on between two marks."""
+    """A server's time between two marks, by command."""
 
     def __init__(self, redis: RedisService) -> None:
         self._redis = redis

@@ -30,7 +30,7 @@ ROUNDS = 100  # of the search for a number of processes that fits what they do
 
 
 class Fleet(NamedTuple):
-    """How many client processes there are, and what they and the nodes carry."""
+    """The number of client processes, and the load of these and of the nodes."""
 
     processes: float
     # That a group's members are in.
@@ -103,7 +103,7 @@ def _row(contender: str, costs: Costs, nodes: int, room: int) -> dict[str, Any]:
 
 
 def limit(row: Mapping[str, Any]) -> str:
-    """Tell what keeps the nodes from carrying more."""
+    """Return the limit of the nodes."""
     if row["connections"] > MAX_CLIENTS:
         return f"connections: {row['connections']:,} to each node, of {MAX_CLIENTS:,} by default"
     alone = row["group_sends"] / row["nodes"]

@@ -47,7 +47,7 @@ class Sent(NamedTuple):
 
     @property
     def by_script(self) -> bool:
-        """Whether no client has sent it, but a script that one had called."""
+        """True if a script has called it, not a client."""
         return self.client == "lua"
 
 
@@ -92,7 +92,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Recording:
-    """What the clients have sent: before the work, and in it.
+    """The commands of the clients: before the work, and in it.
 
     Args:
         operations: How many of its operations the work has done meanwhile.
@@ -146,7 +146,7 @@ class Recorder:
             sent = parse(line)
             if sent.command[-1] == LAST:
                 break
-            # Who asks through the UNIX socket is no client of the layer.
+            # Connections through the UNIX socket are not clients of the layer.
             if not sent.client.startswith("unix:") and sent.at <= self._marks["end"]:
                 everything.append(sent)
         begin = self._marks["begin"]

@@ -42,7 +42,7 @@ WORDS = 3  # the columns from the left that hold words
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times better: by the medians, and the least and the greatest of the rounds."""
+    """The ratio of improvement: of the medians, and the extremes of the rounds."""
 
     median: float
     least: float

@@ -73,7 +73,7 @@ def run(
             raise Failed(f"not done within {timeout:.0f} s")
         errors.seek(0)
         # Of a traceback the last line says what it was.
-        raise Failed((errors.read().splitlines() or ["it ended without a word"])[-1])
+        raise Failed((errors.read().splitlines() or ["it ended without output"])[-1])
 
 
 @contextlib.contextmanager

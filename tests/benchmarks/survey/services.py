@@ -49,7 +49,7 @@ class Service(Protocol):
 
 
 class NoService:
-    """What a layer in memory needs."""
+    """The services of a layer in memory: none."""
 
     software = ""
 

@@ -34,7 +34,7 @@ def soak(minutes: float) -> dict[str, Any]:
             text=True,
             check=False,
         )
-        # Its status tells whether something grew, and so does what it wrote.
+        # Its status, like its output, shows that something grew.
         if not file.exists():
             done.check_returncode()
         told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))

@@ -173,7 +173,7 @@ class Survey:
     def _redis(self) -> RedisService:
         started = self._service(CONTENDERS["queue"])
         if not isinstance(started, RedisService):
-            raise TypeError(f"{started} does not run the Redis that was asked for")
+            raise TypeError(f"{started} does not run the requested Redis")
         return started
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What a work gets: the contender's layer, its parameters, and marks around what is measured."""
+"""The arguments of a work: the contender's layer, parameters, and marks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Job:
         return make_layer(CONTENDERS[self.contender], self.hosts, self.options)
 
     def message(self, **more: Any) -> dict[str, Any]:
-        """Return a message of the size that is asked for."""
+        """Return a message of the requested size."""
         size = self.parameters.get("payload", SMALL)
         return {"type": "bench.message", "text": "x" * size, **more}
 
@@ -69,7 +69,7 @@ class Trial:
         self._stop = time.perf_counter() + self.job.seconds
 
     def unfinished(self) -> bool:
-        """Tell whether more is to be done."""
+        """Return whether more is to be done."""
         return time.perf_counter() < self._stop
 
     def end(self, operations: int) -> None:

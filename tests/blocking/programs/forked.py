@@ -29,7 +29,7 @@ async def round_trip(number: int) -> int:
 def both_ways(number: int) -> None:
     """Use the layer from a loop of its own, and synchronously."""
     assert asyncio.run(round_trip(number)) == number
-    async_to_sync(layer.group_send)("nobody", {"type": "hello"})
+    async_to_sync(layer.group_send)("empty", {"type": "hello"})
 
 
 def child(number: int, how: str) -> None:

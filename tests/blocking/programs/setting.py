@@ -1,4 +1,4 @@
-"""What the programs here begin with: the layer that their arguments name."""
+"""The start of the programs here: the layer that their arguments name."""
 
 from __future__ import annotations
 

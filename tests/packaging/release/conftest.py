@@ -24,7 +24,7 @@ class Clone:
 
     @property
     def root(self) -> Path:
-        """Where it is."""
+        """Its path."""
         return self.tree.root
 
     def git(self, *arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""Which changelog fragments a change needs."""
+"""The changelog fragments that a change needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the files for contributors say is there."""
+"""Files and commands that the guides for contributors mention exist."""
 
 from __future__ import annotations
 

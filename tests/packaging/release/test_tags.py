@@ -98,7 +98,7 @@ def test_tag_without_a_changelog_is_refused(clone: Clone) -> None:
 
 
 def test_tag_beside_main_is_refused(clone: Clone) -> None:
-    """A commit that was never merged publishes nothing, whoever may push its tag."""
+    """A commit that was never merged publishes nothing, even if its tag is pushed."""
     clone.git("checkout", "--quiet", "-b", "mine")
     tag = release(clone, QUEUE, "minor")
     assert "the commit is not on main: merge it, and tag it there" in refusal(clone, tag)

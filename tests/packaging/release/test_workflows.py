@@ -1,4 +1,4 @@
-"""What the workflows may do. Their other rules are zizmor's: `hatch run lint:workflows`."""
+"""Permissions of the workflows. zizmor checks other rules: `hatch run lint:workflows`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_scripts_are_there(workflow: str) -> None:
 
 
 def test_workflow_runs_each_step_of_the_local_check() -> None:
-    """What must pass on a contributor's machine is required in a pull request, too."""
+    """Pull requests require the same steps as a contributor's machine."""
     script = (REPOSITORY / ".ci/run").read_text(encoding="utf-8")
     (steps,) = re.findall(r"^STEPS=\((.+)\)$", script, re.MULTILINE)
     jobs = WORKFLOWS["ci.yml"]["jobs"]

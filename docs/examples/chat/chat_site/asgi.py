@@ -1,4 +1,4 @@
-"""What the ASGI server runs: the page over HTTP, the chat over a WebSocket."""
+"""The ASGI application: the page over HTTP, the chat over a WebSocket."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.urls import path
 
 from chat_site.consumers import ChatConsumer
 
-get_channel_layer()  # Wrong settings shall stop the server now, not its first visitor.
+get_channel_layer()  # Let wrong settings stop the server now, not its first visitor.
 
 application = ProtocolTypeRouter(
     {

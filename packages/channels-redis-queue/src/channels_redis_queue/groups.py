@@ -1,4 +1,4 @@
-"""Keeps the groups in Redis: adds and removes members, and tells who they are."""
+"""Groups in Redis: add, remove and list their members."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class ForbiddenCommand:
 
     @property
     def missing_rule(self) -> str:
-        """What to add to the user's ACL rule."""
+        """The addition to the user's ACL rule."""
         denied = re.search(r" access .*\b(key|channel)s?\b", self.reason)
         if denied is None:
             return f"+{self.required.name}"

@@ -133,7 +133,7 @@ class GroupSummary:
 
 @dataclass(frozen=True)
 class LayerOverview:
-    """What a layer has on its servers."""
+    """A layer's channels, groups and keys on its servers."""
 
     # Waiting messages of each channel; None if the servers hold no messages.
     channels: Mapping[str, int | None]

@@ -31,7 +31,7 @@ PINGS = 200
 
 @dataclass(frozen=True)
 class ServerFacts:
-    """What a server tells about itself.
+    """The facts that a server reports.
 
     Attributes:
         info: The fields of INFO; empty if this user may not call it.

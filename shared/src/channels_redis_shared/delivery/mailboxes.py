@@ -60,7 +60,7 @@ class Notice:
 
 
 class OverflowNotice(Notice):
-    """Tells a consumer how many messages are missing in this place."""
+    """The notice of lost messages, with their number."""
 
     __slots__ = ("lost",)
 
@@ -74,7 +74,7 @@ class OverflowNotice(Notice):
 
 
 class _Failure(Notice):
-    """Makes `receive` raise an error."""
+    """An item that makes `receive` raise an error."""
 
     __slots__ = ("_error",)
 

@@ -1,4 +1,4 @@
-"""What consumers cost that wait for messages which never come."""
+"""The cost of idle consumers."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ async def load(trial: Trial) -> None:
 
 
 class Look(NamedTuple):
-    """What has happened up to some moment."""
+    """Counts up to some time."""
 
     at: float
     busy: float
@@ -68,7 +68,7 @@ class Look(NamedTuple):
 
     @property
     def arrived(self) -> float:
-        """How many messages the members have got."""
+        """The number of messages that the members have received."""
         return sum(one["arrived"] for one in self.listeners)
 
 

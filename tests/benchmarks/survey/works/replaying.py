@@ -4,7 +4,7 @@ What is sent on the layer's command connection goes out in pipelines; but one co
 where a work waits for each message. A reader of the queue layer has a connection of its own here
 too, and asks as the layer does: a wait and a take in one write, again and again. A take
 acknowledges what the one before has brought, so takes can't be pipelined. Messages stay bytes, and
-nobody gets them: they are counted, and the next unit of the work begins when all have arrived. So
+they are not delivered but counted, and the next unit of the work begins when all have arrived. So
 deliveries to the members of a group are counted, and not made.
 """
 
@@ -37,7 +37,7 @@ PIPELINED = 50
 
 
 class Unit:
-    """What is sent before the work waits for all that comes of it; ready to be sent."""
+    """Packed commands up to a wait for their replies and messages."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[str, list[list[bytes]]]] = []
@@ -54,7 +54,7 @@ class Unit:
 
 
 class Here:
-    """What is read in this process."""
+    """The reads of this process."""
 
     def __init__(self, reader: Taker | Hearer) -> None:
         self._arrivals = reader.arrivals
@@ -67,7 +67,7 @@ class Here:
 
 
 class There:
-    """What is read in a process of a crew."""
+    """The reads of a process of a crew."""
 
     def __init__(self, others: Crew) -> None:
         self._others = others

@@ -29,7 +29,7 @@ def synchronous(trial: Trial) -> None:
     layer, message = trial.job.layer(), trial.job.message()
     if CONTENDERS[trial.job.contender].work_queue:
         # Without a member there would be nothing to write.
-        async_to_sync(layer.group_add)(GROUP, "nobody")
+        async_to_sync(layer.group_add)(GROUP, "unread")
     calls = {"ours": async_to_sync(layer.group_send), "nothing": async_to_sync(_nothing)}
     samples: dict[str, list[float]] = {name: [] for name in calls}
     with ThreadPoolExecutor(trial.job.parameters["threads"]) as threads:

@@ -19,7 +19,7 @@ def of_groups(prefix: str) -> str:
 
 
 class Names:
-    """Makes and checks the names of one layer.
+    """Make and check the names of one layer.
 
     Args:
         prefix: Begins the names of new channels, and the Redis channels of groups.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..keys import Keys
 
 # Bytes of a group's names, and of those names and all that is sent, up to which a message is sent
-# optimistically: if the group has changed, both have travelled in vain. The second holds for a
+# optimistically: if the group has changed, both were sent uselessly. The second holds for a
 # group that was found unchanged.
 MAX_UNCONFIRMED_BYTES = 4096
 MAX_CONFIRMED_BYTES = 262_144

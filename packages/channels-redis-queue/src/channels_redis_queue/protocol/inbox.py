@@ -32,7 +32,7 @@ SHORT_BLOCK_PERIOD = 600
 # Minimum seconds that claims outlive their last take: longer than a wait and the reconnecting after
 # it. Otherwise they live as long as the messages.
 MIN_CLAIMS_TTL = 60
-# Seconds that a reply may lie unread before another take tells how old its messages are.
+# Seconds that a reply may lie unread before another take returns the age of its messages.
 MAX_REPLY_DELAY = 1.0
 
 
