@@ -31,47 +31,47 @@ class RunProcess(Protocol):
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[EmbeddedServer]:
-    """Give the server that all tests share. Use it with ``prefix``, and leave it running."""
+    """Yield the server that all tests share. Use it with ``prefix``, and leave it running."""
     with EmbeddedServer() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis_shards() -> Iterator[tuple[EmbeddedServer, ...]]:
-    """Give three servers that all tests share, for layers with several hosts."""
+    """Yield three servers that all tests share, for layers with several hosts."""
     with ExitStack() as stack:
         yield tuple(stack.enter_context(EmbeddedServer()) for _ in range(3))
 
 
 @pytest.fixture(scope="session")
 def redis_cluster() -> Iterator[EmbeddedCluster]:
-    """Give the Redis Cluster that all tests share. Use it with ``prefix``, and leave it running."""
+    """Yield the Redis Cluster that all tests share. Use it with ``prefix``; leave it running."""
     with EmbeddedCluster() as cluster:
         yield cluster
 
 
 @pytest.fixture
 def prefix() -> str:
-    """Give a key prefix that no other test uses. It is valid in a channel's name, too."""
+    """Return a key prefix that no other test uses. It is valid in a channel's name, too."""
     return f"test-{secrets.token_hex(6)}-"
 
 
 @pytest.fixture
 def start_server() -> Iterator[Callable[..., EmbeddedServer]]:
-    """Give a function that starts servers of the test's own; arguments as `EmbeddedServer`'s."""
+    """Yield a function that starts servers of the test's own; arguments as `EmbeddedServer`'s."""
     with ExitStack() as stack:
         yield lambda *config, **options: stack.enter_context(EmbeddedServer(*config, **options))
 
 
 @pytest.fixture
 def own_server(start_server: Callable[..., EmbeddedServer]) -> EmbeddedServer:
-    """Give a server of the test's own, to kill, restart, pause, or count commands on."""
+    """Return a server of the test's own, to kill, restart, pause, or count commands on."""
     return start_server()
 
 
 @pytest_asyncio.fixture
 async def tcp_proxy() -> AsyncIterator[Callable[[EmbeddedServer], Awaitable[TcpProxy]]]:
-    """Give a coroutine function that starts a proxy in front of a server."""
+    """Yield a coroutine function that starts a proxy in front of a server."""
     async with AsyncExitStack() as stack:
 
         async def start(server: EmbeddedServer) -> TcpProxy:
@@ -82,7 +82,7 @@ async def tcp_proxy() -> AsyncIterator[Callable[[EmbeddedServer], Awaitable[TcpP
 
 @pytest_asyncio.fixture
 async def run_process() -> AsyncIterator[RunProcess]:
-    """Give a coroutine function that starts a worker script; see `support.processes`."""
+    """Yield a coroutine function that starts a worker script; see `support.processes`."""
     async with AsyncExitStack() as stack:
 
         async def start(script: str | Path, **options: Any) -> WorkerProcess:

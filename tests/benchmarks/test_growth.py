@@ -117,7 +117,7 @@ def test_counts_of_a_message_become_those_of_a_second() -> None:
     ],
 )
 def test_what_gave_is_what_was_used_up(figures: dict[str, float], what: str | None) -> None:
-    """Without a symptom nothing gave; with one it is what there was no more of."""
+    """Without a symptom there is no limit; with one it is the exhausted resource."""
     gave = what_gave({**QUIET, **figures}, cores=2)
     assert (gave and gave.what) == what
 

@@ -26,7 +26,7 @@ SMALL_ENOUGH = [work for work in CATALOGUE if work.name not in TOO_MANY_MEMBERS]
 
 @pytest.fixture(autouse=True)
 def _unfreeze() -> Iterator[None]:
-    """Give the collector back what the stop-watch took from it."""
+    """Restore the garbage collector after the stopwatch."""
     yield
     gc.unfreeze()
 

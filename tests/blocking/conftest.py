@@ -33,13 +33,13 @@ class RunProgram(Protocol):
 
 @pytest.fixture(params=list(LAYERS))
 def layer_class(request: pytest.FixtureRequest) -> str:
-    """Give the import string of each layer."""
+    """Return the import string of each layer."""
     return LAYERS[request.param]
 
 
 @pytest.fixture
 def run_program(own_server: EmbeddedServer, layer_class: str) -> RunProgram:
-    """Give a function that runs a program with a layer, with warnings as errors.
+    """Return a function that runs a program with a layer, with warnings as errors.
 
     The program gets the layer's class and the server's URL as its first arguments. It must end by
     itself with status 0 and write nothing to stderr: no warning, no task that was destroyed.

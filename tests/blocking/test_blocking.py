@@ -49,7 +49,7 @@ class Credentials(CredentialProvider):
 
 @pytest.fixture
 def layer(own_server: EmbeddedServer, layer_class: str) -> Iterator[Any]:
-    """Give a layer at a server of its own, whose channels hold one message."""
+    """Yield a layer on its own server, with a capacity of one message."""
     layer = import_string(layer_class)(hosts=[own_server.url], capacity=1)
     yield layer
     async_to_sync(layer.close_pools)()
@@ -305,7 +305,7 @@ def test_lost_reply(own_server: EmbeddedServer, layer_class: str) -> None:
 
 @pytest.fixture(params=["asyncio", "eager tasks", "uvloop"])
 def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop]:
-    """Give a loop of each kind."""
+    """Yield a loop of each kind."""
     if request.param == "uvloop":
         new_loop = pytest.importorskip("uvloop", reason="uvloop is not installed").new_event_loop
     else:

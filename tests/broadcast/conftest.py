@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def make_layer(
     request: pytest.FixtureRequest, redis_server: EmbeddedServer, prefix: str
 ) -> Callable[..., Any]:
-    """Give a function that makes layers of one kind that hear each other."""
+    """Return a function that makes layers of one kind that share messages."""
 
     def make(**options: Any) -> Any:
         return request.param(hosts=[redis_server.url], prefix=prefix, **options)
@@ -33,7 +33,7 @@ def make_layer(
 
 @pytest.fixture
 def use_layer() -> Iterator[Callable[[Any], Any]]:
-    """Give a function that makes a layer the one that consumers get."""
+    """Yield a function that makes a layer the default of consumers."""
     if not settings.configured:
         settings.configure()
     before = channel_layers.backends.get("default")
@@ -43,7 +43,7 @@ def use_layer() -> Iterator[Callable[[Any], Any]]:
 
 @pytest_asyncio.fixture
 async def connect() -> AsyncIterator[Callable[[Any], Socket]]:
-    """Give a function that connects WebSockets, which end with the test."""
+    """Yield a function that connects WebSockets, which end with the test."""
     made: list[Socket] = []
 
     def open_socket(consumer: Any) -> Socket:

@@ -194,7 +194,7 @@ class Scene:
         self.members.clear()
 
     def choose(self) -> list[Socket]:
-        """Return one who is a member no more, if there is one."""
+        """Return one that is no longer a member, if there is one."""
         chosen = self.random.sample(list(self.members), min(1, len(self.members)))
         for socket in chosen:
             del self.members[socket]
@@ -400,7 +400,7 @@ async def test_own_encoding(
 async def test_end_leaves_nothing_behind(
     make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
 ) -> None:
-    """A consumer that has gone is known no more."""
+    """A consumer that has ended is forgotten."""
     layer = use_layer(make_layer())
     socket = connect(AsyncJson)
     await socket.opened()

@@ -37,7 +37,7 @@ LAYERS = ("channels_redis_queue.RedisChannelLayer", "channels_redis_pubsub.Redis
 
 @pytest.fixture(params=SERVERS)
 def command(request: pytest.FixtureRequest) -> str:
-    """Give the command line of a server."""
+    """Return the command line of a server."""
     return SERVERS[request.param]
 
 
@@ -45,7 +45,7 @@ def command(request: pytest.FixtureRequest) -> str:
 def served(
     request: pytest.FixtureRequest, command: str, redis_server: EmbeddedServer, prefix: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Give a server's process, and its port."""
+    """Yield a server's process, and its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -26,7 +26,7 @@ class Capability(Enum):
     GROUP_EXPIRY = "a membership ends group_expiry seconds after the latest group_add"
     LAST_WORDS = "what was sent to a group before a channel left it still reaches the channel"
     LISTENERS_ALL = "a message to a general channel reaches every process that receives from it"
-    LISTENERS_ONE = "a message to a general channel reaches one of those who receive from it"
+    LISTENERS_ONE = "a message to a general channel reaches one of its receivers"
     LOOPS = "a channel outlives the event loop that it was made in"
     MANY_RECEIVERS = "several tasks may receive from one channel"
     NOTHING_BEFORE_JOINING = "a new member gets nothing that its group was sent before"

@@ -23,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give a test each variant; those that lack what it needs are skipped with their reason."""
+    """Run a test with each variant; skip those that lack a capability, with the reason."""
     if "variant" not in metafunc.fixturenames:
         return
     needed = [need for mark in metafunc.definition.iter_markers("needs") for need in mark.args]

@@ -16,7 +16,7 @@ from channels.routing import ChannelNameRouter, ProtocolTypeRouter
 
 
 class Chat(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no type hints
-    """Joins the room on connecting, passes on what it hears, leaves on disconnecting."""
+    """Joins the room on connecting, passes on its messages, leaves on disconnecting."""
 
     async def connect(self) -> None:
         """Join the room."""

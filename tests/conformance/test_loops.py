@@ -106,7 +106,7 @@ async def test_layer_of_a_worker_may_be_closed_at_any_moment(case: LayerCase) ->
 
 
 async def test_calls_under_way_end_when_the_layer_closes(case: LayerCase) -> None:
-    """A call that has just begun as its layer is closed is carried out or fails; it never hangs."""
+    """A call that has just begun as its layer is closed succeeds or fails; it never hangs."""
     for turns in range(8):
         layer = case.layer()
         await round_trip(layer)

@@ -84,7 +84,7 @@ class Demo:
 
 @pytest.fixture
 def temporary_folder() -> Iterator[Path]:
-    """Give the folder of a demo's temporary files, with a short name.
+    """Yield the folder of a demo's temporary files, with a short name.
 
     The name of ``tmp_path`` takes most of the 108 bytes that a UNIX socket's name may have.
     """
@@ -96,7 +96,7 @@ def temporary_folder() -> Iterator[Path]:
 async def start_demo(
     temporary_folder: Path,
 ) -> AsyncIterator[Callable[..., Awaitable[Demo]]]:
-    """Give a coroutine function that starts the demo with command line arguments.
+    """Yield a coroutine function that starts the demo with command line arguments.
 
     Its temporary files go to ``temporary_folder``. Python looks for modules in ``before`` first.
     """
@@ -127,7 +127,7 @@ async def start_demo(
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    """Give a Chromium without a window. Skip if there is none; fail instead where it must be."""
+    """Yield a Chromium without a window. Skip if there is none; fail instead where it must be."""
     try:
         playwright = importlib.import_module("playwright.async_api")
     except ImportError:
@@ -150,7 +150,7 @@ def do_without(reason: str) -> NoReturn:
 
 @pytest.fixture
 async def open_tab(browser: Browser) -> AsyncIterator[OpenTab]:
-    """Give a coroutine function that opens pages. Each must stay without an error to the end."""
+    """Yield a coroutine function that opens pages. Each must stay without an error to the end."""
     tabs: list[Tab] = []
     async with AsyncExitStack() as stack:
 

@@ -61,7 +61,7 @@ NEEDED = ("#plug", "#connection", "#name", "#rooms button", "#people li", "#text
 
 @pytest.fixture
 async def server(start_demo: StartDemo) -> str:
-    """Give the URL of a server of the demo."""
+    """Return the URL of a server of the demo."""
     return (await (await start_demo()).urls())["A"]
 
 

@@ -41,19 +41,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Give the certificate authority that servers and clients trust."""
+    """Return the certificate authority that servers and clients trust."""
     return Authority(tmp_path_factory.mktemp("authority"), "The authority")
 
 
 @pytest.fixture
 def stranger(tmp_path: Path) -> Authority:
-    """Give an untrusted certificate authority."""
+    """Return an untrusted certificate authority."""
     return Authority(tmp_path, "A stranger")
 
 
 @pytest.fixture(scope="session")
 def start_tls_server(authority: Authority) -> Iterator[Callable[[Path, Path], TlsServer]]:
-    """Give a function that starts a server with a certificate and its key."""
+    """Yield a function that starts a server with a certificate and its key."""
     with ExitStack() as stack:
         yield lambda certificate, key: stack.enter_context(
             TlsServer(redis_8(), authority, certificate, key)
@@ -64,7 +64,7 @@ def start_tls_server(authority: Authority) -> Iterator[Callable[[Path, Path], Tl
 def tls_server(
     start_tls_server: Callable[[Path, Path], TlsServer], authority: Authority
 ) -> TlsServer:
-    """Give the server with TLS that all tests share."""
+    """Return the server with TLS that all tests share."""
     return start_tls_server(*authority.issue(HOST))
 
 
@@ -72,20 +72,20 @@ def tls_server(
 def named_tls_server(
     start_tls_server: Callable[[Path, Path], TlsServer], authority: Authority
 ) -> TlsServer:
-    """Give a server whose certificate is for a name, and not for the address in its URL."""
+    """Return a server whose certificate is for a name, and not for the address in its URL."""
     return start_tls_server(*authority.issue("localhost"))
 
 
 @pytest.fixture
 def replicated_cluster() -> Iterator[EmbeddedCluster]:
-    """Give a cluster of the test's own: three masters, each with a replica."""
+    """Yield a cluster of the test's own: three masters, each with a replica."""
     with EmbeddedCluster(replicas=1) as cluster:
         yield cluster
 
 
 @pytest_asyncio.fixture
 async def make_layer(prefix: str) -> AsyncIterator[MakeLayer]:
-    """Give a maker of layers with a prefix of their own."""
+    """Yield a maker of layers with a prefix of their own."""
     made: list[Layer] = []
 
     def make(layer_class: Callable[..., Layer], **options: Any) -> Layer:

@@ -39,7 +39,7 @@ SHARDED = {"spublish", "ssubscribe", "sunsubscribe"}
 
 @pytest.fixture(scope="module", params=SERVERS)
 def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer]:
-    """Give each kind of server in turn."""
+    """Yield each kind of server in turn."""
     with EmbeddedServer(binary=SERVERS[request.param]()) as server:
         yield server
 

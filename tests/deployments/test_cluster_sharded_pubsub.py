@@ -99,7 +99,7 @@ async def test_master_that_dies(replicated_cluster: EmbeddedCluster, make_layer:
 
 @pytest.fixture
 def lone_masters() -> Iterator[EmbeddedCluster]:
-    """Give a cluster of the test's own, in which each node goes on without the others."""
+    """Yield the test's own cluster, whose nodes work without each other."""
     with EmbeddedCluster("cluster-require-full-coverage no") as cluster:
         yield cluster
 
@@ -253,7 +253,7 @@ async def test_leaving_as_the_slot_moves(
 
 
 async def test_many_slots_move(redis_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
-    """Each channel is told of its own slot's move alone, and hears again afterwards."""
+    """Each channel is notified only of its own slot's move, and receives again afterwards."""
     layer = make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS)
     source, target = redis_cluster.nodes[:2]
     moved = [await channel_at(source, redis_cluster, layer) for _ in range(20)]

@@ -70,7 +70,7 @@ NEEDS_TWO_PREFIXES = "test_flush_leaves_other_prefixes_alone"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give each test each way to run a server."""
+    """Run each test with each kind of server."""
     needed = [need for mark in metafunc.definition.iter_markers("needs") for need in mark.args]
     cases = []
     module = metafunc.function.__module__.removeprefix("conformance.test_")
@@ -88,13 +88,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def variant(deployment: Deployment) -> Variant:
-    """Give what the tests of the contract ask for by this name."""
+    """Return the fixture of the conformance tests."""
     return deployment.variant
 
 
 @pytest_asyncio.fixture
 async def case(deployment: Deployment, request: pytest.FixtureRequest) -> AsyncIterator[LayerCase]:
-    """Give a maker of layers."""
+    """Yield a maker of layers."""
     config: dict[str, Any] = request.getfixturevalue(deployment.fixture)
     made = LayerCase(deployment.variant, config)
     yield made
@@ -103,13 +103,13 @@ async def case(deployment: Deployment, request: pytest.FixtureRequest) -> AsyncI
 
 @pytest.fixture
 def layer(case: LayerCase) -> ChannelLayer:
-    """Give one layer."""
+    """Return one layer."""
     return case.layer()
 
 
 @pytest.fixture(scope="module")
 def acl_server() -> Iterator[EmbeddedServer]:
-    """Give a server whose only users beside the default one have the documentation's rules."""
+    """Yield a server whose only users beside the default one have the documentation's rules."""
     with EmbeddedServer() as server:
         restricted(server, RedisChannelLayer)
         restricted(server, RedisPubSubChannelLayer, *GENERAL_CHANNELS)
@@ -118,7 +118,7 @@ def acl_server() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def with_acl(acl_server: EmbeddedServer, deployment: Deployment) -> dict[str, Any]:
-    """Give a user with the rule of the layer, and the prefix that the rule is for: the default."""
+    """Return a user with the rule of the layer, and the prefix of the rule: the default."""
     with acl_server.client() as client:
         client.flushall()
     if deployment.backend == QUEUE:
@@ -129,5 +129,5 @@ def with_acl(acl_server: EmbeddedServer, deployment: Deployment) -> dict[str, An
 
 @pytest.fixture
 def with_tls(tls_server: TlsServer, prefix: str) -> dict[str, Any]:
-    """Give a Redis 8 with TLS, which wants to see a certificate of the client."""
+    """Return a Redis 8 with TLS that requires a client certificate."""
     return {"hosts": [tls_server.host], "prefix": prefix}

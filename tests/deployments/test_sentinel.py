@@ -29,7 +29,7 @@ NOTICES = {"on_disconnect": "redis.lost", "on_reconnect": "redis.found"}
 
 @pytest.fixture
 def group() -> Iterator[SentinelGroup]:
-    """Give a master, a replica and three Sentinels, all with passwords."""
+    """Yield a master, a replica and three Sentinels, all with passwords."""
     with SentinelGroup(password="servers-only", sentinel_password="sentinels-only") as group:
         group.start()
         yield group

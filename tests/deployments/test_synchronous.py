@@ -36,7 +36,7 @@ MOST_CONNECTIONS = 4
 
 @contextmanager
 def made(layer_class: LayerClass, host: object, **options: Any) -> Iterator[Any]:
-    """Give a layer, and close what it has open for synchronous callers."""
+    """Yield a layer, and close its connections of synchronous callers."""
     layer = layer_class(hosts=[host], capacity=1000, **options)
     yield layer
     async_to_sync(layer.close_pools)()
@@ -177,7 +177,7 @@ def test_moved_slot(own_cluster: EmbeddedCluster) -> None:
 
 @pytest.fixture
 def own_cluster() -> Iterator[EmbeddedCluster]:
-    """Give a Cluster of the test's own."""
+    """Yield a Cluster of the test's own."""
     with EmbeddedCluster() as cluster:
         yield cluster
 

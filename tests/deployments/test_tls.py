@@ -181,7 +181,7 @@ async def test_unchecked_name_in_the_url(
 
 @pytest.fixture
 def watch(authority: Authority) -> Iterator[Callable[[TlsServer], dict[str, Any]]]:
-    """Give a function that starts a Sentinel with TLS for a master, and returns the host."""
+    """Yield a function that starts a Sentinel with TLS for a master, and returns the host."""
     with ExitStack() as stack:
         reservation = stack.enter_context(reserve_port())
         port = reservation.getsockname()[1]

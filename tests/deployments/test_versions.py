@@ -56,7 +56,7 @@ class OldServer:
 
 @pytest_asyncio.fixture
 async def old_server() -> AsyncIterator[OldServer]:
-    """Give a server that is too old."""
+    """Yield a server that is too old."""
     old = OldServer()
     server = await asyncio.start_server(old.serve, HOST, 0)
     old.port = server.sockets[0].getsockname()[1]

@@ -34,7 +34,7 @@ class User:
 
 @pytest.fixture
 def recipes(tmp_path: Path) -> dict[str, Any]:
-    """Give all that the page's files define."""
+    """Return the definitions in the page's files."""
     if not settings.configured:
         settings.configure()
     write_files("recipes.md", tmp_path)
@@ -52,7 +52,7 @@ def recipes(tmp_path: Path) -> dict[str, Any]:
 async def layer(
     request: pytest.FixtureRequest, redis_server: EmbeddedServer, prefix: str
 ) -> AsyncIterator[Any]:
-    """Give the site's layer."""
+    """Yield the site's layer."""
     made = request.param([redis_server.url], prefix=prefix)
     before = channel_layers.set("default", made)
     yield made

@@ -23,7 +23,7 @@ LAYERS = {
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Give the project of the quick start with the tests of the page."""
+    """Return the project of the quick start with the tests of the page."""
     django_admin = (sys.executable, "-m", "django", "startproject", "mysite", ".")
     subprocess.run(django_admin, cwd=tmp_path, check=True)
     write_files("quickstart.md", tmp_path)

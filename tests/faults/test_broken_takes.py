@@ -1,4 +1,4 @@
-"""A reader whose connection breaks: what the server gave it or still has to hear from it."""
+"""A reader whose connection breaks: messages from the server, and acknowledgements to it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Broken:
 
 @pytest.fixture
 async def broken(own_server: EmbeddedServer, own_layers: Layers, tcp_proxy: StartProxy) -> Broken:
-    """Give a layer whose connections can be broken."""
+    """Return a layer whose connections can be broken."""
     return Broken(own_server, own_layers, await tcp_proxy(own_server))
 
 

@@ -39,7 +39,7 @@ class Killer:
 
 @pytest.fixture
 async def killer(own_server: EmbeddedServer) -> AsyncIterator[Killer]:
-    """Give a killer that is at work."""
+    """Yield a running killer."""
     killer = Killer(own_server)
     task = asyncio.create_task(killer.run())
     yield killer

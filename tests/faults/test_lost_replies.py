@@ -22,7 +22,7 @@ ROUNDS = 10
 
 @pytest.fixture
 async def proxy(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> TcpProxy:
-    """Give a proxy in front of the test's server."""
+    """Return a proxy in front of the test's server."""
     return await tcp_proxy(own_server)
 
 
@@ -78,7 +78,7 @@ async def test_reply_of_a_group_send(own_layers: Layers, proxy: TcpProxy) -> Non
 
 
 async def test_reply_of_a_join(own_layers: Layers, proxy: TcpProxy) -> None:
-    """`group_add` succeeds all the same."""
+    """`group_add` succeeds nevertheless."""
     layer, other = own_layers(hosts=[proxy.url]), own_layers()
     channel = await layer.new_channel()
     for number in range(ROUNDS):

@@ -32,7 +32,7 @@ WAITING = 50
 
 @pytest.fixture
 def own_server(start_server: Callable[..., EmbeddedServer]) -> EmbeddedServer:
-    """Give a server that evicts nothing."""
+    """Return a server that evicts nothing."""
     return start_server("maxmemory-policy noeviction")
 
 
@@ -52,7 +52,7 @@ def relieve(server: EmbeddedServer) -> None:
 
 @pytest.fixture
 async def layer(own_layers: Layers) -> AsyncIterator[RedisChannelLayer]:
-    """Give a layer."""
+    """Return a layer."""
     return own_layers()
 
 
@@ -82,7 +82,7 @@ async def test_send_raises_and_what_is_queued_is_received(
 async def test_expired_messages_are_no_way_in(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """A `send` that could drop expired messages first is refused all the same."""
+    """A `send` that could drop expired messages first is refused too."""
     sender = own_layers()
     await sender.send("jobs", {"number": 0})
     names = beside(sender, "jobs")

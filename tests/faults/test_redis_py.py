@@ -61,7 +61,7 @@ def hidden(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture(params=[RedisChannelLayer, RedisPubSubChannelLayer])
 def layer_class(request: pytest.FixtureRequest) -> type[Any]:
-    """Give each layer's class."""
+    """Return each layer's class."""
     layer_class: type[Any] = request.param
     return layer_class
 

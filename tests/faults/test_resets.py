@@ -45,7 +45,7 @@ def reset_all(server: socket.socket) -> None:
 
 @pytest.fixture
 async def proxy(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> TcpProxy:
-    """Give a proxy in front of the server of the test's own."""
+    """Return a proxy in front of the server of the test's own."""
     return await tcp_proxy(own_server)
 
 

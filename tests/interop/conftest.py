@@ -27,7 +27,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def settings(
     request: pytest.FixtureRequest, redis_shards: tuple[EmbeddedServer, ...]
 ) -> dict[str, Any]:
-    """Give options that both layers take."""
+    """Return options that both layers take."""
     options = dict(SETTINGS[request.param])
     shards = options.pop("shards", 1)
     prefix = f"test-{secrets.token_hex(6)}-"
@@ -36,13 +36,13 @@ def settings(
 
 @pytest.fixture(scope="module", params=OURS)
 def kind(request: pytest.FixtureRequest) -> str:
-    """Give each of the two layers in turn."""
+    """Return each of the two layers in turn."""
     chosen: str = request.param
     return chosen
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleet(kind: str, settings: dict[str, Any]) -> AsyncIterator[Fleet]:
-    """Give two processes; tests share them, and use names of their own."""
+    """Yield two processes; tests share them, and use names of their own."""
     async with fleet_of(kind, settings) as fleet:
         yield fleet

@@ -45,7 +45,7 @@ class Inbox:
             await getattr(self._layer, method)(name, message)
 
     def stop(self) -> None:
-        """Receive no more."""
+        """Stop receiving."""
         for task in self._tasks:
             task.cancel()
 

@@ -119,7 +119,7 @@ def test_pubsub_options() -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("method", METHODS)
 def test_method_takes_its_arguments(layer: Any, method: str) -> None:
-    """Each method takes its arguments by position, and needs no more than these."""
+    """Each method takes its arguments by position, and requires only these."""
     parameters = list(inspect.signature(getattr(layer, method)).parameters.values())[1:]
     positional = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
     assert positional == METHODS[method]

@@ -26,7 +26,7 @@ class Check(Protocol):
 
 @pytest.fixture
 def check(monkeypatch: pytest.MonkeyPatch) -> Check:
-    """Give a function that checks, in this process, and leaves the settings as they were."""
+    """Return a function that checks, in this process, and leaves the settings as they were."""
     if not settings.configured:
         settings.configure()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
-    """Give a server with TLS that requires a certificate of its clients."""
+    """Yield a server with TLS that requires a certificate of its clients."""
     authority = Authority(tmp_path_factory.mktemp("authority"), "The authority")
     with TlsServer(redis_8(), authority, *authority.issue(HOST)) as server:
         yield server
@@ -28,7 +28,7 @@ def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
 
 @pytest.fixture(scope="module")
 def http_port() -> Iterator[int]:
-    """Give the port of an HTTP server."""
+    """Yield the port of an HTTP server."""
     with ThreadingHTTPServer((HOST, 0), BaseHTTPRequestHandler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -41,7 +41,7 @@ def http_port() -> Iterator[int]:
 def sentinel(
     redis_server: EmbeddedServer, start_server: Callable[..., EmbeddedServer]
 ) -> EmbeddedServer:
-    """Give a Sentinel."""
+    """Return a Sentinel."""
     monitor = f"sentinel monitor mymaster {HOST} {redis_server.port} 1"
     return start_server(monitor, arguments=["--sentinel"])
 

@@ -81,7 +81,7 @@ def test_cluster(tmp_path: Path, redis_cluster: EmbeddedCluster, prefix: str, pa
 
 @pytest.fixture
 def both_layers(tmp_path: Path, redis_server: EmbeddedServer, prefix: str) -> Path:
-    """Give the folder of a project with a layer of each package, and all apps."""
+    """Return the folder of a project with a layer of each package, and all apps."""
     config = {"hosts": [redis_server.url], "prefix": prefix}
     backends = {"default": "core.RedisChannelLayer", "live": "pubsub.RedisPubSubChannelLayer"}
     layers = {

@@ -1,4 +1,4 @@
-"""The doctor finds out what an ACL forbids, and its advice mends it."""
+"""The doctor finds the commands that an ACL forbids, and its advice fixes it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def url_of(server: EmbeddedServer, user: str) -> str:
 @BOTH
 @pytest.mark.parametrize("asking", [ASKING, ""])
 def test_missing_right(package: str, asking: str, own_server: EmbeddedServer) -> None:
-    """A missing right gets 2 and its name; what is advised, done on the server, mends it.
+    """A missing permission gets 2 and its name; following the advice fixes it.
 
     With the right to ask for rights, and without it.
     """

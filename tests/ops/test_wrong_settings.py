@@ -253,7 +253,7 @@ def test_wrong_layers(check: Check, layers: Any, number: str, text: str) -> None
 
 
 def test_pubsub_alone(check: Check) -> None:
-    """Where the queue layer's app is not installed, that of Pub/Sub says what is around a layer."""
+    """Without the queue layer's app, that of Pub/Sub reports faults around a layer."""
     layers = {"default": {"BACKEND": f"{PUBSUB}s"}}
     (found,) = check("channels_redis_pubsub", layers)
     assert found.id == "channels_redis_pubsub.E004"

@@ -27,13 +27,13 @@ class Built:
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> SourceTree:
-    """Give a copy of the repository as it is now, committed or not."""
+    """Return a copy of the repository as it is now, committed or not."""
     return SourceTree.make(tmp_path_factory.mktemp("tree") / "repository")
 
 
 @pytest.fixture(scope="session")
 def built(tree: SourceTree, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
-    """Give what was built of each package, by its name."""
+    """Return the archives of each package, by its name."""
     to = tmp_path_factory.mktemp("built")
     archives = {}
     for name in PACKAGES:
@@ -48,7 +48,7 @@ def built(tree: SourceTree, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 @pytest.fixture(scope="session")
 def wheels(built: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with the wheels of all packages, as a registry would have them."""
+    """Return a folder with the wheels of all packages, as a registry would have them."""
     folder = tmp_path_factory.mktemp("wheels")
     for archives in built.values():
         wheel = archives.wheel_from_tree
@@ -58,5 +58,5 @@ def wheels(built: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def new_environment(tmp_path: Path) -> NewEnvironment:
-    """Give a function that makes an empty virtual environment; arguments as its `make`."""
+    """Return a function that makes an empty virtual environment; arguments as its `make`."""
     return lambda **options: Environment.make(tmp_path / "environment", **options)

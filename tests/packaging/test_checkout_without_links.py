@@ -20,7 +20,7 @@ INSTRUCTIONS = "git clone -c core.symlinks=true"
 
 @pytest.fixture
 def without_links(tree: SourceTree, tmp_path: Path) -> SourceTree:
-    """Give a clone of the tree as git makes it where links can't be made."""
+    """Return a clone of the tree without support for symbolic links."""
     clone = tmp_path / "clone"
     run_ok("git", "clone", "-q", "-c", "core.symlinks=false", tree.root, clone)
     return SourceTree(clone)

@@ -41,7 +41,7 @@ def change_shared(tree: SourceTree) -> None:
 
 @pytest.fixture
 def newer(tree: SourceTree, tmp_path: Path) -> SourceTree:
-    """Give a clone of the tree whose shared module has changed."""
+    """Return a clone of the tree whose shared module has changed."""
     clone = tree.clone(tmp_path / "newer")
     change_shared(clone)
     return clone

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.packaging, pytest.mark.timeout(300)]
 
 @pytest.fixture
 def elsewhere(tree: SourceTree, tmp_path: Path) -> SourceTree:
-    """Give a clone of the tree, at another path, with other times and permissions of its files."""
+    """Return a clone of the tree at another path, with other times and permissions of files."""
     before = os.umask(0o077)
     try:
         clone = tree.clone(tmp_path / "another" / "place")

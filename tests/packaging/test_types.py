@@ -25,7 +25,7 @@ STUBS = pytest.mark.parametrize("stubs", [(), ("types-channels",)], ids=["plain"
 def environment(
     new_environment: NewEnvironment, wheels: Path, stubs: tuple[str, ...]
 ) -> Environment:
-    """Give an environment with the packages, both type checkers, and some stubs."""
+    """Return an environment with the packages, both type checkers, and some stubs."""
     made = new_environment()
     checkers = ("mypy", "pyright[nodejs]", "typing-extensions")
     made.install("--find-links", wheels, "channels-redis[cryptography]>=5", *checkers, *stubs)

@@ -9,7 +9,7 @@ from support.worker import arguments, async_requests, reply
 
 
 async def main() -> None:
-    """Carry out one call after the other."""
+    """Execute one call after the other."""
     layer = RedisPubSubChannelLayer(**arguments())
     async for request in async_requests():
         method = getattr(layer, request["method"])

@@ -39,7 +39,7 @@ async def test_new_channel_can_be_sent_to_at_once(layers: Layers) -> None:
 
 
 async def test_last_member_leaves_as_another_joins(layers: Layers) -> None:
-    """A group that is left by its last member and joined in one turn hears what follows."""
+    """A group that its last member leaves and another joins in one turn stays subscribed."""
     layer, other = layers(), layers()
     channels = [await layer.new_channel(), await layer.new_channel()]
     await within(layer.group_add("room", channels[0]))

@@ -134,7 +134,7 @@ async def test_consumer_cancelled_in_another_loop_leaves_nothing(
         await other.run(layer.close_pools())
 
 
-@pytest.mark.parametrize("bare", [False, True], ids=["asyncio.run", "closed bare"])
+@pytest.mark.parametrize("bare", [False, True], ids=["asyncio.run", "closed without cleanup"])
 def test_loop_that_ends_leaves_no_connection(own_server: EmbeddedServer, *, bare: bool) -> None:
     """A loop takes its connections with it, at the latest when the layer is used again."""
     layer = RedisPubSubChannelLayer(hosts=[own_server.url])

@@ -38,7 +38,7 @@ MANY = 10_000
 async def test_twenty_thousand_subscriptions_are_restored(
     own_server: EmbeddedServer, own_layers: Layers, record_property: Callable[[str, object], None]
 ) -> None:
-    """10,000 channels, each in a group of its own, hear everything again within seconds."""
+    """10,000 channels, each in its own group, receive again within seconds."""
     layer = own_layers(**NOTICES)
     channels: list[str] = []
     for start in range(0, MANY, 500):

@@ -1,4 +1,4 @@
-"""Consumers are told when their process lost Redis, and when it hears everything again."""
+"""Consumers are notified when their process loses Redis, and when all is restored."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ async def test_channel_made_after_the_loss_gets_no_notice(
 async def test_channel_made_in_an_outage_is_told_of_the_next_loss(
     own_server: EmbeddedServer, own_layers: Layers, tcp_proxy: StartProxy
 ) -> None:
-    """It hears already while other subscriptions are still being restored: so it has to know."""
+    """It receives while other subscriptions are still being restored, so it has to know."""
     proxy = await tcp_proxy(own_server)
     layer, other = own_layers(hosts=[proxy.url], **NOTICES), own_layers()
     old = await layer.new_channel()
@@ -166,7 +166,7 @@ async def test_notices_are_optional(
     options: dict[str, Any],
     expected: list[dict[str, str]],
 ) -> None:
-    """Without an option its notice is not sent; the layer reconnects all the same."""
+    """Without an option its notice is not sent; the layer still reconnects."""
     layer = own_layers(**options)
     channel = await joined(layer, "room")
     assert kill_subscriptions(own_server) == 1

@@ -95,7 +95,7 @@ async def test_an_outage_is_over_for_who_hears_nothing_any_more(
 async def test_messages_flow_soon_after_the_servers_return(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """Two seconds after the server answers again, at most, a consumer hears its group."""
+    """At most two seconds after the server answers again, a consumer receives from its group."""
     layer = own_layers(**NOTICES)
     channel = await joined(layer, "room")
     own_server.kill()

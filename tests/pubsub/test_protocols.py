@@ -35,7 +35,7 @@ HELLO = {"type": "hello"}
 
 @pytest.fixture(params=[2, 3])
 def protocol(request: pytest.FixtureRequest) -> int:
-    """Give the version of the protocol."""
+    """Return the version of the protocol."""
     version: int = request.param
     return version
 
@@ -51,7 +51,7 @@ def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def layers(own_server: EmbeddedServer, own_layers: Layers, protocol: int) -> Layers:
-    """Give a maker of layers that speak the protocol."""
+    """Return a maker of layers that speak the protocol."""
     own_layers.options = {"hosts": [{"address": own_server.url, "protocol": protocol}], **NOTICES}
     return own_layers
 

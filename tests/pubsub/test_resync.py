@@ -30,7 +30,7 @@ def _site() -> None:
 
 @pytest.fixture
 def layer(own_layers: Layers) -> Iterator[Any]:
-    """Give the site's layer, with the options that the page sets."""
+    """Yield the site's layer, with the options that the page sets."""
     made = own_layers(on_disconnect="redis.disconnect", on_reconnect="redis.reconnect")
     before = channel_layers.set("default", made)
     yield made
@@ -39,13 +39,13 @@ def layer(own_layers: Layers) -> Iterator[Any]:
 
 @pytest.fixture
 def state() -> dict[str, Any]:
-    """Give what the database has."""
+    """Return the contents of the database."""
     return {"version": 1, "scores": {"ada": 1}}
 
 
 @pytest.fixture
 def scoreboard(state: dict[str, Any]) -> Any:
-    """Give the consumer class of the page."""
+    """Return the consumer class of the page."""
 
     async def read_scores() -> dict[str, Any]:
         return {**state, "scores": dict(state["scores"])}

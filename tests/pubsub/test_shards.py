@@ -38,13 +38,13 @@ LOGGER = "channels_redis_pubsub"
 
 @pytest.fixture
 def two_servers(start_server: Callable[..., EmbeddedServer]) -> list[EmbeddedServer]:
-    """Give two servers of the test's own."""
+    """Return two servers of the test's own."""
     return [start_server(), start_server()]
 
 
 @pytest_asyncio.fixture
 async def sharded(two_servers: list[EmbeddedServer]) -> AsyncIterator[Layers]:
-    """Give a maker of layers on both servers, with a short time limit."""
+    """Yield a maker of layers on both servers, with a short time limit."""
     hosts = [{"address": server.url, "socket_timeout": 0.5} for server in two_servers]
     made = Layers(hosts=hosts, **NOTICES)
     yield made
@@ -89,7 +89,7 @@ async def test_names_are_spread_as_channels_redis_does(
 async def test_outage_of_one_shard_is_told_once(
     two_servers: list[EmbeddedServer], sharded: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each channel that hears something there is told, and no other; other messages go on."""
+    """Each channel with subscriptions there is notified, and no other; other messages arrive."""
     layer = sharded()
     by_shard, others = await members(layer), await members(layer)
     grouped, unharmed = by_shard[1], others[1]

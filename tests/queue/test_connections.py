@@ -212,7 +212,7 @@ class Trips:
 
 @pytest.fixture
 async def trips(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> Trips:
-    """Give a counter of what goes through a proxy."""
+    """Return a counter of the traffic through a proxy."""
     return Trips(await tcp_proxy(own_server))
 
 

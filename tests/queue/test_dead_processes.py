@@ -33,7 +33,7 @@ def options(
     redis_cluster: EmbeddedCluster,
     prefix: str,
 ) -> dict[str, Any]:
-    """Give the options of a site on servers of each kind."""
+    """Return the options of a site on servers of each kind."""
     kinds: dict[str, dict[str, Any]] = {
         "one server": {},
         "shards": {"hosts": [server.url for server in redis_shards]},
@@ -230,7 +230,7 @@ async def test_loop_ends_while_its_server_is_away(
 async def test_process_that_ends_without_its_loop(
     layers: Layers, run_process: RunProcess, redis_server: EmbeddedServer, kind: str
 ) -> None:
-    """It is marked as gone, so that the next look takes it out, and it counts no more."""
+    """It is marked as gone, so that the next check removes it, and it no longer counts."""
     sender = layers()
     worker = await run_process(ENDING, **layers.options, has_loop=kind == "stopped loop")
     channel = (await worker.read())["channel"]

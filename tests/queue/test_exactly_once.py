@@ -246,7 +246,7 @@ async def test_message_of_one_who_was_cancelled_in_the_same_turn(
 async def test_mailbox_that_was_looked_at_as_a_receive_began(
     layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sweep in another thread takes it away for a moment; the consumer is woken all the same."""
+    """A sweep in another thread removes it briefly; the consumer is still woken."""
     layer, sender = layers(), layers()
     channel = await layer.new_channel()
     mailboxes = layer._broker.get().mailboxes

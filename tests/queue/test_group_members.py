@@ -50,7 +50,7 @@ def pair(
     redis_cluster: EmbeddedCluster,
     prefix: str,
 ) -> list[RedisChannelLayer]:
-    """Give two layers of one site, on servers of each kind."""
+    """Return two layers of one site, on servers of each kind."""
     kinds: dict[str, dict[str, Any]] = {
         "one server": {},
         "shards": {"hosts": [server.url for server in redis_shards]},
@@ -92,7 +92,7 @@ async def test_channels_added_by_other_processes(pair: list[RedisChannelLayer]) 
 
 
 async def test_members_that_receive(layers: Layers) -> None:
-    """Leaves that have been carried out by the process change nothing any more."""
+    """Leaves that the process has applied no longer change anything."""
     layer = layers()
     stays, leaves = await joined(layer, "room"), await joined(layer, "room")
     # When the first receive begins, the process writes its memberships once more.

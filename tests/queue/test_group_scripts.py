@@ -41,7 +41,7 @@ class Server:
 
 @pytest.fixture
 def server(redis_server: EmbeddedServer) -> Iterator[Server]:
-    """Give a connection to the server."""
+    """Yield a connection to the server."""
     with redis_server.client() as client:
         yield Server(client)
 

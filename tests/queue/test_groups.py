@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def other(layers: Layers, remote_layer: StartRemoteLayer) -> RemoteLayer:
-    """Give a layer in another process, with few places in each inbox."""
+    """Return a layer in another process, with few places in each inbox."""
     return await remote_layer(**layers.options, capacity=3)
 
 
@@ -280,7 +280,7 @@ async def test_general_channel_in_a_group(layers: Layers) -> None:
 
 
 async def test_large_group_changes_under_a_sender_that_knows_it(layers: Layers) -> None:
-    """A message sent on what a group was goes to none but those who are in it."""
+    """A message sent with outdated members reaches only current members."""
     layer, other = layers(groups="members"), layers(groups="members")
     members = [await other.new_channel() for _ in range(200)]
     for member in members:

@@ -63,7 +63,7 @@ class OtherLoop:
 
 @pytest.fixture
 async def other_loop() -> AsyncIterator[OtherLoop]:
-    """Give a second event loop."""
+    """Yield a second event loop."""
     other = OtherLoop()
     yield other
     await other.end()

@@ -186,7 +186,7 @@ def test_loops_of_one_thread_share_a_canary(redis_server: EmbeddedServer, prefix
 
 
 async def test_work_on_groups_in_chunks(layers: Layers) -> None:
-    """No more is under way at a time than one chunk for each server."""
+    """At most one chunk for each server is in progress at a time."""
     process = layers()._broker.get()
     under_way, most, done = 0, 0, []
 

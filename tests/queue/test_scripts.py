@@ -56,7 +56,7 @@ class Queue:
         return [self.reply[1][::2], self.reply[2][::2]]
 
     def release(self, *scores: bytes, number: int = 0) -> int | None:
-        """Give claims back; return how many messages went back."""
+        """Requeue claims; return the number of requeued messages."""
         keys = [self.key, self.bell, self.claims]
         self.releases = number or self.releases + 1
         arguments = (EXPIRY, CLAIMS_LIVE, self.releases, *scores)
@@ -76,7 +76,7 @@ class Queue:
 
 @pytest.fixture
 def queue(redis_server: EmbeddedServer, prefix: str) -> Iterator[Queue]:
-    """Give an empty queue."""
+    """Yield an empty queue."""
     with redis_server.client() as client:
         yield Queue(client, prefix)
 

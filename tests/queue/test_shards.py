@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture
 async def sharded(redis_shards: tuple[EmbeddedServer, ...], prefix: str) -> AsyncIterator[Layers]:
-    """Give a maker of layers with two hosts."""
+    """Yield a maker of layers with two hosts."""
     made = Layers(hosts=[server.url for server in redis_shards[:2]], prefix=prefix)
     yield made
     await made.close()

@@ -82,7 +82,7 @@ class Elsewhere:
 async def test_loop_of_the_receiver_ends_without_a_word(
     own_layers: Layers, monkeypatch: pytest.MonkeyPatch, kind: str, end: str
 ) -> None:
-    """A consumer that waits in another loop hears all the same, a little later."""
+    """A consumer that waits in another loop still receives, a little later."""
     monkeypatch.setattr(receiver_pool, "POLL_INTERVAL", 0.1)
     layer, sender = own_layers(), own_layers()
     own = await layer.new_channel()
@@ -113,7 +113,7 @@ async def test_loop_of_the_receiver_ends_without_a_word(
 async def test_loop_stops_while_another_waits(
     own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One who waited before the loop of the receiver stopped hears within seconds, too."""
+    """A waiter from before the loop of the receiver stopped receives within seconds too."""
     monkeypatch.setattr(receiver_pool, "POLL_INTERVAL", 0.1)
     layer, sender = own_layers(), own_layers()
     channel = await layer.new_channel()

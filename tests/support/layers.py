@@ -43,7 +43,7 @@ class Layers:
 
 @pytest_asyncio.fixture
 async def layers() -> AsyncIterator[Layers]:
-    """Give a maker of layers, which are closed after the test."""
+    """Yield a maker of layers, which are closed after the test."""
     made = Layers()
     yield made
     await made.close()
@@ -51,7 +51,7 @@ async def layers() -> AsyncIterator[Layers]:
 
 @pytest.fixture(params=LAYERS, ids=lambda layer: layer.__name__)
 def layer_class(request: pytest.FixtureRequest) -> LayerClass:
-    """Give each of the two layers' classes in turn."""
+    """Return each of the two layers' classes in turn."""
     chosen: LayerClass = request.param
     return chosen
 

@@ -112,7 +112,7 @@ class WorkerProcess:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             await self._process.stdin.drain()
         except ConnectionError as error:
-            raise WorkerError(self._describe("reads no more requests")) from error
+            raise WorkerError(self._describe("no longer reads requests")) from error
 
     async def read(self, timeout: float = TIMEOUT) -> dict[str, Any]:
         """Return the next message that the script sent.

@@ -46,7 +46,7 @@ class Layers:
 
 @pytest_asyncio.fixture
 async def layers(redis_server: EmbeddedServer, prefix: str) -> AsyncIterator[Layers]:
-    """Give a maker of layers on the server that all tests share."""
+    """Yield a maker of layers on the server that all tests share."""
     made = Layers(hosts=[redis_server.url], prefix=prefix)
     yield made
     await made.close()
@@ -54,7 +54,7 @@ async def layers(redis_server: EmbeddedServer, prefix: str) -> AsyncIterator[Lay
 
 @pytest_asyncio.fixture
 async def own_layers(own_server: EmbeddedServer) -> AsyncIterator[Layers]:
-    """Give a maker of layers on a server of the test's own."""
+    """Yield a maker of layers on a server of the test's own."""
     made = Layers(hosts=[own_server.url])
     yield made
     await made.close()

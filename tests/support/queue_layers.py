@@ -90,7 +90,7 @@ class StartRemoteLayer(Protocol):
 
 @pytest_asyncio.fixture
 async def layers(redis_server: EmbeddedServer, prefix: str) -> AsyncIterator[Layers]:
-    """Give a maker of layers on the server that all tests share."""
+    """Yield a maker of layers on the server that all tests share."""
     made = Layers(hosts=[redis_server.url], prefix=prefix)
     yield made
     await made.close()
@@ -98,7 +98,7 @@ async def layers(redis_server: EmbeddedServer, prefix: str) -> AsyncIterator[Lay
 
 @pytest_asyncio.fixture
 async def own_layers(own_server: EmbeddedServer) -> AsyncIterator[Layers]:
-    """Give a maker of layers on a server of the test's own."""
+    """Yield a maker of layers on a server of the test's own."""
     made = Layers(hosts=[own_server.url])
     yield made
     await made.close()
@@ -106,7 +106,7 @@ async def own_layers(own_server: EmbeddedServer) -> AsyncIterator[Layers]:
 
 @pytest.fixture
 def remote_layer(run_process: RunProcess) -> Callable[..., Awaitable[RemoteLayer]]:
-    """Give a coroutine function that starts a layer in a process of its own."""
+    """Return a coroutine function that starts a layer in a process of its own."""
 
     async def start(**options: Any) -> RemoteLayer:
         return RemoteLayer(await run_process(REMOTE, **options))

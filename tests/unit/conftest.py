@@ -1,4 +1,4 @@
-"""How Hypothesis runs the state machines: the same examples every time, and not many."""
+"""Settings of Hypothesis for the state machines: few examples, the same every time."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Acknowledgements(RuleBasedStateMachine):
 
     @rule(count=st.integers(0, 3))
     def take_on(self, count: int) -> None:
-        """Go on with a take: send it, let the server carry it out, or read its reply."""
+        """Continue a take: send it, let the server execute it, or read its reply."""
         if self.take is None:
             self.take = Take(self.acks)
         elif self.take.reply is None:
@@ -77,7 +77,7 @@ class Acknowledgements(RuleBasedStateMachine):
 
     @rule()
     def release_on(self) -> None:
-        """Go on with a release: send it, let the server carry it out, or read its reply."""
+        """Continue a release: send it, let the server execute it, or read its reply."""
         if self.release is None:
             self.release = self.acks.pending_requeues()
             self.release_ran = False
@@ -121,7 +121,7 @@ class Acknowledgements(RuleBasedStateMachine):
             self.claims.append(claim)
 
     def teardown(self) -> None:
-        """Go on without faults: every message is handed out and acknowledged in the end."""
+        """Continue without faults: every message is delivered and acknowledged in the end."""
         self.take = self.release = None
         for _ in range(5):
             for _ in range(3):

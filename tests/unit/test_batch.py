@@ -76,7 +76,7 @@ def test_one_write_is_bounded_in_commands() -> None:
 
 
 def test_one_write_is_bounded_in_bytes() -> None:
-    """A call that is larger than the bound goes all the same, and alone."""
+    """A call that is larger than the limit is sent alone."""
     queue = waiting(3, size=pipeline.MAX_BYTES)
     assert [len(next_batch(queue)) for _ in range(3)] == [1, 1, 1]
 

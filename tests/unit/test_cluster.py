@@ -99,7 +99,7 @@ def test_slot_that_is_elsewhere_is_logged_in_words(caplog: pytest.LogCaptureFixt
     ids=lambda error: f"{type(error).__name__}: {error}",
 )
 def test_slot_that_is_elsewhere_is_no_failure(error: Exception) -> None:
-    """The command was not carried out, and may go again; redis-py 5.0 has no classes for this."""
+    """The command was not executed, and may be sent again; redis-py 5.0 has no classes for this."""
     assert is_redirect(error)
     assert was_not_executed(error)
 

@@ -16,7 +16,7 @@ MESSAGE = {"type": "test", "list": [1, 2]}
 
 
 class Plain:
-    """A registered serializer that can do no more than it must."""
+    """A registered serializer with only the required methods."""
 
     def serialize(self, message: dict[str, Any]) -> bytes:
         """Return the message as bytes."""
@@ -37,7 +37,7 @@ def pack(value: object) -> bytes:
 
 @pytest.fixture
 def decoder() -> MessageDecoder[Envelope]:
-    """Give a decoder of plain MessagePack."""
+    """Return a decoder of plain MessagePack."""
     return MessageDecoder(MsgPackSerializer(), Envelope)
 
 

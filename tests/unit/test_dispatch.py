@@ -56,7 +56,7 @@ class Process:
 
 @pytest.fixture
 def process() -> Process:
-    """Give a process without channels."""
+    """Return a process without channels."""
     return Process()
 
 

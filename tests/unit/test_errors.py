@@ -70,7 +70,7 @@ def test_certificate_that_is_refused() -> None:
 
 
 def test_refused() -> None:
-    """Only an answer of the server proves that a command was not carried out."""
+    """Only a reply of the server proves that a command was not executed."""
     assert was_not_executed(exceptions.ResponseError("READONLY You can't write"))
     assert was_not_executed(exceptions.ReadOnlyError("You can't write"))
     assert not was_not_executed(exceptions.ConnectionError("lost"))
@@ -94,7 +94,7 @@ def test_backoff() -> None:
 
 @pytest.fixture
 def outages(caplog: pytest.LogCaptureFixture) -> OutageLog:
-    """Give the log of one host."""
+    """Return the log of one host."""
     caplog.set_level(logging.INFO)
     return OutageLog(logging.getLogger("test"), "redis://host:1/0")
 

@@ -9,7 +9,7 @@ from channels_redis_pubsub.protocol.hub import Hub
 
 @pytest.fixture
 def hub() -> Hub:
-    """Give a hub with two channels."""
+    """Return a hub with two channels."""
     made = Hub()
     made.open("a")
     made.open("b")

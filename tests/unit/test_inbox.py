@@ -100,7 +100,7 @@ def test_acknowledges_until_an_answer_comes() -> None:
 
 
 def test_acknowledges_what_was_handed_over_meanwhile_with_the_next() -> None:
-    """An answer settles what its own take has acknowledged, and no more."""
+    """A reply confirms only the acknowledgements of its own take."""
     reader = Reader()
     reader.inbox.take_command(10)
     reader.answer_take("a 990.1")

@@ -16,7 +16,7 @@ AFTER = 1700000000.75
 
 @pytest.fixture
 def local_groups() -> LocalGroups:
-    """Give the memberships of a process that has none yet."""
+    """Return the empty memberships of a process."""
     return LocalGroups(group_expiry=60)
 
 

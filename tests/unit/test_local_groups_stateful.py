@@ -21,7 +21,7 @@ channels = st.sampled_from(["a", "b"])
 
 @dataclass
 class Group:
-    """What is true of a virtual channel."""
+    """The expected state of a virtual channel."""
 
     # When each member joined in the server's time, and when it expires in ours.
     members: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Memberships(RuleBasedStateMachine):
         self.server_time = dict.fromkeys(VIRTUALS, 1)
         self.tested = LocalGroups(EXPIRY)
         self.groups: dict[str, Group] = {}
-        # Joins that the server has not carried out, or whose replies were not read.
+        # Joins that the server has not executed, or whose replies were not read.
         self.joining: list[tuple[str, str]] = []
         self.replies: list[tuple[str, str, int]] = []
         # The latest leave that was read, of each channel of which a join is under way.
@@ -65,7 +65,7 @@ class Memberships(RuleBasedStateMachine):
     @precondition(lambda self: self.joining)
     @rule(data=st.data(), fails=st.sampled_from([False, False, True]))
     def server_joins(self, data: st.DataObject, fails: bool) -> None:  # noqa: FBT001
-        """Let the server carry out a join, or lose the connection before that."""
+        """Let the server execute a join, or lose the connection before that."""
         virtual, channel = data.draw(st.sampled_from(self.joining))
         present = self.present()
         self.joining.remove((virtual, channel))
@@ -157,7 +157,7 @@ class Memberships(RuleBasedStateMachine):
 
     @rule()
     def take_removed_members(self) -> None:
-        """Take those who have left and not come back; each is told once."""
+        """Take the members that have left and not come back; each is reported once."""
         found = self.tested.take_removed_members()
         told = {(virtual, channel) for virtual, names in found.items() for channel in names}
         assert told == self.removed - self.present()
@@ -165,7 +165,7 @@ class Memberships(RuleBasedStateMachine):
 
     @rule()
     def written_since(self) -> None:
-        """Ask what was written since this was asked for last."""
+        """Read what was written since the last check."""
         written, last = self.tested.written_since(self.mark)
         assert len(self.writes) >= len(written)
         assert written == self.writes[::-1][: len(written)]
@@ -213,7 +213,7 @@ class Memberships(RuleBasedStateMachine):
 
     @invariant()
     def members_are_those_of_the_model(self) -> None:
-        """Who is a member, since when, and which virtual channels there are."""
+        """Members, the times since when, and virtual channels agree."""
         for virtual in VIRTUALS:
             found = self.tested.members(virtual)
             assert len(found) == len(set(found))

@@ -72,7 +72,7 @@ class Process:
 
 @pytest.fixture
 def process() -> Process:
-    """Give a process without mailboxes."""
+    """Return a process without mailboxes."""
     return Process()
 
 

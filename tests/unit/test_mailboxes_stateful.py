@@ -159,7 +159,7 @@ class Delivery(RuleBasedStateMachine):
 
     @invariant()
     def bytes_are_bounded(self) -> None:
-        """What the messages take is counted once for each, and never more than there is room."""
+        """The bytes of each message count once, and never exceed the limit."""
         messages = {message for channel in CHANNELS for message in self.inside(channel)}
         assert self.boxes.bytes == sum(message.bytes for message in messages)
         assert self.boxes.bytes <= max(MAX_BYTES, self.newest)

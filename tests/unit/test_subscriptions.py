@@ -32,7 +32,7 @@ class Case:
 
 @pytest.fixture
 def case() -> Case:
-    """Give a connection on which nothing is wanted yet."""
+    """Return a connection without topics."""
     return Case()
 
 

@@ -26,7 +26,7 @@ class Connection(RuleBasedStateMachine):
         self.over: set[bytes] = set()
         self.prefix = b"S" if sharded else b""
         self.subscriptions = Subscriptions(self.wanted.__contains__, self.initial, sharded=sharded)
-        # What the server sends, as of the replies that were read; and what it has to carry out.
+        # The topics that the server sends, as of the replies read; and its pending requests.
         self.heard: set[bytes] = set()
         self.requests: deque[tuple[bytes, deque[bytes]]] = deque()
 
@@ -58,7 +58,7 @@ class Connection(RuleBasedStateMachine):
     @precondition(lambda self: self.requests)
     @rule()
     def reply(self) -> None:
-        """Let the server carry out the next topic of the oldest request, or refuse all of it."""
+        """Let the server execute the next topic of the oldest request, or refuse all of it."""
         verb, names = self.requests[0]
         assert self.subscriptions.next_reply() == (verb, names[0] if names else None)
         if verb == b"PING":

@@ -48,7 +48,7 @@ def opened(waiter: asyncio.Future[UnackedMessage | None]) -> dict[str, Any] | No
 
 @pytest.fixture
 async def worker() -> Worker:
-    """Give a worker without waiting calls."""
+    """Return a worker without waiting calls."""
     return Worker()
 
 
@@ -74,7 +74,7 @@ async def test_everyone_who_waits_is_given_one(worker: Worker) -> None:
 
 
 async def test_nothing_is_taken_without_a_waiting_call(worker: Worker) -> None:
-    """Without receivers nothing is wanted; what comes all the same goes back, unread."""
+    """Without receivers nothing is prefetched; messages that still arrive are requeued unread."""
     assert worker.dispatcher.prefetch_count() == 0
     worker.deliver(1)
     worker.dispatcher.dispatch(Claim(b"garbage", b"2"), worker.acks, 60)
@@ -128,7 +128,7 @@ async def test_one_who_was_cancelled_wants_nothing(worker: Worker) -> None:
 
 
 async def test_message_that_expires_on_its_way(worker: Worker) -> None:
-    """It is acknowledged all the same, so that no take returns it again."""
+    """It is acknowledged too, so that no take returns it again."""
     waiter = worker.dispatcher.add_waiter()
     worker.deliver(1, lifetime=0)
     assert opened(waiter) is None

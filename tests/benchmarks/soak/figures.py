@@ -61,7 +61,7 @@ def _readers(layer: BaseChannelLayer) -> int:
     # A look inside: no statistics tell of receivers or open channels, which stay without messages.
     process: Any = layer._broker.get()
     if hasattr(process, "receiver_pool"):
-        # Those of loops that were closed bare stay until the next reader of that channel comes.
+        # Those of loops closed without cleanup stay until the next reader of that channel.
         return sum(
             not any(receiver.loop.is_closed() for receiver in receivers)
             for receivers in list(process.receiver_pool._receivers.values())

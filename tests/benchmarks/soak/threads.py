@@ -41,7 +41,7 @@ class Synchronous:
                 self._try()
                 time.sleep(random.uniform(0, 2 * PAUSE))
             # Opens what was killed, as nothing else will in a calm; and the next loop drops what
-            # the layer has kept for one that was closed bare.
+            # the layer has kept for one that was closed without cleanup.
             self._try(loop=False)
             self._try(loop=True, bare=False)
 
@@ -78,5 +78,5 @@ class Synchronous:
         await visit.expect(channel)
         if visit.keeps:
             # A reader of its own in this loop: those of the process are in the other one. Few
-            # names, since what a loop that was closed bare has begun is kept for the next reader.
+            # names, since commands of a loop closed without cleanup are kept for the next reader.
             await visit.expect(f"short-{random.randrange(3)}-{visit.notes.author}")

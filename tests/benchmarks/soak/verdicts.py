@@ -30,7 +30,7 @@ EXACT = (
 # page: malloc_trim leaves those that one small object holds, and how many these are varies by some
 # hundred kilobytes from one calm to the next. A hundred bytes kept for each of the thousands of
 # consumers of ten minutes, or a connection's buffers for each that was killed, are more than this.
-# Objects do not depend on pages. But an event loop that was closed bare is kept until the channel
+# Objects do not depend on pages. But an event loop closed without cleanup is kept until the channel
 # that it read has another reader, up to three of them in a worker, with some hundred objects each.
 LOOSE = {
     "rss": (0.05, 2 * MIB),

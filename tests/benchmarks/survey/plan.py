@@ -34,7 +34,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A work with a set of parameters, and those who do it.
+    """A work with a set of parameters, and its contenders.
 
     Args:
         work: One of `TITLES`.

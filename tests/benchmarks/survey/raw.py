@@ -107,7 +107,7 @@ class Taker:
 
 
 class Hearer:
-    """Hears what is published, with redis-py's PubSub."""
+    """Receive published messages with redis-py's PubSub."""
 
     def __init__(self, pubsub: PubSub) -> None:
         self.arrivals = Arrivals()

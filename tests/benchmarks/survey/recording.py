@@ -39,7 +39,7 @@ WORDS_OF_A_MESSAGE = 4
 
 
 class Sent(NamedTuple):
-    """A command that a server has carried out, when, and for which client."""
+    """A command that a server has executed, its time, and its client."""
 
     at: float
     client: str
@@ -122,7 +122,7 @@ class Recording:
 
 
 class Recorder:
-    """Listens to all that a server carries out, and notes when the work begins and ends."""
+    """Records all commands of a server, and when the work begins and ends."""
 
     def __init__(self, server: EmbeddedServer, lines: Iterator[bytes]) -> None:
         self._server = server
@@ -163,7 +163,7 @@ class Recorder:
 
 @contextlib.contextmanager
 def recorder(server: EmbeddedServer) -> Iterator[Recorder]:
-    """Record what a server carries out, until the block ends."""
+    """Record the commands of a server until the block ends."""
     # The server keeps what is not read yet.
     with socket.socket(socket.AF_UNIX) as monitor, monitor.makefile("rb") as lines:
         monitor.connect(server.unix_socket)

@@ -99,7 +99,7 @@ def _agent(python: Path, errors: IO[str]) -> Iterator[subprocess.Popen[str]]:
 def _conversation(
     process: subprocess.Popen[str], job: Job, service: Service, on_mark: OnMark | None
 ) -> dict[str, float] | None:
-    """Give the process its job, count at its marks, and return all figures; None without them."""
+    """Send the process its job, count at its marks, and return all figures, or None."""
     if process.stdin is None or process.stdout is None:
         raise ValueError("both must be pipes")
     counts: list[Mapping[str, float]] = []

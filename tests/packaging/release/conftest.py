@@ -53,7 +53,7 @@ class Clone:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> SourceTree:
-    """Give a copy of this repository in which each package is 1.0.4 and has one fragment."""
+    """Return a copy of this repository in which each package is 1.0.4 and has one fragment."""
     parts = (".github", ".gitignore", "packages", "pyproject.toml", "shared")
     tree = SourceTree.make(tmp_path_factory.mktemp("template") / "repository", *parts)
     for name in PACKAGES:
@@ -71,5 +71,5 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> SourceTree:
 
 @pytest.fixture
 def clone(template: SourceTree, tmp_path: Path) -> Clone:
-    """Give a clone of the template, to do with as a test likes."""
+    """Return a clone of the template."""
     return Clone(template.clone(tmp_path / "clone"))

@@ -27,7 +27,7 @@ EVERYONE = "everyone"
 ROOM_NAME = re.compile(r"[a-z0-9-]{1,30}")
 LONGEST_NAME = 30  # characters
 LONGEST_TEXT = 2000  # characters
-REMEMBERED = 20  # messages of each person, for those who come later
+REMEMBERED = 20  # messages of each person, for later joiners
 AWAY = (redis.ConnectionError, redis.TimeoutError)
 
 Event = dict[str, Any]
@@ -146,7 +146,7 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
         return {"kind": "said", "said": said, "to": SERVER, "ms": milliseconds}
 
     async def leave_room(self) -> None:
-        """Hear no more from the room, and forget what was said there."""
+        """Leave the room, and forget its messages."""
         self.said.clear()
         room = f"room.{self.person['room']}"
         await self.channel_layer.group_discard(room, self.channel_name)

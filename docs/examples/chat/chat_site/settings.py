@@ -22,7 +22,7 @@ TIME_ZONE = "UTC"
 LAYER = os.environ["CHAT_LAYER"]
 OPTIONS: dict[str, object] = {"hosts": [os.environ["CHAT_REDIS_URL"]]}
 if "PubSub" in LAYER:
-    # What is published while Redis is away is gone; consumers hear of it and catch up.
+    # Messages published while Redis is away are lost; consumers are notified and catch up.
     OPTIONS |= {"on_disconnect": "redis.disconnected", "on_reconnect": "redis.reconnected"}
 CHANNEL_LAYERS = {"default": {"BACKEND": LAYER, "CONFIG": OPTIONS}}
 

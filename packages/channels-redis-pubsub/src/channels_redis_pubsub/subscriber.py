@@ -195,7 +195,7 @@ class Subscriber:
         tasks = [task for task in (self._reading, self._writing) if task is not None]
         for task in tasks:
             task.cancel()
-        # Their errors were raised where they count, or count no more.
+        # Their errors were raised where they count, or no longer count.
         await asyncio.gather(*tasks, return_exceptions=True)
         self._reading = self._writing = None
         self._subscriptions = self._new_subscriptions()

@@ -49,7 +49,7 @@ class ConsumerTracker:
         self._end_channels = end_channels
         self._tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         # The running creator of each channel. A task that is collected unfinished, with a loop
-        # that was closed bare, runs no callbacks: hence the weak reference's own.
+        # that was closed without cleanup, runs no callbacks: hence the weak reference's own.
         self._creators: dict[str, weakref.ref[asyncio.Task[Any]]] = {}
 
     def track_creator(self, channel: str) -> None:

@@ -121,7 +121,7 @@ class SizedEntry(Entry):
         self._freed = freed
 
     def __del__(self) -> None:
-        """Give the bytes back. A deque takes no lock, as this may run anywhere."""
+        """Release the bytes. A deque takes no lock, as this may run anywhere."""
         self._freed.append(self.size)
 
 
@@ -541,7 +541,7 @@ class Mailboxes:
         message: DecodedMessage,
         loop: asyncio.AbstractEventLoop | None,
     ) -> list[str]:
-        """Give a message to the sinks that take it; return the channels of all others."""
+        """Write a message to the sinks that accept it; return the other channels."""
         sinks, boxes = self._sinks, self._boxes
         others = []
         for channel in channels:

@@ -450,7 +450,7 @@ class Connection:
         """Replace the copy of the socket in a fork's child, which must not use it.
 
         Closing it would remove it from the selector, which parent and child share, and the parent
-        would hear nothing more. From now on, closing it closes something else.
+        would no longer receive anything. From now on, closing it closes something else.
         """
         transport = transport_of(self._connection)
         copied = None if transport is None else transport.get_extra_info("socket")

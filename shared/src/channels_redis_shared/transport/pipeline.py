@@ -87,13 +87,13 @@ class CoalescedCommand:
     packed: bytes
 
     def fail(self, error: Exception) -> None:
-        """Give each call the error that the server replied."""
+        """Fail each call with the server's error."""
         error = name_keys(error, self.packed)
         for call in self.calls:
             call.fail(error)
 
     def answer(self, reply: Any) -> None:
-        """Give each call its own reply."""
+        """Answer each call with its own reply."""
         coalescer = self.calls[0].coalescer
         if coalescer is None:
             self.calls[0].answer(reply)

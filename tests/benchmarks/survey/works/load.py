@@ -152,7 +152,7 @@ async def _report(trial: Trial, others: Crew, course: Course) -> None:
         for then, now in zip(before.listeners, after.listeners, strict=True)
     ]
     last = max(one["last"] for one in end.listeners)
-    # Those who keep up have the last message just after it was sent.
+    # Receivers that keep up have the last message just after it was sent.
     trial.figures["deliveries"] = end.arrived / max(last - before.at, trial.job.seconds)
     trial.figures |= {
         "offered": len(sends) * members / trial.job.seconds,

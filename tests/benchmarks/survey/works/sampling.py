@@ -34,7 +34,7 @@ class Sampler:
         signal.setitimer(signal.ITIMER_REAL, INTERVAL, INTERVAL)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop sampling."""
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _look(self, _signal: int, frame: FrameType | None) -> None:

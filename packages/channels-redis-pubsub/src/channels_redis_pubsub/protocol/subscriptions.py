@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-# The topics in one command: the server does nothing else while it carries it out.
+# The topics in one command: the server does nothing else while it executes it.
 MAX_TOPICS = 500
 # Prefix of the commands of sharded Pub/Sub. Each names one topic, as all topics of a command would
 # have to be in one slot.

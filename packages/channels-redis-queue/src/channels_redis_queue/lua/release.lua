@@ -2,7 +2,7 @@
 -- KEYS:    [1] message key, [2] bell, [3] the reader's claims.
 -- ARGV:    [1] expiry and [2] the claims' time to live, in seconds, [3] the number of this release
 --          among those of its reader, counted from 1; then the scores of the claims.
--- Result:  the number of messages put back; nil if this release or a later one was carried out
+-- Result:  the number of messages put back; nil if this release or a later one was executed
 --          before.
 local key, bell, claims = KEYS[1], KEYS[2], KEYS[3]
 -- The number is kept among the claims, below all scores that are times. Without it, a release that

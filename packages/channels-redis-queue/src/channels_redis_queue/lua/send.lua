@@ -104,7 +104,7 @@ for i = 1, (#ARGV - 3) / 4 do
     elseif type(rung) == 'table' then
       redis.call('ZADD', bell, 0, '')
     elseif rung == 1 then
-      -- Longer than the message, so that later ones need not renew it. If it is lost all the same,
+      -- Longer than the message, so that later ones need not renew it. If it is lost nevertheless,
       -- the take after a reader's next wait finds the message.
       redis.call('EXPIRE', bell, 10 * ARGV[1])
     end

@@ -161,7 +161,7 @@ class ProcessDispatcher:
         """Do nothing: all messages are for this process, whichever calls wait."""
 
     def on_receive_stopped(self) -> None:
-        """Do nothing, likewise."""
+        """Do nothing."""
 
     def _expand(self, names: list[str]) -> list[str]:
         """Return the channels that the names stand for, each once."""
@@ -223,7 +223,7 @@ class WorkerDispatcher:
         return False
 
     def dispatch(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
-        """Give a message to a waiting call, or keep it if one is expected soon."""
+        """Deliver a message to a waiting call, or keep it if one is expected soon."""
         if not self._waiters and len(self._prefetched) >= self._prefetch:
             acks.requeue(claim)
             return
@@ -297,7 +297,7 @@ class WorkerDispatcher:
             taken.acknowledge()
 
     def _match(self) -> None:
-        """Give prefetched messages to waiting calls."""
+        """Deliver prefetched messages to waiting calls."""
         while self._waiters and (taken := self.take()) is not None:
             self._pass_on(taken)
 
@@ -313,7 +313,7 @@ class WorkerDispatcher:
             self._wake_receivers(self.channel)
 
     def _hand_over(self, taken: UnackedMessage) -> bool:
-        """Give a message to the first call that can take it; return whether there was one."""
+        """Deliver a message to the first waiting call; return whether there was one."""
         here = running_loop()
         stopped = []
         handed_over = False
@@ -340,7 +340,7 @@ class WorkerDispatcher:
     def _give(
         self, waiter: asyncio.Future[UnackedMessage | None], taken: UnackedMessage | None
     ) -> None:
-        """Give a waiter of this loop what another thread has for it."""
+        """Deliver another thread's message to a waiter of this loop."""
         if not waiter.done():
             with contextlib.suppress(ValueError):
                 self._waiters.remove(waiter)
