@@ -149,7 +149,10 @@ def do_without(reason: str) -> NoReturn:
 
 
 @pytest.fixture
-async def open_tab(browser: Browser) -> AsyncIterator[OpenTab]:
+async def open_tab(
+    browser: Browser,
+    start_demo: object,  # noqa: ARG001 - demos stop after the pages have closed
+) -> AsyncIterator[OpenTab]:
     """Yield a coroutine function that opens pages. Each must stay without an error to the end."""
     tabs: list[Tab] = []
     async with AsyncExitStack() as stack:
