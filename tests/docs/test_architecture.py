@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from support.builds import read_toml
+
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted((REPOSITORY / "docs/architecture").glob("*.md"))
 # Of asyncio and redis-py.
@@ -39,3 +41,24 @@ def test_names(page: Path) -> None:
         body = re.search(rf"^class {cls}\b.*?(?=^\S)", source, re.MULTILINE | re.DOTALL)
         assert body is not None, cls
         assert re.search(rf"\b{member}\b", body[0]), f"{cls}.{member}"
+
+
+@pytest.mark.parametrize("layer", ["queue", "pubsub"])
+def test_drawing(layer: str) -> None:
+    """The drawing of a layer's modules has those of the import contracts."""
+    drawing = (REPOSITORY / f"docs/images/modules-{layer}.svg").read_text()
+    drawn = re.findall(r'font-weight="600">(\w+)<', drawing)
+    settings = read_toml(REPOSITORY / "pyproject.toml")
+    rows = {
+        container: contract["layers"]
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        for container in contract.get("containers", ())
+    }
+    package = f"channels_redis_{layer}"
+    expected: list[str] = []
+    for row in rows[package]:
+        expected += row.split(" | ")
+        if row == "protocol":
+            expected += " | ".join(rows[f"{package}.protocol"]).split(" | ")
+    expected += ["_shared", *" | ".join(rows["channels_redis_shared"]).split(" | ")]
+    assert sorted(drawn) == sorted(expected)
