@@ -15,7 +15,12 @@ exclude_patterns = ["_build", "examples"]
 # What docstrings have in single backticks.
 default_role = "code"
 html_theme = "furo"
-html_title = "channels-redis"
+html_title = f"channels-redis {release}"
+html_theme_options = {
+    "source_repository": "https://github.com/django/channels_redis/",
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
 
 myst_enable_extensions = ["deflist", "substitution"]
 myst_heading_anchors = 3
