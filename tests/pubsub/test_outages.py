@@ -85,7 +85,7 @@ async def test_an_outage_is_over_for_who_hears_nothing_any_more(
 
     await eventually(stands_still)
     own_server.start()
-    # Who comes later has missed nothing.
+    # Later ones have missed nothing.
     receiving = asyncio.create_task(layer.receive("jobs"))
     await eventually(lambda: "jobs" in subscribed(own_server))
     await within(layer.send("jobs", HELLO))

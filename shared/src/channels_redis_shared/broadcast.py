@@ -132,9 +132,9 @@ class BroadcastSink:
         self._drained: asyncio.Future[None] | None = None
         self._fail: Callable[[Exception], object] | None = None
         self.detach: Callable[[], object] | None = None
-        # Whether a handler of the consumer runs.
+        # True while a handler of the consumer runs.
         self.handling = False
-        # Whether the handshake is over and the socket not being closed.
+        # True from the end of the handshake until the socket is being closed.
         self.is_open = False
 
     def attach(self, layer: Any, channel: str) -> None:

@@ -50,9 +50,9 @@ class QueueSettings:
     on_overflow: str | None
     # Returns the index of the shard that a message for an address is sent to.
     shard_to: Callable[[str], int]
-    # Whether one name in Redis stands for all members that a group has in a process.
+    # True if one name in Redis stands for all members that a group has in a process.
     groups_by_process: bool
-    # Whether messages for general channels name these too, where no one can alter it.
+    # True if messages for general channels name these too, where no one can alter it.
     encrypts: bool
     counters: Counters = field(default_factory=Counters)
     faults: FaultLog = field(default_factory=partial(FaultLog, logger))

@@ -50,7 +50,7 @@ class _Canary:
     count: int = 0
     # Virtual channels that were written there since the latest check, and may have been lost.
     unproven: list[str] = field(default_factory=list)
-    # Whether all virtual channels have to be written again.
+    # True if all virtual channels have to be written again.
     lost: bool = False
 
 

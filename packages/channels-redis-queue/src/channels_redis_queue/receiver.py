@@ -71,22 +71,22 @@ class Receiver:
         self._dispatcher = inbox.dispatcher
         self._on_end = on_end
         self._inherits = inherits
-        # Whether another receiver continues with the inbox, since the loop of this one has stopped.
+        # True if another receiver continues with the inbox, since the loop of this one has stopped.
         self._replaced = False
         self._releasing: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
         # The handlers of the replies that have not come, in order.
         self._handlers: deque[Callable[[Any], None]] = deque()
-        # Whether a take has succeeded, and whether a wait with a take has.
+        # True once a take has succeeded, and once a wait with a take has.
         self._has_taken = False
         self._has_waited = False
-        # Whether it takes nothing until it is woken.
+        # True while it takes nothing until it is woken.
         self.idle = False
-        # Whether nothing will be received here any more; not set when its loop is closed.
+        # True if nothing will be received here any more; not set when its loop is closed.
         self.ended = False
         # The error that ended it, if the settings do not fit the server.
         self.failure: BaseException | None = None
-        # Whether it has ended and left no claims at the server.
+        # True once it has ended and left no claims at the server.
         self.settled = False
         self._wake = asyncio.Event()
         # False if the wait for `_wake` has timed out.

@@ -45,7 +45,7 @@ MESSAGE_TIMEOUT = 5
 SENTINEL_ADVICE = (
     'write {"sentinels": [("sentinel1", 26379), …], "master_name": "mymaster"} in hosts'
 )
-# What may be wrong when opening a connection or using it fails.
+# Errors of opening or using a connection.
 FAILURES = (RedisError, OSError, asyncio.TimeoutError)
 
 

@@ -199,7 +199,7 @@ class TopicDispatcher:
                 self._notify(self._settings.on_reconnect, outage.told)
 
     def forget_unused(self, topics: Iterable[bytes]) -> None:
-        """Stop waiting for the restoration of those topics that have no members any more."""
+        """Stop waiting for topics without members to be restored."""
         if self._outages:
             for topic in topics:
                 if not self._hub.has_members(topic):

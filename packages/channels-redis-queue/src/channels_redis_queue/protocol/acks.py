@@ -37,7 +37,7 @@ class AckTracker:
         self._pending_requeues: deque[tuple[int, bytes]] = deque()
         # A take that is sent after the reply to the release may return these as new claims.
         self._confirmed_requeues: deque[int] = deque()
-        # Whether a take has returned a claim whose requeue was not confirmed when it was sent: the
+        # True if a take has returned a claim whose requeue was not confirmed when it was sent: the
         # server may have executed it before the release or after it.
         self.ambiguous = False
 

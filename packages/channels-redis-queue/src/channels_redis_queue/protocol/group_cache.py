@@ -54,7 +54,7 @@ class GroupSnapshot:
     # As GROUP_MEMBERS returns them.
     names: bytes
     destinations: list[Destination]
-    # Whether a later read has found the same names.
+    # True once a later read has found the same names.
     confirmed: bool = False
     # The `time.monotonic()` of the next check for dead processes.
     next_liveness_check: float = field(default_factory=_next_liveness_check)

@@ -72,12 +72,12 @@ class Inbox:
         self._releases = self._answered_release = 0
         # The smallest difference seen between this process's clock and the server time in a reply.
         self._clock_lead = math.inf
-        # Whether another take must follow the latest at once.
+        # True if another take must follow the latest at once.
         self.must_take_again = False
         # A message that a wait has popped from the message key itself: it is in no claims.
         self._popped: list[Claim] = []
         self.wait_timed_out = False
-        # Whether messages of the next take had no bell: the wait before it has timed out.
+        # True if messages of the next take had no bell: the wait before it has timed out.
         self._without_bell = False
         self._short_block_until = 0.0
 
@@ -115,7 +115,7 @@ class Inbox:
 
         Args:
             count: The number of messages to take.
-            as_source: Send the script itself, so that the server needs not know it.
+            as_source: Send the script itself, so that the server needn't know it.
         """
         acks = self._acks.pending_acks()
         self._settled_by_take = (
@@ -199,7 +199,7 @@ class Inbox:
     def _is_stale(self, now: float) -> bool:
         """Return whether a reply was written so long ago that its messages may have expired.
 
-        Clocks don't matter: if one was set, another take tells.
+        Clocks don't matter: one that was set only costs another take.
         """
         lead = time.monotonic() - now
         if self.must_take_again or lead < self._clock_lead:

@@ -43,7 +43,7 @@ class LocalGroups:
         # The number of the latest write of each virtual channel to Redis, in this order.
         self._writes: dict[str, int] = {}
         self._last_write = 0
-        # How many virtual channels each address has.
+        # The number of virtual channels of each address.
         self._addresses: Counter[str] = Counter()
 
     def __contains__(self, virtual: object) -> bool:
