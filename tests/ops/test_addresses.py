@@ -57,7 +57,7 @@ def advice(package: str, host: Any, subject: str = "connection") -> str:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_sentinel(package: str, sentinel: EmbeddedServer) -> None:
     """A Sentinel's address gets the form for Sentinels, and no other complaint."""
-    assert 'write {"sentinels": [' in advice(package, sentinel.url, "topology")
+    assert 'write {"sentinels": [' in advice(package, sentinel.url)
     with_database = sentinel.url.removesuffix("/0") + "/1"
     assert 'write {"sentinels": [' in advice(package, with_database)
 

@@ -24,6 +24,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from ..config.connection_arguments import keywords
+from ..transport.advice import explain
 from ..transport.commands import name_forbidden, pack
 from ..transport.errors import is_redirect, is_transient
 
@@ -106,12 +107,18 @@ class SynchronousPool:
         try:
             reply = self._exchange(packed)
         except RedisConnectionError as error:
-            if self._host.url != "rediss://":
+            if self._host.url != "rediss://" and self._connector.version_is_known:
+                explain(error, self._host)
                 raise
             lost = error
+        except RedisError as error:
+            explain(error, self._host)
+            raise
         else:
-            if not isinstance(reply, ResponseError) or self._connector.version_is_known:
+            if not isinstance(reply, Exception):
                 return reply
+            if not isinstance(reply, ResponseError) or self._connector.version_is_known:
+                return explain(reply, self._host)
             return await self._explained(reply)
         # Outside of the handler, which would become the error's context.
         raise await self._explained(lost)
@@ -139,9 +146,9 @@ class SynchronousPool:
         try:
             connection = await self._connector.open()
         except (RedisError, OSError) as reason:
-            return error if is_transient(reason) else reason
+            return explain(error, self._host) if is_transient(reason) else reason
         await connection.close()
-        return error
+        return explain(error, self._host)
 
     def _exchange(self, packed: bytes) -> Any:
         free, era = self._free, self._era

@@ -254,7 +254,7 @@ async def explain_failure(host: Host, error: Exception) -> Finding:
         )
     elif "unknown command" in text and "SENTINEL" in text:
         advice = "a Redis server answers there: write the addresses of Sentinels in sentinels"
-    elif "unknown command" in text and "SELECT" in text:
+    elif "Sentinel, which passes" in text or ("unknown command" in text and "SELECT" in text):
         advice = f"a Sentinel answers there: {SENTINEL_ADVICE}"
     elif "DB index" in text:
         advice = "write the number of a database that the server has, such as 0, in hosts"
@@ -338,14 +338,6 @@ def check_role(facts: ServerFacts, *, in_cluster: bool) -> Finding:
     """
     info = facts.info
     role, is_node = info.get("role"), info.get("cluster_enabled") == "1"
-    # Valkey's name for it, and Redis's.
-    if (info.get("server_mode") or info.get("redis_mode")) == "sentinel":
-        return Finding(
-            Level.ERROR,
-            "topology",
-            "it is a Sentinel, which passes no messages",
-            SENTINEL_ADVICE,
-        )
     if is_node and not in_cluster:
         return Finding(
             Level.ERROR,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from redis.exceptions import RedisError
 
 from ..concurrency import timeout
 from ..transport.cluster import Cluster
+from ..transport.connector import speaks_tls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -147,7 +147,7 @@ async def detect_protocol(host: Host) -> str | None:
         return "http"
     if reply.startswith(b"-"):  # Redis refuses this request as a command
         return "redis"
-    return "rediss" if await _speaks_tls(name, port) else None
+    return "rediss" if await speaks_tls(name, port) else None
 
 
 async def _request(host: str, port: int) -> bytes:
@@ -162,18 +162,3 @@ async def _request(host: str, port: int) -> bytes:
                 writer.transport.abort()
     except (OSError, asyncio.TimeoutError):
         return b""
-
-
-async def _speaks_tls(host: str, port: int) -> bool:
-    unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    unverified.check_hostname = False
-    unverified.verify_mode = ssl.CERT_NONE
-    try:
-        async with timeout(PROBE_TIMEOUT):
-            _, writer = await asyncio.open_connection(host, port, ssl=unverified)
-            writer.transport.abort()
-            return True
-    except ssl.SSLError as error:
-        return "ALERT" in (error.reason or "")  # it requires a certificate of the client
-    except (OSError, asyncio.TimeoutError):
-        return False

@@ -13,6 +13,7 @@ from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..concurrency import start_task, timeout
+from .advice import explain
 from .commands import name_forbidden, pack
 from .redis_py import (
     close_now,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio.connection import AbstractConnection
 
+    from ..config.hosts import Host
     from .commands import Command
 
 # Returned by hiredis's parser while no reply is complete.
@@ -77,20 +79,22 @@ class ReplyReader(Protocol):
         """
 
 
-def reply_reader(connection: AbstractConnection) -> ReplyReader:
-    """Return the reader of a connection that redis-py has just opened."""
+def reply_reader(connection: AbstractConnection, host: Host) -> ReplyReader:
+    """Return the reader of a connection to the host that redis-py has just opened."""
     transport, parse_error = transport_of(connection), error_parser(connection)
     if hiredis is None or transport is None or parse_error is None:
-        return StreamReplyReader(connection)
-    return ProtocolReplyReader(transport, parse_error)
+        return StreamReplyReader(connection, host)
+    return ProtocolReplyReader(transport, parse_error, host)
 
 
-def hiredis_reader(parse_error: Callable[[str], Exception]) -> Any:
+def hiredis_reader(parse_error: Callable[[str], Exception], host: Host) -> Any:
     """Return hiredis's parser of replies, whose errors are redis-py's."""
 
     def error_of(text: str) -> Exception:
         error = parse_error(text)
-        return name_forbidden(error) if isinstance(error, ResponseError) else error
+        if isinstance(error, ResponseError):
+            error = name_forbidden(error)
+        return explain(error, host)
 
     return hiredis.Reader(
         protocolError=InvalidResponse, replyError=error_of, notEnoughData=INCOMPLETE
@@ -100,8 +104,9 @@ def hiredis_reader(parse_error: Callable[[str], Exception]) -> Any:
 class StreamReplyReader:
     """Reads by redis-py's own `read_response`, with redis-py's parser."""
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AbstractConnection, host: Host) -> None:
         self._connection = connection
+        self._host = host
         self._taken: list[Any] = []
         # True if data has arrived since this was last reset.
         self._has_new_data = False
@@ -161,7 +166,7 @@ class StreamReplyReader:
                 disconnect_on_error=False, push_request=push_request
             )
         except ResponseError as error:
-            return name_forbidden(error)
+            return explain(name_forbidden(error), self._host)
 
 
 class ProtocolReplyReader(asyncio.Protocol):
@@ -171,9 +176,9 @@ class ProtocolReplyReader(asyncio.Protocol):
     """
 
     def __init__(
-        self, transport: asyncio.Transport, parse_error: Callable[[str], Exception]
+        self, transport: asyncio.Transport, parse_error: Callable[[str], Exception], host: Host
     ) -> None:
-        self._parser = hiredis_reader(parse_error)
+        self._parser = hiredis_reader(parse_error, host)
         self._replies: deque[Any] = deque()
         self._handle: Callable[[Any], object] = self._keep
         # The reason why the connection ended.
@@ -351,8 +356,9 @@ class Connection:
     _replies: ReplyReader
     _transport: asyncio.Transport | None
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AbstractConnection, host: Host) -> None:
         self._connection = connection
+        self._host = host
         self._loop = asyncio.get_running_loop()
         _abandon_unfinished()
         _open.add(self)
@@ -365,7 +371,7 @@ class Connection:
         """
         await self._connection.connect()
         self._transport = transport_of(self._connection)
-        self._replies = reply_reader(self._connection)
+        self._replies = reply_reader(self._connection, self._host)
 
     @property
     def is_orphan(self) -> bool:

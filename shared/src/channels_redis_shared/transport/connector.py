@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.asyncio import ConnectionPool
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..concurrency import timeout
+from .advice import NO_TLS, SENTINEL_FORM, WRITE_TLS, explain, explain_tls
 from .connection import Connection
+from .errors import WrongProtocolError
 from .redis_py import find_tls_refusal
 from .sentinel import find_master
 
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
     from ..config.hosts import Host
     from .commands import Command
+
+# Seconds that a port has for a TLS handshake.
+PROBE_TIMEOUT = 1.0
 
 
 class MinimumVersion(NamedTuple):
@@ -61,7 +67,7 @@ class Connector:
         try:
             async with timeout(seconds):
                 unopened = await self._new_connection()
-                connection = Connection(unopened)
+                connection = Connection(unopened, self.host)
                 try:
                     await connection.connect()
                     await self._require_version(connection)
@@ -69,10 +75,16 @@ class Connector:
                 except RedisConnectionError as error:
                     await connection.close()
                     refusal = await find_tls_refusal(unopened, error)
-                    if refusal is None:
-                        raise
-                    message = f"TLS with {self.host} failed: {refusal}"
-                    raise RedisConnectionError(message) from refusal
+                    if refusal is not None:
+                        raise explain_tls(refusal, str(self.host)) from refusal
+                    if await self._needs_tls(unopened, error):
+                        raise WrongProtocolError(f"{self.host}: {WRITE_TLS}") from error
+                    explain(error, self.host)
+                    raise
+                except RedisError as error:
+                    await connection.close()
+                    explain(error, self.host)
+                    raise
                 except BaseException:
                     await connection.close()
                     raise
@@ -82,7 +94,8 @@ class Connector:
 
     def too_late(self) -> RedisTimeoutError:
         """Return the error for a connection that was not opened in time."""
-        hint = "; does it speak TLS?" if self.host.url == "rediss://" else ""
+        tls = self.host.url == "rediss://" or self.host.sentinel_arguments.get("ssl")
+        hint = f"; does it speak TLS? If not, {NO_TLS}" if tls else ""
         return RedisTimeoutError(
             f"{self.host} did not accept a connection within {self.host.connect_timeout:g} s{hint}"
         )
@@ -90,7 +103,11 @@ class Connector:
     async def _require_version(self, connection: Connection) -> None:
         if self.version_is_known:
             return
-        version = await _version(connection)
+        version, mode = await _version_and_mode(connection)
+        if mode == "sentinel":
+            raise ResponseError(
+                f"{self.host} is a Sentinel, which passes no messages: {SENTINEL_FORM}"
+            )
         numbers = tuple(map(int, re.findall(r"\d+", version or "")[:2]))
         major, feature = self._minimum_version
         if numbers and numbers < (major, 0):
@@ -99,6 +116,14 @@ class Connector:
                 f"use Redis {major}.0 or newer, or Valkey"
             )
         self.version_is_known = True
+
+    async def _needs_tls(self, connection: AbstractConnection, error: RedisConnectionError) -> bool:
+        """Return whether a server that broke the first connection speaks TLS."""
+        # A UNIX socket has no address.
+        address: Any = getattr(connection, "host", None), getattr(connection, "port", None)
+        if self.version_is_known or None in address or " connecting to " in str(error):
+            return False
+        return not isinstance(error, AuthenticationError) and await speaks_tls(*address)
 
     def to_key(self, key: str) -> Connector:  # noqa: ARG002 - one server has all keys
         """Return what opens connections to the server that has a key."""
@@ -117,20 +142,39 @@ class Connector:
         return connection
 
 
-async def _version(connection: Connection) -> str | None:
-    """Return the server's version; None if it does not tell."""
+async def speaks_tls(host: str, port: int) -> bool:
+    """Return whether a port answers a TLS handshake."""
+    unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    unverified.check_hostname = False
+    unverified.verify_mode = ssl.CERT_NONE
+    try:
+        async with timeout(PROBE_TIMEOUT):
+            _, writer = await asyncio.open_connection(host, port, ssl=unverified)
+            writer.transport.abort()
+            return True
+    except ssl.SSLError as error:
+        return "ALERT" in (error.reason or "")  # it requires a certificate of the client
+    except (OSError, asyncio.TimeoutError):
+        return False
+
+
+async def _version_and_mode(connection: Connection) -> tuple[str | None, str | None]:
+    """Return the server's version, and `standalone`, `cluster` or `sentinel`; None if unknown."""
     # Any user may call HELLO. A server that lacks it lacks ACLs, too, and answers INFO.
     await connection.write([("HELLO",)])
     reply: Any = await connection.read()
     if isinstance(reply, list):
         reply = dict(zip(reply[::2], reply[1::2], strict=False))
-    version = reply.get(b"version") if isinstance(reply, dict) else None
-    if not isinstance(version, bytes):
+    found = reply if isinstance(reply, dict) else {}
+    if not isinstance(found.get(b"version"), bytes):
         await connection.write([("INFO", "server")])
         info = await connection.read()
-        found = re.search(rb"redis_version:(\S+)", info) if isinstance(info, bytes) else None
-        version = found[1] if found else None
-    return None if version is None else version.decode()
+        fields = re.findall(
+            rb"(?:redis|server)_(version|mode):(\S+)", info if isinstance(info, bytes) else b""
+        )
+        found = dict(fields)
+    version, mode = (found.get(name) for name in (b"version", b"mode"))
+    return version and version.decode(), mode and mode.decode()
 
 
 async def _run(connection: Connection, commands: Sequence[Command]) -> None:

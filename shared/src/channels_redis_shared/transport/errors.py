@@ -31,6 +31,13 @@ _TLS_REFUSALS = (
     "UNKNOWN_CA",
     "WRONG_VERSION_NUMBER",
 )
+
+
+class WrongProtocolError(exceptions.ConnectionError):
+    """Raised when the server's port speaks another protocol than `hosts` says."""
+
+
+_LASTING_ERRORS = (exceptions.AuthenticationError, WrongProtocolError)
 _TRANSIENT_ERRORS = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -48,7 +55,7 @@ def is_transient(error: BaseException) -> bool:
 
     A refused password, a missing permission and a bad certificate last until the settings change.
     """
-    if isinstance(error, exceptions.AuthenticationError) or tls_refusal(error):
+    if isinstance(error, _LASTING_ERRORS) or tls_refusal(error):
         return False
     if isinstance(error, _TRANSIENT_ERRORS):
         return True

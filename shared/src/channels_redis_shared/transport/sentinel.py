@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
+from .advice import explain, explain_tls
 from .errors import is_transient
 from .redis_py import close_now, find_tls_refusal
 
@@ -74,6 +75,7 @@ async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
     }
     # Only the client maps its options to a connection. The connection is used without it, since its
     # closing can be cancelled half way.
+    shown = f"{address[0]}:{address[1]}"
     client = Redis(host=address[0], port=address[1], **options)
     connection = client.connection_pool.make_connection()
     try:
@@ -83,10 +85,13 @@ async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
     except RedisConnectionError as error:
         # redis-py 5 reports a refused certificate as a mere error number.
         refusal = await find_tls_refusal(connection, error)
-        if refusal is None:
-            raise
-        message = f"TLS with the Sentinel {address[0]}:{address[1]} failed: {refusal}"
-        raise RedisConnectionError(message) from refusal
+        if refusal is not None:
+            raise explain_tls(refusal, f"the Sentinel {shown}") from refusal
+        explain(error, host, shown)
+        raise
+    except RedisError as error:
+        explain(error, host, shown)
+        raise
     except RuntimeError as error:  # uvloop's word for a connection that was reset
         raise RedisConnectionError(f"Connection lost: {error}") from error
     finally:

@@ -1,0 +1,420 @@
+"""Servers that are not what `hosts` says, and what is said about each at the first connection."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from redis.exceptions import (
+    AuthenticationError,
+    InvalidResponse,
+    NoPermissionError,
+    ReadOnlyError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from channels_redis_queue import RedisChannelLayer
+from embedded_server import HOST, EmbeddedServer
+from support.certificates import Authority
+from support.environments import redis_8
+from support.layers import within
+from support.tls import TlsServer
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from support.layers import LayerClass, Layers
+
+# Seconds; an error that lasts is raised long before the end of the trying, which takes 5.
+AT_ONCE = 4.0
+SHORT = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+
+
+@dataclass
+class Servers:
+    """What the rows of the tables connect to: ports of this machine, and files."""
+
+    plain: int
+    replica: int
+    password: int
+    sentinel: int
+    sentinel_with_password: int
+    http: int
+    ssh: int
+    silent: int
+    closing: int
+    nobody: int
+    tls: TlsServer
+    expired: TlsServer
+    directory: Path
+
+    @property
+    def ca(self) -> dict[str, Any]:
+        """The connection arguments for the authority alone."""
+        return {"ssl": True, "ssl_ca_certs": self.tls.host["ssl_ca_certs"]}
+
+
+def serve(stack: ExitStack, banner: bytes, *, close: bool = False) -> int:
+    """Start a server that sends a banner to each client, and closes the connection or reads on."""
+    listening = stack.enter_context(socket.create_server((HOST, 0)))
+
+    def run() -> None:
+        open_ones = []
+        while True:
+            try:
+                client, _ = listening.accept()
+            except OSError:
+                break
+            if banner:
+                client.sendall(banner)
+            if close:
+                client.close()
+            else:
+                open_ones.append(client)
+        for client in open_ones:
+            client.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    stack.callback(thread.join)
+    stack.callback(listening.shutdown, socket.SHUT_RDWR)
+    return int(listening.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Give a server of each kind."""
+    directory = tmp_path_factory.mktemp("servers")
+    authority = Authority(directory, "The authority")
+    with ExitStack() as stack:
+        plain = stack.enter_context(EmbeddedServer())
+        replica = stack.enter_context(EmbeddedServer(f"replicaof {HOST} {plain.port}"))
+        with plain.client() as client:
+            for user, *rights in (
+                ("nothing",),
+                ("no-keys", "+@all", "resetchannels"),
+                ("no-select", "+@all", "~*", "&*", "-select"),
+            ):
+                client.execute_command("ACL", "SETUSER", user, "on", ">pw", *rights)
+            client.execute_command("ACL", "SETUSER", "off", "off", ">pw", "~*", "&*", "+@all")
+        monitor = f"sentinel monitor mymaster {HOST} {plain.port} 1"
+        sentinels = [
+            stack.enter_context(EmbeddedServer(monitor, *config, arguments=["--sentinel"]))
+            for config in ([], ["requirepass right"])
+        ]
+        http = stack.enter_context(ThreadingHTTPServer((HOST, 0), BaseHTTPRequestHandler))
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(http.shutdown)
+        nobody = stack.enter_context(socket.socket())
+        nobody.bind((HOST, 0))
+        good = authority.issue(HOST)
+        late = Authority(tmp_path_factory.mktemp("late"), "The authority")
+        yield Servers(
+            plain=plain.port,
+            replica=replica.port,
+            password=stack.enter_context(EmbeddedServer("requirepass right")).port,
+            sentinel=sentinels[0].port,
+            sentinel_with_password=sentinels[1].port,
+            http=http.server_port,
+            ssh=serve(stack, b"SSH-2.0-OpenSSH_9.6\r\n"),
+            silent=serve(stack, b""),
+            closing=serve(stack, b"", close=True),
+            nobody=nobody.getsockname()[1],
+            tls=stack.enter_context(TlsServer(redis_8(), authority, *good)),
+            expired=stack.enter_context(
+                TlsServer(redis_8(), late, *late.issue(HOST, expired=True))
+            ),
+            directory=directory,
+        )
+
+
+def at(port: int, **more: Any) -> dict[str, Any]:
+    """Return the entry of hosts for a port."""
+    return {"host": HOST, "port": port, **more}
+
+
+def by_sentinel(port: int, **more: Any) -> dict[str, Any]:
+    """Return the entry of hosts for a Sentinel."""
+    return {"sentinels": [(HOST, port)], "master_name": "mymaster", **more}
+
+
+Row = tuple["Callable[[Servers], Any]", type[Exception], str]
+
+# Raised at once by all calls: trying again would not help. `HOST` stands for the host's name.
+LASTING: dict[str, Row] = {
+    "no password": (
+        lambda on: at(on.password),
+        AuthenticationError,
+        'Authentication required. (redis://HOST/0: write "password" in hosts',
+    ),
+    "wrong password": (
+        lambda on: at(on.password, password="wrong"),
+        AuthenticationError,
+        '(redis://HOST/0: correct "username" and "password" in hosts)',
+    ),
+    "wrong password, RESP 3": (
+        lambda on: at(on.password, password="wrong", protocol=3),
+        AuthenticationError,
+        '(redis://HOST/0: correct "username" and "password" in hosts)',
+    ),
+    "password in place of the user": (
+        lambda on: f"redis://right@{HOST}:{on.password}",
+        AuthenticationError,
+        '(redis://HOST/0: write "password" in hosts, and "username" unless',
+    ),
+    "unknown user": (
+        lambda on: at(on.password, username="shop", password="right"),
+        AuthenticationError,
+        '(redis://HOST/0: correct "username" and "password" in hosts)',
+    ),
+    "user that is off": (
+        lambda on: at(on.plain, username="off", password="pw"),
+        AuthenticationError,
+        '(redis://HOST/0: correct "username" and "password" in hosts)',
+    ),
+    "user without rights": (
+        lambda on: at(on.plain, username="nothing", password="pw"),
+        NoPermissionError,
+        "(redis://HOST/0: give this ACL user the rights that the documentation lists",
+    ),
+    "user without keys": (
+        lambda on: at(on.plain, username="no-keys", password="pw"),
+        NoPermissionError,
+        "(redis://HOST/0: give this ACL user the rights that the documentation lists",
+    ),
+    "user without SELECT": (
+        lambda on: at(on.plain, username="no-select", password="pw", db=1),
+        NoPermissionError,
+        "'select' command (redis://HOST/1: give this ACL user the rights",
+    ),
+    "database that is not there": (
+        lambda on: at(on.plain, db=99),
+        ResponseError,
+        "DB index is out of range (redis://HOST/99: write the number of a database",
+    ),
+    "Sentinel as host": (
+        lambda on: at(on.sentinel),
+        ResponseError,
+        'redis://HOST/0 is a Sentinel, which passes no messages: write {"sentinels": [(',
+    ),
+    "Sentinel as host, with a database": (
+        lambda on: at(on.sentinel, db=1),
+        ResponseError,
+        '(redis://HOST/1: it may be a Sentinel: write {"sentinels": [(',
+    ),
+    "Sentinel as node of a Cluster": (
+        lambda on: {"cluster": [(HOST, on.sentinel)]},
+        ResponseError,
+        'redis://HOST/0 is a Sentinel, which passes no messages: write {"sentinels": [(',
+    ),
+    "server as Sentinel": (
+        lambda on: by_sentinel(on.plain),
+        ResponseError,
+        "(Sentinel HOST: it is a Redis server, not a Sentinel: write a Sentinel's port",
+    ),
+    "server as node of a Cluster": (
+        lambda on: {"cluster": [(HOST, on.plain)]},
+        ResponseError,
+        "redis://HOST/0 is no Redis Cluster: write it as a host of its own",
+    ),
+    "unknown master": (
+        lambda on: {**by_sentinel(on.sentinel), "master_name": "main"},
+        ResponseError,
+        "master_name: the Sentinels know no 'main', only ['mymaster']",
+    ),
+    "Sentinel without its password": (
+        lambda on: by_sentinel(on.sentinel_with_password, password="right"),
+        AuthenticationError,
+        'Authentication required. (Sentinel HOST: write "password" in sentinel_kwargs',
+    ),
+    "Sentinel with a wrong password": (
+        lambda on: by_sentinel(on.sentinel_with_password, sentinel_kwargs={"password": "x"}),
+        AuthenticationError,
+        '(Sentinel HOST: correct "username" and "password" in sentinel_kwargs)',
+    ),
+    "HTTP server": (
+        lambda on: at(on.http),
+        InvalidResponse,
+        "(redis://HOST/0: an HTTP server answers there: write the host and port of the Redis",
+    ),
+    "HTTP server, with TLS": (
+        lambda on: at(on.http, ssl=True),
+        RedisConnectionError,
+        "TLS with rediss://HOST/0 failed: ",
+    ),
+    "HTTP server as Sentinel": (
+        lambda on: by_sentinel(on.http),
+        InvalidResponse,
+        "(Sentinel HOST: an HTTP server answers there: write the host and port",
+    ),
+    "HTTP server as node of a Cluster": (
+        lambda on: {"cluster": [(HOST, on.http)]},
+        InvalidResponse,
+        "(redis://HOST/0: an HTTP server answers there: write the host and port",
+    ),
+    "SSH server": (
+        lambda on: at(on.ssh),
+        InvalidResponse,
+        "(redis://HOST/0: no Redis server answers there: write the host and port",
+    ),
+    "SSH server, with TLS": (
+        lambda on: at(on.ssh, ssl=True),
+        RedisConnectionError,
+        'the port does not speak TLS: write redis:// instead of rediss:// in hosts, or leave "ssl"',
+    ),
+    "no TLS to a TLS port": (
+        lambda on: at(on.tls.port),
+        RedisConnectionError,
+        "redis://HOST/0: the port speaks TLS: write rediss:// instead of redis:// in hosts",
+    ),
+    "unknown authority": (
+        lambda on: on.tls.url,
+        RedisConnectionError,
+        'write the file of the authority that signed the certificate as "ssl_ca_certs"',
+    ),
+    "unknown authority of a Sentinel": (
+        lambda on: by_sentinel(on.tls.port, sentinel_kwargs={"ssl": True}),
+        RedisConnectionError,
+        'write the file of the authority that signed the certificate as "ssl_ca_certs"',
+    ),
+    "no certificate of the client": (
+        lambda on: at(on.tls.port, **on.ca),
+        RedisConnectionError,
+        'write the client\'s certificate as "ssl_certfile" and "ssl_keyfile"',
+    ),
+    "certificate of another host": (
+        lambda on: {**on.tls.host, "address": f"rediss://localhost:{on.tls.port}"},
+        RedisConnectionError,
+        'write the name in the certificate as "host", or "ssl_check_hostname": False',
+    ),
+    "certificate that has expired": (
+        lambda on: on.expired.host,
+        RedisConnectionError,
+        "renew the server's certificate",
+    ),
+}
+
+# May end by themselves: `send` tries until its timeout, and `receive` waits and logs the reason.
+PASSING: dict[str, Row] = {
+    "nobody listens": (
+        lambda on: at(on.nobody, **SHORT),
+        RedisConnectionError,
+        "connecting to HOST",
+    ),
+    "unknown name": (
+        lambda _: {"host": "no-such-name.invalid", **SHORT},
+        RedisConnectionError,
+        "connecting to no-such-name.invalid:6379. ",
+    ),
+    "silent server": (
+        lambda on: at(on.silent, **SHORT),
+        RedisTimeoutError,
+        "redis://HOST/0 did not accept a connection within 0.5 s",
+    ),
+    "server that closes": (
+        lambda on: at(on.closing, **SHORT),
+        RedisConnectionError,
+        "HOST",
+    ),
+    "TLS to a port without": (
+        lambda on: at(on.plain, ssl=True, **SHORT),
+        RedisTimeoutError,
+        "does it speak TLS? If not, write redis:// instead of rediss:// in hosts, or leave",
+    ),
+    "TLS to a Sentinel without": (
+        lambda on: by_sentinel(on.plain, sentinel_kwargs={"ssl": True}, **SHORT),
+        RedisTimeoutError,
+        "does it speak TLS? If not, write redis:// instead of rediss:// in hosts, or leave",
+    ),
+    "no Sentinel": (
+        lambda on: by_sentinel(on.nobody, **SHORT),
+        RedisConnectionError,
+        "No master 'mymaster' of the Sentinels HOST: Error ",
+    ),
+    "no node of the Cluster": (
+        lambda on: {"cluster": [(HOST, on.nobody)], **SHORT},
+        RedisConnectionError,
+        "No node of the Redis Cluster of HOST can be asked: Error ",
+    ),
+    "no UNIX socket": (
+        lambda on: {"path": f"{on.directory}/no.sock", **SHORT},
+        RedisConnectionError,
+        "/no.sock. No such file or directory",
+    ),
+    "UNIX socket that is a directory": (
+        lambda on: {"path": str(on.directory), **SHORT},
+        RedisConnectionError,
+        ". Connection refused",
+    ),
+}
+
+
+def expected(text: str, host: Any) -> str:
+    """Return the text of a row with the address of its host."""
+    if not isinstance(host, dict) or "address" in host:
+        address = (host if isinstance(host, str) else host["address"]).rpartition("/")[2]
+        return text.replace("HOST", address.rpartition("@")[2])
+    [(name, port), *_] = host.get("sentinels") or host.get("cluster") or [(HOST, host.get("port"))]
+    return text.replace("HOST", f"{name}:{port}")
+
+
+@pytest.mark.parametrize("name", LASTING)
+async def test_lasting(
+    name: str, servers: Servers, layer_class: LayerClass, layers: Layers
+) -> None:
+    """Sending, receiving and synchronous sending raise at once, and say what to write."""
+    make, kind, text = LASTING[name]
+    host = make(servers)
+    text = expected(text, host)
+    layer = layers(layer_class, host)
+    for call in (
+        layer.send("jobs", {"type": "x"}),
+        layer.receive("jobs"),
+        asyncio.to_thread(async_to_sync(layers(layer_class, host).send), "jobs", {"type": "x"}),
+    ):
+        with pytest.raises(kind) as caught:
+            await within(call, AT_ONCE)
+        assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("name", PASSING)
+async def test_passing(
+    name: str,
+    servers: Servers,
+    layer_class: LayerClass,
+    layers: Layers,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Sending raises after its timeout, and a receiver's log has the same reason."""
+    make, kind, text = PASSING[name]
+    host = make(servers)
+    text = expected(text, host)
+    layer = layers(layer_class, host)
+    with pytest.raises(kind) as caught:
+        await within(layer.send("jobs", {"type": "x"}))
+    assert text in str(caught.value)
+    caplog.clear()
+    waiting = asyncio.ensure_future(layer.receive("jobs"))
+    await eventually(lambda: "trying again until it is back" in caplog.text)
+    assert text in caplog.text
+    waiting.cancel()
+
+
+async def test_replica(servers: Servers, layers: Layers) -> None:
+    """The queue layer says that it writes, and where the master is written."""
+    layer = layers(RedisChannelLayer, at(servers.replica, **SHORT))
+    with pytest.raises(ReadOnlyError, match="it is a replica: write the master in hosts, or write"):
+        await within(layer.send("jobs", {"type": "x"}))
