@@ -32,7 +32,10 @@ LAYER = "/lib/site-packages/channels_redis_queue/layer.py:send"
         ("/lib/site-packages/redis/asyncio/connection.py:read_response", "redis-py"),
         ("/lib/site-packages/channels/layers.py:valid_channel_name", "Channels: checks of names"),
         (LAYER, "layer.py"),
-        ("/lib/site-packages/channels_redis_queue/_shared/mailbox.py:put", "mailbox.py"),
+        (
+            "/site-packages/channels_redis_queue/_shared/delivery/mailboxes.py:put",
+            "mailboxes.py",
+        ),
         ("/tree/tests/benchmarks/survey/works/direct.py:sender", "the work itself"),
         # Of what has no name of its own, the one who calls it.
         ("/lib/site-packages/msgpack/__init__.py:packb", "layer.py"),

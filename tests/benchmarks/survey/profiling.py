@@ -30,7 +30,7 @@ PLACES = (
     (r"-packages/channels/", "Channels: checks of names"),
     (r"/asyncio/", "asyncio: event loop, tasks, futures"),
     (r"/benchmarks/", "the work itself"),
-    (r"/channels_redis_\w+/(?:_shared/)?(?P<module>\w+)\.py:", ""),
+    (r"/channels_redis_\w+/(?:\w+/)*(?P<module>\w+)\.py:", ""),
 )
 # Whose time holds that of what they call.
 SCRIPTS = {"evalsha", "eval"}
