@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from embedded_server import HOST, dies_with_parent
 from support.pages import DOCS, write_files
@@ -97,3 +97,39 @@ def test_check(project: Path) -> None:
         re.MULTILINE | re.DOTALL,
     )
     assert shown in done.stderr
+
+
+@pytest.mark.parametrize("layer", ["channels_redis_queue", "channels_redis_pubsub"])
+async def test_handshake_without_redis(layer: str, project: Path) -> None:
+    """The page on deployment lets the layer give up before Daphne does."""
+    with socket.socket() as nobody:
+        nobody.bind((HOST, 0))
+        write_files("deployment.md", project, f"redis://{HOST}:{nobody.getsockname()[1]}/0")
+        settings = project / "mysite/settings.py"
+        if layer == "channels_redis_pubsub":
+            backends = (
+                f"channels_redis_{kind}ChannelLayer"
+                for kind in ("queue.Redis", "pubsub.RedisPubSub")
+            )
+            settings.write_text(settings.read_text().replace(*backends))
+        async with daphne(project) as port:
+            assert await outcome(port) == (4503 if layer == "channels_redis_queue" else 500)
+
+
+async def outcome(port: int) -> int:
+    """Return the status that refuses a handshake, or the code that closes the WebSocket."""
+    until = asyncio.get_running_loop().time() + DEADLINE
+    while True:
+        try:
+            browser = await connect(f"ws://{HOST}:{port}/chat/", proxy=None, open_timeout=DEADLINE)
+        except InvalidStatus as refused:
+            return refused.response.status_code
+        except InvalidHandshake:
+            # Django's first imports took too long.
+            if asyncio.get_running_loop().time() > until:
+                raise
+            continue
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(browser.recv(), DEADLINE)
+        assert closed.value.rcvd is not None
+        return closed.value.rcvd.code
