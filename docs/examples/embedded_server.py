@@ -1,4 +1,4 @@
-"""A Redis-compatible server of one's own, for the demo and the tests.
+"""An embedded Redis-compatible server, for the demo and the tests.
 
 >>> with EmbeddedServer("maxmemory 50mb") as server:
 ...     print(server.url)
@@ -191,7 +191,7 @@ class EmbeddedServer:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End the server cleanly. What it held is gone. Does nothing if it isn't running."""
+        """End the server cleanly. Its data is lost. Does nothing if it isn't running."""
         if self._process is None:
             return
         self._process.terminate()
@@ -230,7 +230,7 @@ class EmbeddedServer:
             self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a frozen server go on."""
+        """Let a frozen server continue."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
 
@@ -279,7 +279,7 @@ class EmbeddedServer:
         return path
 
     def _answers(self) -> bool:
-        """Say whether the server replies. The UNIX socket can't be another server's."""
+        """Return whether the server replies. The UNIX socket can't be another server's."""
         # Before it is there, connecting would fail, and redis-py 5 and 6 leave such a socket open.
         if not Path(self.unix_socket).exists():
             return False

@@ -57,7 +57,7 @@ Floor = AtLeast | Under
 
 @dataclass(frozen=True)
 class Work:
-    """A piece of work, the unit it is told in, and the floor on each layer it is measured on.
+    """A piece of work, its unit, and the floor on each layer.
 
     The unit is "ms" or "msg/s" for work that is timed; anything else is a count. Work that takes
     long on their side, or comes out the same each time, is repeated no more than `most_rounds`.

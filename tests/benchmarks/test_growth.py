@@ -60,7 +60,7 @@ def test_rate_for_each_group_grows_with_the_groups() -> None:
 
 
 def test_climb_ends_at_the_step_that_gave_twice() -> None:
-    """Its figures are kept, and it is told what gave."""
+    """Its figures are kept, and its limit is named."""
     row, tried = climbed(lambda value: Attempt(dict(QUIET), GAVE if value > 4 else None))
     assert tried == [2, 4, 8, 8]
     assert [step["value"] for step in row["steps"]] == [2, 4, 8]
@@ -77,7 +77,7 @@ def test_step_that_gave_once_is_tried_again_and_forgiven() -> None:
 
 
 def test_better_of_two_attempts_is_kept() -> None:
-    """Both gave: the one that carried more says how far it goes."""
+    """With limits in both, the one that carried more counts."""
     attempts = iter([Attempt({**QUIET, "deliveries": 9.0}, GAVE), Attempt({}, GAVE)])
     row, _ = climbed(lambda _value: next(attempts))
     assert row["steps"][0]["figures"]["deliveries"] == 9.0

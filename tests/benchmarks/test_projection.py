@@ -112,7 +112,7 @@ def test_direct_messages_are_not_made_up() -> None:
 
 
 def test_connections_can_be_the_limit() -> None:
-    """A server takes ten thousand of them unless it is told otherwise."""
+    """A server takes ten thousand of them by default."""
     row = {"connections": 20_000, "group_sends": 5_000.0, "nodes": 10}
     assert limit(row) == "connections: 20,000 to each node, of 10,000 by default"
     assert "one node carries, 500 a second" in limit({**row, "connections": 200})

@@ -106,7 +106,7 @@ def test_results_come_back_from_their_file(tmp_path: Path) -> None:
     ],
 )
 def test_amount_has_three_digits(figure: float, unit: str, told: str) -> None:
-    """A figure is rounded, in the scale of its unit that suits; a count is told as it is."""
+    """A figure is rounded, in the scale that suits; a count is exact."""
     assert amount(figure, unit) == told
 
 

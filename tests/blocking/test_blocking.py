@@ -278,7 +278,7 @@ def test_server_that_closes_a_new_connection(own_server: EmbeddedServer, layer_c
 
 
 def test_forbidden_scripts(own_server: EmbeddedServer) -> None:
-    """A user that may load no scripts is told so."""
+    """A user that may not load scripts gets an error that says so."""
     layer = import_string(LAYERS["queue"])(hosts=[own_server.url])
     with own_server.client() as client:
         client.acl_setuser("default", enabled=True, commands=["-script"])

@@ -40,7 +40,7 @@ async def client(consumer: Any) -> AsyncIterator[WebsocketCommunicator]:
 
 @pytest.mark.parametrize("consumer", [Chat, SyncChat])
 async def test_chat(consumer: Any) -> None:
-    """Two clients in a room hear each other and themselves, in order."""
+    """Two clients in a room get the messages of both, in order."""
     async with client(consumer) as ada, client(consumer) as bob:
         for number in range(5):
             await ada.send_to(text_data=f"ada {number}")
@@ -99,7 +99,7 @@ async def test_groups_of_the_class(layer: ChannelLayer) -> None:
 
 
 async def test_consumer_that_closes(layer: ChannelLayer) -> None:
-    """A handler may close its WebSocket; the room goes on without it."""
+    """A handler may close its WebSocket; the room continues without it."""
     async with client(Chat) as ada:
         await within(layer.group_send("room", {"type": "chat.kick", "code": 4001}))
         closing = await ada.receive_output(timeout=DEADLINE)

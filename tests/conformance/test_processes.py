@@ -113,7 +113,7 @@ async def test_member_that_left_is_out_for_all_processes(
 async def test_process_adds_a_channel_of_another(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
 ) -> None:
-    """A view may put a consumer's channel into a group, and take it out again."""
+    """A view may add a consumer's channel to a group, and remove it again."""
     channel = await layer.new_channel()
     await within(other.group_add("room", channel))
     for sender in (layer, other):

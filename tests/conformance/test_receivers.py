@@ -127,7 +127,7 @@ async def test_general_receives_cancelled_as_messages_arrive_lose_none(case: Lay
 
 
 async def test_idle_receiver_does_not_hold_up_others(layer: ChannelLayer) -> None:
-    """While one channel waits for a message, others of the process go on."""
+    """While one channel waits for a message, others of the process receive."""
     idle, busy = await layer.new_channel(), await layer.new_channel()
     receiver = await waiting_receiver(layer, idle)
     for message in numbered(20):

@@ -50,7 +50,7 @@ async def test_node_that_dies(replicated_cluster: EmbeddedCluster, make_layer: M
 async def test_publisher_whose_node_dies(
     replicated_cluster: EmbeddedCluster, make_layer: MakeLayer
 ) -> None:
-    """It goes on at another node, without waiting for a replica to take over."""
+    """It continues at another node, without waiting for a replica to take over."""
     hosts = [replicated_cluster.host]
     listener, sender = (make_layer(RedisPubSubChannelLayer, hosts=hosts) for _ in "ls")
     channel = await listener.new_channel()

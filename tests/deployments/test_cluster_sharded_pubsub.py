@@ -53,7 +53,7 @@ async def test_each_topic_is_at_its_node(
 
 
 async def test_slot_that_moves(redis_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
-    """A node that gives a slot away ends its subscriptions: who listened is told, and follows."""
+    """A node that gives a slot away ends its subscriptions: listeners are notified and move."""
     listener, sender = (
         make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS) for _ in "ls"
     )
@@ -107,7 +107,7 @@ def lone_masters() -> Iterator[EmbeddedCluster]:
 async def test_dead_node_costs_its_own_topics(
     lone_masters: EmbeddedCluster, make_layer: MakeLayer
 ) -> None:
-    """The other nodes' topics go on, new channels open there at once; the rest comes back."""
+    """The other nodes' topics keep working, new channels open there at once; the rest recovers."""
     hosts = [{**lone_masters.host, "socket_timeout": 20}]
     listener, sender = (make_layer(RedisPubSubChannelLayer, hosts=hosts, **OPTIONS) for _ in "ls")
     dying, living = lone_masters.nodes[:2]
@@ -153,7 +153,7 @@ async def test_dead_node_costs_its_own_topics(
 async def test_slot_without_a_node(
     lone_masters: EmbeddedCluster, make_layer: MakeLayer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its topics wait for a node, with both notices; all others of its old node go on."""
+    """Its topics wait for a node, with both notices; others of its old node keep working."""
     caplog.set_level(logging.INFO, "channels_redis_pubsub")
     host = {**lone_masters.host, "socket_timeout": 3}
     layer = make_layer(RedisPubSubChannelLayer, hosts=[host], **OPTIONS)
@@ -201,7 +201,7 @@ async def test_killed_connection_costs_its_nodes_topics(
 async def test_failover_does_not_concern_others(
     replicated_cluster: EmbeddedCluster, make_layer: MakeLayer
 ) -> None:
-    """While a replica takes over, and after it has, the other nodes' topics go on."""
+    """During and after the failover to a replica, the other nodes' topics keep working."""
     listener = make_layer(RedisPubSubChannelLayer, hosts=[replicated_cluster.host], **OPTIONS)
     dying, steady = replicated_cluster.nodes[:2]
     unharmed = await channel_at(steady, replicated_cluster, listener)

@@ -97,7 +97,7 @@ async def test_superfluous_passwords(layer_class: LayerClass, layers: Layers) ->
 async def test_killed_master(
     group: SentinelGroup, layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The replica takes over: consumers see no error, and hear the next messages at once.
+    """The replica takes over: consumers see no error, and receive the next messages at once.
 
     One of three Sentinels is dead, the first in the list. The Pub/Sub layer tells its channels.
     """

@@ -239,7 +239,7 @@ async def test_master_with_a_certificate_for_another_name(
 async def test_missing_certificate_of_the_client(
     tls_server: TlsServer, layer_class: LayerClass, layers: Layers
 ) -> None:
-    """A server that wants to see a certificate and sees none: the error says so."""
+    """The error says that the server requires a client certificate."""
     host = {**tls_server.host, "ssl_certfile": None, "ssl_keyfile": None}
     await fails_at_once(layers, layer_class, host, "(?i)certificate.required")
 

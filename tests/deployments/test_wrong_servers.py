@@ -43,7 +43,7 @@ SHORT = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
 
 @dataclass
 class Servers:
-    """What the rows of the tables connect to: ports of this machine, and files."""
+    """The targets of the tables: ports of this machine, and files."""
 
     plain: int
     replica: int
@@ -54,7 +54,7 @@ class Servers:
     ssh: int
     silent: int
     closing: int
-    nobody: int
+    unused: int
     tls: TlsServer
     expired: TlsServer
     directory: Path
@@ -94,7 +94,7 @@ def serve(stack: ExitStack, banner: bytes, *, close: bool = False) -> int:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """Give a server of each kind."""
+    """Yield a server of each kind."""
     directory = tmp_path_factory.mktemp("servers")
     authority = Authority(directory, "The authority")
     with ExitStack() as stack:
@@ -118,8 +118,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         thread.start()
         stack.callback(thread.join)
         stack.callback(http.shutdown)
-        nobody = stack.enter_context(socket.socket())
-        nobody.bind((HOST, 0))
+        unused = stack.enter_context(socket.socket())
+        unused.bind((HOST, 0))
         good = authority.issue(HOST)
         late = Authority(tmp_path_factory.mktemp("late"), "The authority")
         yield Servers(
@@ -132,7 +132,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             ssh=serve(stack, b"SSH-2.0-OpenSSH_9.6\r\n"),
             silent=serve(stack, b""),
             closing=serve(stack, b"", close=True),
-            nobody=nobody.getsockname()[1],
+            unused=unused.getsockname()[1],
             tls=stack.enter_context(TlsServer(redis_8(), authority, *good)),
             expired=stack.enter_context(
                 TlsServer(redis_8(), late, *late.issue(HOST, expired=True))
@@ -309,8 +309,8 @@ LASTING: dict[str, Row] = {
 
 # May end by themselves: `send` tries until its timeout, and `receive` waits and logs the reason.
 PASSING: dict[str, Row] = {
-    "nobody listens": (
-        lambda on: at(on.nobody, **SHORT),
+    "no listener": (
+        lambda on: at(on.unused, **SHORT),
         RedisConnectionError,
         "connecting to HOST",
     ),
@@ -340,12 +340,12 @@ PASSING: dict[str, Row] = {
         "does it speak TLS? If not, write redis:// instead of rediss:// in hosts, or leave",
     ),
     "no Sentinel": (
-        lambda on: by_sentinel(on.nobody, **SHORT),
+        lambda on: by_sentinel(on.unused, **SHORT),
         RedisConnectionError,
         "No master 'mymaster' of the Sentinels HOST: Error ",
     ),
     "no node of the Cluster": (
-        lambda on: {"cluster": [(HOST, on.nobody)], **SHORT},
+        lambda on: {"cluster": [(HOST, on.unused)], **SHORT},
         RedisConnectionError,
         "No node of the Redis Cluster of HOST can be asked: Error ",
     ),

@@ -77,7 +77,7 @@ async def close(*sockets: WebsocketCommunicator) -> None:
 
 @pytest.mark.usefixtures("layer")
 async def test_all_but_me(recipes: dict[str, Any]) -> None:
-    """The others get what one says, and it hears theirs."""
+    """The others get the messages of one, and it gets theirs."""
     sockets = [await connect(recipes["Chat"]) for _ in range(3)]
     # Accepted before it has joined: said once more until all have.
     for number, socket in enumerate(sockets):

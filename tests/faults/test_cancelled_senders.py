@@ -103,7 +103,7 @@ async def test_closing_fails_what_no_sender_cared_for(redis_server: EmbeddedServ
 def test_connection_that_was_being_opened_as_its_loop_was_closed(
     own_server: EmbeddedServer,
 ) -> None:
-    """Its socket is closed when the next connection opens: no home knows of it yet."""
+    """Its socket is closed when the next connection opens: no other object refers to it yet."""
     (host,) = parse_hosts([own_server.url])
     connector = Connector(host)
 

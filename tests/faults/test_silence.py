@@ -96,7 +96,7 @@ async def silent_server(server: EmbeddedServer, _: TcpProxy) -> None:
 
 
 async def silent_replies(server: EmbeddedServer, proxy: TcpProxy) -> None:
-    """The server hears everything and nothing comes back: what it handed over is not lost."""
+    """The server gets everything and its replies are lost: messages in them are not."""
     layers = Layers(hosts=[server.url])
     layer, sender = layers(hosts=[proxy.url]), layers()
     channels = [await layer.new_channel(), "jobs"]

@@ -118,7 +118,7 @@ async def all_of(count: int, channel: str, *receivers: Process) -> list[dict[str
 
 @queue_alone
 async def test_members_of_another_process(fleet: Fleet) -> None:
-    """Each may add the other's channels to groups, and take them out again."""
+    """Each may add the other's channels to groups, and remove them again."""
     for owner, other in ((fleet.ours, fleet.theirs), (fleet.theirs, fleet.ours)):
         channel = await owner.channel()
         await other.call("group_add", "guests", channel)

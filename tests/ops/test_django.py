@@ -36,7 +36,7 @@ def run_in(folder: Path, package: str, *arguments: str) -> Done:
 
 
 def test_layers_of_the_settings(tmp_path: Path, redis_server: EmbeddedServer, prefix: str) -> None:
-    """Each package's doctor looks at its own layers, with all their options."""
+    """Each package's doctor examines its own layers, with all their options."""
     config = {"hosts": [redis_server.url], "prefix": prefix}
     keys = {"symmetric_encryption_keys": ["a key for the tests"]}
     write_settings(

@@ -169,7 +169,7 @@ def watching(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_watch(redis_server: EmbeddedServer, prefix: str) -> None:
-    """With --watch it goes on and shows what changes, until Ctrl-C, which is no error."""
+    """With --watch it continues and shows changes, until Ctrl-C, which is not an error."""
     with watching("--json", "--prefix", prefix, redis_server.url) as process:
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())

@@ -85,7 +85,7 @@ async def test_channel_ends_some_time_after_its_last_reader(
 async def test_channels_for_one_answer_each_leave_nothing(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """A task that goes on, and makes a channel for each answer that it waits for."""
+    """A long-lived task that makes a channel for each answer."""
     layer = own_layers(channel_expiry=1)
     own = await layer.new_channel()
     for _ in range(20):
@@ -144,7 +144,7 @@ async def test_cancelled_new_channel_leaves_nothing(
 async def test_last_member_ends_the_subscription(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """The server hears of a group's end when the process's last member has left, not before."""
+    """The subscription of a group ends when the process's last member has left, not before."""
     layer = own_layers()
     first, second = await joined(layer, "room"), await joined(layer, "room")
     topic = f"{layer.prefix}__group__room"

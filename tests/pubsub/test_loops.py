@@ -108,7 +108,7 @@ async def test_channel_of_another_loop_is_received_and_joins(layers: Layers) -> 
 async def test_channel_moves_when_its_loop_ends(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """A channel that is waited for in another loop goes on there, with its groups."""
+    """A channel that another loop waits for moves there, with its groups."""
     layer = own_layers()
     with LoopThread() as other:
         moves = await other.run(joined(layer, "room"))
@@ -181,7 +181,7 @@ def test_synchronous_callers_reach_consumers(own_server: EmbeddedServer) -> None
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_fork_gives_the_child_connections_of_its_own(own_server: EmbeddedServer) -> None:
-    """A layer that was used before a fork works in the child, and goes on in the parent."""
+    """A layer that was used before a fork works in the child, and still in the parent."""
     layer = RedisPubSubChannelLayer(
         hosts=[own_server.url],
         on_disconnect=NOTICES["on_disconnect"],

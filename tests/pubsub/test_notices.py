@@ -69,7 +69,7 @@ async def test_waiting_consumers_are_told(own_server: EmbeddedServer, own_layers
 
 
 async def test_outages_are_told_one_by_one(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """Each of several outages is told, to consumers that read in between or not."""
+    """Consumers are notified of each of several outages, also if they did not read in between."""
     layer = own_layers(**NOTICES)
     reads, waits = await layer.new_channel(), await layer.new_channel()
     for _ in range(3):
@@ -114,7 +114,7 @@ async def test_message_sent_on_reconnecting_arrives(
 async def test_channel_made_after_the_loss_gets_no_notice(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """Only who was told of an outage is told of its end."""
+    """Only channels that were notified of an outage are notified of its end."""
     layer = own_layers(**NOTICES)
     old = await layer.new_channel()
     own_server.kill()

@@ -119,7 +119,7 @@ async def test_outage_of_one_shard_is_told_once(
 async def test_each_shards_outage_is_told(
     two_servers: list[EmbeddedServer], sharded: Layers
 ) -> None:
-    """Two outages at once are two: each is told, and each one's end."""
+    """Two outages at once are reported separately, and so are their ends."""
     layer = sharded()
     by_shard = await members(layer)
     for shard, channel in by_shard.items():

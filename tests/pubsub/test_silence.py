@@ -1,4 +1,4 @@
-"""A connection that goes silent without closing is found, replaced, and told of."""
+"""A connection that goes silent without closing is found, replaced, and reported."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def test_late_answers_of_a_silent_connection_are_not_heard(
 
 @pytest.mark.usefixtures("impatient")
 async def test_frozen_server_is_an_outage(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """A server that answers nothing, not even new connections, and then goes on."""
+    """A server that answers nothing, not even new connections, and then recovers."""
     layer = own_layers(**NOTICES)
     channel = await joined(layer, "room")
     own_server.pause()
@@ -109,7 +109,7 @@ async def test_frozen_server_is_an_outage(own_server: EmbeddedServer, own_layers
 async def test_server_that_stalls_loses_nothing(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It stands still for 10 s: what is published before it goes on arrives, with no notice."""
+    """It stalls for 10 s: messages published meanwhile arrive, without a notice."""
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.5)
     layer, sender = own_layers(**NOTICES), own_layers()
     channel = await joined(layer, "room")

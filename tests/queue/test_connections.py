@@ -111,7 +111,7 @@ async def test_loop_ends_as_its_last_member_is_taken_out(
 async def test_layer_closes_at_any_moment_after_its_last_member_has_gone(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """The group is told through the connections that close, and through no new ones."""
+    """The group is updated through the connections that close, and through no new ones."""
     for turns in range(12):
         layer = own_layers()
         await cancel(await joined(layer))

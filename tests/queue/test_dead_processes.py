@@ -75,7 +75,7 @@ async def sends_heartbeats(layer: RedisChannelLayer, channel: str) -> None:
 async def test_killed_process_is_taken_out(
     options: dict[str, Any], layers: Layers, remote_layer: StartRemoteLayer
 ) -> None:
-    """It costs senders a minute or two; those that live stay, and so do all other names."""
+    """Senders take a minute or two; living processes stay, and so do all other names."""
     sender, silent = layers(**options, expiry=1), layers(**options)
     lives, dies = [await remote_layer(**options) for _ in range(2)]
     channels = [await each.new_channel() for each in (lives, dies)]

@@ -260,7 +260,7 @@ async def test_mailbox_that_was_looked_at_as_a_receive_began(
 
 @pytest.mark.parametrize("kind", ["specific", "general"])
 async def test_message_that_expires_while_the_loop_is_busy(layers: Layers, kind: str) -> None:
-    """It is dropped when the loop looks at last, though the server handed it over in time."""
+    """It is dropped when the loop finally reads it, though the server handed it over in time."""
     layer, sender = layers(expiry=2), layers()
     channel = await layer.new_channel() if kind == "specific" else "jobs"
     await within(sender.send(channel, {"number": 0}))

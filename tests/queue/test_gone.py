@@ -99,7 +99,7 @@ async def consumer(layer: RedisChannelLayer, messages: int) -> str:
 async def test_consumers_that_end_between_two_receives(
     layers: Layers,
 ) -> None:
-    """Their handlers failed, or their browsers left as a message came: they leave as all do."""
+    """Consumers whose handlers failed, or whose browsers left as a message arrived, leave too."""
     layer = layers(channel_expiry=1)
     process = layer._broker.get()
     # Made by tasks that ended before a `receive`: those were no consumers.
@@ -228,7 +228,7 @@ async def test_dead_process(
 async def test_group_forgets_a_dead_process(
     redis_server: EmbeddedServer, layers: Layers, remote_layer: StartRemoteLayer
 ) -> None:
-    """Its name in a group that others keep alive goes when its time is over."""
+    """Its name in a group that others keep alive expires."""
     layer = layers(group_expiry=2)
     other = await remote_layer(**layers.options, group_expiry=2)
     await other.group_add("room", await other.new_channel())

@@ -28,7 +28,7 @@ async def test_claims_outlive_a_loop_that_ends_in_an_outage(
     own_layers: Layers,
     tcp_proxy: Callable[[EmbeddedServer], Awaitable[TcpProxy]],
 ) -> None:
-    """A message that the server handed over, in a reply that never came, is handed over again."""
+    """A message in a lost reply is handed over again."""
     proxy = await tcp_proxy(own_server)
     layer, sender = own_layers(hosts=[proxy.url]), own_layers()
     key, end = beside(layer, "work").key, threading.Event()

@@ -1,4 +1,4 @@
-"""A server that speaks TLS and wants to see a certificate of its clients."""
+"""A server with TLS that requires client certificates."""
 
 from __future__ import annotations
 

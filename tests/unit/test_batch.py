@@ -160,7 +160,7 @@ def test_slots_are_kept_apart() -> None:
 
 
 async def test_each_call_gets_its_own_reply() -> None:
-    """A joined command's reply is taken apart; a caller that has gone does not matter."""
+    """A coalesced command's reply is split; a caller that has gone does not matter."""
     loop = asyncio.get_running_loop()
     batch = [call([1], Sum("A")), call([2, 3], Sum("A")), call([4], Sum("A"))]
     for each in batch:

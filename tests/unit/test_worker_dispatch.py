@@ -100,7 +100,7 @@ async def test_message_of_one_who_was_cancelled_goes_to_the_next(worker: Worker)
 
 
 async def test_message_of_the_last_who_was_cancelled_goes_back(worker: Worker) -> None:
-    """No other call waits here; the receiver is told."""
+    """No other call waits here; the receiver is notified."""
     cancelled = worker.dispatcher.add_waiter()
     worker.deliver(1)
     worker.dispatcher.remove_waiter(cancelled)

@@ -84,7 +84,7 @@ class ChatServer:
             raise ServerError(message)
 
     async def stop(self) -> None:
-        """End the process, and wait for that."""
+        """End the process, and wait for its end."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGINT)
         try:

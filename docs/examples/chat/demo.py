@@ -98,7 +98,7 @@ async def smoke_in_time(servers: Sequence[ChatServer]) -> None:
 
 
 async def watch(servers: Sequence[ChatServer], redis: EmbeddedServer) -> None:
-    """Look after the plug until a server process ends by itself, which is an error."""
+    """Serve the plug until a server process ends by itself, which is an error."""
     plug = asyncio.ensure_future(mind_the_plug(redis))
     ends = [asyncio.ensure_future(server.ended()) for server in servers]
     try:
@@ -112,7 +112,7 @@ async def watch(servers: Sequence[ChatServer], redis: EmbeddedServer) -> None:
 
 
 async def mind_the_plug(redis: EmbeddedServer) -> None:
-    """Take Redis away for some seconds whenever the page's button asks for it, by SIGUSR1."""
+    """Stop Redis for some seconds when the page's button sends SIGUSR1."""
     pulled = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, pulled.set)
     while True:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """One round of a work on a contender, as it goes to the process that does it.
+    """One round of a work on a contender, as sent to its process.
 
     Args:
         contender: Its name.

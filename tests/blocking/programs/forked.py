@@ -1,4 +1,4 @@
-"""A layer that is used, then forked: parent and children go on, each with its own connections."""
+"""A layer that is used, then forked: parent and children continue with their own connections."""
 
 from __future__ import annotations
 

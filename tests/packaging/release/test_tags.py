@@ -71,7 +71,7 @@ def test_second_release_stands_above_the_first(clone: Clone) -> None:
 def test_workflow_learns_package_and_version_from_the_tag(
     clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
-    """Each package is told from its tag, though one's name begins the others'."""
+    """The package of a tag is found, though one package's name begins the others'."""
     tag = release(clone, package, "minor")
     outputs = tmp_path / "outputs"
     monkeypatch.setenv("GITHUB_OUTPUT", str(outputs))

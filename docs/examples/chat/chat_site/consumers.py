@@ -38,7 +38,7 @@ class Refused(Exception):
 
 
 class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # Channels has no types.
-    """Talks with one page, and with the other consumers."""
+    """The consumer of one page."""
 
     async def connect(self) -> None:
         """Accept the page; it becomes a person when it joins a room."""
@@ -66,7 +66,7 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
             # The message may have got there or not. The page sends it again, with the same id.
             await self.send_json({"kind": "failed", "id": content.get("id")})
 
-    # What a page asks for.
+    # Requests of a page.
 
     async def join(self, content: Event) -> None:
         """Enter a room, from no room or another one; or take another name."""
@@ -100,11 +100,11 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
             self.said.append(said)
 
     async def pull_the_plug(self, _: Event) -> None:
-        """Ask the demo, which started Redis, to take it away for some seconds."""
+        """Ask the demo, which started Redis, to stop it for some seconds."""
         os.kill(int(os.environ["CHAT_DEMO_PID"]), signal.SIGUSR1)
         await self.send_json({"kind": "unplugged"})
 
-    # What consumers send to each other. The layer calls the method that a message's type names.
+    # Messages between consumers. Channels calls the method that a message's type names.
 
     async def tell(self, group: str, kind: str, **message: object) -> None:
         """Send a message to a group."""
@@ -151,7 +151,7 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
         room = f"room.{self.person['room']}"
         await self.channel_layer.group_discard(room, self.channel_name)
 
-    # What the Pub/Sub layer sends by itself; see settings.
+    # Notices of the Pub/Sub layer; see settings.
 
     async def redis_disconnected(self, _: Event) -> None:
         """Tell the page that it may miss something."""
