@@ -102,9 +102,9 @@ def test_check(project: Path) -> None:
 @pytest.mark.parametrize("layer", ["channels_redis_queue", "channels_redis_pubsub"])
 async def test_handshake_without_redis(layer: str, project: Path) -> None:
     """The page on deployment lets the layer give up before Daphne does."""
-    with socket.socket() as nobody:
-        nobody.bind((HOST, 0))
-        write_files("deployment.md", project, f"redis://{HOST}:{nobody.getsockname()[1]}/0")
+    with socket.socket() as unused:
+        unused.bind((HOST, 0))
+        write_files("deployment.md", project, f"redis://{HOST}:{unused.getsockname()[1]}/0")
         settings = project / "mysite/settings.py"
         if layer == "channels_redis_pubsub":
             backends = (
