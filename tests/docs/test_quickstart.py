@@ -107,11 +107,10 @@ async def test_handshake_without_redis(layer: str, project: Path) -> None:
         write_files("deployment.md", project, f"redis://{HOST}:{unused.getsockname()[1]}/0")
         settings = project / "mysite/settings.py"
         if layer == "channels_redis_pubsub":
-            backends = (
-                f"channels_redis_{kind}ChannelLayer"
-                for kind in ("queue.Redis", "pubsub.RedisPubSub")
+            text = settings.read_text().replace(
+                "channels_redis_queue.Redis", f"{layer}.RedisPubSub"
             )
-            settings.write_text(settings.read_text().replace(*backends))
+            settings.write_text(text)
         async with daphne(project) as port:
             assert await outcome(port) == (4503 if layer == "channels_redis_queue" else 500)
 

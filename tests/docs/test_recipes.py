@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import decimal
 import runpy
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,10 +14,15 @@ import pytest_asyncio
 from channels.layers import channel_layers
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from support.pages import write_files
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,7 +47,7 @@ def recipes(tmp_path: Path) -> dict[str, Any]:
         settings.configure()
     write_files("recipes.md", tmp_path)
     files = sorted(tmp_path.glob("*.py"))
-    assert len(files) == 4
+    assert len(files) == 7
     defined: dict[str, Any] = {}
     for file in files:
         defined |= runpy.run_path(str(file))
@@ -58,6 +66,16 @@ async def layer(
     yield made
     channel_layers.set("default", before)
     await made.close_pools()
+
+
+@pytest.fixture(scope="module")
+def spans() -> InMemorySpanExporter:
+    """Return the exporter of this process's spans: a process has one provider for good."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    return exporter
 
 
 async def connect(consumer: Any, **scope: Any) -> WebsocketCommunicator:
@@ -122,6 +140,65 @@ async def test_latest_value_only(recipes: dict[str, Any], layer: Any) -> None:
     assert shown == sorted(shown)
     assert len(shown) < 100
     await close(socket)
+
+
+async def test_values_of_a_database(
+    recipes: dict[str, Any], layer: Any, redis_server: EmbeddedServer, prefix: str
+) -> None:
+    """UUIDs, dates and decimals arrive as such, from channels and groups, encrypted or not."""
+    message = {
+        "type": "order.paid",
+        "id": uuid.uuid4(),
+        "price": decimal.Decimal("9.90"),
+        "at": dt.datetime.now(dt.timezone.utc),
+        "days": [dt.date(2024, 2, 29), {"also": uuid.uuid4()}],
+    }
+    with pytest.raises(TypeError, match=r"message\['id'\] is of type uuid.UUID"):
+        await layer.send("orders", message)
+    assert recipes["DatabaseValues"]
+    for keys in (None, ["a key for the tests"]):
+        own = type(layer)(
+            [redis_server.url],
+            prefix=prefix,
+            serializer_format="database-values",
+            symmetric_encryption_keys=keys,
+        )
+        channel = await own.new_channel()
+        await own.send(channel, message)
+        assert await asyncio.wait_for(own.receive(channel), DEADLINE) == message
+        await own.group_add("orders", channel)
+        await own.group_send("orders", message)
+        assert await asyncio.wait_for(own.receive(channel), DEADLINE) == message
+        with pytest.raises(TypeError, match=r"message\['x'\] is of type set"):
+            await own.send(channel, {"type": "x", "x": {1}})
+        await own.close_pools()
+
+
+async def test_typed_layer(recipes: dict[str, Any], layer: Any) -> None:
+    """The site's layer is returned if it is of the class, and is an error otherwise."""
+    if isinstance(layer, RedisChannelLayer):
+        assert recipes["default_layer"]() is layer
+    else:
+        with pytest.raises(TypeError, match="must be a RedisChannelLayer, not RedisPubSub"):
+            recipes["default_layer"]()
+
+
+async def test_traces(recipes: dict[str, Any], layer: Any, spans: InMemorySpanExporter) -> None:
+    """A handler's span is a child of the span that sent the message, and in its trace."""
+    spans.clear()
+
+    chat = type("Chat", (recipes["Traced"], recipes["Chat"]), {})
+    socket = await connect(chat)
+    # Accepted before it has joined.
+    await eventually(lambda: layer.statistics().groups == 1)
+    await recipes["traced_group_send"]("chat", {"type": "chat.said", "text": "Hello"})
+    assert await socket.receive_json_from(DEADLINE) == {"text": "Hello"}
+    await close(socket)
+    finished = {span.name: span for span in spans.get_finished_spans()}
+    sent, handled = finished["send chat.said"], finished["chat.said"]
+    assert handled.context.trace_id == sent.context.trace_id
+    assert handled.parent is not None
+    assert handled.parent.span_id == sent.context.span_id
 
 
 async def test_many_sends_at_once(recipes: dict[str, Any], layer: Any) -> None:
