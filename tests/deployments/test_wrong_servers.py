@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from support.cluster import EmbeddedCluster
     from support.layers import LayerClass, Layers
 
 # Seconds; an error that lasts is raised long before the end of the trying, which takes 5.
@@ -411,6 +413,27 @@ async def test_passing(
     await eventually(lambda: "trying again until it is back" in caplog.text)
     assert text in caplog.text
     waiting.cancel()
+
+
+async def test_node_of_a_cluster(redis_cluster: EmbeddedCluster, layers: Layers) -> None:
+    """Two of three nodes lack a channel's slot: the queue layer says how a Cluster is written."""
+    refused = 0
+    for name, port in redis_cluster.addresses:
+        layer, other = (layers(RedisChannelLayer, at(port)) for _ in range(2))
+        form = re.escape(f'write {{"cluster": [("{name}", {port})]}} in hosts')
+        with suppress(ResponseError):
+            await within(layer.send("jobs", {"type": "x"}))
+            continue
+        refused += 1
+        for call in (
+            layer.send("jobs", {"type": "x"}),
+            layer.receive("jobs"),
+            asyncio.to_thread(async_to_sync(other.send), "jobs", {"type": "x"}),
+            asyncio.gather(*(layer.group_send(f"group-{n}", {"type": "x"}) for n in range(9))),
+        ):
+            with pytest.raises(ResponseError, match=form):
+                await within(call, AT_ONCE)
+    assert refused == 2
 
 
 async def test_replica(servers: Servers, layers: Layers) -> None:

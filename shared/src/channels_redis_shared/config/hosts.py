@@ -64,6 +64,7 @@ class Host:
         sentinel_arguments: Keyword arguments for redis-py's client of a Sentinel.
         nodes: Hosts and ports of the nodes to ask for the Cluster's topology; empty without a
             Cluster.
+        in_cluster: Whether it is a node of a Cluster in `hosts`.
         timeout: Seconds that a command may take.
         connect_timeout: Seconds that opening a connection may take.
         entry: The entry in the user's `hosts`, as a dict.
@@ -76,6 +77,7 @@ class Host:
     master_name: str | None = None
     sentinel_arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
     nodes: tuple[tuple[str, int], ...] = ()
+    in_cluster: bool = False
     timeout: float = DEFAULT_TIMEOUT
     connect_timeout: float = DEFAULT_TIMEOUT
     entry: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -83,7 +85,7 @@ class Host:
     def at(self, address: tuple[str, int]) -> Host:
         """Return the settings for one node of the Cluster."""
         arguments = {**self.arguments, "host": address[0], "port": address[1]}
-        return replace(self, nodes=(), arguments=arguments)
+        return replace(self, nodes=(), in_cluster=True, arguments=arguments)
 
     def __str__(self) -> str:
         """Return the address for logs and errors, never with a password."""

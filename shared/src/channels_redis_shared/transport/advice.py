@@ -13,13 +13,12 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from .errors import misplaced_slot
+
 if TYPE_CHECKING:
     import ssl
-    from typing import TypeVar
 
     from ..config.hosts import Host
-
-    ServerError = TypeVar("ServerError", bound=Exception)
 
 SENTINEL_FORM = 'write {"sentinels": [("sentinel1", 26379)], "master_name": "mymaster"} in hosts'
 WRITE_TLS = 'the port speaks TLS: write rediss:// instead of redis:// in hosts, or "ssl": True'
@@ -50,16 +49,24 @@ _TLS_ADVICE = {
 }
 
 
-def explain(error: ServerError, host: Host, sentinel: str | None = None) -> ServerError:
+def explain(error: Exception, host: Host, sentinel: str | None = None) -> Exception:
     """Return the error with the host's name and advice at the end of its text.
 
-    Its class and the beginning of its text stay, as users may match them.
+    Its class and the beginning of its text stay, as users may match them. But a redirect to another
+    node of a Cluster, which `hosts` does not name as such, becomes an error that lasts.
 
     Args:
         error: An error that a server replied, or of a connection to it.
         host: The host.
         sentinel: The address of the Sentinel, if the error is one's.
     """
+    elsewhere = misplaced_slot(error) is not None or "hash to the same slot" in str(error)
+    if elsewhere and not host.in_cluster:
+        name, port = host.arguments.get("host"), host.arguments.get("port")
+        return ResponseError(
+            f"{host} is a node of a Redis Cluster and has only a part of the keys: "
+            f'write {{"cluster": [("{name}", {port})]}} in hosts'
+        )
     where = str(host) if sentinel is None else f"Sentinel {sentinel}"
     advice = _advice(error, host, sentinel)
     if advice is not None and where not in str(error):
