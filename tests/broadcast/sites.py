@@ -72,9 +72,13 @@ class Socket:
         broker = layer._broker.get()
         return bool(broker.consumers.mailboxes.waiting(self.consumer.channel_name))
 
-    async def disconnect(self) -> None:
-        """Close the WebSocket as a browser does, and wait for the consumer's end."""
+    def leave(self) -> None:
+        """Close the WebSocket as a browser does."""
         self._events.put_nowait({"type": "websocket.disconnect", "code": 1000})
+
+    async def disconnect(self) -> None:
+        """Close the WebSocket, and wait for the consumer's end."""
+        self.leave()
         await eventually(self.task.done)
 
     async def stop(self) -> None:

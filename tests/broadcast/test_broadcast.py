@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from channels.consumer import AsyncConsumer
 from channels.generic.websocket import (
     AsyncJsonWebsocketConsumer,
     AsyncWebsocketConsumer,
@@ -16,13 +19,12 @@ from channels.generic.websocket import (
 )
 from channels.layers import InMemoryChannelLayer
 
+from broadcast.sites import Socket
 from channels_redis_queue.broadcast import Broadcasts, broadcast
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from broadcast.sites import Socket
 
     Connect = Callable[[Any], Socket]
 
@@ -307,6 +309,155 @@ async def test_error_of_one_socket_ends_its_consumer_alone(
         assert not socket.ended
 
 
+async def test_cancellation_of_one_socket_ends_its_consumer(
+    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
+) -> None:
+    """A `send` that is cancelled from within loses no frame without a word."""
+    use_layer(make_layer())
+    broken, other = connect(AsyncJson), connect(AsyncJson)
+    await broken.opened()
+    await other.opened()
+
+    async def cancel() -> None:
+        raise asyncio.CancelledError
+
+    broken.before_write = cancel
+    await make_layer().group_send("room", {"type": "quick", "number": 1})
+    await shows(other, [number(1)])
+    await eventually(lambda: broken.ended)
+    assert broken.task.cancelled()
+
+
+def put_here(layer: Any, socket: Socket) -> None:
+    """Put a message for a broadcast into a socket's channel, in this turn of the event loop."""
+    mailboxes = layer._broker.get().consumers.mailboxes
+    message = serializers_of(layer).DecodedMessage(b"", dict, {"type": "quick", "number": 1})
+    mailboxes.put([socket.consumer.channel_name], message, size=10)
+
+
+def serializers_of(layer: Any) -> Any:
+    """Return the module of a layer's messages, of which each package has one."""
+    package = type(layer).__module__.partition(".")[0]
+    return sys.modules[f"{package}._shared.messages.serializers"]
+
+
+async def test_error_after_the_browser_has_gone(
+    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
+) -> None:
+    """A consumer that has its disconnect in the same turn ends with that, without an error."""
+    layer = use_layer(make_layer())
+    socket = connect(AsyncJson)
+    await socket.opened()
+
+    async def fail() -> None:
+        raise BrokenPipeError("gone")
+
+    socket.before_write = fail
+    socket.leave()
+    put_here(layer, socket)
+    await eventually(lambda: socket.ended)
+    await socket.task
+
+
+@pytest.mark.parametrize("end", ["disconnect", "error"])
+async def test_nothing_is_written_after_the_last_handler(
+    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect, end: str
+) -> None:
+    """Between its end and that of the consumer, messages come to nothing, as in Channels."""
+    layer = use_layer(make_layer())
+    ended = asyncio.Event()
+
+    class Ends(AsyncJson):
+        async def receive_json(self, content: Any, **_: Any) -> None:
+            ended.set()
+            raise ValueError(content)
+
+        async def disconnect(self, _: int) -> None:
+            ended.set()
+
+    socket = connect(Ends)
+    await socket.opened()
+    if end == "error":
+        socket.receive("1")
+    else:
+        socket.leave()
+    await ended.wait()
+    while not socket.ended:
+        put_here(layer, socket)
+        await asyncio.sleep(0)
+    assert socket.frames == []
+    assert (socket.task.exception() is None) == (end == "disconnect")
+
+
+async def test_handler_that_dispatches_to_another(
+    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
+) -> None:
+    """Nothing is written before the first of them has ended."""
+    layer = use_layer(make_layer())
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    class Nested(AsyncJson):
+        async def receive_json(self, content: Any, **_: Any) -> None:
+            await self.send_json(content)
+            await self.dispatch({"type": "inner"})
+            reached.set()
+            await go_on.wait()
+            await self.send_json("end")
+
+        async def inner(self, event: dict[str, Any]) -> None:
+            pass
+
+    socket = connect(Nested)
+    await socket.opened()
+    socket.receive("1")
+    await reached.wait()
+    put_here(layer, socket)
+    go_on.set()
+    await shows(socket, [1, "end", number(1)])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks begin in a later turn")
+async def test_send_that_leaves_the_group(
+    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
+) -> None:
+    """A `send` may change the group that is being written to."""
+    layer = use_layer(make_layer())
+    sockets = [connect(AsyncJson) for _ in range(5)]
+    for socket in sockets:
+        await socket.opened()
+
+    async def leave() -> None:
+        await layer.group_discard("room", sockets[-1].consumer.channel_name)
+
+    sockets[0].before_write = leave
+    await make_layer().group_send("room", {"type": "quick", "number": 1})
+    for socket in sockets[1:]:
+        await shows(socket, [number(1)])
+    assert layer.statistics().reconnects == 0
+
+
+async def test_cancellation_by_the_function(
+    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
+) -> None:
+    """It ends the consumers of its class, and neither others nor the connection."""
+
+    class Cancels(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
+        groups = ("room",)
+
+        @broadcast
+        def quick(event: dict[str, Any]) -> Any:  # noqa: N805
+            raise asyncio.CancelledError
+
+    layer = use_layer(make_layer())
+    cancelled, other = connect(Cancels), connect(AsyncJson)
+    await cancelled.opened()
+    await other.opened()
+    await make_layer().group_send("room", {"type": "quick", "number": 1})
+    await shows(other, [number(1)])
+    await eventually(lambda: cancelled.ended)
+    assert layer.statistics().reconnects == 0
+
+
 async def test_error_of_the_function_is_logged_once(
     make_layer: Callable[..., Any],
     use_layer: Callable[[Any], Any],
@@ -407,7 +558,120 @@ async def test_end_leaves_nothing_behind(
     sinks = layer._broker.get().consumers.mailboxes._sinks
     assert list(sinks) == [socket.consumer.channel_name]
     await socket.disconnect()
+    del socket.consumer
+    gc.collect()
     assert not sinks
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_loop_that_was_closed_bare_leaves_nothing_behind(
+    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any]
+) -> None:
+    """The channels of its consumers end as those of all consumers do."""
+    layer = use_layer(make_layer(channel_expiry=1))
+    consumers = layer._broker.get().consumers
+
+    async def open_socket() -> None:
+        await Socket(AsyncJson).opened()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(open_socket())
+    loop.close()
+    [left] = consumers.mailboxes._boxes
+
+    async def wait_for_its_end() -> None:
+        other = Socket(AsyncJson)
+        await other.opened()
+        await eventually(lambda: gc.collect() >= 0 and left not in consumers.mailboxes)
+        assert list(consumers.mailboxes._sinks) == [other.consumer.channel_name]
+        await other.stop()
+
+    asyncio.run(wait_for_its_end())
+
+
+@pytest.mark.parametrize("base", [AsyncJsonWebsocketConsumer, JsonWebsocketConsumer])
+async def test_encoding_as_bytes(
+    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect, base: Any
+) -> None:
+    """What `encode_json` returns is the text of the frame, as in `send_json`."""
+
+    def encode(_: Any, content: Any) -> bytes:
+        return json.dumps(content).encode()
+
+    async def encode_later(cls: Any, content: Any) -> bytes:
+        return encode(cls, content)
+
+    encode_json = encode if base is JsonWebsocketConsumer else encode_later
+    attributes = {"quick": broadcast(count), "encode_json": classmethod(encode_json)}
+    own = type("Own", (Broadcasts, base), {**attributes, "groups": ("room",)})
+    use_layer(make_layer())
+    socket = connect(own)
+    await socket.opened()
+    await make_layer().group_send("room", {"type": "quick", "number": 1})
+    await eventually(lambda: socket.frames)
+    assert socket.sent[-1] == {"type": "websocket.send", "text": b"1"}
+
+
+@pytest.mark.parametrize("base", [AsyncJsonWebsocketConsumer, JsonWebsocketConsumer])
+async def test_base_class_that_wraps_the_socket(
+    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect, base: Any
+) -> None:
+    """Frames go through the `send` that the consumer got."""
+
+    class Shouts(base):  # type: ignore[misc]
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            async def shout(message: dict[str, Any]) -> None:
+                if message["type"] == "websocket.send":
+                    message["text"] += "!"
+                await send(message)
+
+            await super().__call__(scope, receive, shout)
+
+    own = type("Own", (Broadcasts, Shouts), {"quick": broadcast(count), "groups": ("room",)})
+    layer = use_layer(make_layer())
+    socket = connect(own)
+    await socket.opened()
+    await make_layer().group_send("room", {"type": "quick", "number": 1})
+    await eventually(lambda: socket.frames)
+    assert socket.frames == ["1!"]
+    assert layer.statistics().broadcasts == 1
+
+
+async def test_layer_with_its_own_receive(
+    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
+) -> None:
+    """A subclass that changes what it receives gets every message."""
+    layer = make_layer()
+    kind = type(layer)
+
+    class Adds(kind):  # type: ignore[misc,valid-type]
+        async def receive(self, channel: str) -> dict[str, Any]:
+            message: dict[str, Any] = await super().receive(channel)
+            return {**message, "number": message["number"] + 100}
+
+    layer.__class__ = Adds
+    use_layer(layer)
+    socket = connect(AsyncJson)
+    await socket.opened()
+    await make_layer().group_send("room", {"type": "quick", "number": 1})
+    await shows(socket, [number(101)])
+
+
+async def test_name_with_an_underscore(
+    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
+) -> None:
+    """Channels refuses the type of a message that has one in front."""
+
+    class Hides(AsyncJson):
+        _hidden = broadcast(count)
+
+    use_layer(make_layer())
+    socket = connect(Hides)
+    await socket.opened()
+    await make_layer().group_send("room", {"type": ".hidden", "number": 1})
+    await eventually(lambda: socket.ended)
+    with pytest.raises(ValueError, match="underscore"):
+        await socket.task
 
 
 def test_wrong_functions() -> None:
@@ -432,9 +696,12 @@ def test_bypassed_override(name: str) -> None:
         type("Own", (AsyncJson,), {name: lambda *_: None})
     base = type("Base", (AsyncJsonWebsocketConsumer,), {name: lambda *_: None})
     attributes = {"quick": broadcast(count)}
-    if name != "dispatch":
-        with pytest.raises(TypeError, match="by way of Base, which broadcasts"):
-            type("Own", (Broadcasts, base), attributes)
+    with pytest.raises(TypeError, match="by way of Base, which broadcasts"):
+        type("Own", (Broadcasts, base), attributes)
+    # Channels' consumers call this one by `super()`.
+    mixin = type("Mixin", (AsyncConsumer,), {name: lambda *_: None})
+    with pytest.raises(TypeError, match="by way of Mixin, which broadcasts"):
+        type("Own", (Broadcasts, AsyncJsonWebsocketConsumer, mixin), attributes)
 
 
 def test_wrong_order_of_bases() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from channels import exceptions
@@ -124,18 +125,19 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         found: Statistics = self._broker.get().statistics()
         return found
 
-    def attach_sink(self, channel: str, sink: Any) -> Callable[[Exception], object]:
+    def attach_sink(self, channel: str, sink: Any) -> Callable[[str], object]:
         """Let a sink take messages for a channel of this process; for `Broadcasts`.
 
+        A subclass that overrides `receive` gets all messages there: the sink takes none.
+
         Returns:
-            A function that makes the channel's `receive` raise an error.
+            A function that puts a notice of a type before the channel's messages.
         """
         mailboxes: Mailboxes = self._broker.get().consumers.mailboxes
-        return mailboxes.attach_sink(channel, sink)
-
-    def detach_sink(self, channel: str) -> None:
-        """Undo `attach_sink`."""
-        self._broker.get().consumers.mailboxes.detach_sink(channel)
+        receiver = next(cls for cls in type(self).__mro__ if "receive" in vars(cls))
+        if receiver.__base__ is BaseRedisLayer:
+            mailboxes.attach_sink(channel, sink)
+        return partial(mailboxes.notify_first, channel)
 
     def serialize(self, message: dict[str, Any]) -> bytes:
         """Return a message as bytes, as Redis gets it."""

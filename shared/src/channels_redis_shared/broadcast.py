@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__.partition(".")[0])
 # Frames that may wait for a slow socket; further messages wait in the consumer's mailbox.
 MAX_PENDING_FRAMES = 100
 
+# The type of the notice that writing to the socket has failed.
+_FAILED = "broadcasts.failed"
+
 # Methods through which a handler's frame would go, and a broadcast's does not.
 _BYPASSED = ("send", "send_json", "dispatch")
 
@@ -75,11 +78,14 @@ class broadcast:  # noqa: N801 - a decorator
         content = self.function(event)
         if content is None:
             return {}
+        kind = "text"
         if issubclass(consumer_class, JsonWebsocketConsumer):
             content = consumer_class.encode_json(content)
         elif issubclass(consumer_class, AsyncJsonWebsocketConsumer):
             content = _without_waiting(consumer_class.encode_json(content))
-        return {"type": "websocket.send", _kind(self, content): content}
+        else:
+            kind = _kind(self, content)
+        return {"type": "websocket.send", kind: content}
 
 
 class _Message(Protocol):
@@ -105,17 +111,19 @@ class BroadcastSink:
     """
 
     __slots__ = (
+        "__weakref__",
         "_broadcasts",
         "_class",
         "_context",
-        "_drained",
-        "_fail",
         "_loop",
+        "_notify",
         "_pending",
         "_send",
+        "_send_frame",
         "_writer",
         "_writing",
-        "detach",
+        "attached",
+        "error",
         "handling",
         "is_open",
     )
@@ -123,26 +131,31 @@ class BroadcastSink:
     def __init__(self, consumer_class: type[Broadcasts], send: Send) -> None:
         self._class = consumer_class
         self._broadcasts = consumer_class._broadcasts  # noqa: SLF001 - a class of this module
-        self._send = send
+        self._send = self._send_frame = send
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._pending: deque[Frame] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._writing = False
-        self._drained: asyncio.Future[None] | None = None
-        self._fail: Callable[[Exception], object] | None = None
-        self.detach: Callable[[], object] | None = None
-        # True while a handler of the consumer runs.
-        self.handling = False
+        self._notify: Callable[[str], object] | None = None
+        self.attached = False
+        # Why writing has failed.
+        self.error: BaseException | None = None
+        # The number of the consumer's running handlers: one may dispatch to another.
+        self.handling = 0
         # True from the end of the handshake until the socket is being closed.
         self.is_open = False
 
-    def attach(self, layer: Any, channel: str) -> None:
-        """Take messages for a channel from now on, if the layer hands them out."""
-        self.detach = _nothing
+    def attach(self, consumer: Any) -> None:
+        """Take a consumer's messages from now on, if its layer hands them out."""
+        self.attached = True
+        # A base class may have wrapped `send` in its `__call__`. A SyncConsumer wraps it again.
+        send = getattr(consumer.base_send, "awaitable", consumer.base_send)
+        if send != self.send:
+            self._send_frame = send
+        layer: Any = getattr(consumer, "channel_layer", None)
         if hasattr(layer, "attach_sink"):
-            self._fail = layer.attach_sink(channel, self)
-            self.detach = functools.partial(layer.detach_sink, channel)
+            self._notify = layer.attach_sink(consumer.channel_name, self)
 
     async def send(self, message: Frame) -> None:
         """Send an ASGI message of the consumer."""
@@ -183,15 +196,12 @@ class BroadcastSink:
 
     async def drain(self) -> None:
         """Wait until all frames are written."""
-        if self._writing:
-            self._drained = self._loop.create_future()
-            await self._drained
+        if self._writer is not None:
+            await asyncio.wait([self._writer])
 
     async def close(self) -> None:
         """Write nothing more."""
         self.is_open = False
-        if self.detach is not None:
-            self.detach()
         if self._writer is not None:
             await end_task(self._writer)
 
@@ -204,7 +214,8 @@ class BroadcastSink:
         if found is not None:
             try:
                 message.frames[self._class] = found.frame(self._class, message.copy())
-            except Exception:  # the handlers raise it once more, each in its own consumer
+            # The handlers raise it once more, each in its own consumer.
+            except (Exception, asyncio.CancelledError):
                 logger.exception("The broadcast %s failed", found.function.__qualname__)
         return message.frames
 
@@ -218,18 +229,24 @@ class BroadcastSink:
         pending = self._pending
         try:
             while pending and self.is_open:
-                await self._send(pending[0])
+                await self._send_frame(pending[0])
                 pending.popleft()
-        except Exception as error:  # noqa: BLE001 - it ends this consumer, as in its handler
-            self.is_open = False
-            if self._fail is not None:
+        except asyncio.CancelledError as error:
+            if self.is_open:  # else `close` has cancelled this task
                 self._fail(error)
+        except Exception as error:  # noqa: BLE001 - it ends this consumer, as in its handler
+            self._fail(error)
         finally:
             pending.clear()
             self._writing = False
             self._writer = None
-            if self._drained is not None and not self._drained.done():
-                self._drained.set_result(None)
+
+    def _fail(self, error: BaseException) -> None:
+        """Make the consumer raise an error in its next turn, unless it ends before."""
+        self.is_open = False
+        self.error = error
+        if self._notify is not None:
+            self._notify(_FAILED)
 
 
 class Broadcasts:
@@ -251,7 +268,9 @@ class Broadcasts:
         cls._broadcasts = {
             name: found
             for name in dir(cls)
-            if isinstance(found := inspect.getattr_static(cls, name), broadcast)
+            # Channels refuses messages for names with an underscore in front.
+            if not name.startswith("_")
+            and isinstance(found := inspect.getattr_static(cls, name), broadcast)
         }
         if cls._broadcasts:
             _refuse_bypassed(cls)
@@ -275,27 +294,29 @@ class Broadcasts:
         if sink is None:
             await handle(message)
             return
-        sink.handling = True
-        try:
-            if sink.detach is None:
-                sink.attach(getattr(self, "channel_layer", None), getattr(self, "channel_name", ""))
-            await sink.drain()
-            await handle(message)
-        finally:
-            sink.handling = False
+        sink.handling += 1
+        if not sink.attached:
+            sink.attach(self)
+        await sink.drain()
+        if sink.error is not None and message.get("type") == _FAILED:
+            raise sink.error
+        await handle(message)
+        # Not after an error: it ends the consumer, and nothing may be written meanwhile.
+        sink.handling -= 1
 
 
 def _refuse_bypassed(cls: type) -> None:
-    for name in _BYPASSED:
-        definer = next((each for each in cls.__mro__ if name in vars(each)), None)
-        if definer is None or definer is Broadcasts or definer.__module__.startswith("channels."):
+    for definer in cls.__mro__:
+        if definer is Broadcasts or definer.__module__.startswith("channels."):
             continue
-        where = "" if definer is cls else f", by way of {definer.__qualname__}"
-        raise TypeError(
-            f"{cls.__qualname__} overrides {name}{where}, which broadcasts do not go through: "
-            "change what the @broadcast function returns or override encode_json, or leave "
-            "@broadcast out"
-        )
+        for name in _BYPASSED:
+            if name in vars(definer):
+                where = "" if definer is cls else f", by way of {definer.__qualname__}"
+                raise TypeError(
+                    f"{cls.__qualname__} overrides {name}{where}, which broadcasts do not go "
+                    "through: change what the @broadcast function returns or override "
+                    "encode_json, or leave @broadcast out"
+                )
     if next(each for each in cls.__mro__ if "dispatch" in vars(each)) is not Broadcasts:
         raise TypeError(
             f"{cls.__qualname__} must name Broadcasts before the consumer's class, as in "
@@ -346,7 +367,3 @@ def _start(coroutine: Any, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None
     if sys.version_info >= (3, 12):
         return asyncio.Task(coroutine, loop=loop, eager_start=True)
     return asyncio.Task(coroutine, loop=loop)
-
-
-def _nothing() -> None:
-    """Do nothing."""

@@ -16,6 +16,7 @@ import heapq
 import math
 import threading
 import time
+import weakref
 from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,7 +26,6 @@ from ..messages.serializers import DecodedMessage
 from ..ops.statistics import Counters
 
 if TYPE_CHECKING:
-    import weakref
     from collections.abc import Callable, Collection
 
 # Notices behind which a message to drop is searched for.
@@ -71,20 +71,6 @@ class OverflowNotice(Notice):
     def copy(self) -> dict[str, Any]:
         """Return the message as a dict of the caller's own."""
         return {"type": self.type, "lost": self.lost}
-
-
-class _Failure(Notice):
-    """An item that makes `receive` raise an error."""
-
-    __slots__ = ("_error",)
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__("")
-        self._error = error
-
-    def copy(self) -> dict[str, Any]:
-        """Raise the error."""
-        raise self._error
 
 
 class Sink(Protocol):
@@ -394,8 +380,9 @@ class Mailboxes:
         # The garbage collector may run within `put`, so nothing that it may run takes this.
         self._lock = threading.Lock()
         self._boxes: dict[str, Mailbox] = {}
-        # By channel.
-        self._sinks: dict[str, Sink] = {}
+        # By channel. Held weakly: a sink may hold the task of its consumer, whose end is noticed by
+        # its collection if its loop was closed bare.
+        self._sinks: dict[str, weakref.ref[Sink]] = {}
         # Returns the mailbox of a channel, or None.
         self.find = self._boxes.get
         # The bytes that were put, and those given back that are not yet subtracted.
@@ -452,6 +439,8 @@ class Mailboxes:
         loop = running_loop()
         if self._sinks and isinstance(item, DecodedMessage):
             channels = self._without_written(channels, item, loop)
+            if not channels:
+                return
         lost: Counter[str] = Counter()
         with self._lock:
             if size:
@@ -477,14 +466,15 @@ class Mailboxes:
         for channel, count in lost.items():
             self._report_lost(channel, count)
 
-    def attach_sink(self, channel: str, sink: Sink) -> Callable[[Exception], object]:
-        """Let a sink take messages for a channel; return what makes `receive` raise an error."""
-        self._sinks[channel] = sink
-        return partial(self._fail, channel)
+    def attach_sink(self, channel: str, sink: Sink) -> None:
+        """Let a sink take messages for a channel for as long as the sink exists."""
+        self._sinks[channel] = weakref.ref(sink, partial(self._sinks.pop, channel))
 
-    def detach_sink(self, channel: str) -> None:
-        """Undo `attach_sink`."""
-        self._sinks.pop(channel, None)
+    def notify_first(self, channel: str, message_type: str) -> None:
+        """Put a notice before all items of a channel that has a mailbox."""
+        box = self._boxes.get(channel)
+        if box is not None:
+            box.put_first(Entry(math.inf, Notice(message_type)))
 
     def discard(self, channel: str) -> None:
         """Drop the channel's mailbox and its items; its waiters look again."""
@@ -530,11 +520,6 @@ class Mailboxes:
             for box in self._boxes.values():
                 box.clear()
 
-    def _fail(self, channel: str, error: Exception) -> None:
-        box = self._boxes.get(channel)
-        if box is not None:
-            box.put_first(Entry(math.inf, _Failure(error)))
-
     def _without_written(
         self,
         channels: Collection[str],
@@ -544,8 +529,10 @@ class Mailboxes:
         """Write a message to the sinks that accept it; return the other channels."""
         sinks, boxes = self._sinks, self._boxes
         others = []
-        for channel in channels:
-            sink = sinks.get(channel)
+        written = 0
+        # A copy: what the sinks call, such as an ASGI middleware, may end memberships.
+        for channel in list(channels):
+            sink = None if (found := sinks.get(channel)) is None else found()
             box = None if sink is None else boxes.get(channel)
             if (
                 sink is None
@@ -556,7 +543,9 @@ class Mailboxes:
                 or not sink.write(message, loop)
             ):
                 others.append(channel)
-        self._counters.broadcasts += len(channels) - len(others)
+            else:
+                written += 1
+        self._counters.broadcasts += written
         return others
 
     def _new_mailbox(self, channel: str) -> Mailbox:
