@@ -62,7 +62,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     ({"hosts": {"host": "h"}}, "hosts must be a list: write [{...}], not one dict"),
     ({"hosts": 6379}, "hosts must be a list of hosts, not int; a host is a URL such as"),
     ({"hosts": {"redis://g", "redis://h"}}, "hosts must be a list, not a set: its order"),
-    ([None], "hosts[0]: a host cannot be of type NoneType: write a URL such as"),
+    ([None], "If it comes from an environment variable, that is not set"),
     ([b"redis://h"], "hosts[0]: a host cannot be of type bytes: write a URL"),
     ([("h", 6379), 6379], "hosts[1]: a host cannot be of type int: write a URL"),
     ([[("h", 6379)]], "hosts[0]: an entry of hosts is one host: remove the brackets around it"),
@@ -229,6 +229,11 @@ WRONG_LAYERS: list[tuple[Any, str, str]] = [
     ({"default": {"BACKEND": "channels_redis_queue"}}, "E004", "Write 'channels_redis"),
     ({"default": {"BACKEND": f"{QUEUE} "}}, "E004", f"Write '{QUEUE}'"),
     ({"default": {"BACKEND": "channels_redis.pubsub.PubSubChannelLayer"}}, "E004", "RedisPubSubCh"),
+    (
+        {"default": {**GOOD, "CONFIG": {"hosts": []}}},
+        "W009",
+        "['hosts'] is empty: the layer connects to redis://localhost:6379/0",
+    ),
     (
         {"default": {**GOOD, "CONFIG": {"symmetric_encryption_keys": []}}},
         "W008",

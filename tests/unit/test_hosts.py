@@ -59,6 +59,8 @@ def test_default_is_localhost(hosts: object) -> None:
         (("example.org", 7000), "redis://example.org:7000/0"),
         (["example.org", "7000"], "redis://example.org:7000/0"),
         (("::1", 7000), "redis://[::1]:7000/0"),
+        (("fe80::1%eth0", 7000), "redis://[fe80::1%eth0]:7000/0"),
+        ("redis://[fe80::1%25eth0]:7000", "redis://[fe80::1%eth0]:7000/0"),
         ({}, "redis://localhost:6379/0"),
         ({"address": "redis://example.org:7000/2"}, "redis://example.org:7000/2"),
         ({"address": ("example.org", 7000), "db": 2}, "redis://example.org:7000/2"),

@@ -145,6 +145,8 @@ def checked_host(value: object) -> str:
             'a host cannot contain "@": write "username" and "password" in a dict, beside "host", '
             'or all of it as a URL, such as "redis://username:password@localhost:6379/0"'
         )
+    if _is_ipv6(value):  # perhaps with a zone, as in fe80::1%eth0
+        return value
     if "/" in value:
         raise ValueError(
             'a host cannot contain "/": write a UNIX socket as {"path": "/run/redis.sock"}, and a '
@@ -154,7 +156,7 @@ def checked_host(value: object) -> str:
         raise ValueError("a host cannot contain a comma: write each server as an entry of its own")
     if "[" in value or "]" in value:
         raise ValueError('write an IPv6 address without brackets here, such as ("::1", 6379)')
-    if ":" in value and not _is_ipv6(value):
+    if ":" in value:
         raise ValueError(
             'a host cannot contain ":": write the port beside it, as in ("localhost", 6379)'
         )

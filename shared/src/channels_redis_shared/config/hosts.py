@@ -41,6 +41,7 @@ _FORMS = (
     'a URL such as "redis://localhost:6379/0", a pair such as ("localhost", 6379), '
     'or a dict such as {"host": "localhost", "port": 6379}'
 )
+_UNSET = "If it comes from an environment variable, that is not set"
 _ESCAPE = (
     "If the password holds characters such as '/', '#', '?' or '@', percent-encode them "
     "(urllib.parse.quote(password, safe=''))"
@@ -181,7 +182,8 @@ def _as_dict(entry: object) -> dict[str, Any]:
         return {"host": host, "port": port}
     if isinstance(entry, Mapping):
         return dict(entry)
-    raise ValueError(f"a host cannot be of type {type(entry).__name__}: write {_FORMS}")
+    unset = "" if entry is not None else f". {_UNSET}"
+    raise ValueError(f"a host cannot be of type {type(entry).__name__}: write {_FORMS}{unset}")
 
 
 def _pop_sentinel(options: dict[str, Any]) -> dict[str, Any]:
@@ -266,8 +268,7 @@ def _parse_url(address: object) -> tuple[str, dict[str, Any]]:
         # Bytes may hold a password.
         shown = repr(address) if not address else f"of type {type(address).__name__}"
         raise ValueError(
-            f'an address must be a URL such as "redis://localhost:6379/0", not {shown}. If it '
-            "comes from an environment variable, that is not set"
+            f'an address must be a URL such as "redis://localhost:6379/0", not {shown}. {_UNSET}'
         )
     if address.startswith(_AROUND_URLS) or address.endswith(_AROUND_URLS):
         raise ValueError(

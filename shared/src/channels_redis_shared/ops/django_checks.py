@@ -153,6 +153,12 @@ class Checks:
         else:
             hosts = [str(host) for host in parse_hosts(layer.hosts)]
             twice = sorted({host for host in hosts if hosts.count(host) > 1})
+            if options.get("hosts") == []:
+                yield self.warning(
+                    9,
+                    f"{where}['hosts'] is empty: the layer connects to {hosts[0]}.",
+                    "Write the server, or leave the option out.",
+                )
             if twice:
                 yield self.warning(
                     6,
