@@ -56,7 +56,9 @@ class Servers:
     ssh: int
     silent: int
     closing: int
+    full: int
     unused: int
+    sentinel_without_master: int
     tls: TlsServer
     expired: TlsServer
     directory: Path
@@ -122,6 +124,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         stack.callback(http.shutdown)
         unused = stack.enter_context(socket.socket())
         unused.bind((HOST, 0))
+        full = stack.enter_context(EmbeddedServer("maxclients 1"))
+        stack.enter_context(full.client()).ping()
+        lost = (
+            f"sentinel monitor mymaster {HOST} {unused.getsockname()[1]} 1",
+            "sentinel down-after-milliseconds mymaster 600000",
+        )
         good = authority.issue(HOST)
         late = Authority(tmp_path_factory.mktemp("late"), "The authority")
         yield Servers(
@@ -134,7 +142,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             ssh=serve(stack, b"SSH-2.0-OpenSSH_9.6\r\n"),
             silent=serve(stack, b""),
             closing=serve(stack, b"", close=True),
+            full=full.port,
             unused=unused.getsockname()[1],
+            sentinel_without_master=stack.enter_context(
+                EmbeddedServer(*lost, arguments=["--sentinel"])
+            ).port,
             tls=stack.enter_context(TlsServer(redis_8(), authority, *good)),
             expired=stack.enter_context(
                 TlsServer(redis_8(), late, *late.issue(HOST, expired=True))
@@ -330,6 +342,16 @@ PASSING: dict[str, Row] = {
         lambda on: at(on.closing, **SHORT),
         RedisConnectionError,
         "HOST",
+    ),
+    "server with its maxclients": (
+        lambda on: at(on.full, **SHORT),
+        RedisConnectionError,
+        "HOST",
+    ),
+    "master that is down": (
+        lambda on: by_sentinel(on.sentinel_without_master, **SHORT),
+        RedisConnectionError,
+        " (master 'mymaster' of the Sentinels HOST: no connection could be opened)",
     ),
     "TLS to a port without": (
         lambda on: at(on.plain, ssl=True, **SHORT),

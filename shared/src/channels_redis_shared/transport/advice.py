@@ -95,7 +95,8 @@ def _advice(error: Exception, host: Host, sentinel: str | None) -> str | None:
         return _reply_advice(error, host, sentinel)
     # Not a subclass: those say more.
     if type(error) is RedisConnectionError and (sentinel or _address(host)) not in text:
-        return "no connection could be opened; the server may have reached its maxclients"
+        reason = "" if " connecting to " in text else "; the server may have reached its maxclients"
+        return f"no connection could be opened{reason}"
     return None
 
 
