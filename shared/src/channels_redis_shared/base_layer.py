@@ -72,6 +72,8 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
     group_name_regex = options.GROUP_NAME
 
     _broker: ProcessLocal[Any]
+    # Follows the prefix in the names of keys. Layers of both kinds may share a prefix.
+    _key_mark: str
     # Set by each layer, as they encrypt differently.
     _serializer: Any
 
@@ -138,6 +140,19 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         if receiver.__base__ is BaseRedisLayer:
             mailboxes.attach_sink(channel, sink)
         return partial(mailboxes.notify_first, channel)
+
+    @property
+    def presence_key_head(self) -> str:
+        """The beginning of the names of presence's keys."""
+        return f"{self.prefix}{self._key_mark}"
+
+    def on_channels_ended(self, call: Callable[[list[str]], object]) -> None:
+        """Call a function with channels of this process when they end; for `Presence`.
+
+        Args:
+            call: The function. It is called in the thread in which the end is noticed.
+        """
+        self._broker.get().consumers.observe(call)
 
     def serialize(self, message: dict[str, Any]) -> bytes:
         """Return a message as bytes, as Redis gets it."""

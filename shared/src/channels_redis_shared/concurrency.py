@@ -20,9 +20,18 @@ else:
     from async_timeout import timeout
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import AsyncGenerator, Callable, Coroutine
 
-__all__ = ["LoopLocal", "ProcessLocal", "end_task", "running_loop", "start_task", "timeout"]
+__all__ = [
+    "BackgroundTasks",
+    "LoopLocal",
+    "ProcessLocal",
+    "end_task",
+    "running_loop",
+    "start_task",
+    "timeout",
+]
 
 # Seconds after which a task that still runs is cancelled again.
 _CANCEL_INTERVAL = 0.1
@@ -50,6 +59,34 @@ async def end_task(task: asyncio.Task[Any]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=_CANCEL_INTERVAL)
+
+
+class BackgroundTasks:
+    """Tasks that run until they return or their owner ends them.
+
+    Args:
+        logger: Logs the error of a task that fails.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine in the running event loop."""
+        task = start_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def end(self) -> None:
+        """Cancel all tasks, and wait until they have ended."""
+        await asyncio.gather(*map(end_task, list(self._tasks)))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._logger.error("A background task failed", exc_info=task.exception())
 
 
 class Closable(Protocol):

@@ -14,11 +14,12 @@ from ._shared.delivery.consumers import SWEEP_INTERVAL, ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.ops.logs import OverflowLog
 from ._shared.ops.statistics import Dropped, Statistics
+from ._shared.transport.cluster import Cluster
 from ._shared.transport.reconnecting import OutageLog
 from .loop_client import LoopClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from ._shared.transport.shards import Shards
     from .config import PubSubSettings
@@ -176,6 +177,21 @@ class PubSubBroker:
         command = (self._publish, topic, data)
         await self._shards().of(topic).execute(command, key=topic)
         self._settings.counters.sent += 1
+
+    @property
+    def key_shards(self) -> Shards:
+        """The connections of the running event loop for commands on keys."""
+        settings = self._settings
+        if settings.sharded_pubsub or not any(
+            isinstance(connector, Cluster) for connector in settings.connectors
+        ):
+            return self._shards()
+        # The others choose any node of a Cluster, as messages reach all.
+        return self._loops.get().key_shards
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine until the connections of the running event loop close."""
+        return self._loops.get().tasks.spawn(coroutine)
 
     def statistics(self) -> Statistics:
         """Return the statistics of the layer in this process."""

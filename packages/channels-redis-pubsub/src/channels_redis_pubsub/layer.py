@@ -16,9 +16,12 @@ from .config import PubSubSettings
 from .protocol.names import Names
 
 if TYPE_CHECKING:
+    import asyncio
     import re
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Coroutine, Iterable, Mapping
     from typing import NoReturn
+
+    from ._shared.transport.shards import Shards
 
 logger = logging.getLogger(__package__)
 
@@ -66,6 +69,8 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         ValueError: An option's value is invalid.
         TypeError: An option does not exist.
     """
+
+    _key_mark = "$pubsub."
 
     def __init__(  # noqa: PLR0913, PLR0917 - the options of channels_redis, in its order
         self,
@@ -139,6 +144,15 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
                 sharded_pubsub=self._sharded_pubsub,
             )
         )
+
+    @property
+    def key_shards(self) -> Shards:
+        """The connections of the running event loop for commands on keys; for `Presence`."""
+        return self._broker.get().key_shards
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine until the connections of this event loop close; for `Presence`."""
+        return self._broker.get().spawn(coroutine)
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """Return the name of a new channel, and subscribe this process to it.

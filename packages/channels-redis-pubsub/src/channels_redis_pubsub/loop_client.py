@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ._shared.concurrency import running_loop
+from ._shared.concurrency import BackgroundTasks, running_loop
 from ._shared.transport.cluster import Cluster
 from ._shared.transport.shards import Shards, shard_of
 from .cluster_subscriber import ClusterSubscriber
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ._shared.transport.connector import Connector
     from ._shared.transport.reconnecting import OutageLog
     from .config import PubSubSettings
+
+logger = logging.getLogger(__package__)
 
 # Seconds between two checks that another event loop still runs.
 LOOP_CHECK_INTERVAL = 1.0
@@ -52,6 +55,9 @@ class LoopClient:
         self.shards = Shards.to(
             settings.connectors, counters=settings.counters, by_key=settings.sharded_pubsub
         )
+        self._counters = settings.counters
+        self._key_shards: Shards | None = None
+        self.tasks = BackgroundTasks(logger)
         self.loop = asyncio.get_running_loop()
         # True while expired messages and channels are swept from this loop.
         self.is_sweeping = False
@@ -73,6 +79,13 @@ class LoopClient:
             )
             for shard, connector in enumerate(settings.connectors)
         ]
+
+    @property
+    def key_shards(self) -> Shards:
+        """Connections that choose a Cluster's node by key, unlike those for messages."""
+        if self._key_shards is None:
+            self._key_shards = Shards.to(self._connectors, counters=self._counters)
+        return self._key_shards
 
     @property
     def ended(self) -> bool:
@@ -126,8 +139,11 @@ class LoopClient:
     async def close(self) -> None:
         """Close all connections."""
         self._closed = True
+        await self.tasks.end()
         await asyncio.gather(*(subscriber.stop() for subscriber in self._subscribers))
         await self.shards.close()
+        if self._key_shards is not None:
+            await self._key_shards.close()
         self._on_end(self)
 
     def abandon(self) -> None:
@@ -135,6 +151,8 @@ class LoopClient:
         for subscriber in self._subscribers:
             subscriber.abandon()
         self.shards.abandon()
+        if self._key_shards is not None:
+            self._key_shards.abandon()
         self._on_end(self)
 
     async def _subscribe(self, topic: bytes, *, no_timeout: bool) -> None:

@@ -20,9 +20,12 @@ from .config import QueueSettings
 from .publisher import OutgoingMessage, SendBatch
 
 if TYPE_CHECKING:
+    import asyncio
     import re
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Coroutine, Iterable, Mapping
     from typing import NoReturn
+
+    from ._shared.transport.shards import Shards
 
 
 class _ForeignChannel(RuntimeError, AssertionError):
@@ -63,6 +66,8 @@ class RedisChannelLayer(BaseRedisLayer):
         ValueError: An option's value is invalid.
         TypeError: An option does not exist.
     """
+
+    _key_mark = "$"
 
     def __init__(  # noqa: PLR0913, PLR0917 - the options of channels_redis, in its order
         self,
@@ -131,6 +136,15 @@ class RedisChannelLayer(BaseRedisLayer):
                 encrypts=self._encrypts,
             )
         )
+
+    @property
+    def key_shards(self) -> Shards:
+        """The command connections of the running event loop; for `Presence`."""
+        return self._broker.get().shards
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine until the connections of this event loop close; for `Presence`."""
+        return self._broker.get().loops.get().spawn(coroutine)
 
     @property
     def client_prefix(self) -> str:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ._shared.concurrency import end_task, start_task, timeout
+from ._shared.concurrency import BackgroundTasks, timeout
 
 logger = logging.getLogger(__package__)
 
@@ -40,7 +40,7 @@ class LoopState:
         self._start_maintenance = start_maintenance
         self._leave = leave
         self._receivers: list[Receiver] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks(logger)
 
     def keep(self, receiver: Receiver) -> None:
         """Stop the receiver when the loop ends."""
@@ -49,22 +49,15 @@ class LoopState:
         self._receivers = [other for other in self._receivers if not other.ended]
         self._receivers.append(receiver)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine until it returns or the loop ends."""
-        task = start_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_ended)
-
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("A background task failed", exc_info=task.exception())
+        return self._tasks.spawn(coroutine)
 
     async def close(self) -> None:
         """Stop everything and close all connections."""
         receivers, self._receivers = self._receivers, []
         await asyncio.gather(
-            *(end_task(task) for task in self._tasks),
+            self._tasks.end(),
             *(receiver.stop() for receiver in receivers),
         )
         if receivers:

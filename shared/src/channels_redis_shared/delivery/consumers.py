@@ -46,7 +46,8 @@ class ConsumerTracker:
     ) -> None:
         self.mailboxes = mailboxes
         self._channel_expiry = channel_expiry
-        self._end_channels = end_channels
+        # Called in order, from any thread.
+        self._observers = [end_channels]
         self._tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         # The running creator of each channel. A task that is collected unfinished, with a loop
         # that was closed without cleanup, runs no callbacks: hence the weak reference's own.
@@ -105,6 +106,14 @@ class ConsumerTracker:
                 gone.append(channel)
         if gone:
             self._end_channels(gone)
+
+    def observe(self, end_channels: Callable[[list[str]], object]) -> None:
+        """Call a function, too, with channels whose consumers have ended."""
+        self._observers.append(end_channels)
+
+    def _end_channels(self, channels: list[str]) -> None:
+        for observer in self._observers:
+            observer(channels)
 
     def _creator_ended(self, channel: str, _task: object) -> None:
         self._creators.pop(channel, None)

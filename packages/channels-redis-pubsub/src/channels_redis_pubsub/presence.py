@@ -1,0 +1,7 @@
+"""Tell who is in a group, in all processes: people, not channels."""
+
+from __future__ import annotations
+
+from ._shared.presence import People, Presence
+
+__all__ = ["People", "Presence"]

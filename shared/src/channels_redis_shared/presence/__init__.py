@@ -1,0 +1,212 @@
+"""Tell who is in a group, in all processes: people, not channels.
+
+A person may have several connections, in several processes. Members of `<group>.presence` get a
+message when a person's first connection is tracked, and when the last one has ended for `grace`
+seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from channels.layers import get_channel_layer
+
+from ..concurrency import LoopLocal, ProcessLocal
+from ..transport.shards import shard_of
+from . import scripts
+from .keys import PresenceKeys
+from .shard import ShardPresence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..transport.shards import Shards
+
+__all__ = ["People", "Presence"]
+
+GRACE = 15.0
+
+
+class People(dict[str, list[Any]]):
+    """The people of a group by key, each with the metas of all connections.
+
+    Attributes:
+        at: The time of the list. A diff that is older, by its own `at` for a key, is part of it.
+    """
+
+    at: int = 0
+
+
+class Presence:
+    """Who is in the groups of a channel layer of channels-redis.
+
+    Args:
+        alias: The alias of the layer in `CHANNEL_LAYERS`.
+        grace: Seconds after the end of a person's last connection until the person leaves, so that
+            a page that is loaded again neither leaves nor joins.
+    """
+
+    def __init__(self, alias: str = "default", *, grace: float = GRACE) -> None:
+        if grace < 0:
+            raise ValueError(f"grace must be a number of seconds, not {grace!r}")
+        self.alias = alias
+        self.grace = grace
+
+    async def track(self, group: str, channel: str, key: str | int, meta: Any = None) -> None:
+        """Say that a person is in a group, as long as a channel lives.
+
+        Members of `<group>.presence` get a diff with the person among its `joins`, unless the
+        person is there already. A second call for the same channel replaces its meta and sends
+        that in the same way.
+
+        Args:
+            group: The group, up to 90 characters.
+            channel: A channel of this process, such as a consumer's `channel_name`.
+            key: Who it is, such as a user's id. Keys are strings in messages and lists.
+            meta: What others may know: anything that JSON can hold.
+
+        Raises:
+            TypeError: The group, the key or the meta is invalid, or the layer is none of
+                channels-redis.
+            redis.exceptions.RedisError: As for the layer's `group_add`. It is written as soon as
+                the server is back, if the channel still lives.
+        """
+        layer = self._layer(group)
+        if isinstance(key, bool) or not isinstance(key, (str, int)) or key == "":
+            raise TypeError(f"key must be a str with text or an int, such as a user's id: {key!r}")
+        encoded = json.dumps(meta, separators=(",", ":"))
+        # It also has to fit into a message.
+        layer.serialize({"type": "presence.diff", "meta": json.loads(encoded)})
+        await _loops(layer).get().track(group, channel, str(key), encoded, self.grace)
+
+    async def untrack(self, group: str, channel: str) -> None:
+        """Take a channel from a group's people. A channel that ends does so by itself."""
+        for loop_presence in _loops(self._layer(group)).values():
+            loop_presence.call(LoopPresence.untrack, group, channel)
+
+    async def list(self, group: str) -> People:
+        """Return the people of a group, with the metas of all their connections.
+
+        Raises:
+            TypeError: The group is invalid, or the layer is none of channels-redis.
+            redis.exceptions.RedisError: As for the layer's `group_add`.
+        """
+        layer = self._layer(group)
+        shards: Shards = layer.key_shards
+        keys = PresenceKeys(layer.presence_key_head)
+        names = [keys.people(group), keys.processes(group)]
+        known: Sequence[bytes] = []
+        while True:
+            people = [keys.local_people(group, process.decode()) for process in known]
+            at, processes, *found = await shards.of(group).execute(
+                scripts.PEOPLE.call_with_source([*names, *people]), key=names[0], idempotent=True
+            )
+            if set(processes) <= set(known):
+                return _merge(int(at), found)
+            known = processes
+
+    async def count(self, group: str) -> int:
+        """Return the number of people in a group.
+
+        Raises:
+            TypeError: The group is invalid, or the layer is none of channels-redis.
+            redis.exceptions.RedisError: As for the layer's `group_add`.
+        """
+        layer = self._layer(group)
+        name = PresenceKeys(layer.presence_key_head).people(group)
+        shards: Shards = layer.key_shards
+        fields: int = await shards.of(group).execute(("HLEN", name), key=name, idempotent=True)
+        # One is the time of the latest change.
+        return max(0, fields - 1)
+
+    def _layer(self, group: str) -> Any:
+        layer = get_channel_layer(self.alias)
+        if not hasattr(layer, "presence_key_head"):
+            raise TypeError(
+                f"the channel layer {self.alias!r} is {type(layer).__name__}: presence needs one "
+                "of channels-redis"
+            )
+        layer.require_valid_group_name(group)
+        layer.require_valid_group_name(f"{group}.presence")
+        return layer
+
+
+class LoopPresence:
+    """The people whom one event loop has, one part for each shard.
+
+    Args:
+        layer: The channel layer.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._shards = [ShardPresence(layer, shard) for shard in range(len(layer.hosts))]
+
+    async def track(self, group: str, *arguments: Any) -> None:
+        """Make a channel one of a person's; see `Presence.track`."""
+        # All of them, as each shard has the leases of its own groups.
+        for shard in self._shards:
+            shard.start()
+        await self._shard_of(group).track(group, *arguments)
+
+    def untrack(self, group: str, channel: str) -> None:
+        """Take a channel from a group's people."""
+        self._shard_of(group).untrack(group, channel)
+
+    def end_channels(self, channels: Sequence[str]) -> None:
+        """Take channels that have ended from all groups."""
+        for shard in self._shards:
+            for channel in channels:
+                shard.end_channel(channel)
+
+    def call(self, method: Any, *arguments: Any) -> None:
+        """Call a method in this event loop, from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(method, self, *arguments)
+
+    async def close(self) -> None:
+        """Do nothing: the layer ends the background tasks."""
+
+    def abandon(self) -> None:
+        """Do nothing: the event loop is already closed."""
+
+    def _shard_of(self, group: str) -> ShardPresence:
+        return self._shards[shard_of(group, len(self._shards))]
+
+
+def _loops(layer: Any) -> LoopLocal[LoopPresence]:
+    """Return what the event loops of this process have; all `Presence` of a layer share it."""
+    attributes = vars(layer)
+    if "_presence" not in attributes:
+        attributes.setdefault("_presence", ProcessLocal(partial(_start, layer)))
+    loops: LoopLocal[LoopPresence] = attributes["_presence"].get()
+    return loops
+
+
+def _start(layer: Any) -> LoopLocal[LoopPresence]:
+    loops: LoopLocal[LoopPresence] = LoopLocal(partial(LoopPresence, layer))
+    layer.on_channels_ended(partial(_end_channels, loops))
+    return loops
+
+
+def _end_channels(loops: LoopLocal[LoopPresence], channels: Sequence[str]) -> None:
+    for loop_presence in loops.values():
+        loop_presence.call(LoopPresence.end_channels, channels)
+
+
+def _merge(at: int, found: Sequence[Any]) -> People:
+    merged = People()
+    merged.at = at
+    for people in found:
+        pairs = (
+            people.items()
+            if isinstance(people, dict)
+            else zip(people[::2], people[1::2], strict=True)
+        )
+        for key, metas in pairs:
+            merged.setdefault(key.decode(), []).extend(json.loads(metas))
+    return merged

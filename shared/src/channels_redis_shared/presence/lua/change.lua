@@ -1,0 +1,53 @@
+-- Purpose: writes people whom a process has in a group, and removes those whom it no longer has.
+-- KEYS:    [1] the people of the process in the group: key -> metas; [2] the people of the group:
+--          key -> number of processes, and '' -> the time of the latest change; [3] the processes
+--          that have people in the group.
+-- ARGV:    [1] the process, [2] seconds that the keys live; then for each change the key of a
+--          person and the metas, or '' to remove the person.
+-- Result:  the time of the first change in microseconds, each further one being 1 later; then what
+--          each change did: one of the names below.
+--          joined, left: the person is new to the group, or is no longer in it
+--          all metas: the person has other metas, all in this process
+--          metas: the person has other metas, some of them in other processes
+--          same, absent: the person was already present, or absent, in all processes as in this
+--          none: nothing that others have to know
+local time = redis.call('TIME')
+local latest = tonumber(redis.call('HGET', KEYS[2], '') or 0)
+local at = math.max(time[1] * 1000000 + time[2], latest + 1)
+local result = {at}
+for i = 3, #ARGV, 2 do
+  local key, metas = ARGV[i], ARGV[i + 1]
+  local before = redis.call('HGET', KEYS[1], key)
+  local change = 'none'
+  if metas == '' then
+    if before then
+      redis.call('HDEL', KEYS[1], key)
+      if redis.call('HINCRBY', KEYS[2], key, -1) < 1 then
+        redis.call('HDEL', KEYS[2], key)
+        change = 'left'
+      end
+    elseif not redis.call('HGET', KEYS[2], key) then
+      change = 'absent'
+    end
+  elseif before == metas then
+    change = redis.call('HGET', KEYS[2], key) == '1' and 'same' or 'none'
+  else
+    redis.call('HSET', KEYS[1], key, metas)
+    local others = redis.call('HINCRBY', KEYS[2], key, before and 0 or 1) > 1
+    if before then
+      change = others and 'metas' or 'all metas'
+    elseif not others then
+      change = 'joined'
+    end
+  end
+  result[#result + 1] = change
+end
+redis.call('HSET', KEYS[2], '', string.format('%.0f', at + (#ARGV - 2) / 2))
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+if redis.call('EXPIRE', KEYS[1], ARGV[2]) == 1 then
+  redis.call('SADD', KEYS[3], ARGV[1])
+else
+  redis.call('SREM', KEYS[3], ARGV[1])
+end
+redis.call('EXPIRE', KEYS[3], ARGV[2])
+return result

@@ -1,0 +1,437 @@
+"""Keep what Redis knows of the people whom one event loop has in the groups of one shard.
+
+Redis counts the processes that have a person in a group; to Redis, an event loop is a process. Each
+has a lease. Whoever renews one also claims one that is overdue, and removes the people of the dead
+process. A process that finds its lease changed, or its server empty, writes its people again.
+Any step may run twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from dataclasses import dataclass
+from itertools import starmap
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from ..concurrency import timeout
+from . import scripts
+from .keys import PresenceKeys
+from .state import Diff, LocalPresence, Tracked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..transport.commands import Argument, Command, Script
+    from ..transport.pipeline import CommandClient
+
+# Seconds that a process counts as alive after it has renewed its lease, and between two renewals.
+LEASE_SECONDS = 60
+RENEWAL_INTERVAL = 20
+# Seconds for which the changes of a group are collected into one message.
+DIFF_INTERVAL = 0.2
+# People in one message.
+MAX_PEOPLE_IN_DIFF = 1000
+# Seconds that keys in Redis live without a change, and after which a process writes its people
+# again to keep them.
+KEY_TTL = 86_400
+REWRITE_INTERVAL = KEY_TTL / 4
+# Seconds between two attempts to write what a server has refused or lost.
+RETRY_INTERVAL = 1.0
+# Seconds after which others may remove the people of an event loop that has ended.
+HANDOVER_GRACE = 15
+HANDOVER_TIMEOUT = 1.0
+# People in one write, and in one removal.
+WRITE_CHUNK = 100
+REAP_CHUNK = 500
+
+# The effects of a change that others have to see as a join or as a leave: always, and also if it
+# may have been written before by a command whose reply was lost.
+_JOINS = {b"joined"}
+_REPEATED_JOINS = {b"joined", b"all metas", b"same"}
+_LEAVES = {b"left"}
+_REPEATED_LEAVES = {b"left", b"absent"}
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """Coalesces changes of one group into one command."""
+
+    keys: tuple[str, str, str]
+    process: str
+
+    def command(self, parts: Sequence[Sequence[tuple[str, str]]]) -> Command:
+        """Return the command that makes all changes."""
+        arguments = [word for part in parts for change in part for word in change]
+        return scripts.CHANGE.call_with_source(self.keys, self.process, KEY_TTL, *arguments)
+
+    def replies(
+        self, reply: Any, parts: Sequence[Sequence[tuple[str, str]]]
+    ) -> list[list[tuple[bytes, int]]]:
+        """Return the effect and the time of each change."""
+        at, *effects = reply
+        timed: Iterator[tuple[bytes, int]] = (
+            (effect, at + number) for number, effect in enumerate(effects)
+        )
+        return [[next(timed) for _ in part] for part in parts]
+
+
+class ShardPresence:
+    """The people whom one event loop has in the groups of one shard.
+
+    Args:
+        layer: The channel layer.
+        shard: The index of the shard.
+    """
+
+    def __init__(self, layer: Any, shard: int) -> None:
+        self._layer = layer
+        self._shard = shard
+        self._loop = asyncio.get_running_loop()
+        self._keys = PresenceKeys(layer.presence_key_head)
+        # As Redis knows this event loop.
+        self._process = secrets.token_hex(8)
+        self._people = LocalPresence()
+        # By group; the time at which each has to be sent.
+        self._diffs: dict[str, Diff] = {}
+        self._diffs_due: dict[str, float] = {}
+        # Groups that may differ in Redis; True if a reply was lost, so that nobody may have been
+        # told of a change.
+        self._suspect: dict[str, bool] = {}
+        self._next_retry = 0.0
+        self._next_rewrite = 0.0
+        # Groups that Redis knows to have people here, and those that it has to know first.
+        self._registered: set[str] = set()
+        self._unregistered: set[str] = set()
+        # The lease as last written, and when.
+        self._lease = b""
+        self._renewed_at = 0.0
+        self._renewing = asyncio.Lock()
+        # Set for one more interval after a loss: another process may still have been removing the
+        # people of this one while they were written again.
+        self._lost = False
+        # The numbers in the canaries, by node of a Cluster.
+        self._canaries: dict[object, tuple[str, int]] = {}
+        self._layout: object = None
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        # Those of this event loop, which are open until the tasks have ended.
+        self._commands: CommandClient
+
+    def start(self) -> None:
+        """Start the background tasks, unless they run."""
+        if self._tasks and not any(task.done() for task in self._tasks):
+            return
+        for task in self._tasks:
+            task.cancel()
+        self._lease = b""
+        self._registered.clear()
+        self._suspect = dict.fromkeys(self._people.groups(), False)
+        self._next_rewrite = self._loop.time() + REWRITE_INTERVAL
+        self._tasks = [
+            self._layer.spawn(self._follow_changes()),
+            self._layer.spawn(self._keep_lease()),
+        ]
+        self._commands = self._layer.key_shards[self._shard]
+
+    async def track(self, group: str, channel: str, key: str, meta: str, grace: float) -> None:
+        """Make a channel one of a person's; see `Presence.track`."""
+        now = self._loop.time()
+        tracked = self._people.track(group, channel, key, meta, grace, now)
+        if tracked is Tracked.UNCHANGED:
+            return
+        try:
+            await self._register(group)
+            # As they are now, for writes are executed in order.
+            metas = self._people.metas(group, key)
+            [(effect, at)] = await self._write(group, [(key, _array(metas))])
+            if tracked is Tracked.NEW_META and effect == b"metas":
+                metas = await self._read_metas(group, key)
+        except BaseException:
+            # It may have been written.
+            self._suspect[group] = True
+            raise
+        joins = {
+            Tracked.JOINED: _REPEATED_JOINS,
+            Tracked.NEW_META: {*_REPEATED_JOINS, b"metas"},
+        }.get(tracked, _JOINS)
+        if effect in joins:
+            self._add_change(group, key, metas, at, joined=True)
+
+    def untrack(self, group: str, channel: str) -> None:
+        """Take a channel from the person whose it is."""
+        self._people.untrack(group, channel, self._loop.time())
+        self._changed.set()
+
+    def end_channel(self, channel: str) -> None:
+        """Take a channel that has ended from all groups."""
+        if self._people.has(channel):
+            self._people.end(channel, self._loop.time())
+            self._changed.set()
+
+    async def _follow_changes(self) -> None:
+        """Write who has left, send diffs, and write again what Redis may not have."""
+        while True:
+            self._changed.clear()
+            now = self._loop.time()
+            changes = self._people.take_changes(now)
+            await asyncio.gather(*starmap(self._write_ended, changes.items()))
+            if now >= self._next_retry and self._suspect:
+                self._next_retry = now + RETRY_INTERVAL
+                suspect, self._suspect = self._suspect, {}
+                await asyncio.gather(*starmap(self._rewrite, suspect.items()))
+            due = [group for group, at in self._diffs_due.items() if at <= self._loop.time()]
+            await asyncio.gather(*map(self._send_diff, due))
+            await self._unregister_empty()
+            await self._wait()
+
+    async def _wait(self) -> None:
+        times = [self._loop.time() + RENEWAL_INTERVAL, *self._diffs_due.values()]
+        if (change_at := self._people.next_change()) is not None:
+            times.append(change_at)
+        if self._suspect:
+            times.append(self._next_retry)
+        with contextlib.suppress(asyncio.TimeoutError):
+            async with timeout(max(0.0, min(times) - self._loop.time())):
+                await self._changed.wait()
+
+    async def _write_ended(self, group: str, people: dict[str, list[str]]) -> None:
+        for chunk in _chunks(list(people)):
+            try:
+                changes = [(key, _array(self._people.metas(group, key))) for key in chunk]
+                effects = await self._write(group, changes)
+            except (RedisError, OSError):
+                self._suspect[group] = True
+                continue
+            except BaseException:
+                self._suspect[group] = True
+                raise
+            for (key, metas), (effect, at) in zip(changes, effects, strict=True):
+                if not metas and effect in _REPEATED_LEAVES:
+                    self._add_change(group, key, people[key], at, joined=False)
+
+    async def _rewrite(self, group: str, reply_lost: bool) -> None:  # noqa: FBT001
+        """Write all people of a group again, and remove those whom only Redis still has."""
+        own = self._keys.local_people(group, self._process)
+        joins, leaves = (_REPEATED_JOINS, _REPEATED_LEAVES) if reply_lost else (_JOINS, _LEAVES)
+        try:
+            written = await self._commands.execute(("HKEYS", own), key=own, idempotent=True)
+            if self._people.people(group):
+                await self._register(group)
+            keys = dict.fromkeys([*self._people.people(group), *(key.decode() for key in written)])
+            for chunk in _chunks(list(keys)):
+                people = {key: self._people.metas(group, key) for key in chunk}
+                changes = [(key, _array(metas)) for key, metas in people.items()]
+                effects = await self._write(group, changes)
+                for (key, metas), (effect, at) in zip(people.items(), effects, strict=True):
+                    if effect in (joins if metas else leaves):
+                        self._add_change(group, key, metas, at, joined=bool(metas))
+        except (RedisError, OSError):
+            self._suspect[group] = self._suspect.get(group, False) or reply_lost
+
+    async def _write(
+        self, group: str, changes: Sequence[tuple[str, str]]
+    ) -> list[tuple[bytes, int]]:
+        """Write people's metas, or remove those without; return the effects and their times."""
+        own = self._keys.local_people(group, self._process)
+        keys = own, self._keys.people(group), self._keys.processes(group)
+        found: list[tuple[bytes, int]] = await self._commands.execute_coalesced(
+            changes,
+            _Changes(keys, self._process),
+            sum(len(key) + len(metas) for key, metas in changes),
+            key=own,
+            idempotent=True,
+        )
+        return found
+
+    async def _read_metas(self, group: str, key: str) -> list[str]:
+        """Return the metas of a person in all processes."""
+        name = self._keys.processes(group)
+        processes = await self._commands.execute(("SMEMBERS", name), key=name, idempotent=True)
+        people = [self._keys.local_people(group, process.decode()) for process in processes]
+        found = await asyncio.gather(
+            *(
+                self._commands.execute(("HGET", one, key), key=one, idempotent=True)
+                for one in people
+            )
+        )
+        return [json.dumps(meta) for metas in found if metas for meta in json.loads(metas)]
+
+    def _add_change(self, group: str, key: str, metas: list[str], at: int, *, joined: bool) -> None:
+        self._diffs.setdefault(group, Diff()).add(key, metas, at, joined=joined)
+        if group not in self._diffs_due:
+            self._diffs_due[group] = self._loop.time() + DIFF_INTERVAL
+            self._changed.set()
+
+    async def _send_diff(self, group: str) -> None:
+        diff = self._diffs.pop(group)
+        del self._diffs_due[group]
+        while part := diff.take(MAX_PEOPLE_IN_DIFF):
+            try:
+                await self._layer.group_send(f"{group}.presence", message_of(group, part))
+            except (RedisError, OSError):
+                newer = self._diffs.setdefault(group, Diff())
+                newer.put_back(part)
+                newer.put_back(diff)
+                self._diffs_due[group] = self._loop.time() + RETRY_INTERVAL
+                return
+
+    async def _register(self, group: str) -> None:
+        """Let Redis know that this process has people in a group, before it knows of them."""
+        if group in self._registered:
+            return
+        self._unregistered.add(group)
+        async with self._renewing:
+            # Unless another call has done it meanwhile.
+            if group in self._unregistered:
+                await self._renew()
+
+    async def _unregister_empty(self) -> None:
+        kept = {*self._people.groups(), *self._suspect}
+        empty = [group for group in self._registered if group not in kept]
+        if empty:
+            self._registered.difference_update(empty)
+            name = self._keys.groups(self._process)
+            # A group that is left there costs one look after this process has died.
+            with contextlib.suppress(RedisError, OSError):
+                await self._commands.execute(("SREM", name, *empty), key=name, idempotent=True)
+
+    async def _keep_lease(self) -> None:
+        try:
+            while True:
+                # A server that is away finds the lease overdue, or this loop finds it changed.
+                with contextlib.suppress(RedisError, OSError):
+                    async with self._renewing:
+                        await self._renew()
+                    await self._check_nodes()
+                if self._loop.time() >= self._next_rewrite:
+                    self._next_rewrite = self._loop.time() + REWRITE_INTERVAL
+                    self._suspect_all(reply_lost=False)
+                await asyncio.sleep(RENEWAL_INTERVAL)
+        except asyncio.CancelledError:
+            with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
+                async with timeout(HANDOVER_TIMEOUT):
+                    await self._hand_over()
+            raise
+
+    async def _renew(self) -> None:
+        """Renew the lease, register groups, and claim an overdue lease. Holds the lock."""
+        groups = list(self._unregistered)
+        intact, lease, *overdue = await self._run(
+            scripts.RENEW,
+            [self._keys.leases, self._keys.groups(self._process)],
+            self._process,
+            self._lease,
+            LEASE_SECONDS,
+            KEY_TTL,
+            *groups,
+        )
+        had_lease, self._lease, self._renewed_at = bool(self._lease), lease, self._loop.time()
+        self._unregistered.difference_update(groups)
+        self._registered.update(groups)
+        if had_lease and not intact:
+            self._lost = True
+            self._registered.clear()
+            self._suspect_all(reply_lost=True)
+        elif self._lost:
+            self._lost = False
+            self._registered.clear()
+            self._suspect_all(reply_lost=False)
+        if overdue and overdue[0] is not None:
+            self._layer.spawn(self._reap(overdue[0].decode(), lease))
+
+    async def _check_nodes(self) -> None:
+        """Find out which other nodes of a Cluster have lost data."""
+        commands = self._commands
+        if commands.layout is not self._layout:
+            # A failover may have lost the latest writes; slots may have moved.
+            if self._layout is not None:
+                self._suspect_all(reply_lost=True)
+            self._layout = commands.layout
+            self._canaries.clear()
+        node_of_leases = commands.node(self._keys.leases)
+        for group in self._people.groups():
+            node = commands.node(self._keys.people(group))
+            if node is not None and node != node_of_leases:
+                self._canaries.setdefault(node, (self._keys.canary(self._process, group), 0))
+        for node, (name, number) in list(self._canaries.items()):
+            before = await self._run(scripts.SWAP, [name], number + 1, KEY_TTL)
+            self._canaries[node] = name, number + 1
+            if number and before != b"%d" % number:
+                self._suspect_all(reply_lost=True)
+
+    def _suspect_all(self, *, reply_lost: bool) -> None:
+        for group in self._people.groups():
+            self._suspect[group] = self._suspect.get(group, False) or reply_lost
+        self._changed.set()
+
+    async def _reap(self, process: str, claim: bytes) -> None:
+        """Remove the people of a dead process. If this fails, its lease becomes overdue again."""
+        leases, groups = self._keys.leases, self._keys.groups(process)
+        with contextlib.suppress(RedisError, OSError):
+            for group in await self._commands.execute(
+                ("SMEMBERS", groups), key=groups, idempotent=True
+            ):
+                lease = await self._commands.execute(
+                    ("ZSCORE", leases, process), key=leases, idempotent=True
+                )
+                if lease is None or float(lease) != float(claim):
+                    return  # it is alive, or another process has claimed it
+                await self._reap_group(group.decode(), process)
+            await self._run(scripts.RELEASE, [leases, groups], process, claim)
+
+    async def _reap_group(self, group: str, process: str) -> None:
+        keys = [
+            self._keys.local_people(group, process),
+            self._keys.people(group),
+            self._keys.processes(group),
+        ]
+        remaining = 1
+        while remaining:
+            remaining, at, *left = await self._run(scripts.REAP, keys, process, REAP_CHUNK)
+            for number, (key, metas) in enumerate(zip(left[::2], left[1::2], strict=True)):
+                parsed = [json.dumps(meta) for meta in json.loads(metas)]
+                self._add_change(group, key.decode(), parsed, at + number, joined=False)
+
+    async def _hand_over(self) -> None:
+        """Let others remove the people of this event loop soon, as it ends."""
+        if self._lease:
+            left = LEASE_SECONDS - (self._loop.time() - self._renewed_at)
+            lease = int(self._lease) + int((HANDOVER_GRACE - left) * 1_000_000)
+            leases = self._keys.leases
+            await self._commands.execute(
+                ("ZADD", leases, "XX", lease, self._process), key=leases, idempotent=True
+            )
+
+    async def _run(self, script: Script, keys: Sequence[str], *arguments: Argument) -> Any:
+        command = script.call_with_source(keys, *arguments)
+        return await self._commands.execute(command, key=keys[0], idempotent=True)
+
+
+def message_of(group: str, diff: Diff) -> dict[str, Any]:
+    """Return the message that tells members of a group who has joined and left."""
+    changes = {**diff.joins, **diff.leaves}
+    return {
+        "type": "presence.diff",
+        "group": group,
+        "joins": {key: _parsed(metas) for key, (metas, _) in diff.joins.items()},
+        "leaves": {key: _parsed(metas) for key, (metas, _) in diff.leaves.items()},
+        "at": {key: at for key, (_, at) in changes.items()},
+    }
+
+
+def _parsed(metas: list[str]) -> list[Any]:
+    return [json.loads(meta) for meta in metas]
+
+
+def _array(metas: list[str]) -> str:
+    """Return a JSON array; empty text if there are none, as for a person who is not present."""
+    return f"[{','.join(metas)}]" if metas else ""
+
+
+def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (keys[start : start + WRITE_CHUNK] for start in range(0, len(keys), WRITE_CHUNK))
