@@ -19,17 +19,21 @@ SERIALIZERS = (
     "registry",
 )
 BROADCAST = ("Broadcasts", "broadcast")
+PRESENCE = ("People", "Presence")
 NAMES = {
     "channels_redis": ("__version__",),
     "channels_redis.broadcast": BROADCAST,
     "channels_redis.core": ("BaseChannelLayer", "ChannelFull", "RedisChannelLayer", "registry"),
+    "channels_redis.presence": PRESENCE,
     "channels_redis.pubsub": ("RedisPubSubChannelLayer", "registry"),
     "channels_redis.serializers": (*SERIALIZERS, "SerializerDoesNotExist", "SerializersRegistry"),
     "channels_redis_pubsub": ("RedisPubSubChannelLayer", "__version__"),
     "channels_redis_pubsub.broadcast": BROADCAST,
+    "channels_redis_pubsub.presence": PRESENCE,
     "channels_redis_pubsub.serializers": SERIALIZERS,
     "channels_redis_queue": ("RedisChannelLayer", "__version__"),
     "channels_redis_queue.broadcast": BROADCAST,
+    "channels_redis_queue.presence": PRESENCE,
     "channels_redis_queue.serializers": SERIALIZERS,
 }
 # In the order in which positional arguments have them.

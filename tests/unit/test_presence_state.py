@@ -1,0 +1,302 @@
+"""Who is present, whatever the order of tracks, ends, kills, losses and messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+)
+
+from channels_redis_shared.presence.state import Diff, LocalPresence, Tracked
+
+GROUP = "room"
+GRACE = 15.0
+KEYS = st.sampled_from(["ann", "bob", "eve"])
+METAS = st.sampled_from(["1", "2"])
+
+
+@dataclass
+class Server:
+    """The people in a group as Redis has them, without its scripts."""
+
+    # By process.
+    local: dict[int, dict[str, list[str]]] = field(default_factory=dict)
+    at: int = 0
+
+    def processes(self, key: str) -> int:
+        """Return the number of processes that have a person."""
+        return sum(key in people for people in self.local.values())
+
+    def write(self, process: int, key: str, metas: list[str]) -> tuple[str, int]:
+        """Write a person, or remove one without metas; return the effect and its time."""
+        people = self.local.setdefault(process, {})
+        self.at += 1
+        before = people.pop(key, None)
+        if metas:
+            people[key] = metas
+            joined = before is None and self.processes(key) == 1
+            return "joined" if joined else "none", self.at
+        return "left" if before is not None and not self.processes(key) else "none", self.at
+
+
+@dataclass
+class Process:
+    """A process, with the person of each of its channels."""
+
+    local: LocalPresence = field(default_factory=LocalPresence)
+    channels: dict[str, str] = field(default_factory=dict)
+    diff: Diff = field(default_factory=Diff)
+
+
+class PresenceModel(RuleBasedStateMachine):
+    """Processes that track people, end and are killed, and one that looks at their messages."""
+
+    processes = Bundle("processes")
+    channels = Bundle("channels")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.server = Server()
+        self.alive: dict[int, Process] = {}
+        self.dead: list[int] = []
+        self.now = 0.0
+        self.made = 0
+        self.messages: list[Diff] = []
+        self.seen: dict[str, tuple[bool, int]] = {}
+
+    @rule(target=processes)
+    def start(self) -> int:
+        """Start a process."""
+        self.made += 1
+        self.alive[self.made] = Process()
+        return self.made
+
+    @rule(target=channels, process=processes, key=KEYS, meta=METAS)
+    def connect(self, process: int, key: str, meta: str) -> tuple[int, str, str]:
+        """Open a tab."""
+        self.made += 1
+        channel = f"channel{self.made}"
+        self._track(process, channel, key, meta)
+        return process, channel, key
+
+    @rule(channel=channels, meta=METAS)
+    def change_meta(self, channel: tuple[int, str, str], meta: str) -> None:
+        """Track a channel again, with the same key."""
+        process, name, key = channel
+        if process in self.alive and name in self.alive[process].channels:
+            self._track(process, name, key, meta)
+
+    @rule(target=channels, channel=consumes(channels), key=KEYS, meta=METAS)
+    def change_key(self, channel: tuple[int, str, str], key: str, meta: str) -> object:
+        """Track a channel again, as another person."""
+        process, name, _ = channel
+        if process not in self.alive or name not in self.alive[process].channels:
+            return multiple()
+        self._track(process, name, key, meta)
+        return process, name, key
+
+    @rule(channel=consumes(channels))
+    def close(self, channel: tuple[int, str, str]) -> None:
+        """Close a tab."""
+        process, name, _ = channel
+        if process in self.alive:
+            self.alive[process].channels.pop(name, None)
+            self.alive[process].local.end(name, self.now)
+            assert not self.alive[process].local.has(name)
+
+    @rule(seconds=st.sampled_from([1.0, GRACE]))
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        for number in self.alive:
+            self._write_changes(number)
+
+    @rule(process=consumes(processes))
+    def kill(self, process: int) -> None:
+        """Kill a process. Messages that it has not sent are lost, and none was due."""
+        if process in self.alive:
+            self._send(self.alive.pop(process))
+            self.dead.append(process)
+
+    @rule(process=processes)
+    def reap_living(self, process: int) -> None:
+        """Take a process for dead that only was slow; it writes its people again."""
+        if process in self.alive:
+            self._reap(process, [])
+            self._rewrite(process)
+
+    @rule()
+    def lose_all(self) -> None:
+        """Lose all that the server has but its clock."""
+        # Of those who were in dead processes only, nothing tells that they left: who looks at the
+        # list again sees it.
+        for process in self.alive.values():
+            self._send(process)
+        for message in self.messages:
+            self._look_at(message)
+        self.messages.clear()
+        self.dead.clear()
+        self.server.local.clear()
+        self.server.at += 1
+        self.seen = dict.fromkeys(self.seen, (False, self.server.at))
+        for number in self.alive:
+            self._rewrite(number)
+
+    @rule(data=st.data())
+    def reap(self, data: st.DataObject) -> None:
+        """Remove some people of a dead process."""
+        if self.dead:
+            process = data.draw(st.sampled_from(self.dead))
+            people = sorted(self.server.local.get(process, {}))
+            self._reap(process, people[: data.draw(st.integers(0, len(people)))])
+
+    @rule(data=st.data())
+    def deliver(self, data: st.DataObject) -> None:
+        """Deliver messages, in any order and some twice."""
+        for process in self.alive.values():
+            self._send(process)
+        order = data.draw(st.permutations(self.messages))
+        self.messages.clear()
+        for message in [*order, *order[:1]]:
+            self._look_at(message)
+
+    @invariant()
+    def list_is_who_is_there(self) -> None:
+        """Those whose channels live, or ended less than the grace ago, are the ones listed."""
+        for number, process in self.alive.items():
+            listed = self.server.local.get(number, {})
+            assert set(process.channels.values()) <= set(listed)
+            assert set(process.local.people(GROUP)) == set(listed)
+
+    def teardown(self) -> None:
+        """Compare what messages told with who is there, once all is quiet."""
+        self.now += GRACE
+        for number in self.alive:
+            self._write_changes(number)
+        for number in self.dead:
+            self._reap(number, [])
+        for process in self.alive.values():
+            self._send(process)
+        for message in self.messages:
+            self._look_at(message)
+        here = {key for process in self.alive.values() for key in process.channels.values()}
+        assert {key for people in self.server.local.values() for key in people} == here
+        assert {key for key, (is_there, _) in self.seen.items() if is_there} == here
+
+    def _track(self, number: int, channel: str, key: str, meta: str) -> None:
+        if number not in self.alive:
+            return
+        process = self.alive[number]
+        process.channels[channel] = key
+        tracked = process.local.track(GROUP, channel, key, meta, GRACE, self.now)
+        if tracked is not Tracked.UNCHANGED:
+            self._write(number, key)
+
+    def _write(self, number: int, key: str, former: list[str] | None = None) -> None:
+        process = self.alive[number]
+        metas = process.local.metas(GROUP, key)
+        effect, at = self.server.write(number, key, metas)
+        if effect != "none":
+            process.diff.add(key, metas or former or [], at, joined=effect == "joined")
+
+    def _write_changes(self, number: int) -> None:
+        for people in self.alive[number].local.take_changes(self.now).values():
+            for key, former in people.items():
+                self._write(number, key, former)
+
+    def _rewrite(self, number: int) -> None:
+        for key in self.alive[number].local.people(GROUP):
+            self._write(number, key)
+
+    def _reap(self, number: int, keys: list[str]) -> None:
+        diff = Diff()
+        for key in keys or list(self.server.local.get(number, {})):
+            effect, at = self.server.write(number, key, [])
+            if effect == "left":
+                diff.add(key, [], at, joined=False)
+        self.messages.append(diff)
+
+    def _send(self, process: Process) -> None:
+        while part := process.diff.take(2):
+            self.messages.append(part)
+
+    def _look_at(self, message: Diff) -> None:
+        for changes, is_there in ((message.joins, True), (message.leaves, False)):
+            for key, (_, at) in changes.items():
+                if at > self.seen.get(key, (False, 0))[1]:
+                    self.seen[key] = is_there, at
+
+
+PresenceModel.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, database=None
+)
+TestPresence = PresenceModel.TestCase
+
+
+@pytest.fixture
+def people() -> LocalPresence:
+    """Give the people of a process that has none yet."""
+    return LocalPresence()
+
+
+def track(people: LocalPresence, channel: str, meta: str = "1", now: float = 0.0) -> Tracked:
+    """Track a channel of Ann's."""
+    return people.track(GROUP, channel, "ann", meta, GRACE, now)
+
+
+def test_tabs_are_one_person(people: LocalPresence) -> None:
+    """A second tab is seen by no one, and neither is its end."""
+    assert track(people, "a") is Tracked.JOINED
+    assert track(people, "b", "2") is Tracked.UNSEEN
+    assert people.metas(GROUP, "ann") == ["1", "2"]
+    people.end("a", 1.0)
+    assert people.next_change() == 0.0
+    assert people.take_changes(1.0) == {GROUP: {"ann": ["2"]}}
+    assert people.metas(GROUP, "ann") == ["2"]
+    assert people.next_change() is None
+
+
+def test_grace(people: LocalPresence) -> None:
+    """A page that is loaded again is seen only if its meta is another."""
+    track(people, "a")
+    people.untrack(GROUP, "a", 1.0)
+    assert people.next_change() == 1.0 + GRACE
+    assert people.take_changes(GRACE) == {}
+    assert track(people, "b", "1", GRACE) is Tracked.UNSEEN
+    assert people.take_changes(2 * GRACE) == {}
+    people.untrack(GROUP, "b", 2 * GRACE)
+    assert track(people, "c", "2", 2 * GRACE) is Tracked.NEW_META
+    people.untrack(GROUP, "c", 2 * GRACE)
+    assert people.take_changes(3 * GRACE) == {GROUP: {"ann": ["2"]}}
+    assert people.groups() == []
+
+
+def test_new_meta_and_no_change(people: LocalPresence) -> None:
+    """The same meta again is no change."""
+    track(people, "a")
+    assert track(people, "a") is Tracked.UNCHANGED
+    assert track(people, "a", "2") is Tracked.NEW_META
+
+
+def test_latest_change_counts() -> None:
+    """A diff has one change for a person, the latest, in whatever order they are added."""
+    diff = Diff()
+    diff.add("ann", ["1"], 2, joined=True)
+    diff.add("ann", ["1"], 1, joined=False)
+    assert (list(diff.joins), list(diff.leaves)) == (["ann"], [])
+    diff.add("ann", ["1"], 3, joined=False)
+    diff.add("bob", ["1"], 4, joined=True)
+    assert (list(diff.joins), list(diff.leaves), len(diff)) == (["bob"], ["ann"], 2)
+    part = diff.take(1)
+    assert (len(part), len(diff)) == (1, 1)
+    diff.put_back(part)
+    assert len(diff) == 2
