@@ -1,0 +1,1 @@
+"""Tests of presence, on both layers and each kind of servers."""

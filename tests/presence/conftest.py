@@ -1,0 +1,130 @@
+"""Layers that are as many processes, each with its `Presence`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+from channels.layers import channel_layers
+from django.conf import settings
+
+from channels_redis_queue._shared.presence import shard
+from channels_redis_queue.presence import Presence
+from support.layers import LAYERS, within
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from embedded_server import EmbeddedServer
+    from support.layers import LayerClass
+
+GRACE = 0.5
+
+
+class Process:
+    """A layer, which is a process to Redis, and its presence."""
+
+    def __init__(self, layer: Any, alias: str, grace: float = GRACE) -> None:
+        channel_layers.set(alias, layer)
+        self.layer = layer
+        self.presence = Presence(alias, grace=grace)
+
+    async def open(self, group: str, key: str, meta: Any = None) -> str:
+        """Open a tab of a person."""
+        channel: str = await within(self.layer.new_channel())
+        await within(self.presence.track(group, channel, key, meta))
+        return channel
+
+    async def watch(self, group: str) -> Watcher:
+        """Return a member of the group that gets the diffs."""
+        channel = await within(self.layer.new_channel())
+        await within(self.layer.group_add(f"{group}.presence", channel))
+        return Watcher(self.layer, channel)
+
+
+class Watcher:
+    """A page that shows who is in a group."""
+
+    def __init__(self, layer: Any, channel: str) -> None:
+        self.layer = layer
+        self.channel = channel
+        self.people: dict[str, list[Any]] = {}
+        self.seen: dict[str, int] = {}
+        # Each join and leave that came, in order.
+        self.events: list[tuple[str, str]] = []
+        self.messages: list[dict[str, Any]] = []
+
+    async def look(self) -> dict[str, Any]:
+        """Wait for a diff, and show it."""
+        message: dict[str, Any] = await within(self.layer.receive(self.channel))
+        self.show(message)
+        return message
+
+    async def until(self, *keys: str) -> None:
+        """Look until exactly these people are there."""
+        while set(self.people) != set(keys):
+            await self.look()
+
+    def show(self, message: dict[str, Any]) -> None:
+        """Show a diff, as docs/presence.md tells browsers."""
+        assert message["type"] == "presence.diff"
+        self.messages.append(message)
+        for name in ("joins", "leaves"):
+            for key, metas in message[name].items():
+                self.events.append((name, key))
+                if message["at"][key] > self.seen.get(key, 0):
+                    self.seen[key] = message["at"][key]
+                    if name == "joins":
+                        self.people[key] = metas
+                    else:
+                        self.people.pop(key, None)
+
+
+@pytest.fixture(params=LAYERS, ids=["queue", "pubsub"])
+def layer_class(request: pytest.FixtureRequest) -> LayerClass:
+    """Give each of the two layers' classes in turn."""
+    chosen: LayerClass = request.param
+    return chosen
+
+
+@pytest.fixture(params=["host", "shards", "cluster"])
+def hosts(request: pytest.FixtureRequest) -> list[Any]:
+    """Give each kind of servers in turn."""
+    if request.param == "host":
+        return [request.getfixturevalue("redis_server").url]
+    if request.param == "shards":
+        return [server.url for server in request.getfixturevalue("redis_shards")]
+    return [request.getfixturevalue("redis_cluster").host]
+
+
+@pytest_asyncio.fixture
+async def processes(layer_class: LayerClass, prefix: str) -> AsyncIterator[Callable[..., Process]]:
+    """Give a maker of processes, whose layers are closed after the test."""
+    if not settings.configured:
+        settings.configure()
+    made: list[Process] = []
+    before = dict(channel_layers.backends)
+
+    def make(hosts: list[Any], grace: float = GRACE, **options: Any) -> Process:
+        layer = layer_class(hosts=hosts, prefix=prefix, **options)
+        made.append(Process(layer, f"process{len(made)}", grace))
+        return made[-1]
+
+    yield make
+    await within(asyncio.gather(*(process.layer.close_pools() for process in made)))
+    channel_layers.backends = before
+
+
+@pytest.fixture
+def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten leases, so that a killed process is found in seconds."""
+    monkeypatch.setattr(shard, "LEASE_SECONDS", 2)
+    monkeypatch.setattr(shard, "RENEWAL_INTERVAL", 0.3)
+
+
+@pytest.fixture
+def own_host(own_server: EmbeddedServer) -> list[str]:
+    """Give a server of the test's own as the only host."""
+    return [own_server.url]

@@ -1,0 +1,235 @@
+"""People come and go, on both layers and each kind of servers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from channels.layers import InMemoryChannelLayer, channel_layers
+from redis.exceptions import RedisError
+
+from channels_redis_queue.presence import Presence
+from support.layers import within
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from embedded_server import EmbeddedServer
+    from presence.conftest import Process
+
+ROOMS = [f"room{number}" for number in range(4)]  # on several shards and nodes
+
+
+async def test_tabs_are_one_person(processes: Callable[..., Process], hosts: list[Any]) -> None:
+    """A person joins with the first tab and leaves with the last, in whichever process."""
+    here, there = processes(hosts), processes(hosts)
+    for room in ROOMS:
+        watcher = await there.watch(room)
+        tabs = [(process, await process.open(room, "ann", 1)) for process in (here, here, there)]
+        await there.open(room, "bob")
+        await watcher.until("ann", "bob")
+        assert await within(here.presence.count(room)) == 2
+        assert await within(there.presence.list(room)) == {"ann": [1, 1, 1], "bob": [None]}
+        for number, (process, channel) in enumerate(tabs):
+            if number < 2:
+                await within(process.presence.untrack(room, channel))
+        await eventually(lambda room=room: _metas(there, room, "ann", 1))
+        await within(there.presence.untrack(room, tabs[2][1]))
+        await watcher.until("bob")
+        assert sorted(watcher.events) == [("joins", "ann"), ("joins", "bob"), ("leaves", "ann")]
+        assert await within(here.presence.list(room)) == {"bob": [None]}
+        assert await within(here.presence.count(room)) == 1
+
+
+async def _metas(process: Process, room: str, key: str, count: int) -> bool:
+    return len((await within(process.presence.list(room))).get(key, ())) == count
+
+
+async def test_page_that_moves(processes: Callable[..., Process], hosts: list[Any]) -> None:
+    """A page that connects to another process within the grace neither leaves nor joins."""
+    here, there = processes(hosts), processes(hosts)
+    watcher = await there.watch("room")
+    old = await here.open("room", "ann")
+    await watcher.until("ann")
+    await within(here.presence.untrack("room", old))
+    await there.open("room", "ann")
+    assert await _metas(here, "room", "ann", 2)
+    # The old process has told Redis after the grace, and no one else.
+    await eventually(lambda: _metas(here, "room", "ann", 1))
+    await here.open("room", "bob")
+    await watcher.until("ann", "bob")
+    assert watcher.events == [("joins", "ann"), ("joins", "bob")]
+
+
+async def test_new_meta(processes: Callable[..., Process], hosts: list[Any]) -> None:
+    """Another meta is a join once more, with the metas of all processes."""
+    here, there = processes(hosts), processes(hosts)
+    watcher = await there.watch("room")
+    channel = await here.open("room", 7, {"away": False})  # type: ignore[arg-type]
+    await watcher.until("7")
+    await within(here.presence.track("room", channel, 7, {"away": True}))
+    assert (await watcher.look())["joins"] == {"7": [{"away": True}]}
+    await there.open("room", "7", {"away": False})
+    await within(here.presence.track("room", channel, 7, {"away": None}))
+    joins = (await watcher.look())["joins"]["7"]
+    assert sorted(joins, key=str) == [{"away": False}, {"away": None}]
+    # The same once more changes nothing.
+    await within(here.presence.track("room", channel, 7, {"away": None}))
+    await here.open("room", "bob")
+    assert list((await watcher.look())["joins"]) == ["bob"]
+
+
+async def test_another_key(processes: Callable[..., Process], hosts: list[Any]) -> None:
+    """A channel that is tracked with another key is another person's."""
+    here = processes(hosts)
+    watcher = await here.watch("room")
+    channel = await here.open("room", "guest")
+    await watcher.until("guest")
+    await within(here.presence.track("room", channel, "ann"))
+    await watcher.until("ann")
+    assert await within(here.presence.list("room")) == {"ann": [None]}
+
+
+async def test_channel_that_ends(processes: Callable[..., Process], hosts: list[Any]) -> None:
+    """A channel that ends with its consumer takes its person from all groups."""
+    here, there = processes(hosts), processes(hosts)
+    watchers = [await there.watch(room) for room in ROOMS]
+
+    async def consume() -> None:
+        channel = await here.layer.new_channel()
+        for room in ROOMS:
+            await here.presence.track(room, channel, "ann")
+        await asyncio.create_task(here.layer.receive(channel))
+
+    consumer = asyncio.create_task(consume())
+    for watcher in watchers:
+        await watcher.until("ann")
+    consumer.cancel()
+    for watcher in watchers:
+        await watcher.until()
+    for room in ROOMS:
+        assert await within(there.presence.count(room)) == 0
+
+
+async def test_list_is_newer_than_diffs_before_it(
+    processes: Callable[..., Process], hosts: list[Any]
+) -> None:
+    """A list tells its time, and a diff that of each change."""
+    here = processes(hosts)
+    watcher = await here.watch("room")
+    await here.open("room", "ann")
+    listed = await within(here.presence.list("room"))
+    diff = await watcher.look()
+    assert diff["at"]["ann"] <= listed.at
+    await here.open("room", "bob")
+    assert (await watcher.look())["at"]["bob"] > listed.at
+
+
+async def test_wave(processes: Callable[..., Process], hosts: list[Any]) -> None:
+    """Many who come at once are a few messages, not one for each."""
+    here, there = processes(hosts), processes(hosts)
+    watcher = await there.watch("room")
+    channels = [await within(here.layer.new_channel()) for _ in range(50)]
+    keys = [f"person{number}" for number in range(500)]
+    await within(
+        asyncio.gather(
+            *(
+                here.presence.track("room", f"{channels[number % 50]}{number}", key)
+                for number, key in enumerate(keys)
+            )
+        )
+    )
+    await watcher.until(*keys)
+    assert len(watcher.messages) < 20
+    assert await within(there.presence.count("room")) == 500
+    assert set(await within(there.presence.list("room"))) == set(keys)
+
+
+async def test_synchronous_callers(processes: Callable[..., Process], hosts: list[Any]) -> None:
+    """Code without an event loop may ask who is there."""
+    here = processes(hosts)
+    await here.open("room", "ann")
+    found: list[Any] = []
+
+    def ask() -> None:
+        found.append(async_to_sync(here.presence.count)("room"))
+        found.append(async_to_sync(here.presence.list)("room"))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    await eventually(lambda: not thread.is_alive())
+    assert found == [1, {"ann": [None]}]
+
+
+@pytest.mark.usefixtures("short_leases")
+async def test_lost_data(
+    processes: Callable[..., Process], own_host: list[Any], own_server: EmbeddedServer
+) -> None:
+    """A server that has lost everything is told again who is there, and who has left meanwhile."""
+    here, there = processes(own_host), processes(own_host)
+    watcher = await there.watch("room")
+    await here.open("room", "ann", 1)
+    gone = await here.open("room", "bob")
+    await there.open("room", "eve", 2)
+    await watcher.until("ann", "bob", "eve")
+    with own_server.client() as client:
+        client.flushall()
+    await here.presence.untrack("room", gone)
+
+    async def is_right() -> bool:
+        return await here.presence.list("room") == {"ann": [1], "eve": [2]}
+
+    await eventually(is_right)
+    assert await within(here.presence.count("room")) == 2
+
+
+async def test_server_that_is_away(
+    processes: Callable[..., Process], own_server: EmbeddedServer
+) -> None:
+    """A person who came or left while the server was away is written once it is back."""
+    here = processes([{"address": own_server.url, "socket_timeout": 0.5}])
+    gone = await here.open("room", "bob")
+    own_server.kill()
+    channel = await within(_new_channel(here))
+    with pytest.raises((RedisError, OSError)):
+        await within(here.presence.track("room", channel, "ann"))
+    await here.presence.untrack("room", gone)
+    own_server.start()
+
+    async def is_right() -> bool:
+        try:
+            return dict(await here.presence.list("room")) == {"ann": [None]}
+        except (RedisError, OSError):
+            return False
+
+    await eventually(is_right, timeout=30)
+
+
+async def _new_channel(process: Process) -> str:
+    """Return a name; the Pub/Sub layer can't subscribe to it now."""
+    return "specific.away!channel" if hasattr(process.layer, "client_prefix") else "away"
+
+
+async def test_wrong_arguments(processes: Callable[..., Process], hosts: list[Any]) -> None:
+    """What can't be written or sent is an error that says so."""
+    here = processes(hosts)
+    channel = await here.open("room", "ann")
+    for key in ("", None, True, 1.5):
+        with pytest.raises(TypeError, match="key must be"):
+            await here.presence.track("room", channel, key)  # type: ignore[arg-type]
+    for meta in (object(), {"a": {1}}):
+        with pytest.raises(TypeError):
+            await here.presence.track("room", channel, "ann", meta)
+    for group in ("ro om", "r" * 91):
+        with pytest.raises(TypeError):
+            await here.presence.count(group)
+    assert await here.presence.count("r" * 90) == 0
+    with pytest.raises(ValueError, match="grace"):
+        Presence(grace=-1)
+    channel_layers.set("memory", InMemoryChannelLayer())
+    with pytest.raises(TypeError, match="InMemoryChannelLayer"):
+        await Presence("memory").count("room")

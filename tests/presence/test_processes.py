@@ -1,0 +1,106 @@
+"""Processes that die, and those that notice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from channels_redis_queue._shared.presence import shard
+from support.layers import within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import RunProcess
+    from presence.conftest import Process
+    from support.layers import LayerClass
+    from support.processes import WorkerProcess
+
+PROGRAM = Path(__file__).parent / "person_process.py"
+GROUPS = [f"room{number}" for number in range(3)]
+
+pytestmark = pytest.mark.usefixtures("short_leases")
+
+
+@pytest.fixture
+def start(run_process: RunProcess, layer_class: LayerClass, prefix: str) -> Callable[..., Any]:
+    """Give a coroutine function that starts a process with people."""
+
+    async def start(hosts: list[Any], keys: list[str]) -> WorkerProcess:
+        worker = await run_process(
+            PROGRAM,
+            layer=f"{layer_class.__module__}.{layer_class.__name__}",
+            lease=shard.LEASE_SECONDS,
+            renewal=shard.RENEWAL_INTERVAL,
+            hosts=hosts,
+            prefix=prefix,
+        )
+        assert await worker.call(groups=GROUPS, keys=keys) == {"tracked": True}
+        return worker
+
+    return start
+
+
+async def test_killed_process(
+    processes: Callable[..., Process], hosts: list[Any], start: Callable[..., Any]
+) -> None:
+    """Those who were in a killed process alone leave, each once; two others claim its lease."""
+    here, there = processes(hosts), processes(hosts)
+    watchers = [await here.watch(group) for group in GROUPS]
+    for group in GROUPS:
+        await here.open(group, "here")
+        await there.open(group, "both")
+    lost = [f"person{number}" for number in range(40)]
+    killed = await start(hosts, [*lost, "both"])
+    living = await start(hosts, ["other"])
+    for watcher in watchers:
+        await watcher.until(*lost, "here", "both", "other")
+    await killed.kill()
+    for watcher in watchers:
+        await watcher.until("here", "both", "other")
+    for group in GROUPS:
+        assert set(await within(here.presence.list(group))) == {"here", "both", "other"}
+        assert await within(here.presence.count(group)) == 3
+    await living.kill()
+    for watcher in watchers:
+        await watcher.until("here", "both")
+        leaves = [key for name, key in watcher.events if name == "leaves"]
+        assert sorted(leaves) == sorted([*lost, "other"])
+
+
+async def test_process_that_was_only_slow(
+    processes: Callable[..., Process], hosts: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that others took for dead writes its people again."""
+    here = processes(hosts)
+    watcher = await here.watch("room")
+    await here.open("room", "here")
+    slow = processes(hosts)
+    with monkeypatch.context() as context:
+        # It renews its lease late.
+        context.setattr(shard, "LEASE_SECONDS", 0.1)
+        context.setattr(shard, "RENEWAL_INTERVAL", 3)
+        await slow.open("room", "slow")
+    await watcher.until("here", "slow")
+    await watcher.until("here")
+    await watcher.until("here", "slow")
+    assert set(await within(here.presence.list("room"))) == {"here", "slow"}
+
+
+async def test_layer_that_closes(
+    processes: Callable[..., Process], hosts: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event loop that ends hands its people over, before its lease would have ended."""
+    monkeypatch.setattr(shard, "HANDOVER_GRACE", 0.5)
+    here = processes(hosts)
+    watcher = await here.watch("room")
+    await here.open("room", "here")
+    with monkeypatch.context() as context:
+        context.setattr(shard, "LEASE_SECONDS", 1000)
+        closing = processes(hosts)
+        await closing.open("room", "ann")
+        await watcher.until("here", "ann")
+        await within(closing.layer.close_pools())
+    await watcher.until("here")
