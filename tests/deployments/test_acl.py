@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from channels.layers import channel_layers
+from django.conf import settings
 from redis.credentials import CredentialProvider
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -18,8 +20,9 @@ import channels_redis_pubsub
 import channels_redis_queue
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
+from channels_redis_queue.presence import Presence
 from embedded_server import EmbeddedServer
-from support.acl_rules import PASSWORD, restricted, rule_of
+from support.acl_rules import PASSWORD, presence_rule_of, restricted, rule_of
 from support.environments import redis_6_2, redis_8
 from support.layers import LAYERS, within, works
 from support.waiting import eventually
@@ -82,6 +85,46 @@ def test_rule_is_the_smallest(layer_class: LayerClass, redis_server: EmbeddedSer
     if layer_class is RedisChannelLayer:
         sends |= {"eval", "evalsha", "script|load"}  # by way of the module for scripts
     assert {word[1:] for word in rule_of(layer_class) if word.startswith("+")} == sends
+
+
+def test_presence_rule_is_the_smallest(
+    layer_class: LayerClass, redis_server: EmbeddedServer
+) -> None:
+    """The rule of presence has each command that it sends and that its layer does not."""
+    with redis_server.client() as client:
+        known = {name.lower() for name in client.command()}
+    folder = Path(str(files(channels_redis_queue))) / "_shared/presence"
+    words = set(WORD.findall("".join(file.read_text() for file in folder.glob("*.py"))))
+    lua = "".join(file.read_text() for file in folder.glob("lua/*.lua"))
+    words |= set(re.findall(r"redis\.call\('(\w+)'", lua))
+    sends = {word.lower() for word in words} & known | {"eval"}
+    more = {word[1:] for word in presence_rule_of(layer_class) if word.startswith("+")}
+    assert more == sends - {word[1:] for word in rule_of(layer_class)}
+
+
+async def test_presence_rule_is_enough(
+    server: EmbeddedServer, layer_class: LayerClass, layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its rule presence can come, be listed, and go."""
+    monkeypatch.setattr("channels_redis_queue._shared.presence.shard.LEASE_SECONDS", 0.1)
+    layer = layers(layer_class, restricted(server, layer_class, *presence_rule_of(layer_class)))
+    if not settings.configured:
+        settings.configure()
+    channel_layers.set("restricted", layer)
+    presence = Presence("restricted", grace=0)
+    with server.client() as client:
+        client.acl_log_reset()
+        channel = await within(layer.new_channel())
+        await within(presence.track("room", channel, "ann"))
+        assert await within(presence.list("room")) == {"ann": [None]}
+        await within(presence.untrack("room", channel))
+
+        async def is_empty() -> bool:
+            return await presence.count("room") == 0
+
+        await eventually(is_empty)
+        refused = {entry["object"] for entry in client.acl_log()}
+    assert refused <= {"client|setinfo", "client"}
 
 
 @pytest.mark.parametrize(

@@ -74,16 +74,16 @@ async def test_process_that_was_only_slow(
     processes: Callable[..., Process], hosts: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that others took for dead writes its people again."""
-    here = processes(hosts)
-    watcher = await here.watch("room")
-    await here.open("room", "here")
     slow = processes(hosts)
+    watcher = await slow.watch("room")
     with monkeypatch.context() as context:
         # It renews its lease late.
         context.setattr(shard, "LEASE_SECONDS", 0.1)
         context.setattr(shard, "RENEWAL_INTERVAL", 3)
         await slow.open("room", "slow")
-    await watcher.until("here", "slow")
+        await watcher.until("slow")
+    here = processes(hosts)
+    await here.open("room", "here")
     await watcher.until("here")
     await watcher.until("here", "slow")
     assert set(await within(here.presence.list("room"))) == {"here", "slow"}

@@ -23,6 +23,13 @@ def rule_of(layer_class: LayerClass) -> list[str]:
     return str(rule).replace("PASSWORD", PASSWORD).split()
 
 
+def presence_rule_of(layer_class: LayerClass) -> list[str]:
+    """Return the words that presence adds to the rule for a layer."""
+    section = PAGE.read_text().partition("\n### Presence\n")[2].partition("\n### ")[0]
+    queue, pubsub = re.findall(r"^```text\n(.+)\n```$", section, re.MULTILINE)
+    return str(queue if layer_class is RedisChannelLayer else pubsub).split()
+
+
 def restricted(
     server: EmbeddedServer, layer_class: LayerClass, *more: str, without: str = ""
 ) -> dict[str, str]:

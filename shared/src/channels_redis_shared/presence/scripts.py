@@ -5,6 +5,7 @@ They are sent with their source, so that connections of layers without presence 
 
 from __future__ import annotations
 
+import re
 from pkgutil import get_data
 
 from ..transport.commands import Script
@@ -15,7 +16,8 @@ def _load(name: str) -> Script:
     source = get_data(__package__, f"lua/{name}.lua")
     if source is None:
         raise FileNotFoundError(f"{__package__} was loaded from where no files can be read")
-    return Script.of(source.decode())
+    # Without the comments, as it is sent each time.
+    return Script.of(re.sub(r"(?m)^--.*\n", "", source.decode()))
 
 
 CHANGE = _load("change")
