@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,7 +38,7 @@ async def test_tabs_are_one_person(processes: Callable[..., Process], hosts: lis
         for number, (process, channel) in enumerate(tabs):
             if number < 2:
                 await within(process.presence.untrack(room, channel))
-        await eventually(lambda room=room: _metas(there, room, "ann", 1))
+        await eventually(partial(_metas, there, room, "ann", 1))
         await within(there.presence.untrack(room, tabs[2][1]))
         await watcher.until("bob")
         assert sorted(watcher.events) == [("joins", "ann"), ("joins", "bob"), ("leaves", "ann")]

@@ -9,6 +9,7 @@ from ._shared.cli.acl import RequiredCommand
 from ._shared.cli.app import DoctorCommand, run
 from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview
 from ._shared.cli.servers import REPLY_TIMEOUT, list_servers, open_connection
+from ._shared.presence import count_people_told_of
 from .layer import RedisPubSubChannelLayer
 from .protocol import names
 
@@ -70,7 +71,10 @@ class PubSubDoctor(LayerDoctor):
                 foreign += 1
         largest = sorted(groups, key=lambda group: (-groups[group], group))[:max_groups]
         # Redis does not know the members behind a process's subscription.
-        summaries = [GroupSummary(group, groups[group], None) for group in largest]
+        summaries = [
+            GroupSummary(group, groups[group], None, await count_people_told_of(layer, group))
+            for group in largest
+        ]
         return LayerOverview(channels, len(groups), summaries, foreign)
 
 

@@ -11,6 +11,7 @@ from ._shared.cli.acl import RequiredCommand
 from ._shared.cli.app import DoctorCommand, run
 from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview
 from ._shared.cli.servers import REPLY_TIMEOUT, list_servers, open_connection
+from ._shared.presence import count_people_told_of
 from ._shared.transport.commands import Script
 from .layer import RedisChannelLayer
 
@@ -91,7 +92,7 @@ class QueueDoctor(LayerDoctor):
         largest = sorted(groups, key=lambda group: (-groups[group], group))[:max_groups]
         members = await asyncio.gather(*(_count_members(layer, group) for group in largest))
         summaries = [
-            GroupSummary(group, groups[group], count)
+            GroupSummary(group, groups[group], count, await count_people_told_of(layer, group))
             for group, count in zip(largest, members, strict=True)
         ]
         return LayerOverview(channels, len(groups), summaries, foreign)

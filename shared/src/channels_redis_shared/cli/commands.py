@@ -320,7 +320,10 @@ def _render_overview(title: str, overview: LayerOverview) -> RenderableType:
     groups.title = Text(f"{overview.groups} groups", "bold")
     groups.add_column("processes", justify="right")
     groups.add_column("members", justify="right")
+    if any(group.people is not None for group in overview.largest_groups):
+        groups.add_column("people", justify="right")
     for group in overview.largest_groups:
         members = "unknown" if group.members is None else str(group.members)
-        groups.add_row(Text(group.name), str(group.processes), members)
+        people = [] if group.people is None else [str(group.people)]
+        groups.add_row(Text(group.name), str(group.processes), members, *people)
     return Group(Text(shown(title), "bold"), channels, groups)

@@ -129,6 +129,8 @@ class GroupSummary:
     processes: int
     # None if the servers can't tell.
     members: int | None
+    # Those of whom its members are told, in a group `<group>.presence`; None in all others.
+    people: int | None = None
 
 
 @dataclass(frozen=True)

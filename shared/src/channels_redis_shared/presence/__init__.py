@@ -14,12 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from channels.layers import get_channel_layer
+from redis.exceptions import ResponseError
 
 from ..concurrency import LoopLocal, ProcessLocal
 from ..transport.shards import shard_of
 from . import scripts
 from .keys import PresenceKeys
-from .shard import ShardPresence
+from .shard import SUFFIX, ShardPresence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["People", "Presence"]
 
-GRACE = 15.0
+GRACE = 15.0  # seconds
 
 
 class People(dict[str, list[Any]]):
@@ -116,12 +117,7 @@ class Presence:
             TypeError: The group is invalid, or the layer is none of channels-redis.
             redis.exceptions.RedisError: As for the layer's `group_add`.
         """
-        layer = self._layer(group)
-        name = PresenceKeys(layer.presence_key_head).people(group)
-        shards: Shards = layer.key_shards
-        fields: int = await shards.of(group).execute(("HLEN", name), key=name, idempotent=True)
-        # One is the time of the latest change.
-        return max(0, fields - 1)
+        return await count_people(self._layer(group), group)
 
     def _layer(self, group: str) -> Any:
         layer = get_channel_layer(self.alias)
@@ -131,8 +127,30 @@ class Presence:
                 "of channels-redis"
             )
         layer.require_valid_group_name(group)
-        layer.require_valid_group_name(f"{group}.presence")
+        layer.require_valid_group_name(group + SUFFIX)
         return layer
+
+
+async def count_people(layer: Any, group: str) -> int:
+    """Return the number of people in a group of a layer."""
+    name = PresenceKeys(layer.presence_key_head).people(group)
+    shards: Shards = layer.key_shards
+    fields: int = await shards.of(group).execute(("HLEN", name), key=name, idempotent=True)
+    # One is the time of the latest change.
+    return max(0, fields - 1)
+
+
+async def count_people_told_of(layer: Any, group: str) -> int | None:
+    """Return the number of people in a group of whom the members of this group are told.
+
+    None if it is no such group, or if the user may not read that.
+    """
+    if not group.endswith(SUFFIX):
+        return None
+    try:
+        return await count_people(layer, group.removesuffix(SUFFIX))
+    except ResponseError:
+        return None
 
 
 class LoopPresence:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ..transport.commands import Argument, Command, Script
     from ..transport.pipeline import CommandClient
 
+# Ends the name of the group whose members are told of a group's people.
+SUFFIX = ".presence"
 # Seconds that a process counts as alive after it has renewed its lease, and between two renewals.
 LEASE_SECONDS = 60
 RENEWAL_INTERVAL = 20
@@ -272,7 +274,7 @@ class ShardPresence:
         del self._diffs_due[group]
         while part := diff.take(MAX_PEOPLE_IN_DIFF):
             try:
-                await self._layer.group_send(f"{group}.presence", message_of(group, part))
+                await self._layer.group_send(group + SUFFIX, message_of(group, part))
             except (RedisError, OSError):
                 newer = self._diffs.setdefault(group, Diff())
                 newer.put_back(part)
