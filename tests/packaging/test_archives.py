@@ -45,9 +45,11 @@ def test_archive_holds_the_shared_module_as_files(
     }
     source = REPOSITORY / SHARED
     expected = {
-        path.relative_to(source).as_posix(): path.read_bytes() for path in source.rglob("*.py")
+        path.relative_to(source).as_posix(): path.read_bytes()
+        for pattern in ("*.py", "*.lua")
+        for path in source.rglob(pattern)
     }
-    assert "__init__.py" in expected
+    assert {"__init__.py", "presence/lua/change.lua"} <= set(expected)
     assert vendored == expected
 
 

@@ -12,6 +12,7 @@ from asgiref.sync import async_to_sync
 from channels.layers import InMemoryChannelLayer, channel_layers
 from redis.exceptions import RedisError
 
+from channels_redis_queue._shared.presence import shard
 from channels_redis_queue.presence import Presence
 from support.layers import within
 from support.waiting import eventually
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from embedded_server import EmbeddedServer
     from presence.conftest import Process
+    from support.cluster import EmbeddedCluster
 
 ROOMS = [f"room{number}" for number in range(4)]  # on several shards and nodes
 
@@ -116,6 +118,21 @@ async def test_channel_that_ends(processes: Callable[..., Process], hosts: list[
         assert await within(there.presence.count(room)) == 0
 
 
+async def test_untracked_and_tracked(processes: Callable[..., Process], hosts: list[Any]) -> None:
+    """A channel that is tracked again at once is there, and one of another thread may be ended."""
+    here = processes(hosts, grace=0)
+    watcher = await here.watch("room")
+    channel = await here.open("room", "ann")
+    await watcher.until("ann")
+    await here.presence.untrack("room", channel)
+    await within(here.presence.track("room", channel, "ann"))
+    await here.open("room", "bob")
+    await watcher.until("ann", "bob")
+    assert ("leaves", "ann") not in watcher.events
+    await asyncio.to_thread(async_to_sync(here.presence.untrack), "room", channel)
+    await watcher.until("bob")
+
+
 async def test_list_is_newer_than_diffs_before_it(
     processes: Callable[..., Process], hosts: list[Any]
 ) -> None:
@@ -186,6 +203,35 @@ async def test_lost_data(
 
     await eventually(is_right)
     assert await within(here.presence.count("room")) == 2
+
+
+@pytest.mark.usefixtures("short_leases")
+async def test_node_that_lost_data(
+    processes: Callable[..., Process], redis_cluster: EmbeddedCluster, prefix: str
+) -> None:
+    """Each node of a Cluster may lose its data alone."""
+    here, there = processes([redis_cluster.host]), processes([redis_cluster.host])
+    rooms = [f"room{number}" for number in range(12)]
+    for room in rooms:
+        await here.open(room, "ann", 1)
+        await there.open(room, "bob")
+    for node in redis_cluster.nodes:
+        # So that each has a canary there.
+        await asyncio.sleep(4 * shard.RENEWAL_INTERVAL)
+        with node.client() as client:
+            lost = list(client.scan_iter(f"{prefix}*present*"))
+            lost += list(client.scan_iter(f"{prefix}*canary*"))
+            lost += list(client.scan_iter(f"{prefix}*leases*"))
+            assert lost
+            for key in lost:
+                client.delete(key)
+        for room in rooms:
+            await eventually(partial(_is_listed, there, room))
+
+
+async def _is_listed(process: Process, room: str) -> bool:
+    listed = await within(process.presence.list(room))
+    return listed == {"ann": [1], "bob": [None]} and await process.presence.count(room) == 2
 
 
 async def test_server_that_is_away(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from channels.layers import get_channel_layer
 from redis.exceptions import ResponseError
 
-from ..concurrency import LoopLocal, ProcessLocal
+from ..concurrency import LoopLocal, ProcessLocal, running_loop
 from ..transport.shards import shard_of
 from . import scripts
 from .keys import PresenceKeys
@@ -182,7 +182,10 @@ class LoopPresence:
                 shard.end_channel(channel)
 
     def call(self, method: Any, *arguments: Any) -> None:
-        """Call a method in this event loop, from any thread."""
+        """Call a method in this event loop: at once in this loop, soon from another thread."""
+        if running_loop() is self._loop:
+            method(self, *arguments)
+            return
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(method, self, *arguments)
 

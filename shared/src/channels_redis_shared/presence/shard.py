@@ -156,6 +156,7 @@ class ShardPresence:
         except BaseException:
             # It may have been written.
             self._suspect[group] = True
+            self._changed.set()
             raise
         joins = {
             Tracked.JOINED: _REPEATED_JOINS,
