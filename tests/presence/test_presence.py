@@ -18,11 +18,12 @@ from support.layers import within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from embedded_server import EmbeddedServer
     from presence.conftest import Process
     from support.cluster import EmbeddedCluster
+    from support.proxy import TcpProxy
 
 ROOMS = [f"room{number}" for number in range(4)]  # on several shards and nodes
 
@@ -259,6 +260,31 @@ async def test_server_that_is_away(
 async def _new_channel(process: Process) -> str:
     """Return a name; the Pub/Sub layer can't subscribe to it now."""
     return "specific.away!channel" if hasattr(process.layer, "client_prefix") else "away"
+
+
+async def test_lost_replies(
+    processes: Callable[..., Process],
+    own_server: EmbeddedServer,
+    tcp_proxy: Callable[[EmbeddedServer], Awaitable[TcpProxy]],
+) -> None:
+    """A join or a leave whose reply is lost is told nevertheless, and the people are right."""
+    proxy = await tcp_proxy(own_server)
+    here, there = processes([proxy.url], grace=0), processes([own_server.url])
+    watcher = await there.watch("room")
+    await here.open("room", "bob")
+    await watcher.until("bob")
+    for key in ("ann", "eve", "dan"):
+        channel = await within(here.layer.new_channel())
+        loss = proxy.lose_reply(to=key.encode())
+        await within(here.presence.track("room", channel, key))
+        assert loss.happened.is_set()
+        await watcher.until("bob", key)
+        loss = proxy.lose_reply(to=key.encode())
+        await here.presence.untrack("room", channel)
+        await watcher.until("bob")
+        assert loss.happened.is_set()
+    assert await within(there.presence.list("room")) == {"bob": [None]}
+    assert await within(there.presence.count("room")) == 1
 
 
 async def test_wrong_arguments(processes: Callable[..., Process], hosts: list[Any]) -> None:
