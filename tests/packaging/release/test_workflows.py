@@ -43,7 +43,8 @@ def test_scripts_are_there(workflow: str) -> None:
 def test_workflow_runs_each_step_of_the_local_check() -> None:
     """Pull requests require the same steps as a contributor's machine."""
     script = (REPOSITORY / ".ci/run").read_text(encoding="utf-8")
-    (steps,) = re.findall(r"^STEPS=\((.+)\)$", script, re.MULTILINE)
+    found = re.findall(r"^(?:STEPS|BY_NAME)=\((.+)\)$", script, re.MULTILINE)
+    steps = " ".join(found)
     jobs = WORKFLOWS["ci.yml"]["jobs"]
     assert {"tests", "versions", *jobs["checks"]["strategy"]["matrix"]["step"]} == {*steps.split()}
     assert jobs["tests"]["steps"][-1] == {"run": "bash .ci/run tests"}
