@@ -312,7 +312,7 @@ async def test_error_of_one_socket_ends_its_consumer_alone(
 async def test_cancellation_of_one_socket_ends_its_consumer(
     make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
 ) -> None:
-    """A `send` that is cancelled from within loses no frame without a word."""
+    """A `send` that is cancelled from within loses no frame silently."""
     use_layer(make_layer())
     broken, other = connect(AsyncJson), connect(AsyncJson)
     await broken.opened()
@@ -593,7 +593,7 @@ def test_loop_that_was_closed_bare_leaves_nothing_behind(
 async def test_encoding_as_bytes(
     make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect, base: Any
 ) -> None:
-    """What `encode_json` returns is the text of the frame, as in `send_json`."""
+    """The result of `encode_json` is the text of the frame, as in `send_json`."""
 
     def encode(_: Any, content: Any) -> bytes:
         return json.dumps(content).encode()

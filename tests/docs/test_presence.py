@@ -34,7 +34,7 @@ class User:
 
 @pytest.fixture
 def page(tmp_path: Path) -> dict[str, Any]:
-    """Give all that the page's file defines."""
+    """Return all that the page's file defines."""
     if not settings.configured:
         settings.configure()
     write_files("presence.md", tmp_path)
@@ -47,7 +47,7 @@ def page(tmp_path: Path) -> dict[str, Any]:
 async def layer(
     request: pytest.FixtureRequest, redis_server: EmbeddedServer, prefix: str
 ) -> AsyncIterator[Any]:
-    """Give the site's layer."""
+    """Return the site's layer."""
     made = request.param([redis_server.url], prefix=prefix)
     before = channel_layers.set("default", made)
     yield made

@@ -84,14 +84,14 @@ class Watcher:
 
 @pytest.fixture(params=LAYERS, ids=["queue", "pubsub"])
 def layer_class(request: pytest.FixtureRequest) -> LayerClass:
-    """Give each of the two layers' classes in turn."""
+    """Return each of the two layers' classes in turn."""
     chosen: LayerClass = request.param
     return chosen
 
 
 @pytest.fixture(params=["host", "shards", "cluster"])
 def hosts(request: pytest.FixtureRequest) -> list[Any]:
-    """Give each kind of servers in turn."""
+    """Return each kind of servers in turn."""
     if request.param == "host":
         return [request.getfixturevalue("redis_server").url]
     if request.param == "shards":
@@ -101,7 +101,7 @@ def hosts(request: pytest.FixtureRequest) -> list[Any]:
 
 @pytest_asyncio.fixture
 async def processes(layer_class: LayerClass, prefix: str) -> AsyncIterator[Callable[..., Process]]:
-    """Give a maker of processes, whose layers are closed after the test."""
+    """Yield a maker of processes, whose layers are closed after the test."""
     if not settings.configured:
         settings.configure()
     made: list[Process] = []
@@ -126,5 +126,5 @@ def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def own_host(own_server: EmbeddedServer) -> list[str]:
-    """Give a server of the test's own as the only host."""
+    """Return a server of the test's own as the only host."""
     return [own_server.url]

@@ -288,7 +288,7 @@ async def test_lost_replies(
 
 
 async def test_wrong_arguments(processes: Callable[..., Process], hosts: list[Any]) -> None:
-    """What can't be written or sent is an error that says so."""
+    """A value that can't be written or sent is an error that says so."""
     here = processes(hosts)
     channel = await here.open("room", "ann")
     for key in ("", None, True, 1.5):

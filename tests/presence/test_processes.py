@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("short_leases")
 
 @pytest.fixture
 def start(run_process: RunProcess, layer_class: LayerClass, prefix: str) -> Callable[..., Any]:
-    """Give a coroutine function that starts a process with people."""
+    """Yield a coroutine function that starts a process with people."""
 
     async def start(hosts: list[Any], keys: list[str]) -> WorkerProcess:
         worker = await run_process(
@@ -46,7 +46,7 @@ def start(run_process: RunProcess, layer_class: LayerClass, prefix: str) -> Call
 async def test_killed_process(
     processes: Callable[..., Process], hosts: list[Any], start: Callable[..., Any]
 ) -> None:
-    """Those who were in a killed process alone leave, each once; two others claim its lease."""
+    """People in a killed process alone leave, each once; two others claim its lease."""
     here, there = processes(hosts), processes(hosts)
     watchers = [await here.watch(group) for group in GROUPS]
     for group in GROUPS:

@@ -1,4 +1,4 @@
-"""Who is present, whatever the order of tracks, ends, kills, losses and messages."""
+"""The people present, after any order of tracks, ends, kills, losses and messages."""
 
 from __future__ import annotations
 
@@ -137,8 +137,7 @@ class PresenceModel(RuleBasedStateMachine):
     @rule()
     def lose_all(self) -> None:
         """Lose all that the server has but its clock."""
-        # Of those who were in dead processes only, nothing tells that they left: who looks at the
-        # list again sees it.
+        # No message tells that people of dead processes alone have left; the list shows it.
         for process in self.alive.values():
             self._send(process)
         for message in self.messages:
@@ -244,7 +243,7 @@ TestPresence = PresenceModel.TestCase
 
 @pytest.fixture
 def people() -> LocalPresence:
-    """Give the people of a process that has none yet."""
+    """Return the people of a process that has none yet."""
     return LocalPresence()
 
 

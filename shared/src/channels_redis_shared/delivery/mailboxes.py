@@ -381,7 +381,7 @@ class Mailboxes:
         self._lock = threading.Lock()
         self._boxes: dict[str, Mailbox] = {}
         # By channel. Held weakly: a sink may hold the task of its consumer, whose end is noticed by
-        # its collection if its loop was closed bare.
+        # its collection if its loop was closed without cleanup.
         self._sinks: dict[str, weakref.ref[Sink]] = {}
         # Returns the mailbox of a channel, or None.
         self.find = self._boxes.get

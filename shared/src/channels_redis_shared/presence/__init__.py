@@ -43,7 +43,7 @@ class People(dict[str, list[Any]]):
 
 
 class Presence:
-    """Who is in the groups of a channel layer of channels-redis.
+    """The people in the groups of a channel layer of channels-redis.
 
     Args:
         alias: The alias of the layer in `CHANNEL_LAYERS`.

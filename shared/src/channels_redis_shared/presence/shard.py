@@ -1,7 +1,7 @@
 """Keep what Redis knows of the people whom one event loop has in the groups of one shard.
 
 Redis counts the processes that have a person in a group; to Redis, an event loop is a process. Each
-has a lease. Whoever renews one also claims one that is overdue, and removes the people of the dead
+has a lease. A renewal also claims one lease that is overdue, and removes the people of the dead
 process. A process that finds its lease changed, or its server empty, writes its people again.
 Any step may run twice.
 """
@@ -101,8 +101,8 @@ class ShardPresence:
         # By group; the time at which each has to be sent.
         self._diffs: dict[str, Diff] = {}
         self._diffs_due: dict[str, float] = {}
-        # Groups that may differ in Redis; True if a reply was lost, so that nobody may have been
-        # told of a change.
+        # Groups that may differ in Redis; True if a reply was lost, so that a change may not have
+        # been announced.
         self._suspect: dict[str, bool] = {}
         self._next_retry = 0.0
         self._next_rewrite = 0.0

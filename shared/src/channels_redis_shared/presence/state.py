@@ -108,7 +108,7 @@ class LocalPresence:
     def take_changes(self, now: float) -> dict[Group, dict[Key, list[Meta]]]:
         """Return the people whose channels have ended, and what metas each had.
 
-        Those who have a channel left are still present; the others are so no longer.
+        People with a channel left are still present; the others have left.
         """
         changes: dict[Group, dict[Key, list[Meta]]] = {}
         for group, key in self._changed:
@@ -140,7 +140,7 @@ class LocalPresence:
 
 @dataclass(slots=True)
 class Diff:
-    """Who has joined a group and who has left it, each with metas and the time of the change."""
+    """The people who joined a group and who left it, each with metas and the time of the change."""
 
     joins: dict[Key, tuple[list[Meta], int]] = field(default_factory=dict)
     leaves: dict[Key, tuple[list[Meta], int]] = field(default_factory=dict)
