@@ -31,14 +31,12 @@ LAYERS = ["queue", "pubsub"]
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 NOT_SHARED = """
-from channels.layers import InMemoryChannelLayer
+import os
+from channels_redis_pubsub import RedisPubSubChannelLayer
 
-class RedisChannelLayer(InMemoryChannelLayer):
+class RedisChannelLayer(RedisPubSubChannelLayer):
     def __init__(self, hosts):
-        super().__init__()
-
-    async def group_send(self, group, message, exclude=()):
-        await super().group_send(group, message)
+        super().__init__(hosts, prefix=str(os.getpid()))
 """
 
 
@@ -51,17 +49,34 @@ async def open_tab(stack: AsyncExitStack, url: str, name: str) -> ClientConnecti
     return tab
 
 
-async def event(tab: ClientConnection, kind: str, **expected: object) -> dict[str, Any]:
-    """Return the next event of a kind about something with these values; skip others."""
+async def find(tab: ClientConnection, matches: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Return the next event that matches; skip others."""
 
-    async def find() -> dict[str, Any]:
+    async def search() -> dict[str, Any]:
         while True:
-            found: dict[str, Any] = json.loads(await tab.recv())
-            about = found.get("said" if kind == "said" else "person", {})
-            if found["kind"] == kind and expected.items() <= about.items():
-                return found
+            event: dict[str, Any] = json.loads(await tab.recv())
+            if matches(event):
+                return event
 
-    return await asyncio.wait_for(find(), 30)
+    return await asyncio.wait_for(search(), 30)
+
+
+async def event(tab: ClientConnection, kind: str, text: str = "") -> dict[str, Any]:
+    """Return the next event of a kind, about this text if any."""
+    return await find(
+        tab, lambda found: found["kind"] == kind and (not text or found["said"]["text"] == text)
+    )
+
+
+async def shows(tab: ClientConnection, name: str) -> None:
+    """Wait for a list of people, or for a change, with someone of this name."""
+    await find(
+        tab,
+        lambda found: any(
+            person["name"] == name
+            for (person,) in found.get("people", found.get("joins", {})).values()
+        ),
+    )
 
 
 def listening(ports: set[int]) -> set[str]:
@@ -129,7 +144,7 @@ async def test_stops_cleanly(
     sockets = listening(ports)
     assert len(sockets) == 2
     async with AsyncExitStack() as stack:
-        await event(await open_tab(stack, urls["A"], "Ada"), "here", name="Ada")
+        await shows(await open_tab(stack, urls["A"], "Ada"), "Ada")
         demo.process.send_signal(number)
         demo.process.send_signal(number)
         assert await demo.end() == 0, demo.output
@@ -187,8 +202,13 @@ async def test_refuses_nonsense(start_demo: StartDemo) -> None:
         ):
             await ada.send(json.dumps(wrong))
             assert (await event(ada, "refused"))["reason"]
+        nobody = await open_tab(stack, urls["B"], " ")
+        for kind in ("repeat", "say"):
+            await nobody.send(json.dumps({"kind": kind, "text": "Who am I?"}))
+        for _ in range(3):
+            assert (await event(nobody, "refused"))["reason"]
         await ada.send(json.dumps({"kind": "say", "id": "1", "text": "All right."}))
-        assert (await event(ada, "said", text="All right."))["to"] == "A"
+        assert (await event(ada, "said", "All right."))["to"] == "A"
 
 
 async def test_newcomer_catches_up(start_demo: StartDemo) -> None:
@@ -197,10 +217,11 @@ async def test_newcomer_catches_up(start_demo: StartDemo) -> None:
     async with AsyncExitStack() as stack:
         ada = await open_tab(stack, urls["A"], "Ada")
         await ada.send(json.dumps({"kind": "say", "id": "1", "text": "Hello?"}))
-        await event(ada, "said", text="Hello?")
+        await event(ada, "said", "Hello?")
         bob = await open_tab(stack, urls["B"], "Bob")
-        here = await event(bob, "here", name="Ada")
-        assert [said["text"] for said in here["said"]] == ["Hello?"]
+        await shows(bob, "Ada")
+        before = await event(bob, "before")
+        assert [said["text"] for said in before["said"]] == ["Hello?"]
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -210,17 +231,16 @@ async def test_pull_the_plug(start_demo: StartDemo, layer: str) -> None:
     urls = await demo.urls()
     async with AsyncExitStack() as stack:
         ada = await open_tab(stack, urls["A"], "Ada")
-        await event(ada, "here", name="Ada")
+        await shows(ada, "Ada")
         bob = await open_tab(stack, urls["B"], "Bob")
-        await event(ada, "here", name="Bob")
+        await shows(ada, "Bob")
         await ada.send(json.dumps({"kind": "plug"}))
         await event(ada, "unplugged")
         if layer == "pubsub":
             for tab in (ada, bob):
                 await event(tab, "disconnected")
                 await event(tab, "reconnected")
-            await event(ada, "here", name="Bob")
-            await event(bob, "here", name="Ada")
+                await event(tab, "list")
         await demo.read_until("Redis is back, empty.")
         for tab, other in ((ada, bob), (bob, ada)):
             await say_until_heard(tab, other)
@@ -228,7 +248,7 @@ async def test_pull_the_plug(start_demo: StartDemo, layer: str) -> None:
 
 async def say_until_heard(speaker: ClientConnection, hearer: ClientConnection) -> None:
     """Say the same again, as the page does, until the other one has heard it."""
-    hearing = asyncio.ensure_future(event(hearer, "said", text="Still there?"))
+    hearing = asyncio.ensure_future(event(hearer, "said", "Still there?"))
 
     async def heard() -> bool:
         await speaker.send(json.dumps({"kind": "say", "id": "1", "text": "Still there?"}))

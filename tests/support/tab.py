@@ -40,7 +40,7 @@ class Tab:
         """Open a server's page, and wait until it has joined the lobby."""
         await self.page.add_init_script(f"sessionStorage.name ||= {json.dumps(name)}")
         await self.page.goto(url)
-        await eventually(lambda: self.told("here"), DEADLINE)
+        await eventually(lambda: self.told("list"), DEADLINE)
 
     def told(self, kind: str) -> list[dict[str, Any]]:
         """Return what the server process told the page of one kind."""

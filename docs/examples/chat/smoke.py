@@ -54,14 +54,21 @@ class Tab:
             raise SmokeError(message) from error
 
     async def _next(self, kind: str, expected: dict[str, str]) -> dict[str, Any]:
-        about = "said" if kind == "said" else "person"
         while True:
             event: dict[str, Any] = json.loads(await self._socket.recv())
-            if event["kind"] == kind and expected.items() <= event[about].items():
+            if any(expected.items() <= one.items() for one in subjects(event, kind)):
                 return event
 
     def __str__(self) -> str:
         return f"{self.name} on server {self.server.name}"
+
+
+def subjects(event: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    """Return the people who are `here` or have `left`, or the message that was `said`."""
+    if kind == "said":
+        return [event["said"]] if event["kind"] == "said" else []
+    people = event.get("leaves" if kind == "left" else "joins", event.get("people", {}))
+    return [person for (person,) in people.values()]
 
 
 @asynccontextmanager

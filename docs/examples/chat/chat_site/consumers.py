@@ -1,8 +1,8 @@
 """The chat itself: one consumer for each open page.
 
-All that consumers know of each other goes through the channel layer. A group for everyone carries
-who is where; a group for each room carries what is said there. There is no database: newcomers
-introduce themselves, and everyone answers with who they are and what they said last.
+All that consumers know of each other goes through the channel layer. Presence tells who is where; a
+group for each room carries what is said there. There is no database: those in a room answer a
+newcomer with what they said last.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from channels.exceptions import ChannelFull
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from channels_redis_pubsub.broadcast import Broadcasts, broadcast
+from channels_redis_pubsub.presence import Presence
 
 SERVER = os.environ["CHAT_SERVER"]
 EVERYONE = "everyone"
@@ -29,6 +30,9 @@ LONGEST_NAME = 30  # characters
 LONGEST_TEXT = 2000  # characters
 REMEMBERED = 20  # messages of each person, for later joiners
 AWAY = (redis.ConnectionError, redis.TimeoutError)
+
+# Without a grace: a page that is loaded again is a new person.
+presence = Presence("default", grace=0)
 
 Event = dict[str, Any]
 
@@ -48,15 +52,15 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
 
     async def disconnect(self, code: int) -> None:  # noqa: ARG002 - Channels passes it.
         """Leave, when the page is closed."""
+        await presence.untrack(EVERYONE, self.channel_name)
         if self.person:
             with suppress(*AWAY):
                 await self.leave_room()
-                await self.channel_layer.group_discard(EVERYONE, self.channel_name)
-                await self.tell(EVERYONE, "person.left", person=self.person)
+                await self.channel_layer.group_discard(f"{EVERYONE}.presence", self.channel_name)
 
     async def receive_json(self, content: Event) -> None:
         """Do what the page asks for."""
-        actions = {"join": self.join, "say": self.say, "plug": self.pull_the_plug}
+        actions = {"join": self.join, "say": self.say, "repeat": self.repeat, "plug": self.plug}
         try:
             if action := actions.get(content.get("kind", "")):
                 await action(content)
@@ -81,9 +85,10 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
             await self.leave_room()
         identity = self.person.get("id") or secrets.token_hex(8)
         self.person = {"id": identity, "name": name, "room": room, "server": SERVER}
-        await self.channel_layer.group_add(EVERYONE, self.channel_name)
-        await self.channel_layer.group_add(f"room.{room}", self.channel_name)
-        await self.introduce_myself()
+        await self.channel_layer.group_add(f"{EVERYONE}.presence", self.channel_name)
+        await self.channel_layer.group_add(self.room(), self.channel_name)
+        await presence.track(EVERYONE, self.channel_name, identity, self.person)
+        await self.catch_up()
 
     async def say(self, content: Event) -> None:
         """Say something in the room."""
@@ -91,52 +96,47 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
         if not 0 < len(text) <= LONGEST_TEXT:
             message = f"A message has 1 to {LONGEST_TEXT} characters."
             raise Refused(message)
-        if not self.person:
-            message = "Join a room before you say something."
-            raise Refused(message)
+        room = self.room()
         said = {"id": content.get("id"), "person": self.person, "text": text, "at": time.time()}
-        await self.tell(f"room.{self.person['room']}", "chat.said", said=said)
+        await self.channel_layer.group_send(room, {"type": "chat.said", "said": said})
         if all(said["id"] != earlier["id"] for earlier in self.said):
             self.said.append(said)
 
-    async def pull_the_plug(self, _: Event) -> None:
+    async def plug(self, _: Event) -> None:
         """Ask the demo, which started Redis, to stop it for some seconds."""
         os.kill(int(os.environ["CHAT_DEMO_PID"]), signal.SIGUSR1)
         await self.send_json({"kind": "unplugged"})
 
     # Messages between consumers. Channels calls the method that a message's type names.
 
-    async def tell(self, group: str, kind: str, **message: object) -> None:
-        """Send a message to a group."""
-        await self.channel_layer.group_send(group, {"type": kind, **message})
+    async def catch_up(self) -> None:
+        """Show all who are here, and let those in the room repeat what they said."""
+        people = await presence.list(EVERYONE)
+        await self.send_json({"kind": "list", "people": people, "at": people.at})
+        await self.repeat({})
 
-    async def introduce_myself(self) -> None:
-        """Say who is here, and what they said last, so that the others answer."""
-        hello = {"person": self.person, "said": list(self.said), "channel": self.channel_name}
-        await self.channel_layer.group_send(
-            EVERYONE, {"type": "person.hello", **hello}, exclude=[self.channel_name]
-        )
-        await self.person_here(hello)
+    async def repeat(self, _: Event) -> None:
+        """Tell the others in the room what was said here last; each answers with theirs."""
+        message = {"type": "chat.repeat", "said": list(self.said), "channel": self.channel_name}
+        await self.channel_layer.group_send(self.room(), message, exclude=[self.channel_name])
 
-    async def person_hello(self, event: Event) -> None:
-        """Show a newcomer to the page, and answer it alone, whichever process it is in."""
-        await self.person_here(event)
-        same_room = event["person"]["room"] == self.person["room"]
-        said = list(self.said) if same_room else []
-        answer = {"type": "person.here", "person": self.person, "said": said}
+    async def chat_repeat(self, event: Event) -> None:
+        """Show what someone said before, and answer that page alone, in whichever process."""
+        await self.chat_before(event)
+        answer = {"type": "chat.before", "said": list(self.said)}
         with suppress(ChannelFull, *AWAY):
             await self.channel_layer.send(event["channel"], answer)
 
-    async def person_here(self, event: Event) -> None:
-        """Show someone who is here, with what they said; the page skips what it has."""
-        await self.send_json({"kind": "here", "person": event["person"], "said": event["said"]})
+    async def chat_before(self, event: Event) -> None:
+        """Show what someone said before; the page skips what it has."""
+        await self.send_json({"kind": "before", "said": event["said"]})
 
     # The same for every page, so the frame is built once and goes straight to the sockets.
 
     @broadcast
-    def person_left(event: Event) -> Event:  # noqa: N805 - a broadcast has no self
-        """Take someone off the page."""
-        return {"kind": "left", "person": event["person"]}
+    def presence_diff(event: Event) -> Event:  # noqa: N805 - a broadcast has no self
+        """Show who has come, changed name or room, or left."""
+        return {"kind": "diff", **event}
 
     @broadcast
     def chat_said(event: Event) -> Event:  # noqa: N805
@@ -145,11 +145,17 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
         milliseconds = round((time.time() - said["at"]) * 1000, 1)
         return {"kind": "said", "said": said, "to": SERVER, "ms": milliseconds}
 
+    def room(self) -> str:
+        """Return the group of the room that the person is in."""
+        if not self.person:
+            message = "Join a room first."
+            raise Refused(message)
+        return f"room.{self.person['room']}"
+
     async def leave_room(self) -> None:
         """Leave the room, and forget its messages."""
         self.said.clear()
-        room = f"room.{self.person['room']}"
-        await self.channel_layer.group_discard(room, self.channel_name)
+        await self.channel_layer.group_discard(self.room(), self.channel_name)
 
     # Notices of the Pub/Sub layer; see settings.
 
@@ -158,10 +164,10 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
         await self.send_json({"kind": "disconnected"})
 
     async def redis_reconnected(self, _: Event) -> None:
-        """Catch up: everyone answers an introduction with what they said last."""
+        """Catch up with who is here and what was said."""
         await self.send_json({"kind": "reconnected"})
         if self.person:
             try:
-                await self.introduce_myself()
+                await self.catch_up()
             except AWAY:  # Again already. The page joins once more.
                 await self.send_json({"kind": "failed", "id": None})

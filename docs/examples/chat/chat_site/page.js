@@ -8,7 +8,8 @@ const CAUGHT_UP = 4000; // milliseconds after which every server process has fou
 let name = sessionStorage.name || NAMES[Math.floor(Math.random() * NAMES.length)];
 let room = location.hash.slice(1) || "lobby";
 let socket;
-let people = new Map(); // by id
+let people = new Map(); // by id: {person, at}, the time of the latest change; no person has left
+let listed = 0; // the time of the latest list
 let items = new Map(); // what was said, by id: its element on the page
 let unconfirmed = new Map(); // what I said and have not heard yet, by id: {text, since}
 
@@ -24,27 +25,30 @@ function send(message) {
 }
 
 function join() {
-  people.clear();
   send({ kind: "join", name, room });
 }
 
 // What the server process says.
 const on = {
-  here({ person, said }) {
-    people.set(person.id, person);
-    said.forEach((one) => show(one, "said before"));
+  list({ people: all, at }) {
+    listed = at;
+    for (const [id, known] of people) if (known.at <= at) people.delete(id);
+    for (const [id, [person]] of Object.entries(all)) if (!people.has(id)) people.set(id, { person, at });
     showPeople();
   },
-  left({ person }) {
-    people.delete(person.id);
+  diff({ joins, at: times }) { // Each process sends on its own: only what is newer counts.
+    for (const [id, at] of Object.entries(times)) {
+      if (at > (people.get(id)?.at ?? listed)) people.set(id, { person: joins[id]?.[0], at });
+    }
     showPeople();
   },
+  before({ said }) { said.forEach((one) => show(one, "said before")); },
   said({ said, to, ms }) {
     const mine = unconfirmed.get(said.id);
     const late = mine ? Math.round(performance.now() - mine.since) : 0;
     const total = mine ? ` · ${late} ms from key to screen` : "";
     // Redis was away. Others may have come back to it after this was sent: say it once more to them.
-    if (late > AGAIN) setTimeout(join, CAUGHT_UP);
+    if (late > AGAIN) setTimeout(() => send({ kind: "repeat" }), CAUGHT_UP);
     show(said, `${said.person.server} → Redis → ${to} · ${ms} ms${total}`);
   },
   failed({ id }) { // A message of mine is sent again below; a join is, here.
@@ -59,7 +63,6 @@ const on = {
   },
   reconnected() {
     status("connected");
-    people.clear();
     notice("The layer is connected again. Catching up with the others.");
   },
 };
@@ -138,7 +141,7 @@ function show(said, way) {
 }
 
 function showPeople() {
-  const all = [...people.values()].sort((one, other) => one.name.localeCompare(other.name));
+  const all = [...people.values()].flatMap(({ person }) => person ?? []).sort((one, other) => one.name.localeCompare(other.name));
   $("people").replaceChildren(...all.filter((person) => person.room === room).map((person) => {
     const item = element("li", person.name);
     item.append(element("small", `server ${person.server}`));
