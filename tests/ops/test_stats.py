@@ -52,7 +52,7 @@ async def test_queue_layer(redis_server: EmbeddedServer, prefix: str) -> None:
     assert found["channels"] == {"general": 4, channels[0].partition("!")[0] + "!": 1}
     assert found["groups"] == 1
     assert found["largest_groups"] == [
-        {"name": "room", "processes": 2, "members": 4, "people": None}
+        {"name": "room", "processes": 2, "members": 4, "people": None, "connections": None}
     ]
     shown = await asyncio.to_thread(run, QUEUE, "stats", "--prefix", prefix, redis_server.url)
     assert "2 channels, 5 waiting messages" in shown.words
@@ -71,7 +71,7 @@ async def test_pubsub_layer(redis_server: EmbeddedServer, prefix: str) -> None:
     found = await in_thread(PUBSUB, "--prefix", prefix, redis_server.url)
     assert found["channels"] == dict.fromkeys(channels)
     assert found["largest_groups"] == [
-        {"name": "room", "processes": 2, "members": None, "people": None}
+        {"name": "room", "processes": 2, "members": None, "people": None, "connections": None}
     ]
     shown = await asyncio.to_thread(run, PUBSUB, "stats", "--prefix", prefix, redis_server.url)
     assert "room 2 unknown" in shown.words
@@ -81,20 +81,22 @@ async def test_pubsub_layer(redis_server: EmbeddedServer, prefix: str) -> None:
 
 @pytest.mark.parametrize("package", [QUEUE, PUBSUB])
 async def test_presence(package: str, redis_server: EmbeddedServer, prefix: str) -> None:
-    """A group whose members are told of people has their number, and their keys are known."""
+    """A group whose members are told of people has their number; presence's keys are known."""
     layer = DOCTORS[package].layer_class([redis_server.url], prefix=prefix)
     if not settings.configured:
         settings.configure()
     channel_layers.set("presence", layer)
     channel = await layer.new_channel()
     await layer.group_add("room.presence", channel)
-    for key in ("ann", "bob"):
-        await Presence("presence").track("room", f"{channel}{key}", key)
+    for number, key in enumerate(("ann", "bob", "bob")):
+        await Presence("presence").track("room", f"{channel}{number}", key)
     found = await in_thread(package, "--prefix", prefix, redis_server.url)
-    assert [group["people"] for group in found["largest_groups"]] == [2]
+    assert [(group["people"], group["connections"]) for group in found["largest_groups"]] == [
+        (2, 3)
+    ]
     assert found["foreign"] == 0
     shown = await asyncio.to_thread(run, package, "stats", "--prefix", prefix, redis_server.url)
-    assert "members people" in shown.words
+    assert "members people connections" in shown.words
     await layer.close_pools()
 
 

@@ -72,7 +72,7 @@ class PubSubDoctor(LayerDoctor):
         largest = sorted(groups, key=lambda group: (-groups[group], group))[:max_groups]
         # Redis does not know the members behind a process's subscription.
         summaries = [
-            GroupSummary(group, groups[group], None, await count_people_told_of(layer, group))
+            GroupSummary(group, groups[group], None, *await count_people_told_of(layer, group))
             for group in largest
         ]
         return LayerOverview(channels, len(groups), summaries, foreign)

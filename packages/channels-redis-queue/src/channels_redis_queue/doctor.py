@@ -92,7 +92,7 @@ class QueueDoctor(LayerDoctor):
         largest = sorted(groups, key=lambda group: (-groups[group], group))[:max_groups]
         members = await asyncio.gather(*(_count_members(layer, group) for group in largest))
         summaries = [
-            GroupSummary(group, groups[group], count, await count_people_told_of(layer, group))
+            GroupSummary(group, groups[group], count, *await count_people_told_of(layer, group))
             for group, count in zip(largest, members, strict=True)
         ]
         return LayerOverview(channels, len(groups), summaries, foreign)

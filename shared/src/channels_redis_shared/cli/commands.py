@@ -322,8 +322,11 @@ def _render_overview(title: str, overview: LayerOverview) -> RenderableType:
     groups.add_column("members", justify="right")
     if any(group.people is not None for group in overview.largest_groups):
         groups.add_column("people", justify="right")
+        groups.add_column("connections", justify="right")
     for group in overview.largest_groups:
-        members = "unknown" if group.members is None else str(group.members)
-        people = [] if group.people is None else [str(group.people)]
-        groups.add_row(Text(group.name), str(group.processes), members, *people)
+        row = [group.members]
+        if group.people is not None:
+            row += group.people, group.connections
+        counts = ["unknown" if count is None else str(count) for count in row]
+        groups.add_row(Text(group.name), str(group.processes), *counts)
     return Group(Text(shown(title), "bold"), channels, groups)

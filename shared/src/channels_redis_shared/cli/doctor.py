@@ -131,6 +131,8 @@ class GroupSummary:
     members: int | None
     # Those of whom its members are told, in a group `<group>.presence`; None in all others.
     people: int | None = None
+    # Those of the people; also None if there are too many people to count them.
+    connections: int | None = None
 
 
 @dataclass(frozen=True)

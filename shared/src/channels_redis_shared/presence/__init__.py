@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["People", "Presence"]
 
 GRACE = 15.0  # seconds
+# A longer list would hold up the server for some 10 ms and more, only to count connections.
+MAX_LISTED_PEOPLE = 10_000
 
 
 class People(dict[str, list[Any]]):
@@ -96,19 +98,7 @@ class Presence:
             TypeError: The group is invalid, or the layer is none of channels-redis.
             redis.exceptions.RedisError: As for the layer's `group_add`.
         """
-        layer = self._layer(group)
-        shards: Shards = layer.key_shards
-        keys = PresenceKeys(layer.presence_key_head)
-        names = [keys.people(group), keys.processes(group)]
-        known: Sequence[bytes] = []
-        while True:
-            people = [keys.local_people(group, process.decode()) for process in known]
-            at, processes, *found = await shards.of(group).execute(
-                scripts.PEOPLE.call_with_source([*names, *people]), key=names[0], idempotent=True
-            )
-            if set(processes) <= set(known):
-                return _merge(int(at), found)
-            known = processes
+        return await list_people(self._layer(group), group)
 
     async def count(self, group: str) -> int:
         """Return the number of people in a group.
@@ -140,17 +130,38 @@ async def count_people(layer: Any, group: str) -> int:
     return max(0, fields - 1)
 
 
-async def count_people_told_of(layer: Any, group: str) -> int | None:
-    """Return the number of people in a group of whom the members of this group are told.
+async def list_people(layer: Any, group: str) -> People:
+    """Return the people in a group of a layer."""
+    shards: Shards = layer.key_shards
+    keys = PresenceKeys(layer.presence_key_head)
+    names = [keys.people(group), keys.processes(group)]
+    known: Sequence[bytes] = []
+    while True:
+        people = [keys.local_people(group, process.decode()) for process in known]
+        at, processes, *found = await shards.of(group).execute(
+            scripts.PEOPLE.call_with_source([*names, *people]), key=names[0], idempotent=True
+        )
+        if set(processes) <= set(known):
+            return _merge(int(at), found)
+        known = processes
 
-    None if it is no such group, or if the user may not read that.
+
+async def count_people_told_of(layer: Any, group: str) -> tuple[int | None, int | None]:
+    """Return the number of people of whom the members of a group are told, and of connections.
+
+    None if it is no such group, or if the user may not read that; for the connections also if there
+    are too many people.
     """
     if not group.endswith(SUFFIX):
-        return None
+        return None, None
+    group = group.removesuffix(SUFFIX)
     try:
-        return await count_people(layer, group.removesuffix(SUFFIX))
+        if (people := await count_people(layer, group)) > MAX_LISTED_PEOPLE:
+            return people, None
+        listed = await list_people(layer, group)
     except ResponseError:
-        return None
+        return None, None
+    return len(listed), sum(map(len, listed.values()))
 
 
 class LoopPresence:
