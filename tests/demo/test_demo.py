@@ -202,11 +202,11 @@ async def test_refuses_nonsense(start_demo: StartDemo) -> None:
         ):
             await ada.send(json.dumps(wrong))
             assert (await event(ada, "refused"))["reason"]
-        nobody = await open_tab(stack, urls["B"], " ")
+        stranger = await open_tab(stack, urls["B"], " ")
         for kind in ("repeat", "say"):
-            await nobody.send(json.dumps({"kind": kind, "text": "Who am I?"}))
+            await stranger.send(json.dumps({"kind": kind, "text": "Who am I?"}))
         for _ in range(3):
-            assert (await event(nobody, "refused"))["reason"]
+            assert (await event(stranger, "refused"))["reason"]
         await ada.send(json.dumps({"kind": "say", "id": "1", "text": "All right."}))
         assert (await event(ada, "said", "All right."))["to"] == "A"
 
