@@ -112,6 +112,7 @@ class EmbeddedCluster:
         for position, node in enumerate(replicas):
             command(node, "CLUSTER", "REPLICATE", node_id(masters[position % len(masters)]))
         _until(lambda: all(map(self._agrees, self.nodes)))
+        _until(lambda: all(map(self._hears_all, self.nodes)))
 
     def _knows_all(self, node: EmbeddedServer) -> bool:
         return len(self._slots(node)) == self._masters and (
@@ -128,6 +129,17 @@ class EmbeddedCluster:
         known = [line.split() for line in _text(command(node, "CLUSTER", "NODES")).splitlines()]
         linked = all(words[7] == "connected" for words in known if words)
         return healthy and joined and linked and not behind
+
+    def _hears_all(self, node: EmbeddedServer) -> bool:
+        """Return whether messages that are published at any node reach this one."""
+        with node.client() as client, client.pubsub() as pubsub:
+            pubsub.subscribe("probe")
+            pubsub.get_message(timeout=1)
+            for other in self.nodes:
+                command(other, "PUBLISH", "probe", "")
+                if pubsub.get_message(timeout=1) is None:
+                    return False
+        return True
 
     def _living(self) -> Sequence[EmbeddedServer]:
         return [node for node in self.nodes if node.pid is not None]
