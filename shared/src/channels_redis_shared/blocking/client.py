@@ -133,7 +133,7 @@ class BlockingCommandClient(CommandClient):
         """Return the pool of the server for a key; after a failure, look the server up again."""
         has_failed, self._has_failed = self._has_failed, False
         try:
-            address = await self._find_address(key, anew=has_failed)
+            address = await self._find_address(key, refresh=has_failed)
         except BaseException:
             self._has_failed = True
             raise
@@ -149,10 +149,10 @@ class BlockingCommandClient(CommandClient):
             pool = self._pools.setdefault(address, pool)
         return pool
 
-    async def _find_address(self, key: str, *, anew: bool) -> Address | None:
+    async def _find_address(self, key: str, *, refresh: bool) -> Address | None:
         if self._cluster is not None and self._by_key:
-            return await self._cluster.find_owner(slot_of(key), anew=anew)
-        if self._address is None or anew:
+            return await self._cluster.find_owner(slot_of(key), refresh=refresh)
+        if self._address is None or refresh:
             if self._cluster is not None:
                 self._address = await self._cluster.working_node()
             elif self._connector.host.sentinels:

@@ -52,14 +52,14 @@ class Cluster(Connector):
         """Return the owner of a slot, as last learnt."""
         return self._owners[slot]
 
-    async def find_owner(self, slot: int, *, anew: bool) -> Address:
-        """Return the owner of a slot; fetch the slot map if it is unknown, or `anew`.
+    async def find_owner(self, slot: int, *, refresh: bool) -> Address:
+        """Return the owner of a slot; fetch the slot map if it is unknown, or to `refresh` it.
 
         Raises:
             redis.exceptions.ClusterDownError: No node owns the slot.
             redis.exceptions.RedisError: As for `learn`.
         """
-        if anew or self._owners[slot] is None:
+        if refresh or self._owners[slot] is None:
             await self.learn()
         owner = self._owners[slot]
         if owner is None:
@@ -185,7 +185,7 @@ class _ToSlot(Connector):
     async def open(self, setup: Iterable[Command] = ()) -> Connection:
         """Return a new, ready connection; see `Connector.open`."""
         # Never from the cache: the previous connection, if any, ended for some reason.
-        owner = await self._cluster.find_owner(self._slot, anew=True)
+        owner = await self._cluster.find_owner(self._slot, refresh=True)
         return await self._cluster.node(owner).open(setup)
 
 
