@@ -55,12 +55,13 @@ class Browser(asyncio.Protocol):
                 return
             self._data = rest
             self.opened.set_result(None)
-        frames = 0
-        while (content := self._frame_content()) is not None:
+        data, at, frames = self._data, 0, 0
+        while (content := _frame_content(data, at)) is not None:
             if self._counter.keep_frames:
-                self.frames.append(self._data[content])
-            self._data = self._data[content.stop :]
+                self.frames.append(data[content])
+            at = content.stop
             frames += 1
+        self._data = data[at:]
         if frames:
             self._counter.arrived(frames)
 
@@ -77,17 +78,6 @@ class Browser(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection."""
         self._transport.abort()
-
-    def _frame_content(self) -> slice | None:
-        """Return where the content of the first frame is; None if some of it is missing."""
-        if len(self._data) < 2:
-            return None
-        length, start = self._data[1] & 0x7F, 2
-        if length == SHORT:
-            length, start = int.from_bytes(self._data[2:4], "big"), 4
-        elif length == LONG:
-            length, start = int.from_bytes(self._data[2:10], "big"), 10
-        return slice(start, start + length) if len(self._data) >= start + length else None
 
 
 class Browsers:
@@ -135,3 +125,15 @@ class Browsers:
         """Close all."""
         for browser in self.all:
             browser.close()
+
+
+def _frame_content(data: bytes, at: int) -> slice | None:
+    """Return where the content of the frame at a position is; None if some of it is missing."""
+    if len(data) < at + 2:
+        return None
+    length, start = data[at + 1] & 0x7F, at + 2
+    if length == SHORT:
+        length, start = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
+    elif length == LONG:
+        length, start = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
+    return slice(start, start + length) if len(data) >= start + length else None
