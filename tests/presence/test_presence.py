@@ -13,6 +13,7 @@ from channels.layers import InMemoryChannelLayer, channel_layers
 from redis.exceptions import RedisError
 
 from channels_redis_queue._shared.presence import shard
+from channels_redis_queue._shared.presence.keys import PresenceKeys
 from channels_redis_queue.presence import Presence
 from support.layers import within
 from support.waiting import eventually
@@ -206,6 +207,42 @@ async def test_lost_data(
     assert await within(here.presence.count("room")) == 2
 
 
+async def test_keys_expire(processes: Callable[..., Process], redis_server: EmbeddedServer) -> None:
+    """The keys of a process outlive those of a group, from which its people have to be taken."""
+    here = processes([redis_server.url])
+    await here.open("room", "ann")
+    head = here.layer.presence_key_head
+    keys = PresenceKeys(head)
+    of_group = {keys.people("room"), keys.processes("room")}
+    with redis_server.client() as client:
+        of_process = {
+            key.decode()
+            for tag in ("room", "presence")
+            for key in client.scan_iter(f"{head}*{{{tag}}}")
+        } - of_group
+        assert len(of_process) == 3
+        lives = {key: client.ttl(key) for key in of_process | of_group}
+    assert all(0 < lives[key] <= shard.GROUP_TTL for key in of_group)
+    least = shard.GROUP_TTL + shard.REWRITE_INTERVAL
+    assert all(lives[key] > least for key in of_process)
+
+
+@pytest.mark.usefixtures("short_leases")
+async def test_list_after_a_loss(
+    processes: Callable[..., Process], own_host: list[Any], own_server: EmbeddedServer
+) -> None:
+    """A page that lists right after a loss sees the missing people join."""
+    here, there = processes(own_host), processes(own_host)
+    await here.open("room", "ann", 1)
+    await there.open("room", "bob", 2)
+    with own_server.client() as client:
+        client.flushall()
+    watcher = await there.watch("room")
+    watcher.people = dict(await within(there.presence.list("room")))
+    await watcher.until("ann", "bob")
+    assert watcher.people == {"ann": [1], "bob": [2]}
+
+
 @pytest.mark.usefixtures("short_leases")
 async def test_node_that_lost_data(
     processes: Callable[..., Process], redis_cluster: EmbeddedCluster, prefix: str
@@ -217,9 +254,8 @@ async def test_node_that_lost_data(
         await here.open(room, "ann", 1)
         await there.open(room, "bob")
     for node in redis_cluster.nodes:
-        # So that each has a canary there.
-        await asyncio.sleep(4 * shard.RENEWAL_INTERVAL)
         with node.client() as client:
+            await eventually(partial(_can_notice_loss, client, prefix, processes=2))
             lost = list(client.scan_iter(f"{prefix}*present*"))
             lost += list(client.scan_iter(f"{prefix}*canary*"))
             lost += list(client.scan_iter(f"{prefix}*leases*"))
@@ -228,6 +264,12 @@ async def test_node_that_lost_data(
                 client.delete(key)
         for room in rooms:
             await eventually(partial(_is_listed, there, room))
+
+
+def _can_notice_loss(client: Any, prefix: str, processes: int) -> bool:
+    """Return whether a node has the leases, or a canary of each process."""
+    leases = list(client.scan_iter(f"{prefix}*leases*"))
+    return bool(leases) or len(list(client.scan_iter(f"{prefix}*canary*"))) == processes
 
 
 async def _is_listed(process: Process, room: str) -> bool:

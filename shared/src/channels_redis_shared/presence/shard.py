@@ -34,14 +34,17 @@ SUFFIX = ".presence"
 # Seconds that a process counts as alive after it has renewed its lease, and between two renewals.
 LEASE_SECONDS = 60
 RENEWAL_INTERVAL = 20
-# Seconds for which the changes of a group are collected into one message.
+# Seconds after a message for which further changes of the group are collected into one more.
 DIFF_INTERVAL = 0.2
 # People in one message.
 MAX_PEOPLE_IN_DIFF = 1000
-# Seconds that keys in Redis live without a change, and after which a process writes its people
-# again to keep them.
-KEY_TTL = 86_400
-REWRITE_INTERVAL = KEY_TTL / 4
+# Seconds that the keys of a group live without a change, and after which a process writes its
+# people again to keep them.
+GROUP_TTL = 86_400
+REWRITE_INTERVAL = GROUP_TTL / 4
+# Seconds that the keys of a process live. Longer than those of a group: without them, the people of
+# a dead process can't be taken from the group's count.
+PROCESS_TTL = 2 * GROUP_TTL
 # Seconds between two attempts to write what a server has refused or lost.
 RETRY_INTERVAL = 1.0
 # Seconds after which others may remove the people of an event loop that has ended.
@@ -69,7 +72,9 @@ class _Changes:
     def command(self, parts: Sequence[Sequence[tuple[str, str]]]) -> Command:
         """Return the command that makes all changes."""
         arguments = [word for part in parts for change in part for word in change]
-        return scripts.CHANGE.call_with_source(self.keys, self.process, KEY_TTL, *arguments)
+        return scripts.CHANGE.call_with_source(
+            self.keys, self.process, GROUP_TTL, PROCESS_TTL, *arguments
+        )
 
     def replies(
         self, reply: Any, parts: Sequence[Sequence[tuple[str, str]]]
@@ -98,7 +103,7 @@ class ShardPresence:
         # As Redis knows this event loop.
         self._process = secrets.token_hex(8)
         self._people = LocalPresence()
-        # By group; the time at which each has to be sent.
+        # By group; the time at which each has to be sent, or the next one may be.
         self._diffs: dict[str, Diff] = {}
         self._diffs_due: dict[str, float] = {}
         # Groups that may differ in Redis; True if a reply was lost, so that a change may not have
@@ -267,12 +272,17 @@ class ShardPresence:
     def _add_change(self, group: str, key: str, metas: list[str], at: int, *, joined: bool) -> None:
         self._diffs.setdefault(group, Diff()).add(key, metas, at, joined=joined)
         if group not in self._diffs_due:
-            self._diffs_due[group] = self._loop.time() + DIFF_INTERVAL
+            # At once: a process that is killed takes along what it has not sent.
+            self._diffs_due[group] = self._loop.time()
             self._changed.set()
 
     async def _send_diff(self, group: str) -> None:
+        """Send the changes of a group, if there are any since the last message."""
+        if group not in self._diffs:
+            del self._diffs_due[group]
+            return
         diff = self._diffs.pop(group)
-        del self._diffs_due[group]
+        self._diffs_due[group] = self._loop.time() + DIFF_INTERVAL
         while part := diff.take(MAX_PEOPLE_IN_DIFF):
             try:
                 await self._layer.group_send(group + SUFFIX, message_of(group, part))
@@ -330,7 +340,7 @@ class ShardPresence:
             self._process,
             self._lease,
             LEASE_SECONDS,
-            KEY_TTL,
+            PROCESS_TTL,
             *groups,
         )
         had_lease, self._lease, self._renewed_at = bool(self._lease), lease, self._loop.time()
@@ -362,7 +372,7 @@ class ShardPresence:
             if node is not None and node != node_of_leases:
                 self._canaries.setdefault(node, (self._keys.canary(self._process, group), 0))
         for node, (name, number) in list(self._canaries.items()):
-            before = await self._run(scripts.SWAP, [name], number + 1, KEY_TTL)
+            before = await self._run(scripts.SWAP, [name], number + 1, PROCESS_TTL)
             self._canaries[node] = name, number + 1
             if number and before != b"%d" % number:
                 self._suspect_all(reply_lost=True)
@@ -386,6 +396,9 @@ class ShardPresence:
                     return  # it is alive, or another process has claimed it
                 await self._reap_group(group.decode(), process)
             await self._run(scripts.RELEASE, [leases, groups], process, claim)
+            # There may be more: when a machine is lost, all of its processes are.
+            async with self._renewing:
+                await self._renew()
 
     async def _reap_group(self, group: str, process: str) -> None:
         keys = [

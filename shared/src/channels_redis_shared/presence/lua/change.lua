@@ -2,8 +2,9 @@
 -- KEYS:    [1] the people of the process in the group: key -> metas; [2] the people of the group:
 --          key -> number of processes, and '' -> the time of the latest change; [3] the processes
 --          that have people in the group.
--- ARGV:    [1] the process, [2] seconds that the keys live; then for each change the key of a
---          person and the metas, or '' to remove the person.
+-- ARGV:    [1] the process, [2] seconds that the keys of the group live, [3] those that the people
+--          of the process live; then for each change the key of a person and the metas, or '' to
+--          remove the person.
 -- Result:  the time of the first change in microseconds, each further one being 1 later; then what
 --          each change did: one of the names below.
 --          joined, left: the person is new to the group, or is no longer in it
@@ -15,7 +16,7 @@ local time = redis.call('TIME')
 local latest = tonumber(redis.call('HGET', KEYS[2], '') or 0)
 local at = math.max(time[1] * 1000000 + time[2], latest + 1)
 local result = {at}
-for i = 3, #ARGV, 2 do
+for i = 4, #ARGV, 2 do
   local key, metas = ARGV[i], ARGV[i + 1]
   local before = redis.call('HGET', KEYS[1], key)
   local change = 'none'
@@ -42,9 +43,9 @@ for i = 3, #ARGV, 2 do
   end
   result[#result + 1] = change
 end
-redis.call('HSET', KEYS[2], '', string.format('%.0f', at + (#ARGV - 2) / 2))
+redis.call('HSET', KEYS[2], '', string.format('%.0f', at + (#ARGV - 3) / 2))
 redis.call('EXPIRE', KEYS[2], ARGV[2])
-if redis.call('EXPIRE', KEYS[1], ARGV[2]) == 1 then
+if redis.call('EXPIRE', KEYS[1], ARGV[3]) == 1 then
   redis.call('SADD', KEYS[3], ARGV[1])
 else
   redis.call('SREM', KEYS[3], ARGV[1])
