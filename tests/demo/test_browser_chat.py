@@ -74,13 +74,13 @@ async def test_rooms(start_demo: StartDemo, open_tab: OpenTab) -> None:
 
 
 async def test_loads_nothing_else(start_demo: StartDemo, open_tab: OpenTab) -> None:
-    """The page is one file; its link opens the other server's page."""
+    """The page is one file, and asks for figures; its link opens the other server's page."""
     urls = await (await start_demo()).urls()
     ada = await open_tab(urls["A"], "Ada")
     await ada.say("All here.")
     await ada.shows("#talk li[data-server] p", "All here.")
-    fetched = [url for url in ada.requests if not url.startswith(("data:", "ws:"))]
-    assert fetched == [urls["A"] + "/"]
+    fetched = {url for url in ada.requests if not url.startswith(("data:", "ws:"))}
+    assert fetched == {urls["A"] + "/", urls["A"] + "/figures/"}
     async with ada.page.expect_popup() as opening:
         await ada.page.click("text=Open server B")
     other = await opening.value

@@ -46,9 +46,12 @@ TEXTS = [
     "header .server",
     "header a.server",
     "#connection",
+    "#about",
     "#plug",
     "#people li",
     "#people small",
+    "dt",
+    "dd",
     "#talk b",
     "#talk p",
     "#talk small",
@@ -56,7 +59,16 @@ TEXTS = [
 ]
 READABLE = 4.5  # WCAG's AA for text of normal size
 PHONES = {"small": (320, 568), "usual": (375, 667), "large": (430, 932), "lying": (667, 375)}
-NEEDED = ("#plug", "#connection", "#name", "#rooms button", "#people li", "#text", "text=Send")
+NEEDED = (
+    "#plug",
+    "#connection",
+    "#name",
+    "#rooms button",
+    "#people li",
+    "dd",
+    "#text",
+    "text=Send",
+)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ EVERYONE = "everyone"
 ROOM_NAME = re.compile(r"[a-z0-9-]{1,30}")
 LONGEST_NAME = 30  # characters
 LONGEST_TEXT = 2000  # characters
-REMEMBERED = 20  # messages of each person, for later joiners
+REMEMBERED = 200  # messages of each person, for later joiners
 AWAY = (redis.ConnectionError, redis.TimeoutError)
 
 # Without a grace: a page that is loaded again is a new person.
@@ -60,7 +60,7 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
 
     async def receive_json(self, content: Event) -> None:
         """Do what the page asks for."""
-        actions = {"join": self.join, "say": self.say, "repeat": self.repeat, "plug": self.plug}
+        actions = {"join": self.join, "say": self.say, "plug": self.plug}
         try:
             if action := actions.get(content.get("kind", "")):
                 await action(content)
@@ -105,7 +105,6 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
     async def plug(self, _: Event) -> None:
         """Ask the demo, which started Redis, to stop it for some seconds."""
         os.kill(int(os.environ["CHAT_DEMO_PID"]), signal.SIGUSR1)
-        await self.send_json({"kind": "unplugged"})
 
     # Messages between consumers. Channels calls the method that a message's type names.
 
@@ -113,10 +112,6 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
         """Show all who are here, and let those in the room repeat what they said."""
         people = await presence.list(EVERYONE)
         await self.send_json({"kind": "list", "people": people, "at": people.at})
-        await self.repeat({})
-
-    async def repeat(self, _: Event) -> None:
-        """Tell the others in the room what was said here last; each answers with theirs."""
         message = {"type": "chat.repeat", "said": list(self.said), "channel": self.channel_name}
         await self.channel_layer.group_send(self.room(), message, exclude=[self.channel_name])
 
@@ -157,15 +152,8 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
         self.said.clear()
         await self.channel_layer.group_discard(self.room(), self.channel_name)
 
-    # Notices of the Pub/Sub layer; see settings.
-
-    async def redis_disconnected(self, _: Event) -> None:
-        """Tell the page that it may miss something."""
-        await self.send_json({"kind": "disconnected"})
-
     async def redis_reconnected(self, _: Event) -> None:
-        """Catch up with who is here and what was said."""
-        await self.send_json({"kind": "reconnected"})
+        """Catch up with who is here and what was said, when the Pub/Sub layer says so."""
         if self.person:
             try:
                 await self.catch_up()

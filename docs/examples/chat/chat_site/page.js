@@ -3,7 +3,7 @@ const $ = (id) => document.getElementById(id);
 const DEFAULT_ROOMS = ["lobby", "tea-kitchen", "library"];
 const NAMES = ["Ada", "Alan", "Barbara", "Edsger", "Frances", "Grace", "Katherine", "Ken", "Margaret", "Radia"];
 const AGAIN = 1500; // milliseconds after which what did not get through is sent again
-const CAUGHT_UP = 4000; // milliseconds after which every server process has found Redis again
+const TICK = 500; // milliseconds between the figures
 
 let name = sessionStorage.name || NAMES[Math.floor(Math.random() * NAMES.length)];
 let room = location.hash.slice(1) || "lobby";
@@ -11,7 +11,13 @@ let socket;
 let people = new Map(); // by id: {person, at}, the time of the latest change; no person has left
 let listed = 0; // the time of the latest list
 let items = new Map(); // what was said, by id: its element on the page
-let unconfirmed = new Map(); // what I said and have not heard yet, by id: {text, since}
+let unconfirmed = new Map(); // what I said and have not heard yet, by id: {text, since, sent}
+let speaker = crypto.randomUUID(); // each page numbers what it says in a room: ids are "speaker.number"
+let spoken = 0;
+let heard = new Map(); // by speaker: {first, last, count} of the numbers
+let samples = []; // the latest figures of the server process
+let outage = null; // while Redis is away: {item, from}
+let report = () => {}; // shows what became of the latest outage
 
 function connect() {
   socket = new WebSocket(location.origin.replace("http", "ws") + "/ws/");
@@ -45,10 +51,7 @@ const on = {
   before({ said }) { said.forEach((one) => show(one, "said before")); },
   said({ said, to, ms }) {
     const mine = unconfirmed.get(said.id);
-    const late = mine ? Math.round(performance.now() - mine.since) : 0;
-    const total = mine ? ` · ${late} ms from key to screen` : "";
-    // Redis was away. Others may have come back to it after this was sent: say it once more to them.
-    if (late > AGAIN) setTimeout(() => send({ kind: "repeat" }), CAUGHT_UP);
+    const total = mine ? ` · ${Math.round(performance.now() - mine.since)} ms from key to screen` : "";
     show(said, `${said.person.server} → Redis → ${to} · ${ms} ms${total}`);
   },
   failed({ id }) { // A message of mine is sent again below; a join is, here.
@@ -56,28 +59,16 @@ const on = {
     if (!id) setTimeout(join, AGAIN);
   },
   refused({ reason }) { notice(reason); },
-  unplugged() { notice("You pulled the plug: Redis is gone for three seconds, and comes back empty."); },
-  disconnected() {
-    status("Redis is away", true);
-    notice("The layer lost its connection to Redis. What others say now may get lost.");
-  },
-  reconnected() {
-    status("connected");
-    notice("The layer is connected again. Catching up with the others.");
-  },
 };
 
 // What people do.
 $("saying").onsubmit = (event) => {
   event.preventDefault();
   const text = $("text").value.trim();
-  if (!text) return;
-  const id = crypto.randomUUID();
+  if (text) say(text);
   $("text").value = "";
-  unconfirmed.set(id, { text, since: performance.now(), sent: performance.now() });
-  items.set(id, add("mine waiting", [["p", text], ["small", "on its way"]]));
-  send({ kind: "say", id, text });
 };
+$("burst").onclick = () => { for (let number = 1; number <= 100; number++) say(`${number} of 100`); };
 $("naming").onsubmit = (event) => { event.preventDefault(); $("name").blur(); };
 $("name").onchange = () => {
   name = $("name").value.trim() || name;
@@ -87,21 +78,36 @@ $("name").onchange = () => {
 $("entering").onsubmit = (event) => { event.preventDefault(); location.hash = $("room").value; $("room").value = ""; };
 window.onhashchange = () => {
   room = location.hash.slice(1) || "lobby";
-  items.clear();
-  unconfirmed.clear();
+  for (const known of [items, unconfirmed, heard]) known.clear();
+  [speaker, spoken] = [crypto.randomUUID(), 0];
   $("talk").replaceChildren();
   join();
 };
 $("plug").onclick = () => send({ kind: "plug" });
 
+function say(text) {
+  const id = `${speaker}.${++spoken}`;
+  unconfirmed.set(id, { text, since: performance.now(), sent: performance.now() });
+  items.set(id, add("mine waiting", [["p", text], ["small", "on its way"]]));
+  send({ kind: "say", id, text });
+}
+
 // What I said is on its way until I hear it myself. The id lets everyone skip a second copy.
-setInterval(() => {
+function sayAgain(age) {
   for (const [id, message] of unconfirmed) {
-    if (performance.now() - message.sent < AGAIN) continue;
+    if (performance.now() - message.sent < age) continue;
     message.sent = performance.now();
     send({ kind: "say", id, text: message.text });
   }
-}, 250);
+}
+
+// The figures show an outage: the layer counts the seconds without Redis, this one included.
+async function watch() {
+  const response = await fetch("/figures/").catch(() => null); // null: the server process is away
+  if (response) showFigures({ ...await response.json(), time: performance.now() });
+  sayAgain(AGAIN);
+  setTimeout(watch, TICK);
+}
 
 // What the page shows.
 function element(tag, text, className = "") {
@@ -123,7 +129,7 @@ function add(className, parts, at = Date.now() / 1000) {
 }
 
 function notice(text) {
-  add("notice", [["span", text]]);
+  return add("notice", [["span", text]]);
 }
 
 function show(said, way) {
@@ -138,6 +144,9 @@ function show(said, way) {
   const made = add(mine ? "mine" : "", parts, said.at);
   made.dataset.server = said.person.server;
   items.set(said.id, made);
+  const [from, number] = said.id.split(".");
+  const { first = Infinity, last = 0, count = 0 } = heard.get(from) ?? {};
+  heard.set(from, { first: Math.min(first, number), last: Math.max(last, number), count: count + 1 });
 }
 
 function showPeople() {
@@ -162,6 +171,43 @@ function showPeople() {
   }));
 }
 
+function showFigures(now) {
+  samples = [...samples.slice(-3), now];
+  const [past, before] = [samples[0], samples.at(-2) ?? now];
+  const delivered = now.received + now.broadcasts - past.received - past.broadcasts;
+  const lost = [...heard.values()].reduce((sum, { first, last, count }) => sum + last - first + 1 - count, 0);
+  const counts = new Map();
+  for (const { person } of people.values()) {
+    if (person?.room === room) counts.set(person.server, (counts.get(person.server) ?? 0) + 1);
+  }
+  $("members").textContent = [...counts].sort().map(([name, count]) => `${name} ${count}`).join(" · ");
+  $("rate").textContent = Math.round(delivered / (now.time - past.time || 1) * 1000);
+  $("broadcasts").textContent = now.broadcasts;
+  $("lost").textContent = lost;
+  const away = now.outage_seconds > before.outage_seconds;
+  if (away && !outage) {
+    outage = { item: notice(""), from: before.outage_seconds };
+    outage.item.classList.add("outage");
+  }
+  if (outage) {
+    const { item, from } = outage;
+    const length = (now.outage_seconds - from).toFixed(1);
+    item.textContent = `The plug is pulled: no Redis for ${length} s. What you say waits in the page.`;
+    status("Redis is away", true);
+    if (!away) {
+      report = (count) => {
+        item.textContent = `Redis was away for ${length} s and came back empty. Messages lost: ${count}.`;
+      };
+      item.classList.add("over");
+      outage = null;
+      status("connected");
+      join();
+      sayAgain(0);
+    }
+  }
+  report(lost);
+}
+
 function status(text, away = false) {
   $("connection").textContent = text;
   $("connection").className = away ? "away" : "";
@@ -170,3 +216,4 @@ function status(text, away = false) {
 $("name").value = sessionStorage.name = name;
 showPeople();
 connect();
+watch();

@@ -1,10 +1,13 @@
-"""The one page, and its URL."""
+"""The one page, the figures that it shows, and their URLs."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from channels.layers import get_channel_layer
+from django.http import JsonResponse
 from django.shortcuts import render
 from django.urls import path
 
@@ -17,8 +20,13 @@ def page(request: HttpRequest) -> HttpResponse:
     name = os.environ["CHAT_SERVER"]
     servers = dict(pair.split("=", 1) for pair in os.environ["CHAT_SERVERS"].split())
     others = {other: url for other, url in servers.items() if other != name}
-    layer = os.environ["CHAT_LAYER"].rpartition(".")[2]
+    layer = "Pub/Sub" if "PubSub" in os.environ["CHAT_LAYER"] else "queue"
     return render(request, "page.html", {"server": name, "others": others, "layer": layer})
 
 
-urlpatterns = [path("", page)]
+async def figures(_: HttpRequest) -> JsonResponse:
+    """Return what the layer has done in this process. It asks no server, so Redis may be away."""
+    return JsonResponse(asdict(get_channel_layer().statistics()))
+
+
+urlpatterns = [path("", page), path("figures/", figures)]

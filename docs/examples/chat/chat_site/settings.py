@@ -23,7 +23,7 @@ LAYER = os.environ["CHAT_LAYER"]
 OPTIONS: dict[str, object] = {"hosts": [os.environ["CHAT_REDIS_URL"]]}
 if "PubSub" in LAYER:
     # Messages published while Redis is away are lost; consumers are notified and catch up.
-    OPTIONS |= {"on_disconnect": "redis.disconnected", "on_reconnect": "redis.reconnected"}
+    OPTIONS["on_reconnect"] = "redis.reconnected"
 CHANNEL_LAYERS = {"default": {"BACKEND": LAYER, "CONFIG": OPTIONS}}
 
 LOGGING = {
