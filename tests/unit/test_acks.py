@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_queue.protocol.acks import AckTracker, Claim
+from channels_redis_queue.protocol.inbox import AckTracker, Claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable

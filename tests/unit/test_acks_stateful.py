@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from channels_redis_queue.protocol.acks import AckTracker, Claim
+from channels_redis_queue.protocol.inbox import AckTracker, Claim
 
 REMEMBERED = 1000
 

@@ -10,8 +10,8 @@ import pytest
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue._shared.delivery.mailboxes import Mailboxes
 from channels_redis_queue.keys import CHANNELS_FIELD
-from channels_redis_queue.protocol.acks import AckTracker, Claim
 from channels_redis_queue.protocol.dispatch import ProcessDispatcher
+from channels_redis_queue.protocol.inbox import AckTracker, Claim
 from channels_redis_queue.protocol.local_groups import LocalGroups
 
 ADDRESS = "specific.0c!"

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue.keys import Keys
-from channels_redis_queue.protocol.acks import Claim
 from channels_redis_queue.protocol.inbox import (
     BLOCK_SECONDS,
     MIN_CLAIMS_TTL,
     SHORT_BLOCK_SECONDS,
+    Claim,
     Inbox,
 )
 
 if TYPE_CHECKING:
-    from channels_redis_queue.protocol.acks import AckTracker
+    from channels_redis_queue.protocol.inbox import AckTracker
 
 ADDRESS = f"specific.{'c' * 32}!"
 EXPIRY = 60

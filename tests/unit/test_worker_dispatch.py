@@ -12,8 +12,8 @@ import msgpack
 import pytest
 
 from channels_redis_queue import RedisChannelLayer
-from channels_redis_queue.protocol.acks import AckTracker, Claim
 from channels_redis_queue.protocol.dispatch import UnackedMessage, WorkerDispatcher
+from channels_redis_queue.protocol.inbox import AckTracker, Claim
 
 
 class Worker:

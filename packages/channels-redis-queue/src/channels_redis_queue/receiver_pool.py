@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ._shared.transport.reconnecting import OutageLog
 from ._shared.transport.shards import shard_of
 from .keys import non_local
-from .protocol.dispatch import Dispatcher, ProcessDispatcher, WorkerDispatcher
-from .protocol.inbox import Inbox
+from .protocol.dispatch import ProcessDispatcher, WorkerDispatcher
+from .protocol.inbox import Dispatcher, Inbox
 from .receiver import Receiver
 
 if TYPE_CHECKING:

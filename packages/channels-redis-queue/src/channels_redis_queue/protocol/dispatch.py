@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from .. import keys
 from .._shared.concurrency import running_loop
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .._shared.delivery.mailboxes import Mailboxes
     from .._shared.messages.serializers import MessageDecoder
     from ..config import QueueSettings
-    from .acks import AckTracker, Claim
+    from .inbox import AckTracker, Claim
     from .local_groups import LocalGroups
 
 
@@ -66,30 +66,6 @@ class UnackedMessage:
     def requeue(self) -> None:
         """Put the message back, for another reader."""
         self._acks.requeue(self._claim)
-
-
-class Dispatcher(Protocol):
-    """The destination of the messages of one message key."""
-
-    channel: str
-
-    def prefetch_count(self) -> int:
-        """Return the number of messages to take now."""
-
-    def is_unused(self) -> bool:
-        """Return whether nothing in this process needs messages, though some may be taken."""
-
-    def dispatch(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
-        """Dispatch a message that expires in `lifetime` seconds."""
-
-    def apply_leave(self, leave: bytes) -> None:
-        """End a channel's membership in a group, as a process has written it."""
-
-    def on_receive_resumed(self) -> None:
-        """Handle a call that waits again, shortly after none did."""
-
-    def on_receive_stopped(self) -> None:
-        """Handle that no call waits any more."""
 
 
 class ProcessDispatcher:
