@@ -51,7 +51,7 @@ async def main(url: str, prefix: str) -> dict[str, Any]:
     return {
         "texts": texts,
         "shards": {
-            name: import_module(f"{name}._shared.transport.shards").shard_of("key_one", 2)
+            name: import_module(f"{name}._shared.transport.commands").shard_of("key_one", 2)
             for name in LAYERS
         },
         "knows the format": {name: knows(module) for name, module in serializers.items()},

@@ -31,7 +31,7 @@ def use_both(environment: Environment, server: EmbeddedServer, prefix: str) -> d
 
 def change_shared(tree: SourceTree) -> None:
     """Commit a change of the shared module that is to be noticed: all names are on shard 0."""
-    path = tree.root / SHARED / "transport/shards.py"
+    path = tree.root / SHARED / "transport/commands.py"
     text = path.read_text(encoding="utf-8")
     line = "    return int((crc32(name.encode()) & 0xFFF) / (4096 / shards))\n"
     assert text.count(line) == 1

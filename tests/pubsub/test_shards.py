@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from redis.exceptions import RedisError
 
-from channels_redis_pubsub._shared.transport.shards import shard_of
+from channels_redis_pubsub._shared.transport.commands import shard_of
 from support.pubsub_layers import (
     BACK,
     LOST,

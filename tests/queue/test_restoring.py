@@ -12,7 +12,7 @@ from support.queue_layers import Layers, beside, cancel, take, waiting, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from channels_redis_queue._shared.transport.shards import Shards
+    from channels_redis_queue._shared.transport.commands import Shards
     from embedded_server import EmbeddedServer
 
 MESSAGE = {"type": "hello"}

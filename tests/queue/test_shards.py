@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest_asyncio
 
-from channels_redis_queue._shared.transport.shards import shard_of
+from channels_redis_queue._shared.transport.commands import shard_of
 from support.queue_layers import (
     Layers,
     StartRemoteLayer,

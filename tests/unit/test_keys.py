@@ -8,7 +8,7 @@ import pytest
 from redis.crc import key_slot
 
 from channels_redis_queue import keys
-from channels_redis_queue._shared.transport.shards import shard_of
+from channels_redis_queue._shared.transport.commands import shard_of
 
 
 def test_process_ids_are_told_from_those_of_channels_redis() -> None:

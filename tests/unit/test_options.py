@@ -12,9 +12,9 @@ from channels_redis_shared.config.options import (
     positive_int,
     random_prefix_length,
     require_channel_capacity,
-    require_message,
     require_prefix,
 )
+from channels_redis_shared.messages.serializers import require_message
 
 
 @pytest.mark.parametrize("value", [1, 60, 2**31 - 1])

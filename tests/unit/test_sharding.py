@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from channels_redis_shared.transport.shards import shard_of
+from channels_redis_shared.transport.commands import shard_of
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from channels.layers import BaseChannelLayer
 
 from .config import options
 from .config.hosts import parse_hosts
-from .messages.serializers import MessageDecoder
+from .messages.serializers import MessageDecoder, MessageEncoder
 from .transport.cluster import connector_to
 from .transport.connector import ANY_VERSION
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from .messages.serializers import Decoded
     from .ops.statistics import Statistics
     from .transport.connector import MinimumVersion
-
-MAX_MESSAGE = 512 * 1024 * 1024  # bytes, the longest string in Redis
 
 _REDIS = "connect a redis.asyncio.Redis of your own"
 _MEMBERS = (
@@ -164,14 +162,10 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         decoded: dict[str, Any] = self._serializer.deserialize(message)
         return decoded
 
-    def _serialized(self, message: dict[str, Any]) -> bytes:
-        # A registered serializer may return a bytearray.
-        data = bytes(self.serialize(message))
-        if len(data) > MAX_MESSAGE:
-            raise exceptions.MessageTooLarge(
-                f"{len(data)} bytes; Redis takes at most {MAX_MESSAGE}"
-            )
-        return data
+    def _encoder(self) -> MessageEncoder:
+        """Return an encoder that calls `serialize` if a subclass overrides it."""
+        overridden = type(self).serialize is not BaseRedisLayer.serialize
+        return MessageEncoder(self if overridden else self._serializer)
 
     def _decoder(self, kind: type[Decoded]) -> MessageDecoder[Decoded]:
         """Return a decoder that calls `deserialize` if a subclass overrides it."""

@@ -12,7 +12,7 @@ from support.builds import LAYERS, PACKAGES, module_of
 if TYPE_CHECKING:
     from .conftest import Clone
 
-SHARED = "shared/src/channels_redis_shared/transport/shards.py"
+SHARED = "shared/src/channels_redis_shared/transport/commands.py"
 QUEUE = "packages/channels-redis-queue"
 
 

@@ -21,7 +21,7 @@ from .loop_client import LoopClient
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from ._shared.transport.shards import Shards
+    from ._shared.transport.commands import Shards
     from .config import PubSubSettings
 
 logger = logging.getLogger(__package__)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ._shared.base_layer import BaseRedisLayer
 from ._shared.concurrency import ProcessLocal
 from ._shared.config import options
-from ._shared.messages.serializers import DecodedMessage, registry
+from ._shared.messages.serializers import EXCLUDE, DecodedMessage, registry, require_message
 from ._shared.ops.opentelemetry import observe
 from ._shared.transport.connector import ANY_VERSION, SHARDED_PUBSUB
 from .broker import PubSubBroker
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
     from typing import NoReturn
 
-    from ._shared.transport.shards import Shards
+    from ._shared.transport.commands import Shards
 
 logger = logging.getLogger(__package__)
 
@@ -126,6 +126,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             random_prefix_length=0,
             expiry=None,
         )
+        self._encode = self._encoder().encode
         self._broker: ProcessLocal[PubSubBroker] = ProcessLocal(self._start_broker)
         observe(self)
 
@@ -191,9 +192,9 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
                 longer than the host's `socket_timeout` (5 s). If the connection broke after the
                 message was written, it may have arrived; it is never sent twice.
         """
-        options.require_message(message)
+        require_message(message)
         self._names.require_channel(channel)
-        await self._broker.get().publish(channel, self._serialized(message))
+        await self._broker.get().publish(channel, self._encode(message))
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel, and wait for it if there is none.
@@ -257,11 +258,11 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             ValueError: `exclude` has more than 16 channels.
             redis.exceptions.RedisError: As for `send`.
         """
-        options.require_message(message)
+        require_message(message)
         if exclude:
             names = options.excluded_channels(exclude, self._names.require_channel)
-            message = {**message, options.EXCLUDE: names}
-        await self._broker.get().publish(self._names.topic(group), self._serialized(message))
+            message = {**message, EXCLUDE: names}
+        await self._broker.get().publish(self._names.topic(group), self._encode(message))
 
     async def group_count(self, group: str) -> int:
         """Raise NotImplementedError: only the queue layer knows the members of a group."""

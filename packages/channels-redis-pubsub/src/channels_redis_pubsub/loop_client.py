@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ._shared.concurrency import BackgroundTasks, running_loop
 from ._shared.transport.cluster import Cluster
-from ._shared.transport.shards import Shards, shard_of
+from ._shared.transport.cluster_pipeline import shards_to
+from ._shared.transport.commands import Shards, shard_of
 from .cluster_subscriber import ClusterSubscriber
 from .protocol.hub import Hub, TopicDispatcher
 from .subscriber import Endpoint, Subscriber
@@ -52,7 +53,7 @@ class LoopClient:
     ) -> None:
         self.hub = Hub()
         # With plain Pub/Sub, each node of a Cluster passes messages on to all others.
-        self.shards = Shards.to(
+        self.shards = shards_to(
             settings.connectors, counters=settings.counters, by_key=settings.sharded_pubsub
         )
         self._counters = settings.counters
@@ -84,7 +85,7 @@ class LoopClient:
     def key_shards(self) -> Shards:
         """Connections that choose a Cluster's node by key, unlike those for messages."""
         if self._key_shards is None:
-            self._key_shards = Shards.to(self._connectors, counters=self._counters)
+            self._key_shards = shards_to(self._connectors, counters=self._counters)
         return self._key_shards
 
     @property

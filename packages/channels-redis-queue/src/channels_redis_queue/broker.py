@@ -8,7 +8,7 @@ import contextlib
 import logging
 import os
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
@@ -19,7 +19,7 @@ from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.ops.logs import OverflowLog
 from ._shared.ops.statistics import Dropped, Statistics
-from ._shared.transport.shards import Shards
+from ._shared.transport.cluster_pipeline import shards_to
 from .groups import Groups
 from .keys import GONE, group_of, new_process_id
 from .loop_state import LEAVE_TIMEOUT, LoopState
@@ -30,6 +30,7 @@ from .receiver_pool import ReceiverPool
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ._shared.transport.commands import Shards
     from .config import QueueSettings
 
 logger = logging.getLogger(__package__)
@@ -63,7 +64,7 @@ class QueueBroker:
         self.publisher = Publisher(settings)
         self.receiver_pool = ReceiverPool(
             settings,
-            self.consumers,
+            self.mailboxes,
             self.local_groups,
             self.loops,
             self._group_empty,
@@ -75,6 +76,47 @@ class QueueBroker:
         loop_state = self.loops.find()
         shards = self._synchronous.shards() if loop_state is None else loop_state.shards
         return shards or self.loops.get().shards
+
+    async def receive(self, channel: str) -> dict[str, Any]:
+        """Return the next message of a channel.
+
+        A cancelled call loses nothing: the message is taken from the mailbox in the last step.
+
+        Raises:
+            redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
+                missing right. A server that is away is waited for.
+        """
+        receivers = self.receiver_pool
+        if "!" not in channel:
+            return await receivers.receive_general(channel)
+        find = self.mailboxes.find
+        box = find(channel) or self.mailboxes.open(channel)
+        if box.tracks_reader:
+            self.consumers.track_reader(channel, box)
+        item = box.take()
+        while item is None:
+            waiter = box.add_waiter()
+            try:
+                # A mailbox that was removed before we queued up gets nothing any more.
+                if find(channel) is box:
+                    if receivers.ensure(channel):
+                        await receivers.watch(channel, waiter)
+                    await waiter
+                else:
+                    # It may be opened again.
+                    box.remove_waiter(waiter)
+            except BaseException:
+                box.remove_waiter(waiter)
+                raise
+            box = find(channel) or self.mailboxes.open(channel)
+            if box.tracks_reader:
+                self.consumers.track_reader(channel, box)
+            item = box.take()
+            if item is None:
+                receivers.raise_failure(channel)
+        counters = self.counters
+        box.last_receipt = counters.received = counters.received + 1
+        return item.copy()
 
     def statistics(self) -> Statistics:
         """Return what the layer has done in this process, and has now."""
@@ -122,7 +164,7 @@ class QueueBroker:
                 await shards.of(address).execute(command, key=key, idempotent=True)
 
     def _make_loop_state(self) -> LoopState:
-        shards = Shards.to(self._settings.connectors, scripts.ALL, self.counters)
+        shards = shards_to(self._settings.connectors, scripts.ALL, self.counters)
         return LoopState(shards, self._start_maintenance, self._leave)
 
     def _start_maintenance(self, loop_state: LoopState) -> None:

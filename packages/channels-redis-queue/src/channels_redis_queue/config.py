@@ -36,7 +36,8 @@ class QueueSettings:
     # Seconds that a message and a membership live.
     expiry: int
     group_expiry: int
-    serialize: Callable[[dict[str, Any]], bytes]
+    # Returns a message as Redis gets it.
+    encode: Callable[[dict[str, Any]], bytes]
     # Returns what decodes messages into objects of a class.
     make_decoder: Callable[[type[Any]], MessageDecoder[Any]]
     # Returns the capacity of a channel; and the largest of any.

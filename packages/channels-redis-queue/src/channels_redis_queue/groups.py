@@ -15,9 +15,7 @@ from .config import HEARTBEAT_TIMEOUT
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
-    from ._shared.transport.commands import Command
-    from ._shared.transport.pipeline import CommandClient
-    from ._shared.transport.shards import Shards
+    from ._shared.transport.commands import Command, CommandClient, Shards
     from .config import QueueSettings
     from .protocol.local_groups import LocalGroups
 

@@ -7,7 +7,7 @@ import re
 import secrets
 import zlib
 
-from ._shared.transport.shards import shard_of
+from ._shared.transport.commands import shard_of
 
 # The index of the digit that tells the ids of channels_redis: in a uuid4 it is always a 4.
 _VERSION_DIGIT = 12

@@ -12,9 +12,9 @@ from . import keys
 from ._shared.base_layer import BaseRedisLayer
 from ._shared.concurrency import ProcessLocal
 from ._shared.config import options
-from ._shared.messages.serializers import registry
+from ._shared.messages.serializers import registry, require_message
 from ._shared.ops.opentelemetry import observe
-from ._shared.transport.shards import shard_of
+from ._shared.transport.commands import shard_of
 from .broker import QueueBroker
 from .config import QueueSettings
 from .publisher import OutgoingMessage, SendBatch
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
     from typing import NoReturn
 
-    from ._shared.transport.shards import Shards
+    from ._shared.transport.commands import Shards
 
 
 class _ForeignChannel(RuntimeError, AssertionError):
@@ -108,6 +108,7 @@ class RedisChannelLayer(BaseRedisLayer):
             random_prefix_length=options.random_prefix_length(random_prefix_length),
             expiry=self.expiry,
         )
+        self._encode = self._encoder().encode
         self._turn = itertools.cycle(range(len(self._connectors)))
         self._keys = keys.Keys(prefix)
         # Checking a name takes as long as packing a message.
@@ -124,7 +125,7 @@ class RedisChannelLayer(BaseRedisLayer):
                 keys=self._keys,
                 expiry=self.expiry,
                 group_expiry=self.group_expiry,
-                serialize=self._serialized,
+                encode=self._encode,
                 make_decoder=self._decoder,
                 capacity=self.get_capacity,
                 largest_capacity=max([self.capacity, *capacities]),
@@ -183,7 +184,7 @@ class RedisChannelLayer(BaseRedisLayer):
                 longer than the host's `socket_timeout` (5 s). If the connection broke after the
                 message was written, it may have arrived; it is never sent twice.
         """
-        options.require_message(message)
+        require_message(message)
         if not isinstance(channel, str):
             self.require_valid_channel_name(channel)
         address, queue, counts_field = self._place_of(channel)
@@ -196,7 +197,7 @@ class RedisChannelLayer(BaseRedisLayer):
             queue.counts,
             self.get_capacity(channel),
             counts_field,
-            self._serialized(message),
+            self._encode(message),
         )
         broker, shard = self._broker.get(), self._shard_to(address)
         if await self._batch.send([outgoing], broker.shards[shard]):
@@ -219,7 +220,7 @@ class RedisChannelLayer(BaseRedisLayer):
         # Other types may not be hashable.
         if not isinstance(channel, str) or not broker.receiver_pool.knows(channel):
             self._require_own(channel, broker.id)
-        return await broker.receiver_pool.receive(channel)
+        return await broker.receive(channel)
 
     async def group_add(self, group: str, channel: str) -> None:
         """Make a channel a member of a group, or renew its membership for `group_expiry` seconds.
@@ -269,7 +270,7 @@ class RedisChannelLayer(BaseRedisLayer):
             redis.exceptions.RedisError: As for `send`. With several hosts, members on the other
                 hosts may have got the message.
         """
-        options.require_message(message)
+        require_message(message)
         self.require_valid_group_name(group)
         broker = self._broker.get()
         excluded = (

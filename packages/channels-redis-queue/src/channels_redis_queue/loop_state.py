@@ -14,7 +14,7 @@ logger = logging.getLogger(__package__)
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from ._shared.transport.shards import Shards
+    from ._shared.transport.commands import Shards
     from .receiver import Receiver
 
 # Seconds that leaving groups may take as a loop ends.

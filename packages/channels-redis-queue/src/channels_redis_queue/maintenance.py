@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from . import scripts
-from ._shared.transport.shards import shard_of
+from ._shared.transport.commands import shard_of
 from .groups import SCAN_CHUNK, chunks
 from .keys import GONE, group_of
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ._shared.delivery.consumers import ConsumerTracker
-    from ._shared.transport.pipeline import CommandClient
-    from ._shared.transport.shards import Shards
+    from ._shared.transport.commands import CommandClient, Shards
     from .config import QueueSettings
     from .groups import Groups
     from .keys import Keys

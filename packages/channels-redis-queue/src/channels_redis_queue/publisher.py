@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.exceptions import RedisError, ResponseError
 
 from . import keys, scripts
-from ._shared.config.options import EXCLUDE
+from ._shared.messages.serializers import EXCLUDE
 from ._shared.transport.pipeline import MAX_COALESCED
 from .config import HEARTBEAT_TIMEOUT
 from .groups import MembersQuery
@@ -21,9 +21,7 @@ from .protocol.group_cache import LIVENESS_CHECK_INTERVAL, GroupCache
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterator, Sequence
 
-    from ._shared.transport.commands import Command
-    from ._shared.transport.pipeline import CommandClient
-    from ._shared.transport.shards import Shards
+    from ._shared.transport.commands import Command, CommandClient, Shards
     from .config import QueueSettings
     from .protocol.group_cache import Destination, GroupSnapshot
 
@@ -165,7 +163,7 @@ class Publisher:
         snapshot = self._group_cache.get(group) if shards.are_one_place else None
         if snapshot is None or not snapshot.may_send_optimistically(0):
             # Even if the group is empty: an invalid message must not fail only once it has members.
-            settings.serialize(message)
+            settings.encode(message)
             return await self._read_names(group, shards)
         destinations = _without_excluded(snapshot.destinations, message)
         batch = self._batch(destinations, snapshot.counts_field, message)
@@ -219,7 +217,7 @@ class Publisher:
     def _batch(
         self, chunk: list[Destination], counts_field: int, message: dict[str, Any]
     ) -> list[OutgoingMessage]:
-        serialize, encrypts = self._settings.serialize, self._settings.encrypts
+        encode, encrypts = self._settings.encode, self._settings.encrypts
         plain = message
         if EXCLUDE in message:
             plain = {key: value for key, value in message.items() if key != EXCLUDE}
@@ -233,7 +231,7 @@ class Publisher:
                 body = {**body, keys.CHANNELS_FIELD: one.names}
             batch.append(
                 OutgoingMessage(
-                    one.key, one.bell, one.counts, one.capacity, counts_field, serialize(body)
+                    one.key, one.bell, one.counts, one.capacity, counts_field, encode(body)
                 )
             )
         return batch

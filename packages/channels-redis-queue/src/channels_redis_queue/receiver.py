@@ -19,10 +19,9 @@ from .protocol.inbox import BLOCK_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._shared.transport.commands import Command
+    from ._shared.transport.commands import Command, CommandClient
     from ._shared.transport.connection import Connection
     from ._shared.transport.connector import Connector
-    from ._shared.transport.pipeline import CommandClient
     from .protocol.inbox import Inbox
 
 logger = logging.getLogger(__package__)

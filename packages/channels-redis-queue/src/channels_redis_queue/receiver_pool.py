@@ -1,4 +1,4 @@
-"""Receives messages: the consumers of a process, and the receivers that read for them."""
+"""The receivers that read for the consumers of a process, in whichever event loops they run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ._shared.transport.commands import shard_of
 from ._shared.transport.reconnecting import OutageLog
-from ._shared.transport.shards import shard_of
 from .keys import non_local
 from .protocol.dispatch import ProcessDispatcher, WorkerDispatcher
 from .protocol.inbox import Dispatcher, Inbox
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._shared.concurrency import LoopLocal
-    from ._shared.delivery.consumers import ConsumerTracker
+    from ._shared.delivery.mailboxes import Mailboxes
     from .config import QueueSettings
     from .loop_state import LoopState
     from .protocol.local_groups import LocalGroups
@@ -30,11 +30,11 @@ POLL_INTERVAL = 2
 
 
 class ReceiverPool:
-    """Receives for all consumers of this process, in whichever event loops they run.
+    """The receivers of this process, and the `receive` calls on general channels.
 
     Args:
         settings: The layer's options.
-        consumers: The consumers of this process's channels, and their mailboxes.
+        mailboxes: The mailboxes of this process's channels.
         local_groups: The members in this process.
         loops: The state of each event loop: a receiver is added where it was first needed.
         group_empty: Called with a virtual channel that has no members any more.
@@ -43,14 +43,13 @@ class ReceiverPool:
     def __init__(
         self,
         settings: QueueSettings,
-        consumers: ConsumerTracker,
+        mailboxes: Mailboxes,
         local_groups: LocalGroups,
         loops: LoopLocal[LoopState],
         group_empty: Callable[[str], object],
     ) -> None:
         self._settings = settings
-        self._mailboxes = consumers.mailboxes
-        self._consumers = consumers
+        self._mailboxes = mailboxes
         self._local_groups = local_groups
         self._loops = loops
         self._group_empty = group_empty
@@ -62,60 +61,8 @@ class ReceiverPool:
         # By general channel.
         self._worker_dispatchers: dict[str, WorkerDispatcher] = {}
 
-    async def receive(self, channel: str) -> dict[str, Any]:
-        """Return the next message of a channel.
-
-        A cancelled call loses nothing: the message is taken from the mailbox in the last step.
-
-        Raises:
-            redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
-                missing right. A server that is away is waited for.
-        """
-        if "!" not in channel:
-            message = await self._receive_general(channel)
-            self._settings.counters.received += 1
-            return message
-        find = self._mailboxes.find
-        box = find(channel) or self._mailboxes.open(channel)
-        if box.tracks_reader:
-            self._consumers.track_reader(channel, box)
-        item = box.take()
-        while item is None:
-            waiter = box.add_waiter()
-            try:
-                # A mailbox that was removed before we queued up gets nothing any more.
-                if find(channel) is box:
-                    if self._ensure(channel):
-                        await self._watch_receivers(channel, waiter)
-                    await waiter
-                else:
-                    # It may be opened again.
-                    box.remove_waiter(waiter)
-            except BaseException:
-                box.remove_waiter(waiter)
-                raise
-            box = find(channel) or self._mailboxes.open(channel)
-            if box.tracks_reader:
-                self._consumers.track_reader(channel, box)
-            item = box.take()
-            if item is None:
-                self._raise_failure(channel)
-        counters = self._settings.counters
-        box.last_receipt = counters.received = counters.received + 1
-        return item.copy()
-
-    def knows(self, channel: str) -> bool:
-        """Return whether a channel has been received on recently."""
-        return channel in self._worker_dispatchers or channel in self._mailboxes
-
-    def clear(self) -> None:
-        """Drop all messages in this process."""
-        self._mailboxes.clear()
-        for dispatcher in list(self._worker_dispatchers.values()):
-            dispatcher.clear()
-
-    async def _receive_general(self, channel: str) -> dict[str, Any]:
-        """Return the next message of a general channel."""
+    async def receive_general(self, channel: str) -> dict[str, Any]:
+        """Return the next message of a general channel; see `QueueBroker.receive`."""
         while True:
             dispatcher = self._worker_dispatchers.get(channel)
             if dispatcher is None:
@@ -125,10 +72,10 @@ class ReceiverPool:
             if taken is None:
                 waiter = dispatcher.add_waiter()
                 try:
-                    # As above: one that was removed before we queued up gets nothing any more.
+                    # One that was removed before we queued up gets nothing any more.
                     if self._worker_dispatchers.get(channel) is dispatcher:
-                        if self._ensure(channel):
-                            await self._watch_receivers(channel, waiter)
+                        if self.ensure(channel):
+                            await self.watch(channel, waiter)
                         taken = await waiter
                     else:
                         dispatcher.remove_waiter(waiter)
@@ -137,30 +84,14 @@ class ReceiverPool:
                     dispatcher.remove_waiter(waiter)
                     raise
             if taken is None:
-                self._raise_failure(channel)
+                self.raise_failure(channel)
             elif (message := taken.acknowledge()) is not None:
+                self._settings.counters.received += 1
                 return message
             else:
                 self._settings.counters.expired += 1
 
-    async def _watch_receivers(self, channel: str, waiter: asyncio.Future[Any]) -> None:
-        """Wait for a receiver in another thread's loop; start another if that loop stops."""
-        while not waiter.done():
-            await asyncio.wait([waiter], timeout=POLL_INTERVAL)
-            if not self._ensure(channel):
-                return
-
-    @property
-    def reconnects(self) -> int:
-        """The number of connections that replaced a lost one."""
-        return sum(outages.reconnects for outages in self._outages)
-
-    @property
-    def outage_seconds(self) -> float:
-        """The total length of all outages of all hosts, in seconds."""
-        return sum(outages.seconds for outages in self._outages)
-
-    def _ensure(self, channel: str) -> bool:
+    def ensure(self, channel: str) -> bool:
         """Start the receivers that a channel lacks, and wake those that are idle.
 
         Returns:
@@ -186,6 +117,39 @@ class ReceiverPool:
             if "!" in address or address in self._worker_dispatchers:
                 self._start_missing(address)
         return any(receiver.loop is not loop for receiver in self._receivers.get(address, ()))
+
+    async def watch(self, channel: str, waiter: asyncio.Future[Any]) -> None:
+        """Wait for a receiver in another thread's loop; start another if that loop stops."""
+        while not waiter.done():
+            await asyncio.wait([waiter], timeout=POLL_INTERVAL)
+            if not self.ensure(channel):
+                return
+
+    def raise_failure(self, channel: str) -> None:
+        """Raise the error with which a receiver of a channel has ended, if there is one."""
+        for receiver in self._receivers.get(non_local(channel), ()):
+            if receiver.failure is not None:
+                raise receiver.failure
+
+    def knows(self, channel: str) -> bool:
+        """Return whether a channel has been received on recently."""
+        return channel in self._worker_dispatchers or channel in self._mailboxes
+
+    def clear(self) -> None:
+        """Drop all messages in this process."""
+        self._mailboxes.clear()
+        for dispatcher in list(self._worker_dispatchers.values()):
+            dispatcher.clear()
+
+    @property
+    def reconnects(self) -> int:
+        """The number of connections that replaced a lost one."""
+        return sum(outages.reconnects for outages in self._outages)
+
+    @property
+    def outage_seconds(self) -> float:
+        """The total length of all outages of all hosts, in seconds."""
+        return sum(outages.seconds for outages in self._outages)
 
     def _wake(self, channel: str) -> None:
         for receiver in self._receivers.get(channel, ()):
@@ -256,8 +220,3 @@ class ReceiverPool:
         return ProcessDispatcher(
             address, settings, self._mailboxes, self._local_groups, self._group_empty
         )
-
-    def _raise_failure(self, channel: str) -> None:
-        for receiver in self._receivers.get(non_local(channel), ()):
-            if receiver.failure is not None:
-                raise receiver.failure

@@ -10,7 +10,7 @@ import asyncio
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ..transport.shards import Shards
+from ..transport.commands import Shards
 from .client import BlockingCommandClient
 from .pool import synchronous_arguments
 
@@ -32,7 +32,7 @@ class SynchronousCallers:
         connectors: One for each host.
         scripts: Loaded where a server lacks one.
         counters: Count commands and round trips.
-        by_key: As for `Shards.to`.
+        by_key: As for `shards_to`.
     """
 
     def __init__(

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import BusyLoadingError, RedisError
 
 from ..transport.cluster import Cluster, slot_of
-from ..transport.commands import name_keys, pack
+from ..transport.commands import CommandClient, name_keys, pack
 from ..transport.errors import is_transient, was_not_executed
-from ..transport.pipeline import CommandClient
 from ..transport.reconnecting import Backoff
 from ..transport.sentinel import find_master
 from .pool import SynchronousPool, UnansweredError
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
 
     from ..ops.statistics import Counters
     from ..transport.cluster import Address
-    from ..transport.commands import Script
+    from ..transport.commands import Coalescer, Script
     from ..transport.connector import Connector
-    from ..transport.pipeline import Coalescer
 
 
 class BlockingCommandClient(CommandClient):
@@ -34,7 +32,7 @@ class BlockingCommandClient(CommandClient):
         connector: Finds the master, or the nodes of a Cluster.
         scripts: Loaded where a server lacks one.
         counters: Count commands and round trips.
-        by_key: As for `Shards.to`.
+        by_key: As for `shards_to`.
     """
 
     def __init__(

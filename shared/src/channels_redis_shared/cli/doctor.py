@@ -18,8 +18,8 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 from redis.exceptions import AuthenticationError, RedisError
 
 from ..transport.cluster import Cluster
+from ..transport.commands import shard_of
 from ..transport.errors import is_transient, tls_refusal
-from ..transport.shards import shard_of
 from .acl import find_forbidden
 from .servers import detect_protocol, list_servers, open_connection, read_facts
 

@@ -31,23 +31,13 @@ _LAYER_OPTIONS = {
     "sharded_pubsub": "Pub/Sub",
 }
 
-# The key of a group message for the channels that do not get it.
-EXCLUDE = "__asgi_exclude__"
-RESERVED_KEYS = ("__asgi_channel__", "__asgi_group__", EXCLUDE)
+# Channels that one group message may leave out.
 MAX_EXCLUDED = 16
 
 # The most seconds that a server and its scripts accept: 68 years.
 _HIGHEST = 2**31 - 1
 # Longer values are not shown in an error's text.
 _LONGEST_REPR = 40
-
-
-class _WrongMessage(TypeError, AssertionError):
-    """Raised when a message is not a dict; also an AssertionError, as in channels_redis 4."""
-
-
-class _ReservedKey(ValueError, AssertionError):
-    """Raised when a message has a reserved key; also an AssertionError, as in channels_redis 4."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -101,7 +91,7 @@ def require_prefix(value: object) -> None:
     Braces must form a hash tag: in a Redis Cluster they decide the slot, which related keys share.
     """
     if not isinstance(value, str):
-        raise ValueError(f"prefix must be a str, such as 'asgi', not {_described(value)}")
+        raise ValueError(f"prefix must be a str, such as 'asgi', not {described(value)}")
     if "{" not in value and "}" not in value:
         return
     tag = value.partition("{")[2].partition("}")
@@ -143,7 +133,7 @@ def excluded_channels(exclude: object, require_channel: Callable[[str], object])
     if isinstance(exclude, (str, bytes)) or not isinstance(exclude, Iterable):
         raise TypeError(
             "exclude must be a list of channel names, such as [self.channel_name], "
-            f"not {_described(exclude)}"
+            f"not {described(exclude)}"
         )
     names = list(exclude)
     if len(names) > MAX_EXCLUDED:
@@ -166,35 +156,16 @@ def require_channel_capacity(value: object) -> None:
     if not isinstance(value, Mapping):
         raise ValueError(
             "channel_capacity must be a dict of channel name pattern to capacity, "
-            f"such as {{'thumbnails*': 500}}, not {_described(value)}"
+            f"such as {{'thumbnails*': 500}}, not {described(value)}"
         )
     for pattern, capacity in value.items():
         # A compiled pattern of bytes would match no name.
         if not isinstance(getattr(pattern, "pattern", pattern), str):
             raise ValueError(
-                f"channel_capacity has a pattern of the wrong type, {_described(pattern)}: "
+                f"channel_capacity has a pattern of the wrong type, {described(pattern)}: "
                 "write a glob, such as 'thumbnails*', or a compiled regular expression of str"
             )
         _checked_int(f"channel_capacity[{pattern!r}]", capacity, lowest=1)
-
-
-def require_message(message: object) -> None:
-    """Raise an error if `message` cannot be sent.
-
-    Raises:
-        TypeError: It is not a dict.
-        ValueError: It has a reserved key.
-    """
-    if not isinstance(message, dict):
-        raise _WrongMessage(
-            f"a message must be a dict, such as {{'type': 'chat.message'}}, "
-            f"not {_described(message)}"
-        )
-    for key in RESERVED_KEYS:
-        if key in message:
-            raise _ReservedKey(
-                f"the message key {key!r} is reserved for channel layers: use another name"
-            )
 
 
 def _checked_int(name: str, value: object, *, lowest: int) -> int:
@@ -204,13 +175,12 @@ def _checked_int(name: str, value: object, *, lowest: int) -> int:
     # bool is a subclass of int, but True seconds are a mistake.
     if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= _HIGHEST:
         raise ValueError(
-            f"{name} must be an integer from {max(lowest, 0)} to {_HIGHEST}, "
-            f"not {_described(value)}"
+            f"{name} must be an integer from {max(lowest, 0)} to {_HIGHEST}, not {described(value)}"
         )
     return value
 
 
-def _described(value: object) -> str:
+def described(value: object) -> str:
     """Return a short description of an invalid value."""
     text = repr(value)
     return text if len(text) <= _LONGEST_REPR else f"a {type(value).__name__}"

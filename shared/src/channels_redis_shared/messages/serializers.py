@@ -1,4 +1,4 @@
-"""Serialize messages, and decode them once for all the channels that they are for."""
+"""Check and serialize messages; decode them once for all the channels that they are for."""
 
 from __future__ import annotations
 
@@ -8,18 +8,50 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgpack
+from channels.exceptions import MessageTooLarge
 
-from ..config.options import EXCLUDE
+from ..config.options import described
 from .encryption import make_cipher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+# The key of a group message for the channels that do not get it.
+EXCLUDE = "__asgi_exclude__"
+RESERVED_KEYS = ("__asgi_channel__", "__asgi_group__", EXCLUDE)
+MAX_MESSAGE = 512 * 1024 * 1024  # bytes, the longest string in Redis
 # Seconds that a ciphertext is accepted beyond its message's expiry: hosts' clocks differ.
 CLOCK_TOLERANCE = 10
 # Levels at which a part that cannot be serialized is searched for: deeper takes seconds.
 _MAX_DEPTH = 20
 _IMMUTABLE = {str, int, float, bool, bytes, type(None)}
+
+
+class _WrongMessage(TypeError, AssertionError):
+    """Raised when a message is not a dict; also an AssertionError, as in channels_redis 4."""
+
+
+class _ReservedKey(ValueError, AssertionError):
+    """Raised when a message has a reserved key; also an AssertionError, as in channels_redis 4."""
+
+
+def require_message(message: object) -> None:
+    """Raise an error if `message` cannot be sent.
+
+    Raises:
+        TypeError: It is not a dict.
+        ValueError: It has a reserved key.
+    """
+    if not isinstance(message, dict):
+        raise _WrongMessage(
+            f"a message must be a dict, such as {{'type': 'chat.message'}}, "
+            f"not {described(message)}"
+        )
+    for key in RESERVED_KEYS:
+        if key in message:
+            raise _ReservedKey(
+                f"the message key {key!r} is reserved for channel layers: use another name"
+            )
 
 
 class BaseMessageSerializer(ABC):
@@ -212,6 +244,30 @@ class SerializersRegistry:
                 "with registry.register_serializer"
             )
         return serializer_class(**arguments)
+
+
+class MessageEncoder:
+    """Encodes messages with a layer's serializer.
+
+    Args:
+        serializer: A serializer, or the layer if its class overrides `serialize`.
+    """
+
+    def __init__(self, serializer: Any) -> None:
+        self._serialize = serializer.serialize
+
+    def encode(self, message: dict[str, Any]) -> bytes:
+        """Return the message as Redis gets it.
+
+        Raises:
+            TypeError: A part of the message cannot be serialized.
+            channels.exceptions.MessageTooLarge: Redis takes no message of this size.
+        """
+        # A registered serializer may return a bytearray.
+        data = bytes(self._serialize(message))
+        if len(data) > MAX_MESSAGE:
+            raise MessageTooLarge(f"{len(data)} bytes; Redis takes at most {MAX_MESSAGE}")
+        return data
 
 
 class DecodedMessage:

@@ -17,7 +17,7 @@ from channels.layers import get_channel_layer
 from redis.exceptions import ResponseError
 
 from ..concurrency import LoopLocal, ProcessLocal, running_loop
-from ..transport.shards import shard_of
+from ..transport.commands import shard_of
 from . import scripts
 from .keys import PresenceKeys
 from .shard import SUFFIX, ShardPresence
@@ -25,7 +25,7 @@ from .shard import SUFFIX, ShardPresence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..transport.shards import Shards
+    from ..transport.commands import Shards
 
 __all__ = ["People", "Presence"]
 

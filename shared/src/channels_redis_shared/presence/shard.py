@@ -26,8 +26,7 @@ from .state import Diff, LocalPresence, Tracked
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..transport.commands import Argument, Command, Script
-    from ..transport.pipeline import CommandClient
+    from ..transport.commands import Argument, Command, CommandClient, Script
 
 # Ends the name of the group whose members are told of a group's people.
 SUFFIX = ".presence"

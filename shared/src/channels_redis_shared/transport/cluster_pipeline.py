@@ -15,18 +15,18 @@ from redis.exceptions import RedisError
 
 from ..concurrency import start_task
 from ..ops.statistics import Counters
-from .cluster import slot_of
+from .cluster import Cluster, slot_of
+from .commands import CommandClient, Shards
 from .errors import is_redirect, is_transient
-from .pipeline import AutoPipeline, CommandClient, PendingCommand
+from .pipeline import AutoPipeline, PendingCommand
 from .reconnecting import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .cluster import Address, Cluster
-    from .commands import Script
+    from .cluster import Address
+    from .commands import Coalescer, Script
     from .connector import Connector
-    from .pipeline import Coalescer
 
 # Seconds without a failure after which the slot map is fetched at once, without backoff.
 BACKOFF_RESET = 3.0
@@ -235,3 +235,28 @@ class _NodePipeline(AutoPipeline):
         if not is_redirect(error):
             calls, self._calls = self._calls, deque()
             self._hold(calls, error)
+
+
+def shards_to(
+    connectors: Sequence[Connector],
+    scripts: Sequence[Script] = (),
+    counters: Counters | None = None,
+    *,
+    by_key: bool = True,
+) -> Shards:
+    """Return the command connections of the running loop to these hosts.
+
+    Args:
+        connectors: One for each host.
+        scripts: Loaded whenever a connection opens.
+        counters: Count commands and round trips.
+        by_key: Choose the node of a Cluster by each command's key, instead of using any one.
+    """
+    return Shards(
+        [
+            ClusterPipeline(connector, scripts, counters)
+            if by_key and isinstance(connector, Cluster)
+            else AutoPipeline(connector, scripts, counters)
+            for connector in connectors
+        ]
+    )

@@ -1,11 +1,15 @@
-"""Commands and Lua scripts, encoded in RESP."""
+"""Commands and Lua scripts, and the interface of what sends them to one host or several."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from zlib import crc32
 
 from redis.exceptions import NoPermissionError, ResponseError
 
@@ -15,7 +19,7 @@ except ImportError:
     hiredis = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 Argument: TypeAlias = bytes | str | int | float
 Command: TypeAlias = tuple[Argument, ...]
@@ -103,3 +107,152 @@ def name_forbidden(error: ResponseError) -> ResponseError:
     called = re.search(r"redis\.call\('(\w+)'", line)
     command = called[1].lower() if called else line.strip()
     return NoPermissionError(f"this user has no permissions to run the {command!r} command")
+
+
+class Coalescer(Protocol):
+    """Coalesces parts of several calls into one command, and splits its reply."""
+
+    def command(self, parts: Sequence[Any]) -> Command:
+        """Return the command that executes the parts, in order."""
+
+    def replies(self, reply: Any, parts: Sequence[Any]) -> Sequence[Any]:
+        """Return the reply to each part, or the error to raise in its caller."""
+
+
+_NOTHING: Mapping[str, int] = MappingProxyType({})
+
+
+class CommandClient(ABC):
+    """The command connections of one event loop to one host, opened when first needed."""
+
+    async def execute(
+        self,
+        command: Command,
+        *,
+        key: str,
+        idempotent: bool = False,
+        quotas: Mapping[str, int] | None = None,
+    ) -> Any:
+        """Send the command and return its reply.
+
+        Args:
+            command: The command.
+            key: A key that the command uses. In a Cluster, all are in its slot.
+            idempotent: Send the command again if the connection broke before its reply came. A
+                command that was not written yet is sent on a new connection in any case.
+            quotas: The message keys to which the command adds a message, and the number of messages
+                that one write may add to each.
+
+        Raises:
+            redis.exceptions.ConnectionError: The server is away, for longer than the host's
+                `timeout`, or the connection broke after the command was written.
+            redis.exceptions.TimeoutError: The server did not answer within `timeout` seconds.
+            redis.exceptions.ResponseError: The server refused the command.
+        """
+        packed = pack(command)
+        return await self.call(packed, None, len(packed), idempotent, quotas or _NOTHING, key)
+
+    async def execute_coalesced(  # noqa: PLR0913 - most of them are keywords
+        self,
+        part: Sequence[Any],
+        coalescer: Coalescer,
+        size: int,
+        *,
+        key: str,
+        idempotent: bool = False,
+        quotas: Mapping[str, int] | None = None,
+    ) -> Any:
+        """Send a part of a command; neighbouring parts with equal coalescers go as one command.
+
+        Args:
+            part: The arguments that this call contributes to the command.
+            coalescer: Makes the command of parts.
+            size: The approximate size of the part in bytes.
+            key: As for `execute`.
+            idempotent: As for `execute`.
+            quotas: As for `execute`.
+        """
+        return await self.call(part, coalescer, size, idempotent, quotas or _NOTHING, key)
+
+    def slot(self, key: str) -> int | None:  # noqa: ARG002 - one server has all keys
+        """Return the slot of a key in a Cluster, where all keys of a command must share one."""
+        return None
+
+    def node(self, key: str) -> object:  # noqa: ARG002
+        """Return an identity of the Cluster node that has a key, as last learnt."""
+        return None
+
+    @property
+    def layout(self) -> object:
+        """An identity of the slot map of a Cluster: another object after a change."""
+        return None
+
+    @abstractmethod
+    async def nodes(self) -> Sequence[CommandClient]:
+        """Return the connections to each server that has keys."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the connections. A later command opens new ones."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Discard the connections without closing them; their event loop is already closed."""
+
+    @abstractmethod
+    def call(  # noqa: PLR0913, PLR0917 - positions, as this is called for every command
+        self,
+        content: Any,
+        coalescer: Coalescer | None,
+        size: int,
+        idempotent: bool,  # noqa: FBT001
+        quotas: Mapping[str, int],
+        key: str,
+    ) -> Awaitable[Any]:
+        """Add a command to the next write; see `PendingCommand`."""
+
+
+class Shards:
+    """The command connections of one event loop, in the order of the hosts."""
+
+    def __init__(self, clients: Sequence[CommandClient]) -> None:
+        self._clients = clients
+
+    def __getitem__(self, index: int) -> CommandClient:
+        """Return the connections to the shard with this index."""
+        return self._clients[index]
+
+    def __len__(self) -> int:
+        """Return the number of shards."""
+        return len(self._clients)
+
+    @property
+    def are_one_place(self) -> bool:
+        """True if one script may use any keys together: one server, and no Cluster."""
+        return len(self._clients) == 1 and self._clients[0].slot("") is None
+
+    def of(self, name: str) -> CommandClient:
+        """Return the connections to the shard of a name."""
+        if len(self._clients) == 1:
+            return self._clients[0]
+        return self._clients[shard_of(name, len(self._clients))]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await asyncio.gather(*(client.close() for client in self._clients))
+
+    def abandon(self) -> None:
+        """Discard all connections without closing them; their event loop is already closed."""
+        for client in self._clients:
+            client.abandon()
+
+
+def shard_of(name: str, shards: int) -> int:
+    """Return the index, from 0, of the shard of a name.
+
+    `channels_redis` on the same servers must choose the same one, so the ring of 4096 points and
+    the division of floats are fixed.
+    """
+    if shards == 1:
+        return 0
+    return int((crc32(name.encode()) & 0xFFF) / (4096 / shards))

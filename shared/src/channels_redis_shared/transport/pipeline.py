@@ -7,26 +7,24 @@ reads go through it, so most of the throughput comes from here.
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections import Counter, deque
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
 from ..concurrency import end_task, start_task
 from ..ops.statistics import Counters
-from .commands import name_keys, pack
+from .commands import CommandClient, name_keys, pack
 from .errors import is_redirect, is_transient, was_not_executed
 from .reconnecting import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from .commands import Command, Script
+    from .commands import Coalescer, Script
     from .connection import Connection
     from .connector import Connector
 
@@ -35,16 +33,6 @@ MAX_COMMANDS = 1000
 MAX_BYTES = 1_000_000
 # So is a script, in the number of its parts.
 MAX_COALESCED = 100
-
-
-class Coalescer(Protocol):
-    """Coalesces parts of several calls into one command, and splits its reply."""
-
-    def command(self, parts: Sequence[Any]) -> Command:
-        """Return the command that executes the parts, in order."""
-
-    def replies(self, reply: Any, parts: Sequence[Any]) -> Sequence[Any]:
-        """Return the reply to each part, or the error to raise in its caller."""
 
 
 @dataclass(eq=False, slots=True)
@@ -166,99 +154,6 @@ def copy_of(error: BaseException) -> BaseException:
         return error
     copy.__cause__ = error.__cause__
     return copy
-
-
-_NOTHING: Mapping[str, int] = MappingProxyType({})
-
-
-class CommandClient(ABC):
-    """The command connections of one event loop to one host, opened when first needed."""
-
-    async def execute(
-        self,
-        command: Command,
-        *,
-        key: str,
-        idempotent: bool = False,
-        quotas: Mapping[str, int] | None = None,
-    ) -> Any:
-        """Send the command and return its reply.
-
-        Args:
-            command: The command.
-            key: A key that the command uses. In a Cluster, all are in its slot.
-            idempotent: Send the command again if the connection broke before its reply came. A
-                command that was not written yet is sent on a new connection in any case.
-            quotas: The message keys to which the command adds a message, and the number of messages
-                that one write may add to each.
-
-        Raises:
-            redis.exceptions.ConnectionError: The server is away, for longer than the host's
-                `timeout`, or the connection broke after the command was written.
-            redis.exceptions.TimeoutError: The server did not answer within `timeout` seconds.
-            redis.exceptions.ResponseError: The server refused the command.
-        """
-        packed = pack(command)
-        return await self.call(packed, None, len(packed), idempotent, quotas or _NOTHING, key)
-
-    async def execute_coalesced(  # noqa: PLR0913 - most of them are keywords
-        self,
-        part: Sequence[Any],
-        coalescer: Coalescer,
-        size: int,
-        *,
-        key: str,
-        idempotent: bool = False,
-        quotas: Mapping[str, int] | None = None,
-    ) -> Any:
-        """Send a part of a command; neighbouring parts with equal coalescers go as one command.
-
-        Args:
-            part: The arguments that this call contributes to the command.
-            coalescer: Makes the command of parts.
-            size: The approximate size of the part in bytes.
-            key: As for `execute`.
-            idempotent: As for `execute`.
-            quotas: As for `execute`.
-        """
-        return await self.call(part, coalescer, size, idempotent, quotas or _NOTHING, key)
-
-    def slot(self, key: str) -> int | None:  # noqa: ARG002 - one server has all keys
-        """Return the slot of a key in a Cluster, where all keys of a command must share one."""
-        return None
-
-    def node(self, key: str) -> object:  # noqa: ARG002
-        """Return an identity of the Cluster node that has a key, as last learnt."""
-        return None
-
-    @property
-    def layout(self) -> object:
-        """An identity of the slot map of a Cluster: another object after a change."""
-        return None
-
-    @abstractmethod
-    async def nodes(self) -> Sequence[CommandClient]:
-        """Return the connections to each server that has keys."""
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Close the connections. A later command opens new ones."""
-
-    @abstractmethod
-    def abandon(self) -> None:
-        """Discard the connections without closing them; their event loop is already closed."""
-
-    @abstractmethod
-    def call(  # noqa: PLR0913, PLR0917 - positions, as this is called for every command
-        self,
-        content: Any,
-        coalescer: Coalescer | None,
-        size: int,
-        idempotent: bool,  # noqa: FBT001
-        quotas: Mapping[str, int],
-        key: str,
-    ) -> Awaitable[Any]:
-        """Add a command to the next write; see `PendingCommand`."""
 
 
 class AutoPipeline(CommandClient):
