@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis.exceptions
 
-from channels_redis_queue import keys
+from channels_redis_queue import keys, publisher
 from channels_redis_queue.keys import virtual_channel
 from support.queue_layers import (
     Layers,
@@ -194,6 +196,48 @@ async def test_another_process_discards_a_waiting_consumers_channel(
     await other.group_send("room", {"type": "unheard"})
     await other.send(channel, {"type": "direct"})
     assert await within(receiver) == {"type": "direct"}
+
+
+async def test_burst_waits_for_a_reader_that_is_held_up(layers: Layers) -> None:
+    """Many sends at once, far beyond the capacity, lose nothing."""
+    layer, sender = layers(capacity=4), layers(capacity=4)
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    received = asyncio.ensure_future(take_numbers(layer, channel, 500))
+    full = threading.Event()
+
+    async def burst() -> None:
+        sends = [
+            asyncio.ensure_future(sender.group_send("room", message)) for message in numbered(500)
+        ]
+        await sends[0]
+        await asyncio.sleep(publisher.STALL_TIMEOUT / 5)
+        full.set()
+        await asyncio.gather(*sends)
+
+    sending = asyncio.ensure_future(asyncio.to_thread(asyncio.run, burst()))
+    await asyncio.sleep(0)
+    assert full.wait(30)  # this blocks the loop of the reader
+    assert sorted(await received) == list(range(500))
+    await sending
+    assert sender.statistics().dropped.capacity == 0
+
+
+async def test_stalled_reader_delays_a_sender_once(layers: Layers) -> None:
+    """Until it takes again; then a burst waits for it as before."""
+    layer, sender = layers(capacity=2), layers(capacity=2)
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    before = time.monotonic()
+    for message in numbered(100):
+        await sender.group_send("room", message)
+    assert time.monotonic() - before < 50 * publisher.STALL_TIMEOUT
+    assert sender.statistics().dropped.capacity == 98
+    assert await take_numbers(layer, channel, 2) == [0, 1]
+    await sender.group_send("room", {"number": 100})
+    received = asyncio.ensure_future(take_numbers(layer, channel, 101))
+    await asyncio.gather(*(sender.group_send("room", one) for one in numbered(100, 101)))
+    assert sorted(await received) == list(range(100, 201))
 
 
 async def test_join_after_a_discard_that_was_not_read_yet(layers: Layers) -> None:

@@ -29,6 +29,12 @@ logger = logging.getLogger(__package__)
 
 # Addresses whose latest heartbeat is remembered.
 MAX_HEARTBEATS = 10_000
+# Seconds that a reader has to take from a full key, and those between two tries to send to it.
+STALL_TIMEOUT = 0.5
+MIN_RETRY_DELAY = 0.002
+MAX_RETRY_DELAY = 0.02
+# Full keys that are remembered.
+MAX_FULL_KEYS = 10_000
 
 
 class OutgoingMessage(NamedTuple):
@@ -133,11 +139,17 @@ class Publisher:
         self._group_cache = GroupCache(settings.keys, settings.capacity)
         # The latest heartbeat seen of each address, and the `time.monotonic()` since when.
         self._heartbeats: dict[str, tuple[bytes, float]] = {}
+        # The message keys that were full, and the `time.monotonic()` from which their readers count
+        # as stalled if they make no room.
+        self._stalled_from: dict[str, float] = {}
 
     async def publish(
         self, group: str, message: dict[str, Any], shards: Shards, exclude: Collection[str] = ()
     ) -> None:
-        """Send a message to the members of a group, except those excluded. Full ones miss it."""
+        """Send a message to the members of a group, except those excluded.
+
+        Those whose key is full miss it, unless their process takes messages meanwhile.
+        """
         if exclude:
             # A process removes these from the members that a virtual channel stands for.
             message = {**message, EXCLUDE: exclude}
@@ -176,7 +188,12 @@ class Publisher:
         if isinstance(reply, bytes):
             return reply
         snapshot.confirmed = True
-        self._log(sum(len(destinations[at].names) for at in reply), snapshot, group)
+        if self._stalled_from or reply:
+            full = [destinations[at] for at in reply]
+            dropped = await self._wait_for_room(
+                destinations, full, snapshot.counts_field, message, shards
+            )
+            self._log(sum(len(one.names) for one in dropped), snapshot, group)
         await self._remove_dead(snapshot, group, shards)
         return None
 
@@ -187,20 +204,67 @@ class Publisher:
     async def _publish_to(
         self, snapshot: GroupSnapshot, group: str, message: dict[str, Any], shards: Shards
     ) -> None:
+        destinations = _without_excluded(snapshot.destinations, message)
+        full = await self._send(destinations, snapshot.counts_field, message, shards)
+        if self._stalled_from or full:
+            dropped = await self._wait_for_room(
+                destinations, full, snapshot.counts_field, message, shards
+            )
+            self._log(sum(len(one.names) for one in dropped), snapshot, group)
+
+    async def _wait_for_room(
+        self,
+        destinations: list[Destination],
+        full: list[Destination],
+        counts_field: int,
+        message: dict[str, Any],
+        shards: Shards,
+    ) -> list[Destination]:
+        """Send again to those that were full until they have room; return those that had none.
+
+        A burst fills a key faster than a busy reader empties it. A reader that takes nothing costs
+        each sender this wait once, until it takes again.
+        """
+        dropped: list[Destination] = []
+        delay = MIN_RETRY_DELAY
+        while True:
+            for key in {one.key for one in destinations} - {one.key for one in full}:
+                self._stalled_from.pop(key, None)
+            if len(self._stalled_from) > MAX_FULL_KEYS:
+                self._stalled_from.clear()
+            now = time.monotonic()
+            destinations = []
+            for one in full:
+                stalled_from = self._stalled_from.setdefault(one.key, now + STALL_TIMEOUT)
+                (destinations if now < stalled_from else dropped).append(one)
+            if not destinations:
+                return dropped
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, MAX_RETRY_DELAY)
+            full = await self._send(destinations, counts_field, message, shards)
+
+    async def _send(
+        self,
+        destinations: list[Destination],
+        counts_field: int,
+        message: dict[str, Any],
+        shards: Shards,
+    ) -> list[Destination]:
+        """Send to destinations in any places; return those that were full."""
         # A script's keys are on one shard and, in a Cluster, in one slot.
         by_place: dict[tuple[int, int | None], list[Destination]] = {}
-        for destination in _without_excluded(snapshot.destinations, message):
+        for destination in destinations:
             shard = self._settings.shard_to(destination.address)
             place = shard, shards[shard].slot(destination.key)
             by_place.setdefault(place, []).append(destination)
         full = await _all(
             [
-                self._send_chunk(chunk, snapshot.counts_field, message, shards[shard])
+                self._send_chunk(chunk, counts_field, message, shards[shard])
                 for (shard, _), all_there in by_place.items()
                 for chunk in _chunks(all_there)
             ]
         )
-        self._log(sum(full), snapshot, group)
+        return [one for chunk in full for one in chunk]
 
     async def _send_chunk(
         self,
@@ -208,11 +272,11 @@ class Publisher:
         counts_field: int,
         message: dict[str, Any],
         commands: CommandClient,
-    ) -> int:
-        """Send to destinations of one place; return how many members were full."""
+    ) -> list[Destination]:
+        """Send to destinations of one place; return those that were full."""
         batch = self._batch(chunk, counts_field, message)
         full = await SendBatch(self._settings.expiry).send(batch, commands)
-        return sum(len(chunk[position].names) for position in full)
+        return [chunk[position] for position in full]
 
     def _batch(
         self, chunk: list[Destination], counts_field: int, message: dict[str, Any]
@@ -301,7 +365,7 @@ class Publisher:
             )
 
 
-async def _all(sends: list[Coroutine[Any, Any, int]]) -> list[int]:
+async def _all(sends: list[Coroutine[Any, Any, list[Destination]]]) -> list[list[Destination]]:
     """Await all sends, even after one has failed; return their results or raise its error."""
     if len(sends) == 1:
         # The usual case, without the task that gather would make.
@@ -310,7 +374,7 @@ async def _all(sends: list[Coroutine[Any, Any, int]]) -> list[int]:
     for result in results:
         if isinstance(result, BaseException):
             raise result
-    return [result for result in results if isinstance(result, int)]
+    return [result for result in results if isinstance(result, list)]
 
 
 def _without_excluded(
