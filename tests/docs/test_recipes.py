@@ -14,15 +14,10 @@ import pytest_asyncio
 from channels.layers import channel_layers
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from support.pages import write_files
-from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,7 +42,7 @@ def recipes(tmp_path: Path) -> dict[str, Any]:
         settings.configure()
     write_files("recipes.md", tmp_path)
     files = sorted(tmp_path.glob("*.py"))
-    assert len(files) == 7
+    assert len(files) == 6
     defined: dict[str, Any] = {}
     for file in files:
         defined |= runpy.run_path(str(file))
@@ -66,16 +61,6 @@ async def layer(
     yield made
     channel_layers.set("default", before)
     await made.close_pools()
-
-
-@pytest.fixture(scope="module")
-def spans() -> InMemorySpanExporter:
-    """Return the exporter of this process's spans: a process has one provider for good."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
-    return exporter
 
 
 async def connect(consumer: Any, **scope: Any) -> WebsocketCommunicator:
@@ -181,24 +166,6 @@ async def test_typed_layer(recipes: dict[str, Any], layer: Any) -> None:
     else:
         with pytest.raises(TypeError, match="must be a RedisChannelLayer, not RedisPubSub"):
             recipes["default_layer"]()
-
-
-async def test_traces(recipes: dict[str, Any], layer: Any, spans: InMemorySpanExporter) -> None:
-    """A handler's span is a child of the span that sent the message, and in its trace."""
-    spans.clear()
-
-    chat = type("Chat", (recipes["Traced"], recipes["Chat"]), {})
-    socket = await connect(chat)
-    # Accepted before it has joined.
-    await eventually(lambda: layer.statistics().groups == 1)
-    await recipes["traced_group_send"]("chat", {"type": "chat.said", "text": "Hello"})
-    assert await socket.receive_json_from(DEADLINE) == {"text": "Hello"}
-    await close(socket)
-    finished = {span.name: span for span in spans.get_finished_spans()}
-    sent, handled = finished["send chat.said"], finished["chat.said"]
-    assert handled.context.trace_id == sent.context.trace_id
-    assert handled.parent is not None
-    assert handled.parent.span_id == sent.context.span_id
 
 
 async def test_many_sends_at_once(recipes: dict[str, Any], layer: Any) -> None:
