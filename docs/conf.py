@@ -8,21 +8,27 @@ from pathlib import Path
 PACKAGES = Path(__file__).parents[1] / "packages"
 
 project = "channels-redis"
-release = metadata.version("channels-redis")
+VERSIONS = {
+    name: metadata.version(name)
+    for name in ("channels-redis", "channels-redis-pubsub", "channels-redis-queue")
+}
+release = VERSIONS["channels-redis"]
 copyright = "2026, the channels-redis contributors"  # noqa: A001 - Sphinx names it so
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_build", "examples"]
 # What docstrings have in single backticks.
 default_role = "code"
 html_theme = "furo"
 html_title = f"channels-redis {release}"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_theme_options = {
     "source_repository": "https://github.com/django/channels_redis/",
     "source_branch": "main",
     "source_directory": "docs/",
 }
 
-myst_enable_extensions = ["deflist", "substitution"]
+myst_enable_extensions = ["attrs_block", "deflist", "substitution"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
@@ -38,7 +44,7 @@ def _unreleased(package: str) -> str:
     return "\n".join(f"- {fragment.read_text().strip()}" for fragment in fragments) or "Nothing."
 
 
-myst_substitutions = {
-    name.replace("-", "_"): _unreleased(name)
-    for name in ("channels-redis", "channels-redis-pubsub", "channels-redis-queue")
+myst_substitutions = {name.replace("-", "_"): _unreleased(name) for name in VERSIONS}
+myst_substitutions |= {
+    f"{name}_version".replace("-", "_"): version for name, version in VERSIONS.items()
 }

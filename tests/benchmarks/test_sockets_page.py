@@ -1,4 +1,4 @@
-"""The figures of the guide on broadcasts are those of the run."""
+"""The figures of WebSockets are those of the run, on each page and in the drawing."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import re
 from pathlib import Path
 from statistics import median
 
+import pytest
+
 from benchmarks.survey.report import amount
 
-DOCS = Path(__file__).parents[2] / "docs"
+REPOSITORY = Path(__file__).parents[2]
+DOCS = REPOSITORY / "docs"
 RUN = json.loads((DOCS / "sockets.json").read_text(encoding="utf-8"))
 CONTENDERS = ("queue", "queue+", "queue-4.3", "pubsub", "pubsub+", "pubsub-4.3")
 
@@ -38,3 +41,39 @@ def test_table_has_the_figures_of_the_run() -> None:
         metric = "all_p50" if what == "until all have it" else "deliveries"
         size = int(members.replace(",", "")), int(processes)
         assert cells.split(" | ") == [figure(one, *size, metric) for one in CONTENDERS]
+
+
+def test_readme_has_the_figures_of_the_run() -> None:
+    """Its sentence on broadcasts has rounded times, of one process."""
+    text = " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
+    quoted = re.search(r"1,000 browsers have it after (\d+) ms instead of (\d+)", text)
+    assert quoted is not None
+    exact = [figure(one, 1000, 1, "all_p50").split() for one in ("queue+", "queue")]
+    assert list(quoted.groups()) == [f"{float(number):.0f}" for number, _ in exact]
+
+
+def test_drawing_has_the_figures_of_the_run() -> None:
+    """Its bars are as long as their figures say, and those are of 1,000 sockets of one process."""
+    drawing = (DOCS / "images/browsers.svg").read_text(encoding="utf-8")
+    labels = re.findall(r'text-anchor="end"[^>]*>(.+?)<', drawing)
+    shown = {
+        label.replace("channels_redis 4.3.0, ", "4.3 "): (text, float(length))
+        for label, length, text in zip(
+            labels,
+            re.findall(r'<rect x="238" [^>]*width="(\S+)"', drawing),
+            re.findall(r">([\d.]+ ms)<", drawing),
+            strict=True,
+        )
+    }
+    names = {
+        "4.3 queue": "queue-4.3",
+        "4.3 Pub/Sub": "pubsub-4.3",
+        "queue": "queue",
+        "Pub/Sub": "pubsub",
+        "queue, with broadcasts": "queue+",
+        "Pub/Sub, with broadcasts": "pubsub+",
+    }
+    assert shown.keys() == names.keys()
+    for label, (text, length) in shown.items():
+        assert text == figure(names[label], 1000, 1, "all_p50")
+        assert length == pytest.approx(1.25 * float(text.split()[0]))

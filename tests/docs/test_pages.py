@@ -86,9 +86,9 @@ def test_links(page: str) -> None:
     assert [file for file in files if not file.exists()] == []
 
 
-@pytest.mark.parametrize("page", FRONT_PAGES)
+@pytest.mark.parametrize("page", [*FRONT_PAGES, "docs/choosing.md"])
 def test_figures(page: str) -> None:
-    """The ratios of a front page are those of the page of benchmarks."""
+    """The ratios of a page are those of the page of benchmarks."""
     measured: dict[str, dict[str, str]] = {}
     for row in re.findall(r"^\| (.+) \|$", (DOCS / "benchmarks.md").read_text(), re.MULTILINE):
         work, *cells = row.split(" | ")

@@ -1,0 +1,77 @@
+"""The built site: its search finds pages by the words that people use, and its files are there."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.site
+
+SITE = Path(__file__).parents[2] / "docs/_build/html"
+
+
+def pages_with_in_title(words: list[str]) -> set[str]:
+    """Return the pages that have all of the words in their headings."""
+    text = (SITE / "searchindex.js").read_text()
+    index = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
+    found = set(index["docnames"])
+    for word in words:
+        numbers = index["titleterms"].get(word, [])
+        # One number stands for a list of one.
+        numbers = numbers if isinstance(numbers, list) else [numbers]
+        found &= {index["docnames"][number] for number in numbers}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("query", "page"),
+    [
+        ("who is online", "presence"),
+        ("datetime", "recipes"),
+        ("exclude", "recipes"),
+        ("types", "recipes"),
+        ("prometheus", "monitoring"),
+        ("grafana", "monitoring"),
+        ("sentry", "monitoring"),
+        ("windows", "recipes"),
+        ("persistence", "deployment"),
+        ("sentinel", "servers"),
+        ("doctor", "operations"),
+        ("encryption", "security"),
+    ],
+)
+def test_search(query: str, page: str) -> None:
+    """The page has the words in a heading, so it is among the first results."""
+    # Sphinx is in the environment of the documentation only.
+    language = import_module("sphinx.search.en").SearchEnglish({})
+    words = [language.stem(word) for word in query.lower().split()]
+    wanted = [word for word in words if word not in language.stopwords]
+    assert wanted, "the search ignores all of these words"
+    found = pages_with_in_title(wanted)
+    assert page in found
+    assert len(found) <= 4
+
+
+def test_each_page_can_be_copied_from() -> None:
+    """The pages load the copy buttons and our style, which the site has."""
+    pages = list(SITE.glob("*.html"))
+    assert len(pages) > 20
+    for page in pages:
+        text = page.read_text()
+        for file in ("copybutton.js", "site.css"):
+            assert re.search(rf"_static/{file}\b", text), page
+    assert {"copybutton.js", "site.css"} <= {file.name for file in (SITE / "_static").iterdir()}
+
+
+def test_front_page() -> None:
+    """It has the versions, the repository, pictures, and the dashboard can be downloaded."""
+    front = (SITE / "index.html").read_text()
+    assert 'href="https://github.com/django/channels_redis"' in front
+    assert len(re.findall(r"<td[^>]*><p>\d+\.\d+\.\d+\S*</p></td>", front)) == 3
+    assert len(re.findall(r"<img [^>]*_images/", front)) >= 3
+    [dashboard] = SITE.glob("_downloads/*/grafana.json")
+    assert json.loads(dashboard.read_text())["panels"]
