@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
 
 import pytest
+from channels.layers import channel_layers
+from django.conf import settings
 
-from support.acl_rules import PASSWORD, restricted, rule_of
+from channels_redis_queue.presence import Presence
+from support.acl_rules import PASSWORD, presence_rule_of, restricted, rule_of
 from support.commands import DOCTORS, PUBSUB, QUEUE, examine, run
 
 if TYPE_CHECKING:
@@ -83,11 +87,55 @@ def test_what_only_flush_needs(own_server: EmbeddedServer) -> None:
 def test_asks_for_all_that_the_rule_has(package: str) -> None:
     """The commands that the doctor asks about are those of the rule in the documentation."""
     doctor = DOCTORS[package]
-    asked = set()
-    for required in doctor.required_commands(doctor.layer_class(), "token"):
-        name = str(required.command[0]).lower()
-        asked.add("script|load" if name == "script" else name)
-    assert asked == {word[1:] for word in rule_of(doctor.layer_class) if word.startswith("+")}
+    required = doctor.required_commands(doctor.layer_class(), "token")
+    asked = {one.name for one in required if not one.optional}
+    rule = {word[1:] for word in rule_of(doctor.layer_class) if word.startswith("+")}
+    assert asked == rule
+    asked_for_presence = {one.name for one in required if one.only_for == "presence"}
+    more = {word[1:] for word in presence_rule_of(doctor.layer_class) if word.startswith("+")}
+    assert asked_for_presence - rule == more
+
+
+@BOTH
+@pytest.mark.parametrize("asking", [ASKING, ""])
+async def test_presence_without_rights(
+    package: str, asking: str, own_server: EmbeddedServer
+) -> None:
+    """A user that lacks the rights of presence gets 0 and the rule, which is enough."""
+    doctor = DOCTORS[package]
+    host = restricted(own_server, doctor.layer_class, asking or "+ping")
+    url = url_of(own_server, host["username"])
+    report = await asyncio.to_thread(examine, package, url)
+    assert report.status == 0
+    assert report.about("rights")["level"] == "ok"
+    found = report.about("rights, presence")
+    assert found["level"] == "note"
+    assert "hdel" in found["text"]
+    assert "which presence needs" in found["text"]
+    with own_server.client() as client:
+        client.execute_command(*found["advice"].split())
+    if not settings.configured:
+        settings.configure()
+    layer = doctor.layer_class([url])
+    channel_layers.set("restricted", layer)
+    channel = await layer.new_channel()
+    await Presence("restricted").track("room", channel, "ann")
+    assert await Presence("restricted").list("room") == {"ann": [None]}
+    report = await asyncio.to_thread(examine, package, url)
+    assert report.about("presence")["text"] == "1 people in 1 groups, from 1 processes"
+    assert not [one for one in report.findings if one["subject"] == "rights, presence"]
+    await layer.close_pools()
+
+
+@BOTH
+def test_one_right_of_presence(package: str, own_server: EmbeddedServer) -> None:
+    """A single right that is missing is named alone."""
+    layer_class = DOCTORS[package].layer_class
+    more = [word for word in presence_rule_of(layer_class) if word != "+hlen"]
+    host = restricted(own_server, layer_class, *more, ASKING)
+    found = examine(package, url_of(own_server, host["username"])).about("rights, presence")
+    assert found["text"] == f"user '{host['username']}' may not call hlen, which presence needs"
+    assert found["advice"] == f"ACL SETUSER {host['username']} ~asgi* +hlen"
 
 
 def test_trying_leaves_nothing_behind(

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 from ._shared.cli.acl import RequiredCommand
 from ._shared.cli.app import DoctorCommand, run
-from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview
+from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview, PresenceSummary
 from ._shared.cli.servers import REPLY_TIMEOUT, list_servers, open_connection
-from ._shared.presence import count_people_told_of
+from ._shared.presence.inspection import (
+    count_people_told_of,
+    count_processes,
+    presence_commands,
+)
 from .layer import RedisPubSubChannelLayer
 from .protocol import names
 
@@ -37,13 +41,22 @@ class PubSubDoctor(LayerDoctor):
             f"{names.of_groups(layer.prefix)}doctor.{token}",
         )
         sharded = "S" if layer._sharded_pubsub else ""  # noqa: SLF001 - one package
-        # In this order: a connection that has subscribed may not publish.
+        # In this order: a connection that has subscribed may do nothing else.
         return [
             RequiredCommand(("PING",)),
             *(RequiredCommand((f"{sharded}PUBLISH", topic, "")) for topic in topics),
+            *(
+                RequiredCommand(one, only_for="presence", optional=True)
+                for one in presence_commands(layer, token)
+            ),
             *(RequiredCommand((f"{sharded}SUBSCRIBE", topic)) for topic in topics),
             RequiredCommand((f"{sharded}UNSUBSCRIBE", topics[0])),
         ]
+
+    async def presence(self, layer: RedisPubSubChannelLayer, shard: int) -> PresenceSummary | None:
+        """Return a summary of the people on a host; None if the user may not read it."""
+        counts = await count_processes(layer, shard)
+        return PresenceSummary(*counts) if counts else None
 
     async def overview(self, layer: RedisPubSubChannelLayer, max_groups: int) -> LayerOverview:
         """Return the subscribed channels and groups, those of most processes first."""

@@ -9,9 +9,13 @@ from redis.exceptions import ResponseError
 
 from ._shared.cli.acl import RequiredCommand
 from ._shared.cli.app import DoctorCommand, run
-from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview
+from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview, PresenceSummary
 from ._shared.cli.servers import REPLY_TIMEOUT, list_servers, open_connection
-from ._shared.presence import count_people_told_of
+from ._shared.presence.inspection import (
+    count_people_told_of,
+    count_processes,
+    presence_commands,
+)
 from ._shared.transport.commands import Script
 from .layer import RedisChannelLayer
 
@@ -71,7 +75,17 @@ class QueueDoctor(LayerDoctor):
             ("UNLINK", key, other, members, fields),
         )
         scan = RequiredCommand(("SCAN", 0, "MATCH", layer.prefix, "COUNT", 1), only_for="flush")
-        return [*map(RequiredCommand, commands), scan]
+        presence = presence_commands(layer, token)
+        return [
+            *map(RequiredCommand, commands),
+            scan,
+            *(RequiredCommand(one, only_for="presence", optional=True) for one in presence),
+        ]
+
+    async def presence(self, layer: RedisChannelLayer, shard: int) -> PresenceSummary | None:
+        """Return a summary of the people on a host; None if the user may not read it."""
+        counts = await count_processes(layer, shard)
+        return PresenceSummary(*counts) if counts else None
 
     async def overview(self, layer: RedisChannelLayer, max_groups: int) -> LayerOverview:
         """Return the channels and groups that a layer has in Redis, those with most names first."""

@@ -27,6 +27,8 @@ class RequiredCommand:
     command: Command
     # The one feature that requires it; empty: the layer does not work without it.
     only_for: str = ""
+    # Many sites don't use the feature.
+    optional: bool = False
 
     @property
     def name(self) -> str:
@@ -43,15 +45,22 @@ class ForbiddenCommand:
     reason: str
 
     @property
-    def missing_rule(self) -> str:
-        """The addition to the user's ACL rule."""
+    def missing_rules(self) -> list[str]:
+        """The additions to the user's ACL rule."""
         denied = re.search(r" access .*\b(key|channel)s?\b", self.reason)
         if denied is None:
-            return f"+{self.required.name}"
-        arguments = self.required.command[1:]
-        name = next(part for part in arguments if isinstance(part, str) and "doctor" in part)
-        prefix = re.split(r"\$doctor|__group__", name)[0]
-        return f"&{prefix}*" if denied[1] == "channel" else f"~{prefix}*"
+            rules = [f"+{self.required.name}"]
+            # A server that refuses a command does not look at its keys. A layer without the feature
+            # may have none.
+            return [*self._pattern("~"), *rules] if self.required.optional else rules
+        return self._pattern("&" if denied[1] == "channel" else "~")
+
+    def _pattern(self, sign: str) -> list[str]:
+        """Return the pattern of the layer's names, if the command has one of them."""
+        for part in self.required.command[1:]:
+            if isinstance(part, str) and "doctor" in part:
+                return [f"{sign}{re.split(r'[$]doctor|__group__', part)[0]}*"]
+        return []
 
 
 async def find_forbidden(

@@ -136,6 +136,18 @@ class GroupSummary:
 
 
 @dataclass(frozen=True)
+class PresenceSummary:
+    """The people on a host, and the processes that have them."""
+
+    living: int
+    # Those whose leases are over; the living ones remove their people.
+    dead: int
+    groups: int
+    # None if there are too many groups to count them.
+    people: int | None
+
+
+@dataclass(frozen=True)
 class LayerOverview:
     """A layer's channels, groups and keys on its servers."""
 
@@ -174,6 +186,10 @@ class LayerDoctor(ABC):
     async def overview(self, layer: Any, max_groups: int) -> LayerOverview:
         """Return what a layer has on its servers, with at most so many groups in full."""
 
+    @abstractmethod
+    async def presence(self, layer: Any, shard: int) -> PresenceSummary | None:
+        """Return a summary of the people on a host; None if the user may not read it."""
+
     def version(self) -> str:
         """Return the version of the package."""
         found: str = import_module(self.package).__version__
@@ -192,10 +208,13 @@ class LayerDoctor(ABC):
         for shard, connector in enumerate(connectors):
             found = await self._diagnose_host(layer, connector)
             if max(section.worst for section in found) < Level.ERROR:
-                delivery = await check_delivery(layer, shard, len(connectors))
+                found[-1].findings += [
+                    *check_presence(await self.presence(layer, shard)),
+                    *await check_delivery(layer, shard, len(connectors)),
+                ]
             else:
-                delivery = [Finding(Level.NOTE, "messages", "none was sent, because of the errors")]
-            found[-1].findings.extend(delivery)
+                text = "none was sent, because of the errors"
+                found[-1].findings.append(Finding(Level.NOTE, "messages", text))
             sections += found
         await layer.close_pools()
         return sections
@@ -459,20 +478,43 @@ def check_permissions(user: str | None, forbidden: Sequence[ForbiddenCommand]) -
     """Check the user's permissions: a finding for the layer itself, and for each feature."""
     if user is None:
         return [Finding(Level.OK, "rights", "the server has no ACL")]
-    if not forbidden:
-        text = f"user {user!r} may call all that the layer needs"
-        return [Finding(Level.OK, "rights", text)]
     findings = []
+    if all(one.required.optional for one in forbidden):
+        text = f"user {user!r} may call all that the layer needs"
+        findings.append(Finding(Level.OK, "rights", text))
     for only_for in dict.fromkeys(one.required.only_for for one in forbidden):
         commands = [one for one in forbidden if one.required.only_for == only_for]
         names = ", ".join(dict.fromkeys(one.required.name for one in commands))
-        rules = " ".join(dict.fromkeys(one.missing_rule for one in commands))
-        level, needed_by = Level.ERROR, ""
+        rules = " ".join(dict.fromkeys(rule for one in commands for rule in one.missing_rules))
+        level, subject, needed_by = Level.ERROR, "rights", ""
         if only_for:
             level, needed_by = Level.WARNING, f", which {only_for} needs"
+        if commands[0].required.optional:
+            level, subject = Level.NOTE, f"rights, {only_for}"
         text = f"user {user!r} may not call {names}{needed_by}"
-        findings.append(Finding(level, "rights", text, f"ACL SETUSER {user} {rules}"))
+        findings.append(Finding(level, subject, text, f"ACL SETUSER {user} {rules}"))
     return findings
+
+
+def check_presence(summary: PresenceSummary | None) -> list[Finding]:
+    """Tell about presence on a host, if anything is known of it."""
+    if summary is None:
+        return []
+    if not summary.living and not summary.dead:
+        return [Finding(Level.OK, "presence", "not in use")]
+    people = "" if summary.people is None else f"{summary.people} people in "
+    text = f"{people}{summary.groups} groups, from {summary.living} processes"
+    if not summary.dead:
+        return [Finding(Level.OK, "presence", text)]
+    text += f" and {summary.dead} that ended without notice"
+    if not summary.living:
+        advice = "start a process that calls Presence.track: it removes the people of the others"
+        return [Finding(Level.NOTE, "presence", text, advice)]
+    advice = (
+        "the living processes remove their people within 80 s: look again then, and in their logs "
+        "if this stays"
+    )
+    return [Finding(Level.WARNING, "presence", text, advice)]
 
 
 async def check_delivery(layer: Any, shard: int, shards: int) -> list[Finding]:

@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from channels.layers import get_channel_layer
-from redis.exceptions import ResponseError
 
 from ..concurrency import LoopLocal, ProcessLocal, running_loop
 from ..transport.commands import shard_of
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["People", "Presence"]
 
 GRACE = 15.0  # seconds
-# A longer list would hold up the server for some 10 ms and more, only to count connections.
-MAX_LISTED_PEOPLE = 10_000
 
 
 class People(dict[str, list[Any]]):
@@ -144,24 +141,6 @@ async def list_people(layer: Any, group: str) -> People:
         if set(processes) <= set(known):
             return _merge(int(at), found)
         known = processes
-
-
-async def count_people_told_of(layer: Any, group: str) -> tuple[int | None, int | None]:
-    """Return the number of people of whom the members of a group are told, and of connections.
-
-    None if it is no such group, or if the user may not read that; for the connections also if there
-    are too many people.
-    """
-    if not group.endswith(SUFFIX):
-        return None, None
-    group = group.removesuffix(SUFFIX)
-    try:
-        if (people := await count_people(layer, group)) > MAX_LISTED_PEOPLE:
-            return people, None
-        listed = await list_people(layer, group)
-    except ResponseError:
-        return None, None
-    return len(listed), sum(map(len, listed.values()))
 
 
 class LoopPresence:
