@@ -110,3 +110,49 @@ async def test_figures(start_demo: StartDemo, open_tab: OpenTab) -> None:
         missed["said"] |= {"id": f"{speaker}.{number}", "text": str(number)}
         await ada.page.evaluate("(event) => on.said(event)", missed)
         await ada.shows("#lost", lost)
+
+
+@pytest.mark.parametrize("layer", ["queue", "pubsub"])
+async def test_killed_process(start_demo: StartDemo, open_tab: OpenTab, layer: str) -> None:
+    """The page comes back at the other process; the killed one starts again."""
+    demo = await start_demo("--layer", layer)
+    urls = await demo.urls()
+    ada = await open_tab(urls["A"], "Ada")
+    bob = await open_tab(urls["B"], "Bob")
+    await bob.shows("#people li", "Ada server A", "Bob server B")
+    await ada.say("Watch this.")
+    await bob.shows("#talk li[data-server] p", "Watch this.")
+    await ada.page.click("#kill")
+    await demo.read_until("Server A was killed.")
+    await bob.say("Where is she?")
+    await ada.shows("header span.server", "Server B")
+    for tab in (ada, bob):
+        await tab.shows("#talk li[data-server] p", "Watch this.", "Where is she?")
+        await tab.shows("#people li", "Ada server B", "Bob server B")
+        await tab.shows("#members", "A 0 · B 2")
+    await demo.read_until("Server A starts again.")
+    await open_tab(urls["A"], "Cleo")
+    await bob.shows("#members", "A 1 · B 2")
+    # What the browser says of the killed process.
+    assert all("net::ERR_" in error for error in ada.errors)
+    ada.errors.clear()
+
+
+async def test_offline(start_demo: StartDemo, open_tab: OpenTab) -> None:
+    """A page that was offline has what was said meanwhile, and sends what it could not."""
+    urls = await (await start_demo()).urls()
+    ada = await open_tab(urls["A"], "Ada")
+    bob = await open_tab(urls["B"], "Bob")
+    await bob.shows("#people li", "Ada server A", "Bob server B")
+    await ada.page.click("#offline")
+    await ada.shows("#connection", "offline")
+    await bob.shows("#people li", "Bob server B")
+    await bob.say("She is gone.")
+    await bob.shows("#talk li[data-server] p", "She is gone.")
+    await ada.say("I am in a tunnel.")
+    await ada.shows("#talk li.waiting p", "I am in a tunnel.")
+    await ada.page.click("#offline")
+    for tab in (ada, bob):
+        await tab.shows("#talk li[data-server] p", "She is gone.", "I am in a tunnel.")
+        await tab.shows("#people li", "Ada server A", "Bob server B")
+        await tab.shows("#lost", "0")

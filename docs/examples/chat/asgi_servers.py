@@ -22,6 +22,7 @@ HOST = "127.0.0.1"
 PORTS = {"A": 8001, "B": 8002}  # if they are free
 READY_TIMEOUT = 30.0  # seconds until a server must answer
 STOP_TIMEOUT = 5.0  # seconds until a server that was asked to stop is killed
+RESTART_PAUSE = 3.0  # seconds until a server that was killed starts again
 
 LAYERS = {
     "pubsub": "channels_redis_pubsub.RedisPubSubChannelLayer",
@@ -33,19 +34,30 @@ class ServerError(Exception):
     """Raised when a server process does not start, or ends by itself."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ChatServer:
-    """A server process that serves the chat."""
+    """A server process that serves the chat, and the one that replaces it if it is killed."""
 
     name: str
     url: str
+    environment: dict[str, str]
     process: Process
 
     async def ended(self) -> None:
-        """Wait until the process ends, and raise `ServerError`, since it never should."""
+        """Wait until the process ends, and raise `ServerError`."""
         status = await self.process.wait()
         message = f"server {self.name} ended with exit status {status}; see its output above"
         raise ServerError(message)
+
+    async def keep_running(self) -> None:
+        """Start the process again when it is killed. Raise `ServerError` if it ends by itself."""
+        while await self.process.wait() == -signal.SIGKILL:
+            print(f"Server {self.name} was killed.", flush=True)
+            await asyncio.sleep(RESTART_PAUSE)
+            sock = socket.create_server((HOST, int(self.url.rpartition(":")[2])))
+            self.process = await start(sock, self.environment)
+            print(f"Server {self.name} starts again.", flush=True)
+        await self.ended()
 
     async def ready(self) -> None:
         """Wait until the server answers requests.
@@ -118,9 +130,8 @@ async def chat_servers(layer: str, redis_url: str) -> AsyncIterator[list[ChatSer
     async with AsyncExitStack() as stack:
         servers = []
         for name, sock in sockets.items():
-            with sock:  # From here on it is the child's: when that is gone, the port is too.
-                process = await start(sock, {**environment, "CHAT_SERVER": name})
-            server = ChatServer(name, urls[name], process)
+            own = {**environment, "CHAT_SERVER": name}
+            server = ChatServer(name, urls[name], own, await start(sock, own))
             stack.push_async_callback(server.stop)
             servers.append(server)
         await asyncio.gather(*(server.ready() for server in servers))
@@ -136,13 +147,14 @@ def listen(port: int) -> socket.socket:
 
 
 async def start(sock: socket.socket, environment: dict[str, str]) -> Process:
-    """Start uvicorn on a listening socket."""
+    """Start uvicorn on a listening socket, which is the child's then: both end together."""
     options = ("--lifespan", "off", "--log-level", "warning", "--timeout-graceful-shutdown", "2")
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "uvicorn", "chat_site.asgi:application"),
-        *("--app-dir", str(Path(__file__).parent), "--fd", str(sock.fileno()), *options),
-        env=environment,
-        pass_fds=[sock.fileno()],
-        start_new_session=True,  # Ctrl-C in the terminal is for the demo to handle.
-        preexec_fn=dies_with_parent(),
-    )
+    with sock:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "uvicorn", "chat_site.asgi:application"),
+            *("--app-dir", str(Path(__file__).parent), "--fd", str(sock.fileno()), *options),
+            env=environment,
+            pass_fds=[sock.fileno()],
+            start_new_session=True,  # Ctrl-C in the terminal is for the demo to handle.
+            preexec_fn=dies_with_parent(),
+        )

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{package} is not installed: pip install {package.replace('_', '-')}")
     try:
         return asyncio.run(run_until_signal(options.layer, smoke=options.smoke))
-    except (ServerError, SmokeError, FileNotFoundError, RuntimeError) as error:
+    except (ServerError, SmokeError, OSError, RuntimeError) as error:
         # What was done comes first, also where the output is a pipe, which is written in blocks.
         sys.stdout.flush()
         print(f"FAILED: {error}", file=sys.stderr)
@@ -98,16 +98,16 @@ async def smoke_in_time(servers: Sequence[ChatServer]) -> None:
 
 
 async def watch(servers: Sequence[ChatServer], redis: EmbeddedServer) -> None:
-    """Serve the plug until a server process ends by itself, which is an error."""
+    """Serve the plug, and keep the servers running, until one ends by itself: an error."""
     plug = asyncio.ensure_future(mind_the_plug(redis))
-    ends = [asyncio.ensure_future(server.ended()) for server in servers]
+    runs = [asyncio.ensure_future(server.keep_running()) for server in servers]
     try:
-        await asyncio.wait([plug, *ends], return_when=asyncio.FIRST_COMPLETED)
-        for task in (plug, *ends):
+        await asyncio.wait([plug, *runs], return_when=asyncio.FIRST_COMPLETED)
+        for task in (plug, *runs):
             if task.done():
                 task.result()
     finally:
-        for task in (plug, *ends):
+        for task in (plug, *runs):
             task.cancel()
 
 

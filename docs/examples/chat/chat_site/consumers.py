@@ -46,7 +46,7 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
 
     async def connect(self) -> None:
         """Accept the page; it becomes a person when it joins a room."""
-        self.person: dict[str, str] = {}
+        self.person: Event = {}
         self.said: deque[Event] = deque(maxlen=REMEMBERED)
         await self.accept()
 
@@ -60,7 +60,7 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
 
     async def receive_json(self, content: Event) -> None:
         """Do what the page asks for."""
-        actions = {"join": self.join, "say": self.say, "plug": self.plug}
+        actions = {"join": self.join, "say": self.say, "plug": self.plug, "kill": self.kill}
         try:
             if action := actions.get(content.get("kind", "")):
                 await action(content)
@@ -84,7 +84,14 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
         if self.person and self.person["room"] != room:
             await self.leave_room()
         identity = self.person.get("id") or secrets.token_hex(8)
-        self.person = {"id": identity, "name": name, "room": room, "server": SERVER}
+        self.person = {
+            "id": identity,
+            "page": content.get("page"),  # the same when the page connects again
+            "name": name,
+            "room": room,
+            "server": SERVER,
+            "since": time.time(),
+        }
         await self.channel_layer.group_add(f"{EVERYONE}.presence", self.channel_name)
         await self.channel_layer.group_add(self.room(), self.channel_name)
         await presence.track(EVERYONE, self.channel_name, identity, self.person)
@@ -105,6 +112,10 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
     async def plug(self, _: Event) -> None:
         """Ask the demo, which started Redis, to stop it for some seconds."""
         os.kill(int(os.environ["CHAT_DEMO_PID"]), signal.SIGUSR1)
+
+    async def kill(self, _: Event) -> None:
+        """End this process as a crash does. The demo starts another one."""
+        os.kill(os.getpid(), signal.SIGKILL)
 
     # Messages between consumers. Channels calls the method that a message's type names.
 

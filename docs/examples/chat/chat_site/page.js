@@ -7,6 +7,10 @@ const TICK = 500; // milliseconds between the figures
 
 let name = sessionStorage.name || NAMES[Math.floor(Math.random() * NAMES.length)];
 let room = location.hash.slice(1) || "lobby";
+const servers = JSON.parse($("servers").textContent); // the address of each, by name
+const page = crypto.randomUUID(); // who I am, to whichever server
+let server = $("server").dataset.server; // the one that I am connected to
+let offline = false;
 let socket;
 let people = new Map(); // by id: {person, at}, the time of the latest change; no person has left
 let listed = 0; // the time of the latest list
@@ -16,14 +20,26 @@ let speaker = crypto.randomUUID(); // each page numbers what it says in a room: 
 let spoken = 0;
 let heard = new Map(); // by speaker: {first, last, count} of the numbers
 let samples = []; // the latest figures of the server process
-let outage = null; // while Redis is away: {item, from}
+let outage = null; // while Redis is away: {item, since}
 let report = () => {}; // shows what became of the latest outage
 
 function connect() {
-  socket = new WebSocket(location.origin.replace("http", "ws") + "/ws/");
-  socket.onopen = () => { status("connected"); join(); };
+  socket = new WebSocket(servers[server].replace("http", "ws") + "/ws/");
+  socket.onopen = () => {
+    $("server").textContent = `Server ${server}`;
+    $("server").dataset.server = server;
+    samples = [];
+    status("connected");
+    join();
+    sayAgain(0);
+  };
   socket.onmessage = (message) => { const event = JSON.parse(message.data); on[event.kind](event); };
-  socket.onclose = () => { status("server away, trying again", true); setTimeout(connect, AGAIN); };
+  socket.onclose = () => {
+    if (offline) return;
+    status(`server ${server} is away, trying the other one`, true);
+    server = Object.keys(servers).find((name) => name !== server);
+    setTimeout(connect, TICK);
+  };
 }
 
 function send(message) {
@@ -31,7 +47,7 @@ function send(message) {
 }
 
 function join() {
-  send({ kind: "join", name, room });
+  send({ kind: "join", page, name, room });
 }
 
 // What the server process says.
@@ -84,6 +100,14 @@ window.onhashchange = () => {
   join();
 };
 $("plug").onclick = () => send({ kind: "plug" });
+$("kill").onclick = () => send({ kind: "kill" });
+$("offline").onclick = () => {
+  offline = !offline;
+  $("offline").textContent = offline ? "Go online" : "Go offline";
+  if (!offline) return connect();
+  socket.close();
+  status("offline", true);
+};
 
 function say(text) {
   const id = `${speaker}.${++spoken}`;
@@ -103,8 +127,10 @@ function sayAgain(age) {
 
 // The figures show an outage: the layer counts the seconds without Redis, this one included.
 async function watch() {
-  const response = await fetch("/figures/").catch(() => null); // null: the server process is away
-  if (response) showFigures({ ...await response.json(), time: performance.now() });
+  const asked = server;
+  const response = offline ? null : await fetch(`${servers[asked]}/figures/`).catch(() => null);
+  const figures = await response?.json();
+  if (figures && asked === server) showFigures({ ...figures, time: performance.now() });
   sayAgain(AGAIN);
   setTimeout(watch, TICK);
 }
@@ -149,8 +175,17 @@ function show(said, way) {
   heard.set(from, { first: Math.min(first, number), last: Math.max(last, number), count: count + 1 });
 }
 
+function everyone() {
+  const pages = new Map();
+  for (const { person } of people.values()) {
+    // A killed process's people stay for a while. Their pages have connected again.
+    if (person && !(pages.get(person.page)?.since > person.since)) pages.set(person.page, person);
+  }
+  return [...pages.values()].sort((one, other) => one.name.localeCompare(other.name));
+}
+
 function showPeople() {
-  const all = [...people.values()].flatMap(({ person }) => person ?? []).sort((one, other) => one.name.localeCompare(other.name));
+  const all = everyone();
   $("people").replaceChildren(...all.filter((person) => person.room === room).map((person) => {
     const item = element("li", person.name);
     item.append(element("small", `server ${person.server}`));
@@ -172,26 +207,26 @@ function showPeople() {
 }
 
 function showFigures(now) {
+  const before = samples.at(-1) ?? now;
   samples = [...samples.slice(-3), now];
-  const [past, before] = [samples[0], samples.at(-2) ?? now];
+  const past = samples[0];
   const delivered = now.received + now.broadcasts - past.received - past.broadcasts;
   const lost = [...heard.values()].reduce((sum, { first, last, count }) => sum + last - first + 1 - count, 0);
-  const counts = new Map();
-  for (const { person } of people.values()) {
-    if (person?.room === room) counts.set(person.server, (counts.get(person.server) ?? 0) + 1);
-  }
-  $("members").textContent = [...counts].sort().map(([name, count]) => `${name} ${count}`).join(" · ");
+  const members = everyone().filter((person) => person.room === room);
+  $("members").textContent = Object.keys(servers)
+    .map((name) => `${name} ${members.filter((person) => person.server === name).length}`).join(" · ");
   $("rate").textContent = Math.round(delivered / (now.time - past.time || 1) * 1000);
   $("broadcasts").textContent = now.broadcasts;
   $("lost").textContent = lost;
-  const away = now.outage_seconds > before.outage_seconds;
+  const gone = now.outage_seconds - before.outage_seconds;
+  const away = before === now ? outage : gone > 0;
   if (away && !outage) {
-    outage = { item: notice(""), from: before.outage_seconds };
+    outage = { item: notice(""), since: now.time - gone * 1000 };
     outage.item.classList.add("outage");
   }
   if (outage) {
-    const { item, from } = outage;
-    const length = (now.outage_seconds - from).toFixed(1);
+    const { item, since } = outage;
+    const length = ((now.time - since) / 1000).toFixed(1);
     item.textContent = `The plug is pulled: no Redis for ${length} s. What you say waits in the page.`;
     status("Redis is away", true);
     if (!away) {

@@ -19,14 +19,19 @@ def page(request: HttpRequest) -> HttpResponse:
     """Return the page. Its style and script stand in it, so there is nothing else to load."""
     name = os.environ["CHAT_SERVER"]
     servers = dict(pair.split("=", 1) for pair in os.environ["CHAT_SERVERS"].split())
-    others = {other: url for other, url in servers.items() if other != name}
-    layer = "Pub/Sub" if "PubSub" in os.environ["CHAT_LAYER"] else "queue"
-    return render(request, "page.html", {"server": name, "others": others, "layer": layer})
+    known = {
+        "server": name,
+        "servers": servers,
+        "other": next(server for server in servers.items() if server[0] != name),
+        "layer": "Pub/Sub" if "PubSub" in os.environ["CHAT_LAYER"] else "queue",
+    }
+    return render(request, "page.html", known)
 
 
 async def figures(_: HttpRequest) -> JsonResponse:
     """Return what the layer has done in this process. It asks no server, so Redis may be away."""
-    return JsonResponse(asdict(get_channel_layer().statistics()))
+    anyone = {"Access-Control-Allow-Origin": "*"}  # The other server's pages ask, too.
+    return JsonResponse(asdict(get_channel_layer().statistics()), headers=anyone)
 
 
 urlpatterns = [path("", page), path("figures/", figures)]
