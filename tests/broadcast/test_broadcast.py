@@ -613,6 +613,19 @@ async def test_encoding_as_bytes(
 
 
 @pytest.mark.parametrize("base", [AsyncJsonWebsocketConsumer, JsonWebsocketConsumer])
+def test_encoding_that_needs_the_consumer(base: Any) -> None:
+    """An `encode_json` that is no class method is refused with the class, not at each message."""
+
+    def encode_json(self: Any, content: Any) -> str:
+        raise NotImplementedError
+
+    attributes = {"quick": broadcast(count), "encode_json": encode_json}
+    with pytest.raises(TypeError, match=r"Own\.encode_json must be a class method"):
+        type("Own", (Broadcasts, base), attributes)
+    type("Own", (Broadcasts, base), {"encode_json": encode_json})
+
+
+@pytest.mark.parametrize("base", [AsyncJsonWebsocketConsumer, JsonWebsocketConsumer])
 async def test_base_class_that_wraps_the_socket(
     make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect, base: Any
 ) -> None:

@@ -53,6 +53,57 @@ async def test_claims_outlive_a_loop_that_ends_in_an_outage(
     assert await asyncio.to_thread(asyncio.run, second) == HELLO
 
 
+async def test_claims_outlive_a_layer_that_is_closed_in_an_outage(
+    own_server: EmbeddedServer,
+    own_layers: Layers,
+    tcp_proxy: Callable[[EmbeddedServer], Awaitable[TcpProxy]],
+) -> None:
+    """A message in a lost reply is received in the same loop after `close_pools`."""
+    proxy = await tcp_proxy(own_server)
+    layer, sender = own_layers(hosts=[proxy.url]), own_layers()
+    channel = await layer.new_channel()
+    key = beside(layer, channel).key
+    with own_server.client() as client:
+        waiter = asyncio.create_task(layer.receive(channel))
+        await eventually(lambda: client.info("clients")["blocked_clients"] == 1)
+        proxy.stall(requests=False, new=True)
+        await within(sender.send(channel, HELLO))
+        await eventually(lambda: client.keys("*claims*") and not client.exists(key))
+        await cancel(waiter)
+        await within(layer.close_pools())
+    proxy.cut()
+    proxy.resume()
+    assert await within(layer.receive(channel)) == HELLO
+
+
+async def test_consumer_that_ends_in_a_loop_without_connections(own_layers: Layers) -> None:
+    """The end of its membership opens none there."""
+    layer = own_layers()
+    loops = layer._broker.get().loops
+    made: asyncio.Queue[str] = asyncio.Queue()
+    here, ended = asyncio.get_running_loop(), threading.Event()
+
+    async def create() -> None:
+        channel = await layer.new_channel()
+        here.call_soon_threadsafe(made.put_nowait, channel)
+        await asyncio.to_thread(ended.wait)
+
+    async def run_consumer() -> bool:
+        await asyncio.create_task(create())
+        await asyncio.sleep(0)
+        return loops.find() is None
+
+    consumer = asyncio.create_task(asyncio.to_thread(asyncio.run, run_consumer()))
+    channel = await within(made.get())
+    await layer.group_add("room", channel)
+    waiter = asyncio.create_task(layer.receive(channel))
+    await eventually(lambda: layer._broker.get().mailboxes.waiting(channel))
+    await cancel(waiter)
+    ended.set()
+    assert await within(consumer)
+    assert channel not in layer._broker.get().mailboxes
+
+
 class Elsewhere:
     """An event loop in another thread, in which a layer receives until the loop stops."""
 

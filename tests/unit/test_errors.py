@@ -118,6 +118,25 @@ def test_one_line_each(outages: OutageLog, caplog: pytest.LogCaptureFixture) -> 
     ]
 
 
+def test_each_node_of_a_cluster(outages: OutageLog, caplog: pytest.LogCaptureFixture) -> None:
+    """An outage of several nodes names each once; it ends when all are back."""
+    for _ in range(2):
+        for node in ("a:1", "b:1"):
+            for connection in ("1", "2"):
+                outages.lost(f"{connection} to {node}", OSError("refused"), node)
+    outages.found("1 to a:1")
+    outages.found("2 to a:1")
+    for connection in ("1", "2"):
+        outages.found(f"{connection} to b:1")
+    assert lines(caplog) == [
+        (
+            "WARNING",
+            f"Lost node {node} of the redis://host:1/0: refused; trying again until it is back",
+        )
+        for node in ("a:1", "b:1")
+    ] + [("INFO", "redis://host:1/0 is back")]
+
+
 def test_next_outage(outages: OutageLog, caplog: pytest.LogCaptureFixture) -> None:
     """It is logged like the first one."""
     for _ in range(2):

@@ -53,6 +53,8 @@ def test_what_is_remembered_is_bounded() -> None:
     groups = known()
     groups.update("huge", names(10_000))
     assert groups.get("huge") is None
+    groups.update("workers", b" ".join(b"%d" % number for number in range(40_000)))
+    assert groups.get("workers") is None
     for number in range(500):
         groups.update(f"room-{number}", names(1000))
         assert sum(one.size for one in groups._snapshots.values()) <= group_cache.MAX_CACHE_BYTES

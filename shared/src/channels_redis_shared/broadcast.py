@@ -317,6 +317,12 @@ def _refuse_bypassed(cls: type) -> None:
                     "through: change what the @broadcast function returns or override "
                     "encode_json, or leave @broadcast out"
                 )
+    encode = inspect.getattr_static(cls, "encode_json", None)
+    if encode is not None and not isinstance(encode, classmethod | staticmethod):
+        raise TypeError(
+            f"{cls.__qualname__}.encode_json must be a class method, as that of Channels: it "
+            "encodes a broadcast once for all consumers"
+        )
     if next(each for each in cls.__mro__ if "dispatch" in vars(each)) is not Broadcasts:
         raise TypeError(
             f"{cls.__qualname__} must name Broadcasts before the consumer's class, as in "

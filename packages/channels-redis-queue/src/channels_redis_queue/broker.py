@@ -202,15 +202,15 @@ class QueueBroker:
         await self.groups.publish_removed_members(shards)
 
     def _groups_empty(self, virtuals: Sequence[str]) -> None:
-        if virtuals:
-            loop_state = self.loops.get()
+        # A loop state made as its loop ends would open connections that nothing closes. One that is
+        # closing is not found: it removes empty groups once its receivers have read to the end. In
+        # a loop without one, this is left to the sweep of another.
+        loop_state = self.loops.find()
+        if virtuals and loop_state is not None:
             loop_state.spawn(self.groups.remove_empty(virtuals, loop_state.shards))
 
     def _group_empty(self, virtual: str) -> None:
-        # A loop state that is closing is not found: it removes empty groups once its receivers
-        # have read to the end. A new one would open connections that nothing closes.
-        if self.loops.find() is not None:
-            self._groups_empty([virtual])
+        self._groups_empty([virtual])
 
 
 _brokers: weakref.WeakSet[QueueBroker] = weakref.WeakSet()

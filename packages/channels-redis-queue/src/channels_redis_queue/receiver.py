@@ -50,7 +50,7 @@ class Receiver:
         outages: Logs when the host is lost and found.
         on_end: Called with the address when nothing will be received here any more.
         inherits: Whether the inbox has commands under way from another receiver, whose loop has
-            stopped. It may still be in a wait.
+            stopped or which was stopped in an outage. It may still be in a wait.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that it connects

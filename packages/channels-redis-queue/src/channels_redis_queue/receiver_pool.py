@@ -172,7 +172,7 @@ class ReceiverPool:
     def _start(self, address: str, shard: int, before: Receiver | None) -> Receiver:
         settings, loop_state = self._settings, self._loops.get()
         queue = settings.keys.messages(address)
-        inherits = before is not None and not before.loop.is_running()
+        inherits = before is not None and not before.settled
         if before is not None and inherits:
             # The server may have moved messages into its claims; the first take of a receiver that
             # continues with them returns these.

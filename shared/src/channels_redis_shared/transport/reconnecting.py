@@ -34,12 +34,16 @@ class Backoff:
 
 
 class OutageLog:
-    """Logs the outage of one host once: a WARNING when it starts, an INFO when it ends."""
+    """Logs the outage of one host once: a WARNING when it starts, an INFO when it ends.
+
+    Each further node of a Cluster that is lost in the same outage has a WARNING of its own.
+    """
 
     def __init__(self, logger: logging.Logger, host: str) -> None:
         self._logger = logger
         self._host = host
-        self._away: set[object] = set()
+        # Those that have lost it, each with its node of a Cluster.
+        self._away: dict[object, str | None] = {}
         self._since = 0.0
         self._past = 0.0
         # Connections that were lost and are back.
@@ -51,7 +55,7 @@ class OutageLog:
         return self._past + (time.monotonic() - self._since if self._away else 0.0)
 
     def lost(self, who: object, error: BaseException, node: str | None = None) -> None:
-        """Record that `who` has lost the host; only the first of an outage is logged.
+        """Record that `who` has lost the host; only the first is logged.
 
         Args:
             who: The object that used the host.
@@ -59,11 +63,12 @@ class OutageLog:
             node: The node that is lost, if the host has several.
         """
         if not self._away:
-            reason = _in_words(error)
             self._since = time.monotonic()
+        if not self._away or (node is not None and node not in self._away.values()):
+            reason = _in_words(error)
             lost = self._host if node is None else f"node {node} of the {self._host}"
             self._logger.warning("Lost %s: %s; trying again until it is back", lost, reason)
-        self._away.add(who)
+        self._away[who] = node
 
     def found(self, who: object) -> None:
         """Record that `who` has the host again; only the last of an outage is logged."""
@@ -77,7 +82,7 @@ class OutageLog:
         """Record that `who` no longer needs the host."""
         if who in self._away:
             until_now = self.seconds
-            self._away.discard(who)
+            del self._away[who]
             if not self._away:
                 self._past = until_now
 

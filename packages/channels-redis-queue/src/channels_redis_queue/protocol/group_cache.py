@@ -117,7 +117,7 @@ class GroupCache:
             if known is not None:
                 self._size -= known.size
                 snapshot.next_liveness_check = known.next_liveness_check
-            if 0 < len(names) <= MAX_CONFIRMED_BYTES:
+            if 0 < len(names) <= MAX_CONFIRMED_BYTES and snapshot.size <= MAX_CACHE_BYTES:
                 if self._size + snapshot.size > MAX_CACHE_BYTES:
                     self._snapshots.clear()
                     self._size = 0
