@@ -11,6 +11,7 @@ from channels.layers import BaseChannelLayer
 from .config import options
 from .config.hosts import parse_hosts
 from .messages.serializers import MessageDecoder, MessageEncoder
+from .ops.statistics import Dropped, Statistics
 from .transport.cluster import connector_to
 from .transport.connector import ANY_VERSION
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from .concurrency import ProcessLocal
     from .delivery.mailboxes import Mailboxes
     from .messages.serializers import Decoded
-    from .ops.statistics import Statistics
     from .transport.connector import MinimumVersion
 
 _REDIS = "connect a redis.asyncio.Redis of your own"
@@ -122,8 +122,27 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
 
     def statistics(self) -> Statistics:
         """Return the layer's statistics in this process. Sends no command."""
-        found: Statistics = self._broker.get().statistics()
-        return found
+        broker = self._broker.get()
+        counters, outages = broker.counters, broker.outages
+        mailboxes: Mailboxes = broker.consumers.mailboxes
+        return Statistics(
+            sent=counters.sent,
+            received=counters.received,
+            dropped=Dropped(
+                capacity=counters.over_capacity,
+                expired=counters.expired,
+                undecodable=counters.undecodable,
+                mailbox_full=broker.overflows.total,
+            ),
+            reconnects=counters.reconnects + sum(host.reconnects for host in outages),
+            outage_seconds=sum(host.seconds for host in outages),
+            mailboxes=len(mailboxes),
+            waiting=mailboxes.unread,
+            groups=broker.count_groups(),
+            commands=counters.commands,
+            round_trips=counters.round_trips,
+            broadcasts=counters.broadcasts,
+        )
 
     def attach_sink(self, channel: str, sink: Any) -> Callable[[str], object]:
         """Let a sink take messages for a channel of this process; for `Broadcasts`.

@@ -21,17 +21,20 @@ else:
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import AsyncGenerator, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 
 __all__ = [
     "BackgroundTasks",
     "LoopLocal",
     "ProcessLocal",
     "end_task",
+    "first_result",
     "running_loop",
     "start_task",
     "timeout",
 ]
+
+Value = TypeVar("Value")
 
 # Seconds after which a task that still runs is cancelled again.
 _CANCEL_INTERVAL = 0.1
@@ -59,6 +62,33 @@ async def end_task(task: asyncio.Task[Any]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=_CANCEL_INTERVAL)
+
+
+async def first_result(
+    coroutines: Iterable[Coroutine[Any, Any, Value]], failures: tuple[type[Exception], ...]
+) -> tuple[Value | None, list[Exception]]:
+    """Run coroutines concurrently until one returns; cancel the others.
+
+    Args:
+        coroutines: The coroutines. None of them returns None.
+        failures: The errors after which another may still succeed.
+
+    Returns:
+        The result, or None if all have failed; and their errors.
+    """
+    tasks = [asyncio.ensure_future(one) for one in coroutines]
+    errors: list[Exception] = []
+    try:
+        for finished in asyncio.as_completed(tasks):
+            try:
+                return await finished, errors
+            except failures as error:
+                errors.append(error)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return None, errors
 
 
 class BackgroundTasks:
@@ -174,8 +204,6 @@ def _start(generator: AsyncGenerator[None, None]) -> None:
     with contextlib.suppress(StopIteration):
         generator.__anext__().send(None)
 
-
-Value = TypeVar("Value")
 
 # The number of forks between the first process and this one. Compared with every message, so not
 # by getpid, which is a system call.

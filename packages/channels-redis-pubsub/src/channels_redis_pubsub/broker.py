@@ -13,7 +13,6 @@ from ._shared.concurrency import LoopLocal
 from ._shared.delivery.consumers import SWEEP_INTERVAL, ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.ops.logs import OverflowLog
-from ._shared.ops.statistics import Dropped, Statistics
 from ._shared.transport.cluster import Cluster
 from ._shared.transport.reconnecting import OutageLog
 from .loop_client import LoopClient
@@ -36,8 +35,9 @@ class PubSubBroker:
 
     def __init__(self, settings: PubSubSettings) -> None:
         self._settings = settings
+        self.counters = settings.counters
         self._publish = "SPUBLISH" if settings.sharded_pubsub else "PUBLISH"
-        self._overflows = OverflowLog(logger)
+        self.overflows = OverflowLog(logger)
         self._mailboxes = Mailboxes(
             settings.mailbox_bytes,
             self._overflowed,
@@ -48,9 +48,8 @@ class PubSubBroker:
         self.consumers = ConsumerTracker(
             self._mailboxes, settings.channel_expiry, self._end_channels
         )
-        self._outages = [
-            OutageLog(logger, str(connector.host)) for connector in settings.connectors
-        ]
+        # One for each host.
+        self.outages = [OutageLog(logger, str(connector.host)) for connector in settings.connectors]
         self._loops = LoopLocal(self._make_client)
         self._synchronous = SynchronousCallers(
             settings.connectors, (), settings.counters, by_key=settings.sharded_pubsub
@@ -98,7 +97,7 @@ class PubSubBroker:
         if client is not None:
             client.reconcile(client.hub.close(channel))
         self._mailboxes.discard(channel)
-        self._overflows.forget(channel)
+        self.overflows.forget(channel)
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel; open it first if needed.
@@ -130,7 +129,7 @@ class PubSubBroker:
             except BaseException:
                 mailbox.remove_waiter(waiter)
                 raise
-        counters = self._settings.counters
+        counters = self.counters
         mailbox.last_receipt = counters.received = counters.received + 1
         return item.copy()
 
@@ -176,7 +175,7 @@ class PubSubBroker:
         """
         command = (self._publish, topic, data)
         await self._shards().of(topic).execute(command, key=topic)
-        self._settings.counters.sent += 1
+        self.counters.sent += 1
 
     @property
     def key_shards(self) -> Shards:
@@ -193,28 +192,9 @@ class PubSubBroker:
         """Run a coroutine until the connections of the running event loop close."""
         return self._loops.get().tasks.spawn(coroutine)
 
-    def statistics(self) -> Statistics:
-        """Return the statistics of the layer in this process."""
-        counters = self._settings.counters
-        groups = set().union(*(client.hub.groups() for client in self._loops.values()))
-        lost = sum(outages.reconnects for outages in self._outages)
-        return Statistics(
-            sent=counters.sent,
-            received=counters.received,
-            dropped=Dropped(
-                expired=counters.expired,
-                undecodable=counters.undecodable,
-                mailbox_full=self._overflows.total,
-            ),
-            reconnects=counters.reconnects + lost,
-            outage_seconds=sum(outages.seconds for outages in self._outages),
-            mailboxes=len(self._mailboxes),
-            waiting=self._mailboxes.unread,
-            groups=len(groups),
-            commands=counters.commands,
-            round_trips=counters.round_trips,
-            broadcasts=counters.broadcasts,
-        )
+    def count_groups(self) -> int:
+        """Return the number of groups that have members in this process."""
+        return len(set().union(*(client.hub.groups() for client in self._loops.values())))
 
     def flush(self) -> None:
         """Drop all unread messages, and end all memberships in groups."""
@@ -232,7 +212,7 @@ class PubSubBroker:
     def _overflowed(self, channel: str, count: int) -> None:
         # A channel without a consumer misses nothing.
         if self.consumers.has_consumer(channel):
-            self._overflows.dropped(channel, count)
+            self.overflows.dropped(channel, count)
 
     def _end_channels(self, channels: Sequence[str]) -> None:
         for channel in channels:
@@ -277,7 +257,7 @@ class PubSubBroker:
         return shards or self._loops.get().shards
 
     def _make_client(self) -> LoopClient:
-        return LoopClient(self._settings, self._mailboxes, self._outages, self._on_client_end)
+        return LoopClient(self._settings, self._mailboxes, self.outages, self._on_client_end)
 
     def _on_client_end(self, client: LoopClient) -> None:
         """Close the client's channels for which no `receive` waits in another event loop."""

@@ -18,7 +18,6 @@ from ._shared.concurrency import LoopLocal, timeout
 from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.ops.logs import OverflowLog
-from ._shared.ops.statistics import Dropped, Statistics
 from ._shared.transport.cluster_pipeline import shards_to
 from .groups import Groups
 from .keys import GONE, group_of, new_process_id
@@ -50,7 +49,7 @@ class QueueBroker:
         self.loops = LoopLocal(self._make_loop_state)
         self._synchronous = SynchronousCallers(settings.connectors, scripts.ALL, settings.counters)
         self.local_groups = LocalGroups(settings.group_expiry)
-        self._overflows = OverflowLog(logger)
+        self.overflows = OverflowLog(logger)
         self.mailboxes = Mailboxes(
             settings.mailbox_bytes,
             self._overflowed,
@@ -69,6 +68,7 @@ class QueueBroker:
             self.loops,
             self._group_empty,
         )
+        self.outages = self.receiver_pool.outages
 
     @property
     def shards(self) -> Shards:
@@ -118,27 +118,9 @@ class QueueBroker:
         box.last_receipt = counters.received = counters.received + 1
         return item.copy()
 
-    def statistics(self) -> Statistics:
-        """Return what the layer has done in this process, and has now."""
-        counters = self.counters
-        return Statistics(
-            sent=counters.sent,
-            received=counters.received,
-            dropped=Dropped(
-                capacity=counters.over_capacity,
-                expired=counters.expired,
-                undecodable=counters.undecodable,
-                mailbox_full=self._overflows.total,
-            ),
-            reconnects=counters.reconnects + self.receiver_pool.reconnects,
-            outage_seconds=self.receiver_pool.outage_seconds,
-            mailboxes=len(self.mailboxes),
-            waiting=self.mailboxes.unread,
-            groups=len({group_of(virtual) for virtual in self.local_groups.virtuals()}),
-            commands=counters.commands,
-            round_trips=counters.round_trips,
-            broadcasts=counters.broadcasts,
-        )
+    def count_groups(self) -> int:
+        """Return the number of groups that have members in this process."""
+        return len({group_of(virtual) for virtual in self.local_groups.virtuals()})
 
     async def close_connections(self) -> None:
         """Close what is open in the running event loop, and for synchronous callers."""
@@ -184,13 +166,13 @@ class QueueBroker:
     def _overflowed(self, channel: str, count: int) -> None:
         # A channel that has lost its consumer misses nothing.
         if self.consumers.has_consumer(channel):
-            self._overflows.dropped(channel, count)
+            self.overflows.dropped(channel, count)
 
     def _channels_gone(self, channels: Sequence[str]) -> None:
         virtuals: dict[str, None] = {}
         for channel in channels:
             self.mailboxes.discard(channel)
-            self._overflows.forget(channel)
+            self.overflows.forget(channel)
             virtuals.update(dict.fromkeys(self.local_groups.remove_channel(channel)))
         self._groups_empty(
             [virtual for virtual in virtuals if not self.local_groups.members(virtual)]

@@ -53,9 +53,8 @@ class ReceiverPool:
         self._local_groups = local_groups
         self._loops = loops
         self._group_empty = group_empty
-        self._outages = [
-            OutageLog(logger, str(connector.host)) for connector in settings.connectors
-        ]
+        # One for each host.
+        self.outages = [OutageLog(logger, str(connector.host)) for connector in settings.connectors]
         self._lock = threading.Lock()
         self._receivers: dict[str, list[Receiver]] = {}
         # By general channel.
@@ -141,16 +140,6 @@ class ReceiverPool:
         for dispatcher in list(self._worker_dispatchers.values()):
             dispatcher.clear()
 
-    @property
-    def reconnects(self) -> int:
-        """The number of connections that replaced a lost one."""
-        return sum(outages.reconnects for outages in self._outages)
-
-    @property
-    def outage_seconds(self) -> float:
-        """The total length of all outages of all hosts, in seconds."""
-        return sum(outages.seconds for outages in self._outages)
-
     def _wake(self, channel: str) -> None:
         for receiver in self._receivers.get(channel, ()):
             receiver.wake()
@@ -185,7 +174,7 @@ class ReceiverPool:
             inbox,
             connector,
             loop_state.shards[shard],
-            self._outages[shard],
+            self.outages[shard],
             self._receiver_ended,
             inherits=inherits,
         )

@@ -6,18 +6,13 @@ They are sent with their source, so that connections of layers without presence 
 from __future__ import annotations
 
 import re
-from pkgutil import get_data
 
 from ..transport.commands import Script
 
 
 def _load(name: str) -> Script:
-    # Not importlib.resources, whose import takes long.
-    source = get_data(__package__, f"lua/{name}.lua")
-    if source is None:
-        raise FileNotFoundError(f"{__package__} was loaded from where no files can be read")
     # Without the comments, as it is sent each time.
-    return Script.of(re.sub(r"(?m)^--.*\n", "", source.decode()))
+    return Script.of(re.sub(r"(?m)^--.*\n", "", Script.read(__package__, name).source))
 
 
 CHANGE = _load("change")

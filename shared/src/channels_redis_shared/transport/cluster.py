@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,19 +10,17 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import ClusterDownError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from ..concurrency import first_result
 from .connector import ANY_VERSION, Connector
-from .errors import is_transient
+from .errors import is_transient, sum_up
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-    from typing import TypeVar
+    from collections.abc import Iterable, Sequence
 
     from ..config.hosts import Host
     from .commands import Command
     from .connection import Connection
     from .connector import MinimumVersion
-
-    Found = TypeVar("Found")
 
 Address: TypeAlias = tuple[str, int]
 
@@ -86,7 +83,9 @@ class Cluster(Connector):
         # which may be dead, for the table of all commands.
         known = self.owners() or set(self.host.nodes)
         asked = {*random.sample(list(known), min(MAX_ASKED, len(known))), *self.host.nodes}
-        owners = await self._first(asked, self._ask)
+        owners, errors = await first_result(map(self._ask, asked), (RedisError, OSError))
+        if owners is None:
+            raise sum_up(errors, RedisConnectionError, f"No node of the {self.host} can be asked")
         if owners != self._owners:
             self._owners = owners
 
@@ -150,28 +149,6 @@ class Cluster(Connector):
         if isinstance(reply, Exception):
             raise reply
         return read_slots(reply, address)
-
-    async def _first(
-        self, addresses: Collection[Address], ask: Callable[[Address], Awaitable[Found]]
-    ) -> Found:
-        """Ask several nodes at once and return the first answer."""
-        asked = [asyncio.ensure_future(ask(address)) for address in addresses]
-        errors: list[Exception] = []
-        try:
-            for answer in asyncio.as_completed(asked):
-                try:
-                    return await answer
-                except (RedisError, OSError) as error:
-                    errors.append(error)
-        finally:
-            for task in asked:
-                task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
-        lasting = [error for error in errors if not is_transient(error)]
-        if lasting:
-            raise lasting[0]
-        reasons = "; ".join(dict.fromkeys(map(str, errors)))
-        raise RedisConnectionError(f"No node of the {self.host} can be asked: {reasons}")
 
 
 class _ToSlot(Connector):

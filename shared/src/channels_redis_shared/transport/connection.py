@@ -407,14 +407,6 @@ class Connection:
         except RuntimeError as error:  # uvloop's word for a connection that was reset
             raise RedisConnectionError(f"Connection lost: {error}") from error
 
-    async def read(self) -> Any:
-        """Return the next reply; an error that the server replied is returned, not raised.
-
-        A cancelled read leaves the reply to the next one.
-        """
-        [reply] = await self._replies.take(1)
-        return reply
-
     async def take(self, count: int, seconds: float) -> list[Any]:
         """Return the next replies; see `ReplyReader.take`."""
         return await self._replies.take(count, seconds)

@@ -71,7 +71,7 @@ class Connector:
                 try:
                     await connection.connect()
                     await self._require_version(connection)
-                    await _run(connection, tuple(setup))
+                    await _execute(connection, tuple(setup), seconds)
                 except RedisConnectionError as error:
                     await connection.close()
                     refusal = await find_tls_refusal(unopened, error)
@@ -103,7 +103,7 @@ class Connector:
     async def _require_version(self, connection: Connection) -> None:
         if self.version_is_known:
             return
-        version, mode = await _version_and_mode(connection)
+        version, mode = await _version_and_mode(connection, self.host.connect_timeout)
         if mode == "sentinel":
             raise ResponseError(
                 f"{self.host} is a Sentinel, which passes no messages: {SENTINEL_FORM}"
@@ -158,17 +158,17 @@ async def speaks_tls(host: str, port: int) -> bool:
         return False
 
 
-async def _version_and_mode(connection: Connection) -> tuple[str | None, str | None]:
+async def _version_and_mode(
+    connection: Connection, seconds: float
+) -> tuple[str | None, str | None]:
     """Return the server's version, and `standalone`, `cluster` or `sentinel`; None if unknown."""
     # Any user may call HELLO. A server that lacks it lacks ACLs, too, and answers INFO.
-    await connection.write([("HELLO",)])
-    reply: Any = await connection.read()
+    [reply] = await connection.exchange([("HELLO",)], seconds)
     if isinstance(reply, list):
         reply = dict(zip(reply[::2], reply[1::2], strict=False))
     found = reply if isinstance(reply, dict) else {}
     if not isinstance(found.get(b"version"), bytes):
-        await connection.write([("INFO", "server")])
-        info = await connection.read()
+        [info] = await connection.exchange([("INFO", "server")], seconds)
         fields = re.findall(
             rb"(?:redis|server)_(version|mode):(\S+)", info if isinstance(info, bytes) else b""
         )
@@ -177,10 +177,7 @@ async def _version_and_mode(connection: Connection) -> tuple[str | None, str | N
     return version and version.decode(), mode and mode.decode()
 
 
-async def _run(connection: Connection, commands: Sequence[Command]) -> None:
-    if commands:
-        await connection.write(commands)
-        replies = [await connection.read() for _ in commands]
-        for reply in replies:
-            if isinstance(reply, RedisError):
-                raise reply
+async def _execute(connection: Connection, commands: Sequence[Command], seconds: float) -> None:
+    for reply in await connection.exchange(commands, seconds):
+        if isinstance(reply, RedisError):
+            raise reply

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import TYPE_CHECKING
 
 from redis import exceptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Redirects of a Cluster's node, for which redis-py 5.0 has no classes.
 _REDIRECT_CODES = ("MOVED ", "ASK ", "TRYAGAIN ")
@@ -93,6 +97,16 @@ def misplaced_slot(error: BaseException) -> int | None:
     if isinstance(error, exceptions.AskError) or str(error).startswith(("MOVED ", "ASK ")):
         return int(str(error).split(" ")[-2])
     return None
+
+
+def sum_up(
+    errors: Sequence[Exception], kind: type[exceptions.ConnectionError], text: str
+) -> Exception:
+    """Return the first error that is not transient, or else one of a kind with all reasons."""
+    for error in errors:
+        if not is_transient(error):
+            return error
+    return kind(f"{text}: {'; '.join(dict.fromkeys(map(str, errors)))}")
 
 
 def _says(codes: tuple[str, ...], text: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, TypeAlias
 
 from redis.asyncio import Redis
@@ -12,13 +11,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
+from ..concurrency import first_result
 from .advice import explain, explain_tls
-from .errors import is_transient
+from .errors import sum_up
 from .redis_py import close_now, find_tls_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ..config.hosts import Host
 
 Address: TypeAlias = tuple[str, int]
@@ -36,19 +34,11 @@ async def find_master(host: Host) -> Address:
         redis.exceptions.AuthenticationError: They require another password.
         redis.exceptions.ResponseError: They know no master of that name.
     """
-    asked = [asyncio.ensure_future(_ask(host, sentinel)) for sentinel in host.sentinels]
-    errors: list[Exception] = []
-    try:
-        for answer in asyncio.as_completed(asked):
-            try:
-                return await answer
-            except (RedisError, OSError) as error:
-                errors.append(error)
-    finally:
-        for task in asked:
-            task.cancel()
-        await asyncio.gather(*asked, return_exceptions=True)
-    raise _worst(host, errors)
+    asks = (_ask(host, sentinel) for sentinel in host.sentinels)
+    master, errors = await first_result(asks, (RedisError, OSError))
+    if master is None:
+        raise sum_up(errors, MasterNotFoundError, f"No {host}")
+    return master
 
 
 async def _ask(host: Host, address: Address) -> Address:
@@ -98,12 +88,3 @@ async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
         await close_now(connection)
     states = [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in reply]
     return {state["name"]: state for state in states}
-
-
-def _worst(host: Host, errors: Sequence[Exception]) -> Exception:
-    """Return the first error that is not transient, or else one with all reasons."""
-    for error in errors:
-        if not is_transient(error):
-            return error
-    reasons = "; ".join(dict.fromkeys(map(str, errors)))
-    return MasterNotFoundError(f"No {host}: {reasons}")
