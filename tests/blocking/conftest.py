@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from support import programs
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -20,8 +18,6 @@ LAYERS = {
     "queue": "channels_redis_queue.RedisChannelLayer",
     "pubsub": "channels_redis_pubsub.RedisPubSubChannelLayer",
 }
-# Seconds that a program may take: generous, since only one that hangs takes as long.
-TIMEOUT = 50
 
 
 class RunProgram(Protocol):
@@ -46,18 +42,13 @@ def run_program(own_server: EmbeddedServer, layer_class: str) -> RunProgram:
     """
 
     def run(name: str, *arguments: str, url: str | None = None) -> list[str]:
-        command = [sys.executable, "-W", "error", str(PROGRAMS / f"{name}.py")]
-        done = subprocess.run(
-            [*command, layer_class, url or own_server.url, *arguments],
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=TIMEOUT,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        assert done.stderr == ""
-        assert done.returncode == 0, done.stdout
-        return done.stdout.splitlines()
+        # gevent wants to be imported before what it patches.
+        execute = programs.run_new if name == "with_gevent" else programs.run
+        path = str(PROGRAMS / f"{name}.py")
+        done = execute(path, layer_class, url or own_server.url, *arguments)
+        assert done.err == ""
+        assert done.status == 0, done.out
+        return done.out.splitlines()
 
     return run
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import pytest
 from channels.routing import ChannelNameRouter, ProtocolTypeRouter
 
 from ops.conftest import BOTH, PUBSUB, QUEUE
+from support import programs
 
 if TYPE_CHECKING:
     from ops.conftest import Check
@@ -128,9 +128,8 @@ def test_meta_package_checks_both() -> None:
     }
     for apps in (names[:1], names):
         project = {"INSTALLED_APPS": apps, "CHANNEL_LAYERS": layers}
-        command = [sys.executable, str(PROJECT), json.dumps(project)]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert sorted(json.loads(printed)) == [
+        done = programs.run(str(PROJECT), json.dumps(project))
+        assert sorted(json.loads(done.out)) == [
             "channels_redis_pubsub.E001",
             "channels_redis_queue.E001",
         ]

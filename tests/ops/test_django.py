@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from embedded_server import EmbeddedServer
     from support.cluster import EmbeddedCluster
-    from support.commands import Done, Report
+    from support.commands import Report
+    from support.programs import Done
 
 SETTINGS = "shop_settings"
 

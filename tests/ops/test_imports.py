@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from support.commands import PACKAGES
+from support.programs import run, run_new
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -17,10 +15,7 @@ def test_layer_imports_no_command(package: str) -> None:
         f"import sys, {package}; print([name for name in sys.modules if name in ('click', 'rich') "
         "or name.endswith(('._shared.cli', '.doctor', '._shared.ops.django_checks'))])"
     )
-    printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
-    assert printed.strip() == "[]"
+    assert run_new("-c", code).out == "[]\n"
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
@@ -31,9 +26,9 @@ def test_extra_is_missing(package: str, missing: str) -> None:
         f"import sys, runpy; sys.modules[{missing!r}] = None; sys.argv[1:] = ['doctor']; "
         f"runpy.run_module({package!r}, run_name='__main__')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
+    done = run("-c", code)
+    assert done.status == 2
     extra = f"{package.replace('_', '-')}[cli]"
-    assert done.stderr == (
+    assert done.err == (
         f'This command needs {missing}, which is not installed: run pip install "{extra}"\n'
     )

@@ -19,7 +19,8 @@ from django.conf import settings
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue.presence import Presence
-from support.commands import DOCTORS, PUBSUB, QUEUE, TIMEOUT, run
+from support.commands import DOCTORS, PUBSUB, QUEUE, run
+from support.programs import TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from channels_redis_queue._shared.ops.opentelemetry import METRICS
+from support.programs import run, run_new
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -41,9 +40,8 @@ def test_metrics(layer: str, when: str, redis_server: EmbeddedServer) -> None:
 
     It does not matter whether the site sets its provider before or after it has layers.
     """
-    command = [sys.executable, str(PROGRAM), layer, redis_server.url, when]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found, in_child = map(json.loads, printed.splitlines())
+    done = run(str(PROGRAM), layer, redis_server.url, when)
+    found, in_child = map(json.loads, done.out.splitlines())
     assert found.keys() == {metric.name for metric in METRICS}
     assert {one["scope"] for one in found.values()} == {f"{LAYERS[layer]}"}
     assert {name for name, one in found.items() if not one["grows"]} == CURRENT
@@ -71,8 +69,7 @@ def test_without_opentelemetry(layer: str) -> None:
         "import sys; sys.modules['opentelemetry'] = None; "
         f"from {module} import {name}; print({name}().statistics().sent)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "0\n"
+    assert run("-c", code).out == "0\n"
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -84,5 +81,4 @@ def test_import_is_left_to_the_first_layer(layer: str) -> None:
         f"import {layer.partition('.')[0]}; "
         "print([name for name in set(sys.modules) - before if name.startswith('opentelemetry')])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert run_new("-c", code).out == "[]\n"

@@ -4,54 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from channels_redis_pubsub.doctor import PubSubDoctor
 from channels_redis_queue.doctor import QueueDoctor
 from channels_redis_shared.cli.commands import diagnose, layers_at
+from support import programs
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from support.programs import Done
 
 QUEUE, PUBSUB = "channels_redis_queue", "channels_redis_pubsub"
 META = "channels_redis"
 PACKAGES = (QUEUE, PUBSUB)
 CLASSES = {QUEUE: "RedisChannelLayer", PUBSUB: "RedisPubSubChannelLayer"}
-TIMEOUT = 50  # seconds; generous, since machines that run tests are busy
-
-
-@dataclass(frozen=True)
-class Done:
-    """The output of a command, and its exit status."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def words(self) -> str:
-        """The output, with one blank for all that a table puts between words."""
-        return " ".join(self.out.split())
 
 
 def run(package: str, *arguments: str, cwd: Path | None = None, **environ: str) -> Done:
     """Run a command of a package; keywords are environment variables."""
-    command = [sys.executable, "-m", package, *arguments]
-    inherited = {name: value for name, value in os.environ.items() if "DJANGO" not in name}
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        env={**inherited, **environ},
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return programs.run("-m", package, *arguments, cwd=cwd, **environ)
 
 
 @dataclass(frozen=True)
