@@ -1,0 +1,112 @@
+"""The site's own tests, for `manage.py test`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from typing import Any
+
+import redis
+from channels.exceptions import ChannelFull
+from channels.layers import get_channel_layer
+from channels.testing import WebsocketCommunicator
+from django.conf import settings
+from django.test import SimpleTestCase
+
+from shop.asgi import application
+
+DEADLINE = 20
+QUEUE = settings.CHANNEL_LAYERS["default"]["BACKEND"].endswith("core.RedisChannelLayer")
+
+
+async def connect(url: str) -> Any:
+    """Open a WebSocket."""
+    socket = WebsocketCommunicator(application, url)
+    connected, _ = await socket.connect(timeout=DEADLINE)
+    assert connected
+    return socket
+
+
+class ShopTests(SimpleTestCase):  # type: ignore[misc]
+    """The site, as its users see it."""
+
+    async def test_room(self) -> None:
+        """All in a room get what one of them says; others don't."""
+        ann, bob = await connect("/room/kitchen/"), await connect("/room/kitchen/")
+        other = await connect("/room/cellar/")
+        await ann.send_json_to({"text": "Tea?"})
+        for socket in (ann, bob):
+            assert await socket.receive_json_from(DEADLINE) == {"text": "Tea?"}
+        assert await other.receive_nothing()
+        for socket in (ann, bob, other):
+            await socket.disconnect(timeout=DEADLINE)
+
+    async def test_price(self) -> None:
+        """A synchronous view reaches synchronous consumers."""
+        sockets = [await connect("/prices/") for _ in range(3)]
+        response = await self.async_client.get("/price/?price=12")
+        assert response.status_code == 200
+        for socket in sockets:
+            assert await socket.receive_json_from(DEADLINE) == {"price": 12}
+            await socket.disconnect(timeout=DEADLINE)
+
+    async def test_worker(self) -> None:
+        """A worker process does what a view orders."""
+        kitchen = await connect("/room/kitchen/")
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable, "manage.py", "runworker", "thumbnails"
+        )
+        try:
+            # Pub/Sub keeps nothing for a worker that is not there yet.
+            for _ in range(4 * DEADLINE):
+                await self.async_client.get("/thumbnail/?picture=cat")
+                if not await kitchen.receive_nothing(timeout=0.25):
+                    break
+            reply = await kitchen.receive_json_from(DEADLINE)
+            assert reply == {"text": "a thumbnail of cat"}
+        finally:
+            worker.kill()
+            await worker.wait()
+        await kitchen.disconnect(timeout=DEADLINE)
+
+    async def test_capacity(self) -> None:
+        """A channel that matches the pattern is full with two messages, in the queue layer."""
+        layer = get_channel_layer()
+        for _ in range(2):
+            await layer.send("slow.one", {"type": "x"})
+        if QUEUE:
+            with self.assertRaises(ChannelFull):  # noqa: PT027 - as in any project on Django's tests
+                await layer.send("slow.one", {"type": "x"})
+        for _ in range(3):
+            await layer.send("slow.one.other", {"type": "x"})
+
+    async def test_encryption(self) -> None:
+        """Redis sees no message in plain text."""
+        layer = get_channel_layer()
+        channel = await layer.new_channel()
+        await layer.group_add("secrets", channel)
+        seen: list[str] = []
+        ready = threading.Event()
+
+        def watch() -> None:
+            with redis.Redis.from_url(os.environ["SHOP_REDIS"]) as client, client.monitor() as all_:
+                ready.set()
+                for command in all_.listen():
+                    seen.append(command["command"])
+                    if "the end" in command["command"]:
+                        return
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        await asyncio.to_thread(ready.wait, DEADLINE)
+        message = {"type": "secret.told", "text": "the recipe"}
+        await layer.group_send("secrets", message)
+        assert await asyncio.wait_for(layer.receive(channel), DEADLINE) == message
+        with redis.Redis.from_url(os.environ["SHOP_REDIS"]) as client:
+            client.echo("the end")
+        await asyncio.to_thread(watching.join, DEADLINE)
+        assert any(settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"] in one for one in seen)
+        assert not any("the recipe" in one for one in seen)
+        await layer.group_discard("secrets", channel)
