@@ -62,6 +62,15 @@ def test_sentinel(package: str, sentinel: EmbeddedServer) -> None:
     assert 'write {"sentinels": [' in advice(package, with_database)
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_advice_is_given_once(package: str, sentinel: EmbeddedServer, http_port: int) -> None:
+    """The text of an error doesn't repeat the advice beside it."""
+    for url in (sentinel.url, f"{sentinel.url[:-1]}1", f"redis://{HOST}:{http_port}/0"):
+        finding = examine(package, url).about("connection")
+        assert finding["advice"]
+        assert "write" not in finding["text"]
+
+
 def test_server_among_the_sentinels(redis_server: EmbeddedServer) -> None:
     """A Redis server in `sentinels` is named as such."""
     host: Any = {"sentinels": [(HOST, redis_server.port)], "master_name": "mymaster"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import secrets
 import statistics
 import time
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 from redis.exceptions import AuthenticationError, RedisError
 
+from ..transport.advice import NO_TLS, SENTINEL_FORM, WRITE_DATABASE, WRITE_REDIS, WRITE_TLS
 from ..transport.cluster import Cluster
 from ..transport.commands import shard_of
 from ..transport.errors import is_transient, tls_refusal
@@ -42,9 +44,6 @@ NEARLY_FULL = 0.9
 MIN_OUTPUT_BUFFER = 8 * MB
 # Seconds for a test message to arrive.
 MESSAGE_TIMEOUT = 5
-SENTINEL_ADVICE = (
-    'write {"sentinels": [("sentinel1", 26379), …], "master_name": "mymaster"} in hosts'
-)
 # Errors of opening or using a connection.
 FAILURES = (RedisError, OSError, asyncio.TimeoutError)
 
@@ -260,16 +259,11 @@ async def explain_failure(host: Host, error: Exception) -> Finding:
     if isinstance(error, AuthenticationError):
         advice = "write the user and password of the server in hosts: redis://USER:PASSWORD@HOST"
     elif speaks == "http":
-        advice = (
-            "an HTTP server answers there: write the host and port of the Redis server in hosts"
-        )
+        advice = WRITE_REDIS
     elif speaks == "rediss" and host.url == "redis://":
-        advice = 'the port speaks TLS: write rediss:// instead of redis:// in hosts, or "ssl": True'
+        advice = WRITE_TLS
     elif speaks == "redis" and host.url == "rediss://":
-        advice = (
-            "the port does not speak TLS: write the server's TLS port, or redis:// instead of "
-            'rediss:// (in a dict, leave out "ssl")'
-        )
+        advice = f"the port does not speak TLS: write the server's TLS port, or {NO_TLS}"
     elif tls_refusal(error):
         advice = (
             "name the authority that signed the server's certificate: ssl_ca_certs; if the server "
@@ -278,9 +272,9 @@ async def explain_failure(host: Host, error: Exception) -> Finding:
     elif "unknown command" in text and "SENTINEL" in text:
         advice = "a Redis server answers there: write the addresses of Sentinels in sentinels"
     elif "Sentinel, which passes" in text or ("unknown command" in text and "SELECT" in text):
-        advice = f"a Sentinel answers there: {SENTINEL_ADVICE}"
+        advice = SENTINEL_FORM
     elif "DB index" in text:
-        advice = "write the number of a database that the server has, such as 0, in hosts"
+        advice = WRITE_DATABASE
     elif is_transient(error):
         advice = (
             "start the server, or correct the address in hosts; a firewall may be in between, and "
@@ -288,6 +282,8 @@ async def explain_failure(host: Host, error: Exception) -> Finding:
         )
     else:
         advice = "change hosts, or the server's settings, by what the error says"
+    # The error's own text may end with it.
+    text = re.sub(rf"( \({re.escape(str(host))}:[^()]*|:) {re.escape(advice)}\)?$", "", text)
     return Finding(Level.ERROR, "connection", text, advice)
 
 

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 SENTINEL_FORM = 'write {"sentinels": [("sentinel1", 26379)], "master_name": "mymaster"} in hosts'
 WRITE_TLS = 'the port speaks TLS: write rediss:// instead of redis:// in hosts, or "ssl": True'
 NO_TLS = 'write redis:// instead of rediss:// in hosts, or leave "ssl" out'
+WRITE_DATABASE = 'write the number of a database that the server has as "db", such as 0'
+WRITE_REDIS = 'an HTTP server answers there: write the host and port of the Redis server in "hosts"'
 
-_HTTP = 'an HTTP server answers there: write the host and port of the Redis server in "hosts"'
 _OTHER = 'no Redis server answers there: write the host and port of the Redis server in "hosts"'
 # What servers of other kinds begin their answer with, as redis-py shows it.
-_FIRST_BYTES = {"'<'": _HTTP, '"<"': _HTTP, '"H"': _HTTP, '"\\x15"': WRITE_TLS}
+_FIRST_BYTES = {"'<'": WRITE_REDIS, '"<"': WRITE_REDIS, '"H"': WRITE_REDIS, '"\\x15"': WRITE_TLS}
 # OpenSSL's codes for what is wrong with a certificate.
 _CERTIFICATE_ADVICE = {
     10: "renew the server's certificate",
@@ -115,7 +116,7 @@ def _reply_advice(error: ResponseError, host: Host, sentinel: str | None) -> str
     if isinstance(error, ReadOnlyError) and not host.sentinels:
         return f"it is a replica: write the master in hosts, or {SENTINEL_FORM}"
     if "DB index" in text or "SELECT is not allowed" in text:
-        return 'write the number of a database that the server has as "db", such as 0'
+        return WRITE_DATABASE
     if "unknown command" in text.lower() and sentinel is not None:
         name, _, port = sentinel.rpartition(":")
         return (
