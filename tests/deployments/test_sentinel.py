@@ -8,7 +8,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from asgiref.sync import async_to_sync
+from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
@@ -143,6 +145,66 @@ async def test_demoted_master(group: SentinelGroup, layers: Layers) -> None:
         assert await send_until_done(layer, "room", {"type": "after"}) < SOON
         await consumer.got({"type": "after"})
         await consumer.stop()
+
+
+# The Sentinels leave the old master alone for some ten seconds.
+@pytest.mark.timeout(120)
+async def test_synchronous_callers_leave_a_demoted_master(layers: Layers) -> None:
+    """They reconnect to the new one: as a replica, the old one would tell only its subscribers."""
+    with SentinelGroup() as group:
+        group.start()
+        await group.ready()
+        pubsub = layers(RedisPubSubChannelLayer, group.host, **NOTICES)
+        consumer = await consumer_in_group(pubsub)
+        send = async_to_sync(pubsub.group_send)
+        await asyncio.to_thread(send, "room", {"type": "first"})
+        await consumer.got({"type": "first"})
+        group.fail_over()
+        await group.promoted()
+        await consumer.got({"type": "redis.found"})
+        await eventually(lambda: is_replica(group.master), timeout=60)
+        await asyncio.to_thread(send, "room", {"type": "after"})
+        await consumer.got({"type": "after"})
+        await consumer.stop()
+
+
+@pytest.mark.parametrize("synchronous", [False, True])
+async def test_a_sentinel_that_names_a_replica(
+    layer_class: LayerClass,
+    layers: Layers,
+    start_server: Callable[..., EmbeddedServer],
+    *,
+    synchronous: bool,
+) -> None:
+    """Nothing is sent until it is the master; what is published on a replica would be lost."""
+    master = start_server()
+    replica = start_server(f"replicaof {HOST} {master.port}", "repl-diskless-sync-delay 0")
+    await eventually(lambda: is_replica(replica))
+    sentinel = start_server(
+        f"sentinel monitor {MASTER_NAME} {HOST} {replica.port} 1", arguments=["--sentinel"]
+    )
+    host = {"sentinels": [(HOST, sentinel.port)], "master_name": MASTER_NAME, "socket_timeout": 1}
+    layer = layers(layer_class, host)
+    message = {"type": "too.early"}
+    sending = (
+        asyncio.to_thread(async_to_sync(layer.group_send), "room", message)
+        if synchronous
+        else layer.group_send("room", message)
+    )
+    with pytest.raises(ReadOnlyError, match="is a replica"):
+        await within(sending)
+    with replica.client() as client:
+        client.execute_command("REPLICAOF", "NO", "ONE")
+    await works(layers, layer_class, host)
+
+
+def is_replica(server: EmbeddedServer) -> bool:
+    """Return whether a server follows another one."""
+    try:
+        with server.client() as client:
+            return bool(client.info("replication")["role"] == "slave")
+    except RedisConnectionError:  # it closes all connections when it begins to
+        return False
 
 
 async def test_read_only_server(

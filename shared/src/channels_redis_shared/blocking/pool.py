@@ -26,7 +26,9 @@ from redis.retry import Retry
 from ..config.connection_arguments import keywords
 from ..transport.advice import explain
 from ..transport.commands import name_forbidden, pack
+from ..transport.connector import introduction
 from ..transport.errors import is_redirect, is_transient
+from ..transport.sentinel import require_master
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +45,8 @@ MAX_CONNECTIONS = 4
 IDLE_SECONDS = 1.0
 # Longest wait, in seconds, for the answer to a probe.
 PROBE_SECONDS = 1.0
+
+_HELLO = pack(("HELLO",))
 
 _TWINS: dict[type, Any] = {
     redis_asyncio.Connection: synchronous.Connection,
@@ -210,6 +214,10 @@ class SynchronousPool:
             connection: Any = synchronous.ConnectionPool(**self._arguments).make_connection()
             slot.connection = connection
             connection.connect()
+            if self._connector.host.sentinels:
+                # Of a server without HELLO it is an error, and no harm.
+                _send(connection, _HELLO)
+                require_master(introduction(_read(connection)), self._host)
         except RedisTimeoutError:
             raise self._connector.too_late() from None
         except OSError as error:

@@ -17,10 +17,10 @@ from .advice import NO_TLS, SENTINEL_FORM, WRITE_TLS, explain, explain_tls
 from .connection import Connection
 from .errors import WrongProtocolError
 from .redis_py import find_tls_refusal
-from .sentinel import find_master
+from .sentinel import find_master, require_master
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from redis.asyncio.connection import AbstractConnection
 
@@ -70,7 +70,7 @@ class Connector:
                 connection = Connection(unopened, self.host)
                 try:
                     await connection.connect()
-                    await self._require_version(connection)
+                    await self._check_server(connection)
                     await _execute(connection, tuple(setup), seconds)
                 except RedisConnectionError as error:
                     await connection.close()
@@ -100,15 +100,31 @@ class Connector:
             f"{self.host} did not accept a connection within {self.host.connect_timeout:g} s{hint}"
         )
 
-    async def _require_version(self, connection: Connection) -> None:
-        if self.version_is_known:
+    async def _check_server(self, connection: Connection) -> None:
+        if self.version_is_known and not self.host.sentinels:
             return
-        version, mode = await _version_and_mode(connection, self.host.connect_timeout)
+        # Any user may call HELLO. A server that lacks it lacks ACLs, too, and answers INFO.
+        seconds = self.host.connect_timeout
+        [reply] = await connection.exchange([("HELLO",)], seconds)
+        known = introduction(reply)
+        if self.host.sentinels:
+            require_master(known, self.host)
+        if not self.version_is_known:
+            if not isinstance(known.get(b"version"), bytes):
+                [reply] = await connection.exchange([("INFO", "server")], seconds)
+                known = _facts(reply)
+            self._require_version(known)
+
+    def _require_version(self, known: Mapping[bytes, Any]) -> None:
+        version, mode = (
+            value.decode() if isinstance(value, bytes) else ""
+            for value in (known.get(b"version"), known.get(b"mode"))
+        )
         if mode == "sentinel":
             raise ResponseError(
                 f"{self.host} is a Sentinel, which passes no messages: {SENTINEL_FORM}"
             )
-        numbers = tuple(map(int, re.findall(r"\d+", version or "")[:2]))
+        numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
         major, feature = self._minimum_version
         if numbers and numbers < (major, 0):
             raise ResponseError(
@@ -158,23 +174,17 @@ async def speaks_tls(host: str, port: int) -> bool:
         return False
 
 
-async def _version_and_mode(
-    connection: Connection, seconds: float
-) -> tuple[str | None, str | None]:
-    """Return the server's version, and `standalone`, `cluster` or `sentinel`; None if unknown."""
-    # Any user may call HELLO. A server that lacks it lacks ACLs, too, and answers INFO.
-    [reply] = await connection.exchange([("HELLO",)], seconds)
+def introduction(reply: Any) -> Mapping[bytes, Any]:
+    """Return what a server replies to HELLO: its version, mode and role; nothing of an error."""
     if isinstance(reply, list):
-        reply = dict(zip(reply[::2], reply[1::2], strict=False))
-    found = reply if isinstance(reply, dict) else {}
-    if not isinstance(found.get(b"version"), bytes):
-        [info] = await connection.exchange([("INFO", "server")], seconds)
-        fields = re.findall(
-            rb"(?:redis|server)_(version|mode):(\S+)", info if isinstance(info, bytes) else b""
-        )
-        found = dict(fields)
-    version, mode = (found.get(name) for name in (b"version", b"mode"))
-    return version and version.decode(), mode and mode.decode()
+        return dict(zip(reply[::2], reply[1::2], strict=False))
+    return reply if isinstance(reply, dict) else {}
+
+
+def _facts(info: Any) -> dict[bytes, bytes]:
+    """Return the version and the mode that a reply to INFO tells."""
+    text = info if isinstance(info, bytes) else b""
+    return dict(re.findall(rb"(?:redis|server)_(version|mode):(\S+)", text))
 
 
 async def _execute(connection: Connection, commands: Sequence[Command], seconds: float) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from ..concurrency import first_result
 from .advice import explain, explain_tls
@@ -17,6 +17,8 @@ from .errors import sum_up
 from .redis_py import close_now, find_tls_refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..config.hosts import Host
 
 Address: TypeAlias = tuple[str, int]
@@ -39,6 +41,23 @@ async def find_master(host: Host) -> Address:
     if master is None:
         raise sum_up(errors, MasterNotFoundError, f"No {host}")
     return master
+
+
+def require_master(introduction: Mapping[Any, Any], host: Host) -> None:
+    """Check that a server is a master, as the Sentinels have said.
+
+    They may be late. A replica refuses writes; but what is published there reaches only its own
+    subscribers, and is no error.
+
+    Args:
+        introduction: As `connector.introduction` returns it.
+        host: The server's.
+
+    Raises:
+        redis.exceptions.ReadOnlyError: It is a replica, which is transient.
+    """
+    if introduction.get(b"role", b"master") != b"master":
+        raise ReadOnlyError(f"{host} is a replica: the Sentinels are not up to date yet")
 
 
 async def _ask(host: Host, address: Address) -> Address:
