@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.installing import FOLDER, uv
+from support import installing
+from support.installing import uv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,16 +32,7 @@ def installed(name: str, make: Callable[[Path], object]) -> Path:
 
     The test is skipped if that fails: there is no network, or no wheel for this machine.
     """
-    folder = FOLDER / name
-    if not folder.exists():
-        unfinished = folder.with_name(f"{name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        try:
-            make(unfinished)
-        except subprocess.CalledProcessError as error:
-            missing(f"{name} could not be installed: {error.stderr}")
-        unfinished.rename(folder)
-    return folder
+    return _or_missing(name, lambda: installing.installed(name, make))
 
 
 def redis_6_2() -> str:
@@ -63,12 +54,12 @@ def redis_8() -> str:
 
 def channels_redis_4() -> Path:
     """Return the Python of an environment with `channels_redis` 4.3.0, or skip the test."""
-    # redis-py 8 ends its idle connections after 5 s.
-    packages = ("channels_redis==4.3.0", "cryptography", "redis<8")
+    return _or_missing("channels_redis 4.3.0", installing.channels_redis_4)
 
-    def make(folder: Path) -> None:
-        uv("venv", "--relocatable", "--python", sys.executable, folder)
-        uv("pip", "install", "--python", folder / "bin/python", *packages)
 
-    name = f"channels-redis-4.3.0-python-{sys.version_info.major}.{sys.version_info.minor}"
-    return installed(name, make) / "bin/python"
+def _or_missing(what: str, install: Callable[[], Path]) -> Path:
+    try:
+        return install()
+    except subprocess.CalledProcessError as error:
+        missing(f"{what} could not be installed: {error.stderr}")
+        raise

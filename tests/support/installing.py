@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from uv import find_uv_bin
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FOLDER = Path(__file__).parents[2] / ".environments"
 
@@ -21,7 +25,7 @@ def uv(*command: str | Path) -> str:
     # Without this process's environment.
     inherited = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     done = subprocess.run(
-        [find_uv_bin(), *command],
+        [_find_uv(), *command],
         env={**inherited, **settings},
         check=True,
         capture_output=True,
@@ -29,3 +33,44 @@ def uv(*command: str | Path) -> str:
         errors="replace",
     )
     return done.stdout
+
+
+def installed(name: str, make: Callable[[Path], object]) -> Path:
+    """Return the folder of this name in `FOLDER`; if it is not there yet, `make` fills it with uv.
+
+    Raises:
+        subprocess.CalledProcessError: That failed; what uv wrote to stderr is in the error.
+    """
+    folder = FOLDER / name
+    if not folder.exists():
+        unfinished = folder.with_name(f"{name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        make(unfinished)
+        unfinished.rename(folder)
+    return folder
+
+
+def channels_redis_4() -> Path:
+    """Return the Python of an environment with `channels_redis` 4.3.0.
+
+    Raises:
+        subprocess.CalledProcessError: It could not be installed.
+    """
+    # redis-py 8 ends its idle connections after 5 s.
+    packages = ("channels_redis==4.3.0", "cryptography", "redis<8")
+
+    def make(folder: Path) -> None:
+        uv("venv", "--relocatable", "--python", sys.executable, folder)
+        uv("pip", "install", "--python", folder / "bin/python", *packages)
+
+    name = f"channels-redis-4.3.0-python-{sys.version_info.major}.{sys.version_info.minor}"
+    return installed(name, make) / "bin/python"
+
+
+def _find_uv() -> str:
+    """Return the path of uv: hatch's, or that of the package."""
+    if found := os.environ.get("HATCH_UV"):
+        return found
+    from uv import find_uv_bin  # noqa: PLC0415 - where hatch runs this, the package may be missing
+
+    return find_uv_bin()

@@ -57,6 +57,7 @@ class ProxiedConnection:
         round_trips: How often the client sent something and then the server answered. Commands
             that go out in one write and are answered together are one.
         bytes_a_second: How fast what the server sends may pass; None: as fast as it can.
+        delay: Seconds for which each piece is held, in both directions.
         open: Whether it is still there.
     """
 
@@ -71,6 +72,7 @@ class ProxiedConnection:
         self.bytes_to_client = 0
         self.round_trips = 0
         self.bytes_a_second: int | None = None
+        self.delay = 0.0
         self.open = True
         self._client_reader, self._client_writer = client
         self._server_reader, self._server_writer = server
@@ -126,6 +128,7 @@ class ProxiedConnection:
     async def _forward_requests(self) -> None:
         while True:
             data = await self._client_reader.read(CHUNK)
+            await self._pass_time()
             await self._requests_flow.wait()
             if not data:
                 return
@@ -139,6 +142,7 @@ class ProxiedConnection:
     async def _forward_replies(self) -> None:
         while True:
             data = await self._server_reader.read(CHUNK)
+            await self._pass_time()
             await self._replies_flow.wait()
             if not data:
                 return
@@ -157,6 +161,10 @@ class ProxiedConnection:
             else:
                 await self._write_slowly(data, self.bytes_a_second)
             await self._client_writer.drain()
+
+    async def _pass_time(self) -> None:
+        if self.delay:
+            await asyncio.sleep(self.delay)
 
     async def _write_slowly(self, data: bytes, bytes_a_second: int) -> None:
         piece = max(1, bytes_a_second // 20)
@@ -184,6 +192,7 @@ class TcpProxy:
         self._holds: list[bytes] = []
         self._stall_new: dict[str, bool] | None = None
         self._bytes_a_second: int | None = None
+        self._delay = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
 
@@ -255,6 +264,12 @@ class TcpProxy:
         """Let what the server sends pass no faster than this, on connections made from now on."""
         self._bytes_a_second = bytes_a_second
 
+    def delay(self, seconds: float) -> None:
+        """Hold each piece that passes for so long; 0 ends that."""
+        self._delay = seconds
+        for connection in self.open_connections:
+            connection.delay = seconds
+
     def hold(self, mark: bytes) -> None:
         """Let a connection fall silent just before these bytes of a reply, once they come."""
         self._holds.append(mark)
@@ -302,6 +317,7 @@ class TcpProxy:
             return
         connection = ProxiedConnection((reader, writer), server, self._losses, self._holds)
         connection.bytes_a_second = self._bytes_a_second
+        connection.delay = self._delay
         if self._stall_new is not None:
             connection.stall(**self._stall_new)
         self.connections.append(connection)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 MASTER_NAME = "mymaster"
-DOWN_AFTER = 500  # milliseconds until a Sentinel takes a silent server for dead
+DOWN_AFTER = 500  # milliseconds
 FAILOVER_TIMEOUT = 3000  # milliseconds
 
 
@@ -26,6 +26,7 @@ class SentinelGroup:
     Args:
         password: What the servers ask for.
         sentinel_password: What the Sentinels ask for.
+        down_after: Milliseconds until a Sentinel takes a silent server for dead.
 
     Attributes:
         master: The server that began as the master.
@@ -33,7 +34,10 @@ class SentinelGroup:
         sentinels: The Sentinels.
     """
 
-    def __init__(self, *, password: str = "", sentinel_password: str = "") -> None:
+    def __init__(
+        self, *, password: str = "", sentinel_password: str = "", down_after: int = DOWN_AFTER
+    ) -> None:
+        self._down_after = down_after
         self._password = password
         self._sentinel_password = sentinel_password
         self._stack = ExitStack()
@@ -50,7 +54,7 @@ class SentinelGroup:
     def _sentinel(self) -> EmbeddedServer:
         config = [
             f"sentinel monitor {MASTER_NAME} {HOST} {self.master.port} 2",
-            f"sentinel down-after-milliseconds {MASTER_NAME} {DOWN_AFTER}",
+            f"sentinel down-after-milliseconds {MASTER_NAME} {self._down_after}",
             f"sentinel failover-timeout {MASTER_NAME} {FAILOVER_TIMEOUT}",
         ]
         if self._password:

@@ -1,0 +1,497 @@
+"""Find violations of the promises of `docs/choosing.md`."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from soak.journal import BACK, DIRECT, FAILED, GENERAL, GROUP, LOST, OK
+from soak.times import latest, longest_gap, overlaps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from soak.history import Channel, Fault, History, Membership, Receipt, Send
+    from soak.times import Span
+
+# Seconds after a fault in which everything flows again.
+RECOVERY = 10.0
+# Seconds in which a message arrives when nothing is wrong: far more than it takes, as the processes
+# share a machine.
+ARRIVAL = 4.0
+# Seconds that a process may need to write down what has happened.
+NOTING = 2.0
+# Seconds until a connection that has gone silent is noticed with Pub/Sub.
+SILENCE = 25.0
+# Seconds after which a process that is silent may be taken out of its groups, at the earliest: its
+# latest heartbeat may be 20 s old.
+GONE = 40.0
+# Seconds until it is back in them.
+REJOIN = 20.0
+# The messages that a killed process may have taken from a general channel, beside those that its
+# readers waited for.
+PREFETCH = 5
+# Seconds until a call raises when the server is away: 5 for the call, and some for the machine.
+PATIENCE = 12.0
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A promise that was not kept.
+
+    Attributes:
+        promise: Its name.
+        at: When it was not.
+        what: What happened.
+    """
+
+    promise: str
+    at: float
+    what: str
+
+
+def check(history: History) -> list[Violation]:
+    """Return all violations, in the order of their times."""
+    case = _Case(history)
+    checks: tuple[Callable[[_Case], Iterator[Violation]], ...] = (
+        _strangers,
+        _repetitions,
+        _order,
+        _late,
+        _outsiders,
+        _losses,
+        _general_losses,
+        _refused_but_arrived,
+        _unfinished_outages,
+        _failures,
+        _endless_calls,
+        _standstill,
+    )
+    found = [violation for one in checks for violation in one(case)]
+    return sorted(found, key=lambda violation: violation.at)
+
+
+class _Case:
+    """A history, and what several checks look up in it."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.queue = history.layer == "queue"
+
+    @cached_property
+    def by_channel(self) -> dict[str, list[Receipt]]:
+        """The receipts of each channel, in order."""
+        found: dict[str, list[Receipt]] = defaultdict(list)
+        for receipt in self.history.receipts:
+            found[receipt.channel].append(receipt)
+        return found
+
+    @cached_property
+    def received(self) -> dict[tuple[int, str], float]:
+        """The time of the first receipt of a message on a channel."""
+        found: dict[tuple[int, str], float] = {}
+        for receipt in self.history.receipts:
+            found.setdefault((receipt.id, receipt.channel), receipt.at)
+        return found
+
+    @cached_property
+    def channels(self) -> dict[str, list[Channel]]:
+        """The channels by name; several processes may read a general one."""
+        found: dict[str, list[Channel]] = defaultdict(list)
+        for channel in self.history.channels:
+            found[channel.name].append(channel)
+        return found
+
+    @cached_property
+    def members(self) -> dict[str, list[Membership]]:
+        """The memberships of each group."""
+        found: dict[str, list[Membership]] = defaultdict(list)
+        for member in self.history.memberships:
+            found[member.group].append(member)
+        return found
+
+    @cached_property
+    def ends(self) -> dict[str, float]:
+        """The times at which processes were killed."""
+        return {fault.process: fault.begin for fault in self.history.faults if fault.killed}
+
+    @cached_property
+    def resets(self) -> list[Fault]:
+        """The faults by which a server forgot something."""
+        return [fault for fault in self.history.faults if fault.loses]
+
+    def end_of(self, channel: Channel) -> float:
+        """Return the time at which the last `receive` of a channel ends."""
+        return min(channel.closed, self.ends.get(channel.by, math.inf), self.history.ended)
+
+    def troubles(self, channel: Channel | None = None) -> list[Span]:
+        """Return the times in which a message to a channel may be held up.
+
+        Without a channel, the times in which one to any process may be.
+        """
+        return [
+            (fault.begin, fault.end + RECOVERY)
+            for fault in self.history.faults
+            if not fault.process or channel is None or fault.process == channel.by
+        ] + ([] if channel is None else [(begin, end + ARRIVAL) for begin, end in channel.busy])
+
+    def stops(self, process: str) -> list[Span]:
+        """Return the times in which a process was stopped."""
+        return [(one.begin, one.end) for one in self.history.faults if one.process == process]
+
+    def delays(self, process: str) -> list[Span]:
+        """Return the times in which a process may not have read what had come."""
+        return [
+            (one.begin, one.end)
+            for one in self.history.faults
+            if one.silent and one.process in {"", process}
+        ]
+
+    def survives_until(self, send: Send) -> float:
+        """Return the time at which the server may have forgotten a message."""
+        return min(
+            (
+                reset.begin
+                for reset in self.resets
+                if send.begun <= reset.end and send.ended >= reset.since
+            ),
+            default=math.inf,
+        )
+
+    def deadline(self, send: Send) -> float:
+        """Return the time until which a message has to be kept for its reader."""
+        return min(send.begun + self.history.expiry, self.survives_until(send))
+
+
+def _strangers(case: _Case) -> Iterator[Violation]:
+    """Find messages that were never sent, or to others."""
+    for receipt in case.history.receipts:
+        send = case.history.sends.get(receipt.id)
+        if send is None:
+            what = f"{receipt.channel} got {receipt.id}, which was never sent"
+        elif receipt.at < send.begun:
+            what = f"{receipt.channel} got {receipt.id} before it was sent"
+        elif send.kind != GROUP and send.to != receipt.channel:
+            what = f"{receipt.channel} got {receipt.id}, which was sent to {send.to}"
+        else:
+            continue
+        yield Violation("only what was sent to it", receipt.at, what)
+
+
+def _repetitions(case: _Case) -> Iterator[Violation]:
+    """Find messages that came twice to who had them already."""
+    seen: dict[tuple[int, str, str], float] = {}
+    for receipt in case.history.receipts:
+        send = case.history.sends.get(receipt.id)
+        general = send is not None and send.kind == GENERAL
+        # With Pub/Sub, each process gets what is sent to a general channel.
+        reader = receipt.by if general and not case.queue else ""
+        key = (receipt.id, receipt.channel, reader)
+        first = seen.setdefault(key, receipt.at)
+        if first == receipt.at:
+            continue
+        # Another worker can't know of it.
+        back_in_time = general and any(
+            first >= reset.since - NOTING and receipt.at >= reset.begin for reset in case.resets
+        )
+        if not back_in_time:
+            what = f"{receipt.channel} got {receipt.id} again, {receipt.at - first:.3f} s later"
+            yield Violation("never twice", receipt.at, what)
+
+
+def _order(case: _Case) -> Iterator[Violation]:
+    """Find messages of one sender that overtook each other."""
+    for name, receipts in case.by_channel.items():
+        general = any(channel.general for channel in case.channels[name])
+        if general and not _has_order(case, name):
+            continue
+        latest: dict[tuple[str, ...], Send] = {}
+        for receipt in receipts:
+            send = case.history.sends.get(receipt.id)
+            # A call that raised may have left something on the way, which nothing else waits for.
+            if send is None or send.outcome != OK:
+                continue
+            # Names of a Pub/Sub channel and of its groups may live on different hosts.
+            apart = not case.queue and case.history.hosts > 1
+            reader = receipt.by if general else ""
+            key = (send.sender, reader, *([send.to] if apart else []))
+            before = latest.setdefault(key, send)
+            if before.begun > send.begun:
+                what = f"{name} got {send.id} of {send.sender} after the later {before.id}"
+                yield Violation("order of each sender", receipt.at, what)
+            else:
+                latest[key] = send
+
+
+def _has_order(case: _Case, name: str) -> bool:
+    """Return whether a general channel has an order that its readers' journals can show."""
+    readers = case.channels[name]
+    if any(reader.readers > 1 for reader in readers):
+        return False  # They note in any order what they got in turn.
+    return not case.queue or (case.history.hosts == 1 and len(readers) == 1)
+
+
+def _late(case: _Case) -> Iterator[Violation]:
+    """Find messages that were older than `expiry`."""
+    for receipt in case.history.receipts:
+        send = case.history.sends.get(receipt.id)
+        if send is None or send.outcome != OK:
+            continue
+        age = receipt.at - send.ended
+        stops = case.stops(receipt.by)
+        if overlaps(stops, receipt.at - NOTING, receipt.at):
+            continue
+        # Pub/Sub's messages have no date: their time begins when the process reads them.
+        waited = (
+            age
+            if case.queue
+            else receipt.at
+            - latest(
+                [send.ended, *(end for begin, end in case.delays(receipt.by) if begin < receipt.at)]
+            )
+        )
+        if waited > case.history.expiry + NOTING:
+            what = f"{receipt.channel} got {send.id} after {age:.1f} s"
+            yield Violation("never late", receipt.at, what)
+
+
+def _outsiders(case: _Case) -> Iterator[Violation]:
+    """Find group messages that came to channels outside of the group."""
+    by_member: dict[tuple[str, str], list[Membership]] = defaultdict(list)
+    for member in case.history.memberships:
+        by_member[member.group, member.channel].append(member)
+    for receipt in case.history.receipts:
+        send = case.history.sends.get(receipt.id)
+        if send is None or send.kind != GROUP:
+            continue
+        stays = by_member[send.to, receipt.channel]
+        if not any(_may_serve(case, send, member) for member in stays):
+            was = "which had left" if stays else "which was never a member"
+            what = f"{receipt.channel}, {was}, got {send.id}, which was sent to {send.to}"
+            yield Violation("members alone", receipt.at, what)
+
+
+def _may_serve(case: _Case, send: Send, member: Membership) -> bool:
+    """Return whether a message may come to a member: it was sent before the end of its stay.
+
+    What was sent before `group_add` may come as well, if it was still on its way.
+    """
+    if send.outcome == OK and send.begun > member.left:
+        return False
+    if send.ended >= member.adding - ARRIVAL:
+        return True
+    return longest_gap(case.troubles(), send.ended, member.adding) < ARRIVAL
+
+
+def _recipients(case: _Case, send: Send) -> Iterator[Channel]:
+    """Yield the channels that have to get a message, were nothing broken."""
+    if send.kind == DIRECT:
+        # Its process may not have noted yet that it is there, as others may have heard of it first.
+        yield from case.channels[send.to]
+        return
+    for member in case.members[send.to]:
+        # With Pub/Sub, what is on its way when `group_discard` is called may be missed.
+        until = member.leaving - (0 if case.queue else ARRIVAL)
+        if member.added < send.begun and until > send.ended:
+            yield from case.channels[member.channel]
+
+
+def _losses(case: _Case) -> Iterator[Violation]:
+    """Find messages that did not come to a channel, or to a member of a group."""
+    for send in case.history.sends.values():
+        if send.outcome != OK or send.kind == GENERAL:
+            continue
+        for channel in _recipients(case, send):
+            if (send.id, channel.name) in case.received:
+                continue
+            lost = _is_lost_in_queue if case.queue else _is_lost_in_pubsub
+            if lost(case, send, channel):
+                what = f"{channel.name} of {channel.by} never got {send.id}, sent to {send.to}"
+                kind = "members exactly once" if send.kind == GROUP else "nothing lost"
+                yield Violation(kind, send.begun, what)
+
+
+def _is_lost_in_queue(case: _Case, send: Send, channel: Channel) -> bool:
+    """Return whether there was time enough to receive a message."""
+    if send.kind == GROUP and _is_membership_in_doubt(case, send, channel):
+        return False
+    until = min(case.deadline(send), case.end_of(channel))
+    return longest_gap(case.troubles(channel), send.ended, until) > ARRIVAL
+
+
+def _is_membership_in_doubt(case: _Case, send: Send, channel: Channel) -> bool:
+    """Return whether the server may not have known of a membership just then.
+
+    It has forgotten it, or others have taken the process for dead.
+    """
+    forgotten = [(reset.begin, reset.end + RECOVERY) for reset in case.resets]
+    silent = [
+        (begin + GONE, end + REJOIN)
+        for begin, end in case.stops(channel.by)
+        if end - begin > GONE and not math.isinf(end)
+    ]
+    return overlaps([*forgotten, *silent], send.begun, send.ended)
+
+
+def _is_lost_in_pubsub(case: _Case, send: Send, channel: Channel) -> bool:
+    """Return whether a message is missing without an outage that the channel was told of."""
+    if longest_gap(case.troubles(channel), send.ended, case.end_of(channel)) <= ARRIVAL:
+        return False  # It may be on its way when its reader ends.
+    if _is_stuck(case, send, channel):
+        return False
+    return not overlaps(_outages(case, channel), send.begun, send.ended)
+
+
+def _is_stuck(case: _Case, send: Send, channel: Channel) -> bool:
+    """Return whether a message expired before its reader came back to it."""
+    spans = [*case.stops(channel.by), *channel.busy]
+    until = send.begun + case.history.expiry
+    return longest_gap([(a, b + ARRIVAL) for a, b in spans], send.ended, until) < ARRIVAL
+
+
+def _outages(case: _Case, channel: Channel) -> list[Span]:
+    """Return the times in which a channel was told that it may have missed something.
+
+    An outage begins before it is noticed: at once if the connection was closed, and up to 25 s if
+    it only fell silent. Its end is told when all is there again.
+    """
+    spans = []
+    begun: list[float] = []
+    # Consumers are told in turn; one that is busy hears of it later than others of its process.
+    for notice in case.history.notices:
+        if notice.by != channel.by or notice.channel != channel.name:
+            continue
+        if notice.type == LOST:
+            begun.append(notice.at)
+        elif notice.type == BACK and begun:
+            spans.append((begun.pop(0), notice.at))
+    spans += [(at, math.inf) for at in begun]
+    return [(begin - _unnoticed(case, channel, begin), end + NOTING) for begin, end in spans]
+
+
+def _unnoticed(case: _Case, channel: Channel, noticed: float) -> float:
+    """Return the seconds for which an outage may have gone on unnoticed."""
+    silences = [
+        (fault.begin, fault.end + SILENCE)
+        for fault in case.history.faults
+        if fault.silent or fault.process == channel.by
+    ]
+    delays = [end - begin for begin, end in channel.busy if begin <= noticed <= end + NOTING]
+    seconds = NOTING + sum(delays)
+    for begin, end in silences:
+        if begin <= noticed <= end + NOTING:
+            seconds = max(seconds, min(noticed - begin, SILENCE + end - begin) + NOTING)
+    return seconds
+
+
+def _general_losses(case: _Case) -> Iterator[Violation]:
+    """Find messages to general channels that no reader got, or with Pub/Sub not each process."""
+    if not case.queue:
+        yield from _unheard(case)
+        return
+    taken: Counter[str] = Counter()
+    lost: dict[str, list[Send]] = defaultdict(list)
+    got = {receipt.id for receipt in case.history.receipts}
+    for send in case.history.sends.values():
+        if send.kind != GENERAL or send.outcome != OK or send.id in got:
+            continue
+        readers = case.channels[send.to]
+        until = min(case.deadline(send), max(map(case.end_of, readers), default=-math.inf))
+        busy = [(a, b + ARRIVAL) for reader in readers for a, b in reader.busy]
+        if longest_gap([*case.troubles(), *busy], send.ended, until) > ARRIVAL:
+            lost[send.to].append(send)
+    for name in lost:
+        for reader in case.channels[name]:
+            if reader.by in case.ends and case.ends[reader.by] < reader.closed:
+                taken[name] += reader.readers + PREFETCH
+        for send in lost[name][taken[name] :]:
+            what = f"no reader got {send.id}, sent to {name}"
+            yield Violation("nothing lost", send.begun, what)
+
+
+def _unheard(case: _Case) -> Iterator[Violation]:
+    got = {(receipt.id, receipt.by) for receipt in case.history.receipts}
+    for send in case.history.sends.values():
+        if send.kind != GENERAL or send.outcome != OK:
+            continue
+        for reader in case.channels[send.to]:
+            # The first receive subscribes, and does not tell when that is confirmed.
+            listens = longest_gap(case.troubles(reader), reader.opened, send.begun) > ARRIVAL
+            if not listens or (send.id, reader.by) in got:
+                continue
+            if _is_lost_in_pubsub(case, send, reader):
+                what = f"{reader.by} never got {send.id}, sent to {send.to}"
+                yield Violation("nothing lost", send.begun, what)
+
+
+def _refused_but_arrived(case: _Case) -> Iterator[Violation]:
+    """Find messages that arrived although their sender was told that they would not."""
+    for receipt in case.history.receipts:
+        send = case.history.sends.get(receipt.id)
+        if send is not None and send.outcome == FAILED and send.kind != GROUP:
+            what = f"{receipt.channel} got {send.id}, whose sender got {send.error}"
+            yield Violation("refused is not sent", receipt.at, what)
+
+
+def _unfinished_outages(case: _Case) -> Iterator[Violation]:
+    """Find channels that were told of an outage, and not of its end."""
+    balance: Counter[tuple[str, str]] = Counter()
+    for notice in case.history.notices:
+        if notice.type in {LOST, BACK}:
+            balance[notice.by, notice.channel] += 1 if notice.type == LOST else -1
+    for channel in case.history.channels:
+        if balance[channel.by, channel.name] > 0 and case.end_of(channel) >= case.history.ended:
+            what = f"{channel.name} of {channel.by} was told of the begin alone"
+            yield Violation("each outage ends", case.history.ended, what)
+
+
+def _failures(case: _Case) -> Iterator[Violation]:
+    """Find exceptions out of `receive`."""
+    for failure in case.history.failures:
+        what = f"{failure.channel} of {failure.by}: {failure.error}"
+        yield Violation("no exception out of receive", failure.at, what)
+
+
+def _endless_calls(case: _Case) -> Iterator[Violation]:
+    """Find calls that took longer than a call may while the server is away, or never ended."""
+    for send in case.history.sends.values():
+        until = min(send.ended, case.ends.get(send.by, math.inf), case.history.ended)
+        # The time in which its process did not run does not count.
+        stopped = sum(
+            max(0.0, min(end, until) - max(begin, send.begun)) for begin, end in case.stops(send.by)
+        )
+        took = until - send.begun - stopped
+        if took > PATIENCE:
+            what = f"the call that sends {send.id} to {send.to} took {took:.1f} s"
+            yield Violation("send raises after 5 s", send.begun, what)
+
+
+def _standstill(case: _Case) -> Iterator[Violation]:
+    """Find messages that did not flow as always, ten seconds after the last fault."""
+    history = case.history
+    for send in history.sends.values():
+        if not history.healed + RECOVERY <= send.begun <= history.stopped:
+            continue
+        if send.outcome != OK:
+            what = f"sending {send.id} to {send.to} failed: {send.error or 'it never ended'}"
+            yield Violation("everything flows after 10 s", send.begun, what)
+    for receipt in history.receipts:
+        sent = history.sends.get(receipt.id)
+        if sent is None or sent.outcome != OK or sent.begun < history.healed + RECOVERY:
+            continue
+        busy = [
+            (begin, end + ARRIVAL)
+            for channel in case.channels[receipt.channel]
+            for begin, end in channel.busy
+        ]
+        if longest_gap(busy, sent.ended, receipt.at) > RECOVERY:
+            what = f"{receipt.channel} got {sent.id} only after {receipt.at - sent.ended:.1f} s"
+            yield Violation("everything flows after 10 s", send.begun, what)
+
+
+def counts(violations: Iterable[Violation]) -> dict[str, int]:
+    """Return how often each promise was not kept."""
+    return dict(Counter(violation.promise for violation in violations))

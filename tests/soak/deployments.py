@@ -1,0 +1,167 @@
+"""The servers of a soak, in each way that the layers may use them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from embedded_server import EmbeddedServer
+from support.cluster import EmbeddedCluster
+from support.proxy import TcpProxy
+from support.sentinels import SentinelGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from typing_extensions import Self
+
+# So long that a busy machine is not taken for a dead server, and a dead one is still replaced soon.
+DOWN_AFTER = 4000  # milliseconds
+AOF = ("appendonly yes", "appendfsync everysec")
+
+
+class Deployment:
+    """Servers, and what the layers are told of them."""
+
+    hosts = 1
+    servers: Sequence[EmbeddedServer] = ()
+
+    def __init__(self) -> None:
+        self._stack = AsyncExitStack()
+
+    def hosts_for(self, name: str) -> list[Any]:
+        """Return the option `hosts` of a process; the servers know its connections by its name."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        raise NotImplementedError
+
+    def connections(self) -> Counter[str]:
+        """Return how many connections each process has, by its name."""
+        found: Counter[str] = Counter()
+        for server in self.running:
+            with server.client() as client:
+                found.update(each["name"] for each in client.client_list())
+        return found
+
+    @property
+    def running(self) -> list[EmbeddedServer]:
+        """The servers that run."""
+        return [server for server in self.servers if server.pid is not None]
+
+    def leader(self) -> tuple[int, ...]:
+        """Return the ports of the servers that lead now, where this may change."""
+        return ()
+
+
+class Plain(Deployment):
+    """Servers that know nothing of each other, each behind a proxy.
+
+    Args:
+        hosts: How many.
+        durable: Whether they have an append-only file.
+    """
+
+    def __init__(self, hosts: int, *, durable: bool) -> None:
+        super().__init__()
+        self.hosts = hosts
+        self.durable = durable
+        self.servers = [EmbeddedServer(*(AOF if durable else ())) for _ in range(hosts)]
+        self.proxies: list[TcpProxy] = []
+
+    def hosts_for(self, name: str) -> list[Any]:
+        """Return the proxies' addresses."""
+        return [{"address": proxy.url, "client_name": name} for proxy in self.proxies]
+
+    async def _start(self) -> None:
+        for server in self.servers:
+            self._stack.enter_context(server)
+            proxy = TcpProxy(server.port)
+            self.proxies.append(await self._stack.enter_async_context(proxy))
+
+
+class Cluster(Deployment):
+    """A Cluster of three nodes, each with a replica."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cluster = EmbeddedCluster(f"cluster-node-timeout {DOWN_AFTER}", replicas=1)
+
+    def hosts_for(self, name: str) -> list[Any]:
+        """Return the nodes' addresses."""
+        return [{**self.cluster.host, "client_name": name}]
+
+    async def _start(self) -> None:
+        await asyncio.to_thread(self.cluster.__enter__)
+        self._stack.callback(self.cluster.__exit__)
+        self.servers = self.cluster.nodes
+
+    def leader(self) -> tuple[int, ...]:
+        """Return the ports of the masters."""
+        return tuple(server.port for server in self.running if role(server) == "master")
+
+
+class Sentinel(Deployment):
+    """A master with a replica, and Sentinels that let it take over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.group = SentinelGroup(down_after=DOWN_AFTER)
+        self.servers = [self.group.master, self.group.replica]
+
+    def hosts_for(self, name: str) -> list[Any]:
+        """Return the Sentinels' addresses."""
+        host = {key: value for key, value in self.group.host.items() if value}
+        host.pop("sentinel_kwargs")
+        return [{**host, "client_name": name}]
+
+    async def _start(self) -> None:
+        self._stack.enter_context(self.group)
+        await asyncio.to_thread(self.group.start)
+        await self.group.ready()
+
+    def leader(self) -> tuple[int, ...]:
+        """Return the port of the master that all Sentinels name."""
+        ports = {self.group.master_port(sentinel) for sentinel in self.group.sentinels}
+        return tuple(ports) if len(ports) == 1 else ()
+
+
+def role(server: EmbeddedServer) -> str:
+    """Return "master" or "slave", or nothing while a server closes all connections."""
+    try:
+        with server.client() as client:
+            return str(client.info("replication")["role"])
+    except RedisConnectionError:
+        return ""
+
+
+NAMES = ("one", "shards", "cluster", "sentinel")
+
+
+def deployment(name: str, *, durable: bool) -> Deployment:
+    """Return a deployment that is not started yet.
+
+    Args:
+        name: One of `NAMES`.
+        durable: Whether single servers have an append-only file.
+    """
+    if name == "cluster":
+        return Cluster()
+    if name == "sentinel":
+        return Sentinel()
+    return Plain(2 if name == "shards" else 1, durable=durable)

@@ -1,0 +1,52 @@
+"""The layers that a soak may test, by name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from soak.journal import BACK, LOST, OVERFLOW
+
+CLASSES = {
+    "queue": "channels_redis_queue.RedisChannelLayer",
+    "pubsub": "channels_redis_pubsub.RedisPubSubChannelLayer",
+    "channels_redis.core": "channels_redis.core.RedisChannelLayer",
+    "channels_redis.pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
+}
+# The promises that each is held to.
+KINDS = {
+    "queue": "queue",
+    "pubsub": "pubsub",
+    "channels_redis.core": "queue",
+    "channels_redis.pubsub": "pubsub",
+}
+# More than can wait: what is dropped for want of room is no loss that a soak looks for.
+CAPACITY = 10_000
+EXPIRY = 30  # seconds; a process may be stopped for shorter, and for longer
+KEY = "0123456789abcdef"
+
+
+def is_foreign(name: str) -> bool:
+    """Return whether a layer is that of `channels_redis` 4."""
+    return name.startswith("channels_redis.")
+
+
+def make_layer(name: str, hosts: list[Any], *, encrypted: bool) -> Any:
+    """Return a layer.
+
+    Args:
+        name: One of `CLASSES`.
+        hosts: The option of this name.
+        encrypted: Whether messages are encrypted.
+    """
+    options: dict[str, Any] = {"hosts": hosts}
+    if encrypted:
+        options["symmetric_encryption_keys"] = [KEY]
+    if KINDS[name] == "queue":
+        options |= {"expiry": EXPIRY, "capacity": CAPACITY}
+    else:
+        options |= {"on_disconnect": LOST, "on_reconnect": BACK}
+    if not is_foreign(name):
+        options |= {"on_overflow": OVERFLOW, "expiry": EXPIRY}
+    module, _, attribute = CLASSES[name].rpartition(".")
+    return getattr(import_module(module), attribute)(**options)

@@ -1,0 +1,59 @@
+"""Growth between two times of calm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Reading = dict[str, int]
+
+MIB = 2**20
+# What may not change at all: a thing too many at each fault is a leak, however small.
+EXACT = (
+    "tasks",
+    "threads",
+    "connections",
+    "descriptors",
+    "loops",
+    "mailboxes",
+    "waiting",
+    "readers",
+)
+# What may grow by a share, or by an amount if that is more. An allocator does not give back every
+# page: malloc_trim leaves those that one small object holds, and how many these are varies by some
+# hundred kilobytes from one calm to the next. A hundred bytes kept for each of the thousands of
+# consumers of ten minutes, or a connection's buffers for each that was killed, are more than this.
+# Objects do not depend on pages. But an event loop closed without cleanup is kept until the channel
+# that it read has another reader, up to three of them in a worker, with some hundred objects each.
+LOOSE = {
+    "rss": (0.05, 2 * MIB),
+    "objects": (0.02, 1000),
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The change of one quantity between two times of calm."""
+
+    quantity: str
+    first: int
+    last: int
+    limit: int
+
+    @property
+    def flat(self) -> bool:
+        """True if it is unchanged, smaller, or below the limit."""
+        return self.last <= self.limit
+
+
+def limit(quantity: str, first: int) -> int:
+    """Return up to where a quantity counts as flat that was once so much."""
+    share, amount = LOOSE.get(quantity, (0.0, 0))
+    return first + max(int(first * share), amount)
+
+
+def compare(first: Reading, last: Reading) -> list[Verdict]:
+    """Return a verdict on each quantity."""
+    return [
+        Verdict(quantity, first[quantity], last[quantity], limit(quantity, first[quantity]))
+        for quantity in (*EXACT, *LOOSE)
+    ]

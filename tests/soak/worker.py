@@ -1,0 +1,102 @@
+"""One process of the soak: consumers and senders of one layer, at the driver's command."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+from soak.consumers import Consumer, Site, read_general
+from soak.figures import figures
+from soak.journal import Journal
+from soak.layers import is_foreign, make_layer
+from soak.load import JOBS, SOLO, Load
+from soak.sabotage import Sabotaged
+from soak.senders import Sender
+from support.worker import arguments, async_requests, reply
+
+IDS = 1_000_000  # numbers of messages for each process
+
+
+async def live_again(site: Site) -> None:
+    """Be one consumer after the other."""
+    while True:
+        # In a task of its own, as each consumer is: a layer sees a channel's end by its task's.
+        await asyncio.create_task(Consumer(site).run())
+
+
+class Process:
+    """All that goes on in one process."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._threads_active = threading.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start consumers, readers and senders."""
+        site, load = self._site, self._site.load
+        by = site.journal.by
+        own = f"{SOLO}{by}"
+        coroutines = [
+            *(live_again(site) for _ in range(load.consumers)),
+            read_general(site, JOBS, load.workers),
+            read_general(site, own, 1),
+            *(Sender(site, f"{by}/{number}").run() for number in range(load.senders)),
+        ]
+        site.channels.add(own)
+        self._tasks += map(asyncio.create_task, coroutines)
+        threaded = Sender(site, f"{by}/thread")
+        threading.Thread(
+            target=threaded.run_in_thread, args=[self._threads_active], daemon=True
+        ).start()
+
+    def set_active(self, *, active: bool) -> None:
+        """Begin, or let the calls under way be the last."""
+        for event in (self._site.active, self._threads_active):
+            (event.set if active else event.clear)()
+
+    def check(self) -> None:
+        """Raise what has ended a task; none of them ends by itself."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+
+    async def close(self) -> None:
+        """End all consumers, and close what the layer has open in this event loop."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        close = getattr(self._site.layer, "close_pools", None) or self._site.layer.flush
+        await close()
+
+
+async def main() -> None:
+    """Serve the driver until it has no more requests."""
+    given = arguments()
+    journal = Journal(Path(given["journal"]), given["by"], given["number"] * IDS)
+    chance = random.Random(f"{given['seed']} {given['by']}")
+    layer = make_layer(given["layer"], given["hosts"], encrypted=given["encrypted"])
+    sabotage = given["sabotage"]
+    tested = Sabotaged(layer, sabotage, chance, given["odds"]) if sabotage else layer
+    site = Site(tested, journal, chance, Load(**given["load"]))
+    process = Process(site)
+    process.start()
+    reply(ready=True)
+    async for request in async_requests():
+        process.check()
+        if "active" in request:
+            process.set_active(active=request["active"])
+        if "close" in request:
+            await process.close()
+        site.known = request.get("known", site.known)
+        told: dict[str, Any] = {"channels": sorted(site.channels)}
+        if "tidy" in request and not is_foreign(given["layer"]):
+            told["figures"] = figures(layer, tidy=request["tidy"])
+        reply(**told)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
