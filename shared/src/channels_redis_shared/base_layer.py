@@ -10,6 +10,9 @@ from channels.layers import BaseChannelLayer
 
 from .config import options
 from .config.hosts import parse_hosts
+from .history.results import History
+from .history.rules import HistoryRules, require_count, require_since
+from .history.store import HistoryStore, Question
 from .messages.serializers import MessageDecoder, MessageEncoder
 from .ops.statistics import Dropped, Statistics
 from .transport.cluster import connector_to
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
 
     from .concurrency import ProcessLocal
     from .delivery.mailboxes import Mailboxes
-    from .messages.serializers import Decoded
+    from .messages.serializers import Decoded, DecodedMessage
+    from .transport.commands import Shards
     from .transport.connector import MinimumVersion
 
 _REDIS = "connect a redis.asyncio.Redis of your own"
@@ -62,7 +66,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         **rest: The options of both layers, which their docstrings describe.
     """
 
-    extensions = ("groups", "flush")
+    extensions: tuple[str, ...] = ("groups", "flush")
     # So that callers can catch them without an import. The Pub/Sub layer never raises the first.
     ChannelFull = exceptions.ChannelFull
     MessageTooLarge = exceptions.MessageTooLarge
@@ -72,8 +76,9 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
     _broker: ProcessLocal[Any]
     # Follows the prefix in the names of keys. Layers of both kinds may share a prefix.
     _key_mark: str
-    # Set by each layer, as they encrypt differently.
+    # Set by each layer, as they encrypt differently. The second decodes what histories hold.
     _serializer: Any
+    _history_decoder: MessageDecoder[DecodedMessage]
 
     def __init__(  # noqa: PLR0913 - options
         self,
@@ -86,6 +91,8 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         channel_expiry: int,
         mailbox_bytes: int,
         on_overflow: str | None,
+        history: Mapping[str | re.Pattern[str], Mapping[str, int]] | None,
+        on_gap: str | None,
         minimum_version: MinimumVersion = ANY_VERSION,
     ) -> None:
         options.require_prefix(prefix)
@@ -93,12 +100,23 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
             capacity = options.positive_int("capacity", capacity)
         options.require_channel_capacity(channel_capacity)
         options.require_message_type("on_overflow", on_overflow)
+        options.require_message_type("on_gap", on_gap)
         super().__init__(expiry=options.positive_int("expiry", expiry), capacity=capacity)
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
         self.prefix = prefix
         self._channel_expiry = options.positive_int("channel_expiry", channel_expiry)
         self._mailbox_bytes = options.positive_int("mailbox_bytes", mailbox_bytes)
         self._on_overflow = on_overflow
+        self._on_gap = on_gap
+        self._history = HistoryRules(history)
+        if on_gap is not None and not self._history:
+            raise ValueError(
+                "on_gap tells of gaps in groups with a history: add the option history, or leave "
+                "on_gap out"
+            )
+        if self._history:
+            self.extensions = (*type(self).extensions, "history")
+        self._store = HistoryStore(self.presence_key_head)
         self._connectors = tuple(connector_to(host, minimum_version) for host in parse_hosts(hosts))
         # For code that connects to the same servers. The dicts may hold passwords.
         self.hosts = [dict(connector.host.entry) for connector in self._connectors]
@@ -142,6 +160,8 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
             commands=counters.commands,
             round_trips=counters.round_trips,
             broadcasts=counters.broadcasts,
+            replayed=counters.replayed,
+            unrecovered=counters.unrecovered,
         )
 
     def attach_sink(self, channel: str, sink: Any) -> Callable[[str], object]:
@@ -170,6 +190,46 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
             call: The function. It is called in the thread in which the end is noticed.
         """
         self._broker.get().consumers.observe(call)
+
+    async def group_history(
+        self, group: str, since: str | None = None, limit: int | None = None
+    ) -> History:
+        """Return messages of a group that keeps a history.
+
+        Args:
+            group: The group.
+            since: A position: only messages after it. None: the latest.
+            limit: The maximum number of messages. Default: all that are kept.
+
+        Raises:
+            TypeError: The group name or `since` is invalid.
+            ValueError: The group keeps no history, or `limit` is no positive integer.
+            redis.exceptions.RedisError: As for `group_add`.
+        """
+        self.require_valid_group_name(group)
+        limits = self._history.require(group)
+        require_since(since)
+        most = require_count("limit", limit) or limits.size
+        tag = self._history_tag(group)
+        question = Question(None, most) if since is None else Question.after(since)
+        replay = await self._store.read(tag, question, self.key_shards.of(tag))
+        # Others' calls may have asked for more.
+        found = replay.latest[-most:] if since is None else replay.after(since)
+        entries = list(found or ())[:most]
+        # With a limit, there may be more after the last one.
+        position = entries[-1].position if since is not None and entries else replay.position
+        decode = self._history_decoder.decode
+        messages = [decode(entry.data, entry.position).copy() for entry in entries]
+        return History(messages, position, recovered=found is not None)
+
+    @property
+    def key_shards(self) -> Shards:
+        """The connections of the running event loop for commands on keys."""
+        raise NotImplementedError
+
+    def _history_tag(self, group: str) -> str:
+        """Return the name that decides on the shard and slot of a group's history."""
+        raise NotImplementedError
 
     def serialize(self, message: dict[str, Any]) -> bytes:
         """Return a message as bytes, as Redis gets it."""

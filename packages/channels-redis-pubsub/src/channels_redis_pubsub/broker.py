@@ -20,8 +20,11 @@ from .loop_client import LoopClient
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
+    from ._shared.history import Joined
+    from ._shared.history.rules import Limits
     from ._shared.transport.commands import Shards
     from .config import PubSubSettings
+    from .loop_client import MovedJoin
 
 logger = logging.getLogger(__package__)
 
@@ -52,7 +55,7 @@ class PubSubBroker:
         self.outages = [OutageLog(logger, str(connector.host)) for connector in settings.connectors]
         self._loops = LoopLocal(self._make_client)
         self._synchronous = SynchronousCallers(
-            settings.connectors, (), settings.counters, by_key=settings.sharded_pubsub
+            settings.connectors, settings.scripts, settings.counters, by_key=settings.sharded_pubsub
         )
         self._lock = threading.Lock()
         # The client of each open channel.
@@ -133,19 +136,14 @@ class PubSubBroker:
         mailbox.last_receipt = counters.received = counters.received + 1
         return item.copy()
 
-    async def join(self, topic: bytes, channel: str) -> bool:
-        """Make a channel a member of a topic, and wait for the confirmation.
-
-        Returns:
-            False if the channel is not open in this process.
+    async def join(self, topic: bytes, channel: str) -> None:
+        """Make an open channel a member of a topic, and wait for the confirmation.
 
         Raises:
             redis.exceptions.RedisError: As `LoopClient.wait_subscribed`. The channel has not
                 joined then.
         """
-        client = self._clients.get(channel)
-        if client is None:
-            return False
+        client = self._clients[channel]
         if client.ended:
             client = await self._move(channel, client)
         token = client.hub.join(topic, channel)
@@ -158,7 +156,49 @@ class PubSubBroker:
             self._cancel_join(client, topic, channel, token)
             raise
         client.hub.confirm_join(topic, channel, token)
-        return True
+
+    async def follow(self, topic: bytes, channel: str, since: str | None, rewind: int) -> Joined:
+        """Make an open channel a member of a group that keeps a history.
+
+        Args:
+            topic: The topic of the group.
+            channel: The channel.
+            since: The position from which on the channel wants messages.
+            rewind: The number of latest messages that it wants otherwise.
+
+        Raises:
+            redis.exceptions.RedisError: As `join`, or as `CommandClient.execute`.
+        """
+        client = self._clients[channel]
+        if client.ended:
+            client = await self._move(channel, client)
+        hub, followers = client.hub, client.followers
+        with hub.lock:
+            is_member = channel in hub.members(topic)
+            token = hub.join(topic, channel)
+            follower = followers.follow(topic)
+            # A member gets what comes meanwhile as before, unless it wants to read, too.
+            join = (
+                None if is_member and since is None and not rewind else follower.begin_join(channel)
+            )
+        try:
+            await client.wait_subscribed(topic)
+            if join is None:
+                joined = await followers.position(topic, follower)
+            else:
+                joined = await followers.join(topic, follower, join, since, rewind)
+        except GeneratorExit:
+            _call_soon(client, self._cancel_join, client, topic, channel, token)
+            if join is not None:
+                _call_soon(client, followers.cancel_join, topic, follower, join)
+            raise
+        except BaseException:
+            self._cancel_join(client, topic, channel, token)
+            if join is not None:
+                followers.cancel_join(topic, follower, join)
+            raise
+        hub.confirm_join(topic, channel, token)
+        return joined
 
     def leave(self, topic: bytes, channel: str) -> None:
         """End a channel's membership in a topic."""
@@ -176,6 +216,16 @@ class PubSubBroker:
         command = (self._publish, topic, data)
         await self._shards().of(topic).execute(command, key=topic)
         self.counters.sent += 1
+
+    async def append(self, topic: str, data: bytes, limits: Limits) -> None:
+        """Send bytes to all members of a group, and append them to its history.
+
+        Raises:
+            redis.exceptions.RedisError: As `CommandClient.execute`.
+        """
+        commands = self.key_shards.of(topic)
+        await self._settings.store.append(topic, data, limits, commands, self._publish, topic)
+        self._settings.counters.sent += 1
 
     @property
     def key_shards(self) -> Shards:
@@ -235,16 +285,20 @@ class PubSubBroker:
     async def _move(self, channel: str, old: LoopClient) -> LoopClient:
         """Move a channel and its memberships to the running event loop; its old one has ended."""
         here = self._loops.get()
+        joins: list[MovedJoin] = []
         with self._lock:
             client = self._clients.get(channel)
             if client is old:
                 self._clients[channel] = client = here
-                here.hub.open(channel, old.hub.close(channel))
+                topics = old.hub.close(channel)
+                here.hub.open(channel, topics)
+                joins = here.begin_joins(channel, old, topics)
         self._start_sweeping(here)
         try:
             if client is here:
                 here.reconcile(here.hub.topics_of(channel))
                 await here.wait_subscribed(channel.encode(), no_timeout=True)
+                await here.complete_joins(joins)
         except Exception:
             self.close(channel)
             raise
@@ -257,7 +311,13 @@ class PubSubBroker:
         return shards or self._loops.get().shards
 
     def _make_client(self) -> LoopClient:
-        return LoopClient(self._settings, self._mailboxes, self.outages, self._on_client_end)
+        return LoopClient(
+            self._settings,
+            self._mailboxes,
+            self.outages,
+            self._on_client_end,
+            lambda: self.key_shards,
+        )
 
     def _on_client_end(self, client: LoopClient) -> None:
         """Close the client's channels for which no `receive` waits in another event loop."""

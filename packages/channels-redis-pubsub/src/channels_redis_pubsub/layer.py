@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ._shared.base_layer import BaseRedisLayer
 from ._shared.concurrency import ProcessLocal
 from ._shared.config import options
+from ._shared.history.rules import require_count, require_since
 from ._shared.messages.serializers import EXCLUDE, DecodedMessage, registry, require_message
 from ._shared.ops.opentelemetry import observe
 from ._shared.transport.connector import ANY_VERSION, SHARDED_PUBSUB
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
     from typing import NoReturn
 
+    from ._shared.history import Joined
     from ._shared.transport.commands import Shards
 
 logger = logging.getLogger(__package__)
@@ -64,6 +66,11 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             lose their oldest.
         on_overflow: The `type` of a message that replaces a consumer's lost ones, with their number
             as `lost`. Default: no message.
+        history: The groups whose latest messages Redis keeps, so that none is lost in an outage: a
+            dict with globs or compiled patterns as keys, and values such as
+            `{"size": 100, "ttl": 300}`. The first match counts. Default: none.
+        on_gap: The `type` of a message that tells members of such a group, with its name as
+            `group`, that messages are missing nevertheless. Default: no message.
 
     Raises:
         ValueError: An option's value is invalid.
@@ -87,6 +94,8 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         channel_expiry: int = 60,
         mailbox_bytes: int = 64 * 1024 * 1024,
         on_overflow: str | None = None,
+        history: Mapping[str | re.Pattern[str], Mapping[str, int]] | None = None,
+        on_gap: str | None = None,
         **unknown: NoReturn,
     ) -> None:
         ignored = [name for name in unknown if name in _IGNORED]
@@ -108,6 +117,8 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             channel_expiry=channel_expiry,
             mailbox_bytes=mailbox_bytes,
             on_overflow=on_overflow,
+            history=history,
+            on_gap=on_gap,
             minimum_version=SHARDED_PUBSUB if sharded_pubsub else ANY_VERSION,
         )
         if ignored:
@@ -119,6 +130,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         self.on_disconnect = on_disconnect
         self.on_reconnect = on_reconnect
         self._sharded_pubsub = sharded_pubsub
+        self._keeps_history = bool(self._history)
         self._names = Names(prefix, self.require_valid_channel_name, self.require_valid_group_name)
         self._serializer = registry.get_serializer(
             serializer_format,
@@ -127,14 +139,19 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             expiry=None,
         )
         self._encode = self._encoder().encode
+        self._history_decoder = self._decoder(DecodedMessage)
         self._broker: ProcessLocal[PubSubBroker] = ProcessLocal(self._start_broker)
         observe(self)
+
+    def _history_tag(self, group: str) -> str:
+        # Of the topic: in a Cluster, a script also publishes to it.
+        return self._names.topic(group)
 
     def _start_broker(self) -> PubSubBroker:
         return PubSubBroker(
             PubSubSettings(
                 connectors=self._connectors,
-                decoder=self._decoder(DecodedMessage),
+                decoder=self._history_decoder,
                 capacity=self.get_capacity,
                 expiry=self.expiry,
                 channel_expiry=self._channel_expiry,
@@ -143,12 +160,16 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
                 on_disconnect=self.on_disconnect,
                 on_reconnect=self.on_reconnect,
                 sharded_pubsub=self._sharded_pubsub,
+                group_of=self._names.group,
+                history=self._history,
+                store=self._store,
+                on_gap=self._on_gap,
             )
         )
 
     @property
     def key_shards(self) -> Shards:
-        """The connections of the running event loop for commands on keys; for `Presence`."""
+        """The connections of the running event loop for commands on keys."""
         return self._broker.get().key_shards
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -213,25 +234,50 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             self._names.require_channel(channel)
         return await broker.receive(channel)
 
-    async def group_add(self, group: str, channel: str) -> None:
+    async def group_add(
+        self, group: str, channel: str, *, since: str | None = None, rewind: int | None = None
+    ) -> Joined | None:
         """Make a channel of this process a member of a group, until `group_discard`.
 
         The channel gets every message that is sent to the group after this call.
 
+        Args:
+            group: The group.
+            channel: The channel.
+            since: A position: the channel also gets what was sent after it, if the group keeps a
+                history. It gets that before any new message.
+            rewind: The number of latest messages that the channel gets without `since`, or if
+                messages after it are missing.
+
+        Returns:
+            The position of the channel in the history of the group; None if the group keeps none.
+
         Raises:
-            TypeError: A name is invalid.
+            TypeError: A name or `since` is invalid.
+            ValueError: `since` or `rewind` is given and the group keeps no history, or `rewind` is
+                no positive integer.
             RuntimeError: The channel is not one of this process, or its event loop does not run.
             redis.exceptions.RedisError: As for `new_channel`. The channel does not become a member.
         """
-        topic = self._names.topic(group)
+        topic = self._names.topic(group).encode()
         self._names.require_channel(channel)
-        if not await self._broker.get().join(topic.encode(), channel):
+        broker = self._broker.get()
+        keeps_history = self._keeps_history and self._history.limits(group) is not None
+        if since is not None or rewind is not None:
+            self._history.require(group)
+            require_since(since)
+            rewind = require_count("rewind", rewind)
+        if channel not in broker:
             raise RuntimeError(
                 f"{channel!r} is not a channel of this process: only the process that listens on a "
                 "channel can add it to a group. In a consumer, write "
                 f"self.channel_layer.group_add({group!r}, self.channel_name). From elsewhere, send "
                 "the channel a message whose handler does that"
             )
+        if keeps_history:
+            return await broker.follow(topic, channel, since, rewind or 0)
+        await broker.join(topic, channel)
+        return None
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Remove a channel of this process from a group at once, if it is a member.
@@ -262,7 +308,12 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         if exclude:
             names = options.excluded_channels(exclude, self._names.require_channel)
             message = {**message, EXCLUDE: names}
-        await self._broker.get().publish(self._names.topic(group), self._encode(message))
+        topic, data = self._names.topic(group), self._encode(message)
+        limits = self._history.limits(group) if self._keeps_history else None
+        if limits is None:
+            await self._broker.get().publish(topic, data)
+        else:
+            await self._broker.get().append(topic, data, limits)
 
     async def group_count(self, group: str) -> int:
         """Raise NotImplementedError: only the queue layer knows the members of a group."""

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ._shared.concurrency import BackgroundTasks, running_loop
+from ._shared.history.followers import Followers
+from ._shared.history.outlet import Deliveries
 from ._shared.transport.cluster import Cluster
 from ._shared.transport.cluster_pipeline import shards_to
 from ._shared.transport.commands import Shards, shard_of
@@ -17,9 +19,14 @@ from .protocol.hub import Hub, TopicDispatcher
 from .subscriber import Endpoint, Subscriber
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from typing import Any
 
     from ._shared.delivery.mailboxes import Mailboxes
+    from ._shared.history.follower import Follower, Join
+    from ._shared.history.outlet import GroupOutlet
+    from ._shared.history.positions import Replay
+    from ._shared.history.store import Question
     from ._shared.transport.connector import Connector
     from ._shared.transport.reconnecting import OutageLog
     from .config import PubSubSettings
@@ -34,6 +41,15 @@ _STOPPED = (
 )
 
 
+class MovedJoin(NamedTuple):
+    """A join of a channel that comes from another event loop, and its position there."""
+
+    topic: bytes
+    follower: Follower
+    join: Join
+    since: str | None
+
+
 class LoopClient:
     """The channels and connections of one event loop.
 
@@ -42,6 +58,7 @@ class LoopClient:
         mailboxes: The mailboxes of the process.
         outages: One log for each host.
         on_end: Called with this client when it ends.
+        shards_by_key: Returns the connections of the running event loop for commands on keys.
     """
 
     def __init__(
@@ -50,21 +67,42 @@ class LoopClient:
         mailboxes: Mailboxes,
         outages: Sequence[OutageLog],
         on_end: Callable[[LoopClient], object],
+        shards_by_key: Callable[[], Shards],
     ) -> None:
         self.hub = Hub()
         # With plain Pub/Sub, each node of a Cluster passes messages on to all others.
         self.shards = shards_to(
-            settings.connectors, counters=settings.counters, by_key=settings.sharded_pubsub
+            settings.connectors,
+            settings.scripts,
+            settings.counters,
+            by_key=settings.sharded_pubsub,
         )
-        self._counters = settings.counters
+        self._settings = settings
         self._key_shards: Shards | None = None
         self.tasks = BackgroundTasks(logger)
         self.loop = asyncio.get_running_loop()
         # True while expired messages and channels are swept from this loop.
         self.is_sweeping = False
         self._on_end = on_end
+        self._shards_by_key = shards_by_key
         self._closed = False
         self._connectors = settings.connectors
+        self._deliveries = Deliveries(
+            mailboxes,
+            self.hub.lock,
+            decoder=settings.decoder,
+            expiry=settings.expiry,
+            on_gap=settings.on_gap,
+            counters=settings.counters,
+            faults=settings.faults,
+        )
+        self.followers: Followers[bytes] = Followers(
+            self._read_history,
+            self._outlet,
+            self._spawn,
+            settings.counters,
+            settings.faults,
+        )
         self._subscribers = [
             _subscriber_to(
                 connector,
@@ -73,7 +111,7 @@ class LoopClient:
                     connector.open,
                     settings.sharded_pubsub,
                     outages[shard],
-                    TopicDispatcher(settings, self.hub, mailboxes),
+                    TopicDispatcher(settings, self.hub, mailboxes, self.followers),
                     partial(self._topics, shard),
                     self.hub.has_members,
                 ),
@@ -85,7 +123,8 @@ class LoopClient:
     def key_shards(self) -> Shards:
         """Connections that choose a Cluster's node by key, unlike those for messages."""
         if self._key_shards is None:
-            self._key_shards = shards_to(self._connectors, counters=self._counters)
+            settings = self._settings
+            self._key_shards = shards_to(settings.connectors, settings.scripts, settings.counters)
         return self._key_shards
 
     @property
@@ -137,6 +176,34 @@ class LoopClient:
                 with contextlib.suppress(RuntimeError):  # its loop is closed
                     self.loop.call_soon_threadsafe(subscriber.reconcile, theirs)
 
+    def begin_joins(
+        self, channel: str, old: LoopClient, topics: Iterable[bytes]
+    ) -> list[MovedJoin]:
+        """Begin to join the groups of a channel again that keep a history.
+
+        Args:
+            channel: The channel, which comes from another event loop.
+            old: The client of that loop.
+            topics: The topics of the channel.
+        """
+        joins = []
+        with self.hub.lock:
+            for topic in topics:
+                followed = old.followers.find(topic)
+                if followed is not None:
+                    follower = self.followers.follow(topic)
+                    join = follower.begin_join(channel)
+                    joins.append(MovedJoin(topic, follower, join, followed.position or None))
+        return joins
+
+    async def complete_joins(self, joins: Iterable[MovedJoin]) -> None:
+        """Deliver to a channel what it has missed on its way to this event loop."""
+        for topic, follower, join, since in joins:
+            await self.wait_subscribed(topic, no_timeout=True)
+            joined = await self.followers.join(topic, follower, join, since, 0)
+            if not joined.recovered:
+                self._outlet(topic).tell(joined.position)
+
     async def close(self) -> None:
         """Close all connections."""
         self._closed = True
@@ -155,6 +222,23 @@ class LoopClient:
         if self._key_shards is not None:
             self._key_shards.abandon()
         self._on_end(self)
+
+    def _outlet(self, topic: bytes) -> GroupOutlet:
+        group = self._settings.group_of(topic)
+        return self._deliveries.outlet(group, partial(self.hub.members, topic))
+
+    async def _read_history(self, topic: bytes, question: Question) -> Replay:
+        tag = topic.decode()
+        return await self._settings.store.read(tag, question, self._shards_by_key().of(tag))
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        if running_loop() is self.loop:
+            self.tasks.spawn(coroutine)
+            return
+        try:
+            self.loop.call_soon_threadsafe(self.tasks.spawn, coroutine)
+        except RuntimeError:  # its loop is closed
+            coroutine.close()
 
     async def _subscribe(self, topic: bytes, *, no_timeout: bool) -> None:
         shard = self._shard(topic)

@@ -98,6 +98,8 @@ class RedisChannelLayer(BaseRedisLayer):
             channel_expiry=channel_expiry,
             mailbox_bytes=mailbox_bytes,
             on_overflow=on_overflow,
+            history=None,
+            on_gap=None,
         )
         self.group_expiry = options.positive_int("group_expiry", group_expiry)
         self._groups_by_process = groups == "processes"

@@ -159,13 +159,18 @@ def require_channel_capacity(value: object) -> None:
             f"such as {{'thumbnails*': 500}}, not {described(value)}"
         )
     for pattern, capacity in value.items():
-        # A compiled pattern of bytes would match no name.
-        if not isinstance(getattr(pattern, "pattern", pattern), str):
-            raise ValueError(
-                f"channel_capacity has a pattern of the wrong type, {described(pattern)}: "
-                "write a glob, such as 'thumbnails*', or a compiled regular expression of str"
-            )
+        require_pattern("channel_capacity", pattern, "thumbnails*")
         _checked_int(f"channel_capacity[{pattern!r}]", capacity, lowest=1)
+
+
+def require_pattern(option: str, pattern: object, example: str) -> None:
+    """Raise ValueError unless `pattern` is a glob or a compiled regular expression of str."""
+    # A compiled pattern of bytes would match no name.
+    if not isinstance(getattr(pattern, "pattern", pattern), str):
+        raise ValueError(
+            f"{option} has a pattern of the wrong type, {described(pattern)}: "
+            f"write a glob, such as {example!r}, or a compiled regular expression of str"
+        )
 
 
 def _checked_int(name: str, value: object, *, lowest: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgpack
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 # The key of a group message for the channels that do not get it.
 EXCLUDE = "__asgi_exclude__"
-RESERVED_KEYS = ("__asgi_channel__", "__asgi_group__", EXCLUDE)
+# The key of a group message for its position in the history of the group.
+POSITION = "__asgi_position__"
+RESERVED_KEYS = ("__asgi_channel__", "__asgi_group__", EXCLUDE, POSITION)
+_RESERVED = frozenset(RESERVED_KEYS)
 MAX_MESSAGE = 512 * 1024 * 1024  # bytes, the longest string in Redis
 # Seconds that a ciphertext is accepted beyond its message's expiry: hosts' clocks differ.
 CLOCK_TOLERANCE = 10
@@ -47,11 +51,11 @@ def require_message(message: object) -> None:
             f"a message must be a dict, such as {{'type': 'chat.message'}}, "
             f"not {described(message)}"
         )
-    for key in RESERVED_KEYS:
-        if key in message:
-            raise _ReservedKey(
-                f"the message key {key!r} is reserved for channel layers: use another name"
-            )
+    if not _RESERVED.isdisjoint(message):
+        key = next(key for key in RESERVED_KEYS if key in message)
+        raise _ReservedKey(
+            f"the message key {key!r} is reserved for channel layers: use another name"
+        )
 
 
 class BaseMessageSerializer(ABC):
@@ -335,17 +339,30 @@ class MessageDecoder(Generic[Decoded]):
         self._decrypt = serializer.decrypt if in_steps else bytes
         self._load = serializer.from_bytes if in_steps else serializer.deserialize
 
-    def decode(self, data: bytes) -> Decoded:
+    def decode(self, data: bytes, position: str | None = None) -> Decoded:
         """Return the message in these bytes.
+
+        Args:
+            data: The bytes.
+            position: The message's position in the history of its group, if it has one.
 
         Raises:
             Exception: Not a message of this layer; any exception of the serializer.
         """
         body = self._decrypt(data)
-        message = self._load(body)
+        load = self._load if position is None else partial(_load_with, position, self._load)
+        message = load(body)
         if not isinstance(message, dict):
             raise TypeError(f"it holds a {type(message).__name__}, not a dict")
-        return self._message_class(body, self._load, message)
+        return self._message_class(body, load, message)
+
+
+def _load_with(
+    position: str, load: Callable[[bytes], dict[str, Any]], body: bytes
+) -> dict[str, Any]:
+    message = load(body)
+    message[POSITION] = position
+    return message
 
 
 def _pop_excluded(message: dict[str, Any]) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ class Counters:
     sent: int = 0
     received: int = 0
     broadcasts: int = 0
+    replayed: int = 0
+    unrecovered: int = 0
     over_capacity: int = 0
     expired: int = 0
     undecodable: int = 0
@@ -58,6 +60,10 @@ class Statistics:
         round_trips: Writes of these commands to a connection.
         broadcasts: Messages written straight to a WebSocket; each socket counts. See `broadcast`.
             `received` does not include them.
+        replayed: Messages read from the history of a group, for all its members in this process or
+            for a channel that joined with `since` or `rewind`.
+        unrecovered: Times at which the history no longer had what was missing: each was logged or
+            told with `on_gap`, or a `group_add` has returned `recovered=False`.
     """
 
     sent: int
@@ -71,6 +77,8 @@ class Statistics:
     commands: int = 0
     round_trips: int = 0
     broadcasts: int = 0
+    replayed: int = 0
+    unrecovered: int = 0
 
     @property
     def commands_per_round_trip(self) -> float:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .._shared.delivery.mailboxes import Notice
+from .._shared.history.positions import MARK, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from .._shared.delivery.mailboxes import Mailboxes
+    from .._shared.history.followers import Followers
     from ..config import PubSubSettings
 
 
@@ -144,12 +147,20 @@ class TopicDispatcher:
         settings: The layer's options.
         hub: The members of the topics.
         mailboxes: The channels' mailboxes.
+        followers: The followers of the groups that keep a history.
     """
 
-    def __init__(self, settings: PubSubSettings, hub: Hub, mailboxes: Mailboxes) -> None:
+    def __init__(
+        self,
+        settings: PubSubSettings,
+        hub: Hub,
+        mailboxes: Mailboxes,
+        followers: Followers[bytes],
+    ) -> None:
         self._settings = settings
         self._hub = hub
         self._mailboxes = mailboxes
+        self._followers = followers
         # The current outages, by connection.
         self._outages: dict[object, _Outage] = {}
 
@@ -158,6 +169,9 @@ class TopicDispatcher:
         members = self._hub.members(topic)
         if not members:
             return  # the last one left while the message was on its way
+        if data[:1] == MARK:
+            self._dispatch_entry(topic, data)
+            return
         try:
             message = self._settings.decoder.decode(data)
         except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises
@@ -182,6 +196,11 @@ class TopicDispatcher:
         """
         with self._hub.lock:
             lost = {topic: set(self._hub.members(topic)) for topic in topics}
+        for topic in lost:
+            follower = self._followers.find(topic)
+            if follower is not None:
+                # What comes from now on waits for the read after the reconnect.
+                follower.begin_repair()
         lost = {topic: channels for topic, channels in lost.items() if channels}
         if lost:
             outage = self._outages.setdefault(connection, _Outage())
@@ -191,19 +210,49 @@ class TopicDispatcher:
             self._notify(self._settings.on_disconnect, untold)
 
     def on_subscribed(self, topic: bytes) -> None:
+        """Mark a topic as restored, once its members have what they missed, if it is kept."""
+        follower = self._followers.find(topic)
+        if follower is not None and follower.is_repairing:
+            self._followers.repair(topic, partial(self._on_restored, topic))
+        else:
+            self._on_restored(topic)
+
+    def forget_unused(self, topics: Iterable[bytes]) -> None:
+        """Stop waiting for topics without members to be restored."""
+        if self._followers:
+            with self._hub.lock:
+                for topic in topics:
+                    if not self._hub.has_members(topic):
+                        self._followers.forget(topic)
+        if self._outages:
+            for topic in topics:
+                if not self._hub.has_members(topic):
+                    self._on_restored(topic)
+
+    def _dispatch_entry(self, topic: bytes, data: bytes) -> None:
+        """Pass on a message of a group that keeps a history."""
+        try:
+            entry = Entry.from_wire(data)
+        except ValueError as error:
+            self._settings.counters.undecodable += 1
+            self._settings.faults.warning(
+                "Dropped a message of %s that can't be read: %s", topic.decode(), error
+            )
+            return
+        follower = self._followers.find(topic)
+        if follower is None:
+            # This process has other settings than the sender.
+            self._followers.outlet(topic).deliver(entry, ())
+        else:
+            self._followers.on_message(topic, follower, entry)
+
+    def _on_restored(self, topic: bytes) -> None:
         """Mark a topic as restored; tell the channels of each outage that ends with it."""
         for connection, outage in list(self._outages.items()):
             outage.topics.discard(topic)
             if not outage.topics:
                 del self._outages[connection]
                 self._notify(self._settings.on_reconnect, outage.told)
-
-    def forget_unused(self, topics: Iterable[bytes]) -> None:
-        """Stop waiting for topics without members to be restored."""
-        if self._outages:
-            for topic in topics:
-                if not self._hub.has_members(topic):
-                    self.on_subscribed(topic)
 
     def _notify(self, message_type: str | None, channels: Iterable[str]) -> None:
         if message_type is not None:

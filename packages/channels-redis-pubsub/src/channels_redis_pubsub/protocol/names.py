@@ -71,6 +71,10 @@ class Names:
             self._require_group(group)
         return self._topics(group)
 
+    def group(self, topic: bytes) -> str:
+        """Return the group that a Redis channel is of."""
+        return topic.decode().removeprefix(self._groups)
+
     def _check(self, channel: str) -> None:
         if channel.startswith(self._groups):
             raise TypeError(f"{channel!r} is the Redis channel of a group: use group_send for it")

@@ -1,0 +1,158 @@
+"""Read the histories of groups for their followers: to close gaps, and for channels that join."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from redis.exceptions import RedisError
+
+from ..transport.errors import is_transient
+from .follower import Follower
+from .results import Joined
+from .store import Question
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from ..ops.logs import FaultLog
+    from ..ops.statistics import Counters
+    from .follower import Join, Outlet, Read
+    from .positions import Entry, Replay
+
+# Reads to close gaps that are under way at once: as many go out in one write.
+MAX_READS = 100
+# Each lasts as long as the host's timeout while the server is away.
+READ_ATTEMPTS = 3
+
+Key = TypeVar("Key")
+
+
+class Followers(Generic[Key]):
+    """The followers of the groups that have members in one process, or in one event loop.
+
+    Args:
+        read: Reads the history of a group.
+        outlet: Returns the outlet to a group's members.
+        spawn: Runs a coroutine in the background; any thread may call it.
+        counters: Count what is replayed, and what can't be recovered.
+        faults: Logs reads that fail.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Key, Question], Awaitable[Replay]],
+        outlet: Callable[[Key], Outlet],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        counters: Counters,
+        faults: FaultLog,
+    ) -> None:
+        self._read = read
+        self.outlet = outlet
+        self._spawn = spawn
+        self._counters = counters
+        self._faults = faults
+        self._followers: dict[Key, Follower] = {}
+        # Each belongs to an event loop.
+        self._slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
+            weakref.WeakKeyDictionary()
+        )
+        # Returns the follower of a group, or None.
+        self.find = self._followers.get
+
+    def __len__(self) -> int:
+        """Return the number of groups."""
+        return len(self._followers)
+
+    def follow(self, key: Key, position: str = "") -> Follower:
+        """Return the follower of a group; create it if there is none."""
+        follower = self._followers.get(key)
+        if follower is None:
+            follower = Follower(self.outlet(key), self._counters, position)
+            self._followers[key] = follower
+        return follower
+
+    def forget(self, key: Key) -> None:
+        """Forget a group that has no members here."""
+        self._followers.pop(key, None)
+
+    def on_message(self, key: Key, follower: Follower, entry: Entry) -> None:
+        """Deliver a message, or read the history first."""
+        self._start(key, follower, follower.on_message(entry))
+
+    def repair(self, key: Key, then: Callable[[], object]) -> None:
+        """Read what a group's members have missed, and then call a function."""
+        follower = self._followers.get(key)
+        read = None if follower is None else follower.begin_repair()
+        if follower is None or read is None:
+            then()
+        else:
+            self._spawn(self._repair(key, follower, read, then))
+
+    async def join(
+        self, key: Key, follower: Follower, join: Join, since: str | None, rewind: int
+    ) -> Joined:
+        """Deliver to a channel what it has missed, and from now on all that comes.
+
+        Raises:
+            redis.exceptions.RedisError: As `CommandClient.execute`. Call `cancel_join` then.
+        """
+        if since is not None or not rewind:
+            position = follower.join_at_cursor(join, since)
+            if position:
+                return Joined(position, recovered=True)
+        joined = None
+        while joined is None:
+            question = Question.after(join.position, since, latest=rewind)
+            joined = follower.join(join, await self._read(key, question), since, rewind)
+        self._start(key, follower, follower.release())
+        return Joined(*joined)
+
+    async def position(self, key: Key, follower: Follower) -> Joined:
+        """Return the place of a channel that is a member already."""
+        position = follower.position
+        if not position:
+            position = (await self._read(key, Question(None))).position
+        return Joined(position, recovered=True)
+
+    def cancel_join(self, key: Key, follower: Follower, join: Join) -> None:
+        """End a join that has failed."""
+        self._start(key, follower, follower.cancel_join(join))
+
+    def _start(self, key: Key, follower: Follower, read: Read | None) -> None:
+        if read is not None:
+            self._spawn(self._repair(key, follower, read))
+
+    async def _repair(
+        self,
+        key: Key,
+        follower: Follower,
+        read: Read | None,
+        then: Callable[[], object] | None = None,
+    ) -> None:
+        """Read until nothing is missing before any message that is held."""
+        while read is not None:
+            try:
+                replay = await self._read_again(key, read)
+            except BaseException:
+                follower.abort(read)
+                raise
+            if not follower.is_waiting_for(read):
+                return  # the connection was lost once more: the next repair goes on from here
+            read = follower.repair(read, replay)
+        if then is not None:
+            then()
+
+    async def _read_again(self, key: Key, read: Read) -> Replay | None:
+        """Return the history from a position on; None if it can't be read."""
+        async with self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_READS)):
+            for _ in range(READ_ATTEMPTS):
+                try:
+                    return await self._read(key, Question.after(read.position))
+                except RedisError as error:
+                    group = key.decode() if isinstance(key, bytes) else str(key)
+                    self._faults.warning("The history of %s can't be read: %s", group, error)
+                    if not is_transient(error):
+                        break
+        return None

@@ -1,0 +1,139 @@
+"""Put the messages of a group with a history into the mailboxes of its members."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..delivery.mailboxes import Notice
+from ..messages.serializers import POSITION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from contextlib import AbstractContextManager
+
+    from ..delivery.mailboxes import Mailboxes
+    from ..messages.serializers import DecodedMessage, MessageDecoder
+    from ..ops.logs import FaultLog
+    from ..ops.statistics import Counters
+    from .positions import Entry
+
+
+class GapNotice(Notice):
+    """The notice that messages of a group may be missing."""
+
+    __slots__ = ("_group", "_position")
+
+    def __init__(self, message_type: str, group: str, position: str) -> None:
+        super().__init__(message_type)
+        self._group = group
+        self._position = position
+
+    def copy(self) -> dict[str, Any]:
+        """Return the message as a dict of the caller's own."""
+        return {
+            "type": self.type,
+            "group": self._group,
+            "recovered": False,
+            POSITION: self._position,
+        }
+
+
+class Deliveries:
+    """Delivers for one layer in one process, or in one event loop.
+
+    Args:
+        mailboxes: The mailboxes of the channels.
+        lock: Held while messages are put for members, so that none of them is closed then.
+        decoder: Decodes the messages.
+        expiry: Seconds that a message waits.
+        on_gap: The `type` of the notice of missing messages; None: there is none.
+        counters: Count messages that can't be read.
+        faults: Logs them.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts that it connects
+        self,
+        mailboxes: Mailboxes,
+        lock: AbstractContextManager[Any],
+        *,
+        decoder: MessageDecoder[Any],
+        expiry: int,
+        on_gap: str | None,
+        counters: Counters,
+        faults: FaultLog,
+    ) -> None:
+        self._mailboxes = mailboxes
+        self._lock = lock
+        self._decoder = decoder
+        self._expiry = expiry
+        self._on_gap = on_gap
+        self._counters = counters
+        self._faults = faults
+
+    def outlet(self, group: str, members: Callable[[], Collection[str]]) -> GroupOutlet:
+        """Return the outlet to the members of a group, which a function returns."""
+        return GroupOutlet(self, group, members)
+
+    def put(
+        self,
+        entry: Entry,
+        group: str,
+        members: Callable[[], Collection[str]],
+        choose: Callable[[str], bool],
+    ) -> None:
+        """Put a message into the mailboxes of the members that are chosen and not excluded."""
+        message = entry.decoded or self._decode(entry, group)
+        if message is None:
+            return
+        with self._lock:
+            excluded = message.excluded
+            channels = [one for one in members() if one not in excluded and choose(one)]
+            if channels:
+                deadline = time.monotonic() + self._expiry
+                self._mailboxes.put(channels, message, deadline, len(entry.data))
+
+    def tell(self, group: str, members: Callable[[], Collection[str]], position: str) -> None:
+        """Tell members that messages before a position may be missing."""
+        self._faults.warning(
+            "Messages of the group %s may be missing: %s",
+            group,
+            "its history no longer has them all",
+        )
+        if self._on_gap is not None:
+            with self._lock:
+                self._mailboxes.put(list(members()), GapNotice(self._on_gap, group, position))
+
+    def _decode(self, entry: Entry, group: str) -> DecodedMessage | None:
+        try:
+            entry.decoded = self._decoder.decode(entry.data, entry.position)
+        except Exception as error:  # noqa: BLE001 - a user's serializer may raise anything
+            self._counters.undecodable += 1
+            self._faults.warning("Dropped a message of %s that can't be read: %s", group, error)
+            return None
+        decoded: DecodedMessage = entry.decoded
+        return decoded
+
+
+class GroupOutlet:
+    """The members that one group has in a process."""
+
+    def __init__(
+        self, deliveries: Deliveries, group: str, members: Callable[[], Collection[str]]
+    ) -> None:
+        self._deliveries = deliveries
+        self._group = group
+        self._members = members
+
+    def deliver(self, entry: Entry, without: Collection[str]) -> None:
+        """Put a message into the mailbox of each member but some."""
+        self._deliveries.put(entry, self._group, self._members, lambda one: one not in without)
+
+    def replay(self, entries: Sequence[Entry], channel: str) -> None:
+        """Put messages into the mailbox of one member."""
+        for entry in entries:
+            self._deliveries.put(entry, self._group, self._members, channel.__eq__)
+
+    def tell(self, position: str) -> None:
+        """Tell all members that messages before a position may be missing."""
+        self._deliveries.tell(self._group, self._members, position)

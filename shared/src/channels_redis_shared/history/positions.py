@@ -1,0 +1,99 @@
+"""Positions in the history of a group, its entries, and what a read of it returns.
+
+A position is `<id>.<nonce>`: the id that Redis gave to the entry, and 32 random bits of the sender.
+After a failover an id may come twice, as the clock of the promoted replica may be behind; then the
+nonces differ.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_POSITION = re.compile(r"(\d{1,20})-(\d{1,20})\.[0-9a-f]{8}", re.ASCII)
+_HIGHEST = 2**64 - 1
+# Begins what is published to a topic with a position. No serializer begins a message with it: in
+# MessagePack the byte is never used, and in UTF-8 and base64 it can't be the first.
+MARK = b"\xc1"
+
+
+def id_of(position: str) -> tuple[int, int] | None:
+    """Return the id in a position, as two numbers that can be compared; None if it is none."""
+    found = _POSITION.fullmatch(position)
+    if found is None:
+        return None
+    milliseconds, number = int(found[1]), int(found[2])
+    return (milliseconds, number) if max(milliseconds, number) <= _HIGHEST else None
+
+
+def is_after(position: str, other: str) -> bool:
+    """Return whether the id of a position is higher than that of another."""
+    return (id_of(position) or (0, 0)) > (id_of(other) or (0, 0))
+
+
+class Entry:
+    """A message in the history of a group.
+
+    Attributes:
+        position: Its position.
+        previous: The position of the message before it; empty if there was none.
+        data: The message as bytes.
+        decoded: The message, once it was decoded.
+    """
+
+    __slots__ = ("data", "decoded", "position", "previous")
+
+    def __init__(self, position: str, previous: str, data: bytes) -> None:
+        self.position = position
+        self.previous = previous
+        self.data = data
+        self.decoded: Any = None
+
+    @classmethod
+    def from_wire(cls, data: bytes) -> Entry:
+        """Return an entry as `append.lua` published it.
+
+        Raises:
+            ValueError: It is none.
+        """
+        head, _, message = data.partition(b"\n")
+        position, _, previous = head[len(MARK) :].decode().partition(" ")
+        if id_of(position) is None:
+            raise ValueError("it has no position")
+        return cls(position, previous, message)
+
+    @classmethod
+    def from_stream(cls, entry: tuple[bytes, Sequence[bytes]]) -> Entry:
+        """Return an entry as `append.lua` wrote it into a stream."""
+        entry_id, fields = entry
+        return cls(f"{entry_id.decode()}.{fields[1].decode()}", fields[3].decode(), fields[5])
+
+
+class Replay:
+    """The result of a read of a group's history.
+
+    Args:
+        position: The position of the group's latest message.
+        entries: The entries from the id on that was asked for.
+        latest: The latest entries, if they were asked for.
+    """
+
+    def __init__(
+        self, position: str, entries: Sequence[Entry] = (), latest: Sequence[Entry] = ()
+    ) -> None:
+        self.position = entries[-1].position if entries else position
+        self.entries = entries
+        self.latest = latest
+        # The number of entries up to each position that is followed by the entries.
+        self._ends = {entry.position: end for end, entry in enumerate(entries, 1)}
+        self._ends.setdefault(self.position, len(entries))
+        if entries and entries[0].previous:
+            self._ends.setdefault(entries[0].previous, 0)
+
+    def after(self, position: str) -> Sequence[Entry] | None:
+        """Return the entries that follow a position; None if the history has lost some of them."""
+        end = self._ends.get(position) if position else None
+        return None if end is None else self.entries[end:]

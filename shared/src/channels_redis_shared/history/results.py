@@ -1,0 +1,32 @@
+"""Results of a layer's methods about the history of a group."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Joined(NamedTuple):
+    """The place of a new member in the history of its group.
+
+    Attributes:
+        position: The position from which on the channel gets all messages: what to pass as `since`
+            if none comes.
+        recovered: False if `since` was given and messages after it are missing.
+    """
+
+    position: str
+    recovered: bool
+
+
+class History(NamedTuple):
+    """A part of a group's history.
+
+    Attributes:
+        messages: The messages, oldest first, each with its position as `__asgi_position__`.
+        position: The position to pass as `since` next time.
+        recovered: False if `since` was given and messages after it are missing.
+    """
+
+    messages: list[dict[str, Any]]
+    position: str
+    recovered: bool

@@ -1,0 +1,107 @@
+"""Append to the histories of groups in Redis, and read them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import scripts
+from .positions import Entry, Replay, id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..transport.commands import Argument, Command, CommandClient
+    from .rules import Limits
+
+# Seconds that the position of a group's latest message lives, if its messages live shorter: then a
+# group that was silent for longer than its `ttl` has lost nothing.
+POSITION_TTL = 86_400
+
+
+def _nonce() -> str:
+    return os.urandom(4).hex()
+
+
+class Question(NamedTuple):
+    """The part of a history that one call reads."""
+
+    # The lowest id to read from; None: no entries.
+    since: tuple[int, int] | None
+    # The number of latest entries.
+    latest: int = 0
+
+    @classmethod
+    def after(cls, *positions: str | None, latest: int = 0) -> Question:
+        """Return the question for what follows the earliest of some positions."""
+        ids = [found for one in positions if one and (found := id_of(one)) is not None]
+        return cls(min(ids, default=None), latest)
+
+
+class _Read(NamedTuple):
+    """Coalesces reads of one group's history into one command."""
+
+    keys: tuple[str, str]
+
+    def command(self, parts: Sequence[tuple[Question]]) -> Command:
+        """Return the command that reads what all parts want."""
+        questions = [question for (question,) in parts]
+        ids = [question.since for question in questions if question.since is not None]
+        since = "{}-{}".format(*min(ids)) if ids else ""
+        latest = max(question.latest for question in questions)
+        return scripts.READ.call(self.keys, since, latest, _nonce(), POSITION_TTL)
+
+    def replies(self, reply: Any, parts: Sequence[tuple[Question]]) -> list[Replay]:
+        """Return the same replay for each part, so that its messages are decoded once."""
+        position, entries, latest = reply
+        found = list(map(Entry.from_stream, entries))
+        known = {entry.position: entry for entry in found}
+        newest = [Entry.from_stream(entry) for entry in reversed(latest)]
+        newest = [known.get(entry.position, entry) for entry in newest]
+        return [Replay(position.decode(), found, newest)] * len(parts)
+
+
+class HistoryStore:
+    """The histories of a layer's groups.
+
+    Args:
+        head: Begins the names of the keys.
+    """
+
+    def __init__(self, head: str) -> None:
+        self._head = head
+
+    def keys(self, tag: str) -> tuple[str, str]:
+        """Return the keys of a group's history, and of the position of its latest message.
+
+        Args:
+            tag: The name that decides on the slot in a Redis Cluster.
+        """
+        return f"{self._head}history{{{tag}}}", f"{self._head}position{{{tag}}}"
+
+    async def append(
+        self, tag: str, data: bytes, limits: Limits, commands: CommandClient, *publish: str
+    ) -> tuple[str, str]:
+        """Append a message; return its position, and that of the one before it.
+
+        Args:
+            tag: As for `keys`.
+            data: The message.
+            limits: How much is kept.
+            commands: The connections to the group's shard.
+            publish: The command and the topic to publish it with, if any.
+        """
+        keys = self.keys(tag)
+        position_ttl = max(limits.ttl, POSITION_TTL)
+        arguments: tuple[Argument, ...] = (*limits, position_ttl, _nonce(), data, *publish)
+        command = scripts.APPEND.call(keys, *arguments)
+        position, previous = await commands.execute(command, key=keys[0])
+        return position.decode(), previous.decode()
+
+    async def read(self, tag: str, question: Question, commands: CommandClient) -> Replay:
+        """Read a group's history; calls of one turn of the event loop are one command."""
+        keys = self.keys(tag)
+        replay: Replay = await commands.execute_coalesced(
+            (question,), _Read(keys), 0, key=keys[0], idempotent=True
+        )
+        return replay
