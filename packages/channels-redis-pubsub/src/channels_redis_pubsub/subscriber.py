@@ -184,7 +184,7 @@ class Subscriber:
         """Use a connection until it breaks, or has been without topics for a while."""
         self._subscriptions = self._new_subscriptions(self._endpoint.topics())
         self._connection = connection
-        self._reading = connection.listen(self._handle)
+        self._reading = connection.replies.listen(self._handle)
         self.reconcile(self._waiters)
         await self._watch(self._reading)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ._shared.transport.commands import Command, CommandClient, Shards
     from .config import QueueSettings
     from .protocol.local_groups import LocalGroups
+
+Item = TypeVar("Item")
 
 # Names in one command: the server serves no other client meanwhile.
 MAX_NAMES = 200
@@ -325,6 +327,6 @@ def _split(names: bytes) -> list[str]:
     return names.decode(errors="replace").split(" ") if names else []
 
 
-def chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     """Return the items in parts of a size; the last one may be smaller."""
     return (items[start : start + size] for start in range(0, len(items), size))

@@ -15,11 +15,11 @@ from . import keys, scripts
 from ._shared.messages.serializers import EXCLUDE
 from ._shared.transport.pipeline import MAX_COALESCED
 from .config import HEARTBEAT_TIMEOUT
-from .groups import MembersQuery
+from .groups import MembersQuery, chunks
 from .protocol.group_cache import LIVENESS_CHECK_INTERVAL, GroupCache
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Iterator, Sequence
+    from collections.abc import Collection, Coroutine, Sequence
 
     from ._shared.transport.commands import Command, CommandClient, Shards
     from .config import QueueSettings
@@ -261,14 +261,14 @@ class Publisher:
             [
                 self._send_chunk(chunk, counts_field, message, shards[shard])
                 for (shard, _), all_there in by_place.items()
-                for chunk in _chunks(all_there)
+                for chunk in chunks(all_there, MAX_COALESCED)
             ]
         )
         return [one for chunk in full for one in chunk]
 
     async def _send_chunk(
         self,
-        chunk: list[Destination],
+        chunk: Sequence[Destination],
         counts_field: int,
         message: dict[str, Any],
         commands: CommandClient,
@@ -279,7 +279,7 @@ class Publisher:
         return [chunk[position] for position in full]
 
     def _batch(
-        self, chunk: list[Destination], counts_field: int, message: dict[str, Any]
+        self, chunk: Sequence[Destination], counts_field: int, message: dict[str, Any]
     ) -> list[OutgoingMessage]:
         encode, encrypts = self._settings.encode, self._settings.encrypts
         plain = message
@@ -387,8 +387,3 @@ def _without_excluded(
         for one in destinations
     )
     return [one for one in kept if one.names]
-
-
-def _chunks(whole: list[Destination]) -> Iterator[list[Destination]]:
-    for start in range(0, len(whole), MAX_COALESCED):
-        yield whole[start : start + MAX_COALESCED]

@@ -178,7 +178,7 @@ class Receiver:
             # Before the first take, so that this returns all that the other receiver takes.
             await self.unblock()
             self._inherits = False
-        self._connection = connection = await self._connector.open()
+        self._connection = connection = await self._connector.open_to(self.inbox.key)
         # Messages that a lost connection has taken come before those of a new wait.
         await self._take(connection, self._dispatcher.prefetch_count())
         self._has_taken = True
@@ -305,7 +305,7 @@ class Receiver:
         if connection is None:
             # Broken, perhaps within a reply. The claims still hold its messages.
             await self._drop()
-            self._connection = connection = await self._connector.open()
+            self._connection = connection = await self._connector.open_to(self.inbox.key)
         await self._take(connection, 0)
         self._dispatcher.on_receive_stopped()
         await self._finish_releases()
@@ -330,7 +330,7 @@ class Receiver:
         # Not read_response(timeout=...): at its deadline it returns None, as a wait that timed out
         # does, and the next read would take one reply for another.
         try:
-            replies = await connection.take(len(self._handlers), seconds)
+            replies = await connection.replies.take(len(self._handlers), seconds)
         except asyncio.TimeoutError:
             raise RedisTimeoutError(f"{self._connector.host} has gone silent") from None
         # Not as they arrive: only by running before the worker does this task see it come back.

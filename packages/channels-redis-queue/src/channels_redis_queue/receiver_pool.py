@@ -169,10 +169,9 @@ class ReceiverPool:
             inbox = before.inbox
         else:
             inbox = Inbox(queue, settings.expiry, self._dispatcher(address), settings.counters)
-        connector = settings.connectors[shard].to_key(queue.key)
         receiver = Receiver(
             inbox,
-            connector,
+            settings.connectors[shard],
             loop_state.shards[shard],
             self.outages[shard],
             self._receiver_ended,

@@ -113,7 +113,7 @@ async def _call(
     """Call the commands one by one, as some change what the connection may do next."""
     # Subscriptions are answered by messages, which only a listener gets.
     replies: asyncio.Queue[Any] = asyncio.Queue()
-    listening = connection.listen(replies.put_nowait)
+    listening = connection.replies.listen(replies.put_nowait)
     forbidden = []
     try:
         async with timeout(REPLY_TIMEOUT):

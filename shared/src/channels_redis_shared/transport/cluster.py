@@ -130,9 +130,11 @@ class Cluster(Connector):
             self._connectors[address] = connector
         return connector
 
-    def to_key(self, key: str) -> Connector:
-        """Return the connector to the owner of a key, looked up for each connection."""
-        return _ToSlot(self, slot_of(key))
+    async def open_to(self, key: str) -> Connection:
+        """Return a new, ready connection to the current owner of a key."""
+        # Never from the cache: the previous connection, if any, ended for some reason.
+        owner = await self.find_owner(slot_of(key), refresh=True)
+        return await self.node(owner).open()
 
     async def _ask(self, address: Address) -> Sequence[Address | None]:
         seconds = self.host.timeout
@@ -149,21 +151,6 @@ class Cluster(Connector):
         if isinstance(reply, Exception):
             raise reply
         return read_slots(reply, address)
-
-
-class _ToSlot(Connector):
-    """Opens connections to the current owner of a slot."""
-
-    def __init__(self, cluster: Cluster, slot: int) -> None:
-        super().__init__(cluster.host)
-        self._cluster = cluster
-        self._slot = slot
-
-    async def open(self, setup: Iterable[Command] = ()) -> Connection:
-        """Return a new, ready connection; see `Connector.open`."""
-        # Never from the cache: the previous connection, if any, ended for some reason.
-        owner = await self._cluster.find_owner(self._slot, refresh=True)
-        return await self._cluster.node(owner).open(setup)
 
 
 def read_slots(reply: Sequence[Any], asked: Address) -> Sequence[Address | None]:

@@ -353,7 +353,7 @@ def _abandon_unfinished() -> None:
 class Connection:
     """An open connection. It never retries: a command that was written may have been executed."""
 
-    _replies: ReplyReader
+    replies: ReplyReader
     _transport: asyncio.Transport | None
 
     def __init__(self, connection: AbstractConnection, host: Host) -> None:
@@ -371,7 +371,7 @@ class Connection:
         """
         await self._connection.connect()
         self._transport = transport_of(self._connection)
-        self._replies = reply_reader(self._connection, self._host)
+        self.replies = reply_reader(self._connection, self._host)
 
     @property
     def is_orphan(self) -> bool:
@@ -381,7 +381,7 @@ class Connection:
     async def is_stale(self) -> bool:
         """Return whether the connection was closed while no reply was due."""
         # uvloop's transport is closed some turns before it says so, and then refuses every write.
-        return self._is_closing() or await self._replies.has_ended()
+        return self._is_closing() or await self.replies.has_ended()
 
     def _is_closing(self) -> bool:
         if self._transport is None:
@@ -406,14 +406,6 @@ class Connection:
                 self._transport.write(data)
         except RuntimeError as error:  # uvloop's word for a connection that was reset
             raise RedisConnectionError(f"Connection lost: {error}") from error
-
-    async def take(self, count: int, seconds: float) -> list[Any]:
-        """Return the next replies; see `ReplyReader.take`."""
-        return await self._replies.take(count, seconds)
-
-    def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
-        """Call `handle` with every reply and push from now on; see `ReplyReader.listen`."""
-        return self._replies.listen(handle)
 
     async def exchange(self, commands: Sequence[Command], seconds: float) -> list[Any]:
         """Send the commands in one write and return their replies; see `exchange_packed`."""
@@ -440,7 +432,7 @@ class Connection:
         # Not drained: the next exchange begins only when all replies to this one are there.
         await self._write(b"".join(packed), drain=False)
         try:
-            return await self._replies.take(len(packed), seconds, arrived)
+            return await self.replies.take(len(packed), seconds, arrived)
         except asyncio.TimeoutError:
             raise RedisTimeoutError(f"The server did not answer within {seconds:g} s") from None
 

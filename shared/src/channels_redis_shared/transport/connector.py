@@ -141,9 +141,9 @@ class Connector:
             return False
         return not isinstance(error, AuthenticationError) and await speaks_tls(*address)
 
-    def to_key(self, key: str) -> Connector:  # noqa: ARG002 - one server has all keys
-        """Return what opens connections to the server that has a key."""
-        return self
+    async def open_to(self, key: str) -> Connection:  # noqa: ARG002 - one server has all keys
+        """Return a new, ready connection to the server that has a key."""
+        return await self.open()
 
     async def _new_connection(self) -> AbstractConnection:
         host = self.host
