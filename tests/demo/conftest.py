@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import re
-import shutil
 import sys
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from embedded_server import dies_with_parent
+from support.chromium import launch
 from support.tab import Tab
 from support.waiting import eventually
 
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
 
 DEMO = Path(__file__).parent.parent.parent / "docs" / "examples" / "chat" / "demo.py"
 TIMEOUT = 45  # seconds; generous, two Django processes start
-
-# Set to 1 where a machine without a browser must not pass.
-REQUIRED = "CHANNELS_REDIS_REQUIRE_BROWSER"
-COMMANDS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 class OpenTab(Protocol):
@@ -127,25 +122,9 @@ async def start_demo(
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    """Yield a Chromium without a window. Skip if there is none; fail instead where it must be."""
-    try:
-        playwright = importlib.import_module("playwright.async_api")
-    except ImportError:
-        do_without("playwright is not installed")
-    found = next(filter(None, map(shutil.which, COMMANDS)), None)
-    if found is None:
-        do_without(f"none of {', '.join(COMMANDS)} is on PATH")
-    async with playwright.async_playwright() as driver:
-        launched: Browser = await driver.chromium.launch(executable_path=found)
+    """Yield a Chromium without a window."""
+    async with launch() as launched:
         yield launched
-        await launched.close()
-
-
-def do_without(reason: str) -> NoReturn:
-    """Skip the test, or fail it where a browser is required."""
-    if os.environ.get(REQUIRED) == "1":
-        pytest.fail(f"{reason}, and {REQUIRED}=1 requires a browser", pytrace=False)
-    pytest.skip(f"no browser: {reason}")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from django.conf import settings
 
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
-from support.pages import write_files
+from support.chromium import launch
+from support.pages import DOCS, write_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,6 +24,30 @@ if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
 
 DEADLINE = 30
+PAGE = (DOCS / "presence.md").read_text()
+
+ANN, BOB = [{"name": "Ann"}], [{"name": "Bob"}]
+
+
+def listed(at: int, **people: Any) -> dict[str, Any]:
+    """Return a list, as the page's consumer sends it."""
+    return {"people": people, "at": at}
+
+
+def came(at: int, **people: Any) -> dict[str, Any]:
+    """Return a message of people who joined."""
+    return diff(at, people, {})
+
+
+def left(at: int, **people: Any) -> dict[str, Any]:
+    """Return a message of people who left."""
+    return diff(at, {}, people)
+
+
+def diff(at: int, joins: dict[str, Any], leaves: dict[str, Any]) -> dict[str, Any]:
+    """Return a message of the group."""
+    times = dict.fromkeys([*joins, *leaves], at)
+    return {"type": "presence.diff", "group": "x", "joins": joins, "leaves": leaves, "at": times}
 
 
 class User:
@@ -81,3 +107,38 @@ async def test_page(page: dict[str, Any]) -> None:
     assert diff["leaves"] == {"9": [{"name": "Bob"}]}
     assert diff["at"]["9"] > listed["at"]
     await ann.disconnect(timeout=DEADLINE)
+
+
+# Messages to the page, in order, and the people that it then shows.
+ARRIVALS: dict[str, tuple[list[dict[str, Any]], set[str]]] = {
+    "list": ([listed(5, ann=ANN, bob=BOB)], {"ann", "bob"}),
+    "join": ([listed(5, ann=ANN), came(6, bob=BOB)], {"ann", "bob"}),
+    "leave": ([listed(5, ann=ANN, bob=BOB), left(6, bob=BOB)], {"ann"}),
+    "join before the list": ([came(6, bob=BOB), listed(5, ann=ANN)], {"ann", "bob"}),
+    "leave before the list": ([left(6, bob=BOB), listed(5, ann=ANN, bob=BOB)], {"ann"}),
+    "older join before the list": ([came(4, bob=BOB), listed(5, ann=ANN)], {"ann"}),
+    "older join": ([listed(5, ann=ANN), came(4, bob=BOB)], {"ann"}),
+    "older leave": ([listed(5, ann=ANN), left(4, ann=ANN)], {"ann"}),
+    "leave before the join": ([listed(5), left(8, ann=ANN), came(7, ann=ANN)], set()),
+    "newer list": ([listed(5), left(8, ann=ANN), came(9, ann=ANN), listed(12)], set()),
+}
+
+
+async def test_script() -> None:
+    """The page shows the newest that it knows of each person, in whatever order it comes."""
+    [script] = re.findall(r"^```javascript\n(.+?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    async with launch() as browser:
+        tab = await browser.new_page()
+        for name, (messages, people) in ARRIVALS.items():
+            shown = await tab.evaluate(
+                """([script, messages]) => {
+                    const socket = {};
+                    let shown;
+                    const show = (people) => { shown = people.map(([key]) => key); };
+                    new Function("socket", "show", script)(socket, show);
+                    for (const one of messages) socket.onmessage({ data: JSON.stringify(one) });
+                    return shown;
+                }""",
+                [script, messages],
+            )
+            assert set(shown) == people, name
