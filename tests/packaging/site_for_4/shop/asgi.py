@@ -11,7 +11,7 @@ from django.urls import path
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 django_application = get_asgi_application()
 
-from shop.consumers import Prices, Room, Thumbnails  # noqa: E402 - after Django was set up
+from .consumers import Prices, Room, Thumbnails  # noqa: E402 - after Django was set up
 
 application = ProtocolTypeRouter(
     {

@@ -15,7 +15,7 @@ from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.test import SimpleTestCase
 
-from shop.asgi import application
+from .asgi import application
 
 DEADLINE = 20
 QUEUE = settings.CHANNEL_LAYERS["default"]["BACKEND"].endswith("core.RedisChannelLayer")
