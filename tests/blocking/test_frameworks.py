@@ -49,18 +49,25 @@ async def test_gevent(run_program: RunProgram, own_server: EmbeddedServer) -> No
     await all_closed(own_server)
 
 
-# All of them, in one process beside others.
+# In one process, one after the other.
 @pytest.mark.timeout(240)
 def test_conformance_on_uvloop() -> None:
-    """The contract holds on uvloop, for both layers."""
+    """Connections and event loops keep the contract on uvloop, for both layers."""
     pytest.importorskip("uvloop", reason="uvloop is not installed")
     tests = Path(__file__).parents[1]
     # With warnings as errors, a loop of uvloop that is closed before its connections never returns,
     # and hears no signal: a thread has to end the run. It prints where.
     options = ["-q", "--timeout-method=thread", "-p", "support.on_uvloop"]
     options += ["-k", "[queue] or [pubsub]"]
+    modules = ("channels", "groups", "loops", "overflow", "processes", "receivers")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, "tests/conformance"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            *options,
+            *(f"tests/conformance/test_{name}.py" for name in modules),
+        ],
         cwd=tests.parent,
         capture_output=True,
         check=False,
