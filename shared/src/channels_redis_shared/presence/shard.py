@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
+import random
 import secrets
 from dataclasses import dataclass
 from itertools import starmap
@@ -33,6 +35,8 @@ SUFFIX = ".presence"
 # Seconds that a process counts as alive after it has renewed its lease, and between two renewals.
 LEASE_SECONDS = 60
 RENEWAL_INTERVAL = 20
+# Seconds over which processes spread their renewals when the lease of another one is overdue.
+CLAIM_SPREAD = 1.0
 # Seconds after a message for which further changes of the group are collected into one more.
 DIFF_INTERVAL = 0.2
 # People in one message.
@@ -117,9 +121,11 @@ class ShardPresence:
         self._lease = b""
         self._renewed_at = 0.0
         self._renewing = asyncio.Lock()
-        # Set for one more interval after a loss: another process may still have been removing the
-        # people of this one while they were written again.
-        self._lost = False
+        # The time at which the first lease of another process is overdue.
+        self._next_claim = math.inf
+        # The time after a loss at which people are written once more: another process may have been
+        # removing those of this one while they were written again.
+        self._second_rewrite: float | None = None
         # The numbers in the canaries, by node of a Cluster.
         self._canaries: dict[object, tuple[str, int]] = {}
         self._layout: object = None
@@ -323,7 +329,10 @@ class ShardPresence:
                 if self._loop.time() >= self._next_rewrite:
                     self._next_rewrite = self._loop.time() + REWRITE_INTERVAL
                     self._suspect_all(reply_lost=False)
-                await asyncio.sleep(RENEWAL_INTERVAL)
+                # The lease of a living process is not overdue before the next renewal.
+                claim = max(0.0, self._next_claim - self._loop.time())
+                spread = random.uniform(0, CLAIM_SPREAD)  # noqa: S311 - not for secrets
+                await asyncio.sleep(min(RENEWAL_INTERVAL, claim + spread))
         except asyncio.CancelledError:
             with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
                 async with timeout(HANDOVER_TIMEOUT):
@@ -333,7 +342,8 @@ class ShardPresence:
     async def _renew(self) -> None:
         """Renew the lease, register groups, and claim an overdue lease. Holds the lock."""
         groups = list(self._unregistered)
-        intact, lease, *overdue = await self._run(
+        self._next_claim = math.inf  # as long as the server is away
+        intact, lease, next_claim, *overdue = await self._run(
             scripts.RENEW,
             [self._keys.leases, self._keys.groups(self._process)],
             self._process,
@@ -342,15 +352,17 @@ class ShardPresence:
             PROCESS_TTL,
             *groups,
         )
-        had_lease, self._lease, self._renewed_at = bool(self._lease), lease, self._loop.time()
+        had_lease, now = bool(self._lease), self._loop.time()
+        self._lease, self._renewed_at = lease, now
+        self._next_claim = now + int(next_claim) / 1_000_000 if next_claim else math.inf
         self._unregistered.difference_update(groups)
         self._registered.update(groups)
         if had_lease and not intact:
-            self._lost = True
+            self._second_rewrite = now + RENEWAL_INTERVAL
             self._registered.clear()
             self._suspect_all(reply_lost=True)
-        elif self._lost:
-            self._lost = False
+        elif self._second_rewrite is not None and now >= self._second_rewrite:
+            self._second_rewrite = None
             self._registered.clear()
             self._suspect_all(reply_lost=False)
         if overdue and overdue[0] is not None:
@@ -395,9 +407,6 @@ class ShardPresence:
                     return  # it is alive, or another process has claimed it
                 await self._reap_group(group.decode(), process)
             await self._run(scripts.RELEASE, [leases, groups], process, claim)
-            # There may be more: when a machine is lost, all of its processes are.
-            async with self._renewing:
-                await self._renew()
 
     async def _reap_group(self, group: str, process: str) -> None:
         keys = [
