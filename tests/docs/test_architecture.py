@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from channels_redis_queue import RedisChannelLayer
 from support.builds import read_toml
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from embedded_server import EmbeddedServer
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted((REPOSITORY / "docs/architecture").glob("*.md"))
@@ -62,3 +71,39 @@ def test_drawing(layer: str) -> None:
             expected += " | ".join(rows[f"{package}.protocol"]).split(" | ")
     expected += ["_shared", *" | ".join(rows["channels_redis_shared"]).split(" | ")]
     assert sorted(drawn) == sorted(expected)
+
+
+@pytest.mark.parametrize("layer_class", [RedisChannelLayer, RedisPubSubChannelLayer])
+async def test_modules_on_the_way(
+    redis_server: EmbeddedServer, prefix: str, layer_class: type[Any]
+) -> None:
+    """A message passes as few modules as the page says."""
+    page = (REPOSITORY / "docs/architecture/index.md").read_text()
+    allowed = dict(
+        zip(("queue", "pubsub"), re.findall(r"(\d+) (?:modules )?of the", page), strict=True)
+    )
+    package = layer_class.__module__.partition(".")[0]
+    layer = layer_class(hosts=[redis_server.url], prefix=prefix)
+    mailboxes = layer._broker.get().consumers.mailboxes
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    passed: set[str] = set()
+
+    def note(frame: Any, event: str, _argument: object) -> None:
+        path = frame.f_code.co_filename.partition(f"/{package}/")[2]
+        if event == "call" and path:
+            passed.add(path)
+
+    # The second group message is sent as most are.
+    for _ in range(3):
+        receiving = asyncio.create_task(layer.receive(channel))
+        await eventually(lambda: mailboxes.waiting(channel))
+        passed.clear()
+        sys.setprofile(note)
+        try:
+            await layer.group_send("room", {"type": "hello"})
+            await receiving
+        finally:
+            sys.setprofile(None)
+    await layer.close_pools()
+    assert len(passed) <= int(allowed[package.removeprefix("channels_redis_")]), sorted(passed)
