@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     StartDemo = Callable[..., Awaitable[Demo]]
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.demo, pytest.mark.timeout(180)]
 
 HEARD = re.compile(r"(\w) → Redis → (\w) · [\d.]+ ms")
 MINE = re.compile(r"(\w) → Redis → (\w) · [\d.]+ ms · \d+ ms from key to screen")

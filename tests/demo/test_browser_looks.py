@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     StartDemo = Callable[..., Awaitable[Demo]]
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.demo, pytest.mark.timeout(180)]
 
 # WCAG's contrast of each element's text with what lies behind it, and how bright that is.
 MEASURE = """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     StartDemo = Callable[..., Awaitable[Demo]]
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.demo, pytest.mark.timeout(180)]
 
 DURING = re.compile(
     r"The plug is pulled: no Redis for \d+\.\d s\. What you say waits in the page\."

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     StartDemo = Callable[..., Awaitable[Demo]]
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.demo, pytest.mark.timeout(120)]
 
 LAYERS = ["queue", "pubsub"]
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -12,6 +12,8 @@ from support.builds import LAYERS, PACKAGES, module_of
 if TYPE_CHECKING:
     from .conftest import Clone
 
+pytestmark = pytest.mark.packaging
+
 SHARED = "shared/src/channels_redis_shared/transport/commands.py"
 QUEUE = "packages/channels-redis-queue"
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from .conftest import Clone
 
+pytestmark = pytest.mark.packaging
+
 QUEUE = "channels-redis-queue"
 FOLDER = f"packages/{QUEUE}"
 SCRIPTS = read_toml(REPOSITORY / "hatch.toml")["envs"]["release"]["scripts"]
