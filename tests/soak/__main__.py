@@ -15,6 +15,7 @@ from soak.checker import check
 from soak.deployments import NAMES
 from soak.history import read
 from soak.layers import CLASSES, is_foreign
+from soak.load import Load
 from soak.plan import SHORTEST, plan
 from soak.run import Choices, folder_for, soak
 from soak.sabotage import KINDS
@@ -43,7 +44,7 @@ def main() -> int:
         plan=plan(options.minutes),
         nemesis=[name.strip() for name in options.nemesis.split(",") if name.strip()],
         sabotage=options.sabotage,
-        load={"pause": 0.3 / options.rate},
+        load={"pause": Load.pause / options.rate},
         python=channels_redis_4() if is_foreign(options.layer) else None,
     )
     with folder_for(options.keep) as folder:

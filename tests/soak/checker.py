@@ -449,10 +449,12 @@ def _unfinished_outages(case: _Case) -> Iterator[Violation]:
 
 
 def _failures(case: _Case) -> Iterator[Violation]:
-    """Find exceptions out of `receive`."""
+    """Find exceptions out of `receive`, and other calls' that an absent server does not explain."""
     for failure in case.history.failures:
-        what = f"{failure.channel} of {failure.by}: {failure.error}"
-        yield Violation("no exception out of receive", failure.at, what)
+        what = f"{failure.call} of {failure.channel} in {failure.by}: {failure.error}"
+        received = failure.call == "receive"
+        promise = "no exception out of receive" if received else "errors of the server alone"
+        yield Violation(promise, failure.at, what)
 
 
 def _endless_calls(case: _Case) -> Iterator[Violation]:

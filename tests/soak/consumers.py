@@ -22,6 +22,9 @@ ERRORS = (RedisError, OSError, asyncio.TimeoutError)
 RETRY = 0.3  # seconds between two tries of what has failed
 SHORTEST_LIFE = 0.2
 LEAVES = 0.5  # the share of consumers that leave their groups at the end of life
+FAILS = 0.2  # the share of those that end between two receives, as a handler that raises does
+HASTY = 0.05  # the share of joins that are cancelled under way
+PATIENCE = 5.0  # seconds that a consumer waits for its own message
 
 
 class Site:
@@ -45,6 +48,20 @@ class Site:
         self.channels: set[str] = set()
         self.known: list[str] = []
         self.active = asyncio.Event()
+
+    @contextlib.contextmanager
+    def expecting_errors(self, call: str, channel: str) -> Iterator[None]:
+        """Ignore errors of an absent server, and note all others."""
+        try:
+            yield
+        except ERRORS:
+            pass
+        except Exception as error:  # noqa: BLE001 - none is expected, whatever it is
+            self.note_error(call, channel, error)
+
+    def note_error(self, call: str, channel: str, error: Exception) -> None:
+        """Note an error that should not have come."""
+        self.journal.note("error", call=call, channel=channel, error=repr(error)[:200])
 
     def about(self, mean: float) -> float:
         """Return seconds by chance, from none to twice the mean."""
@@ -72,26 +89,38 @@ class Receiver:
     def __init__(self, site: Site, channel: str) -> None:
         self._site = site
         self._channel = channel
+        self._fails = False
+        self._latest: int | None = None
         ways = {self._steadily: 5, self._impatiently: 3, self._slowly: 2}
         self._receive: Callable[[], Coroutine[Any, Any, dict[str, Any] | None]]
         (self._receive,) = site.chance.choices(list(ways), list(ways.values()))
 
     async def run(self) -> None:
         """Receive until this is cancelled. An error of the layer is noted, and costs a pause."""
-        while True:
-            await self.next()
+        while not self._fails:
+            await self._next()
 
-    async def next(self) -> None:
+    def fail_next(self) -> None:
+        """Let `run` end with the next message, between two receives."""
+        self._fails = True
+
+    async def receive_until(self, number: int) -> None:
+        """Receive until a message has come."""
+        while self._latest != number:
+            await self._next()
+
+    async def _next(self) -> None:
         """Receive once, if something is there."""
         try:
             message = await self._receive()
         except Exception as error:  # noqa: BLE001 - none is expected, whatever it is
-            self._site.journal.note("error", channel=self._channel, error=repr(error))
+            self._site.note_error("receive", self._channel, error)
             await asyncio.sleep(RETRY)
             return
         if message is None:
             return
         if "id" in message:
+            self._latest = message["id"]
             self._site.journal.note("got", channel=self._channel, id=message["id"])
         else:
             self._site.journal.note("notice", channel=self._channel, type=message["type"])
@@ -120,6 +149,21 @@ class Receiver:
         return await self._steadily()
 
 
+async def visit(site: Site, send: Callable[[str], Coroutine[Any, Any, int]]) -> None:
+    """Be a consumer in an event loop of its own, which ends soon, and clean up nothing.
+
+    Args:
+        site: The process.
+        send: Sends a message to a channel, and returns its number.
+    """
+    with site.expecting_errors("new_channel", ""):
+        channel = await site.layer.new_channel()
+        with opened(site, channel):
+            await Consumer(site).join(channel, site.chance.choice(GROUPS))
+            number = await send(channel)
+            await asyncio.wait_for(Receiver(site, channel).receive_until(number), PATIENCE)
+
+
 async def read_general(site: Site, channel: str, readers: int) -> None:
     """Receive from a general channel, with several calls at once."""
     with opened(site, channel, readers=readers, general=True):
@@ -140,9 +184,13 @@ class Consumer:
         try:
             with opened(site, channel):
                 site.channels.add(channel)
-                receiving = asyncio.create_task(Receiver(site, channel).run())
+                receiver = Receiver(site, channel)
+                receiving = asyncio.create_task(receiver.run())
                 try:
                     await self._wander(channel)
+                    if site.chance.random() < FAILS:
+                        receiver.fail_next()
+                        await asyncio.wait([receiving], timeout=PATIENCE)
                 finally:
                     site.channels.discard(channel)
                     receiving.cancel()
@@ -162,7 +210,7 @@ class Consumer:
     async def _wander(self, channel: str) -> None:
         """Join a group that all are in, change others, and leave some at the end of life."""
         site = self._site
-        await self._join(channel, ALL)
+        await self.join(channel, ALL)
         remaining = SHORTEST_LIFE + site.about(site.load.life)
         while remaining > 0:
             await site.active.wait()
@@ -171,23 +219,33 @@ class Consumer:
             remaining -= pause
             if site.active.is_set():
                 group = site.chance.choice(GROUPS)
-                await (self._leave if group in self._groups else self._join)(channel, group)
+                await (self._leave if group in self._groups else self.join)(channel, group)
         if site.chance.random() < LEAVES:
             for group in sorted(self._groups):
                 await self._leave(channel, group)
 
-    async def _join(self, channel: str, group: str) -> None:
+    async def join(self, channel: str, group: str) -> None:
+        """Join a group; now and then, give up under way."""
         site = self._site
         self._groups.add(group)
         site.journal.note("join", group=group, channel=channel)
-        with contextlib.suppress(*ERRORS):
-            await site.layer.group_add(group, channel)
-            site.journal.note("joined", group=group, channel=channel)
+        joining = asyncio.ensure_future(site.layer.group_add(group, channel))
+        hasty = site.chance.random() < HASTY
+        patience = site.chance.choice([0.0, 0.0005, 0.002]) if hasty else None
+        try:
+            await asyncio.wait([joining], timeout=patience)
+        finally:
+            joining.cancel()
+            await asyncio.wait([joining])
+        with site.expecting_errors("group_add", channel):
+            if not joining.cancelled():
+                joining.result()
+                site.journal.note("joined", group=group, channel=channel)
 
     async def _leave(self, channel: str, group: str) -> None:
         site = self._site
         site.journal.note("leave", group=group, channel=channel)
         self._groups.discard(group)
-        with contextlib.suppress(*ERRORS):
+        with site.expecting_errors("group_discard", channel):
             await site.layer.group_discard(group, channel)
             site.journal.note("left", group=group, channel=channel)

@@ -64,6 +64,11 @@ class Deployment:
         """The servers that run."""
         return [server for server in self.servers if server.pid is not None]
 
+    @property
+    def masters(self) -> list[EmbeddedServer]:
+        """The servers that run and are no replicas."""
+        return [server for server in self.running if role(server) == "master"]
+
     def leader(self) -> tuple[int, ...]:
         """Return the ports of the servers that lead now, where this may change."""
         return ()
@@ -113,7 +118,7 @@ class Cluster(Deployment):
 
     def leader(self) -> tuple[int, ...]:
         """Return the ports of the masters."""
-        return tuple(server.port for server in self.running if role(server) == "master")
+        return tuple(server.port for server in self.masters)
 
 
 class Sentinel(Deployment):

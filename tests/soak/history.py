@@ -126,8 +126,9 @@ class Notice:
 
 @dataclass(frozen=True)
 class Failure:
-    """An exception out of `receive`."""
+    """An exception that no absent server explains, or any out of `receive`."""
 
+    call: str
     channel: str
     by: str
     at: float
@@ -226,7 +227,7 @@ class _Reader:
         self.history.notices.append(notice)
 
     def _on_error(self, event: Event) -> None:
-        failure = Failure(event["channel"], event["by"], event["at"], event["error"])
+        failure = Failure(event["call"], event["channel"], event["by"], event["at"], event["error"])
         self.history.failures.append(failure)
 
     def _on_fault(self, event: Event) -> None:

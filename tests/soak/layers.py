@@ -23,6 +23,8 @@ KINDS = {
 # More than can wait: what is dropped for want of room is no loss that a soak looks for.
 CAPACITY = 10_000
 EXPIRY = 30  # seconds; a process may be stopped for shorter, and for longer
+# Short, so that figures come back soon after the last consumer has failed.
+CHANNEL_EXPIRY = 15  # seconds
 KEY = "0123456789abcdef"
 
 
@@ -47,6 +49,6 @@ def make_layer(name: str, hosts: list[Any], *, encrypted: bool) -> Any:
     else:
         options |= {"on_disconnect": LOST, "on_reconnect": BACK}
     if not is_foreign(name):
-        options |= {"on_overflow": OVERFLOW, "expiry": EXPIRY}
+        options |= {"on_overflow": OVERFLOW, "expiry": EXPIRY, "channel_expiry": CHANNEL_EXPIRY}
     module, _, attribute = CLASSES[name].rpartition(".")
     return getattr(import_module(module), attribute)(**options)

@@ -25,7 +25,7 @@ class Load:
         consumers: Channels of the process that are received from at any time.
         workers: Calls of `receive` at the general channel that all processes read.
         senders: Tasks that send, beside one thread.
-        pause: The mean of the seconds between two messages of a sender.
+        pause: The mean of the seconds between two turns of a sender.
         life: The mean of the seconds that a consumer lives.
         stay: The mean of the seconds between two changes of a consumer's groups.
     """
@@ -33,7 +33,7 @@ class Load:
     consumers: int = 4
     workers: int = 2
     senders: int = 3
-    pause: float = 0.3
+    pause: float = 0.45
     life: float = 20.0
     stay: float = 4.0
 

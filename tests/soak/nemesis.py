@@ -362,7 +362,7 @@ class Nemesis:
         cluster = self.deployment.cluster
         groups = ("asgi:group:all", "asgi:group:room-1", "asgijobs")
         slot = key_slot(self._chance.choice(groups).encode())
-        masters = [node for node in self._deployment.running if role(node) == "master"]
+        masters = self._deployment.masters
         source = next(node for node in masters if _owns(node, slot))
         target = self._chance.choice([node for node in masters if node is not source])
         async with self.fault("slot moved"):
@@ -374,16 +374,15 @@ class Nemesis:
 
     async def node_killed(self) -> None:
         """Kill a node, let its replica take over, and start it again."""
-        nodes = self._deployment.servers
         with self.takeover():
-            old = self._chance.choice([one for one in nodes if role(one) == "master"])
-            others = [one for one in nodes if one is not old and role(one) == "master"]
+            masters = self._deployment.masters
+            old = self._chance.choice(masters)
             async with self.fault("node killed", since=time.monotonic() - LAG):
                 await asyncio.to_thread(old.kill)
 
                 def taken_over() -> bool:
-                    living = [one for one in self._deployment.running if role(one) == "master"]
-                    return len(living) > len(others) and all(map(_is_healthy, living))
+                    living = self._deployment.masters
+                    return len(living) >= len(masters) and all(map(_is_healthy, living))
 
                 await eventually(lambda: asyncio.to_thread(taken_over), timeout=TAKEOVER)
                 await asyncio.to_thread(old.start)

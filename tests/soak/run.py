@@ -213,7 +213,7 @@ class _Run:
 
     def _check_keys(self) -> None:
         """Find keys without an expiry."""
-        for server in self._servers.running:
+        for server in self._servers.masters:
             with server.client() as client:
                 stay = [key for key in client.scan_iter() if client.pttl(key) == -1]
             self.violations += [

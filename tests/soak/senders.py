@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import async_to_sync
 from channels.exceptions import ChannelFull
 
+from soak.consumers import visit
 from soak.journal import DIRECT, FAILED, GENERAL, GROUP, OK, UNKNOWN
 from soak.load import GROUPS, JOBS, SOLO, padding
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     import threading
 
     from soak.consumers import Site
+
+VISITS = 0.1  # the share of a thread's turns in which it runs a consumer in a loop of its own
+BURSTS = (1, 1, 1, 4)  # messages that a sender may send in one turn
+BARE = 0.3  # the share of these loops that are closed without cleanup
 
 
 class Sender:
@@ -35,7 +40,7 @@ class Sender:
         site = self._site
         while True:
             await site.active.wait()
-            await self._send()
+            await self._send_some()
             await asyncio.sleep(site.about(site.load.pause))
 
     def run_in_thread(self, active: threading.Event) -> None:
@@ -43,13 +48,38 @@ class Sender:
         site = self._site
         while True:
             active.wait()
-            # The coroutine is of the thread alone: async_to_sync makes a loop for it.
-            async_to_sync(self._send)()
+            if site.chance.random() < VISITS:
+                self._visit(bare=site.chance.random() < BARE)
+            else:
+                # The coroutine is of the thread alone: async_to_sync makes a loop for it.
+                async_to_sync(self._send_some)()
+            if not active.is_set():
+                # The next loop drops what the layer has kept for one closed without cleanup.
+                self._visit(bare=False)
             time.sleep(site.about(site.load.pause))
 
-    async def _send(self) -> None:
+    def _visit(self, *, bare: bool) -> None:
+        """Run a consumer in a loop of its own.
+
+        Args:
+            bare: Whether the loop is closed without cleanup.
+        """
+
+        async def send(channel: str) -> int:
+            return await self.send(DIRECT, channel)
+
+        if not bare:
+            asyncio.run(visit(self._site, send))
+            return
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(visit(self._site, send))
+        finally:
+            loop.close()
+
+    async def send(self, kind: str, to: str) -> int:
+        """Send one message, and return its number."""
         site = self._site
-        kind, to = self._choose()
         message: dict[str, Any] = {"id": site.journal.new_id()}
         if extra := padding(site.chance):
             message["pad"] = bytes(extra)
@@ -66,10 +96,17 @@ class Sender:
             outcome, error = OK, ""
         finally:
             site.journal.note("sent", id=message["id"], outcome=outcome, error=error)
+        return int(message["id"])
 
     async def _call(self, kind: str, to: str, message: dict[str, Any]) -> None:
         layer = self._site.layer
         await (layer.group_send if kind == GROUP else layer.send)(to, message)
+
+    async def _send_some(self) -> None:
+        """Send one message, or some to the same target without a pause."""
+        kind, to = self._choose()
+        for _ in range(self._site.chance.choice(BURSTS)):
+            await self.send(kind, to)
 
     def _choose(self) -> tuple[str, str]:
         """Return the kind and the target of a message."""

@@ -412,11 +412,15 @@ def test_a_refused_message_arrived() -> None:
     assert story.broken == ["refused is not sent"]
 
 
-def test_receive_raised() -> None:
-    """Whatever it was."""
+@pytest.mark.parametrize(
+    ("call", "broken"),
+    [("receive", "no exception out of receive"), ("group_add", "errors of the server alone")],
+)
+def test_a_call_raised(call: str, broken: str) -> None:
+    """No error may come out of `receive`, and no strange one out of the other calls."""
     story = Story()
-    story.history.failures.append(Failure(MINE, "a", 100, "ConnectionError()"))
-    assert story.broken == ["no exception out of receive"]
+    story.history.failures.append(Failure(call, MINE, "a", 100, "RuntimeError()"))
+    assert story.broken == [broken]
 
 
 @pytest.mark.parametrize("took", [13.0, float("inf")])

@@ -15,7 +15,6 @@ EXACT = (
     "descriptors",
     "loops",
     "mailboxes",
-    "waiting",
     "readers",
 )
 # What may grow by a share, or by an amount if that is more. An allocator does not give back every

@@ -43,10 +43,14 @@ def installed(name: str, make: Callable[[Path], object]) -> Path:
     """
     folder = FOLDER / name
     if not folder.exists():
-        unfinished = folder.with_name(f"{name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        make(unfinished)
-        unfinished.rename(folder)
+        # Several processes may do this at once.
+        unfinished = folder.with_name(f"{name}.{os.getpid()}")
+        try:
+            make(unfinished)
+            if not folder.exists():
+                unfinished.rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 
