@@ -68,28 +68,12 @@ PROJECTION = {
     "computed: the same, 10 servers": 10,
     "computed: the same, 100 servers": 100,
 }
-SOAK = {
-    "connections killed": ("faults", "connections killed"),
-    "worker processes killed": ("faults", "workers killed"),
-    "times the server was frozen": ("faults", "freezes"),
-    "times the server was restarted empty": ("faults", "restarts, empty"),
-    "messages received": ("messages", "received"),
-    "received twice": ("messages", "twice"),
-    "lost while all was well": ("messages", "lost_in_calm"),
-    "lost while connections were killed": ("messages", "lost_in_kills"),
-    "lost in the other faults": ("messages", "lost_in_faults"),
-}
-
-MEMORY = {
-    "memory of a process after the first cycle": "first",
-    "memory of a process after the last cycle": "last",
-}
 
 
 def test_tables_have_the_figures_of_the_run() -> None:
     """Each cell of each table is what the run has for its row and column."""
     tables = re.findall(r"(?:^\|.*\n)+", PAGE, re.MULTILINE)
-    assert len(tables) == 5
+    assert len(tables) == 4
     for table in tables:
         head, _, *rows = (
             [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()
@@ -121,22 +105,10 @@ def cells(label: str, columns: Sequence[str]) -> Iterator[str]:
                 yield amount(median(figures[0]), METRICS[metric].unit)
             else:
                 yield str(better(rows[0], rows[1], metric))
-        elif label in SOAK:
-            part, name = SOAK[label]
-            yield f"{soak(column)[part][name]:,}"
         elif label in GROWTH:
             yield gave(GROWTH[label], COLUMNS[column])
-        elif label in PROJECTION:
-            yield projected(PROJECTION[label], COLUMNS[column])
         else:
-            rss = next(one for one in soak(column)["verdicts"] if one["quantity"] == "rss")
-            yield amount(rss[MEMORY[label]], "bytes")
-
-
-def soak(column: str) -> Any:
-    """Return what the soak has of a layer."""
-    assert RUN.soak
-    return RUN.soak["layers"][COLUMNS[column]]
+            yield projected(PROJECTION[label], COLUMNS[column])
 
 
 def gave(axis: str, contender: str) -> str:
@@ -171,7 +143,6 @@ def ratios(ours: str, theirs: str, *metrics: str) -> list[float]:
 def phrases() -> Iterator[str]:
     """Yield the phrases with figures that the text consists of, in the figures of the run."""
     told, version = RUN.conditions, RUN.versions["queue-4.3"]["channels-redis"]
-    assert RUN.soak
     yield from (f"`channels_redis` {version}", f"channels_redis {version}", f"with {version} in")
     yield from (f"{version} {kind} layer" for kind in ("queue", "Pub/Sub"))
     for ours, before in BEFORE.items():
@@ -197,14 +168,12 @@ def phrases() -> Iterator[str]:
             and (row.work, row.parameters) == WORK["50 senders to 50 channels, messages"][:2]
         ):
             yield f"{amount(median(row.figures['server_cpu']), 's')}"
-    flat = [one["flat"] for name in BEFORE for one in RUN.soak["layers"][name]["verdicts"]]
-    yield f"{len(flat) - sum(flat)} of {len(flat)} quantities"
     yield from (told["machine"], f"{told['cpus']} cores", told["memory"], told["system"])
     yield from (f"Python {told['python']}", *told["servers"].split(", "))
     for versions in RUN.versions.values():
         yield from (f"{name} {version}" for name, version in versions.items())
     yield from (told["started"].split()[0], f"{told['minutes']} minutes", told["command"])
-    yield from (f"{told['rounds']} rounds", f"{RUN.soak['minutes']:g} minutes")
+    yield f"{told['rounds']} rounds"
     yield from (f"text of {SMALL} bytes", f"{USED:.0%} busy")
     yield from ("99th percentile", "is below 1,", "with 1,000 members", "with 50 senders", "5 s")
     yield "in under 3 minutes"

@@ -48,15 +48,15 @@ class Sender:
         site = self._site
         while True:
             active.wait()
-            if site.chance.random() < VISITS:
-                self._visit(bare=site.chance.random() < BARE)
-            else:
-                # The coroutine is of the thread alone: async_to_sync makes a loop for it.
-                async_to_sync(self._send_some)()
-            if not active.is_set():
-                # The next loop drops what the layer has kept for one closed without cleanup.
-                self._visit(bare=False)
-            time.sleep(site.about(site.load.pause))
+            while active.is_set():
+                if site.chance.random() < VISITS:
+                    self._visit(bare=site.chance.random() < BARE)
+                else:
+                    # The coroutine is of the thread alone: async_to_sync makes a loop for it.
+                    async_to_sync(self._send_some)()
+                time.sleep(site.about(site.load.pause))
+            # The next loop drops what the layer has kept for one closed without cleanup.
+            self._visit(bare=False)
 
     def _visit(self, *, bare: bool) -> None:
         """Run a consumer in a loop of its own.

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 QUICK = ("comparison", "raw")
-STAGES = (*QUICK, "growth", "profiles", "soak")
-SOAK_MINUTES = 10.0
+STAGES = (*QUICK, "growth", "profiles")
 
 
 def main() -> int:
@@ -44,7 +43,6 @@ def main() -> int:
             "raw": survey.limit,
             "growth": survey.grow,
             "profiles": survey.profile,
-            "soak": lambda: survey.soak(SOAK_MINUTES),
         }
         for stage in STAGES:
             if stage in stages:

@@ -81,7 +81,6 @@ class Results:
         growth: For each axis and contender the steps, and what gave.
         projection: What so many nodes carry.
         profiles: For each work of ours where its time goes.
-        soak: What a long run under faults left, None when there was none.
     """
 
     conditions: dict[str, Any]
@@ -91,7 +90,6 @@ class Results:
     growth: list[dict[str, Any]] = field(default_factory=list)
     projection: list[dict[str, Any]] = field(default_factory=list)
     profiles: list[dict[str, Any]] = field(default_factory=list)
-    soak: dict[str, Any] | None = None
 
     def find(self, work: str, contender: str, **parameters: Any) -> Row | None:
         """Return the row of this work with exactly these parameters, None if there is none."""

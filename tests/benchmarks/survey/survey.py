@@ -21,7 +21,6 @@ from benchmarks.survey.projection import project
 from benchmarks.survey.results import Results, Row
 from benchmarks.survey.running import Failed, run
 from benchmarks.survey.services import Absent, RedisService, service
-from benchmarks.survey.soaking import soak
 from benchmarks.survey.trial import Job
 
 if TYPE_CHECKING:
@@ -122,11 +121,6 @@ class Survey:
                 for one in profiles({name: self._pythons[name]}, self._redis()):
                     self.results.profiles.append(one)
                     tell(f"profiles, {name}")
-
-    def soak(self, minutes: float) -> None:
-        """Let ours work under faults for so long; nothing may grow by it."""
-        with self._stage(f"soak, {minutes:g} minutes"):
-            self.results.soak = {"started": now(), **soak(minutes)}
 
     def _install(self) -> None:
         """Make each contender's environment and see that its servers start."""
