@@ -86,7 +86,9 @@ class Nemesis:
                 for name, action in bag:
                     if time.monotonic() >= until:
                         return
-                    await self._cause(name, action, until - time.monotonic())
+                    if not await self._cause(name, action, until - time.monotonic()):
+                        await asyncio.sleep(0.1)
+                        continue
                     long = self._chance.random() < LONG_BREAKS
                     pause = self._chance.uniform(*(LONG_BREAK if long else SHORT_BREAK))
                     await asyncio.sleep(max(0.0, min(pause, until - time.monotonic())))
@@ -101,14 +103,18 @@ class Nemesis:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
 
-    async def _cause(self, name: str, action: Action, remaining: float) -> None:
+    async def _cause(self, name: str, action: Action, remaining: float) -> bool:
+        """Cause a fault, unless it takes longer than there is time."""
         needed = {"process stopped": STOP, "process stopped for long": LONG_STOP}.get(name)
         if needed is None:
             self.done[name] += 1
             await action()
-        elif needed <= remaining:
-            self.done[name] += 1
-            self._background.append(asyncio.create_task(action()))
+            return True
+        if needed > remaining:
+            return False
+        self.done[name] += 1
+        self._background.append(asyncio.create_task(action()))
+        return True
 
     async def _watch(self) -> None:
         """Note a takeover that no fault has caused: the machine was too slow for the servers."""

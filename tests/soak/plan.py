@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from soak.checker import RECOVERY
 
-SHORTEST = 0.5  # minutes
+SHORTEST = 1.0  # minutes
 
 
 @dataclass(frozen=True)
