@@ -6,6 +6,7 @@ Tests import what the fixtures return from ``embedded_server`` and ``support`` f
 from __future__ import annotations
 
 import secrets
+import signal
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +21,11 @@ from support.proxy import TcpProxy
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell does this to commands in the background, and every program that a test starts and
+    # interrupts would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class RunProcess(Protocol):
