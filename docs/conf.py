@@ -6,6 +6,8 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGES = Path(__file__).parents[1] / "packages"
+# They say what the package is, before its features.
+FIRST_FRAGMENTS = {"+first-release.added.md", "+rewritten.changed.md"}
 
 project = "channels-redis"
 VERSIONS = {
@@ -44,7 +46,8 @@ nitpick_ignore_regex = [
 
 def _unreleased(package: str) -> str:
     """Return what the next version's changelog will say, from the fragments of each change."""
-    fragments = sorted((PACKAGES / package / "changelog.d").glob("*.md"))
+    found = (PACKAGES / package / "changelog.d").glob("*.md")
+    fragments = sorted(found, key=lambda one: (one.name not in FIRST_FRAGMENTS, one.name))
     return "\n".join(f"- {fragment.read_text().strip()}" for fragment in fragments) or "Nothing."
 
 
