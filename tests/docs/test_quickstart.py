@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import socket
-import subprocess
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from embedded_server import HOST, dies_with_parent
+from support import programs
 from support.pages import DOCS, write_files
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ DEADLINE = 30.0  # seconds; generous, since Django has to start
 @pytest.fixture
 def project(tmp_path: Path, redis_server: EmbeddedServer) -> Path:
     """Do what the page says, up to running it."""
-    django_admin = (sys.executable, "-m", "django", "startproject", "mysite", ".")
-    subprocess.run(django_admin, cwd=tmp_path, check=True)
+    programs.run("-m", "django", "startproject", "mysite", ".", cwd=tmp_path)
     write_files("quickstart.md", tmp_path, redis_server.url)
     return tmp_path
 
@@ -85,18 +84,16 @@ async def test_quickstart(project: Path) -> None:
 
 def test_check(project: Path) -> None:
     """The checks find nothing in the project, and say what the page shows of a mistake in it."""
-    check = (sys.executable, "manage.py", "check")
-    done = subprocess.run(check, cwd=project, capture_output=True, text=True, check=True)
-    assert "no issues" in done.stdout
+    assert "no issues" in programs.run("manage.py", "check", cwd=project).out
     settings = project / "mysite/settings.py"
     settings.write_text(settings.read_text().replace('"hosts": ', '"host": '))
-    done = subprocess.run(check, cwd=project, capture_output=True, text=True, check=False)
+    done = programs.run("manage.py", "check", cwd=project)
     (shown,) = re.findall(
         r"^SystemCheckError.*?(?=^```)",
         (DOCS / "quickstart.md").read_text(),
         re.MULTILINE | re.DOTALL,
     )
-    assert shown in done.stderr
+    assert shown in done.err
 
 
 @pytest.mark.parametrize("layer", ["channels_redis_queue", "channels_redis_pubsub"])

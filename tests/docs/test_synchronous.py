@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support import programs
 from support.pages import write_files
 
 if TYPE_CHECKING:
@@ -43,15 +41,7 @@ def run(folder: Path, *arguments: str) -> str:
     pytest.importorskip("gevent", reason="gevent is not installed")
     write_files("synchronous.md", folder)
     (folder / "main.py").write_text(MAIN)
-    done = subprocess.run(
-        [sys.executable, "main.py", *arguments],
-        cwd=folder,
-        capture_output=True,
-        check=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
-    return done.stdout.strip()
+    return programs.run_new("main.py", *arguments, cwd=folder).out.strip()
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support import programs
 from support.pages import DOCS, write_files
 
 if TYPE_CHECKING:
@@ -24,8 +22,7 @@ LAYERS = {
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Return the project of the quick start with the tests of the page."""
-    django_admin = (sys.executable, "-m", "django", "startproject", "mysite", ".")
-    subprocess.run(django_admin, cwd=tmp_path, check=True)
+    programs.run("-m", "django", "startproject", "mysite", ".", cwd=tmp_path)
     write_files("quickstart.md", tmp_path)
     write_files("testing.md", tmp_path)
     shutil.copy(DOCS / "examples/embedded_server.py", tmp_path / "tests")
@@ -34,16 +31,9 @@ def project(tmp_path: Path) -> Path:
 
 def run_tests(project: Path, *options: str) -> str:
     """Run the project's tests, with warnings as errors; return what pytest says at its end."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", *options],
-        cwd=project,
-        capture_output=True,
-        check=False,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
-    return done.stdout.splitlines()[-1]
+    done = programs.run("-m", "pytest", "-q", "-W", "error", *options, cwd=project)
+    assert done.status == 0, done.out[-4000:] + done.err
+    return done.out.splitlines()[-1]
 
 
 def test_with_the_queue_layer(project: Path) -> None:

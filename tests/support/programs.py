@@ -61,16 +61,29 @@ class ForkServer:
                 "err": str(err),
             }
             process = self._process or self._start()
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-            pid = int(process.stdout.readline())
-            too_late = threading.Timer(TIMEOUT, os.kill, (pid, signal.SIGKILL))
-            too_late.start()
-            status = int(process.stdout.readline())
-            too_late.cancel()
+            try:
+                status = self._status(process, json.dumps(request))
+            except BaseException:
+                # A test that has taken too long, perhaps: the reply would be taken for another's.
+                process.kill()
+                self._stop(process)
+                self._process = None
+                raise
             return Done(status, out.read_text(), err.read_text())
+
+    def _status(self, process: subprocess.Popen[str], request: str) -> int:
+        """Return the exit status of what is requested."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{request}\n")
+        process.stdin.flush()
+        pid = int(process.stdout.readline())
+        too_late = threading.Timer(TIMEOUT, os.kill, (pid, signal.SIGKILL))
+        too_late.start()
+        try:
+            return int(process.stdout.readline())
+        finally:
+            too_late.cancel()
 
     def _start(self) -> subprocess.Popen[str]:
         self._process = process = subprocess.Popen(
