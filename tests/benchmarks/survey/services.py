@@ -154,7 +154,7 @@ def service(contender: Contender, *, shards: int = 1, cluster: bool = False) -> 
 
 
 @contextlib.contextmanager
-def redis_service(*, shards: int, cluster: bool) -> Iterator[Service]:
+def redis_service(*, shards: int, cluster: bool) -> Iterator[RedisService]:
     """Run so many Redis servers, or a Cluster of three."""
     with contextlib.ExitStack() as stack:
         if cluster:

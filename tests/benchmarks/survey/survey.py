@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks.conditions import conditions
 from benchmarks.survey.contenders import CONTENDERS
 from benchmarks.survey.growth import grow
 from benchmarks.survey.interpreters import NotInstalled, python_of, versions_of
@@ -25,6 +23,7 @@ from benchmarks.survey.trial import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from typing_extensions import Self
 
@@ -192,24 +191,3 @@ class Survey:
             started = service(one, shards=shards, cluster=cluster)
             self._services[kind] = self._stack.enter_context(started)
         return self._services[kind]
-
-
-def now() -> str:
-    """Return what time it is, in words."""
-    return time.strftime("%Y-%m-%d %H:%M %Z")
-
-
-def conditions() -> dict[str, Any]:
-    """Return what this machine is, and how busy it is now."""
-    cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    models = {line.partition(":")[2].strip() for line in cpus if line.startswith("model name")}
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "machine": ", ".join(sorted(models)) or platform.machine(),
-        "cpus": os.cpu_count(),
-        "memory": f"{pages / 2**30:.0f} GiB",
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "started": now(),
-        "load": round(os.getloadavg()[0], 2),
-    }
