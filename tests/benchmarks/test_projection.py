@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.survey.costs import Cost, Unknown, costs_of
-from benchmarks.survey.projection import NODES, USED, fleet, holders, limit, project
+from benchmarks.survey.costs import Cost, costs_of
+from benchmarks.survey.projection import NODES, USED, fleet, holders, project
 from benchmarks.survey.results import Row
 
 SERVER = Cost(0.0001, 0.00005, 0.0)
@@ -54,30 +54,6 @@ def test_costs_are_taken_apart() -> None:
     assert costs.connections == pytest.approx((2.0, 2.0))
 
 
-def test_step_that_gave_says_nothing_of_costs() -> None:
-    """A server that is behind has not done all that was sent."""
-    grown = growth()
-    grown[0]["steps"].append(step(800, 10**9, 1))
-    grown[0]["gave_at"] = 800
-    assert costs_of("queue", [], grown).client.member == pytest.approx(CLIENT.member)
-
-
-@pytest.mark.parametrize("missing", ["members", "processes", "nodes"])
-def test_costs_need_each_axis(missing: str) -> None:
-    """Without one of them, nothing is projected."""
-    grown = [one for one in growth() if one["axis"] != missing]
-    with pytest.raises(Unknown):
-        costs_of("queue", [], grown)
-    assert project([], grown) == []
-
-
-def test_members_are_in_some_of_the_processes() -> None:
-    """All in the only one, each in one of its own where there are very many."""
-    assert holders(1, 10) == 1
-    assert holders(2, 2) == 1.5
-    assert holders(1e9, 10) == pytest.approx(10, rel=1e-3)
-
-
 @pytest.mark.parametrize("nodes", NODES)
 def test_fleet_keeps_nodes_and_processes_as_busy_as_they_may_be(nodes: int) -> None:
     """The load of nodes and processes is the cost of their messages."""
@@ -104,15 +80,3 @@ def test_projection_has_a_row_for_each_number_of_nodes() -> None:
     )
     assert ten["connections"] == 2 * ten["client_processes"]
     assert 8 < hundred["group_sends"] / ten["group_sends"] <= 10
-
-
-def test_direct_messages_are_not_made_up() -> None:
-    """Without the survey's rows, there is no figure for them."""
-    assert {row["direct"] for row in project([], growth())} == {None}
-
-
-def test_connections_can_be_the_limit() -> None:
-    """A server takes ten thousand of them by default."""
-    row = {"connections": 20_000, "group_sends": 5_000.0, "nodes": 10}
-    assert limit(row) == "connections: 20,000 to each node, of 10,000 by default"
-    assert "one node carries, 500 a second" in limit({**row, "connections": 200})

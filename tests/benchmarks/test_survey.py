@@ -48,13 +48,6 @@ def test_work_ends_with_figures(work: str, own_server: EmbeddedServer) -> None:
     assert not figures.get("lost")
 
 
-def test_work_is_done_without_a_server() -> None:
-    """Channels' own layer needs none; there is nothing to count at one then."""
-    figures = run(job("memory", "one-in-flight"), PYTHON, NoService(), timeout=DEADLINE)
-    assert figures.keys() == {"p50", "p99", "client_cpu"}
-    assert 0 < figures["p50"] <= figures["p99"]
-
-
 def test_failure_tells_the_last_words() -> None:
     """The error contains what the process wrote before it died."""
     with pytest.raises(Failed, match="no-such-work"):
@@ -79,18 +72,6 @@ def test_plan_names_what_there_is() -> None:
     assert {cell.work for cell in cells if cell.quick} >= plan.TITLES.keys() - {"idle"}
     named = [(cell.work, *sorted(cell.parameters.items())) for cell in cells]
     assert len(set(named)) == len(named)
-
-
-def test_results_come_back_from_their_file(tmp_path: Path) -> None:
-    """Saved results load unchanged."""
-    row = Row("churn", {"shards": 3}, "queue", {"rate": [2.0, 1.0, 4.0]})
-    results = Results({"cpus": 2}, {"queue": {"redis": "8.1.0"}}, {"nats": "none"}, [row])
-    results.save(tmp_path / "results.json")
-    loaded = Results.load(tmp_path / "results.json")
-    assert loaded == results
-    assert loaded.find("churn", "queue", shards=3) == row
-    assert row.median("rate") == 2.0
-    assert row.median("p50") is None
 
 
 @pytest.mark.parametrize(
@@ -118,14 +99,6 @@ def test_ratio_compares_the_rounds_in_pairs(metric: str, told: str) -> None:
     ours = Row("churn", {}, "queue", {metric: [1.0, 2.0, 3.0]})
     theirs = Row("churn", {}, "queue-4.3", {metric: [2.0, 6.0, 15.0]})
     assert str(better(ours, theirs, metric)) == told
-
-
-def test_nothing_is_compared_with_nothing() -> None:
-    """There is no ratio to a contender without figures, or with a figure of zero."""
-    ours = Row("churn", {}, "queue", {"rate": [1.0]})
-    assert better(ours, None, "rate") is None
-    assert better(ours, Row("churn", {}, "nats", note="down"), "rate") is None
-    assert better(ours, Row("churn", {}, "nats", {"rate": [0.0]}), "rate") is None
 
 
 def test_run_ends_with_a_table() -> None:
