@@ -1,4 +1,4 @@
-"""The figures on the page on benchmarks, which is written by hand, are those of the run."""
+"""The figures on the pages on benchmarks, which are written by hand, are those of the run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
+PAGES = ("benchmarks.md", "benchmarks-details.md")
+PAGE = "\n".join((DOCS / page).read_text(encoding="utf-8") for page in PAGES)
 RUN = Results.load(DOCS / "benchmarks.json")
 COLUMNS = {
     "queue": "queue",
