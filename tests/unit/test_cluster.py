@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from channels_redis_shared.transport.cluster import read_slots, slot_of
 from channels_redis_shared.transport.errors import is_redirect, was_not_executed
@@ -48,6 +49,30 @@ def test_owners_are_read_from_what_a_node_says() -> None:
         None,
     ]
     assert owners[-1] == ("name.example", 7005)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        None,
+        7,
+        b"OK",
+        [None],
+        [[0, 1]],
+        [[0, 1, []]],
+        [[0, 1, [b"\xff", 7001]]],
+        [[0, 1, [[], 7001]]],
+        [[0, 2**62, [b"10.0.0.1", 7001]]],
+        [[-3, 1, [b"10.0.0.1", 7001]]],
+        [[0, 1, [b"10.0.0.1", 2**40]]],
+        [[0, 1, [b"10.0.0.1", b"port"]]],
+    ],
+    ids=repr,
+)
+def test_reply_that_is_no_slot_map(reply: Any) -> None:
+    """It counts as a node that can't be asked, and takes no memory."""
+    with pytest.raises(RedisConnectionError, match="asked:7000 to CLUSTER SLOTS can't be read"):
+        read_slots(reply, ASKED)
 
 
 @dataclass(frozen=True)

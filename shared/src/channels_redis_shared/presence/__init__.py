@@ -20,6 +20,7 @@ from ..transport.commands import shard_of
 from . import scripts
 from .keys import PresenceKeys
 from .shard import SUFFIX, ShardPresence
+from .state import metas_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,6 +119,10 @@ class Presence:
         return layer
 
 
+# Digits of a time in microseconds in Redis; anything else may stand there.
+MAX_DIGITS = 20
+
+
 async def count_people(layer: Any, group: str) -> int:
     """Return the number of people in a group of a layer."""
     name = PresenceKeys(layer.presence_key_head).people(group)
@@ -134,12 +139,12 @@ async def list_people(layer: Any, group: str) -> People:
     names = [keys.people(group), keys.processes(group)]
     known: Sequence[bytes] = []
     while True:
-        people = [keys.local_people(group, process.decode()) for process in known]
+        people = [keys.local_people(group, process.decode(errors="replace")) for process in known]
         at, processes, *found = await shards.of(group).execute(
             scripts.PEOPLE.call_with_source([*names, *people]), key=names[0], idempotent=True
         )
         if set(processes) <= set(known):
-            return _merge(int(at), found)
+            return _merge(at, found)
         known = processes
 
 
@@ -209,9 +214,9 @@ def _end_channels(loops: LoopLocal[LoopPresence], channels: Sequence[str]) -> No
         loop_presence.call(LoopPresence.end_channels, channels)
 
 
-def _merge(at: int, found: Sequence[Any]) -> People:
+def _merge(at: bytes, found: Sequence[Any]) -> People:
     merged = People()
-    merged.at = at
+    merged.at = int(at) if at.isdigit() and len(at) < MAX_DIGITS else 0
     for people in found:
         pairs = (
             people.items()
@@ -219,5 +224,5 @@ def _merge(at: int, found: Sequence[Any]) -> People:
             else zip(people[::2], people[1::2], strict=True)
         )
         for key, metas in pairs:
-            merged.setdefault(key.decode(), []).extend(json.loads(metas))
+            merged.setdefault(key.decode(errors="replace"), []).extend(metas_in(metas))
     return merged

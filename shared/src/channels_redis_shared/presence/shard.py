@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from ..concurrency import timeout
 from . import scripts
 from .keys import PresenceKeys
-from .state import Diff, LocalPresence, Tracked
+from .state import Diff, LocalPresence, Tracked, metas_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -235,7 +235,7 @@ class ShardPresence:
             written = await self._commands.execute(("HKEYS", own), key=own, idempotent=True)
             if self._people.people(group):
                 await self._register(group)
-            keys = dict.fromkeys([*self._people.people(group), *(key.decode() for key in written)])
+            keys = dict.fromkeys([*self._people.people(group), *(_text(key) for key in written)])
             for chunk in _chunks(list(keys)):
                 people = {key: self._people.metas(group, key) for key in chunk}
                 changes = [(key, _array(metas)) for key, metas in people.items()]
@@ -265,14 +265,14 @@ class ShardPresence:
         """Return the metas of a person in all processes."""
         name = self._keys.processes(group)
         processes = await self._commands.execute(("SMEMBERS", name), key=name, idempotent=True)
-        people = [self._keys.local_people(group, process.decode()) for process in processes]
+        people = [self._keys.local_people(group, _text(process)) for process in processes]
         found = await asyncio.gather(
             *(
                 self._commands.execute(("HGET", one, key), key=one, idempotent=True)
                 for one in people
             )
         )
-        return [json.dumps(meta) for metas in found if metas for meta in json.loads(metas)]
+        return [json.dumps(meta) for metas in found if metas for meta in metas_in(metas)]
 
     def _add_change(self, group: str, key: str, metas: list[str], at: int, *, joined: bool) -> None:
         self._diffs.setdefault(group, Diff()).add(key, metas, at, joined=joined)
@@ -366,7 +366,7 @@ class ShardPresence:
             self._registered.clear()
             self._suspect_all(reply_lost=False)
         if overdue and overdue[0] is not None:
-            self._layer.spawn(self._reap(overdue[0].decode(), lease))
+            self._layer.spawn(self._reap(_text(overdue[0]), lease))
 
     async def _check_nodes(self) -> None:
         """Find out which other nodes of a Cluster have lost data."""
@@ -405,7 +405,7 @@ class ShardPresence:
                 )
                 if lease is None or float(lease) != float(claim):
                     return  # it is alive, or another process has claimed it
-                await self._reap_group(group.decode(), process)
+                await self._reap_group(_text(group), process)
             await self._run(scripts.RELEASE, [leases, groups], process, claim)
 
     async def _reap_group(self, group: str, process: str) -> None:
@@ -418,8 +418,8 @@ class ShardPresence:
         while remaining:
             remaining, at, *left = await self._run(scripts.REAP, keys, process, REAP_CHUNK)
             for number, (key, metas) in enumerate(zip(left[::2], left[1::2], strict=True)):
-                parsed = [json.dumps(meta) for meta in json.loads(metas)]
-                self._add_change(group, key.decode(), parsed, at + number, joined=False)
+                parsed = [json.dumps(meta) for meta in metas_in(metas)]
+                self._add_change(group, _text(key), parsed, at + number, joined=False)
 
     async def _hand_over(self) -> None:
         """Let others remove the people of this event loop soon, as it ends."""
@@ -455,6 +455,11 @@ def _parsed(metas: list[str]) -> list[Any]:
 def _array(metas: list[str]) -> str:
     """Return a JSON array; empty text if there are none, as for a person who is not present."""
     return f"[{','.join(metas)}]" if metas else ""
+
+
+def _text(name: bytes) -> str:
+    """Return a name from Redis; bytes that are no text end in none that is known."""
+    return name.decode(errors="replace")
 
 
 def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:

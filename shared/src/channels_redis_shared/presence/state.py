@@ -7,9 +7,10 @@ A person is present in a process from the first channel that is tracked with the
 from __future__ import annotations
 
 import heapq
+import json
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Group: TypeAlias = str
 Key: TypeAlias = str
@@ -171,3 +172,12 @@ class Diff:
     def __len__(self) -> int:
         """Return the number of changes."""
         return len(self.joins) + len(self.leaves)
+
+
+def metas_in(data: bytes) -> list[Any]:
+    """Return the metas of a person in Redis; none if the data can't be read."""
+    try:
+        metas = json.loads(data)
+    except (ValueError, RecursionError):
+        return []
+    return metas if isinstance(metas, list) else []

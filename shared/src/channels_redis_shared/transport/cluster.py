@@ -26,6 +26,7 @@ Address: TypeAlias = tuple[str, int]
 
 # Nodes asked for the slot map at once, besides the configured ones: a dead one then costs no time.
 MAX_ASKED = 5
+MAX_PORT = 65_536
 
 
 def slot_of(key: str) -> int:
@@ -160,12 +161,22 @@ def read_slots(reply: Sequence[Any], asked: Address) -> Sequence[Address | None]
         reply: The reply to CLUSTER SLOTS: ranges of first slot, last slot, owner, replicas.
         asked: The address of the node that replied, for owners without a host name: a node that
             does not know its own leaves it out.
+
+    Raises:
+        redis.exceptions.ConnectionError: It is no such reply.
     """
     owners: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
-    for first, last, (name, port, *_), *_replicas in reply:
-        host = name.decode() if isinstance(name, bytes) else name
-        owner = (host if host not in {None, "", "?"} else asked[0], port)
-        owners[first : last + 1] = [owner] * (last + 1 - first)
+    try:
+        for first, last, (name, port, *_), *_replicas in reply:
+            host = name.decode() if isinstance(name, bytes) else name
+            if not 0 <= first <= last < REDIS_CLUSTER_HASH_SLOTS or not 0 < port < MAX_PORT:
+                raise ValueError(f"slots {first} to {last} at port {port}")  # noqa: TRY301
+            owner = (str(host) if host not in {None, "", "?"} else asked[0], int(port))
+            owners[first : last + 1] = [owner] * (last + 1 - first)
+    except (TypeError, ValueError) as error:
+        raise RedisConnectionError(
+            f"The reply of {asked[0]}:{asked[1]} to CLUSTER SLOTS can't be read: {error!r}"
+        ) from error
     return owners
 
 

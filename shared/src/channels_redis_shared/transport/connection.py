@@ -233,7 +233,13 @@ class ProtocolReplyReader(asyncio.Protocol):
         self._has_new_data = True
         try:
             self._parser.feed(data)
-            while (reply := gets()) is not INCOMPLETE:
+            while True:
+                try:
+                    reply = gets()
+                except TypeError as error:  # a map with a list as a key, which is no Redis
+                    raise InvalidResponse(f"a reply can't be read: {error}") from error
+                if reply is INCOMPLETE:
+                    break
                 handle(reply)
             if self._waiter is not None and len(self._replies) >= self._wanted:
                 self._wake(self._waiter)

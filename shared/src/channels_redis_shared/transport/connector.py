@@ -117,14 +117,14 @@ class Connector:
 
     def _require_version(self, known: Mapping[bytes, Any]) -> None:
         version, mode = (
-            value.decode() if isinstance(value, bytes) else ""
+            value.decode(errors="replace") if isinstance(value, bytes) else ""
             for value in (known.get(b"version"), known.get(b"mode"))
         )
         if mode == "sentinel":
             raise ResponseError(
                 f"{self.host} is a Sentinel, which passes no messages: {SENTINEL_FORM}"
             )
-        numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
+        numbers = tuple(map(int, re.findall(r"\d{1,9}", version)[:2]))
         major, feature = self._minimum_version
         if numbers and numbers < (major, 0):
             raise ResponseError(
@@ -170,14 +170,15 @@ async def speaks_tls(host: str, port: int) -> bool:
             return True
     except ssl.SSLError as error:
         return "ALERT" in (error.reason or "")  # it requires a certificate of the client
-    except (OSError, asyncio.TimeoutError):
+    except (OSError, UnicodeError, asyncio.TimeoutError):  # a UnicodeError: no name of a host
         return False
 
 
 def introduction(reply: Any) -> Mapping[bytes, Any]:
     """Return what a server replies to HELLO: its version, mode and role; nothing of an error."""
     if isinstance(reply, list):
-        return dict(zip(reply[::2], reply[1::2], strict=False))
+        pairs = zip(reply[::2], reply[1::2], strict=False)
+        return {name: value for name, value in pairs if isinstance(name, bytes)}
     return reply if isinstance(reply, dict) else {}
 
 

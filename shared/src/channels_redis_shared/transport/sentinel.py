@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Address: TypeAlias = tuple[str, int]
 
+MAX_PORT = 65_536
 _DOWN = {"s_down", "o_down"}
 
 
@@ -65,14 +66,14 @@ async def _ask(host: Host, address: Address) -> Address:
     masters = await _masters(host, address)
     if name not in masters:
         raise ResponseError(f"master_name: the Sentinels know no {name!r}, only {sorted(masters)}")
-    state = masters[name]
-    if not _DOWN.isdisjoint(state["flags"].split(",")):
+    found, flags = masters[name]
+    if not _DOWN.isdisjoint(flags):
         raise RedisConnectionError(f"Sentinel {address[0]}:{address[1]} says that {name!r} is down")
-    return state["ip"], int(state["port"])
+    return found
 
 
-async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
-    """Return the state of each master that a Sentinel monitors, by name."""
+async def _masters(host: Host, address: Address) -> dict[str, tuple[Address, list[str]]]:
+    """Return the address and the flags of each master that a Sentinel monitors, by name."""
     options = {
         "socket_timeout": host.connect_timeout,
         "socket_connect_timeout": host.connect_timeout,
@@ -101,9 +102,25 @@ async def _masters(host: Host, address: Address) -> dict[str, dict[str, str]]:
     except RedisError as error:
         explain(error, host, shown)
         raise
+    except (TypeError, UnicodeDecodeError) as error:  # hiredis and what is no text, or no key
+        raise RedisConnectionError(
+            f"The reply of the Sentinel {shown} can't be read: {error}"
+        ) from error
     except RuntimeError as error:  # uvloop's word for a connection that was reset
         raise RedisConnectionError(f"Connection lost: {error}") from error
     finally:
         await close_now(connection)
-    states = [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in reply]
-    return {state["name"]: state for state in states}
+    try:
+        return dict(map(_read_master, reply))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RedisConnectionError(
+            f"The reply of the Sentinel {shown} can't be read: {error!r}"
+        ) from error
+
+
+def _read_master(flat: list[str]) -> tuple[str, tuple[Address, list[str]]]:
+    state = dict(zip(flat[::2], flat[1::2], strict=True))
+    address = str(state["ip"]), int(state["port"])
+    if not 0 < address[1] < MAX_PORT:
+        raise ValueError(f"port {address[1]}")
+    return str(state["name"]), (address, state["flags"].split(","))

@@ -13,7 +13,20 @@
 --          same, absent: the person was already present, or absent, in all processes as in this
 --          none: nothing that others have to know
 local time = redis.call('TIME')
+-- Anything may stand there that is no time.
 local latest = tonumber(redis.call('HGET', KEYS[2], '') or 0)
+if not (latest and latest < 9007199254740992) then
+  latest = 0
+end
+-- Returns the number of processes that have a person; a count that can't be read begins anew.
+local function count_process(key, difference)
+  local count = redis.pcall('HINCRBY', KEYS[2], key, difference)
+  if type(count) == 'table' then
+    count = math.max(difference, 0)
+    redis.call('HSET', KEYS[2], key, count)
+  end
+  return count
+end
 local at = math.max(time[1] * 1000000 + time[2], latest + 1)
 local result = {at}
 for i = 4, #ARGV, 2 do
@@ -23,7 +36,7 @@ for i = 4, #ARGV, 2 do
   if metas == '' then
     if before then
       redis.call('HDEL', KEYS[1], key)
-      if redis.call('HINCRBY', KEYS[2], key, -1) < 1 then
+      if count_process(key, -1) < 1 then
         redis.call('HDEL', KEYS[2], key)
         change = 'left'
       end
@@ -34,7 +47,7 @@ for i = 4, #ARGV, 2 do
     change = redis.call('HGET', KEYS[2], key) == '1' and 'same' or 'none'
   else
     redis.call('HSET', KEYS[1], key, metas)
-    local others = redis.call('HINCRBY', KEYS[2], key, before and 0 or 1) > 1
+    local others = count_process(key, before and 0 or 1) > 1
     if before then
       change = others and 'metas' or 'all metas'
     elseif not others then

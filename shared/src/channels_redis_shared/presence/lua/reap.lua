@@ -5,7 +5,20 @@
 --          microseconds, each further one being 1 later; then the key and the metas of each person
 --          who left, as no other process has that person.
 local time = redis.call('TIME')
+-- Anything may stand there that is no time.
 local latest = tonumber(redis.call('HGET', KEYS[2], '') or 0)
+if not (latest and latest < 9007199254740992) then
+  latest = 0
+end
+-- Returns the number of processes that have a person; a count that can't be read begins anew.
+local function count_process(key, difference)
+  local count = redis.pcall('HINCRBY', KEYS[2], key, difference)
+  if type(count) == 'table' then
+    count = math.max(difference, 0)
+    redis.call('HSET', KEYS[2], key, count)
+  end
+  return count
+end
 local at = math.max(time[1] * 1000000 + time[2], latest + 1)
 local keys = redis.call('HKEYS', KEYS[1])
 local count = math.min(#keys, tonumber(ARGV[2]))
@@ -13,7 +26,7 @@ local result = {#keys - count, at}
 for i = 1, count do
   local metas = redis.call('HGET', KEYS[1], keys[i])
   redis.call('HDEL', KEYS[1], keys[i])
-  if redis.call('HINCRBY', KEYS[2], keys[i], -1) < 1 then
+  if count_process(keys[i], -1) < 1 then
     redis.call('HDEL', KEYS[2], keys[i])
     result[#result + 1] = keys[i]
     result[#result + 1] = metas

@@ -1,0 +1,1 @@
+"""Hostile data in all that the layers read from Redis: `hatch run fuzz`."""

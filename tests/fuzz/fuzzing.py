@@ -1,0 +1,63 @@
+"""Runs the targets, and tells which inputs a layer could not bear."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import math
+from typing import TYPE_CHECKING
+
+from fuzz.targets import TARGETS
+from fuzz.watch import Violation, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from embedded_server import EmbeddedServer
+    from fuzz.targets import Target
+
+
+async def fuzz(
+    server: EmbeddedServer,
+    target_class: type[Target],
+    seed: object,
+    count: int,
+    progress: Callable[[int], object] = lambda _: None,
+) -> None:
+    """Feed a target so many inputs.
+
+    Raises:
+        Violation: The layer did what it must not do. The message has the inputs of that batch.
+    """
+    with Watch() as watch:
+        target = target_class(server, seed)
+        await target.open()
+        try:
+            fed = 0
+            while fed < count:
+                batch = min(target.batch, count - fed)
+                try:
+                    await target.run(batch)
+                    watch.check(target.outages)
+                except Exception as error:
+                    raise Violation(
+                        f"{target.name}, seed {seed}, after {fed} inputs: "
+                        f"{type(error).__name__}: {error}\n" + "\n".join(map(str, target.inputs))
+                    ) from error
+                fed += batch
+                progress(batch)
+        finally:
+            with contextlib.suppress(Exception):
+                await target.close()
+        # What tasks have raised is told when they are collected.
+        gc.collect()
+        await asyncio.sleep(0)
+        watch.check(target.outages)
+
+
+def shares(layer: str, inputs: int) -> dict[type[Target], int]:
+    """Return how many inputs each target of a layer gets."""
+    targets = TARGETS[layer]
+    total = sum(target.share for target in targets)
+    return {target: math.ceil(inputs * target.share / total) for target in targets}

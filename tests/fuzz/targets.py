@@ -1,0 +1,715 @@
+"""The kinds of data that the layers read from Redis, each with a way to make it hostile.
+
+A target writes a batch of inputs where the layer finds them. Then something good is sent, which
+must arrive. Between two batches, all that a hostile server might have destroyed is written again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from channels.layers import channel_layers
+from redis.exceptions import RedisError, ResponseError
+
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from channels_redis_pubsub.presence import Presence as PubSubPresence
+from channels_redis_queue import RedisChannelLayer
+from channels_redis_queue._shared.presence.keys import PresenceKeys
+from channels_redis_queue._shared.transport.sentinel import find_master
+from channels_redis_queue.presence import Presence as QueuePresence
+from embedded_server import HOST
+from fuzz.hostile import Hostile, resp
+from fuzz.replies import HostileServer
+from fuzz.watch import Violation, done
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import redis
+
+    from embedded_server import EmbeddedServer
+
+BATCH = 50
+ENCRYPTION_KEYS = ["a key", "the key before it"]
+# Without a prefix of random bytes, more of the inputs get as far as the parser.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "msgpack": {"random_prefix_length": 0},
+    "json": {"serializer_format": "json", "random_prefix_length": 0},
+    "fernet": {"symmetric_encryption_keys": ENCRYPTION_KEYS},
+}
+
+
+class Consumer:
+    """Receives from a channel without end; it must only get dicts."""
+
+    def __init__(self, layer: Any, channel: str) -> None:
+        self.layer = layer
+        self.channel = channel
+        self._found: set[object] = set()
+        self._arrived = asyncio.Event()
+        self.task = asyncio.ensure_future(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            message = await self.layer.receive(self.channel)
+            if not isinstance(message, dict):
+                raise Violation(f"receive returned {message!r}")
+            mark = message.get("mark")
+            if isinstance(mark, str):
+                self._found.add(mark)
+                self._arrived.set()
+
+    def has_found(self, mark: str) -> bool:
+        """Return whether a message with this mark has come."""
+        return mark in self._found
+
+    async def until(self, mark: str) -> None:
+        """Wait until a message with this mark has come.
+
+        Raises:
+            Violation: `receive` has raised, or nothing comes.
+        """
+        while mark not in self._found:
+            self._arrived.clear()
+            arrived = asyncio.ensure_future(self._arrived.wait())
+            await done(
+                asyncio.wait({arrived, self.task}, return_when=asyncio.FIRST_COMPLETED), "receive"
+            )
+            arrived.cancel()
+            if self.task.done():
+                error = self.task.exception()
+                raise Violation(f"receive raised {error!r}") from error
+        self._found.discard(mark)
+
+
+class Scene:
+    """A layer with consumers in a group, and a plain client that writes the hostile data."""
+
+    def __init__(self, layer: Any, client: redis.Redis) -> None:
+        self.layer = layer
+        self.client = client
+        self.prefix: str = layer.prefix
+        self.consumers: list[Consumer] = []
+        self._marks = 0
+
+    async def open(self, *general: str) -> None:
+        """Start two consumers with channels of their own, and others of general channels."""
+        channels = [await self.layer.new_channel() for _ in range(2)]
+        await self.join(*channels)
+        self.consumers = [Consumer(self.layer, channel) for channel in (*channels, *general)]
+        await self.check()
+
+    async def join(self, *channels: str) -> None:
+        """Make channels members of the group, again if need be."""
+        for channel in channels:
+            await done(self.layer.group_add("room", channel), "group_add")
+
+    @property
+    def own(self) -> list[Consumer]:
+        """The consumers of channels of this process."""
+        return self.consumers[:2]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all channels."""
+        return [consumer.channel for consumer in self.consumers]
+
+    async def check(self) -> None:
+        """Send something to each channel and to the group, and wait until it has arrived."""
+        self._marks += 1
+        for consumer in self.consumers:
+            mark = f"direct {self._marks}"
+            await done(self.layer.send(consumer.channel, {"type": "x", "mark": mark}), "send")
+            await consumer.until(mark)
+        mark = f"group {self._marks}"
+        await done(self.layer.group_send("room", {"type": "x", "mark": mark}), "group_send")
+        for consumer in self.own:
+            await consumer.until(mark)
+
+    async def close(self) -> None:
+        """End the consumers and the layer."""
+        for consumer in self.consumers:
+            consumer.task.cancel()
+        await asyncio.gather(*(one.task for one in self.consumers), return_exceptions=True)
+        await done(self.layer.close_pools(), "close_pools")
+
+
+class Target:
+    """One kind of data, and the scene in which it is read.
+
+    Attributes:
+        share: The part of all inputs that it gets.
+    """
+
+    name = ""
+    share = 1.0
+    batch = BATCH
+
+    def __init__(self, server: EmbeddedServer, seed: object) -> None:
+        self.server = server
+        self.client = server.client()
+        self.hostile = Hostile(f"{seed} {self.name}")
+        self.scene: Scene
+        # How often the layer has lost its server, which it logs each time.
+        self.outages = 0
+        # The inputs of the current batch, for a report.
+        self.inputs: list[Any] = []
+
+    async def open(self) -> None:
+        """Set the scene."""
+        raise NotImplementedError
+
+    def make(self) -> Any:
+        """Return an input."""
+        raise NotImplementedError
+
+    async def feed(self, inputs: list[Any]) -> None:
+        """Write inputs where the layer reads them, and let it read."""
+        raise NotImplementedError
+
+    async def run(self, count: int) -> None:
+        """Feed inputs, and check that everything flows.
+
+        Raises:
+            Violation: It doesn't.
+        """
+        self.inputs = [self.make() for _ in range(count)]
+        await self.feed(self.inputs)
+        await self.scene.check()
+
+    async def close(self) -> None:
+        """End the scene."""
+        await self.scene.close()
+        self.client.close()
+
+
+class QueueTarget(Target):
+    """A target in the queue layer."""
+
+    encoding = "msgpack"
+    general: tuple[str, ...] = ("jobs",)
+
+    async def open(self) -> None:
+        """Set the scene."""
+        layer = RedisChannelLayer(
+            hosts=[self.server.url],
+            prefix=f"fuzz-{self.name}",
+            capacity=100_000,
+            expiry=5,
+            mailbox_bytes=20_000_000,
+            **OPTIONS[self.encoding],
+        )
+        self.scene = Scene(layer, self.client)
+        await self.scene.open(*self.general)
+        self.hostile.channels = self.scene.names
+
+    def queue(self, channel: str) -> Any:
+        """Return the keys of a channel."""
+        return self.scene.layer._keys.messages(channel[: channel.find("!") + 1] or channel)
+
+    def wire(self, body: bytes) -> bytes:
+        """Return what may stand where a message is expected, with this body."""
+        if self.encoding == "fernet":
+            return self.hostile.token(self.scene.layer._serializer.encrypt, body)
+        return body
+
+
+class QueueMessages(QueueTarget):
+    """Messages in the key of a process, and in that of a general channel."""
+
+    name = "messages"
+    share = 4.0
+
+    def make(self) -> tuple[bytes, float, str]:
+        """Return a message, its score and its channel."""
+        encoding = "json" if self.encoding == "json" else "msgpack"
+        data = self.wire(self.hostile.body(encoding))
+        consumer = self.hostile.dice.choice(self.scene.consumers)
+        return data, self.hostile.score(time.time()), consumer.channel
+
+    async def feed(self, inputs: list[Any]) -> None:
+        """Write the messages, and ring."""
+        with self.client.pipeline(transaction=False) as pipeline:
+            for data, score, channel in inputs:
+                queue = self.queue(channel)
+                pipeline.zadd(queue.key, {data: score})
+                pipeline.zadd(queue.bell, {"": 0})
+            pipeline.execute()
+
+
+class QueueJson(QueueMessages):
+    """The same in JSON."""
+
+    name, encoding, share = "json", "json", 2.0
+
+
+class QueueFernet(QueueMessages):
+    """The same, encrypted."""
+
+    name, encoding, share = "fernet", "fernet", 2.0
+
+
+class QueueLeaves(QueueTarget):
+    """Entries among the leaves of a process."""
+
+    name = "leaves"
+
+    def make(self) -> tuple[bytes, float]:
+        """Return a leave and its score."""
+        return self.hostile.leave(), self.hostile.score(time.time() - 5)
+
+    async def feed(self, inputs: list[Any]) -> None:
+        """Write the leaves."""
+        queue = self.queue(self.scene.own[0].channel)
+        self.client.zadd(queue.leaves, dict(inputs))
+        # So that they are read before anything else is sent.
+        mark = f"leaves {time.monotonic()}"
+        channel = self.scene.own[0].channel
+        await done(self.scene.layer.send(channel, {"type": "x", "mark": mark}), "send")
+        await self.scene.own[0].until(mark)
+        await self.scene.join(*(consumer.channel for consumer in self.scene.own))
+
+
+class QueueNames(QueueTarget):
+    """Names in a group, and members behind the name of a process."""
+
+    name = "names"
+    batch = 20
+
+    def make(self) -> tuple[bytes, float, bool]:
+        """Return a name, its score, and whether it stands among the members."""
+        name, own = self.hostile.member(), self.scene.own[0].channel
+        if name.startswith(f"{own[: own.index('!') + 1]}:g:room".encode()):
+            # With a score of its own, this would end the memberships of the process.
+            name = b"another:g:room"
+        return name, self.hostile.score(time.time()), self.hostile.dice.random() < 0.3
+
+    async def feed(self, inputs: list[Any]) -> None:
+        """Write the names, use the group in all ways, and remove them."""
+        layer, keys = self.scene.layer, self.scene.layer._keys
+        own = self.scene.own[0].channel
+        members = keys.members(f"{own[: own.index('!') + 1]}:g:room")
+        self.client.zadd(keys.group("room"), {name: score for name, score, _ in inputs})
+        behind = [name for name, _, is_behind in inputs if is_behind]
+        if behind:
+            self.client.sadd(members, *behind)
+        for call in (
+            layer.group_send("room", {"type": "x", "mark": "hostile"}),
+            layer.group_count("room"),
+            layer.group_channels("room"),
+        ):
+            try:
+                await done(call, "a call for a group")
+            except ResponseError as error:
+                # A name led to a key of another kind, which the error says.
+                if "WRONGTYPE" not in str(error):
+                    raise
+        for consumer in self.scene.own:
+            await consumer.until("hostile")
+        self.client.delete(keys.group("room"))
+        for name in behind:
+            self.client.srem(members, name)
+        await self.scene.join(*(consumer.channel for consumer in self.scene.own))
+
+
+class QueueWrongTypes(QueueTarget):
+    """Keys of the layer that hold something else, and then are gone."""
+
+    name = "wrong types"
+    share = 0.02
+    batch = 2
+
+    def make(self) -> tuple[int, bytes]:
+        """Return the number of a type, and content for it."""
+        return self.hostile.dice.randrange(5), self.hostile.raw() or b"x"
+
+    async def feed(self, inputs: list[Any]) -> None:
+        """Put something else into some of the keys for a while."""
+        keys = sorted(self.client.scan_iter(match=f"{self.scene.prefix}*"))
+        changed = []
+        for kind, content in inputs:
+            key = self.hostile.dice.choice(keys)
+            changed.append(key)
+            put(self.client, key, kind, content)
+        for consumer in self.scene.own:
+            self.client.execute_command("PEXPIRE", self.queue(consumer.channel).bell, 1)
+        await asyncio.sleep(0.05)  # long enough to be read, or not
+        self.client.delete(*changed)
+        await self.scene.join(*(consumer.channel for consumer in self.scene.own))
+
+
+def put(client: redis.Redis, key: bytes, kind: int, content: bytes) -> None:
+    """Replace a key by one of another type."""
+    client.delete(key)
+    write: tuple[Callable[[], object], ...] = (
+        lambda: client.set(key, content),
+        lambda: client.rpush(key, content),
+        lambda: client.hset(key, content, content),
+        lambda: client.sadd(key, content),
+        lambda: client.xadd(key, {content: content}),
+    )
+    write[kind]()
+
+
+class PubSubTarget(Target):
+    """A target in the Pub/Sub layer."""
+
+    encoding = "msgpack"
+
+    async def open(self) -> None:
+        """Set the scene."""
+        layer = RedisPubSubChannelLayer(
+            hosts=[self.server.url],
+            prefix=f"fuzz-{self.name}",
+            expiry=5,
+            mailbox_bytes=20_000_000,
+            **OPTIONS[self.encoding],
+        )
+        self.scene = Scene(layer, self.client)
+        await self.scene.open()
+        self.hostile.channels = self.scene.names
+
+
+class PubSubMessages(PubSubTarget):
+    """Messages published to channels and groups."""
+
+    name = "messages"
+    share = 4.0
+
+    def make(self) -> tuple[bytes, str]:
+        """Return a message, and its topic."""
+        body = self.hostile.body("json" if self.encoding == "json" else "msgpack")
+        if self.encoding == "fernet":
+            body = self.hostile.token(self.scene.layer._serializer.encrypt, body)
+        topics = (*self.scene.names, f"{self.scene.prefix}__group__room")
+        return body, self.hostile.dice.choice(topics)
+
+    async def feed(self, inputs: list[Any]) -> None:
+        """Publish the messages."""
+        with self.client.pipeline(transaction=False) as pipeline:
+            for data, topic in inputs:
+                pipeline.publish(topic, data)
+            heard = pipeline.execute()
+        if not all(heard):
+            raise Violation("the layer is not subscribed")
+
+
+class PubSubJson(PubSubMessages):
+    """The same in JSON."""
+
+    name, encoding, share = "json", "json", 2.0
+
+
+class PubSubFernet(PubSubMessages):
+    """The same, encrypted."""
+
+    name, encoding, share = "fernet", "fernet", 2.0
+
+
+class PresenceMixin(Target):
+    """Presence's keys: people, processes, leases, groups of a process."""
+
+    name = "presence"
+    batch = 10
+    presence: Any
+    presence_class: Any
+    meta = 0
+
+    async def open(self) -> None:
+        """Set the scene, and let a person be present."""
+        await super().open()
+        alias = f"fuzz-{type(self).__name__}"
+        channel_layers.set(alias, self.scene.layer)
+        self.presence = self.presence_class(alias, grace=0.1)
+        self.keys = PresenceKeys(self.scene.layer.presence_key_head)
+        for consumer in self.scene.own:
+            await done(self.presence.track("room", consumer.channel, consumer.channel), "track")
+
+    def make(self) -> tuple[int, bytes, bytes, float]:
+        """Return where to write, a name, content for it, and a score."""
+        kind = self.hostile.dice.randrange(7)
+        return kind, self.hostile.member(), self.hostile.metas(), self.hostile.score(time.time())
+
+    async def feed(self, inputs: list[Any]) -> None:
+        """Write into the keys, use presence in all ways, and remove what was written."""
+        for kind, name, content, score in inputs:
+            self._write(kind, name, content, score)
+        person = self.scene.own[0].channel
+        # Always another one, so that the person is written again.
+        self.meta += 1
+        await done(self.presence.track("room", person, person, self.meta), "track")
+        people = await done(self.presence.list("room"), "list")
+        if person not in people:
+            raise Violation(f"{person} is not in {people}")
+        await done(self.presence.count("room"), "count")
+        # Renews the lease, which claims one that is overdue.
+        for shard in self._shards():
+            async with shard._renewing:
+                await done(shard._renew(), "a renewal")
+            if any(task.done() for task in shard._tasks):
+                task = next(task for task in shard._tasks if task.done())
+                raise Violation(f"presence has ended: {task.exception()!r}")
+        self.client.delete(self.keys.leases, self.keys.processes("room"), self.keys.people("room"))
+
+    def _shards(self) -> list[Any]:
+        loops = vars(self.scene.layer)["_presence"].get()
+        return [shard for one in loops.values() for shard in one._shards]
+
+    def _write(self, kind: int, name: bytes, content: bytes, score: float) -> None:
+        keys, client = self.keys, self.client
+        process = name.decode(errors="replace")
+        writes: tuple[Callable[[], object], ...] = (
+            lambda: client.hset(keys.people("room"), name, content),
+            lambda: client.hset(keys.people("room"), "", content),
+            lambda: client.sadd(keys.processes("room"), name),
+            lambda: client.zadd(keys.leases, {name: score}),
+            lambda: client.hset(keys.local_people("room", process), name or b"x", content),
+            lambda: client.sadd(keys.groups(process), "room", name),
+            lambda: client.hset(
+                keys.local_people("room", self._shards()[0]._process), name or b"x", content
+            ),
+        )
+        writes[kind]()
+        if kind >= 4:
+            client.sadd(keys.groups(process), "room")
+            client.sadd(keys.processes("room"), process.encode(errors="replace"))
+            client.zadd(keys.leases, {process.encode(errors="replace"): 1})
+
+
+class QueuePresenceTarget(PresenceMixin, QueueTarget):
+    """Presence with the queue layer."""
+
+    presence_class = QueuePresence
+
+
+class PubSubPresenceTarget(PresenceMixin, PubSubTarget):
+    """Presence with the Pub/Sub layer."""
+
+    presence_class = PubSubPresence
+
+
+class Replies(Target):
+    """Replies of a server about itself and others, while connections are opened."""
+
+    # Some of them end only with the deadline.
+    batch = 20
+    share = 0.1
+    words: tuple[bytes, ...] = (b"HELLO",)
+    layer_class: Any
+    hostile_server: HostileServer
+
+    async def open(self) -> None:
+        """Set the scene behind a server that replies as it should."""
+        self.hostile_server = await HostileServer(self.server.port).start()
+        self.hostile_server.answer = self._answer_well
+        layer = self.layer_class(hosts=[self.host()], prefix=f"fuzz-{self.name}", expiry=5)
+        self.scene = Scene(layer, self.client)
+        await self.scene.open()
+
+    def host(self) -> dict[str, Any]:
+        """Return the entry of `hosts`."""
+        return {
+            "address": f"redis://{HOST}:{self.hostile_server.port}",
+            "socket_connect_timeout": 0.3,
+        }
+
+    def good(self) -> Any:
+        """Return the good reply, None to let the server reply."""
+        return None
+
+    def valid(self) -> list[Any]:
+        """Return a reply as it should be, to be made hostile."""
+        modules: list[Any] = [b"modules", []]
+        return [b"server", b"redis", b"version", b"7.2.0", b"proto", 3, b"id", 1, b"mode",
+                b"standalone", b"role", b"master", *modules]  # fmt: skip
+
+    async def ask(self) -> None:
+        """Do what sends the command."""
+        connector = self.scene.layer._connectors[0]
+        connector.version_is_known = False
+        connection = await connector.open()
+        await connection.close()
+
+    def make(self) -> bytes:
+        """Return a reply."""
+        return self.hostile.reply(self.valid())
+
+    async def feed(self, inputs: list[Any]) -> None:
+        """Reply in all these ways; a caller gets an error of redis-py, or a connection."""
+        for reply in inputs:
+            self._answer_with(reply)
+            with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
+                await done(self.ask(), "connecting")
+        # And to a layer that has just lost its connections.
+        left = [self.hostile.dice.choice(inputs)]
+        self.hostile_server.answer = lambda words: (
+            left.pop() if left and self._is_asked(words) else self._answer_well(words)
+        )
+        self.scene.layer._connectors[0].version_is_known = False
+        self.outages += 1
+        await self.hostile_server.drop()
+        await done(self._until_used(left), "reconnecting")
+
+    async def _until_used(self, left: list[Any]) -> None:
+        while left:
+            await asyncio.sleep(0.01)
+            self._raise_if_ended()
+
+    async def run(self, count: int) -> None:
+        """Feed inputs; sends may fail until the layer is connected again."""
+        self.inputs = [self.make() for _ in range(count)]
+        await self.feed(self.inputs)
+        await done(self._until_it_flows(), "receive")
+        await self.scene.check()
+
+    async def _until_it_flows(self) -> None:
+        """Send until everything arrives: what Pub/Sub is sent before it is back, is lost."""
+        mark = f"again {self.outages}"
+        missing = list(self.scene.consumers)
+        while missing:
+            with contextlib.suppress(RedisError, OSError):
+                await self.scene.layer.group_send("room", {"type": "x", "mark": mark})
+                for consumer in missing:
+                    await self.scene.layer.send(consumer.channel, {"type": "x", "mark": mark})
+            await asyncio.sleep(0.05)
+            self._raise_if_ended()
+            missing = [consumer for consumer in missing if not consumer.has_found(mark)]
+
+    async def close(self) -> None:
+        """End the scene and its server."""
+        await super().close()
+        await self.hostile_server.close()
+
+    def _raise_if_ended(self) -> None:
+        for consumer in self.scene.consumers:
+            if consumer.task.done():
+                raise Violation(f"receive raised {consumer.task.exception()!r}")
+
+    def _is_asked(self, words: list[bytes]) -> bool:
+        return tuple(word.upper() for word in words[: len(self.words)]) == self.words
+
+    def _answer_well(self, words: list[bytes]) -> bytes | None:
+        good = self.good()
+        return None if good is None or not self._is_asked(words) else resp(good)
+
+    def _answer_with(self, reply: bytes) -> None:
+        self.hostile_server.answer = lambda words: reply if self._is_asked(words) else None
+
+
+class SentinelReplies(Replies):
+    """Replies to SENTINEL MASTERS."""
+
+    words = (b"SENTINEL", b"MASTERS")
+
+    def host(self) -> dict[str, Any]:
+        """Return a host that a Sentinel knows."""
+        return {
+            "sentinels": [(HOST, self.hostile_server.port)],
+            "master_name": "main",
+            "socket_connect_timeout": 0.3,
+        }
+
+    def good(self) -> Any:
+        """Return the master."""
+        return self.valid()
+
+    def valid(self) -> list[Any]:
+        """Return two masters."""
+        port = str(self.hostile_server.port).encode()
+        return [
+            [b"name", name, b"ip", HOST.encode(), b"port", port, b"flags", b"master"]
+            for name in (b"main", b"other")
+        ]
+
+    async def ask(self) -> None:
+        """Ask for the master."""
+        await find_master(self.scene.layer._connectors[0].host)
+
+
+class ClusterReplies(Replies):
+    """Replies to CLUSTER SLOTS; the one server plays all nodes."""
+
+    # Owners that can't be reached take their time.
+    share = 0.05
+    words = (b"CLUSTER", b"SLOTS")
+
+    def host(self) -> dict[str, Any]:
+        """Return a Cluster of one node."""
+        return {"cluster": [(HOST, self.hostile_server.port)], "socket_connect_timeout": 0.3}
+
+    def good(self) -> Any:
+        """Return the slots."""
+        return self.valid()
+
+    def valid(self) -> list[Any]:
+        """Return the owners of slots."""
+        node = [HOST.encode(), self.hostile_server.port, b"id", []]
+        return [[0, 8000, node, node], [8001, 16383, node]]
+
+    async def ask(self) -> None:
+        """Ask for the owners."""
+        await self.scene.layer._connectors[0].learn()
+
+
+class QueueHello(Replies):
+    """Replies to HELLO, for the queue layer."""
+
+    name, layer_class = "hello", RedisChannelLayer
+
+
+class QueueSentinel(SentinelReplies):
+    """Replies of a Sentinel, for the queue layer."""
+
+    name, layer_class = "sentinel", RedisChannelLayer
+
+
+class QueueCluster(ClusterReplies):
+    """Replies of a Cluster, for the queue layer."""
+
+    name, layer_class = "cluster", RedisChannelLayer
+
+
+class PubSubHello(Replies):
+    """Replies to HELLO, for the Pub/Sub layer."""
+
+    name, layer_class = "hello", RedisPubSubChannelLayer
+
+
+class PubSubSentinel(SentinelReplies):
+    """Replies of a Sentinel, for the Pub/Sub layer."""
+
+    name, layer_class = "sentinel", RedisPubSubChannelLayer
+
+
+class PubSubCluster(ClusterReplies):
+    """Replies of a Cluster, for the Pub/Sub layer."""
+
+    name, layer_class = "cluster", RedisPubSubChannelLayer
+
+
+TARGETS: dict[str, tuple[type[Target], ...]] = {
+    "queue": (
+        QueueMessages,
+        QueueJson,
+        QueueFernet,
+        QueueLeaves,
+        QueueNames,
+        QueueWrongTypes,
+        QueuePresenceTarget,
+        QueueHello,
+        QueueSentinel,
+        QueueCluster,
+    ),
+    "pubsub": (
+        PubSubMessages,
+        PubSubJson,
+        PubSubFernet,
+        PubSubPresenceTarget,
+        PubSubHello,
+        PubSubSentinel,
+        PubSubCluster,
+    ),
+}
