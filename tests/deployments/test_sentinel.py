@@ -147,6 +147,32 @@ async def test_demoted_master(group: SentinelGroup, layers: Layers) -> None:
         await consumer.stop()
 
 
+@pytest.mark.timeout(120)
+async def test_synchronous_callers_leave_a_killed_master_that_is_back(layers: Layers) -> None:
+    """It takes itself for the master, until the Sentinels make it a replica of the new one."""
+    with SentinelGroup() as group:
+        group.start()
+        await group.ready()
+        pubsub = layers(RedisPubSubChannelLayer, group.host, **NOTICES)
+        consumer = await consumer_in_group(pubsub)
+        send = async_to_sync(pubsub.group_send)
+        await asyncio.to_thread(send, "room", {"type": "first"})
+        await consumer.got({"type": "first"})
+        group.master.kill()
+        await group.promoted()
+        await consumer.got({"type": "redis.found"})
+        # While no Sentinel can tell it that it is none.
+        for sentinel in group.sentinels:
+            sentinel.pause()
+        group.master.start()
+        assert not is_replica(group.master)
+        for sentinel in group.sentinels:
+            sentinel.resume()
+        await asyncio.to_thread(send, "room", {"type": "after"})
+        await consumer.got({"type": "after"})
+        await consumer.stop()
+
+
 # The Sentinels leave the old master alone for some ten seconds.
 @pytest.mark.timeout(120)
 async def test_synchronous_callers_leave_a_demoted_master(layers: Layers) -> None:

@@ -28,7 +28,7 @@ from ..transport.advice import explain
 from ..transport.commands import name_forbidden, pack
 from ..transport.connector import introduction
 from ..transport.errors import is_redirect, is_transient
-from ..transport.sentinel import require_master
+from ..transport.sentinel import find_master, require_master
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +65,10 @@ class UnansweredError(Exception):
         self.error = error
 
 
+class _NotOpenError(Exception):
+    """Raised when a connection would have to be opened first."""
+
+
 @dataclass
 class _Slot:
     """The place of one connection in the pool."""
@@ -90,6 +94,7 @@ class SynchronousPool:
         counters: Counters,
     ) -> None:
         self._connector = connector
+        self._address = address
         self._host = connector.host if address is None else connector.host.at(address)
         self._arguments = synchronous_arguments(self._host) or {}
         self._scripts = scripts
@@ -109,7 +114,7 @@ class SynchronousPool:
             redis.exceptions.RedisError: The command was not written as a whole.
         """
         try:
-            reply = self._exchange(packed)
+            reply = await self._exchange_with_master(packed)
         except RedisConnectionError as error:
             if self._host.url != "rediss://" and self._connector.version_is_known:
                 explain(error, self._host)
@@ -154,11 +159,22 @@ class SynchronousPool:
         await connection.close()
         return explain(error, self._host)
 
-    def _exchange(self, packed: bytes) -> Any:
+    async def _exchange_with_master(self, packed: bytes) -> Any:
+        """Exchange on an open connection, or a new one to a server that is still the master."""
+        if not self._connector.host.sentinels:
+            return self._exchange(packed)
+        with suppress(_NotOpenError):
+            return self._exchange(packed, opens=False)
+        # An old master that has come back takes itself for the master, until Sentinels tell it.
+        if await find_master(self._connector.host) != self._address:
+            raise RedisConnectionError(f"{self._host} is no longer the master")
+        return self._exchange(packed)
+
+    def _exchange(self, packed: bytes, *, opens: bool = True) -> Any:
         free, era = self._free, self._era
         slot = self._take(free)
         try:
-            connection = self._ready(slot)
+            connection = self._ready(slot, opens=opens)
             self._counters.commands += 1
             self._counters.round_trips += 1
             reply = _execute(connection, packed)
@@ -203,12 +219,18 @@ class SynchronousPool:
                 f"All {MAX_CONNECTIONS} connections to {self._host} were in use for {seconds:g} s"
             ) from None
 
-    def _ready(self, slot: _Slot) -> synchronous.AbstractConnection:
-        """Return the open connection of a slot, a new one if it was lost."""
+    def _ready(self, slot: _Slot, *, opens: bool) -> synchronous.AbstractConnection:
+        """Return the open connection of a slot, a new one if it was lost.
+
+        Raises:
+            _NotOpenError: There is none, and it must not be opened.
+        """
         if slot.connection is not None:
             if self._is_usable(slot.connection, slot.used_at):
                 return slot.connection
             slot.close()
+        if not opens:
+            raise _NotOpenError
         try:
             # redis-py's own way from arguments to a connection; the pool itself is not used.
             connection: Any = synchronous.ConnectionPool(**self._arguments).make_connection()
