@@ -44,7 +44,11 @@ def main() -> int:
         plan=plan(options.minutes),
         nemesis=[name.strip() for name in options.nemesis.split(",") if name.strip()],
         sabotage=options.sabotage,
-        load={"pause": Load.pause / options.rate},
+        # That of channels_redis 4 refuses to receive in two event loops of a process.
+        load={
+            "pause": Load.pause / options.rate,
+            "visits": 0 if is_foreign(options.layer) else Load.visits,
+        },
         python=channels_redis_4() if is_foreign(options.layer) else None,
     )
     with folder_for(options.keep) as folder:

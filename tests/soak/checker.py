@@ -286,17 +286,18 @@ def _may_serve(case: _Case, send: Send, member: Membership) -> bool:
     return longest_gap(case.troubles(), send.ended, member.adding) < ARRIVAL
 
 
-def _recipients(case: _Case, send: Send) -> Iterator[Channel]:
-    """Yield the channels that have to get a message, were nothing broken."""
+def _recipients(case: _Case, send: Send) -> Iterator[tuple[Channel, float]]:
+    """Yield the channels that have to get a message, were nothing broken, and until when."""
     if send.kind == DIRECT:
-        # Its process may not have noted yet that it is there, as others may have heard of it first.
-        yield from case.channels[send.to]
+        for channel in case.channels[send.to]:
+            yield channel, case.end_of(channel)
         return
     for member in case.members[send.to]:
-        # With Pub/Sub, what is on its way when `group_discard` is called may be missed.
-        until = member.leaving - (0 if case.queue else ARRIVAL)
-        if member.added < send.begun and until > send.ended:
-            yield from case.channels[member.channel]
+        if member.added < send.begun and member.leaving > send.ended:
+            for channel in case.channels[member.channel]:
+                # With Pub/Sub, what is on its way when `group_discard` is called may be missed.
+                leaving = math.inf if case.queue else member.leaving
+                yield channel, min(case.end_of(channel), leaving)
 
 
 def _losses(case: _Case) -> Iterator[Violation]:
@@ -304,21 +305,21 @@ def _losses(case: _Case) -> Iterator[Violation]:
     for send in case.history.sends.values():
         if send.outcome != OK or send.kind == GENERAL:
             continue
-        for channel in _recipients(case, send):
+        for channel, until in _recipients(case, send):
             if (send.id, channel.name) in case.received:
                 continue
             lost = _is_lost_in_queue if case.queue else _is_lost_in_pubsub
-            if lost(case, send, channel):
+            if lost(case, send, channel, until):
                 what = f"{channel.name} of {channel.by} never got {send.id}, sent to {send.to}"
                 kind = "members exactly once" if send.kind == GROUP else "nothing lost"
                 yield Violation(kind, send.begun, what)
 
 
-def _is_lost_in_queue(case: _Case, send: Send, channel: Channel) -> bool:
+def _is_lost_in_queue(case: _Case, send: Send, channel: Channel, until: float) -> bool:
     """Return whether there was time enough to receive a message."""
     if send.kind == GROUP and _is_membership_in_doubt(case, send, channel):
         return False
-    until = min(case.deadline(send), case.end_of(channel))
+    until = min(case.deadline(send), until)
     return longest_gap(case.troubles(channel), send.ended, until) > ARRIVAL
 
 
@@ -336,9 +337,9 @@ def _is_membership_in_doubt(case: _Case, send: Send, channel: Channel) -> bool:
     return overlaps([*forgotten, *silent], send.begun, send.ended)
 
 
-def _is_lost_in_pubsub(case: _Case, send: Send, channel: Channel) -> bool:
+def _is_lost_in_pubsub(case: _Case, send: Send, channel: Channel, until: float) -> bool:
     """Return whether a message is missing without an outage that the channel was told of."""
-    if longest_gap(case.troubles(channel), send.ended, case.end_of(channel)) <= ARRIVAL:
+    if longest_gap(case.troubles(channel), send.ended, until) <= ARRIVAL:
         return False  # It may be on its way when its reader ends.
     if _is_stuck(case, send, channel):
         return False
@@ -422,7 +423,7 @@ def _unheard(case: _Case) -> Iterator[Violation]:
             listens = longest_gap(case.troubles(reader), reader.opened, send.begun) > ARRIVAL
             if not listens or (send.id, reader.by) in got:
                 continue
-            if _is_lost_in_pubsub(case, send, reader):
+            if _is_lost_in_pubsub(case, send, reader, case.end_of(reader)):
                 what = f"{reader.by} never got {send.id}, sent to {send.to}"
                 yield Violation("nothing lost", send.begun, what)
 

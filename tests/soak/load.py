@@ -28,6 +28,7 @@ class Load:
         pause: The mean of the seconds between two turns of a sender.
         life: The mean of the seconds that a consumer lives.
         stay: The mean of the seconds between two changes of a consumer's groups.
+        visits: The share of a thread's turns in which it runs a consumer in a loop of its own.
     """
 
     consumers: int = 4
@@ -36,6 +37,7 @@ class Load:
     pause: float = 0.45
     life: float = 20.0
     stay: float = 4.0
+    visits: float = 0.1
 
 
 def padding(chance: random.Random) -> int:

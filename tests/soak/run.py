@@ -23,6 +23,7 @@ from soak.layers import EXPIRY, KINDS, is_foreign
 from soak.nemesis import Nemesis
 from soak.sabotage import ODDS
 from soak.verdicts import compare
+from support.processes import WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,7 +180,10 @@ class _Run:
         finally:
             ticking.cancel()
             await asyncio.wait([ticking])
-        await fleet.finish()
+        try:
+            await fleet.finish()
+        except WorkerError as error:
+            self.violations.append(Violation("processes end", time.monotonic(), str(error)[:500]))
         await asyncio.to_thread(self._check_keys)
 
     async def _sleep(self, seconds: float, ticking: asyncio.Task[None]) -> None:

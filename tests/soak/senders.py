@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from soak.consumers import Site
 
-VISITS = 0.1  # the share of a thread's turns in which it runs a consumer in a loop of its own
 BURSTS = (1, 1, 1, 4)  # messages that a sender may send in one turn
 BARE = 0.3  # the share of these loops that are closed without cleanup
 
@@ -49,14 +48,15 @@ class Sender:
         while True:
             active.wait()
             while active.is_set():
-                if site.chance.random() < VISITS:
+                if site.chance.random() < site.load.visits:
                     self._visit(bare=site.chance.random() < BARE)
                 else:
                     # The coroutine is of the thread alone: async_to_sync makes a loop for it.
                     async_to_sync(self._send_some)()
                 time.sleep(site.about(site.load.pause))
             # The next loop drops what the layer has kept for one closed without cleanup.
-            self._visit(bare=False)
+            if site.load.visits:
+                self._visit(bare=False)
 
     def _visit(self, *, bare: bool) -> None:
         """Run a consumer in a loop of its own.

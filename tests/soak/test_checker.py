@@ -240,6 +240,16 @@ def test_a_muted_channel(layer: str) -> None:
     assert story.broken == ["nothing lost"] * 10
 
 
+@pytest.mark.parametrize(("layer", "broken"), [("queue", ["members exactly once"]), ("pubsub", [])])
+def test_who_leaves_before_it_reads(layer: str, broken: list[str]) -> None:
+    """A message that came while the process was stopped: with Pub/Sub it may be missed."""
+    story = Story(layer)
+    story.join(leaving=110.01, left=110.02)
+    story.fault(99, 110, process="a", silent=True)
+    story.send(100, "all")
+    assert story.broken == broken
+
+
 def test_one_of_two_members_missed_a_message() -> None:
     """The other one has it."""
     story = Story()

@@ -70,7 +70,8 @@ class Process:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         close = getattr(self._site.layer, "close_pools", None) or self._site.layer.flush
-        await close()
+        with self._site.expecting_errors("close_pools", ""):
+            await close()
 
 
 async def main() -> None:
