@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from channels_redis_queue._shared.presence.keys import PresenceKeys
 from channels_redis_queue._shared.transport.commands import shard_of
-from support.commands import examine
+from support.commands import QUEUE, examine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from embedded_server import EmbeddedServer
     from presence.conftest import Process
     from support.layers import LayerClass
 
@@ -48,3 +49,22 @@ async def test_processes_and_people(
     await commands.execute(("ZREM", keys.leases, *living), key=keys.leases)
     ended = "0 people in 0 groups, from 0 processes and 1 that ended without notice"
     assert (await found())[place] == ("note", ended)
+
+
+async def test_server_that_evicts(
+    processes: Callable[..., Process],
+    start_server: Callable[..., EmbeddedServer],
+    layer_class: LayerClass,
+    prefix: str,
+) -> None:
+    """A server that evicts keys gets a warning, in the Pub/Sub layer once people are on it."""
+    package = layer_class.__module__.partition(".")[0]
+    server = start_server("maxmemory-policy allkeys-lru")
+
+    async def levels() -> list[str]:
+        report = await asyncio.to_thread(examine, package, server.url, prefix=prefix)
+        return [one["level"] for one in report.findings if one["subject"] == "eviction"]
+
+    assert await levels() == (["warning"] if package == QUEUE else [])
+    await processes([server.url]).open("room", "ann")
+    assert await levels() == ["warning"]

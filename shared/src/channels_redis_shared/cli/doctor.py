@@ -9,6 +9,7 @@ import secrets
 import statistics
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from importlib import import_module
@@ -44,6 +45,8 @@ NEARLY_FULL = 0.9
 MIN_OUTPUT_BUFFER = 8 * MB
 # Seconds for a test message to arrive.
 MESSAGE_TIMEOUT = 5
+# Those of a server that loses what it stores.
+MEMORY_SUBJECTS = ("eviction", "memory")
 # Errors of opening or using a connection.
 FAILURES = (RedisError, OSError, asyncio.TimeoutError)
 
@@ -92,6 +95,10 @@ class Section:
 
     title: str
     findings: list[Finding] = field(default_factory=list)
+
+    def remove(self, *subjects: str) -> None:
+        """Remove the findings about some subjects."""
+        self.findings = [one for one in self.findings if one.subject not in subjects]
 
     @property
     def worst(self) -> Level:
@@ -144,6 +151,11 @@ class PresenceSummary:
     groups: int
     # None if there are too many groups to count them.
     people: int | None
+
+    @property
+    def in_use(self) -> bool:
+        """True if any process has used presence."""
+        return bool(self.living or self.dead)
 
 
 @dataclass(frozen=True)
@@ -206,14 +218,21 @@ class LayerDoctor(ABC):
         sections = [Section(title, check_settings(config, [one.host for one in connectors]))]
         for shard, connector in enumerate(connectors):
             found = await self._diagnose_host(layer, connector)
+            presence = None
             if max(section.worst for section in found) < Level.ERROR:
+                # If the host fails now, so does the message.
+                with suppress(*FAILURES):
+                    presence = await self.presence(layer, shard)
                 found[-1].findings += [
-                    *check_presence(await self.presence(layer, shard)),
+                    *check_presence(presence),
                     *await check_delivery(layer, shard, len(connectors)),
                 ]
             else:
                 text = "none was sent, because of the errors"
                 found[-1].findings.append(Finding(Level.NOTE, "messages", text))
+            if not self.stores_messages and (presence is None or not presence.in_use):
+                for section in found:
+                    section.remove(*MEMORY_SUBJECTS)
             sections += found
         await layer.close_pools()
         return sections
@@ -245,7 +264,7 @@ class LayerDoctor(ABC):
         return [
             *findings,
             check_round_trips(facts),
-            *([check_memory(facts)] if self.stores_messages else []),
+            check_memory(facts),
             check_output_buffers(facts, self.client_class),
             check_clock(facts, stores_messages=self.stores_messages),
             *check_permissions(user, forbidden),
@@ -410,7 +429,7 @@ def check_round_trips(facts: ServerFacts) -> Finding:
 
 
 def check_memory(facts: ServerFacts) -> Finding:
-    """Check that the server deletes no messages, and has room for more."""
+    """Check that the server deletes nothing, and has room for more."""
     policy = facts.info.get("maxmemory_policy")
     if policy is None:
         return Finding(Level.NOTE, "eviction", "unknown: this user may not call INFO")
@@ -422,7 +441,7 @@ def check_memory(facts: ServerFacts) -> Finding:
         return Finding(
             Level.WARNING,
             "eviction",
-            f"{text}: {when}, the server silently deletes messages and groups",
+            f"{text}: {when}, the server silently deletes messages, groups and people",
             "set maxmemory-policy noeviction, and give caches a server of their own",
         )
     if limit and used > NEARLY_FULL * limit:
@@ -496,7 +515,7 @@ def check_presence(summary: PresenceSummary | None) -> list[Finding]:
     """Tell about presence on a host, if anything is known of it."""
     if summary is None:
         return []
-    if not summary.living and not summary.dead:
+    if not summary.in_use:
         return [Finding(Level.OK, "presence", "not in use")]
     people = "" if summary.people is None else f"{summary.people} people in "
     text = f"{people}{summary.groups} groups, from {summary.living} processes"
