@@ -47,7 +47,7 @@ check_layers = Checks("channels_redis_pubsub", RedisPubSubChannelLayer, check_ge
 
 
 class PubSubConfig(AppConfig):  # type: ignore[misc]  # Django has no type hints
-    """Checks the Pub/Sub layers in CHANNEL_LAYERS."""
+    """Check the Pub/Sub layers in CHANNEL_LAYERS."""
 
     name = "channels_redis_pubsub"
     verbose_name = "Channels on Redis: Pub/Sub layer"

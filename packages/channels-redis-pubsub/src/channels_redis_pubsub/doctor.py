@@ -1,4 +1,4 @@
-"""Examines Pub/Sub layers for the commands `doctor` and `stats`."""
+"""Examine Pub/Sub layers for the commands `doctor` and `stats`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["DoctorCommand", "PubSubDoctor", "run"]
 
 
 class PubSubDoctor(LayerDoctor):
-    """Examines Pub/Sub layers."""
+    """Examine Pub/Sub layers."""
 
     package = "channels_redis_pubsub"
     layer_class = RedisPubSubChannelLayer

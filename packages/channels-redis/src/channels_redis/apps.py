@@ -10,7 +10,7 @@ from channels_redis_queue.apps import check_layers as check_queue_layers
 
 
 class RedisConfig(AppConfig):  # type: ignore[misc]  # Django has no type hints
-    """Registers the checks of the layers in CHANNEL_LAYERS."""
+    """Register the checks of the layers in CHANNEL_LAYERS."""
 
     name = "channels_redis"
     verbose_name = "Channels on Redis"

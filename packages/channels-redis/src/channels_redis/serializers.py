@@ -32,7 +32,7 @@ class SerializerDoesNotExist(KeyError):
 
 
 class SerializersRegistry:
-    """Registers serializers in both layers' registries."""
+    """Register serializers in both layers' registries."""
 
     def register_serializer(self, format: str, serializer_class: type[Any]) -> None:  # noqa: A002 - channels_redis named it so
         """Make `serializer_class` the serializer for `format` in both layers.

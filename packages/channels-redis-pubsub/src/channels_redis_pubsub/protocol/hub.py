@@ -141,7 +141,7 @@ class _Outage:
 
 
 class TopicDispatcher:
-    """Puts what one host publishes into the mailboxes of one event loop's channels.
+    """Put what one host publishes into the mailboxes of one event loop's channels.
 
     Args:
         settings: The layer's options.

@@ -6,7 +6,7 @@ from channels_redis_pubsub.doctor import DoctorCommand, PubSubDoctor
 
 
 class Command(DoctorCommand):
-    """Examines the layers of this package in CHANNEL_LAYERS."""
+    """Examine the layers of this package in CHANNEL_LAYERS."""
 
     package = "channels_redis_pubsub"
     doctors = (PubSubDoctor(),)

@@ -7,7 +7,7 @@ from channels_redis_queue.doctor import DoctorCommand, QueueDoctor
 
 
 class Command(DoctorCommand):
-    """Examines the layers of both packages in CHANNEL_LAYERS."""
+    """Examine the layers of both packages in CHANNEL_LAYERS."""
 
     package = "channels_redis"
     doctors = (QueueDoctor(), PubSubDoctor())
