@@ -12,7 +12,7 @@ check_layers = Checks("channels_redis_queue", RedisChannelLayer)
 
 
 class QueueConfig(AppConfig):  # type: ignore[misc]  # Django has no type hints
-    """Checks the queue layers in CHANNEL_LAYERS."""
+    """Check the queue layers in CHANNEL_LAYERS."""
 
     name = "channels_redis_queue"
     verbose_name = "Channels on Redis: queue layer"

@@ -1,4 +1,4 @@
-"""Connects the parts that a layer has in one process."""
+"""Connect the parts that a layer has in one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examines queue layers for the commands `doctor` and `stats`."""
+"""Examine queue layers for the commands `doctor` and `stats`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SCAN_COUNT = 1000
 
 
 class QueueDoctor(LayerDoctor):
-    """Examines queue layers."""
+    """Examine queue layers."""
 
     package = "channels_redis_queue"
     layer_class = RedisChannelLayer

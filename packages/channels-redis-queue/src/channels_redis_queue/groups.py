@@ -30,7 +30,7 @@ SCAN_CHUNK = 500
 
 
 class MembersQuery(NamedTuple):
-    """Coalesces reads of one group's names, so that a burst of sends reads them once."""
+    """Coalesce reads of one group's names, so that a burst of sends reads them once."""
 
     group_key: str
     # In seconds.

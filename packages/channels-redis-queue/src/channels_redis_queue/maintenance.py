@@ -1,4 +1,4 @@
-"""Keeps what Redis knows of a process correct while it lives, and deletes a layer's keys."""
+"""Keep what Redis knows of a process correct while it lives, and delete a layer's keys."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class _Canary:
 
 
 class LossDetector:
-    """Writes the virtual channels of one shard again when its server has lost them.
+    """Write the virtual channels of one shard again when its server has lost them.
 
     A server that comes back empty, or as it was some time ago, shows it in no other way than in a
     key that counts the checks: the canary. Each node of a Cluster has one.

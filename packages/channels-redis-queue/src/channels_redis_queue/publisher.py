@@ -1,4 +1,4 @@
-"""Publishes messages to message keys: several in one script call, and to all members of a group."""
+"""Publish messages to message keys: several in one script call, and to all members of a group."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ExpectedMembers(NamedTuple):
 
 
 class SendBatch(NamedTuple):
-    """Coalesces messages into one command, whose reply lists those that found their key full."""
+    """Coalesce messages into one command, whose reply lists those that found their key full."""
 
     # Seconds that a message lives.
     expiry: int
@@ -128,7 +128,7 @@ class SendBatch(NamedTuple):
 
 
 class Publisher:
-    """Publishes to groups, on behalf of one layer in one process.
+    """Publish to groups, on behalf of one layer in one process.
 
     Args:
         settings: The layer's options.

@@ -1,4 +1,4 @@
-"""Reads one message key of one host on a connection of its own, and recovers from faults."""
+"""Read one message key of one host on a connection of its own, and recover from faults."""
 
 from __future__ import annotations
 

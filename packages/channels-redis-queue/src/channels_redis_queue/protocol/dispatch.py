@@ -1,4 +1,4 @@
-"""Dispatches the messages of a message key to channels and `receive` calls. Does no I/O."""
+"""Dispatch the messages of a message key to channels and `receive` calls. Without I/O."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class UnackedMessage:
 
 
 class ProcessDispatcher:
-    """Dispatches the messages of a process to its channels, and its members of groups.
+    """Dispatch the messages of a process to its channels, and its members of groups.
 
     Args:
         address: The part of the channels' names up to and including the `!`.
@@ -154,7 +154,7 @@ class ProcessDispatcher:
 
 
 class WorkerDispatcher:
-    """Dispatches the messages of a general channel to the `receive` calls that wait for it.
+    """Dispatch the messages of a general channel to the `receive` calls that wait for it.
 
     Messages stay claimed until a call has them. For a consumer that calls `receive` again at once a
     few are prefetched, to save a round trip for each; if it stops, they go back to other workers.

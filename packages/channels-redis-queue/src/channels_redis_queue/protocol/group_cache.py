@@ -1,4 +1,4 @@
-"""Caches the members of groups, so that messages can be sent optimistically. Does no I/O."""
+"""Cache the members of groups, so that messages can be sent optimistically. Without I/O."""
 
 from __future__ import annotations
 

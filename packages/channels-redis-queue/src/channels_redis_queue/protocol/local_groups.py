@@ -1,4 +1,4 @@
-"""Tracks the members of groups in this process; Redis knows the process alone. Does no I/O."""
+"""Track the members of groups in this process; Redis knows the process alone. Without I/O."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from channels_redis_queue.doctor import DoctorCommand, QueueDoctor
 
 
 class Command(DoctorCommand):
-    """Examines the layers of this package in CHANNEL_LAYERS."""
+    """Examine the layers of this package in CHANNEL_LAYERS."""
 
     package = "channels_redis_queue"
     doctors = (QueueDoctor(),)
