@@ -1,4 +1,4 @@
-"""Finds the commands that a layer requires and an ACL forbids."""
+"""Find the commands that a layer requires and an ACL forbids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts the commands, from `python -m` and from `manage.py`, if the extra [cli] is installed."""
+"""Start the commands, from `python -m` and from `manage.py`, if the extra [cli] is installed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run(
 
 
 class DoctorCommand(BaseCommand):  # type: ignore[misc]  # Django has no type hints
-    """Runs `doctor` and `stats` for the layers in CHANNEL_LAYERS.
+    """Run `doctor` and `stats` for the layers in CHANNEL_LAYERS.
 
     Attributes:
         package: The import name of the package.

@@ -1,4 +1,4 @@
-"""Examines layers and their servers, and advises what to change."""
+"""Examine layers and their servers, and advise what to change."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class LayerOverview:
 
 
 class LayerDoctor(ABC):
-    """Examines the layers of one package.
+    """Examine the layers of one package.
 
     The meta-package runs the doctors of both packages, which may be of different releases, with the
     command line of one. So the public methods here, and the fields of what they return, stay.

@@ -1,4 +1,4 @@
-"""Asks the servers of a host about themselves."""
+"""Ask the servers of a host about themselves."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class OverflowNotice(Notice):
 
 
 class Sink(Protocol):
-    """Takes messages for a channel whose consumer has nothing else to do."""
+    """Take messages for a channel whose consumer has nothing else to do."""
 
     def write(self, message: Any, loop: asyncio.AbstractEventLoop | None) -> bool:
         """Return whether it took the message."""

@@ -20,7 +20,7 @@ MAX_HELD = 1000
 
 
 class Outlet(Protocol):
-    """Puts messages into the mailboxes of a group's members in this process."""
+    """Put messages into the mailboxes of a group's members in this process."""
 
     def deliver(self, entry: Entry, without: Collection[str]) -> None:
         """Put a message into the mailbox of each member but some."""
@@ -59,7 +59,7 @@ class Join(Read):
 
 
 class Follower:
-    """Delivers the messages of a group, each once and in order, to its members in one process.
+    """Deliver the messages of a group, each once and in order, to its members in one process.
 
     After a gap, messages are held until the history was read. A channel that joins is delivered to
     only once it has what it had missed. Threads may share a follower.

@@ -40,7 +40,7 @@ class GapNotice(Notice):
 
 
 class Deliveries:
-    """Delivers for one layer in one process, or in one event loop.
+    """Deliver for one layer in one process, or in one event loop.
 
     Args:
         mailboxes: The mailboxes of the channels.

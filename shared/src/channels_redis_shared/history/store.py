@@ -39,7 +39,7 @@ class Question(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """Coalesces reads of one group's history into one command."""
+    """Coalesce reads of one group's history into one command."""
 
     keys: tuple[str, str]
 

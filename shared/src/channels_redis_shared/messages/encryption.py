@@ -8,7 +8,7 @@ import time
 
 
 class Cipher:
-    """Encrypts with the first of several keys, and decrypts with each of them.
+    """Encrypt with the first of several keys, and decrypt with each of them.
 
     Args:
         keys: Non-empty str or bytes of any length.

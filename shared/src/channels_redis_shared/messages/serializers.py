@@ -145,7 +145,7 @@ class BaseMessageSerializer(ABC):
 
 
 class MsgPackSerializer(BaseMessageSerializer):
-    """Serializes None, bool, int, float, str, bytes, list, tuple and dict as MessagePack."""
+    """Serialize None, bool, int, float, str, bytes, list, tuple and dict as MessagePack."""
 
     def as_bytes(self, message: dict[str, Any], **arguments: Any) -> bytes:
         """Return `message` as a MessagePack map.
@@ -172,7 +172,7 @@ class MsgPackSerializer(BaseMessageSerializer):
 
 
 class JSONSerializer(BaseMessageSerializer):
-    """Serializes None, bool, int, float, str, list, tuple and dict with str keys as JSON."""
+    """Serialize None, bool, int, float, str, list, tuple and dict with str keys as JSON."""
 
     def as_bytes(self, message: dict[str, Any], **arguments: Any) -> bytes:
         """Return `message` as a JSON object in UTF-8.
@@ -251,7 +251,7 @@ class SerializersRegistry:
 
 
 class MessageEncoder:
-    """Encodes messages with a layer's serializer.
+    """Encode messages with a layer's serializer.
 
     Args:
         serializer: A serializer, or the layer if its class overrides `serialize`.
@@ -324,7 +324,7 @@ Decoded = TypeVar("Decoded", bound=DecodedMessage)
 
 
 class MessageDecoder(Generic[Decoded]):
-    """Decodes received bytes with a layer's serializer.
+    """Decode received bytes with a layer's serializer.
 
     Args:
         serializer: A serializer, or the layer if its class overrides `deserialize`.

@@ -53,7 +53,7 @@ class _Repeats:
 
 
 class _LimitedLog:
-    """Logs the first event of a kind at once, and then at most one line a minute."""
+    """Log the first event of a kind at once, and then at most one line a minute."""
 
     INTERVAL = 60.0  # seconds
     # Bounds the entries of channels that have gone.
@@ -86,7 +86,7 @@ class _LimitedLog:
 
 
 class FaultLog(_LimitedLog):
-    """Logs faults of channels: each kind at once, and then at most once a minute."""
+    """Log faults of channels: each kind at once, and then at most once a minute."""
 
     def warning(self, text: str, channel: str, reason: object) -> None:
         """Log a fault, or count it for the next line.
@@ -108,7 +108,7 @@ class FaultLog(_LimitedLog):
 
 
 class OverflowLog(_LimitedLog):
-    """Logs channels that lose messages: each at once, and then at most once a minute."""
+    """Log channels that lose messages: each at once, and then at most once a minute."""
 
     def __init__(self, logger: logging.Logger) -> None:
         super().__init__(logger)

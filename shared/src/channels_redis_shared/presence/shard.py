@@ -67,7 +67,7 @@ _REPEATED_LEAVES = {b"left", b"absent"}
 
 @dataclass(frozen=True)
 class _Changes:
-    """Coalesces changes of one group into one command."""
+    """Coalesce changes of one group into one command."""
 
     keys: tuple[str, str, str]
     process: str

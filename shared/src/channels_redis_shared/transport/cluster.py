@@ -36,7 +36,7 @@ def slot_of(key: str) -> int:
 
 
 class Cluster(Connector):
-    """Opens connections to the nodes of one Redis Cluster; event loops and threads share it."""
+    """Open connections to the nodes of one Redis Cluster; event loops and threads share it."""
 
     def __init__(self, host: Host, minimum_version: MinimumVersion = ANY_VERSION) -> None:
         super().__init__(host, minimum_version)

@@ -120,7 +120,7 @@ def name_forbidden(error: ResponseError) -> ResponseError:
 
 
 class Coalescer(Protocol):
-    """Coalesces parts of several calls into one command, and splits its reply."""
+    """Coalesce parts of several calls into one command, and split its reply."""
 
     def command(self, parts: Sequence[Any]) -> Command:
         """Return the command that executes the parts, in order."""

@@ -102,7 +102,7 @@ def hiredis_reader(parse_error: Callable[[str], Exception], host: Host) -> Any:
 
 
 class StreamReplyReader:
-    """Reads by redis-py's own `read_response`, with redis-py's parser."""
+    """Read by redis-py's own `read_response`, with redis-py's parser."""
 
     def __init__(self, connection: AbstractConnection, host: Host) -> None:
         self._connection = connection
@@ -170,7 +170,7 @@ class StreamReplyReader:
 
 
 class ProtocolReplyReader(asyncio.Protocol):
-    """Parses data with hiredis in `data_received`: no stream, no task to wake.
+    """Parse data with hiredis in `data_received`: no stream, no task to wake.
 
     redis-py's connection keeps its streams; events of writing and closing are passed on to them.
     """

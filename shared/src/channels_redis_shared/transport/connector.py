@@ -44,7 +44,7 @@ SHARDED_PUBSUB = MinimumVersion(7, " for the option sharded_pubsub")
 
 
 class Connector:
-    """Opens connections to one host; through Sentinel, to the current master."""
+    """Open connections to one host; through Sentinel, to the current master."""
 
     def __init__(self, host: Host, minimum_version: MinimumVersion = ANY_VERSION) -> None:
         self.host = host

@@ -34,7 +34,7 @@ class Backoff:
 
 
 class OutageLog:
-    """Logs the outage of one host once: a WARNING when it starts, an INFO when it ends.
+    """Log the outage of one host once: a WARNING when it starts, an INFO when it ends.
 
     Each further node of a Cluster that is lost in the same outage has a WARNING of its own.
     """
