@@ -24,6 +24,7 @@ class Capability(Enum):
     FOREIGN_MEMBERS = "a group may be joined on behalf of another process's channel"
     GENERAL_MEMBERS = "a general channel can be a member of a group"
     GROUP_EXPIRY = "a membership ends group_expiry seconds after the latest group_add"
+    HISTORY = "groups keep a history, from which members get what they have missed"
     LAST_WORDS = "what was sent to a group before a channel left it still reaches the channel"
     LISTENERS_ALL = "a message to a general channel reaches every process that receives from it"
     LISTENERS_ONE = "a message to a general channel reaches one of its receivers"

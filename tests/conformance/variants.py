@@ -102,6 +102,7 @@ IN_MEMORY_LACKS = {
     Capability.EXCEPTIONS: "has no such attributes",
     Capability.EXPIRY: "counts expired messages until one receives",
     Capability.GROUP_EXPIRY: "counts in whole seconds, so up to one late",
+    Capability.HISTORY: "keeps nothing",
     Capability.LISTENERS_ALL: "a message goes to one receiver",
     Capability.MANY_RECEIVERS: "forgets a channel's queue while others wait on it",
     Capability.OVERFLOW: "refuses what is over its capacity",

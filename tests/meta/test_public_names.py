@@ -73,6 +73,7 @@ METHODS: dict[str, list[str]] = {
     "group_discard": ["group", "channel"],
     "group_send": ["group", "message"],
     "group_count": ["group"],
+    "group_history": ["group", "since", "limit"],
     "group_channels": ["group"],
     "flush": [],
     "statistics": [],
@@ -93,6 +94,8 @@ STATISTICS = {
     "round_trips",
     "commands_per_round_trip",
     "broadcasts",
+    "replayed",
+    "unrecovered",
 }
 DROPPED = {"capacity", "expired", "undecodable", "mailbox_full"}
 

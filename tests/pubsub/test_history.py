@@ -187,80 +187,6 @@ async def test_a_quiet_group_gets_no_notice(own_server: EmbeddedServer, own_laye
     assert again == joined
 
 
-async def test_a_browser_resumes_at_another_process(own_layers: Layers) -> None:
-    """A channel with a position gets what it has missed before what is new, each once."""
-    first, second, sender = (own_layers(**HISTORY) for _ in range(3))
-    channel, _ = await follow(first)
-    messages = numbered(8)
-    await send(sender, messages[:2])
-    [_, latest] = await take_many(first, channel, 2)
-    await send(sender, messages[2:6])
-    resumed, joined = await follow(second, since=latest["__asgi_position__"])
-    assert joined.recovered
-    await send(sender, messages[6:])
-    assert plain(await take_many(second, resumed, 6)) == messages[2:]
-    # Another one that has missed less, at a process that follows the group already.
-    third, joined = await follow(second, since=joined.position)
-    assert joined.recovered
-    assert plain(await take_many(second, third, 2)) == messages[6:]
-    for name in (resumed, third):
-        await nothing_else(second, name)
-
-
-async def test_a_position_before_the_first_message(own_layers: Layers) -> None:
-    """A channel that joined when nothing had ever been sent resumes like all others."""
-    layer, sender = own_layers(**HISTORY), own_layers(**HISTORY)
-    _, joined = await follow(layer)
-    assert joined.recovered
-    await layer.close_pools()
-    await send(sender, numbered(2))
-    _, again = await follow(own_layers(**HISTORY), since=joined.position)
-    assert again.recovered
-    assert again.position != joined.position
-
-
-@pytest.mark.parametrize("since", ["", "rubbish", "0-0.00000000", f"{2**64}-0.0123abcd", "é-1.x"])
-async def test_an_unknown_position_is_not_recovered(own_layers: Layers, since: str) -> None:
-    """Browsers may send anything: nothing is replayed, and the caller is told."""
-    layer = own_layers(**HISTORY)
-    await send(layer, numbered(3))
-    channel, joined = await follow(layer, since=since)
-    assert not joined.recovered
-    await nothing_else(layer, channel)
-    # With `rewind`, it gets the latest instead.
-    channel, joined = await follow(layer, since=since, rewind=2)
-    assert not joined.recovered
-    assert plain(await take_many(layer, channel, 2)) == numbered(3)[1:]
-
-
-async def test_newcomers_rewind(own_layers: Layers) -> None:
-    """A newcomer gets the latest messages, at most as many as there are."""
-    layer = own_layers(**HISTORY)
-    early, _ = await follow(layer, rewind=5)
-    await send(layer, numbered(3))
-    late, joined = await follow(layer, rewind=5)
-    assert joined.recovered
-    assert plain(await take_many(layer, early, 3)) == numbered(3)
-    assert plain(await take_many(layer, late, 3)) == numbered(3)
-    two, _ = await follow(layer, rewind=2)
-    assert plain(await take_many(layer, two, 2)) == numbered(3)[1:]
-    for channel in (early, late, two):
-        await nothing_else(layer, channel)
-
-
-async def test_joining_again_repeats_nothing(own_layers: Layers) -> None:
-    """A second `group_add` of a member returns its place and changes nothing."""
-    layer = own_layers(**HISTORY)
-    channel, _ = await follow(layer)
-    await send(layer, numbered(2))
-    again = await within(layer.group_add(GROUP, channel))
-    assert again is not None
-    assert again.recovered
-    messages = await take_many(layer, channel, 2)
-    assert again.position in {message["__asgi_position__"] for message in messages}
-    await nothing_else(layer, channel)
-
-
 async def test_equal_reads_of_one_turn_are_one(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
@@ -279,49 +205,6 @@ async def test_equal_reads_of_one_turn_are_one(
         assert client.info("commandstats")["cmdstat_xrange"]["calls"] == 10
     for channel in channels[::100]:
         assert plain(await take_many(layer, channel, 3)) == numbered(3)
-
-
-async def test_messages_and_joins_at_once(own_layers: Layers) -> None:
-    """Channels that join amid a stream of messages get each message after their position once."""
-    layer, sender = own_layers(**HISTORY), own_layers(**HISTORY)
-    start = (await within(sender.group_history(GROUP))).position
-    messages = numbered(90)
-    sending = asyncio.create_task(send(sender, messages))
-    channels = []
-    while not sending.done():
-        channel, joined = await follow(layer, since=start)
-        assert joined.recovered
-        channels.append(channel)
-    await within(sending)
-    assert len(channels) > 1
-    for channel in channels:
-        assert plain(await take_many(layer, channel, len(messages))) == messages
-        await nothing_else(layer, channel)
-
-
-async def test_excluded_channels_get_no_replay(own_layers: Layers) -> None:
-    """A message that leaves out a channel is not replayed to it either, and others get it."""
-    layer = own_layers(**HISTORY)
-    channel, joined = await follow(layer)
-    await within(layer.group_send(GROUP, {"type": "mine"}, exclude=[channel]))
-    await send(layer, numbered(1))
-    await within(layer.group_add(GROUP, channel, since=joined.position))
-    assert plain(await take_many(layer, channel, 2)) == numbered(1) * 2
-    other, _ = await follow(layer, since=joined.position)
-    assert plain(await take_many(layer, other, 2)) == [{"type": "mine"}, *numbered(1)]
-
-
-async def test_a_process_without_the_option_understands_the_others(own_layers: Layers) -> None:
-    """Rolling deployments: messages with a position reach processes that keep no history."""
-    layer, sender = own_layers(), own_layers(**HISTORY)
-    channel = await within(layer.new_channel())
-    assert await within(layer.group_add(GROUP, channel)) is None
-    await send(sender, numbered(2))
-    assert plain(await take_many(layer, channel, 2)) == numbered(2)
-    # And what it sends reaches the others, without a position.
-    follower, _ = await follow(sender)
-    await send(layer, numbered(1))
-    assert await take(sender, follower) == numbered(1)[0]
 
 
 async def test_a_lost_reply_sends_nothing_twice(
@@ -355,46 +238,6 @@ async def test_a_server_that_forgets_scripts(
     other, _ = await follow(layer, since=joined.position)
     for name in (channel, other):
         assert plain(await take_many(layer, name, 2)) == numbered(2)
-
-
-async def test_group_history_for_views(own_layers: Layers) -> None:
-    """A view reads the latest messages, or those after a position, page by page."""
-    layer = own_layers(**HISTORY)
-    empty = await within(layer.group_history(GROUP))
-    assert (empty.messages, empty.recovered) == ([], True)
-    await send(layer, numbered(5))
-    whole = await within(layer.group_history(GROUP))
-    assert plain(whole.messages) == numbered(5)
-    assert whole.position == whole.messages[-1]["__asgi_position__"]
-    latest = await within(layer.group_history(GROUP, limit=2))
-    assert (latest.messages, latest.position) == (whole.messages[3:], whole.position)
-    page = await within(layer.group_history(GROUP, since=empty.position, limit=3))
-    assert page.messages == whole.messages[:3]
-    rest = await within(layer.group_history(GROUP, since=page.position))
-    assert (rest.messages, rest.recovered) == (whole.messages[3:], True)
-    unknown = await within(layer.group_history(GROUP, since="rubbish"))
-    assert (unknown.messages, unknown.recovered) == ([], False)
-
-
-async def test_groups_without_a_history_refuse_positions(layers: Layers) -> None:
-    """Arguments that need a history are refused at once, with what to write instead."""
-    layer = layers(**HISTORY)
-    channel = await within(layer.new_channel())
-    assert "history" in layer.extensions
-    assert "history" not in layers().extensions
-    for call in (
-        layer.group_add("room", channel, since="1-1.0123abcd"),
-        layer.group_add("room", channel, rewind=1),
-        layer.group_history("room"),
-    ):
-        with pytest.raises(ValueError, match="the group 'room' keeps no history: add its name"):
-            await within(call)
-    with pytest.raises(TypeError, match="since must be a position as a str"):
-        await within(layer.group_add(GROUP, channel, since=5))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="rewind must be an integer from 1"):
-        await within(layer.group_add(GROUP, channel, rewind=0))
-    with pytest.raises(ValueError, match="'__asgi_position__' is reserved"):
-        await within(layer.group_send(GROUP, {"type": "x", "__asgi_position__": "1-1.0"}))
 
 
 async def test_followers_end_with_their_members(own_layers: Layers) -> None:

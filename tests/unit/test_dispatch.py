@@ -34,7 +34,12 @@ class Process:
         layer = RedisChannelLayer(capacity=3, random_prefix_length=0)
         settings = layer._broker.get()._settings
         self.dispatcher = ProcessDispatcher(
-            ADDRESS, settings, self.mailboxes, self.local_groups, self.empty.append
+            ADDRESS,
+            settings,
+            self.mailboxes,
+            self.local_groups,
+            self.empty.append,
+            layer._broker.get()._followers,
         )
         self.acks = AckTracker(remembered=10)
 

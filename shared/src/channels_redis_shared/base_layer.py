@@ -246,7 +246,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         overridden = type(self).serialize is not BaseRedisLayer.serialize
         return MessageEncoder(self if overridden else self._serializer)
 
-    def _decoder(self, kind: type[Decoded]) -> MessageDecoder[Decoded]:
+    def _decoder(self, kind: type[Decoded], serializer: object = None) -> MessageDecoder[Decoded]:
         """Return a decoder that calls `deserialize` if a subclass overrides it."""
         overridden = type(self).deserialize is not BaseRedisLayer.deserialize
-        return MessageDecoder(self if overridden else self._serializer, kind)
+        return MessageDecoder(self if overridden else serializer or self._serializer, kind)

@@ -176,11 +176,12 @@ class PubSubBroker:
         with hub.lock:
             is_member = channel in hub.members(topic)
             token = hub.join(topic, channel)
-            follower = followers.follow(topic)
-            # A member gets what comes meanwhile as before, unless it wants to read, too.
-            join = (
-                None if is_member and since is None and not rewind else follower.begin_join(channel)
-            )
+            join = None
+            if is_member and since is None and not rewind:
+                # It gets what comes meanwhile as before.
+                follower = followers.follow(topic)
+            else:
+                follower, join = followers.begin_join(topic, channel)
         try:
             await client.wait_subscribed(topic)
             if join is None:

@@ -191,8 +191,7 @@ class LoopClient:
             for topic in topics:
                 followed = old.followers.find(topic)
                 if followed is not None:
-                    follower = self.followers.follow(topic)
-                    join = follower.begin_join(channel)
+                    follower, join = self.followers.begin_join(topic, channel)
                     joins.append(MovedJoin(topic, follower, join, followed.position or None))
         return joins
 
@@ -231,14 +230,13 @@ class LoopClient:
         tag = topic.decode()
         return await self._settings.store.read(tag, question, self._shards_by_key().of(tag))
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> object:
         if running_loop() is self.loop:
-            self.tasks.spawn(coroutine)
-            return
+            return self.tasks.spawn(coroutine)
         try:
-            self.loop.call_soon_threadsafe(self.tasks.spawn, coroutine)
+            return self.loop.call_soon_threadsafe(self.tasks.spawn, coroutine)
         except RuntimeError:  # its loop is closed
-            coroutine.close()
+            return None
 
     async def _subscribe(self, topic: bytes, *, no_timeout: bool) -> None:
         shard = self._shard(topic)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ._shared.history import History, Joined
 from ._shared.ops.statistics import Dropped, Statistics
 from .layer import RedisChannelLayer
 
-__all__ = ["Dropped", "RedisChannelLayer", "Statistics", "__version__"]
+__all__ = ["Dropped", "History", "Joined", "RedisChannelLayer", "Statistics", "__version__"]
 
 __version__ = "1.0.0"

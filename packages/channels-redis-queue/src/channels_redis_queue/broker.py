@@ -8,27 +8,34 @@ import contextlib
 import logging
 import os
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from . import maintenance, scripts
+from . import maintenance
 from ._shared.blocking.callers import SynchronousCallers
 from ._shared.concurrency import LoopLocal, timeout
 from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
+from ._shared.history import Joined
+from ._shared.history.followers import Followers
+from ._shared.history.outlet import Deliveries
+from ._shared.history.store import Question
 from ._shared.ops.logs import OverflowLog
 from ._shared.transport.cluster_pipeline import shards_to
 from .groups import Groups
-from .keys import GONE, group_of, new_process_id
+from .keys import GONE, group_of, new_process_id, process_of
 from .loop_state import LEAVE_TIMEOUT, LoopState
 from .protocol.local_groups import LocalGroups
 from .publisher import Publisher
 from .receiver_pool import ReceiverPool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
 
+    from ._shared.history.outlet import GroupOutlet
+    from ._shared.history.positions import Replay
     from ._shared.transport.commands import Shards
     from .config import QueueSettings
 
@@ -47,7 +54,9 @@ class QueueBroker:
         self.pid = os.getpid()
         _brokers.add(self)
         self.loops = LoopLocal(self._make_loop_state)
-        self._synchronous = SynchronousCallers(settings.connectors, scripts.ALL, settings.counters)
+        self._synchronous = SynchronousCallers(
+            settings.connectors, settings.scripts, settings.counters
+        )
         self.local_groups = LocalGroups(settings.group_expiry)
         self.overflows = OverflowLog(logger)
         self.mailboxes = Mailboxes(
@@ -61,10 +70,28 @@ class QueueBroker:
         )
         self.groups = Groups(settings, self.local_groups)
         self.publisher = Publisher(settings)
+        self._deliveries = Deliveries(
+            self.mailboxes,
+            contextlib.nullcontext(),
+            decoder=settings.history_decoder,
+            expiry=settings.expiry,
+            on_gap=settings.on_gap,
+            counters=settings.counters,
+            faults=settings.faults,
+        )
+        # By virtual channel.
+        self._followers: Followers[str] = Followers(
+            self._read_history,
+            self._outlet,
+            self._spawn,
+            settings.counters,
+            settings.faults,
+        )
         self.receiver_pool = ReceiverPool(
             settings,
             self.mailboxes,
             self.local_groups,
+            self._followers,
             self.loops,
             self._group_empty,
         )
@@ -76,6 +103,56 @@ class QueueBroker:
         loop_state = self.loops.find()
         shards = self._synchronous.shards() if loop_state is None else loop_state.shards
         return shards or self.loops.get().shards
+
+    async def join(self, group: str, channel: str) -> None:
+        """Make a channel a member of a group.
+
+        Raises:
+            redis.exceptions.RedisError: As `CommandClient.execute`.
+        """
+        if process_of(channel) == self.id:
+            await self.groups.add_local(group, channel, self.shards)
+        else:
+            await self.groups.add_name(group, channel, self.shards)
+
+    async def follow(self, group: str, channel: str, since: str | None, rewind: int) -> Joined:
+        """Make a channel a member of a group that keeps a history.
+
+        Args:
+            group: The group.
+            channel: The channel; one of this process, if it wants anything from the history.
+            since: The position from which on the channel wants messages.
+            rewind: The number of latest messages that it wants otherwise.
+
+        Raises:
+            redis.exceptions.RedisError: As `CommandClient.execute`.
+        """
+        virtual = self._settings.virtual_channel(channel, group)
+        is_local = process_of(channel) == self.id
+        if not is_local or (
+            since is None and not rewind and channel in self.local_groups.members(virtual)
+        ):
+            await self.join(group, channel)
+            follower = self._followers.find(virtual) if is_local else None
+            if follower is not None and follower.position:
+                return Joined(follower.position, recovered=True)
+            replay = await self._read_history(virtual, Question(None))
+            return Joined(replay.position, recovered=True)
+        follower, join = self._followers.begin_join(virtual, channel)
+        try:
+            return await self.groups.add_local(
+                group,
+                channel,
+                self.shards,
+                partial(self._followers.join, virtual, follower, join, since, rewind),
+            )
+        except GeneratorExit:
+            follower.drop(join)
+            raise
+        except BaseException:
+            self._followers.cancel_join(virtual, follower, join)
+            self._forget_unused([virtual])
+            raise
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel.
@@ -133,6 +210,7 @@ class QueueBroker:
         """Drop all messages and members, here and in Redis."""
         self.receiver_pool.clear()
         self.local_groups.clear()
+        self._followers.clear()
         await maintenance.flush(self.shards, self._settings.keys)
 
     async def mark_gone(self) -> None:
@@ -146,14 +224,14 @@ class QueueBroker:
                 await shards.of(address).execute(command, key=key, idempotent=True)
 
     def _make_loop_state(self) -> LoopState:
-        shards = shards_to(self._settings.connectors, scripts.ALL, self.counters)
+        shards = shards_to(self._settings.connectors, self._settings.scripts, self.counters)
         return LoopState(shards, self._start_maintenance, self._leave)
 
     def _start_maintenance(self, loop_state: LoopState) -> None:
         settings, shards, local_groups = self._settings, loop_state.shards, self.local_groups
         detectors = [
             maintenance.LossDetector(
-                shard, shards, settings.keys, self.id, local_groups, self.groups
+                shard, shards, settings.keys, self.id, local_groups, self.groups, self._repair
             )
             for shard in range(len(shards))
         ]
@@ -183,7 +261,33 @@ class QueueBroker:
         await self.groups.remove_empty(self.local_groups.empty(), shards)
         await self.groups.publish_removed_members(shards)
 
+    def _outlet(self, virtual: str) -> GroupOutlet:
+        return self._deliveries.outlet(
+            group_of(virtual), partial(self.local_groups.members, virtual)
+        )
+
+    async def _read_history(self, virtual: str, question: Question) -> Replay:
+        group = group_of(virtual)
+        return await self._settings.store.read(group, question, self.shards.of(group))
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> object:
+        # As in `_groups_empty`: None in a loop that ends, or of a synchronous caller.
+        loop_state = self.loops.find()
+        return None if loop_state is None else loop_state.spawn(coroutine)
+
+    def _repair(self, virtuals: Iterable[str]) -> None:
+        """Read the histories of groups whose server has lost data."""
+        for virtual in virtuals:
+            self._followers.repair(virtual)
+
+    def _forget_unused(self, virtuals: Iterable[str]) -> None:
+        if self._followers:
+            for virtual in virtuals:
+                if not self.local_groups.members(virtual):
+                    self._followers.forget(virtual)
+
     def _groups_empty(self, virtuals: Sequence[str]) -> None:
+        self._forget_unused(virtuals)
         # A loop state made as its loop ends would open connections that nothing closes. One that is
         # closing is not found: it removes empty groups once its receivers have read to the end. In
         # a loop without one, this is left to the sweep of another.

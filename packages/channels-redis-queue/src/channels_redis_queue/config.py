@@ -7,14 +7,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from . import scripts
+from ._shared.history import scripts as history_scripts
 from ._shared.ops.logs import FaultLog, escape_arguments
 from ._shared.ops.statistics import Counters
 from .keys import non_local, virtual_channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from ._shared.messages.serializers import MessageDecoder
+    from ._shared.history.rules import HistoryRules
+    from ._shared.history.store import HistoryStore
+    from ._shared.messages.serializers import DecodedMessage, MessageDecoder
+    from ._shared.transport.commands import Script
     from ._shared.transport.connector import Connector
     from .keys import Keys
 
@@ -55,8 +60,18 @@ class QueueSettings:
     groups_by_process: bool
     # True if messages for general channels name these too, where no one can alter it.
     encrypts: bool
+    # The groups that keep a history, if any; where it is, and the type of the notice of a gap.
+    history: HistoryRules | None
+    store: HistoryStore
+    history_decoder: MessageDecoder[DecodedMessage]
+    on_gap: str | None
     counters: Counters = field(default_factory=Counters)
     faults: FaultLog = field(default_factory=partial(FaultLog, logger))
+
+    @property
+    def scripts(self) -> Sequence[Script]:
+        """The scripts to load whenever a connection opens."""
+        return [*scripts.ALL, *history_scripts.ALL] if self.history else scripts.ALL
 
     @property
     def heartbeat_ttl(self) -> int:

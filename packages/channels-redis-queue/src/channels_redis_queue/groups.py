@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from redis.exceptions import RedisError
 
@@ -27,6 +27,9 @@ MAX_NAMES = 200
 # milliseconds; and that are looked through without a pause.
 WORK_CHUNK = 50
 SCAN_CHUNK = 500
+
+
+T = TypeVar("T")
 
 
 class MembersQuery(NamedTuple):
@@ -67,16 +70,37 @@ class Groups:
         self._keys = settings.keys
         self._local_groups = local_groups
 
-    async def add_local(self, group: str, channel: str, shards: Shards) -> None:
-        """Make a channel of this process a member: here first, and then in Redis."""
+    @overload
+    async def add_local(self, group: str, channel: str, shards: Shards) -> None: ...
+    @overload
+    async def add_local(
+        self, group: str, channel: str, shards: Shards, then: Callable[[], Awaitable[T]]
+    ) -> T: ...
+    async def add_local(
+        self,
+        group: str,
+        channel: str,
+        shards: Shards,
+        then: Callable[[], Awaitable[T]] | None = None,
+    ) -> T | None:
+        """Make a channel of this process a member: here first, and then in Redis.
+
+        Args:
+            group: The group.
+            channel: The channel.
+            shards: The command connections.
+            then: Awaited last of all. If it fails, the channel does not become a member.
+        """
         virtual = self._settings.virtual_channel(channel, group)
         self._local_groups.join(virtual, channel)
         try:
             score = await self._write(virtual, [channel], shards)
+            result = None if then is None else await then()
         except BaseException:
             self._local_groups.join_failed(virtual, channel)
             raise
         self._local_groups.joined(virtual, channel, score)
+        return result
 
     async def add_name(self, group: str, name: str, shards: Shards) -> bytes:
         """Write a name into the group in Redis; return its score, the time there."""

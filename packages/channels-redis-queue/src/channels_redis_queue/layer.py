@@ -12,7 +12,8 @@ from . import keys
 from ._shared.base_layer import BaseRedisLayer
 from ._shared.concurrency import ProcessLocal
 from ._shared.config import options
-from ._shared.messages.serializers import registry, require_message
+from ._shared.history.rules import require_count, require_since
+from ._shared.messages.serializers import DecodedMessage, registry, require_message
 from ._shared.ops.opentelemetry import observe
 from ._shared.transport.commands import shard_of
 from .broker import QueueBroker
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
     from typing import NoReturn
 
+    from ._shared.history import Joined
     from ._shared.transport.commands import Shards
 
 
@@ -61,6 +63,11 @@ class RedisChannelLayer(BaseRedisLayer):
             lose their oldest.
         on_overflow: The `type` of a message that replaces a consumer's lost ones, with their number
             as `lost`. Default: no message.
+        history: The groups whose latest messages Redis keeps, so that none is lost in silence: a
+            dict with globs or compiled patterns as keys, and values such as
+            `{"size": 100, "ttl": 300}`. The first match counts. Default: none.
+        on_gap: The `type` of a message that tells members of such a group, with its name as
+            `group`, that messages are missing. Default: no message.
 
     Raises:
         ValueError: An option's value is invalid.
@@ -84,11 +91,15 @@ class RedisChannelLayer(BaseRedisLayer):
         channel_expiry: int = 60,
         mailbox_bytes: int = 64 * 1024 * 1024,
         on_overflow: str | None = None,
+        history: Mapping[str | re.Pattern[str], Mapping[str, int]] | None = None,
+        on_gap: str | None = None,
         **unknown: NoReturn,
     ) -> None:
         options.refuse_unknown(unknown, RedisChannelLayer.__init__, type(self).__name__)
         if groups not in ("processes", "members"):
             raise ValueError(f"groups must be 'processes' or 'members', not {groups!r}")
+        if history and groups == "members":
+            raise ValueError("history needs groups='processes': leave out groups, or history")
         super().__init__(
             hosts=hosts,
             prefix=prefix,
@@ -98,8 +109,8 @@ class RedisChannelLayer(BaseRedisLayer):
             channel_expiry=channel_expiry,
             mailbox_bytes=mailbox_bytes,
             on_overflow=on_overflow,
-            history=None,
-            on_gap=None,
+            history=history,
+            on_gap=on_gap,
         )
         self.group_expiry = options.positive_int("group_expiry", group_expiry)
         self._groups_by_process = groups == "processes"
@@ -111,6 +122,14 @@ class RedisChannelLayer(BaseRedisLayer):
             expiry=self.expiry,
         )
         self._encode = self._encoder().encode
+        # A history may hold messages that are older than `expiry`.
+        ageless = registry.get_serializer(
+            serializer_format,
+            symmetric_encryption_keys=symmetric_encryption_keys,
+            random_prefix_length=options.random_prefix_length(random_prefix_length),
+            expiry=None,
+        )
+        self._history_decoder = self._decoder(DecodedMessage, ageless)
         self._turn = itertools.cycle(range(len(self._connectors)))
         self._keys = keys.Keys(prefix)
         # Checking a name takes as long as packing a message.
@@ -137,12 +156,16 @@ class RedisChannelLayer(BaseRedisLayer):
                 shard_to=self._shard_to,
                 groups_by_process=self._groups_by_process,
                 encrypts=self._encrypts,
+                history=self._history or None,
+                store=self._store,
+                history_decoder=self._history_decoder,
+                on_gap=self._on_gap,
             )
         )
 
     @property
     def key_shards(self) -> Shards:
-        """The command connections of the running event loop; for `Presence`."""
+        """The command connections of the running event loop."""
         return self._broker.get().shards
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -224,23 +247,50 @@ class RedisChannelLayer(BaseRedisLayer):
             self._require_own(channel, broker.id)
         return await broker.receive(channel)
 
-    async def group_add(self, group: str, channel: str) -> None:
+    async def group_add(
+        self, group: str, channel: str, *, since: str | None = None, rewind: int | None = None
+    ) -> Joined | None:
         """Make a channel a member of a group, or renew its membership for `group_expiry` seconds.
 
         The channel may also get a group message that was sent just before and still waits for the
         channel's process.
 
+        Args:
+            group: The group.
+            channel: The channel.
+            since: A position: the channel also gets what was sent after it, if the group keeps a
+                history. It gets that before any new message.
+            rewind: The number of latest messages that the channel gets without `since`, or if
+                messages after it are missing.
+
+        Returns:
+            The position of the channel in the history of the group; None if the group keeps none.
+
         Raises:
-            TypeError: A name is invalid.
+            TypeError: A name or `since` is invalid.
+            ValueError: `since` or `rewind` is given and the group keeps no history, or the channel
+                is not one of this process, or `rewind` is no positive integer.
             redis.exceptions.RedisError: As for `send`; the call can be repeated.
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
         broker = self._broker.get()
-        if keys.process_of(channel) == broker.id:
-            await broker.groups.add_local(group, channel, broker.shards)
-        else:
-            await broker.groups.add_name(group, channel, broker.shards)
+        is_local = keys.process_of(channel) == broker.id
+        wants_history = since is not None or rewind is not None
+        if wants_history:
+            self._history.require(group)
+            require_since(since)
+            rewind = require_count("rewind", rewind)
+            if not is_local:
+                raise ValueError(
+                    f"{channel!r} is not a channel of this process: only its own process can give "
+                    "it messages of the past. Leave out since and rewind, or send the channel a "
+                    "message whose handler calls group_add"
+                )
+        if self._history and self._history.limits(group) is not None:
+            return await broker.follow(group, channel, since, rewind or 0)
+        await broker.join(group, channel)
+        return None
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Remove a channel from a group, if it is a member.
@@ -324,6 +374,9 @@ class RedisChannelLayer(BaseRedisLayer):
         closes everything itself. Undelivered messages return to Redis.
         """
         await self._broker.get().close_connections()
+
+    def _history_tag(self, group: str) -> str:
+        return group
 
     def _find_place(self, channel: str) -> tuple[str, keys.QueueKeys, int]:
         """Return the address of a channel, the keys of its messages, and its field of counts."""

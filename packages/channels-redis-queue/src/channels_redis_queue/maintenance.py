@@ -66,6 +66,8 @@ class LossDetector:
         process: The process's id.
         local_groups: The members in this process.
         groups: Writes virtual channels.
+        on_loss: Called with the virtual channels of a server that has lost data, once they are
+            written.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts that it connects
@@ -76,6 +78,7 @@ class LossDetector:
         process: str,
         local_groups: LocalGroups,
         groups: Groups,
+        on_loss: Callable[[Sequence[str]], object],
     ) -> None:
         self._shard = shard
         self._shards = shards
@@ -83,6 +86,7 @@ class LossDetector:
         self._keys = keys
         self._local_groups = local_groups
         self._groups = groups
+        self._on_loss = on_loss
         # One for each thread, in which one loop runs at a time: synchronous code makes many loops.
         self._name = f"{process}.{threading.get_ident()}"
         self._layout: object = None
@@ -153,7 +157,9 @@ class LossDetector:
         canary.lost = False
         try:
             all_virtuals = await self._by_node(self._local_groups.virtuals())
-            await self._groups.restore(all_virtuals.get(node, ()), self._shards)
+            virtuals = all_virtuals.get(node, ())
+            await self._groups.restore(virtuals, self._shards)
+            self._on_loss(virtuals)
         except BaseException:
             canary.lost = True
             raise

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.exceptions import RedisError, ResponseError
 
 from . import keys, scripts
-from ._shared.messages.serializers import EXCLUDE
+from ._shared.messages.serializers import EXCLUDE, POSITION
 from ._shared.transport.pipeline import MAX_COALESCED
 from .config import HEARTBEAT_TIMEOUT
 from .groups import MembersQuery, chunks
@@ -153,6 +153,12 @@ class Publisher:
         if exclude:
             # A process removes these from the members that a virtual channel stands for.
             message = {**message, EXCLUDE: exclude}
+        settings = self._settings
+        if settings.history and (limits := settings.history.limits(group)) is not None:
+            # First of all: what then does not reach a member is found there.
+            data, commands = settings.encode(message), shards.of(group)
+            positions = await settings.store.append(group, data, limits, commands)
+            message = {**message, POSITION: " ".join(positions)}
         names = await self._publish_optimistically(group, message, shards)
         if names is None:
             return

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ._shared.concurrency import LoopLocal
     from ._shared.delivery.mailboxes import Mailboxes
+    from ._shared.history.followers import Followers
     from .config import QueueSettings
     from .loop_state import LoopState
     from .protocol.local_groups import LocalGroups
@@ -36,21 +37,24 @@ class ReceiverPool:
         settings: The layer's options.
         mailboxes: The mailboxes of this process's channels.
         local_groups: The members in this process.
+        followers: The followers of the groups that keep a history, by virtual channel.
         loops: The state of each event loop: a receiver is added where it was first needed.
         group_empty: Called with a virtual channel that has no members any more.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it connects
         self,
         settings: QueueSettings,
         mailboxes: Mailboxes,
         local_groups: LocalGroups,
+        followers: Followers[str],
         loops: LoopLocal[LoopState],
         group_empty: Callable[[str], object],
     ) -> None:
         self._settings = settings
         self._mailboxes = mailboxes
         self._local_groups = local_groups
+        self._followers = followers
         self._loops = loops
         self._group_empty = group_empty
         # One for each host.
@@ -206,5 +210,10 @@ class ReceiverPool:
         if "!" not in address:
             return self._worker_dispatchers[address]
         return ProcessDispatcher(
-            address, settings, self._mailboxes, self._local_groups, self._group_empty
+            address,
+            settings,
+            self._mailboxes,
+            self._local_groups,
+            self._group_empty,
+            self._followers,
         )

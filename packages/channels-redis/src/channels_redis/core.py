@@ -5,7 +5,7 @@ from __future__ import annotations
 from channels.exceptions import ChannelFull
 from channels.layers import BaseChannelLayer
 
-from channels_redis_queue import Dropped, RedisChannelLayer, Statistics
+from channels_redis_queue import Dropped, History, Joined, RedisChannelLayer, Statistics
 
 from .serializers import registry
 
@@ -13,6 +13,8 @@ __all__ = [
     "BaseChannelLayer",
     "ChannelFull",
     "Dropped",
+    "History",
+    "Joined",
     "RedisChannelLayer",
     "Statistics",
     "registry",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from channels_redis_pubsub import Dropped, RedisPubSubChannelLayer, Statistics
+from channels_redis_pubsub import Dropped, History, Joined, RedisPubSubChannelLayer, Statistics
 
 from ._former_names import refuse
 from .serializers import registry
 
-__all__ = ["Dropped", "RedisPubSubChannelLayer", "Statistics", "registry"]
+__all__ = ["Dropped", "History", "Joined", "RedisPubSubChannelLayer", "Statistics", "registry"]
 
 if not TYPE_CHECKING:  # Type checkers would accept every name.
 

@@ -34,8 +34,8 @@ class Cursor:
         position: The position of the latest message; empty if any message may come next.
     """
 
-    def __init__(self, position: str = "") -> None:
-        self.position = position
+    def __init__(self) -> None:
+        self.position = ""
         # What the latest replay has brought, until a message follows it.
         self._replayed: frozenset[str] = frozenset()
 

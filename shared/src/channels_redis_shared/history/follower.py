@@ -67,14 +67,13 @@ class Follower:
     Args:
         outlet: Delivers to the members.
         counters: Count what is replayed, and what can't be recovered.
-        position: The position from which on it delivers, if that is known.
     """
 
-    def __init__(self, outlet: Outlet, counters: Counters, position: str = "") -> None:
+    def __init__(self, outlet: Outlet, counters: Counters) -> None:
         self.lock = threading.RLock()
         self._outlet = outlet
         self._counters = counters
-        self._cursor = Cursor(position)
+        self._cursor = Cursor()
         self._held: deque[Entry] = deque(maxlen=MAX_HELD)
         # The read that the held messages wait for.
         self._repair: Read | None = None
@@ -153,6 +152,20 @@ class Follower:
         with self.lock:
             if self._repair is read:
                 self._repair = None
+
+    @property
+    def has_joins(self) -> bool:
+        """True while a channel joins."""
+        return bool(self._joins)
+
+    def drop(self, join: Join) -> None:
+        """End a join that the garbage collector has ended, perhaps amid another call here.
+
+        So this takes no lock, and delivers nothing that was held: the next message shows the gap.
+        """
+        self._held.clear()
+        if join in self._joins:
+            self._joins.remove(join)
 
     def begin_join(self, channel: str) -> Join:
         """Deliver nothing to a channel until `join` or `cancel_join`."""

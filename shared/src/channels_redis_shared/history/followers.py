@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -35,7 +36,8 @@ class Followers(Generic[Key]):
     Args:
         read: Reads the history of a group.
         outlet: Returns the outlet to a group's members.
-        spawn: Runs a coroutine in the background; any thread may call it.
+        spawn: Runs a coroutine in the background, whichever thread calls it; returns None if there
+            is no event loop that goes on.
         counters: Count what is replayed, and what can't be recovered.
         faults: Logs reads that fail.
     """
@@ -54,6 +56,8 @@ class Followers(Generic[Key]):
         self._counters = counters
         self._faults = faults
         self._followers: dict[Key, Follower] = {}
+        # Held while a group is forgotten, so that no channel joins it then.
+        self._lock = threading.Lock()
         # Each belongs to an event loop.
         self._slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
             weakref.WeakKeyDictionary()
@@ -65,30 +69,43 @@ class Followers(Generic[Key]):
         """Return the number of groups."""
         return len(self._followers)
 
-    def follow(self, key: Key, position: str = "") -> Follower:
+    def follow(self, key: Key) -> Follower:
         """Return the follower of a group; create it if there is none."""
         follower = self._followers.get(key)
         if follower is None:
-            follower = Follower(self.outlet(key), self._counters, position)
-            self._followers[key] = follower
+            follower = self._followers.setdefault(key, Follower(self.outlet(key), self._counters))
         return follower
 
+    def begin_join(self, key: Key, channel: str) -> tuple[Follower, Join]:
+        """Deliver nothing of a group to a channel until `join` or `cancel_join`."""
+        with self._lock:
+            follower = self.follow(key)
+            return follower, follower.begin_join(channel)
+
     def forget(self, key: Key) -> None:
-        """Forget a group that has no members here."""
-        self._followers.pop(key, None)
+        """Forget a group that has no members here, unless a channel joins it just now."""
+        with self._lock:
+            follower = self._followers.get(key)
+            if follower is not None and not follower.has_joins:
+                del self._followers[key]
+
+    def clear(self) -> None:
+        """Forget all groups."""
+        self._followers.clear()
 
     def on_message(self, key: Key, follower: Follower, entry: Entry) -> None:
         """Deliver a message, or read the history first."""
         self._start(key, follower, follower.on_message(entry))
 
-    def repair(self, key: Key, then: Callable[[], object]) -> None:
+    def repair(self, key: Key, then: Callable[[], object] | None = None) -> None:
         """Read what a group's members have missed, and then call a function."""
         follower = self._followers.get(key)
         read = None if follower is None else follower.begin_repair()
         if follower is None or read is None:
-            then()
+            if then is not None:
+                then()
         else:
-            self._spawn(self._repair(key, follower, read, then))
+            self._start(key, follower, read, then)
 
     async def join(
         self, key: Key, follower: Follower, join: Join, since: str | None, rewind: int
@@ -120,16 +137,25 @@ class Followers(Generic[Key]):
         """End a join that has failed."""
         self._start(key, follower, follower.cancel_join(join))
 
-    def _start(self, key: Key, follower: Follower, read: Read | None) -> None:
+    def _start(
+        self,
+        key: Key,
+        follower: Follower,
+        read: Read | None,
+        then: Callable[[], object] | None = None,
+    ) -> None:
         if read is not None:
-            self._spawn(self._repair(key, follower, read))
+            repair = self._repair(key, follower, read, then)
+            if self._spawn(repair) is None:
+                repair.close()
+                follower.abort(read)
 
     async def _repair(
         self,
         key: Key,
         follower: Follower,
         read: Read | None,
-        then: Callable[[], object] | None = None,
+        then: Callable[[], object] | None,
     ) -> None:
         """Read until nothing is missing before any message that is held."""
         while read is not None:

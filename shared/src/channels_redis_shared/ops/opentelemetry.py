@@ -74,6 +74,18 @@ METRICS = (
         "broadcasts",
     ),
     Metric(
+        "messaging.redis.replayed",
+        "{message}",
+        "Messages that were read from the history of a group.",
+        "replayed",
+    ),
+    Metric(
+        "messaging.redis.unrecovered",
+        "{gap}",
+        "Gaps that the history of a group could not close.",
+        "unrecovered",
+    ),
+    Metric(
         "messaging.redis.reconnects",
         "{connection}",
         "Connections that took the place of a lost one.",

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from .. import keys
 from .._shared.concurrency import running_loop
-from .._shared.messages.serializers import DecodedMessage
+from .._shared.history.positions import Entry, id_of
+from .._shared.messages.serializers import POSITION, DecodedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._shared.delivery.mailboxes import Mailboxes
+    from .._shared.history.followers import Followers
     from .._shared.messages.serializers import MessageDecoder
     from ..config import QueueSettings
     from .inbox import AckTracker, Claim
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 class Envelope(DecodedMessage):
     """A message with the channels that it is for."""
 
-    __slots__ = ("names",)
+    __slots__ = ("names", "position", "previous")
 
     def __init__(
         self, body: bytes, load: Callable[[bytes], dict[str, Any]], message: dict[str, Any]
@@ -39,11 +41,17 @@ class Envelope(DecodedMessage):
             self.names = to
         else:
             raise ValueError("it names no channel")
+        # Those of a group message in the history of its group; empty if it keeps none.
+        self.position = self.previous = ""
+        if POSITION in message:
+            self.position, self.previous = _split_positions(message)
         super().__init__(body, load, message)
 
     def _decode(self) -> dict[str, Any]:
         message = super()._decode()
         message.pop(keys.CHANNELS_FIELD, None)
+        if self.position:
+            message[POSITION] = self.position
         return message
 
 
@@ -77,21 +85,24 @@ class ProcessDispatcher:
         mailboxes: The channels' mailboxes.
         local_groups: The members in this process.
         group_empty: Called with a virtual channel that has no members any more.
+        followers: The followers of the groups that keep a history, by virtual channel.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it connects
         self,
         address: str,
         settings: QueueSettings,
         mailboxes: Mailboxes,
         local_groups: LocalGroups,
         group_empty: Callable[[str], object],
+        followers: Followers[str],
     ) -> None:
         self.channel = address
         self._settings = settings
         self._decoder: MessageDecoder[Envelope] = settings.make_decoder(Envelope)
         self._mailboxes = mailboxes
         self._local_groups = local_groups
+        self._followers = followers
         self._group_empty = group_empty
 
     def prefetch_count(self) -> int:
@@ -112,6 +123,10 @@ class ProcessDispatcher:
         if decoded is None:
             return
         names = decoded.names
+        if decoded.position:
+            names = self._follow(decoded, claim.message)
+            if not names:
+                return
         if len(names) > 1 or keys.is_virtual(names[0]):
             names = self._expand(names)
         if decoded.excluded:
@@ -138,6 +153,21 @@ class ProcessDispatcher:
 
     def on_receive_stopped(self) -> None:
         """Do nothing."""
+
+    def _follow(self, decoded: Envelope, data: bytes) -> list[str]:
+        """Pass a message on to the followers of its group; return the names without any."""
+        entry = Entry(decoded.position, decoded.previous, data)
+        entry.decoded = decoded
+        others: list[str] = []
+        members: set[str] = set()
+        for name in decoded.names:
+            follower = self._followers.find(name)
+            if follower is None:
+                others.append(name)
+            else:
+                members.update(self._local_groups.members(name))
+                self._followers.on_message(name, follower, entry)
+        return [name for name in others if name not in members]
 
     def _expand(self, names: list[str]) -> list[str]:
         """Return the channels that the names stand for, each once."""
@@ -323,6 +353,15 @@ class WorkerDispatcher:
             waiter.set_result(taken)
         elif taken is not None:
             self._pass_on(taken)
+
+
+def _split_positions(message: dict[str, Any]) -> tuple[str, str]:
+    """Return the position of a message and of the one before it; keep the first as its field."""
+    position, _, previous = str(message[POSITION]).partition(" ")
+    if id_of(position) is None:
+        raise ValueError(f"it has {POSITION} that is no position")
+    message[POSITION] = position
+    return position, previous
 
 
 def _decode(

@@ -1,0 +1,193 @@
+"""Groups of the queue layer that keep a history: what is lost on the way is read from there."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from channels_redis_queue import RedisChannelLayer
+from support.proxy import TcpProxy
+from support.queue_layers import Layers, nothing_else, take, within
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from embedded_server import EmbeddedServer
+    from support.queue_layers import Message
+
+GROUP = "chat.1"
+HISTORY = {"history": {"chat.*": {}}, "on_gap": "chat.gap"}
+
+
+def numbered(count: int) -> list[Message]:
+    """Return messages that can be told apart."""
+    return [{"type": "test.message", "number": number} for number in range(count)]
+
+
+async def follow(layer: RedisChannelLayer, **options: Any) -> tuple[str, Any]:
+    """Return a new channel that is a member of the group, and what `group_add` returned."""
+    channel = await within(layer.new_channel())
+    return channel, await within(layer.group_add(GROUP, channel, **options))
+
+
+async def send(layer: RedisChannelLayer, messages: Sequence[Message]) -> None:
+    """Send messages to the group, one after the other."""
+    for message in messages:
+        await within(layer.group_send(GROUP, message))
+
+
+async def take_many(layer: RedisChannelLayer, channel: str, count: int) -> list[Message]:
+    """Receive as many messages, one after the other."""
+    return [await take(layer, channel) for _ in range(count)]
+
+
+def plain(messages: Sequence[Message]) -> list[Message]:
+    """Return messages without their positions, which each has to have."""
+    return [
+        {key: value for key, value in message.items() if key != "__asgi_position__"}
+        for message in messages
+        if message["__asgi_position__"]
+    ]
+
+
+async def test_a_cut_between_append_and_fan_out(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """A sender that fails once the history has its message loses it for no one."""
+    async with TcpProxy(own_server.port) as proxy:
+        layer, sender = own_layers(**HISTORY), own_layers(hosts=[proxy.url], **HISTORY)
+        channel, _ = await follow(layer)
+        messages = numbered(3)
+        await send(sender, messages[:1])
+        assert plain([await take(layer, channel)]) == messages[:1]
+        loss = proxy.lose_reply(b"test.message")
+        with pytest.raises(RedisConnectionError):
+            await within(sender.group_send(GROUP, messages[1]))
+        await within(loss.happened.wait())
+        await send(sender, messages[2:])
+        assert plain(await take_many(layer, channel, 2)) == messages[1:]
+        await nothing_else(layer, channel)
+        assert layer.statistics().replayed == 2
+        await sender.close_pools()
+
+
+async def test_messages_that_a_full_key_refused(own_layers: Layers) -> None:
+    """A process reads what its full key has refused as soon as the next message arrives."""
+    layer, sender = own_layers(**HISTORY), own_layers(**HISTORY, capacity=2)
+    channel, joined = await follow(layer)
+    messages = numbered(20)
+    await send(sender, messages)
+    assert sender.statistics().dropped.capacity > 0
+    received = await take_many(layer, channel, 1)
+    await send(sender, [{"type": "last"}])
+    received += await take_many(layer, channel, 20)
+    assert plain(received) == [*messages, {"type": "last"}]
+    assert joined.recovered
+
+
+async def test_members_are_told_when_the_server_comes_back_empty(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """Within seconds, also if nothing is sent any more; then messages flow as before."""
+    layer, sender = own_layers(**HISTORY), own_layers(**HISTORY)
+    channel, joined = await follow(layer)
+    await send(sender, numbered(1))
+    assert plain([await take(layer, channel)]) == numbered(1)
+    # From the second check on, the server is seen to have lost data.
+    await eventually(lambda: _has_canary(own_server))
+    own_server.kill()
+    own_server.start()
+    notice = await take(layer, channel)
+    assert notice.pop("__asgi_position__")
+    assert notice == {"type": "chat.gap", "group": GROUP, "recovered": False}
+    await send(sender, numbered(2))
+    assert plain(await take_many(layer, channel, 2)) == numbered(2)
+    _, again = await follow(layer, since=joined.position)
+    assert not again.recovered
+
+
+def _has_canary(server: EmbeddedServer) -> bool:
+    with server.client() as client:
+        return any(int(client.get(key)) > 0 for key in client.keys("asgi:process:*"))
+
+
+async def test_flushed_history_is_told(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """A history that was deleted alone shows with the next message."""
+    layer, sender = own_layers(**HISTORY), own_layers(**HISTORY)
+    channel, _ = await follow(layer)
+    await send(sender, numbered(1))
+    assert plain([await take(layer, channel)]) == numbered(1)
+    with own_server.client() as client:
+        assert client.delete(f"asgi$history{{{GROUP}}}", f"asgi$position{{{GROUP}}}") == 2
+    await send(sender, numbered(1))
+    assert (await take(layer, channel))["type"] == "chat.gap"
+    assert plain([await take(layer, channel)]) == numbered(1)
+
+
+async def test_general_channels_and_other_processes(own_layers: Layers) -> None:
+    """Members by their own name get positions, too; only a channel's process can look back."""
+    layer, other = own_layers(**HISTORY), own_layers(**HISTORY)
+    joined = await within(layer.group_add(GROUP, "jobs"))
+    channel = await within(other.new_channel())
+    await within(layer.group_add(GROUP, channel))
+    await send(layer, numbered(1))
+    for reader, name in ((layer, "jobs"), (other, channel)):
+        assert plain([await take(reader, name)]) == numbered(1)
+    assert joined is not None
+    for name in ("jobs", channel):
+        with pytest.raises(ValueError, match="is not a channel of this process: only its own"):
+            await within(layer.group_add(GROUP, name, since=joined.position))
+
+
+async def test_flush_forgets_histories(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """`flush` leaves no key, and what comes later begins anew."""
+    layer = own_layers(**HISTORY)
+    _, joined = await follow(layer)
+    await send(layer, numbered(2))
+    await within(layer.flush())
+    with own_server.client() as client:
+        assert not client.keys("asgi$history*") + client.keys("asgi$position*")
+    channel, again = await follow(layer, since=joined.position)
+    assert not again.recovered
+    await send(layer, numbered(1))
+    assert plain([await take(layer, channel)]) == numbered(1)
+
+
+async def test_followers_end_with_their_members(own_layers: Layers) -> None:
+    """Nothing of a group stays in the process after its last member has left."""
+    layer = own_layers(**HISTORY)
+    channel, _ = await follow(layer)
+    followers = layer._broker.get()._followers
+    await send(layer, numbered(1))
+    await take(layer, channel)
+    assert len(followers) == 1
+    await within(layer.group_discard(GROUP, channel))
+    # The leave comes in the order of the messages.
+    await within(layer.send(channel, {"type": "marker"}))
+    await take(layer, channel)
+    await eventually(lambda: not followers)
+
+
+def test_members_option_is_refused() -> None:
+    """Where each member has a name of its own in Redis, no process follows the group."""
+    with pytest.raises(ValueError, match="history needs groups='processes'"):
+        RedisChannelLayer(groups="members", **HISTORY)  # type: ignore[arg-type]
+
+
+async def test_messages_older_than_expiry_can_be_read(
+    own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An encrypted history is not bound by the age that messages may have in a queue."""
+    layer = own_layers(**HISTORY, symmetric_encryption_keys=["secret"], expiry=5)
+    now = time.time()
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: now - 100)
+        await send(layer, numbered(1))
+    channel, joined = await follow(layer, rewind=1)
+    assert joined.recovered
+    assert plain([await take(layer, channel)]) == numbered(1)
+    assert plain((await within(layer.group_history(GROUP))).messages) == numbered(1)
