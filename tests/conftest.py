@@ -32,7 +32,7 @@ class RunProcess(Protocol):
     """Starts a worker script; see `support.processes`."""
 
     def __call__(self, script: str | Path, **options: Any) -> Awaitable[WorkerProcess]:
-        """Start ``script`` with the arguments of `WorkerProcess.start`."""
+        """Start ``script`` with the arguments of `WorkerProcess.fork`."""
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +92,7 @@ async def run_process() -> AsyncIterator[RunProcess]:
     async with AsyncExitStack() as stack:
 
         async def start(script: str | Path, **options: Any) -> WorkerProcess:
-            worker = await WorkerProcess.start(script, **options)
+            worker = await WorkerProcess.fork(script, **options)
             stack.push_async_callback(worker.close)
             return worker
 

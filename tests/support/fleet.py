@@ -81,7 +81,7 @@ async def fleet_of(kind: str, settings: dict[str, Any], **ours_alone: Any) -> As
     python = channels_redis_4()
     async with AsyncExitStack() as stack:
         ours, theirs = await asyncio.gather(
-            WorkerProcess.start(SCRIPT, backend=OURS[kind], **settings, **ours_alone),
+            WorkerProcess.fork(SCRIPT, backend=OURS[kind], **settings, **ours_alone),
             WorkerProcess.start(SCRIPT, python=python, backend=THEIRS[kind], **settings),
         )
         for worker in (ours, theirs):

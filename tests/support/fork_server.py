@@ -5,15 +5,24 @@ It has imported what most programs use, but none of the modules of our own comma
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
 import os
 import runpy
+import signal
+import socket
 import sys
 import types
+import warnings
 from pathlib import Path
 from typing import Any
+
+from embedded_server import dies_with_parent
+
+LONGEST_REQUEST = 2**20  # bytes
+PID_LENGTH = 10  # digits and blanks
 
 PRELOADED = (
     "asyncio",
@@ -28,37 +37,57 @@ PRELOADED = (
 )
 
 
-def serve() -> dict[str, Any]:
-    """Fork for each request from stdin, and reply; return the request in the child."""
-    # Where programs write, is another's.
-    replies = os.dup(1)
-    with os.fdopen(os.dup(0), "rb") as requests:
-        for line in requests:
+# Where the exit status of each running program is to be written.
+STATUSES: dict[int, int] = {}
+
+
+def serve(requests: socket.socket) -> dict[str, Any]:
+    """Fork for each request, and tell of the child and of its end; return the request in it.
+
+    With a request come the child's first three descriptors, and the one for its id and its status.
+    """
+    signal.signal(signal.SIGCHLD, reap)
+    dies_with_server = dies_with_parent()
+    while True:
+        line, descriptors, *_ = socket.recv_fds(requests, LONGEST_REQUEST, 4)
+        if not line:
+            sys.exit()
+        while not line.endswith(b"\n"):
+            line += requests.recv(LONGEST_REQUEST)
+        *own, status = descriptors
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+        pid = os.fork()
+        if not pid:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            requests.close()
+            for opened in (status, *STATUSES.values()):
+                os.close(opened)
+            for number, opened in enumerate(own):
+                os.dup2(opened, number)
+                os.close(opened)
+            if dies_with_server:
+                dies_with_server()
+        else:
+            for opened in own:
+                os.close(opened)
+            STATUSES[pid] = status
+            os.write(status, b"%*d" % (PID_LENGTH, pid))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+        if not pid:
             request: dict[str, Any] = json.loads(line)
-            pid = os.fork()
-            if not pid:
-                os.close(replies)
-                return request
-            os.write(replies, b"%d\n" % pid)
-            _, status = os.waitpid(pid, 0)
-            os.write(replies, b"%d\n" % os.waitstatus_to_exitcode(status))
-    sys.exit()
+            return request
 
 
-def enter(request: dict[str, Any]) -> None:
-    """Make this process what the request says."""
-    writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    for descriptor, path, flags in (
-        (0, os.devnull, os.O_RDONLY),
-        (1, request["out"], writing),
-        (2, request["err"], writing),
-    ):
-        opened = os.open(path, flags)
-        os.dup2(opened, descriptor)
-        os.close(opened)
-    os.environ.clear()
-    os.environ.update(request["environ"])
-    os.chdir(request["cwd"])
+def reap(*_: object) -> None:
+    """Tell of the children that have ended."""
+    while STATUSES:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        told = STATUSES.pop(pid)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(told, b"%d\n" % os.waitstatus_to_exitcode(status))
+        os.close(told)
 
 
 def execute(first: str, *arguments: str) -> None:
@@ -86,6 +115,11 @@ if __name__ == "__main__":
     for name in PRELOADED:
         importlib.import_module(name)
     gc.freeze()
-    request = serve()
-    enter(request)
+    with socket.socket(fileno=int(sys.argv[1])) as requests:
+        request = serve(requests)
+    os.setsid()
+    warnings.simplefilter(request["warnings"])
+    os.environ.clear()
+    os.environ.update(request["environ"])
+    os.chdir(request["cwd"])
     execute(*request["command"])

@@ -33,16 +33,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+import socket
 import sys
 import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from embedded_server import dies_with_parent
+from support import programs
 from support.worker import LONGEST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from typing_extensions import Self
 
 TESTS = Path(__file__).parent.parent
 TIMEOUT = 30.0  # seconds; generous, since machines that run tests are busy
@@ -52,10 +57,62 @@ class WorkerError(Exception):
     """Raised when a worker ended, failed or did not answer in time."""
 
 
+class ForkedProcess:
+    """A process like those of `asyncio.subprocess`, forked with the imports of most workers."""
+
+    pid: int
+    stdin: asyncio.StreamWriter
+    stdout: asyncio.StreamReader
+    _ended: asyncio.Task[int]
+    _writers: tuple[asyncio.StreamWriter, asyncio.StreamWriter]
+
+    @classmethod
+    async def start(cls, *command: str, errors: IO[bytes]) -> Self:
+        """Run a program; see `support.programs`."""
+        self = cls()
+        stdin, its_stdin = socket.socketpair()
+        stdout, its_stdout = socket.socketpair()
+        with its_stdin, its_stdout:
+            files = [opened.fileno() for opened in (its_stdin, its_stdout, errors)]
+            forked = programs.FORK_SERVER.fork(*command, files=files, warnings="default")
+        self.pid = forked.pid
+        _, self.stdin = await asyncio.open_connection(sock=stdin)
+        self.stdout, unused = await asyncio.open_connection(sock=stdout, limit=LONGEST_LINE)
+        self._writers = (self.stdin, unused)
+        self._ended = asyncio.create_task(self._wait(forked.status))
+        return self
+
+    async def _wait(self, status: socket.socket) -> int:
+        reader, writer = await asyncio.open_connection(sock=status)
+        line = await reader.readline()
+        writer.close()
+        return int(line)
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, None while it runs, negative after a signal."""
+        return self._ended.result() if self._ended.done() else None
+
+    async def wait(self) -> int:
+        """Return the exit status when there is one."""
+        return await asyncio.shield(self._ended)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close what a process that has ended leaves open."""
+        for writer in self._writers:
+            writer.close()
+
+
 class WorkerProcess:
     """A running worker script. Get one from the fixture ``run_process``."""
 
-    def __init__(self, process: asyncio.subprocess.Process, script: Path, log: IO[bytes]) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process | ForkedProcess, script: Path, log: IO[bytes]
+    ) -> None:
         self._process = process
         self._script = script
         self._log = log
@@ -68,7 +125,7 @@ class WorkerProcess:
         python: str | Path | None = None,
         environment: Mapping[str, str] | None = None,
         **arguments: Any,  # anything that JSON can hold
-    ) -> WorkerProcess:
+    ) -> Self:
         """Start ``script``.
 
         Args:
@@ -92,6 +149,15 @@ class WorkerProcess:
             start_new_session=True,
             preexec_fn=dies_with_parent(),
         )
+        return cls(process, Path(script), log)
+
+    @classmethod
+    async def fork(cls, script: str | Path, **arguments: Any) -> Self:
+        """Start ``script`` in a fork that has most of its imports."""
+        if not hasattr(os, "fork"):
+            return await cls.start(script, **arguments)
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it.
+        process = await ForkedProcess.start(str(script), json.dumps(arguments), errors=log)
         return cls(process, Path(script), log)
 
     @property
@@ -167,7 +233,9 @@ class WorkerProcess:
     async def close(self) -> None:
         """Kill the process if it runs, and free what belongs to it."""
         await self.kill()
-        if self._process.stdin is not None:
+        if isinstance(self._process, ForkedProcess):
+            self._process.close()
+        elif self._process.stdin is not None:
             self._process.stdin.close()
         self._log.close()
 

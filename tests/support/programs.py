@@ -11,6 +11,7 @@ import atexit
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,10 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedded_server import dies_with_parent
+from support.fork_server import PID_LENGTH
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
+DEVNULL = Path(os.devnull)
 SERVER = Path(__file__).parent / "fork_server.py"
 TIMEOUT = 50.0  # seconds; generous, since machines that run tests are busy
 
@@ -42,63 +45,73 @@ class Done:
         return " ".join(self.out.split())
 
 
+@dataclass(frozen=True)
+class Forked:
+    """A process that runs a program.
+
+    Attributes:
+        pid: Its id.
+        status: Yields the exit status, as a line, when it has ended; negative after a signal.
+    """
+
+    pid: int
+    status: socket.socket
+
+
 class ForkServer:
     """A process that forks one for each program; started for the first."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
+        self._requests: socket.socket | None = None
         self._one_at_a_time = threading.Lock()
 
-    def run(self, *command: str, cwd: Path | None, environ: Mapping[str, str]) -> Done:
-        """Run a program, and return when it has ended."""
-        with self._one_at_a_time, tempfile.TemporaryDirectory() as folder:
-            out, err = Path(folder, "out"), Path(folder, "err")
-            request = {
-                "command": command,
-                "cwd": str(cwd or Path.cwd()),
-                "environ": dict(environ),
-                "out": str(out),
-                "err": str(err),
-            }
-            process = self._process or self._start()
-            try:
-                status = self._status(process, json.dumps(request))
-            except BaseException:
-                # A test that has taken too long, perhaps: the reply would be taken for another's.
-                process.kill()
-                self._stop(process)
-                self._process = None
-                raise
-            return Done(status, out.read_text(), err.read_text())
+    def fork(
+        self,
+        *command: str,
+        files: Sequence[int],
+        cwd: Path | None = None,
+        warnings: str = "error",
+        **environ: str,
+    ) -> Forked:
+        """Start a program; see `run`.
 
-    def _status(self, process: subprocess.Popen[str], request: str) -> int:
-        """Return the exit status of what is requested."""
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(f"{request}\n")
-        process.stdin.flush()
-        pid = int(process.stdout.readline())
-        too_late = threading.Timer(TIMEOUT, os.kill, (pid, signal.SIGKILL))
-        too_late.start()
-        try:
-            return int(process.stdout.readline())
-        finally:
-            too_late.cancel()
+        Args:
+            command: The file of a program, ``-m`` and a module, or ``-c`` and code, with arguments.
+            files: Its first three descriptors.
+            cwd: Where it runs.
+            warnings: Python's action for warnings.
+            environ: Environment variables.
+        """
+        status, its_status = socket.socketpair()
+        request = {
+            "command": command,
+            "cwd": str(cwd or Path.cwd()),
+            "environ": environment(**environ),
+            "warnings": warnings,
+        }
+        with self._one_at_a_time, its_status:
+            requests = self._requests or self._start()
+            line = json.dumps(request).encode() + b"\n"
+            sent = socket.send_fds(requests, [line], [*files, its_status.fileno()])
+            requests.sendall(line[sent:])
+            return Forked(int(status.recv(PID_LENGTH, socket.MSG_WAITALL)), status)
 
-    def _start(self) -> subprocess.Popen[str]:
-        self._process = process = subprocess.Popen(
-            [sys.executable, "-W", "error", str(SERVER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment(),
-            preexec_fn=dies_with_parent(),  # noqa: PLW1509 - it only calls prctl.
-        )
-        atexit.register(self._stop, process)
-        return process
+    def _start(self) -> socket.socket:
+        self._requests, its_requests = socket.socketpair()
+        with its_requests:
+            number = its_requests.fileno()
+            process = subprocess.Popen(
+                [sys.executable, "-W", "error", str(SERVER), str(number)],
+                pass_fds=[number],
+                env=environment(),
+                preexec_fn=dies_with_parent(),  # noqa: PLW1509 - it only calls prctl.
+            )
+        atexit.register(self._stop, process, self._requests)
+        return self._requests
 
-    def _stop(self, process: subprocess.Popen[str]) -> None:
-        process.communicate()
+    def _stop(self, process: subprocess.Popen[bytes], requests: socket.socket) -> None:
+        requests.close()
+        process.wait()
 
 
 FORK_SERVER = ForkServer()
@@ -120,7 +133,21 @@ def run(*command: str, cwd: Path | None = None, **environ: str) -> Done:
     """
     if not hasattr(os, "fork"):
         return run_new(*command, cwd=cwd, **environ)
-    return FORK_SERVER.run(*command, cwd=cwd, environ=environment(**environ))
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, DEVNULL.open() as empty:
+        files = [file.fileno() for file in (empty, out, err)]
+        forked = FORK_SERVER.fork(*command, files=files, cwd=cwd, **environ)
+        with forked.status as status:
+            try:
+                status.settimeout(TIMEOUT)
+                exit_status = int(status.recv(10))
+            except BaseException:
+                os.kill(forked.pid, signal.SIGKILL)
+                raise
+        printed = []
+        for file in (out, err):
+            file.seek(0)
+            printed.append(file.read().decode())
+        return Done(exit_status, *printed)
 
 
 def run_new(*command: str, cwd: Path | None = None, **environ: str) -> Done:
