@@ -195,9 +195,7 @@ def _pop_sentinel(options: dict[str, Any]) -> dict[str, Any]:
         raise ValueError('write the Sentinels as a list: "sentinels": [("sentinel1", 26379), ...]')
     if not isinstance(master_name, str) or not master_name:
         raise ValueError('Sentinels need the name of the master: "master_name": "mymaster"')
-    for name in _ADDRESS_OPTIONS:
-        if name in options:
-            raise ValueError(f"the Sentinels know the master's address: leave out {name!r}")
+    _refuse(_ADDRESS_OPTIONS, options, "the Sentinels know the master's address")
     if not isinstance(arguments, Mapping | None):
         raise ValueError('sentinel_kwargs must be a dict, such as {"password": "..."}')
     arguments = dict(arguments or {})
@@ -224,9 +222,9 @@ def _pop_cluster(options: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(
             'write some nodes of the Cluster as a list: "cluster": [("node1", 7000), ...]'
         )
-    for name in (*_ADDRESS_OPTIONS, *_SENTINEL_OPTIONS):
-        if name in options:
-            raise ValueError(f"a Cluster is found through its nodes: leave out {name!r}")
+    _refuse(
+        (*_ADDRESS_OPTIONS, *_SENTINEL_OPTIONS), options, "a Cluster is found through its nodes"
+    )
     if str(options.get("db") or 0) != "0":
         raise ValueError("a Redis Cluster has only database 0: leave out 'db'")
     return {"nodes": _pairs("cluster", nodes)}
@@ -237,9 +235,7 @@ def _pop_scheme(options: dict[str, Any]) -> str:
     scheme = "redis"
     if "address" in options:
         address = options.pop("address")
-        for name in ("host", "port", "path"):
-            if name in options:
-                raise ValueError(f"the address is enough: leave out {name!r}")
+        _refuse(("host", "port", "path"), options, "the address is enough")
         if isinstance(address, tuple | list):
             options["host"], options["port"] = _pair(address)
         else:
@@ -251,12 +247,16 @@ def _pop_scheme(options: dict[str, Any]) -> str:
         raise ValueError('ssl must be True or False; in a URL, write "rediss://" for TLS')
     if "path" not in options:
         return "rediss" if tls else scheme
-    for name in ("host", "port"):
-        if name in options:
-            raise ValueError(f"the path is enough: leave out {name!r}")
+    _refuse(("host", "port"), options, "the path is enough")
     if tls:
         raise ValueError("a UNIX socket has no TLS: leave out 'ssl'")
     return "unix"
+
+
+def _refuse(names: Iterable[str], options: Mapping[str, Any], reason: str) -> None:
+    for name in names:
+        if name in options:
+            raise ValueError(f"{reason}: leave out {name!r}")
 
 
 def _parse_url(address: object) -> tuple[str, dict[str, Any]]:
