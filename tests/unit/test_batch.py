@@ -11,7 +11,8 @@ import pytest
 import redis.exceptions
 
 from channels_redis_shared.transport import pipeline
-from channels_redis_shared.transport.pipeline import PendingCommand, coalesce, copy_of, next_batch
+from channels_redis_shared.transport.commands import PendingCommand, copy_of
+from channels_redis_shared.transport.pipeline import coalesce, next_batch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,16 +37,8 @@ class Sum:
 
 def call(content: Any, coalescer: Sum | None = None, **options: Any) -> PendingCommand:
     """Return a call."""
-    loop = asyncio.new_event_loop()
-    loop.close()
-    made: dict[str, Any] = {
-        "size": 1,
-        "deadline": 0.0,
-        "idempotent": False,
-        "quotas": {},
-        **options,
-    }
-    return PendingCommand(content=content, coalescer=coalescer, reply=loop.create_future(), **made)
+    made: dict[str, Any] = {"size": 1, "idempotent": False, "quotas": {}, "key": "", **options}
+    return PendingCommand(content=content, coalescer=coalescer, **made)
 
 
 def waiting(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,9 @@ from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from channels_redis_shared.transport.cluster import read_slots, slot_of
+from channels_redis_shared.transport.commands import PendingCommand
 from channels_redis_shared.transport.errors import is_redirect, was_not_executed
-from channels_redis_shared.transport.pipeline import PendingCommand, coalesce
+from channels_redis_shared.transport.pipeline import coalesce
 from channels_redis_shared.transport.reconnecting import OutageLog
 
 if TYPE_CHECKING:
@@ -90,9 +90,8 @@ class Together:
 
 async def test_calls_for_two_slots_are_two_commands() -> None:
     """A script's keys must be in one slot, so calls of equal coalescer are joined by slot only."""
-    loop = asyncio.get_running_loop()
     calls = [
-        PendingCommand((name,), Together(), 1, loop.create_future(), 0.0, False, {}, slot)  # noqa: FBT003
+        PendingCommand((name,), Together(), 1, False, {}, name, slot)  # noqa: FBT003
         for name, slot in [("a", 1), ("b", 1), ("c", 2), ("d", 2), ("e", 1)]
     ]
     assert [len(coalesced.calls) for coalesced in coalesce(calls)] == [2, 2, 1]

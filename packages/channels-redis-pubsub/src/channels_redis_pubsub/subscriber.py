@@ -13,8 +13,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ._shared.concurrency import start_task
 from ._shared.transport.cluster import slot_of
+from ._shared.transport.commands import copy_of
 from ._shared.transport.errors import is_of_slot, is_temporary, misplaced_slot
-from ._shared.transport.pipeline import copy_of
 from ._shared.transport.reconnecting import Backoff, OutageLog
 from .protocol.subscriptions import Subscriptions
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..ops.statistics import Counters
     from ..transport.cluster import Address
-    from ..transport.commands import Coalescer, Script
+    from ..transport.commands import PendingCommand, Script
     from ..transport.connector import Connector
 
 
@@ -55,21 +55,14 @@ class BlockingCommandClient(CommandClient):
         # At the interpreter's exit too, which would warn of open sockets.
         weakref.finalize(self, _close_for_good, self._pools)
 
-    async def call(  # noqa: PLR0913, PLR0917
-        self,
-        content: Any,
-        coalescer: Coalescer | None,
-        size: int,  # noqa: ARG002 - nothing else shares the write
-        idempotent: bool,  # noqa: FBT001
-        quotas: Mapping[str, int],  # noqa: ARG002
-        key: str,
-    ) -> Any:
+    async def call(self, command: PendingCommand) -> Any:
         """Send the command and wait in place for its reply."""
+        coalescer = command.coalescer
         if coalescer is None:
-            return await self._execute(content, key, idempotent=idempotent)
-        packed = pack(coalescer.command([content]))
-        reply = await self._execute(packed, key, idempotent=idempotent)
-        [reply] = coalescer.replies(reply, [content])
+            return await self._execute(command.content, command)
+        packed = pack(coalescer.command([command.content]))
+        reply = await self._execute(packed, command)
+        [reply] = coalescer.replies(reply, [command.content])
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -100,17 +93,17 @@ class BlockingCommandClient(CommandClient):
         """Close the connections; those in use, when they are free again."""
         self._close_all_but(())
 
-    async def _execute(self, packed: bytes, key: str, *, idempotent: bool) -> Any:
+    async def _execute(self, packed: bytes, command: PendingCommand) -> Any:
         """Return the reply to a command; retry one that certainly was not executed."""
         deadline = time.monotonic() + self._connector.host.timeout
         backoff = Backoff()
         while True:
             error: Exception
             try:
-                pool = await self._find_pool(key)
+                pool = await self._find_pool(command.key)
                 reply = await pool.exchange(packed)
             except UnansweredError as unanswered:
-                error, again = unanswered.error, idempotent
+                error, again = unanswered.error, command.idempotent
             except (RedisError, OSError) as not_sent:
                 error, again = not_sent, is_transient(not_sent)
             else:

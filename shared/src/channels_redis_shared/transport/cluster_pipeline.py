@@ -16,16 +16,16 @@ from redis.exceptions import RedisError
 from ..concurrency import start_task
 from ..ops.statistics import Counters
 from .cluster import Cluster, slot_of
-from .commands import CommandClient, Shards
+from .commands import CommandClient, PendingCommand, Shards
 from .errors import is_redirect, is_transient
-from .pipeline import AutoPipeline, PendingCommand
+from .pipeline import AutoPipeline
 from .reconnecting import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from .cluster import Address
-    from .commands import Coalescer, Script
+    from .commands import Script
     from .connector import Connector
 
 # Seconds without a failure after which the slot map is fetched at once, without backoff.
@@ -88,24 +88,12 @@ class ClusterPipeline(CommandClient):
         for node in self._nodes.values():
             node.abandon()
 
-    def call(  # noqa: PLR0913, PLR0917
-        self,
-        content: Any,
-        coalescer: Coalescer | None,
-        size: int,
-        idempotent: bool,  # noqa: FBT001
-        quotas: Mapping[str, int],
-        key: str,
-    ) -> asyncio.Future[Any]:
-        """Add a command to the next write to its node; see `PendingCommand`."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._cluster.host.timeout
-        reply, slot = loop.create_future(), slot_of(key)
-        self._put(
-            slot,
-            PendingCommand(content, coalescer, size, reply, deadline, idempotent, quotas, slot),
-        )
-        return reply
+    def call(self, command: PendingCommand) -> asyncio.Future[Any]:
+        """Add a command to the next write to its node."""
+        command.start(self._cluster.host.timeout)
+        command.slot = slot_of(command.key)
+        self._put(command.slot, command)
+        return command.reply
 
     def _put(self, slot: int, call: PendingCommand) -> None:
         held, owner = self._held.get(slot), self._cluster.owner(slot)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pkgutil import get_data
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -129,6 +129,54 @@ class Coalescer(Protocol):
         """Return the reply to each part, or the error to raise in its caller."""
 
 
+@dataclass(eq=False, slots=True)
+class PendingCommand:
+    """A command that was not sent yet, and the future of its reply."""
+
+    # A packed command; or with `coalescer`, a part for it: a sequence.
+    content: Any
+    coalescer: Coalescer | None
+    # Its approximate size in bytes.
+    size: int
+    # Safe to execute twice: never true of a command that adds or returns a message.
+    idempotent: bool
+    # The message keys it adds a message to, and how many one write may add to each.
+    quotas: Mapping[str, int]
+    # A key that it uses; in a Cluster all are in its slot.
+    key: str
+    slot: int | None = None
+    reply: asyncio.Future[Any] = field(init=False)
+    # The event loop's time after which it fails instead of being sent.
+    deadline: float = field(init=False)
+
+    def start(self, seconds: float) -> None:
+        """Set the deadline, and make the future, in the running event loop."""
+        loop = asyncio.get_running_loop()
+        self.reply, self.deadline = loop.create_future(), loop.time() + seconds
+
+    def answer(self, reply: Any) -> None:
+        """Return the reply to the caller."""
+        if not self.reply.done():
+            self.reply.set_result(reply)
+
+    def fail(self, error: BaseException) -> None:
+        """Raise the error in the caller, in an instance of its own."""
+        if not self.reply.done():
+            self.reply.set_exception(copy_of(error))
+            # Marked as retrieved: asyncio would log it if the caller is gone.
+            self.reply.exception()
+
+
+def copy_of(error: BaseException) -> BaseException:
+    """Return a copy of an error: one raised in many callers would gather all their tracebacks."""
+    try:
+        copy = type(error)(*error.args)
+    except TypeError:
+        return error
+    copy.__cause__ = error.__cause__
+    return copy
+
+
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
@@ -160,7 +208,9 @@ class CommandClient(ABC):
             redis.exceptions.ResponseError: The server refused the command.
         """
         packed = pack(command)
-        return await self.call(packed, None, len(packed), idempotent, quotas or _NOTHING, key)
+        return await self.call(
+            PendingCommand(packed, None, len(packed), idempotent, quotas or _NOTHING, key)
+        )
 
     async def execute_coalesced(  # noqa: PLR0913 - most of them are keywords
         self,
@@ -182,7 +232,9 @@ class CommandClient(ABC):
             idempotent: As for `execute`.
             quotas: As for `execute`.
         """
-        return await self.call(part, coalescer, size, idempotent, quotas or _NOTHING, key)
+        return await self.call(
+            PendingCommand(part, coalescer, size, idempotent, quotas or _NOTHING, key)
+        )
 
     def slot(self, key: str) -> int | None:  # noqa: ARG002 - one server has all keys
         """Return the slot of a key in a Cluster, where all keys of a command must share one."""
@@ -210,16 +262,8 @@ class CommandClient(ABC):
         """Discard the connections without closing them; their event loop is already closed."""
 
     @abstractmethod
-    def call(  # noqa: PLR0913, PLR0917 - positions, as this is called for every command
-        self,
-        content: Any,
-        coalescer: Coalescer | None,
-        size: int,
-        idempotent: bool,  # noqa: FBT001
-        quotas: Mapping[str, int],
-        key: str,
-    ) -> Awaitable[Any]:
-        """Add a command to the next write; see `PendingCommand`."""
+    def call(self, command: PendingCommand) -> Awaitable[Any]:
+        """Send a command and return its reply, or a future of that."""
 
 
 class Shards:

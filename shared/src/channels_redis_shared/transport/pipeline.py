@@ -17,12 +17,12 @@ from redis.exceptions import NoScriptError, RedisError
 
 from ..concurrency import end_task, start_task
 from ..ops.statistics import Counters
-from .commands import CommandClient, name_keys, pack
+from .commands import CommandClient, PendingCommand, name_keys, pack
 from .errors import is_redirect, is_transient, was_not_executed
 from .reconnecting import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from .commands import Coalescer, Script
     from .connection import Connection
@@ -33,38 +33,6 @@ MAX_COMMANDS = 1000
 MAX_BYTES = 1_000_000
 # So is a script, in the number of its parts.
 MAX_COALESCED = 100
-
-
-@dataclass(eq=False, slots=True)
-class PendingCommand:
-    """A command that was not sent yet, and the future of its reply."""
-
-    # A packed command; or with `coalescer`, a part for it: a sequence.
-    content: Any
-    coalescer: Coalescer | None
-    # Its approximate size in bytes.
-    size: int
-    reply: asyncio.Future[Any]
-    # The event loop's time after which it fails instead of being sent.
-    deadline: float
-    # Safe to execute twice: never true of a command that adds or returns a message.
-    idempotent: bool
-    # The message keys it adds a message to, and how many one write may add to each.
-    quotas: Mapping[str, int]
-    # Its slot in a Cluster.
-    slot: int | None = None
-
-    def answer(self, reply: Any) -> None:
-        """Return the reply to the caller."""
-        if not self.reply.done():
-            self.reply.set_result(reply)
-
-    def fail(self, error: BaseException) -> None:
-        """Raise the error in the caller, in an instance of its own."""
-        if not self.reply.done():
-            self.reply.set_exception(copy_of(error))
-            # Marked as retrieved: asyncio would log it if the caller is gone.
-            self.reply.exception()
 
 
 @dataclass(slots=True)
@@ -146,16 +114,6 @@ def _coalesced(coalescer: Coalescer, calls: list[PendingCommand]) -> CoalescedCo
     return CoalescedCommand(calls, pack(coalescer.command([call.content for call in calls])))
 
 
-def copy_of(error: BaseException) -> BaseException:
-    """Return a copy of an error: one raised in many callers would gather all their tracebacks."""
-    try:
-        copy = type(error)(*error.args)
-    except TypeError:
-        return error
-    copy.__cause__ = error.__cause__
-    return copy
-
-
 class AutoPipeline(CommandClient):
     """The command connection to one server.
 
@@ -180,23 +138,11 @@ class AutoPipeline(CommandClient):
         self._connection: Connection | None = None
         self._runner: asyncio.Task[None] | None = None
 
-    def call(  # noqa: PLR0913, PLR0917
-        self,
-        content: Any,
-        coalescer: Coalescer | None,
-        size: int,
-        idempotent: bool,  # noqa: FBT001
-        quotas: Mapping[str, int],
-        key: str,  # noqa: ARG002 - one server has all keys
-    ) -> asyncio.Future[Any]:
-        """Add a command to the next write; see `PendingCommand`."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._seconds
-        call = PendingCommand(
-            content, coalescer, size, loop.create_future(), deadline, idempotent, quotas
-        )
-        self.put(call)
-        return call.reply
+    def call(self, command: PendingCommand) -> asyncio.Future[Any]:
+        """Add a command to the next write."""
+        command.start(self._seconds)
+        self.put(command)
+        return command.reply
 
     def put(self, call: PendingCommand) -> None:
         """Add a call to the next write."""
