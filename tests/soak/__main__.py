@@ -49,6 +49,7 @@ def main() -> int:
             "pause": Load.pause / options.rate,
             "visits": 0 if is_foreign(options.layer) else Load.visits,
         },
+        recovery=options.recovery,
         python=channels_redis_4() if is_foreign(options.layer) else None,
     )
     with folder_for(options.keep) as folder:
@@ -74,6 +75,7 @@ def parse() -> argparse.Namespace:
     add("--seed", type=int, default=1, help="decides which faults come when (%(default)s)")
     add("--nemesis", default="", metavar="FAULT,…", help="these faults alone")
     add("--sabotage", choices=KINDS, default="", help="break one message in a thousand")
+    add("--recovery", action="store_true", help="with browsers that resume groups with a history")
     add("--rate", type=float, default=1, help="multiplies how much is sent (%(default)s)")
     add("--json", type=Path, metavar="FILE", help="append a line with the result")
     add("--keep", type=Path, metavar="FOLDER", help="leave the journals there")
@@ -83,6 +85,8 @@ def parse() -> argparse.Namespace:
         parser.error(f"--minutes must be at least {SHORTEST}")
     if options.rate <= 0:
         parser.error("--rate must be above 0")
+    if options.recovery and is_foreign(options.layer):
+        parser.error("channels_redis 4 has no groups with a history: leave --recovery out")
     if os.name != "posix":
         parser.error("processes are stopped by signals, which this system has not")
     return options

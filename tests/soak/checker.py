@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from soak.journal import BACK, DIRECT, FAILED, GENERAL, GROUP, LOST, OK
+from soak.journal import BACK, DIRECT, FAILED, GENERAL, GROUP, LOST, OK, RECOVERABLE
+from soak.recovery import violations as violations_of_recovery
 from soak.times import latest, longest_gap, overlaps
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def check(history: History) -> list[Violation]:
         _failures,
         _endless_calls,
         _standstill,
+        _recoveries,
     )
     found = [violation for one in checks for violation in one(case)]
     return sorted(found, key=lambda violation: violation.at)
@@ -303,7 +305,7 @@ def _recipients(case: _Case, send: Send) -> Iterator[tuple[Channel, float]]:
 def _losses(case: _Case) -> Iterator[Violation]:
     """Find messages that did not come to a channel, or to a member of a group."""
     for send in case.history.sends.values():
-        if send.outcome != OK or send.kind == GENERAL:
+        if send.outcome != OK or send.kind in {GENERAL, RECOVERABLE}:
             continue
         for channel, until in _recipients(case, send):
             if (send.id, channel.name) in case.received:
@@ -493,6 +495,12 @@ def _standstill(case: _Case) -> Iterator[Violation]:
         if longest_gap(busy, sent.ended, receipt.at) > RECOVERY:
             what = f"{receipt.channel} got {sent.id} only after {receipt.at - sent.ended:.1f} s"
             yield Violation("everything flows after 10 s", send.begun, what)
+
+
+def _recoveries(case: _Case) -> Iterator[Violation]:
+    """Find what browsers of groups with a history missed, or were shown twice."""
+    for found in violations_of_recovery(case.history):
+        yield Violation(*found)
 
 
 def counts(violations: Iterable[Violation]) -> dict[str, int]:

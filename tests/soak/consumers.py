@@ -37,14 +37,24 @@ class Site:
         load: How much there is to do.
         channels: The open channels of the process, which others may send to.
         known: Those of all processes.
+        recovery: Whether there are groups with a history.
         active: Set while there is load; without it, consumers stay as they are.
     """
 
-    def __init__(self, layer: Any, journal: Journal, chance: random.Random, load: Load) -> None:
+    def __init__(
+        self,
+        layer: Any,
+        journal: Journal,
+        chance: random.Random,
+        load: Load,
+        *,
+        recovery: bool = False,
+    ) -> None:
         self.layer = layer
         self.journal = journal
         self.chance = chance
         self.load = load
+        self.recovery = recovery
         self.channels: set[str] = set()
         self.known: list[str] = []
         self.active = asyncio.Event()

@@ -135,6 +135,24 @@ class Failure:
     error: str
 
 
+@dataclass(frozen=True)
+class BrowserEvent:
+    """An event of a browser whose group has a history.
+
+    Attributes:
+        kind: "connect", "connected", "shown", "told" (that messages are missing) or "disconnect".
+        group: The browser's group.
+        id: The message that was shown.
+        recovered: True if nothing was missed, as the layer says.
+    """
+
+    kind: str
+    group: str
+    at: float
+    id: int = 0
+    recovered: bool = True
+
+
 @dataclass
 class History:
     """All of a run.
@@ -161,6 +179,8 @@ class History:
     faults: list[Fault] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    # By the name of the browser.
+    browsers: dict[str, list[BrowserEvent]] = field(default_factory=dict)
 
 
 class _Reader:
@@ -174,7 +194,8 @@ class _Reader:
 
     def add(self, event: Event) -> None:
         """Add one event."""
-        getattr(self, f"_on_{event['event']}")(event)
+        name = "browser" if "browser" in event else event["event"]
+        getattr(self, f"_on_{name}")(event)
 
     def finish(self) -> None:
         """Add the faults that never ended."""
@@ -229,6 +250,11 @@ class _Reader:
     def _on_error(self, event: Event) -> None:
         failure = Failure(event["call"], event["channel"], event["by"], event["at"], event["error"])
         self.history.failures.append(failure)
+
+    def _on_browser(self, event: Event) -> None:
+        details = {name: event[name] for name in ("id", "recovered") if name in event}
+        told = BrowserEvent(event["event"], event["group"], event["at"], **details)
+        self.history.browsers.setdefault(event["browser"], []).append(told)
 
     def _on_fault(self, event: Event) -> None:
         self._faults[event["number"]] = event

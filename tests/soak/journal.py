@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Kinds of sends.
-DIRECT, GENERAL, GROUP = "direct", "general", "group"
+DIRECT, GENERAL, GROUP, RECOVERABLE = "direct", "general", "group", "recoverable"
 # Outcomes of a call: done, certainly not done, or done or not.
 OK, FAILED, UNKNOWN = "ok", "failed", "unknown"
 # The types of the layer's own messages.
-LOST, BACK, OVERFLOW = "soak.lost", "soak.back", "soak.overflow"
+LOST, BACK, OVERFLOW, GAP = "soak.lost", "soak.back", "soak.overflow", "soak.gap"
 
 
 class Journal:
@@ -34,6 +34,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, by: str, first_id: int = 0) -> None:
+        self.path = path
         self.by = by
         self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
         self._ids = itertools.count(first_id)

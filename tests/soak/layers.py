@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from soak.journal import BACK, LOST, OVERFLOW
+from soak.journal import BACK, GAP, LOST, OVERFLOW
 
 CLASSES = {
     "queue": "channels_redis_queue.RedisChannelLayer",
@@ -25,6 +25,8 @@ CAPACITY = 10_000
 EXPIRY = 30  # seconds; a process may be stopped for shorter, and for longer
 # Short, so that figures come back soon after the last consumer has failed.
 CHANNEL_EXPIRY = 15  # seconds
+# Shorter than the longest stop of a process, so that some of it has gone by then.
+HISTORY = {"kept-*": {"size": 1_000, "ttl": 60}}
 KEY = "0123456789abcdef"
 
 
@@ -33,13 +35,14 @@ def is_foreign(name: str) -> bool:
     return name.startswith("channels_redis.")
 
 
-def make_layer(name: str, hosts: list[Any], *, encrypted: bool) -> Any:
+def make_layer(name: str, hosts: list[Any], *, encrypted: bool, recovery: bool) -> Any:
     """Return a layer.
 
     Args:
         name: One of `CLASSES`.
         hosts: The option of this name.
         encrypted: Whether messages are encrypted.
+        recovery: Whether there are groups with a history.
     """
     options: dict[str, Any] = {"hosts": hosts}
     if encrypted:
@@ -50,5 +53,7 @@ def make_layer(name: str, hosts: list[Any], *, encrypted: bool) -> Any:
         options |= {"on_disconnect": LOST, "on_reconnect": BACK}
     if not is_foreign(name):
         options |= {"on_overflow": OVERFLOW, "expiry": EXPIRY, "channel_expiry": CHANNEL_EXPIRY}
+    if recovery:
+        options |= {"history": HISTORY, "on_gap": GAP}
     module, _, attribute = CLASSES[name].rpartition(".")
     return getattr(import_module(module), attribute)(**options)

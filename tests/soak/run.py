@@ -54,6 +54,7 @@ class Choices:
         odds: How likely it is for each message.
         load: Attributes of `load.Load`.
         python: The interpreter of the processes; None: this one.
+        recovery: Whether there are groups with a history, and browsers that come back.
     """
 
     layer: str
@@ -65,6 +66,7 @@ class Choices:
     odds: float = ODDS
     load: dict[str, float] = field(default_factory=dict)
     python: Path | None = None
+    recovery: bool = False
 
 
 @dataclass
@@ -88,11 +90,24 @@ class Result:
             "encrypted": self.encrypted,
             "durable": self.durable,
             **({"sabotage": self.choices.sabotage} if self.choices.sabotage else {}),
+            **({"recovery": self._recoveries()} if self.choices.recovery else {}),
             "sent": len(self.history.sends),
             "outcomes": dict(outcomes),
             "received": len(self.history.receipts),
             "faults": self.faults,
             "violations": counts(self.violations),
+        }
+
+    def _recoveries(self) -> dict[str, int]:
+        """Return how often browsers came back, and what they were told and shown."""
+        events = [event for diary in self.history.browsers.values() for event in diary]
+        resumed = Counter(event.recovered for event in events if event.kind == "connected")
+        kinds = Counter(event.kind for event in events)
+        return {
+            "recovered": resumed[True],
+            "not recovered": resumed[False],
+            "shown": kinds["shown"],
+            "told": kinds["told"],
         }
 
 
@@ -114,6 +129,7 @@ async def soak(choices: Choices, folder: Path) -> Result:
             sabotage=choices.sabotage,
             odds=choices.odds,
             load=choices.load,
+            recovery=choices.recovery,
         )
         stack.push_async_callback(fleet.close)
         journal = Journal(folder / "driver.jsonl", "driver")

@@ -10,8 +10,8 @@ from asgiref.sync import async_to_sync
 from channels.exceptions import ChannelFull
 
 from soak.consumers import visit
-from soak.journal import DIRECT, FAILED, GENERAL, GROUP, OK, UNKNOWN
-from soak.load import GROUPS, JOBS, SOLO, padding
+from soak.journal import DIRECT, FAILED, GENERAL, GROUP, OK, RECOVERABLE, UNKNOWN
+from soak.load import GROUPS, JOBS, KEPT, SOLO, padding
 
 if TYPE_CHECKING:
     import threading
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from soak.consumers import Site
 
 BURSTS = (1, 1, 1, 4)  # messages that a sender may send in one turn
+RECOVERABLES = 0.3  # the share of messages to groups with a history, if there are any
 BARE = 0.3  # the share of these loops that are closed without cleanup
 
 
@@ -100,7 +101,8 @@ class Sender:
 
     async def _call(self, kind: str, to: str, message: dict[str, Any]) -> None:
         layer = self._site.layer
-        await (layer.group_send if kind == GROUP else layer.send)(to, message)
+        to_group = kind in {GROUP, RECOVERABLE}
+        await (layer.group_send if to_group else layer.send)(to, message)
 
     async def _send_some(self) -> None:
         """Send one message, or some to the same target without a pause."""
@@ -111,6 +113,8 @@ class Sender:
     def _choose(self) -> tuple[str, str]:
         """Return the kind and the target of a message."""
         chance, known = self._site.chance, self._site.known
+        if self._site.recovery and chance.random() < RECOVERABLES:
+            return RECOVERABLE, chance.choice(KEPT)
         kind = chance.choices((DIRECT, GROUP, GENERAL), (50, 30, 20))[0]
         if kind == GROUP:
             return kind, chance.choice(GROUPS)

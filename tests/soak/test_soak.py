@@ -27,10 +27,18 @@ BRIEF = Plan(warm_up=1, faults=4, flow=2, drain=3, settle=0)
 FAULTS = ("connection killed", "connections closed", "process killed", "scripts flushed")
 
 
-async def short(layer: str, folder: Path, sabotage: str = "") -> Result:
+async def short(layer: str, folder: Path, sabotage: str = "", *, recovery: bool = False) -> Result:
     """Run a soak of some seconds."""
     choices = Choices(
-        layer, "one", 7, BRIEF, nemesis=FAULTS, sabotage=sabotage, odds=0.05, load={"pause": 0.1}
+        layer,
+        "one",
+        7,
+        BRIEF,
+        nemesis=FAULTS,
+        sabotage=sabotage,
+        odds=0.05,
+        load={"pause": 0.1},
+        recovery=recovery,
     )
     return await asyncio.wait_for(soak(choices, folder), 50)
 
@@ -38,20 +46,27 @@ async def short(layer: str, folder: Path, sabotage: str = "") -> Result:
 @pytest.mark.parametrize("layer", ["queue", "pubsub"])
 async def test_a_short_soak(layer: str, tmp_path: Path) -> None:
     """Messages of each kind are sent, faults happen, and no promise is broken."""
-    result = await short(layer, tmp_path)
+    result = await short(layer, tmp_path, recovery=True)
     assert lines_of(result.violations) == []
     summary = json.loads(json.dumps(result.summary()))
     assert summary["sent"] > 20
     assert summary["received"] > 20
     assert sum(summary["faults"].values()) > 0
-    assert {send.kind for send in result.history.sends.values()} == {"direct", "general", "group"}
+    assert {send.kind for send in result.history.sends.values()} == {
+        "direct",
+        "general",
+        "group",
+        "recoverable",
+    }
+    assert summary["recovery"]["shown"] > 20
     assert result.history.faults
     assert "violations: none" in told(result)
 
 
 async def test_a_sabotaged_soak(tmp_path: Path) -> None:
     """A message that is received twice is found, also when the journals are read once more."""
-    result = await short("queue", tmp_path, "double")
+    result = await short("queue", tmp_path, "double", recovery=True)
+    assert result.summary()["violations"]["shown once"] > 0
     assert result.summary()["violations"]["never twice"] > 0
     assert check(read(tmp_path)) == result.violations
 

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from soak.browsers import BROWSERS, Browser
 from soak.consumers import Consumer, Site, read_general
 from soak.figures import figures
 from soak.journal import Journal
@@ -44,6 +45,7 @@ class Process:
             *(live_again(site) for _ in range(load.consumers)),
             read_general(site, JOBS, load.workers),
             read_general(site, own, 1),
+            *(Browser(site, n).run() for n in range(BROWSERS if site.recovery else 0)),
             *(Sender(site, f"{by}/{number}").run() for number in range(load.senders)),
         ]
         site.channels.add(own)
@@ -79,10 +81,12 @@ async def main() -> None:
     given = arguments()
     journal = Journal(Path(given["journal"]), given["by"], given["number"] * IDS)
     chance = random.Random(f"{given['seed']} {given['by']}")
-    layer = make_layer(given["layer"], given["hosts"], encrypted=given["encrypted"])
+    layer = make_layer(
+        given["layer"], given["hosts"], encrypted=given["encrypted"], recovery=given["recovery"]
+    )
     sabotage = given["sabotage"]
     tested = Sabotaged(layer, sabotage, chance, given["odds"]) if sabotage else layer
-    site = Site(tested, journal, chance, Load(**given["load"]))
+    site = Site(tested, journal, chance, Load(**given["load"]), recovery=given["recovery"])
     process = Process(site)
     process.start()
     reply(ready=True)
