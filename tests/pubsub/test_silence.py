@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from channels_redis_pubsub import subscriber
 from support.counting import count_commands
 from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
     Layers,
-    cancel,
     connections,
     joined,
     nothing_else,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 
-FOUND_WITHIN = 30.0  # seconds; about 20 are to be expected
+FOUND_WITHIN = 30.0  # seconds
 
 
 @pytest.fixture
@@ -43,31 +43,22 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("channels_redis_pubsub.subscriber.REPLY_GRACE", 0.5)
 
 
-@pytest.mark.timeout(120)
-async def test_silent_connection_is_replaced(
-    own_server: EmbeddedServer, own_layers: Layers, tcp_proxy: StartProxy
-) -> None:
-    """A network that swallows everything: found within 30 s, with both notices."""
-    proxy = await tcp_proxy(own_server)
-    layer = own_layers(hosts=[proxy.url], **NOTICES)
-    channel = await joined(layer, "room")
-    proxy.stall()
-    assert await within(layer.receive(channel), FOUND_WITHIN) == LOST
-    assert await take(layer, channel) == BACK
-    await within(own_layers().group_send("room", {"type": "hello"}))
-    assert await take(layer, channel) == {"type": "hello"}
+def test_silence_is_found_in_time() -> None:
+    """A network that swallows everything is found within 30 s, a stall of 10 s is waited for."""
+    assert subscriber.REPLY_GRACE > 10
+    assert subscriber.PROBE_INTERVAL + subscriber.REPLY_GRACE < FOUND_WITHIN
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("silent", ["requests", "replies"])
-async def test_connection_that_is_silent_one_way_is_replaced(
+@pytest.mark.parametrize("silent", ["requests", "replies", "both"])
+async def test_silent_connection_is_replaced(
     own_server: EmbeddedServer, own_layers: Layers, tcp_proxy: StartProxy, silent: str
 ) -> None:
-    """A connection on which only one direction is lost is no better than a lost one."""
+    """With both notices, also if only one direction is lost."""
     proxy = await tcp_proxy(own_server)
     layer = own_layers(hosts=[proxy.url], **NOTICES)
     channel = await joined(layer, "room")
-    proxy.stall(requests=silent == "requests", replies=silent == "replies")
+    proxy.stall(requests=silent != "replies", replies=silent != "requests")
     assert await take_many(layer, channel, 2) == [LOST, BACK]
     await within(own_layers().group_send("room", {"type": "hello"}))
     assert await take(layer, channel) == {"type": "hello"}
@@ -109,7 +100,7 @@ async def test_frozen_server_is_an_outage(own_server: EmbeddedServer, own_layers
 async def test_server_that_stalls_loses_nothing(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It stalls for 10 s: messages published meanwhile arrive, without a notice."""
+    """Messages published while it stalls, for less than the grace, arrive; without a notice."""
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.5)
     layer, sender = own_layers(**NOTICES), own_layers()
     channel = await joined(layer, "room")
@@ -118,7 +109,7 @@ async def test_server_that_stalls_loses_nothing(
     receiver = await waiting(layer, channel)
     own_server.pause()
     try:
-        done, _ = await asyncio.wait([receiver], timeout=9)
+        done, _ = await asyncio.wait([receiver], timeout=2)
         assert not done
         sending = asyncio.create_task(sender.group_send("room", {"type": "late"}))
         done, _ = await asyncio.wait([receiver], timeout=1)
@@ -130,37 +121,25 @@ async def test_server_that_stalls_loses_nothing(
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_probes_are_answered(own_server: EmbeddedServer, own_layers: Layers) -> None:
+async def test_idle_process_sends_only_probes(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
     """An idle connection stays through many probes, with subscriptions and without."""
     layer = own_layers(**NOTICES)
     channel = await layer.new_channel()
     receiver = await waiting(layer, channel)
     with count_commands(own_server) as counted:
-        done, _ = await asyncio.wait([receiver], timeout=4)
-        assert not done
-        await cancel(receiver)
-        layer._broker.get().close(channel)
-        await eventually(lambda: not subscribed(own_server))
-        assert len(connections(own_server)) == 1
-    assert counted.commands["ping"] >= 2
-    with count_commands(own_server) as counted:
-        await eventually(lambda: not connections(own_server))
-    assert counted.commands["ping"] >= 2
-
-
-@pytest.mark.timeout(60)
-async def test_idle_process_sends_only_probes(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """In 20 s the server gets a PING every 5 to 10 s, and nothing else; no connection is lost."""
-    layer = own_layers(**NOTICES)
-    channel = await joined(layer, "room")
-    receiver = asyncio.create_task(layer.receive(channel))
-    with count_commands(own_server) as counted:
-        done, _ = await asyncio.wait([receiver], timeout=20)
+        done, _ = await asyncio.wait([receiver], timeout=3)
     assert not done
     assert counted.connections == 0
     assert set(counted.commands) == {"ping"}
-    assert 1 <= counted.commands["ping"] <= 4
-    await within(layer.group_send("room", {"type": "hello"}))
+    assert counted.commands["ping"] >= 2
+    sender = own_layers()
+    await within(sender.send(channel, {"type": "hello"}))
+    await within(sender.close_pools())
     assert await within(receiver) == {"type": "hello"}
+    layer._broker.get().close(channel)
+    await eventually(lambda: not subscribed(own_server))
+    with count_commands(own_server) as counted:
+        await eventually(lambda: not connections(own_server))
+    assert counted.commands["ping"] >= 2
