@@ -38,6 +38,7 @@ class Capability(Enum):
     PROCESSES = "layers in several processes reach each other"
     QUEUE = "a message waits for any later receiver"
     RESERVED_KEYS = "a key that the layer itself uses is refused in a message"
+    SHARED_CAPACITY = "the channels of a process are full together"
     SERIALIZED = "a receiver gets what was written on the wire, and so a copy of its own"
 
 

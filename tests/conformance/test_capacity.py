@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import pytest
 from channels.exceptions import ChannelFull
@@ -17,11 +18,13 @@ from conformance.layer_case import (
     take_many,
     within,
 )
+from conformance.promises import Promise, checks
 
 MESSAGE = {"type": "test.message"}
 MANY = 100  # more than any capacity used here
 
 
+@checks(Promise.CAPACITY)
 @needs(Capability.CAPACITY, Capability.QUEUE)
 async def test_full_general_channel_refuses(case: LayerCase) -> None:
     """A general channel takes its capacity (on each shard), and not one message more."""
@@ -29,6 +32,7 @@ async def test_full_general_channel_refuses(case: LayerCase) -> None:
     assert await fill(layer, "jobs") == 3 * case.variant.shards
 
 
+@checks(Promise.CAPACITY)
 @needs(Capability.CAPACITY)
 async def test_full_own_channel_refuses(case: LayerCase) -> None:
     """An unread channel takes its capacity, and not one message more."""
@@ -36,6 +40,7 @@ async def test_full_own_channel_refuses(case: LayerCase) -> None:
     assert await fill(layer, await layer.new_channel()) == 3
 
 
+@checks(Promise.CAPACITY)
 @needs(Capability.CAPACITY)
 async def test_refused_message_never_arrives(case: LayerCase) -> None:
     """Accepted messages arrive, refused ones do not."""
@@ -49,6 +54,7 @@ async def test_refused_message_never_arrives(case: LayerCase) -> None:
     await case.nothing_else(layer, channel)
 
 
+@checks(Promise.CAPACITY)
 @needs(Capability.CAPACITY, Capability.QUEUE)
 async def test_received_messages_make_room(case: LayerCase) -> None:
     """A channel that was full and then read takes at least as much again.
@@ -61,6 +67,7 @@ async def test_received_messages_make_room(case: LayerCase) -> None:
     assert await fill(layer, "jobs") >= accepted
 
 
+@checks(Promise.OWN_CAPACITY)
 @needs(Capability.CAPACITY)
 async def test_flooded_channel_leaves_room_for_the_others_of_its_process(case: LayerCase) -> None:
     """Messages to the others, and to their groups, are accepted and arrive."""
@@ -74,6 +81,27 @@ async def test_flooded_channel_leaves_room_for_the_others_of_its_process(case: L
     assert await take_many(layer, flooded, 4) == [MESSAGE] * 4
 
 
+@checks(Promise.SHARED_CAPACITY)
+@needs(Capability.SHARED_CAPACITY)
+async def test_channels_of_a_process_share_their_capacity(case: LayerCase) -> None:
+    """An empty channel is full if another one of its process is."""
+    layer = case.layer(capacity=4)
+    flooded, other = await layer.new_channel(), await layer.new_channel()
+    assert await fill(layer, flooded) == 4
+    assert await fill(layer, other) == 0
+
+
+@checks(Promise.NEVER_BLOCK)
+async def test_sending_does_not_wait_for_a_receiver(case: LayerCase) -> None:
+    """Sends to channels without a receiver return, or raise ChannelFull."""
+    layer = case.layer(capacity=5)
+    for channel in (await layer.new_channel(), "jobs"):
+        for message in numbered(20):
+            with suppress(ChannelFull):
+                await within(layer.send(channel, message))
+
+
+@checks(Promise.CAPACITY)
 @needs(Capability.CAPACITY)
 async def test_full_channel_leaves_others_alone(case: LayerCase) -> None:
     """Each channel has a capacity of its own."""
@@ -82,6 +110,7 @@ async def test_full_channel_leaves_others_alone(case: LayerCase) -> None:
     assert await fill(layer, "empty") >= 1
 
 
+@checks(Promise.GROUP_SEND_NEVER_FULL)
 @needs(Capability.CAPACITY, Capability.GENERAL_MEMBERS, Capability.QUEUE)
 async def test_group_send_drops_at_a_full_channel(case: LayerCase) -> None:
     """A group message passes by a full member without an error, and reaches the others."""
@@ -96,6 +125,7 @@ async def test_group_send_drops_at_a_full_channel(case: LayerCase) -> None:
     await case.nothing_else(layer, "full")
 
 
+@checks(Promise.GROUP_SEND_NEVER_FULL)
 @needs(Capability.CAPACITY)
 async def test_group_send_never_raises_channel_full(case: LayerCase) -> None:
     """A group may be sent to however full all of its members are."""
@@ -108,6 +138,7 @@ async def test_group_send_never_raises_channel_full(case: LayerCase) -> None:
     await case.nothing_else(layer, channel)
 
 
+@checks(Promise.CAPACITY_BY_NAME)
 @needs(Capability.CAPACITY_PATTERNS, Capability.CAPACITY)
 async def test_channel_capacity_takes_globs_and_patterns(case: LayerCase) -> None:
     """A channel's capacity is that of the glob or compiled pattern that its name matches."""
@@ -121,6 +152,7 @@ async def test_channel_capacity_takes_globs_and_patterns(case: LayerCase) -> Non
     assert await fill(layer, "a.mail.urgent") == 5 * shards
 
 
+@checks(Promise.CAPACITY_BY_NAME)
 @needs(Capability.CAPACITY_PATTERNS, Capability.CAPACITY)
 async def test_first_matching_capacity_counts(case: LayerCase) -> None:
     """Of several patterns that match, the first in the dict's order gives the capacity."""
@@ -131,6 +163,7 @@ async def test_first_matching_capacity_counts(case: LayerCase) -> None:
     assert await fill(wide_first, "mail.late") == 4 * shards
 
 
+@checks(Promise.CAPACITY_BY_NAME)
 @needs(Capability.CAPACITY_PATTERNS, Capability.CAPACITY)
 async def test_channel_capacity_matches_own_channels(case: LayerCase) -> None:
     """A pattern may describe the channels that `new_channel` makes, by their prefix."""

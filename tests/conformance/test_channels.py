@@ -8,6 +8,7 @@ from conformance.capabilities import Capability, needs
 from conformance.layer_case import (
     ChannelLayer,
     LayerCase,
+    Message,
     joined,
     numbered,
     take,
@@ -15,10 +16,12 @@ from conformance.layer_case import (
     waiting_receiver,
     within,
 )
+from conformance.promises import Promise, checks
 
 GREETING = {"type": "test.greeting", "text": "hello"}
 
 
+@checks(Promise.QUEUE)
 async def test_message_reaches_a_receiver_that_comes_later(layer: ChannelLayer) -> None:
     """Messages to a channel wait in it."""
     channel = await layer.new_channel()
@@ -26,6 +29,7 @@ async def test_message_reaches_a_receiver_that_comes_later(layer: ChannelLayer) 
     assert await take(layer, channel) == GREETING
 
 
+@checks(Promise.QUEUE)
 async def test_message_reaches_a_receiver_that_waits(layer: ChannelLayer) -> None:
     """A receiver may be there before the message is sent."""
     channel = await layer.new_channel()
@@ -34,6 +38,7 @@ async def test_message_reaches_a_receiver_that_waits(layer: ChannelLayer) -> Non
     assert await receiver == GREETING
 
 
+@checks(Promise.QUEUE)
 @needs(Capability.QUEUE)
 async def test_general_channel_queues_its_messages(case: LayerCase, layer: ChannelLayer) -> None:
     """A message to a general channel waits for the first receiver, and arrives once."""
@@ -42,6 +47,7 @@ async def test_general_channel_queues_its_messages(case: LayerCase, layer: Chann
     await case.nothing_else(layer, "jobs")
 
 
+@checks(Promise.QUEUE)
 @needs(Capability.QUEUE)
 async def test_general_channel_wakes_a_waiting_receiver(layer: ChannelLayer) -> None:
     """A receiver of a general channel may be there before the message is sent."""
@@ -50,6 +56,7 @@ async def test_general_channel_wakes_a_waiting_receiver(layer: ChannelLayer) -> 
     assert await receiver == GREETING
 
 
+@checks(Promise.FIRST_IN_FIRST_OUT)
 async def test_own_channel_is_first_in_first_out(case: LayerCase) -> None:
     """Messages of one sender to one channel arrive in the order of sending."""
     layer = case.layer(capacity=200)
@@ -60,6 +67,7 @@ async def test_own_channel_is_first_in_first_out(case: LayerCase) -> None:
     assert await take_many(layer, channel, 150) == messages
 
 
+@checks(Promise.QUEUE)
 @needs(Capability.QUEUE, Capability.ORDER_OF_GENERAL)
 async def test_general_channel_is_first_in_first_out(case: LayerCase) -> None:
     """A general channel on one server keeps the order of sending as well."""
@@ -70,6 +78,7 @@ async def test_general_channel_is_first_in_first_out(case: LayerCase) -> None:
     assert await take_many(layer, "jobs", 150) == messages
 
 
+@checks(Promise.QUEUE)
 @needs(Capability.QUEUE)
 async def test_general_channel_is_read_to_the_last_message(case: LayerCase) -> None:
     """All messages of a general channel arrive, wherever a sharded layer put them."""
@@ -82,6 +91,7 @@ async def test_general_channel_is_read_to_the_last_message(case: LayerCase) -> N
     await case.nothing_else(layer, "jobs")
 
 
+@checks(Promise.FIRST_IN_FIRST_OUT)
 async def test_each_sender_keeps_its_order(case: LayerCase) -> None:
     """Twenty senders at once: what each of them sent arrives in its order."""
     layer = case.layer(capacity=1000)
@@ -100,6 +110,7 @@ async def test_each_sender_keeps_its_order(case: LayerCase) -> None:
         assert own == list(range(10))
 
 
+@checks(Promise.QUEUE)
 async def test_channels_of_one_process_do_not_mix(layer: ChannelLayer) -> None:
     """Each of a process's channels gets its own messages only, in whatever order they are read."""
     channels = [await layer.new_channel() for _ in range(5)]
@@ -110,6 +121,7 @@ async def test_channels_of_one_process_do_not_mix(layer: ChannelLayer) -> None:
         assert await take_many(layer, channel, 3) == numbered(3, start=10 * number)
 
 
+@checks(Promise.QUEUE)
 @needs(Capability.QUEUE)
 async def test_general_channels_do_not_mix(case: LayerCase, layer: ChannelLayer) -> None:
     """A channel whose name begins with another's name is another channel."""
@@ -120,6 +132,7 @@ async def test_general_channels_do_not_mix(case: LayerCase, layer: ChannelLayer)
     await case.nothing_else(layer, "jobs.urgent")
 
 
+@checks(Promise.QUEUE)
 async def test_channel_and_group_of_one_name_are_two_things(layer: ChannelLayer) -> None:
     """A group may have the name of a channel."""
     channel = await layer.new_channel()
@@ -131,36 +144,48 @@ async def test_channel_and_group_of_one_name_are_two_things(layer: ChannelLayer)
     assert await take(layer, channel) == {"type": "to.channel"}
 
 
+@checks(Promise.LISTENERS)
 @needs(Capability.LISTENERS_ALL)
 async def test_general_channel_reaches_every_listening_process(case: LayerCase) -> None:
     """Without a queue, each process that receives from a channel gets its messages."""
     layers = [case.layer() for _ in range(3)]
     sender = case.layer()
-    receivers = [asyncio.create_task(take(layer, "news")) for layer in layers]
+    greeted: list[bool] = []
 
-    async def send_until_all_have_it() -> None:
-        while not all(receiver.done() for receiver in receivers):
+    async def listen(layer: ChannelLayer) -> Message:
+        greeted.append((await take(layer, "news")) == GREETING)
+        while (message := await take(layer, "news")) == GREETING:
+            pass
+        return message
+
+    listeners = [asyncio.create_task(listen(layer)) for layer in layers]
+
+    async def greet_until_all_listen() -> None:
+        while len(greeted) < len(layers):
             await sender.send("news", GREETING)
             await asyncio.sleep(0.01)
 
-    await within(send_until_all_have_it())
-    assert [await receiver for receiver in receivers] == [GREETING] * 3
+    await within(greet_until_all_listen())
+    await within(sender.send("news", {"type": "once"}))
+    assert await within(asyncio.gather(*listeners)) == [{"type": "once"}] * 3
 
 
+@checks(Promise.PREFIXES)
 @needs(Capability.PROCESSES, Capability.PREFIXED_CHANNELS)
 async def test_prefixes_keep_channels_apart(case: LayerCase) -> None:
     """Layers with different prefixes share a server, but no channel."""
-    ours, theirs = case.layer(), case.layer(prefix=f"{case.config['prefix']}-other.")
+    ours, theirs = case.layer(), case.layer(prefix=f"other-{case.prefix}")
     channel = await ours.new_channel()
     for name in (channel, "jobs"):
         await within(theirs.send(name, {"type": "foreign"}))
         await case.nothing_else(ours, name)
 
 
+@checks(Promise.PREFIXES)
 @needs(Capability.PROCESSES)
 async def test_prefixes_keep_groups_apart(case: LayerCase) -> None:
     """Layers with different prefixes share a server, but no group."""
-    ours, theirs = case.layer(), case.layer(prefix=f"{case.config['prefix']}-other.")
+    ours, theirs = case.layer(), case.layer(prefix=f"other-{case.prefix}")
     channel, foreign = await joined(ours, "room"), await joined(theirs, "room")
     await within(theirs.group_send("room", {"type": "foreign"}))
     assert await take(theirs, foreign) == {"type": "foreign"}

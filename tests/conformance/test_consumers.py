@@ -13,6 +13,7 @@ from django.conf import settings
 from conformance.capabilities import Capability, needs
 from conformance.consumers import Chat, Feed, SyncChat
 from conformance.layer_case import DEADLINE, ChannelLayer, LayerCase, within
+from conformance.promises import Promise, checks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -38,6 +39,7 @@ async def client(consumer: Any) -> AsyncIterator[WebsocketCommunicator]:
     await communicator.disconnect(timeout=DEADLINE)
 
 
+@checks(Promise.APPLICATIONS)
 @pytest.mark.parametrize("consumer", [Chat, SyncChat])
 async def test_chat(consumer: Any) -> None:
     """Two clients in a room get the messages of both, in order."""
@@ -51,6 +53,7 @@ async def test_chat(consumer: Any) -> None:
             assert await hears(listener) == "b'bob'"
 
 
+@checks(Promise.APPLICATIONS)
 async def test_synchronous_and_asynchronous_consumers_meet() -> None:
     """Consumers of both kinds share a room."""
     async with client(Chat) as ada, client(SyncChat) as bob:
@@ -60,6 +63,7 @@ async def test_synchronous_and_asynchronous_consumers_meet() -> None:
         await within(all_hear((ada, bob), "from ada"))
 
 
+@checks(Promise.APPLICATIONS)
 async def test_client_that_leaves() -> None:
     """A client that disconnects says goodbye and leaves the room; the others stay."""
     async with client(Chat) as ada:
@@ -71,6 +75,7 @@ async def test_client_that_leaves() -> None:
         assert await hears(ada) == "alone"
 
 
+@checks(Promise.APPLICATIONS)
 async def test_many_clients() -> None:
     """Fifty consumers of one process each get each message once."""
     clients = [WebsocketCommunicator(Chat.as_asgi(), "/") for _ in range(50)]
@@ -85,6 +90,7 @@ async def test_many_clients() -> None:
         await each.wait(timeout=DEADLINE)
 
 
+@checks(Promise.APPLICATIONS)
 async def test_groups_of_the_class(layer: ChannelLayer) -> None:
     """A consumer that names its groups gets their messages, and those to its own channel."""
     async with client(Feed) as reader:
@@ -98,6 +104,7 @@ async def test_groups_of_the_class(layer: ChannelLayer) -> None:
         assert await reader.receive_json_from(timeout=DEADLINE) == {"to": "you"}
 
 
+@checks(Promise.APPLICATIONS)
 async def test_consumer_that_closes(layer: ChannelLayer) -> None:
     """A handler may close its WebSocket; the room continues without it."""
     async with client(Chat) as ada:
@@ -109,6 +116,7 @@ async def test_consumer_that_closes(layer: ChannelLayer) -> None:
         assert await hears(bob) == "still here"
 
 
+@checks(Promise.APPLICATIONS)
 async def test_consumer_that_fails(layer: ChannelLayer) -> None:
     """A handler that raises ends its consumer, and no other."""
     failing = WebsocketCommunicator(Chat.as_asgi(), "/")
@@ -121,6 +129,7 @@ async def test_consumer_that_fails(layer: ChannelLayer) -> None:
         assert await hears(bob) == "still here"
 
 
+@checks(Promise.APPLICATIONS)
 @needs(Capability.PROCESSES)
 async def test_another_process_talks_to_consumers(case: LayerCase) -> None:
     """Messages of any process to the room reach this one's consumers."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import ChannelLayer, LayerCase, take, within
+from conformance.promises import Promise, checks
 
 pytestmark = [needs(Capability.ENCRYPTION)]
 
 SECRET = {"type": "test.secret", "text": "the cat is grey"}
 
 
+@checks(Promise.ENCRYPTION)
 async def test_keys_can_be_rotated(case: LayerCase) -> None:
     """While keys are exchanged, old and new processes read each other's messages.
 
@@ -23,6 +25,7 @@ async def test_keys_can_be_rotated(case: LayerCase) -> None:
         await check_reach(sender, receiver)
 
 
+@checks(Promise.ENCRYPTION)
 async def test_other_keys_read_nothing(case: LayerCase) -> None:
     """A message that a process has no key for is dropped there, and hurts no other message."""
     ours = case.layer(symmetric_encryption_keys=["ours"])
@@ -35,6 +38,7 @@ async def test_other_keys_read_nothing(case: LayerCase) -> None:
     assert await take(ours, channel) == {"type": "ours"}
 
 
+@checks(Promise.ENCRYPTION)
 async def test_encrypted_message_is_unreadable_without_a_key(case: LayerCase) -> None:
     """A process without keys cannot read what one with a key sends."""
     ours = case.layer(symmetric_encryption_keys=["ours"])

@@ -8,8 +8,10 @@ import pytest
 
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import LayerCase, joined, numbered, take, take_many, within
+from conformance.promises import Promise, checks
 
 
+@checks(Promise.EXCLUDE)
 @needs(Capability.EXCLUDE)
 async def test_excluded_channels_get_nothing(case: LayerCase) -> None:
     """Neither the sender nor others that are named, in whichever process they are."""
@@ -28,6 +30,7 @@ async def test_excluded_channels_get_nothing(case: LayerCase) -> None:
         assert received[1::2] == [{"type": "to.all"}] * 3
 
 
+@checks(Promise.EXCLUDE)
 @needs(Capability.EXCLUDE)
 @pytest.mark.parametrize("items", [1, [1, 2]], ids=["flat", "nested"])
 async def test_message_is_as_it_was_sent(case: LayerCase, items: object) -> None:
@@ -41,6 +44,7 @@ async def test_message_is_as_it_was_sent(case: LayerCase, items: object) -> None
         assert await take(layer, member) == message
 
 
+@checks(Promise.EXCLUDE)
 @needs(Capability.EXCLUDE)
 async def test_channels_may_come_from_a_generator(case: LayerCase) -> None:
     """Also from one that yields none: all get the message as it was sent."""
@@ -52,6 +56,7 @@ async def test_channels_may_come_from_a_generator(case: LayerCase) -> None:
         assert await take(layer, member) == message
 
 
+@checks(Promise.EXCLUDE)
 @needs(Capability.EXCLUDE, Capability.GENERAL_MEMBERS, Capability.QUEUE)
 async def test_general_channels_may_be_excluded(case: LayerCase) -> None:
     """As any other member."""
@@ -66,6 +71,7 @@ async def test_general_channels_may_be_excluded(case: LayerCase) -> None:
         await case.nothing_else(layer, channel)
 
 
+@checks(Promise.EXCLUDE)
 @needs(Capability.EXCLUDE)
 @pytest.mark.parametrize(
     ("exclude", "error", "text"),
@@ -89,6 +95,7 @@ async def test_what_is_no_list_of_channels_is_refused(
     await case.nothing_else(layer, member)
 
 
+@checks(Promise.EXCLUDE)
 @needs(Capability.EXCLUDE, Capability.RESERVED_KEYS)
 async def test_messages_cannot_exclude(case: LayerCase) -> None:
     """The key that stands beside a message is reserved, for direct messages too."""

@@ -23,6 +23,7 @@ from conformance.layer_case import (
     until,
     within,
 )
+from conformance.promises import Promise, checks
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -31,13 +32,22 @@ STALE, FRESH = numbered(2)
 MARGIN = 0.1  # seconds after which a time is surely over
 
 
+@checks(Promise.GROUP_EXPIRY)
+@needs(Capability.GROUP_EXPIRY)
+async def test_group_expiry_is_an_attribute(case: LayerCase) -> None:
+    """The time after which a membership ends is readable."""
+    assert case.layer(group_expiry=12).group_expiry == 12
+
+
+@checks(Promise.CAPACITY_BY_NAME)
 @needs(Capability.EXPIRY, Capability.GROUP_EXPIRY)
-def test_times_are_attributes(case: LayerCase) -> None:
-    """Channels' specification wants `group_expiry` to be readable; the others are beside it."""
+async def test_times_are_attributes(case: LayerCase) -> None:
+    """`expiry` and `capacity` are the constructor's arguments, and readable like `group_expiry`."""
     layer = case.layer(expiry=11, group_expiry=12, capacity=13)
     assert (layer.expiry, layer.group_expiry, layer.capacity) == (11, 12, 13)
 
 
+@checks(Promise.EXPIRY)
 @needs(Capability.EXPIRY)
 async def test_messages_expire(case: LayerCase) -> None:
     """After `expiry` seconds a message is never delivered, and newer ones are."""
@@ -49,21 +59,29 @@ async def test_messages_expire(case: LayerCase) -> None:
     )
 
 
+@checks(Promise.EXPIRY)
 @needs(Capability.EXPIRY, Capability.CAPACITY, Capability.QUEUE)
 async def test_queued_messages_expire(case: LayerCase) -> None:
     """Messages of a general channel expire as well, and no longer count."""
     await at_once(unread_in_general_channel(case), expired_messages_make_room(case))
 
 
-@needs(Capability.GROUP_EXPIRY, Capability.FOREIGN_MEMBERS, Capability.GENERAL_MEMBERS)
+@checks(Promise.GROUP_EXPIRY)
+@needs(Capability.GROUP_EXPIRY, Capability.GENERAL_MEMBERS)
 async def test_memberships_expire(case: LayerCase) -> None:
     """`group_expiry` seconds after the latest `group_add` a channel is no member any more."""
     await at_once(
         own_membership_ends_unless_renewed(case),
-        foreign_membership_ends_unless_renewed(case),
         general_membership_ends_unless_renewed(case),
         membership_outlives_messages(case),
     )
+
+
+@checks(Promise.FOREIGN_CHANNELS)
+@needs(Capability.GROUP_EXPIRY, Capability.FOREIGN_MEMBERS)
+async def test_foreign_memberships_expire(case: LayerCase) -> None:
+    """So it does where another process has called `group_add`."""
+    await foreign_membership_ends_unless_renewed(case)
 
 
 async def unread_in_own_channel(case: LayerCase) -> None:

@@ -6,10 +6,12 @@ import asyncio
 
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import ChannelLayer, LayerCase, joined, numbered, take, within
+from conformance.promises import Promise, checks
 
 MESSAGE = {"type": "test.message"}
 
 
+@checks(Promise.FLUSH)
 @needs(Capability.QUEUE)
 async def test_flush_removes_messages(case: LayerCase, layer: ChannelLayer) -> None:
     """No message sent before a flush is received after it, from any kind of channel."""
@@ -22,6 +24,7 @@ async def test_flush_removes_messages(case: LayerCase, layer: ChannelLayer) -> N
     await case.nothing_else(layer, own)
 
 
+@checks(Promise.FLUSH)
 @needs(Capability.FLUSH_KEEPS_CHANNELS)
 async def test_flush_removes_messages_that_reached_the_process(
     case: LayerCase, layer: ChannelLayer
@@ -34,6 +37,7 @@ async def test_flush_removes_messages_that_reached_the_process(
     await case.nothing_else(layer, unread)
 
 
+@checks(Promise.FLUSH)
 @needs(Capability.FLUSH_KEEPS_CHANNELS)
 async def test_flush_empties_groups(case: LayerCase, layer: ChannelLayer) -> None:
     """After a flush no channel is a member, and each may join again."""
@@ -47,6 +51,7 @@ async def test_flush_empties_groups(case: LayerCase, layer: ChannelLayer) -> Non
     assert await take(layer, channel) == MESSAGE
 
 
+@checks(Promise.FLUSH)
 async def test_layer_works_after_a_flush(layer: ChannelLayer) -> None:
     """New channels and groups work, also when there was nothing to flush."""
     for _ in range(2):
@@ -57,6 +62,7 @@ async def test_layer_works_after_a_flush(layer: ChannelLayer) -> None:
         assert await take(layer, channel) == MESSAGE
 
 
+@checks(Promise.FLUSH)
 @needs(Capability.PROCESSES, Capability.QUEUE)
 async def test_flush_reaches_what_another_process_sent(case: LayerCase) -> None:
     """One process can flush what others left on the servers."""
@@ -69,10 +75,11 @@ async def test_flush_reaches_what_another_process_sent(case: LayerCase) -> None:
     await case.nothing_else(theirs, channel)
 
 
+@checks(Promise.PREFIXES)
 @needs(Capability.PROCESSES)
 async def test_flush_leaves_other_prefixes_alone(case: LayerCase) -> None:
     """Sites that share a server do not flush each other."""
-    prefix = case.config["prefix"]
+    prefix = case.prefix
     ours, theirs = case.layer(), case.layer(prefix=f"other-{prefix}")
     channel = await theirs.new_channel()
     await within(theirs.group_add("room", channel))
@@ -83,6 +90,7 @@ async def test_flush_leaves_other_prefixes_alone(case: LayerCase) -> None:
     assert await take(theirs, channel) == MESSAGE
 
 
+@checks(Promise.FLUSH)
 @needs(Capability.FLUSH_KEEPS_CHANNELS, Capability.MANY_RECEIVERS)
 async def test_flush_does_not_end_a_waiting_receiver(layer: ChannelLayer) -> None:
     """A consumer that waits during a flush gets what is sent after it."""

@@ -14,10 +14,12 @@ from conformance.layer_case import (
     take_many,
     within,
 )
+from conformance.promises import Promise, checks
 
 HELLO = {"type": "test.hello"}
 
 
+@checks(Promise.GROUP_SEND)
 async def test_group_message_reaches_every_member(case: LayerCase, layer: ChannelLayer) -> None:
     """All members get a copy; a channel that did not join gets none."""
     members = [await layer.new_channel() for _ in range(5)]
@@ -31,6 +33,7 @@ async def test_group_message_reaches_every_member(case: LayerCase, layer: Channe
     await case.nothing_else(layer, outsider)
 
 
+@checks(Promise.FIRST_IN_FIRST_OUT)
 async def test_group_messages_arrive_in_order(case: LayerCase) -> None:
     """A member gets the messages of one sender in the order of sending."""
     layer = case.layer(capacity=200)
@@ -42,6 +45,7 @@ async def test_group_messages_arrive_in_order(case: LayerCase) -> None:
         assert await take_many(layer, member, 50) == messages
 
 
+@checks(Promise.FIRST_IN_FIRST_OUT)
 @needs(Capability.ORDER_BETWEEN_DIRECT_AND_GROUP)
 async def test_direct_and_group_messages_arrive_in_order(case: LayerCase) -> None:
     """A channel's direct and group messages keep the order in which one sender sent them."""
@@ -54,6 +58,7 @@ async def test_direct_and_group_messages_arrive_in_order(case: LayerCase) -> Non
     assert await take_many(layer, channel, 40) == messages
 
 
+@checks(Promise.GROUP_DISCARD)
 async def test_channel_that_left_gets_no_more(case: LayerCase, layer: ChannelLayer) -> None:
     """After `group_discard` returned, what is sent to the group passes a channel by."""
     stays, leaves = await joined(layer, "room"), await joined(layer, "room")
@@ -63,6 +68,7 @@ async def test_channel_that_left_gets_no_more(case: LayerCase, layer: ChannelLay
     await case.nothing_else(layer, leaves)
 
 
+@checks(Promise.LEAVING)
 @needs(Capability.LAST_WORDS)
 async def test_what_was_sent_before_leaving_still_arrives(layer: ChannelLayer) -> None:
     """A consumer that says goodbye to its group and then leaves it gets its own goodbye."""
@@ -72,6 +78,7 @@ async def test_what_was_sent_before_leaving_still_arrives(layer: ChannelLayer) -
     assert await take(layer, channel) == {"type": "goodbye"}
 
 
+@checks(Promise.GROUP_ADD)
 async def test_last_member_may_leave_and_come_back(case: LayerCase, layer: ChannelLayer) -> None:
     """A group that became empty works again for new members."""
     channel = await joined(layer, "room")
@@ -83,6 +90,7 @@ async def test_last_member_may_leave_and_come_back(case: LayerCase, layer: Chann
     await case.nothing_else(layer, channel)
 
 
+@checks(Promise.JOINING)
 @needs(Capability.NOTHING_BEFORE_JOINING)
 async def test_joining_member_gets_nothing_older(case: LayerCase, layer: ChannelLayer) -> None:
     """Messages sent to the group before `group_add` do not reach the new member."""
@@ -93,6 +101,7 @@ async def test_joining_member_gets_nothing_older(case: LayerCase, layer: Channel
     await case.nothing_else(layer, second)
 
 
+@checks(Promise.GROUP_DISCARD)
 async def test_leaving_ends_what_comes_later(case: LayerCase, layer: ChannelLayer) -> None:
     """Between leaving and joining again a channel misses what the group gets."""
     stays, returns = await joined(layer, "room"), await joined(layer, "room")
@@ -106,6 +115,7 @@ async def test_leaving_ends_what_comes_later(case: LayerCase, layer: ChannelLaye
         await case.nothing_else(layer, channel)
 
 
+@checks(Promise.GROUP_ADD)
 async def test_joining_twice_gives_one_copy(case: LayerCase, layer: ChannelLayer) -> None:
     """`group_add` of a member is no error, adds nothing, and one `group_discard` undoes it."""
     channel = await joined(layer, "room")
@@ -118,6 +128,7 @@ async def test_joining_twice_gives_one_copy(case: LayerCase, layer: ChannelLayer
     await case.nothing_else(layer, channel)
 
 
+@checks(Promise.GROUP_DISCARD)
 async def test_leaving_without_having_joined(case: LayerCase, layer: ChannelLayer) -> None:
     """`group_discard` of a channel that is no member does nothing, in any group."""
     channel, member = await layer.new_channel(), await joined(layer, "room")
@@ -128,6 +139,7 @@ async def test_leaving_without_having_joined(case: LayerCase, layer: ChannelLaye
     await case.nothing_else(layer, channel)
 
 
+@checks(Promise.GROUP_SEND)
 async def test_message_to_an_empty_group(case: LayerCase, layer: ChannelLayer) -> None:
     """Sending to a group without members is no error, and later members never see it."""
     await within(layer.group_send("room", {"type": "too.early"}))
@@ -135,6 +147,7 @@ async def test_message_to_an_empty_group(case: LayerCase, layer: ChannelLayer) -
     await case.nothing_else(layer, channel)
 
 
+@checks(Promise.GROUP_ADD)
 async def test_channel_in_several_groups(case: LayerCase, layer: ChannelLayer) -> None:
     """A channel may be in many groups, and leaves each by itself."""
     channel = await layer.new_channel()
@@ -149,9 +162,10 @@ async def test_channel_in_several_groups(case: LayerCase, layer: ChannelLayer) -
     await case.nothing_else(layer, channel)
 
 
+@checks(Promise.GROUP_SEND)
 async def test_groups_with_similar_names(case: LayerCase, layer: ChannelLayer) -> None:
     """A group is known by its whole name, in which upper and lower case differ."""
-    names = ("room", "Room", "room.", "room-1", "ro")
+    names = ("room", "Room", "room.1", "room-1", "ro")
     members = {name: await joined(layer, name) for name in names}
     for name in names:
         await within(layer.group_send(name, {"type": "test.message", "group": name}))
@@ -160,6 +174,7 @@ async def test_groups_with_similar_names(case: LayerCase, layer: ChannelLayer) -
         await case.nothing_else(layer, member)
 
 
+@checks(Promise.GROUP_SEND)
 async def test_channels_of_any_prefix_in_one_group(layer: ChannelLayer) -> None:
     """Channels made with different prefixes are members alike."""
     members = [await layer.new_channel(prefix) for prefix in ("chat", "feed")]
@@ -170,6 +185,7 @@ async def test_channels_of_any_prefix_in_one_group(layer: ChannelLayer) -> None:
     assert [await take(layer, member) for member in members] == [HELLO] * 3
 
 
+@checks(Promise.GROUP_ADD)
 @needs(Capability.GENERAL_MEMBERS, Capability.QUEUE)
 async def test_general_channel_as_member(case: LayerCase, layer: ChannelLayer) -> None:
     """A general channel gets group messages like any member, once, until it leaves."""
@@ -184,6 +200,7 @@ async def test_general_channel_as_member(case: LayerCase, layer: ChannelLayer) -
     await case.nothing_else(layer, "jobs")
 
 
+@checks(Promise.GROUP_SEND)
 async def test_large_group(layer: ChannelLayer) -> None:
     """A thousand members of one process each get their copy."""
     members = [await layer.new_channel() for _ in range(1000)]
@@ -193,6 +210,7 @@ async def test_large_group(layer: ChannelLayer) -> None:
     assert received == [HELLO] * 1000
 
 
+@checks(Promise.GROUP_SEND)
 async def test_consumers_come_and_go_while_messages_flow(layer: ChannelLayer) -> None:
     """Joining and leaving of others disturbs no member: it gets every message, in order."""
     steady = await joined(layer, "room")

@@ -9,6 +9,7 @@ import pytest
 
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import LayerCase, Message, numbered, take, take_many, within
+from conformance.promises import Promise, checks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,7 @@ def plain(messages: Sequence[Message]) -> list[Message]:
     ]
 
 
+@checks(Promise.HISTORY)
 @needs(Capability.HISTORY)
 async def test_a_browser_resumes_at_another_process(case: LayerCase) -> None:
     """A channel with a position gets what it has missed before what is new, each once."""
@@ -64,6 +66,7 @@ async def test_a_browser_resumes_at_another_process(case: LayerCase) -> None:
         await case.nothing_else(second, name)
 
 
+@checks(Promise.HISTORY)
 @needs(Capability.HISTORY)
 async def test_a_position_before_the_first_message(case: LayerCase) -> None:
     """A channel that joined when nothing had ever been sent resumes like all others."""
@@ -77,6 +80,7 @@ async def test_a_position_before_the_first_message(case: LayerCase) -> None:
     assert again.position != joined.position
 
 
+@checks(Promise.HISTORY)
 @needs(Capability.HISTORY)
 @pytest.mark.parametrize("since", ["", "rubbish", "0-0.00000000", f"{2**64}-0.0123abcd", "é-1.x"])
 async def test_an_unknown_position_is_not_recovered(case: LayerCase, since: str) -> None:
@@ -92,6 +96,7 @@ async def test_an_unknown_position_is_not_recovered(case: LayerCase, since: str)
     assert plain(await take_many(layer, channel, 2)) == numbered(3)[1:]
 
 
+@checks(Promise.HISTORY)
 @needs(Capability.HISTORY)
 async def test_newcomers_rewind(case: LayerCase) -> None:
     """A newcomer gets the latest messages, at most as many as there are."""
@@ -108,6 +113,7 @@ async def test_newcomers_rewind(case: LayerCase) -> None:
         await case.nothing_else(layer, channel)
 
 
+@checks(Promise.HISTORY)
 @needs(Capability.HISTORY)
 async def test_joining_again_repeats_nothing(case: LayerCase) -> None:
     """A second `group_add` of a member returns its place and changes nothing."""
@@ -120,6 +126,7 @@ async def test_joining_again_repeats_nothing(case: LayerCase) -> None:
     await case.nothing_else(layer, channel)
 
 
+@checks(Promise.HISTORY)
 @needs(Capability.HISTORY)
 async def test_messages_and_joins_at_once(case: LayerCase) -> None:
     """Channels that join amid a stream of messages get each message after their position once."""
@@ -139,6 +146,7 @@ async def test_messages_and_joins_at_once(case: LayerCase) -> None:
         await case.nothing_else(layer, channel)
 
 
+@checks(Promise.HISTORY)
 @needs(Capability.HISTORY)
 async def test_excluded_channels_get_no_replay(case: LayerCase) -> None:
     """A message that leaves out a channel is not replayed to it either, and others get it."""
@@ -154,6 +162,7 @@ async def test_excluded_channels_get_no_replay(case: LayerCase) -> None:
     assert plain(await take_many(layer, other, 2)) == [{"type": "mine"}, *numbered(1)]
 
 
+@checks(Promise.HISTORY)
 @needs(Capability.HISTORY)
 async def test_a_process_without_the_option_understands_the_others(case: LayerCase) -> None:
     """Rolling deployments: messages with a position reach processes that keep no history."""
@@ -169,6 +178,7 @@ async def test_a_process_without_the_option_understands_the_others(case: LayerCa
     assert await take(sender, follower) == numbered(1)[0]
 
 
+@checks(Promise.HISTORY)
 @needs(Capability.HISTORY)
 async def test_group_history_for_views(case: LayerCase) -> None:
     """A view reads the latest messages, or those after a position, page by page."""
@@ -189,6 +199,7 @@ async def test_group_history_for_views(case: LayerCase) -> None:
     assert (unknown.messages, unknown.recovered) == ([], False)
 
 
+@checks(Promise.HISTORY)
 @needs(Capability.HISTORY)
 async def test_groups_without_a_history_refuse_positions(case: LayerCase) -> None:
     """Arguments that need a history are refused at once, with what to write instead."""

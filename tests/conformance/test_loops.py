@@ -13,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import ChannelLayer, LayerCase, Message, joined, take, within
+from conformance.promises import Promise, checks
 
 HELLO = {"type": "test.hello"}
 PAUSES = [number / 10_000 for number in range(31)]  # seconds
@@ -28,12 +29,14 @@ async def round_trip(layer: ChannelLayer) -> list[Message]:
     return received
 
 
+@checks(Promise.LOOPS)
 def test_loop_after_loop(layer: ChannelLayer) -> None:
     """One layer serves loops that follow each other, as in a test suite with a loop a test."""
     for _ in range(5):
         assert asyncio.run(round_trip(layer)) == [HELLO, HELLO]
 
 
+@checks(Promise.SYNCHRONOUS)
 @needs(Capability.QUEUE)
 def test_synchronous_caller(layer: ChannelLayer) -> None:
     """Code without a loop calls each method through `async_to_sync`, which makes one per call."""
@@ -42,6 +45,7 @@ def test_synchronous_caller(layer: ChannelLayer) -> None:
         assert async_to_sync(take)(layer, "jobs") == HELLO
 
 
+@checks(Promise.SYNCHRONOUS)
 @needs(Capability.LOOPS)
 def test_channel_outlives_its_loop(layer: ChannelLayer) -> None:
     """A channel and its membership may be used from loop to loop, each call with its own."""
@@ -55,6 +59,7 @@ def test_channel_outlives_its_loop(layer: ChannelLayer) -> None:
     async_to_sync(layer.group_discard)("room", channel)
 
 
+@checks(Promise.SYNCHRONOUS)
 async def test_thread_sends_to_a_loop(case: LayerCase, layer: ChannelLayer) -> None:
     """A synchronous view, called in a thread by the server, reaches the server's consumers."""
     channel = await joined(layer, "room")
@@ -69,6 +74,7 @@ async def test_thread_sends_to_a_loop(case: LayerCase, layer: ChannelLayer) -> N
     await case.nothing_else(layer, channel)
 
 
+@checks(Promise.SYNCHRONOUS)
 @needs(Capability.PROCESSES)
 async def test_thread_with_a_loop_of_its_own_sends(case: LayerCase, layer: ChannelLayer) -> None:
     """A thread outside the server, with loops of its own, reaches the server's consumers."""
@@ -85,12 +91,14 @@ async def test_thread_with_a_loop_of_its_own_sends(case: LayerCase, layer: Chann
     await case.nothing_else(layer, channel)
 
 
+@checks(Promise.SYNCHRONOUS)
 def test_layer_is_made_without_a_loop(case: LayerCase) -> None:
     """Channels makes its layers in synchronous code, before any loop runs."""
     layer = case.layer()
     assert asyncio.run(round_trip(layer)) == [HELLO, HELLO]
 
 
+@checks(Promise.LOOPS)
 async def test_layer_may_be_closed_at_any_moment(case: LayerCase) -> None:
     """Closing ends what a layer does in the background, whatever that is just waiting for."""
     for pause in PAUSES:
@@ -98,6 +106,7 @@ async def test_layer_may_be_closed_at_any_moment(case: LayerCase) -> None:
         await use_and_close(case, layer, await layer.new_channel(), pause)
 
 
+@checks(Promise.LOOPS)
 @needs(Capability.QUEUE)
 async def test_layer_of_a_worker_may_be_closed_at_any_moment(case: LayerCase) -> None:
     """The same after receiving from a general channel, where others may want what comes next."""
@@ -105,6 +114,7 @@ async def test_layer_of_a_worker_may_be_closed_at_any_moment(case: LayerCase) ->
         await use_and_close(case, case.layer(), "jobs", pause)
 
 
+@checks(Promise.LOOPS)
 async def test_calls_under_way_end_when_the_layer_closes(case: LayerCase) -> None:
     """A call that has just begun as its layer is closed succeeds or fails; it never hangs."""
     for turns in range(8):
@@ -119,6 +129,7 @@ async def test_calls_under_way_end_when_the_layer_closes(case: LayerCase) -> Non
         await case.close(layer)
 
 
+@checks(Promise.LOOPS)
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 brought eager tasks")
 async def test_eager_tasks(layer: ChannelLayer) -> None:
     """A loop that runs each task up to its first wait at once, as `eager_task_factory` does."""

@@ -9,6 +9,7 @@ import pytest
 
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import ChannelLayer, LayerCase, take, within
+from conformance.promises import Promise, checks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,6 +22,8 @@ BAD_CHANNELS = [*BAD_NAMES, "!", "!local", "two!marks!"]
 BAD_GROUPS = [*BAD_NAMES, "mark!", "specific.x!y"]
 GOOD_NAMES = ["a", "0", "A.b-C_9", "-", "...", "x" * 99]
 MESSAGE = {"type": "test.message"}
+
+METHODS = {"groups": ("group_add", "group_discard", "group_send"), "flush": ("flush",)}
 
 ON_CHANNEL: dict[str, Callable[[ChannelLayer, str], Awaitable[object]]] = {
     "send": lambda layer, name: layer.send(name, MESSAGE),
@@ -35,6 +38,7 @@ ON_GROUP: dict[str, Callable[[ChannelLayer, str, str], Awaitable[object]]] = {
 }
 
 
+@checks(Promise.REFUSALS)
 @pytest.mark.parametrize("method", ON_CHANNEL)
 async def test_bad_channel_name(layer: ChannelLayer, method: str) -> None:
     """A wrong channel name is a TypeError that says what a name may hold."""
@@ -43,6 +47,7 @@ async def test_bad_channel_name(layer: ChannelLayer, method: str) -> None:
             await within(ON_CHANNEL[method](layer, as_name(name)))
 
 
+@checks(Promise.REFUSALS)
 @pytest.mark.parametrize("method", ON_GROUP)
 async def test_bad_group_name(layer: ChannelLayer, method: str) -> None:
     """A wrong group name is a TypeError that says what a name may hold."""
@@ -52,6 +57,7 @@ async def test_bad_group_name(layer: ChannelLayer, method: str) -> None:
             await within(ON_GROUP[method](layer, as_name(name), channel))
 
 
+@checks(Promise.REFUSALS)
 @needs(Capability.EXACT_NAMES)
 @pytest.mark.parametrize("name", ["room\n", "room.x!y\n", "room!\n"], ids=ascii)
 @pytest.mark.parametrize("method", ON_CHANNEL)
@@ -61,6 +67,7 @@ async def test_newline_ends_no_channel_name(layer: ChannelLayer, method: str, na
         await within(ON_CHANNEL[method](layer, name))
 
 
+@checks(Promise.REFUSALS)
 @needs(Capability.EXACT_NAMES)
 @pytest.mark.parametrize("method", ON_GROUP)
 async def test_newline_ends_no_group_name(layer: ChannelLayer, method: str) -> None:
@@ -73,6 +80,7 @@ async def test_newline_ends_no_group_name(layer: ChannelLayer, method: str) -> N
     assert await take(layer, channel) == MESSAGE
 
 
+@checks(Promise.NAMES)
 @needs(Capability.QUEUE)
 @pytest.mark.parametrize("name", GOOD_NAMES, ids=lambda name: name[:8])
 async def test_good_channel_name(layer: ChannelLayer, name: str) -> None:
@@ -81,6 +89,7 @@ async def test_good_channel_name(layer: ChannelLayer, name: str) -> None:
     assert await take(layer, name) == MESSAGE
 
 
+@checks(Promise.NAMES)
 @pytest.mark.parametrize("name", GOOD_NAMES, ids=lambda name: name[:8])
 async def test_good_group_name(layer: ChannelLayer, name: str) -> None:
     """Letters, digits, dots, hyphens and underscores, up to 99 of them, make a group."""
@@ -90,6 +99,7 @@ async def test_good_group_name(layer: ChannelLayer, name: str) -> None:
     assert await take(layer, channel) == MESSAGE
 
 
+@checks(Promise.NEW_CHANNEL)
 async def test_new_channels_are_unique(case: LayerCase) -> None:
     """No two calls give one name, in one process or in several."""
     layers = [case.layer() for _ in range(3)]
@@ -97,6 +107,7 @@ async def test_new_channels_are_unique(case: LayerCase) -> None:
     assert len(names) == 300
 
 
+@checks(Promise.NEW_CHANNEL)
 async def test_new_channel_has_its_prefix(layer: ChannelLayer) -> None:
     """The prefix that a caller gives is in the name, and "specific" by default."""
     assert "chat" in await within(layer.new_channel("chat"))
@@ -104,6 +115,7 @@ async def test_new_channel_has_its_prefix(layer: ChannelLayer) -> None:
     assert "specific" in await within(layer.new_channel())
 
 
+@checks(Promise.NEW_CHANNEL)
 async def test_new_channel_is_a_good_name(layer: ChannelLayer) -> None:
     """A new channel can be sent to and received from, whatever its prefix."""
     for prefix in ("chat", "a.b-c_d", "x" * 20):
@@ -112,6 +124,7 @@ async def test_new_channel_is_a_good_name(layer: ChannelLayer) -> None:
         assert await take(layer, channel) == MESSAGE
 
 
+@checks(Promise.REFUSALS)
 @needs(Capability.CHECKED_MESSAGES)
 async def test_bad_prefix_of_a_channel(layer: ChannelLayer) -> None:
     """A prefix of which no valid name can be made is refused when the channel is made."""
@@ -120,6 +133,7 @@ async def test_bad_prefix_of_a_channel(layer: ChannelLayer) -> None:
             await within(layer.new_channel(as_name(bad)))
 
 
+@checks(Promise.REFUSALS)
 @needs(Capability.CHECKED_READER)
 async def test_channel_of_another_process_cannot_be_received(case: LayerCase) -> None:
     """Receiving from another process's channel is an error that names it, and takes nothing.
@@ -134,10 +148,19 @@ async def test_channel_of_another_process_cannot_be_received(case: LayerCase) ->
     assert await take(theirs, channel) == MESSAGE
 
 
-def test_extensions(layer: ChannelLayer) -> None:
+@checks(Promise.ATTRIBUTES)
+async def test_extensions(layer: ChannelLayer) -> None:
+    """`extensions` is a list of names, and the layer has the methods of those it lists."""
+    assert isinstance(layer.extensions, (list, tuple))
+    for extension in layer.extensions:
+        assert all(callable(getattr(layer, method)) for method in METHODS.get(extension, ()))
+
+
+@checks(Promise.EXTENSIONS)
+@pytest.mark.parametrize("extension", ["groups", "flush"])
+async def test_extension_is_offered(layer: ChannelLayer, extension: str) -> None:
     """Channels looks into `extensions` for what a layer offers beyond sending."""
-    assert "groups" in layer.extensions
-    assert "flush" in layer.extensions
+    assert extension in layer.extensions
 
 
 def as_name(name: Any) -> str:

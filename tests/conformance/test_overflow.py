@@ -7,11 +7,13 @@ from typing import Any
 
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import LayerCase, numbered, take, take_many, within
+from conformance.promises import Promise, checks
 from support.waiting import eventually
 
 TEXT = "x" * 1000
 
 
+@checks(Promise.OVERFLOW)
 @needs(Capability.OVERFLOW)
 async def test_stuck_consumer_loses_its_oldest_and_is_told(case: LayerCase) -> None:
     """One notice in the place of what is missing; the others lose nothing."""
@@ -41,6 +43,7 @@ async def test_stuck_consumer_loses_its_oldest_and_is_told(case: LayerCase) -> N
     await case.nothing_else(layer, stuck)
 
 
+@checks(Promise.OVERFLOW)
 @needs(Capability.OVERFLOW)
 async def test_burst_reaches_a_consumer_that_keeps_taking(case: LayerCase) -> None:
     """Whatever the number, and though it comes quicker than it is taken."""

@@ -16,6 +16,7 @@ from conformance.layer_case import (
     waiting_receiver,
     within,
 )
+from conformance.promises import Promise, checks
 
 pytestmark = [needs(Capability.PROCESSES)]
 
@@ -26,6 +27,7 @@ def other(case: LayerCase) -> ChannelLayer:
     return case.layer()
 
 
+@checks(Promise.PROCESSES)
 async def test_process_sends_to_another(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
 ) -> None:
@@ -37,6 +39,7 @@ async def test_process_sends_to_another(
     await case.nothing_else(layer, channels[0])
 
 
+@checks(Promise.PROCESSES)
 async def test_process_wakes_a_receiver_of_another(
     layer: ChannelLayer, other: ChannelLayer
 ) -> None:
@@ -47,6 +50,7 @@ async def test_process_wakes_a_receiver_of_another(
     assert await receiver == {"type": "hello"}
 
 
+@checks(Promise.FIRST_IN_FIRST_OUT)
 async def test_order_is_kept_between_processes(case: LayerCase) -> None:
     """Messages to another process's channel arrive in order."""
     layer, other = case.layer(capacity=300), case.layer(capacity=300)
@@ -60,6 +64,7 @@ async def test_order_is_kept_between_processes(case: LayerCase) -> None:
     assert received == numbered(200)
 
 
+@checks(Promise.PROCESSES)
 async def test_processes_talk_both_ways(layer: ChannelLayer, other: ChannelLayer) -> None:
     """A request that holds the channel for its answer gets the answer."""
     here, there = await layer.new_channel(), await other.new_channel()
@@ -69,6 +74,7 @@ async def test_processes_talk_both_ways(layer: ChannelLayer, other: ChannelLayer
     assert await take(layer, here) == {"type": "answer"}
 
 
+@checks(Promise.PROCESSES)
 @needs(Capability.QUEUE)
 async def test_process_leaves_work_for_another(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
@@ -81,6 +87,7 @@ async def test_process_leaves_work_for_another(
     await case.nothing_else(other, "jobs")
 
 
+@checks(Promise.GROUP_SEND)
 async def test_group_spans_processes(case: LayerCase) -> None:
     """Whichever process sends, the members in all processes get one copy each."""
     layers = [case.layer() for _ in range(3)]
@@ -96,6 +103,7 @@ async def test_group_spans_processes(case: LayerCase) -> None:
         await case.nothing_else(layer, member)
 
 
+@checks(Promise.GROUP_DISCARD)
 async def test_member_that_left_is_out_for_all_processes(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
 ) -> None:
@@ -109,6 +117,7 @@ async def test_member_that_left_is_out_for_all_processes(
     await case.nothing_else(layer, leaves)
 
 
+@checks(Promise.FOREIGN_CHANNELS)
 @needs(Capability.FOREIGN_MEMBERS)
 async def test_process_adds_a_channel_of_another(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
@@ -125,6 +134,7 @@ async def test_process_adds_a_channel_of_another(
     await case.nothing_else(layer, channel)
 
 
+@checks(Promise.FOREIGN_CHANNELS)
 @needs(Capability.FOREIGN_MEMBERS)
 async def test_process_takes_out_what_another_added(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
@@ -143,6 +153,7 @@ async def test_process_takes_out_what_another_added(
     await case.nothing_else(layer, added_there)
 
 
+@checks(Promise.FOREIGN_CHANNELS)
 @needs(Capability.FOREIGN_MEMBERS)
 async def test_channel_added_by_two_processes_gets_one_copy(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
@@ -158,6 +169,7 @@ async def test_channel_added_by_two_processes_gets_one_copy(
         await case.nothing_else(layer, channel)
 
 
+@checks(Promise.LOOPS)
 async def test_layer_closed_by_one_process_leaves_others_alone(case: LayerCase) -> None:
     """A process that ends takes nothing with it but itself."""
     stays, ends = case.layer(), case.layer()
@@ -169,6 +181,7 @@ async def test_layer_closed_by_one_process_leaves_others_alone(case: LayerCase) 
     assert await take(stays, channel) == {"type": "hello"}
 
 
+@checks(Promise.LOOPS)
 async def test_layer_is_usable_after_close_pools(case: LayerCase, layer: ChannelLayer) -> None:
     """Closing the connections of a layer is no end: the next call opens new ones."""
     await within(case.close(layer))

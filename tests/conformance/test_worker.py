@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import ChannelLayer, LayerCase, Message, joined, take_many, within
+from conformance.promises import Promise, checks
 
 if TYPE_CHECKING:
     from conftest import RunProcess
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 RUN_WORKER = Path(__file__).parent / "run_worker.py"
 
 
+@checks(Promise.APPLICATIONS)
 @needs(Capability.QUEUE, Capability.PROCESSES)
 async def test_runworker_does_the_work_of_two_channels(
     case: LayerCase, layer: ChannelLayer, run_process: RunProcess
@@ -26,7 +28,9 @@ async def test_runworker_does_the_work_of_two_channels(
     """
     answers = await joined(layer, "answers")
     await send_jobs(layer, range(5))
-    worker = await run_process(RUN_WORKER, backend=case.variant.backend, config=case.config)
+    worker = await run_process(
+        RUN_WORKER, backend=case.variant.backend, config=case.config, settings=case.settings
+    )
     done = await answered(layer, answers, worker)
     await send_jobs(layer, range(5, 10))
     done += await answered(layer, answers, worker)

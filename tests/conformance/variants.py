@@ -110,10 +110,12 @@ IN_MEMORY_LACKS = {
     Capability.FOREIGN_MEMBERS: "lives in one process",
     Capability.RESERVED_KEYS: "asserts without a message",
     Capability.SERIALIZED: "copies messages instead of writing them",
+    Capability.SHARED_CAPACITY: "counts each channel by itself",
 }
 QUEUE_LACKS = {
     Capability.LISTENERS_ALL: "a message goes to one receiver",
     Capability.NOTHING_BEFORE_JOINING: "a message that waits for a process reaches all who joined",
+    Capability.SHARED_CAPACITY: "one stuck consumer would block all others of its process",
 }
 SHARDED_QUEUE_LACKS = {
     **QUEUE_LACKS,
@@ -132,6 +134,7 @@ PUBSUB_LACKS = {
     Capability.NOTHING_BEFORE_JOINING: "what is on its way reaches all who have joined meanwhile",
     Capability.PREFIXED_CHANNELS: "a channel's whole name is the name on the server",
     Capability.QUEUE: "nothing is kept for a listener that comes later",
+    Capability.SHARED_CAPACITY: "bounds what a reader has not read yet",
 }
 SHARDED_PUBSUB_LACKS = {
     **PUBSUB_LACKS,

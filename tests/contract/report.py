@@ -1,0 +1,63 @@
+"""The tables of the contract, from the outcomes of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from conformance.promises import Force, Promise
+from contract.layers import LAYERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Run = dict[str, Any]
+
+
+def tables(run: Run) -> str:
+    """Return what stands in `docs/contract.md`: a table for each force, and one of versions."""
+    parts = [f"### {force.value}\n\n{table(run, force)}" for force in Force]
+    return "\n\n".join([*parts, f"### Versions\n\n{versions(run)}"])
+
+
+def table(run: Run, force: Force) -> str:
+    """Return the promises of one force, with a column for each layer."""
+    names = [name for name in LAYERS if "tests" in run["layers"].get(name, {})]
+    lines = [
+        f"| promise | {' | '.join(LAYERS[name].title for name in names)} |",
+        f"| --- |{' :---: |' * len(names)}",
+    ]
+    for promise in Promise:
+        if promise.force is force:
+            cells = [cell(run["layers"][name]["tests"], promise) for name in names]
+            lines.append(f"| {promise.sentence} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def cell(tests: Mapping[str, Mapping[str, str]], promise: Promise) -> str:
+    """Return how many of the promise's tests passed."""
+    checked = [one for one in tests.values() if one["promise"] == promise.name]
+    outcomes = [one["outcome"] for one in checked]
+    passed, failed = outcomes.count("passed"), outcomes.count("failed")
+    # What a test needs an option for counts once the layer has any of the promise.
+    lacking = sum(
+        one["outcome"] == "skipped" and one["why"].startswith("it has no option") for one in checked
+    )
+    if not passed + failed:
+        return "-"
+    if not failed + lacking:
+        return "yes"
+    return f"{passed} of {passed + failed + lacking}" if passed else "no"
+
+
+def versions(run: Run) -> str:
+    """Return when each layer was checked, and with what; or why it was not."""
+    lines = ["| layer | versions | server | Python | date |", "| --- | --- | --- | --- | --- |"]
+    for name, layer in LAYERS.items():
+        told = run["layers"].get(name, {"unmeasured": "not run"})
+        if "unmeasured" in told:
+            lines.append(f"| {layer.title} | not checked: {told['unmeasured']} | | | |")
+            continue
+        used = ", ".join(f"{one} {version}" for one, version in told["versions"].items())
+        server = told["server"] or "none"
+        lines.append(f"| {layer.title} | {used} | {server} | {told['python']} | {told['date']} |")
+    return "\n".join(lines)

@@ -1,0 +1,77 @@
+"""The tables of the contract are those of the run, and all tests name a promise."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+
+from conformance.promises import Promise
+from contract.layers import LAYERS
+from contract.report import cell, tables
+
+DOCS = Path(__file__).parents[2] / "docs"
+CONFORMANCE = Path(__file__).parents[1] / "conformance"
+RUN = json.loads((DOCS / "contract.json").read_text(encoding="utf-8"))
+
+
+def test_page_has_the_tables_of_the_run() -> None:
+    """Word by word; `hatch run contract` prints them."""
+    assert tables(RUN) in (DOCS / "contract.md").read_text(encoding="utf-8")
+
+
+def test_run_has_all_layers() -> None:
+    """Each with its tests, or with the reason why there are none."""
+    assert RUN["layers"].keys() == LAYERS.keys()
+    for told in RUN["layers"].values():
+        assert told.keys() == {"unmeasured"} or len(told["tests"]) > 100
+
+
+@pytest.mark.parametrize("name", ["queue", "pubsub"])
+def test_our_layers_keep_the_main_promises(name: str) -> None:
+    """Each of ours delivers once, in order, what a message may hold."""
+    tests = RUN["layers"][name]["tests"]
+    for promise in (Promise.ONCE, Promise.FIRST_IN_FIRST_OUT, Promise.MESSAGE_TYPES):
+        assert cell(tests, promise) == "yes"
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in CONFORMANCE.glob("test_*.py")))
+def test_each_test_names_its_promise(module: str) -> None:
+    """With the marker that `checks` makes."""
+    found = import_module(f"conformance.{module}")
+    for name, test in vars(found).items():
+        if name.startswith("test_") and isinstance(test, FunctionType):
+            marks = [mark for mark in getattr(test, "pytestmark", ()) if mark.name == "promise"]
+            assert len(marks) == 1, name
+            assert isinstance(marks[0].args[0], Promise)
+
+
+def test_each_promise_is_checked() -> None:
+    """By at least one test."""
+    tests = RUN["layers"]["queue"]["tests"].values()
+    assert {one["promise"] for one in tests} == {promise.name for promise in Promise}
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "told"),
+    [
+        (["passed", "passed"], "yes"),
+        (["passed", "failed", "failed"], "1 of 3"),
+        (["failed"], "no"),
+        (["skipped"], "-"),
+        (["passed", "skipped"], "1 of 2"),
+        ([], "-"),
+    ],
+    ids=str,
+)
+def test_cell(outcomes: list[str], told: str) -> None:
+    """A cell counts the tests of its promise; a missing option counts beside what there is."""
+    tests = {
+        str(number): {"promise": "ONCE", "outcome": outcome, "why": "it has no option x"}
+        for number, outcome in enumerate(outcomes)
+    }
+    tests["other"] = {"promise": "QUEUE", "outcome": "failed"}
+    assert cell(tests, Promise.ONCE) == told
