@@ -494,6 +494,49 @@ async def test_excluded(
     assert layer.statistics().broadcasts == 3
 
 
+class Positions(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc]
+    """Sends the number of a message and its position, to a browser that may come back with it."""
+
+    since: str | None = None
+
+    async def connect(self) -> None:
+        """Join the room where the browser was."""
+        await self.channel_layer.group_add("room", self.channel_name, since=self.since)
+        await self.accept()
+
+    @broadcast
+    def quick(event: dict[str, Any]) -> Any:  # noqa: N805 - no self
+        """Send the number and the position."""
+        return [count(event), event["__asgi_position__"]]
+
+
+async def test_positions(
+    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
+) -> None:
+    """Frames hold positions, and a browser that comes back gets what it has missed as frames."""
+    layer, sender = use_layer(make_layer(history={"room": {}})), make_layer(history={"room": {}})
+    ada, bob = connect(Positions), connect(Positions)
+    for socket in (ada, bob):
+        await socket.opened()
+    await sender.group_send("room", {"type": "quick", "number": 1})
+    await eventually(lambda: ada.frames and bob.frames)
+    await bob.disconnect()
+    for at in (2, 3):
+        await sender.group_send("room", {"type": "quick", "number": at})
+    await eventually(lambda: len(ada.frames) == 3)
+    [_, latest] = json.loads(bob.frames[0])
+
+    class Resumed(Positions):
+        since = latest
+
+    back = connect(Resumed)
+    await back.opened()
+    await eventually(lambda: len(back.frames) == 2)
+    assert back.frames == ada.frames[1:]
+    assert [json.loads(frame)[0] for frame in ada.frames] == [1, 2, 3]
+    assert layer.statistics().broadcasts >= 3
+
+
 async def test_nothing_to_send(
     make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
 ) -> None:

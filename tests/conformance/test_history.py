@@ -164,7 +164,9 @@ async def test_excluded_channels_get_no_replay(case: LayerCase) -> None:
 
 @checks(Promise.HISTORY)
 @needs(Capability.HISTORY)
-async def test_a_process_without_the_option_understands_the_others(case: LayerCase) -> None:
+async def test_a_process_without_the_option_understands_the_others(
+    case: LayerCase, caplog: pytest.LogCaptureFixture
+) -> None:
     """Rolling deployments: messages with a position reach processes that keep no history."""
     layer: Any = case.layer()
     sender = keeping(case)
@@ -176,6 +178,7 @@ async def test_a_process_without_the_option_understands_the_others(case: LayerCa
     follower, _ = await follow(sender)
     await send(layer, numbered(1))
     assert await take(sender, follower) == numbered(1)[0]
+    assert f"{GROUP} has no position: its sender keeps no history" in caplog.text
 
 
 @checks(Promise.HISTORY)

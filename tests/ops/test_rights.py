@@ -11,7 +11,7 @@ from channels.layers import channel_layers
 from django.conf import settings
 
 from channels_redis_queue.presence import Presence
-from support.acl_rules import PASSWORD, presence_rule_of, restricted, rule_of
+from support.acl_rules import PASSWORD, history_rule_of, presence_rule_of, restricted, rule_of
 from support.commands import DOCTORS, PUBSUB, QUEUE, examine, run
 
 if TYPE_CHECKING:
@@ -94,6 +94,26 @@ def test_asks_for_all_that_the_rule_has(package: str) -> None:
     asked_for_presence = {one.name for one in required if one.only_for == "presence"}
     more = {word[1:] for word in presence_rule_of(doctor.layer_class) if word.startswith("+")}
     assert asked_for_presence - rule == more
+    keeping = doctor.layer_class(history={"chat.*": {}})
+    required = doctor.required_commands(keeping, "token")
+    asked_for_history = {one.name for one in required if one.only_for == "history"}
+    more = {word[1:] for word in history_rule_of(doctor.layer_class) if word.startswith("+")}
+    assert asked_for_history - rule == more
+
+
+@BOTH
+async def test_history_with_its_rule(package: str, own_server: EmbeddedServer) -> None:
+    """With the rule of the documentation, and no more, a group keeps its history."""
+    layer_class = DOCTORS[package].layer_class
+    host = restricted(own_server, layer_class, *history_rule_of(layer_class))
+    layer = layer_class([host], history={"chat.*": {}})
+    channel = await layer.new_channel()
+    joined = await layer.group_add("chat.1", channel)
+    await layer.group_send("chat.1", {"type": "chat.message"})
+    await layer.receive(channel)
+    await layer.group_add("chat.1", channel, since=joined.position)
+    assert (await layer.receive(channel))["type"] == "chat.message"
+    await layer.close_pools()
 
 
 @BOTH

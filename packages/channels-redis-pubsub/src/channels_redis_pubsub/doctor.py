@@ -9,6 +9,7 @@ from ._shared.cli.acl import RequiredCommand
 from ._shared.cli.app import DoctorCommand, run
 from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview, PresenceSummary
 from ._shared.cli.servers import REPLY_TIMEOUT, list_servers, open_connection
+from ._shared.history.rights import history_commands
 from ._shared.presence.inspection import (
     count_people_told_of,
     count_processes,
@@ -49,6 +50,7 @@ class PubSubDoctor(LayerDoctor):
                 RequiredCommand(one, only_for="presence", optional=True)
                 for one in presence_commands(layer, token)
             ),
+            *(RequiredCommand(one, only_for="history") for one in history_commands(layer, token)),
             *(RequiredCommand((f"{sharded}SUBSCRIBE", topic)) for topic in topics),
             RequiredCommand((f"{sharded}UNSUBSCRIBE", topics[0])),
         ]

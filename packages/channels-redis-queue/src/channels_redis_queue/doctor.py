@@ -11,6 +11,7 @@ from ._shared.cli.acl import RequiredCommand
 from ._shared.cli.app import DoctorCommand, run
 from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview, PresenceSummary
 from ._shared.cli.servers import REPLY_TIMEOUT, list_servers, open_connection
+from ._shared.history.rights import history_commands
 from ._shared.presence.inspection import (
     count_people_told_of,
     count_processes,
@@ -80,6 +81,7 @@ class QueueDoctor(LayerDoctor):
             *map(RequiredCommand, commands),
             scan,
             *(RequiredCommand(one, only_for="presence", optional=True) for one in presence),
+            *(RequiredCommand(one, only_for="history") for one in history_commands(layer, token)),
         ]
 
     async def presence(self, layer: RedisChannelLayer, shard: int) -> PresenceSummary | None:

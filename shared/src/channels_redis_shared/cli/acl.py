@@ -52,7 +52,7 @@ class ForbiddenCommand:
             rules = [f"+{self.required.name}"]
             # A server that refuses a command does not look at its keys. A layer without the feature
             # may have none.
-            return [*self._pattern("~"), *rules] if self.required.optional else rules
+            return [*self._pattern("~"), *rules] if self.required.only_for else rules
         return self._pattern("&" if denied[1] == "channel" else "~")
 
     def _pattern(self, sign: str) -> list[str]:

@@ -161,6 +161,7 @@ class TopicDispatcher:
         self._hub = hub
         self._mailboxes = mailboxes
         self._followers = followers
+        self._keeps_history = bool(settings.history)
         # The current outages, by connection.
         self._outages: dict[object, _Outage] = {}
 
@@ -172,6 +173,10 @@ class TopicDispatcher:
         if data[:1] == MARK:
             self._dispatch_entry(topic, data)
             return
+        if self._keeps_history and self._followers.find(topic) is not None:
+            self._settings.faults.warning(
+                "A message of %s has no position: %s", topic.decode(), "its sender keeps no history"
+            )
         try:
             message = self._settings.decoder.decode(data)
         except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises

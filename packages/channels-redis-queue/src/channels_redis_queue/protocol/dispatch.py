@@ -127,6 +127,12 @@ class ProcessDispatcher:
             names = self._follow(decoded, claim.message)
             if not names:
                 return
+        elif self._settings.history and any(map(self._followers.find, names)):
+            self._settings.faults.warning(
+                "A message of %s has no position: %s",
+                keys.group_of(names[0]),
+                "its sender keeps no history",
+            )
         if len(names) > 1 or keys.is_virtual(names[0]):
             names = self._expand(names)
         if decoded.excluded:
