@@ -345,7 +345,9 @@ def _is_lost_in_pubsub(case: _Case, send: Send, channel: Channel, until: float) 
         return False  # It may be on its way when its reader ends.
     if _is_stuck(case, send, channel):
         return False
-    return not overlaps(_outages(case, channel), send.begun, send.ended)
+    # Processes at either of two masters do not hear those at the other one.
+    split = [(one.begin, one.end) for one in case.history.faults if one.split]
+    return not overlaps([*_outages(case, channel), *split], send.begun, send.ended)
 
 
 def _is_stuck(case: _Case, send: Send, channel: Channel) -> bool:

@@ -97,6 +97,7 @@ class Fault:
         process: The process that it is about; without one, it is about servers.
         killed: True if that process ended by it.
         silent: True if connections seem to be open but pass nothing on.
+        split: True if two servers take themselves for the master meanwhile.
         since: From then on, what a server was told is lost, and so is what it had done.
     """
 
@@ -106,6 +107,7 @@ class Fault:
     process: str = ""
     killed: bool = False
     silent: bool = False
+    split: bool = False
     since: float = math.inf
 
     @property
@@ -263,7 +265,7 @@ class _Reader:
         self._add_fault(self._faults.pop(event["number"]), event)
 
     def _add_fault(self, begun: Event, ended: Event) -> None:
-        names = ("process", "killed", "silent", "since")
+        names = ("process", "killed", "silent", "split", "since")
         told = {name: one[name] for one in (begun, ended) for name in names if name in one}
         self.history.faults.append(Fault(begun["kind"], begun["at"], ended["at"], **told))
 

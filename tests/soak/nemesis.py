@@ -128,7 +128,9 @@ class Nemesis:
                 continue
             leader = await asyncio.to_thread(self._deployment.leader)
             if known and leader and leader != known and not self._planned:
-                async with self.fault("unplanned takeover", since=time.monotonic() - 15):
+                async with self.fault(
+                    "unplanned takeover", split=True, since=time.monotonic() - 15
+                ):
                     self.done["unplanned takeover"] += 1
                     await asyncio.sleep(5)
             known = leader or known
@@ -317,7 +319,7 @@ class Nemesis:
         """Let the Sentinels make the replica the master, with both alive."""
         with self.takeover():
             old = await self._leader()
-            async with self.fault("failover", since=time.monotonic() - LAG):
+            async with self.fault("failover", split=True, since=time.monotonic() - LAG):
                 self.deployment.group.fail_over()
                 await self._taken_over(old)
                 await eventually(lambda: role(old) == "slave", timeout=TAKEOVER)

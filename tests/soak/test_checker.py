@@ -405,6 +405,15 @@ def test_pubsub_notices_silence_late(silent: bool, broken: list[str]) -> None:  
     assert story.broken == broken
 
 
+@pytest.mark.parametrize(("split", "broken"), [(True, []), (False, ["nothing lost"])])
+def test_pubsub_has_two_masters(split: bool, broken: list[str]) -> None:  # noqa: FBT001
+    """Until the old one knows of the new one, each has its own publishers and subscribers."""
+    story = Story("pubsub")
+    story.fault(100, 110, split=split)
+    story.send(105)
+    assert story.broken == broken
+
+
 def test_a_pubsub_channel_is_never_told_that_all_is_back() -> None:
     """Each outage ends, unless the channel ends first; what is lost until then was announced."""
     story = Story("pubsub")

@@ -193,3 +193,19 @@ def test_port_before_start() -> None:
     """Asking for the port too early says how to start the proxy."""
     with pytest.raises(RuntimeError, match="async with"):
         _ = TcpProxy(1).port
+
+
+async def test_delays_both_ways(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> None:
+    """Each piece is held, on connections of before and after, until the delay ends."""
+    proxy = await tcp_proxy(own_server)
+    loop = asyncio.get_running_loop()
+    async with connect(proxy) as before:
+        await before.ping()
+        proxy.delay(0.1)
+        async with connect(proxy) as after:
+            for client in (before, after):
+                began = loop.time()
+                await client.ping()
+                assert loop.time() - began >= 0.2
+        proxy.delay(0)
+        assert all(connection.delay == 0 for connection in proxy.open_connections)
