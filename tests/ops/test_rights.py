@@ -102,6 +102,31 @@ def test_asks_for_all_that_the_rule_has(package: str) -> None:
 
 
 @BOTH
+async def test_histories_are_compared(package: str, own_server: EmbeddedServer) -> None:
+    """The doctor warns of processes with another option, and not of those with its own."""
+    doctor = DOCTORS[package]
+
+    async def diagnose(history: dict[str, dict[str, int]]) -> dict[str, str]:
+        layer = doctor.layer_class([own_server.url], history=history)
+        sections = await doctor.diagnose("layer", layer, {})
+        [found] = [one for part in sections for one in part.findings if one.subject == "history"]
+        return {"level": found.level.name, "text": found.text}
+
+    one: dict[str, dict[str, int]] = {"chat.*": {"size": 5}}
+    other: dict[str, dict[str, int]] = {"board": {}}
+    assert (await diagnose(one))["level"] == "OK"
+    for history in (one, one):
+        layer = doctor.layer_class([own_server.url], history=history)
+        await layer.group_add("chat.1", await layer.new_channel())
+        await layer.close_pools()
+    assert (await diagnose(one))["level"] == "OK"
+    found = await diagnose(other)
+    assert found["level"] == "WARNING"
+    assert "size=100 ttl=300; in the last two hours, other processes had: " in found["text"]
+    assert "chat.* size=5 ttl=300" in found["text"]
+
+
+@BOTH
 async def test_history_with_its_rule(package: str, own_server: EmbeddedServer) -> None:
     """With the rule of the documentation, and no more, a group keeps its history."""
     layer_class = DOCTORS[package].layer_class

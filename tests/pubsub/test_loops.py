@@ -105,6 +105,47 @@ async def test_channel_of_another_loop_is_received_and_joins(layers: Layers) -> 
         await nothing_else(layer, channel)
 
 
+KEEPING = {"history": {"chat.*": {}}, "on_gap": "chat.gap"}
+
+
+async def test_histories_are_followed_in_each_loop(layers: Layers) -> None:
+    """Channels of two loops resume and get what follows; also one that another loop adds."""
+    layer = layers(**KEEPING)
+    start = (await within(layer.group_history("chat.1"))).position
+    await within(layer.group_send("chat.1", HELLO))
+    with LoopThread() as other:
+        here = await within(layer.new_channel())
+        there = await other.run(layer.new_channel())
+        for channel in (here, there):
+            found = await within(layer.group_add("chat.1", channel, since=start))
+            assert found is not None
+            assert found.recovered
+        await within(layer.group_send("chat.1", {"type": "next"}))
+        for taking in (take_many(layer, here, 2), other.run(take_many(layer, there, 2))):
+            assert [one["type"] for one in await within(taking)] == ["hello", "next"]
+        await nothing_else(layer, here)
+        await other.run(nothing_else(layer, there))
+        await other.run(layer.close_pools())
+
+
+async def test_history_moves_with_its_channel(layers: Layers) -> None:
+    """A channel whose loop has ended gets what was sent until it is subscribed to again."""
+    layer, sender = layers(**KEEPING), layers(**KEEPING)
+    with LoopThread() as other:
+        channel = await other.run(layer.new_channel())
+        await other.run(layer.group_add("chat.1", channel))
+        receiver = await waiting(layer, channel)
+        await within(sender.group_send("chat.1", {"type": "before"}))
+        assert (await within(receiver))["type"] == "before"
+        receiver = await waiting(layer, channel)
+        other.end()
+        for kind in ("while", "after"):
+            await within(sender.group_send("chat.1", {"type": kind}))
+        assert (await within(receiver))["type"] == "while"
+    assert (await take(layer, channel))["type"] == "after"
+    await nothing_else(layer, channel)
+
+
 async def test_channel_moves_when_its_loop_ends(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from .config import options
 from .config.hosts import parse_hosts
 from .history.results import History
 from .history.rules import HistoryRules, require_count, require_since
-from .history.store import HistoryStore, Question
+from .history.store import ANNOUNCEMENT_INTERVAL, HistoryStore, Question
 from .messages.serializers import MessageDecoder, MessageEncoder
 from .ops.statistics import Dropped, Statistics
 from .transport.cluster import connector_to
@@ -117,6 +118,8 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         if self._history:
             self.extensions = (*type(self).extensions, "history")
         self._store = HistoryStore(self.presence_key_head)
+        # The `time.monotonic()` after which the doctor is told of the option once more.
+        self._next_announcement = 0.0
         self._connectors = tuple(connector_to(host, minimum_version) for host in parse_hosts(hosts))
         # For code that connects to the same servers. The dicts may hold passwords.
         self.hosts = [dict(connector.host.entry) for connector in self._connectors]
@@ -221,6 +224,13 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         decode = self._history_decoder.decode
         messages = [decode(entry.data, entry.position).copy() for entry in entries]
         return History(messages, position, recovered=found is not None)
+
+    async def _announce_history(self) -> None:
+        """Let the doctor compare this process's option `history` with those of others."""
+        now = time.monotonic()
+        if now >= self._next_announcement:
+            self._next_announcement = now + ANNOUNCEMENT_INTERVAL
+            await self._store.announce(str(self._history), self.key_shards[0])
 
     @property
     def key_shards(self) -> Shards:

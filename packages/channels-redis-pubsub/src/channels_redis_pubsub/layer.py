@@ -275,6 +275,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
                 "the channel a message whose handler does that"
             )
         if keeps_history:
+            await self._announce_history()
             return await broker.follow(topic, channel, since, rewind or 0)
         await broker.join(topic, channel)
         return None

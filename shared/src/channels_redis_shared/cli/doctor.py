@@ -225,6 +225,7 @@ class LayerDoctor(ABC):
                     presence = await self.presence(layer, shard)
                 found[-1].findings += [
                     *check_presence(presence),
+                    *(await check_histories(layer) if shard == 0 else ()),
                     *await check_delivery(layer, shard, len(connectors)),
                 ]
             else:
@@ -530,6 +531,29 @@ def check_presence(summary: PresenceSummary | None) -> list[Finding]:
         "if this stays"
     )
     return [Finding(Level.WARNING, "presence", text, advice)]
+
+
+async def check_histories(layer: Any) -> list[Finding]:
+    """Compare the groups that keep a history with those in the processes that run."""
+    if "history" not in layer.extensions:
+        return []
+    own = str(layer._history)  # noqa: SLF001 - one package
+    try:
+        found = await layer._store.announced(layer.key_shards[0])  # noqa: SLF001
+    except FAILURES:  # another check names the reason
+        return []
+    others = sorted(found - {own})
+    if not others:
+        return [Finding(Level.OK, "history", own)]
+    return [
+        Finding(
+            Level.WARNING,
+            "history",
+            f"{own}; in the last two hours, other processes had: {' | '.join(others)}",
+            "write the same history in the CONFIG of all processes: an outage loses messages of a "
+            "process in which the group keeps none",
+        )
+    ]
 
 
 async def check_delivery(layer: Any, shard: int, shards: int) -> list[Finding]:

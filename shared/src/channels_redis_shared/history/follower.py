@@ -109,10 +109,10 @@ class Follower:
             The read; None if any message may come next.
         """
         with self.lock:
-            if not self._cursor.position:
-                return None
             # What is held came before the loss. Either this read brings it, too, or it is lost.
             self._held.clear()
+            if not self._cursor.position:
+                return None
             # In place of one that is under way: the server may have executed it before the loss.
             self._repair = Read(self._cursor.position)
             return self._repair

@@ -17,7 +17,7 @@ def history_commands(layer: Any, token: str) -> list[Command]:
     """
     if "history" not in layer.extensions:
         return []
-    stream, position = (f"{layer.prefix}$doctor.{token}.history.{n}" for n in range(2))
+    stream, position, times = (f"{layer.prefix}$doctor.{token}.history.{n}" for n in range(3))
     script = Script.of("return 1")
     return [
         script.load,
@@ -28,6 +28,9 @@ def history_commands(layer: Any, token: str) -> list[Command]:
         ("XADD", stream, "*", "n", ""),
         ("XREVRANGE", stream, "+", "-", "COUNT", 1),
         ("XRANGE", stream, "-", "+"),
+        ("ZADD", times, 1, "a"),
+        ("ZRANGEBYSCORE", times, "-inf", "+inf"),
+        ("EXPIRE", times, 0),
         ("EXPIRE", stream, 0),
         ("EXPIRE", position, 0),
     ]

@@ -45,6 +45,10 @@ class HistoryRules:
             (_compiled(pattern), _limits(pattern, value))
             for pattern, value in (option or {}).items()
         ]
+        self._text = "; ".join(
+            f"{getattr(pattern, 'pattern', pattern)} size={limits.size} ttl={limits.ttl}"
+            for pattern, (_, limits) in zip(option or {}, self._rules, strict=True)
+        )
         # Asked with every message.
         self.limits = lru_cache(CACHE_SIZE)(self._find)
 
@@ -54,10 +58,7 @@ class HistoryRules:
 
     def __str__(self) -> str:
         """Return the rules as text that is equal for equal rules."""
-        return "; ".join(
-            f"{pattern.pattern} size={limits.size} ttl={limits.ttl}"
-            for pattern, limits in self._rules
-        )
+        return self._text
 
     def require(self, group: str) -> Limits:
         """Return the limits of a group; raise ValueError if it keeps no history."""

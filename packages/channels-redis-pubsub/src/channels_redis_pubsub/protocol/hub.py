@@ -170,16 +170,20 @@ class TopicDispatcher:
         members = self._hub.members(topic)
         if not members:
             return  # the last one left while the message was on its way
-        if data[:1] == MARK:
-            self._dispatch_entry(topic, data)
-            return
         if self._keeps_history and self._followers.find(topic) is not None:
+            if data[:1] == MARK:
+                self._dispatch_entry(topic, data)
+                return
             self._settings.faults.warning(
                 "A message of %s has no position: %s", topic.decode(), "its sender keeps no history"
             )
         try:
             message = self._settings.decoder.decode(data)
         except Exception as error:  # noqa: BLE001 - whatever the serializer of the user raises
+            if data[:1] == MARK:
+                # This process has other settings than the sender.
+                self._dispatch_entry(topic, data)
+                return
             self._settings.counters.undecodable += 1
             self._settings.faults.warning(
                 "Dropped a message of %s that can't be read: %s", topic.decode(), error
@@ -246,7 +250,6 @@ class TopicDispatcher:
             return
         follower = self._followers.find(topic)
         if follower is None:
-            # This process has other settings than the sender.
             self._followers.outlet(topic).deliver(entry, ())
         else:
             self._followers.on_message(topic, follower, entry)
