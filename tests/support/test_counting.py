@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 import redis
@@ -9,15 +8,6 @@ from support.counting import count_commands
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
-
-
-def test_counting_costs_nothing(own_server: EmbeddedServer) -> None:
-    """A block in which nothing happens counts nothing."""
-    with count_commands(own_server) as counted:
-        pass
-    assert counted.commands == {}
-    assert (counted.total, counted.connections) == (0, 0)
-    assert (counted.bytes_in, counted.bytes_out) == (0, 0)
 
 
 def test_counts_commands_and_bytes(own_server: EmbeddedServer) -> None:
@@ -47,12 +37,3 @@ def test_counts_what_scripts_call(own_server: EmbeddedServer) -> None:
         with count_commands(own_server) as counted:
             client.eval("redis.call('INCR', KEYS[1]) redis.call('INCR', KEYS[1])", 1, "number")
     assert counted.commands == {"eval": 1, "incr": 2}
-
-
-def test_counts_connections(own_server: EmbeddedServer) -> None:
-    """Each new connection counts."""
-    with count_commands(own_server) as counted, contextlib.ExitStack() as stack:
-        for _ in range(4):
-            stack.enter_context(redis.Redis.from_url(own_server.url)).ping()
-    assert counted.connections == 4
-    assert counted.commands["ping"] == 4

@@ -3,23 +3,18 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import redis
 
 from embedded_server import EmbeddedServer, dies_with_parent, find_server, reserve_port
 from support.waiting import eventually
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def set_and_get(server: EmbeddedServer) -> bytes | None:
@@ -43,12 +38,6 @@ def executable(path: Path) -> Path:
     return path
 
 
-def test_serves_tcp_and_unix_socket(own_server: EmbeddedServer) -> None:
-    """Both addresses lead to the same, running server."""
-    assert set_and_get(own_server) == b"value"
-    assert own_server.pid is not None
-
-
 def test_leaves_nothing_behind() -> None:
     """After the block, process, directory and port are gone."""
     with EmbeddedServer() as server:
@@ -61,25 +50,12 @@ def test_leaves_nothing_behind() -> None:
         free.bind(("127.0.0.1", port))
 
 
-def test_applies_config(start_server: Callable[..., EmbeddedServer]) -> None:
-    """Further lines of configuration reach the server."""
-    with start_server("maxmemory 7mb").client() as client:
-        assert client.config_get("maxmemory")["maxmemory"] == str(7 * 2**20)
-
-
 def test_saves_nothing(own_server: EmbeddedServer) -> None:
     """A server that is stopped writes no file of data."""
     set_and_get(own_server)
     own_server.stop()
     assert not list(own_server.directory.glob("*.rdb"))
     assert not list(own_server.directory.glob("appendonly*"))
-
-
-def test_with_password_is_ready(start_server: Callable[..., EmbeddedServer]) -> None:
-    """A server that refuses PING without a password counts as started."""
-    server = start_server("requirepass secret")
-    with redis.Redis.from_url(server.url, password="secret") as client:
-        assert client.ping()
 
 
 def test_bad_config_shows_the_log() -> None:
@@ -90,16 +66,6 @@ def test_bad_config_shows_the_log() -> None:
     assert not server.directory.exists()
 
 
-def test_restart_on_the_same_port_is_empty(own_server: EmbeddedServer) -> None:
-    """By default a restarted server has forgotten everything."""
-    set_and_get(own_server)
-    port, pid = own_server.port, own_server.pid
-    own_server.restart()
-    assert own_server.port == port
-    assert own_server.pid != pid
-    assert get(own_server) is None
-
-
 def test_restart_with_data(own_server: EmbeddedServer) -> None:
     """With ``empty=False`` it comes back with what it held, and later it can be empty again."""
     set_and_get(own_server)
@@ -107,44 +73,6 @@ def test_restart_with_data(own_server: EmbeddedServer) -> None:
     assert get(own_server) == b"value"
     own_server.restart()
     assert get(own_server) is None
-
-
-def test_kill_and_start_again(own_server: EmbeddedServer) -> None:
-    """A killed server refuses connections until it is started again on its port."""
-    set_and_get(own_server)
-    own_server.kill()
-    assert own_server.pid is None
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", own_server.port))
-    own_server.start()
-    assert get(own_server) is None
-
-
-def test_restart_with_clients_connected(own_server: EmbeddedServer) -> None:
-    """Connections that are still open don't keep the server off its port."""
-    clients = [redis.Redis.from_url(own_server.url) for _ in range(5)]
-    for client in clients:
-        client.ping()
-    for stop in (own_server.stop, own_server.kill):
-        stop()
-        own_server.start()
-    for client in clients:
-        client.close()
-    assert set_and_get(own_server) == b"value"
-
-
-def test_pause_and_resume(own_server: EmbeddedServer) -> None:
-    """A paused server keeps its connections and answers late."""
-    with redis.Redis.from_url(own_server.url, socket_timeout=0.2) as client:
-        connection = client.connection_pool.make_connection()
-        connection.connect()
-        own_server.pause()
-        connection.send_command("PING")
-        assert not connection.can_read(timeout=0.2)
-        own_server.resume()
-        assert connection.can_read(timeout=10)
-        assert connection.read_response() == b"PONG"
-        connection.disconnect()
 
 
 def test_stops_when_paused(own_server: EmbeddedServer) -> None:
@@ -163,14 +91,6 @@ def test_reserved_port_is_nobody_elses() -> None:
         assert port != 6379
         with socket.socket() as other, pytest.raises(OSError, match="in use"):
             other.bind(("127.0.0.1", port))
-
-
-def test_servers_side_by_side(start_server: Callable[..., EmbeddedServer]) -> None:
-    """Each server has its own port and its own data."""
-    first, second = start_server(), start_server()
-    assert first.port != second.port
-    set_and_get(first)
-    assert get(second) is None
 
 
 def test_started_in_a_thread_outlives_it(own_server: EmbeddedServer) -> None:
@@ -241,16 +161,3 @@ def test_path_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert find_server() == str(valkey)
     server = executable(tmp_path / "redis-server")
     assert find_server() == str(server)
-
-
-def test_clean_stop_is_no_crash(own_server: EmbeddedServer) -> None:
-    """`stop` lets the server end by itself, `kill` does not."""
-    process = own_server._process
-    assert process is not None
-    own_server.stop()
-    assert process.returncode == 0
-    own_server.start()
-    process = own_server._process
-    assert process is not None
-    own_server.kill()
-    assert process.returncode == -signal.SIGKILL

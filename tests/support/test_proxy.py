@@ -8,13 +8,13 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from support.proxy import TcpProxy
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from embedded_server import EmbeddedServer
+    from support.proxy import TcpProxy
 
     StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 
@@ -39,18 +39,6 @@ def get(server: EmbeddedServer, key: str) -> bytes | None:
     with server.client() as client:
         value: bytes | None = client.get(key)
     return value
-
-
-async def test_forwards_both_ways(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> None:
-    """A client behind the proxy works as usual, with large values too."""
-    proxy = await tcp_proxy(own_server)
-    value = b"x" * 3_000_000
-    async with connect(proxy) as client:
-        await client.set("key", value)
-        assert await client.get("key") == value
-    assert get(own_server, "key") == value
-    assert proxy.bytes_to_server > len(value)
-    assert proxy.bytes_to_client > len(value)
 
 
 async def test_counts_connections_and_round_trips(
@@ -91,60 +79,6 @@ async def test_silence_of_requests(own_server: EmbeddedServer, tcp_proxy: StartP
     assert get(own_server, "key") == b"value"
 
 
-async def test_silence_of_replies(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> None:
-    """With held replies the server executes commands, and the client doesn't learn of it."""
-    proxy = await tcp_proxy(own_server)
-    async with connect(proxy) as client:
-        await client.ping()
-        proxy.stall(requests=False)
-        setting = asyncio.ensure_future(client.set("key", "value"))
-        await eventually(lambda: get(own_server, "key") == b"value")
-        assert await stays_silent(asyncio.shield(setting))
-        proxy.resume()
-        assert await setting
-
-
-async def test_silence_is_for_connections_there_are(
-    own_server: EmbeddedServer, tcp_proxy: StartProxy
-) -> None:
-    """New connections work while old ones are silent, unless ``new`` is set."""
-    proxy = await tcp_proxy(own_server)
-    async with connect(proxy) as old:
-        await old.ping()
-        proxy.stall()
-        assert await stays_silent(old.ping())
-        async with connect(proxy) as new:
-            assert await new.ping()
-    proxy.stall(new=True)
-    assert await stays_silent(connect(proxy).initialize())
-
-
-async def test_silence_hides_the_servers_end(
-    own_server: EmbeddedServer, tcp_proxy: StartProxy
-) -> None:
-    """A silent connection stays open when the server dies: the client can't see that."""
-    proxy = await tcp_proxy(own_server)
-    async with connect(proxy) as client:
-        await client.ping()
-        proxy.stall()
-        own_server.kill()
-        assert await stays_silent(client.ping())
-        assert len(proxy.open_connections) == 1
-
-
-async def test_cut_closes_all(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> None:
-    """Waiting clients get an error at once, and may connect again."""
-    proxy = await tcp_proxy(own_server)
-    async with connect(proxy) as client:
-        waiting = asyncio.ensure_future(client.blpop("nothing", timeout=30))
-        await eventually(lambda: proxy.bytes_to_server > 0 and b"blpop" in clients(own_server))
-        proxy.cut()
-        with pytest.raises(redis.ConnectionError):
-            await waiting
-        assert await client.ping()
-    assert len(proxy.connections) == 2
-
-
 def clients(server: EmbeddedServer) -> bytes:
     """Return the server's list of clients."""
     with server.client() as client:
@@ -163,36 +97,6 @@ async def test_lost_reply_then_cut(own_server: EmbeddedServer, tcp_proxy: StartP
             await client.incr("number")
         assert loss.happened.is_set()
         assert await client.incr("number") == 2
-
-
-async def test_lost_reply_then_silence(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> None:
-    """Without ``cut`` the connection stays open and nothing more comes back on it."""
-    proxy = await tcp_proxy(own_server)
-    async with connect(proxy) as client:
-        await client.ping()
-        proxy.lose_reply(cut=False)
-        assert await stays_silent(client.incr("number"))
-        assert len(proxy.open_connections) == 1
-    assert get(own_server, "number") == b"1"
-
-
-async def test_server_away(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> None:
-    """While the server is away clients are cut off, and then they can connect again."""
-    proxy = await tcp_proxy(own_server)
-    async with connect(proxy) as client:
-        await client.ping()
-        own_server.kill()
-        for _ in range(2):
-            with pytest.raises(redis.ConnectionError):
-                await client.ping()
-        own_server.start()
-        assert await client.ping()
-
-
-def test_port_before_start() -> None:
-    """Asking for the port too early says how to start the proxy."""
-    with pytest.raises(RuntimeError, match="async with"):
-        _ = TcpProxy(1).port
 
 
 async def test_delays_both_ways(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> None:

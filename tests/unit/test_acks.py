@@ -1,4 +1,4 @@
-"""The claims of a reader: which are new, which to acknowledge, which to requeue."""
+"""The memory of a reader's claims, and its threads; the state machine has all else."""
 
 from __future__ import annotations
 
@@ -12,39 +12,6 @@ from channels_redis_queue.protocol.inbox import AckTracker, Claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-FIRST = Claim(b"first", b"1700000000.0000011")
-SECOND = Claim(b"second", b"1700000000.0000021")
-
-
-def test_claim_is_handed_out_once() -> None:
-    """A take returns every claim that is not acknowledged yet; only the new ones are handed out."""
-    acks = AckTracker(remembered=10)
-    assert acks.admit(FIRST)
-    assert not acks.admit(FIRST)
-    assert acks.admit(SECOND)
-
-
-def test_equal_messages_with_other_scores_are_others() -> None:
-    """Messages may be equal byte for byte, and scores may be: only both together are one claim."""
-    acks = AckTracker(remembered=10)
-    assert acks.admit(FIRST)
-    assert acks.admit(Claim(FIRST.message, SECOND.score))
-    assert acks.admit(Claim(SECOND.message, FIRST.score))
-
-
-def test_acknowledgement_is_due_until_the_server_has_answered() -> None:
-    """Acknowledgements of a take whose reply was lost are sent again, with new ones."""
-    acks = AckTracker(remembered=10)
-    for claim in (FIRST, SECOND):
-        acks.admit(claim)
-    acks.acknowledge(FIRST)
-    sent = acks.pending_acks()
-    assert sent == [FIRST.score]
-    acks.acknowledge(SECOND)  # while that take is under way
-    assert acks.pending_acks() == [FIRST.score, SECOND.score]
-    acks.confirm_take(len(sent), 0)
-    assert acks.pending_acks() == [SECOND.score]
 
 
 @pytest.mark.parametrize("note", [AckTracker.acknowledge, AckTracker.requeue])
@@ -69,22 +36,6 @@ def test_other_threads_take_note_meanwhile(note: Callable[[AckTracker, Claim], N
     finally:
         sys.setswitchinterval(interval)
     assert (acks.pending_acks() or acks.pending_requeues()) == [claim.score for claim in claims]
-
-
-def test_take_that_was_under_way_while_a_claim_went_back() -> None:
-    """The next take shows that it has taken the message again, or returns the old claim."""
-    acks = AckTracker(remembered=10)
-    acks.admit(FIRST)
-    acks.requeue(FIRST)
-    under_way = acks.confirmed_requeues
-    acks.confirm_requeues(1)
-    acks.confirm_take(0, under_way)
-    assert not acks.ambiguous
-    assert not acks.admit(FIRST)
-    assert acks.ambiguous
-    acks.confirm_take(0, acks.confirmed_requeues)
-    assert not acks.ambiguous
-    assert acks.admit(FIRST)
 
 
 def test_only_the_latest_are_remembered() -> None:

@@ -20,34 +20,6 @@ def names(count: int, process: str = "1") -> bytes:
     return b" ".join(b"a.%s!%032d" % (process.encode(), number) for number in range(count))
 
 
-def test_each_message_key_once() -> None:
-    """All names of one message key go in one message, in their order."""
-    listed = b"a.1!x jobs a.2!y a.1!:g:room b.1!z a.1!w mails"
-    found = [(one.address, one.names) for one in known().destinations(listed)]
-    assert found == [
-        ("a.1!", ["a.1!x", "a.1!:g:room", "a.1!w"]),
-        ("jobs", ["jobs"]),
-        ("a.2!", ["a.2!y"]),
-        ("b.1!", ["b.1!z"]),
-        ("mails", ["mails"]),
-    ]
-    assert {one.capacity for one in known().destinations(listed)} == {7}
-
-
-def test_names_are_taken_as_they_are() -> None:
-    """A name that a channels_redis process wrote with a newline is not that of another channel."""
-    found = [(one.key, one.names) for one in known().destinations(b"jobs\n jobs a.1!x\n")]
-    assert found == [("asgijobs\n", ["jobs\n"]), ("asgijobs", ["jobs"]), ("asgia.1!", ["a.1!x\n"])]
-
-
-def test_empty_group_has_none() -> None:
-    """A group without members is sent nothing, and looked at each time."""
-    groups = known()
-    assert groups.destinations(b"") == []
-    assert groups.update("room", b"").members == 0
-    assert groups.get("room") is None
-
-
 def test_what_is_remembered_is_bounded() -> None:
     """Neither very large groups are kept, nor very many."""
     groups = known()

@@ -91,22 +91,6 @@ async def take(box: Mailbox) -> int:
             raise
 
 
-def test_one_item_for_many_channels(process: Process) -> None:
-    """Each channel gets it once."""
-    process.boxes.put(["a", "b", "c"], Item(7))
-    assert [process.take_all(channel) for channel in "abcd"] == [[7], [7], [7], []]
-
-
-def test_mailbox_with_a_capacity_drops_its_oldest() -> None:
-    """Each drop is reported, and the other mailboxes are left alone."""
-    process = Process(capacity={"a": 3}.get)
-    process.put(0, 0, 0, 0, channel="b")
-    process.put(1, 2, 3, 4, 5)
-    assert process.take_all() == [3, 4, 5]
-    assert process.take_all("b") == [0, 0, 0, 0]
-    assert process.lost == {"a": 2}
-
-
 def test_fullest_mailboxes_lose_their_oldest(process: Process) -> None:
     """Past the bytes of the process, those go that have most; the others lose nothing."""
     process.put(0, channel="quiet")
@@ -128,28 +112,6 @@ def test_mailboxes_that_are_equally_full_lose_equally(process: Process) -> None:
     sizes = [len(process.take_all(channel)) for channel in "abc"]
     assert max(sizes) - min(sizes) <= 2
     assert 6 <= sum(sizes) <= 10
-
-
-def test_message_counts_once_for_the_process(process: Process) -> None:
-    """An item in a thousand mailboxes is in memory once, until the last one drops it."""
-    channels = [f"member-{number}" for number in range(100)]
-    for number in range(4):
-        process.boxes.put(channels, Item(number), LATER, 1000)
-    assert process.boxes.bytes == 4 * (1000 + MESSAGE_OVERHEAD + 100 * REFERENCE_SIZE)
-    for channel in channels[1:]:
-        assert process.take_all(channel) == [0, 1, 2, 3]
-    assert process.boxes.bytes == 4 * (1000 + MESSAGE_OVERHEAD + 100 * REFERENCE_SIZE)
-    assert process.take_all(channels[0]) == [0, 1, 2, 3]
-    assert process.boxes.bytes == 0
-    assert not process.lost
-
-
-def test_newest_message_is_kept_whatever_its_size(process: Process) -> None:
-    """One that is larger than all the room there is reaches a consumer that waits for it."""
-    process.put(1)
-    process.boxes.put(["a"], Item(2), LATER, 50_000)
-    assert process.take_all() == [2]
-    assert process.boxes.bytes == 0
 
 
 def test_notice_stands_behind_older_ones() -> None:

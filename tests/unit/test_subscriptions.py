@@ -44,19 +44,6 @@ def test_changes_go_out_together(case: Case) -> None:
     assert case.sent() == []
 
 
-def test_live_when_confirmed(case: Case) -> None:
-    """A topic is live from its confirmation on, until it is unsubscribed from."""
-    case.want(b"a")
-    case.sent()
-    assert not case.subscriptions.is_subscribed(b"a")
-    assert case.subscriptions.on_confirmation(b"subscribe", b"a")
-    assert case.subscriptions.is_subscribed(b"a")
-    case.unwant(b"a")
-    assert case.sent() == [(b"UNSUBSCRIBE", b"a")]
-    assert not case.subscriptions.is_subscribed(b"a")
-    assert not case.subscriptions.on_confirmation(b"unsubscribe", b"a")
-
-
 def test_what_changed_without_a_word_is_looked_at(case: Case) -> None:
     """A topic that has no members at its confirmation is unsubscribed."""
     case.want(b"a")
