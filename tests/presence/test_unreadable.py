@@ -38,13 +38,13 @@ async def test_person_comes_and_goes(
         client.sadd(keys.processes("room"), content, "dead")
         client.hset(keys.local_people("room", "dead"), content or b"x", content)
         client.sadd(keys.groups("dead"), "room", content)
-        client.zadd(keys.leases, {content: 1, "dead": 2})
+        client.zadd(keys.leases, {"past": "-inf", content: 1, "dead": 2, "never": "inf"})
         channel = await here.open("room", "ann", 1)
         assert (await within(there.presence.list("room")))["ann"] == [1]
         await within(here.presence.track("room", channel, "ann", 2))
         for shard in shards(here):
-            # Claims the two leases, and removes the people of the dead process.
-            for _ in range(2):
+            # Claims the three leases, and removes the people of the dead process.
+            for _ in range(3):
                 async with shard._renewing:
                     await within(shard._renew())
         await within(here.presence.untrack("room", channel))

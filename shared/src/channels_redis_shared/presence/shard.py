@@ -354,7 +354,8 @@ class ShardPresence:
         )
         had_lease, now = bool(self._lease), self._loop.time()
         self._lease, self._renewed_at = lease, now
-        self._next_claim = now + int(next_claim) / 1_000_000 if next_claim else math.inf
+        # A lease that no layer wrote may be infinite.
+        self._next_claim = now + float(next_claim) / 1_000_000 if next_claim else math.inf
         self._unregistered.difference_update(groups)
         self._registered.update(groups)
         if had_lease and not intact:
