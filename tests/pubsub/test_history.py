@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 from support.proxy import TcpProxy
 from support.pubsub_layers import (
@@ -240,6 +241,32 @@ async def test_a_server_that_forgets_scripts(
     other, _ = await follow(layer, since=joined.position)
     for name in (channel, other):
         assert plain(await take_many(layer, name, 2)) == numbered(2)
+
+
+async def test_a_history_that_can_not_be_read(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """A join raises the server's error and leaves nothing behind; members are told of the gap."""
+    layer = own_layers(**HISTORY)
+    channel = await within(layer.new_channel())
+    position = "asgi$pubsub.position{asgi__group__chat.1}"
+    with own_server.client() as client:
+        client.lpush(position, "wrong")
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            await within(layer.group_add(GROUP, channel))
+        [loop_client] = inside(layer)._loops.values()
+        assert len(loop_client.followers) == 0
+        client.delete(position)
+        await within(layer.group_add(GROUP, channel))
+        await send(layer, numbered(1))
+        assert plain([await take(layer, channel)]) == numbered(1)
+        client.delete(position)
+        client.lpush(position, "wrong")
+        kill_subscriptions(own_server)
+        assert (await take(layer, channel))["type"] == "chat.gap"
+        client.delete(position)
+    await send(layer, numbered(2))
+    assert plain(await take_many(layer, channel, 2)) == numbered(2)
 
 
 async def test_followers_end_with_their_members(own_layers: Layers) -> None:

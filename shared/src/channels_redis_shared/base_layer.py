@@ -183,7 +183,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
 
     @property
     def presence_key_head(self) -> str:
-        """The beginning of the names of presence's keys."""
+        """The beginning of the names of the keys of presence and of histories."""
         return f"{self.prefix}{self._key_mark}"
 
     def on_channels_ended(self, call: Callable[[list[str]], object]) -> None:

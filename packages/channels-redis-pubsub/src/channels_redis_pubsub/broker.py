@@ -189,14 +189,15 @@ class PubSubBroker:
             else:
                 joined = await followers.join(topic, follower, join, since, rewind)
         except GeneratorExit:
-            _call_soon(client, self._cancel_join, client, topic, channel, token)
             if join is not None:
                 _call_soon(client, followers.cancel_join, topic, follower, join)
+            _call_soon(client, self._cancel_join, client, topic, channel, token)
             raise
         except BaseException:
-            self._cancel_join(client, topic, channel, token)
+            # First: a group is not forgotten while a channel joins it.
             if join is not None:
                 followers.cancel_join(topic, follower, join)
+            self._cancel_join(client, topic, channel, token)
             raise
         hub.confirm_join(topic, channel, token)
         return joined

@@ -40,8 +40,8 @@ _UNKNOWN_MEMBERS = (
 class RedisPubSubChannelLayer(BaseRedisLayer):
     """A channel layer on Redis Pub/Sub: messages go straight to the subscribed processes.
 
-    Redis stores nothing. A process misses the messages of the time in which it is disconnected, and
-    can notify its consumers of that.
+    Redis stores nothing, except for groups that keep a `history`. A process misses the other
+    messages of the time in which it is disconnected, and can notify its consumers of that.
 
     Args:
         hosts: The servers; several are shards of one layer. Each is a URL, a (host, port) pair, or
@@ -327,7 +327,8 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
     async def flush(self) -> None:
         """Drop the unread messages of this process and the memberships of its channels.
 
-        The channels themselves and other processes are not affected. Redis stores nothing.
+        The channels themselves and other processes are not affected, nor are the histories of
+        groups. Redis stores nothing else.
         """
         self._broker.get().flush()
 
