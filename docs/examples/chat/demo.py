@@ -75,7 +75,7 @@ async def run_until_signal(layer: str, *, smoke: bool) -> int:
 
 async def run(layer: str, *, smoke: bool) -> int:
     """Start everything, and chat or wait."""
-    with EmbeddedServer() as redis:
+    with EmbeddedServer("appendonly yes") as redis:  # It remembers all when it is back.
         async with chat_servers(layer, redis.url) as servers:
             if smoke:
                 await smoke_in_time(servers)
@@ -122,7 +122,7 @@ async def mind_the_plug(redis: EmbeddedServer) -> None:
         await asyncio.sleep(OUTAGE)
         redis.start()
         pulled.clear()
-        print("Redis is back, empty.", flush=True)
+        print("Redis is back.", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The chat itself: one consumer for each open page.
 
 All that consumers know of each other goes through the channel layer. Presence tells who is where; a
-group for each room carries what is said there. There is no database: those in a room answer a
-newcomer with what they said last.
+group for each room carries what is said there. There is no database: the groups keep a history,
+from which newcomers get the latest messages, and pages that come back what they have missed.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ import re
 import secrets
 import signal
 import time
-from collections import deque
 from contextlib import suppress
 from typing import Any
 
 import redis
-from channels.exceptions import ChannelFull
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from channels_redis_pubsub.broadcast import Broadcasts, broadcast
@@ -28,7 +26,7 @@ EVERYONE = "everyone"
 ROOM_NAME = re.compile(r"[a-z0-9-]{1,30}")
 LONGEST_NAME = 30  # characters
 LONGEST_TEXT = 2000  # characters
-REMEMBERED = 200  # messages of each person, for later joiners
+LATEST = 20  # messages that a newcomer gets
 AWAY = (redis.ConnectionError, redis.TimeoutError)
 
 # Without a grace: a page that is loaded again is a new person.
@@ -47,7 +45,6 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
     async def connect(self) -> None:
         """Accept the page; it becomes a person when it joins a room."""
         self.person: Event = {}
-        self.said: deque[Event] = deque(maxlen=REMEMBERED)
         await self.accept()
 
     async def disconnect(self, code: int) -> None:  # noqa: ARG002 - Channels passes it.
@@ -93,9 +90,15 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
             "since": time.time(),
         }
         await self.channel_layer.group_add(f"{EVERYONE}.presence", self.channel_name)
-        await self.channel_layer.group_add(self.room(), self.channel_name)
+        # A page that comes back says which message it had last, and gets all after it.
+        since = str(content["since"]) if content.get("since") else None
+        joined = await self.channel_layer.group_add(
+            self.room(), self.channel_name, since=since, rewind=LATEST
+        )
+        await self.send_json({"kind": "joined", **joined._asdict()})
         await presence.track(EVERYONE, self.channel_name, identity, self.person)
-        await self.catch_up()
+        people = await presence.list(EVERYONE)
+        await self.send_json({"kind": "list", "people": people, "at": people.at})
 
     async def say(self, content: Event) -> None:
         """Say something in the room."""
@@ -106,8 +109,6 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
         room = self.room()
         said = {"id": content.get("id"), "person": self.person, "text": text, "at": time.time()}
         await self.channel_layer.group_send(room, {"type": "chat.said", "said": said})
-        if all(said["id"] != earlier["id"] for earlier in self.said):
-            self.said.append(said)
 
     async def plug(self, _: Event) -> None:
         """Ask the demo, which started Redis, to stop it for some seconds."""
@@ -119,23 +120,9 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
 
     # Messages between consumers. Channels calls the method that a message's type names.
 
-    async def catch_up(self) -> None:
-        """Show all who are here, and let those in the room repeat what they said."""
-        people = await presence.list(EVERYONE)
-        await self.send_json({"kind": "list", "people": people, "at": people.at})
-        message = {"type": "chat.repeat", "said": list(self.said), "channel": self.channel_name}
-        await self.channel_layer.group_send(self.room(), message, exclude=[self.channel_name])
-
-    async def chat_repeat(self, event: Event) -> None:
-        """Show what someone said before, and answer that page alone, in whichever process."""
-        await self.chat_before(event)
-        answer = {"type": "chat.before", "said": list(self.said)}
-        with suppress(ChannelFull, *AWAY):
-            await self.channel_layer.send(event["channel"], answer)
-
-    async def chat_before(self, event: Event) -> None:
-        """Show what someone said before; the page skips what it has."""
-        await self.send_json({"kind": "before", "said": event["said"]})
+    async def chat_gap(self, event: Event) -> None:
+        """Show that Redis no longer has all messages that the page may have missed."""
+        await self.send_json({"kind": "gap", "position": event["__asgi_position__"]})
 
     # The same for every page, so the frame is built once and goes straight to the sockets.
 
@@ -148,8 +135,13 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
     def chat_said(event: Event) -> Event:  # noqa: N805
         """Show what someone said, and how long it took from their process to this one."""
         said = event["said"]
-        milliseconds = round((time.time() - said["at"]) * 1000, 1)
-        return {"kind": "said", "said": said, "to": SERVER, "ms": milliseconds}
+        return {
+            "kind": "said",
+            "said": said,
+            "to": SERVER,
+            "ms": round((time.time() - said["at"]) * 1000, 1),
+            "position": event["__asgi_position__"],  # The page says it when it comes back.
+        }
 
     def room(self) -> str:
         """Return the group of the room that the person is in."""
@@ -159,14 +151,5 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
         return f"room.{self.person['room']}"
 
     async def leave_room(self) -> None:
-        """Leave the room, and forget its messages."""
-        self.said.clear()
+        """Leave the room."""
         await self.channel_layer.group_discard(self.room(), self.channel_name)
-
-    async def redis_reconnected(self, _: Event) -> None:
-        """Catch up with who is here and what was said, when the Pub/Sub layer says so."""
-        if self.person:
-            try:
-                await self.catch_up()
-            except AWAY:  # Again already. The page joins once more.
-                await self.send_json({"kind": "failed", "id": None})

@@ -20,8 +20,10 @@ let speaker = crypto.randomUUID(); // each page numbers what it says in a room: 
 let spoken = 0;
 let heard = new Map(); // by speaker: {first, last, count} of the numbers
 let samples = []; // the latest figures of the server process
+let position = null; // of the latest message in the room; the server sends what comes after it
+let gone = null; // when the connection was lost
 let outage = null; // while Redis is away: {item, since}
-let report = () => {}; // shows what became of the latest outage
+let report = () => {}; // updates the number in the latest notice
 
 function connect() {
   socket = new WebSocket(servers[server].replace("http", "ws") + "/ws/");
@@ -34,7 +36,9 @@ function connect() {
     sayAgain(0);
   };
   socket.onmessage = (message) => { const event = JSON.parse(message.data); on[event.kind](event); };
-  socket.onclose = () => {
+  socket.onclose = ({ target }) => {
+    if (target !== socket) return; // there is a new one
+    gone ??= performance.now();
     if (offline) return;
     status(`server ${server} is away, trying the other one`, true);
     server = Object.keys(servers).find((name) => name !== server);
@@ -47,7 +51,7 @@ function send(message) {
 }
 
 function join() {
-  send({ kind: "join", page, name, room });
+  send({ kind: "join", page, name, room, since: position });
 }
 
 // What the server process says.
@@ -64,11 +68,26 @@ const on = {
     }
     showPeople();
   },
-  before({ said }) { said.forEach((one) => show(one, "said before")); },
-  said({ said, to, ms }) {
+  joined({ position: start, recovered }) {
+    position ??= start;
+    if (gone !== null) {
+      const length = ((performance.now() - gone) / 1000).toFixed(1);
+      gone = null;
+      reportLost(notice("", "outage over"), `Back after ${length} s, on server ${server}.`);
+    }
+    if (!recovered) on.gap({ position: start });
+  },
+  gap({ position: start }) {
+    position = start;
+    notice("Redis no longer has all messages. Some may be missing here.");
+  },
+  said({ said, to, ms, position: place }) {
+    if (said.person.room !== room) return; // sent before I left that room
+    position = place;
     const mine = unconfirmed.get(said.id);
     const total = mine ? ` · ${Math.round(performance.now() - mine.since)} ms from key to screen` : "";
-    show(said, `${said.person.server} → Redis → ${to} · ${ms} ms${total}`);
+    const late = ms < 1000 ? `${ms} ms` : `${Math.round(ms / 1000)} s later`;
+    show(said, `${said.person.server} → Redis → ${to} · ${late}${total}`);
   },
   failed({ id }) { // A message of mine is sent again below; a join is, here.
     status("Redis is away, trying again", true);
@@ -95,7 +114,7 @@ $("entering").onsubmit = (event) => { event.preventDefault(); location.hash = $(
 window.onhashchange = () => {
   room = location.hash.slice(1) || "lobby";
   for (const known of [items, unconfirmed, heard]) known.clear();
-  [speaker, spoken] = [crypto.randomUUID(), 0];
+  [speaker, spoken, position] = [crypto.randomUUID(), 0, null];
   $("talk").replaceChildren();
   join();
 };
@@ -154,12 +173,21 @@ function add(className, parts, at = Date.now() / 1000) {
   return made;
 }
 
-function notice(text) {
-  return add("notice", [["span", text]]);
+function notice(text, className = "") {
+  return add(`notice ${className}`, [["span", text]]);
+}
+
+function lost() {
+  return [...heard.values()].reduce((sum, { first, last, count }) => sum + last - first + 1 - count, 0);
+}
+
+function reportLost(item, text) {
+  report = () => { item.textContent = `${text} Messages lost: ${lost()}.`; };
+  report();
+  $("talk").scrollTop = $("talk").scrollHeight;
 }
 
 function show(said, way) {
-  if (said.person.room !== room) return;
   const mine = unconfirmed.delete(said.id);
   if (items.has(said.id) && !mine) return;
   if (mine) {
@@ -211,18 +239,16 @@ function showFigures(now) {
   samples = [...samples.slice(-3), now];
   const past = samples[0];
   const delivered = now.received + now.broadcasts - past.received - past.broadcasts;
-  const lost = [...heard.values()].reduce((sum, { first, last, count }) => sum + last - first + 1 - count, 0);
   const members = everyone().filter((person) => person.room === room);
   $("members").textContent = Object.keys(servers)
     .map((name) => `${name} ${members.filter((person) => person.server === name).length}`).join(" · ");
   $("rate").textContent = Math.round(delivered / (now.time - past.time || 1) * 1000);
   $("broadcasts").textContent = now.broadcasts;
-  $("lost").textContent = lost;
-  const gone = now.outage_seconds - before.outage_seconds;
-  const away = before === now ? outage : gone > 0;
+  $("lost").textContent = lost();
+  const grown = now.outage_seconds - before.outage_seconds;
+  const away = before === now ? outage : grown > 0;
   if (away && !outage) {
-    outage = { item: notice(""), since: now.time - gone * 1000 };
-    outage.item.classList.add("outage");
+    outage = { item: notice("", "outage"), since: now.time - grown * 1000 };
   }
   if (outage) {
     const { item, since } = outage;
@@ -230,17 +256,15 @@ function showFigures(now) {
     item.textContent = `The plug is pulled: no Redis for ${length} s. What you say waits in the page.`;
     status("Redis is away", true);
     if (!away) {
-      report = (count) => {
-        item.textContent = `Redis was away for ${length} s and came back empty. Messages lost: ${count}.`;
-      };
       item.classList.add("over");
+      reportLost(item, `Redis was away for ${length} s.`);
       outage = null;
       status("connected");
       join();
       sayAgain(0);
     }
   }
-  report(lost);
+  report();
 }
 
 function status(text, away = false) {

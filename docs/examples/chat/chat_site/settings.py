@@ -19,12 +19,16 @@ TEMPLATES = [
 USE_TZ = True
 TIME_ZONE = "UTC"
 
-LAYER = os.environ["CHAT_LAYER"]
-OPTIONS: dict[str, object] = {"hosts": [os.environ["CHAT_REDIS_URL"]]}
-if "PubSub" in LAYER:
-    # Messages published while Redis is away are lost; consumers are notified and catch up.
-    OPTIONS["on_reconnect"] = "redis.reconnected"
-CHANNEL_LAYERS = {"default": {"BACKEND": LAYER, "CONFIG": OPTIONS}}
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": os.environ["CHAT_LAYER"],
+        "CONFIG": {
+            "hosts": [os.environ["CHAT_REDIS_URL"]],
+            "history": {"room.*": {"size": 1000, "ttl": 3600}},
+            "on_gap": "chat.gap",
+        },
+    }
+}
 
 LOGGING = {
     "version": 1,
