@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -13,15 +13,36 @@ from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 Layer: TypeAlias = RedisChannelLayer | RedisPubSubChannelLayer
 LayerClass: TypeAlias = type[RedisChannelLayer] | type[RedisPubSubChannelLayer]
 Message: TypeAlias = dict[str, Any]
 T = TypeVar("T")
+L = TypeVar("L", RedisChannelLayer, RedisPubSubChannelLayer)
 
 LAYERS: tuple[LayerClass, ...] = (RedisChannelLayer, RedisPubSubChannelLayer)
-DEADLINE = 20.0  # seconds for what should take milliseconds; a loaded machine may need some
+DEADLINE = 30.0  # seconds for what should take milliseconds; a loaded machine may need some
+
+
+class LayersOf(Generic[L]):
+    """Layers of one class with some options in common, closed after the test."""
+
+    layer_class: Callable[..., L]
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self._made: list[L] = []
+
+    def __call__(self, **options: Any) -> L:
+        """Return a new layer; `options` go before the common ones."""
+        layer = type(self).layer_class(**{**self.options, **options})
+        self._made.append(layer)
+        return layer
+
+    async def close(self) -> None:
+        """Close what the layers have open in this event loop."""
+        await within(asyncio.gather(*(layer.close_pools() for layer in self._made)))
 
 
 class Layers:
@@ -59,6 +80,18 @@ def layer_class(request: pytest.FixtureRequest) -> LayerClass:
 async def within(awaitable: Awaitable[T], seconds: float = DEADLINE) -> T:
     """Await something that has to happen, and fail the test when it does not."""
     return await asyncio.wait_for(awaitable, seconds)
+
+
+async def cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def numbered(count: int, start: int = 0) -> list[Message]:
+    """Return messages that can be told apart."""
+    return [{"type": "test.message", "number": number} for number in range(start, start + count)]
 
 
 async def works(layers: Layers, layer_class: LayerClass, *hosts: object, **options: Any) -> None:

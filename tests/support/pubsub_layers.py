@@ -3,45 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest_asyncio
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
+from support.layers import LayersOf, cancel, numbered, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator
 
     from channels_redis_pubsub.broker import PubSubBroker
     from embedded_server import EmbeddedServer
 
-__all__ = ["layers", "own_layers"]
+__all__ = ["cancel", "layers", "numbered", "own_layers", "within"]
 
-T = TypeVar("T")
 Message = dict[str, Any]
 
-DEADLINE = 30.0  # seconds for what should take milliseconds; a loaded machine may need some
 NOTICES = {"on_disconnect": "redis.lost", "on_reconnect": "redis.back"}
 LOST, BACK = {"type": "redis.lost"}, {"type": "redis.back"}
 
 
-class Layers:
+class Layers(LayersOf[RedisPubSubChannelLayer]):
     """Layers with some options in common, closed after the test."""
 
-    def __init__(self, **options: Any) -> None:
-        self.options = options
-        self._made: list[RedisPubSubChannelLayer] = []
-
-    def __call__(self, **options: Any) -> RedisPubSubChannelLayer:
-        """Return a new layer; `options` go before the common ones."""
-        layer = RedisPubSubChannelLayer(**{**self.options, **options})
-        self._made.append(layer)
-        return layer
-
-    async def close(self) -> None:
-        """Close what the layers have open in this event loop."""
-        await within(asyncio.gather(*(layer.close_pools() for layer in self._made)))
+    layer_class = RedisPubSubChannelLayer
 
 
 @pytest_asyncio.fixture
@@ -58,16 +45,6 @@ async def own_layers(own_server: EmbeddedServer) -> AsyncIterator[Layers]:
     made = Layers(hosts=[own_server.url])
     yield made
     await made.close()
-
-
-async def within(awaitable: Awaitable[T], seconds: float = DEADLINE) -> T:
-    """Await what has to happen, and fail the test when it does not."""
-    return await asyncio.wait_for(awaitable, seconds)
-
-
-def numbered(count: int) -> list[Message]:
-    """Return messages that can be told apart."""
-    return [{"type": "test.message", "number": number} for number in range(count)]
 
 
 async def take(layer: RedisPubSubChannelLayer, channel: str) -> Message:
@@ -103,13 +80,6 @@ async def waiting(layer: RedisPubSubChannelLayer, channel: str) -> asyncio.Task[
     task = asyncio.create_task(layer.receive(channel))
     await eventually(lambda: inside(layer)._mailboxes.waiting(channel))
     return task
-
-
-async def cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks, and wait until they have ended."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def inside(layer: RedisPubSubChannelLayer) -> PubSubBroker:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import pytest_asyncio
 
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue.keys import Keys, QueueKeys
+from support.layers import DEADLINE, LayersOf, cancel, numbered, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -21,31 +22,17 @@ if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
     from support.processes import WorkerProcess
 
-__all__ = ["layers", "own_layers", "remote_layer"]
+__all__ = ["DEADLINE", "cancel", "layers", "numbered", "own_layers", "remote_layer", "within"]
 
-T = TypeVar("T")
 Message = dict[str, Any]
 
-DEADLINE = 30.0  # seconds for what should take milliseconds; a loaded machine may need some
 REMOTE = Path(__file__).parents[1] / "queue" / "remote_layer.py"
 
 
-class Layers:
+class Layers(LayersOf[RedisChannelLayer]):
     """Layers with some options in common, closed after the test."""
 
-    def __init__(self, **options: Any) -> None:
-        self.options = options
-        self._made: list[RedisChannelLayer] = []
-
-    def __call__(self, **options: Any) -> RedisChannelLayer:
-        """Return a new layer; `options` go before the common ones."""
-        layer = RedisChannelLayer(**{**self.options, **options})
-        self._made.append(layer)
-        return layer
-
-    async def close(self) -> None:
-        """Close what the layers have open in this event loop."""
-        await within(asyncio.gather(*(layer.close_pools() for layer in self._made)))
+    layer_class = RedisChannelLayer
 
 
 class RemoteLayer:
@@ -114,16 +101,6 @@ def remote_layer(run_process: RunProcess) -> Callable[..., Awaitable[RemoteLayer
     return start
 
 
-async def within(awaitable: Awaitable[T], seconds: float = DEADLINE) -> T:
-    """Await what has to happen, and fail the test when it does not."""
-    return await asyncio.wait_for(awaitable, seconds)
-
-
-def numbered(count: int, start: int = 0) -> list[Message]:
-    """Return messages that can be told apart."""
-    return [{"type": "test.message", "number": number} for number in range(start, start + count)]
-
-
 async def take(layer: RedisChannelLayer, channel: str) -> Message:
     """Receive one message."""
     return await within(layer.receive(channel))
@@ -143,13 +120,6 @@ async def nothing_else(layer: RedisChannelLayer, channel: str) -> None:
     marker = {"type": "marker", "token": secrets.token_hex(4)}
     await within(layer.send(channel, marker))
     assert await take(layer, channel) == marker
-
-
-async def cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks, and wait until they have ended."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def waiting(layer: RedisChannelLayer, channel: str) -> asyncio.Task[Message]:
