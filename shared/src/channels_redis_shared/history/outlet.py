@@ -9,7 +9,7 @@ from ..delivery.mailboxes import Notice
 from ..messages.serializers import POSITION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from ..delivery.mailboxes import Mailboxes
@@ -75,20 +75,14 @@ class Deliveries:
         """Return the outlet to the members of a group, which a function returns."""
         return GroupOutlet(self, group, members)
 
-    def put(
-        self,
-        entry: Entry,
-        group: str,
-        members: Callable[[], Collection[str]],
-        choose: Callable[[str], bool],
-    ) -> None:
-        """Put a message into the mailboxes of the members that are chosen and not excluded."""
+    def put(self, entry: Entry, group: str, recipients: Callable[[], Iterable[str]]) -> None:
+        """Put a message into the mailboxes of recipients that are not excluded."""
         message = entry.decoded or self._decode(entry, group)
         if message is None:
             return
         with self._lock:
             excluded = message.excluded
-            channels = [one for one in members() if one not in excluded and choose(one)]
+            channels = [one for one in recipients() if one not in excluded]
             if channels:
                 deadline = time.monotonic() + self._expiry
                 self._mailboxes.put(channels, message, deadline, len(entry.data))
@@ -127,12 +121,21 @@ class GroupOutlet:
 
     def deliver(self, entry: Entry, without: Collection[str]) -> None:
         """Put a message into the mailbox of each member but some."""
-        self._deliveries.put(entry, self._group, self._members, lambda one: one not in without)
+        recipients = self._members
+        if without:
+            skipped = set(without)
+
+            def recipients() -> Iterable[str]:
+                return (one for one in self._members() if one not in skipped)
+
+        self._deliveries.put(entry, self._group, recipients)
 
     def replay(self, entries: Sequence[Entry], channel: str) -> None:
         """Put messages into the mailbox of one member."""
-        for entry in entries:
-            self._deliveries.put(entry, self._group, self._members, channel.__eq__)
+        # Once for all messages: thousands may join at the same time.
+        if channel in self._members():
+            for entry in entries:
+                self._deliveries.put(entry, self._group, lambda: (channel,))
 
     def tell(self, position: str) -> None:
         """Tell all members that messages before a position may be missing."""
