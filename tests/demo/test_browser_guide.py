@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from support.layers import LayerClass
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.demo, pytest.mark.timeout(120)]
 
 DEADLINE = 45.0  # seconds; generous, since Django has to start
 
