@@ -39,8 +39,8 @@ napoleon_use_rtype = False
 # Names of other projects can't be looked up without a network; a wrong one of ours is an error.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!channels_redis).*"),
-    # The page has the queue layer's, which has the same fields.
-    (r"py:class", r"channels_redis_pubsub\._shared\.ops\.statistics\.Statistics"),
+    # The page has the queue layer's, which have the same fields.
+    (r"py:class", r"channels_redis_pubsub\._shared\.(ops\.statistics|history\.results)\.\w+"),
 ]
 
 
