@@ -40,6 +40,7 @@ class ChatServer:
 
     name: str
     url: str
+    sock: socket.socket  # It listens between two processes, too: requests wait.
     environment: dict[str, str]
     process: Process
 
@@ -54,8 +55,7 @@ class ChatServer:
         while await self.process.wait() == -signal.SIGKILL:
             print(f"Server {self.name} was killed.", flush=True)
             await asyncio.sleep(RESTART_PAUSE)
-            sock = socket.create_server((HOST, int(self.url.rpartition(":")[2])))
-            self.process = await start(sock, self.environment)
+            self.process = await start(self.sock, self.environment)
             print(f"Server {self.name} starts again.", flush=True)
         await self.ended()
 
@@ -128,10 +128,12 @@ async def chat_servers(layer: str, redis_url: str) -> AsyncIterator[list[ChatSer
         "CHAT_DEMO_PID": str(os.getpid()),
     }
     async with AsyncExitStack() as stack:
+        for sock in sockets.values():
+            stack.callback(sock.close)
         servers = []
         for name, sock in sockets.items():
             own = {**environment, "CHAT_SERVER": name}
-            server = ChatServer(name, urls[name], own, await start(sock, own))
+            server = ChatServer(name, urls[name], sock, own, await start(sock, own))
             stack.push_async_callback(server.stop)
             servers.append(server)
         await asyncio.gather(*(server.ready() for server in servers))
@@ -147,14 +149,13 @@ def listen(port: int) -> socket.socket:
 
 
 async def start(sock: socket.socket, environment: dict[str, str]) -> Process:
-    """Start uvicorn on a listening socket, which is the child's then: both end together."""
+    """Start uvicorn on a listening socket."""
     options = ("--lifespan", "off", "--log-level", "warning", "--timeout-graceful-shutdown", "2")
-    with sock:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "uvicorn", "chat_site.asgi:application"),
-            *("--app-dir", str(Path(__file__).parent), "--fd", str(sock.fileno()), *options),
-            env=environment,
-            pass_fds=[sock.fileno()],
-            start_new_session=True,  # Ctrl-C in the terminal is for the demo to handle.
-            preexec_fn=dies_with_parent(),
-        )
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "uvicorn", "chat_site.asgi:application"),
+        *("--app-dir", str(Path(__file__).parent), "--fd", str(sock.fileno()), *options),
+        env=environment,
+        pass_fds=[sock.fileno()],
+        start_new_session=True,  # Ctrl-C in the terminal is for the demo to handle.
+        preexec_fn=dies_with_parent(),
+    )

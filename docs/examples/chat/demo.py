@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{package} is not installed: pip install {package.replace('_', '-')}")
     try:
         return asyncio.run(run_until_signal(options.layer, smoke=options.smoke))
-    except (ServerError, SmokeError, OSError, RuntimeError) as error:
+    except (ServerError, SmokeError, FileNotFoundError, RuntimeError) as error:
         # What was done comes first, also where the output is a pipe, which is written in blocks.
         sys.stdout.flush()
         print(f"FAILED: {error}", file=sys.stderr)
