@@ -57,9 +57,10 @@ async def test_a_browser_resumes_at_another_process(case: LayerCase) -> None:
     resumed, joined = await follow(second, since=latest["__asgi_position__"])
     assert joined.recovered
     await send(sender, messages[6:])
-    assert plain(await take_many(second, resumed, 6)) == messages[2:]
+    missed = await take_many(second, resumed, 6)
+    assert plain(missed) == messages[2:]
     # Another one that has missed less, at a process that follows the group already.
-    third, joined = await follow(second, since=joined.position)
+    third, joined = await follow(second, since=missed[3]["__asgi_position__"])
     assert joined.recovered
     assert plain(await take_many(second, third, 2)) == messages[6:]
     for name in (resumed, third):
@@ -77,7 +78,8 @@ async def test_a_position_before_the_first_message(case: LayerCase) -> None:
     await send(sender, numbered(2))
     _, again = await follow(keeping(case), since=joined.position)
     assert again.recovered
-    assert again.position != joined.position
+    # It may end before it has received any of them.
+    assert again.position == joined.position
 
 
 @checks(Promise.HISTORY)

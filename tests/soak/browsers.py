@@ -67,11 +67,11 @@ class Browser:
 
     async def _connect(self) -> str:
         """Return a channel that gets what this browser has not seen."""
-        layer = self._site.layer
+        layer, channel = self._site.layer, ""
         while True:
             self._note("connect")
             try:
-                channel: str = await layer.new_channel()
+                channel = channel or await layer.new_channel()
                 joined = await layer.group_add(self._group, channel, since=self._position)
             except ERRORS:
                 await asyncio.sleep(RETRY)

@@ -113,7 +113,9 @@ def execute(first: str, *arguments: str) -> None:
 
 if __name__ == "__main__":
     for name in PRELOADED:
-        importlib.import_module(name)
+        # Not all are installed everywhere.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as requests:
         request = serve(requests)

@@ -94,7 +94,11 @@ class ForkServer:
             line = json.dumps(request).encode() + b"\n"
             sent = socket.send_fds(requests, [line], [*files, its_status.fileno()])
             requests.sendall(line[sent:])
-            return Forked(int(status.recv(PID_LENGTH, socket.MSG_WAITALL)), status)
+        # Without `its_status` here, this ends if the server has failed.
+        pid = status.recv(PID_LENGTH, socket.MSG_WAITALL)
+        if not pid:
+            raise RuntimeError("the server of forks has ended; stderr says why")
+        return Forked(int(pid), status)
 
     def _start(self) -> socket.socket:
         self._requests, its_requests = socket.socketpair()

@@ -80,6 +80,16 @@ class Follower:
         self._joins: list[Join] = []
         # What was delivered since the first of these joins began.
         self._log: list[Entry] = []
+        self._closed = False
+
+    def close(self) -> None:
+        """Deliver nothing any more: the group is forgotten, and may have another follower.
+
+        A read that is under way would bring its members again what they have.
+        """
+        with self.lock:
+            self._closed = True
+            self._held.clear()
 
     @property
     def position(self) -> str:
@@ -131,6 +141,8 @@ class Follower:
             if self._repair is not read:
                 return None
             self._repair = None
+            if self._closed:
+                return None
             if replay is None:
                 self._cursor.position = ""
                 self._tell("")
@@ -206,7 +218,7 @@ class Follower:
             rewind: The number of latest messages that it wants otherwise.
 
         Returns:
-            The position from which on the channel gets what comes, and whether nothing after
+            The position after which the channel gets all messages, and whether nothing after
             `since` is missing; None if this read was overtaken, so that another has to be made.
         """
         with self.lock:
@@ -221,9 +233,10 @@ class Follower:
                 missed = replay.latest[-rewind:] if rewind else ()
             self._counters.replayed += len(missed)
             self._counters.unrecovered += not recovered
-            self._outlet.replay([*missed, *later], join.channel)
+            replayed = [*missed, *later]
+            self._outlet.replay(replayed, join.channel)
             self._end_join(join)
-            return self._cursor.position, recovered
+            return replayed[0].previous if replayed else self._cursor.position, recovered
 
     def cancel_join(self, join: Join) -> Read | None:
         """End a join that has failed; return the read that has to be made, if there is a gap."""

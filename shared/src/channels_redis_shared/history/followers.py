@@ -87,11 +87,15 @@ class Followers(Generic[Key]):
         with self._lock:
             follower = self._followers.get(key)
             if follower is not None and not follower.has_joins:
+                follower.close()
                 del self._followers[key]
 
     def clear(self) -> None:
         """Forget all groups."""
-        self._followers.clear()
+        with self._lock:
+            for follower in self._followers.values():
+                follower.close()
+            self._followers.clear()
 
     def on_message(self, key: Key, follower: Follower, entry: Entry) -> None:
         """Deliver a message, or read the history first."""

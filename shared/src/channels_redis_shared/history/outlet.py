@@ -121,14 +121,12 @@ class GroupOutlet:
 
     def deliver(self, entry: Entry, without: Collection[str]) -> None:
         """Put a message into the mailbox of each member but some."""
-        recipients = self._members
-        if without:
-            skipped = set(without)
+        skipped = set(without)
 
-            def recipients() -> Iterable[str]:
-                return (one for one in self._members() if one not in skipped)
+        def recipients() -> Iterable[str]:
+            return (one for one in self._members() if one not in skipped)
 
-        self._deliveries.put(entry, self._group, recipients)
+        self._deliveries.put(entry, self._group, recipients if skipped else self._members)
 
     def replay(self, entries: Sequence[Entry], channel: str) -> None:
         """Put messages into the mailbox of one member."""

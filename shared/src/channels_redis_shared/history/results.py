@@ -9,8 +9,8 @@ class Joined(NamedTuple):
     """The place of a new member in the history of its group.
 
     Attributes:
-        position: The position from which on the channel gets all messages: what to pass as `since`
-            if none comes.
+        position: The position after which the channel gets all messages: what to pass as `since` if
+            none comes. Empty if it gets the first message of the group.
         recovered: False if `since` was given and messages after it are missing.
     """
 

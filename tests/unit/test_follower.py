@@ -1,0 +1,67 @@
+"""Followers of groups: their ends, and the positions that they give to new members."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from channels_redis_shared.history.follower import Follower
+from channels_redis_shared.history.positions import Entry, Replay
+from channels_redis_shared.ops.statistics import Counters
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+FIRST, SECOND, THIRD = "1-0.aaaaaaaa", "2-0.bbbbbbbb", "3-0.cccccccc"
+ENTRIES = (Entry(SECOND, FIRST, b"second"), Entry(THIRD, SECOND, b"third"))
+
+
+class Outlet:
+    """Notes what it is called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, object]] = []
+
+    def deliver(self, entry: Entry, without: Collection[str]) -> None:
+        """Note a message to all members but some."""
+        self.calls.append((entry.data, without))
+
+    def replay(self, entries: Sequence[Entry], channel: str) -> None:
+        """Note messages to a new member."""
+        self.calls += [(entry.data, channel) for entry in entries]
+
+    def tell(self, position: str) -> None:
+        """Note a notice."""
+        self.calls.append(("told", position))
+
+
+@pytest.fixture
+def outlet() -> Outlet:
+    """Return an outlet that has delivered nothing."""
+    return Outlet()
+
+
+def test_forgotten_follower_delivers_nothing(outlet: Outlet) -> None:
+    """A read that ends after the last member has left would repeat what later members have."""
+    follower = Follower(outlet, Counters())
+    assert follower.join(follower.begin_join("a"), Replay(FIRST), None, 0) == (FIRST, True)
+    read = follower.begin_repair()
+    assert read is not None
+    follower.close()
+    assert follower.repair(read, Replay(THIRD, ENTRIES)) is None
+    assert outlet.calls == []
+
+
+@pytest.mark.parametrize(
+    ("since", "rewind", "position"),
+    [(None, 0, THIRD), (None, 1, SECOND), (None, 2, FIRST), (FIRST, 0, FIRST), (THIRD, 0, THIRD)],
+)
+def test_position_is_before_what_is_replayed(
+    outlet: Outlet, since: str | None, rewind: int, position: str
+) -> None:
+    """A channel that ends before it has received that can resume from there."""
+    follower = Follower(outlet, Counters())
+    join = follower.begin_join("a")
+    replay = Replay(THIRD, ENTRIES, ENTRIES)
+    assert follower.join(join, replay, since, rewind) == (position, True)
