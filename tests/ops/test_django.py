@@ -22,7 +22,8 @@ SETTINGS = "shop_settings"
 
 def write_settings(folder: Path, layers: dict[str, Any], *apps: str) -> None:
     """Write the settings of a project."""
-    settings = f"CHANNEL_LAYERS = {layers!r}\nINSTALLED_APPS = {apps!r}\n"
+    # Without USE_TZ, Django 4.2 warns.
+    settings = f"CHANNEL_LAYERS = {layers!r}\nINSTALLED_APPS = {apps!r}\nUSE_TZ = True\n"
     (folder / f"{SETTINGS}.py").write_text(settings)
 
 
