@@ -10,13 +10,14 @@ import re
 from ..transport.commands import Script
 
 
-def _load(name: str) -> Script:
+def _load(*names: str) -> Script:
+    source = "".join(Script.read(__package__, name).source for name in names)
     # Without the comments, as it is sent each time.
-    return Script.of(re.sub(r"(?m)^--.*\n", "", Script.read(__package__, name).source))
+    return Script.of(re.sub(r"(?m)^--.*\n", "", source))
 
 
-CHANGE = _load("change")
-REAP = _load("reap")
+CHANGE = _load("common", "change")
+REAP = _load("common", "reap")
 PEOPLE = _load("people")
 RENEW = _load("renew")
 RELEASE = _load("release")
