@@ -185,7 +185,7 @@ class PubSubBroker:
         try:
             await client.wait_subscribed(topic)
             if join is None:
-                joined = await followers.position(topic, follower)
+                joined = await followers.position(topic)
             else:
                 joined = await followers.join(topic, follower, join, since, rewind)
         except GeneratorExit:
@@ -225,13 +225,12 @@ class PubSubBroker:
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
-        commands = self.key_shards.of(topic)
+        commands = self.key_shards().of(topic)
         await self._settings.store.append(topic, data, limits, commands, self._publish, topic)
         self._settings.counters.sent += 1
 
-    @property
     def key_shards(self) -> Shards:
-        """The connections of the running event loop for commands on keys."""
+        """Return the connections of the running event loop for commands on keys."""
         settings = self._settings
         if settings.sharded_pubsub or not any(
             isinstance(connector, Cluster) for connector in settings.connectors
@@ -314,11 +313,7 @@ class PubSubBroker:
 
     def _make_client(self) -> LoopClient:
         return LoopClient(
-            self._settings,
-            self._mailboxes,
-            self.outages,
-            self._on_client_end,
-            lambda: self.key_shards,
+            self._settings, self._mailboxes, self.outages, self._on_client_end, self.key_shards
         )
 
     def _on_client_end(self, client: LoopClient) -> None:

@@ -170,7 +170,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
     @property
     def key_shards(self) -> Shards:
         """The connections of the running event loop for commands on keys."""
-        return self._broker.get().key_shards
+        return self._broker.get().key_shards()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine until the connections of this event loop close; for `Presence`."""

@@ -18,10 +18,8 @@ from ._shared.blocking.callers import SynchronousCallers
 from ._shared.concurrency import LoopLocal, timeout
 from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
-from ._shared.history import Joined
 from ._shared.history.followers import Followers
 from ._shared.history.outlet import Deliveries
-from ._shared.history.store import Question
 from ._shared.ops.logs import OverflowLog
 from ._shared.transport.cluster_pipeline import shards_to
 from .groups import Groups
@@ -34,8 +32,10 @@ from .receiver_pool import ReceiverPool
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
 
+    from ._shared.history import Joined
     from ._shared.history.outlet import GroupOutlet
     from ._shared.history.positions import Replay
+    from ._shared.history.store import Question
     from ._shared.transport.commands import Shards
     from .config import QueueSettings
 
@@ -133,11 +133,7 @@ class QueueBroker:
             since is None and not rewind and channel in self.local_groups.members(virtual)
         ):
             await self.join(group, channel)
-            follower = self._followers.find(virtual) if is_local else None
-            if follower is not None and follower.position:
-                return Joined(follower.position, recovered=True)
-            replay = await self._read_history(virtual, Question(None))
-            return Joined(replay.position, recovered=True)
+            return await self._followers.position(virtual)
         follower, join = self._followers.begin_join(virtual, channel)
         try:
             return await self.groups.add_local(

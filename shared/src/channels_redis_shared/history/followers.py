@@ -130,9 +130,10 @@ class Followers(Generic[Key]):
         self._start(key, follower, follower.release())
         return Joined(*joined)
 
-    async def position(self, key: Key, follower: Follower) -> Joined:
-        """Return the place of a channel that is a member already."""
-        position = follower.position
+    async def position(self, key: Key) -> Joined:
+        """Return the place of a channel that wants nothing from the history."""
+        follower = self.find(key)
+        position = "" if follower is None else follower.position
         if not position:
             position = (await self._read(key, Question(None))).position
         return Joined(position, recovered=True)

@@ -9,7 +9,7 @@ from ..delivery.mailboxes import Notice
 from ..messages.serializers import POSITION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractContextManager
 
     from ..delivery.mailboxes import Mailboxes
@@ -75,14 +75,16 @@ class Deliveries:
         """Return the outlet to the members of a group, which a function returns."""
         return GroupOutlet(self, group, members)
 
-    def put(self, entry: Entry, group: str, recipients: Callable[[], Iterable[str]]) -> None:
-        """Put a message into the mailboxes of recipients that are not excluded."""
+    def put(
+        self, entry: Entry, group: str, to: Callable[[], Collection[str]], without: Collection[str]
+    ) -> None:
+        """Put a message into the mailboxes of channels, but some and those that it excludes."""
         message = entry.decoded or self._decode(entry, group)
         if message is None:
             return
         with self._lock:
-            excluded = message.excluded
-            channels = [one for one in recipients() if one not in excluded]
+            excluded = {*message.excluded, *without}
+            channels = [one for one in to() if one not in excluded]
             if channels:
                 deadline = time.monotonic() + self._expiry
                 self._mailboxes.put(channels, message, deadline, len(entry.data))
@@ -121,19 +123,14 @@ class GroupOutlet:
 
     def deliver(self, entry: Entry, without: Collection[str]) -> None:
         """Put a message into the mailbox of each member but some."""
-        skipped = set(without)
-
-        def recipients() -> Iterable[str]:
-            return (one for one in self._members() if one not in skipped)
-
-        self._deliveries.put(entry, self._group, recipients if skipped else self._members)
+        self._deliveries.put(entry, self._group, self._members, without)
 
     def replay(self, entries: Sequence[Entry], channel: str) -> None:
         """Put messages into the mailbox of one member."""
         # Once for all messages: thousands may join at the same time.
         if channel in self._members():
             for entry in entries:
-                self._deliveries.put(entry, self._group, lambda: (channel,))
+                self._deliveries.put(entry, self._group, lambda: (channel,), ())
 
     def tell(self, position: str) -> None:
         """Tell all members that messages before a position may be missing."""
