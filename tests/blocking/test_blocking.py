@@ -19,7 +19,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError
 
 from blocking.conftest import LAYERS, all_closed
-from support.middlebox import Middlebox
+from support.loop_thread import LoopThread
+from support.proxy import TcpProxy
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
@@ -53,6 +54,16 @@ def layer(own_server: EmbeddedServer, layer_class: str) -> Iterator[Any]:
     layer = import_string(layer_class)(hosts=[own_server.url], capacity=1)
     yield layer
     async_to_sync(layer.close_pools)()
+
+
+@pytest.fixture
+def proxy(own_server: EmbeddedServer) -> Iterator[TcpProxy]:
+    """Yield a proxy in front of the server, in a thread of its own: the tests block."""
+    proxy = TcpProxy(own_server.port)
+    with LoopThread() as thread:
+        thread.start(proxy.__aenter__()).result()
+        yield proxy
+        thread.start(proxy.__aexit__(None, None, None)).result()
 
 
 def send(layer: Any, channel: str) -> None:
@@ -248,33 +259,35 @@ def test_synchronous_code_within_asynchronous_code(own_server: EmbeddedServer, l
         assert client.info("stats")["total_connections_received"] - before == 1
 
 
-@pytest.mark.parametrize("how", ["reset", "silent"])
+@pytest.mark.parametrize("lose", [TcpProxy.forget, TcpProxy.stall])
 def test_forgotten_connection(
-    own_server: EmbeddedServer, layer_class: str, how: str, monkeypatch: pytest.MonkeyPatch
+    proxy: TcpProxy,
+    layer_class: str,
+    lose: Callable[[TcpProxy], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A connection that a middlebox has forgotten is found before it carries a message."""
     module = f"{layer_class.partition('.')[0]}._shared.blocking.pool.IDLE_SECONDS"
     monkeypatch.setattr(module, 0.0)
-    with Middlebox(own_server.port) as middlebox:
-        layer = import_string(layer_class)(hosts=[middlebox.url])
-        send(layer, "before")
-        middlebox.forget(how)
-        began = time.monotonic()
-        send(layer, "channel")
-        assert time.monotonic() - began < 4
-        assert layer.statistics().sent == 2
-        assert layer.statistics().reconnects == 1
-        async_to_sync(layer.close_pools)()
+    layer = import_string(layer_class)(hosts=[proxy.url])
+    send(layer, "before")
+    lose(proxy)
+    began = time.monotonic()
+    send(layer, "channel")
+    assert time.monotonic() - began < 4
+    assert layer.statistics().sent == 2
+    assert layer.statistics().reconnects == 1
+    async_to_sync(layer.close_pools)()
 
 
-def test_server_that_closes_a_new_connection(own_server: EmbeddedServer, layer_class: str) -> None:
+def test_server_that_closes_a_new_connection(proxy: TcpProxy, layer_class: str) -> None:
     """A connection that ends before it could be used fails no call."""
-    with Middlebox(own_server.port) as middlebox:
-        middlebox.refuse(3)
-        layer = import_string(layer_class)(hosts=[middlebox.url])
-        send(layer, "channel")
-        assert layer.statistics().sent == 1
-        async_to_sync(layer.close_pools)()
+    proxy.forget(new=3)
+    layer = import_string(layer_class)(hosts=[proxy.url])
+    send(layer, "channel")
+    assert layer.statistics().sent == 1
+    assert len(proxy.connections) > 3
+    async_to_sync(layer.close_pools)()
 
 
 def test_forbidden_scripts(own_server: EmbeddedServer) -> None:
@@ -289,18 +302,17 @@ def test_forbidden_scripts(own_server: EmbeddedServer) -> None:
     async_to_sync(layer.close_pools)()
 
 
-def test_lost_reply(own_server: EmbeddedServer, layer_class: str) -> None:
+def test_lost_reply(proxy: TcpProxy, layer_class: str) -> None:
     """A message that was written and may have been sent is not sent again."""
-    with Middlebox(own_server.port) as middlebox:
-        layer = import_string(layer_class)(hosts=[middlebox.url])
-        send(layer, "before")
-        # In use until just now, so that it is not probed.
-        middlebox.forget("reset")
-        with pytest.raises(RedisConnectionError):
-            send(layer, "channel")
+    layer = import_string(layer_class)(hosts=[proxy.url])
+    send(layer, "before")
+    # In use until just now, so that it is not probed.
+    proxy.forget()
+    with pytest.raises(RedisConnectionError):
         send(layer, "channel")
-        assert layer.statistics().sent == 2
-        async_to_sync(layer.close_pools)()
+    send(layer, "channel")
+    assert layer.statistics().sent == 2
+    async_to_sync(layer.close_pools)()
 
 
 @pytest.fixture(params=["asyncio", "eager tasks", "uvloop"])

@@ -6,12 +6,13 @@ import asyncio
 import os
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from asgiref.sync import async_to_sync
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
+from support.loop_thread import LoopThread
 from support.pubsub_layers import (
     BACK,
     LOST,
@@ -32,48 +33,9 @@ from support.pubsub_layers import (
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
-    from typing_extensions import Self
-
     from embedded_server import EmbeddedServer
 
 HELLO = {"type": "hello"}
-
-
-class LoopThread:
-    """An event loop that runs in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._ready = threading.Event()
-        self._end: asyncio.Event
-        self.loop: asyncio.AbstractEventLoop
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
-
-    async def _main(self) -> None:
-        self.loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        self._ready.set()
-        await self._end.wait()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._ready.wait()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.end()
-
-    def end(self) -> None:
-        """End the loop as `asyncio.run` does."""
-        if self._thread.is_alive():
-            self.loop.call_soon_threadsafe(self._end.set)
-            self._thread.join()
-
-    async def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine in that loop."""
-        return await within(
-            asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self.loop))
-        )
 
 
 async def test_each_loop_hears_its_own_channels(layers: Layers) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from support.loop_thread import LoopThread
 from support.queue_layers import Layers, cancel, nothing_else, take, take_numbers, waiting, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import Iterator
 
     from channels_redis_queue import RedisChannelLayer
     from conftest import RunProcess
@@ -22,51 +21,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class OtherLoop:
-    """An event loop in a thread of its own."""
-
-    def __init__(self, *, closed_bare: bool = False) -> None:
-        self._ready: Future[asyncio.AbstractEventLoop] = Future()
-        self._end = asyncio.Event()
-        main = self._run_bare if closed_bare else self._run
-        self._thread = threading.Thread(target=main)
-        self._thread.start()
-        self.loop = self._ready.result()
-
-    def _run(self) -> None:
-        asyncio.run(self._wait())
-
-    def _run_bare(self) -> None:
-        """Do not what `asyncio.run` does: cancel tasks and shut down asynchronous generators."""
-        loop = asyncio.new_event_loop()
-        loop.run_until_complete(self._wait())
-        loop.close()
-
-    async def _wait(self) -> None:
-        self._ready.set_result(asyncio.get_running_loop())
-        await self._end.wait()
-
-    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run something there."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
-
-    async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run something there and return its result."""
-        return await within(asyncio.wrap_future(self.start(work)))
-
-    async def end(self) -> None:
-        """End the loop and its thread."""
-        if self._thread.is_alive():
-            self.loop.call_soon_threadsafe(self._end.set)
-            await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
-
-
 @pytest.fixture
-async def other_loop() -> AsyncIterator[OtherLoop]:
+def other_loop() -> Iterator[LoopThread]:
     """Yield a second event loop."""
-    other = OtherLoop()
-    yield other
-    await other.end()
+    with LoopThread() as other:
+        yield other
 
 
 def test_each_layer_has_an_id_of_its_own(layers: Layers) -> None:
@@ -112,7 +71,7 @@ async def test_forked_processes(layers: Layers, run_process: RunProcess) -> None
 
 
 @pytest.mark.parametrize("first_here", [True, False])
-async def test_two_loops(layers: Layers, other_loop: OtherLoop, *, first_here: bool) -> None:
+async def test_two_loops(layers: Layers, other_loop: LoopThread, *, first_here: bool) -> None:
     """Consumers in two loops of a process get what is theirs, whichever loop receives for both."""
     layer = layers()
     here, there = await layer.new_channel(), await layer.new_channel()
@@ -151,7 +110,7 @@ async def test_loop_that_received_for_all_ends(
     """Consumers in the loop that goes on get their messages."""
     layer = layers()
     name = await layer.new_channel() if channel == "own" else "jobs"
-    other = OtherLoop(closed_bare=closed_bare)
+    other = LoopThread(closed_bare=closed_bare)
     await layer.send(name, {"number": 0})
     assert await other.run(layer.receive(name)) == {"number": 0}
     receiving = asyncio.create_task(layer.receive(name))
@@ -159,7 +118,7 @@ async def test_loop_that_received_for_all_ends(
     assert await within(receiving) == {"number": 1}
     if not closed_bare:
         receiving = asyncio.create_task(layer.receive(name))
-    await other.end()
+    await asyncio.to_thread(other.end)
     await layer.send(name, {"number": 2})
     if closed_bare:
         # Such a loop ends without notice: the next receiver finds out.
@@ -168,7 +127,7 @@ async def test_loop_that_received_for_all_ends(
 
 
 async def test_receivers_of_a_general_channel_in_two_loops(
-    layers: Layers, other_loop: OtherLoop
+    layers: Layers, other_loop: LoopThread
 ) -> None:
     """Each message goes to one receiver, in whichever loop, and none gets lost."""
     layer, sender = layers(), layers(capacity=1000)

@@ -58,6 +58,7 @@ class ProxiedConnection:
             that go out in one write and are answered together are one.
         bytes_a_second: How fast what the server sends may pass; None: as fast as it can.
         delay: Seconds for which each piece is held, in both directions.
+        forgotten: Whether what the client sends next is answered with a reset.
         open: Whether it is still there.
     """
 
@@ -73,6 +74,7 @@ class ProxiedConnection:
         self.round_trips = 0
         self.bytes_a_second: int | None = None
         self.delay = 0.0
+        self.forgotten = False
         self.open = True
         self._client_reader, self._client_writer = client
         self._server_reader, self._server_writer = server
@@ -131,6 +133,9 @@ class ProxiedConnection:
             await self._pass_time()
             await self._requests_flow.wait()
             if not data:
+                return
+            if self.forgotten:
+                self.reset()
                 return
             self._unanswered = True
             self.bytes_to_server += len(data)
@@ -193,6 +198,7 @@ class TcpProxy:
         self._stall_new: dict[str, bool] | None = None
         self._bytes_a_second: int | None = None
         self._delay = 0.0
+        self._to_forget = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
 
@@ -260,6 +266,16 @@ class TcpProxy:
         for connection in self.open_connections:
             connection.reset()
 
+    def forget(self, *, new: int = 0) -> None:
+        """Answer what clients send next with a reset, as a router that has lost their connections.
+
+        Args:
+            new: How many of the connections made from now on are forgotten, too.
+        """
+        for connection in self.open_connections:
+            connection.forgotten = True
+        self._to_forget = new
+
     def throttle(self, bytes_a_second: int) -> None:
         """Let what the server sends pass no faster than this, on connections made from now on."""
         self._bytes_a_second = bytes_a_second
@@ -318,6 +334,9 @@ class TcpProxy:
         connection = ProxiedConnection((reader, writer), server, self._losses, self._holds)
         connection.bytes_a_second = self._bytes_a_second
         connection.delay = self._delay
+        if self._to_forget:
+            self._to_forget -= 1
+            connection.forgotten = True
         if self._stall_new is not None:
             connection.stall(**self._stall_new)
         self.connections.append(connection)

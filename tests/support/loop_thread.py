@@ -1,0 +1,65 @@
+"""An event loop that runs in a thread of its own, beside the loop or the code of a test."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from support.layers import within
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """An event loop that runs in a thread of its own.
+
+    Args:
+        closed_bare: Whether to leave out what `asyncio.run` does at the end: to cancel tasks, and
+            to shut down asynchronous generators.
+    """
+
+    def __init__(self, *, closed_bare: bool = False) -> None:
+        self._ready: Future[asyncio.AbstractEventLoop] = Future()
+        self._end = asyncio.Event()
+        self._thread = threading.Thread(target=self._run_bare if closed_bare else self._run)
+        self._thread.start()
+        self.loop = self._ready.result()
+
+    def _run(self) -> None:
+        asyncio.run(self._wait())
+
+    def _run_bare(self) -> None:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(self._wait())
+        loop.close()
+
+    async def _wait(self) -> None:
+        self._ready.set_result(asyncio.get_running_loop())
+        await self._end.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.end()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run something there."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run something there and return its result."""
+        return await within(asyncio.wrap_future(self.start(work)))
+
+    def end(self) -> None:
+        """End the loop and its thread."""
+        if self._thread.is_alive():
+            self.loop.call_soon_threadsafe(self._end.set)
+            self._thread.join()
