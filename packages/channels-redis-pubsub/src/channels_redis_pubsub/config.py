@@ -7,17 +7,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ._shared.history import scripts
+from ._shared.history.settings import HistorySettings
 from ._shared.ops.logs import FaultLog, escape_arguments
-from ._shared.ops.statistics import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._shared.history.rules import HistoryRules
-    from ._shared.history.store import HistoryStore
-    from ._shared.messages.serializers import DecodedMessage, MessageDecoder
-    from ._shared.transport.commands import Script
     from ._shared.transport.connector import Connector
 
 logger = logging.getLogger(__package__)
@@ -26,16 +21,14 @@ escape_arguments(logger)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PubSubSettings:
+class PubSubSettings(HistorySettings):
     """The validated options of a layer."""
 
     # One for each host.
     connectors: tuple[Connector, ...]
-    decoder: MessageDecoder[DecodedMessage]
     # Returns the maximum number of unread messages of a channel; None: any number.
     capacity: Callable[[str], int | None]
-    # Seconds that a message waits for `receive`, and a channel for a new consumer.
-    expiry: int
+    # Seconds that a channel waits for a new consumer.
     channel_expiry: int
     # Bytes of all unread messages of a process.
     mailbox_bytes: int
@@ -48,15 +41,4 @@ class PubSubSettings:
     sharded_pubsub: bool
     # Returns the group of a topic.
     group_of: Callable[[bytes], str]
-    # The groups that keep a history, where it is, and the type of the notice of a gap in it.
-    history: HistoryRules
-    store: HistoryStore
-    on_gap: str | None
-    # Those of this process.
-    counters: Counters = field(default_factory=Counters)
     faults: FaultLog = field(default_factory=partial(FaultLog, logger))
-
-    @property
-    def scripts(self) -> tuple[Script, ...]:
-        """The scripts to load whenever a connection opens."""
-        return scripts.ALL if self.history else ()

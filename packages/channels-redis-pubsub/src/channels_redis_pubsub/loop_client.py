@@ -87,21 +87,9 @@ class LoopClient:
         self._shards_by_key = shards_by_key
         self._closed = False
         self._connectors = settings.connectors
-        self._deliveries = Deliveries(
-            mailboxes,
-            self.hub.lock,
-            decoder=settings.decoder,
-            expiry=settings.expiry,
-            on_gap=settings.on_gap,
-            counters=settings.counters,
-            faults=settings.faults,
-        )
+        self._deliveries = Deliveries(mailboxes, self.hub.lock, settings)
         self.followers: Followers[bytes] = Followers(
-            self._read_history,
-            self._outlet,
-            self._spawn,
-            settings.counters,
-            settings.faults,
+            self._read_history, self._outlet, self._spawn, settings
         )
         self._subscribers = [
             _subscriber_to(

@@ -70,22 +70,10 @@ class QueueBroker:
         )
         self.groups = Groups(settings, self.local_groups)
         self.publisher = Publisher(settings)
-        self._deliveries = Deliveries(
-            self.mailboxes,
-            contextlib.nullcontext(),
-            decoder=settings.history_decoder,
-            expiry=settings.expiry,
-            on_gap=settings.on_gap,
-            counters=settings.counters,
-            faults=settings.faults,
-        )
+        self._deliveries = Deliveries(self.mailboxes, contextlib.nullcontext(), settings)
         # By virtual channel.
         self._followers: Followers[str] = Followers(
-            self._read_history,
-            self._outlet,
-            self._spawn,
-            settings.counters,
-            settings.faults,
+            self._read_history, self._outlet, self._spawn, settings
         )
         self.receiver_pool = ReceiverPool(
             settings,

@@ -8,17 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import scripts
-from ._shared.history import scripts as history_scripts
+from ._shared.history.settings import HistorySettings
 from ._shared.ops.logs import FaultLog, escape_arguments
-from ._shared.ops.statistics import Counters
 from .keys import non_local, virtual_channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ._shared.history.rules import HistoryRules
-    from ._shared.history.store import HistoryStore
-    from ._shared.messages.serializers import DecodedMessage, MessageDecoder
+    from ._shared.messages.serializers import MessageDecoder
     from ._shared.transport.commands import Script
     from ._shared.transport.connector import Connector
     from .keys import Keys
@@ -32,14 +29,13 @@ escape_arguments(logger)
 
 
 @dataclass(frozen=True, kw_only=True)
-class QueueSettings:
+class QueueSettings(HistorySettings):
     """The options of a layer, worked out."""
 
     # One for each host.
     connectors: tuple[Connector, ...]
     keys: Keys
-    # Seconds that a message and a membership live.
-    expiry: int
+    # Seconds that a membership lives.
     group_expiry: int
     # Returns a message as Redis gets it.
     encode: Callable[[dict[str, Any]], bytes]
@@ -60,18 +56,12 @@ class QueueSettings:
     groups_by_process: bool
     # True if messages for general channels name these too, where no one can alter it.
     encrypts: bool
-    # The groups that keep a history, if any; where it is, and the type of the notice of a gap.
-    history: HistoryRules | None
-    store: HistoryStore
-    history_decoder: MessageDecoder[DecodedMessage]
-    on_gap: str | None
-    counters: Counters = field(default_factory=Counters)
     faults: FaultLog = field(default_factory=partial(FaultLog, logger))
 
     @property
     def scripts(self) -> Sequence[Script]:
         """The scripts to load whenever a connection opens."""
-        return [*scripts.ALL, *history_scripts.ALL] if self.history else scripts.ALL
+        return [*scripts.ALL, *super().scripts]
 
     @property
     def heartbeat_ttl(self) -> int:

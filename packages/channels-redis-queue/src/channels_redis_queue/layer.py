@@ -158,7 +158,7 @@ class RedisChannelLayer(BaseRedisLayer):
                 encrypts=self._encrypts,
                 history=self._history or None,
                 store=self._store,
-                history_decoder=self._history_decoder,
+                decoder=self._history_decoder,
                 on_gap=self._on_gap,
             )
         )

@@ -17,10 +17,9 @@ from .store import Question
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from ..ops.logs import FaultLog
-    from ..ops.statistics import Counters
     from .follower import Join, Outlet, Read
     from .positions import Entry, Replay
+    from .settings import HistorySettings
 
 # Reads to close gaps that are under way at once: as many go out in one write.
 MAX_READS = 100
@@ -38,8 +37,7 @@ class Followers(Generic[Key]):
         outlet: Returns the outlet to a group's members.
         spawn: Runs a coroutine in the background, whichever thread calls it; returns None if there
             is no event loop that goes on.
-        counters: Count what is replayed, and what can't be recovered.
-        faults: Logs reads that fail.
+        settings: The layer's options.
     """
 
     def __init__(
@@ -47,14 +45,13 @@ class Followers(Generic[Key]):
         read: Callable[[Key, Question], Awaitable[Replay]],
         outlet: Callable[[Key], Outlet],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
-        counters: Counters,
-        faults: FaultLog,
+        settings: HistorySettings,
     ) -> None:
         self._read = read
         self.outlet = outlet
         self._spawn = spawn
-        self._counters = counters
-        self._faults = faults
+        self._counters = settings.counters
+        self._faults = settings.faults
         self._followers: dict[Key, Follower] = {}
         # Held while a group is forgotten, so that no channel joins it then.
         self._lock = threading.Lock()

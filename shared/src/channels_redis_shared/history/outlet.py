@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ..delivery.mailboxes import Mailboxes
-    from ..messages.serializers import DecodedMessage, MessageDecoder
-    from ..ops.logs import FaultLog
-    from ..ops.statistics import Counters
+    from ..messages.serializers import DecodedMessage
     from .positions import Entry
+    from .settings import HistorySettings
 
 
 class GapNotice(Notice):
@@ -45,31 +44,15 @@ class Deliveries:
     Args:
         mailboxes: The mailboxes of the channels.
         lock: Held while messages are put for members, so that none of them is closed then.
-        decoder: Decodes the messages.
-        expiry: Seconds that a message waits.
-        on_gap: The `type` of the notice of missing messages; None: there is none.
-        counters: Count messages that can't be read.
-        faults: Logs them.
+        settings: The layer's options.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts that it connects
-        self,
-        mailboxes: Mailboxes,
-        lock: AbstractContextManager[Any],
-        *,
-        decoder: MessageDecoder[Any],
-        expiry: int,
-        on_gap: str | None,
-        counters: Counters,
-        faults: FaultLog,
+    def __init__(
+        self, mailboxes: Mailboxes, lock: AbstractContextManager[Any], settings: HistorySettings
     ) -> None:
         self._mailboxes = mailboxes
         self._lock = lock
-        self._decoder = decoder
-        self._expiry = expiry
-        self._on_gap = on_gap
-        self._counters = counters
-        self._faults = faults
+        self._settings = settings
 
     def outlet(self, group: str, members: Callable[[], Collection[str]]) -> GroupOutlet:
         """Return the outlet to the members of a group, which a function returns."""
@@ -86,26 +69,28 @@ class Deliveries:
             excluded = {*message.excluded, *without}
             channels = [one for one in to() if one not in excluded]
             if channels:
-                deadline = time.monotonic() + self._expiry
+                deadline = time.monotonic() + self._settings.expiry
                 self._mailboxes.put(channels, message, deadline, len(entry.data))
 
     def tell(self, group: str, members: Callable[[], Collection[str]], position: str) -> None:
         """Tell members that messages before a position may be missing."""
-        self._faults.warning(
+        self._settings.faults.warning(
             "Messages of the group %s may be missing: %s",
             group,
             "its history no longer has them all",
         )
-        if self._on_gap is not None:
+        on_gap = self._settings.on_gap
+        if on_gap is not None:
             with self._lock:
-                self._mailboxes.put(list(members()), GapNotice(self._on_gap, group, position))
+                self._mailboxes.put(list(members()), GapNotice(on_gap, group, position))
 
     def _decode(self, entry: Entry, group: str) -> DecodedMessage | None:
+        settings = self._settings
         try:
-            entry.decoded = self._decoder.decode(entry.data, entry.position)
+            entry.decoded = settings.decoder.decode(entry.data, entry.position)
         except Exception as error:  # noqa: BLE001 - a user's serializer may raise anything
-            self._counters.undecodable += 1
-            self._faults.warning("Dropped a message of %s that can't be read: %s", group, error)
+            settings.counters.undecodable += 1
+            settings.faults.warning("Dropped a message of %s that can't be read: %s", group, error)
             return None
         decoded: DecodedMessage = entry.decoded
         return decoded

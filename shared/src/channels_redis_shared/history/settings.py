@@ -1,0 +1,40 @@
+"""The options of a layer on which the histories of its groups depend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..ops.statistics import Counters
+from . import scripts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..messages.serializers import DecodedMessage, MessageDecoder
+    from ..ops.logs import FaultLog
+    from ..transport.commands import Script
+    from .rules import HistoryRules
+    from .store import HistoryStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistorySettings:
+    """The options of a layer on which the histories of its groups depend."""
+
+    # Seconds that a message waits for `receive`.
+    expiry: int
+    # The groups that keep a history, if any; where it is, and what decodes the messages in it.
+    history: HistoryRules | None
+    store: HistoryStore
+    decoder: MessageDecoder[DecodedMessage]
+    # The type of the notice of a gap in a history; None: there is none.
+    on_gap: str | None
+    # Those of this process.
+    faults: FaultLog
+    counters: Counters = field(default_factory=Counters)
+
+    @property
+    def scripts(self) -> Sequence[Script]:
+        """The scripts to load whenever a connection opens."""
+        return scripts.ALL if self.history else ()
