@@ -49,7 +49,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let senders look with each message, and take a second of silence for death."""
     monkeypatch.setattr("channels_redis_queue.protocol.group_cache.LIVENESS_CHECK_INTERVAL", 0)
     monkeypatch.setattr("channels_redis_queue.publisher.LIVENESS_CHECK_INTERVAL", 0)
-    monkeypatch.setattr("channels_redis_queue.publisher.HEARTBEAT_TIMEOUT", 1)
+    monkeypatch.setattr("channels_redis_queue.groups.HEARTBEAT_TIMEOUT", 1)
 
 
 async def names(layer: RedisChannelLayer, group: str) -> list[str]:

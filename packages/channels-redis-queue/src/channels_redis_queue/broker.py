@@ -69,7 +69,7 @@ class QueueBroker:
             self.mailboxes, settings.channel_expiry, self._channels_gone
         )
         self.groups = Groups(settings, self.local_groups)
-        self.publisher = Publisher(settings)
+        self.publisher = Publisher(settings, self.groups)
         self._deliveries = Deliveries(self.mailboxes, contextlib.nullcontext(), settings)
         # By virtual channel.
         self._followers: Followers[str] = Followers(

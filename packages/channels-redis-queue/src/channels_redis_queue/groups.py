@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
 
     from ._shared.transport.commands import Command, CommandClient, Shards
     from .config import QueueSettings
+    from .protocol.group_cache import Destination
     from .protocol.local_groups import LocalGroups
 
 Item = TypeVar("Item")
+
+# Addresses whose latest heartbeat is remembered.
+MAX_HEARTBEATS = 10_000
 
 # Names in one command: the server serves no other client meanwhile.
 MAX_NAMES = 200
@@ -69,6 +74,8 @@ class Groups:
         self._settings = settings
         self._keys = settings.keys
         self._local_groups = local_groups
+        # The latest heartbeat seen of each address, and the `time.monotonic()` since when.
+        self._heartbeats: dict[str, tuple[bytes, float]] = {}
 
     @overload
     async def add_local(self, group: str, channel: str, shards: Shards) -> None: ...
@@ -293,6 +300,54 @@ class Groups:
         recent = self._settings.recent_heartbeat_ttl
         return {address for (address, _), ttl in zip(asked, left, strict=True) if ttl >= recent}
 
+    async def remove_dead(
+        self, group: str, destinations: Iterable[Destination], shards: Shards
+    ) -> None:
+        """Remove dead processes from a group, given where its messages go."""
+        await asyncio.gather(
+            *(
+                self._remove_if_dead(destination, group, shards)
+                for destination in destinations
+                if keys.is_in_this_layer(destination.address)
+            )
+        )
+
+    async def _remove_if_dead(self, destination: Destination, group: str, shards: Shards) -> None:
+        key = self._keys.group(group)
+        # Sending to a dead process costs little, and it is checked again later.
+        with contextlib.suppress(RedisError):
+            if not await self._is_dead(destination.address, shards):
+                return
+            scores = await asyncio.gather(
+                *(self._execute(group, ("ZSCORE", key, name), shards) for name in destination.names)
+            )
+            # Again: a process that has come back meanwhile writes its names with other scores.
+            if not await self._is_dead(destination.address, shards):
+                return
+            for name, score in zip(destination.names, scores, strict=True):
+                if score is not None:
+                    await self._forget(group, name, score, shards)
+
+    async def _is_dead(self, address: str, shards: Shards) -> bool:
+        """Return whether a process has sent no heartbeat for so long that it counts as dead."""
+        commands, key = shards.of(address), self._keys.messages(address).heartbeat
+        heartbeat = await commands.execute(("GET", key), key=key, idempotent=True)
+        if heartbeat is None or heartbeat == keys.GONE:
+            # Synchronous code sends no heartbeats.
+            return heartbeat is not None
+        now = time.monotonic()
+        seen, since = self._heartbeats.get(address, (None, now))
+        if seen != heartbeat:
+            if len(self._heartbeats) >= MAX_HEARTBEATS:
+                self._heartbeats.clear()
+            self._heartbeats[address] = heartbeat, now
+            return False
+        # Longer than a message lives: what it could still receive is not lost.
+        if now - since < max(HEARTBEAT_TIMEOUT, self._settings.expiry):
+            return False
+        command = scripts.MARK_GONE.call([key], heartbeat, keys.GONE, self._settings.gone_mark_ttl)
+        return bool(await commands.execute(command, key=key, idempotent=True))
+
     async def _write(self, virtual: str, channels: Iterable[str], shards: Shards) -> bytes:
         """Write a virtual channel into its group, with members behind it; return its score."""
         group = keys.group_of(virtual)
@@ -309,12 +364,14 @@ class Groups:
 
     async def _remove(self, virtual: str, score: bytes, shards: Shards) -> None:
         """Remove a virtual channel's name, unless it was written again meanwhile."""
-        group = keys.group_of(virtual)
-        name, names = virtual, [self._keys.group(group)]
-        if self._settings.groups_by_process:
-            names.append(self._keys.members(virtual))
-        else:
-            name = keys.address_of(virtual)
+        name = virtual if self._settings.groups_by_process else keys.address_of(virtual)
+        await self._forget(keys.group_of(virtual), name, score, shards)
+
+    async def _forget(self, group: str, name: str, score: bytes, shards: Shards) -> None:
+        """Remove a name from a group, unless its score has changed."""
+        names = [self._keys.group(group)]
+        if keys.is_virtual(name):
+            names.append(self._keys.members(name))
         await self._execute(group, scripts.GROUP_FORGET.call(names, name, score), shards)
 
     async def _execute(self, group: str, command: Command, shards: Shards) -> Any:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from . import keys, scripts
 from ._shared.messages.serializers import EXCLUDE, POSITION
 from ._shared.transport.pipeline import MAX_COALESCED
-from .config import HEARTBEAT_TIMEOUT
 from .groups import MembersQuery, chunks
 from .protocol.group_cache import LIVENESS_CHECK_INTERVAL, GroupCache
 
@@ -23,12 +21,11 @@ if TYPE_CHECKING:
 
     from ._shared.transport.commands import Command, CommandClient, Shards
     from .config import QueueSettings
+    from .groups import Groups
     from .protocol.group_cache import Destination, GroupSnapshot
 
 logger = logging.getLogger(__package__)
 
-# Addresses whose latest heartbeat is remembered.
-MAX_HEARTBEATS = 10_000
 # Seconds that a reader has to take from a full key, and those between two tries to send to it.
 STALL_TIMEOUT = 0.5
 MIN_RETRY_DELAY = 0.002
@@ -132,13 +129,13 @@ class Publisher:
 
     Args:
         settings: The layer's options.
+        groups: Removes dead processes.
     """
 
-    def __init__(self, settings: QueueSettings) -> None:
+    def __init__(self, settings: QueueSettings, groups: Groups) -> None:
         self._settings = settings
+        self._groups = groups
         self._group_cache = GroupCache(settings.keys, settings.capacity)
-        # The latest heartbeat seen of each address, and the `time.monotonic()` since when.
-        self._heartbeats: dict[str, tuple[bytes, float]] = {}
         # The message keys that were full, and the `time.monotonic()` from which their readers count
         # as stalled if they make no room.
         self._stalled_from: dict[str, float] = {}
@@ -309,59 +306,9 @@ class Publisher:
     async def _remove_dead(self, snapshot: GroupSnapshot, group: str, shards: Shards) -> None:
         """Remove dead processes from a group, if a check for them is due."""
         now = time.monotonic()
-        if now < snapshot.next_liveness_check:
-            return
-        snapshot.next_liveness_check = now + LIVENESS_CHECK_INTERVAL
-        await asyncio.gather(
-            *(
-                self._remove_if_dead(destination, group, shards)
-                for destination in snapshot.destinations
-                if keys.is_in_this_layer(destination.address)
-            )
-        )
-
-    async def _remove_if_dead(self, destination: Destination, group: str, shards: Shards) -> None:
-        key, commands = self._settings.keys.group(group), shards.of(group)
-        # Sending to a dead process costs little, and it is checked again later.
-        with contextlib.suppress(RedisError):
-            if not await self._is_dead(destination.address, shards):
-                return
-            scores = await asyncio.gather(
-                *(
-                    commands.execute(("ZSCORE", key, name), key=key, idempotent=True)
-                    for name in destination.names
-                )
-            )
-            # Again: a process that has come back meanwhile writes its names with other scores.
-            if not await self._is_dead(destination.address, shards):
-                return
-            for name, score in zip(destination.names, scores, strict=True):
-                if score is not None:
-                    names = [key]
-                    if keys.is_virtual(name):
-                        names.append(self._settings.keys.members(name))
-                    command = scripts.GROUP_FORGET.call(names, name, score)
-                    await commands.execute(command, key=key, idempotent=True)
-
-    async def _is_dead(self, address: str, shards: Shards) -> bool:
-        """Return whether a process has sent no heartbeat for so long that it counts as dead."""
-        commands, key = shards.of(address), self._settings.keys.messages(address).heartbeat
-        heartbeat = await commands.execute(("GET", key), key=key, idempotent=True)
-        if heartbeat is None or heartbeat == keys.GONE:
-            # Synchronous code sends no heartbeats.
-            return heartbeat is not None
-        now = time.monotonic()
-        seen, since = self._heartbeats.get(address, (None, now))
-        if seen != heartbeat:
-            if len(self._heartbeats) >= MAX_HEARTBEATS:
-                self._heartbeats.clear()
-            self._heartbeats[address] = heartbeat, now
-            return False
-        # Longer than a message lives: what it could still receive is not lost.
-        if now - since < max(HEARTBEAT_TIMEOUT, self._settings.expiry):
-            return False
-        command = scripts.MARK_GONE.call([key], heartbeat, keys.GONE, self._settings.gone_mark_ttl)
-        return bool(await commands.execute(command, key=key, idempotent=True))
+        if now >= snapshot.next_liveness_check:
+            snapshot.next_liveness_check = now + LIVENESS_CHECK_INTERVAL
+            await self._groups.remove_dead(group, snapshot.destinations, shards)
 
     def _log(self, full: int, snapshot: GroupSnapshot, group: str) -> None:
         if full:
