@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ._shared.concurrency import BackgroundTasks, running_loop
 from ._shared.history.followers import Followers
-from ._shared.history.outlet import Deliveries
+from ._shared.history.outlet import GroupOutlet
 from ._shared.transport.cluster import Cluster
 from ._shared.transport.cluster_pipeline import shards_to
 from ._shared.transport.commands import Shards, shard_of
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from ._shared.delivery.mailboxes import Mailboxes
     from ._shared.history.follower import Follower, Join
-    from ._shared.history.outlet import GroupOutlet
     from ._shared.history.positions import Replay
     from ._shared.history.store import Question
     from ._shared.transport.connector import Connector
@@ -78,6 +77,7 @@ class LoopClient:
             by_key=settings.sharded_pubsub,
         )
         self._settings = settings
+        self._mailboxes = mailboxes
         self._key_shards: Shards | None = None
         self.tasks = BackgroundTasks(logger)
         self.loop = asyncio.get_running_loop()
@@ -86,8 +86,6 @@ class LoopClient:
         self._on_end = on_end
         self._shards_by_key = shards_by_key
         self._closed = False
-        self._connectors = settings.connectors
-        self._deliveries = Deliveries(mailboxes, self.hub.lock, settings)
         self.followers: Followers[bytes] = Followers(
             self._read_history, self._outlet, self._spawn, settings
         )
@@ -211,8 +209,9 @@ class LoopClient:
         self._on_end(self)
 
     def _outlet(self, topic: bytes) -> GroupOutlet:
-        group = self._settings.group_of(topic)
-        return self._deliveries.outlet(group, partial(self.hub.members, topic))
+        members, settings = partial(self.hub.members, topic), self._settings
+        group = settings.group_of(topic)
+        return GroupOutlet(group, members, self._mailboxes, self.hub.lock, settings)
 
     async def _read_history(self, topic: bytes, question: Question) -> Replay:
         tag = topic.decode()
@@ -228,7 +227,7 @@ class LoopClient:
 
     async def _subscribe(self, topic: bytes, *, no_timeout: bool) -> None:
         shard = self._shard(topic)
-        timeout = self._connectors[shard].host.timeout
+        timeout = self._settings.connectors[shard].host.timeout
         deadline = None if no_timeout else self.loop.time() + timeout
         while not await self._subscribers[shard].wait_subscribed(topic, deadline):
             pass  # it has moved to another node of the Cluster

@@ -19,7 +19,7 @@ from ._shared.concurrency import LoopLocal, timeout
 from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.history.followers import Followers
-from ._shared.history.outlet import Deliveries
+from ._shared.history.outlet import GroupOutlet
 from ._shared.ops.logs import OverflowLog
 from ._shared.transport.cluster_pipeline import shards_to
 from .groups import Groups
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
 
     from ._shared.history import Joined
-    from ._shared.history.outlet import GroupOutlet
     from ._shared.history.positions import Replay
     from ._shared.history.store import Question
     from ._shared.transport.commands import Shards
@@ -70,7 +69,6 @@ class QueueBroker:
         )
         self.groups = Groups(settings, self.local_groups)
         self.publisher = Publisher(settings, self.groups)
-        self._deliveries = Deliveries(self.mailboxes, contextlib.nullcontext(), settings)
         # By virtual channel.
         self._followers: Followers[str] = Followers(
             self._read_history, self._outlet, self._spawn, settings
@@ -246,9 +244,9 @@ class QueueBroker:
         await self.groups.publish_removed_members(shards)
 
     def _outlet(self, virtual: str) -> GroupOutlet:
-        return self._deliveries.outlet(
-            group_of(virtual), partial(self.local_groups.members, virtual)
-        )
+        group, members = group_of(virtual), partial(self.local_groups.members, virtual)
+        lock = contextlib.nullcontext()
+        return GroupOutlet(group, members, self.mailboxes, lock, self._settings)
 
     async def _read_history(self, virtual: str, question: Question) -> Replay:
         group = group_of(virtual)

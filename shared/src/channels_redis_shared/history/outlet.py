@@ -38,31 +38,60 @@ class GapNotice(Notice):
         }
 
 
-class Deliveries:
-    """Deliver for one layer in one process, or in one event loop.
+class GroupOutlet:
+    """The members that one group has in a process, or in one event loop.
 
     Args:
+        group: The group.
+        members: Returns its members.
         mailboxes: The mailboxes of the channels.
         lock: Held while messages are put for members, so that none of them is closed then.
         settings: The layer's options.
     """
 
     def __init__(
-        self, mailboxes: Mailboxes, lock: AbstractContextManager[Any], settings: HistorySettings
+        self,
+        group: str,
+        members: Callable[[], Collection[str]],
+        mailboxes: Mailboxes,
+        lock: AbstractContextManager[Any],
+        settings: HistorySettings,
     ) -> None:
+        self._group = group
+        self._members = members
         self._mailboxes = mailboxes
         self._lock = lock
         self._settings = settings
 
-    def outlet(self, group: str, members: Callable[[], Collection[str]]) -> GroupOutlet:
-        """Return the outlet to the members of a group, which a function returns."""
-        return GroupOutlet(self, group, members)
+    def deliver(self, entry: Entry, without: Collection[str]) -> None:
+        """Put a message into the mailbox of each member but some."""
+        self._put(entry, self._members, without)
 
-    def put(
-        self, entry: Entry, group: str, to: Callable[[], Collection[str]], without: Collection[str]
+    def replay(self, entries: Sequence[Entry], channel: str) -> None:
+        """Put messages into the mailbox of one member."""
+        # Once for all messages: thousands may join at the same time.
+        if channel in self._members():
+            for entry in entries:
+                self._put(entry, lambda: (channel,))
+
+    def tell(self, position: str) -> None:
+        """Tell all members that messages before a position may be missing."""
+        self._settings.faults.warning(
+            "Messages of the group %s may be missing: %s",
+            self._group,
+            "its history no longer has them all",
+        )
+        on_gap = self._settings.on_gap
+        if on_gap is not None:
+            notice = GapNotice(on_gap, self._group, position)
+            with self._lock:
+                self._mailboxes.put(list(self._members()), notice)
+
+    def _put(
+        self, entry: Entry, to: Callable[[], Collection[str]], without: Collection[str] = ()
     ) -> None:
         """Put a message into the mailboxes of channels, but some and those that it excludes."""
-        message = entry.decoded or self._decode(entry, group)
+        message = entry.decoded or self._decode(entry)
         if message is None:
             return
         with self._lock:
@@ -72,51 +101,15 @@ class Deliveries:
                 deadline = time.monotonic() + self._settings.expiry
                 self._mailboxes.put(channels, message, deadline, len(entry.data))
 
-    def tell(self, group: str, members: Callable[[], Collection[str]], position: str) -> None:
-        """Tell members that messages before a position may be missing."""
-        self._settings.faults.warning(
-            "Messages of the group %s may be missing: %s",
-            group,
-            "its history no longer has them all",
-        )
-        on_gap = self._settings.on_gap
-        if on_gap is not None:
-            with self._lock:
-                self._mailboxes.put(list(members()), GapNotice(on_gap, group, position))
-
-    def _decode(self, entry: Entry, group: str) -> DecodedMessage | None:
+    def _decode(self, entry: Entry) -> DecodedMessage | None:
         settings = self._settings
         try:
             entry.decoded = settings.decoder.decode(entry.data, entry.position)
         except Exception as error:  # noqa: BLE001 - a user's serializer may raise anything
             settings.counters.undecodable += 1
-            settings.faults.warning("Dropped a message of %s that can't be read: %s", group, error)
+            settings.faults.warning(
+                "Dropped a message of %s that can't be read: %s", self._group, error
+            )
             return None
         decoded: DecodedMessage = entry.decoded
         return decoded
-
-
-class GroupOutlet:
-    """The members that one group has in a process."""
-
-    def __init__(
-        self, deliveries: Deliveries, group: str, members: Callable[[], Collection[str]]
-    ) -> None:
-        self._deliveries = deliveries
-        self._group = group
-        self._members = members
-
-    def deliver(self, entry: Entry, without: Collection[str]) -> None:
-        """Put a message into the mailbox of each member but some."""
-        self._deliveries.put(entry, self._group, self._members, without)
-
-    def replay(self, entries: Sequence[Entry], channel: str) -> None:
-        """Put messages into the mailbox of one member."""
-        # Once for all messages: thousands may join at the same time.
-        if channel in self._members():
-            for entry in entries:
-                self._deliveries.put(entry, self._group, lambda: (channel,), ())
-
-    def tell(self, position: str) -> None:
-        """Tell all members that messages before a position may be missing."""
-        self._deliveries.tell(self._group, self._members, position)
