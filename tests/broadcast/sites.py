@@ -65,12 +65,13 @@ class Socket:
 
     @property
     def is_waiting(self) -> bool:
-        """True if a `receive` of the consumer waits."""
+        """True if a `receive` of the consumer waits, and none of its handlers runs."""
         layer = self.consumer.channel_layer
         if not hasattr(layer, "attach_sink"):
             return True
         broker = layer._broker.get()
-        return bool(broker.consumers.mailboxes.waiting(self.consumer.channel_name))
+        handling = self.consumer._sink is not None and self.consumer._sink.handling
+        return not handling and bool(broker.consumers.mailboxes.waiting(self.consumer.channel_name))
 
     def leave(self) -> None:
         """Close the WebSocket as a browser does."""

@@ -268,6 +268,36 @@ async def test_burst(
     assert layer.statistics().broadcasts == 250
 
 
+async def test_messages_that_waited_for_a_handler(
+    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
+) -> None:
+    """One is sent by its handler; behind it the quick way goes on."""
+    layer, sender = use_layer(make_layer()), make_layer()
+    busy = connect(Busy)
+    await busy.opened()
+    busy.receive("null")
+    await eventually(lambda: busy.consumer.is_busy)
+    for at in range(50):
+        await sender.group_send("room", {"type": "quick", "number": at})
+    # One is in the consumer's hands.
+    await eventually(lambda: layer.statistics().waiting == 49)
+    busy.consumer.release.set()
+    await shows(busy, [number(at) for at in range(50)])
+    assert layer.statistics().broadcasts == 49
+
+
+class Busy(AsyncJson):
+    """Has a handler for what the browser says that waits until it is released."""
+
+    is_busy = False
+
+    async def receive_json(self, content: Any, **_: Any) -> None:  # noqa: ARG002
+        """Wait."""
+        self.release = asyncio.Event()
+        self.is_busy = True
+        await self.release.wait()
+
+
 async def test_slow_socket_harms_no_other(
     make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
 ) -> None:

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import time
+from collections import deque
 from typing import Any
 
 AT_ONCE = 50  # handshakes
@@ -27,6 +28,7 @@ class Browser(asyncio.Protocol):
         self.frames: list[bytes] = []
         self._counter = counter
         self._data = b""
+        self._is_open = False
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -45,8 +47,8 @@ class Browser(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Count the frames."""
-        self._data += data
-        if not self.opened.done():
+        self._data = self._data + data if self._data else data
+        if not self._is_open:
             head, end, rest = self._data.partition(b"\r\n\r\n")
             if not end:
                 return
@@ -54,13 +56,15 @@ class Browser(asyncio.Protocol):
                 self.opened.set_exception(ConnectionError(head.decode(errors="replace")))
                 return
             self._data = rest
+            self._is_open = True
             self.opened.set_result(None)
-        data, at, frames = self._data, 0, 0
-        while (content := _frame_content(data, at)) is not None:
+        data, frames = self._data, 0
+        at, end = 0, _frame_end(data, 0)
+        while end:
             if self._counter.keep_frames:
-                self.frames.append(data[content])
-            at = content.stop
+                self.frames.append(data[_content_start(data, at) : end])
             frames += 1
+            at, end = end, _frame_end(data, end)
         self._data = data[at:]
         if frames:
             self._counter.arrived(frames)
@@ -90,8 +94,9 @@ class Browsers:
     def __init__(self, *, keep_frames: bool = False) -> None:
         self.keep_frames = keep_frames
         self.all: list[Browser] = []
-        self._missing = 0
-        self._complete: asyncio.Future[float] | None = None
+        self._count = 0
+        # How many frames each expects, in turn, and what gets the time at which they have come.
+        self._expected: deque[tuple[int, asyncio.Future[float]]] = deque()
 
     async def connect(self, ports: list[int], count: int) -> None:
         """Open so many WebSockets, spread over the servers."""
@@ -110,16 +115,18 @@ class Browsers:
             self.all += new
 
     def expect(self, frames: int) -> asyncio.Future[float]:
-        """Return what will be the time at which so many frames have come."""
-        self._missing = frames
-        self._complete = asyncio.get_running_loop().create_future()
-        return self._complete
+        """Return what will be the time at which so many more frames have come."""
+        arrived: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._expected.append((frames, arrived))
+        return arrived
 
     def arrived(self, frames: int) -> None:
-        """Count some frames."""
-        self._missing -= frames
-        if self._missing <= 0 and self._complete is not None and not self._complete.done():
-            self._complete.set_result(time.perf_counter())
+        """Count some frames, if some are expected."""
+        self._count += frames if self._expected else 0
+        while self._expected and self._count >= self._expected[0][0]:
+            expected, arrived = self._expected.popleft()
+            self._count -= expected
+            arrived.set_result(time.perf_counter())
 
     def close(self) -> None:
         """Close all."""
@@ -127,13 +134,18 @@ class Browsers:
             browser.close()
 
 
-def _frame_content(data: bytes, at: int) -> slice | None:
-    """Return where the content of the frame at a position is; None if some of it is missing."""
+def _frame_end(data: bytes, at: int) -> int:
+    """Return where the frame at a position ends; 0 if some of it is missing."""
     if len(data) < at + 2:
-        return None
-    length, start = data[at + 1] & 0x7F, at + 2
-    if length == SHORT:
-        length, start = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
-    elif length == LONG:
-        length, start = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
-    return slice(start, start + length) if len(data) >= start + length else None
+        return 0
+    length, start = data[at + 1], at + 2
+    if length >= SHORT:
+        start = _content_start(data, at)
+        length = int.from_bytes(data[at + 2 : start], "big")
+    end = start + length
+    return end if len(data) >= end else 0
+
+
+def _content_start(data: bytes, at: int) -> int:
+    """Return where the content of the frame at a position starts; a server's is not masked."""
+    return at + {SHORT: 4, LONG: 10}.get(data[at + 1], 2)

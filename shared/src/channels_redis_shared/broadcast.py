@@ -3,8 +3,8 @@
 Channels hands a message to each consumer through a task, and its handler encodes the same frame
 once more. Behind a thousand sockets this takes forty times as long as the layer itself. A handler
 marked with `broadcast` only says what the frame holds: it is built once in each process, and
-written to the sockets of all idle members at once. A consumer that is busy gets the message in its
-handler's turn, so each browser sees the frames in the order that Channels gives them.
+written to the sockets of all idle members at once. For a consumer that is busy the message waits
+until it is idle, so each browser sees the frames in the order that Channels gives them.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class BroadcastSink:
     def write(self, message: _Message, loop: asyncio.AbstractEventLoop | None) -> bool:
         """Write the frame of a message, unless the consumer's handler has to send it.
 
-        The caller has seen that the consumer waits for a message and has none.
+        The caller has seen that the consumer asks for a message, and has none that came before.
 
         Args:
             message: The message.

@@ -1,11 +1,13 @@
 """A site's server process: uvicorn with a chat of one room, on the contender's layer.
 
-As a program it is a process of a crew: it says which port it listens on, and ends with its input.
+As a program it is a process of a crew: it says which port it listens on, collects its
+garbage on a line, and ends with its input.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import socket
 import sys
@@ -68,7 +70,12 @@ async def main() -> None:
     server = uvicorn.Server(config)
     serving = asyncio.ensure_future(server.serve([listening]))
     say(listening.getsockname()[1])
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, sys.stdin.readline)
+    # All browsers are connected: the garbage of that is no part of what is measured.
+    gc.collect()
+    say(None)
+    await loop.run_in_executor(None, sys.stdin.readline)
     server.should_exit = server.force_exit = True
     await serving
 

@@ -134,6 +134,7 @@ class Mailbox:
         "last_receipt",
         "reader",
         "receive_cancelled",
+        "sink",
         "tracks_reader",
     )
 
@@ -145,6 +146,8 @@ class Mailbox:
         self._waiters: deque[asyncio.Future[None]] = deque()
         # The one that waits here.
         self._overflow_notice: OverflowNotice | None = None
+        # Returns the sink of the consumer, if it exists still.
+        self.sink: weakref.ref[Sink] | None = None
         # The last task known to have received; None before the first.
         self.reader: weakref.ref[asyncio.Task[Any]] | None = None
         # True if the task of the next `receive` has to be tracked.
@@ -192,13 +195,15 @@ class Mailbox:
         self._put_back([entry])
 
     def take(self) -> MailboxItem | None:
-        """Remove and return the oldest item that has not expired."""
+        """Remove and return the oldest item that has not expired and that the sink refuses."""
         while self._items:
             try:
                 entry = self._items.popleft()
             except IndexError:  # another thread was faster
                 return None
             if entry.deadline > time.monotonic():
+                if self.sink is not None and self._write(entry.item):
+                    continue
                 if entry.item is self._overflow_notice:
                     # Messages lost from now on get a notice of their own.
                     self._overflow_notice = None
@@ -311,6 +316,20 @@ class Mailbox:
             self._idle = self.reader, now
             self.tracks_reader = True
         return now - self._idle[1]
+
+    def _write(self, item: MailboxItem) -> bool:
+        """Write a message that waited to the sink, if it takes it.
+
+        Otherwise a consumer that was busy once would stay slow: in a busy group the next message is
+        there before its handler has sent the last one.
+        """
+        sink = None if self.sink is None else self.sink()
+        if sink is None or not isinstance(item, DecodedMessage):
+            return False
+        if not sink.write(item, running_loop()):
+            return False
+        self._counters.broadcasts += 1
+        return True
 
     def _pop(self) -> Entry | None:
         try:
@@ -468,7 +487,10 @@ class Mailboxes:
 
     def attach_sink(self, channel: str, sink: Sink) -> None:
         """Let a sink take messages for a channel for as long as the sink exists."""
-        self._sinks[channel] = weakref.ref(sink, partial(self._sinks.pop, channel))
+        found = self._sinks[channel] = weakref.ref(sink, partial(self._sinks.pop, channel))
+        box = self._boxes.get(channel)
+        if box is not None:
+            box.sink = found
 
     def notify_first(self, channel: str, message_type: str) -> None:
         """Put a notice before all items of a channel that has a mailbox."""
@@ -527,13 +549,13 @@ class Mailboxes:
         loop: asyncio.AbstractEventLoop | None,
     ) -> list[str]:
         """Write a message to the sinks that accept it; return the other channels."""
-        sinks, boxes = self._sinks, self._boxes
+        boxes = self._boxes
         others = []
         written = 0
         # A copy: what the sinks call, such as an ASGI middleware, may end memberships.
         for channel in list(channels):
-            sink = None if (found := sinks.get(channel)) is None else found()
-            box = None if sink is None else boxes.get(channel)
+            box = boxes.get(channel)
+            sink = None if box is None or box.sink is None else box.sink()
             if (
                 sink is None
                 or box is None
@@ -549,7 +571,9 @@ class Mailboxes:
         return others
 
     def _new_mailbox(self, channel: str) -> Mailbox:
-        return Mailbox(self._capacity(channel), self._on_overflow, self._counters)
+        box = Mailbox(self._capacity(channel), self._on_overflow, self._counters)
+        box.sink = self._sinks.get(channel)
+        return box
 
     def _subtract_freed(self) -> None:
         freed = self._freed

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 WARM_UP = 2  # messages
 AT_LEAST = 5  # messages, however long they take
-# Frames of the messages that are sent together; of two at least, and fewer in a short trial.
-AT_ONCE = 20_000
+# Frames of the messages that are under way together: of two messages at least.
+UNDER_WAY = 20_000
+# Frames of all messages that are sent so, of four messages at least; fewer in a short trial.
+TOGETHER = 60_000
 
 
 async def sockets(trial: Trial) -> None:
-    """Send to the room, and again when all have it; then many messages together."""
+    """Send to the room, and again when all have it; then keep many messages under way."""
     job = trial.job
     members = job.parameters["members"]
     browsers = Browsers()
@@ -34,23 +36,36 @@ async def sockets(trial: Trial) -> None:
         await asyncio.sleep(2 * SETTLE_SECONDS)
         try:
 
-            async def say(first: int, count: int) -> float:
-                arrived = browsers.expect(count * members)
+            def say(number: int) -> None:
+                browsers.all[number % members].say({"text": words, "number": number})
+
+            async def say_and_wait(number: int) -> float:
+                arrived = browsers.expect(members)
                 began = time.perf_counter()
-                for number in range(first, first + count):
-                    speaker = browsers.all[number % members]
-                    speaker.say({"text": words, "number": number})
+                say(number)
                 return await arrived - began
 
+            async def keep_under_way(count: int, window: int) -> float:
+                arrived = [browsers.expect(members) for _ in range(count)]
+                began = time.perf_counter()
+                for number in range(count):
+                    if number >= window:
+                        await arrived[number - window]
+                    say(number)
+                return await arrived[-1] - began
+
             for number in range(WARM_UP):
-                await say(number, 1)
+                await say_and_wait(number)
             samples: list[float] = []
+            servers.tell({})
+            await servers.answers()
             trial.begin()
             while trial.unfinished() or len(samples) < AT_LEAST:
-                samples.append(await say(len(samples), 1))
+                samples.append(await say_and_wait(len(samples)))
             trial.end(len(samples))
             trial.percentiles(samples, "all_")
-            together = max(int(AT_ONCE * min(job.seconds, 1)) // members, 2)
-            trial.figures["deliveries"] = together * members / await say(0, together)
+            count = max(int(TOGETHER * min(job.seconds, 1)) // members, 4)
+            took = await keep_under_way(count, max(UNDER_WAY // members, 2))
+            trial.figures["deliveries"] = count * members / took
         finally:
             browsers.close()
