@@ -49,8 +49,8 @@ class Browser(asyncio.Protocol):
         """Count the frames."""
         self._data = self._data + data if self._data else data
         if not self._is_open:
-            head, end, rest = self._data.partition(b"\r\n\r\n")
-            if not end:
+            head, ending, rest = self._data.partition(b"\r\n\r\n")
+            if not ending:
                 return
             if b" 101 " not in head:
                 self.opened.set_exception(ConnectionError(head.decode(errors="replace")))
@@ -58,14 +58,13 @@ class Browser(asyncio.Protocol):
             self._data = rest
             self._is_open = True
             self.opened.set_result(None)
-        data, frames = self._data, 0
-        at, end = 0, _frame_end(data, 0)
-        while end:
+        at, frames = 0, 0
+        while end := _frame_end(self._data, at):
             if self._counter.keep_frames:
-                self.frames.append(data[_content_start(data, at) : end])
+                self.frames.append(self._data[_content_start(self._data, at) : end])
             frames += 1
-            at, end = end, _frame_end(data, end)
-        self._data = data[at:]
+            at = end
+        self._data = self._data[at:]
         if frames:
             self._counter.arrived(frames)
 
