@@ -38,7 +38,7 @@ class Process:
             settings,
             self.mailboxes,
             self.local_groups,
-            self.empty.append,
+            self.empty.extend,
             layer._broker.get()._followers,
         )
         self.acks = AckTracker(remembered=10)

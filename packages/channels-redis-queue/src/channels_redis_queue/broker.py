@@ -79,7 +79,7 @@ class QueueBroker:
             self.local_groups,
             self._followers,
             self.loops,
-            self._group_empty,
+            self._groups_empty,
         )
         self.outages = self.receiver_pool.outages
 
@@ -276,9 +276,6 @@ class QueueBroker:
         loop_state = self.loops.find()
         if virtuals and loop_state is not None:
             loop_state.spawn(self.groups.remove_empty(virtuals, loop_state.shards))
-
-    def _group_empty(self, virtual: str) -> None:
-        self._groups_empty([virtual])
 
 
 _brokers: weakref.WeakSet[QueueBroker] = weakref.WeakSet()

@@ -15,7 +15,7 @@ from .protocol.inbox import Dispatcher, Inbox
 from .receiver import Receiver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ._shared.concurrency import LoopLocal
     from ._shared.delivery.mailboxes import Mailboxes
@@ -39,7 +39,7 @@ class ReceiverPool:
         local_groups: The members in this process.
         followers: The followers of the groups that keep a history, by virtual channel.
         loops: The state of each event loop: a receiver is added where it was first needed.
-        group_empty: Called with a virtual channel that has no members any more.
+        groups_empty: Called with virtual channels that have no members any more.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts that it connects
@@ -49,14 +49,14 @@ class ReceiverPool:
         local_groups: LocalGroups,
         followers: Followers[str],
         loops: LoopLocal[LoopState],
-        group_empty: Callable[[str], object],
+        groups_empty: Callable[[Sequence[str]], object],
     ) -> None:
         self._settings = settings
         self._mailboxes = mailboxes
         self._local_groups = local_groups
         self._followers = followers
         self._loops = loops
-        self._group_empty = group_empty
+        self._groups_empty = groups_empty
         # One for each host.
         self.outages = [OutageLog(logger, str(connector.host)) for connector in settings.connectors]
         self._lock = threading.Lock()
@@ -214,6 +214,6 @@ class ReceiverPool:
             settings,
             self._mailboxes,
             self._local_groups,
-            self._group_empty,
+            self._groups_empty,
             self._followers,
         )

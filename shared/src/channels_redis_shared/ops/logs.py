@@ -10,17 +10,16 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Hashable
 
-MAX_SHOWN = 500  # characters of a name or reason from Redis
+MAX_SHOWN = 500  # characters or bytes of a name or reason from Redis
 
 
-def shown(text: str | bytes, most: int = MAX_SHOWN) -> str:
+def shown(text: str | bytes) -> str:
     """Return a text from Redis on one line, without control characters.
 
     Args:
         text: A name or an error's text. Bytes are decoded, with invalid UTF-8 escaped.
-        most: The maximum of characters or bytes.
     """
-    cut, rest = text[:most], len(text) - most
+    cut, rest = text[:MAX_SHOWN], len(text) - MAX_SHOWN
     if isinstance(cut, bytes):
         cut = cut.decode(errors="backslashreplace")
     if not cut.isprintable():

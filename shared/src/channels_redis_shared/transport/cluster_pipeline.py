@@ -14,7 +14,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from ..concurrency import start_task
-from ..ops.statistics import Counters
 from .cluster import Cluster, slot_of
 from .commands import CommandClient, PendingCommand, Shards
 from .errors import is_redirect, is_transient
@@ -24,6 +23,7 @@ from .reconnecting import Backoff
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from ..ops.statistics import Counters
     from .cluster import Address
     from .commands import Script
     from .connector import Connector
@@ -41,15 +41,10 @@ class ClusterPipeline(CommandClient):
         counters: Count commands and round trips.
     """
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        scripts: Sequence[Script] = (),
-        counters: Counters | None = None,
-    ) -> None:
+    def __init__(self, cluster: Cluster, scripts: Sequence[Script], counters: Counters) -> None:
         self._cluster = cluster
         self._scripts = scripts
-        self._counters = counters or Counters()
+        self._counters = counters
         self._nodes: dict[Address, _NodePipeline] = {}
         # The calls for slots whose owner is uncertain, in order.
         self._held: dict[int, deque[PendingCommand]] = {}
@@ -227,8 +222,8 @@ class _NodePipeline(AutoPipeline):
 
 def shards_to(
     connectors: Sequence[Connector],
-    scripts: Sequence[Script] = (),
-    counters: Counters | None = None,
+    scripts: Sequence[Script],
+    counters: Counters,
     *,
     by_key: bool = True,
 ) -> Shards:

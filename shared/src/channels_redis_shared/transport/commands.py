@@ -183,14 +183,7 @@ _NOTHING: Mapping[str, int] = MappingProxyType({})
 class CommandClient(ABC):
     """The command connections of one event loop to one host, opened when first needed."""
 
-    async def execute(
-        self,
-        command: Command,
-        *,
-        key: str,
-        idempotent: bool = False,
-        quotas: Mapping[str, int] | None = None,
-    ) -> Any:
+    async def execute(self, command: Command, *, key: str, idempotent: bool = False) -> Any:
         """Send the command and return its reply.
 
         Args:
@@ -198,8 +191,6 @@ class CommandClient(ABC):
             key: A key that the command uses. In a Cluster, all are in its slot.
             idempotent: Send the command again if the connection broke before its reply came. A
                 command that was not written yet is sent on a new connection in any case.
-            quotas: The message keys to which the command adds a message, and the number of messages
-                that one write may add to each.
 
         Raises:
             redis.exceptions.ConnectionError: The server is away, for longer than the host's
@@ -208,9 +199,7 @@ class CommandClient(ABC):
             redis.exceptions.ResponseError: The server refused the command.
         """
         packed = pack(command)
-        return await self.call(
-            PendingCommand(packed, None, len(packed), idempotent, quotas or _NOTHING, key)
-        )
+        return await self.call(PendingCommand(packed, None, len(packed), idempotent, _NOTHING, key))
 
     async def execute_coalesced(  # noqa: PLR0913 - most of them are keywords
         self,
@@ -220,7 +209,7 @@ class CommandClient(ABC):
         *,
         key: str,
         idempotent: bool = False,
-        quotas: Mapping[str, int] | None = None,
+        quotas: Mapping[str, int] = _NOTHING,
     ) -> Any:
         """Send a part of a command; neighbouring parts with equal coalescers go as one command.
 
@@ -230,11 +219,10 @@ class CommandClient(ABC):
             size: The approximate size of the part in bytes.
             key: As for `execute`.
             idempotent: As for `execute`.
-            quotas: As for `execute`.
+            quotas: The message keys to which the part adds messages, and the number of messages
+                that one write may add to each.
         """
-        return await self.call(
-            PendingCommand(part, coalescer, size, idempotent, quotas or _NOTHING, key)
-        )
+        return await self.call(PendingCommand(part, coalescer, size, idempotent, quotas, key))
 
     def slot(self, key: str) -> int | None:  # noqa: ARG002 - one server has all keys
         """Return the slot of a key in a Cluster, where all keys of a command must share one."""

@@ -14,7 +14,7 @@ from .._shared.history.positions import Entry, id_of
 from .._shared.messages.serializers import POSITION, DecodedMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .._shared.delivery.mailboxes import Mailboxes
     from .._shared.history.followers import Followers
@@ -84,7 +84,7 @@ class ProcessDispatcher:
         settings: The layer's options.
         mailboxes: The channels' mailboxes.
         local_groups: The members in this process.
-        group_empty: Called with a virtual channel that has no members any more.
+        groups_empty: Called with virtual channels that have no members any more.
         followers: The followers of the groups that keep a history, by virtual channel.
     """
 
@@ -94,7 +94,7 @@ class ProcessDispatcher:
         settings: QueueSettings,
         mailboxes: Mailboxes,
         local_groups: LocalGroups,
-        group_empty: Callable[[str], object],
+        groups_empty: Callable[[Sequence[str]], object],
         followers: Followers[str],
     ) -> None:
         self.channel = address
@@ -103,7 +103,7 @@ class ProcessDispatcher:
         self._mailboxes = mailboxes
         self._local_groups = local_groups
         self._followers = followers
-        self._group_empty = group_empty
+        self._groups_empty = groups_empty
 
     def prefetch_count(self) -> int:
         """Return the largest capacity: this key has no other reader."""
@@ -152,7 +152,7 @@ class ProcessDispatcher:
             )
             return
         if not self._local_groups.members(virtual):
-            self._group_empty(virtual)
+            self._groups_empty([virtual])
 
     def on_receive_resumed(self) -> None:
         """Do nothing: all messages are for this process, whichever calls wait."""
@@ -183,7 +183,7 @@ class ProcessDispatcher:
                 members = self._local_groups.members(name)
                 channels.update(dict.fromkeys(members))
                 if not members:
-                    self._group_empty(name)
+                    self._groups_empty([name])
             else:
                 channels[name] = None
         return list(channels)
