@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.browsers import Browsers
-from support.layers import within
+from support.messages import within
 from support.waiting import eventually
 
 if TYPE_CHECKING:

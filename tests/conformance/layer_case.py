@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import time
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django.utils.module_loading import import_string
 
+from support.messages import Message, take, take_many, within
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from conformance.variants import Variant
-
-Message = dict[str, Any]
-T = TypeVar("T")
-
-# Seconds for what should take milliseconds; a loaded machine may need some.
-DEADLINE = float(os.environ.get("CONFORMANCE_DEADLINE", "30"))
 
 
 class ChannelLayer(Protocol):
@@ -98,21 +92,6 @@ class LayerCase:
         assert not strays, f"{channel} held {strays}"
 
 
-async def within(awaitable: Awaitable[T], seconds: float = DEADLINE) -> T:
-    """Await something that has to happen, and fail the test when it does not."""
-    return await asyncio.wait_for(awaitable, seconds)
-
-
-async def take(layer: ChannelLayer, channel: str) -> Message:
-    """Receive one message."""
-    return await within(layer.receive(channel))
-
-
-async def take_many(layer: ChannelLayer, channel: str, count: int) -> list[Message]:
-    """Receive as many messages, one after the other."""
-    return [await take(layer, channel) for _ in range(count)]
-
-
 async def waiting_receiver(layer: ChannelLayer, channel: str) -> asyncio.Task[Message]:
     """Start to receive, and return once the layer has had its turns to begin to wait."""
     receiver = asyncio.create_task(take(layer, channel))
@@ -120,21 +99,3 @@ async def waiting_receiver(layer: ChannelLayer, channel: str) -> asyncio.Task[Me
     await within(layer.send(elsewhere, {"type": "elsewhere"}))
     await take(layer, elsewhere)
     return receiver
-
-
-async def joined(layer: ChannelLayer, group: str) -> str:
-    """Return a new channel that is a member of a group."""
-    channel = await within(layer.new_channel())
-    await within(layer.group_add(group, channel))
-    return channel
-
-
-async def until(since: float, seconds: float) -> None:
-    """Return when as many seconds have passed since a `time.monotonic` value."""
-    while (remaining := since + seconds - time.monotonic()) > 0:
-        await asyncio.sleep(remaining)
-
-
-def numbered(count: int, start: int = 0) -> list[Message]:
-    """Return messages that can be told apart."""
-    return [{"type": "test.message", "number": number} for number in range(start, start + count)]

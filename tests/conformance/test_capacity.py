@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 from channels.exceptions import ChannelFull
 
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import (
-    ChannelLayer,
-    LayerCase,
-    joined,
-    numbered,
-    take,
-    take_many,
-    within,
-)
 from conformance.promises import Promise, checks
+from support.messages import joined, numbered, take, take_many, within
+
+if TYPE_CHECKING:
+    from conformance.layer_case import ChannelLayer, LayerCase
 
 MESSAGE = {"type": "test.message"}
 MANY = 100  # more than any capacity used here

@@ -5,18 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import (
-    ChannelLayer,
-    LayerCase,
-    Message,
-    joined,
-    numbered,
-    take,
-    take_many,
-    waiting_receiver,
-    within,
-)
+from conformance.layer_case import ChannelLayer, LayerCase, waiting_receiver
 from conformance.promises import Promise, checks
+from support.messages import Message, joined, numbered, take, take_many, within
 
 GREETING = {"type": "test.greeting", "text": "hello"}
 

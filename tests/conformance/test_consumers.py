@@ -12,11 +12,13 @@ from django.conf import settings
 
 from conformance.capabilities import Capability, needs
 from conformance.consumers import Chat, Feed, SyncChat
-from conformance.layer_case import DEADLINE, ChannelLayer, LayerCase, within
 from conformance.promises import Promise, checks
+from support.messages import DEADLINE, within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from conformance.layer_case import ChannelLayer, LayerCase
 
 
 @pytest.fixture(autouse=True)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import ChannelLayer, LayerCase, take, within
 from conformance.promises import Promise, checks
+from support.messages import take, within
+
+if TYPE_CHECKING:
+    from conformance.layer_case import ChannelLayer, LayerCase
 
 pytestmark = [needs(Capability.ENCRYPTION)]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import LayerCase, joined, numbered, take, take_many, within
 from conformance.promises import Promise, checks
+from support.messages import joined, numbered, take, take_many, within
+
+if TYPE_CHECKING:
+    from conformance.layer_case import LayerCase
 
 
 @checks(Promise.EXCLUDE)

@@ -13,20 +13,14 @@ from typing import TYPE_CHECKING
 from channels.exceptions import ChannelFull
 
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import (
-    ChannelLayer,
-    LayerCase,
-    Message,
-    joined,
-    numbered,
-    take,
-    until,
-    within,
-)
 from conformance.promises import Promise, checks
+from support.messages import Message, joined, numbered, take, within
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+    from conformance.layer_case import ChannelLayer, LayerCase
 
 STALE, FRESH = numbered(2)
 MARGIN = 0.1  # seconds after which a time is surely over
@@ -89,7 +83,7 @@ async def unread_in_own_channel(case: LayerCase) -> None:
     layer = case.layer(expiry=1)
     channel = await layer.new_channel()
     await within(layer.send(channel, STALE))
-    await until(time.monotonic(), 1 + MARGIN)
+    await until(time.monotonic() + 1 + MARGIN)
     await case.nothing_else(layer, channel)
 
 
@@ -97,7 +91,7 @@ async def unread_in_general_channel(case: LayerCase) -> None:
     """A message that no worker takes."""
     layer = case.layer(expiry=1)
     await within(layer.send("jobs", STALE))
-    await until(time.monotonic(), 1 + MARGIN)
+    await until(time.monotonic() + 1 + MARGIN)
     await case.nothing_else(layer, "jobs")
 
 
@@ -108,7 +102,7 @@ async def unread_from_group(case: LayerCase) -> None:
     await within(layer.group_send("unread", STALE))
     sent = time.monotonic()
     assert await take(layer, reads) == STALE
-    await until(sent, 1 + MARGIN)
+    await until(sent + 1 + MARGIN)
     await case.nothing_else(layer, sleeps)
 
 
@@ -120,7 +114,7 @@ async def unread_beside_a_channel_that_is_read(case: LayerCase) -> None:
     sent = time.monotonic()
     await within(layer.send(reads, FRESH))
     assert await take(layer, reads) == FRESH
-    await until(sent, 1 + MARGIN)
+    await until(sent + 1 + MARGIN)
     await case.nothing_else(layer, sleeps)
 
 
@@ -130,9 +124,9 @@ async def newer_message_is_kept(case: LayerCase) -> None:
     channel = await layer.new_channel()
     await within(layer.send(channel, STALE))
     sent = time.monotonic()
-    await until(sent, 1)
+    await until(sent + 1)
     await within(layer.send(channel, FRESH))
-    await until(sent, 2 + MARGIN)
+    await until(sent + 2 + MARGIN)
     assert await take(layer, channel) == FRESH
 
 
@@ -180,9 +174,9 @@ async def check_group_expiry(
     await within(layer.group_send(group, STALE))
     assert await take(owner, renewed) == STALE
     assert await take(owner, forgotten) == STALE
-    await until(began, 1.5)
+    await until(began + 1.5)
     await within(layer.group_add(group, renewed))
-    await until(added, 2 + MARGIN)
+    await until(added + 2 + MARGIN)
     await within(layer.group_send(group, FRESH))
     assert await take(owner, renewed) == FRESH
     await case.nothing_else(owner, forgotten)
@@ -193,7 +187,7 @@ async def membership_outlives_messages(case: LayerCase) -> None:
     layer = case.layer(expiry=1)
     channel = await joined(layer, "busy")
     await within(layer.group_send("busy", STALE))
-    await until(time.monotonic(), 1 + MARGIN)
+    await until(time.monotonic() + 1 + MARGIN)
     await within(layer.group_send("busy", FRESH))
     assert await take(layer, channel) == FRESH
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import (
-    ChannelLayer,
-    LayerCase,
-    joined,
-    numbered,
-    take,
-    take_many,
-    within,
-)
 from conformance.promises import Promise, checks
+from support.messages import joined, numbered, take, take_many, within
+
+if TYPE_CHECKING:
+    from conformance.layer_case import ChannelLayer, LayerCase
 
 HELLO = {"type": "test.hello"}
 

@@ -8,40 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import LayerCase, Message, numbered, take, take_many, within
 from conformance.promises import Promise, checks
+from support.histories import GROUP, HISTORY, follow, plain, send
+from support.messages import numbered, take, take_many, within
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-GROUP = "chat.1"
-HISTORY = {"history": {"chat.*": {"size": 100, "ttl": 60}}, "on_gap": "chat.gap"}
+    from conformance.layer_case import LayerCase
 
 
 def keeping(case: LayerCase) -> Any:
     """Return a new layer whose group keeps a history."""
     return case.layer(**HISTORY)
-
-
-async def follow(layer: Any, **options: Any) -> tuple[str, Any]:
-    """Return a new channel that is a member of the group, and what `group_add` returned."""
-    channel = await within(layer.new_channel())
-    return channel, await within(layer.group_add(GROUP, channel, **options))
-
-
-async def send(layer: Any, messages: Sequence[Message]) -> None:
-    """Send messages to the group, one after the other."""
-    for message in messages:
-        await within(layer.group_send(GROUP, message))
-
-
-def plain(messages: Sequence[Message]) -> list[Message]:
-    """Return messages without their positions, which each has to have."""
-    return [
-        {key: value for key, value in message.items() if key != "__asgi_position__"}
-        for message in messages
-        if message["__asgi_position__"]
-    ]
 
 
 @checks(Promise.HISTORY)

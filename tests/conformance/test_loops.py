@@ -6,14 +6,18 @@ import asyncio
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import ChannelLayer, LayerCase, Message, joined, take, within
 from conformance.promises import Promise, checks
+from support.messages import Message, joined, take, within
+
+if TYPE_CHECKING:
+    from conformance.layer_case import ChannelLayer, LayerCase
 
 HELLO = {"type": "test.hello"}
 PAUSES = [number / 10_000 for number in range(31)]  # seconds

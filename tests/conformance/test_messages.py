@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 import pytest
 from channels.exceptions import ChannelFull, MessageTooLarge
 
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import ChannelLayer, LayerCase, Message, take, take_many, within
 from conformance.promises import Promise, checks
+from support.messages import Message, take, take_many, within
+
+if TYPE_CHECKING:
+    from conformance.layer_case import ChannelLayer, LayerCase
 
 PAYLOADS = {
     "none": None,

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import ChannelLayer, LayerCase, take, within
 from conformance.promises import Promise, checks
+from support.messages import take, within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from conformance.layer_case import ChannelLayer, LayerCase
 
 BAD_NAMES = [
     "", " ", "two words", "slash/es", "colon:s", "curly{s}", "star*", "Grüße",

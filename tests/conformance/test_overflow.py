@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import LayerCase, numbered, take, take_many, within
 from conformance.promises import Promise, checks
+from support.messages import numbered, take, take_many, within
 from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from conformance.layer_case import LayerCase
 
 TEXT = "x" * 1000
 

@@ -7,16 +7,9 @@ import asyncio
 import pytest
 
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import (
-    ChannelLayer,
-    LayerCase,
-    numbered,
-    take,
-    take_many,
-    waiting_receiver,
-    within,
-)
+from conformance.layer_case import ChannelLayer, LayerCase, waiting_receiver
 from conformance.promises import Promise, checks
+from support.messages import numbered, take, take_many, within
 
 pytestmark = [needs(Capability.PROCESSES)]
 

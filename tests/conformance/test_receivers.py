@@ -6,17 +6,9 @@ import asyncio
 import random
 
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import (
-    ChannelLayer,
-    LayerCase,
-    Message,
-    numbered,
-    take,
-    take_many,
-    waiting_receiver,
-    within,
-)
+from conformance.layer_case import ChannelLayer, LayerCase, waiting_receiver
 from conformance.promises import Promise, checks
+from support.messages import Message, numbered, take, take_many, within
 
 
 @checks(Promise.ALMOST_ALL)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.capabilities import Capability, needs
-from conformance.layer_case import ChannelLayer, LayerCase, Message, joined, take_many, within
 from conformance.promises import Promise, checks
+from support.messages import Message, joined, take_many, within
 
 if TYPE_CHECKING:
+    from conformance.layer_case import ChannelLayer, LayerCase
     from conftest import RunProcess
     from support.processes import WorkerProcess
 

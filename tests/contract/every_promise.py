@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from conformance.layer_case import ChannelLayer, LayerCase, within
+from conformance.layer_case import ChannelLayer, LayerCase
 from conformance.test_consumers import site
 from conformance.test_processes import other
 from conformance.variants import Variant
 from contract.layers import LAYERS, Layer
 from contract.servers import SERVERS, Started
+from support.messages import within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -24,7 +24,8 @@ from channels_redis_queue.presence import Presence
 from embedded_server import EmbeddedServer
 from support.acl_rules import PASSWORD, presence_rule_of, restricted, rule_of
 from support.environments import redis_6_2, redis_8
-from support.layers import LAYERS, within, works
+from support.layers import LAYERS, works
+from support.messages import within
 from support.waiting import eventually
 
 if TYPE_CHECKING:

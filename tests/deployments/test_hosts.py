@@ -12,7 +12,8 @@ from asgiref.sync import async_to_sync
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 from embedded_server import HOST, EmbeddedServer
-from support.layers import within, works
+from support.layers import works
+from support.messages import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,14 +15,16 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 from embedded_server import HOST, EmbeddedServer
-from support.layers import LAYERS, within, works
+from support.layers import LAYERS, works
+from support.messages import within
 from support.sentinels import MASTER_NAME, SentinelGroup
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from support.layers import Layer, LayerClass, Layers, Message
+    from support.layers import Layer, LayerClass, Layers
+    from support.messages import Message
 
 # Seconds from the moment in which a new master is up until messages flow again.
 SOON = 4.0

@@ -16,7 +16,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from embedded_server import HOST, EmbeddedServer, reserve_port
 from support.environments import redis_8
-from support.layers import LAYERS, within, works
+from support.layers import LAYERS, works
+from support.messages import within
 from support.sentinels import MASTER_NAME
 
 if TYPE_CHECKING:

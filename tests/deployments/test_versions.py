@@ -12,7 +12,8 @@ from redis.exceptions import ResponseError
 
 from embedded_server import HOST, EmbeddedServer
 from support.counting import count_commands
-from support.layers import within, works
+from support.layers import works
+from support.messages import within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

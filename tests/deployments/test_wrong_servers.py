@@ -27,7 +27,7 @@ from channels_redis_queue import RedisChannelLayer
 from embedded_server import HOST, EmbeddedServer
 from support.certificates import Authority
 from support.environments import redis_8
-from support.layers import within
+from support.messages import within
 from support.tls import TlsServer
 from support.waiting import eventually
 

@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.queue_layers import (
-    Layers,
-    beside,
-    blocked,
-    is_blocked,
-    nothing_else,
-    take_numbers,
-    within,
-)
+from support.messages import take_numbers, within
+from support.queue_layers import Layers, beside, blocked, is_blocked, nothing_else
 from support.waiting import eventually
 
 if TYPE_CHECKING:

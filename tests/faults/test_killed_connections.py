@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.queue_layers import Layers, cancel, nothing_else, numbered, take_numbers, within
+from support.messages import cancel, numbered, take_numbers, within
+from support.queue_layers import Layers, nothing_else
 from support.waiting import eventually
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.exceptions
 
-from support.queue_layers import Layers, nothing_else, take_numbers, within
+from support.messages import take_numbers, within
+from support.queue_layers import Layers, nothing_else
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

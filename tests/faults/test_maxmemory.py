@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.exceptions
 
-from support.queue_layers import (
-    Layers,
-    beside,
-    blocked,
-    cancel,
-    nothing_else,
-    numbered,
-    take,
-    take_numbers,
-    within,
-)
+from support.messages import cancel, numbered, take, take_numbers, within
+from support.queue_layers import Layers, beside, blocked, nothing_else
 from support.waiting import eventually
 
 if TYPE_CHECKING:

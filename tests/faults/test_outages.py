@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.exceptions
 
-from support.queue_layers import (
-    Layers,
-    StartRemoteLayer,
-    blocked,
-    cancel,
-    nothing_else,
-    take,
-    take_numbers,
-    waiting,
-    within,
-)
+from support.messages import cancel, take, take_numbers, within
+from support.queue_layers import Layers, StartRemoteLayer, blocked, nothing_else, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:

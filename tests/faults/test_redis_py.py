@@ -16,7 +16,7 @@ from channels_redis_queue import RedisChannelLayer
 from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.connector import Connector
 from channels_redis_shared.transport.pipeline import AutoPipeline
-from support.queue_layers import within
+from support.messages import within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

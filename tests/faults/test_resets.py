@@ -16,7 +16,8 @@ from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.connector import Connector
 from channels_redis_shared.transport.pipeline import AutoPipeline
 from channels_redis_shared.transport.sentinel import find_master
-from support.queue_layers import Layers, blocked, nothing_else, take_numbers, within
+from support.messages import take_numbers, within
+from support.queue_layers import Layers, blocked, nothing_else
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

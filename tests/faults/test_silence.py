@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.exceptions
 
-from support.queue_layers import Layers, blocked, nothing_else, take, waiting, within
+from support.messages import take, within
+from support.queue_layers import Layers, blocked, nothing_else, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:

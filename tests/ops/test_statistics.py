@@ -16,7 +16,7 @@ from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue._shared.transport.reconnecting import OutageLog
 from channels_redis_queue.broker import logger
-from support.layers import within
+from support.messages import within
 from support.waiting import eventually
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from django.conf import settings
 
 from channels_redis_queue._shared.presence import shard
 from channels_redis_queue.presence import Presence
-from support.layers import LAYERS, within
+from support.layers import LAYERS
+from support.messages import within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

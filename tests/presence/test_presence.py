@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from channels_redis_queue._shared.presence import shard
 from channels_redis_queue._shared.presence.keys import PresenceKeys
 from channels_redis_queue.presence import Presence
-from support.layers import within
+from support.messages import within
 from support.waiting import eventually
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue._shared.presence import shard
-from support.layers import within
+from support.messages import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ import pytest
 
 from channels_redis_shared.presence.keys import PresenceKeys
 from channels_redis_shared.presence.state import metas_in
-from support.layers import within
+from support.messages import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,8 @@ import msgpack
 import pytest
 
 from channels_redis_pubsub.serializers import registry
-from support.pubsub_layers import Layers, joined, nothing_else, take, take_many, within
+from support.messages import joined, take, take_many, within
+from support.pubsub_layers import Layers, nothing_else
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+from support.histories import GROUP, HISTORY, follow, plain, send
+from support.messages import numbered, take, take_many, within
 from support.proxy import TcpProxy
 from support.pubsub_layers import (
     BACK,
@@ -19,44 +21,15 @@ from support.pubsub_layers import (
     inside,
     kill_subscriptions,
     nothing_else,
-    numbered,
     subscribed,
-    take,
-    take_many,
-    within,
 )
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
-    from channels_redis_pubsub import RedisPubSubChannelLayer
     from embedded_server import EmbeddedServer
-    from support.pubsub_layers import Message
-
-GROUP = "chat.1"
-HISTORY = {"history": {"chat.*": {"size": 100, "ttl": 60}}, "on_gap": "chat.gap"}
-
-
-async def follow(layer: RedisPubSubChannelLayer, **options: Any) -> tuple[str, Any]:
-    """Return a new channel that is a member of the group, and what `group_add` returned."""
-    channel = await within(layer.new_channel())
-    return channel, await within(layer.group_add(GROUP, channel, **options))
-
-
-async def send(layer: RedisPubSubChannelLayer, messages: Sequence[Message]) -> None:
-    """Send messages to the group, one after the other."""
-    for message in messages:
-        await within(layer.group_send(GROUP, message))
-
-
-def plain(messages: Sequence[Message]) -> list[Message]:
-    """Return messages without their positions, which each has to have."""
-    return [
-        {key: value for key, value in message.items() if key != "__asgi_position__"}
-        for message in messages
-        if message["__asgi_position__"]
-    ]
+    from support.messages import Message
 
 
 @asynccontextmanager

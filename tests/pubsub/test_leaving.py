@@ -5,16 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from support.pubsub_layers import (
-    Layers,
-    cancel,
-    inside,
-    joined,
-    subscribed,
-    take,
-    waiting,
-    within,
-)
+from support.messages import cancel, joined, take, within
+from support.pubsub_layers import Layers, inside, subscribed, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-from support.pubsub_layers import Layers, cancel, joined, nothing_else, take, waiting, within
+from support.messages import cancel, joined, take, within
+from support.pubsub_layers import Layers, nothing_else, waiting
 
 if TYPE_CHECKING:
     from channels_redis_pubsub import RedisPubSubChannelLayer

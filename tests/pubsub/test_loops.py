@@ -13,22 +13,18 @@ from asgiref.sync import async_to_sync
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from support.loop_thread import LoopThread
+from support.messages import cancel, joined, take, take_many, within
 from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
     Layers,
-    cancel,
     connections,
     inside,
-    joined,
     kill_subscriptions,
     nothing_else,
     subscribed,
-    take,
-    take_many,
     waiting,
-    within,
 )
 from support.waiting import eventually
 

@@ -9,20 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.counting import count_commands
+from support.messages import cancel, joined, take, take_many, within
 from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
     Layers,
-    cancel,
     connections,
-    joined,
     kill_subscriptions,
     subscribed,
-    take,
-    take_many,
     waiting,
-    within,
 )
 from support.waiting import eventually
 

@@ -8,20 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.messages import cancel, joined, take, take_many, within
 from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
     Layers,
-    cancel,
-    joined,
     kill_subscriptions,
     nothing_else,
     subscribed,
-    take,
-    take_many,
     waiting,
-    within,
 )
 from support.waiting import eventually
 

@@ -9,7 +9,8 @@ import pytest
 from channels.layers import BaseChannelLayer
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
-from support.pubsub_layers import Layers, nothing_else, take, within
+from support.messages import take, within
+from support.pubsub_layers import Layers, nothing_else
 
 HELLO = {"type": "hello"}
 METHODS = (

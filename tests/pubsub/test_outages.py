@@ -13,20 +13,16 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from support.messages import cancel, joined, take, take_many, within
 from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
     Layers,
-    cancel,
     inside,
-    joined,
     nothing_else,
     subscribed,
-    take,
-    take_many,
     waiting,
-    within,
 )
 from support.waiting import eventually
 

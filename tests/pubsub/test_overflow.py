@@ -6,18 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from support.pubsub_layers import (
-    BACK,
-    LOST,
-    NOTICES,
-    Layers,
-    joined,
-    kill_subscriptions,
-    nothing_else,
-    numbered,
-    take_many,
-    within,
-)
+from support.messages import joined, numbered, take_many, within
+from support.pubsub_layers import BACK, LOST, NOTICES, Layers, kill_subscriptions, nothing_else
 from support.waiting import eventually
 
 if TYPE_CHECKING:

@@ -10,20 +10,15 @@ import pytest
 
 from channels_redis_pubsub._shared.transport import connection
 from channels_redis_pubsub.subscriber import Subscriber
+from support.messages import cancel, joined, numbered, take, take_many, within
 from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
     Layers,
-    cancel,
-    joined,
     kill_subscriptions,
-    numbered,
     subscribed,
-    take,
-    take_many,
     waiting,
-    within,
 )
 from support.waiting import eventually
 

@@ -11,7 +11,8 @@ from channels.layers import channel_layers
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 
-from support.pubsub_layers import Layers, kill_subscriptions, within
+from support.messages import within
+from support.pubsub_layers import Layers, kill_subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

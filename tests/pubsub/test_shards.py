@@ -11,19 +11,16 @@ import pytest_asyncio
 from redis.exceptions import RedisError
 
 from channels_redis_pubsub._shared.transport.commands import shard_of
+from support.messages import joined, take, take_many, within
 from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
     Layers,
     connections,
-    joined,
     kill_subscriptions,
     nothing_else,
     subscribed,
-    take,
-    take_many,
-    within,
 )
 
 if TYPE_CHECKING:

@@ -9,19 +9,16 @@ import pytest
 
 from channels_redis_pubsub import subscriber
 from support.counting import count_commands
+from support.messages import joined, take, take_many, within
 from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
     Layers,
     connections,
-    joined,
     nothing_else,
     subscribed,
-    take,
-    take_many,
     waiting,
-    within,
 )
 from support.waiting import eventually
 

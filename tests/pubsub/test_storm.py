@@ -8,24 +8,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.messages import cancel, take_many, within
 from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
     Layers,
-    cancel,
     inside,
     kill_subscriptions,
     subscribed,
-    take_many,
-    within,
 )
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_pubsub import RedisPubSubChannelLayer
     from embedded_server import EmbeddedServer
-    from support.pubsub_layers import Message
+    from support.messages import Message
 
 GROUPS = [f"room-{number}" for number in range(6)]
 

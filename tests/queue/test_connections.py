@@ -11,7 +11,8 @@ import pytest
 from channels_redis_queue import receiver
 from channels_redis_queue.protocol import inbox
 from support.counting import count_commands
-from support.queue_layers import Layers, Message, cancel, take, waiting, within
+from support.messages import Message, cancel, take, within
+from support.queue_layers import Layers, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:

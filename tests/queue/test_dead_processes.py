@@ -12,7 +12,8 @@ import pytest
 
 from channels_redis_queue import broker, keys
 from support.counting import count_commands
-from support.queue_layers import Layers, StartRemoteLayer, beside, cancel, take, waiting, within
+from support.messages import cancel, take, within
+from support.queue_layers import Layers, StartRemoteLayer, beside, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:

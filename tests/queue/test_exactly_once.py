@@ -11,17 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue.protocol.dispatch import WorkerDispatcher
-from support.queue_layers import (
-    Layers,
-    RemoteLayer,
-    StartRemoteLayer,
-    beside,
-    cancel,
-    numbered,
-    take_numbers,
-    waiting,
-    within,
-)
+from support.messages import cancel, numbered, take_numbers, within
+from support.queue_layers import Layers, RemoteLayer, StartRemoteLayer, beside, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:

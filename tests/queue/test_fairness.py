@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.queue_layers import DEADLINE, within
+from support.messages import DEADLINE, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.queue_layers import Layers, nothing_else, take, waiting, within
+from support.messages import take, within
+from support.queue_layers import Layers, nothing_else, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:

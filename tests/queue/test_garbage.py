@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import pytest
 
-from support.queue_layers import Layers, beside, take, take_numbers, within
+from support.messages import take, take_numbers, within
+from support.queue_layers import Layers, beside
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer

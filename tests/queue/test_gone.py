@@ -10,28 +10,15 @@ from typing import TYPE_CHECKING
 
 from channels_redis_queue import keys
 from support.counting import count_commands
-from support.queue_layers import (
-    Layers,
-    StartRemoteLayer,
-    beside,
-    cancel,
-    nothing_else,
-    take,
-    within,
-)
-from support.waiting import eventually
+from support.messages import cancel, take, within
+from support.queue_layers import Layers, StartRemoteLayer, beside, nothing_else
+from support.waiting import eventually, until
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
 
 WAVE = 1000
-
-
-async def until(moment: float) -> None:
-    """Wait for a moment of `time.monotonic`."""
-    while (remaining := moment - time.monotonic()) > 0:
-        await asyncio.sleep(remaining)
 
 
 def group_size(server: EmbeddedServer, layer: RedisChannelLayer, group: str) -> int:

@@ -11,8 +11,9 @@ from redis.exceptions import RedisError
 
 from channels_redis_queue.config import HEARTBEAT_TIMEOUT
 from support.counting import count_commands
-from support.queue_layers import Layers, StartRemoteLayer, beside, cancel, take, within
-from support.waiting import eventually
+from support.messages import cancel, joined, take, within
+from support.queue_layers import Layers, StartRemoteLayer, beside
+from support.waiting import eventually, until
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
@@ -20,19 +21,6 @@ if TYPE_CHECKING:
     from support.cluster import EmbeddedCluster
 
 MESSAGE = {"type": "test.message"}
-
-
-async def joined(layer: RedisChannelLayer, group: str, prefix: str = "specific") -> str:
-    """Return a new channel that is a member of a group."""
-    channel = await within(layer.new_channel(prefix))
-    await within(layer.group_add(group, channel))
-    return channel
-
-
-async def until(moment: float) -> None:
-    """Wait for a moment of `time.monotonic`."""
-    while (remaining := moment - time.monotonic()) > 0:
-        await asyncio.sleep(remaining)
 
 
 async def check(layers: list[Any], group: str, *channels: str) -> None:
@@ -66,7 +54,7 @@ async def test_joins_and_leaves_show_at_once(pair: list[RedisChannelLayer]) -> N
     one, two = pair
     await check(pair, "room")
     first, second = await joined(one, "room"), await joined(one, "room")
-    other = await joined(one, "room", "other.prefix")
+    other = await joined(one, "room", prefix="other.prefix")
     far = await joined(two, "room")
     await joined(two, "another-room")
     await one.group_add("room", first)  # once more changes nothing

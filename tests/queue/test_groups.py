@@ -12,18 +12,14 @@ import redis.exceptions
 
 from channels_redis_queue import keys, publisher
 from channels_redis_queue.keys import virtual_channel
+from support.messages import cancel, numbered, take, take_numbers, within
 from support.queue_layers import (
     Layers,
     RemoteLayer,
     StartRemoteLayer,
     beside,
-    cancel,
     nothing_else,
-    numbered,
-    take,
-    take_numbers,
     waiting,
-    within,
 )
 from support.waiting import eventually
 

@@ -3,55 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from channels_redis_queue import RedisChannelLayer
+from support.histories import GROUP, HISTORY, follow, plain, send
+from support.messages import numbered, take, take_many, within
 from support.proxy import TcpProxy
-from support.queue_layers import Layers, nothing_else, take, within
+from support.queue_layers import Layers, nothing_else
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from embedded_server import EmbeddedServer
-    from support.queue_layers import Message
-
-GROUP = "chat.1"
-HISTORY = {"history": {"chat.*": {}}, "on_gap": "chat.gap"}
-
-
-def numbered(count: int) -> list[Message]:
-    """Return messages that can be told apart."""
-    return [{"type": "test.message", "number": number} for number in range(count)]
-
-
-async def follow(layer: RedisChannelLayer, **options: Any) -> tuple[str, Any]:
-    """Return a new channel that is a member of the group, and what `group_add` returned."""
-    channel = await within(layer.new_channel())
-    return channel, await within(layer.group_add(GROUP, channel, **options))
-
-
-async def send(layer: RedisChannelLayer, messages: Sequence[Message]) -> None:
-    """Send messages to the group, one after the other."""
-    for message in messages:
-        await within(layer.group_send(GROUP, message))
-
-
-async def take_many(layer: RedisChannelLayer, channel: str, count: int) -> list[Message]:
-    """Receive as many messages, one after the other."""
-    return [await take(layer, channel) for _ in range(count)]
-
-
-def plain(messages: Sequence[Message]) -> list[Message]:
-    """Return messages without their positions, which each has to have."""
-    return [
-        {key: value for key, value in message.items() if key != "__asgi_position__"}
-        for message in messages
-        if message["__asgi_position__"]
-    ]
 
 
 async def test_a_cut_between_append_and_fan_out(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from support.loop_thread import LoopThread
-from support.queue_layers import Layers, cancel, nothing_else, take, take_numbers, waiting, within
+from support.messages import cancel, take, take_numbers, within
+from support.queue_layers import Layers, nothing_else, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:

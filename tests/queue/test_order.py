@@ -6,11 +6,12 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from support.queue_layers import Layers, StartRemoteLayer, cancel, numbered, take_numbers, within
+from support.messages import cancel, numbered, take_numbers, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
+    from support.queue_layers import Layers, StartRemoteLayer
 
 SENDERS = 100
 ROUNDS = 8

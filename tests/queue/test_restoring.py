@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels_redis_queue import RedisChannelLayer, groups, keys
-from support.queue_layers import Layers, beside, cancel, take, waiting, within
+from support.messages import cancel, take, within
+from support.queue_layers import Layers, beside, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:

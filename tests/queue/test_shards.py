@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING
 import pytest_asyncio
 
 from channels_redis_queue._shared.transport.commands import shard_of
-from support.queue_layers import (
-    Layers,
-    StartRemoteLayer,
-    beside,
-    cancel,
-    numbered,
-    take,
-    take_numbers,
-    within,
-)
+from support.messages import cancel, numbered, take, take_numbers, within
+from support.queue_layers import Layers, StartRemoteLayer, beside
 from support.waiting import eventually
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import pytest
 from asgiref.sync import async_to_sync
 
 from channels_redis_queue import receiver_pool
-from support.queue_layers import Layers, beside, cancel, within
+from support.messages import cancel, within
+from support.queue_layers import Layers, beside
 from support.waiting import eventually
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import pytest
 from asgiref.sync import async_to_sync
 from redis.exceptions import ResponseError
 
-from support.queue_layers import Layers, beside, take, take_numbers, within
+from support.messages import take, take_numbers, within
+from support.queue_layers import Layers, beside
 from support.waiting import eventually
 
 if TYPE_CHECKING:

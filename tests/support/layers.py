@@ -11,18 +11,16 @@ import pytest_asyncio
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
+from support.messages import within
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
 
 Layer: TypeAlias = RedisChannelLayer | RedisPubSubChannelLayer
 LayerClass: TypeAlias = type[RedisChannelLayer] | type[RedisPubSubChannelLayer]
-Message: TypeAlias = dict[str, Any]
-T = TypeVar("T")
 L = TypeVar("L", RedisChannelLayer, RedisPubSubChannelLayer)
 
 LAYERS: tuple[LayerClass, ...] = (RedisChannelLayer, RedisPubSubChannelLayer)
-DEADLINE = 30.0  # seconds for what should take milliseconds; a loaded machine may need some
 
 
 class LayersOf(Generic[L]):
@@ -75,23 +73,6 @@ def layer_class(request: pytest.FixtureRequest) -> LayerClass:
     """Return each of the two layers' classes in turn."""
     chosen: LayerClass = request.param
     return chosen
-
-
-async def within(awaitable: Awaitable[T], seconds: float = DEADLINE) -> T:
-    """Await something that has to happen, and fail the test when it does not."""
-    return await asyncio.wait_for(awaitable, seconds)
-
-
-async def cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks, and wait until they have ended."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def numbered(count: int, start: int = 0) -> list[Message]:
-    """Return messages that can be told apart."""
-    return [{"type": "test.message", "number": number} for number in range(start, start + count)]
 
 
 async def works(layers: Layers, layer_class: LayerClass, *hosts: object, **options: Any) -> None:

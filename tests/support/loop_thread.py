@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from support.layers import within
+from support.messages import within
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest_asyncio
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
-from support.layers import LayersOf, cancel, numbered, within
+from support.layers import LayersOf
+from support.messages import Message, take, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
 
     from channels_redis_pubsub.broker import PubSubBroker
     from embedded_server import EmbeddedServer
-
-__all__ = ["cancel", "layers", "numbered", "own_layers", "within"]
-
-Message = dict[str, Any]
 
 NOTICES = {"on_disconnect": "redis.lost", "on_reconnect": "redis.back"}
 LOST, BACK = {"type": "redis.lost"}, {"type": "redis.back"}
@@ -45,28 +42,6 @@ async def own_layers(own_server: EmbeddedServer) -> AsyncIterator[Layers]:
     made = Layers(hosts=[own_server.url])
     yield made
     await made.close()
-
-
-async def take(layer: RedisPubSubChannelLayer, channel: str) -> Message:
-    """Receive one message."""
-    return await within(layer.receive(channel))
-
-
-async def take_many(layer: RedisPubSubChannelLayer, channel: str, count: int) -> list[Message]:
-    """Receive as many messages, one after the other."""
-
-    async def receive() -> list[Message]:
-        return [await layer.receive(channel) for _ in range(count)]
-
-    return await within(receive())
-
-
-async def joined(layer: RedisPubSubChannelLayer, *groups: str) -> str:
-    """Return a new channel that is a member of the groups."""
-    channel = await within(layer.new_channel())
-    for group in groups:
-        await within(layer.group_add(group, channel))
-    return channel
 
 
 async def nothing_else(layer: RedisPubSubChannelLayer, channel: str) -> None:

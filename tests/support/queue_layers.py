@@ -12,7 +12,8 @@ import pytest_asyncio
 
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue.keys import Keys, QueueKeys
-from support.layers import DEADLINE, LayersOf, cancel, numbered, within
+from support.layers import LayersOf
+from support.messages import Message, take, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
     from support.processes import WorkerProcess
 
-__all__ = ["DEADLINE", "cancel", "layers", "numbered", "own_layers", "remote_layer", "within"]
-
-Message = dict[str, Any]
+__all__ = ["layers", "own_layers", "remote_layer"]
 
 REMOTE = Path(__file__).parents[1] / "queue" / "remote_layer.py"
 
@@ -99,20 +98,6 @@ def remote_layer(run_process: RunProcess) -> Callable[..., Awaitable[RemoteLayer
         return RemoteLayer(await run_process(REMOTE, **options))
 
     return start
-
-
-async def take(layer: RedisChannelLayer, channel: str) -> Message:
-    """Receive one message."""
-    return await within(layer.receive(channel))
-
-
-async def take_numbers(layer: RedisChannelLayer, channel: str, count: int) -> list[int]:
-    """Receive as many messages, one after the other, and return their numbers."""
-
-    async def receive() -> list[int]:
-        return [(await layer.receive(channel))["number"] for _ in range(count)]
-
-    return await within(receive())
 
 
 async def nothing_else(layer: RedisChannelLayer, channel: str) -> None:

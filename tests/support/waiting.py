@@ -44,3 +44,9 @@ async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout: float =
             raise TimeoutError(message)
         await asyncio.sleep(step)
         step = min(step * 1.5, LONGEST_STEP)
+
+
+async def until(moment: float) -> None:
+    """Wait for a moment of `time.monotonic`."""
+    while (remaining := moment - time.monotonic()) > 0:
+        await asyncio.sleep(remaining)

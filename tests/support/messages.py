@@ -1,0 +1,57 @@
+"""Messages that can be told apart, and the receiving of them in time, whatever the layer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+Message: TypeAlias = dict[str, Any]
+T = TypeVar("T")
+
+# Seconds for what should take milliseconds; a loaded machine may need some.
+DEADLINE = float(os.environ.get("CONFORMANCE_DEADLINE", "30"))
+
+
+async def within(awaitable: Awaitable[T], seconds: float = DEADLINE) -> T:
+    """Await something that has to happen, and fail the test when it does not."""
+    return await asyncio.wait_for(awaitable, seconds)
+
+
+async def cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def numbered(count: int, start: int = 0) -> list[Message]:
+    """Return messages that can be told apart."""
+    return [{"type": "test.message", "number": number} for number in range(start, start + count)]
+
+
+async def joined(layer: Any, *groups: str, **options: str) -> str:
+    """Return a new channel that is a member of the groups; `options` are for `new_channel`."""
+    channel: str = await within(layer.new_channel(**options))
+    for group in groups:
+        await within(layer.group_add(group, channel))
+    return channel
+
+
+async def take(layer: Any, channel: str) -> Message:
+    """Receive one message."""
+    message: Message = await within(layer.receive(channel))
+    return message
+
+
+async def take_many(layer: Any, channel: str, count: int) -> list[Message]:
+    """Receive as many messages, one after the other."""
+    return [await take(layer, channel) for _ in range(count)]
+
+
+async def take_numbers(layer: Any, channel: str, count: int) -> list[int]:
+    """Receive as many messages, one after the other, and return their numbers."""
+    return [message["number"] for message in await take_many(layer, channel, count)]
