@@ -394,12 +394,22 @@ def test_loop_with_something_else_to_do(
     """A loop is not blocked that has another task, a timer, or a socket."""
     layer = import_string(layer_class)(hosts=[own_server.url])
     went_on: list[bool] = []
+    other_ran = threading.Event()
+
+    def resume() -> None:
+        # Not later than the call's own deadline, which ends a call that blocks.
+        other_ran.wait(2)
+        own_server.resume()
 
     async def main() -> None:
         call = asyncio.current_task()
-        kept = await other(lambda: went_on.append(call is not None and not call.done()))
-        # Not later than the call's own deadline, which ends a call that blocks.
-        end = threading.Timer(2, own_server.resume)
+
+        def goes_on() -> None:
+            went_on.append(call is not None and not call.done())
+            other_ran.set()
+
+        kept = await other(goes_on)
+        end = threading.Thread(target=resume)
         own_server.pause()
         end.start()
         try:

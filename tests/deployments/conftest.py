@@ -16,13 +16,14 @@ from support.certificates import Authority
 from support.cluster import EmbeddedCluster
 from support.environments import redis_8
 from support.layers import layer_class, layers
+from support.queue_layers import frequent_checks
 from support.tls import TlsServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-__all__ = ["layer_class", "layers"]
+__all__ = ["frequent_checks", "layer_class", "layers"]
 
 Layer = RedisChannelLayer | RedisPubSubChannelLayer
 

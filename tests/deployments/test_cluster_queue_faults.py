@@ -7,6 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
@@ -16,8 +17,6 @@ from support.cluster import EmbeddedCluster, command
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    import pytest
-
     from deployments.conftest import MakeLayer
 
 OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
@@ -213,6 +212,7 @@ async def test_group_of_a_lost_master(
     assert waiting.result() == {"type": "hello"}
 
 
+@pytest.mark.usefixtures("frequent_checks")
 async def test_node_that_lost_its_data(
     redis_cluster: EmbeddedCluster, make_layer: MakeLayer
 ) -> None:
@@ -246,6 +246,7 @@ async def test_node_that_lost_its_data(
     await asyncio.wait([receiving])
 
 
+@pytest.mark.usefixtures("frequent_checks")
 async def test_node_that_went_back_in_time(make_layer: MakeLayer) -> None:
     """A node whose snapshot lacks the latest members gets them again; the others keep theirs."""
     with EmbeddedCluster() as cluster:

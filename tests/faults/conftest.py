@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from support.queue_layers import layers, own_layers, remote_layer
+from support.queue_layers import frequent_checks, layers, own_layers, remote_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
 
-__all__ = ["layers", "own_layers", "remote_layer"]
+__all__ = ["frequent_checks", "layers", "own_layers", "remote_layer"]
 
 # Faults of single connections, which each kind of event loop reports in its own way.
 ON_UVLOOP_TOO = {"test_broken_takes.py", "test_lost_replies.py", "test_resets.py"}

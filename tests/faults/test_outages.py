@@ -231,6 +231,7 @@ def refuses(client: redis.Redis, code: str) -> bool:
     return False
 
 
+@pytest.mark.usefixtures("frequent_checks")
 async def test_consumers_go_while_one_of_two_hosts_is_away(
     own_server: EmbeddedServer, start_server: Callable[..., EmbeddedServer]
 ) -> None:

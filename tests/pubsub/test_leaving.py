@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from support.messages import cancel, joined, take, within
 from support.pubsub_layers import Layers, inside, subscribed, waiting
 from support.waiting import eventually
@@ -12,6 +14,8 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from channels_redis_pubsub import RedisPubSubChannelLayer
     from embedded_server import EmbeddedServer
+
+pytestmark = pytest.mark.usefixtures("frequent_sweeps")
 
 
 async def listen(layer: RedisPubSubChannelLayer, *groups: str) -> None:

@@ -121,6 +121,7 @@ async def test_channel_moves_when_its_loop_ends(
     await within(layer.group_add("third", moves))
 
 
+@pytest.mark.usefixtures("frequent_sweeps")
 async def test_consumer_cancelled_in_another_loop_leaves_nothing(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:

@@ -59,6 +59,7 @@ async def test_receive_waits_through_an_outage(
     assert [await within(task) for task in (first, second, general)] == [HELLO] * 3
 
 
+@pytest.mark.usefixtures("frequent_sweeps")
 async def test_an_outage_is_over_for_who_hears_nothing_any_more(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:

@@ -59,6 +59,7 @@ class Consumer:
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.usefixtures("frequent_sweeps")
 async def test_storm_of_outages_and_changes(
     own_server: EmbeddedServer, own_layers: Layers, seed: int
 ) -> None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from support.queue_layers import layers, own_layers, remote_layer
+from support.queue_layers import frequent_checks, layers, own_layers, remote_layer
 
-__all__ = ["layers", "own_layers", "remote_layer"]
+__all__ = ["frequent_checks", "layers", "own_layers", "remote_layer"]

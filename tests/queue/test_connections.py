@@ -161,6 +161,7 @@ async def test_general_channels_that_are_used_once(
     assert await take(layer, "answer-10") == {"number": 10}
 
 
+@pytest.mark.usefixtures("frequent_checks")
 async def test_prefixes_of_channels_that_have_gone(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,7 @@ async def test_layer_works_on(layers: Layers) -> None:
     assert await take(layer, channel) == {"type": "hello"}
 
 
+@pytest.mark.usefixtures("frequent_checks")
 async def test_other_processes_write_their_memberships_again(layers: Layers) -> None:
     """A flush from outside ends no membership of a process that runs."""
     layer, admin = layers(), layers()

@@ -8,6 +8,8 @@ import itertools
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from channels_redis_queue import keys
 from support.counting import count_commands
 from support.messages import cancel, take, within
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
 
 WAVE = 1000
+
+pytestmark = pytest.mark.usefixtures("frequent_checks")
 
 
 def group_size(server: EmbeddedServer, layer: RedisChannelLayer, group: str) -> int:
@@ -63,9 +67,9 @@ async def test_cancelled_consumers(layers: Layers, redis_server: EmbeddedServer)
 
 async def test_consumer_that_comes_back_is_a_member(layers: Layers) -> None:
     """A receive that is cancelled and called again in time, as with a timeout, ends nothing."""
-    layer = layers(channel_expiry=3)
+    layer = layers(channel_expiry=2)
     channel = await asyncio.create_task(consumer(layer, 0))
-    end = time.monotonic() + 5
+    end = time.monotonic() + 3
     while time.monotonic() < end:
         receiving = asyncio.create_task(layer.receive(channel))
         await asyncio.wait([receiving], timeout=0.5)

@@ -96,6 +96,7 @@ async def test_members_that_receive(layers: Layers) -> None:
     await check([layer], "room")
 
 
+@pytest.mark.usefixtures("frequent_checks")
 async def test_consumers_that_were_cancelled(layers: Layers) -> None:
     """One that ended without `group_discard` counts for `channel_expiry` and a few seconds."""
     layer = layers(channel_expiry=1)
@@ -165,6 +166,7 @@ async def test_process_that_was_killed(
     await check([layer], "room", mine)
 
 
+@pytest.mark.usefixtures("frequent_checks")
 async def test_server_that_came_back_empty(layers: Layers, own_server: EmbeddedServer) -> None:
     """After a restart that lost everything, the members count again within seconds."""
     layer, other = layers(hosts=[own_server.url]), layers(hosts=[own_server.url])

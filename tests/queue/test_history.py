@@ -54,6 +54,7 @@ async def test_messages_that_a_full_key_refused(own_layers: Layers) -> None:
     assert joined.recovered
 
 
+@pytest.mark.usefixtures("frequent_checks")
 async def test_members_are_told_when_the_server_comes_back_empty(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:

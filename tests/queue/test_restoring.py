@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MESSAGE = {"type": "hello"}
 
+pytestmark = pytest.mark.usefixtures("frequent_checks")
+
 
 class Past:
     """A server's data at one time."""

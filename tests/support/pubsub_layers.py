@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
 import pytest_asyncio
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
@@ -42,6 +43,12 @@ async def own_layers(own_server: EmbeddedServer) -> AsyncIterator[Layers]:
     made = Layers(hosts=[own_server.url])
     yield made
     await made.close()
+
+
+@pytest.fixture
+def frequent_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let layers look for consumers that have ended more often than they do."""
+    monkeypatch.setattr("channels_redis_pubsub.broker.SWEEP_INTERVAL", 0.4)
 
 
 async def nothing_else(layer: RedisPubSubChannelLayer, channel: str) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
     from support.processes import WorkerProcess
 
-__all__ = ["layers", "own_layers", "remote_layer"]
+__all__ = ["frequent_checks", "layers", "own_layers", "remote_layer"]
 
 REMOTE = Path(__file__).parents[1] / "queue" / "remote_layer.py"
 
@@ -88,6 +88,12 @@ async def own_layers(own_server: EmbeddedServer) -> AsyncIterator[Layers]:
     made = Layers(hosts=[own_server.url])
     yield made
     await made.close()
+
+
+@pytest.fixture
+def frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let layers look for losses, and for consumers that have ended, more often than they do."""
+    monkeypatch.setattr("channels_redis_queue.maintenance.CHECK_INTERVAL", 0.4)
 
 
 @pytest.fixture
