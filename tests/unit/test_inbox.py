@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from channels_redis_queue._shared.ops.statistics import Counters
 from channels_redis_queue.keys import Keys
 from channels_redis_queue.protocol.inbox import (
     BLOCK_SECONDS,
@@ -63,7 +64,7 @@ class Reader:
     def __init__(self, channel: str = ADDRESS) -> None:
         self.notes = Notes(channel)
         self.beside = Keys("asgi").messages(channel)
-        self.inbox = Inbox(self.beside, EXPIRY, self.notes)
+        self.inbox = Inbox(self.beside, EXPIRY, self.notes, Counters())
 
     def acknowledged(self) -> list[Any]:
         """Return what the next take acknowledges: scores of claims, and leaves."""
@@ -226,7 +227,7 @@ def test_claims_live_as_long_as_messages() -> None:
     """A process that is held up finds its claims again, as long as they have not expired."""
     beside = Keys("asgi").messages("jobs")
     for expiry, lives in ((1, MIN_CLAIMS_TTL), (60, 60), (3600, 3600)):
-        inbox = Inbox(beside, expiry, Notes("jobs"))
+        inbox = Inbox(beside, expiry, Notes("jobs"), Counters())
         assert inbox.take_command(1)[9] == lives
 
 

@@ -11,11 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .. import scripts
-from .._shared.ops.statistics import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._shared.ops.statistics import Counters
     from .._shared.transport.commands import Command
     from ..keys import QueueKeys
 
@@ -172,13 +172,9 @@ class Inbox:
     """
 
     def __init__(
-        self,
-        queue: QueueKeys,
-        expiry: int,
-        dispatcher: Dispatcher,
-        counters: Counters | None = None,
+        self, queue: QueueKeys, expiry: int, dispatcher: Dispatcher, counters: Counters
     ) -> None:
-        self._counters = counters or Counters()
+        self._counters = counters
         reader = secrets.token_hex(8)
         self._queue = queue
         self.key = queue.key
