@@ -132,7 +132,6 @@ async def test_killed_master(
         assert [record.levelname for record in records] == ["WARNING", "INFO"], records
 
 
-# The Sentinels leave the old master alone for some ten seconds.
 @pytest.mark.timeout(120)
 async def test_demoted_master(group: SentinelGroup, layers: Layers) -> None:
     """A failover on demand, after which the old master lives on as a replica, is no error."""
@@ -175,7 +174,6 @@ async def test_synchronous_callers_leave_a_killed_master_that_is_back(layers: La
         await consumer.stop()
 
 
-# The Sentinels leave the old master alone for some ten seconds.
 @pytest.mark.timeout(120)
 async def test_synchronous_callers_leave_a_demoted_master(layers: Layers) -> None:
     """They reconnect to the new one: as a replica, the old one would tell only its subscribers."""

@@ -126,7 +126,7 @@ class Sentinel(Deployment):
 
     def __init__(self) -> None:
         super().__init__()
-        self.group = SentinelGroup(down_after=DOWN_AFTER)
+        self.group = SentinelGroup(down_after=DOWN_AFTER, periods={})
         self.servers = [self.group.master, self.group.replica]
 
     def hosts_for(self, name: str) -> list[Any]:

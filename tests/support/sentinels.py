@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -11,6 +11,7 @@ from embedded_server import HOST, EmbeddedServer
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from typing_extensions import Self
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 MASTER_NAME = "mymaster"
 DOWN_AFTER = 500  # milliseconds
 FAILOVER_TIMEOUT = 3000  # milliseconds
+# Milliseconds between what Sentinels tell and ask each other and the servers. They decide how soon
+# Sentinels find each other, and how long they leave a demoted master alone: 8 s by default.
+SHORT_PERIODS = {"INFO-PERIOD": 500, "PUBLISH-PERIOD": 250, "ASK-PERIOD": 200}
 
 
 class SentinelGroup:
@@ -27,6 +31,7 @@ class SentinelGroup:
         password: What the servers ask for.
         sentinel_password: What the Sentinels ask for.
         down_after: Milliseconds until a Sentinel takes a silent server for dead.
+        periods: Other periods than the Sentinels' own; see `SENTINEL DEBUG`.
 
     Attributes:
         master: The server that began as the master.
@@ -35,8 +40,14 @@ class SentinelGroup:
     """
 
     def __init__(
-        self, *, password: str = "", sentinel_password: str = "", down_after: int = DOWN_AFTER
+        self,
+        *,
+        password: str = "",
+        sentinel_password: str = "",
+        down_after: int = DOWN_AFTER,
+        periods: Mapping[str, int] = SHORT_PERIODS,
     ) -> None:
+        self._periods = [word for period in periods.items() for word in period]
         self._down_after = down_after
         self._password = password
         self._sentinel_password = sentinel_password
@@ -87,6 +98,8 @@ class SentinelGroup:
         await eventually(self._replica_follows)
         for sentinel in self.sentinels:
             self._stack.enter_context(sentinel)
+            if self._periods:
+                self._set_periods(sentinel)
         await eventually(self._sentinels_know_all, timeout=30)
 
     def fail_over(self) -> None:
@@ -119,6 +132,14 @@ class SentinelGroup:
         return role == "master" and all(
             self.master_port(sentinel) == self.replica.port for sentinel in running
         )
+
+    def _set_periods(self, sentinel: EmbeddedServer) -> None:
+        # Redis 6 has no way to change them.
+        with (
+            self._client(sentinel.port, self._sentinel_password) as client,
+            suppress(redis.ResponseError),
+        ):
+            client.execute_command("SENTINEL", "DEBUG", *self._periods)
 
     def _master(self, sentinel: EmbeddedServer) -> dict[str, Any]:
         with self._client(sentinel.port, self._sentinel_password) as client:
