@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 
-from channels_redis_pubsub import RedisPubSubChannelLayer
-from channels_redis_queue import RedisChannelLayer
 from embedded_server import HOST
 from support.certificates import Authority
 from support.cluster import EmbeddedCluster
@@ -20,19 +16,10 @@ from support.queue_layers import frequent_checks
 from support.tls import TlsServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = ["frequent_checks", "layer_class", "layers"]
-
-Layer = RedisChannelLayer | RedisPubSubChannelLayer
-
-
-class MakeLayer(Protocol):
-    """Make a layer that is closed after the test."""
-
-    def __call__(self, layer_class: type[Layer], **options: Any) -> Any:
-        """Return a layer with these options."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -84,15 +71,8 @@ def replicated_cluster() -> Iterator[EmbeddedCluster]:
         yield cluster
 
 
-@pytest_asyncio.fixture
-async def make_layer(prefix: str) -> AsyncIterator[MakeLayer]:
-    """Yield a maker of layers with a prefix of their own."""
-    made: list[Layer] = []
-
-    def make(layer_class: Callable[..., Layer], **options: Any) -> Layer:
-        layer = layer_class(**{"prefix": prefix, **options})
-        made.append(layer)
-        return layer
-
-    yield make
-    await asyncio.wait_for(asyncio.gather(*(layer.close_pools() for layer in made)), 30)
+@pytest.fixture
+def own_cluster() -> Iterator[EmbeddedCluster]:
+    """Yield a Cluster of the test's own."""
+    with EmbeddedCluster() as cluster:
+        yield cluster

@@ -41,6 +41,12 @@ WORD = re.compile(r'"([A-Z]{3,})"')
 SHARDED = {"spublish", "ssubscribe", "sunsubscribe"}
 
 
+@pytest.fixture
+def prefix() -> str:
+    """Return the prefix in the documented rules."""
+    return "asgi"
+
+
 @pytest.fixture(scope="module", params=SERVERS)
 def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer]:
     """Yield each kind of server in turn."""
@@ -56,7 +62,7 @@ async def test_rule_is_enough(
     host = {**restricted(server, layer_class), "protocol": protocol}
     with server.client() as client:
         client.acl_log_reset()
-        await works(layers, layer_class, host, prefix="asgi")
+        await works(layers, layer_class, host)
         await within(layers(layer_class, host).flush())
         refused = {entry["object"] for entry in client.acl_log()}
     assert refused <= {"client|setinfo", "client"}
@@ -189,7 +195,7 @@ async def test_database_and_client_name(
     """They take the rights that the page names."""
     more = ("+select", "+client|setname")
     host = {**restricted(redis_server, layer_class, *more), "db": 3, "client_name": "shop"}
-    await works(layers, layer_class, host, prefix="asgi")
+    await works(layers, layer_class, host)
 
 
 @pytest.mark.parametrize(

@@ -12,19 +12,19 @@ from support.cluster import command
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from deployments.conftest import MakeLayer
     from embedded_server import EmbeddedServer
     from support.cluster import EmbeddedCluster
+    from support.layers import Layers
 
 OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
 
 
-async def test_node_that_dies(replicated_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
+async def test_node_that_dies(replicated_cluster: EmbeddedCluster, layers: Layers) -> None:
     """Its listeners are notified and receive again at another node, and so do all groups."""
     listener, sender = (
-        make_layer(
+        layers(
             RedisPubSubChannelLayer,
-            hosts=[replicated_cluster.host],
+            replicated_cluster.host,
             on_disconnect="lost",
             on_reconnect="back",
         )
@@ -48,11 +48,11 @@ async def test_node_that_dies(replicated_cluster: EmbeddedCluster, make_layer: M
 
 
 async def test_publisher_whose_node_dies(
-    replicated_cluster: EmbeddedCluster, make_layer: MakeLayer
+    replicated_cluster: EmbeddedCluster, layers: Layers
 ) -> None:
     """It continues at another node, without waiting for a replica to take over."""
-    hosts = [replicated_cluster.host]
-    listener, sender = (make_layer(RedisPubSubChannelLayer, hosts=hosts) for _ in "ls")
+    host = replicated_cluster.host
+    listener, sender = (layers(RedisPubSubChannelLayer, host) for _ in "ls")
     channel = await listener.new_channel()
     await sender.send(channel, {"type": "before"})
     await asyncio.wait_for(listener.receive(channel), OUTAGE)

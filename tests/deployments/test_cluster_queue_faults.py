@@ -17,7 +17,7 @@ from support.cluster import EmbeddedCluster, command
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from deployments.conftest import MakeLayer
+    from support.layers import Layers
 
 OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
 
@@ -70,10 +70,10 @@ def message_key(layer: RedisChannelLayer, channel: str) -> str:
     return Keys(layer.prefix).messages(non_local(channel)).key
 
 
-async def test_slot_that_moves(redis_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
+async def test_slot_that_moves(redis_cluster: EmbeddedCluster, layers: Layers) -> None:
     """All messages sent while their slot goes to another node arrive once and in order."""
     receiver, sender = (
-        make_layer(RedisChannelLayer, hosts=[redis_cluster.host], capacity=10_000) for _ in "rs"
+        layers(RedisChannelLayer, redis_cluster.host, capacity=10_000) for _ in "rs"
     )
     channel = await receiver.new_channel()
     key = message_key(receiver, channel)
@@ -112,11 +112,11 @@ def errors(*nodes: Any) -> int:
 
 
 async def test_slot_that_moves_with_messages(
-    redis_cluster: EmbeddedCluster, make_layer: MakeLayer
+    redis_cluster: EmbeddedCluster, layers: Layers
 ) -> None:
     """Messages that wait, and a group, go along with their slots."""
-    hosts = [redis_cluster.host]
-    sender, receiver = (make_layer(RedisChannelLayer, hosts=hosts) for _ in "sr")
+    host = redis_cluster.host
+    sender, receiver = (layers(RedisChannelLayer, host) for _ in "sr")
     channel = await receiver.new_channel()
     await receiver.group_add("room", channel)
     await sender.group_send("room", {"type": "x", "number": 0})
@@ -132,13 +132,12 @@ async def test_slot_that_moves_with_messages(
 
 
 async def test_master_that_dies(
-    replicated_cluster: EmbeddedCluster, make_layer: MakeLayer, caplog: pytest.LogCaptureFixture
+    replicated_cluster: EmbeddedCluster, layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The consumer sees no error, its replica takes over, and what is sent then arrives once."""
     caplog.set_level(logging.INFO, "channels_redis_queue")
     receiver, sender = (
-        make_layer(RedisChannelLayer, hosts=[replicated_cluster.host], capacity=10_000)
-        for _ in "rs"
+        layers(RedisChannelLayer, replicated_cluster.host, capacity=10_000) for _ in "rs"
     )
     channel = await receiver.new_channel()
     flow = Flow(sender, receiver, channel)
@@ -159,10 +158,10 @@ async def test_master_that_dies(
 
 
 async def test_other_nodes_work_while_one_is_away(
-    replicated_cluster: EmbeddedCluster, make_layer: MakeLayer
+    replicated_cluster: EmbeddedCluster, layers: Layers
 ) -> None:
     """A master that is away holds up what is for its slots, and nothing else."""
-    layer = make_layer(RedisChannelLayer, hosts=[replicated_cluster.host])
+    layer = layers(RedisChannelLayer, replicated_cluster.host)
     first = message_key(layer, "jobs-0")
     lost = replicated_cluster.master_of(first)
     elsewhere = next(
@@ -179,11 +178,9 @@ async def test_other_nodes_work_while_one_is_away(
     await asyncio.wait_for(held, OUTAGE)
 
 
-async def test_group_of_a_lost_master(
-    replicated_cluster: EmbeddedCluster, make_layer: MakeLayer
-) -> None:
+async def test_group_of_a_lost_master(replicated_cluster: EmbeddedCluster, layers: Layers) -> None:
     """Members that joined in the last moment are members at the new master, too."""
-    layer = make_layer(RedisChannelLayer, hosts=[replicated_cluster.host])
+    layer = layers(RedisChannelLayer, replicated_cluster.host)
     channel = await layer.new_channel()
     waiting = asyncio.create_task(layer.receive(channel))
     key = Keys(layer.prefix).group("room")
@@ -213,11 +210,9 @@ async def test_group_of_a_lost_master(
 
 
 @pytest.mark.usefixtures("frequent_checks")
-async def test_node_that_lost_its_data(
-    redis_cluster: EmbeddedCluster, make_layer: MakeLayer
-) -> None:
+async def test_node_that_lost_its_data(redis_cluster: EmbeddedCluster, layers: Layers) -> None:
     """A node that came back empty serves its groups within seconds, whichever node it is."""
-    layer = make_layer(RedisChannelLayer, hosts=[redis_cluster.host])
+    layer = layers(RedisChannelLayer, redis_cluster.host)
     channel = await layer.new_channel()
     rooms = [f"room-{number}" for number in range(12)]
     for room in rooms:
@@ -247,41 +242,39 @@ async def test_node_that_lost_its_data(
 
 
 @pytest.mark.usefixtures("frequent_checks")
-async def test_node_that_went_back_in_time(make_layer: MakeLayer) -> None:
+async def test_node_that_went_back_in_time(own_cluster: EmbeddedCluster, layers: Layers) -> None:
     """A node whose snapshot lacks the latest members gets them again; the others keep theirs."""
-    with EmbeddedCluster() as cluster:
-        layer = make_layer(RedisChannelLayer, hosts=[cluster.host])
-        channel = await layer.new_channel()
-        # Where the messages wait, no node goes away.
-        home = cluster.master_of(message_key(layer, channel))
-        group_keys = {f"room-{n}": Keys(layer.prefix).group(f"room-{n}") for n in range(40)}
-        node = next(node for node in cluster.nodes if node is not home)
-        theirs = [room for room, key in group_keys.items() if cluster.master_of(key) is node]
-        old, new = theirs[0], theirs[1:]
-        receiving = asyncio.create_task(layer.receive(channel))
-        await layer.group_add(old, channel)
-        process = f"{layer.prefix}:process:*"
+    layer = layers(RedisChannelLayer, own_cluster.host)
+    channel = await layer.new_channel()
+    # Where the messages wait, no node goes away.
+    home = own_cluster.master_of(message_key(layer, channel))
+    group_keys = {f"room-{n}": Keys(layer.prefix).group(f"room-{n}") for n in range(40)}
+    node = next(node for node in own_cluster.nodes if node is not home)
+    theirs = [room for room, key in group_keys.items() if own_cluster.master_of(key) is node]
+    old, new = theirs[0], theirs[1:]
+    receiving = asyncio.create_task(layer.receive(channel))
+    await layer.group_add(old, channel)
+    process = f"{layer.prefix}:process:*"
 
-        def canaries() -> list[Any]:
-            with node.client() as client:
-                return [client.get(key) for key in client.keys(process)]
+    def canaries() -> list[Any]:
+        with node.client() as client:
+            return [client.get(key) for key in client.keys(process)]
 
-        await eventually(canaries)
-        before = canaries()
-        await eventually(lambda: canaries() != before)
-        command(node, "SAVE")
-        for room in new:
-            await layer.group_add(room, channel)
-        node.kill()
-        node.start()
+    await eventually(canaries)
+    before = canaries()
+    await eventually(lambda: canaries() != before)
+    command(node, "SAVE")
+    for room in new:
+        await layer.group_add(room, channel)
+    node.kill()
+    node.start()
 
-        def back() -> bool:
-            try:
-                return all(command(node, "EXISTS", group_keys[room]) for room in theirs)
-            except RedisError:  # it has just started
-                return False
+    def back() -> bool:
+        try:
+            return all(command(node, "EXISTS", group_keys[room]) for room in theirs)
+        except RedisError:  # it has just started
+            return False
 
-        await eventually(back, timeout=OUTAGE)
-        await layer.group_send(new[0], {"type": "x", "room": new[0]})
-        assert (await asyncio.wait_for(receiving, OUTAGE))["room"] == new[0]
-        await layer.close_pools()
+    await eventually(back, timeout=OUTAGE)
+    await layer.group_send(new[0], {"type": "x", "room": new[0]})
+    assert (await asyncio.wait_for(receiving, OUTAGE))["room"] == new[0]

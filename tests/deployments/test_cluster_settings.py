@@ -7,8 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import NoPermissionError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
@@ -16,35 +15,19 @@ from support.acl_rules import PASSWORD, rule_of
 from support.cluster import command
 
 if TYPE_CHECKING:
-    from deployments.conftest import Layer, MakeLayer
-    from embedded_server import EmbeddedServer
     from support.cluster import EmbeddedCluster
-
-LAYERS = pytest.mark.parametrize("layer_class", [RedisChannelLayer, RedisPubSubChannelLayer])
-
-
-@LAYERS
-async def test_server_that_is_no_cluster(
-    layer_class: type[Layer], redis_server: EmbeddedServer, make_layer: MakeLayer
-) -> None:
-    """The error says how to write a single server."""
-    layer = make_layer(layer_class, hosts=[{"cluster": [("127.0.0.1", redis_server.port)]}])
-    instead = f'"host": \'127.0.0.1\', "port": {redis_server.port}'
-    for call in (layer.send("jobs", {"type": "x"}), layer.receive("jobs")):
-        with pytest.raises(ResponseError, match=f"is no Redis Cluster.*{instead}"):
-            await asyncio.wait_for(call, 10)
+    from support.layers import LayerClass, Layers
 
 
-@LAYERS
 async def test_one_node_is_enough_to_find_the_others(
-    layer_class: type[Layer], redis_cluster: EmbeddedCluster, make_layer: MakeLayer
+    layer_class: LayerClass, redis_cluster: EmbeddedCluster, layers: Layers
 ) -> None:
     """Nodes that are not written in the entry are used, and those that are away do no harm."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         dead = unused.getsockname()
         host = {"cluster": [dead, redis_cluster.addresses[0]]}
-        layer = make_layer(layer_class, hosts=[host])
+        layer = layers(layer_class, host)
         channels = [await layer.new_channel() for _ in range(20)]
         for number, channel in enumerate(channels):
             await layer.group_add(f"group-{number}", channel)
@@ -52,18 +35,6 @@ async def test_one_node_is_enough_to_find_the_others(
             await layer.group_send(f"group-{number}", {"type": "x", "number": number})
         received = [await asyncio.wait_for(layer.receive(channel), 10) for channel in channels]
     assert [message["number"] for message in received] == list(range(20))
-
-
-@LAYERS
-async def test_no_node_can_be_reached(layer_class: type[Layer], make_layer: MakeLayer) -> None:
-    """Sending raises within the host's timeout, and names the nodes."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        _, port = unused.getsockname()
-        host = {"cluster": [("127.0.0.1", port)], "socket_timeout": 0.5}
-        layer = make_layer(layer_class, hosts=[host])
-        with pytest.raises(RedisConnectionError, match=f"Redis Cluster of 127.0.0.1:{port}"):
-            await asyncio.wait_for(layer.send("jobs", {"type": "x"}), 10)
 
 
 @pytest.mark.parametrize(
@@ -80,18 +51,18 @@ async def test_no_node_can_be_reached(layer_class: type[Layer], make_layer: Make
     ids=["queue", "pubsub", "pubsub-sharded"],
 )
 async def test_smallest_rights(
-    layer_class: type[Layer],
+    layer_class: LayerClass,
     options: dict[str, Any],
     more: list[str],
     redis_cluster: EmbeddedCluster,
-    make_layer: MakeLayer,
+    layers: Layers,
 ) -> None:
     """The documented rule, with what it says of a Cluster, is enough."""
     rule = [*rule_of(layer_class), "+cluster|slots", *more]
     for node in redis_cluster.nodes:
         command(node, "ACL", "SETUSER", *rule)
     host = {**redis_cluster.host, "username": rule[0], "password": PASSWORD}
-    layer = make_layer(layer_class, hosts=[host], prefix="asgi", **options)
+    layer = layers(layer_class, host, prefix="asgi", **options)
     channels = [await layer.new_channel() for _ in range(10)]
     for channel in channels:
         await layer.group_add("room", channel)
@@ -108,13 +79,13 @@ async def test_smallest_rights(
 
 
 async def test_user_who_may_not_ask_for_the_slots(
-    redis_cluster: EmbeddedCluster, make_layer: MakeLayer
+    redis_cluster: EmbeddedCluster, layers: Layers
 ) -> None:
     """The error is at once, and names the command that is forbidden."""
     for node in redis_cluster.nodes:
         command(node, "ACL", "SETUSER", "narrow", "on", ">pw", "~*", "+@all", "-cluster|slots")
     host = {**redis_cluster.host, "username": "narrow", "password": "pw"}
-    layer = make_layer(RedisChannelLayer, hosts=[host])
+    layer = layers(RedisChannelLayer, host)
     with pytest.raises(NoPermissionError, match=r"cluster\|slots"):
         await asyncio.wait_for(layer.send("jobs", {"type": "x"}), 10)
     for node in redis_cluster.nodes:

@@ -21,8 +21,8 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from deployments.conftest import MakeLayer
     from embedded_server import EmbeddedServer
+    from support.layers import Layers
 
 OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
 OPTIONS: dict[str, Any] = {
@@ -38,11 +38,9 @@ async def received(layer: RedisPubSubChannelLayer, channel: str) -> dict[str, An
     return message
 
 
-async def test_each_topic_is_at_its_node(
-    redis_cluster: EmbeddedCluster, make_layer: MakeLayer
-) -> None:
+async def test_each_topic_is_at_its_node(redis_cluster: EmbeddedCluster, layers: Layers) -> None:
     """A channel is subscribed to at the node that owns its slot, and nowhere else."""
-    layer = make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS)
+    layer = layers(RedisPubSubChannelLayer, redis_cluster.host, **OPTIONS)
     channels = [await layer.new_channel() for _ in range(20)]
     found: dict[str, list[Any]] = {channel: [] for channel in channels}
     for node in redis_cluster.nodes:
@@ -52,10 +50,10 @@ async def test_each_topic_is_at_its_node(
     assert found == {channel: [redis_cluster.master_of(channel)] for channel in channels}
 
 
-async def test_slot_that_moves(redis_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
+async def test_slot_that_moves(redis_cluster: EmbeddedCluster, layers: Layers) -> None:
     """A node that gives a slot away ends its subscriptions: listeners are notified and move."""
     listener, sender = (
-        make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS) for _ in "ls"
+        layers(RedisPubSubChannelLayer, redis_cluster.host, **OPTIONS) for _ in "ls"
     )
     channel = await listener.new_channel()
     await sender.send(channel, {"type": "before"})
@@ -71,11 +69,10 @@ async def test_slot_that_moves(redis_cluster: EmbeddedCluster, make_layer: MakeL
     assert command(target, "PUBSUB", "SHARDNUMSUB", channel) == [channel.encode(), 1]
 
 
-async def test_master_that_dies(replicated_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
+async def test_master_that_dies(replicated_cluster: EmbeddedCluster, layers: Layers) -> None:
     """Listeners are notified, and receive again at the replica that took over."""
     listener, sender = (
-        make_layer(RedisPubSubChannelLayer, hosts=[replicated_cluster.host], **OPTIONS)
-        for _ in "ls"
+        layers(RedisPubSubChannelLayer, replicated_cluster.host, **OPTIONS) for _ in "ls"
     )
     channel = await listener.new_channel()
     await listener.group_add("room", channel)
@@ -105,11 +102,11 @@ def lone_masters() -> Iterator[EmbeddedCluster]:
 
 
 async def test_dead_node_costs_its_own_topics(
-    lone_masters: EmbeddedCluster, make_layer: MakeLayer
+    lone_masters: EmbeddedCluster, layers: Layers
 ) -> None:
     """The other nodes' topics keep working, new channels open there at once; the rest recovers."""
-    hosts = [{**lone_masters.host, "socket_timeout": 20}]
-    listener, sender = (make_layer(RedisPubSubChannelLayer, hosts=hosts, **OPTIONS) for _ in "ls")
+    host = {**lone_masters.host, "socket_timeout": 20}
+    listener, sender = (layers(RedisPubSubChannelLayer, host, **OPTIONS) for _ in "ls")
     dying, living = lone_masters.nodes[:2]
     unharmed = await channel_at(living, lone_masters, listener)
     grouped = await channel_at(living, lone_masters, listener)
@@ -151,12 +148,12 @@ async def test_dead_node_costs_its_own_topics(
 
 
 async def test_slot_without_a_node(
-    lone_masters: EmbeddedCluster, make_layer: MakeLayer, caplog: pytest.LogCaptureFixture
+    lone_masters: EmbeddedCluster, layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its topics wait for a node, with both notices; others of its old node keep working."""
     caplog.set_level(logging.INFO, "channels_redis_pubsub")
     host = {**lone_masters.host, "socket_timeout": 3}
-    layer = make_layer(RedisPubSubChannelLayer, hosts=[host], **OPTIONS)
+    layer = layers(RedisPubSubChannelLayer, host, **OPTIONS)
     node = lone_masters.nodes[0]
     harmed, unharmed = [await channel_at(node, lone_masters, layer) for _ in "hu"]
     slot = key_slot(harmed.encode())
@@ -180,11 +177,11 @@ async def test_slot_without_a_node(
 
 
 async def test_killed_connection_costs_its_nodes_topics(
-    redis_cluster: EmbeddedCluster, make_layer: MakeLayer
+    redis_cluster: EmbeddedCluster, layers: Layers
 ) -> None:
     """Nothing that is sent meanwhile to topics of the other nodes is lost."""
     listener, sender = (
-        make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS) for _ in "ls"
+        layers(RedisPubSubChannelLayer, redis_cluster.host, **OPTIONS) for _ in "ls"
     )
     flapping, steady = redis_cluster.nodes[:2]
     unharmed = await channel_at(steady, redis_cluster, listener)
@@ -199,10 +196,10 @@ async def test_killed_connection_costs_its_nodes_topics(
 
 
 async def test_failover_does_not_concern_others(
-    replicated_cluster: EmbeddedCluster, make_layer: MakeLayer
+    replicated_cluster: EmbeddedCluster, layers: Layers
 ) -> None:
     """During and after the failover to a replica, the other nodes' topics keep working."""
-    listener = make_layer(RedisPubSubChannelLayer, hosts=[replicated_cluster.host], **OPTIONS)
+    listener = layers(RedisPubSubChannelLayer, replicated_cluster.host, **OPTIONS)
     dying, steady = replicated_cluster.nodes[:2]
     unharmed = await channel_at(steady, replicated_cluster, listener)
     harmed = [await channel_at(dying, replicated_cluster, listener) for _ in range(20)]
@@ -227,11 +224,9 @@ async def test_failover_does_not_concern_others(
     assert statistics.outage_seconds > 0
 
 
-async def test_leaving_as_the_slot_moves(
-    redis_cluster: EmbeddedCluster, make_layer: MakeLayer
-) -> None:
+async def test_leaving_as_the_slot_moves(redis_cluster: EmbeddedCluster, layers: Layers) -> None:
     """The node ends a subscription and refuses to end it again: no harm to the others."""
-    layer = make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS)
+    layer = layers(RedisPubSubChannelLayer, redis_cluster.host, **OPTIONS)
     source, target = redis_cluster.nodes[:2]
     unharmed = await channel_at(source, redis_cluster, layer)
     group = group_at(source, redis_cluster, layer)
@@ -252,9 +247,9 @@ async def test_leaving_as_the_slot_moves(
     assert await received(layer, unharmed) == {"type": "group"}
 
 
-async def test_many_slots_move(redis_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
+async def test_many_slots_move(redis_cluster: EmbeddedCluster, layers: Layers) -> None:
     """Each channel is notified only of its own slot's move, and receives again afterwards."""
-    layer = make_layer(RedisPubSubChannelLayer, hosts=[redis_cluster.host], **OPTIONS)
+    layer = layers(RedisPubSubChannelLayer, redis_cluster.host, **OPTIONS)
     source, target = redis_cluster.nodes[:2]
     moved = [await channel_at(source, redis_cluster, layer) for _ in range(20)]
     kept = [await channel_at(source, redis_cluster, layer) for _ in range(5)]
@@ -291,12 +286,12 @@ def group_at(node: EmbeddedServer, cluster: EmbeddedCluster, layer: RedisPubSubC
     )
 
 
-async def test_topic_that_is_refused(redis_cluster: EmbeddedCluster, make_layer: MakeLayer) -> None:
+async def test_topic_that_is_refused(redis_cluster: EmbeddedCluster, layers: Layers) -> None:
     """Its caller gets the error; topics requested in the same turn are subscribed to."""
     for node in redis_cluster.nodes:
         command(node, "ACL", "SETUSER", "half", "on", ">pw", "+@all", "resetchannels", "&*open*")
     host = {**redis_cluster.host, "username": "half", "password": "pw"}
-    layer = make_layer(RedisPubSubChannelLayer, hosts=[host], sharded_pubsub=True)
+    layer = layers(RedisPubSubChannelLayer, host, sharded_pubsub=True)
     kinds = ["open.", "shut.", "open.", "open.", "shut.", "open."]
     made = await asyncio.gather(*map(layer.new_channel, kinds), return_exceptions=True)
     assert [isinstance(one, NoPermissionError) for one in made] == [
@@ -310,12 +305,12 @@ async def test_topic_that_is_refused(redis_cluster: EmbeddedCluster, make_layer:
 
 
 async def test_silent_node(
-    replicated_cluster: EmbeddedCluster, make_layer: MakeLayer, monkeypatch: pytest.MonkeyPatch
+    replicated_cluster: EmbeddedCluster, layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node that answers nothing is found, although the others are lively."""
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.3)
     monkeypatch.setattr("channels_redis_pubsub.subscriber.REPLY_GRACE", 1.0)
-    layer = make_layer(RedisPubSubChannelLayer, hosts=[replicated_cluster.host], **OPTIONS)
+    layer = layers(RedisPubSubChannelLayer, replicated_cluster.host, **OPTIONS)
     silent = await layer.new_channel()
     node = replicated_cluster.master_of(silent)
     lively = await layer.new_channel()
@@ -337,11 +332,11 @@ async def test_silent_node(
 
 
 async def test_server_that_is_too_old(
-    start_server: Callable[..., EmbeddedServer], make_layer: MakeLayer
+    start_server: Callable[..., EmbeddedServer], layers: Layers
 ) -> None:
     """The error names its version, the option, and the version that is needed."""
     old = start_server(binary=redis_6_2())
-    layer = make_layer(RedisPubSubChannelLayer, hosts=[old.url], sharded_pubsub=True)
+    layer = layers(RedisPubSubChannelLayer, old.url, sharded_pubsub=True)
     text = r"is version 6\.2\.\d+, which is too old for the option sharded_pubsub: use Redis 7\.0"
     for call in (layer.new_channel(), layer.send("x", {"type": "x"}), layer.receive("jobs")):
         with pytest.raises(ResponseError, match=text):

@@ -19,13 +19,13 @@ from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 from deployments.test_versions import FOUR, OldServer
 from embedded_server import HOST, EmbeddedServer
-from support.cluster import EmbeddedCluster
-from support.sentinels import MASTER_NAME, SentinelGroup
+from support.sentinels import SentinelGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from support.certificates import Authority
+    from support.cluster import EmbeddedCluster
     from support.layers import LayerClass
     from support.tls import TlsServer
 
@@ -175,18 +175,10 @@ def test_moved_slot(own_cluster: EmbeddedCluster) -> None:
             assert client.zcard("asgijobs") == 2
 
 
-@pytest.fixture
-def own_cluster() -> Iterator[EmbeddedCluster]:
-    """Yield a Cluster of the test's own."""
-    with EmbeddedCluster() as cluster:
-        yield cluster
-
-
 @pytest.mark.timeout(120)
 def test_failover(layer_class: LayerClass) -> None:
     """Sentinel: calls go to the current master, and to the next one after it is killed."""
     with SentinelGroup(password="one", sentinel_password="two") as group:
-        group.start()
         asyncio.run(group.ready())
         with made(layer_class, group.host) as layer:
             send = async_to_sync(layer.group_send)
@@ -201,16 +193,6 @@ def test_failover(layer_class: LayerClass) -> None:
                 except RedisError:
                     assert time.monotonic() < deadline
             assert layer.statistics().sent == 2
-
-
-def test_unknown_master(redis_server: EmbeddedServer, layer_class: LayerClass) -> None:
-    """A wrong name is an error at once, which says so."""
-    monitor = f"sentinel monitor {MASTER_NAME} {HOST} {redis_server.port} 1"
-    with EmbeddedServer(monitor, arguments=["--sentinel"]) as sentinel:
-        host = {"sentinels": [(HOST, sentinel.port)], "master_name": "other"}
-        wrong = pytest.raises(ResponseError, match="master_name: the Sentinels know no 'other'")
-        with made(layer_class, host) as layer, wrong:
-            async_to_sync(layer.send)("jobs", {"type": "work"})
 
 
 async def test_old_server(layer_class: LayerClass) -> None:

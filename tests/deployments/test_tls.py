@@ -18,7 +18,7 @@ from embedded_server import HOST, EmbeddedServer, reserve_port
 from support.environments import redis_8
 from support.layers import LAYERS, works
 from support.messages import within
-from support.sentinels import MASTER_NAME
+from support.sentinels import MASTER_NAME, sentinel_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -189,14 +189,13 @@ def watch(authority: Authority) -> Iterator[Callable[[TlsServer], dict[str, Any]
         certificate, key = authority.issue(HOST)
 
         def start(master: TlsServer) -> dict[str, Any]:
-            sentinel = EmbeddedServer(
+            sentinel = sentinel_of(
+                master.port,
                 f"tls-port {port}",
                 f'tls-ca-cert-file "{authority.certificate}"',
                 f'tls-cert-file "{certificate}"',
                 f'tls-key-file "{key}"',
                 "tls-replication yes",
-                f"sentinel monitor {MASTER_NAME} {HOST} {master.port} 1",
-                arguments=["--sentinel"],
                 binary=redis_8(),
             )
             stack.enter_context(sentinel)

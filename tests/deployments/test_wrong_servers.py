@@ -28,6 +28,7 @@ from embedded_server import HOST, EmbeddedServer
 from support.certificates import Authority
 from support.environments import redis_8
 from support.messages import within
+from support.sentinels import MASTER_NAME, sentinel_of
 from support.tls import TlsServer
 from support.waiting import eventually
 
@@ -112,11 +113,6 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             ):
                 client.execute_command("ACL", "SETUSER", user, "on", ">pw", *rights)
             client.execute_command("ACL", "SETUSER", "off", "off", ">pw", "~*", "&*", "+@all")
-        monitor = f"sentinel monitor mymaster {HOST} {plain.port} 1"
-        sentinels = [
-            stack.enter_context(EmbeddedServer(monitor, *config, arguments=["--sentinel"]))
-            for config in ([], ["requirepass right"])
-        ]
         http = stack.enter_context(ThreadingHTTPServer((HOST, 0), BaseHTTPRequestHandler))
         thread = threading.Thread(target=http.serve_forever)
         thread.start()
@@ -126,9 +122,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         unused.bind((HOST, 0))
         full = stack.enter_context(EmbeddedServer("maxclients 1"))
         stack.enter_context(full.client()).ping()
-        lost = (
-            f"sentinel monitor mymaster {HOST} {unused.getsockname()[1]} 1",
-            "sentinel down-after-milliseconds mymaster 600000",
+        lost = sentinel_of(
+            unused.getsockname()[1], f"sentinel down-after-milliseconds {MASTER_NAME} 600000"
         )
         good = authority.issue(HOST)
         late = Authority(tmp_path_factory.mktemp("late"), "The authority")
@@ -136,17 +131,17 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             plain=plain.port,
             replica=replica.port,
             password=stack.enter_context(EmbeddedServer("requirepass right")).port,
-            sentinel=sentinels[0].port,
-            sentinel_with_password=sentinels[1].port,
+            sentinel=stack.enter_context(sentinel_of(plain.port)).port,
+            sentinel_with_password=stack.enter_context(
+                sentinel_of(plain.port, "requirepass right")
+            ).port,
             http=http.server_port,
             ssh=serve(stack, b"SSH-2.0-OpenSSH_9.6\r\n"),
             silent=serve(stack, b""),
             closing=serve(stack, b"", close=True),
             full=full.port,
             unused=unused.getsockname()[1],
-            sentinel_without_master=stack.enter_context(
-                EmbeddedServer(*lost, arguments=["--sentinel"])
-            ).port,
+            sentinel_without_master=stack.enter_context(lost).port,
             tls=stack.enter_context(TlsServer(redis_8(), authority, *good)),
             expired=stack.enter_context(
                 TlsServer(redis_8(), late, *late.issue(HOST, expired=True))
@@ -162,7 +157,7 @@ def at(port: int, **more: Any) -> dict[str, Any]:
 
 def by_sentinel(port: int, **more: Any) -> dict[str, Any]:
     """Return the entry of hosts for a Sentinel."""
-    return {"sentinels": [(HOST, port)], "master_name": "mymaster", **more}
+    return {"sentinels": [(HOST, port)], "master_name": MASTER_NAME, **more}
 
 
 Row = tuple["Callable[[Servers], Any]", type[Exception], str]
@@ -242,7 +237,7 @@ LASTING: dict[str, Row] = {
     "server as node of a Cluster": (
         lambda on: {"cluster": [(HOST, on.plain)]},
         ResponseError,
-        "redis://HOST/0 is no Redis Cluster: write it as a host of its own",
+        "redis://HOST/0 is no Redis Cluster: write it as a host of its own, {\"host\": '127.0.0.1'",
     ),
     "unknown master": (
         lambda on: {**by_sentinel(on.sentinel), "master_name": "main"},

@@ -12,10 +12,11 @@ from embedded_server import HOST, EmbeddedServer
 from support.certificates import Authority
 from support.commands import PACKAGES, QUEUE, examine
 from support.environments import redis_8
+from support.sentinels import sentinel_of
 from support.tls import TlsServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +39,10 @@ def http_port() -> Iterator[int]:
 
 
 @pytest.fixture
-def sentinel(
-    redis_server: EmbeddedServer, start_server: Callable[..., EmbeddedServer]
-) -> EmbeddedServer:
-    """Return a Sentinel."""
-    monitor = f"sentinel monitor mymaster {HOST} {redis_server.port} 1"
-    return start_server(monitor, arguments=["--sentinel"])
+def sentinel(redis_server: EmbeddedServer) -> Iterator[EmbeddedServer]:
+    """Yield a Sentinel."""
+    with sentinel_of(redis_server.port) as sentinel:
+        yield sentinel
 
 
 def advice(package: str, host: Any, subject: str = "connection") -> str:

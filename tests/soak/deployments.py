@@ -136,8 +136,8 @@ class Sentinel(Deployment):
         return [{**host, "client_name": name}]
 
     async def _start(self) -> None:
-        self._stack.enter_context(self.group)
-        await asyncio.to_thread(self.group.start)
+        await asyncio.to_thread(self.group.__enter__)
+        self._stack.callback(self.group.__exit__)
         await self.group.ready()
 
     def leader(self) -> tuple[int, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import pytest
@@ -18,52 +17,51 @@ if TYPE_CHECKING:
 
 Layer: TypeAlias = RedisChannelLayer | RedisPubSubChannelLayer
 LayerClass: TypeAlias = type[RedisChannelLayer] | type[RedisPubSubChannelLayer]
-L = TypeVar("L", RedisChannelLayer, RedisPubSubChannelLayer)
+L = TypeVar("L", bound=Layer)
 
 LAYERS: tuple[LayerClass, ...] = (RedisChannelLayer, RedisPubSubChannelLayer)
 
 
-class LayersOf(Generic[L]):
-    """Layers of one class with some options in common, closed after the test."""
-
-    layer_class: Callable[..., L]
+class ClosedLayers(Generic[L]):
+    """Layers with some options in common, closed after the test."""
 
     def __init__(self, **options: Any) -> None:
         self.options = options
         self._made: list[L] = []
 
+    def make(self, layer_class: Callable[..., L], **options: Any) -> L:
+        """Return a new layer; `options` go before the common ones."""
+        layer = layer_class(**{**self.options, **options})
+        self._made.append(layer)
+        return layer
+
+    async def close(self) -> None:
+        """Close what the layers have open in this event loop."""
+        await within(asyncio.gather(*(layer.close_pools() for layer in self._made)))
+
+
+class LayersOf(ClosedLayers[L]):
+    """Layers of one class."""
+
+    layer_class: Callable[..., L]
+
     def __call__(self, **options: Any) -> L:
         """Return a new layer; `options` go before the common ones."""
-        layer = type(self).layer_class(**{**self.options, **options})
-        self._made.append(layer)
-        return layer
-
-    async def close(self) -> None:
-        """Close what the layers have open in this event loop."""
-        await within(asyncio.gather(*(layer.close_pools() for layer in self._made)))
+        return self.make(type(self).layer_class, **options)
 
 
-class Layers:
-    """Layers that are closed after the test."""
-
-    def __init__(self) -> None:
-        self._made: list[Layer] = []
+class Layers(ClosedLayers[Any]):
+    """Layers of any class, for any hosts."""
 
     def __call__(self, layer_class: LayerClass, *hosts: object, **options: Any) -> Any:
-        """Return a new layer for the hosts."""
-        layer = layer_class(hosts=hosts, **options)
-        self._made.append(layer)
-        return layer
-
-    async def close(self) -> None:
-        """Close what the layers have open in this event loop."""
-        await within(asyncio.gather(*(layer.close_pools() for layer in self._made)))
+        """Return a new layer for the hosts; `options` go before the common ones."""
+        return self.make(layer_class, hosts=hosts, **options)
 
 
 @pytest_asyncio.fixture
-async def layers() -> AsyncIterator[Layers]:
-    """Yield a maker of layers, which are closed after the test."""
-    made = Layers()
+async def layers(prefix: str) -> AsyncIterator[Layers]:
+    """Yield a maker of layers with a prefix of their own, which are closed after the test."""
+    made = Layers(prefix=prefix)
     yield made
     await made.close()
 
@@ -80,7 +78,6 @@ async def works(layers: Layers, layer_class: LayerClass, *hosts: object, **optio
 
     A direct message, one to a group, and one to a member of another layer go through.
     """
-    options.setdefault("prefix", f"test-{secrets.token_hex(6)}-")
     here, there = (layers(layer_class, *hosts, **options) for _ in range(2))
     channel = await within(here.new_channel())
     await within(there.send(channel, {"type": "direct"}))

@@ -12,7 +12,6 @@ from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from typing_extensions import Self
 
@@ -22,6 +21,25 @@ FAILOVER_TIMEOUT = 3000  # milliseconds
 # Milliseconds between what Sentinels tell and ask each other and the servers. They decide how soon
 # Sentinels find each other, and how long they leave a demoted master alone: 8 s by default.
 SHORT_PERIODS = {"INFO-PERIOD": 500, "PUBLISH-PERIOD": 250, "ASK-PERIOD": 200}
+
+
+def sentinel_of(port: int, *config: str, quorum: int = 1, **options: Any) -> EmbeddedServer:
+    """Return a Sentinel of the master at a port; it is not started yet.
+
+    Args:
+        port: The master's.
+        config: More lines of its configuration.
+        quorum: How many Sentinels have to agree that the master is down.
+        options: As `EmbeddedServer` takes them.
+    """
+    monitor = f"sentinel monitor {MASTER_NAME} {HOST} {port} {quorum}"
+    return EmbeddedServer(monitor, *config, arguments=["--sentinel"], **options)
+
+
+def host_by(*sentinels: EmbeddedServer, **more: Any) -> dict[str, Any]:
+    """Return the entry of `hosts` for the master of these Sentinels."""
+    addresses = [(HOST, sentinel.port) for sentinel in sentinels]
+    return {"sentinels": addresses, "master_name": MASTER_NAME, **more}
 
 
 class SentinelGroup:
@@ -64,7 +82,6 @@ class SentinelGroup:
 
     def _sentinel(self) -> EmbeddedServer:
         config = [
-            f"sentinel monitor {MASTER_NAME} {HOST} {self.master.port} 2",
             f"sentinel down-after-milliseconds {MASTER_NAME} {self._down_after}",
             f"sentinel failover-timeout {MASTER_NAME} {FAILOVER_TIMEOUT}",
         ]
@@ -75,23 +92,16 @@ class SentinelGroup:
                 f"requirepass {self._sentinel_password}",
                 f"sentinel sentinel-pass {self._sentinel_password}",
             ]
-        return EmbeddedServer(*config, arguments=["--sentinel"])
+        return sentinel_of(self.master.port, *config, quorum=2)
 
     @property
     def host(self) -> dict[str, Any]:
         """The entry of `hosts` for this group."""
-        host: dict[str, Any] = {
-            "sentinels": [(HOST, sentinel.port) for sentinel in self.sentinels],
-            "master_name": MASTER_NAME,
-            "password": self._password or None,
-            "sentinel_kwargs": {"password": self._sentinel_password or None},
-        }
-        return host
-
-    def start(self) -> None:
-        """Start all; without waiting for them to know each other."""
-        self._stack.enter_context(self.master)
-        self._stack.enter_context(self.replica)
+        return host_by(
+            *self.sentinels,
+            password=self._password or None,
+            sentinel_kwargs={"password": self._sentinel_password or None},
+        )
 
     async def ready(self) -> None:
         """Start the Sentinels, and return when a failover would succeed."""
@@ -151,14 +161,11 @@ class SentinelGroup:
         return redis.Redis(HOST, port, password=password or None, protocol=2)
 
     def __enter__(self) -> Self:
+        for server in (self.master, self.replica):
+            self._stack.enter_context(server)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
         for server in (self.master, self.replica, *self.sentinels):
             server.close()
