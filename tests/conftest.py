@@ -5,9 +5,11 @@ Tests import what the fixtures return from ``embedded_server`` and ``support`` f
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 from contextlib import AsyncExitStack, ExitStack
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -33,6 +35,25 @@ class RunProcess(Protocol):
 
     def __call__(self, script: str | Path, **options: Any) -> Awaitable[WorkerProcess]:
         """Start ``script`` with the arguments of `WorkerProcess.fork`."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each worker of xdist begin with its share of the slow tests.
+
+    With ``--dist worksteal`` the workers get equal parts of the list. The slow tests at the end of
+    one would run while the other workers have nothing left to do.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    others = iter([item for item in items if item not in slow])
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        share = slow[worker::workers]
+        size = (len(items) - len(ordered)) // (workers - worker)
+        ordered += [*share, *islice(others, size - len(share))]
+    if workers:
+        items[:] = ordered
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ SMALL = Plan(
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.timeout(180)
+@pytest.mark.slow
 def test_small_run(layer: str) -> None:
     """It does what the documentation promises, with short leases also on a small scale."""
     with redis_service(shards=2, cluster=False) as service:

@@ -51,6 +51,7 @@ async def test_gevent(run_program: RunProgram, own_server: EmbeddedServer) -> No
 
 # In one process, one after the other.
 @pytest.mark.timeout(240)
+@pytest.mark.slow
 def test_conformance_on_uvloop() -> None:
     """Connections and event loops keep the contract on uvloop, for both layers."""
     pytest.importorskip("uvloop", reason="uvloop is not installed")

@@ -638,9 +638,13 @@ async def test_end_leaves_nothing_behind(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_loop_that_was_closed_bare_leaves_nothing_behind(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any]
+    make_layer: Callable[..., Any],
+    use_layer: Callable[[Any], Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The channels of its consumers end as those of all consumers do."""
+    monkeypatch.setattr("channels_redis_queue.maintenance.CHECK_INTERVAL", 0.4)
+    monkeypatch.setattr("channels_redis_pubsub.broker.SWEEP_INTERVAL", 0.4)
     layer = use_layer(make_layer(channel_expiry=1))
     consumers = layer._broker.get().consumers
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
 
 
+@pytest.mark.slow
 async def test_node_that_dies(replicated_cluster: EmbeddedCluster, layers: Layers) -> None:
     """Its listeners are notified and receive again at another node, and so do all groups."""
     listener, sender = (

@@ -322,6 +322,7 @@ async def test_silent_node(
         while True:
             await layer.send(lively, {"type": "x"})
             await layer.receive(lively)
+            await asyncio.sleep(0.01)
 
     chatting = asyncio.create_task(chat())
     assert await received(layer, silent) == {"type": "lost"}

@@ -68,6 +68,7 @@ async def client(port: int) -> ClientConnection:
                 raise
 
 
+@pytest.mark.slow
 async def test_quickstart(project: Path) -> None:
     """Browsers at both server processes get what a browser sends to one."""
     async with (
@@ -97,6 +98,7 @@ def test_check(project: Path) -> None:
 
 
 @pytest.mark.parametrize("layer", ["channels_redis_queue", "channels_redis_pubsub"])
+@pytest.mark.slow
 async def test_handshake_without_redis(layer: str, project: Path) -> None:
     """The page on deployment lets the layer give up before Daphne does."""
     with socket.socket() as unused:

@@ -103,6 +103,7 @@ async def test_sentinel_that_goes_as_it_is_asked() -> None:
         server.shutdown(socket.SHUT_RDWR)  # ends the thread
 
 
+@pytest.mark.slow
 async def test_slow_network(own_layers: Layers, proxy: TcpProxy) -> None:
     """A backlog that takes longer than any deadline arrives, over the one connection, and once."""
     sender = own_layers()

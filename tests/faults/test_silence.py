@@ -123,6 +123,7 @@ async def sent(layer: RedisChannelLayer, channel: str) -> bool:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.slow
 async def test_silences(start_server: Callable[..., EmbeddedServer], tcp_proxy: StartProxy) -> None:
     """Consumers wait through idle channels, silent connections and a frozen server."""
 

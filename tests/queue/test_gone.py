@@ -44,6 +44,7 @@ async def come_and_go(layer: RedisChannelLayer, count: int) -> None:
     await layer.group_send("room", {"type": "hello again"})
 
 
+@pytest.mark.slow
 async def test_cancelled_consumers(layers: Layers, redis_server: EmbeddedServer) -> None:
     """3,000 consumers that joined a group and were cancelled: neither memory nor group grows."""
     layer = layers(channel_expiry=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,9 +63,13 @@ class Fleet:
         """Start a process, and return when all that lives in it has begun."""
         self._started += 1
         name = f"{NAMED}{index}.{self._started}"
-        worker = await WorkerProcess.start(
+        start = (
+            partial(WorkerProcess.start, python=self._python)
+            if self._python
+            else WorkerProcess.fork
+        )
+        worker = await start(
             SCRIPT,
-            python=self._python,
             journal=str(self._folder / f"{name}.jsonl"),
             by=name,
             number=self._started,

@@ -44,6 +44,7 @@ async def short(layer: str, folder: Path, sabotage: str = "", *, recovery: bool 
 
 
 @pytest.mark.parametrize("layer", ["queue", "pubsub"])
+@pytest.mark.slow
 async def test_a_short_soak(layer: str, tmp_path: Path) -> None:
     """Messages of each kind are sent, faults happen, and no promise is broken."""
     result = await short(layer, tmp_path, recovery=True)
@@ -63,6 +64,7 @@ async def test_a_short_soak(layer: str, tmp_path: Path) -> None:
     assert "violations: none" in told(result)
 
 
+@pytest.mark.slow
 async def test_a_sabotaged_soak(tmp_path: Path) -> None:
     """A message that is received twice is found, also when the journals are read once more."""
     result = await short("queue", tmp_path, "double", recovery=True)

@@ -140,7 +140,7 @@ class Fleet:
 
     async def start(self) -> Member:
         """Start a process."""
-        worker = await WorkerProcess.start(SCRIPT, **self._arguments)
+        worker = await WorkerProcess.fork(SCRIPT, **self._arguments)
         self._stack.push_async_callback(worker.close)
         self.members.append(Member(worker))
         return self.members[-1]
