@@ -11,6 +11,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
+from channels.exceptions import ChannelFull
 from channels.layers import channel_layers
 from redis.exceptions import RedisError, ResponseError
 
@@ -570,7 +571,8 @@ class Replies(Target):
         mark = f"again {self.outages}"
         missing = list(self.scene.consumers)
         while missing:
-            with contextlib.suppress(RedisError, OSError):
+            # Until the receiver is back, the messages may fill its key.
+            with contextlib.suppress(RedisError, OSError, ChannelFull):
                 await self.scene.layer.group_send("room", {"type": "x", "mark": mark})
                 for consumer in missing:
                     await self.scene.layer.send(consumer.channel, {"type": "x", "mark": mark})
