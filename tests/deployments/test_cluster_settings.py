@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from redis.exceptions import NoPermissionError
 
-from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
-from support.acl_rules import PASSWORD, rule_of
 from support.cluster import command
 
 if TYPE_CHECKING:
@@ -35,47 +33,6 @@ async def test_one_node_is_enough_to_find_the_others(
             await layer.group_send(f"group-{number}", {"type": "x", "number": number})
         received = [await asyncio.wait_for(layer.receive(channel), 10) for channel in channels]
     assert [message["number"] for message in received] == list(range(20))
-
-
-@pytest.mark.parametrize(
-    ("layer_class", "options", "more"),
-    [
-        (RedisChannelLayer, {}, []),
-        (RedisPubSubChannelLayer, {}, []),
-        (
-            RedisPubSubChannelLayer,
-            {"sharded_pubsub": True},
-            ["+spublish", "+ssubscribe", "+sunsubscribe", "-publish", "-subscribe", "-unsubscribe"],
-        ),
-    ],
-    ids=["queue", "pubsub", "pubsub-sharded"],
-)
-async def test_smallest_rights(
-    layer_class: LayerClass,
-    options: dict[str, Any],
-    more: list[str],
-    redis_cluster: EmbeddedCluster,
-    layers: Layers,
-) -> None:
-    """The documented rule, with what it says of a Cluster, is enough."""
-    rule = [*rule_of(layer_class), "+cluster|slots", *more]
-    for node in redis_cluster.nodes:
-        command(node, "ACL", "SETUSER", *rule)
-    host = {**redis_cluster.host, "username": rule[0], "password": PASSWORD}
-    layer = layers(layer_class, host, prefix="asgi", **options)
-    channels = [await layer.new_channel() for _ in range(10)]
-    for channel in channels:
-        await layer.group_add("room", channel)
-        await layer.send(channel, {"type": "direct"})
-        assert await asyncio.wait_for(layer.receive(channel), 10) == {"type": "direct"}
-    await layer.group_send("room", {"type": "group"})
-    for channel in channels:
-        assert await asyncio.wait_for(layer.receive(channel), 10) == {"type": "group"}
-        await layer.group_discard("room", channel)
-    await layer.flush()
-    await layer.close_pools()
-    for node in redis_cluster.nodes:
-        command(node, "ACL", "DELUSER", rule[0])
 
 
 async def test_user_who_may_not_ask_for_the_slots(

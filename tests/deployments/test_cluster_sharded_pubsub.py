@@ -342,10 +342,3 @@ async def test_server_that_is_too_old(
     for call in (layer.new_channel(), layer.send("x", {"type": "x"}), layer.receive("jobs")):
         with pytest.raises(ResponseError, match=text):
             await asyncio.wait_for(call, OUTAGE)
-
-
-@pytest.mark.parametrize("value", [None, 1, "yes"])
-def test_option_is_true_or_false(value: object) -> None:
-    """Anything else is refused at once."""
-    with pytest.raises(ValueError, match="sharded_pubsub must be True or False"):
-        RedisPubSubChannelLayer(sharded_pubsub=value)  # type: ignore[arg-type]

@@ -13,17 +13,16 @@ import pytest
 from asgiref.sync import async_to_sync
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
-from deployments.test_versions import FOUR, OldServer
-from embedded_server import HOST, EmbeddedServer
 from support.sentinels import SentinelGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from embedded_server import EmbeddedServer
     from support.certificates import Authority
     from support.cluster import EmbeddedCluster
     from support.layers import LayerClass
@@ -193,14 +192,3 @@ def test_failover(layer_class: LayerClass) -> None:
                 except RedisError:
                     assert time.monotonic() < deadline
             assert layer.statistics().sent == 2
-
-
-async def test_old_server(layer_class: LayerClass) -> None:
-    """A server that is too old is refused by name."""
-    old = OldServer()
-    async with await asyncio.start_server(old.serve, HOST, 0) as listener:
-        port = listener.sockets[0].getsockname()[1]
-        layer = layer_class(hosts=[(HOST, port)])
-        with pytest.raises(ResponseError, match=f"is version {FOUR}, which is too old"):
-            await asyncio.to_thread(async_to_sync(layer.send), "jobs", {"type": "work"})
-        await asyncio.to_thread(async_to_sync(layer.close_pools))

@@ -12,9 +12,8 @@ import pytest
 from asgiref.sync import async_to_sync
 from redis.asyncio.connection import SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from embedded_server import HOST, EmbeddedServer, reserve_port
+from embedded_server import HOST, reserve_port
 from support.environments import redis_8
 from support.layers import LAYERS, works
 from support.messages import within
@@ -100,14 +99,6 @@ async def test_requirement_in_the_url(
     """A URL may switch off the check of the certificate."""
     host = {**tls_server.host, "address": f"{tls_server.url}?ssl_cert_reqs=none"}
     await works(layers, layer_class, {**host, "ssl_ca_certs": None})
-
-
-async def test_unknown_authority(
-    tls_server: TlsServer, stranger: Authority, layer_class: LayerClass, layers: Layers
-) -> None:
-    """A certificate of an untrusted authority is an error that says so."""
-    host = {**tls_server.host, "ssl_ca_certs": str(stranger.certificate)}
-    await fails_at_once(layers, layer_class, host, "CERTIFICATE_VERIFY_FAILED")
 
 
 @pytest.mark.parametrize(
@@ -236,14 +227,6 @@ async def test_master_with_a_certificate_for_another_name(
     await layers.close()
 
 
-async def test_missing_certificate_of_the_client(
-    tls_server: TlsServer, layer_class: LayerClass, layers: Layers
-) -> None:
-    """The error says that the server requires a client certificate."""
-    host = {**tls_server.host, "ssl_certfile": None, "ssl_keyfile": None}
-    await fails_at_once(layers, layer_class, host, "(?i)certificate.required")
-
-
 async def test_certificate_of_a_stranger(
     tls_server: TlsServer, stranger: Authority, layer_class: LayerClass, layers: Layers
 ) -> None:
@@ -251,25 +234,3 @@ async def test_certificate_of_a_stranger(
     certificate, key = stranger.issue("client")
     host = {**tls_server.host, "ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
     await fails_at_once(layers, layer_class, host, "(?i)unknown.ca")
-
-
-async def test_expired_certificate(
-    authority: Authority,
-    start_tls_server: Callable[..., TlsServer],
-    layer_class: LayerClass,
-    layers: Layers,
-) -> None:
-    """A server whose certificate has expired is an error that says so."""
-    host = start_tls_server(*authority.issue(HOST, expired=True)).host
-    await fails_at_once(layers, layer_class, host, "certificate has expired")
-
-
-async def test_port_without_tls(
-    redis_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
-) -> None:
-    """A port that never answers the handshake: the error asks whether it speaks TLS."""
-    address = f"rediss://{HOST}:{redis_server.port}"
-    host = {"address": address, "socket_connect_timeout": 0.5, "socket_timeout": 0.1}
-    layer = layers(layer_class, host)
-    with pytest.raises((RedisTimeoutError, RedisConnectionError), match="does it speak TLS"):
-        await within(layer.send("jobs", {"type": "work"}))

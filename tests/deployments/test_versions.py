@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+from asgiref.sync import async_to_sync
 from redis.exceptions import ResponseError
 
 from embedded_server import HOST, EmbeddedServer
@@ -69,8 +70,13 @@ async def test_server_that_is_too_old(
     old_server: OldServer, layer_class: LayerClass, layers: Layers
 ) -> None:
     """Sending and receiving raise at once an error with its version and the lowest one."""
-    layer = layers(layer_class, (HOST, old_server.port))
-    for attempt in (layer.send("jobs", {"type": "work"}), layer.receive("jobs")):
+    layer, other = (layers(layer_class, (HOST, old_server.port)) for _ in range(2))
+    message = {"type": "work"}
+    for attempt in (
+        layer.send("jobs", message),
+        layer.receive("jobs"),
+        asyncio.to_thread(async_to_sync(other.send), "jobs", message),
+    ):
         began = time.monotonic()
         with pytest.raises(ResponseError, match=rf"{FOUR}.* Redis 5\.0"):
             await within(attempt)

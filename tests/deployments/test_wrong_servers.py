@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.cluster import EmbeddedCluster
-    from support.layers import LayerClass, Layers
+    from support.layers import Layer, LayerClass, Layers
 
 # Seconds; an error that lasts is raised long before the end of the trying, which takes 5.
 AT_ONCE = 4.0
@@ -392,7 +392,11 @@ def expected(text: str, host: Any) -> str:
 
 @pytest.mark.parametrize("name", LASTING)
 async def test_lasting(
-    name: str, servers: Servers, layer_class: LayerClass, layers: Layers
+    name: str,
+    servers: Servers,
+    layer_class: LayerClass,
+    layers: Layers,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Sending, receiving and synchronous sending raise at once, and say what to write."""
     make, kind, text = LASTING[name]
@@ -402,11 +406,19 @@ async def test_lasting(
     for call in (
         layer.send("jobs", {"type": "x"}),
         layer.receive("jobs"),
+        receive_own(layer),
+        receive_own(layer),
         asyncio.to_thread(async_to_sync(layers(layer_class, host).send), "jobs", {"type": "x"}),
     ):
         with pytest.raises(kind) as caught:
             await within(call, AT_ONCE)
         assert text in str(caught.value)
+    assert "trying again" not in caplog.text
+
+
+async def receive_own(layer: Layer) -> None:
+    """Receive from a new channel, which only Pub/Sub needs a server to make."""
+    await layer.receive(await layer.new_channel())
 
 
 @pytest.mark.parametrize("name", PASSING)

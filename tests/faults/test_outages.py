@@ -184,22 +184,6 @@ async def test_send_raises_in_time(own_server: EmbeddedServer, own_layers: Layer
         await eventually(lambda: sent(layer, "jobs"))
 
 
-async def test_wrong_settings_are_no_outage(
-    start_server: Callable[..., EmbeddedServer],
-) -> None:
-    """`receive` raises permanent errors at once."""
-    server = start_server("requirepass right")
-    layers = Layers(hosts=[{"address": server.url, "password": "wrong"}])
-    layer = layers()
-    channel = await layer.new_channel()
-    for _ in range(2):
-        with pytest.raises(redis.exceptions.AuthenticationError):
-            await within(layer.receive(channel), 5)
-        with pytest.raises(redis.exceptions.AuthenticationError):
-            await within(layer.send(channel, {"type": "hello"}), 5)
-    await layers.close()
-
-
 async def test_consumer_starts_while_a_script_keeps_the_server(
     own_server: EmbeddedServer, own_layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -178,20 +178,31 @@ def test_wrong_options(
     assert found.hint
 
 
+PUBSUB_ALONE = "which only the Pub/Sub layer has: leave it out"
+TRUE_OR_FALSE = "sharded_pubsub must be True or False, not"
+
+
 @pytest.mark.parametrize(
-    ("app", "backend", "option", "text"),
+    ("app", "backend", "option", "value", "text"),
     [
-        (*BOTH[0], "on_disconnect", "which only the Pub/Sub layer has: leave it out"),
-        (*BOTH[0], "sharded_pubsub", "which only the Pub/Sub layer has: leave it out"),
-        (*BOTH[0], "groups", "groups must be 'processes' or 'members', not 'x'"),
-        (*BOTH[1], "groups", "which only the queue layer has: leave it out"),
-        (*BOTH[1], "on_reconnect", ""),
-        (*BOTH[1], "sharded_pubsub", "sharded_pubsub must be True or False, not 'x'"),
+        (*BOTH[0], "on_disconnect", "x", PUBSUB_ALONE),
+        (*BOTH[0], "sharded_pubsub", "x", PUBSUB_ALONE),
+        (*BOTH[0], "groups", "x", "groups must be 'processes' or 'members', not 'x'"),
+        (*BOTH[1], "groups", "x", "which only the queue layer has: leave it out"),
+        (*BOTH[1], "group_expirey", 60, "no option 'group_expirey'"),
+        (*BOTH[1], "on_reconnect", "x", ""),
+        (*BOTH[1], "on_reconnect", "", "on_reconnect must be the type of a message"),
+        (*BOTH[1], "on_disconnect", {"type": "x"}, "on_disconnect must be the type of a message"),
+        (*BOTH[1], "sharded_pubsub", "x", f"{TRUE_OR_FALSE} 'x'"),
+        (*BOTH[1], "sharded_pubsub", 1, f"{TRUE_OR_FALSE} 1"),
+        (*BOTH[1], "sharded_pubsub", None, f"{TRUE_OR_FALSE} None"),
     ],
 )
-def test_options_of_one_layer(check: Check, app: str, backend: str, option: str, text: str) -> None:
+def test_options_of_one_layer(
+    check: Check, app: str, backend: str, option: str, value: object, text: str
+) -> None:
     """An option of the other layer is an error that says so."""
-    found = check(app, {"default": {"BACKEND": backend, "CONFIG": {option: "x"}}})
+    found = check(app, {"default": {"BACKEND": backend, "CONFIG": {option: value}}})
     assert [text in one.msg for one in found] == ([True] if text else [])
 
 

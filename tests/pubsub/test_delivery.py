@@ -25,32 +25,6 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.parametrize(
-    "message", [{"type": "x", "items": []}, {"type": "x", "flat": "yes"}], ids=["nested", "flat"]
-)
-async def test_members_get_separate_objects(layers: Layers, message: dict[str, Any]) -> None:
-    """A member's changes to a message are not visible to others in its process."""
-    layer = layers()
-    members = [await joined(layer, "room") for _ in range(3)]
-    await within(layer.group_send("room", message))
-    first = await take(layer, members[0])
-    first["mine"] = True
-    first.setdefault("items", []).append(1)
-    for member in members[1:]:
-        assert await take(layer, member) == message
-
-
-async def test_sender_keeps_its_message(layers: Layers) -> None:
-    """A message that was sent can be used again: the layer adds nothing to it."""
-    layer = layers()
-    channel = await joined(layer, "room")
-    message = {"type": "x", "items": [1]}
-    await within(layer.send(channel, message))
-    await within(layer.group_send("room", message))
-    assert message == {"type": "x", "items": [1]}
-    assert await take_many(layer, channel, 2) == [message] * 2
-
-
 @pytest.mark.parametrize("data", UNREADABLE.values(), ids=UNREADABLE)
 async def test_unreadable_message_is_dropped(
     redis_server: EmbeddedServer,
@@ -120,17 +94,6 @@ async def test_message_to_a_channel_that_has_gone(layers: Layers) -> None:
     await within(layer.send(f"{channel}gone", HELLO))
     await within(layer.group_send("empty", HELLO))
     await nothing_else(layer, channel)
-
-
-async def test_general_channel_reaches_every_process(layers: Layers) -> None:
-    """Each process that listens on a channel gets its messages; in one process one call does."""
-    first, second = layers(), layers()
-    for layer in (first, second):
-        await within(layer._broker.get().open("news"))
-    await within(layers().send("news", HELLO))
-    for layer in (first, second):
-        assert await take(layer, "news") == HELLO
-        await within(layer.send(await layer.new_channel(), HELLO))
 
 
 async def test_registered_format_is_used(layers: Layers) -> None:

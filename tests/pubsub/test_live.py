@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-from support.messages import cancel, joined, take, within
+from support.messages import cancel, take, within
 from support.pubsub_layers import Layers, nothing_else, waiting
 
 if TYPE_CHECKING:
@@ -138,17 +138,6 @@ async def test_general_channel_may_join_a_group_while_it_is_listened_on(layers: 
     await within(layer.group_add("workers", "jobs"))
     await within(layers().group_send("workers", {"type": "work"}))
     assert await within(receiver) == {"type": "work"}
-
-
-async def test_groups_of_one_channel_are_separate(layers: Layers) -> None:
-    """A channel in several groups leaves each by itself."""
-    layer = layers()
-    channel = await joined(layer, "a", "b")
-    await within(layer.group_discard("a", channel))
-    for group in ("a", "b"):
-        await within(layers().group_send(group, {"type": "hello", "group": group}))
-    assert await take(layer, channel) == {"type": "hello", "group": "b"}
-    await nothing_else(layer, channel)
 
 
 async def heard(layer: RedisPubSubChannelLayer, channel: str) -> list[str]:

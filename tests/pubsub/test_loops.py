@@ -29,6 +29,8 @@ from support.pubsub_layers import (
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from embedded_server import EmbeddedServer
 
 HELLO = {"type": "hello"}
@@ -263,12 +265,7 @@ async def test_loop_that_stops_meanwhile(own_server: EmbeddedServer, own_layers:
     try:
         await asyncio.to_thread(started.wait)
         own_server.pause()
-        adding = asyncio.create_task(layer.group_add("room", made[0]))
-        [home] = inside(layer)._loops.values()
-        await eventually(home.hub.groups)
-        stop.set()
-        with pytest.raises(RuntimeError, match="another event loop, which does not run"):
-            await within(adding)
+        await refused_after(layer, made[0], stop.set)
     finally:
         own_server.resume()
         stop.set()
@@ -292,16 +289,23 @@ async def test_loop_that_ends_meanwhile(own_server: EmbeddedServer, own_layers: 
     try:
         await asyncio.to_thread(started.wait)
         own_server.pause()
-        adding = asyncio.create_task(layer.group_add("room", made[0]))
-        [home] = inside(layer)._loops.values()
-        await eventually(home.hub.groups)
-        stop.set()
-        with pytest.raises(RuntimeError, match="another event loop, which does not run"):
-            await within(adding)
+        await refused_after(layer, made[0], stop.set)
     finally:
         own_server.resume()
         stop.set()
         await asyncio.to_thread(thread.join)
+
+
+async def refused_after(
+    layer: RedisPubSubChannelLayer, channel: str, end_its_loop: Callable[[], None]
+) -> None:
+    """End a channel's loop while a `group_add` waits for it, and check the error."""
+    adding = asyncio.create_task(layer.group_add("room", channel))
+    [home] = inside(layer)._loops.values()
+    await eventually(home.hub.groups)
+    end_its_loop()
+    with pytest.raises(RuntimeError, match="another event loop, which does not run"):
+        await within(adding)
 
 
 async def test_close_pools_closes_all(own_server: EmbeddedServer, own_layers: Layers) -> None:

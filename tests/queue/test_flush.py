@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.messages import take, within
-from support.queue_layers import Layers, nothing_else, waiting
+from support.messages import within
+from support.queue_layers import Layers, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -104,26 +104,6 @@ async def test_all_hosts(redis_shards: tuple[EmbeddedServer, ...], prefix: str) 
         with server.client() as client:
             assert client.keys(f"{prefix}*") == []
     await layers.close()
-
-
-async def test_layer_works_on(layers: Layers) -> None:
-    """Afterwards groups are empty and nothing waits, and receivers go on receiving."""
-    layer = layers()
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
-    await layer.send(channel, {"type": "old"})
-    await layer.send("jobs", {"type": "old"})
-    jobs = await layer.new_channel()
-    receiver = await waiting(layer, jobs)
-    await within(layer.flush())
-    await layer.group_send("room", {"type": "unheard"})
-    await nothing_else(layer, channel)
-    await nothing_else(layer, "jobs")
-    await layer.send(jobs, {"type": "new"})
-    assert await within(receiver) == {"type": "new"}
-    await layer.group_add("room", channel)
-    await layer.group_send("room", {"type": "hello"})
-    assert await take(layer, channel) == {"type": "hello"}
 
 
 @pytest.mark.usefixtures("frequent_checks")

@@ -10,7 +10,7 @@ import pytest
 
 from support.loop_thread import LoopThread
 from support.messages import cancel, take, take_numbers, within
-from support.queue_layers import Layers, nothing_else, waiting
+from support.queue_layers import Layers, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -33,25 +33,6 @@ def test_each_layer_has_an_id_of_its_own(layers: Layers) -> None:
     """Two aliases of one layer are two receivers."""
     ids = {layers().client_prefix for _ in range(20)}
     assert len(ids) == 20
-
-
-async def test_two_aliases(layers: Layers) -> None:
-    """Two layers of one process with equal options take none of each other's messages."""
-    first, second = layers(), layers()
-    channels = {layer: await layer.new_channel() for layer in (first, second)}
-    for layer, channel in channels.items():
-        await layer.group_add("room", channel)
-    receivers = {layer: await waiting(layer, channels[layer]) for layer in (first, second)}
-    await first.send(channels[second], {"to": "second"})
-    await second.send(channels[first], {"to": "first"})
-    assert await within(receivers[first]) == {"to": "first"}
-    assert await within(receivers[second]) == {"to": "second"}
-    await first.group_send("room", {"to": "both"})
-    for layer, channel in channels.items():
-        assert await take(layer, channel) == {"to": "both"}
-        await nothing_else(layer, channel)
-    with pytest.raises(RuntimeError, match="another process or layer"):
-        await first.receive(channels[second])
 
 
 async def test_forked_processes(layers: Layers, run_process: RunProcess) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest_asyncio
 
 from channels_redis_queue._shared.transport.commands import shard_of
-from support.messages import cancel, numbered, take, take_numbers, within
+from support.messages import cancel, numbered, take, within
 from support.queue_layers import Layers, StartRemoteLayer, beside
 from support.waiting import eventually
 
@@ -62,14 +62,6 @@ async def test_messages_lie_on_the_shard_of_the_address(
         for number, server in enumerate(redis_shards[:2]):
             with server.client() as client:
                 assert client.zcard(beside(layer, channel).key) == (number == shard)
-
-
-async def test_general_channel_is_read_from_all_shards(sharded: Layers) -> None:
-    """Messages are spread over the shards, and one receiver gets them all."""
-    sender, layer = sharded(), sharded()
-    for message in numbered(60):
-        await sender.send("jobs", message)
-    assert sorted(await take_numbers(layer, "jobs", 60)) == list(range(60))
 
 
 async def test_general_channel_is_waited_for_on_all_shards(sharded: Layers) -> None:
