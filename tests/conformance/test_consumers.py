@@ -6,13 +6,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from channels.layers import channel_layers
 from channels.testing import WebsocketCommunicator
-from django.conf import settings
 
 from conformance.capabilities import Capability, needs
 from conformance.consumers import Chat, Feed, SyncChat
 from conformance.promises import Promise, checks
+from support.default_layer import default_layer
 from support.messages import DEADLINE, within
 
 if TYPE_CHECKING:
@@ -24,11 +23,8 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def site(layer: ChannelLayer) -> Iterator[None]:
     """Make the test's layer the one that `get_channel_layer` returns to consumers."""
-    if not settings.configured:
-        settings.configure()
-    before = channel_layers.set("default", layer)
-    yield
-    channel_layers.set("default", before)
+    with default_layer(layer):
+        yield
 
 
 @asynccontextmanager

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from channels.layers import channel_layers
-from django.conf import settings
 from django.utils.module_loading import import_string
 
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
+from support.default_layer import default_layer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,12 +74,9 @@ def blocks() -> Iterator[Block]:
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch, redis_server: EmbeddedServer) -> Iterator[None]:
     """Make what the blocks take for granted: a site's settings, its layer, a key."""
-    if not settings.configured:
-        settings.configure()
     monkeypatch.setenv("CHANNELS_KEY", "not secret")
-    before = channel_layers.set("default", RedisChannelLayer([redis_server.url]))
-    yield
-    channel_layers.set("default", before)
+    with default_layer(RedisChannelLayer([redis_server.url])):
+        yield
 
 
 @pytest.mark.usefixtures("site")

@@ -7,21 +7,15 @@ import runpy
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
-from channels.layers import channel_layers
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 
-from channels_redis.core import RedisChannelLayer
-from channels_redis.pubsub import RedisPubSubChannelLayer
 from support.chromium import launch
 from support.pages import DOCS, write_files
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from embedded_server import EmbeddedServer
 
 DEADLINE = 30
 PAGE = (DOCS / "presence.md").read_text()
@@ -65,20 +59,6 @@ def page(tmp_path: Path) -> dict[str, Any]:
         settings.configure()
     write_files("presence.md", tmp_path)
     return runpy.run_path(str(tmp_path / "consumers.py"))
-
-
-@pytest_asyncio.fixture(
-    params=[RedisChannelLayer, RedisPubSubChannelLayer], ids=["queue", "pubsub"]
-)
-async def layer(
-    request: pytest.FixtureRequest, redis_server: EmbeddedServer, prefix: str
-) -> AsyncIterator[Any]:
-    """Return the site's layer."""
-    made = request.param([redis_server.url], prefix=prefix)
-    before = channel_layers.set("default", made)
-    yield made
-    channel_layers.set("default", before)
-    await made.close_pools()
 
 
 async def open_page(consumer: Any, user: User) -> tuple[WebsocketCommunicator, dict[str, Any]]:

@@ -10,17 +10,13 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
-from channels.layers import channel_layers
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 
 from channels_redis.core import RedisChannelLayer
-from channels_redis.pubsub import RedisPubSubChannelLayer
 from support.pages import write_files
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from embedded_server import EmbeddedServer
@@ -47,20 +43,6 @@ def recipes(tmp_path: Path) -> dict[str, Any]:
     for file in files:
         defined |= runpy.run_path(str(file))
     return defined
-
-
-@pytest_asyncio.fixture(
-    params=[RedisChannelLayer, RedisPubSubChannelLayer], ids=["queue", "pubsub"]
-)
-async def layer(
-    request: pytest.FixtureRequest, redis_server: EmbeddedServer, prefix: str
-) -> AsyncIterator[Any]:
-    """Yield the site's layer."""
-    made = request.param([redis_server.url], prefix=prefix)
-    before = channel_layers.set("default", made)
-    yield made
-    channel_layers.set("default", before)
-    await made.close_pools()
 
 
 async def connect(consumer: Any, **scope: Any) -> WebsocketCommunicator:

@@ -50,6 +50,13 @@ def settings(server: EmbeddedServer, prefix: str) -> list[dict[str, Any]]:
     ]
 
 
+def pass_group_messages(environment: Environment, server: EmbeddedServer, prefix: str) -> None:
+    """Send a message through a group of each layer that is installed."""
+    for layers in settings(server, prefix):
+        printed = environment.run(HERE / "group_message.py", json.dumps(layers))
+        assert json.loads(printed) == MESSAGE
+
+
 def files_of(environment: Environment) -> set[str]:
     """Return the files of our packages that lie in an environment, without compiled ones."""
     library = environment.run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
@@ -79,9 +86,7 @@ def test_upgrade_from_the_registry(
     environment = new_environment(with_pip=True)
     pip = ("-m", "pip", "install", "--quiet")
     environment.run(*pip, "channels-redis[cryptography]==4.3.0")
-    for layers in settings(redis_server, f"{prefix}old"):
-        printed = environment.run(HERE / "group_message.py", json.dumps(layers))
-        assert json.loads(printed) == MESSAGE
+    pass_group_messages(environment, redis_server, f"{prefix}old")
     old = files_of(environment)
     assert "channels_redis/core.py" in old
 
@@ -89,9 +94,7 @@ def test_upgrade_from_the_registry(
     environment.run("-m", "pip", "check")
     assert files_of(environment) == recorded_in(environment)
     assert not [name for name in files_of(environment) if name.startswith("channels_redis-4")]
-    for layers in settings(redis_server, f"{prefix}new"):
-        printed = environment.run(HERE / "group_message.py", json.dumps(layers))
-        assert json.loads(printed) == MESSAGE
+    pass_group_messages(environment, redis_server, f"{prefix}new")
 
 
 def test_upgrade_by_name(
@@ -104,9 +107,7 @@ def test_upgrade_by_name(
     environment.run(*pip, "--upgrade", "--find-links", wheels, "channels_redis[cryptography]")
     version = "import importlib.metadata as m; print(m.version('channels_redis'))"
     assert environment.run("-c", version).startswith("5.")
-    for layers in settings(redis_server, prefix):
-        printed = environment.run(HERE / "group_message.py", json.dumps(layers))
-        assert json.loads(printed) == MESSAGE
+    pass_group_messages(environment, redis_server, prefix)
 
 
 def test_upgrade_of_a_site(

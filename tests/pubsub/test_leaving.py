@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.messages import cancel, joined, take, within
+from support.messages import cancel, consume, joined, take, within
 from support.pubsub_layers import Layers, inside, subscribed, waiting
 from support.waiting import eventually
 
@@ -177,21 +177,12 @@ class NoItem:
         raise AssertionError
 
 
-async def consumer(layer: RedisPubSubChannelLayer, messages: int) -> str:
-    """Be one of Channels: receive each message in a task of its own, and end between two."""
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
-    for _ in range(messages):
-        await asyncio.create_task(layer.receive(channel))
-    return channel
-
-
 async def test_consumers_that_end_between_two_receives_leave_nothing(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
     """Their handlers failed, or their browsers left as a message came: no receive is cancelled."""
     layer = own_layers(channel_expiry=1)
-    consumers = [asyncio.create_task(consumer(layer, 1)) for _ in range(20)]
+    consumers = [asyncio.create_task(consume(layer, 1)) for _ in range(20)]
     await eventually(lambda: waiting_calls(layer) == 20)
     assert held(layer) == {"channels": 20, "topics": 21, "mailboxes": 20}
     await within(layer.group_send("room", {"type": "hello"}))
@@ -203,8 +194,8 @@ async def test_consumers_that_end_between_two_receives_leave_nothing(
 async def test_channel_whose_maker_has_ended_stays_while_it_has_a_reader(layers: Layers) -> None:
     """The first receiver does not matter; a channel without one yet stays as well."""
     layer = layers(channel_expiry=1)
-    unheard = await within(asyncio.create_task(consumer(layer, 0)))
-    first = asyncio.create_task(consumer(layer, 1))
+    unheard = await within(asyncio.create_task(consume(layer, 0)))
+    first = asyncio.create_task(consume(layer, 1))
     await eventually(lambda: waiting_calls(layer) == 1)
     await within(layer.group_send("room", {"type": "hello"}))
     passed_on = await within(first)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from channels.layers import channel_layers
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 
+from support.default_layer import default_layer
 from support.messages import within
 from support.pubsub_layers import Layers, kill_subscriptions
 
@@ -33,9 +33,8 @@ def _site() -> None:
 def layer(own_layers: Layers) -> Iterator[Any]:
     """Yield the site's layer, with the options that the page sets."""
     made = own_layers(on_disconnect="redis.disconnect", on_reconnect="redis.reconnect")
-    before = channel_layers.set("default", made)
-    yield made
-    channel_layers.set("default", before)
+    with default_layer(made):
+        yield made
 
 
 @pytest.fixture
@@ -94,8 +93,7 @@ async def test_consumers_without_notices_to_handle(
 ) -> None:
     """Without the options an outage reaches no consumer, which stays connected."""
     layer = own_layers()
-    before = channel_layers.set("default", layer)
-    try:
+    with default_layer(layer):
         socket = WebsocketCommunicator(scoreboard.as_asgi(), "/")
         assert (await within(socket.connect(timeout=20)))[0]
         assert await socket.receive_json_from(timeout=20)
@@ -106,5 +104,3 @@ async def test_consumers_without_notices_to_handle(
         await within(layer.group_send("scores", change))
         assert await socket.receive_json_from(timeout=20) == {"version": 2, "scores": {}}
         await within(socket.disconnect(timeout=20))
-    finally:
-        channel_layers.set("default", before)

@@ -20,29 +20,9 @@ if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
     from conftest import RunProcess
     from embedded_server import EmbeddedServer
-    from support.cluster import EmbeddedCluster
 
 MESSAGE = {"type": "hello"}
 ENDING = Path(__file__).parent / "ending_process.py"
-
-
-@pytest.fixture(params=["one server", "shards", "cluster", "tagged prefix", "members"])
-def options(
-    request: pytest.FixtureRequest,
-    layers: Layers,
-    redis_shards: tuple[EmbeddedServer, ...],
-    redis_cluster: EmbeddedCluster,
-    prefix: str,
-) -> dict[str, Any]:
-    """Return the options of a site on servers of each kind."""
-    kinds: dict[str, dict[str, Any]] = {
-        "one server": {},
-        "shards": {"hosts": [server.url for server in redis_shards]},
-        "cluster": {"hosts": [redis_cluster.host]},
-        "tagged prefix": {"hosts": [redis_cluster.host], "prefix": f"{{{prefix}}}"},
-        "members": {"groups": "members"},
-    }
-    return {**layers.options, **kinds[request.param]}
 
 
 @pytest.fixture

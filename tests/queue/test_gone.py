@@ -12,7 +12,7 @@ import pytest
 
 from channels_redis_queue import keys
 from support.counting import count_commands
-from support.messages import cancel, take, within
+from support.messages import cancel, consume, take, within
 from support.queue_layers import Layers, StartRemoteLayer, beside, nothing_else
 from support.waiting import eventually, until
 
@@ -69,7 +69,7 @@ async def test_cancelled_consumers(layers: Layers, redis_server: EmbeddedServer)
 async def test_consumer_that_comes_back_is_a_member(layers: Layers) -> None:
     """A receive that is cancelled and called again in time, as with a timeout, ends nothing."""
     layer = layers(channel_expiry=2)
-    channel = await asyncio.create_task(consumer(layer, 0))
+    channel = await asyncio.create_task(consume(layer, 0))
     end = time.monotonic() + 3
     while time.monotonic() < end:
         receiving = asyncio.create_task(layer.receive(channel))
@@ -79,15 +79,6 @@ async def test_consumer_that_comes_back_is_a_member(layers: Layers) -> None:
     assert await take(layer, channel) == {"type": "hello"}
 
 
-async def consumer(layer: RedisChannelLayer, messages: int) -> str:
-    """Be one of Channels: receive each message in a task of its own, and end between two."""
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
-    for _ in range(messages):
-        await asyncio.create_task(layer.receive(channel))
-    return channel
-
-
 async def test_consumers_that_end_between_two_receives(
     layers: Layers,
 ) -> None:
@@ -95,8 +86,8 @@ async def test_consumers_that_end_between_two_receives(
     layer = layers(channel_expiry=1)
     process = layer._broker.get()
     # Made by tasks that ended before a `receive`: those were no consumers.
-    stays, unheard = [await asyncio.create_task(consumer(layer, 0)) for _ in range(2)]
-    consumers = [asyncio.create_task(consumer(layer, 1)) for _ in range(20)]
+    stays, unheard = [await asyncio.create_task(consume(layer, 0)) for _ in range(2)]
+    consumers = [asyncio.create_task(consume(layer, 1)) for _ in range(20)]
     await eventually(lambda: len(process.mailboxes) == 20)
     receiving = asyncio.create_task(layer.receive(stays))
     await layer.group_send("room", {"type": "hello"})

@@ -18,7 +18,6 @@ from support.waiting import eventually, until
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
-    from support.cluster import EmbeddedCluster
 
 MESSAGE = {"type": "test.message"}
 
@@ -30,23 +29,10 @@ async def check(layers: list[Any], group: str, *channels: str) -> None:
         assert sorted(await within(layer.group_channels(group))) == sorted(channels)
 
 
-@pytest.fixture(params=["one server", "shards", "cluster", "tagged prefix", "members"])
-def pair(
-    request: pytest.FixtureRequest,
-    layers: Layers,
-    redis_shards: tuple[EmbeddedServer, ...],
-    redis_cluster: EmbeddedCluster,
-    prefix: str,
-) -> list[RedisChannelLayer]:
+@pytest.fixture
+def pair(options: dict[str, Any], layers: Layers) -> list[RedisChannelLayer]:
     """Return two layers of one site, on servers of each kind."""
-    kinds: dict[str, dict[str, Any]] = {
-        "one server": {},
-        "shards": {"hosts": [server.url for server in redis_shards]},
-        "cluster": {"hosts": [redis_cluster.host]},
-        "tagged prefix": {"hosts": [redis_cluster.host], "prefix": f"{{{prefix}}}"},
-        "members": {"groups": "members"},
-    }
-    return [layers(**kinds[request.param]) for _ in range(2)]
+    return [layers(**options) for _ in range(2)]
 
 
 async def test_joins_and_leaves_show_at_once(pair: list[RedisChannelLayer]) -> None:

@@ -41,6 +41,14 @@ async def joined(layer: Any, *groups: str, **options: str) -> str:
     return channel
 
 
+async def consume(layer: Any, messages: int) -> str:
+    """Consume as Channels does: join a group, receive each message in a task of its own, end."""
+    channel = await joined(layer, "room")
+    for _ in range(messages):
+        await asyncio.create_task(layer.receive(channel))
+    return channel
+
+
 async def take(layer: Any, channel: str) -> Message:
     """Receive one message."""
     message: Message = await within(layer.receive(channel))

@@ -9,8 +9,6 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from typing_extensions import Self
 
 HOST = "127.0.0.1"
@@ -309,12 +307,7 @@ class TcpProxy:
         self._tasks.add(asyncio.create_task(self._listener.serve_forever()))
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._listener is not None:
             self._listener.close()
         for task in self._tasks:

@@ -8,7 +8,6 @@ from embedded_server import HOST, EmbeddedServer, reserve_port
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
     from typing_extensions import Self
 
@@ -57,11 +56,6 @@ class TlsServer:
         self.server.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.server.close()
         self._reservation.close()

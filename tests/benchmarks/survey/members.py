@@ -17,8 +17,6 @@ from benchmarks.survey.crew import assignment, say
 from benchmarks.workloads import join
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from channels.layers import BaseChannelLayer
     from typing_extensions import Self
 
@@ -43,12 +41,7 @@ class Members:
         await asyncio.sleep(SETTLE_SECONDS)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for consumer in self._consumers:
             consumer.cancel()
         await asyncio.gather(*self._consumers, return_exceptions=True)
