@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
-from channels.layers import channel_layers
-from django.conf import settings
 
 from broadcast.sites import Socket
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
+from support.default_layer import default_layer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from embedded_server import EmbeddedServer
 
@@ -32,22 +31,29 @@ def make_layer(
 
 
 @pytest.fixture
-def use_layer() -> Iterator[Callable[[Any], Any]]:
-    """Yield a function that makes a layer the default of consumers."""
-    if not settings.configured:
-        settings.configure()
-    before = channel_layers.backends.get("default")
-    yield lambda layer: (channel_layers.set("default", layer), layer)[1]
-    channel_layers.set("default", before)
+def layer(make_layer: Callable[..., Any]) -> Iterator[Any]:
+    """Yield the layer of the consumers."""
+    with default_layer(make_layer()) as layer:
+        yield layer
+
+
+@pytest.fixture
+def sender(make_layer: Callable[..., Any]) -> Any:
+    """Return the layer of another process."""
+    return make_layer()
 
 
 @pytest_asyncio.fixture
-async def connect() -> AsyncIterator[Callable[[Any], Socket]]:
-    """Yield a function that connects WebSockets, which end with the test."""
+async def connect(
+    layer: Any,  # noqa: ARG001 - consumers take it
+) -> AsyncIterator[Callable[..., Awaitable[Socket]]]:
+    """Yield a coroutine function that connects WebSockets, which end with the test."""
     made: list[Socket] = []
 
-    def open_socket(consumer: Any) -> Socket:
+    async def open_socket(consumer: Any, before_write: Callable[[], Any] | None = None) -> Socket:
         made.append(Socket(consumer))
+        made[-1].before_write = before_write
+        await made[-1].opened()
         return made[-1]
 
     yield open_socket

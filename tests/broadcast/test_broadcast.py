@@ -7,6 +7,7 @@ import gc
 import json
 import random
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,12 +22,13 @@ from channels.layers import InMemoryChannelLayer
 
 from broadcast.sites import Socket
 from channels_redis_queue.broadcast import Broadcasts, broadcast
+from support.default_layer import default_layer
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    Connect = Callable[[Any], Socket]
+    Connect = Callable[..., Awaitable[Socket]]
 
 built: list[int] = []
 
@@ -127,7 +129,7 @@ def number(value: int) -> dict[str, int]:
 class Scene:
     """Members of a room who come and go, and the frames that each has to get."""
 
-    def __init__(self, layer: Any, sender: Any, connect: Callable[[], Socket], seed: int) -> None:
+    def __init__(self, layer: Any, sender: Any, connect: Connect, seed: int) -> None:
         self.layer = layer
         self.sender = sender
         self.connect = connect
@@ -164,10 +166,8 @@ class Scene:
 
     async def join(self) -> None:
         """Connect one more, some of them with a slow socket."""
-        socket = self.connect()
-        if self.random.random() < 0.5:
-            socket.before_write = self.pause
-        await socket.opened()
+        is_slow = self.random.random() < 0.5
+        socket = await self.connect(before_write=self.pause if is_slow else None)
         self.members[socket] = None
         self.expected[socket] = []
 
@@ -207,8 +207,8 @@ class Scene:
 @pytest.mark.parametrize("consumer", CONSUMERS)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_same_frames_in_the_same_order(
-    make_layer: Callable[..., Any],
-    use_layer: Callable[[Any], Any],
+    layer: Any,
+    sender: Any,
     connect: Connect,
     monkeypatch: pytest.MonkeyPatch,
     consumer: Any,
@@ -218,8 +218,7 @@ async def test_same_frames_in_the_same_order(
     """Under joins, leaves, slow sockets, waiting handlers, disconnects and failing functions."""
     if way == "by handlers":
         monkeypatch.setattr("channels_redis_queue._shared.broadcast.BroadcastSink.write", refuse)
-    layer = use_layer(make_layer())
-    scene = Scene(layer, make_layer(), lambda: connect(consumer), seed)
+    scene = Scene(layer, sender, partial(connect, consumer), seed)
     await scene.play(120)
     for socket, expected in scene.expected.items():
         assert [json.loads(frame) for frame in socket.frames] == expected
@@ -236,15 +235,12 @@ def refuse(*_: object) -> bool:
 
 @pytest.mark.parametrize("consumer", CONSUMERS)
 async def test_frame_is_built_once(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect, consumer: Any
+    layer: Any, sender: Any, connect: Connect, consumer: Any
 ) -> None:
     """One call of the function serves all idle consumers of the process."""
-    layer = use_layer(make_layer())
-    sockets = [connect(consumer) for _ in range(20)]
-    for socket in sockets:
-        await socket.opened()
+    sockets = [await connect(consumer) for _ in range(20)]
     built.clear()
-    await make_layer().group_send("room", {"type": "quick", "number": 7})
+    await sender.group_send("room", {"type": "quick", "number": 7})
     for socket in sockets:
         await shows(socket, [number(7)])
     assert built == [7]
@@ -252,14 +248,9 @@ async def test_frame_is_built_once(
     assert (found.broadcasts, found.waiting) == (20, 0)
 
 
-async def test_burst(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
-) -> None:
+async def test_burst(layer: Any, sender: Any, connect: Connect) -> None:
     """Messages that come together go the quick way together."""
-    layer, sender = use_layer(make_layer()), make_layer()
-    sockets = [connect(AsyncJson) for _ in range(5)]
-    for socket in sockets:
-        await socket.opened()
+    sockets = [await connect(AsyncJson) for _ in range(5)]
     await asyncio.gather(
         *(sender.group_send("room", {"type": "quick", "number": at}) for at in range(50))
     )
@@ -269,12 +260,10 @@ async def test_burst(
 
 
 async def test_messages_that_waited_for_a_handler(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
+    layer: Any, sender: Any, connect: Connect
 ) -> None:
     """One is sent by its handler; behind it the quick way goes on."""
-    layer, sender = use_layer(make_layer()), make_layer()
-    busy = connect(Busy)
-    await busy.opened()
+    busy = await connect(Busy)
     busy.receive("null")
     await eventually(lambda: busy.consumer.is_busy)
     for at in range(50):
@@ -298,14 +287,9 @@ class Busy(AsyncJson):
         await self.release.wait()
 
 
-async def test_slow_socket_harms_no_other(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
-) -> None:
+async def test_slow_socket_harms_no_other(layer: Any, sender: Any, connect: Connect) -> None:
     """Frames beyond its buffer wait, then messages in its mailbox; all arrive."""
-    layer, sender = use_layer(make_layer()), make_layer()
-    stuck, quick = connect(AsyncJson), connect(AsyncJson)
-    await stuck.opened()
-    await quick.opened()
+    stuck, quick = await connect(AsyncJson), await connect(AsyncJson)
     release = asyncio.Event()
     stuck.before_write = release.wait
     for at in range(150):
@@ -317,20 +301,15 @@ async def test_slow_socket_harms_no_other(
     await shows(stuck, [number(at) for at in range(150)])
 
 
-async def test_error_of_one_socket_ends_its_consumer_alone(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
-) -> None:
+async def test_error_of_one_socket_ends_its_consumer_alone(sender: Any, connect: Connect) -> None:
     """It is raised out of the consumer, as one in a handler is."""
-    use_layer(make_layer())
-    broken, others = connect(AsyncJson), [connect(AsyncJson) for _ in range(3)]
-    for socket in (broken, *others):
-        await socket.opened()
+    broken, others = await connect(AsyncJson), [await connect(AsyncJson) for _ in range(3)]
 
     async def fail() -> None:
         raise BrokenPipeError("gone")
 
     broken.before_write = fail
-    await make_layer().group_send("room", {"type": "quick", "number": 1})
+    await sender.group_send("room", {"type": "quick", "number": 1})
     await eventually(lambda: broken.ended)
     with pytest.raises(BrokenPipeError, match="gone"):
         await broken.task
@@ -339,20 +318,15 @@ async def test_error_of_one_socket_ends_its_consumer_alone(
         assert not socket.ended
 
 
-async def test_cancellation_of_one_socket_ends_its_consumer(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
-) -> None:
+async def test_cancellation_of_one_socket_ends_its_consumer(sender: Any, connect: Connect) -> None:
     """A `send` that is cancelled from within loses no frame silently."""
-    use_layer(make_layer())
-    broken, other = connect(AsyncJson), connect(AsyncJson)
-    await broken.opened()
-    await other.opened()
+    broken, other = await connect(AsyncJson), await connect(AsyncJson)
 
     async def cancel() -> None:
         raise asyncio.CancelledError
 
     broken.before_write = cancel
-    await make_layer().group_send("room", {"type": "quick", "number": 1})
+    await sender.group_send("room", {"type": "quick", "number": 1})
     await shows(other, [number(1)])
     await eventually(lambda: broken.ended)
     assert broken.task.cancelled()
@@ -371,13 +345,9 @@ def serializers_of(layer: Any) -> Any:
     return sys.modules[f"{package}._shared.messages.serializers"]
 
 
-async def test_error_after_the_browser_has_gone(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
-) -> None:
+async def test_error_after_the_browser_has_gone(layer: Any, connect: Connect) -> None:
     """A consumer that has its disconnect in the same turn ends with that, without an error."""
-    layer = use_layer(make_layer())
-    socket = connect(AsyncJson)
-    await socket.opened()
+    socket = await connect(AsyncJson)
 
     async def fail() -> None:
         raise BrokenPipeError("gone")
@@ -391,10 +361,9 @@ async def test_error_after_the_browser_has_gone(
 
 @pytest.mark.parametrize("end", ["disconnect", "error"])
 async def test_nothing_is_written_after_the_last_handler(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect, end: str
+    layer: Any, connect: Connect, end: str
 ) -> None:
     """Between its end and that of the consumer, messages come to nothing, as in Channels."""
-    layer = use_layer(make_layer())
     ended = asyncio.Event()
 
     class Ends(AsyncJson):
@@ -405,8 +374,7 @@ async def test_nothing_is_written_after_the_last_handler(
         async def disconnect(self, _: int) -> None:
             ended.set()
 
-    socket = connect(Ends)
-    await socket.opened()
+    socket = await connect(Ends)
     if end == "error":
         socket.receive("1")
     else:
@@ -419,11 +387,8 @@ async def test_nothing_is_written_after_the_last_handler(
     assert (socket.task.exception() is None) == (end == "disconnect")
 
 
-async def test_handler_that_dispatches_to_another(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
-) -> None:
+async def test_handler_that_dispatches_to_another(layer: Any, connect: Connect) -> None:
     """Nothing is written before the first of them has ended."""
-    layer = use_layer(make_layer())
     reached, go_on = asyncio.Event(), asyncio.Event()
 
     class Nested(AsyncJson):
@@ -437,8 +402,7 @@ async def test_handler_that_dispatches_to_another(
         async def inner(self, event: dict[str, Any]) -> None:
             pass
 
-    socket = connect(Nested)
-    await socket.opened()
+    socket = await connect(Nested)
     socket.receive("1")
     await reached.wait()
     put_here(layer, socket)
@@ -447,28 +411,21 @@ async def test_handler_that_dispatches_to_another(
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks begin in a later turn")
-async def test_send_that_leaves_the_group(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
-) -> None:
+async def test_send_that_leaves_the_group(layer: Any, sender: Any, connect: Connect) -> None:
     """A `send` may change the group that is being written to."""
-    layer = use_layer(make_layer())
-    sockets = [connect(AsyncJson) for _ in range(5)]
-    for socket in sockets:
-        await socket.opened()
+    sockets = [await connect(AsyncJson) for _ in range(5)]
 
     async def leave() -> None:
         await layer.group_discard("room", sockets[-1].consumer.channel_name)
 
     sockets[0].before_write = leave
-    await make_layer().group_send("room", {"type": "quick", "number": 1})
+    await sender.group_send("room", {"type": "quick", "number": 1})
     for socket in sockets[1:]:
         await shows(socket, [number(1)])
     assert layer.statistics().reconnects == 0
 
 
-async def test_cancellation_by_the_function(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
-) -> None:
+async def test_cancellation_by_the_function(layer: Any, sender: Any, connect: Connect) -> None:
     """It ends the consumers of its class, and neither others nor the connection."""
 
     class Cancels(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
@@ -478,28 +435,21 @@ async def test_cancellation_by_the_function(
         def quick(event: dict[str, Any]) -> Any:  # noqa: N805
             raise asyncio.CancelledError
 
-    layer = use_layer(make_layer())
-    cancelled, other = connect(Cancels), connect(AsyncJson)
-    await cancelled.opened()
-    await other.opened()
-    await make_layer().group_send("room", {"type": "quick", "number": 1})
+    cancelled, other = await connect(Cancels), await connect(AsyncJson)
+    await sender.group_send("room", {"type": "quick", "number": 1})
     await shows(other, [number(1)])
     await eventually(lambda: cancelled.ended)
     assert layer.statistics().reconnects == 0
 
 
 async def test_error_of_the_function_is_logged_once(
-    make_layer: Callable[..., Any],
-    use_layer: Callable[[Any], Any],
+    sender: Any,
     connect: Connect,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """And raised in each consumer, as in a handler."""
-    use_layer(make_layer())
-    sockets = [connect(AsyncJson) for _ in range(3)]
-    for socket in sockets:
-        await socket.opened()
-    await make_layer().group_send("room", {"type": "quick"})
+    sockets = [await connect(AsyncJson) for _ in range(3)]
+    await sender.group_send("room", {"type": "quick"})
     for socket in sockets:
         await eventually(socket.task.done)
         with pytest.raises(KeyError):
@@ -508,14 +458,9 @@ async def test_error_of_the_function_is_logged_once(
     assert logged == ["The broadcast AsyncJson.quick failed"]
 
 
-async def test_excluded(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
-) -> None:
+async def test_excluded(layer: Any, sender: Any, connect: Connect) -> None:
     """An excluded channel gets no frame."""
-    layer, sender = use_layer(make_layer()), make_layer()
-    ada, bob = connect(AsyncJson), connect(AsyncJson)
-    await ada.opened()
-    await bob.opened()
+    ada, bob = await connect(AsyncJson), await connect(AsyncJson)
     message = {"type": "quick", "number": 1}
     await sender.group_send("room", message, exclude=[ada.consumer.channel_name])
     await sender.group_send("room", {"type": "quick", "number": 2})
@@ -540,36 +485,30 @@ class Positions(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         return [count(event), event["__asgi_position__"]]
 
 
-async def test_positions(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
-) -> None:
+async def test_positions(make_layer: Callable[..., Any], connect: Connect) -> None:
     """Frames hold positions, and a browser that comes back gets what it has missed as frames."""
-    layer, sender = use_layer(make_layer(history={"room": {}})), make_layer(history={"room": {}})
-    ada, bob = connect(Positions), connect(Positions)
-    for socket in (ada, bob):
-        await socket.opened()
-    await sender.group_send("room", {"type": "quick", "number": 1})
-    await eventually(lambda: ada.frames and bob.frames)
-    await bob.disconnect()
-    for at in (2, 3):
-        await sender.group_send("room", {"type": "quick", "number": at})
-    await eventually(lambda: len(ada.frames) == 3)
-    [_, latest] = json.loads(bob.frames[0])
+    sender = make_layer(history={"room": {}})
+    with default_layer(make_layer(history={"room": {}})) as layer:
+        ada, bob = await connect(Positions), await connect(Positions)
+        await sender.group_send("room", {"type": "quick", "number": 1})
+        await eventually(lambda: ada.frames and bob.frames)
+        await bob.disconnect()
+        for at in (2, 3):
+            await sender.group_send("room", {"type": "quick", "number": at})
+        await eventually(lambda: len(ada.frames) == 3)
+        [_, latest] = json.loads(bob.frames[0])
 
-    class Resumed(Positions):
-        since = latest
+        class Resumed(Positions):
+            since = latest
 
-    back = connect(Resumed)
-    await back.opened()
-    await eventually(lambda: len(back.frames) == 2)
-    assert back.frames == ada.frames[1:]
-    assert [json.loads(frame)[0] for frame in ada.frames] == [1, 2, 3]
-    assert layer.statistics().broadcasts >= 3
+        back = await connect(Resumed)
+        await eventually(lambda: len(back.frames) == 2)
+        assert back.frames == ada.frames[1:]
+        assert [json.loads(frame)[0] for frame in ada.frames] == [1, 2, 3]
+        assert layer.statistics().broadcasts >= 3
 
 
-async def test_nothing_to_send(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
-) -> None:
+async def test_nothing_to_send(layer: Any, sender: Any, connect: Connect) -> None:
     """A function that returns None sends no frame."""
 
     class Even(Broadcasts, AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
@@ -579,9 +518,7 @@ async def test_nothing_to_send(
         def quick(event: dict[str, Any]) -> Any:  # noqa: N805
             return None if event["number"] % 2 else bytes([event["number"]])
 
-    layer, sender = use_layer(make_layer()), make_layer()
-    socket = connect(Even)
-    await socket.opened()
+    socket = await connect(Even)
     for at in range(5):
         await sender.group_send("room", {"type": "quick", "number": at})
     await eventually(lambda: len(socket.frames) == 3)
@@ -590,23 +527,20 @@ async def test_nothing_to_send(
 
 
 @pytest.mark.parametrize("consumer", CONSUMERS)
-async def test_any_other_layer(
-    use_layer: Callable[[Any], Any], connect: Connect, consumer: Any
-) -> None:
+async def test_any_other_layer(consumer: Any) -> None:
     """The handlers send the same frames."""
-    layer = use_layer(InMemoryChannelLayer())
-    sockets = [connect(consumer) for _ in range(3)]
-    for socket in sockets:
-        await socket.opened()
-    for at in range(3):
-        await layer.group_send("room", {"type": "quick", "number": at})
-    for socket in sockets:
-        await shows(socket, [number(at) for at in range(3)])
+    with default_layer(InMemoryChannelLayer()) as layer:
+        sockets = [Socket(consumer) for _ in range(3)]
+        for socket in sockets:
+            await socket.opened()
+        for at in range(3):
+            await layer.group_send("room", {"type": "quick", "number": at})
+        for socket in sockets:
+            await shows(socket, [number(at) for at in range(3)])
+            await socket.stop()
 
 
-async def test_own_encoding(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
-) -> None:
+async def test_own_encoding(sender: Any, connect: Connect) -> None:
     """`encode_json` of the consumer is what encodes."""
 
     class Short(AsyncJson):
@@ -614,20 +548,14 @@ async def test_own_encoding(
         async def encode_json(cls, content: Any) -> str:
             return json.dumps(content, separators=(",", ":"))
 
-    use_layer(make_layer())
-    socket = connect(Short)
-    await socket.opened()
-    await make_layer().group_send("room", {"type": "quick", "number": 1})
+    socket = await connect(Short)
+    await sender.group_send("room", {"type": "quick", "number": 1})
     await eventually(lambda: socket.frames == ['{"number":1}'])
 
 
-async def test_end_leaves_nothing_behind(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
-) -> None:
+async def test_end_leaves_nothing_behind(layer: Any, connect: Connect) -> None:
     """A consumer that has ended is forgotten."""
-    layer = use_layer(make_layer())
-    socket = connect(AsyncJson)
-    await socket.opened()
+    socket = await connect(AsyncJson)
     sinks = layer._broker.get().consumers.mailboxes._sinks
     assert list(sinks) == [socket.consumer.channel_name]
     await socket.disconnect()
@@ -638,38 +566,34 @@ async def test_end_leaves_nothing_behind(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_loop_that_was_closed_bare_leaves_nothing_behind(
-    make_layer: Callable[..., Any],
-    use_layer: Callable[[Any], Any],
-    monkeypatch: pytest.MonkeyPatch,
+    make_layer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The channels of its consumers end as those of all consumers do."""
     monkeypatch.setattr("channels_redis_queue.maintenance.CHECK_INTERVAL", 0.4)
     monkeypatch.setattr("channels_redis_pubsub.broker.SWEEP_INTERVAL", 0.4)
-    layer = use_layer(make_layer(channel_expiry=1))
-    consumers = layer._broker.get().consumers
+    with default_layer(make_layer(channel_expiry=1)) as layer:
+        consumers = layer._broker.get().consumers
 
-    async def open_socket() -> None:
-        await Socket(AsyncJson).opened()
+        async def open_socket() -> None:
+            await Socket(AsyncJson).opened()
 
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(open_socket())
-    loop.close()
-    [left] = consumers.mailboxes._boxes
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(open_socket())
+        loop.close()
+        [left] = consumers.mailboxes._boxes
 
-    async def wait_for_its_end() -> None:
-        other = Socket(AsyncJson)
-        await other.opened()
-        await eventually(lambda: gc.collect() >= 0 and left not in consumers.mailboxes)
-        assert list(consumers.mailboxes._sinks) == [other.consumer.channel_name]
-        await other.stop()
+        async def wait_for_its_end() -> None:
+            other = Socket(AsyncJson)
+            await other.opened()
+            await eventually(lambda: gc.collect() >= 0 and left not in consumers.mailboxes)
+            assert list(consumers.mailboxes._sinks) == [other.consumer.channel_name]
+            await other.stop()
 
-    asyncio.run(wait_for_its_end())
+        asyncio.run(wait_for_its_end())
 
 
 @pytest.mark.parametrize("base", [AsyncJsonWebsocketConsumer, JsonWebsocketConsumer])
-async def test_encoding_as_bytes(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect, base: Any
-) -> None:
+async def test_encoding_as_bytes(sender: Any, connect: Connect, base: Any) -> None:
     """The result of `encode_json` is the text of the frame, as in `send_json`."""
 
     def encode(_: Any, content: Any) -> bytes:
@@ -681,10 +605,8 @@ async def test_encoding_as_bytes(
     encode_json = encode if base is JsonWebsocketConsumer else encode_later
     attributes = {"quick": broadcast(count), "encode_json": classmethod(encode_json)}
     own = type("Own", (Broadcasts, base), {**attributes, "groups": ("room",)})
-    use_layer(make_layer())
-    socket = connect(own)
-    await socket.opened()
-    await make_layer().group_send("room", {"type": "quick", "number": 1})
+    socket = await connect(own)
+    await sender.group_send("room", {"type": "quick", "number": 1})
     await eventually(lambda: socket.frames)
     assert socket.sent[-1] == {"type": "websocket.send", "text": b"1"}
 
@@ -704,7 +626,7 @@ def test_encoding_that_needs_the_consumer(base: Any) -> None:
 
 @pytest.mark.parametrize("base", [AsyncJsonWebsocketConsumer, JsonWebsocketConsumer])
 async def test_base_class_that_wraps_the_socket(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect, base: Any
+    layer: Any, sender: Any, connect: Connect, base: Any
 ) -> None:
     """Frames go through the `send` that the consumer got."""
 
@@ -718,20 +640,15 @@ async def test_base_class_that_wraps_the_socket(
             await super().__call__(scope, receive, shout)
 
     own = type("Own", (Broadcasts, Shouts), {"quick": broadcast(count), "groups": ("room",)})
-    layer = use_layer(make_layer())
-    socket = connect(own)
-    await socket.opened()
-    await make_layer().group_send("room", {"type": "quick", "number": 1})
+    socket = await connect(own)
+    await sender.group_send("room", {"type": "quick", "number": 1})
     await eventually(lambda: socket.frames)
     assert socket.frames == ["1!"]
     assert layer.statistics().broadcasts == 1
 
 
-async def test_layer_with_its_own_receive(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
-) -> None:
+async def test_layer_with_its_own_receive(layer: Any, sender: Any, connect: Connect) -> None:
     """A subclass that changes what it receives gets every message."""
-    layer = make_layer()
     kind = type(layer)
 
     class Adds(kind):  # type: ignore[misc,valid-type]
@@ -740,25 +657,19 @@ async def test_layer_with_its_own_receive(
             return {**message, "number": message["number"] + 100}
 
     layer.__class__ = Adds
-    use_layer(layer)
-    socket = connect(AsyncJson)
-    await socket.opened()
-    await make_layer().group_send("room", {"type": "quick", "number": 1})
+    socket = await connect(AsyncJson)
+    await sender.group_send("room", {"type": "quick", "number": 1})
     await shows(socket, [number(101)])
 
 
-async def test_name_with_an_underscore(
-    make_layer: Callable[..., Any], use_layer: Callable[[Any], Any], connect: Connect
-) -> None:
+async def test_name_with_an_underscore(sender: Any, connect: Connect) -> None:
     """Channels refuses the type of a message that has one in front."""
 
     class Hides(AsyncJson):
         _hidden = broadcast(count)
 
-    use_layer(make_layer())
-    socket = connect(Hides)
-    await socket.opened()
-    await make_layer().group_send("room", {"type": ".hidden", "number": 1})
+    socket = await connect(Hides)
+    await sender.group_send("room", {"type": ".hidden", "number": 1})
     await eventually(lambda: socket.ended)
     with pytest.raises(ValueError, match="underscore"):
         await socket.task
