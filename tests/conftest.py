@@ -97,14 +97,10 @@ def own_server(start_server: Callable[..., EmbeddedServer]) -> EmbeddedServer:
 
 
 @pytest_asyncio.fixture
-async def tcp_proxy() -> AsyncIterator[Callable[[EmbeddedServer], Awaitable[TcpProxy]]]:
-    """Yield a coroutine function that starts a proxy in front of a server."""
-    async with AsyncExitStack() as stack:
-
-        async def start(server: EmbeddedServer) -> TcpProxy:
-            return await stack.enter_async_context(TcpProxy(server.port))
-
-        yield start
+async def proxy(own_server: EmbeddedServer) -> AsyncIterator[TcpProxy]:
+    """Yield a proxy in front of the test's own server."""
+    async with TcpProxy(own_server.port) as proxy:
+        yield proxy
 
 
 @pytest_asyncio.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from django.utils.module_loading import import_string
 
-from support.messages import Message, take, take_many, within
+from support.messages import Message, take, take_elsewhere, take_many, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -95,7 +95,5 @@ class LayerCase:
 async def waiting_receiver(layer: ChannelLayer, channel: str) -> asyncio.Task[Message]:
     """Start to receive, and return once the layer has had its turns to begin to wait."""
     receiver = asyncio.create_task(take(layer, channel))
-    elsewhere = await within(layer.new_channel())
-    await within(layer.send(elsewhere, {"type": "elsewhere"}))
-    await take(layer, elsewhere)
+    await take_elsewhere(layer)
     return receiver

@@ -12,13 +12,10 @@ from support.queue_layers import Layers, beside, blocked, is_blocked, nothing_el
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
 
-    StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 
 ROUNDS = 6
 # A wait takes 5 s: what comes sooner was not found by chance after one that timed out.
@@ -52,9 +49,9 @@ class Broken:
 
 
 @pytest.fixture
-async def broken(own_server: EmbeddedServer, own_layers: Layers, tcp_proxy: StartProxy) -> Broken:
+async def broken(own_server: EmbeddedServer, proxy: TcpProxy, own_layers: Layers) -> Broken:
     """Return a layer whose connections can be broken."""
-    return Broken(own_server, own_layers, await tcp_proxy(own_server))
+    return Broken(own_server, own_layers, proxy)
 
 
 async def channel_of(layer: RedisChannelLayer, kind: str) -> str:

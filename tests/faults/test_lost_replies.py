@@ -11,20 +11,10 @@ from support.messages import take_numbers, within
 from support.queue_layers import Layers, nothing_else
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
 
-    StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 
 ROUNDS = 10
-
-
-@pytest.fixture
-async def proxy(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> TcpProxy:
-    """Return a proxy in front of the test's server."""
-    return await tcp_proxy(own_server)
 
 
 async def test_reply_of_a_send(own_layers: Layers, proxy: TcpProxy) -> None:

@@ -11,25 +11,15 @@ import pytest
 import redis.exceptions
 
 from support.messages import cancel, take, take_numbers, within
-from support.queue_layers import Layers, StartRemoteLayer, blocked, nothing_else, waiting
-from support.waiting import eventually
+from support.queue_layers import Layers, StartRemoteLayer, blocked, nothing_else, sent, waiting
+from support.waiting import eventually, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
 
 AWAY = 2
-
-
-async def sent(layer: RedisChannelLayer, channel: str) -> bool:
-    """Try to send a message; return whether that worked."""
-    try:
-        await layer.send(channel, {"type": "hello"})
-    except redis.exceptions.RedisError:
-        return False
-    return True
 
 
 def levels(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -51,8 +41,7 @@ async def test_server_is_away(
     gone = time.monotonic()
     with pytest.raises(redis.exceptions.ConnectionError):
         await within(sender.send("jobs", {"type": "lost"}), 15)
-    while (rest := gone + AWAY - time.monotonic()) > 0:
-        await asyncio.sleep(rest)
+    await until(gone + AWAY)
     own_server.start()
     back = time.monotonic()
     await asyncio.gather(*(eventually(lambda name=name: sent(sender, name)) for name in channels))  # type: ignore[misc]

@@ -19,12 +19,9 @@ from channels_redis_shared.transport.pipeline import AutoPipeline
 from support.messages import within
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
 
-    StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 
 HELLO = {"type": "hello"}
 # What `transport/redis_py.py` reads; and all that it might.
@@ -99,9 +96,8 @@ def test_synchronous_callers(own_server: EmbeddedServer, layer_class: type[Any])
 
 
 @pytest.mark.usefixtures("hidden")
-async def test_reset_while_idle(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> None:
+async def test_reset_while_idle(proxy: TcpProxy) -> None:
     """A connection that was reset is found before it carries a command."""
-    proxy = await tcp_proxy(own_server)
     (host,) = parse_hosts([proxy.url])
     pipeline = AutoPipeline(Connector(host))
     for count in range(1, 4):

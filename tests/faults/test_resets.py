@@ -20,12 +20,9 @@ from support.messages import take_numbers, within
 from support.queue_layers import Layers, blocked, nothing_else
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
 
-    StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 
 ROUNDS = 5
 
@@ -42,12 +39,6 @@ def reset_all(server: socket.socket) -> None:
             connection.sendall(b"+OK\r\n")
             linger = struct.pack("ii", 1, 0)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-
-
-@pytest.fixture
-async def proxy(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> TcpProxy:
-    """Return a proxy in front of the server of the test's own."""
-    return await tcp_proxy(own_server)
 
 
 async def test_receiver_of_a_busy_worker(own_layers: Layers, proxy: TcpProxy) -> None:

@@ -13,17 +13,15 @@ import pytest
 import redis.exceptions
 
 from support.messages import take, within
-from support.queue_layers import Layers, blocked, nothing_else, waiting
+from support.proxy import TcpProxy
+from support.queue_layers import Layers, blocked, nothing_else, sent, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
-    from support.proxy import TcpProxy
 
-    StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
     Scene = Callable[[EmbeddedServer, TcpProxy], Awaitable[None]]
 
 IDLE = 12.5  # seconds; redis-py 8 gives up a read after 5 of them, unless it is told otherwise
@@ -113,22 +111,14 @@ async def silent_replies(server: EmbeddedServer, proxy: TcpProxy) -> None:
     await layers.close()
 
 
-async def sent(layer: RedisChannelLayer, channel: str) -> bool:
-    """Try to send a message; return whether that worked."""
-    try:
-        await layer.send(channel, {"type": "hello"})
-    except redis.exceptions.RedisError:
-        return False
-    return True
-
-
 @pytest.mark.timeout(120)
 @pytest.mark.slow
-async def test_silences(start_server: Callable[..., EmbeddedServer], tcp_proxy: StartProxy) -> None:
+async def test_silences(start_server: Callable[..., EmbeddedServer]) -> None:
     """Consumers wait through idle channels, silent connections and a frozen server."""
 
     async def play(scene: Scene) -> None:
         server = start_server()
-        await scene(server, await tcp_proxy(server))
+        async with TcpProxy(server.port) as proxy:
+            await scene(server, proxy)
 
     await asyncio.gather(*map(play, (idle, silent_connections, silent_server, silent_replies)))

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from channels_redis_queue._shared.presence import shard
 from channels_redis_queue.presence import Presence
-from support.layers import LAYERS
+from support.layers import layer_class
 from support.messages import within
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from embedded_server import EmbeddedServer
     from support.layers import LayerClass
+
+__all__ = ["layer_class"]
 
 GRACE = 0.5
 
@@ -81,13 +83,6 @@ class Watcher:
                         self.people[key] = metas
                     else:
                         self.people.pop(key, None)
-
-
-@pytest.fixture(params=LAYERS, ids=["queue", "pubsub"])
-def layer_class(request: pytest.FixtureRequest) -> LayerClass:
-    """Return each of the two layers' classes in turn."""
-    chosen: LayerClass = request.param
-    return chosen
 
 
 @pytest.fixture(params=["host", "shards", "cluster"])

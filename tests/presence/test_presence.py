@@ -19,7 +19,7 @@ from support.messages import within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from embedded_server import EmbeddedServer
     from presence.conftest import Process
@@ -307,10 +307,9 @@ async def _new_channel(process: Process) -> str:
 async def test_lost_replies(
     processes: Callable[..., Process],
     own_server: EmbeddedServer,
-    tcp_proxy: Callable[[EmbeddedServer], Awaitable[TcpProxy]],
+    proxy: TcpProxy,
 ) -> None:
     """A join or a leave whose reply is lost is told nevertheless, and the people are right."""
-    proxy = await tcp_proxy(own_server)
     here, there = processes([proxy.url], grace=0), processes([own_server.url])
     watcher = await there.watch("room")
     await here.open("room", "bob")

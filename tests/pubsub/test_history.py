@@ -12,7 +12,6 @@ from redis.exceptions import ResponseError
 
 from support.histories import GROUP, HISTORY, follow, plain, send
 from support.messages import numbered, take, take_many, within
-from support.proxy import TcpProxy
 from support.pubsub_layers import (
     BACK,
     LOST,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from embedded_server import EmbeddedServer
     from support.messages import Message
+    from support.proxy import TcpProxy
 
 
 @asynccontextmanager
@@ -41,24 +41,22 @@ async def away(proxy: TcpProxy) -> AsyncIterator[None]:
     proxy.resume()
 
 
-async def test_an_outage_loses_nothing(own_server: EmbeddedServer, own_layers: Layers) -> None:
+async def test_an_outage_loses_nothing(proxy: TcpProxy, own_layers: Layers) -> None:
     """Messages of an outage come in order, before the notice of the reconnect."""
-    async with TcpProxy(own_server.port) as proxy:
-        layer, sender = own_layers(hosts=[proxy.url], **HISTORY, **NOTICES), own_layers(**HISTORY)
-        channel, _ = await follow(layer)
-        messages = numbered(130)
-        await send(sender, messages[:10])
-        assert plain(await take_many(layer, channel, 10)) == messages[:10]
-        async with away(proxy):
-            assert await take(layer, channel) == LOST
-            await send(sender, messages[10:110])
-        assert plain(await take_many(layer, channel, 100)) == messages[10:110]
-        assert await take(layer, channel) == BACK
-        await send(sender, messages[110:])
-        assert plain(await take_many(layer, channel, 20)) == messages[110:]
-        assert layer.statistics().replayed == 100
-        assert layer.statistics().unrecovered == 0
-        await layer.close_pools()
+    layer, sender = own_layers(hosts=[proxy.url], **HISTORY, **NOTICES), own_layers(**HISTORY)
+    channel, _ = await follow(layer)
+    messages = numbered(130)
+    await send(sender, messages[:10])
+    assert plain(await take_many(layer, channel, 10)) == messages[:10]
+    async with away(proxy):
+        assert await take(layer, channel) == LOST
+        await send(sender, messages[10:110])
+    assert plain(await take_many(layer, channel, 100)) == messages[10:110]
+    assert await take(layer, channel) == BACK
+    await send(sender, messages[110:])
+    assert plain(await take_many(layer, channel, 20)) == messages[110:]
+    assert layer.statistics().replayed == 100
+    assert layer.statistics().unrecovered == 0
 
 
 async def test_a_killed_connection_loses_nothing_under_load(
@@ -87,28 +85,26 @@ async def test_a_killed_connection_loses_nothing_under_load(
 
 
 async def test_members_are_told_when_the_history_is_gone(
-    own_server: EmbeddedServer, own_layers: Layers
+    own_server: EmbeddedServer, proxy: TcpProxy, own_layers: Layers
 ) -> None:
     """After FLUSHALL in an outage, the notice of the gap comes first, and then what is new."""
-    async with TcpProxy(own_server.port) as proxy:
-        layer, sender = own_layers(hosts=[proxy.url], **HISTORY), own_layers(**HISTORY)
-        channel, _ = await follow(layer)
-        messages = numbered(4)
-        await send(sender, messages[:1])
-        assert plain([await take(layer, channel)]) == messages[:1]
-        async with away(proxy):
-            await send(sender, messages[1:2])
-            with own_server.client() as client:
-                client.flushall()
-            await send(sender, messages[2:3])
-        notice = await take(layer, channel)
-        assert notice.pop("__asgi_position__")
-        assert notice == {"type": "chat.gap", "group": GROUP, "recovered": False}
-        assert plain([await take(layer, channel)]) == messages[2:3]
-        await send(sender, messages[3:])
-        assert plain([await take(layer, channel)]) == messages[3:]
-        assert layer.statistics().unrecovered == 1
-        await layer.close_pools()
+    layer, sender = own_layers(hosts=[proxy.url], **HISTORY), own_layers(**HISTORY)
+    channel, _ = await follow(layer)
+    messages = numbered(4)
+    await send(sender, messages[:1])
+    assert plain([await take(layer, channel)]) == messages[:1]
+    async with away(proxy):
+        await send(sender, messages[1:2])
+        with own_server.client() as client:
+            client.flushall()
+        await send(sender, messages[2:3])
+    notice = await take(layer, channel)
+    assert notice.pop("__asgi_position__")
+    assert notice == {"type": "chat.gap", "group": GROUP, "recovered": False}
+    assert plain([await take(layer, channel)]) == messages[2:3]
+    await send(sender, messages[3:])
+    assert plain([await take(layer, channel)]) == messages[3:]
+    assert layer.statistics().unrecovered == 1
 
 
 async def test_members_are_told_when_the_server_comes_back_empty(
@@ -183,21 +179,17 @@ async def test_equal_reads_of_one_turn_are_one(
         assert plain(await take_many(layer, channel, 3)) == numbered(3)
 
 
-async def test_a_lost_reply_sends_nothing_twice(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_a_lost_reply_sends_nothing_twice(proxy: TcpProxy, own_layers: Layers) -> None:
     """A sender whose reply was lost is told so, and members get the message once."""
-    async with TcpProxy(own_server.port) as proxy:
-        layer, sender = own_layers(**HISTORY), own_layers(hosts=[proxy.url], **HISTORY)
-        channel, _ = await follow(layer)
-        await send(sender, numbered(1))
-        loss = proxy.lose_reply(b"test.message")
-        with pytest.raises(RedisConnectionError):
-            await within(sender.group_send(GROUP, numbered(1)[0]))
-        await within(loss.happened.wait())
-        assert plain(await take_many(layer, channel, 2)) == numbered(1) * 2
-        await nothing_else(layer, channel)
-        await sender.close_pools()
+    layer, sender = own_layers(**HISTORY), own_layers(hosts=[proxy.url], **HISTORY)
+    channel, _ = await follow(layer)
+    await send(sender, numbered(1))
+    loss = proxy.lose_reply(b"test.message")
+    with pytest.raises(RedisConnectionError):
+        await within(sender.group_send(GROUP, numbered(1)[0]))
+    await within(loss.happened.wait())
+    assert plain(await take_many(layer, channel, 2)) == numbered(1) * 2
+    await nothing_else(layer, channel)
 
 
 async def test_a_server_that_forgets_scripts(

@@ -22,13 +22,12 @@ from support.pubsub_layers import (
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from conftest import RunProcess
     from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
 
-    StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 
 REMOTE = Path(__file__).parent / "remote_layer.py"
 
@@ -123,10 +122,9 @@ async def test_channel_made_after_the_loss_gets_no_notice(
 
 
 async def test_channel_made_in_an_outage_is_told_of_the_next_loss(
-    own_server: EmbeddedServer, own_layers: Layers, tcp_proxy: StartProxy
+    own_server: EmbeddedServer, proxy: TcpProxy, own_layers: Layers
 ) -> None:
     """It receives while other subscriptions are still being restored, so it has to know."""
-    proxy = await tcp_proxy(own_server)
     layer, other = own_layers(hosts=[proxy.url], **NOTICES), own_layers()
     old = await layer.new_channel()
     own_server.kill()

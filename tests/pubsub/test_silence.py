@@ -23,12 +23,9 @@ from support.pubsub_layers import (
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
 
-    StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 
 FOUND_WITHIN = 30.0  # seconds
 
@@ -49,10 +46,9 @@ def test_silence_is_found_in_time() -> None:
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("silent", ["requests", "replies", "both"])
 async def test_silent_connection_is_replaced(
-    own_server: EmbeddedServer, own_layers: Layers, tcp_proxy: StartProxy, silent: str
+    proxy: TcpProxy, own_layers: Layers, silent: str
 ) -> None:
     """With both notices, also if only one direction is lost."""
-    proxy = await tcp_proxy(own_server)
     layer = own_layers(hosts=[proxy.url], **NOTICES)
     channel = await joined(layer, "room")
     proxy.stall(requests=silent != "replies", replies=silent != "requests")
@@ -63,10 +59,9 @@ async def test_silent_connection_is_replaced(
 
 @pytest.mark.usefixtures("impatient")
 async def test_late_answers_of_a_silent_connection_are_not_heard(
-    own_server: EmbeddedServer, own_layers: Layers, tcp_proxy: StartProxy
+    proxy: TcpProxy, own_layers: Layers
 ) -> None:
     """Data that the network releases late is not delivered twice."""
-    proxy = await tcp_proxy(own_server)
     layer = own_layers(hosts=[proxy.url], **NOTICES)
     channel = await joined(layer, "room")
     proxy.stall()

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
 
-    StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 
 TRIES = 5
 
@@ -214,9 +213,9 @@ class Trips:
 
 
 @pytest.fixture
-async def trips(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> Trips:
+async def trips(proxy: TcpProxy) -> Trips:
     """Return a counter of the traffic through a proxy."""
-    return Trips(await tcp_proxy(own_server))
+    return Trips(proxy)
 
 
 async def warm(trips: Trips) -> tuple[Layers, RedisChannelLayer]:

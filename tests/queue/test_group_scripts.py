@@ -3,50 +3,31 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from channels_redis_queue import scripts
 from channels_redis_queue.keys import Keys
+from support.queue_layers import ScriptServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import redis
-
-    from channels_redis_queue._shared.transport.commands import Script
     from embedded_server import EmbeddedServer
 
 
 EXPIRY = 60
 
 
-class Server:
-    """A server, and its clock."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        # What redis-py says of its replies' types differs from version to version.
-        self.client: Any = client
-
-    def run(self, script: Script, keys: list[str], *arguments: Any) -> Any:
-        """Run a script."""
-        return self.client.execute_command(*script.call_with_source(keys, *arguments))
-
-    def now(self) -> float:
-        """Return the server's time."""
-        seconds, microseconds = self.client.time()
-        return float(seconds + microseconds / 1_000_000)
-
-
 @pytest.fixture
-def server(redis_server: EmbeddedServer) -> Iterator[Server]:
+def server(redis_server: EmbeddedServer) -> Iterator[ScriptServer]:
     """Yield a connection to the server."""
     with redis_server.client() as client:
-        yield Server(client)
+        yield ScriptServer(client)
 
 
-def test_group_add_renews(server: Server, prefix: str) -> None:
+def test_group_add_renews(server: ScriptServer, prefix: str) -> None:
     """It returns the time that it wrote, and the key lives `group_expiry` seconds from now."""
     group = Keys(prefix).group("room")
     first = server.run(scripts.GROUP_ADD, [group], "a", 100)
@@ -56,7 +37,7 @@ def test_group_add_renews(server: Server, prefix: str) -> None:
     assert 90 < server.client.ttl(group) <= 100
 
 
-def test_expired_names_are_no_members(server: Server, prefix: str) -> None:
+def test_expired_names_are_no_members(server: ScriptServer, prefix: str) -> None:
     """A name whose time is over is not listed, and the next `group_add` removes it."""
     group = Keys(prefix).group("room")
     server.run(scripts.GROUP_ADD, [group], "a", 100)
@@ -67,7 +48,7 @@ def test_expired_names_are_no_members(server: Server, prefix: str) -> None:
     assert server.client.zrange(group, 0, -1) == [b"a", b"b"]
 
 
-def test_group_forget_only_what_this_process_wrote_last(server: Server, prefix: str) -> None:
+def test_group_forget_only_what_this_process_wrote_last(server: ScriptServer, prefix: str) -> None:
     """A virtual channel that was renewed meanwhile stays in its group."""
     group, behind = Keys(prefix).group("room"), Keys(prefix).members("v!:g:room")
     before = server.run(scripts.GROUP_ADD, [group, behind], "v", 100, "one")
@@ -79,7 +60,7 @@ def test_group_forget_only_what_this_process_wrote_last(server: Server, prefix: 
     assert not server.client.exists(group, behind)
 
 
-def test_group_forget_of_a_plain_name(server: Server, prefix: str) -> None:
+def test_group_forget_of_a_plain_name(server: ScriptServer, prefix: str) -> None:
     """A name that stands for one channel has no set of members beside the group."""
     group = Keys(prefix).group("room")
     score = server.run(scripts.GROUP_ADD, [group], "a", 100)
@@ -88,7 +69,7 @@ def test_group_forget_of_a_plain_name(server: Server, prefix: str) -> None:
     assert not server.client.exists(group)
 
 
-def test_swap(server: Server, prefix: str) -> None:
+def test_swap(server: ScriptServer, prefix: str) -> None:
     """It writes a value for a time, and returns the one before."""
     key = f"{prefix}swapped"
     assert server.run(scripts.SWAP, [key], "one", 100) is None
@@ -97,7 +78,7 @@ def test_swap(server: Server, prefix: str) -> None:
     assert 0 < server.client.ttl(key) <= 10
 
 
-def test_mark_gone_only_after_the_same_sign(server: Server, prefix: str) -> None:
+def test_mark_gone_only_after_the_same_sign(server: ScriptServer, prefix: str) -> None:
     """A process that has sent another heartbeat meanwhile is not marked."""
     key = f"{prefix}alive"
     server.client.set(key, "two")
@@ -111,7 +92,7 @@ def test_mark_gone_only_after_the_same_sign(server: Server, prefix: str) -> None
     assert server.run(scripts.MARK_GONE, [key], "two", "gone", 100) == 0
 
 
-def test_members_behind_a_virtual_channel(server: Server, prefix: str) -> None:
+def test_members_behind_a_virtual_channel(server: ScriptServer, prefix: str) -> None:
     """They are added with it, live as long, and leave one by one."""
     group, behind = Keys(prefix).group("room"), Keys(prefix).members("v!:g:room")
     server.run(scripts.GROUP_ADD, [group, behind], "v!:g:room", 100, "one", "two")
@@ -124,7 +105,7 @@ def test_members_behind_a_virtual_channel(server: Server, prefix: str) -> None:
     assert server.client.zrange(group, 0, -1) == [b"v!:g:room"]
 
 
-def test_group_size_counts_who_has_not_expired(server: Server, prefix: str) -> None:
+def test_group_size_counts_who_has_not_expired(server: ScriptServer, prefix: str) -> None:
     """Names whose time is over do not count; a group that is not there has none."""
     group = Keys(prefix).group("room")
     assert server.run(scripts.GROUP_SIZE, [group], 100) == 0
@@ -133,7 +114,7 @@ def test_group_size_counts_who_has_not_expired(server: Server, prefix: str) -> N
     assert server.run(scripts.GROUP_SIZE, [group], 100) == 1
 
 
-def test_group_discard_returns_the_time(server: Server, prefix: str) -> None:
+def test_group_discard_returns_the_time(server: ScriptServer, prefix: str) -> None:
     """A plain name is removed; the time tells which memberships of its process are over."""
     group = Keys(prefix).group("room")
     score = server.run(scripts.GROUP_ADD, [group], "a", 100)
@@ -142,7 +123,7 @@ def test_group_discard_returns_the_time(server: Server, prefix: str) -> None:
     assert not server.client.exists(group)
 
 
-def test_guarded_send_looks_at_the_group(server: Server, prefix: str) -> None:
+def test_guarded_send_looks_at_the_group(server: ScriptServer, prefix: str) -> None:
     """A message goes to a group's destinations only if the group is as its sender knows it."""
     group = Keys(prefix).group("room")
     for name in ("b", "a"):

@@ -11,33 +11,29 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from channels_redis_queue import RedisChannelLayer
 from support.histories import GROUP, HISTORY, follow, plain, send
 from support.messages import numbered, take, take_many, within
-from support.proxy import TcpProxy
 from support.queue_layers import Layers, nothing_else
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
+    from support.proxy import TcpProxy
 
 
-async def test_a_cut_between_append_and_fan_out(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
+async def test_a_cut_between_append_and_fan_out(proxy: TcpProxy, own_layers: Layers) -> None:
     """A sender that fails once the history has its message loses it for no one."""
-    async with TcpProxy(own_server.port) as proxy:
-        layer, sender = own_layers(**HISTORY), own_layers(hosts=[proxy.url], **HISTORY)
-        channel, _ = await follow(layer)
-        messages = numbered(3)
-        await send(sender, messages[:1])
-        assert plain([await take(layer, channel)]) == messages[:1]
-        loss = proxy.lose_reply(b"test.message")
-        with pytest.raises(RedisConnectionError):
-            await within(sender.group_send(GROUP, messages[1]))
-        await within(loss.happened.wait())
-        await send(sender, messages[2:])
-        assert plain(await take_many(layer, channel, 2)) == messages[1:]
-        await nothing_else(layer, channel)
-        assert layer.statistics().replayed == 2
-        await sender.close_pools()
+    layer, sender = own_layers(**HISTORY), own_layers(hosts=[proxy.url], **HISTORY)
+    channel, _ = await follow(layer)
+    messages = numbered(3)
+    await send(sender, messages[:1])
+    assert plain([await take(layer, channel)]) == messages[:1]
+    loss = proxy.lose_reply(b"test.message")
+    with pytest.raises(RedisConnectionError):
+        await within(sender.group_send(GROUP, messages[1]))
+    await within(loss.happened.wait())
+    await send(sender, messages[2:])
+    assert plain(await take_many(layer, channel, 2)) == messages[1:]
+    await nothing_else(layer, channel)
+    assert layer.statistics().replayed == 2
 
 
 async def test_messages_that_a_full_key_refused(own_layers: Layers) -> None:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from support.loop_thread import LoopThread
-from support.messages import cancel, take, take_numbers, within
+from support.messages import cancel, take_elsewhere, take_numbers, within
 from support.queue_layers import Layers, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from channels_redis_queue import RedisChannelLayer
     from conftest import RunProcess
 
 T = TypeVar("T")
@@ -63,7 +62,8 @@ async def test_two_loops(layers: Layers, other_loop: LoopThread, *, first_here: 
         receiving_here = await waiting(layer, here)
         receiving_there = other_loop.start(layer.receive(there))
     else:
-        await other_loop.run(receive_one(layer))
+        # So that this loop is the one in which the layer receives.
+        await other_loop.run(take_elsewhere(layer))
         receiving_there = other_loop.start(layer.receive(there))
         receiving_here = await waiting(layer, here)
     await layer.send(there, {"to": "there"})
@@ -75,13 +75,6 @@ async def test_two_loops(layers: Layers, other_loop: LoopThread, *, first_here: 
     assert await take_numbers(layer, here, 50) == list(range(50))
     assert await other_loop.run(take_numbers(layer, there, 50)) == list(range(50))
     await other_loop.run(layer.close_pools())
-
-
-async def receive_one(layer: RedisChannelLayer) -> None:
-    """Receive something, so that this loop is the one in which the layer receives."""
-    channel = await layer.new_channel()
-    await layer.send(channel, {"type": "hello"})
-    await take(layer, channel)
 
 
 @pytest.mark.parametrize("channel", ["own", "general"])

@@ -10,13 +10,13 @@ import pytest
 
 from channels_redis_queue import scripts
 from channels_redis_queue.keys import Keys
+from support.queue_layers import ScriptServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import redis
 
-    from channels_redis_queue._shared.transport.commands import Script
     from embedded_server import EmbeddedServer
 
 EXPIRY = 60
@@ -26,21 +26,16 @@ GROUP_EXPIRY = 600
 CLAIMS_LIVE = 30
 
 
-class Queue:
+class Queue(ScriptServer):
     """A message key and what is beside it, with the scripts that work on it."""
 
     def __init__(self, client: redis.Redis, prefix: str) -> None:
-        # What redis-py says of its replies' types differs from version to version.
-        self.client: Any = client
+        super().__init__(client)
         beside = Keys(prefix).messages("specific.0c!")
         self.key, self.bell, self.leaves = beside.key, beside.bell, beside.leaves
         self.claims = beside.claims("0f")
         self.releases = 0
         self.reply: Any = [b"", [], []]
-
-    def run(self, script: Script, keys: list[str], *arguments: Any) -> Any:
-        """Run a script."""
-        return self.client.execute_command(*script.call_with_source(keys, *arguments))
 
     def send(self, *messages: bytes, capacity: int = 100) -> list[int]:
         """Send messages; return 1 for each that was refused."""
@@ -68,10 +63,18 @@ class Queue:
         keys = [self.key, self.bell, self.leaves]
         self.run(scripts.LEAVE, keys, GROUP_EXPIRY, leave)
 
-    def now(self) -> float:
-        """Return the server's time."""
-        seconds, microseconds = self.client.time()
-        return float(seconds + microseconds / 1_000_000)
+    def commands_of(self, work: Callable[[], object]) -> list[bytes]:
+        """Return the lines of MONITOR for what is done."""
+        connection = self.client.connection_pool.make_connection()
+        connection.send_command("MONITOR")
+        connection.read_response()
+        work()
+        self.client.echo("the end")
+        seen = []
+        while b"the end" not in (line := connection.read_response()):
+            seen.append(line)
+        connection.disconnect()
+        return seen
 
 
 @pytest.fixture
@@ -107,15 +110,7 @@ def test_bell_outlives_the_message(queue: Queue) -> None:
 
 def test_send_rings_before_the_message_is_there(queue: Queue) -> None:
     """Waking a reader has to consume the bell: Redis 6 pops the key that was written first."""
-    connection = queue.client.connection_pool.make_connection()
-    connection.send_command("MONITOR")
-    connection.read_response()
-    queue.send(b"m")
-    queue.client.echo("the end")
-    seen = []
-    while b"the end" not in (line := connection.read_response()):
-        seen.append(line)
-    connection.disconnect()
+    seen = queue.commands_of(lambda: queue.send(b"m"))
     added = [line for line in seen if b'lua] "ZADD"' in line]
     assert [queue.bell.encode() in line for line in added] == [True, False]
 
@@ -197,15 +192,7 @@ def test_counting_needs_memory_only_after_the_bell(queue: Queue) -> None:
     crowd = Crowd(queue)
     crowd.add(1, 5)
     queue.client.delete(queue.bell)
-    connection = queue.client.connection_pool.make_connection()
-    connection.send_command("MONITOR")
-    connection.read_response()
-    crowd.add(1, 1)
-    queue.client.echo("the end")
-    seen = []
-    while b"the end" not in (line := connection.read_response()):
-        seen.append(line)
-    connection.disconnect()
+    seen = queue.commands_of(lambda: crowd.add(1, 1))
     writes = [b"ZADD", b"UNLINK", b"HINCRBY"]
     first = [word for line in seen if b"lua]" in line for word in writes if b'"%s"' % word in line]
     assert first == [b"ZADD", b"UNLINK", b"HINCRBY", b"ZADD"]

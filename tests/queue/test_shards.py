@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest_asyncio
 
 from channels_redis_queue._shared.transport.commands import shard_of
-from support.messages import cancel, numbered, take, within
+from support.messages import cancel, numbered, take, take_elsewhere, within
 from support.queue_layers import Layers, StartRemoteLayer, beside
 from support.waiting import eventually
 
@@ -72,13 +72,6 @@ async def test_general_channel_is_waited_for_on_all_shards(sharded: Layers) -> N
         await take_elsewhere(layer)
         await sender.send("jobs", {"number": number})
         assert await within(receiver, 4) == {"number": number}
-
-
-async def take_elsewhere(layer: RedisChannelLayer) -> None:
-    """Receive on another channel, so that receivers have their turn to begin."""
-    channel = await layer.new_channel()
-    await layer.send(channel, {"type": "hello"})
-    await take(layer, channel)
 
 
 async def test_every_waiting_receiver_gets_one(sharded: Layers) -> None:

@@ -15,8 +15,6 @@ from support.queue_layers import Layers, beside
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
@@ -27,10 +25,9 @@ HELLO = {"type": "hello"}
 async def test_claims_outlive_a_loop_that_ends_in_an_outage(
     own_server: EmbeddedServer,
     own_layers: Layers,
-    tcp_proxy: Callable[[EmbeddedServer], Awaitable[TcpProxy]],
+    proxy: TcpProxy,
 ) -> None:
     """A message in a lost reply is handed over again."""
-    proxy = await tcp_proxy(own_server)
     layer, sender = own_layers(hosts=[proxy.url]), own_layers()
     key, end = beside(layer, "work").key, threading.Event()
 
@@ -57,10 +54,9 @@ async def test_claims_outlive_a_loop_that_ends_in_an_outage(
 async def test_claims_outlive_a_layer_that_is_closed_in_an_outage(
     own_server: EmbeddedServer,
     own_layers: Layers,
-    tcp_proxy: Callable[[EmbeddedServer], Awaitable[TcpProxy]],
+    proxy: TcpProxy,
 ) -> None:
     """A message in a lost reply is received in the same loop after `close_pools`."""
-    proxy = await tcp_proxy(own_server)
     layer, sender = own_layers(hosts=[proxy.url]), own_layers()
     channel = await layer.new_channel()
     key = beside(layer, channel).key

@@ -63,3 +63,10 @@ async def take_many(layer: Any, channel: str, count: int) -> list[Message]:
 async def take_numbers(layer: Any, channel: str, count: int) -> list[int]:
     """Receive as many messages, one after the other, and return their numbers."""
     return [message["number"] for message in await take_many(layer, channel, count)]
+
+
+async def take_elsewhere(layer: Any) -> None:
+    """Receive on a new channel, after which what began to receive before waits."""
+    channel = await within(layer.new_channel())
+    await within(layer.send(channel, {"type": "elsewhere"}))
+    await take(layer, channel)

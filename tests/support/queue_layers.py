@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import pytest_asyncio
+from redis.exceptions import RedisError
 
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue.keys import Keys, QueueKeys
 from support.layers import LayersOf
-from support.messages import Message, take, within
+from support.messages import Message, take, take_elsewhere, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    import redis
+
+    from channels_redis_queue._shared.transport.commands import Script
     from conftest import RunProcess
     from embedded_server import EmbeddedServer
     from support.processes import WorkerProcess
@@ -116,10 +120,17 @@ async def nothing_else(layer: RedisChannelLayer, channel: str) -> None:
 async def waiting(layer: RedisChannelLayer, channel: str) -> asyncio.Task[Message]:
     """Start to receive, and return when the server has the layer's wait for it."""
     task = asyncio.create_task(layer.receive(channel))
-    elsewhere = await layer.new_channel()
-    await within(layer.send(elsewhere, {"type": "elsewhere"}))
-    await take(layer, elsewhere)
+    await take_elsewhere(layer)
     return task
+
+
+async def sent(layer: RedisChannelLayer, channel: str) -> bool:
+    """Try to send a message; return whether that worked."""
+    try:
+        await layer.send(channel, {"type": "hello"})
+    except RedisError:
+        return False
+    return True
 
 
 def is_blocked(server: EmbeddedServer, readers: int = 1) -> bool:
@@ -142,3 +153,20 @@ async def blocked(
 def beside(layer: RedisChannelLayer, channel: str) -> QueueKeys:
     """Return the names of a channel's message key and of the keys beside it."""
     return Keys(layer.prefix).messages(channel[: channel.find("!") + 1] or channel)
+
+
+class ScriptServer:
+    """A server that runs scripts, and its clock."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        # What redis-py says of its replies' types differs from version to version.
+        self.client: Any = client
+
+    def run(self, script: Script, keys: list[str], *arguments: Any) -> Any:
+        """Run a script."""
+        return self.client.execute_command(*script.call_with_source(keys, *arguments))
+
+    def now(self) -> float:
+        """Return the server's time."""
+        seconds, microseconds = self.client.time()
+        return float(seconds + microseconds / 1_000_000)

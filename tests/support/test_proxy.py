@@ -11,12 +11,10 @@ from redis.backoff import NoBackoff
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
-
-    StartProxy = Callable[[EmbeddedServer], Awaitable[TcpProxy]]
 
 
 def connect(proxy: TcpProxy) -> redis.asyncio.Redis:
@@ -41,11 +39,8 @@ def get(server: EmbeddedServer, key: str) -> bytes | None:
     return value
 
 
-async def test_counts_connections_and_round_trips(
-    own_server: EmbeddedServer, tcp_proxy: StartProxy
-) -> None:
+async def test_counts_connections_and_round_trips(proxy: TcpProxy) -> None:
     """Commands in one write are one round trip, commands one by one are one each."""
-    proxy = await tcp_proxy(own_server)
     first, second = (redis.asyncio.Connection(port=proxy.port) for _ in range(2))
     await first.connect()
     await second.connect()
@@ -65,9 +60,8 @@ async def test_counts_connections_and_round_trips(
     assert len(proxy.connections) == 2
 
 
-async def test_silence_of_requests(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> None:
+async def test_silence_of_requests(own_server: EmbeddedServer, proxy: TcpProxy) -> None:
     """Held requests don't reach the server until the proxy resumes."""
-    proxy = await tcp_proxy(own_server)
     async with connect(proxy) as client:
         await client.ping()
         proxy.stall(replies=False)
@@ -85,9 +79,8 @@ def clients(server: EmbeddedServer) -> bytes:
         return repr(client.client_list()).encode()
 
 
-async def test_lost_reply_then_cut(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> None:
+async def test_lost_reply_then_cut(proxy: TcpProxy) -> None:
     """The command ran, the client gets an error, and the next command works."""
-    proxy = await tcp_proxy(own_server)
     async with connect(proxy) as client:
         await client.ping()
         loss = proxy.lose_reply(to=b"INCR")
@@ -99,9 +92,8 @@ async def test_lost_reply_then_cut(own_server: EmbeddedServer, tcp_proxy: StartP
         assert await client.incr("number") == 2
 
 
-async def test_delays_both_ways(own_server: EmbeddedServer, tcp_proxy: StartProxy) -> None:
+async def test_delays_both_ways(proxy: TcpProxy) -> None:
     """Each piece is held, on connections of before and after, until the delay ends."""
-    proxy = await tcp_proxy(own_server)
     loop = asyncio.get_running_loop()
     async with connect(proxy) as before:
         await before.ping()
