@@ -5,6 +5,7 @@ Tests import what the fixtures return from ``embedded_server`` and ``support`` f
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import signal
@@ -21,7 +22,7 @@ from support.processes import WorkerProcess
 from support.proxy import TcpProxy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
     from pathlib import Path
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -35,6 +36,17 @@ class RunProcess(Protocol):
 
     def __call__(self, script: str | Path, **options: Any) -> Awaitable[WorkerProcess]:
         """Start ``script`` with the arguments of `WorkerProcess.fork`."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the collected tests out of the garbage collector's way: thousands, in each worker."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)
