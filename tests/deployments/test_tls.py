@@ -40,22 +40,34 @@ async def fails_at_once(layers: Layers, layer_class: LayerClass, host: object, t
         assert time.monotonic() - began < AT_ONCE
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"ssl_cert_reqs": "required"},
-        {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True},
-        {"ssl_cert_reqs": "none", "ssl_ca_certs": None, "ssl_check_hostname": False},
-        {"ssl_cert_reqs": None, "ssl_ca_certs": None, "ssl_check_hostname": False},
-        {"ssl_cert_reqs": None, "ssl_ca_certs": None},
-    ],
-    ids=["required", "constant", "none", "None", "None-alone"],
-)
-async def test_certificates(
-    options: dict[str, Any], tls_server: TlsServer, layer_class: LayerClass, layers: Layers
+AT, BY_NAME = f"rediss://{HOST}:PORT", "rediss://localhost:PORT"
+# The address of the server, and options beside it.
+ACCEPTED: dict[str, tuple[str, dict[str, Any]]] = {
+    "required": (AT, {"ssl_cert_reqs": "required"}),
+    "constant": (AT, {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}),
+    "none": (AT, {"ssl_cert_reqs": "none", "ssl_ca_certs": None, "ssl_check_hostname": False}),
+    "None": (AT, {"ssl_cert_reqs": None, "ssl_ca_certs": None, "ssl_check_hostname": False}),
+    "None alone": (AT, {"ssl_cert_reqs": None, "ssl_ca_certs": None}),
+    "none in the URL": (f"{AT}?ssl_cert_reqs=none", {"ssl_ca_certs": None}),
+    "name": (BY_NAME, {"ssl_check_hostname": False}),
+    "name, none": (BY_NAME, {"ssl_cert_reqs": "none"}),
+    "name, None": (BY_NAME, {"ssl_cert_reqs": None}),
+    "name, constant": (BY_NAME, {"ssl_cert_reqs": ssl.CERT_NONE, "ssl_check_hostname": True}),
+    "name, in the URL": (f"{BY_NAME}?ssl_check_hostname=false", {}),
+}
+
+
+@pytest.mark.parametrize(("address", "options"), ACCEPTED.values(), ids=ACCEPTED)
+async def test_accepted_certificate(
+    address: str,
+    options: dict[str, Any],
+    tls_server: TlsServer,
+    layer_class: LayerClass,
+    layers: Layers,
 ) -> None:
-    """A private authority and a client's certificate, with each form of `ssl_cert_reqs`."""
-    await works(layers, layer_class, {**tls_server.host, **options})
+    """A private authority and a client's certificate; a user may switch the checks off."""
+    address = address.replace("PORT", str(tls_server.port))
+    await works(layers, layer_class, {**tls_server.host, "address": address, **options})
 
 
 class Context:
@@ -87,18 +99,12 @@ async def test_connection_class_with_a_context(
 async def test_tls_in_a_dict_of_host_and_port(
     tls_server: TlsServer, layer_class: LayerClass, layers: Layers
 ) -> None:
-    """`ssl: True` is what rediss:// is."""
+    """`ssl: True` is what rediss:// is, and checks the same."""
     files = {name: value for name, value in tls_server.host.items() if name != "address"}
     host = {"host": HOST, "port": tls_server.port, "ssl": True, **files}
     await works(layers, layer_class, host)
-
-
-async def test_requirement_in_the_url(
-    tls_server: TlsServer, layer_class: LayerClass, layers: Layers
-) -> None:
-    """A URL may switch off the check of the certificate."""
-    host = {**tls_server.host, "address": f"{tls_server.url}?ssl_cert_reqs=none"}
-    await works(layers, layer_class, {**host, "ssl_ca_certs": None})
+    by_name = {**host, "host": "localhost"}
+    await fails_at_once(layers, layer_class, by_name, "not valid for 'localhost'")
 
 
 @pytest.mark.parametrize(
@@ -112,15 +118,6 @@ async def test_certificate_of_another_host(
     """A certificate for another name is an error that says so, on every version of redis-py."""
     address = f"rediss://localhost:{tls_server.port}"
     host = {**tls_server.host, "address": address, **options}
-    await fails_at_once(layers, layer_class, host, "not valid for 'localhost'")
-
-
-async def test_certificate_of_another_host_in_a_dict(
-    tls_server: TlsServer, layer_class: LayerClass, layers: Layers
-) -> None:
-    """So it is where the host is written without a URL."""
-    files = {name: value for name, value in tls_server.host.items() if name != "address"}
-    host = {"host": "localhost", "port": tls_server.port, "ssl": True, **files}
     await fails_at_once(layers, layer_class, host, "not valid for 'localhost'")
 
 
@@ -143,32 +140,6 @@ async def test_certificate_for_a_name_at_an_address(
 ) -> None:
     """An address is a name as well: the certificate has to be for it."""
     await fails_at_once(layers, layer_class, named_tls_server.host, f"not valid for '{HOST}'")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"ssl_check_hostname": False},
-        {"ssl_cert_reqs": "none"},
-        {"ssl_cert_reqs": None},
-        {"ssl_cert_reqs": ssl.CERT_NONE, "ssl_check_hostname": True},
-    ],
-    ids=["name", "none", "None", "constant"],
-)
-async def test_unchecked_name(
-    options: dict[str, Any], tls_server: TlsServer, layer_class: LayerClass, layers: Layers
-) -> None:
-    """A user may switch the check off: of the name alone, or of the whole certificate."""
-    host = {**tls_server.host, "address": f"rediss://localhost:{tls_server.port}"}
-    await works(layers, layer_class, {**host, **options})
-
-
-async def test_unchecked_name_in_the_url(
-    tls_server: TlsServer, layer_class: LayerClass, layers: Layers
-) -> None:
-    """A URL may say so, too."""
-    address = f"rediss://localhost:{tls_server.port}?ssl_check_hostname=false"
-    await works(layers, layer_class, {**tls_server.host, "address": address})
 
 
 @pytest.fixture
