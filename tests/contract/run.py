@@ -21,7 +21,7 @@ TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
 sys.path[0:1] = [str(TESTS), str(ROOT / "docs/examples")]
 
-from support.installing import FOLDER, uv  # noqa: E402 - only now it is found
+from support.installing import environment, versions_in  # noqa: E402 - only now it is found
 
 # Seconds for each step of a test, which should take milliseconds: in the first run, and in the
 # second one, whose outcome counts.
@@ -63,11 +63,16 @@ def checked(layer: Any) -> dict[str, Any]:
     if reason:
         return {"unmeasured": reason}
     try:
-        python = environment(layer)
+        group = ("--group", f"{ROOT / 'pyproject.toml'}:contract")
+        python = environment(
+            f"contract/{layer.name}",
+            [*COMMON, *layer.requirements],
+            *group,
+            wanted=layer.python or sys.executable,
+        )
     except subprocess.CalledProcessError as error:
         return {"unmeasured": f"it could not be installed: {str(error.stderr).strip()[:300]}"}
-    listed = json.loads(uv("pip", "list", "--format", "json", "--python", python))
-    versions = {one["name"].lower(): one["version"] for one in listed}
+    versions = versions_in(python)
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),
         "python": interpreter_version(python),
@@ -76,24 +81,6 @@ def checked(layer: Any) -> dict[str, Any]:
         "versions": {name: versions[name] for name in layer.version_of},
         "tests": by_function(outcomes(layer, python)),
     }
-
-
-def environment(layer: Any) -> Path:
-    """Return the Python of the layer's environment, with the newest releases that it can have."""
-    folder = FOLDER / "contract" / layer.name
-    python: Path = folder / "bin/python"
-    if not python.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            uv("venv", "--clear", "--python", layer.python or sys.executable, folder)
-        except subprocess.CalledProcessError:
-            uv("venv", "--clear", "--python", sys.executable, folder)
-    words: list[str] = []
-    for one in layer.requirements:
-        words += ["-e", one.format(root=ROOT)] if "{root}" in one else [one]
-    group = ("--group", f"{ROOT / 'pyproject.toml'}:contract")
-    uv("pip", "install", "--upgrade", "--python", python, *COMMON, *words, *group)
-    return python
 
 
 def in_environment(

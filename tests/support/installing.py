@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-FOLDER = Path(__file__).parents[2] / ".environments"
+REPOSITORY = Path(__file__).parents[2]
+FOLDER = REPOSITORY / ".environments"
 
 
 def uv(*command: str | Path) -> str:
@@ -52,6 +54,41 @@ def installed(name: str, make: Callable[[Path], object]) -> Path:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+def environment(
+    name: str, requirements: Iterable[str], *more: str, wanted: str = sys.executable
+) -> Path:
+    """Return the Python of an environment with the newest releases of the requirements.
+
+    Args:
+        name: A path in `FOLDER`.
+        requirements: What is installed; what names `{root}`, this repository, is linked to.
+        more: Further arguments of `uv pip install`.
+        wanted: The interpreter to take if there is one, instead of this.
+
+    Raises:
+        subprocess.CalledProcessError: That failed; what uv wrote to stderr is in the error.
+    """
+    folder = FOLDER / name
+    python = folder / "bin/python"
+    if not python.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            uv("venv", "--clear", "--python", wanted, folder)
+        except subprocess.CalledProcessError:
+            uv("venv", "--clear", "--python", sys.executable, folder)
+    words: list[str] = []
+    for one in requirements:
+        words += ["-e", one.format(root=REPOSITORY)] if "{root}" in one else [one]
+    uv("pip", "install", "--upgrade", "--python", python, *words, *more)
+    return python
+
+
+def versions_in(python: Path) -> dict[str, str]:
+    """Return the version of each distribution in an environment, by its name in lower case."""
+    listed = json.loads(uv("pip", "list", "--format", "json", "--python", python))
+    return {one["name"].lower(): one["version"] for one in listed}
 
 
 def channels_redis_4() -> Path:
