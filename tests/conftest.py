@@ -5,7 +5,9 @@ Tests import what the fixtures return from ``embedded_server`` and ``support`` f
 
 from __future__ import annotations
 
+import functools
 import gc
+import importlib.metadata
 import os
 import secrets
 import signal
@@ -29,6 +31,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell does this to commands in the background, and every program that a test starts and
     # interrupts would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# redis-py reads its own version from its package's files for each connection that it makes, which
+# takes longer than all the rest of making it: a sixth of the work of the conformance tests.
+importlib.metadata.version = functools.cache(importlib.metadata.version)
 
 
 class RunProcess(Protocol):
