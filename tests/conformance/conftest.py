@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from support.cluster import EmbeddedCluster
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker by which a test says what it needs of a layer."""
-    config.addinivalue_line("markers", "needs(*capabilities): what the layer must be able to do")
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test with each variant that is for it and has the capabilities."""
     if "variant" not in metafunc.fixturenames:

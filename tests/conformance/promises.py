@@ -1,7 +1,8 @@
 """The promises of a channel layer, each with the sentence that makes it.
 
 The sentences are quoted from Channels' specification of channel layers, whose text is in the public
-domain. What our layers promise beyond it is marked so.
+domain: https://channels.readthedocs.io/en/stable/channel_layer_spec.html. What our layers promise
+beyond it is marked so.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 from enum import Enum
 
 import pytest
-
-SPECIFICATION = "https://channels.readthedocs.io/en/stable/channel_layer_spec.html"
 
 
 class Force(Enum):

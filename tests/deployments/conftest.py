@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["frequent_checks", "layer_class", "layers"]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker of the tests of the contract, which are run here as well."""
-    config.addinivalue_line("markers", "needs(*capabilities): what the layer must be able to do")
-
-
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Return the certificate authority that servers and clients trust."""

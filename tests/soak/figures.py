@@ -40,11 +40,6 @@ def figures(layer: BaseChannelLayer, *, tidy: bool = False) -> dict[str, int]:
     }
 
 
-def is_supported() -> bool:
-    """Return whether this system reports the resources of a process."""
-    return (_PROCESS / "statm").exists()
-
-
 def _is_of_the_layer(task: asyncio.Task[Any]) -> bool:
     """Return whether a task runs the layer's own code: those of consumers vary."""
     frame = getattr(task.get_coro(), "cr_frame", None)

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 PROCESSES = 3
 SETTLED = 3.0  # seconds between two looks at figures that have to come back
-# The options of the layer that bound how long a key stays: the bell of a message key lives ten
-# times as long as a message, a group for a day.
-LONGEST_KEY = 86_400
 
 
 @dataclass(frozen=True)
