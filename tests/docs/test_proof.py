@@ -62,6 +62,13 @@ def test_results() -> None:
     assert rows("Results") == list(results())
 
 
+def test_no_other_violations() -> None:
+    """Neither the runs with browsers that resume had any, nor the long ones."""
+    assert len(RUNS["recovery"]) == 6
+    assert len(RUNS["long"]) == 2
+    assert not any(run["violations"] for run in RUNS["recovery"] + RUNS["long"])
+
+
 def test_sabotage() -> None:
     """Each sabotage was found, in what the table says."""
     expected = [
