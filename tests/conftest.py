@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for worker in range(workers):
         share = slow[worker::workers]
         size = (len(items) - len(ordered)) // (workers - worker)
-        ordered += [*share, *islice(others, size - len(share))]
+        ordered += [*share, *islice(others, max(size - len(share), 0))]
     if workers:
         items[:] = ordered
 

@@ -275,13 +275,38 @@ async def test_messages_that_waited_for_a_handler(
     assert layer.statistics().broadcasts == 49
 
 
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_browser_goes_before_messages_that_wait(
+    layer: Any, sender: Any, connect: Connect, *, leaves: bool
+) -> None:
+    """Its next message is handled before them, as in Channels; and nothing follows its end."""
+    busy = await connect(Busy)
+    busy.receive("null")
+    await eventually(lambda: busy.consumer.is_busy)
+    for at in range(9):
+        await sender.group_send("room", {"type": "quick", "number": at})
+    await eventually(lambda: layer.statistics().waiting == 8)
+    if leaves:
+        busy.leave()
+        busy.consumer.release.set()
+        await eventually(lambda: busy.ended)
+        await shows(busy, [number(0)])
+    else:
+        busy.receive('"answer"')
+        busy.consumer.release.set()
+        await shows(busy, [number(0), "answer", *(number(at) for at in range(1, 9))])
+
+
 class Busy(AsyncJson):
-    """Has a handler for what the browser says that waits until it is released."""
+    """Waits until it is released when the browser says nothing, and echoes what else it says."""
 
     is_busy = False
 
-    async def receive_json(self, content: Any, **_: Any) -> None:  # noqa: ARG002
-        """Wait."""
+    async def receive_json(self, content: Any, **_: Any) -> None:
+        """Wait, or echo."""
+        if content is not None:
+            await self.send_json(content)
+            return
         self.release = asyncio.Event()
         self.is_busy = True
         await self.release.wait()

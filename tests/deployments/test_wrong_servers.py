@@ -294,6 +294,11 @@ LASTING: dict[str, Row] = {
         RedisConnectionError,
         'write the file of the authority that signed the certificate as "ssl_ca_certs"',
     ),
+    "another authority": (
+        lambda on: {**on.tls.host, "ssl_ca_certs": on.expired.host["ssl_ca_certs"]},
+        RedisConnectionError,
+        'write the file of the authority that signed the certificate as "ssl_ca_certs"',
+    ),
     "unknown authority of a Sentinel": (
         lambda on: by_sentinel(on.tls.port, sentinel_kwargs={"ssl": True}),
         RedisConnectionError,

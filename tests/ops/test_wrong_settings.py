@@ -201,7 +201,7 @@ TRUE_OR_FALSE = "sharded_pubsub must be True or False, not"
 def test_options_of_one_layer(
     check: Check, app: str, backend: str, option: str, value: object, text: str
 ) -> None:
-    """An option of the other layer is an error that says so."""
+    """An option of one layer is checked there, and refused by the other."""
     found = check(app, {"default": {"BACKEND": backend, "CONFIG": {option: value}}})
     assert [text in one.msg for one in found] == ([True] if text else [])
 

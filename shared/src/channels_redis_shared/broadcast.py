@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     Frame = dict[str, Any]
+    Receive = Callable[[], Awaitable[Frame]]
     Send = Callable[[Frame], Awaitable[None]]
 
 __all__ = ["Broadcasts", "broadcast"]
@@ -48,7 +49,8 @@ class broadcast:  # noqa: N801 - a decorator
 
     The function takes the event alone, without `self`, and returns the frame: on JSON consumers
     what `send_json` takes, on others a str or bytes. None sends nothing. It is called once for each
-    message, process and consumer class, or once for each consumer that is busy.
+    message, process and consumer class, and once more for each consumer whose handler has to send
+    the frame.
 
     Raises:
         TypeError: The function is a coroutine function, or takes anything but the event.
@@ -118,6 +120,7 @@ class BroadcastSink:
         "_loop",
         "_notify",
         "_pending",
+        "_receive",
         "_send",
         "_send_frame",
         "_writer",
@@ -125,12 +128,14 @@ class BroadcastSink:
         "attached",
         "error",
         "handling",
+        "has_event",
         "is_open",
     )
 
-    def __init__(self, consumer_class: type[Broadcasts], send: Send) -> None:
+    def __init__(self, consumer_class: type[Broadcasts], receive: Receive, send: Send) -> None:
         self._class = consumer_class
         self._broadcasts = consumer_class._broadcasts  # noqa: SLF001 - a class of this module
+        self._receive = receive
         self._send = self._send_frame = send
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
@@ -143,6 +148,8 @@ class BroadcastSink:
         self.error: BaseException | None = None
         # The number of the consumer's running handlers: one may dispatch to another.
         self.handling = 0
+        # True while the consumer has an ASGI message that it handles before what waits.
+        self.has_event = False
         # True from the end of the handshake until the socket is being closed.
         self.is_open = False
 
@@ -156,6 +163,13 @@ class BroadcastSink:
         layer: Any = getattr(consumer, "channel_layer", None)
         if hasattr(layer, "attach_sink"):
             self._notify = layer.attach_sink(consumer.channel_name, self)
+
+    async def receive(self) -> Frame:
+        """Return the next ASGI message for the consumer."""
+        self.has_event = False
+        message = await self._receive()
+        self.has_event = True
+        return message
 
     async def send(self, message: Frame) -> None:
         """Send an ASGI message of the consumer."""
@@ -176,6 +190,7 @@ class BroadcastSink:
         """
         if (
             self.handling
+            or self.has_event
             or not self.is_open
             or loop is not self._loop
             or len(self._pending) >= MAX_PENDING_FRAMES
@@ -207,17 +222,18 @@ class BroadcastSink:
 
     def _build(self, message: _Message) -> dict[type, Frame | None]:
         """Build the frame of a message for all consumers of this class."""
-        if message.frames is None:
-            message.frames = {}
-        message.frames[self._class] = None
+        frames = message.frames
+        if frames is None:
+            frames = message.frames = {}
+        frames[self._class] = None
         found = self._broadcasts.get(str(message.type).replace(".", "_"))
         if found is not None:
             try:
-                message.frames[self._class] = found.frame(self._class, message.copy())
+                frames[self._class] = found.frame(self._class, message.copy())
             # The handlers raise it once more, each in its own consumer.
             except (Exception, asyncio.CancelledError):
                 logger.exception("The broadcast %s failed", found.function.__qualname__)
-        return message.frames
+        return frames
 
     def _start_writing(self) -> None:
         # Set before the task, which may begin at once.
@@ -281,9 +297,9 @@ class Broadcasts:
         if scope["type"] != "websocket":
             await run(scope, receive, send)
             return
-        self._sink = BroadcastSink(type(self), send)
+        self._sink = BroadcastSink(type(self), receive, send)
         try:
-            await run(scope, receive, self._sink.send)
+            await run(scope, self._sink.receive, self._sink.send)
         finally:
             await self._sink.close()
 

@@ -120,7 +120,7 @@ class Mailbox:
     Args:
         capacity: The maximum number of items; None: any number.
         on_overflow: The `type` of the notice of lost messages; None: there is none.
-        counters: Count expired items.
+        counters: Count expired items and broadcasts.
     """
 
     __slots__ = (
@@ -379,7 +379,7 @@ class Mailboxes:
             lack of room.
         capacity: Returns the maximum number of items of a channel; None: any number.
         on_overflow: The `type` of the notice of lost messages; None: there is none.
-        counters: Count expired items.
+        counters: Count expired items and broadcasts.
     """
 
     def __init__(
