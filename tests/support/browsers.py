@@ -13,6 +13,7 @@ from typing import Any
 AT_ONCE = 50  # handshakes
 SHORT = 126  # a frame with this many bytes or more has a longer header
 LONG = 127
+PING = 0x89
 
 
 class Browser(asyncio.Protocol):
@@ -60,9 +61,12 @@ class Browser(asyncio.Protocol):
             self.opened.set_result(None)
         at, frames = 0, 0
         while end := _frame_end(self._data, at):
-            if self._counter.keep_frames:
-                self.frames.append(self._data[_content_start(self._data, at) : end])
-            frames += 1
+            if self._data[at] == PING:
+                self._answer(self._data[_content_start(self._data, at) : end])
+            else:
+                if self._counter.keep_frames:
+                    self.frames.append(self._data[_content_start(self._data, at) : end])
+                frames += 1
             at = end
         self._data = self._data[at:]
         if frames:
@@ -77,6 +81,10 @@ class Browser(asyncio.Protocol):
             head = bytes([0x81, 0x80 | len(text)])
         # A mask of zeros changes nothing.
         self._transport.write(head + bytes(4) + text)
+
+    def _answer(self, ping: bytes) -> None:
+        """Send a pong, without which the server closes the connection."""
+        self._transport.write(bytes([0x8A, 0x80 | len(ping)]) + bytes(4) + ping)
 
     def close(self) -> None:
         """Close the connection."""

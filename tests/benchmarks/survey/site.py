@@ -74,6 +74,7 @@ async def main() -> None:
     await loop.run_in_executor(None, sys.stdin.readline)
     # All browsers are connected: the garbage of that is no part of what is measured.
     gc.collect()
+    gc.freeze()
     say(None)
     await loop.run_in_executor(None, sys.stdin.readline)
     server.should_exit = server.force_exit = True
