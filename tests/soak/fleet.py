@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,13 +62,9 @@ class Fleet:
         """Start a process, and return when all that lives in it has begun."""
         self._started += 1
         name = f"{NAMED}{index}.{self._started}"
-        start = (
-            partial(WorkerProcess.start, python=self._python)
-            if self._python
-            else WorkerProcess.fork
-        )
-        worker = await start(
+        worker = await WorkerProcess.start(
             SCRIPT,
+            python=self._python,
             journal=str(self._folder / f"{name}.jsonl"),
             by=name,
             number=self._started,
