@@ -21,7 +21,7 @@ WARM_UP = 2  # messages
 AT_LEAST = 5  # messages, however long they take
 # Frames of the messages that are under way together: of two messages at least.
 UNDER_WAY = 20_000
-# Frames of all messages that are sent so, of four messages at least; fewer in a short trial.
+# Frames of all messages that are sent so, of eight messages at least; fewer in a short trial.
 TOGETHER = 60_000
 
 
@@ -64,7 +64,7 @@ async def sockets(trial: Trial) -> None:
                 samples.append(await say_and_wait(len(samples)))
             trial.end(len(samples))
             trial.percentiles(samples, "all_")
-            count = max(int(TOGETHER * min(job.seconds, 1)) // members, 4)
+            count = max(int(TOGETHER * min(job.seconds, 1)) // members, 8)
             took = await keep_under_way(count, max(UNDER_WAY // members, 2))
             trial.figures["deliveries"] = count * members / took
         finally:
