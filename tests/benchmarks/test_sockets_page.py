@@ -14,7 +14,7 @@ from benchmarks.survey.report import amount
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
 RUN = json.loads((DOCS / "sockets.json").read_text(encoding="utf-8"))
-CONTENDERS = ("queue", "queue+", "queue-4.3", "pubsub", "pubsub+", "pubsub-4.3")
+CONTENDERS = ("queue", "queue+", "queue-4.3", "pubsub", "pubsub+", "pubsub-4.3", "nats")
 
 
 def figure(contender: str, members: int, processes: int, metric: str) -> str:
