@@ -71,6 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         size = (len(items) - len(ordered)) // (workers - worker)
         ordered += [*share, *islice(others, max(size - len(share), 0))]
     if workers:
+        assert set(ordered) == set(items), "the order has lost tests"
         items[:] = ordered
 
 

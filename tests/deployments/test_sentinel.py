@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from support.layers import Layer, LayerClass, Layers
     from support.messages import Message
 
-# Seconds from the moment in which a new master is up until messages flow again.
-SOON = 4.0
+# Seconds from the moment in which a new master is up until messages flow again, on a busy machine.
+SOON = 10.0
 NOTICES = {"on_disconnect": "redis.lost", "on_reconnect": "redis.found"}
 
 

@@ -96,7 +96,7 @@ async def test_messages_survive_with_the_server(
 
 
 async def test_server_comes_back_empty(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """Group messages reach the old members within 5 s, with nothing done by the consumers."""
+    """Group messages reach the old members within 10 s, with nothing done by the consumers."""
     layer, sender = own_layers(), own_layers()
     channels = [await layer.new_channel() for _ in range(20)]
     for number, channel in enumerate(channels):
@@ -113,7 +113,7 @@ async def test_server_comes_back_empty(own_server: EmbeddedServer, own_layers: L
 
     await eventually(lambda: sent(sender, "jobs"))
     await eventually(reached)
-    assert time.monotonic() - back < 5
+    assert time.monotonic() - back < 10
     assert [receiver.result() for receiver in receivers] == [{"type": "hello"}] * 20
 
 

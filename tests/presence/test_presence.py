@@ -103,14 +103,19 @@ async def test_channel_that_ends(processes: Callable[..., Process], hosts: list[
     """A channel that ends with its consumer takes its person from all groups."""
     here, there = processes(hosts), processes(hosts)
     watchers = [await there.watch(room) for room in ROOMS]
+    receives = asyncio.Event()
 
     async def consume() -> None:
         channel = await here.layer.new_channel()
         for room in ROOMS:
             await here.presence.track(room, channel, "ann")
-        await asyncio.create_task(here.layer.receive(channel))
+        receiver = asyncio.create_task(here.layer.receive(channel))
+        await asyncio.sleep(0)  # one step of the receiver: a channel without one would stay
+        receives.set()
+        await receiver
 
     consumer = asyncio.create_task(consume())
+    await within(receives.wait())
     for watcher in watchers:
         await watcher.until("ann")
     consumer.cancel()

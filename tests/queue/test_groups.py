@@ -95,6 +95,7 @@ async def test_second_discard_lets_nothing_in(layers: Layers, reader: str) -> No
         assert await within(receiver) == {"type": "direct"}
 
 
+@pytest.mark.timeout(180)
 async def test_many_discards_without_a_reader(layers: Layers) -> None:
     """However many memberships others end while the process is held up, none of them stays."""
     layer, other = layers(), layers()
