@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
+import stat
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +18,12 @@ from redis.exceptions import RedisError
 
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue.keys import Keys, non_local
+from embedded_server import HOST
 from support.cluster import EmbeddedCluster, command
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from embedded_server import EmbeddedServer
     from support.layers import Layers
 
 OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
@@ -157,6 +164,61 @@ async def test_master_that_dies(
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
+async def test_connections_to_a_former_owner(
+    replicated_cluster: EmbeddedCluster, layers: Layers
+) -> None:
+    """They are closed, also when another part of the process has learnt of the failover."""
+    layer = layers(RedisChannelLayer, replicated_cluster.host)
+    key = message_key(layer, "jobs")
+    lost = replicated_cluster.master_of(key)
+    elsewhere = name_on_another_node(replicated_cluster, layer, lost)
+    # An event loop that receives sends on connections of its own.
+    waiting = asyncio.create_task(layer.receive(elsewhere))
+    await layer.send(elsewhere, {"type": "x"})
+    await waiting
+
+    async def send(type_: str) -> None:
+        await layer.send("jobs", {"type": type_})
+        await asyncio.to_thread(asyncio.run, layer.send("jobs", {"type": type_}))
+
+    await send("before")
+    assert sockets_to(lost) == 2
+    lost.kill()
+    shared = layer._broker.get().shards.of(key)._cluster
+
+    async def knows_the_new_owner() -> bool:
+        with suppress(RedisError):
+            await shared.learn()
+        return shared.owner(key_slot(key.encode())) not in {None, (HOST, lost.port)}
+
+    await eventually(knows_the_new_owner, timeout=OUTAGE)
+    await send("after")
+    await eventually(lambda: sockets_to(lost) == 0)
+
+
+def sockets_to(server: EmbeddedServer) -> int:
+    """Return how many connections to a server this process holds, be they alive or not."""
+    found = 0
+    for opened in Path("/dev/fd").iterdir():
+        with suppress(OSError):
+            descriptor = int(opened.name)
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                with socket.socket(fileno=os.dup(descriptor)) as copy:
+                    found += copy.getpeername()[1:2] == (server.port,)
+    return found
+
+
+def name_on_another_node(
+    cluster: EmbeddedCluster, layer: RedisChannelLayer, node: EmbeddedServer
+) -> str:
+    """Return the name of a channel whose messages are not on this node."""
+    return next(
+        name
+        for name in (f"jobs-{number}" for number in range(1, 100))
+        if cluster.master_of(message_key(layer, name)) is not node
+    )
+
+
 async def test_other_nodes_work_while_one_is_away(
     replicated_cluster: EmbeddedCluster, layers: Layers
 ) -> None:
@@ -164,11 +226,7 @@ async def test_other_nodes_work_while_one_is_away(
     layer = layers(RedisChannelLayer, replicated_cluster.host)
     first = message_key(layer, "jobs-0")
     lost = replicated_cluster.master_of(first)
-    elsewhere = next(
-        name
-        for name in (f"jobs-{number}" for number in range(1, 100))
-        if replicated_cluster.master_of(message_key(layer, name)) is not lost
-    )
+    elsewhere = name_on_another_node(replicated_cluster, layer, lost)
     await layer.send("jobs-0", {"type": "x"})
     lost.kill()
     held = asyncio.create_task(layer.send("jobs-0", {"type": "late"}))

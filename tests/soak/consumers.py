@@ -101,6 +101,7 @@ class Receiver:
         self._channel = channel
         self._fails = False
         self._latest: int | None = None
+        self._has_received = False
         ways = {self._steadily: 5, self._impatiently: 3, self._slowly: 2}
         self._receive: Callable[[], Coroutine[Any, Any, dict[str, Any] | None]]
         (self._receive,) = site.chance.choices(list(ways), list(ways.values()))
@@ -127,6 +128,7 @@ class Receiver:
             self._site.note_error("receive", self._channel, error)
             await asyncio.sleep(RETRY)
             return
+        self._has_received = True
         if message is None:
             return
         if "id" in message:
@@ -152,7 +154,8 @@ class Receiver:
     async def _slowly(self) -> dict[str, Any]:
         """Be busy now and then, while messages come in."""
         chance = self._site.chance
-        if self._site.active.is_set() and chance.random() < 0.02:
+        # Never before the first call of `receive`: a channel that has had none outlives its maker.
+        if self._has_received and self._site.active.is_set() and chance.random() < 0.02:
             seconds = chance.uniform(0.5, 6)
             self._site.journal.note("busy", channel=self._channel, seconds=seconds)
             await asyncio.sleep(seconds)

@@ -51,6 +51,8 @@ class BlockingCommandClient(CommandClient):
         self._pools: dict[Address | None, SynchronousPool] = {}
         # The master, or the node of a Cluster for what any node may execute.
         self._address: Address | None = None
+        # The slot map whose owners the pools are for.
+        self._layout: object = None
         self._has_failed = False
         # At the interpreter's exit too, which would warn of open sockets.
         weakref.finalize(self, _close_for_good, self._pools)
@@ -128,9 +130,13 @@ class BlockingCommandClient(CommandClient):
         except BaseException:
             self._has_failed = True
             raise
-        if has_failed:
-            in_charge = self._cluster.owners() if self._by_key and self._cluster else {address}
-            self._close_all_but(in_charge)
+        if self._cluster is None or not self._by_key:
+            if has_failed:
+                self._close_all_but({address})
+        elif self._layout is not self._cluster.layout:
+            # Other parts of the process, which share the map, may have learnt of the change.
+            self._layout = self._cluster.layout
+            self._close_all_but(self._cluster.owners())
         pool = self._pools.get(address)
         if pool is None:
             connector = self._connector

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from ..concurrency import start_task
+from ..concurrency import end_task, start_task
 from .cluster import Cluster, slot_of
 from .commands import CommandClient, PendingCommand, Shards
 from .errors import is_redirect, is_transient
@@ -52,6 +52,9 @@ class ClusterPipeline(CommandClient):
         self._backoff = Backoff()
         self._failed_at = 0.0
         self._search: asyncio.Task[None] | None = None
+        # The slot map whose owners the connections are for.
+        self._layout = cluster.layout
+        self._cleanup: asyncio.Task[None] | None = None
 
     def slot(self, key: str) -> int:
         """Return the slot of a key."""
@@ -73,9 +76,9 @@ class ClusterPipeline(CommandClient):
 
     async def close(self) -> None:
         """Close the connections. A later command opens new ones."""
-        if self._search is not None:
-            self._search.cancel()
-            await asyncio.wait([self._search])
+        for task in (self._search, self._cleanup):
+            if task is not None:
+                await end_task(task)
         await asyncio.gather(*(node.close() for node in self._nodes.values()))
 
     def abandon(self) -> None:
@@ -91,6 +94,10 @@ class ClusterPipeline(CommandClient):
         return command.reply
 
     def _put(self, slot: int, call: PendingCommand) -> None:
+        # Other parts of the process, which share the map, may have learnt of the change.
+        if self._layout is not self._cluster.layout and self._cleanup is None:
+            self._layout = self._cluster.layout
+            self._cleanup = start_task(self._close_former_owners())
         held, owner = self._held.get(slot), self._cluster.owner(slot)
         if held is not None:
             # Behind those held already: the calls for one slot stay in order.
@@ -141,7 +148,6 @@ class ClusterPipeline(CommandClient):
             raise
         finally:
             self._search = None
-        await self._forget_old_nodes()
 
     async def _pause(self) -> None:
         """Back off if the last failure was recent."""
@@ -175,11 +181,17 @@ class ClusterPipeline(CommandClient):
             for call in calls:
                 call.fail(error)
 
-    async def _forget_old_nodes(self) -> None:
-        owners = self._cluster.owners()
-        for address in [old for old in self._nodes if old not in owners]:
-            if not self._nodes[address].busy:
-                await self._nodes.pop(address).close()
+    async def _close_former_owners(self) -> None:
+        """Close the connections to nodes that own no slots, once nothing is pending there."""
+        try:
+            for address, node in list(self._nodes.items()):
+                if address not in self._cluster.owners():
+                    await node.finish()
+                    if address not in self._cluster.owners() and self._nodes[address] is node:
+                        del self._nodes[address]
+                        await node.close()
+        finally:
+            self._cleanup = None
 
 
 class _NodePipeline(AutoPipeline):
@@ -202,10 +214,10 @@ class _NodePipeline(AutoPipeline):
         super().__init__(connector, scripts, counters)
         self._hold = hold
 
-    @property
-    def busy(self) -> bool:
-        """True while a command or a reply is pending."""
-        return self._runner is not None
+    async def finish(self) -> None:
+        """Wait until neither a command nor a reply is pending."""
+        while self._runner is not None and not self._runner.done():
+            await asyncio.wait([self._runner])
 
     def _put_back(self, calls: list[PendingCommand], error: Exception) -> None:
         slots = {call.slot for call in calls}
