@@ -9,6 +9,8 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
+from channels_redis_shared.config.hosts import parse_hosts
+from channels_redis_shared.transport.cluster import Cluster
 from support.cluster import command
 from support.waiting import eventually
 
@@ -47,6 +49,17 @@ async def test_node_that_dies(replicated_cluster: EmbeddedCluster, layers: Layer
     await sender.group_send("room", {"type": "group"})
     received = [await asyncio.wait_for(listener.receive(channel), OUTAGE) for _ in range(2)]
     assert {message["type"] for message in received} == {"direct", "group"}
+
+
+async def test_all_parts_of_a_process_publish_through_one_node(
+    replicated_cluster: EmbeddedCluster,
+) -> None:
+    """They choose it at the same time, at first and when it has died: a sender may use several."""
+    (host,) = parse_hosts([replicated_cluster.host])
+    cluster = Cluster(host)
+    for _ in range(2):
+        [node] = set(await asyncio.gather(*(cluster.working_node() for _ in range(20))))
+        next(server for server in replicated_cluster.nodes if server.port == node[1]).kill()
 
 
 async def test_publisher_whose_node_dies(

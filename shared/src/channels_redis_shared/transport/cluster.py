@@ -96,29 +96,14 @@ class Cluster(Connector):
         It is the same node as long as that one works: nodes forward a published message after the
         reply, so through another node it might reach a subscription that was made later.
         """
-        await self.learn()
-        setup = tuple(setup)
-        trouble: Exception | None = None
-        owners = random.sample(list(self.owners()), len(self.owners()))
-        for address in sorted(owners, key=lambda owner: owner != self._preferred):
-            try:
-                connection = await self.node(address).open(setup)
-            except (RedisError, OSError) as error:
-                if not is_transient(error):
-                    raise
-                trouble = error
-            else:
-                self._preferred = address
-                return connection
-        raise RedisConnectionError(f"{self.host}: {trouble}") from trouble
+        _, connection = await self._open_preferred(tuple(setup))
+        return connection
 
     async def working_node(self) -> Address:
         """Return the address of a node that accepts connections, the last one if it does."""
-        connection = await self.open()
+        address, connection = await self._open_preferred(())
         await connection.close()
-        if self._preferred is None:
-            raise RedisConnectionError(f"{self.host} has no node")
-        return self._preferred
+        return address
 
     def node(self, address: Address) -> Connector:
         """Return the connector to one node."""
@@ -136,6 +121,25 @@ class Cluster(Connector):
         # Never from the cache: the previous connection, if any, ended for some reason.
         owner = await self.find_owner(slot_of(key), refresh=True)
         return await self.node(owner).open()
+
+    async def _open_preferred(self, setup: Sequence[Command]) -> tuple[Address, Connection]:
+        await self.learn()
+        left = self.owners()
+        trouble: Exception | None = None
+        while left:
+            address = self._preferred
+            if address is None or address not in left:
+                # Before it has answered, so that calls at the same time choose the same node.
+                [address] = random.sample(list(left), 1)
+                self._preferred = address
+            left.remove(address)
+            try:
+                return address, await self.node(address).open(setup)
+            except (RedisError, OSError) as error:
+                if not is_transient(error):
+                    raise
+                trouble = error
+        raise RedisConnectionError(f"{self.host}: {trouble}") from trouble
 
     async def _ask(self, address: Address) -> Sequence[Address | None]:
         seconds = self.host.timeout
