@@ -51,7 +51,7 @@ class BlockingCommandClient(CommandClient):
         self._pools: dict[Address | None, SynchronousPool] = {}
         # The master, or the node of a Cluster for what any node may execute.
         self._address: Address | None = None
-        # The slot map whose owners the pools are for.
+        # The slot map whose owners the pools are for; None without one.
         self._layout: object = None
         self._has_failed = False
         # At the interpreter's exit too, which would warn of open sockets.
@@ -130,13 +130,12 @@ class BlockingCommandClient(CommandClient):
         except BaseException:
             self._has_failed = True
             raise
-        if self._cluster is None or not self._by_key:
-            if has_failed:
-                self._close_all_but({address})
-        elif self._layout is not self._cluster.layout:
-            # Other parts of the process, which share the map, may have learnt of the change.
-            self._layout = self._cluster.layout
-            self._close_all_but(self._cluster.owners())
+        layout = self._cluster.layout if self._by_key and self._cluster else None
+        # Other parts of the process, which share the map, may have learnt of a change.
+        if has_failed or layout is not self._layout:
+            self._layout = layout
+            in_charge = self._cluster.owners() if self._by_key and self._cluster else {address}
+            self._close_all_but(in_charge)
         pool = self._pools.get(address)
         if pool is None:
             connector = self._connector
