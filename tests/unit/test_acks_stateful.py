@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from channels_redis_queue.protocol.inbox import AckTracker, Claim
+
+# Thousands of steps: a busy machine takes minutes.
+pytestmark = pytest.mark.timeout(300)
 
 REMEMBERED = 1000
 

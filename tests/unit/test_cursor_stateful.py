@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
@@ -15,6 +16,9 @@ from channels_redis_shared.ops.statistics import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+# Thousands of steps: a busy machine takes minutes.
+pytestmark = pytest.mark.timeout(300)
 
 # In the place of a message that a reader got: it was told that some may be missing.
 TOLD = -1

@@ -10,6 +10,9 @@ from channels_redis_queue.keys import Keys, non_local
 from channels_redis_queue.protocol import group_cache
 from channels_redis_queue.protocol.group_cache import GroupCache
 
+# Thousands of steps: a busy machine takes minutes.
+pytestmark = pytest.mark.timeout(300)
+
 UNCONFIRMED, CONFIRMED, MAX_BYTES = 40, 120, 16 * group_cache.OVERHEAD_BYTES
 DESTINATIONS = 6
 groups = st.sampled_from(["one", "two", "three"])

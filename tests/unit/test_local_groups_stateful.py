@@ -13,6 +13,9 @@ from channels_redis_queue.keys import non_local
 from channels_redis_queue.protocol import local_groups
 from channels_redis_queue.protocol.local_groups import LocalGroups
 
+# Thousands of steps: a busy machine takes minutes.
+pytestmark = pytest.mark.timeout(300)
+
 EXPIRY = 60
 VIRTUALS = ["specific.0!:g:one", "specific.1!:g:one"]
 virtuals = st.sampled_from(VIRTUALS)

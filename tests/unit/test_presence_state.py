@@ -18,6 +18,9 @@ from hypothesis.stateful import (
 
 from channels_redis_shared.presence.state import Diff, LocalPresence, Tracked
 
+# Thousands of steps: a busy machine takes minutes.
+pytestmark = pytest.mark.timeout(300)
+
 GROUP = "room"
 GRACE = 15.0
 KEYS = st.sampled_from(["ann", "bob", "eve"])

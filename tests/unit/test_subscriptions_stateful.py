@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from channels_redis_pubsub.protocol.subscriptions import Subscriptions
+
+# Thousands of steps: a busy machine takes minutes.
+pytestmark = pytest.mark.timeout(300)
 
 REFUSED = b"refused"
 TOPICS = [b"a", b"b", b"c", b"d", REFUSED]
