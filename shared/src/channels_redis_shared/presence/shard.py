@@ -272,7 +272,16 @@ class ShardPresence:
                 for one in people
             )
         )
-        return [json.dumps(meta) for metas in found if metas for meta in metas_in(metas)]
+        return [meta for metas in found if metas for meta in self._sendable(metas)]
+
+    def _sendable(self, metas: bytes) -> list[str]:
+        """Return the metas in Redis that a message can hold; no layer wrote any others."""
+        found = []
+        for meta in metas_in(metas):
+            with contextlib.suppress(TypeError):
+                self._layer.serialize({"leaves": {"": [meta]}})
+                found.append(json.dumps(meta))
+        return found
 
     def _add_change(self, group: str, key: str, metas: list[str], at: int, *, joined: bool) -> None:
         self._diffs.setdefault(group, Diff()).add(key, metas, at, joined=joined)
@@ -419,7 +428,7 @@ class ShardPresence:
         while remaining:
             remaining, at, *left = await self._run(scripts.REAP, keys, process, REAP_CHUNK)
             for number, (key, metas) in enumerate(zip(left[::2], left[1::2], strict=True)):
-                parsed = [json.dumps(meta) for meta in metas_in(metas)]
+                parsed = self._sendable(metas)
                 self._add_change(group, _text(key), parsed, at + number, joined=False)
 
     async def _hand_over(self) -> None:
