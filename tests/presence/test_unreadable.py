@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BAD = (b"", b"\xff", b"nan", b"inf", b"1e300", b"-", b"9" * 5000, b"text", b"[" * 5000)
 
 # JSON that no message can hold.
-UNSENDABLE = (b"[18446744073709551616]", b'["\\ud800"]', b"[" * 600 + b"]" * 600)
+UNSENDABLE = (b"[18446744073709551616]", b'["\\ud800"]')
 
 
 @pytest.mark.parametrize("metas", [*BAD, b"5", b"{}", b"null"], ids=range(12))
@@ -28,7 +28,7 @@ def test_metas_that_are_none(metas: bytes) -> None:
     assert metas_in(metas) == []
 
 
-@pytest.mark.parametrize("content", [*BAD, *UNSENDABLE], ids=range(12))
+@pytest.mark.parametrize("content", [*BAD, *UNSENDABLE], ids=range(11))
 async def test_person_comes_and_goes(
     processes: Callable[..., Process], redis_server: EmbeddedServer, content: bytes
 ) -> None:
