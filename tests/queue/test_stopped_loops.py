@@ -195,6 +195,40 @@ async def test_loop_stops_while_another_waits(
     loop.close()
 
 
+async def test_receiver_is_replaced_while_its_loop_ends(
+    own_layers: Layers, proxy: TcpProxy
+) -> None:
+    """The loop ends without an error, and the consumer in the other loop receives."""
+    layer, sender = own_layers(hosts=[proxy.url]), own_layers()
+    channel, other = await layer.new_channel(), await layer.new_channel()
+    received, end = asyncio.Event(), threading.Event()
+    here, problems = asyncio.get_running_loop(), []
+
+    async def receive_first() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: problems.append(context))
+        await layer.receive(other)
+        here.call_soon_threadsafe(received.set)
+        await asyncio.to_thread(end.wait)
+
+    first = asyncio.create_task(asyncio.to_thread(asyncio.run, receive_first()))
+    await within(sender.send(other, HELLO))
+    await within(received.wait())
+    waiter = asyncio.create_task(layer.receive(channel))
+    await within(sender.send(channel, HELLO))
+    assert await within(waiter) == HELLO
+    [[receiver]] = layer._broker.get().receiver_pool._receivers.values()
+    waiter = asyncio.create_task(layer.receive(channel))
+    proxy.stall(requests=False)
+    end.set()
+    await eventually(lambda: receiver._replaced)
+    proxy.resume()
+    await within(first)
+    assert not problems
+    await within(sender.send(channel, HELLO))
+    assert await within(waiter) == HELLO
+
+
 def test_channel_that_synchronous_code_receives_on_once(own_server: EmbeddedServer) -> None:
     """Nothing stays of it, in the process or at the server."""
     layers = Layers(hosts=[own_server.url])

@@ -122,7 +122,7 @@ class Receiver:
         await end_task(self._task)
         # Also during the very first take, whose messages must go back.
         if (self._has_taken or self._connection is not None) and not self._replaced:
-            with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
+            with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError, _Replaced):
                 async with timeout(STOP_TIMEOUT):
                     await self._finish()
                     self.settled = True
