@@ -25,7 +25,7 @@ async def test_many_channels_receive_at_once(layer: ChannelLayer) -> None:
 @needs(Capability.QUEUE, Capability.LISTENERS_ONE, Capability.MANY_RECEIVERS)
 async def test_one_receiver_of_many_gets_each_message(case: LayerCase, layer: ChannelLayer) -> None:
     """Twenty receivers of a general channel share its messages: none lost, none doubled."""
-    receivers = [asyncio.create_task(take(layer, "jobs")) for _ in range(20)]
+    receivers = [await waiting_receiver(layer, "jobs") for _ in range(20)]
     for message in numbered(20):
         await within(layer.send("jobs", message))
     received = await asyncio.gather(*receivers)
