@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,11 +9,16 @@ import pytest
 from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from channels_redis_shared.transport.cluster import read_slots, slot_of
+from channels_redis_shared.config.hosts import parse_hosts
+from channels_redis_shared.ops.statistics import Counters
+from channels_redis_shared.transport.cluster import Cluster, read_slots, slot_of
+from channels_redis_shared.transport.cluster_pipeline import ClusterPipeline
 from channels_redis_shared.transport.commands import PendingCommand
 from channels_redis_shared.transport.errors import is_redirect, was_not_executed
 from channels_redis_shared.transport.pipeline import coalesce
 from channels_redis_shared.transport.reconnecting import OutageLog
+from embedded_server import HOST
+from support.messages import within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,3 +137,16 @@ def test_slot_that_is_elsewhere_is_no_failure(error: Exception) -> None:
 def test_other_refusals_have_nothing_to_do_with_slots() -> None:
     """A refusal that lasts is not taken for a slot that is elsewhere."""
     assert not is_redirect(ResponseError("ASKING is not allowed"))
+
+
+async def test_pipeline_that_is_closed_as_a_search_for_an_owner_starts() -> None:
+    """The command that needed it fails, and the next command starts another."""
+    [host] = parse_hosts([{"cluster": [(HOST, 1)], "socket_timeout": 1}])
+    pipeline = ClusterPipeline(Cluster(host), (), Counters())
+    waiting = asyncio.create_task(pipeline.execute(("PING",), key="x"))
+    await asyncio.sleep(0)
+    await pipeline.close()
+    with pytest.raises(RedisConnectionError, match="The layer was closed"):
+        await within(waiting)
+    with pytest.raises(RedisConnectionError, match="can be asked"):
+        await within(pipeline.execute(("PING",), key="x"))

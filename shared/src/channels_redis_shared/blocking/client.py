@@ -130,12 +130,12 @@ class BlockingCommandClient(CommandClient):
         except BaseException:
             self._has_failed = True
             raise
-        layout = self._cluster.layout if self._by_key and self._cluster else None
+        cluster = self._cluster if self._by_key else None
+        layout = cluster.layout if cluster else None
         # Other parts of the process, which share the map, may have learnt of a change.
         if has_failed or layout is not self._layout:
             self._layout = layout
-            in_charge = self._cluster.owners() if self._by_key and self._cluster else {address}
-            self._close_all_but(in_charge)
+            self._close_all_but(cluster.owners() if cluster else {address})
         pool = self._pools.get(address)
         if pool is None:
             connector = self._connector

@@ -79,6 +79,8 @@ class ClusterPipeline(CommandClient):
         for task in (self._search, self._cleanup):
             if task is not None:
                 await end_task(task)
+        # A search that was cancelled before its first turn has failed none.
+        self._fail_held(RedisConnectionError("The layer was closed"))
         await asyncio.gather(*(node.close() for node in self._nodes.values()))
 
     def abandon(self) -> None:
@@ -95,7 +97,7 @@ class ClusterPipeline(CommandClient):
 
     def _put(self, slot: int, call: PendingCommand) -> None:
         # Other parts of the process, which share the map, may have learnt of the change.
-        if self._layout is not self._cluster.layout and self._cleanup is None:
+        if self._layout is not self._cluster.layout and not _runs(self._cleanup):
             self._layout = self._cluster.layout
             self._cleanup = start_task(self._close_former_owners())
         held, owner = self._held.get(slot), self._cluster.owner(slot)
@@ -125,7 +127,7 @@ class ClusterPipeline(CommandClient):
             else:
                 self._held.setdefault(call.slot, deque()).append(call)
         self._error = error
-        if self._held and self._search is None:
+        if self._held and not _runs(self._search):
             self._search = start_task(self._find_owners())
 
     async def _find_owners(self) -> None:
@@ -146,8 +148,6 @@ class ClusterPipeline(CommandClient):
             # Cancelled, or a bug: propagate it, so that no caller hangs.
             self._fail_held(RedisConnectionError(f"The layer was closed: {error!r}"))
             raise
-        finally:
-            self._search = None
 
     async def _pause(self) -> None:
         """Back off if the last failure was recent."""
@@ -183,15 +183,12 @@ class ClusterPipeline(CommandClient):
 
     async def _close_former_owners(self) -> None:
         """Close the connections to nodes that own no slots, once nothing is pending there."""
-        try:
-            for address, node in list(self._nodes.items()):
-                if address not in self._cluster.owners():
-                    await node.finish()
-                    if address not in self._cluster.owners() and self._nodes[address] is node:
-                        del self._nodes[address]
-                        await node.close()
-        finally:
-            self._cleanup = None
+        for address, node in list(self._nodes.items()):
+            if address not in self._cluster.owners():
+                await node.finish()
+                if address not in self._cluster.owners() and self._nodes[address] is node:
+                    del self._nodes[address]
+                    await node.close()
 
 
 class _NodePipeline(AutoPipeline):
@@ -230,6 +227,10 @@ class _NodePipeline(AutoPipeline):
         if not is_redirect(error):
             calls, self._calls = self._calls, deque()
             self._hold(calls, error)
+
+
+def _runs(task: asyncio.Task[None] | None) -> bool:
+    return task is not None and not task.done()
 
 
 def shards_to(
