@@ -15,6 +15,7 @@ import pytest
 
 from embedded_server import dies_with_parent
 from support.chromium import launch
+from support.layers import layer_class
 from support.tab import Tab
 from support.waiting import eventually
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from playwright.async_api import Browser
+
+__all__ = ["layer_class"]
 
 DEMO = Path(__file__).parent.parent.parent / "docs" / "examples" / "chat" / "demo.py"
 TIMEOUT = 45  # seconds; generous, two Django processes start

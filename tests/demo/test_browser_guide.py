@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis.core import RedisChannelLayer
-from channels_redis.pubsub import RedisPubSubChannelLayer
 from embedded_server import HOST, EmbeddedServer, dies_with_parent
 from support.pages import write_files
 from support.waiting import eventually
@@ -62,13 +60,6 @@ class Site:
             self._process.kill()
             await self._process.wait()
             self._process = None
-
-
-@pytest.fixture(params=[RedisChannelLayer, RedisPubSubChannelLayer], ids=["queue", "pubsub"])
-def layer_class(request: pytest.FixtureRequest) -> LayerClass:
-    """Return each layer."""
-    made: LayerClass = request.param
-    return made
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from support.layers import layer_class
 from support.queue_layers import frequent_checks, layers, own_layers, remote_layer
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-__all__ = ["frequent_checks", "layers", "own_layers", "remote_layer"]
+__all__ = ["frequent_checks", "layer_class", "layers", "own_layers", "remote_layer"]
 
 # Faults of single connections, which each kind of event loop reports in its own way.
 ON_UVLOOP_TOO = {"test_broken_takes.py", "test_lost_replies.py", "test_resets.py"}

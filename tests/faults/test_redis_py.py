@@ -11,8 +11,6 @@ import redis.asyncio.connection
 import redis.connection
 from asgiref.sync import async_to_sync
 
-from channels_redis_pubsub import RedisPubSubChannelLayer
-from channels_redis_queue import RedisChannelLayer
 from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.connector import Connector
 from channels_redis_shared.transport.pipeline import AutoPipeline
@@ -54,13 +52,6 @@ def hide(monkeypatch: pytest.MonkeyPatch, name: str, *, but_from: str = "") -> s
 def hidden(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide one attribute, or all."""
     hide(monkeypatch, request.param)
-
-
-@pytest.fixture(params=[RedisChannelLayer, RedisPubSubChannelLayer])
-def layer_class(request: pytest.FixtureRequest) -> type[Any]:
-    """Return each layer's class."""
-    layer_class: type[Any] = request.param
-    return layer_class
 
 
 @pytest.mark.usefixtures("hidden")
