@@ -9,7 +9,7 @@ import asyncio
 import importlib
 from typing import Any
 
-from support.worker import arguments, async_requests, reply
+from support.worker import answer_calls, arguments
 
 
 class Inbox:
@@ -51,20 +51,12 @@ class Inbox:
 
 
 async def main() -> None:
-    """Answer one request after the other."""
+    """Answer one call after the other."""
     options = arguments()
     module, _, name = options.pop("backend").rpartition(".")
     layer = getattr(importlib.import_module(module), name)(**options)
     inbox = Inbox(layer)
-    async for request in async_requests():
-        method = request["method"]
-        owner = inbox if hasattr(inbox, method) else layer
-        try:
-            result = await getattr(owner, method)(*request["arguments"])
-        except Exception as error:  # noqa: BLE001 - the test wants to see each
-            reply(error=repr(error))
-        else:
-            reply(result=result)
+    await answer_calls(inbox, layer)
     inbox.stop()
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
-from support.worker import arguments, async_requests, reply
+from support.worker import answer_calls, arguments
 
 
 async def main() -> None:
-    """Execute one call after the other."""
-    layer = RedisPubSubChannelLayer(**arguments())
-    async for request in async_requests():
-        method = getattr(layer, request["method"])
-        reply(result=await method(*request["arguments"]))
+    """Answer one call after the other."""
+    await answer_calls(RedisPubSubChannelLayer(**arguments()))
 
 
 asyncio.run(main())

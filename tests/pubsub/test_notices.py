@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.messages import cancel, joined, take, take_many, within
+from support.processes import Remote
 from support.pubsub_layers import (
     BACK,
     LOST,
@@ -93,14 +94,14 @@ async def test_message_sent_on_reconnecting_arrives(
 ) -> None:
     """Another process's answer to a consumer's request in `on_reconnect` arrives."""
     layer = own_layers(**NOTICES)
-    remote = await run_process(REMOTE, hosts=[own_server.url])
+    remote = Remote(await run_process(REMOTE, hosts=[own_server.url]))
     groups = [f"room-{number}" for number in range(200)]
     channels = [await joined(layer, group) for group in groups]
     for _ in range(3):
         kill_subscriptions(own_server)
         assert await take_many(layer, channels[-1], 2) == [LOST, BACK]
         for group in groups:
-            await remote.call(method="group_send", arguments=[group, {"type": "resync"}])
+            await remote.call("group_send", group, {"type": "resync"})
         for channel in channels[:-1]:
             assert await take_many(layer, channel, 3) == [LOST, BACK, {"type": "resync"}]
         assert await take(layer, channels[-1]) == {"type": "resync"}

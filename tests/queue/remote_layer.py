@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 from channels_redis_queue import RedisChannelLayer
-from support.worker import arguments, async_requests, reply
+from support.worker import answer_calls, arguments
 
 
-class Remote:
-    """The layer, and what its background receivers got."""
+class Load:
+    """Receivers in the background, what they got, and senders of many messages."""
 
     def __init__(self, layer: RedisChannelLayer) -> None:
         self.layer = layer
@@ -60,17 +60,11 @@ class Remote:
 
 
 async def main() -> None:
-    """Answer one request after the other."""
-    remote = Remote(RedisChannelLayer(**arguments()))
-    async for request in async_requests():
-        owner = remote if hasattr(remote, request["method"]) else remote.layer
-        try:
-            result = await getattr(owner, request["method"])(*request["arguments"])
-        except Exception as error:  # noqa: BLE001 - the test wants to see each
-            reply(error=repr(error))
-        else:
-            reply(result=result)
-    await remote.stop()
+    """Answer one call after the other."""
+    layer = RedisChannelLayer(**arguments())
+    load = Load(layer)
+    await answer_calls(load, layer)
+    await load.stop()
 
 
 asyncio.run(main())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support.environments import channels_redis_4
-from support.processes import WorkerProcess
+from support.processes import Remote, WorkerProcess
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -28,17 +28,8 @@ THEIRS = {
 DEADLINE = 30.0  # seconds for what should take a few; machines that run tests are busy
 
 
-class Process:
-    """A layer in a process of its own; its methods are called as if it were here."""
-
-    def __init__(self, worker: WorkerProcess) -> None:
-        self._worker = worker
-
-    async def call(self, method: str, *arguments: Any) -> Any:
-        """Return what a method of the layer, or of `layer_process.Inbox`, returns there."""
-        reply = await self._worker.call(method=method, arguments=arguments)
-        assert "error" not in reply, reply
-        return reply["result"]
+class Process(Remote):
+    """A layer in a process of its own, and what `layer_process.Inbox` receives there."""
 
     async def channel(self) -> str:
         """Return a new channel, on which the process receives."""

@@ -243,3 +243,20 @@ class WorkerProcess:
         self._log.seek(0)
         errors = self._log.read().decode(errors="replace").strip()
         return f"{self._script.name} {what}. Its stderr:\n{errors or '(empty)'}"
+
+
+class Remote:
+    """An object in a worker process, whose methods are called as if it were here.
+
+    Args:
+        worker: The process, whose script runs `support.worker.answer_calls`.
+    """
+
+    def __init__(self, worker: WorkerProcess) -> None:
+        self.worker = worker
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """Return what a method returns there."""
+        reply = await self.worker.call(method=method, arguments=arguments)
+        assert "error" not in reply, reply
+        return reply["result"]

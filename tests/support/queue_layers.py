@@ -15,6 +15,7 @@ from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue.keys import Keys, QueueKeys
 from support.layers import LayersOf
 from support.messages import Message, take, take_elsewhere, within
+from support.processes import Remote
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from channels_redis_queue._shared.transport.commands import Script
     from conftest import RunProcess
     from embedded_server import EmbeddedServer
-    from support.processes import WorkerProcess
 
 __all__ = ["frequent_checks", "layers", "own_layers", "remote_layer"]
 
@@ -38,17 +38,8 @@ class Layers(LayersOf[RedisChannelLayer]):
     layer_class = RedisChannelLayer
 
 
-class RemoteLayer:
-    """A layer in a process of its own; its methods are called as if it were here."""
-
-    def __init__(self, worker: WorkerProcess) -> None:
-        self.worker = worker
-
-    async def call(self, method: str, *arguments: Any) -> Any:
-        """Return what a method of the layer, or of `remote_layer.Remote`, returns there."""
-        reply = await self.worker.call(method=method, arguments=arguments)
-        assert "error" not in reply, reply
-        return reply["result"]
+class RemoteLayer(Remote):
+    """A layer in a process of its own, and the `remote_layer.Load` there."""
 
     async def send(self, channel: str, message: Message) -> None:
         await self.call("send", channel, message)

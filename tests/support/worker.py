@@ -46,3 +46,20 @@ async def async_requests() -> AsyncIterator[dict[str, Any]]:
             yield json.loads(line)
     finally:
         transport.close()
+
+
+async def answer_calls(*objects: Any) -> None:
+    """Do what `support.processes.Remote` asks for until the test calls `stop`.
+
+    Args:
+        objects: A method is called on the first of them that has it.
+    """
+    async for request in async_requests():
+        method = request["method"]
+        owner = next(each for each in objects if hasattr(each, method))
+        try:
+            result = await getattr(owner, method)(*request["arguments"])
+        except Exception as error:  # noqa: BLE001 - the test wants to see each
+            reply(error=repr(error))
+        else:
+            reply(result=result)
