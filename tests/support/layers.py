@@ -15,6 +15,8 @@ from support.messages import within
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from embedded_server import EmbeddedServer
+
 Layer: TypeAlias = RedisChannelLayer | RedisPubSubChannelLayer
 LayerClass: TypeAlias = type[RedisChannelLayer] | type[RedisPubSubChannelLayer]
 L = TypeVar("L", bound=Layer)
@@ -48,6 +50,26 @@ class LayersOf(ClosedLayers[L]):
     def __call__(self, **options: Any) -> L:
         """Return a new layer; `options` go before the common ones."""
         return self.make(type(self).layer_class, **options)
+
+
+def fixtures_of(layers_class: type[LayersOf[L]]) -> tuple[Any, Any]:
+    """Return the fixtures `layers` and `own_layers` of one layer's tests."""
+
+    @pytest_asyncio.fixture
+    async def layers(redis_server: EmbeddedServer, prefix: str) -> AsyncIterator[LayersOf[L]]:
+        """Yield a maker of layers on the server that all tests share."""
+        made = layers_class(hosts=[redis_server.url], prefix=prefix)
+        yield made
+        await made.close()
+
+    @pytest_asyncio.fixture
+    async def own_layers(own_server: EmbeddedServer) -> AsyncIterator[LayersOf[L]]:
+        """Yield a maker of layers on a server of the test's own."""
+        made = layers_class(hosts=[own_server.url])
+        yield made
+        await made.close()
+
+    return layers, own_layers
 
 
 class Layers(ClosedLayers[Any]):

@@ -6,16 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
-from support.layers import LayersOf
+from support.layers import LayersOf, fixtures_of
 from support.messages import Message, take, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from channels_redis_pubsub.broker import PubSubBroker
     from embedded_server import EmbeddedServer
 
@@ -29,20 +26,7 @@ class Layers(LayersOf[RedisPubSubChannelLayer]):
     layer_class = RedisPubSubChannelLayer
 
 
-@pytest_asyncio.fixture
-async def layers(redis_server: EmbeddedServer, prefix: str) -> AsyncIterator[Layers]:
-    """Yield a maker of layers on the server that all tests share."""
-    made = Layers(hosts=[redis_server.url], prefix=prefix)
-    yield made
-    await made.close()
-
-
-@pytest_asyncio.fixture
-async def own_layers(own_server: EmbeddedServer) -> AsyncIterator[Layers]:
-    """Yield a maker of layers on a server of the test's own."""
-    made = Layers(hosts=[own_server.url])
-    yield made
-    await made.close()
+layers, own_layers = fixtures_of(Layers)
 
 
 @pytest.fixture

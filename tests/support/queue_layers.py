@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-import pytest_asyncio
 from redis.exceptions import RedisError
 
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue.keys import Keys, QueueKeys
-from support.layers import LayersOf
+from support.layers import LayersOf, fixtures_of
 from support.messages import Message, take, take_elsewhere, within
 from support.processes import Remote
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     import redis
 
@@ -36,6 +35,9 @@ class Layers(LayersOf[RedisChannelLayer]):
     """Layers with some options in common, closed after the test."""
 
     layer_class = RedisChannelLayer
+
+
+layers, own_layers = fixtures_of(Layers)
 
 
 class RemoteLayer(Remote):
@@ -67,22 +69,6 @@ class StartRemoteLayer(Protocol):
 
     def __call__(self, **options: Any) -> Awaitable[RemoteLayer]:
         """Start it; `options` go before those of the layers here."""
-
-
-@pytest_asyncio.fixture
-async def layers(redis_server: EmbeddedServer, prefix: str) -> AsyncIterator[Layers]:
-    """Yield a maker of layers on the server that all tests share."""
-    made = Layers(hosts=[redis_server.url], prefix=prefix)
-    yield made
-    await made.close()
-
-
-@pytest_asyncio.fixture
-async def own_layers(own_server: EmbeddedServer) -> AsyncIterator[Layers]:
-    """Yield a maker of layers on a server of the test's own."""
-    made = Layers(hosts=[own_server.url])
-    yield made
-    await made.close()
 
 
 @pytest.fixture
