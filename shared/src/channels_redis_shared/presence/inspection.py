@@ -57,7 +57,7 @@ def presence_commands(layer: Any, token: str) -> list[Command]:
 async def count_processes(layer: Any, shard: int) -> tuple[int, int, int, int | None] | None:
     """Return the number of living processes of a shard, of dead ones, of groups and of people.
 
-    A dead one has a lease that others have not claimed in time. The people are None if there are
+    A dead one has a lease that others have not taken over in time. The people are None if there are
     too many groups, and everything is None if the user may not read it.
     """
     try:
@@ -75,9 +75,9 @@ async def _count_processes(layer: Any, shard: int) -> tuple[int, int, int, int |
         return await shards[shard].execute(command, key=keys.leases, idempotent=True)
 
     seconds, _ = await read("TIME")
-    claimed = (int(seconds) - RENEWAL_INTERVAL) * 1_000_000
-    dead = await read("ZRANGEBYSCORE", keys.leases, "-inf", claimed)
-    living = await read("ZRANGEBYSCORE", keys.leases, f"({claimed}", "+inf")
+    overdue = (int(seconds) - RENEWAL_INTERVAL) * 1_000_000
+    dead = await read("ZRANGEBYSCORE", keys.leases, "-inf", overdue)
+    living = await read("ZRANGEBYSCORE", keys.leases, f"({overdue}", "+inf")
     groups: set[bytes] = set()
     for process in (*dead, *living):
         groups.update(await read("SMEMBERS", keys.groups(process.decode())))

@@ -1,6 +1,6 @@
--- Purpose: removes the lease of a dead process, unless it was renewed or claimed once more.
+-- Purpose: removes the lease of a dead process, unless it was renewed or taken over again.
 -- KEYS:    [1] the leases, [2] the groups in which the process had people, as for renew.lua.
--- ARGV:    [1] the process, [2] its lease as the caller claimed it.
+-- ARGV:    [1] the process, [2] its lease as the caller took it over.
 -- Result:  1 if it was removed, else 0.
 local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if lease and tonumber(lease) == tonumber(ARGV[2]) then

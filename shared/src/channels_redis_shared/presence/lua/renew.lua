@@ -1,4 +1,4 @@
--- Purpose: renews the lease of a process, and claims one that is overdue.
+-- Purpose: renews the lease of a process, and takes over one that is overdue.
 -- KEYS:    [1] the leases: process -> microseconds when the lease is overdue; [2] the groups in
 --          which the process has people.
 -- ARGV:    [1] the process, [2] its lease as written last, or '', [3] seconds that a lease lasts,
