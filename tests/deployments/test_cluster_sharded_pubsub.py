@@ -309,7 +309,7 @@ async def test_silent_node(
 ) -> None:
     """A node that answers nothing is found, although the others are lively."""
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.3)
-    monkeypatch.setattr("channels_redis_pubsub.subscriber.REPLY_GRACE", 1.0)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.SILENCE_GRACE", 1.0)
     layer = layers(RedisPubSubChannelLayer, replicated_cluster.host, **OPTIONS)
     silent = await layer.new_channel()
     node = replicated_cluster.master_of(silent)

@@ -93,7 +93,7 @@ async def test_probes_are_answered(
 ) -> None:
     """The answer to a probe is understood, with subscriptions and without."""
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.05)
-    monkeypatch.setattr("channels_redis_pubsub.subscriber.REPLY_GRACE", 5.0)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.SILENCE_GRACE", 5.0)
     layer = layers()
     channel = await layer.new_channel()
     receiver = await waiting(layer, channel)

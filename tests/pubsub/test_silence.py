@@ -34,13 +34,13 @@ FOUND_WITHIN = 30.0  # seconds
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Find silence within a second or two instead of 25."""
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.6)
-    monkeypatch.setattr("channels_redis_pubsub.subscriber.REPLY_GRACE", 0.5)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.SILENCE_GRACE", 0.5)
 
 
 def test_silence_is_found_in_time() -> None:
     """A network that swallows everything is found within 30 s, a stall of 10 s is waited for."""
-    assert subscriber.REPLY_GRACE > 10
-    assert subscriber.PROBE_INTERVAL + subscriber.REPLY_GRACE < FOUND_WITHIN
+    assert subscriber.SILENCE_GRACE > 10
+    assert subscriber.PROBE_INTERVAL + subscriber.SILENCE_GRACE < FOUND_WITHIN
 
 
 @pytest.mark.usefixtures("impatient")

@@ -13,7 +13,7 @@ import pytest
 from channels_redis_queue import broker, keys
 from support.counting import count_commands
 from support.messages import cancel, take, within
-from support.queue_layers import Layers, StartRemoteLayer, beside, waiting
+from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -31,14 +31,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("channels_redis_queue.protocol.group_cache.LIVENESS_CHECK_INTERVAL", 0)
     monkeypatch.setattr("channels_redis_queue.publisher.LIVENESS_CHECK_INTERVAL", 0)
     monkeypatch.setattr("channels_redis_queue.groups.HEARTBEAT_TIMEOUT", 1)
-
-
-async def names(layer: RedisChannelLayer, group: str) -> list[str]:
-    """Return the names in a group in Redis."""
-    key = layer._keys.group(group)
-    command = ("ZRANGE", key, 0, -1)
-    found = await layer._broker.get().shards.of(group).execute(command, key=key)
-    return [name.decode() for name in found]
 
 
 async def sends_heartbeats(layer: RedisChannelLayer, channel: str) -> None:
@@ -68,7 +60,7 @@ async def test_killed_process_is_taken_out(
     others = [await silent.new_channel(), f"specific.{'0' * 12}4{'0' * 19}!old", "jobs"]
     for other in others:
         await silent.group_add("room", other)
-    before = await names(sender, "room")
+    before = await names_in(sender, "room")
     assert len(before) == 5
     await dies.worker.kill()
     dead = [name for name in before if keys.process_of(name) == keys.process_of(channels[1])]
@@ -80,10 +72,10 @@ async def test_killed_process_is_taken_out(
         command = ("SET", key, secrets.token_hex(8), "EX", 1000)
         await sender._broker.get().shards.of(address).execute(command, key=key)
         await sender.group_send("room", {"number": 1})
-        return not set(dead) & set(await names(sender, "room"))
+        return not set(dead) & set(await names_in(sender, "room"))
 
     await eventually(gone)
-    assert sorted(await names(sender, "room")) == sorted(set(before) - set(dead))
+    assert sorted(await names_in(sender, "room")) == sorted(set(before) - set(dead))
     await sender.group_send("room", {"number": 2})
     assert await take(silent, others[0]) == {"number": 1}
     assert await lives.call("count") > 0
@@ -103,7 +95,7 @@ async def test_process_that_was_held_up_comes_back(
 
     async def taken_out() -> bool:
         await sender.group_send("room", MESSAGE)
-        return not await names(sender, "room")
+        return not await names_in(sender, "room")
 
     await eventually(taken_out)
     assert await within(receiver) == MESSAGE
@@ -148,7 +140,7 @@ async def test_consumers_leave_as_their_loop_ends(options: dict[str, Any], layer
     layer, ends = layers(**options), layers(**options)
     stays = await layer.new_channel()
     await layer.group_add("room", stays)
-    before = await names(layer, "room")
+    before = await names_in(layer, "room")
     got = 0
 
     async def consume() -> None:
@@ -174,8 +166,8 @@ async def test_consumers_leave_as_their_loop_ends(options: dict[str, Any], layer
     await eventually(all_joined)
     await layer.group_send("hall", MESSAGE)
     await within(program_ended)
-    assert await names(layer, "room") == before
-    assert await names(layer, "hall") == []
+    assert await names_in(layer, "room") == before
+    assert await names_in(layer, "hall") == []
     assert await layer.group_channels("room") == [stays]
     await layer.group_send("room", MESSAGE)
     assert await take(layer, stays) == MESSAGE
@@ -216,7 +208,7 @@ async def test_process_that_ends_without_its_loop(
     worker = await run_process(ENDING, **layers.options, has_loop=kind == "stopped loop")
     channel = (await worker.read())["channel"]
     await sender.group_send("room", MESSAGE)
-    assert len(await names(sender, "room")) == 1
+    assert len(await names_in(sender, "room")) == 1
     await worker.stop()
     with redis_server.client() as client:
         assert client.get(beside(sender, channel).heartbeat) == keys.GONE
@@ -224,7 +216,7 @@ async def test_process_that_ends_without_its_loop(
     assert snapshot is not None
     snapshot.next_liveness_check = 0.0
     await sender.group_send("room", MESSAGE)
-    assert await names(sender, "room") == []
+    assert await names_in(sender, "room") == []
 
 
 async def test_exit_while_the_server_is_away(
@@ -248,7 +240,7 @@ def test_exit_with_many_layers_while_the_server_is_away(
     layers = Layers(hosts=[own_server.url])
     made = [layers()._broker.get() for _ in range(5)]
     for each in made:
-        each.local_groups.join(f"{each.id}!:g:room", f"{each.id}!one")
+        each.local_groups.begin_join(f"{each.id}!:g:room", f"{each.id}!one")
     monkeypatch.setattr(broker, "_brokers", made)
     own_server.kill()
     started = time.monotonic()

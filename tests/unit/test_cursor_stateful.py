@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from channels_redis_shared.history.cursor import Cursor, Verdict
 from channels_redis_shared.history.follower import Follower, Join, Read
-from channels_redis_shared.history.positions import Entry, Replay
+from channels_redis_shared.history.positions import HistoryEntry, Replay
 from channels_redis_shared.ops.statistics import Counters
 
 if TYPE_CHECKING:
@@ -34,18 +34,19 @@ class Server:
     def __init__(self, size: int) -> None:
         self.size = size
         self.clock = 1
-        self.stream: list[Entry] = []
+        self.stream: list[HistoryEntry] = []
         self.position = ""
         self.sent = 0
-        self.wire: list[Entry] = []
-        self.old: list[Entry] = []
+        self.wire: list[HistoryEntry] = []
+        self.old: list[HistoryEntry] = []
         # Messages that a failover has taken from the server. No one can know of those.
         self.lost: set[int] = set()
 
     def publish(self) -> None:
         """Append a message, and put it on the wire, as `append.lua` does."""
         self.clock += 1
-        entry = Entry(f"{self.clock}-0.{secrets.token_hex(4)}", self.position, b"%d" % self.sent)
+        position = f"{self.clock}-0.{secrets.token_hex(4)}"
+        entry = HistoryEntry(position, self.position, b"%d" % self.sent)
         self.sent += 1
         self.stream = [*self.stream, entry][-self.size :]
         self.position = entry.position
@@ -74,7 +75,7 @@ class Server:
         ids = [int(one.partition("-")[0]) for one in since if one]
         first = min(ids, default=None)
         found = [
-            Entry(entry.position, entry.previous, entry.data)
+            HistoryEntry(entry.position, entry.previous, entry.data)
             for entry in self.stream
             if first is not None and int(entry.position.partition("-")[0]) >= first
         ]
@@ -180,17 +181,17 @@ class Members:
         self.server = server
         self.got: dict[str, list[int]] = {}
 
-    def deliver(self, entry: Entry, without: Collection[str]) -> None:
+    def deliver(self, entry: HistoryEntry, without: Collection[str]) -> None:
         """Put a message into the mailbox of each member but some."""
         for channel, got in self.got.items():
             if channel not in without:
                 got.append(int(entry.data))
 
-    def replay(self, entries: Sequence[Entry], channel: str) -> None:
+    def replay(self, entries: Sequence[HistoryEntry], channel: str) -> None:
         """Put messages into one mailbox."""
         self.got[channel] += [int(entry.data) for entry in entries]
 
-    def tell(self, position: str) -> None:  # noqa: ARG002 - the number of messages tells more
+    def notify_gap(self, position: str) -> None:  # noqa: ARG002 - the number of messages tells more
         """Tell all members."""
         for got in self.got.values():
             got.append(TOLD - self.server.sent)
@@ -243,7 +244,7 @@ class OneProcess(Messages):
         # As if the channel had had the message.
         self.members.got[channel] = [] if at is None else [int(old[at].data)]
         join = self.follower.begin_join(channel)
-        if not self.follower.join_at_cursor(join, since):
+        if not self.follower.confirm_join_at_cursor(join, since):
             self.reads.append(Reading(join, since))
 
     @precondition(lambda self: self.reads)
@@ -270,7 +271,7 @@ class OneProcess(Messages):
             self.start(self.follower.repair(read, replay))
             return
         before = len(self.members.got[read.channel])
-        joined = self.follower.join(read, replay, reading.since, 0)
+        joined = self.follower.confirm_join(read, replay, reading.since, 0)
         if joined is None:
             self.reads.append(Reading(read, reading.since))
             return

@@ -46,8 +46,8 @@ class Process:
     def join(self, *channels: str) -> None:
         """Let channels be members of the room."""
         for channel in channels:
-            self.local_groups.join(ROOM, channel)
-            self.local_groups.joined(ROOM, channel, b"100.5")
+            self.local_groups.begin_join(ROOM, channel)
+            self.local_groups.confirm_join(ROOM, channel, b"100.5")
 
     def deliver(self, message: object, lifetime: float = 60) -> None:
         """Deliver what was taken as the only claim."""

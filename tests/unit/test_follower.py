@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels_redis_shared.history.follower import Follower
-from channels_redis_shared.history.positions import Entry, Replay
+from channels_redis_shared.history.positions import HistoryEntry, Replay
 from channels_redis_shared.ops.statistics import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 FIRST, SECOND, THIRD = "1-0.aaaaaaaa", "2-0.bbbbbbbb", "3-0.cccccccc"
-ENTRIES = (Entry(SECOND, FIRST, b"second"), Entry(THIRD, SECOND, b"third"))
+ENTRIES = (HistoryEntry(SECOND, FIRST, b"second"), HistoryEntry(THIRD, SECOND, b"third"))
 
 
 class Outlet:
@@ -23,15 +23,15 @@ class Outlet:
     def __init__(self) -> None:
         self.calls: list[tuple[object, object]] = []
 
-    def deliver(self, entry: Entry, without: Collection[str]) -> None:
+    def deliver(self, entry: HistoryEntry, without: Collection[str]) -> None:
         """Note a message to all members but some."""
         self.calls.append((entry.data, without))
 
-    def replay(self, entries: Sequence[Entry], channel: str) -> None:
+    def replay(self, entries: Sequence[HistoryEntry], channel: str) -> None:
         """Note messages to a new member."""
         self.calls += [(entry.data, channel) for entry in entries]
 
-    def tell(self, position: str) -> None:
+    def notify_gap(self, position: str) -> None:
         """Note a notice."""
         self.calls.append(("told", position))
 
@@ -45,7 +45,7 @@ def outlet() -> Outlet:
 def test_forgotten_follower_delivers_nothing(outlet: Outlet) -> None:
     """A read that ends after the last member has left would repeat what later members have."""
     follower = Follower(outlet, Counters())
-    assert follower.join(follower.begin_join("a"), Replay(FIRST), None, 0) == (FIRST, True)
+    assert follower.confirm_join(follower.begin_join("a"), Replay(FIRST), None, 0) == (FIRST, True)
     read = follower.begin_repair()
     assert read is not None
     follower.close()
@@ -64,4 +64,4 @@ def test_position_is_before_what_is_replayed(
     follower = Follower(outlet, Counters())
     join = follower.begin_join("a")
     replay = Replay(THIRD, ENTRIES, ENTRIES)
-    assert follower.join(join, replay, since, rewind) == (position, True)
+    assert follower.confirm_join(join, replay, since, rewind) == (position, True)

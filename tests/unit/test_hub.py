@@ -18,7 +18,7 @@ def hub() -> Hub:
 
 def join(hub: Hub, topic: bytes, channel: str) -> None:
     """Join, as if the server had confirmed it at once."""
-    hub.confirm_join(topic, channel, hub.join(topic, channel))
+    hub.confirm_join(topic, channel, hub.begin_join(topic, channel))
 
 
 def test_channel_is_a_member_of_its_own_topic(hub: Hub) -> None:
@@ -30,35 +30,35 @@ def test_channel_is_a_member_of_its_own_topic(hub: Hub) -> None:
 
 def test_join_counts_from_the_call_on(hub: Hub) -> None:
     """A channel that joins gets what comes before the confirmation is seen."""
-    hub.join(b"room", "a")
+    hub.begin_join(b"room", "a")
     assert list(hub.members(b"room")) == ["a"]
 
 
 def test_failed_join_is_undone(hub: Hub) -> None:
     """A call that fails leaves no membership, and none is taken from a member."""
-    call = hub.join(b"room", "a")
+    call = hub.begin_join(b"room", "a")
     hub.cancel_join(b"room", "a", call)
     assert not hub.has_members(b"room")
     join(hub, b"room", "a")
-    again = hub.join(b"room", "a")
+    again = hub.begin_join(b"room", "a")
     hub.cancel_join(b"room", "a", again)
     assert list(hub.members(b"room")) == ["a"]
 
 
 def test_one_of_two_calls_fails(hub: Hub) -> None:
     """Two calls for one membership: the one that succeeds counts, in whichever order."""
-    first, second = hub.join(b"room", "a"), hub.join(b"room", "a")
+    first, second = hub.begin_join(b"room", "a"), hub.begin_join(b"room", "a")
     hub.cancel_join(b"room", "a", first)
     assert hub.has_members(b"room")
     hub.confirm_join(b"room", "a", second)
-    third = hub.join(b"room", "a")
+    third = hub.begin_join(b"room", "a")
     hub.cancel_join(b"room", "a", third)
     assert hub.has_members(b"room")
 
 
 def test_leaving_wins_over_an_earlier_join(hub: Hub) -> None:
     """A confirmation that comes after the channel has left does not bring it back."""
-    call = hub.join(b"room", "a")
+    call = hub.begin_join(b"room", "a")
     hub.leave(b"room", "a")
     hub.confirm_join(b"room", "a", call)
     assert not hub.has_members(b"room")
@@ -68,7 +68,7 @@ def test_closing_ends_all_memberships(hub: Hub) -> None:
     """Topics without other members go."""
     join(hub, b"room", "a")
     join(hub, b"room", "b")
-    call = hub.join(b"late", "a")
+    call = hub.begin_join(b"late", "a")
     assert hub.close("a") == {b"a", b"room", b"late"}
     hub.confirm_join(b"late", "a", call)
     assert hub.topics() == [b"b", b"room"]

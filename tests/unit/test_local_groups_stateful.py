@@ -56,7 +56,7 @@ class Memberships(RuleBasedStateMachine):
     def join(self, virtual: str, channel: str, at_once: bool) -> None:  # noqa: FBT001
         """Begin to join; the reply comes at once or later."""
         self.groups.setdefault(virtual, Group())
-        self.tested.join(virtual, channel)
+        self.tested.begin_join(virtual, channel)
         if at_once:
             self.server_time[virtual] += 1
             reply = virtual, channel, self.server_time[virtual]
@@ -73,7 +73,7 @@ class Memberships(RuleBasedStateMachine):
         present = self.present()
         self.joining.remove((virtual, channel))
         if fails:
-            self.tested.join_failed(virtual, channel)
+            self.tested.cancel_join(virtual, channel)
             self.note_removed(present)
         else:
             self.server_time[virtual] += 1
@@ -96,7 +96,7 @@ class Memberships(RuleBasedStateMachine):
         if group.score is None or float(group.score) < at:
             group.score = b"%d" % at
         self.wrote(virtual)
-        self.tested.joined(virtual, channel, b"%d" % at)
+        self.tested.confirm_join(virtual, channel, b"%d" % at)
         self.note_removed(present)
 
     @rule(virtual=virtuals, channel=channels)
@@ -182,9 +182,9 @@ class Memberships(RuleBasedStateMachine):
         """End all memberships; the replies that are under way don't come."""
         self.tested.clear()
         for virtual, channel, _ in self.replies:
-            self.tested.joined(virtual, channel, b"1")
+            self.tested.confirm_join(virtual, channel, b"1")
         for virtual, channel in self.joining:
-            self.tested.join_failed(virtual, channel)
+            self.tested.cancel_join(virtual, channel)
         for state in (self.groups, self.joining, self.replies, self.left, self.removed):
             state.clear()
         self.writes.clear()
@@ -235,7 +235,7 @@ class Memberships(RuleBasedStateMachine):
         """End all: nothing is left in memory."""
         for virtual, channel in self.under_way():
             for _ in range(len(self.joining) + len(self.replies)):
-                self.tested.join_failed(virtual, channel)
+                self.tested.cancel_join(virtual, channel)
         for channel in "ab":
             self.tested.remove_channel(channel)
         for virtual in VIRTUALS:

@@ -170,7 +170,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
     def attach_sink(self, channel: str, sink: Any) -> Callable[[str], object]:
         """Let a sink take messages for a channel of this process; for `Broadcasts`.
 
-        A subclass that overrides `receive` gets all messages there: the sink takes none.
+        A subclass that overrides `receive` still receives every message; the sink gets none.
 
         Returns:
             A function that puts a notice of a type before the channel's messages.

@@ -1,7 +1,7 @@
 """Send group messages straight to WebSockets, without a handler call for each member.
 
 Channels hands a message to each consumer through a task, and its handler encodes the same frame
-once more. Behind a thousand sockets this takes forty times as long as the layer itself. A handler
+again. Behind a thousand sockets this takes forty times as long as the layer itself. A handler
 marked with `broadcast` only says what the frame holds: it is built once in each process, and
 written to the sockets of all idle members at once. For a consumer that is busy the message waits
 until it is idle, so each browser sees the frames in the order that Channels gives them.

@@ -146,7 +146,7 @@ class PubSubBroker:
         client = self._clients[channel]
         if client.ended:
             client = await self._move(channel, client)
-        token = client.hub.join(topic, channel)
+        token = client.hub.begin_join(topic, channel)
         try:
             await client.wait_subscribed(topic)
         except GeneratorExit:
@@ -175,7 +175,7 @@ class PubSubBroker:
         hub, followers = client.hub, client.followers
         with hub.lock:
             is_member = channel in hub.members(topic)
-            token = hub.join(topic, channel)
+            token = hub.begin_join(topic, channel)
             join = None
             if is_member and since is None and not rewind:
                 # It gets what comes meanwhile as before.
@@ -187,7 +187,7 @@ class PubSubBroker:
             if join is None:
                 joined = await followers.position(topic)
             else:
-                joined = await followers.join(topic, follower, join, since, rewind)
+                joined = await followers.confirm_join(topic, follower, join, since, rewind)
         except GeneratorExit:
             if join is not None:
                 _call_soon(client, followers.cancel_join, topic, follower, join)
@@ -299,7 +299,7 @@ class PubSubBroker:
             if client is here:
                 here.reconcile(here.hub.topics_of(channel))
                 await here.wait_subscribed(channel.encode(), no_timeout=True)
-                await here.complete_joins(joins)
+                await here.confirm_joins(joins)
         except Exception:
             self.close(channel)
             raise

@@ -16,14 +16,12 @@ from .subscriber import Endpoint, Subscriber
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ._shared.transport.cluster import Address, Cluster
+    from ._shared.config.hosts import Address
+    from ._shared.transport.cluster import Cluster
     from ._shared.transport.connection import Connection
 
     # The address of a node; None while it is unknown.
     Node = Address | None
-
-# Seconds without a search for nodes after which the next one begins at once.
-BACKOFF_RESET = 3.0
 
 
 class ClusterSubscriber:
@@ -119,7 +117,7 @@ class ClusterSubscriber:
 
     async def _back_off(self) -> None:
         """Wait if topics were moved a moment ago: nodes may take time to agree."""
-        if asyncio.get_running_loop().time() - self._searched_at > BACKOFF_RESET:
+        if asyncio.get_running_loop().time() - self._searched_at > Backoff.QUIET:
             self._backoff.reset()
         else:
             await asyncio.sleep(self._backoff.next())

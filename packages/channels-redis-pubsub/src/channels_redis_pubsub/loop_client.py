@@ -181,13 +181,13 @@ class LoopClient:
                     joins.append(MovedJoin(topic, follower, join, followed.position or None))
         return joins
 
-    async def complete_joins(self, joins: Iterable[MovedJoin]) -> None:
+    async def confirm_joins(self, joins: Iterable[MovedJoin]) -> None:
         """Deliver to a channel what it has missed on its way to this event loop."""
         for topic, follower, join, since in joins:
             await self.wait_subscribed(topic, no_timeout=True)
-            joined = await self.followers.join(topic, follower, join, since, 0)
+            joined = await self.followers.confirm_join(topic, follower, join, since, 0)
             if not joined.recovered:
-                self._outlet(topic).tell(joined.position)
+                self._outlet(topic).notify_gap(joined.position)
 
     async def close(self) -> None:
         """Close all connections."""

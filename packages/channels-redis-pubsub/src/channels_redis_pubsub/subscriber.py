@@ -31,7 +31,7 @@ logger = logging.getLogger(__package__)
 PROBE_INTERVAL = 5.0
 # Seconds that a reply may take on a silent connection: a server that stalls for less loses nothing.
 # So a connection that has gone silent is replaced within 25 s.
-REPLY_GRACE = 14.0
+SILENCE_GRACE = 14.0
 # Checks after which a connection without subscriptions is closed.
 MAX_IDLE_CHECKS = 6
 
@@ -211,7 +211,7 @@ class Subscriber:
                 return reading.result()
             if self._data_received:
                 self._data_received = False
-            elif self._subscriptions.is_overdue(self._loop.time() - REPLY_GRACE):
+            elif self._subscriptions.is_overdue(self._loop.time() - SILENCE_GRACE):
                 raise RedisTimeoutError("it has gone silent")
             else:
                 self._subscriptions.ping()

@@ -65,7 +65,7 @@ class QueueBroker:
             counters=settings.counters,
         )
         self.consumers = ConsumerTracker(
-            self.mailboxes, settings.channel_expiry, self._channels_gone
+            self.mailboxes, settings.channel_expiry, self._end_channels
         )
         self.groups = Groups(settings, self.local_groups)
         self.publisher = Publisher(settings, self.groups)
@@ -126,7 +126,7 @@ class QueueBroker:
                 group,
                 channel,
                 self.shards,
-                partial(self._followers.join, virtual, follower, join, since, rewind),
+                partial(self._followers.confirm_join, virtual, follower, join, since, rewind),
             )
         except GeneratorExit:
             follower.drop(join)
@@ -228,7 +228,7 @@ class QueueBroker:
         if self.consumers.has_consumer(channel):
             self.overflows.dropped(channel, count)
 
-    def _channels_gone(self, channels: Sequence[str]) -> None:
+    def _end_channels(self, channels: Sequence[str]) -> None:
         virtuals: dict[str, None] = {}
         for channel in channels:
             self.mailboxes.discard(channel)

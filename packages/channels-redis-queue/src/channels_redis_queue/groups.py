@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 from redis.exceptions import RedisError
 
 from . import keys, scripts
+from ._shared.transport.commands import chunks
 from .config import HEARTBEAT_TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from ._shared.transport.commands import Command, CommandClient, Shards
     from .config import QueueSettings
     from .protocol.group_cache import Destination
     from .protocol.local_groups import LocalGroups
 
-Item = TypeVar("Item")
 
 # Addresses whose latest heartbeat is remembered.
 MAX_HEARTBEATS = 10_000
@@ -99,14 +99,14 @@ class Groups:
             then: Awaited last of all. If it fails, the channel does not become a member.
         """
         virtual = self._settings.virtual_channel(channel, group)
-        self._local_groups.join(virtual, channel)
+        self._local_groups.begin_join(virtual, channel)
         try:
             score = await self._write(virtual, [channel], shards)
             result = None if then is None else await then()
         except BaseException:
-            self._local_groups.join_failed(virtual, channel)
+            self._local_groups.cancel_join(virtual, channel)
             raise
-        self._local_groups.joined(virtual, channel, score)
+        self._local_groups.confirm_join(virtual, channel, score)
         return result
 
     async def add_name(self, group: str, name: str, shards: Shards) -> bytes:
@@ -342,7 +342,7 @@ class Groups:
                 self._heartbeats.clear()
             self._heartbeats[address] = heartbeat, now
             return False
-        # Longer than a message lives: what it could still receive is not lost.
+        # Wait longer than a message lives, so that the process loses none.
         if now - since < max(HEARTBEAT_TIMEOUT, self._settings.expiry):
             return False
         command = scripts.MARK_GONE.call([key], heartbeat, keys.GONE, self._settings.gone_mark_ttl)
@@ -406,8 +406,3 @@ async def _in_chunks(
 
 def _split(names: bytes) -> list[str]:
     return names.decode(errors="replace").split(" ") if names else []
-
-
-def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    """Return the items in parts of a size; the last one may be smaller."""
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -63,7 +63,7 @@ class RedisChannelLayer(BaseRedisLayer):
             lose their oldest.
         on_overflow: The `type` of a message that replaces a consumer's lost ones, with their number
             as `lost`. Default: no message.
-        history: The groups whose latest messages Redis keeps, so that none is lost in silence: a
+        history: The groups whose latest messages Redis keeps, so that none is lost silently: a
             dict with globs or compiled patterns as keys, and values such as
             `{"size": 100, "ttl": 300}`. The first match counts. Default: none.
         on_gap: The `type` of a message that tells members of such a group, with its name as
@@ -336,9 +336,9 @@ class RedisChannelLayer(BaseRedisLayer):
         """Return the present number of a group's members, in all processes.
 
         `group_add` and `group_discard` count at once. A consumer that ended without `group_discard`
-        counts for up to `expiry` seconds more, those of a killed process for up to a minute, a
-        general channel for `group_expiry` seconds. Takes two round trips, for any number of
-        members.
+        counts for up to `channel_expiry` seconds more, those of a killed process for up to a
+        minute, a general channel for `group_expiry` seconds. Takes two round trips, for any number
+        of members.
 
         Raises:
             TypeError: The group name is invalid.
@@ -385,10 +385,10 @@ class RedisChannelLayer(BaseRedisLayer):
         address = keys.non_local(channel)
         return address, self._keys.messages(address), keys.counts_field(channel)
 
-    def _require_own(self, channel: str, broker: str) -> None:
+    def _require_own(self, channel: str, process: str) -> None:
         self.require_valid_channel_name(channel)
         owner = keys.process_of(channel)
-        if owner is not None and owner != broker:
+        if owner is not None and owner != process:
             raise _ForeignChannel(
                 f"{channel!r} belongs to another process or layer: receive on a name that this "
                 "layer's new_channel() returned in this process"

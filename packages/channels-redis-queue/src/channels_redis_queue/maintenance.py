@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from . import scripts
-from ._shared.transport.commands import shard_of
-from .groups import SCAN_CHUNK, chunks
+from ._shared.transport.commands import chunks, shard_of
+from .groups import SCAN_CHUNK
 from .keys import GONE, group_of
 
 if TYPE_CHECKING:

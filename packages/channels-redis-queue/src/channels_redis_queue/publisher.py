@@ -12,8 +12,9 @@ from redis.exceptions import ResponseError
 
 from . import keys, scripts
 from ._shared.messages.serializers import EXCLUDE, POSITION
+from ._shared.transport.commands import chunks
 from ._shared.transport.pipeline import MAX_COALESCED
-from .groups import MembersQuery, chunks
+from .groups import MembersQuery
 from .protocol.group_cache import LIVENESS_CHECK_INTERVAL, GroupCache
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from .pool import SynchronousPool, UnansweredError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from ..config.hosts import Address
     from ..ops.statistics import Counters
-    from ..transport.cluster import Address
     from ..transport.commands import PendingCommand, Script
     from ..transport.connector import Connector
 

@@ -33,9 +33,8 @@ from ..transport.sentinel import find_master, require_master
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..config.hosts import Host
+    from ..config.hosts import Address, Host
     from ..ops.statistics import Counters
-    from ..transport.cluster import Address
     from ..transport.commands import Script
     from ..transport.connector import Connector
 
@@ -70,7 +69,7 @@ class _NotOpenError(Exception):
 
 
 @dataclass
-class _Slot:
+class _PooledConnection:
     """The place of one connection in the pool."""
 
     connection: synchronous.AbstractConnection | None = None
@@ -104,7 +103,7 @@ class SynchronousPool:
         self._keeps_connections = True
         # Replaced by each close, so that connections in use then are closed after their call.
         self._era = object()
-        self._free = _new_slots()
+        self._free = _new_connections()
 
     async def exchange(self, packed: bytes) -> Any:
         """Send a packed command and return its reply; an error replied is returned, not raised.
@@ -135,20 +134,20 @@ class SynchronousPool:
     def close(self) -> None:
         """Close the connections; those in use, when they are free again."""
         self._era = object()
-        idle: list[_Slot] = []
+        idle: list[_PooledConnection] = []
         with suppress(queue.Empty):
             while True:
                 idle.append(self._free.get_nowait())
-        for slot in idle:
-            slot.close()
-            self._free.put(_Slot())  # threads may wait for it
+        for pooled in idle:
+            pooled.close()
+            self._free.put(_PooledConnection())  # threads may wait for it
 
     def close_for_good(self) -> None:
         """Close the connections, and from now on each one after its call."""
         self._keeps_connections = False
         # Without the lock: in a fork's child, a thread of the parent may have held it.
-        for slot in list(self._free.queue):
-            slot.close()
+        for pooled in list(self._free.queue):
+            pooled.close()
 
     async def _explained(self, error: RedisError) -> Exception:
         """Return the reason why the server accepts no connections, or else the error."""
@@ -172,9 +171,9 @@ class SynchronousPool:
 
     def _exchange(self, packed: bytes, *, opens: bool = True) -> Any:
         free, era = self._free, self._era
-        slot = self._take(free)
+        pooled = self._take(free)
         try:
-            connection = self._ready(slot, opens=opens)
+            connection = self._ready(pooled, opens=opens)
             self._counters.commands += 1
             self._counters.round_trips += 1
             reply = _execute(connection, packed)
@@ -185,17 +184,17 @@ class SynchronousPool:
                 isinstance(reply, Exception) and is_transient(reply) and not is_redirect(reply)
             ):
                 # redis-py closed it, or a new one may lead to another server that can serve.
-                slot.close()
-            slot.used_at = time.monotonic()
+                pooled.close()
+            pooled.used_at = time.monotonic()
         except BaseException:
             # A late reply would be taken for another command's.
-            slot.close()
+            pooled.close()
             raise
         finally:
             if era is not self._era or not self._keeps_connections:
-                slot.close()
-                slot = _Slot()
-            free.put(slot)
+                pooled.close()
+                pooled = _PooledConnection()
+            free.put(pooled)
         return reply
 
     def _load_scripts(self, connection: synchronous.AbstractConnection) -> Exception | None:
@@ -207,34 +206,34 @@ class SynchronousPool:
                 return reply
         return None
 
-    def _take(self, free: queue.LifoQueue[_Slot]) -> _Slot:
+    def _take(self, free: queue.LifoQueue[_PooledConnection]) -> _PooledConnection:
         seconds = self._host.timeout
         try:
             return free.get(timeout=seconds)
         except queue.Empty:
             # An interrupt just after `get` returned may have kept one from coming back.
             if free is self._free:
-                self._free, self._era = _new_slots(), object()
+                self._free, self._era = _new_connections(), object()
             raise RedisConnectionError(
                 f"All {MAX_CONNECTIONS} connections to {self._host} were in use for {seconds:g} s"
             ) from None
 
-    def _ready(self, slot: _Slot, *, opens: bool) -> synchronous.AbstractConnection:
-        """Return the open connection of a slot, a new one if it was lost.
+    def _ready(self, pooled: _PooledConnection, *, opens: bool) -> synchronous.AbstractConnection:
+        """Return the open connection of a place in the pool, a new one if it was lost.
 
         Raises:
             _NotOpenError: There is none, and it must not be opened.
         """
-        if slot.connection is not None:
-            if self._is_usable(slot.connection, slot.used_at):
-                return slot.connection
-            slot.close()
+        if pooled.connection is not None:
+            if self._is_usable(pooled.connection, pooled.used_at):
+                return pooled.connection
+            pooled.close()
         if not opens:
             raise _NotOpenError
         try:
             # redis-py's own way from arguments to a connection; the pool itself is not used.
             connection: Any = synchronous.ConnectionPool(**self._arguments).make_connection()
-            slot.connection = connection
+            pooled.connection = connection
             connection.connect()
             if self._connector.host.sentinels:
                 # Of a server without HELLO it is an error, and no harm.
@@ -245,8 +244,8 @@ class SynchronousPool:
         except OSError as error:
             # redis-py reads a file of its own package, which takes a free descriptor.
             raise RedisConnectionError(f"No connection to {self._host}: {error}") from error
-        self._counters.reconnects += slot.was_open
-        slot.was_open = True
+        self._counters.reconnects += pooled.was_open
+        pooled.was_open = True
         return connection  # type: ignore[no-any-return]
 
     def _is_usable(self, connection: synchronous.AbstractConnection, used_at: float) -> bool:
@@ -310,9 +309,9 @@ def synchronous_arguments(host: Host) -> dict[str, Any] | None:
     }
 
 
-def _new_slots() -> queue.LifoQueue[_Slot]:
+def _new_connections() -> queue.LifoQueue[_PooledConnection]:
     # The one used last comes first, so that a single thread needs no more.
-    free: queue.LifoQueue[_Slot] = queue.LifoQueue()
+    free: queue.LifoQueue[_PooledConnection] = queue.LifoQueue()
     for _ in range(MAX_CONNECTIONS):
-        free.put(_Slot())
+        free.put(_PooledConnection())
     return free

@@ -54,7 +54,7 @@ class DoctorCommand(BaseCommand):  # type: ignore[misc]  # Django has no type hi
     """
 
     help = "Look at the layers in CHANNEL_LAYERS and their servers, with doctor or stats."
-    # Settings that a check complains of are what the doctor is for.
+    # The doctor must run on settings that a check rejects.
     requires_system_checks = ()
     package: str
     doctors: Sequence[Any]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 20
 # Columns of the output if it is no terminal.
 WIDTH = 100
-# The doctors tell those of their own packages.
+# Each doctor reports those of its own package.
 _DEPENDENCIES = (
     "channels-redis",
     "channels",

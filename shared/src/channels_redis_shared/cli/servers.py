@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Seconds until a server has to reply.
 REPLY_TIMEOUT = 10
 # Seconds for what answers at an address where no connection could be made.
-PROBE_TIMEOUT = 2
+HTTP_TIMEOUT = 2
 # Enough for a meaningful 99th percentile.
 PINGS = 200
 
@@ -153,7 +153,7 @@ async def detect_protocol(host: Host) -> str | None:
 async def _request(host: str, port: int) -> bytes:
     """Return the start of the reply to an HTTP request; b"" if none comes."""
     try:
-        async with timeout(PROBE_TIMEOUT):
+        async with timeout(HTTP_TIMEOUT):
             reader, writer = await asyncio.open_connection(host, port)
             try:
                 writer.write(b"GET / HTTP/1.0\r\n\r\n")

@@ -35,7 +35,7 @@ _CERT_REQS = {
     ssl.CERT_OPTIONAL: "optional",
     ssl.CERT_REQUIRED: "required",
 }
-_HIGHEST_PORT = 65535
+HIGHEST_PORT = 65535
 # Names that other programs have for an argument.
 _OTHER_NAMES = {
     "addr": "host",
@@ -171,8 +171,8 @@ def checked_host(value: object) -> str:
 def checked_port(value: object) -> int:
     """Return `value` as a port number; raise ValueError if it is not one."""
     port = _whole_number("port", value)
-    if not 1 <= port <= _HIGHEST_PORT:
-        raise ValueError(f"port must be a number from 1 to {_HIGHEST_PORT}, not {port}")
+    if not 1 <= port <= HIGHEST_PORT:
+        raise ValueError(f"port must be a number from 1 to {HIGHEST_PORT}, not {port}")
     return port
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import ConnectionPool, Redis
@@ -27,6 +27,9 @@ from .connection_arguments import (
     name_default_user,
     refuse_unknown_arguments,
 )
+
+# A host and a port.
+Address: TypeAlias = tuple[str, int]
 
 logger = logging.getLogger(__name__.partition(".")[0])
 
@@ -83,7 +86,7 @@ class Host:
     connect_timeout: float = DEFAULT_TIMEOUT
     entry: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
-    def at(self, address: tuple[str, int]) -> Host:
+    def at(self, address: Address) -> Host:
         """Return the settings for one node of the Cluster."""
         arguments = {**self.arguments, "host": address[0], "port": address[1]}
         return replace(self, nodes=(), in_cluster=True, arguments=arguments)

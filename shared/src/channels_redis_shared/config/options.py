@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 CHANNEL_NAME = re.compile(r"^[a-zA-Z\d\-_.]+(![\w\-.]*)?\Z")
 GROUP_NAME = re.compile(r"^[a-zA-Z\d\-_.]+\Z")
 
-# Patterns of options that belong into an entry of `hosts`, and such an entry.
+# Patterns of options that belong in an entry of `hosts`, and such an entry.
 _HOST_OPTIONS = {
     "cluster": '{"cluster": [("node1", 7000)]}',
     "sentinels|master_name|sentinel_kwargs": (

@@ -28,11 +28,11 @@ from ..ops.statistics import Counters
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-# Notices behind which a message to drop is searched for.
+# Leading notices to skip when looking for a message to drop.
 MAX_NOTICES = 100
 # Bytes of a message beside its own: the decoded dict and the objects around it.
 MESSAGE_OVERHEAD = 500
-# Bytes of a message in each mailbox that it waits in.
+# Bytes that a message counts for each mailbox that holds it.
 REFERENCE_SIZE = 8
 # The bytes divided by this are freed at once when there are too many, since finding the fullest
 # mailboxes means measuring all of them.

@@ -10,7 +10,7 @@ from .positions import is_after
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .positions import Entry, Replay
+    from .positions import HistoryEntry, Replay
 
 
 class Verdict(Enum):
@@ -39,7 +39,7 @@ class Cursor:
         # What the latest replay has brought, until a message follows it.
         self._replayed: frozenset[str] = frozenset()
 
-    def judge(self, entry: Entry) -> Verdict:
+    def judge(self, entry: HistoryEntry) -> Verdict:
         """Return what to do with a message that arrives, and move on to it if it is the next."""
         if not self.position or entry.previous == self.position:
             self.position = entry.position
@@ -50,7 +50,9 @@ class Cursor:
             return Verdict.REPEATED
         return Verdict.GAP
 
-    def catch_up(self, replay: Replay, held: Entry | None = None) -> tuple[Sequence[Entry], bool]:
+    def catch_up(
+        self, replay: Replay, held: HistoryEntry | None = None
+    ) -> tuple[Sequence[HistoryEntry], bool]:
         """Move on to the end of a history that was read.
 
         Args:

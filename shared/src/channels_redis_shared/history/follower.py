@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from ..ops.statistics import Counters
-    from .positions import Entry, Replay
+    from .positions import HistoryEntry, Replay
 
 # Messages that wait for a read of the history. If there are more, the oldest are read as well.
 MAX_HELD = 1000
@@ -22,13 +22,13 @@ MAX_HELD = 1000
 class Outlet(Protocol):
     """Put messages into the mailboxes of a group's members in this process."""
 
-    def deliver(self, entry: Entry, without: Collection[str]) -> None:
-        """Put a message into the mailbox of each member but some."""
+    def deliver(self, entry: HistoryEntry, without: Collection[str]) -> None:
+        """Put a message into the mailbox of each member, `without` some."""
 
-    def replay(self, entries: Sequence[Entry], channel: str) -> None:
+    def replay(self, entries: Sequence[HistoryEntry], channel: str) -> None:
         """Put messages into the mailbox of one member."""
 
-    def tell(self, position: str) -> None:
+    def notify_gap(self, position: str) -> None:
         """Tell all members that messages before a position may be missing."""
 
 
@@ -40,7 +40,7 @@ class Read:
         held: The message that has shown the gap, if one has.
     """
 
-    def __init__(self, position: str, held: Entry | None = None) -> None:
+    def __init__(self, position: str, held: HistoryEntry | None = None) -> None:
         self.position = position
         self.held = held
 
@@ -74,12 +74,12 @@ class Follower:
         self._outlet = outlet
         self._counters = counters
         self._cursor = Cursor()
-        self._held: deque[Entry] = deque(maxlen=MAX_HELD)
+        self._held: deque[HistoryEntry] = deque(maxlen=MAX_HELD)
         # The read that the held messages wait for.
         self._repair: Read | None = None
         self._joins: list[Join] = []
         # What was delivered since the first of these joins began.
-        self._log: list[Entry] = []
+        self._log: list[HistoryEntry] = []
         self._closed = False
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ class Follower:
         """The position of the latest message; empty if it is not known."""
         return self._cursor.position
 
-    def on_message(self, entry: Entry) -> Read | None:
+    def on_message(self, entry: HistoryEntry) -> Read | None:
         """Deliver or hold a message; return the read that has to be made, if there is a gap."""
         with self.lock:
             # The first join tells where the group is. What arrives before may be older.
@@ -145,7 +145,7 @@ class Follower:
                 return None
             if replay is None:
                 self._cursor.position = ""
-                self._tell("")
+                self._notify_gap("")
             else:
                 self._advance(read, replay)
             return self._release()
@@ -180,13 +180,13 @@ class Follower:
             self._joins.remove(join)
 
     def begin_join(self, channel: str) -> Join:
-        """Deliver nothing to a channel until `join` or `cancel_join`."""
+        """Deliver nothing to a channel until `confirm_join` or `cancel_join`."""
         with self.lock:
             join = Join(channel, self._cursor.position, len(self._log))
             self._joins.append(join)
             return join
 
-    def join_at_cursor(self, join: Join, since: str | None) -> str:
+    def confirm_join_at_cursor(self, join: Join, since: str | None) -> str:
         """Let a channel join without a read, if it has missed nothing.
 
         Args:
@@ -204,7 +204,7 @@ class Follower:
                 self._end_join(join)
             return position
 
-    def join(
+    def confirm_join(
         self, join: Join, replay: Replay, since: str | None, rewind: int
     ) -> tuple[str, bool] | None:
         """Deliver to a channel what it has missed, and from now on all that comes.
@@ -261,12 +261,12 @@ class Follower:
         if self._held and self._held[0] is read.held:
             self._held.popleft()
         if not recovered:
-            self._tell(replay.position)
+            self._notify_gap(replay.position)
         self._counters.replayed += len(missed)
         for entry in missed:
             self._deliver(entry)
 
-    def _delivered_after(self, join: Join, position: str) -> Sequence[Entry] | None:
+    def _delivered_after(self, join: Join, position: str) -> Sequence[HistoryEntry] | None:
         """Return what was delivered after a position since a join began; None if unknown."""
         delivered = self._log[join.delivered :]
         if position == self._cursor.position:
@@ -292,11 +292,11 @@ class Follower:
             read = self.on_message(entry) or read
         return read
 
-    def _tell(self, position: str) -> None:
+    def _notify_gap(self, position: str) -> None:
         self._counters.unrecovered += 1
-        self._outlet.tell(position)
+        self._outlet.notify_gap(position)
 
-    def _deliver(self, entry: Entry) -> None:
+    def _deliver(self, entry: HistoryEntry) -> None:
         joining = [join.channel for join in self._joins]
         if joining:
             self._log.append(entry)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from .follower import Join, Outlet, Read
-    from .positions import Entry, Replay
+    from .positions import HistoryEntry, Replay
     from .settings import HistorySettings
 
 # Reads to close gaps that are under way at once: as many go out in one write.
@@ -74,7 +74,7 @@ class Followers(Generic[Key]):
         return follower
 
     def begin_join(self, key: Key, channel: str) -> tuple[Follower, Join]:
-        """Deliver nothing of a group to a channel until `join` or `cancel_join`."""
+        """Deliver nothing of a group to a channel until `confirm_join` or `cancel_join`."""
         with self._lock:
             follower = self.follow(key)
             return follower, follower.begin_join(channel)
@@ -94,7 +94,7 @@ class Followers(Generic[Key]):
                 follower.close()
             self._followers.clear()
 
-    def on_message(self, key: Key, follower: Follower, entry: Entry) -> None:
+    def on_message(self, key: Key, follower: Follower, entry: HistoryEntry) -> None:
         """Deliver a message, or read the history first."""
         self._start(key, follower, follower.on_message(entry))
 
@@ -108,7 +108,7 @@ class Followers(Generic[Key]):
         else:
             self._start(key, follower, read, then)
 
-    async def join(
+    async def confirm_join(
         self, key: Key, follower: Follower, join: Join, since: str | None, rewind: int
     ) -> Joined:
         """Deliver to a channel what it has missed, and from now on all that comes.
@@ -117,13 +117,13 @@ class Followers(Generic[Key]):
             redis.exceptions.RedisError: As `CommandClient.execute`. Call `cancel_join` then.
         """
         if since is not None or not rewind:
-            position = follower.join_at_cursor(join, since)
+            position = follower.confirm_join_at_cursor(join, since)
             if position:
                 return Joined(position, recovered=True)
         joined = None
         while joined is None:
             question = Question.after(join.position, since, latest=rewind)
-            joined = follower.join(join, await self._read(key, question), since, rewind)
+            joined = follower.confirm_join(join, await self._read(key, question), since, rewind)
         self._start(key, follower, follower.release())
         return Joined(*joined)
 

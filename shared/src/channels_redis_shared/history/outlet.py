@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..delivery.mailboxes import Mailboxes
     from ..messages.serializers import DecodedMessage
-    from .positions import Entry
+    from .positions import HistoryEntry
     from .settings import HistorySettings
 
 
@@ -63,18 +63,18 @@ class GroupOutlet:
         self._lock = lock
         self._settings = settings
 
-    def deliver(self, entry: Entry, without: Collection[str]) -> None:
-        """Put a message into the mailbox of each member but some."""
-        self._put(entry, self._members, without)
+    def deliver(self, entry: HistoryEntry, without: Collection[str]) -> None:
+        """Put a message into the mailbox of each member, `without` some."""
+        self._put(entry, without=without)
 
-    def replay(self, entries: Sequence[Entry], channel: str) -> None:
+    def replay(self, entries: Sequence[HistoryEntry], channel: str) -> None:
         """Put messages into the mailbox of one member."""
         # Once for all messages: thousands may join at the same time.
         if channel in self._members():
             for entry in entries:
-                self._put(entry, lambda: (channel,))
+                self._put(entry, (channel,))
 
-    def tell(self, position: str) -> None:
+    def notify_gap(self, position: str) -> None:
         """Tell all members that messages before a position may be missing."""
         self._settings.faults.warning(
             "Messages of the group %s may be missing: %s",
@@ -88,20 +88,27 @@ class GroupOutlet:
                 self._mailboxes.put(list(self._members()), notice)
 
     def _put(
-        self, entry: Entry, to: Callable[[], Collection[str]], without: Collection[str] = ()
+        self,
+        entry: HistoryEntry,
+        to: Collection[str] | None = None,
+        without: Collection[str] = (),
     ) -> None:
-        """Put a message into the mailboxes of channels, but some and those that it excludes."""
+        """Put a message into the mailboxes of members, by default of all.
+
+        Neither `without` nor what the message excludes gets it.
+        """
         message = entry.decoded or self._decode(entry)
         if message is None:
             return
         with self._lock:
             excluded = {*message.excluded, *without}
-            channels = [one for one in to() if one not in excluded]
+            members = self._members() if to is None else to
+            channels = [one for one in members if one not in excluded]
             if channels:
                 deadline = time.monotonic() + self._settings.expiry
                 self._mailboxes.put(channels, message, deadline, len(entry.data))
 
-    def _decode(self, entry: Entry) -> DecodedMessage | None:
+    def _decode(self, entry: HistoryEntry) -> DecodedMessage | None:
         settings = self._settings
         try:
             entry.decoded = settings.decoder.decode(entry.data, entry.position)

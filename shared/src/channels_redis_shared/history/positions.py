@@ -34,7 +34,7 @@ def is_after(position: str, other: str) -> bool:
     return (id_of(position) or (0, 0)) > (id_of(other) or (0, 0))
 
 
-class Entry:
+class HistoryEntry:
     """A message in the history of a group.
 
     Attributes:
@@ -53,11 +53,11 @@ class Entry:
         self.decoded: Any = None
 
     @classmethod
-    def from_wire(cls, data: bytes) -> Entry:
+    def from_wire(cls, data: bytes) -> HistoryEntry:
         """Return an entry as `append.lua` published it.
 
         Raises:
-            ValueError: It is none.
+            ValueError: The data is not an entry.
         """
         head, _, message = data.partition(b"\n")
         position, _, previous = head[len(MARK) :].decode().partition(" ")
@@ -66,7 +66,7 @@ class Entry:
         return cls(position, previous, message)
 
     @classmethod
-    def from_stream(cls, entry: tuple[bytes, Sequence[bytes]]) -> Entry:
+    def from_stream(cls, entry: tuple[bytes, Sequence[bytes]]) -> HistoryEntry:
         """Return an entry as `append.lua` wrote it into a stream."""
         entry_id, fields = entry
         return cls(f"{entry_id.decode()}.{fields[1].decode()}", fields[3].decode(), fields[5])
@@ -82,7 +82,10 @@ class Replay:
     """
 
     def __init__(
-        self, position: str, entries: Sequence[Entry] = (), latest: Sequence[Entry] = ()
+        self,
+        position: str,
+        entries: Sequence[HistoryEntry] = (),
+        latest: Sequence[HistoryEntry] = (),
     ) -> None:
         self.position = entries[-1].position if entries else position
         self.entries = entries
@@ -93,7 +96,7 @@ class Replay:
         if entries and entries[0].previous:
             self._ends.setdefault(entries[0].previous, 0)
 
-    def after(self, position: str) -> Sequence[Entry] | None:
+    def after(self, position: str) -> Sequence[HistoryEntry] | None:
         """Return the entries that follow a position; None if the history has lost some of them."""
         end = self._ends.get(position) if position else None
         return None if end is None else self.entries[end:]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.exceptions import RedisError
 
 from . import scripts
-from .positions import Entry, Replay, id_of
+from .positions import HistoryEntry, Replay, id_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,9 +59,9 @@ class _Read(NamedTuple):
     def replies(self, reply: Any, parts: Sequence[tuple[Question]]) -> list[Replay]:
         """Return the same replay for each part, so that its messages are decoded once."""
         position, entries, latest = reply
-        found = list(map(Entry.from_stream, entries))
+        found = list(map(HistoryEntry.from_stream, entries))
         known = {entry.position: entry for entry in found}
-        newest = [Entry.from_stream(entry) for entry in reversed(latest)]
+        newest = [HistoryEntry.from_stream(entry) for entry in reversed(latest)]
         newest = [known.get(entry.position, entry) for entry in newest]
         return [Replay(position.decode(), found, newest)] * len(parts)
 

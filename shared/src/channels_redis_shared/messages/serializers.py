@@ -26,7 +26,7 @@ _RESERVED = frozenset(RESERVED_KEYS)
 MAX_MESSAGE = 512 * 1024 * 1024  # bytes, the longest string in Redis
 # Seconds that a ciphertext is accepted beyond its message's expiry: hosts' clocks differ.
 CLOCK_TOLERANCE = 10
-# Levels at which a part that cannot be serialized is searched for: deeper takes seconds.
+# Nesting depth searched for a part that cannot be serialized: deeper takes seconds.
 _MAX_DEPTH = 20
 _IMMUTABLE = {str, int, float, bool, bytes, type(None)}
 

@@ -108,7 +108,7 @@ class Checks:
                 yield from self._unknown_backend(where, entry["BACKEND"])
 
     def _unknown_backend(self, where: str, name: object) -> Iterator[CheckMessage]:
-        """Yield an error if the name is not one of a layer, but near to one of ours."""
+        """Yield an error if the name is not one of a layer, but resembles one of ours."""
         nearest = difflib.get_close_matches(str(name), _BACKENDS, n=1, cutoff=_NEAR)
         if nearest or str(name).startswith("channels_redis"):
             package = nearest[0].partition(".")[0] if nearest else "channels_redis"

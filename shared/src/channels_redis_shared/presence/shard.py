@@ -1,7 +1,7 @@
 """Keep what Redis knows of the people whom one event loop has in the groups of one shard.
 
 Redis counts the processes that have a person in a group; to Redis, an event loop is a process. Each
-has a lease. A renewal also claims one lease that is overdue, and removes the people of the dead
+has a lease. A renewal also takes over one lease that is overdue, and removes the people of the dead
 process. A process that finds its lease changed, or its server empty, writes its people again.
 Any step may run twice.
 """
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from ..concurrency import timeout
+from ..transport.commands import chunks
 from . import scripts
 from .keys import PresenceKeys
 from .state import Diff, LocalPresence, Tracked, metas_in
@@ -36,7 +37,7 @@ SUFFIX = ".presence"
 LEASE_SECONDS = 60
 RENEWAL_INTERVAL = 20
 # Seconds over which processes spread their renewals when the lease of another one is overdue.
-CLAIM_SPREAD = 1.0
+TAKEOVER_SPREAD = 1.0
 # Seconds after a message for which further changes of the group are collected into one more.
 DIFF_INTERVAL = 0.2
 # People in one message.
@@ -122,7 +123,7 @@ class ShardPresence:
         self._renewed_at = 0.0
         self._renewing = asyncio.Lock()
         # The time at which the first lease of another process is overdue.
-        self._next_claim = math.inf
+        self._next_takeover = math.inf
         # The time after a loss at which people are written once more: another process may have been
         # removing those of this one while they were written again.
         self._second_rewrite: float | None = None
@@ -213,7 +214,7 @@ class ShardPresence:
                 await self._changed.wait()
 
     async def _write_ended(self, group: str, people: dict[str, list[str]]) -> None:
-        for chunk in _chunks(list(people)):
+        for chunk in chunks(list(people), WRITE_CHUNK):
             try:
                 changes = [(key, _array(self._people.metas(group, key))) for key in chunk]
                 effects = await self._write(group, changes)
@@ -236,7 +237,7 @@ class ShardPresence:
             if self._people.people(group):
                 await self._register(group)
             keys = dict.fromkeys([*self._people.people(group), *(_text(key) for key in written)])
-            for chunk in _chunks(list(keys)):
+            for chunk in chunks(list(keys), WRITE_CHUNK):
                 people = {key: self._people.metas(group, key) for key in chunk}
                 changes = [(key, _array(metas)) for key, metas in people.items()]
                 effects = await self._write(group, changes)
@@ -323,7 +324,7 @@ class ShardPresence:
         if empty:
             self._registered.difference_update(empty)
             name = self._keys.groups(self._process)
-            # A group that is left there costs one look after this process has died.
+            # A group that is left there costs one extra read after this process has died.
             with contextlib.suppress(RedisError, OSError):
                 await self._commands.execute(("SREM", name, *empty), key=name, idempotent=True)
 
@@ -339,9 +340,9 @@ class ShardPresence:
                     self._next_rewrite = self._loop.time() + REWRITE_INTERVAL
                     self._suspect_all(reply_lost=False)
                 # The lease of a living process is not overdue before the next renewal.
-                claim = max(0.0, self._next_claim - self._loop.time())
-                spread = random.uniform(0, CLAIM_SPREAD)  # noqa: S311 - not for secrets
-                await asyncio.sleep(min(RENEWAL_INTERVAL, claim + spread))
+                takeover = max(0.0, self._next_takeover - self._loop.time())
+                spread = random.uniform(0, TAKEOVER_SPREAD)  # noqa: S311 - not for secrets
+                await asyncio.sleep(min(RENEWAL_INTERVAL, takeover + spread))
         except asyncio.CancelledError:
             with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
                 async with timeout(HANDOVER_TIMEOUT):
@@ -349,10 +350,10 @@ class ShardPresence:
             raise
 
     async def _renew(self) -> None:
-        """Renew the lease, register groups, and claim an overdue lease. Holds the lock."""
+        """Renew the lease, register groups, and take over an overdue lease. Holds the lock."""
         groups = list(self._unregistered)
-        self._next_claim = math.inf  # as long as the server is away
-        intact, lease, next_claim, *overdue = await self._run(
+        self._next_takeover = math.inf  # as long as the server is away
+        intact, lease, next_takeover, *overdue = await self._run(
             scripts.RENEW,
             [self._keys.leases, self._keys.groups(self._process)],
             self._process,
@@ -364,7 +365,7 @@ class ShardPresence:
         had_lease, now = bool(self._lease), self._loop.time()
         self._lease, self._renewed_at = lease, now
         # A lease that no layer wrote may be infinite.
-        self._next_claim = now + float(next_claim) / 1_000_000 if next_claim else math.inf
+        self._next_takeover = now + float(next_takeover) / 1_000_000 if next_takeover else math.inf
         self._unregistered.difference_update(groups)
         self._registered.update(groups)
         if had_lease and not intact:
@@ -403,20 +404,20 @@ class ShardPresence:
             self._suspect[group] = self._suspect.get(group, False) or reply_lost
         self._changed.set()
 
-    async def _reap(self, process: str, claim: bytes) -> None:
+    async def _reap(self, process: str, lease: bytes) -> None:
         """Remove the people of a dead process. If this fails, its lease becomes overdue again."""
         leases, groups = self._keys.leases, self._keys.groups(process)
         with contextlib.suppress(RedisError, OSError):
             for group in await self._commands.execute(
                 ("SMEMBERS", groups), key=groups, idempotent=True
             ):
-                lease = await self._commands.execute(
+                present = await self._commands.execute(
                     ("ZSCORE", leases, process), key=leases, idempotent=True
                 )
-                if lease is None or float(lease) != float(claim):
-                    return  # it is alive, or another process has claimed it
+                if present is None or float(present) != float(lease):
+                    return  # it is alive, or another process has taken over
                 await self._reap_group(_text(group), process)
-            await self._run(scripts.RELEASE, [leases, groups], process, claim)
+            await self._run(scripts.RELEASE, [leases, groups], process, lease)
 
     async def _reap_group(self, group: str, process: str) -> None:
         keys = [
@@ -470,7 +471,3 @@ def _array(metas: list[str]) -> str:
 def _text(name: bytes) -> str:
     """Return a name from Redis; bytes that are no text end in none that is known."""
     return name.decode(errors="replace")
-
-
-def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (keys[start : start + WRITE_CHUNK] for start in range(0, len(keys), WRITE_CHUNK))

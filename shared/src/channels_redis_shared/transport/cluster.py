@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import ClusterDownError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ..concurrency import first_result
+from ..config.connection_arguments import HIGHEST_PORT
 from .connector import ANY_VERSION, Connector
 from .errors import is_transient, sum_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..config.hosts import Host
+    from ..config.hosts import Address, Host
     from .commands import Command
     from .connection import Connection
     from .connector import MinimumVersion
 
-Address: TypeAlias = tuple[str, int]
 
 # Nodes asked for the slot map at once, besides the configured ones: a dead one then costs no time.
 MAX_ASKED = 5
-MAX_PORT = 65_536
 
 
 def slot_of(key: str) -> int:
@@ -173,7 +172,7 @@ def read_slots(reply: Sequence[Any], asked: Address) -> Sequence[Address | None]
     try:
         for first, last, (name, port, *_), *_replicas in reply:
             host = name.decode() if isinstance(name, bytes) else name
-            if not 0 <= first <= last < REDIS_CLUSTER_HASH_SLOTS or not 0 < port < MAX_PORT:
+            if not 0 <= first <= last < REDIS_CLUSTER_HASH_SLOTS or not 0 < port <= HIGHEST_PORT:
                 raise ValueError(f"slots {first} to {last} at port {port}")  # noqa: TRY301
             owner = (str(host) if host not in {None, "", "?"} else asked[0], int(port))
             owners[first : last + 1] = [owner] * (last + 1 - first)

@@ -23,13 +23,10 @@ from .reconnecting import Backoff
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from ..config.hosts import Address
     from ..ops.statistics import Counters
-    from .cluster import Address
     from .commands import Script
     from .connector import Connector
-
-# Seconds without a failure after which the slot map is fetched at once, without backoff.
-BACKOFF_RESET = 3.0
 
 
 class ClusterPipeline(CommandClient):
@@ -153,7 +150,7 @@ class ClusterPipeline(CommandClient):
         """Back off if the last failure was recent."""
         loop = asyncio.get_running_loop()
         before, self._failed_at = self._failed_at, loop.time()
-        if loop.time() - before > BACKOFF_RESET:
+        if loop.time() - before > Backoff.QUIET:
             self._backoff.reset()
             return
         soonest = min(call.deadline for calls in self._held.values() for call in calls)

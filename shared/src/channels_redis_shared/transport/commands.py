@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pkgutil import get_data
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from zlib import crc32
 
 from redis.exceptions import NoPermissionError, ResponseError
@@ -20,10 +20,11 @@ except ImportError:
     hiredis = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 Argument: TypeAlias = bytes | str | int | float
 Command: TypeAlias = tuple[Argument, ...]
+Item = TypeVar("Item")
 
 
 def pack_in_python(command: Command) -> bytes:
@@ -298,3 +299,8 @@ def shard_of(name: str, shards: int) -> int:
     if shards == 1:
         return 0
     return int((crc32(name.encode()) & 0xFFF) / (4096 / shards))
+
+
+def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Return the items in parts of a size, for one command each; the last one may be smaller."""
+    return (items[start : start + size] for start in range(0, len(items), size))

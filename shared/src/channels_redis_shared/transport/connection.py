@@ -333,7 +333,7 @@ def _ignore(_reply: object) -> None:
 
 
 # Kept alive until they are closed: a layer that is dropped unclosed is collected as a whole, and
-# its event loop closes it only then, while redis-py already complains of an open connection.
+# its event loop closes it only then, while redis-py already warns about an open connection.
 _open: set[Connection] = set()
 _inherited: list[Connection] = []
 
@@ -352,7 +352,7 @@ if hasattr(os, "register_at_fork"):
 def _abandon_unfinished() -> None:
     """Close connections that were being opened as their event loop was closed: no one else can."""
     for connection in list(_open):
-        if connection.is_orphan:
+        if connection.loop_is_closed:
             connection.abandon()
 
 
@@ -380,7 +380,7 @@ class Connection:
         self.replies = reply_reader(self._connection, self._host)
 
     @property
-    def is_orphan(self) -> bool:
+    def loop_is_closed(self) -> bool:
         """True if its event loop is closed."""
         return self._loop.is_closed()
 

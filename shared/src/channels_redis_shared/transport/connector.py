@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .commands import Command
 
 # Seconds that a port has for a TLS handshake.
-PROBE_TIMEOUT = 1.0
+TLS_TIMEOUT = 1.0
 
 
 class MinimumVersion(NamedTuple):
@@ -164,7 +164,7 @@ async def speaks_tls(host: str, port: int) -> bool:
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
     try:
-        async with timeout(PROBE_TIMEOUT):
+        async with timeout(TLS_TIMEOUT):
             _, writer = await asyncio.open_connection(host, port, ssl=unverified)
             writer.transport.abort()
             return True

@@ -18,6 +18,8 @@ class Backoff:
     FIRST = 0.05  # seconds
     # Messages must flow within two seconds of a server's return.
     LONGEST = 1.0  # seconds
+    # Seconds without a failure after which a search begins at once.
+    QUIET = 3.0
 
     def __init__(self) -> None:
         self._next = self.FIRST

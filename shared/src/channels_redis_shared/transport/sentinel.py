@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from ..concurrency import first_result
+from ..config.connection_arguments import HIGHEST_PORT
 from .advice import explain, explain_tls
 from .errors import sum_up
 from .redis_py import close_now, find_tls_refusal
@@ -19,11 +20,9 @@ from .redis_py import close_now, find_tls_refusal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..config.hosts import Host
+    from ..config.hosts import Address, Host
 
-Address: TypeAlias = tuple[str, int]
 
-MAX_PORT = 65_536
 _DOWN = {"s_down", "o_down"}
 
 
@@ -121,6 +120,6 @@ async def _masters(host: Host, address: Address) -> dict[str, tuple[Address, lis
 def _read_master(flat: list[str]) -> tuple[str, tuple[Address, list[str]]]:
     state = dict(zip(flat[::2], flat[1::2], strict=True))
     address = str(state["ip"]), int(state["port"])
-    if not 0 < address[1] < MAX_PORT:
+    if not 0 < address[1] <= HIGHEST_PORT:
         raise ValueError(f"port {address[1]}")
     return str(state["name"]), (address, state["flags"].split(","))

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .._shared.delivery.mailboxes import Notice
-from .._shared.history.positions import MARK, Entry
+from .._shared.history.positions import MARK, HistoryEntry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -52,7 +52,7 @@ class Hub:
                 self._remove(topic, channel)
             return topics
 
-    def join(self, topic: bytes, channel: str) -> object:
+    def begin_join(self, topic: bytes, channel: str) -> object:
         """Make an open channel a member until `cancel_join`; return a token for this call."""
         token = object()
         with self.lock:
@@ -64,13 +64,13 @@ class Hub:
         return token
 
     def confirm_join(self, topic: bytes, channel: str, token: object) -> None:
-        """Make the membership of a `join` permanent, unless the channel has left meanwhile."""
+        """Make the membership of `begin_join` permanent, unless the channel has left meanwhile."""
         with self.lock:
             if token in (self._members.get(topic, {}).get(channel) or ()):
                 self._members[topic][channel] = None
 
     def cancel_join(self, topic: bytes, channel: str, token: object) -> None:
-        """Undo `join`, but not the membership of another call."""
+        """Undo `begin_join`, but not the membership of another call."""
         with self.lock:
             tokens = self._members.get(topic, {}).get(channel)
             if tokens is not None:
@@ -241,7 +241,7 @@ class TopicDispatcher:
     def _dispatch_entry(self, topic: bytes, data: bytes) -> None:
         """Pass on a message of a group that keeps a history."""
         try:
-            entry = Entry.from_wire(data)
+            entry = HistoryEntry.from_wire(data)
         except ValueError as error:
             self._settings.counters.undecodable += 1
             self._settings.faults.warning(

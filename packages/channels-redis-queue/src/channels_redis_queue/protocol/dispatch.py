@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import keys
 from .._shared.concurrency import running_loop
-from .._shared.history.positions import Entry, id_of
+from .._shared.history.positions import HistoryEntry, id_of
 from .._shared.messages.serializers import POSITION, DecodedMessage
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class ProcessDispatcher:
 
     def _follow(self, decoded: Envelope, data: bytes) -> list[str]:
         """Pass a message on to the followers of its group; return the names without any."""
-        entry = Entry(decoded.position, decoded.previous, data)
+        entry = HistoryEntry(decoded.position, decoded.previous, data)
         entry.decoded = decoded
         others: list[str] = []
         members: set[str] = set()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__.partition(".")[0])
 
-# Seconds of one blocking wait. A general channel's message without a bell lies as long.
+# Seconds of one blocking wait. A general channel's message without a bell can wait that long.
 BLOCK_SECONDS = 5
 # The same for a while after such a message: its sender is a channels_redis process, and will send
 # more. Redis 5 takes whole seconds only.
@@ -155,10 +155,10 @@ class Dispatcher(Protocol):
         """End a channel's membership in a group, as a process has written it."""
 
     def on_receive_resumed(self) -> None:
-        """Handle a call that waits again, shortly after none did."""
+        """Take up work again: a call waits, shortly after none did."""
 
     def on_receive_stopped(self) -> None:
-        """Handle that no call waits any more."""
+        """Put back what was prefetched: no call waits any more."""
 
 
 class Inbox:

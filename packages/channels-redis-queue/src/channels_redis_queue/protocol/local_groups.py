@@ -54,7 +54,7 @@ class LocalGroups:
         """Return the number of virtual channels."""
         return len(self._groups)
 
-    def join(self, virtual: str, channel: str) -> None:
+    def begin_join(self, virtual: str, channel: str) -> None:
         """Begin a join; from now on the channel gets the group's messages."""
         with self._lock:
             group = self._groups.get(virtual)
@@ -64,7 +64,7 @@ class LocalGroups:
             group.joining[channel] += 1
             self._virtuals_of.setdefault(channel, set()).add(virtual)
 
-    def joined(self, virtual: str, channel: str, score: bytes) -> None:
+    def confirm_join(self, virtual: str, channel: str, score: bytes) -> None:
         """Complete a join with its score, the server's time."""
         with self._lock:
             group = self._groups.get(virtual)
@@ -76,7 +76,7 @@ class LocalGroups:
             if group.score is None or float(group.score) < at:
                 group.score = score
             self._note_write(virtual)
-            self._join_ended(virtual, group, channel)
+            self._end_join(virtual, group, channel)
 
     def joined_at(self, virtual: str, channel: str) -> float | None:
         """Return the time of a channel's latest join; None without one, or while one is pending."""
@@ -86,12 +86,12 @@ class LocalGroups:
                 return None
             return group.members[channel][0]
 
-    def join_failed(self, virtual: str, channel: str) -> None:
+    def cancel_join(self, virtual: str, channel: str) -> None:
         """Cancel a join; an earlier membership stays."""
         with self._lock:
             group = self._groups.get(virtual)
             if group is not None:
-                self._join_ended(virtual, group, channel)
+                self._end_join(virtual, group, channel)
 
     def leave(self, virtual: str, channel: str, at: float) -> None:
         """End a channel's membership if it is older than `at`, in the server's time."""
@@ -224,7 +224,7 @@ class LocalGroups:
         self._writes.pop(virtual, None)
         self._writes[virtual] = self._last_write
 
-    def _join_ended(self, virtual: str, group: _LocalGroup, channel: str) -> None:
+    def _end_join(self, virtual: str, group: _LocalGroup, channel: str) -> None:
         group.joining[channel] -= 1
         if group.joining[channel] <= 0:
             del group.joining[channel]
