@@ -13,7 +13,7 @@ import pytest
 from channels_redis_queue import keys
 from support.counting import count_commands
 from support.messages import cancel, consume, take, within
-from support.queue_layers import Layers, StartRemoteLayer, beside, nothing_else
+from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, nothing_else
 from support.waiting import eventually, until
 
 if TYPE_CHECKING:
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 WAVE = 1000
 
 pytestmark = pytest.mark.usefixtures("frequent_checks")
-
-
-def group_size(server: EmbeddedServer, layer: RedisChannelLayer, group: str) -> int:
-    """Return how many names stand in a group in Redis."""
-    with server.client() as client:
-        return int(client.zcard(f"{layer.prefix}:group:{group}"))
 
 
 async def come_and_go(layer: RedisChannelLayer, count: int) -> None:
@@ -45,14 +39,14 @@ async def come_and_go(layer: RedisChannelLayer, count: int) -> None:
 
 
 @pytest.mark.slow
-async def test_cancelled_consumers(layers: Layers, redis_server: EmbeddedServer) -> None:
+async def test_cancelled_consumers(layers: Layers) -> None:
     """3,000 consumers that joined a group and were cancelled: neither memory nor group grows."""
     layer = layers(channel_expiry=1)
     process = layer._broker.get()
 
-    def forgotten() -> bool:
+    async def forgotten() -> bool:
         empty = not process.local_groups.virtuals() and not len(process.mailboxes)
-        return empty and group_size(redis_server, layer, "room") == 0
+        return empty and not await names_in(layer, "room")
 
     objects = []
     for _ in range(3):
@@ -105,9 +99,7 @@ async def test_consumers_that_end_between_two_receives(
     assert await within(staying) == {"type": "hello again"}
 
 
-async def test_consumer_that_is_cancelled_leaves_at_once(
-    layers: Layers, redis_server: EmbeddedServer
-) -> None:
+async def test_consumer_that_is_cancelled_leaves_at_once(layers: Layers) -> None:
     """Its task ended while it received, and without `group_discard`, as when a browser goes."""
     layer = layers()
 
@@ -126,7 +118,7 @@ async def test_consumer_that_is_cancelled_leaves_at_once(
     async def forgotten() -> bool:
         # Finds out that none is there, should the group just have been written again.
         await layer.group_send("room", {"type": "hello"})
-        return group_size(redis_server, layer, "room") == 0
+        return not await names_in(layer, "room")
 
     await eventually(forgotten)
 
@@ -208,9 +200,7 @@ async def test_dead_process(
     assert all(0 < life <= 700 for life in lives.values()), lives
 
 
-async def test_group_forgets_a_dead_process(
-    redis_server: EmbeddedServer, layers: Layers, remote_layer: StartRemoteLayer
-) -> None:
+async def test_group_forgets_a_dead_process(layers: Layers, remote_layer: StartRemoteLayer) -> None:
     """Its name in a group that others keep alive expires."""
     layer = layers(group_expiry=2)
     other = await remote_layer(**layers.options, group_expiry=2)
@@ -219,7 +209,7 @@ async def test_group_forgets_a_dead_process(
 
     async def alone() -> bool:
         await layer.group_add("room", "jobs")
-        return group_size(redis_server, layer, "room") == 1
+        return len(await names_in(layer, "room")) == 1
 
     assert not await alone()
     await eventually(alone)

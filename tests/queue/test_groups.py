@@ -18,13 +18,13 @@ from support.queue_layers import (
     RemoteLayer,
     StartRemoteLayer,
     beside,
+    names_in,
     nothing_else,
     waiting,
 )
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from channels_redis_queue import RedisChannelLayer
     from channels_redis_queue._shared.transport.commands import Command
     from embedded_server import EmbeddedServer
 
@@ -35,14 +35,7 @@ async def other(layers: Layers, remote_layer: StartRemoteLayer) -> RemoteLayer:
     return await remote_layer(**layers.options, capacity=3)
 
 
-def names(server: EmbeddedServer, layer: RedisChannelLayer, group: str) -> list[str]:
-    """Return what stands in a group in Redis."""
-    with server.client() as client:
-        found = client.zrange(f"{layer.prefix}:group:{group}", 0, -1)
-    return [name.decode() for name in found if isinstance(name, bytes)]
-
-
-async def test_one_name_for_a_process(layers: Layers, redis_server: EmbeddedServer) -> None:
+async def test_one_name_for_a_process(layers: Layers) -> None:
     """Redis holds one name for all members of a process, and none when the last has left."""
     layer = layers()
     members = [await layer.new_channel() for _ in range(50)]
@@ -50,7 +43,7 @@ async def test_one_name_for_a_process(layers: Layers, redis_server: EmbeddedServ
     for member in [*members, other_prefix]:
         await layer.group_add("room", member)
     process = layer.client_prefix
-    assert sorted(names(redis_server, layer, "room")) == [
+    assert sorted(await names_in(layer, "room")) == [
         f"mine.{process}!:g:room",
         f"specific.{process}!:g:room",
     ]
@@ -59,9 +52,11 @@ async def test_one_name_for_a_process(layers: Layers, redis_server: EmbeddedServ
     for member in members:
         assert await take(layer, member) == {"type": "hello"}
         await layer.group_discard("room", member)
-    await eventually(
-        lambda: names(redis_server, layer, "room") == [f"mine.{process}!:g:room"],
-    )
+
+    async def others_left() -> bool:
+        return await names_in(layer, "room") == [f"mine.{process}!:g:room"]
+
+    await eventually(others_left)
 
 
 async def test_what_was_sent_before_leaving_still_arrives(layers: Layers) -> None:
@@ -274,17 +269,17 @@ async def test_names_of_groups_cannot_be_forged(layers: Layers) -> None:
     await nothing_else(layer, channel)
 
 
-async def test_groups_by_member(layers: Layers, redis_server: EmbeddedServer) -> None:
+async def test_groups_by_member(layers: Layers) -> None:
     """With `groups="members"` each member's own name stands in Redis, and all else is the same."""
     layer, plain = layers(groups="members"), layers()
     members = [await layer.new_channel() for _ in range(3)]
     for member in members:
         await layer.group_add("room", member)
-    assert sorted(names(redis_server, layer, "room")) == sorted(members)
+    assert sorted(await names_in(layer, "room")) == sorted(members)
     await plain.group_send("room", {"number": 0})
     await plain.group_discard("room", members[0])
     await layer.group_discard("room", members[1])
-    assert names(redis_server, layer, "room") == members[2:]
+    assert await names_in(layer, "room") == members[2:]
     await layer.group_send("room", {"number": 1})
     assert await take_numbers(layer, members[2], 2) == [0, 1]
     for member in members[:2]:

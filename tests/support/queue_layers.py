@@ -132,6 +132,13 @@ def beside(layer: RedisChannelLayer, channel: str) -> QueueKeys:
     return Keys(layer.prefix).messages(channel[: channel.find("!") + 1] or channel)
 
 
+async def names_in(layer: RedisChannelLayer, group: str) -> list[str]:
+    """Return the names in a group in Redis: of processes, or of members."""
+    key = layer._keys.group(group)
+    found = await layer._broker.get().shards.of(group).execute(("ZRANGE", key, 0, -1), key=key)
+    return [name.decode() for name in found]
+
+
 class ScriptServer:
     """A server that runs scripts, and its clock."""
 
