@@ -1,4 +1,4 @@
-"""The look of the layer, and names that it refuses."""
+"""The look of the layer, and names and questions that it refuses."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ def test_repr_shows_no_password() -> None:
     layer = RedisPubSubChannelLayer(hosts=["redis://user:secret@example.org:6380/2"])
     assert "example.org:6380" in repr(layer)
     assert "secret" not in repr(layer)
+
+
+async def test_members_of_groups_are_unknown() -> None:
+    """`group_count` and `group_channels` raise NotImplementedError, which says what can tell."""
+    layer = RedisPubSubChannelLayer()
+    for method in (layer.group_count, layer.group_channels):
+        with pytest.raises(NotImplementedError, match="Use the queue layer") as raised:
+            await method("room")
+        assert "the group 'room'" in str(raised.value)
 
 
 async def test_channel_of_another_process_joins_no_group(layers: Layers) -> None:
