@@ -87,7 +87,7 @@ class LoopClient:
         self._shards_by_key = shards_by_key
         self._closed = False
         self.followers: Followers[bytes] = Followers(
-            self._read_history, self._outlet, self._spawn, settings
+            self._read_history, self._outlet, self._spawn, settings, self.hub.lock
         )
         self._subscribers = [
             _subscriber_to(

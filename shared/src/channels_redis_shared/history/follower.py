@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .cursor import Cursor, Verdict
 from .positions import is_after
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from contextlib import AbstractContextManager
 
     from ..ops.statistics import Counters
     from .positions import HistoryEntry, Replay
@@ -67,10 +68,16 @@ class Follower:
     Args:
         outlet: Delivers to the members.
         counters: Count what is replayed, and what can't be recovered.
+        lock: Held in each call; by default one of its own. A thread may take it again.
     """
 
-    def __init__(self, outlet: Outlet, counters: Counters) -> None:
-        self.lock = threading.RLock()
+    def __init__(
+        self,
+        outlet: Outlet,
+        counters: Counters,
+        lock: AbstractContextManager[Any] | None = None,
+    ) -> None:
+        self._lock = threading.RLock() if lock is None else lock
         self._outlet = outlet
         self._counters = counters
         self._cursor = Cursor()
@@ -87,7 +94,7 @@ class Follower:
 
         A read that is under way would bring its members again what they have.
         """
-        with self.lock:
+        with self._lock:
             self._closed = True
             self._held.clear()
 
@@ -98,7 +105,7 @@ class Follower:
 
     def on_message(self, entry: HistoryEntry) -> Read | None:
         """Deliver or hold a message; return the read that has to be made, if there is a gap."""
-        with self.lock:
+        with self._lock:
             # The first join tells where the group is. What arrives before may be older.
             if self._repair is not None or (self._joins and not self._cursor.position):
                 self._held.append(entry)
@@ -118,7 +125,7 @@ class Follower:
         Returns:
             The read; None if any message may come next.
         """
-        with self.lock:
+        with self._lock:
             # What is held came before the loss. Either this read brings it, too, or it is lost.
             self._held.clear()
             if not self._cursor.position:
@@ -137,7 +144,7 @@ class Follower:
         Returns:
             The read that has to be made next, if there is another gap.
         """
-        with self.lock:
+        with self._lock:
             if self._repair is not read:
                 return None
             self._repair = None
@@ -161,7 +168,7 @@ class Follower:
 
     def abort(self, read: Read) -> None:
         """Abandon a read that was cancelled. The next message shows the gap again."""
-        with self.lock:
+        with self._lock:
             if self._repair is read:
                 self._repair = None
 
@@ -181,7 +188,7 @@ class Follower:
 
     def begin_join(self, channel: str) -> Join:
         """Deliver nothing to a channel until `confirm_join` or `cancel_join`."""
-        with self.lock:
+        with self._lock:
             join = Join(channel, self._cursor.position, len(self._log))
             self._joins.append(join)
             return join
@@ -196,7 +203,7 @@ class Follower:
         Returns:
             The position from which on the channel gets messages; empty if it has to read first.
         """
-        with self.lock:
+        with self._lock:
             position = self._cursor.position
             if self._repair is not None or since not in {None, position}:
                 return ""
@@ -221,7 +228,7 @@ class Follower:
             The position after which the channel gets all messages, and whether nothing after
             `since` is missing; None if this read was overtaken, so that another has to be made.
         """
-        with self.lock:
+        with self._lock:
             self._advance(join, replay)
             later = self._delivered_after(join, replay.position)
             if later is None:
@@ -240,13 +247,13 @@ class Follower:
 
     def cancel_join(self, join: Join) -> Read | None:
         """End a join that has failed; return the read that has to be made, if there is a gap."""
-        with self.lock:
+        with self._lock:
             self._end_join(join)
             return self._release()
 
     def release(self) -> Read | None:
         """Deliver what was held for a join; return the read to make if there is a gap."""
-        with self.lock:
+        with self._lock:
             return self._release()
 
     def _advance(self, read: Read, replay: Replay) -> None:

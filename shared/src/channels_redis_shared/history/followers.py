@@ -16,6 +16,7 @@ from .store import Question
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
+    from contextlib import AbstractContextManager
 
     from .follower import Join, Outlet, Read
     from .positions import HistoryEntry, Replay
@@ -38,6 +39,9 @@ class Followers(Generic[Key]):
         spawn: Runs a coroutine in the background, whichever thread calls it; returns None if there
             is no event loop that goes on.
         settings: The layer's options.
+        lock: Held in each call of a follower, and while a group is forgotten, so that no channel
+            joins it then; by default one of its own. A thread may take it again. What the outlets
+            take has to be this lock, or one that is never held when a follower is called.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Followers(Generic[Key]):
         outlet: Callable[[Key], Outlet],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         settings: HistorySettings,
+        lock: AbstractContextManager[Any] | None = None,
     ) -> None:
         self._read = read
         self.outlet = outlet
@@ -53,8 +58,7 @@ class Followers(Generic[Key]):
         self._counters = settings.counters
         self._faults = settings.faults
         self._followers: dict[Key, Follower] = {}
-        # Held while a group is forgotten, so that no channel joins it then.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock() if lock is None else lock
         # Each belongs to an event loop.
         self._slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
             weakref.WeakKeyDictionary()
@@ -70,7 +74,8 @@ class Followers(Generic[Key]):
         """Return the follower of a group; create it if there is none."""
         follower = self._followers.get(key)
         if follower is None:
-            follower = self._followers.setdefault(key, Follower(self.outlet(key), self._counters))
+            follower = Follower(self.outlet(key), self._counters, self._lock)
+            follower = self._followers.setdefault(key, follower)
         return follower
 
     def begin_join(self, key: Key, channel: str) -> tuple[Follower, Join]:

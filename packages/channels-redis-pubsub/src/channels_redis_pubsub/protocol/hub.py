@@ -26,7 +26,8 @@ class Hub:
     """
 
     def __init__(self) -> None:
-        # Held while messages are put into the mailboxes of members, so that none is closed then.
+        # Held while messages are put into the mailboxes of members, so that none is closed then. It
+        # is also the lock of the followers of the groups: with two, each could be taken first.
         self.lock = threading.RLock()
         # The members of each topic. One that is still joining has the tokens of its `join` calls.
         self._members: dict[bytes, dict[str, set[object] | None]] = {}

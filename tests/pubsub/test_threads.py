@@ -1,0 +1,63 @@
+"""Two threads in the same part of a layer at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from channels_redis_pubsub._shared.history.outlet import GroupOutlet
+from support.histories import GROUP, HISTORY, follow, plain, send
+from support.loop_thread import LoopThread
+from support.messages import DEADLINE, numbered, take, within
+from support.pubsub_layers import Layers, inside
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    import pytest
+
+
+async def test_a_message_arrives_while_another_thread_joins(
+    layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither thread waits for a lock of the other, and both channels get their messages."""
+    layer = layers(**HISTORY)
+    member, _ = await follow(layer)
+    channel = await within(layer.new_channel())
+    [client] = inside(layer)._loops.values()
+    lock, deliver = client.hub.lock, GroupOutlet.deliver
+    joins: list[Future[Any]] = []
+    deadlocks: list[object] = []
+
+    def until_taken() -> None:
+        while lock.acquire(blocking=False):
+            lock.release()
+            time.sleep(0.001)
+
+    def deliver_meanwhile(outlet: GroupOutlet, *args: Any) -> None:
+        monkeypatch.setattr(GroupOutlet, "deliver", deliver)
+        joins.append(other.start(layer.group_add(GROUP, channel)))
+        # Either this thread has the lock, or the other one, which then goes as far as it can.
+        probe = threading.Thread(target=until_taken)
+        probe.start()
+        probe.join(DEADLINE)
+        if lock.acquire(timeout=2):
+            lock.release()
+            deliver(outlet, *args)
+        else:
+            deadlocks.append(args)
+
+    monkeypatch.setattr(GroupOutlet, "deliver", deliver_meanwhile)
+    messages = numbered(2)
+    with LoopThread() as other:
+        await send(layer, messages[:1])
+        [join] = await eventually(lambda: joins)
+        assert not deadlocks
+        await within(asyncio.wrap_future(join))
+        await other.run(layer.close_pools())
+    await send(layer, messages[1:])
+    assert plain([await take(layer, member) for _ in messages]) == messages
+    assert plain([await take(layer, channel)]) == messages[1:]
