@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from channels_redis_shared.transport.commands import Command
 
 
+# Of the replies, for which no test waits.
+LOOP = asyncio.new_event_loop()
+
+
 @dataclass(frozen=True)
 class Sum:
     """Joins numbers into one command, of which the reply is a list of them."""
@@ -38,7 +42,9 @@ class Sum:
 def call(content: Any, coalescer: Sum | None = None, **options: Any) -> PendingCommand:
     """Return a call."""
     made: dict[str, Any] = {"size": 1, "idempotent": False, "quotas": {}, "key": "", **options}
-    return PendingCommand(content=content, coalescer=coalescer, **made)
+    command = PendingCommand(content=content, coalescer=coalescer, **made)
+    command.reply = asyncio.Future(loop=LOOP)
+    return command
 
 
 def waiting(

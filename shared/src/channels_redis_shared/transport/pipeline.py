@@ -54,7 +54,11 @@ class CoalescedCommand:
         if coalescer is None:
             self.calls[0].answer(reply)
             return
-        replies = coalescer.replies(reply, [call.content for call in self.calls])
+        try:
+            replies = coalescer.replies(reply, [call.content for call in self.calls])
+        except Exception as error:  # noqa: BLE001 - whatever it is, other calls have no part in it
+            self.fail(error)
+            return
         for call, own in zip(self.calls, replies, strict=True):
             if isinstance(own, Exception):
                 call.fail(own)
@@ -63,7 +67,7 @@ class CoalescedCommand:
 
 
 def next_batch(calls: deque[PendingCommand]) -> list[PendingCommand]:
-    """Remove the calls of the next write from `calls`, in order.
+    """Remove the calls of the next write from `calls`, in order; leave out those given up.
 
     The server executes a whole write before the reader that the first message woke takes anything,
     so one write must not fill a message key to its capacity.
@@ -73,6 +77,9 @@ def next_batch(calls: deque[PendingCommand]) -> list[PendingCommand]:
     size = 0
     while calls and len(batch) < MAX_COMMANDS and size < MAX_BYTES:
         call = calls[0]
+        if call.reply.done():  # cancelled, and not written yet
+            calls.popleft()
+            continue
         if call.quotas:
             if any([filled[key] >= quota for key, quota in call.quotas.items()]):  # noqa: C419 - faster
                 break
@@ -96,7 +103,7 @@ def coalesce(batch: Sequence[PendingCommand]) -> list[CoalescedCommand]:
             or call.slot != slot
             or length + len(call.content) > MAX_COALESCED
         ):
-            commands.append(_coalesced(coalescer, neighbours))
+            commands += _coalesced(coalescer, neighbours)
             coalescer = None
         if call.coalescer is None:
             commands.append(CoalescedCommand([call], call.content))
@@ -106,12 +113,19 @@ def coalesce(batch: Sequence[PendingCommand]) -> list[CoalescedCommand]:
         neighbours.append(call)
         length += len(call.content)
     if coalescer is not None:
-        commands.append(_coalesced(coalescer, neighbours))
+        commands += _coalesced(coalescer, neighbours)
     return commands
 
 
-def _coalesced(coalescer: Coalescer, calls: list[PendingCommand]) -> CoalescedCommand:
-    return CoalescedCommand(calls, pack(coalescer.command([call.content for call in calls])))
+def _coalesced(coalescer: Coalescer, calls: list[PendingCommand]) -> list[CoalescedCommand]:
+    """Return the command of some calls; none if it can't be encoded, which fails only them."""
+    try:
+        packed = pack(coalescer.command([call.content for call in calls]))
+    except Exception as error:  # noqa: BLE001 - whatever it is, other calls have no part in it
+        for call in calls:
+            call.fail(error)
+        return []
+    return [CoalescedCommand(calls, packed)]
 
 
 class AutoPipeline(CommandClient):
@@ -180,7 +194,7 @@ class AutoPipeline(CommandClient):
                 error = None if self._connection else await self._connect()
                 if error is None:
                     batch = next_batch(self._calls)
-                    error = await self._send(batch)
+                    error = await self._send(batch) if batch else None
                     batch = []
                 if error is None:
                     backoff = None
