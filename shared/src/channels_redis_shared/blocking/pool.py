@@ -244,6 +244,11 @@ class SynchronousPool:
         except OSError as error:
             # redis-py reads a file of its own package, which takes a free descriptor.
             raise RedisConnectionError(f"No connection to {self._host}: {error}") from error
+        except RedisError:
+            raise
+        except Exception as error:
+            # A credential provider, which may ask a service, raises what it likes.
+            raise RedisConnectionError(f"Connecting to {self._host} failed: {error!r}") from error
         self._counters.reconnects += pooled.was_open
         pooled.was_open = True
         return connection  # type: ignore[no-any-return]

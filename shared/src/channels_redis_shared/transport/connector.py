@@ -85,6 +85,15 @@ class Connector:
                     await connection.close()
                     explain(error, self.host)
                     raise
+                except (OSError, asyncio.TimeoutError):
+                    await connection.close()
+                    raise
+                except Exception as error:
+                    # A credential provider, which may ask a service, raises what it likes.
+                    await connection.close()
+                    raise RedisConnectionError(
+                        f"Connecting to {self.host} failed: {error!r}"
+                    ) from error
                 except BaseException:
                     await connection.close()
                     raise
