@@ -225,3 +225,17 @@ async def test_who_rejoins_while_redis_is_told_of_departures_counts(layers: Laye
     )
     for room in rooms:
         await check([layer], room, channel)
+
+
+async def test_removal_of_members_that_is_cancelled(layers: Layers) -> None:
+    """What it had not begun with is removed the next time."""
+    layer = layers()
+    broker = layer._broker.get()
+    gone, stays = await joined(layer, "room"), await joined(layer, "room")
+    broker.local_groups.remove_channel(gone)
+    removing = asyncio.create_task(broker.groups.publish_removed_members(broker.shards))
+    await asyncio.sleep(0)
+    await cancel(removing)
+    assert removing.cancelled()
+    await within(broker.groups.publish_removed_members(broker.shards))
+    await check([layer], "room", stays)

@@ -211,22 +211,29 @@ class Groups:
     async def publish_removed_members(self, shards: Shards) -> None:
         """Remove from Redis the members that have gone without `group_discard`."""
         removed = self._local_groups.take_removed_members()
-        if self._settings.groups_by_process:
+        if not self._settings.groups_by_process:
+            return
+        try:
             await self._each(partial(self._publish_removed, removed), removed, shards)
+        finally:
+            # If this is cancelled, some may not have had their turn.
+            for virtual, channels in removed.items():
+                self._local_groups.restore_removed_members(virtual, channels)
 
     async def _publish_removed(
         self, removed: dict[str, set[str]], virtual: str, shards: Shards
     ) -> None:
         key, group = self._keys.members(virtual), keys.group_of(virtual)
+        channels = removed.pop(virtual)
         try:
-            for chunk in chunks(sorted(removed[virtual]), MAX_NAMES):
+            for chunk in chunks(sorted(channels), MAX_NAMES):
                 # Looked up last of all: a member that has come back must not be removed.
                 back = set(self._local_groups.members(virtual))
                 names = [keys.local(channel) for channel in chunk if channel not in back]
                 if names:
                     await self._execute(group, ("SREM", key, *names), shards)
         except BaseException as error:
-            self._local_groups.restore_removed_members(virtual, removed[virtual])
+            self._local_groups.restore_removed_members(virtual, channels)
             if not isinstance(error, RedisError):
                 raise
 
