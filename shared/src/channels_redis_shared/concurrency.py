@@ -136,7 +136,7 @@ class LoopLocal(Generic[Kept]):
     """One value for each event loop, made at the first use.
 
     A loop that ends as `asyncio.run` ends it closes its value. If a loop was closed without that,
-    its value is abandoned at the next use from another loop.
+    its value is abandoned when another loop makes one.
     """
 
     def __init__(self, make: Callable[[], Kept]) -> None:
@@ -208,11 +208,15 @@ def _start(generator: AsyncGenerator[None, None]) -> None:
 # The number of forks between the first process and this one. Compared with every message, so not
 # by getpid, which is a system call.
 _forks = 0
+# Held while a value of the parent is left behind.
+_fork_lock = threading.Lock()
 
 
 def _count_fork() -> None:
-    global _forks  # noqa: PLW0603 - that is what it is: a fact about the process
+    global _forks, _fork_lock  # noqa: PLW0603 - that is what it is: a fact about the process
     _forks += 1
+    # Another thread of the parent may have held it.
+    _fork_lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -235,10 +239,12 @@ class ProcessLocal(Generic[Value]):
     def get(self) -> Value:
         """Return this process's value."""
         if self._forks != _forks:
-            # Kept alive, and not closed: parent and child share the sockets and the selector, so
-            # closing here would stop the parent's events.
-            self._inherited = self._kept
-            self._reset()
+            with _fork_lock:
+                if self._forks != _forks:
+                    # Kept alive, and not closed: parent and child share the sockets and the
+                    # selector, so closing here would stop the parent's events.
+                    self._inherited = self._kept
+                    self._reset()
         if not self._kept:
             with self._lock:
                 if not self._kept:
