@@ -337,7 +337,7 @@ async def test_wrong_arguments(processes: Callable[..., Process], hosts: list[An
     """A value that can't be written or sent is an error that says so."""
     here = processes(hosts)
     channel = await here.open("room", "ann")
-    for key in ("", None, True, 1.5):
+    for key in ("", None, True, 1.5, "gu\ud800est"):
         with pytest.raises(TypeError, match="key must be"):
             await here.presence.track("room", channel, key)  # type: ignore[arg-type]
     for meta in (object(), {"a": {1}}):

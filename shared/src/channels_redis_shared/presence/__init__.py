@@ -79,6 +79,10 @@ class Presence:
         layer = self._layer(group)
         if isinstance(key, bool) or not isinstance(key, (str, int)) or key == "":
             raise TypeError(f"key must be a str with text or an int, such as a user's id: {key!r}")
+        try:
+            str(key).encode()
+        except UnicodeEncodeError:
+            raise TypeError(f"key must be text, without surrogate code points: {key!r}") from None
         encoded = json.dumps(meta, separators=(",", ":"))
         # It also has to fit into a message.
         layer.serialize({"type": "presence.diff", "meta": json.loads(encoded)})
