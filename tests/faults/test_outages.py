@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.exceptions
 
+from channels_redis_queue import RedisChannelLayer
+from embedded_server import EmbeddedServer
 from support.messages import cancel, take, take_numbers, within
 from support.queue_layers import Layers, StartRemoteLayer, blocked, nothing_else, sent, waiting
 from support.waiting import eventually, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from embedded_server import EmbeddedServer
 
 AWAY = 2
 
@@ -233,3 +233,62 @@ async def test_consumers_go_while_one_of_two_hosts_is_away(
     await cancel(*receivers[7:])
     await eventually(lambda: most() == 0)
     await within(layers.close(), 30)
+
+
+async def test_server_loads_its_data() -> None:
+    """A message that it refuses for that is sent once it is done, and once only."""
+    slowly = ("enable-debug-command yes", "loading-process-events-interval-bytes 1024")
+    with EmbeddedServer(*slowly) as server, server.client() as client:
+        layer = RedisChannelLayer(hosts=[server.url])
+        await within(layer.send("jobs", {"number": 0}))
+        client.config_set("key-load-delay", 500)  # microseconds
+        client.mset({f"key{number}": "x" * 100 for number in range(3000)})
+        with server.client() as other:
+            loading = asyncio.create_task(asyncio.to_thread(other.execute_command, "DEBUG RELOAD"))
+
+            def refuses() -> bool:
+                try:
+                    client.get("key0")
+                except redis.exceptions.BusyLoadingError:
+                    return True
+                return False
+
+            await eventually(refuses)
+            await within(layer.send("jobs", {"number": 1}))
+            await within(loading)
+        assert [await take(layer, "jobs") for _ in range(2)] == [{"number": 0}, {"number": 1}]
+        await nothing_else(layer, "jobs")
+        await within(layer.close_pools())
+
+
+async def test_send_that_is_given_up_in_an_outage(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """It is not sent later: a caller that sends again sends once."""
+    layer = own_layers()
+    own_server.kill()
+    first = asyncio.create_task(layer.send("jobs", {"number": 0}))
+    await asyncio.wait([first], timeout=0.2)
+    assert not first.done()
+    await cancel(first)
+    second = asyncio.create_task(layer.send("jobs", {"number": 1}))
+    own_server.start()
+    await within(second)
+    assert await take(layer, "jobs") == {"number": 1}
+    await nothing_else(layer, "jobs")
+
+
+async def test_closing_that_is_cancelled(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """It closes the connections nevertheless."""
+    layer = own_layers()
+    channel = await layer.new_channel()
+    waiter = asyncio.create_task(layer.receive(channel))
+    await within(layer.send(channel, {"type": "hello"}))
+    assert await within(waiter) == {"type": "hello"}
+    own_server.pause()
+    closing = asyncio.create_task(layer.close_pools())
+    await asyncio.wait([closing], timeout=0.1)
+    await cancel(closing)
+    own_server.resume()
+    with own_server.client() as client:
+        await eventually(lambda: client.info("clients")["connected_clients"] == 1)

@@ -7,7 +7,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import RedisError
 
 from ..transport.cluster import Cluster, slot_of
 from ..transport.commands import CommandClient, name_keys, pack
@@ -112,7 +112,7 @@ class BlockingCommandClient(CommandClient):
                 if not isinstance(reply, Exception):
                     return reply
                 error = name_keys(reply, packed)
-                again = was_not_executed(reply) or isinstance(reply, BusyLoadingError)
+                again = was_not_executed(reply)
             self._has_failed |= is_transient(error)
             left = deadline - time.monotonic()
             if not again or left <= 0:

@@ -8,8 +8,8 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+from redis.exceptions import BusyLoadingError, InvalidResponse, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..concurrency import start_task, timeout
@@ -165,6 +165,8 @@ class StreamReplyReader:
             return await self._connection.read_response(
                 disconnect_on_error=False, push_request=push_request
             )
+        except BusyLoadingError as error:
+            return error
         except ResponseError as error:
             return explain(name_forbidden(error), self._host)
 
@@ -214,8 +216,8 @@ class ProtocolReplyReader(asyncio.Protocol):
         else:
             replies = await self._wait(seconds) or self._hand_over()
         for reply in replies:
-            # As redis-py does: the server is loading its data, or has lost its master.
-            if isinstance(reply, RedisConnectionError):
+            # As redis-py does. A server that loads its data has executed nothing, however.
+            if isinstance(reply, RedisConnectionError) and not isinstance(reply, BusyLoadingError):
                 raise reply
         return replies
 
