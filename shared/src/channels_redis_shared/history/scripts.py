@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..transport.commands import Script
 
-_COMMON = Script.read(__package__, "common").source
-APPEND = Script.of(_COMMON + Script.read(__package__, "append").source)
-READ = Script.of(_COMMON + Script.read(__package__, "read").source)
+APPEND = Script.read(__package__, "append")
+READ = Script.read(__package__, "read")
 ALL = (APPEND, READ)
