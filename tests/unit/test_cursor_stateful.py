@@ -55,16 +55,13 @@ class Server:
 
     def fail_over(self, count: int) -> None:
         """Lose the latest messages, and what is on the wire."""
-        gone = self.stream[-count:]
-        self.lost.update(int(entry.data) for entry in gone)
+        first = self.stream[-count:][0]
+        # With those that were removed.
+        self.lost.update(range(int(first.data), self.sent))
         # Copies of them were on the connections to the former master.
-        self.old = [entry for entry in self.old if entry not in gone]
-        kept = self.stream[:-count]
-        if kept:
-            self.position = kept[-1].position
-        elif self.stream:
-            self.position = self.stream[0].previous
-        self.stream = kept
+        self.old = [entry for entry in self.old if int(entry.data) not in self.lost]
+        self.stream = self.stream[:-count]
+        self.position = first.previous
         self.clock = int(self.position.partition("-")[0] or 1)
         self.wire.clear()
 
@@ -126,6 +123,14 @@ class Messages(RuleBasedStateMachine):
         """Let an old copy of a message come late."""
         old = self.server.old
         self.server.wire.append(old[data.draw(st.integers(0, len(old) - 1))])
+
+    @precondition(lambda self: self.server.stream)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        """Let another program remove a message from the history."""
+        stream = self.server.stream
+        gone = stream[data.draw(st.integers(0, len(stream) - 1))]
+        self.server.stream = [entry for entry in stream if entry is not gone]
 
     @rule()
     def expire(self) -> None:
