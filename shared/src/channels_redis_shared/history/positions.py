@@ -18,6 +18,8 @@ _HIGHEST = 2**64 - 1
 # Begins what is published to a topic with a position. No serializer begins a message with it: in
 # MessagePack the byte is never used, and in UTF-8 and base64 it can't be the first.
 MARK = b"\xc1"
+# The fields of an entry in a stream: the nonce, the position of the one before it, and the message.
+_FIELDS = (b"n", b"p", b"m")
 
 
 def id_of(position: str) -> tuple[int, int] | None:
@@ -39,7 +41,8 @@ class HistoryEntry:
 
     Attributes:
         position: Its position.
-        previous: The position of the message before it; empty if there was none.
+        previous: The position of the message before it; empty if there was none, or if what stands
+            there is no position.
         data: The message as bytes.
         decoded: The message, once it was decoded.
     """
@@ -48,7 +51,8 @@ class HistoryEntry:
 
     def __init__(self, position: str, previous: str, data: bytes) -> None:
         self.position = position
-        self.previous = previous
+        # It may become the place of a channel that joins, and any program may have written it.
+        self.previous = "" if previous and id_of(previous) is None else previous
         self.data = data
         self.decoded: Any = None
 
@@ -66,10 +70,16 @@ class HistoryEntry:
         return cls(position, previous, message)
 
     @classmethod
-    def from_stream(cls, entry: tuple[bytes, Sequence[bytes]]) -> HistoryEntry:
-        """Return an entry as `append.lua` wrote it into a stream."""
+    def from_stream(cls, entry: tuple[bytes, Sequence[bytes]]) -> HistoryEntry | None:
+        """Return an entry as `append.lua` wrote it into a stream; None if another program did."""
         entry_id, fields = entry
-        return cls(f"{entry_id.decode()}.{fields[1].decode()}", fields[3].decode(), fields[5])
+        if len(fields) != 2 * len(_FIELDS) or tuple(fields[::2]) != _FIELDS:
+            return None
+        nonce, previous, data = fields[1::2]
+        position = f"{entry_id.decode()}.{nonce.decode(errors='replace')}"
+        if id_of(position) is None:
+            return None
+        return cls(position, previous.decode(errors="replace"), data)
 
 
 class Replay:
@@ -87,14 +97,23 @@ class Replay:
         entries: Sequence[HistoryEntry] = (),
         latest: Sequence[HistoryEntry] = (),
     ) -> None:
-        self.position = entries[-1].position if entries else position
+        # If the last entry has another one, a program that is no layer wrote or removed something.
+        # Then the later counts, so that members get nothing again.
+        is_old = bool(entries) and is_after(entries[-1].position, position)
+        self.position = entries[-1].position if is_old else position
         self.entries = entries
         self.latest = latest
-        # The number of entries up to each position that is followed by the entries.
-        self._ends = {entry.position: end for end, entry in enumerate(entries, 1)}
-        self._ends.setdefault(self.position, len(entries))
-        if entries and entries[0].previous:
-            self._ends.setdefault(entries[0].previous, 0)
+        # The number of entries up to each position after which none is missing: the latest message
+        # is there, and each of them names the one before it.
+        self._ends: dict[str, int] = {}
+        expected = position
+        for end in range(len(entries), 0, -1):
+            if entries[end - 1].position != expected:
+                break
+            self._ends[expected] = end
+            expected = entries[end - 1].previous
+        else:
+            self._ends.setdefault(expected, 0)
 
     def after(self, position: str) -> Sequence[HistoryEntry] | None:
         """Return the entries that follow a position; None if the history has lost some of them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..transport.commands import Script
 
-APPEND = Script.read(__package__, "append")
-READ = Script.read(__package__, "read")
+_COMMON = Script.read(__package__, "common").source
+APPEND = Script.of(_COMMON + Script.read(__package__, "append").source)
+READ = Script.of(_COMMON + Script.read(__package__, "read").source)
 ALL = (APPEND, READ)

@@ -14,7 +14,7 @@ from . import scripts
 from .positions import HistoryEntry, Replay, id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ..transport.commands import Argument, Command, CommandClient
     from .rules import Limits
@@ -59,11 +59,15 @@ class _Read(NamedTuple):
     def replies(self, reply: Any, parts: Sequence[tuple[Question]]) -> list[Replay]:
         """Return the same replay for each part, so that its messages are decoded once."""
         position, entries, latest = reply
-        found = list(map(HistoryEntry.from_stream, entries))
+        found = _messages(entries)
         known = {entry.position: entry for entry in found}
-        newest = [HistoryEntry.from_stream(entry) for entry in reversed(latest)]
-        newest = [known.get(entry.position, entry) for entry in newest]
+        newest = [known.get(entry.position, entry) for entry in _messages(reversed(latest))]
         return [Replay(position.decode(), found, newest)] * len(parts)
+
+
+def _messages(entries: Iterable[tuple[bytes, Sequence[bytes]]]) -> list[HistoryEntry]:
+    """Return the messages among the entries of a stream."""
+    return [found for entry in entries if (found := HistoryEntry.from_stream(entry)) is not None]
 
 
 # Seconds between two announcements of a process, and for which each is compared.

@@ -4,12 +4,7 @@
 --          that the position lives, [4] a nonce, [5] the message; to publish it, [6] 'PUBLISH' or
 --          'SPUBLISH' and [7] the topic.
 -- Result:  the position of the message, and of the one before it, or ''.
-local previous = redis.call('GET', KEYS[2])
-if not previous then
-  -- Either there was no message, or the server has evicted this key alone.
-  local latest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-  previous = latest and latest[1] .. '.' .. latest[2][2] or ''
-end
+local previous = find_position() or ''
 -- The first write: a server at maxmemory refuses it, before anything has changed.
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'n', ARGV[4], 'p', previous, 'm', ARGV[5])
 local position = id .. '.' .. ARGV[4]

@@ -5,15 +5,12 @@
 --          seconds that the position lives.
 -- Result:  the position of the latest entry; the entries from the id on; the latest entries, newest
 --          first.
-local position = redis.call('GET', KEYS[2])
+local position, is_stored = find_position()
 if not position then
-  local latest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-  if latest then
-    position = latest[1] .. '.' .. latest[2][2]
-  else
-    local time = redis.call('TIME')
-    position = string.format('%.0f-0.%s', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[3])
-  end
+  local time = redis.call('TIME')
+  position = string.format('%.0f-0.%s', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[3])
+end
+if not is_stored then
   redis.call('SET', KEYS[2], position, 'EX', ARGV[4])
 end
 local result = {position, {}, {}}
