@@ -111,8 +111,8 @@ class PubSubBroker:
         find = self._mailboxes.find
         while True:
             mailbox = find(channel) or self._mailboxes.open(channel)
-            if mailbox.tracks_reader:
-                self.consumers.track_reader(channel, mailbox)
+            if mailbox.tracks_task:
+                self.consumers.track_task(channel, mailbox)
             item = mailbox.take()
             if item is not None:
                 break

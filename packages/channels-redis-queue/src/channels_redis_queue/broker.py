@@ -150,8 +150,8 @@ class QueueBroker:
             return await receivers.receive_general(channel)
         find = self.mailboxes.find
         box = find(channel) or self.mailboxes.open(channel)
-        if box.tracks_reader:
-            self.consumers.track_reader(channel, box)
+        if box.tracks_task:
+            self.consumers.track_task(channel, box)
         item = box.take()
         while item is None:
             waiter = box.add_waiter()
@@ -168,8 +168,8 @@ class QueueBroker:
                 box.remove_waiter(waiter)
                 raise
             box = find(channel) or self.mailboxes.open(channel)
-            if box.tracks_reader:
-                self.consumers.track_reader(channel, box)
+            if box.tracks_task:
+                self.consumers.track_task(channel, box)
             item = box.take()
             if item is None:
                 receivers.raise_failure(channel)

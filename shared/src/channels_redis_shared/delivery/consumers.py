@@ -61,16 +61,16 @@ class ConsumerTracker:
             self._creators[channel] = weakref.ref(task, partial(self._creators.pop, channel))
             task.add_done_callback(partial(self._creator_ended, channel))
 
-    def track_reader(self, channel: str, mailbox: Mailbox) -> None:
-        """Make the running task the mailbox's reader; called until it is clear whose end counts."""
+    def track_task(self, channel: str, mailbox: Mailbox) -> None:
+        """Note who received last; called until it is clear whose end counts."""
         task = asyncio.current_task()
         if task is None:
             return
-        before = mailbox.reader
-        mailbox.reader = weakref.ref(task)
+        before = mailbox.task
+        mailbox.task = weakref.ref(task)
         # The same task again, or one for each message, which would cost each message this call.
         if before is not None and (before() is task or channel in self._creators):
-            mailbox.tracks_reader = False
+            mailbox.tracks_task = False
 
     def has_consumer(self, channel: str) -> bool:
         """Return whether a channel has a consumer, or has had none yet."""
@@ -79,8 +79,8 @@ class ConsumerTracker:
             mailbox is None
             or channel in self._creators
             or mailbox.waiting > 0
-            or mailbox.reader is None
-            or mailbox.running_reader() is not None
+            or mailbox.task is None
+            or mailbox.running_task() is not None
         )
 
     def sweep(self) -> None:
@@ -91,7 +91,7 @@ class ConsumerTracker:
         for channel, mailbox in mailboxes:
             if mailbox.has_waiter() or channel in self._creators:
                 mailbox.mark_in_use()
-            elif mailbox.reader is None:
+            elif mailbox.task is None:
                 self.mailboxes.drop_unused(channel)
             else:
                 without_waiter.append((channel, mailbox))
@@ -99,7 +99,7 @@ class ConsumerTracker:
         now = time.monotonic()
         gone: list[str] = []
         for channel, mailbox in without_waiter:
-            task = mailbox.running_reader()
+            task = mailbox.running_task()
             if task is not None and latest.get(task, mailbox) is mailbox:
                 mailbox.mark_in_use()
             elif mailbox.idle_for(now) >= self._channel_expiry:
@@ -119,9 +119,9 @@ class ConsumerTracker:
         self._creators.pop(channel, None)
         mailbox = self.mailboxes.find(channel)
         # Synchronous code creates a channel in one task and receives in later ones.
-        if mailbox is None or mailbox.reader is None:
+        if mailbox is None or mailbox.task is None:
             return
-        mailbox.tracks_reader = True
+        mailbox.tracks_task = True
         if mailbox.receive_cancelled and not mailbox.waiting:
             self._end_channels([channel])
 
@@ -130,7 +130,7 @@ def _latest(mailboxes: Iterable[tuple[str, Mailbox]]) -> dict[asyncio.Task[Any],
     """Return the mailbox from which each running task received last."""
     latest: dict[asyncio.Task[Any], Mailbox] = {}
     for _, mailbox in mailboxes:
-        task = mailbox.running_reader()
+        task = mailbox.running_task()
         if task is not None:
             other = latest.setdefault(task, mailbox)
             if (mailbox.waiting > 0, mailbox.last_receipt) > (

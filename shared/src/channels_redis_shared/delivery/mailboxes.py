@@ -132,10 +132,10 @@ class Mailbox:
         "_waiters",
         "capacity",
         "last_receipt",
-        "reader",
         "receive_cancelled",
         "sink",
-        "tracks_reader",
+        "task",
+        "tracks_task",
     )
 
     def __init__(self, capacity: int | None, on_overflow: str | None, counters: Counters) -> None:
@@ -149,14 +149,14 @@ class Mailbox:
         # Returns the sink of the consumer, if it exists still.
         self.sink: weakref.ref[Sink] | None = None
         # The last task known to have received; None before the first.
-        self.reader: weakref.ref[asyncio.Task[Any]] | None = None
+        self.task: weakref.ref[asyncio.Task[Any]] | None = None
         # True if the task of the next `receive` has to be tracked.
-        self.tracks_reader = True
+        self.tracks_task = True
         # True if the last `receive` that waited was cancelled.
         self.receive_cancelled = False
         # The process's count of received messages at the last receipt from here.
         self.last_receipt = 0
-        # The reader that had ended when that was noticed, and when.
+        # The task that had ended when that was noticed, and when.
         self._idle: tuple[weakref.ref[asyncio.Task[Any]] | None, float] | None = None
 
     @property
@@ -291,9 +291,9 @@ class Mailbox:
         self._items.clear()
         self._overflow_notice = None
 
-    def running_reader(self) -> asyncio.Task[Any] | None:
+    def running_task(self) -> asyncio.Task[Any] | None:
         """Return the task that received last, if it still runs."""
-        task = None if self.reader is None else self.reader()
+        task = None if self.task is None else self.task()
         return None if task is None or task.done() or task.get_loop().is_closed() else task
 
     def has_waiter(self) -> bool:
@@ -311,10 +311,10 @@ class Mailbox:
         self._idle = None
 
     def idle_for(self, now: float) -> float:
-        """Return the seconds since the end of the last reader was first noticed."""
-        if self._idle is None or self._idle[0] is not self.reader:
-            self._idle = self.reader, now
-            self.tracks_reader = True
+        """Return the seconds since the end of the task was first noticed."""
+        if self._idle is None or self._idle[0] is not self.task:
+            self._idle = self.task, now
+            self.tracks_task = True
         return now - self._idle[1]
 
     def _write(self, item: MailboxItem) -> bool:

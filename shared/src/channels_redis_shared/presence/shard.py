@@ -417,7 +417,7 @@ class ShardPresence:
                 if present is None or float(present) != float(lease):
                     return  # it is alive, or another process has taken over
                 await self._reap_group(_text(group), process)
-            await self._run(scripts.RELEASE, [leases, groups], process, lease)
+            await self._run(scripts.END_LEASE, [leases, groups], process, lease)
 
     async def _reap_group(self, group: str, process: str) -> None:
         keys = [
