@@ -228,7 +228,7 @@ async def test_who_rejoins_while_redis_is_told_of_departures_counts(layers: Laye
 
 
 async def test_removal_of_members_that_is_cancelled(layers: Layers) -> None:
-    """What it had not begun with is removed the next time."""
+    """The next time, those are removed that it had not come to."""
     layer = layers()
     broker = layer._broker.get()
     gone, stays = await joined(layer, "room"), await joined(layer, "room")

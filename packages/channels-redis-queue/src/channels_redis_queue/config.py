@@ -1,4 +1,4 @@
-"""The options of a layer, checked and worked out for its parts."""
+"""The options of a layer, checked, and what its parts derive from them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ escape_arguments(logger)
 
 @dataclass(frozen=True, kw_only=True)
 class QueueSettings(HistorySettings):
-    """The options of a layer, worked out."""
+    """The options of a layer, with what is derived from them."""
 
     # One for each host.
     connectors: tuple[Connector, ...]

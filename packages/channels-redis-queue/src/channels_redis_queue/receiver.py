@@ -70,7 +70,7 @@ class Receiver:
         self._dispatcher = inbox.dispatcher
         self._on_end = on_end
         self._inherits = inherits
-        # True if another receiver continues with the inbox, since the loop of this one has stopped.
+        # True if another receiver continues with the inbox: this one was stopped, or its loop was.
         self._replaced = False
         self._releasing: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
@@ -85,7 +85,7 @@ class Receiver:
         self.ended = False
         # The error that ended it, if the settings do not fit the server.
         self.failure: BaseException | None = None
-        # True once it has ended and left no claims at the server.
+        # True once it has ended and left no claims that have to be received.
         self.settled = False
         self._wake = asyncio.Event()
         # False if the wait for `_wake` has timed out.

@@ -139,7 +139,7 @@ class PendingCommand:
     coalescer: Coalescer | None
     # Its approximate size in bytes.
     size: int
-    # Safe to execute twice: never true of a command that adds or returns a message.
+    # Safe to execute twice: never true of a command that adds a message, or takes one away.
     idempotent: bool
     # The message keys it adds a message to, and how many one write may add to each.
     quotas: Mapping[str, int]

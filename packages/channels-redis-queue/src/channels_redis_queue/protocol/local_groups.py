@@ -1,4 +1,4 @@
-"""Track the members of groups in this process; Redis knows the process alone. Without I/O."""
+"""Track the members of groups in this process, to which Redis sends one message. Without I/O."""
 
 from __future__ import annotations
 
