@@ -395,7 +395,7 @@ class RedisChannelLayer(BaseRedisLayer):
             )
 
     def _shard_to(self, address: str) -> int:
-        """Return a shard that receivers of the address read; for a general channel, the next one."""
+        """Return a shard that receivers of the address read; for a general channel, the next."""
         if "!" in address:
             return shard_of(address, len(self._connectors))
         return next(self._turn)

@@ -30,7 +30,7 @@ class HistorySettings:
     decoder: MessageDecoder[DecodedMessage]
     # The type of the notice of a gap in a history; None: there is none.
     on_gap: str | None
-    # Those of this process.
+    # The process's.
     faults: FaultLog
     counters: Counters = field(default_factory=Counters)
 
