@@ -590,7 +590,7 @@ async def test_end_leaves_nothing_behind(layer: Any, connect: Connect) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_loop_that_was_closed_bare_leaves_nothing_behind(
+def test_loop_closed_without_cleanup_leaves_nothing_behind(
     make_layer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The channels of its consumers end as those of all consumers do."""

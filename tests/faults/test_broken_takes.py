@@ -128,7 +128,7 @@ async def test_what_a_failover_brings_back(broken: Broken, where: str) -> None:
     await eventually(lambda: message not in broken.claims(), timeout=AT_ONCE)
 
 
-async def test_leave_that_was_carried_out_twice(broken: Broken) -> None:
+async def test_leave_that_was_applied_twice(broken: Broken) -> None:
     """A leave whose acknowledgement got lost does not end a later membership."""
     layer = broken.layer
     channel = await layer.new_channel()
@@ -156,7 +156,7 @@ async def test_message_that_a_wait_brought(broken: Broken) -> None:
     await nothing_else(layer, channel)
 
 
-async def test_general_channels_message_that_nobody_rang_for(broken: Broken) -> None:
+async def test_general_channel_message_without_a_bell(broken: Broken) -> None:
     """A foreign sender's message is found after the wait, and the next ones sooner."""
     receiver = await blocked(broken.server, broken.layer, "jobs")
     broken.add("jobs", 0)

@@ -60,7 +60,7 @@ async def test_task_that_swallows_a_cancellation_ends() -> None:
     assert swallowed == 2
 
 
-def test_loop_that_is_closed_bare_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_loop_closed_without_cleanup_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """A task of the layer's own ends with its loop, whenever the garbage collector finds it."""
 
     async def begin() -> None:

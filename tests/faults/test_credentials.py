@@ -26,12 +26,12 @@ class Service(CredentialProvider):
 
     def __init__(self) -> None:
         self.down = False
-        self.asked_in_vain = 0
+        self.refusals = 0
 
     def get_credentials(self) -> tuple[str, str]:
         """Return a user and a password, or raise what an HTTP client raises."""
         if self.down:
-            self.asked_in_vain += 1
+            self.refusals += 1
             raise ValueError("HTTP 503")
         return "default", ""
 
@@ -55,7 +55,7 @@ async def test_credentials_that_cannot_be_had_for_a_while(
     with own_server.client() as client:
         client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-    await eventually(lambda: service.asked_in_vain > 1)
+    await eventually(lambda: service.refusals > 1)
     with pytest.raises(RedisError, match="503"):
         await within(layer.send(channel, HELLO))
     service.down = False

@@ -27,7 +27,7 @@ ENDING = Path(__file__).parent / "ending_process.py"
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let senders look with each message, and take a second of silence for death."""
+    """Let senders check processes with each message, and call one dead after a second."""
     monkeypatch.setattr("channels_redis_queue.protocol.group_cache.LIVENESS_CHECK_INTERVAL", 0)
     monkeypatch.setattr("channels_redis_queue.publisher.LIVENESS_CHECK_INTERVAL", 0)
     monkeypatch.setattr("channels_redis_queue.groups.HEARTBEAT_TIMEOUT", 1)

@@ -215,7 +215,7 @@ async def test_group_forgets_a_dead_process(layers: Layers, remote_layer: StartR
     await eventually(alone)
 
 
-async def test_full_inbox_of_a_dead_process(
+async def test_full_message_key_of_a_dead_process(
     own_server: EmbeddedServer, own_layers: Layers, remote_layer: StartRemoteLayer
 ) -> None:
     """It costs a sender the same few calls, however many members the process had."""

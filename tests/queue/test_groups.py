@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def other(layers: Layers, remote_layer: StartRemoteLayer) -> RemoteLayer:
-    """Return a layer in another process, with few places in each inbox."""
+    """Return a layer in another process, whose channels have a capacity of 3."""
     return await remote_layer(**layers.options, capacity=3)
 
 
@@ -109,7 +109,7 @@ async def test_many_discards_without_a_reader(layers: Layers) -> None:
     assert not process.local_groups.members(virtual_channel(keys.non_local(channels[0]), "room"))
 
 
-async def test_discard_without_anybody_reading(layers: Layers) -> None:
+async def test_discard_without_a_reader(layers: Layers) -> None:
     """A membership that ended without a receiver stays ended, longer than messages live."""
     layer = layers(expiry=1)
     channel = await layer.new_channel()
@@ -143,7 +143,7 @@ async def test_another_process_discards(layers: Layers, other: RemoteLayer, adde
     await nothing_else(layer, channel)
 
 
-async def test_another_process_discards_when_the_inbox_is_full(
+async def test_another_process_discards_when_the_message_key_is_full(
     layers: Layers, other: RemoteLayer
 ) -> None:
     """The end of a membership finds its way past any number of waiting messages."""
@@ -153,7 +153,7 @@ async def test_another_process_discards_when_the_inbox_is_full(
     for message in numbered(3):
         await other.send(channel, message)
     for message in numbered(6)[3:]:
-        await other.group_send("room", message)  # the last finds the inbox full
+        await other.group_send("room", message)  # the last finds the key full
     await other.group_discard("room", channel)
     assert await take_numbers(layer, channel, 5) == [0, 1, 2, 3, 4]
     await other.group_send("room", {"type": "unheard"})

@@ -78,24 +78,24 @@ async def test_two_loops(layers: Layers, other_loop: LoopThread, *, first_here: 
 
 
 @pytest.mark.parametrize("channel", ["own", "general"])
-@pytest.mark.parametrize("closed_bare", [False, True])
+@pytest.mark.parametrize("without_cleanup", [False, True])
 async def test_loop_that_received_for_all_ends(
-    layers: Layers, channel: str, *, closed_bare: bool
+    layers: Layers, channel: str, *, without_cleanup: bool
 ) -> None:
     """Consumers in the loop that goes on get their messages."""
     layer = layers()
     name = await layer.new_channel() if channel == "own" else "jobs"
-    other = LoopThread(closed_bare=closed_bare)
+    other = LoopThread(without_cleanup=without_cleanup)
     await layer.send(name, {"number": 0})
     assert await other.run(layer.receive(name)) == {"number": 0}
     receiving = asyncio.create_task(layer.receive(name))
     await layer.send(name, {"number": 1})
     assert await within(receiving) == {"number": 1}
-    if not closed_bare:
+    if not without_cleanup:
         receiving = asyncio.create_task(layer.receive(name))
     await asyncio.to_thread(other.end)
     await layer.send(name, {"number": 2})
-    if closed_bare:
+    if without_cleanup:
         # Such a loop ends without notice: the next receiver finds out.
         receiving = asyncio.create_task(layer.receive(name))
     assert await within(receiving) == {"number": 2}

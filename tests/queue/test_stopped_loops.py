@@ -31,14 +31,14 @@ async def test_claims_outlive_a_loop_that_ends_in_an_outage(
     layer, sender = own_layers(hosts=[proxy.url]), own_layers()
     key, end = beside(layer, "work").key, threading.Event()
 
-    async def wait_in_vain() -> None:
+    async def receive_until_the_end() -> None:
         waiter = asyncio.create_task(layer.receive("work"))
         await asyncio.to_thread(end.wait)
         waiter.cancel()
         await asyncio.wait([waiter])
 
     with own_server.client() as client:
-        first = asyncio.create_task(asyncio.to_thread(asyncio.run, wait_in_vain()))
+        first = asyncio.create_task(asyncio.to_thread(asyncio.run, receive_until_the_end()))
         await eventually(lambda: client.info("clients")["blocked_clients"] == 1)
         proxy.stall(requests=False, new=True)
         await within(sender.send("work", HELLO))
@@ -127,7 +127,7 @@ class Elsewhere:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", ["specific", "general"])
 @pytest.mark.parametrize("end", ["stops", "is closed"])
-async def test_loop_of_the_receiver_ends_without_a_word(
+async def test_loop_of_the_receiver_ends_silently(
     own_layers: Layers, monkeypatch: pytest.MonkeyPatch, kind: str, end: str
 ) -> None:
     """A consumer that waits in another loop still receives, a little later."""

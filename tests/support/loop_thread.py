@@ -21,21 +21,23 @@ class LoopThread:
     """An event loop that runs in a thread of its own.
 
     Args:
-        closed_bare: Whether to leave out what `asyncio.run` does at the end: to cancel tasks, and
-            to shut down asynchronous generators.
+        without_cleanup: Leave out what `asyncio.run` does at the end: to cancel tasks, and to shut
+            down asynchronous generators.
     """
 
-    def __init__(self, *, closed_bare: bool = False) -> None:
+    def __init__(self, *, without_cleanup: bool = False) -> None:
         self._ready: Future[asyncio.AbstractEventLoop] = Future()
         self._end = asyncio.Event()
-        self._thread = threading.Thread(target=self._run_bare if closed_bare else self._run)
+        self._thread = threading.Thread(
+            target=self._run_without_cleanup if without_cleanup else self._run
+        )
         self._thread.start()
         self.loop = self._ready.result()
 
     def _run(self) -> None:
         asyncio.run(self._wait())
 
-    def _run_bare(self) -> None:
+    def _run_without_cleanup(self) -> None:
         loop = asyncio.new_event_loop()
         loop.run_until_complete(self._wait())
         loop.close()

@@ -84,7 +84,7 @@ def test_stops_when_paused(own_server: EmbeddedServer) -> None:
     assert time.monotonic() - started < 5
 
 
-def test_reserved_port_is_nobody_elses() -> None:
+def test_reserved_port_cannot_be_bound() -> None:
     """While a port is reserved, it can't be bound."""
     with reserve_port() as reservation:
         port = reservation.getsockname()[1]

@@ -53,7 +53,7 @@ def test_names(decoder: MessageDecoder[Envelope], to: str | list[str], names: li
     assert decoded.copy() == MESSAGE
 
 
-def test_general_channels_letter_names_nobody(decoder: MessageDecoder[Envelope]) -> None:
+def test_message_for_a_general_channel_needs_no_name(decoder: MessageDecoder[Envelope]) -> None:
     """A message in a general channel's key needs no name."""
     decoded = decoder.decode(pack(MESSAGE))
     assert decoded.names == []

@@ -37,7 +37,7 @@ def test_what_is_remembered_is_bounded() -> None:
 
 
 def test_threads_that_send_to_one_group() -> None:
-    """Loops in several threads, and the courier's, change what is remembered at once."""
+    """Event loops in several threads update the cache at once."""
     groups = known()
     switching = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)

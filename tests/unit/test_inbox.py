@@ -110,7 +110,7 @@ def test_acknowledges_what_was_handed_over_meanwhile_with_the_next() -> None:
     assert reader.acknowledged() == [[b"990.2"], []]
 
 
-def test_leaves_are_carried_out_in_their_places() -> None:
+def test_leaves_take_effect_in_their_places() -> None:
     """A leave comes behind what was sent before it, and before what was sent after it."""
     reader = Reader()
     reader.inbox.take_command(10)

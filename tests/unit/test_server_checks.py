@@ -75,7 +75,7 @@ def test_clocks(ahead: float, level: Level) -> None:
     assert check_clock(facts(clock_offset=ahead), stores_messages=False).level is Level.OK
 
 
-def test_cluster_with_slots_of_nobody() -> None:
+def test_cluster_with_slots_without_a_node() -> None:
     """A Cluster in which a slot has no node is an error, a whole one is not."""
     (host,) = parse_hosts([{"cluster": [("localhost", 7000)]}])
     cluster = Cluster(host)

@@ -44,7 +44,7 @@ def test_changes_go_out_together(case: Case) -> None:
     assert case.sent() == []
 
 
-def test_what_changed_without_a_word_is_looked_at(case: Case) -> None:
+def test_topic_without_members_at_its_confirmation(case: Case) -> None:
     """A topic that has no members at its confirmation is unsubscribed."""
     case.want(b"a")
     case.sent()

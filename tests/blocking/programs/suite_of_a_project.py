@@ -16,7 +16,7 @@ class ChatTest(unittest.IsolatedAsyncioTestCase):
     """Tests with a loop each."""
 
     async def asyncSetUp(self) -> None:
-        """Let the loop, which is in debug mode, not complain of a busy machine."""
+        """Keep the loop, which is in debug mode, from warning that the machine is slow."""
         asyncio.get_running_loop().slow_callback_duration = 10
 
     async def talk(self) -> None:

@@ -173,7 +173,7 @@ async def _report(trial: Trial, others: Crew, course: Course) -> None:
 
 
 def machine_busy() -> float:
-    """Return the CPU time that this machine has used, for whomever."""
+    """Return the CPU time that all processes of this machine have used."""
     with Path("/proc/stat").open(encoding="ascii") as told:
         user, nice, system, _idle, _waiting, *more = map(int, told.readline().split()[1:])
     # The last two, a guest's, are in the first two already.
