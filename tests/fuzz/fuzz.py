@@ -14,8 +14,8 @@ TESTS = Path(__file__).parents[1]
 sys.path[0:1] = [str(TESTS), str(TESTS.parent / "docs/examples")]
 
 from embedded_server import EmbeddedServer  # noqa: E402 - only now it is found
+from fuzz.catalogue import TARGETS  # noqa: E402
 from fuzz.fuzzing import fuzz, shares  # noqa: E402
-from fuzz.targets import TARGETS  # noqa: E402
 from fuzz.watch import Violation  # noqa: E402
 
 

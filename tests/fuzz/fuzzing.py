@@ -8,7 +8,7 @@ import gc
 import math
 from typing import TYPE_CHECKING
 
-from fuzz.targets import TARGETS
+from fuzz.catalogue import TARGETS
 from fuzz.watch import Violation, Watch
 
 if TYPE_CHECKING:

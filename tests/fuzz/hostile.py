@@ -195,6 +195,33 @@ class Hostile:
         valid = as_json(self.dice.choice(([1, {"a": None}], [], {}, "text", 5, None, [[]])))
         return self.mutated(valid) if self.dice.random() < 0.4 else valid
 
+    def position(self, known: Sequence[str]) -> str:
+        """Return what may stand where a position is expected.
+
+        Args:
+            known: Positions of messages.
+        """
+        valid = self.dice.choice((*known, f"{10**12}-0.0123abcd"))
+        number, nonce = valid.split(".")
+        return self.dice.choice(
+            (
+                valid,
+                valid,
+                f"{number}.{self.dice.randrange(2**32):08x}",
+                f"{self.dice.choice((0, 2**63, 2**64 - 1, 2**64, 10**30))}-0.{nonce}",
+                f"0-{self.dice.choice((0, 2**64 - 1, 2**64))}.{nonce}",
+                f"{valid}\n",
+                f"{valid} {valid}",
+                f"{valid}\0",
+                valid[:-1],
+                valid.upper(),
+                f"\N{FULLWIDTH DIGIT ONE}-0.{nonce}",
+                self.raw().decode("latin-1"),
+                self.name(),
+                "",
+            )
+        )
+
     def reply(self, valid: Any) -> bytes:
         """Return a reply in RESP: a valid one with a few of its parts replaced."""
         kind = self.dice.randrange(8)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from channels.exceptions import ChannelFull
 from channels.layers import channel_layers
@@ -58,10 +58,14 @@ class Consumer:
             message = await self.layer.receive(self.channel)
             if not isinstance(message, dict):
                 raise Violation(f"receive returned {message!r}")
-            mark = message.get("mark")
-            if isinstance(mark, str):
-                self._found.add(mark)
-                self._arrived.set()
+            self.keep(message)
+
+    def keep(self, message: dict[str, Any]) -> None:
+        """Note that a message has come."""
+        mark = message.get("mark")
+        if isinstance(mark, str):
+            self._found.add(mark)
+            self._arrived.set()
 
     def has_found(self, mark: str) -> bool:
         """Return whether a message with this mark has come."""
@@ -191,6 +195,7 @@ class QueueTarget(Target):
     """A target in the queue layer."""
 
     encoding = "msgpack"
+    options: ClassVar[dict[str, Any]] = {}
     general: tuple[str, ...] = ("jobs",)
 
     async def open(self) -> None:
@@ -202,6 +207,7 @@ class QueueTarget(Target):
             expiry=5,
             mailbox_bytes=20_000_000,
             **OPTIONS[self.encoding],
+            **self.options,
         )
         self.scene = Scene(layer, self.client)
         await self.scene.open(*self.general)
@@ -359,6 +365,7 @@ class PubSubTarget(Target):
     """A target in the Pub/Sub layer."""
 
     encoding = "msgpack"
+    options: ClassVar[dict[str, Any]] = {}
 
     async def open(self) -> None:
         """Set the scene."""
@@ -368,6 +375,7 @@ class PubSubTarget(Target):
             expiry=5,
             mailbox_bytes=20_000_000,
             **OPTIONS[self.encoding],
+            **self.options,
         )
         self.scene = Scene(layer, self.client)
         await self.scene.open()
@@ -690,28 +698,3 @@ class PubSubCluster(ClusterReplies):
     """Replies of a Cluster, for the Pub/Sub layer."""
 
     name, layer_class = "cluster", RedisPubSubChannelLayer
-
-
-TARGETS: dict[str, tuple[type[Target], ...]] = {
-    "queue": (
-        QueueMessages,
-        QueueJson,
-        QueueFernet,
-        QueueLeaves,
-        QueueNames,
-        QueueWrongTypes,
-        QueuePresenceTarget,
-        QueueHello,
-        QueueSentinel,
-        QueueCluster,
-    ),
-    "pubsub": (
-        PubSubMessages,
-        PubSubJson,
-        PubSubFernet,
-        PubSubPresenceTarget,
-        PubSubHello,
-        PubSubSentinel,
-        PubSubCluster,
-    ),
-}

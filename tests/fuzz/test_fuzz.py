@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fuzz.catalogue import TARGETS
 from fuzz.fuzzing import fuzz, shares
-from fuzz.targets import TARGETS
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
