@@ -152,17 +152,6 @@ def test_consumer_is_told_of_messages_whose_time_was_over() -> None:
     assert not process.lost
 
 
-def test_expired_items_are_not_given_out(process: Process) -> None:
-    """They take no part in anything, and go with the next sweep."""
-    process.put(1, deadline=time.monotonic() - 1)
-    process.put(2)
-    assert process.take_all() == [2]
-    process.put(3, deadline=time.monotonic() - 1)
-    process.sweep()
-    assert len(process.boxes) == 0
-    assert process.boxes.bytes == 0
-
-
 async def test_waiters_are_woken_in_order(process: Process) -> None:
     """The first waiter gets the first item."""
     box = process.boxes.open("a")
@@ -257,19 +246,6 @@ def test_notice_keeps_no_mailbox_that_is_never_received_on() -> None:
     process.put(1, deadline=time.monotonic())
     process.sweep()
     assert "a" not in process.boxes
-
-
-def test_discarded_mailbox_counts_no_more() -> None:
-    """Its items take no room from others, also beside a notice of lost messages."""
-    process = Process(on_overflow="lost")
-    gc.disable()
-    try:
-        process.put(*range(20))
-        assert process.lost["a"]
-        process.boxes.discard("a")
-        assert process.boxes.bytes == 0
-    finally:
-        gc.enable()
 
 
 async def test_garbage_collector_within_put(process: Process) -> None:

@@ -11,18 +11,13 @@ from channels_redis_pubsub.protocol.subscriptions import MAX_TOPICS, Subscriptio
 class Case:
     """Subscriptions, and what is wanted."""
 
-    def __init__(self, *topics: bytes, sharded: bool = False) -> None:
+    def __init__(self, *topics: bytes) -> None:
         self.wanted = set(topics)
-        self.subscriptions = Subscriptions(self.wanted.__contains__, topics, sharded=sharded)
+        self.subscriptions = Subscriptions(self.wanted.__contains__, topics)
 
     def want(self, *topics: bytes) -> None:
         """Want more."""
         self.wanted.update(topics)
-        self.subscriptions.reconcile(topics)
-
-    def unwant(self, *topics: bytes) -> None:
-        """Want less."""
-        self.wanted.difference_update(topics)
         self.subscriptions.reconcile(topics)
 
     def sent(self) -> list[tuple[bytes, ...]]:
@@ -85,11 +80,14 @@ def test_unexpected_reply_is_an_error(case: Case, verb: bytes, topic: bytes) -> 
 
 
 def test_reply_without_a_request_is_an_error(case: Case) -> None:
-    """So does any reply when nothing was asked."""
+    """A reply is one, too, when nothing was requested."""
+    assert case.subscriptions.next_reply() == (b"", None)
     with pytest.raises(RedisConnectionError, match="unexpected"):
         case.subscriptions.on_confirmation(b"unsubscribe", b"a")
     with pytest.raises(RedisConnectionError, match="unexpected"):
         case.subscriptions.on_error()
+    with pytest.raises(RedisConnectionError, match="never had"):
+        case.subscriptions.on_removal(b"a")
 
 
 def test_overdue_goes_by_the_oldest_request(case: Case) -> None:
@@ -104,35 +102,3 @@ def test_overdue_goes_by_the_oldest_request(case: Case) -> None:
     assert case.subscriptions.is_overdue(20.5)
     case.subscriptions.on_confirmation(b"subscribe", b"b")
     assert not case.subscriptions.is_overdue(1000.0)
-
-
-def test_sharded_commands_have_one_topic_each() -> None:
-    """All topics of one command would have to be in one slot."""
-    case = Case(b"a", b"b", sharded=True)
-    assert case.sent() == [(b"SSUBSCRIBE", b"a"), (b"SSUBSCRIBE", b"b")]
-    assert case.subscriptions.on_confirmation(b"ssubscribe", b"a")
-    assert case.subscriptions.subscribed_topics() == [b"a"]
-    case.unwant(b"a")
-    assert case.sent() == [(b"SUNSUBSCRIBE", b"a")]
-    assert case.subscriptions.on_confirmation(b"ssubscribe", b"b")
-    assert case.subscriptions.restored
-    assert not case.subscriptions.on_confirmation(b"sunsubscribe", b"a")
-    assert case.subscriptions.subscribed_topics() == [b"b"]
-
-
-def test_subscription_that_the_server_ends() -> None:
-    """It is requested again if it has members again."""
-    case = Case(b"a", sharded=True)
-    case.sent()
-    case.subscriptions.on_confirmation(b"ssubscribe", b"a")
-    assert case.subscriptions.next_reply() == (b"", None)
-    assert case.subscriptions.on_removal(b"a")
-    with pytest.raises(RedisConnectionError, match="never had"):
-        case.subscriptions.on_removal(b"a")
-    case.want(b"a")
-    assert case.sent() == [(b"SSUBSCRIBE", b"a")]
-    case.subscriptions.on_confirmation(b"ssubscribe", b"a")
-    case.unwant(b"a")
-    case.sent()
-    assert case.subscriptions.next_reply() == (b"SUNSUBSCRIBE", b"a")
-    assert not case.subscriptions.on_removal(b"a")

@@ -56,6 +56,9 @@ class Connection(RuleBasedStateMachine):
     def send(self) -> None:
         """Send what there is to send."""
         for verb, *names in self.subscriptions.next_commands(0.0):
+            assert verb in {b"PING", self.prefix + b"SUBSCRIBE", self.prefix + b"UNSUBSCRIBE"}
+            # All topics of a sharded command would have to be in one slot.
+            assert len(names) <= 1 or not self.prefix
             self.requests.append((verb, deque(names)))
         assert not self.subscriptions.has_changes
 
@@ -81,10 +84,10 @@ class Connection(RuleBasedStateMachine):
         if not names:
             self.requests.popleft()
 
-    @precondition(lambda self: self.heard)
+    @precondition(lambda self: self.heard and self.prefix)
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
-        """End a subscription unasked, as a node does when a slot moves."""
+        """End a sharded subscription without a request, as a node does when a slot moves."""
         topic = data.draw(st.sampled_from(sorted(self.heard)))
         self.heard.discard(topic)
         self.over.add(topic)
