@@ -161,6 +161,26 @@ async def test_a_process_without_the_option_understands_the_others(
 
 
 @checks(Promise.HISTORY)
+@needs(Capability.HISTORY, Capability.ENCRYPTION)
+async def test_messages_that_cannot_be_read_are_left_out(
+    case: LayerCase, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process with other keys spoils its own messages alone: for views as for members."""
+    layer: Any = case.layer(**HISTORY, symmetric_encryption_keys=["ours"])
+    stranger = case.layer(**HISTORY, symmetric_encryption_keys=["theirs"])
+    channel, joined = await follow(layer)
+    first, lost, second = numbered(3)
+    for sender, message in ((layer, first), (stranger, lost), (layer, second)):
+        await send(sender, [message])
+    assert plain(await take_many(layer, channel, 2)) == [first, second]
+    for since in (None, joined.position):
+        history = await within(layer.group_history(GROUP, since=since))
+        assert plain(history.messages) == [first, second]
+        assert history.recovered
+    assert f"Dropped a message of {GROUP} that can't be read" in caplog.text
+
+
+@checks(Promise.HISTORY)
 @needs(Capability.HISTORY)
 async def test_group_history_for_views(case: LayerCase) -> None:
     """A view reads the latest messages, or those after a position, page by page."""

@@ -1,4 +1,4 @@
-"""What the layers read for groups that keep a history: entries, positions, published messages."""
+"""Fuzz the histories of groups: entries, positions, published messages."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Reader(Consumer):
 
 
 class Input(NamedTuple):
-    """What is written, and how a channel joins then."""
+    """Something to write, and how a channel joins then."""
 
     kind: str
     content: Any
@@ -197,9 +197,7 @@ class HistoryMixin(Target):
         guest.start = number if joined.recovered and number is not None else self.number
 
     async def _look(self, one: Input) -> None:
-        # One message that can't be decoded fails the call.
-        with contextlib.suppress(ValueError, TypeError):
-            await self.scene.layer.group_history(GROUP, since=one.since, limit=one.rewind)
+        await self.scene.layer.group_history(GROUP, since=one.since, limit=one.rewind)
 
     async def _settle(self) -> None:
         """Send until all members have the latest message, of which they may be told once."""

@@ -32,7 +32,7 @@ class Process:
         self.mailboxes = Mailboxes(2**20, lambda *lost: self.overflowed.append(lost))
         self.local_groups = LocalGroups(group_expiry=60)
         layer = RedisChannelLayer(capacity=3, random_prefix_length=0)
-        settings = layer._broker.get()._settings
+        settings = layer._broker.get().settings
         self.dispatcher = ProcessDispatcher(
             ADDRESS,
             settings,

@@ -20,7 +20,7 @@ class Worker:
     """The `receive` calls of one process, and what gives them messages."""
 
     def __init__(self) -> None:
-        settings = RedisChannelLayer(random_prefix_length=0)._broker.get()._settings
+        settings = RedisChannelLayer(random_prefix_length=0)._broker.get().settings
         self.wakes = 0
         self.dispatcher = WorkerDispatcher("jobs", settings, self._wake)
         self.acks = AckTracker(remembered=20)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from .concurrency import ProcessLocal
     from .delivery.mailboxes import Mailboxes
-    from .messages.serializers import Decoded, DecodedMessage
+    from .history.settings import HistorySettings
+    from .messages.serializers import Decoded
     from .transport.commands import Shards
     from .transport.connector import MinimumVersion
 
@@ -77,9 +78,8 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
     _broker: ProcessLocal[Any]
     # Follows the prefix in the names of keys. Layers of both kinds may share a prefix.
     _key_mark: str
-    # Set by each layer, as they encrypt differently. The second decodes what histories hold.
+    # Set by each layer, as they encrypt differently.
     _serializer: Any
-    _history_decoder: MessageDecoder[DecodedMessage]
 
     def __init__(  # noqa: PLR0913 - options
         self,
@@ -221,8 +221,9 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         entries = list(found or ())[:most]
         # With a limit, there may be more after the last one.
         position = entries[-1].position if since is not None and entries else replay.position
-        decode = self._history_decoder.decode
-        messages = [decode(entry.data, entry.position).copy() for entry in entries]
+        settings: HistorySettings = self._broker.get().settings
+        decoded = [settings.decode(group, entry) for entry in entries]
+        messages = [message.copy() for message in decoded if message is not None]
         return History(messages, position, recovered=found is not None)
 
     async def _announce_history(self) -> None:

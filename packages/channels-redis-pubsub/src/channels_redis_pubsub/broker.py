@@ -37,7 +37,7 @@ class PubSubBroker:
     """
 
     def __init__(self, settings: PubSubSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self.counters = settings.counters
         self._publish = "SPUBLISH" if settings.sharded_pubsub else "PUBLISH"
         self.overflows = OverflowLog(logger)
@@ -226,12 +226,12 @@ class PubSubBroker:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
         commands = self.key_shards().of(topic)
-        await self._settings.store.append(topic, data, limits, commands, self._publish, topic)
-        self._settings.counters.sent += 1
+        await self.settings.store.append(topic, data, limits, commands, self._publish, topic)
+        self.settings.counters.sent += 1
 
     def key_shards(self) -> Shards:
         """Return the connections of the running event loop for commands on keys."""
-        settings = self._settings
+        settings = self.settings
         if settings.sharded_pubsub or not any(
             isinstance(connector, Cluster) for connector in settings.connectors
         ):
@@ -313,7 +313,7 @@ class PubSubBroker:
 
     def _make_client(self) -> LoopClient:
         return LoopClient(
-            self._settings, self._mailboxes, self.outages, self._on_client_end, self.key_shards
+            self.settings, self._mailboxes, self.outages, self._on_client_end, self.key_shards
         )
 
     def _on_client_end(self, client: LoopClient) -> None:

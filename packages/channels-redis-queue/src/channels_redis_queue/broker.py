@@ -45,7 +45,7 @@ class QueueBroker:
     """One layer in one process: its identity, its members, its mailboxes, its event loops."""
 
     def __init__(self, settings: QueueSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self.counters = settings.counters
         # One for each layer and process: otherwise two aliases of one layer, or the children of
         # one preloaded parent, would take each other's messages.
@@ -113,7 +113,7 @@ class QueueBroker:
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
-        virtual = self._settings.virtual_channel(channel, group)
+        virtual = self.settings.virtual_channel(channel, group)
         is_local = process_of(channel) == self.id
         if not is_local or (
             since is None and not rewind and channel in self.local_groups.members(virtual)
@@ -193,12 +193,12 @@ class QueueBroker:
         self.receiver_pool.clear()
         self.local_groups.clear()
         self._followers.clear()
-        await maintenance.flush(self.shards, self._settings.keys)
+        await maintenance.flush(self.shards, self.settings.keys)
 
     async def mark_gone(self) -> None:
         """Tell those that send to the groups of this process that it has gone."""
         # Before the timer, beside which a loop would get connections of its own.
-        settings, shards = self._settings, self.shards
+        settings, shards = self.settings, self.shards
         async with timeout(LEAVE_TIMEOUT):
             for address in self.local_groups.addresses():
                 key = settings.keys.messages(address).heartbeat
@@ -206,11 +206,11 @@ class QueueBroker:
                 await shards.of(address).execute(command, key=key, idempotent=True)
 
     def _make_loop_state(self) -> LoopState:
-        shards = shards_to(self._settings.connectors, self._settings.scripts, self.counters)
+        shards = shards_to(self.settings.connectors, self.settings.scripts, self.counters)
         return LoopState(shards, self._start_maintenance, self._leave)
 
     def _start_maintenance(self, loop_state: LoopState) -> None:
-        settings, shards, local_groups = self._settings, loop_state.shards, self.local_groups
+        settings, shards, local_groups = self.settings, loop_state.shards, self.local_groups
         detectors = [
             maintenance.LossDetector(
                 shard, shards, settings.keys, self.id, local_groups, self.groups, self._repair
@@ -246,11 +246,11 @@ class QueueBroker:
     def _outlet(self, virtual: str) -> GroupOutlet:
         group, members = group_of(virtual), partial(self.local_groups.members, virtual)
         lock = contextlib.nullcontext()
-        return GroupOutlet(group, members, self.mailboxes, lock, self._settings)
+        return GroupOutlet(group, members, self.mailboxes, lock, self.settings)
 
     async def _read_history(self, virtual: str, question: Question) -> Replay:
         group = group_of(virtual)
-        return await self._settings.store.read(group, question, self.shards.of(group))
+        return await self.settings.store.read(group, question, self.shards.of(group))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> object:
         # As in `_groups_empty`: None in a loop that ends, or of a synchronous caller.

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ..delivery.mailboxes import Mailboxes
-    from ..messages.serializers import DecodedMessage
     from .positions import HistoryEntry
     from .settings import HistorySettings
 
@@ -97,7 +96,7 @@ class GroupOutlet:
 
         Neither `without` nor what the message excludes gets it.
         """
-        message = entry.decoded or self._decode(entry)
+        message = entry.decoded or self._settings.decode(self._group, entry)
         if message is None:
             return
         with self._lock:
@@ -107,16 +106,3 @@ class GroupOutlet:
             if channels:
                 deadline = time.monotonic() + self._settings.expiry
                 self._mailboxes.put(channels, message, deadline, len(entry.data))
-
-    def _decode(self, entry: HistoryEntry) -> DecodedMessage | None:
-        settings = self._settings
-        try:
-            entry.decoded = settings.decoder.decode(entry.data, entry.position)
-        except Exception as error:  # noqa: BLE001 - a user's serializer may raise anything
-            settings.counters.undecodable += 1
-            settings.faults.warning(
-                "Dropped a message of %s that can't be read: %s", self._group, error
-            )
-            return None
-        decoded: DecodedMessage = entry.decoded
-        return decoded

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..messages.serializers import DecodedMessage, MessageDecoder
     from ..ops.logs import FaultLog
     from ..transport.commands import Script
+    from .positions import HistoryEntry
     from .rules import HistoryRules
     from .store import HistoryStore
 
@@ -38,3 +39,14 @@ class HistorySettings:
     def scripts(self) -> Sequence[Script]:
         """The scripts to load whenever a connection opens."""
         return scripts.ALL if self.history else ()
+
+    def decode(self, group: str, entry: HistoryEntry) -> DecodedMessage | None:
+        """Return the message of an entry, decoded once; warn, and return None, if it can't be."""
+        if entry.decoded is None:
+            try:
+                entry.decoded = self.decoder.decode(entry.data, entry.position)
+            except Exception as error:  # noqa: BLE001 - a user's serializer may raise anything
+                self.counters.undecodable += 1
+                self.faults.warning("Dropped a message of %s that can't be read: %s", group, error)
+        decoded: DecodedMessage | None = entry.decoded
+        return decoded
