@@ -11,13 +11,16 @@ from channels_redis_pubsub._shared.history.outlet import GroupOutlet
 from support.histories import GROUP, HISTORY, follow, plain, send
 from support.loop_thread import LoopThread
 from support.messages import DEADLINE, numbered, take, within
-from support.pubsub_layers import Layers, inside
+from support.pubsub_layers import Layers, inside, subscribed
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     import pytest
+
+    from channels_redis_pubsub.loop_client import LoopClient
+    from embedded_server import EmbeddedServer
 
 
 async def test_a_message_arrives_while_another_thread_joins(
@@ -61,3 +64,33 @@ async def test_a_message_arrives_while_another_thread_joins(
     await send(layer, messages[1:])
     assert plain([await take(layer, member) for _ in messages]) == messages
     assert plain([await take(layer, channel)]) == messages[1:]
+
+
+async def test_two_threads_open_a_channel(
+    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two loops that first receive from a channel at the same time get each message once."""
+    layer = own_layers()
+    broker = inside(layer)
+    make, both = broker._loops._make, threading.Barrier(2, timeout=DEADLINE)
+
+    def make_with_the_other() -> LoopClient:
+        both.wait()
+        return make()
+
+    monkeypatch.setattr(broker._loops, "_make", make_with_the_other)
+    messages = numbered(2)
+    with LoopThread() as one, LoopThread() as another:
+        receiving = [loop.start(layer.receive("chat")) for loop in (one, another)]
+        await eventually(lambda: broker._mailboxes.waiting("chat") == 2)
+        await eventually(lambda: subscribed(own_server))
+        with own_server.client() as client:
+            assert client.pubsub_numsub("chat") == [(b"chat", 1)]
+        for message in messages:
+            await one.run(layer.send("chat", message))
+        received = [await within(asyncio.wrap_future(call)) for call in receiving]
+        assert sorted(received, key=messages.index) == messages
+        broker.close("chat")
+        await eventually(lambda: not subscribed(own_server))
+        for loop in (one, another):
+            await loop.run(layer.close_pools())

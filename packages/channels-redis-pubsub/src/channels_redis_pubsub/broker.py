@@ -70,6 +70,8 @@ class PubSubBroker:
 
         Args:
             channel: The channel.
+        One that is open in another event loop stays there.
+
             no_timeout: Wait for as long as the server is away.
 
         Raises:
@@ -78,7 +80,10 @@ class PubSubBroker:
         """
         client = self._loops.get()
         client.hub.open(channel)
-        self._clients[channel] = client
+        if self._clients.setdefault(channel, client) is not client:
+            # Another event loop has opened it meanwhile. Here nothing is subscribed to yet.
+            client.hub.close(channel)
+            return
         self._start_sweeping(client)
         try:
             await client.wait_subscribed(channel.encode(), no_timeout=no_timeout)
