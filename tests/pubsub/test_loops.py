@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from asgiref.sync import async_to_sync
+from redis.exceptions import ResponseError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from support.loop_thread import LoopThread
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from embedded_server import EmbeddedServer
+    from support.proxy import TcpProxy
 
 HELLO = {"type": "hello"}
 
@@ -104,6 +106,43 @@ async def test_history_moves_with_its_channel(layers: Layers) -> None:
         assert (await within(receiver))["type"] == "while"
     assert (await take(layer, channel))["type"] == "after"
     await nothing_else(layer, channel)
+
+
+async def test_history_moves_although_the_receive_is_cancelled(
+    proxy: TcpProxy, own_layers: Layers
+) -> None:
+    """The next `receive` gets what was sent meanwhile, as it was not there to move the channel."""
+    layer, sender = own_layers(hosts=[proxy.url], **KEEPING), own_layers(**KEEPING)
+    with LoopThread() as other:
+        channel = await other.run(layer.new_channel())
+        await other.run(layer.group_add("chat.1", channel))
+        receiver = await waiting(layer, channel)
+        proxy.stall(new=True)
+    [client] = await eventually(inside(layer)._loops.values)
+    await eventually(lambda: client.followers)
+    await within(sender.group_send("chat.1", {"type": "while"}))
+    await cancel(receiver)
+    proxy.resume()
+    assert (await take(layer, channel))["type"] == "while"
+    await within(sender.group_send("chat.1", {"type": "after"}))
+    assert (await take(layer, channel))["type"] == "after"
+
+
+async def test_history_that_can_not_move(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """The `receive` raises the server's error, and nothing of the group stays behind."""
+    layer = own_layers(**KEEPING)
+    with LoopThread() as other:
+        channel = await other.run(layer.new_channel())
+        await other.run(layer.group_add("chat.1", channel))
+        receiver = await waiting(layer, channel)
+        with own_server.client() as client:
+            client.rename("asgi$pubsub.position{asgi__group__chat.1}", "elsewhere")
+            client.lpush("asgi$pubsub.position{asgi__group__chat.1}", "wrong")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await within(receiver)
+    [here] = inside(layer)._loops.values()
+    assert len(here.followers) == 0
+    assert channel not in inside(layer)
 
 
 async def test_channel_moves_when_its_loop_ends(

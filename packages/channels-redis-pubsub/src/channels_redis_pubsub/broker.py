@@ -8,6 +8,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ConnectionError as RedisConnectionError
+
 from ._shared.blocking.callers import SynchronousCallers
 from ._shared.concurrency import LoopLocal
 from ._shared.delivery.consumers import SWEEP_INTERVAL, ConsumerTracker
@@ -68,10 +70,10 @@ class PubSubBroker:
     async def open(self, channel: str, *, no_timeout: bool = False) -> None:
         """Subscribe to a channel in the running event loop, and wait for the confirmation.
 
-        Args:
-            channel: The channel.
         One that is open in another event loop stays there.
 
+        Args:
+            channel: The channel.
             no_timeout: Wait for as long as the server is away.
 
         Raises:
@@ -300,15 +302,26 @@ class PubSubBroker:
                 here.hub.open(channel, topics)
                 joins = here.begin_joins(channel, old, topics)
         self._start_sweeping(here)
+        if client is here:
+            here.reconcile(here.hub.topics_of(channel))
+            # It goes on if this call is cancelled: the next one finds the channel open.
+            moving = here.tasks.spawn(self._finish_move(channel, here, joins))
+            await asyncio.wait([moving])
+            if moving.cancelled():
+                raise RedisConnectionError("The layer was closed")
+            moving.result()
+        return here
+
+    async def _finish_move(self, channel: str, here: LoopClient, joins: list[MovedJoin]) -> None:
+        """Subscribe to a moved channel, and deliver what it has missed."""
         try:
-            if client is here:
-                here.reconcile(here.hub.topics_of(channel))
-                await here.wait_subscribed(channel.encode(), no_timeout=True)
-                await here.confirm_joins(joins)
+            await here.wait_subscribed(channel.encode(), no_timeout=True)
+            await here.confirm_joins(joins)
         except Exception:
+            # First: a group is not forgotten while a channel joins it.
+            here.cancel_joins(joins)
             self.close(channel)
             raise
-        return here
 
     def _shards(self) -> Shards:
         """Return the command connections for the running event loop."""

@@ -181,13 +181,29 @@ class LoopClient:
                     joins.append(MovedJoin(topic, follower, join, followed.position or None))
         return joins
 
-    async def confirm_joins(self, joins: Iterable[MovedJoin]) -> None:
-        """Deliver to a channel what it has missed on its way to this event loop."""
-        for topic, follower, join, since in joins:
+    async def confirm_joins(self, joins: list[MovedJoin]) -> None:
+        """Deliver to a channel what it has missed on its way to this event loop.
+
+        Args:
+            joins: What `begin_joins` has returned. Each is removed once it is confirmed; if one
+                fails, call `cancel_joins` with the others.
+        """
+        while joins:
+            topic, follower, join, since = joins[0]
             await self.wait_subscribed(topic, no_timeout=True)
             joined = await self.followers.confirm_join(topic, follower, join, since, 0)
+            del joins[0]
             if not joined.recovered:
                 self._outlet(topic).notify_gap(joined.position)
+            if not self.hub.has_members(topic):
+                # The channel has left meanwhile, when the group could not be forgotten.
+                self.reconcile((topic,))
+
+    def cancel_joins(self, joins: Iterable[MovedJoin]) -> None:
+        """End the joins of a channel that can't be confirmed."""
+        for topic, follower, join, _ in joins:
+            self.followers.cancel_join(topic, follower, join)
+            self.reconcile((topic,))
 
     async def close(self) -> None:
         """Close all connections."""
