@@ -245,3 +245,20 @@ async def test_followers_end_with_their_members(own_layers: Layers) -> None:
     assert len(client.followers) == 1
     await within(layer.group_discard(GROUP, other))
     assert len(client.followers) == 0
+
+
+async def test_follower_ends_with_a_member_that_leaves_early(
+    proxy: TcpProxy, own_layers: Layers
+) -> None:
+    """Nor does anything stay of a channel that is discarded before it has joined."""
+    layer = own_layers(hosts=[proxy.url], **HISTORY)
+    channel = await within(layer.new_channel())
+    await within(layer.group_history(GROUP))
+    [client] = inside(layer)._loops.values()
+    proxy.stall()
+    joining = asyncio.create_task(layer.group_add(GROUP, channel))
+    await eventually(lambda: client.followers)
+    await within(layer.group_discard(GROUP, channel))
+    proxy.resume()
+    await within(joining)
+    assert len(client.followers) == 0

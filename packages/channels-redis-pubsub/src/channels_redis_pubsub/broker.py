@@ -207,6 +207,9 @@ class PubSubBroker:
             self._cancel_join(client, topic, channel, token)
             raise
         hub.confirm_join(topic, channel, token)
+        if not hub.has_members(topic):
+            # The channel has left meanwhile, when the group could not be forgotten.
+            client.reconcile((topic,))
         return joined
 
     def leave(self, topic: bytes, channel: str) -> None:
