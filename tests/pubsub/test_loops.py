@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import warnings
@@ -13,6 +14,7 @@ from asgiref.sync import async_to_sync
 from redis.exceptions import ResponseError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
+from channels_redis_pubsub.subscriber import Subscriber
 from support.loop_thread import LoopThread
 from support.messages import cancel, joined, take, take_many, within
 from support.pubsub_layers import (
@@ -359,6 +361,20 @@ async def test_close_pools_closes_all(own_server: EmbeddedServer, own_layers: La
         assert asyncio.all_tasks() == tasks
         await eventually(lambda: not connections(own_server))
         assert len(inside(layer)._mailboxes) == 0
+
+
+async def test_close_pools_cancels_again(layers: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Python 3.10 a cancellation may be lost on its way to the task of the subscriptions."""
+    layer = layers()
+
+    async def watch(*_: object) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Subscriber, "_watch", watch)
+    await within(layer.new_channel())
+    await within(layer.close_pools())
 
 
 async def test_layer_is_made_without_a_loop(redis_server: EmbeddedServer) -> None:

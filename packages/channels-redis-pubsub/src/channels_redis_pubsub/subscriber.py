@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ._shared.concurrency import start_task
+from ._shared.concurrency import end_task, start_task
 from ._shared.transport.cluster import slot_of
 from ._shared.transport.commands import copy_of
 from ._shared.transport.errors import is_of_slot, is_temporary, misplaced_slot
@@ -149,8 +149,7 @@ class Subscriber:
     async def stop(self) -> None:
         """Close the connection; waiting calls get an error."""
         if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait([self._running])
+            await end_task(self._running)
         await self._disconnect()
         self._fail_waiters(RedisConnectionError("The layer was closed"))
         self._endpoint.outages.forget(self)
