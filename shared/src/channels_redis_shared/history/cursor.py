@@ -1,4 +1,4 @@
-"""The rule by which no message of a group is lost in silence, twice or out of order."""
+"""The rule by which no message of a group is lost silently, twice or out of order."""
 
 from __future__ import annotations
 
