@@ -19,6 +19,8 @@ from support.waiting import eventually, until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.layers import LayerClass
+
 AWAY = 2
 
 
@@ -278,17 +280,24 @@ async def test_send_that_is_given_up_in_an_outage(
     await nothing_else(layer, "jobs")
 
 
-async def test_closing_that_is_cancelled(own_server: EmbeddedServer, own_layers: Layers) -> None:
+@pytest.mark.parametrize("seconds", [0, 0.1], ids=["at once", "underway"])
+async def test_closing_that_is_cancelled(
+    own_server: EmbeddedServer, layer_class: LayerClass, seconds: float
+) -> None:
     """It closes the connections nevertheless."""
-    layer = own_layers()
+    layer = layer_class(hosts=[own_server.url])
     channel = await layer.new_channel()
     waiter = asyncio.create_task(layer.receive(channel))
     await within(layer.send(channel, {"type": "hello"}))
     assert await within(waiter) == {"type": "hello"}
+    tasks = asyncio.all_tasks()
+    assert len(tasks) > 1
     own_server.pause()
     closing = asyncio.create_task(layer.close_pools())
-    await asyncio.wait([closing], timeout=0.1)
-    await cancel(closing)
+    await asyncio.sleep(seconds)
+    closing.cancel()
     own_server.resume()
+    await within(asyncio.wait([closing]))
+    assert asyncio.all_tasks() == {asyncio.current_task()}
     with own_server.client() as client:
         await eventually(lambda: client.info("clients")["connected_clients"] == 1)

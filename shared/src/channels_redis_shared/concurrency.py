@@ -40,7 +40,7 @@ Value = TypeVar("Value")
 _CANCEL_INTERVAL = 0.1
 
 
-def start_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+def start_task(coroutine: Coroutine[Any, Any, Value]) -> asyncio.Task[Value]:
     """Start a background task in the running event loop.
 
     Its context is empty, as it outlives the consumer that started it. It never begins before this
@@ -100,9 +100,9 @@ class BackgroundTasks:
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, coroutine: Coroutine[Any, Any, Value]) -> asyncio.Task[Value]:
         """Run a coroutine in the running event loop."""
         task = start_task(coroutine)
         self._tasks.add(task)
@@ -113,7 +113,7 @@ class BackgroundTasks:
         """Cancel all tasks, and wait until they have ended."""
         await asyncio.gather(*map(end_task, list(self._tasks)))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._logger.error("A background task failed", exc_info=task.exception())
@@ -122,7 +122,7 @@ class BackgroundTasks:
 class Closable(Protocol):
     """A value that belongs to an event loop."""
 
-    async def close(self) -> None:
+    def close(self) -> Coroutine[Any, Any, None]:
         """Close the value, in its own loop."""
 
     def abandon(self) -> None:
@@ -181,7 +181,13 @@ class LoopLocal(Generic[Kept]):
             yield
         finally:
             self._kept.pop(loop, None)
-            await value.close()
+            closing = start_task(value.close())
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError:
+                # No later call finds the value, so this one has to finish.
+                await asyncio.wait([closing])
+                raise
 
     def _abandon_closed_loops(self) -> None:
         # Other threads add and remove meanwhile, without a lock.

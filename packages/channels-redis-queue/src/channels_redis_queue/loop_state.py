@@ -56,18 +56,15 @@ class LoopState:
     async def close(self) -> None:
         """Stop everything and close all connections."""
         receivers, self._receivers = self._receivers, []
-        try:
-            await asyncio.gather(
-                self._tasks.end(),
-                *(receiver.stop() for receiver in receivers),
-            )
-            if receivers:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    async with timeout(LEAVE_TIMEOUT):
-                        await self._leave(self.shards)
-        finally:
-            # Also if this is cancelled: no later call finds them.
-            await self.shards.close()
+        await asyncio.gather(
+            self._tasks.end(),
+            *(receiver.stop() for receiver in receivers),
+        )
+        if receivers:
+            with contextlib.suppress(asyncio.TimeoutError):
+                async with timeout(LEAVE_TIMEOUT):
+                    await self._leave(self.shards)
+        await self.shards.close()
 
     def abandon(self) -> None:
         """Discard the connections without closing them; their event loop is already closed."""

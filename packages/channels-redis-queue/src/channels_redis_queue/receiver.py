@@ -119,20 +119,18 @@ class Receiver:
 
     async def stop(self) -> None:
         """Stop reading without losing messages that arrive meanwhile."""
-        try:
-            await end_task(self._task)
-            # Also during the very first take, whose messages must go back.
-            if (self._has_taken or self._connection is not None) and not self._replaced:
-                with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError, _Replaced):
-                    async with timeout(STOP_TIMEOUT):
-                        await self._finish()
-                        self.settled = True
-                        self._on_end(self._dispatcher.channel)
-            if self._releasing is not None:
-                await end_task(self._releasing)
-        finally:
-            self._outages.forget(self)
-            await self._drop()
+        await end_task(self._task)
+        # Also during the very first take, whose messages must go back.
+        if (self._has_taken or self._connection is not None) and not self._replaced:
+            with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError, _Replaced):
+                async with timeout(STOP_TIMEOUT):
+                    await self._finish()
+                    self.settled = True
+                    self._on_end(self._dispatcher.channel)
+        if self._releasing is not None:
+            await end_task(self._releasing)
+        self._outages.forget(self)
+        await self._drop()
 
     def abandon(self) -> None:
         """Discard the connection without closing it; its event loop is already closed."""
