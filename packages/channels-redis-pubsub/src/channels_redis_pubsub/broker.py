@@ -312,19 +312,23 @@ class PubSubBroker:
             await asyncio.wait([moving])
             if moving.cancelled():
                 raise RedisConnectionError("The layer was closed")
-            moving.result()
+            if (error := moving.result()) is not None:
+                raise error
         return here
 
-    async def _finish_move(self, channel: str, here: LoopClient, joins: list[MovedJoin]) -> None:
-        """Subscribe to a moved channel, and deliver what it has missed."""
+    async def _finish_move(
+        self, channel: str, here: LoopClient, joins: list[MovedJoin]
+    ) -> Exception | None:
+        """Subscribe to a moved channel, and deliver what it has missed; return what prevents it."""
         try:
             await here.wait_subscribed(channel.encode(), no_timeout=True)
             await here.confirm_joins(joins)
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - raised by the call that waits, if one does
             # First: a group is not forgotten while a channel joins it.
             here.cancel_joins(joins)
             self.close(channel)
-            raise
+            return error
+        return None
 
     def _shards(self) -> Shards:
         """Return the command connections for the running event loop."""

@@ -8,12 +8,16 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from redis.exceptions import RedisError
+
 from ._shared.concurrency import BackgroundTasks, running_loop
 from ._shared.history.followers import Followers
 from ._shared.history.outlet import GroupOutlet
 from ._shared.transport.cluster import Cluster
 from ._shared.transport.cluster_pipeline import shards_to
 from ._shared.transport.commands import Shards, shard_of
+from ._shared.transport.errors import is_transient
+from ._shared.transport.reconnecting import Backoff
 from .cluster_subscriber import ClusterSubscriber
 from .protocol.hub import Hub, TopicDispatcher
 from .subscriber import Endpoint, Subscriber
@@ -184,14 +188,23 @@ class LoopClient:
     async def confirm_joins(self, joins: list[MovedJoin]) -> None:
         """Deliver to a channel what it has missed on its way to this event loop.
 
+        Waits for as long as the server is away.
+
         Args:
             joins: What `begin_joins` has returned. Each is removed once it is confirmed; if one
                 fails, call `cancel_joins` with the others.
         """
+        backoff = Backoff()
         while joins:
             topic, follower, join, since = joins[0]
             await self.wait_subscribed(topic, no_timeout=True)
-            joined = await self.followers.confirm_join(topic, follower, join, since, 0)
+            try:
+                joined = await self.followers.confirm_join(topic, follower, join, since, 0)
+            except (RedisError, OSError) as error:
+                if not is_transient(error):
+                    raise
+                await asyncio.sleep(backoff.next())
+                continue
             del joins[0]
             if not joined.recovered:
                 self._outlet(topic).notify_gap(joined.position)
