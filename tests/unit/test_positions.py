@@ -54,6 +54,7 @@ def test_a_removed_entry_is_missing() -> None:
     assert (amid.after(FIRST), amid.after(SECOND), amid.after(THIRD)) == (None, None, [])
     at_end = Replay(THIRD, [first, second])
     assert (at_end.after(FIRST), at_end.after(SECOND), at_end.position) == (None, None, THIRD)
+    assert at_end.after(THIRD) == []
     whole = Replay(THIRD, [second, third])
     assert (whole.after(FIRST), whole.after(SECOND)) == ([second, third], [third])
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError
 
 from ..concurrency import timeout
 from ..transport.cluster import Cluster
@@ -83,7 +83,7 @@ async def read_facts(connection: Connection) -> ServerFacts:
     """Ask the server on a new connection about itself.
 
     Raises:
-        redis.exceptions.RedisError: The connection broke.
+        redis.exceptions.RedisError: The connection broke, or the server loads its data.
     """
     round_trips = sorted([await _time_ping(connection) for _ in range(PINGS)])
     clock_offset = await _read_clock(connection)
@@ -118,7 +118,9 @@ def parse_buffer_limits(reply: Any) -> dict[str, tuple[int, int, int]] | None:
 async def _time_ping(connection: Connection) -> float:
     # A user without the right to PING gets its refusal in the same time.
     started = time.perf_counter()
-    await connection.exchange([("PING",)], REPLY_TIMEOUT)
+    [reply] = await connection.exchange([("PING",)], REPLY_TIMEOUT)
+    if isinstance(reply, BusyLoadingError):
+        raise reply
     return time.perf_counter() - started
 
 

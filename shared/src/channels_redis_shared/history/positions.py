@@ -114,6 +114,9 @@ class Replay:
             expected = entries[end - 1].previous
         else:
             self._ends.setdefault(expected, 0)
+        if not is_old:
+            # Also if the latest message itself was removed: a channel that has it misses nothing.
+            self._ends.setdefault(position, len(entries))
 
     def after(self, position: str) -> Sequence[HistoryEntry] | None:
         """Return the entries that follow a position; None if the history has lost some of them."""

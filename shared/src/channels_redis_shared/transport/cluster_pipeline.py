@@ -73,12 +73,10 @@ class ClusterPipeline(CommandClient):
 
     async def close(self) -> None:
         """Close the connections. A later command opens new ones."""
-        for task in (self._search, self._cleanup):
-            if task is not None:
-                await end_task(task)
-        # A search that was cancelled before its first turn has failed none.
-        self._fail_held(RedisConnectionError("The layer was closed"))
+        await self._end_tasks()
         await asyncio.gather(*(node.close() for node in self._nodes.values()))
+        # A reply to a node may have begun another search meanwhile.
+        await self._end_tasks()
 
     def abandon(self) -> None:
         """Discard the connections without closing them; their event loop is already closed."""
@@ -91,6 +89,13 @@ class ClusterPipeline(CommandClient):
         command.slot = slot_of(command.key)
         self._put(command.slot, command)
         return command.reply
+
+    async def _end_tasks(self) -> None:
+        for task in (self._search, self._cleanup):
+            if task is not None:
+                await end_task(task)
+        # A search that was cancelled before its first turn has failed none.
+        self._fail_held(RedisConnectionError("The layer was closed"))
 
     def _put(self, slot: int, call: PendingCommand) -> None:
         # Other parts of the process, which share the map, may have learnt of the change.

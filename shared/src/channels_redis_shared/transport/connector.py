@@ -85,7 +85,7 @@ class Connector:
                     await connection.close()
                     explain(error, self.host)
                     raise
-                except (OSError, asyncio.TimeoutError):
+                except asyncio.TimeoutError:
                     await connection.close()
                     raise
                 except Exception as error:

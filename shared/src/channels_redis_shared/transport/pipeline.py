@@ -56,10 +56,11 @@ class CoalescedCommand:
             return
         try:
             replies = coalescer.replies(reply, [call.content for call in self.calls])
+            pairs = list(zip(self.calls, replies, strict=True))
         except Exception as error:  # noqa: BLE001 - whatever it is, other calls have no part in it
             self.fail(error)
             return
-        for call, own in zip(self.calls, replies, strict=True):
+        for call, own in pairs:
             if isinstance(own, Exception):
                 call.fail(own)
             else:
