@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from channels_redis_queue._shared.ops.statistics import Counters
 from channels_redis_queue.keys import Keys
@@ -256,3 +257,17 @@ def test_reply_that_lay_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reader.answer_take("c 990.3", now=b"1001") == ["c"]
     reader.inbox.take_command(10)
     assert reader.answer_take("d 990.4", now=b"1001") == ["d"]
+
+
+@pytest.mark.parametrize(
+    "reply", [7, b"OK", [], [NOW], [7, 7, 7], [NOW, [b"a"], [b"left"]], [b"x", [], []], None]
+)
+def test_reply_to_something_else(reply: object) -> None:
+    """The connection counts as broken; what was taken stays in the claims."""
+    reader = Reader()
+    for handle in (reader.inbox.on_wait_reply, reader.inbox.on_take_reply):
+        reader.inbox.take_command(10)
+        if handle == reader.inbox.on_take_reply or reply in (7, b"OK", [NOW]):
+            with pytest.raises(RedisConnectionError, match="not asked for"):
+                handle(reply)
+    assert reader.answer_take("a 990.1") == ["a"]

@@ -201,7 +201,8 @@ class ProtocolReplyReader(asyncio.Protocol):
 
     async def has_ended(self) -> bool:
         """Return whether the connection was closed, or broke."""
-        return self._end is not None
+        # A reply that was not due leaves the order of replies unknown.
+        return self._end is not None or bool(self._replies)
 
     async def take(
         self,

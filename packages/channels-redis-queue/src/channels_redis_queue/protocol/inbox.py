@@ -10,6 +10,8 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from redis.exceptions import ConnectionError as RedisConnectionError
+
 from .. import scripts
 
 if TYPE_CHECKING:
@@ -225,11 +227,14 @@ class Inbox:
 
     def on_wait_reply(self, reply: Any) -> None:
         """Keep the message that the wait has popped, if it came from the message key itself."""
+        try:
+            key, message, score = reply or (None, b"", b"")
+        except (TypeError, ValueError) as error:
+            raise _no_answer(reply) from error
         self.wait_timed_out = self._without_bell = reply is None
-        if reply is not None and reply[0] == self._queue.key.encode():
-            score = reply[2]
+        if key == self._queue.key.encode():
             score = score if isinstance(score, bytes) else repr(score).encode()
-            self._popped.append(Claim(reply[1], score))
+            self._popped.append(Claim(message, score))
 
     def take_command(self, count: int, *, as_source: bool = False) -> Command:
         """Return the command that takes messages, and acknowledges those that were received.
@@ -252,7 +257,12 @@ class Inbox:
 
     def on_take_reply(self, reply: Any) -> None:
         """Dispatch the new messages of a take, and apply the leaves, in order."""
-        now = float(reply[0])
+        try:
+            now = float(reply[0])
+            taken = [*map(Claim, reply[1][::2], reply[1][1::2])]
+            leaves = deque(_pairs(reply[2]))
+        except (TypeError, ValueError, LookupError) as error:
+            raise _no_answer(reply) from error
         if self._is_stale(now):
             # It lay unread while the event loop was busy. Another take returns all of it again.
             self.must_take_again = True
@@ -261,9 +271,8 @@ class Inbox:
         acks, leave_acks, requeues = self._settled_by_take
         self._acks.confirm_take(acks, requeues)
         del self._applied_leaves[:leave_acks]
-        claims = [*self._popped, *map(Claim, reply[1][::2], reply[1][1::2])]
+        claims = [*self._popped, *taken]
         self._popped.clear()
-        leaves = deque(_pairs(reply[2]))
         for claim in claims:
             sent = float(claim.score)
             while leaves and float(leaves[0][1]) <= sent:
@@ -339,6 +348,11 @@ class Inbox:
     def _apply_leave(self, leave: bytes) -> None:
         self.dispatcher.apply_leave(leave)
         self._applied_leaves.append(leave)
+
+
+def _no_answer(reply: Any) -> RedisConnectionError:
+    """Return the error for a reply to something else: the order of replies is lost."""
+    return RedisConnectionError(f"the server sent what it was not asked for: {reply!r:.100}")
 
 
 def _pairs(flat: list[bytes]) -> list[tuple[bytes, bytes]]:
