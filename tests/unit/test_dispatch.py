@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgpack
@@ -10,7 +11,7 @@ import pytest
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue._shared.delivery.mailboxes import Mailboxes
 from channels_redis_queue.keys import CHANNELS_FIELD
-from channels_redis_queue.protocol.dispatch import ProcessDispatcher
+from channels_redis_queue.protocol.dispatch import Envelope, ProcessDispatcher
 from channels_redis_queue.protocol.inbox import AckTracker, Claim
 from channels_redis_queue.protocol.local_groups import LocalGroups
 
@@ -128,6 +129,14 @@ def test_unreadable_message_is_dropped(
     [record] = caplog.records
     assert record.levelname == "WARNING"
     assert ADDRESS in record.getMessage()
+
+
+@pytest.mark.parametrize("names", ["\ud800", ["a", f"{ADDRESS}:g:\ud800"]], ids=ascii)
+def test_name_that_no_command_can_hold(names: object) -> None:
+    """JSON has surrogates; the removal of an empty group could not be written."""
+    with pytest.raises(ValueError, match="names no channel"):
+        Envelope(b"", json.loads, {CHANNELS_FIELD: names})
+    assert Envelope(b"", json.loads, {CHANNELS_FIELD: "ä"}).names == ["ä"]
 
 
 def test_leave(process: Process) -> None:

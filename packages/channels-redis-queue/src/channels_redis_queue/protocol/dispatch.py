@@ -35,11 +35,8 @@ class Envelope(DecodedMessage):
         to = message.pop(keys.CHANNELS_FIELD, [])
         # Empty in a general channel's key, unless messages are encrypted.
         self.names: list[str]
-        if isinstance(to, str):
-            self.names = [to]
-        elif isinstance(to, list) and all(isinstance(name, str) for name in to):
-            self.names = to
-        else:
+        self.names = [to] if isinstance(to, str) else to
+        if not isinstance(to, str | list) or not all(map(_is_name, self.names)):
             raise ValueError("it names no channel")
         # Those of a group message in the history of its group; empty if it keeps none.
         self.position = self.previous = ""
@@ -359,6 +356,16 @@ class WorkerDispatcher:
             waiter.set_result(taken)
         elif taken is not None:
             self._pass_on(taken)
+
+
+def _is_name(name: object) -> bool:
+    """Return whether it is text that can be part of a command: JSON allows surrogates."""
+    if not isinstance(name, str):
+        return False
+    try:
+        return name.isascii() or bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _split_positions(message: dict[str, Any]) -> tuple[str, str]:
