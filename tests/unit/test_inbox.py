@@ -33,6 +33,7 @@ class Notes:
         self.channel = channel
         self.seen: list[str] = []
         self.lifetimes: list[float] = []
+        self.pending: list[bytes] = []
 
     def prefetch_count(self) -> int:
         """Return a number."""
@@ -47,6 +48,11 @@ class Notes:
     def apply_leave(self, leave: bytes) -> None:
         """Note a leave."""
         self.seen.append(leave.decode())
+        self.pending = [one for one in self.pending if one != leave]
+
+    def pending_leaves(self) -> list[bytes]:
+        """Return those that the process has written."""
+        return self.pending
 
     def is_unused(self) -> bool:
         """Pretend that there are channels."""
@@ -74,10 +80,13 @@ class Reader:
         assert (names[0], wanted, expiry) == (self.beside.key, 10, EXPIRY)
         return [list(rest[: int(count)]), list(rest[int(count) :])]
 
-    def answer_take(self, claims: str = "", leaves: str = "", now: bytes = NOW) -> list[str]:
+    def answer_take(
+        self, claims: str = "", leaves: str = "", now: bytes = NOW, all_leaves: int = 1
+    ) -> list[str]:
         """Let a take be answered with messages and scores; return what was delivered for it."""
         before = len(self.notes.seen)
-        self.inbox.on_take_reply([now, claims.encode().split(), leaves.encode().split()])
+        reply = [now, claims.encode().split(), leaves.encode().split(), all_leaves]
+        self.inbox.on_take_reply(reply)
         return self.notes.seen[before:]
 
 
@@ -117,6 +126,23 @@ def test_leaves_take_effect_in_their_places() -> None:
     reader.inbox.take_command(10)
     delivered = reader.answer_take("a 990.1 b 990.3 c 990.5", "x 990.2 y 990.5 z 990.6")
     assert delivered == ["a", "x", "b", "y", "c", "z"]
+
+
+def test_leave_that_the_server_has_lost() -> None:
+    """A take that was sent after the answer to a leave, and could bring it, shows the loss."""
+    reader = Reader()
+    reader.inbox.take_command(10)
+    reader.notes.pending = [b"left"]
+    assert reader.answer_take("a 990.1") == ["a"]  # it may be older than the leave
+    reader.inbox.take_command(10)
+    assert reader.answer_take("b 990.2", all_leaves=0) == ["b"]  # it may stand behind others
+    reader.inbox.take_command(10)
+    assert reader.answer_take("c 990.3") == ["c", "left"]
+    reader.inbox.take_command(10)
+    assert reader.answer_take("d 990.4") == ["d"]
+    reader.notes.pending = [b"found"]
+    reader.inbox.take_command(10)
+    assert reader.answer_take("e 990.5 f 990.7", "found 990.6") == ["e", "found", "f"]
 
 
 def test_what_the_wait_has_popped_comes_first() -> None:

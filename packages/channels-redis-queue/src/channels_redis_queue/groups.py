@@ -142,11 +142,13 @@ class Groups:
             command = scripts.LEAVE.call(
                 [queue.key, queue.bell, queue.leaves, *members],
                 self._settings.group_expiry,
-                f"{group}\0{channel}\0{float(at)!r}",
+                leave := f"{group}\0{channel}\0{float(at)!r}",
                 *names,
             )
             shard = self._settings.shard_to(address)
             await shards[shard].execute(command, key=queue.key, idempotent=True)
+            if virtual in self._local_groups:
+                self._local_groups.expect_leave(address, leave.encode())
 
     async def remove_empty(self, virtuals: Iterable[str], shards: Shards) -> None:
         """Remove virtual channels from their groups if they have no members any more."""

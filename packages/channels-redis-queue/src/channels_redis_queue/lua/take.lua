@@ -5,7 +5,8 @@
 --          [4] the number of scores that follow; the scores of acknowledged claims; acknowledged
 --          leaves.
 -- Result:  server time; claims and scores, by score; leaves and scores that come before the first
---          message left behind, by score. Expired messages are among the claims.
+--          message left behind, by score; 1 if all leaves are among them. Expired messages are
+--          among the claims.
 local key, bell, claims, leaves = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 -- Bytes of claims above which no more are moved: a large backlog arrives in parts that a network
 -- carries quickly. A part is returned again if its reply is lost.
@@ -73,4 +74,5 @@ return {
   string.format('%.6f', time[1] + time[2] / 1000000),
   unacknowledged,
   redis.call('ZRANGEBYSCORE', leaves, '-inf', limit, 'WITHSCORES'),
+  limit == '+inf' and 1 or 0,
 }

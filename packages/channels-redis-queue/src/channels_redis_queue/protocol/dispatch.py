@@ -14,7 +14,7 @@ from .._shared.history.positions import HistoryEntry, id_of
 from .._shared.messages.serializers import POSITION, DecodedMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from .._shared.delivery.mailboxes import Mailboxes
     from .._shared.history.followers import Followers
@@ -138,6 +138,7 @@ class ProcessDispatcher:
 
     def apply_leave(self, leave: bytes) -> None:
         """End a membership, unless it was renewed after the leave."""
+        self._local_groups.forget_leave(self.channel, leave)
         try:
             group, channel, at = leave.decode().split("\0")
             behind = self.channel if self._settings.groups_by_process else channel
@@ -150,6 +151,10 @@ class ProcessDispatcher:
             return
         if not self._local_groups.members(virtual):
             self._groups_empty([virtual])
+
+    def pending_leaves(self) -> Collection[bytes]:
+        """Return the leaves that this process has written and not applied."""
+        return self._local_groups.pending_leaves(self.channel)
 
     def on_receive_resumed(self) -> None:
         """Do nothing: all messages are for this process, whichever calls wait."""
@@ -247,6 +252,10 @@ class WorkerDispatcher:
 
     def apply_leave(self, leave: bytes) -> None:
         """Do nothing: a general channel leaves a group by its plain name."""
+
+    def pending_leaves(self) -> Collection[bytes]:
+        """Return none, for the same reason."""
+        return ()
 
     def on_receive_resumed(self) -> None:
         """Prefetch more: a consumer has called `receive` again at once."""

@@ -15,7 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from .. import scripts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from .._shared.ops.statistics import Counters
     from .._shared.transport.commands import Command
@@ -156,6 +156,9 @@ class Dispatcher(Protocol):
     def apply_leave(self, leave: bytes) -> None:
         """End a channel's membership in a group, as a process has written it."""
 
+    def pending_leaves(self) -> Collection[bytes]:
+        """Return the leaves that this process has written and not applied."""
+
     def on_receive_resumed(self) -> None:
         """Take up work again: a call waits, shortly after none did."""
 
@@ -189,6 +192,8 @@ class Inbox:
         self._acks = AckTracker(max(1000, 4 * dispatcher.prefetch_count()))
         # Leaves that were applied, to be acknowledged with the next take.
         self._applied_leaves: list[bytes] = []
+        # Those that the reply to the latest take has to bring.
+        self._expected_leaves: Collection[bytes] = ()
         # The acknowledged claims, acknowledged leaves and confirmed requeues of the latest take.
         self._settled_by_take = (0, 0, 0)
         # The number of releases sent, and the number of the latest that was answered.
@@ -249,6 +254,7 @@ class Inbox:
             len(self._applied_leaves),
             self._acks.confirmed_requeues,
         )
+        self._expected_leaves = self.dispatcher.pending_leaves()
         names = (self._queue.key, self._queue.bell, self._claims, self._queue.leaves)
         call = scripts.TAKE.call_with_source if as_source else scripts.TAKE.call
         return call(
@@ -261,6 +267,7 @@ class Inbox:
             now = float(reply[0])
             taken = [*map(Claim, reply[1][::2], reply[1][1::2])]
             leaves = deque(_pairs(reply[2]))
+            has_all_leaves = bool(reply[3])
         except (TypeError, ValueError, LookupError) as error:
             raise _no_answer(reply) from error
         if self._is_stale(now):
@@ -281,6 +288,11 @@ class Inbox:
                 self._dispatch(claim, min(sent - now, 0) + self._expiry)
         for leave, _ in leaves:
             self._apply_leave(leave)
+        if has_all_leaves and self._expected_leaves:
+            # Those were answered before this take was sent: what is missing, the server has lost.
+            for leave in self.dispatcher.pending_leaves():
+                if leave in self._expected_leaves:
+                    self.dispatcher.apply_leave(leave)
         self._without_bell = False
         self.must_take_again = self._acks.ambiguous
 

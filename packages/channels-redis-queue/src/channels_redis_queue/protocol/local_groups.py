@@ -7,8 +7,15 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..keys import non_local
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+# Leaves of an address that are expected; more only add up where nothing is received.
+MAX_PENDING_LEAVES = 1000
 
 
 @dataclass
@@ -45,6 +52,8 @@ class LocalGroups:
         self._last_write = 0
         # The number of virtual channels of each address.
         self._addresses: Counter[str] = Counter()
+        # By address; the leaves that this process has written and that have not come back.
+        self._pending_leaves: dict[str, dict[bytes, None]] = {}
 
     def __contains__(self, virtual: object) -> bool:
         """Return whether the virtual channel has local members or pending joins."""
@@ -105,6 +114,30 @@ class LocalGroups:
                 del group.joining[channel]
             if channel in group.members and group.members[channel][0] <= at:
                 self._remove(virtual, group, channel)
+
+    def expect_leave(self, address: str, leave: bytes) -> None:
+        """Note a leave that this process has written, and that the next takes have to bring."""
+        with self._lock:
+            pending = self._pending_leaves.setdefault(address, {})
+            pending[leave] = None
+            if len(pending) > MAX_PENDING_LEAVES:
+                del pending[next(iter(pending))]
+
+    def pending_leaves(self, address: str) -> Collection[bytes]:
+        """Return the leaves of an address that were noted and not applied."""
+        if not self._pending_leaves:
+            return ()
+        with self._lock:
+            return list(self._pending_leaves.get(address, ()))
+
+    def forget_leave(self, address: str, leave: bytes) -> None:
+        """Forget a leave that is applied."""
+        with self._lock:
+            pending = self._pending_leaves.get(address)
+            if pending is not None:
+                pending.pop(leave, None)
+                if not pending:
+                    del self._pending_leaves[address]
 
     def remove_channel(self, channel: str) -> list[str]:
         """End all memberships of a channel; return its virtual channels."""
@@ -213,6 +246,7 @@ class LocalGroups:
         """End all memberships."""
         with self._lock:
             self._removed_members.clear()
+            self._pending_leaves.clear()
             self._writes.clear()
             self._addresses.clear()
             self._groups.clear()
