@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from channels_redis_shared.transport.commands import Command
 
 
-# Of the replies, for which no test waits.
+# That of the replies, for which no test waits.
 LOOP = asyncio.new_event_loop()
+LOOP.close()
 
 
 @dataclass(frozen=True)
