@@ -64,8 +64,9 @@ async def close_now(connection: AbstractConnection) -> None:
     """Close a connection without waiting for the server."""
     transport = transport_of(connection)
     await connection.disconnect(nowait=True)
-    if transport is not None and transport.get_extra_info("sslcontext") is not None:
-        # TLS would wait for the server's close_notify, and the event loop may end before it comes.
+    if transport is not None:
+        # It would wait until the server has read all that was written; with TLS, for its
+        # close_notify. The event loop may end before.
         transport.abort()
 
 
