@@ -76,9 +76,14 @@ async def test_hello(hostile_server: HostileServer, reply: bytes) -> None:
     await layer.close_pools()
 
 
-async def test_map_with_a_list_as_a_key(hostile_server: HostileServer) -> None:
+@pytest.mark.parametrize(
+    "reply",
+    [b"%1\r\n*0\r\n*0\r\n", b"-MOVED\r\n", b"-ASK 1 2 3\r\n"],
+    ids=["list as a key", "redirect to nowhere", "redirect to two places"],
+)
+async def test_reply_that_is_none(hostile_server: HostileServer, reply: bytes) -> None:
     """It is an error of redis-py, not of Python."""
-    hostile_server.answer = lambda words: b"%1\r\n*0\r\n*0\r\n" if words == [b"HELLO"] else None
+    hostile_server.answer = lambda words: reply if words == [b"HELLO"] else None
     layer: Any = RedisChannelLayer(hosts=[f"redis://{HOST}:{hostile_server.port}"])
     with pytest.raises(InvalidResponse, match="a reply can't be read"):
         await layer._connectors[0].open()

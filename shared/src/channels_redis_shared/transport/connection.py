@@ -239,7 +239,8 @@ class ProtocolReplyReader(asyncio.Protocol):
             while True:
                 try:
                     reply = gets()
-                except TypeError as error:  # a map with a list as a key, which is no Redis
+                # A map with a list as a key, or MOVED to nowhere: that is no Redis.
+                except (TypeError, ValueError) as error:
                     raise InvalidResponse(f"a reply can't be read: {error}") from error
                 if reply is INCOMPLETE:
                     break
