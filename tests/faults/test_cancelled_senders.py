@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from channels_redis_shared.concurrency import end_task, start_task
 from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.connector import Connector
 from channels_redis_shared.transport.pipeline import AutoPipeline
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -38,6 +40,12 @@ async def cancelled_before_its_first_turn(pipeline: AutoPipeline) -> asyncio.Fut
         task.cancel()
     await asyncio.wait(begun)
     return call
+
+
+async def only_client(server: EmbeddedServer) -> None:
+    """Wait until no connection is left but this one."""
+    with server.client() as client:
+        await eventually(lambda: client.info("clients")["connected_clients"] == 1)
 
 
 async def test_task_that_swallows_a_cancellation_ends() -> None:
@@ -96,6 +104,33 @@ async def test_closing_fails_what_no_sender_cared_for(redis_server: EmbeddedServ
     await pipeline.close()
     with pytest.raises(RedisConnectionError):
         await asyncio.wait_for(waiting, DEADLINE)
+
+
+async def test_command_after_the_end(own_server: EmbeddedServer) -> None:
+    """A call that had begun before its pipeline was closed goes on, and leaves nothing open."""
+    pipeline = pipeline_to(own_server)
+    await pipeline.close()
+    for _ in range(2):
+        reply = await asyncio.wait_for(pipeline.execute(("PING",), key="any"), DEADLINE)
+        assert reply == b"PONG"
+        await only_client(own_server)
+
+
+async def test_command_that_was_sent_in_part(own_server: EmbeddedServer) -> None:
+    """The rest is not sent once its caller has given up, when the server reads again."""
+    (host,) = parse_hosts([{"address": own_server.url, "socket_timeout": 1}])
+    pipeline = AutoPipeline(Connector(host))
+    await pipeline.execute(("PING",), key="any")
+    own_server.pause()
+    # More than the buffers of the sockets hold.
+    command = ("SET", "large", bytes(50_000_000))
+    with pytest.raises(RedisTimeoutError):
+        await asyncio.wait_for(pipeline.execute(command, key="large"), DEADLINE)
+    own_server.resume()
+    await only_client(own_server)
+    with own_server.client() as client:
+        assert not client.exists("large")
+    await pipeline.close()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

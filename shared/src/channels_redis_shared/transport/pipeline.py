@@ -152,6 +152,7 @@ class AutoPipeline(CommandClient):
         self._calls: deque[PendingCommand] = deque()
         self._connection: Connection | None = None
         self._runner: asyncio.Task[None] | None = None
+        self._closed = False
 
     def call(self, command: PendingCommand) -> asyncio.Future[Any]:
         """Add a command to the next write."""
@@ -171,7 +172,8 @@ class AutoPipeline(CommandClient):
         return [self]
 
     async def close(self) -> None:
-        """Close the connection. A later command opens a new one."""
+        """Close the connection. Later commands open one, and close it again."""
+        self._closed = True
         if self._runner is not None:
             await end_task(self._runner)
         # A task that is cancelled before its first turn runs no `except`.
@@ -202,6 +204,9 @@ class AutoPipeline(CommandClient):
                 elif self._calls:
                     backoff = backoff or Backoff()
                     await self._wait(error, backoff.next())
+                if self._closed and not self._calls:
+                    # The last command of a call that had begun before the end.
+                    await self._drop()
         except BaseException as error:
             # Cancelled, or a bug: propagate it, so that no caller hangs.
             for call in (*batch, *self._calls):
