@@ -28,12 +28,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"), "The authority")
 
 
-@pytest.fixture
-def stranger(tmp_path: Path) -> Authority:
-    """Return an untrusted certificate authority."""
-    return Authority(tmp_path, "A stranger")
-
-
 @pytest.fixture(scope="session")
 def start_tls_server(authority: Authority) -> Iterator[Callable[[Path, Path], TlsServer]]:
     """Yield a function that starts a server with a certificate and its key."""

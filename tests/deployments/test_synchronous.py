@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from asgiref.sync import async_to_sync
 from redis.crc import key_slot
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from embedded_server import EmbeddedServer
-    from support.certificates import Authority
     from support.cluster import EmbeddedCluster
     from support.layers import LayerClass
     from support.tls import TlsServer
@@ -107,21 +105,6 @@ def test_unix_socket(own_server: EmbeddedServer, layer_class: LayerClass) -> Non
 def test_tls(tls_server: TlsServer, layer_class: LayerClass) -> None:
     """A server with TLS and a client's certificate."""
     reach_a_consumer(layer_class, tls_server.host, [tls_server.server])
-
-
-def test_refused_certificate(
-    tls_server: TlsServer, layer_class: LayerClass, stranger: Authority
-) -> None:
-    """A refused certificate raises at once, with the reason of the refusing side."""
-    certificate, key = stranger.issue("client")
-    mine = {"ssl_ca_certs": str(stranger.certificate)}
-    theirs = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
-    for options in (mine, theirs):
-        with made(layer_class, {**tls_server.host, **options}) as layer:
-            began = time.monotonic()
-            with pytest.raises(RedisConnectionError, match=r"^TLS with .* failed: .*(?i:cert|ca)"):
-                async_to_sync(layer.send)("jobs", {"type": "work"})
-            assert time.monotonic() - began < 4
 
 
 @pytest.mark.parametrize(

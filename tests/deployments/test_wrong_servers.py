@@ -39,9 +39,11 @@ if TYPE_CHECKING:
     from support.cluster import EmbeddedCluster
     from support.layers import Layer, LayerClass, Layers
 
-# Seconds; an error that lasts is raised long before the end of the trying, which takes 5.
-AT_ONCE = 4.0
-SHORT = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+# Seconds; an error that lasts is raised long before the end of the trying.
+AT_ONCE, TRYING = 20.0, 60
+SHORT = {"socket_timeout": 0.5}
+# For what accepts a connection and then says nothing.
+SILENT = {**SHORT, "socket_connect_timeout": 0.5}
 
 
 @dataclass
@@ -309,6 +311,11 @@ LASTING: dict[str, Row] = {
         RedisConnectionError,
         'write the client\'s certificate as "ssl_certfile" and "ssl_keyfile"',
     ),
+    "client's certificate of another authority": (
+        lambda on: {**on.expired.host, "address": on.tls.url, **on.ca},
+        RedisConnectionError,
+        'the server does not know the authority of "ssl_certfile"',
+    ),
     "certificate of another host": (
         lambda on: {**on.tls.host, "address": f"rediss://localhost:{on.tls.port}"},
         RedisConnectionError,
@@ -334,7 +341,7 @@ PASSING: dict[str, Row] = {
         "connecting to no-such-name.invalid:6379. ",
     ),
     "silent server": (
-        lambda on: at(on.silent, **SHORT),
+        lambda on: at(on.silent, **SILENT),
         RedisTimeoutError,
         "redis://HOST/0 did not accept a connection within 0.5 s",
     ),
@@ -354,12 +361,12 @@ PASSING: dict[str, Row] = {
         " (master 'mymaster' of the Sentinels HOST: no connection could be opened)",
     ),
     "TLS to a port without": (
-        lambda on: at(on.plain, ssl=True, **SHORT),
+        lambda on: at(on.plain, ssl=True, **SILENT),
         RedisTimeoutError,
         "does it speak TLS? If not, write redis:// instead of rediss:// in hosts, or leave",
     ),
     "TLS to a Sentinel without": (
-        lambda on: by_sentinel(on.plain, sentinel_kwargs={"ssl": True}, **SHORT),
+        lambda on: by_sentinel(on.plain, sentinel_kwargs={"ssl": True}, **SILENT),
         RedisTimeoutError,
         "does it speak TLS? If not, write redis:// instead of rediss:// in hosts, or leave",
     ),
@@ -407,6 +414,10 @@ async def test_lasting(
     make, kind, text = LASTING[name]
     host = make(servers)
     text = expected(text, host)
+    if isinstance(host, str):
+        host = f"{host}?socket_timeout={TRYING}"
+    else:
+        host["socket_timeout"] = TRYING
     layer = layers(layer_class, host)
     for call in (
         layer.send("jobs", {"type": "x"}),
@@ -453,7 +464,8 @@ async def test_node_of_a_cluster(redis_cluster: EmbeddedCluster, layers: Layers)
     """Two of three nodes lack a channel's slot: the queue layer says how a Cluster is written."""
     refused = 0
     for name, port in redis_cluster.addresses:
-        layer, other = (layers(RedisChannelLayer, at(port)) for _ in range(2))
+        host = at(port, socket_timeout=TRYING)
+        layer, other = (layers(RedisChannelLayer, host) for _ in range(2))
         form = re.escape(f'write {{"cluster": [("{name}", {port})]}} in hosts')
         with suppress(ResponseError):
             await within(layer.send("jobs", {"type": "x"}))

@@ -49,7 +49,7 @@ async def test_server_is_away(
     await asyncio.gather(*(eventually(lambda name=name: sent(sender, name)) for name in channels))  # type: ignore[misc]
     for message in await within(asyncio.gather(*receivers)):
         assert message == {"type": "hello"}
-    assert time.monotonic() - back < 2
+    assert time.monotonic() - back < 10
     await eventually(lambda: levels(caplog) == ["WARNING", "INFO"])
     lost, found = (record.getMessage() for record in caplog.records if record.levelno >= 20)
     assert str(own_server.port) in lost
@@ -144,7 +144,7 @@ async def test_another_process_right_after(
         return receiver.done()
 
     await eventually(lambda: sent(layer, "jobs"))
-    await eventually(reached, timeout=5)
+    await eventually(reached)
     await other.group_send("room", {"number": 0})
     for channel in (stays, joins):
         numbers = []
