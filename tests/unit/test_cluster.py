@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
@@ -13,17 +12,10 @@ from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.ops.statistics import Counters
 from channels_redis_shared.transport.cluster import Cluster, read_slots, slot_of
 from channels_redis_shared.transport.cluster_pipeline import ClusterPipeline
-from channels_redis_shared.transport.commands import PendingCommand
 from channels_redis_shared.transport.errors import is_redirect, was_not_executed
-from channels_redis_shared.transport.pipeline import coalesce
 from channels_redis_shared.transport.reconnecting import OutageLog
 from embedded_server import HOST
 from support.messages import within
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from channels_redis_shared.transport.commands import Command
 
 ASKED = ("asked", 7000)
 
@@ -79,28 +71,6 @@ def test_reply_that_is_no_slot_map(reply: Any) -> None:
     """It counts as a node that can't be asked, and takes no memory."""
     with pytest.raises(RedisConnectionError, match="asked:7000 to CLUSTER SLOTS can't be read"):
         read_slots(reply, ASKED)
-
-
-@dataclass(frozen=True)
-class Together:
-    """Combine any parts into one command."""
-
-    def command(self, parts: Sequence[Sequence[str]]) -> Command:
-        """Return a command with all of them."""
-        return ("DO", *(word for part in parts for word in part))
-
-    def replies(self, reply: Any, parts: Sequence[Any]) -> Sequence[Any]:
-        """Return the same reply for each."""
-        return [reply for _ in parts]
-
-
-async def test_calls_for_two_slots_are_two_commands() -> None:
-    """A script's keys must be in one slot, so calls of equal coalescer are joined by slot only."""
-    calls = [
-        PendingCommand((name,), Together(), 1, False, {}, name, slot)  # noqa: FBT003
-        for name, slot in [("a", 1), ("b", 1), ("c", 2), ("d", 2), ("e", 1)]
-    ]
-    assert [len(coalesced.calls) for coalesced in coalesce(calls)] == [2, 2, 1]
 
 
 def test_slot_that_is_elsewhere_is_logged_in_words(caplog: pytest.LogCaptureFixture) -> None:

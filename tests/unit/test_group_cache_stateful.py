@@ -13,7 +13,7 @@ from channels_redis_queue.protocol.group_cache import GroupCache
 # Thousands of steps: a busy machine takes minutes.
 pytestmark = pytest.mark.timeout(300)
 
-UNCONFIRMED, CONFIRMED, MAX_BYTES = 40, 120, 16 * group_cache.OVERHEAD_BYTES
+UNCONFIRMED, CONFIRMED, MAX_BYTES = 40, 120, 9 * group_cache.OVERHEAD_BYTES
 DESTINATIONS = 6
 groups = st.sampled_from(["one", "two", "three"])
 names = st.lists(
@@ -73,7 +73,8 @@ class Cache(RuleBasedStateMachine):
             most = CONFIRMED if same else UNCONFIRMED
             fits = len(listed) + size <= most and len(addresses) <= DESTINATIONS
             assert snapshot.may_send_optimistically(size) == fits
-        assert (self.cache.get(group) is snapshot) == (0 < len(listed) <= CONFIRMED)
+        is_small = len(listed) <= CONFIRMED and snapshot.size <= MAX_BYTES
+        assert (self.cache.get(group) is snapshot) == (bool(listed) and is_small)
         # A group that changes all the time is examined for dead processes as often as any other.
         if known is not None:
             assert snapshot.next_liveness_check == self.next_liveness_check[group]
