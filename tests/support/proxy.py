@@ -51,7 +51,6 @@ class ProxiedConnection:
 
     Attributes:
         bytes_to_server: Bytes forwarded from the client.
-        bytes_to_client: Bytes forwarded from the server.
         round_trips: How often the client sent something and then the server answered. Commands
             that go out in one write and are answered together are one.
         bytes_a_second: How fast what the server sends may pass; None: as fast as it can.
@@ -68,7 +67,6 @@ class ProxiedConnection:
         holds: list[bytes],
     ) -> None:
         self.bytes_to_server = 0
-        self.bytes_to_client = 0
         self.round_trips = 0
         self.bytes_a_second: int | None = None
         self.delay = 0.0
@@ -153,7 +151,6 @@ class ProxiedConnection:
                 continue
             self.round_trips += self._unanswered
             self._unanswered = False
-            self.bytes_to_client += len(data)
             for held in [data.find(mark) for mark in self._holds if mark in data]:
                 self._client_writer.write(data[:held])
                 data = data[held:]
@@ -223,16 +220,6 @@ class TcpProxy:
     def round_trips(self) -> int:
         """The round trips of all connections together."""
         return sum(connection.round_trips for connection in self.connections)
-
-    @property
-    def bytes_to_server(self) -> int:
-        """Bytes forwarded from all clients."""
-        return sum(connection.bytes_to_server for connection in self.connections)
-
-    @property
-    def bytes_to_client(self) -> int:
-        """Bytes forwarded from the server to all clients."""
-        return sum(connection.bytes_to_client for connection in self.connections)
 
     def stall(self, *, requests: bool = True, replies: bool = True, new: bool = False) -> None:
         """Let connections fall silent without closing: nothing more is forwarded.
