@@ -7,13 +7,16 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError
 
 from channels_redis_queue import RedisChannelLayer
-from support.cluster import command
+from channels_redis_shared.config.hosts import parse_hosts
+from channels_redis_shared.transport.cluster import Cluster
+from support.cluster import EmbeddedCluster, command
+from support.messages import within
 
 if TYPE_CHECKING:
-    from support.cluster import EmbeddedCluster
     from support.layers import LayerClass, Layers
 
 
@@ -33,6 +36,20 @@ async def test_one_node_is_enough_to_find_the_others(
             await layer.group_send(f"group-{number}", {"type": "x", "number": number})
         received = [await asyncio.wait_for(layer.receive(channel), 10) for channel in channels]
     assert [message["number"] for message in received] == list(range(20))
+
+
+async def test_node_that_has_left(redis_cluster: EmbeddedCluster) -> None:
+    """What the other nodes say counts, however soon it replies that no one owns anything."""
+    with EmbeddedCluster(masters=1) as former:
+        command(former.nodes[0], "CLUSTER", "RESET")
+        [host] = parse_hosts([{"cluster": [*former.addresses, *redis_cluster.addresses]}])
+        cluster = Cluster(host)
+        for _ in range(20):
+            await within(cluster.learn())
+            assert cluster.owners() == set(redis_cluster.addresses)
+        [alone] = parse_hosts([former.host])
+        with pytest.raises(RedisConnectionError, match="is in no Cluster"):
+            await within(Cluster(alone).learn())
 
 
 async def test_user_who_may_not_ask_for_the_slots(

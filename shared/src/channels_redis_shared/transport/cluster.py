@@ -154,6 +154,10 @@ class Cluster(Connector):
             )
         if isinstance(reply, Exception):
             raise reply
+        if reply == []:
+            raise ClusterDownError(
+                f"{self.host.at(address)} is in no Cluster, or in one without slots"
+            )
         return read_slots(reply, address)
 
 
