@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis.exceptions import ResponseError
 
 from channels_redis_queue import scripts
 from channels_redis_queue.keys import Keys
@@ -339,6 +340,22 @@ def test_take_leaves_what_is_too_much_at_once(queue: Queue) -> None:
     queue.take(100, *queue.reply[1][1::2])
     queue.take(100, *queue.reply[1][1::2])
     assert len(queue.reply[1]) == 2 * 50
+
+
+@pytest.mark.parametrize("what", ["key", "bell"])
+def test_release_to_a_key_of_another_type(queue: Queue, what: str) -> None:
+    """It fails without losing a message: what could not be put back is still claimed."""
+    queue.send(b"1")
+    queue.take(1)
+    score = queue.reply[1][1]
+    wrong = getattr(queue, what)
+    queue.client.delete(wrong)
+    queue.client.set(wrong, "something else")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        queue.release(score)
+    queue.client.delete(wrong)
+    assert queue.release(score) == 1
+    assert queue.client.zrange(queue.key, 0, -1) == [b"1"]
 
 
 def test_release_of_what_is_no_claim_any_more(queue: Queue) -> None:

@@ -10,6 +10,9 @@ local key, bell, claims = KEYS[1], KEYS[2], KEYS[3]
 if -(redis.call('ZSCORE', claims, '') or 0) >= tonumber(ARGV[3]) then
   return false
 end
+-- Fail here if a key is of another type: later, removed claims would be lost.
+redis.call('ZCARD', bell)
+redis.call('ZCARD', key)
 local returned = 0
 for i = 4, #ARGV do
   local messages = redis.call('ZRANGEBYSCORE', claims, ARGV[i], ARGV[i])
