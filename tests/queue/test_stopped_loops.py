@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import async_to_sync
 
-from channels_redis_queue import receiver_pool
+from channels_redis_queue import receiver, receiver_pool, scripts
+from channels_redis_queue.protocol.dispatch import WorkerDispatcher
+from channels_redis_queue.receiver import Receiver
 from support.messages import cancel, within
-from support.queue_layers import Layers, beside
+from support.queue_layers import Layers, beside, blocked, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
+    from channels_redis_queue._shared.transport.commands import Command
     from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
 
@@ -227,6 +230,120 @@ async def test_receiver_is_replaced_while_its_loop_ends(
     assert not problems
     await within(sender.send(channel, HELLO))
     assert await within(waiter) == HELLO
+
+
+async def test_loop_ends_before_another_has_what_it_was_handed(
+    own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the call in the other loop is cancelled then, the next one gets the message."""
+    layer, sender = own_layers(), own_layers()
+    waits, end = asyncio.Event(), threading.Event()
+    here = asyncio.get_running_loop()
+
+    async def begin_elsewhere() -> None:
+        await cancel(await waiting(layer, "jobs"))
+        here.call_soon_threadsafe(waits.set)
+        await asyncio.to_thread(end.wait)
+
+    elsewhere = threading.Thread(target=asyncio.run, args=[begin_elsewhere()])
+    elsewhere.start()
+    await within(waits.wait())
+    give = WorkerDispatcher._give
+
+    def give_and_be_busy(self: WorkerDispatcher, *arguments: Any) -> None:
+        give(self, *arguments)
+        end.set()
+        elsewhere.join(30)
+        receiving.cancel()
+
+    receiving = asyncio.create_task(layer.receive("jobs"))
+    monkeypatch.setattr(WorkerDispatcher, "_give", give_and_be_busy)
+    await asyncio.sleep(0)  # until it waits
+    await within(sender.send("jobs", HELLO))
+    await asyncio.wait([receiving], timeout=30)
+    assert receiving.cancelled()
+    assert not elsewhere.is_alive()
+    monkeypatch.undo()
+    assert await within(layer.receive("jobs")) == HELLO
+
+
+@pytest.mark.parametrize("first", ["release", "take"])
+async def test_receiver_is_replaced_while_it_puts_back(
+    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """The message is delivered once, whichever command of the two receivers comes first."""
+    monkeypatch.setattr(receiver, "STOP_TIMEOUT", 30)
+    layer, other = own_layers(), own_layers()
+    await cancel(await blocked(own_server, layer, "jobs"))
+    [before] = layer._broker.get().receiver_pool._receivers["jobs"]
+    execute, read = before._commands.execute, Receiver._read
+    held, release, take = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def execute_later(command: Command, **more: Any) -> Any:
+        if command[1] == scripts.RELEASE.sha:
+            held.set()
+            await release.wait()
+        return await execute(command, **more)
+
+    async def read_later(self: Receiver, *arguments: Any) -> None:
+        if self is not before:
+            await take.wait()
+        await read(self, *arguments)
+
+    def takes() -> int:
+        calls: int = client.info("commandstats")["cmdstat_eval"]["calls"]
+        return calls
+
+    monkeypatch.setattr(before._commands, "execute", execute_later)
+    monkeypatch.setattr(Receiver, "_read", read_later)
+    await within(other.send("jobs", {"number": 0}))
+    await within(held.wait())
+    releasing = before._releasing
+    assert releasing is not None
+    with own_server.client() as client:
+        count = takes()
+        closing = asyncio.create_task(layer.close_pools())
+        await eventually(lambda: takes() == count + 1)
+        receiving = asyncio.create_task(layer.receive("jobs"))
+        await eventually(lambda: takes() == count + 2)
+        if first == "release":
+            release.set()
+            await within(closing)
+            take.set()
+            assert await within(receiving) == {"number": 0}
+        else:
+            take.set()
+            assert await within(receiving) == {"number": 0}
+            count = takes()
+            release.set()
+            await within(closing)
+            assert takes() == count
+    await within(other.send("jobs", {"number": 1}))
+    assert await within(other.receive("jobs")) == {"number": 1}
+    await within(releasing)  # without an error
+
+
+async def test_receiver_was_replaced_while_idle(
+    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once its loop runs again, it takes nothing that another loop waits for."""
+    monkeypatch.setattr(receiver, "IDLE_TIMEOUT", 0)
+    layer, sender = own_layers(), own_layers()
+    elsewhere = Elsewhere(layer, "jobs")
+    await within(sender.send("jobs", HELLO))
+    await within(asyncio.to_thread(elsewhere.receive))
+    [before] = layer._broker.get().receiver_pool._receivers["jobs"]
+    waiter = await blocked(own_server, layer, "jobs")
+    again = asyncio.wait([before._task], timeout=1)
+    await within(asyncio.to_thread(elsewhere.loop.run_until_complete, again))
+    for number in range(2):
+        await within(sender.send("jobs", {"number": number}))
+        # A wait that times out takes 5 s.
+        assert await within(waiter, 4) == {"number": number}
+        waiter = asyncio.create_task(layer.receive("jobs"))
+    await cancel(waiter)
+    await within(asyncio.to_thread(elsewhere.loop.run_until_complete, layer.close_pools()))
+    elsewhere.loop.close()
 
 
 def test_channel_that_synchronous_code_receives_on_once(own_server: EmbeddedServer) -> None:

@@ -125,7 +125,8 @@ class Receiver:
             with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError, _Replaced):
                 async with timeout(STOP_TIMEOUT):
                     await self._finish()
-                    self.settled = True
+                    # A call in another loop may not have seen what it was handed.
+                    self.settled = not self.inbox.has_open_claims
                     self._on_end(self._dispatcher.channel)
         if self._releasing is not None:
             await end_task(self._releasing)
@@ -236,6 +237,8 @@ class Receiver:
 
         The server executes the take as soon as the wait ends, which saves a round trip.
         """
+        if self._replaced:
+            raise _Replaced
         inbox = self.inbox
         wait = inbox.wait_command(), inbox.on_wait_reply
         take = inbox.take_command(count), inbox.on_take_reply
@@ -253,6 +256,8 @@ class Receiver:
     async def _take(self, connection: Connection, count: int) -> None:
         """Take without waiting."""
         while True:
+            if self._replaced:
+                raise _Replaced
             take = self.inbox.take_command(count, as_source=True)
             await self._exchange(connection, REPLY_GRACE, (take, self.inbox.on_take_reply))
             if not self.inbox.must_take_again:
@@ -279,11 +284,13 @@ class Receiver:
     async def _send_releases(self) -> None:
         backoff = Backoff()
         try:
-            while (release := self.inbox.release_command()) is not None:
+            while not self._replaced and (release := self.inbox.release_command()) is not None:
                 command, on_reply = release
                 key = self.inbox.key
                 try:
-                    on_reply(await self._commands.execute(command, key=key, idempotent=True))
+                    reply = await self._commands.execute(command, key=key, idempotent=True)
+                    if not self._replaced:
+                        on_reply(reply)
                 except (RedisError, OSError) as error:
                     # It may have been executed. The next one has a number of its own.
                     if not is_temporary(error):

@@ -111,6 +111,11 @@ class AckTracker:
         return bool(self._pending_requeues)
 
     @property
+    def has_open_claims(self) -> bool:
+        """True if a claim may still be acknowledged, or has to be put back."""
+        return any(state != _ACKNOWLEDGED for state in list(self._states.values()))
+
+    @property
     def confirmed_requeues(self) -> int:
         """The number of claims that a take sent now may return as new ones."""
         return len(self._confirmed_requeues)
@@ -321,6 +326,11 @@ class Inbox:
     def has_pending_requeues(self) -> bool:
         """True if there are messages to put back."""
         return self._acks.has_pending_requeues
+
+    @property
+    def has_open_claims(self) -> bool:
+        """True if a message may still be acknowledged, or has to be put back."""
+        return self._acks.has_open_claims
 
     def _on_release_reply(self, count: int, number: int, reply: Any) -> None:
         self._acks.confirm_requeues(count)
