@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
-import pstats
 import subprocess
 import sys
-import tempfile
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.catalogue import OURS, THEIRS, works
 from benchmarks.report import Outcome, table
+from benchmarks.survey.services import RedisService
 from embedded_server import EmbeddedServer
 
 if TYPE_CHECKING:
     from benchmarks.catalogue import Work
 
 TIMEOUT = 60.0  # seconds for one run of one workload
-PROFILE_LINES = 40
 THEIR_VERSION = "4.3.0"
 
 
@@ -35,17 +31,9 @@ def main() -> int:
         sys.exit(f"benchmark: {error}")
     with EmbeddedServer() as server:
         conditions = conditions_of(server)
-        if options.profile:
-            for layer, work in chosen:
-                profile((THEIRS if options.self_check else OURS)[layer], work, server)
-            return 0
         outcomes = [compare(layer, work, server, options) for layer, work in chosen]
-    if options.json:
-        sys.stdout.write(json.dumps([outcome.figures() for outcome in outcomes], indent=2) + "\n")
-    else:
-        sys.stdout.write(f"{conditions}\n\n{table(outcomes)}\n")
-    enough = all(outcome.good or (outcome.ours and options.no_floors) for outcome in outcomes)
-    return 0 if enough else 1
+    sys.stdout.write(f"{conditions}\n\n{table(outcomes)}\n")
+    return 0 if all(outcome.good for outcome in outcomes) else 1
 
 
 def parse() -> argparse.Namespace:
@@ -54,17 +42,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--layer", choices=list(OURS), help="one layer instead of both")
     parser.add_argument("--only", action="append", metavar="NAME", help="this work; repeatable")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each side (%(default)s)")
-    parser.add_argument("--json", action="store_true", help="every figure, instead of the table")
-    parser.add_argument(
-        "--no-floors", action="store_true", help="a ratio below its floor is no failure"
-    )
     parser.add_argument(
         "--self-check",
         action="store_true",
         help="channels_redis in place of ours: what is not 1.00x then is noise",
-    )
-    parser.add_argument(
-        "--profile", action="store_true", help="show where our own time goes, and measure nothing"
     )
     return parser.parse_args()
 
@@ -77,11 +58,9 @@ def conditions_of(server: EmbeddedServer) -> str:
         sys.exit(f"benchmark: {error}; run it as `hatch run benchmark:compare`")
     if theirs != THEIR_VERSION:
         sys.exit(f"benchmark: channels_redis is {theirs}, not {THEIR_VERSION}")
-    with server.client() as client:
-        info = client.info("server")
     return (
         f"channels_redis {theirs}; redis-py {redis_py}, hiredis {hiredis}, "
-        f"{info.get('server_name', 'redis')} {info.get('valkey_version', info['redis_version'])}, "
+        f"{RedisService([server], []).software}, "
         f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"
     )
 
@@ -104,7 +83,7 @@ def compare(layer: str, work: Work, server: EmbeddedServer, options: argparse.Na
     return outcome
 
 
-def run_worker(layer_class: str, work: Work, server: EmbeddedServer, *more: str) -> float:
+def run_worker(layer_class: str, work: Work, server: EmbeddedServer) -> float:
     """Run the work in a new process, on the emptied server, and return its figure.
 
     Raises:
@@ -113,22 +92,12 @@ def run_worker(layer_class: str, work: Work, server: EmbeddedServer, *more: str)
     with server.client() as client:
         client.flushall()
     worker = subprocess.run(
-        [sys.executable, "-m", "benchmarks.worker", layer_class, server.url, work.name, *more],
+        [sys.executable, "-m", "benchmarks.worker", layer_class, server.url, work.name],
         stdout=subprocess.PIPE,
         check=True,
         timeout=TIMEOUT,
     )
     return float(worker.stdout)
-
-
-def profile(layer_class: str, work: Work, server: EmbeddedServer) -> None:
-    """Run the work once under cProfile and show the functions that took most of the time."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = str(Path(folder) / "profile")
-        run_worker(layer_class, work, server, file)
-        stats = pstats.Stats(file)
-    sys.stdout.write(f"{work.title} on {layer_class}\n")
-    stats.sort_stats("tottime").print_stats(PROFILE_LINES)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,6 @@ from pathlib import Path
 from typing import Any
 
 
-def now() -> str:
-    """Return the time, in words."""
-    return time.strftime("%Y-%m-%d %H:%M %Z")
-
-
 def conditions() -> dict[str, Any]:
     """Return what this machine is, and how busy it is now."""
     cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -25,6 +20,6 @@ def conditions() -> dict[str, Any]:
         "memory": f"{pages / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "started": now(),
+        "started": time.strftime("%Y-%m-%d %H:%M %Z"),
         "load": round(os.getloadavg()[0], 2),
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.conditions import conditions
+from benchmarks.measuring import listening
 from benchmarks.survey.report import amount
 from benchmarks.survey.services import redis_service
 from channels_redis_pubsub import RedisPubSubChannelLayer
@@ -112,27 +113,18 @@ async def costs(layer: Any, service: RedisService, messages: int) -> dict[str, f
     """Send to a group with a history and to one without, in turn."""
     figures: dict[str, float] = {}
     groups = {"plain": "plain.room", "kept": "kept.costs"}
-    reading = []
-    for group in groups.values():
-        channel = await layer.new_channel()
+    channels = [await layer.new_channel() for _ in groups]
+    for group, channel in zip(groups.values(), channels, strict=True):
         await layer.group_add(group, channel)
-        reading.append(asyncio.ensure_future(_read(layer, channel)))
     rounds: dict[str, list[list[float]]] = {name: [] for name in groups}
-    for _ in range(ROUNDS):
-        for name, group in groups.items():
-            rounds[name].append(await publish(layer, group, messages, service))
-    for task in reading:
-        task.cancel()
-    await asyncio.gather(*reading, return_exceptions=True)
+    async with listening(layer, channels):
+        for _ in range(ROUNDS):
+            for name, group in groups.items():
+                rounds[name].append(await publish(layer, group, messages, service))
     for name, found in rounds.items():
         for what, values in zip(("one", "many", "cpu"), zip(*found, strict=True), strict=True):
             figures[f"{name}_{what}"] = statistics.median(values)
     return figures
-
-
-async def _read(layer: Any, channel: str) -> None:
-    while True:
-        await layer.receive(channel)
 
 
 async def memory(layer: Any, service: RedisService) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from benchmarks.catalogue import Floor, Work
@@ -43,20 +43,6 @@ class Outcome:
     def good(self) -> bool:
         """True if ours is at its floor or better."""
         return bool(self.ours) and self.floor.holds(self.ratio, statistics.median(self.ours))
-
-    def figures(self) -> dict[str, Any]:
-        """Return everything, in the work's own unit, for machines."""
-        return {
-            "layer": self.layer,
-            "work": self.work.name,
-            "title": self.work.title,
-            "unit": self.work.unit,
-            "theirs": [in_unit(figure, self.work.unit) for figure in self.theirs],
-            "ours": [in_unit(figure, self.work.unit) for figure in self.ours],
-            "ratio": self.ratio,
-            "floor": str(self.floor),
-            "ok": self.good,
-        }
 
 
 def in_unit(figure: float, unit: str) -> float:

@@ -1,14 +1,11 @@
 """Runs one workload on one layer in this process, and writes what it measured to standard output.
 
-Usage: python -m benchmarks.worker LAYER_CLASS SERVER_URL WORK [PROFILE]
-
-With PROFILE, a file name, it runs under cProfile and leaves the profile there.
+Usage: python -m benchmarks.worker LAYER_CLASS SERVER_URL WORK
 """
 
 from __future__ import annotations
 
 import asyncio
-import cProfile
 import importlib
 import json
 import sys
@@ -49,17 +46,11 @@ def run(work: Work, bench: Bench) -> float:
     return bench.result
 
 
-def main(layer_class: str, url: str, name: str, profile: str | None = None) -> None:
+def main(layer_class: str, url: str, name: str) -> None:
     """Measure and report."""
     work = next(work for work in CATALOGUE if work.name == name)
     with redis.Redis.from_url(url) as server:
-        bench = Bench(make_layer(layer_class, url), server)
-        if profile is None:
-            result = run(work, bench)
-        else:
-            profiler = cProfile.Profile()
-            result = profiler.runcall(run, work, bench)
-            profiler.dump_stats(profile)
+        result = run(work, Bench(make_layer(layer_class, url), server))
     json.dump(result, sys.stdout)
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
 
-from benchmarks.survey.services import nats_service
-from embedded_server import HOST, EmbeddedServer, dies_with_parent, reserve_port
+from benchmarks.survey.services import nats_service, redis_service
+from embedded_server import HOST, dies_with_parent, reserve_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,13 +72,8 @@ def nothing() -> Iterator[Started]:
 @contextlib.contextmanager
 def redis() -> Iterator[Started]:
     """Run a server of Redis or Valkey."""
-    with EmbeddedServer() as server:
-        with server.client() as client:
-            told = client.info("server")
-        version = told.get("valkey_version", told["redis_version"])
-        yield Started(
-            f"{told.get('server_name', 'redis').capitalize()} {version}", {"hosts": [server.url]}
-        )
+    with redis_service(shards=1, cluster=False) as server:
+        yield Started(server.software.capitalize(), {"hosts": server.hosts})
 
 
 @contextlib.contextmanager
@@ -115,19 +110,9 @@ def postgres() -> Iterator[Started]:
         )
         with log.open("wb") as written:
             # As it is out of the box, but that it listens on loopback alone.
-            command = [
-                str(programs / "postgres"),
-                "-D",
-                str(data),
-                "-p",
-                str(port),
-                "-h",
-                HOST,
-                "-k",
-                str(folder),
-            ]
+            options = ("-D", data, "-p", str(port), "-h", HOST, "-k", folder)
             process = subprocess.Popen(
-                command,
+                [programs / "postgres", *options],
                 stdout=written,
                 stderr=written,
                 user=user,

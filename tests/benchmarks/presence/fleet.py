@@ -201,9 +201,7 @@ class Fleet:
         for server in self.service.servers:
             with server.client() as client:
                 for key in client.scan_iter(f"{self.key_head}*", count=1000):
-                    if any(
-                        part in key for part in (b"present", b"processes", b"leases", b"groups.")
-                    ):
+                    if any(part in key for part in KEYS):
                         total += client.memory_usage(key, samples=0)
         return total
 

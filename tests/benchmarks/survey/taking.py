@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 
-from benchmarks.survey.crew import assignment
+from benchmarks.survey.crew import assignment, say
 from benchmarks.survey.raw import Taker, Wire, running, wire_to
 from benchmarks.survey.recording import Recording
 
@@ -29,15 +29,10 @@ async def main() -> None:
     async with wire_to(job) as wire:
         reader = taker(wire, Recording.of(job))
         async with running(reader):
-            _say_so()
+            say(None)
             while line := await read(None, sys.stdin.readline):
                 await reader.arrivals.until(json.loads(line))
-                _say_so()
-
-
-def _say_so() -> None:
-    sys.stdout.write("null\n")
-    sys.stdout.flush()
+                say(None)
 
 
 if __name__ == "__main__":
