@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
@@ -96,6 +97,23 @@ async def test_first_receive(
         client.delete(wrong)
     await layer.send(channel, {"type": "hello"})
     assert await take(layer, channel) == {"type": "hello"}
+
+
+async def test_many_receive(layers: Layers, redis_server: EmbeddedServer) -> None:
+    """Each has an error of its own: a shared one would gather the tracebacks of all."""
+    layer = layers()
+    channels = [await layer.new_channel() for _ in range(20)]
+    with redis_server.client() as client:
+        client.set(beside(layer, channels[0]).key, "something else")
+    receiving = (layer.receive(channel) for channel in channels)
+    errors = await within(asyncio.gather(*receiving, return_exceptions=True))
+    depths = [
+        len(traceback.extract_tb(error.__traceback__))
+        for error in errors
+        if isinstance(error, ResponseError)
+    ]
+    assert len(depths) == len(channels)
+    assert max(depths) < 10
 
 
 async def test_later_receive(

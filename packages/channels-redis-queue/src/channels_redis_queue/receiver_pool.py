@@ -7,7 +7,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ._shared.transport.commands import shard_of
+from ._shared.transport.commands import copy_of, shard_of
 from ._shared.transport.reconnecting import OutageLog
 from .keys import non_local
 from .protocol.dispatch import ProcessDispatcher, WorkerDispatcher
@@ -132,7 +132,7 @@ class ReceiverPool:
         """Raise the error with which a receiver of a channel has ended, if there is one."""
         for receiver in self._receivers.get(non_local(channel), ()):
             if receiver.failure is not None:
-                raise receiver.failure
+                raise copy_of(receiver.failure)
 
     def knows(self, channel: str) -> bool:
         """Return whether a channel has been received on recently."""
