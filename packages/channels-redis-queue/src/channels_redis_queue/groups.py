@@ -139,10 +139,11 @@ class Groups:
             names, members = [], []
         if is_told:
             queue = self._keys.messages(address)
+            leave = f"{group}\0{channel}\0{float(at)!r}"
             command = scripts.LEAVE.call(
                 [queue.key, queue.bell, queue.leaves, *members],
                 self._settings.group_expiry,
-                leave := f"{group}\0{channel}\0{float(at)!r}",
+                leave,
                 *names,
             )
             shard = self._settings.shard_to(address)
