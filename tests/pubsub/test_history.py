@@ -270,3 +270,16 @@ async def test_follower_ends_with_a_member_that_leaves_early(
     proxy.resume()
     await within(joining)
     assert len(client.followers) == 0
+
+
+async def test_a_channel_that_ends_before_it_joins(proxy: TcpProxy, own_layers: Layers) -> None:
+    """The caller is told as of any channel that does not exist."""
+    layer = own_layers(hosts=[proxy.url], **HISTORY)
+    channel = await within(layer.new_channel())
+    proxy.stall(new=True)
+    joining = asyncio.create_task(layer.group_add(GROUP, channel))
+    await eventually(lambda: len(proxy.connections) > 1)
+    inside(layer).close(channel)
+    proxy.resume()
+    with pytest.raises(RuntimeError, match="is not a channel of this process"):
+        await within(joining)

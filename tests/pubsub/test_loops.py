@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from asgiref.sync import async_to_sync
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
@@ -128,6 +129,25 @@ async def test_history_moves_although_the_receive_is_cancelled(
     assert (await take(layer, channel))["type"] == "while"
     await within(sender.group_send("chat.1", {"type": "after"}))
     assert (await take(layer, channel))["type"] == "after"
+
+
+async def test_history_moves_on_before_it_has_arrived(proxy: TcpProxy, own_layers: Layers) -> None:
+    """The loop that a channel leaves has read nothing yet, but knows what the channel has."""
+    layer, sender = own_layers(hosts=[proxy.url], **KEEPING), own_layers(**KEEPING)
+    with LoopThread() as other:
+        channel = await other.run(layer.new_channel())
+        await other.run(layer.group_add("chat.1", channel))
+        moving = await waiting(layer, channel)
+        proxy.stall(new=True)
+    [client] = await eventually(inside(layer)._loops.values)
+    await eventually(lambda: client.followers)
+    await within(sender.group_send("chat.1", {"type": "while"}))
+    receiver = await waiting(layer, channel)
+    await within(layer.close_pools())
+    with pytest.raises(RedisConnectionError, match="closed"):
+        await within(moving)
+    proxy.resume()
+    assert (await within(receiver))["type"] == "while"
 
 
 async def test_history_that_can_not_move(own_server: EmbeddedServer, own_layers: Layers) -> None:

@@ -11,6 +11,7 @@ import pytest_asyncio
 from redis.exceptions import RedisError
 
 from channels_redis_pubsub._shared.transport.commands import shard_of
+from support.loop_thread import LoopThread
 from support.messages import joined, take, take_many, within
 from support.pubsub_layers import (
     BACK,
@@ -21,7 +22,9 @@ from support.pubsub_layers import (
     kill_subscriptions,
     nothing_else,
     subscribed,
+    waiting,
 )
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -138,3 +141,22 @@ async def test_two_connections_a_shard(two_servers: list[EmbeddedServer], sharde
     await within(asyncio.gather(*(layer.send(channel, HELLO) for channel in channels)))
     await within(asyncio.gather(*(layer.receive(channel) for channel in channels)))
     assert [len(connections(server)) for server in two_servers] == [2, 2]
+
+
+async def test_groups_of_all_hosts_move_with_a_channel(
+    two_servers: list[EmbeddedServer], sharded: Layers
+) -> None:
+    """The loop that takes over a channel listens where its groups are, not only to the channel."""
+    layer = sharded()
+    groups = [group_on(layer, shard) for shard in range(2)]
+    with LoopThread() as other:
+        channel = await other.run(joined(layer, *groups))
+        receiver = await waiting(layer, channel)
+    listening = [
+        (s, f"{layer.prefix}__group__{g}") for s, g in zip(two_servers, groups, strict=True)
+    ]
+    await eventually(lambda: all(topic in subscribed(server) for server, topic in listening))
+    for group in groups:
+        await within(layer.group_send(group, HELLO))
+    assert await within(receiver) == HELLO
+    assert await take(layer, channel) == HELLO

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,51 @@ async def test_a_message_arrives_while_another_thread_joins(
     assert plain([await take(layer, channel)]) == messages[1:]
 
 
+async def test_a_message_arrives_while_another_thread_moves_a_channel(
+    layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The channel goes on from where it was when it left its loop, or gets the message there."""
+    layer, sender = layers(**HISTORY), layers(**HISTORY)
+    closing = asyncio.Event()
+
+    async def stay() -> None:
+        while not closing.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await closing.wait()
+
+    async def stay_open() -> None:
+        layer.spawn(stay())
+
+    with LoopThread() as other, LoopThread() as third:
+        channel, _ = await other.run(follow(layer))
+        await other.run(follow(layer))
+        await other.run(stay_open())
+        [client] = inside(layer)._loops.values()
+        [follower] = client.followers._followers.values()
+        position, close = follower.position, client.hub.close
+        lock: Any = client.hub.lock
+
+        def close_amid_messages(name: str) -> set[bytes]:
+            topics = close(name)
+            third.start(send(sender, numbered(1))).result(DEADLINE)
+            deadline = time.monotonic() + DEADLINE
+            # With the lock, this thread has more to do before the message may be delivered.
+            while follower.position == position and not lock._is_owned():
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            return topics
+
+        monkeypatch.setattr(client.hub, "close", close_amid_messages)
+        ending = other.start(layer.close_pools())
+        await eventually(lambda: client.ended)
+        try:
+            assert plain([await take(layer, channel)]) == numbered(1)
+        finally:
+            other.loop.call_soon_threadsafe(closing.set)
+        await within(asyncio.wrap_future(ending))
+        await third.run(sender.close_pools())
+
+
 async def test_two_threads_open_a_channel(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,3 +140,35 @@ async def test_two_threads_open_a_channel(
         await eventually(lambda: not subscribed(own_server))
         for loop in (one, another):
             await loop.run(layer.close_pools())
+
+
+async def test_a_channel_joins_while_another_thread_moves_it(
+    own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The join is one of the loop that has the channel by then."""
+    layer = own_layers()
+    broker = inside(layer)
+    make, here = broker._loops._make, threading.get_ident()
+    joining = threading.Event()
+
+    def make_in_turn() -> LoopClient:
+        if threading.get_ident() != here:
+            joining.wait(DEADLINE)
+        else:
+            joining.set()
+            deadline = time.monotonic() + DEADLINE
+            while broker._clients[channel] is home and time.monotonic() < deadline:
+                time.sleep(0.001)
+        return make()
+
+    with LoopThread() as another, LoopThread() as home_loop:
+        channel = await home_loop.run(layer.new_channel())
+        home = broker._clients[channel]
+        receiving = another.start(layer.receive(channel))
+        await eventually(lambda: broker._mailboxes.waiting(channel))
+        monkeypatch.setattr(broker._loops, "_make", make_in_turn)
+        home_loop.end()
+        await within(layer.group_add("room", channel))
+        await within(layer.group_send("room", {"type": "hello"}))
+        assert await within(asyncio.wrap_future(receiving)) == {"type": "hello"}
+        await another.run(layer.close_pools())

@@ -147,12 +147,11 @@ class PubSubBroker:
         """Make an open channel a member of a topic, and wait for the confirmation.
 
         Raises:
+            RuntimeError: The channel is not open.
             redis.exceptions.RedisError: As `LoopClient.wait_subscribed`. The channel has not
                 joined then.
         """
-        client = self._clients[channel]
-        if client.ended:
-            client = await self._move(channel, client)
+        client = await self._client_of(channel, topic)
         token = client.hub.begin_join(topic, channel)
         try:
             await client.wait_subscribed(topic)
@@ -174,11 +173,10 @@ class PubSubBroker:
             rewind: The number of latest messages that it wants otherwise.
 
         Raises:
+            RuntimeError: The channel is not open.
             redis.exceptions.RedisError: As `join`, or as `CommandClient.execute`.
         """
-        client = self._clients[channel]
-        if client.ended:
-            client = await self._move(channel, client)
+        client = await self._client_of(channel, topic)
         hub, followers = client.hub, client.followers
         with hub.lock:
             is_member = channel in hub.members(topic)
@@ -293,20 +291,34 @@ class PubSubBroker:
         client.hub.cancel_join(topic, channel, token)
         client.reconcile((topic,))
 
-    async def _move(self, channel: str, old: LoopClient) -> LoopClient:
-        """Move a channel and its memberships to the running event loop; its old one has ended."""
+    async def _client_of(self, channel: str, topic: bytes) -> LoopClient:
+        """Return the client of a channel that is to join a topic; move the channel if needed."""
+        while (client := self._clients.get(channel)) is not None and client.ended:
+            await self._move(channel, client)
+        if client is None:
+            group = self.settings.group_of(topic)
+            raise RuntimeError(
+                f"{channel!r} is not a channel of this process: only the process that listens on a "
+                "channel can add it to a group. In a consumer, write "
+                f"self.channel_layer.group_add({group!r}, self.channel_name). From elsewhere, send "
+                "the channel a message whose handler does that"
+            )
+        return client
+
+    async def _move(self, channel: str, old: LoopClient) -> None:
+        """Move a channel and its memberships to the running event loop; its old one has ended.
+
+        Does nothing if another event loop has moved it meanwhile.
+        """
         here = self._loops.get()
         joins: list[MovedJoin] = []
         with self._lock:
             client = self._clients.get(channel)
             if client is old:
                 self._clients[channel] = client = here
-                topics = old.hub.close(channel)
-                here.hub.open(channel, topics)
-                joins = here.begin_joins(channel, old, topics)
-        self._start_sweeping(here)
+                joins = here.add(channel, old.remove(channel))
         if client is here:
-            here.reconcile(here.hub.topics_of(channel))
+            self._start_sweeping(here)
             # It goes on if this call is cancelled: the next one finds the channel open.
             moving = here.tasks.spawn(self._finish_move(channel, here, joins))
             await asyncio.wait([moving])
@@ -314,7 +326,6 @@ class PubSubBroker:
                 raise RedisConnectionError("The layer was closed")
             if (error := moving.result()) is not None:
                 raise error
-        return here
 
     async def _finish_move(
         self, channel: str, here: LoopClient, joins: list[MovedJoin]

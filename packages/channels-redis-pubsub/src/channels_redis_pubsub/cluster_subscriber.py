@@ -49,6 +49,11 @@ class ClusterSubscriber:
         """Subscribe to a topic and wait for its node's confirmation; as that of `Subscriber`."""
         return await self._subscriber(self._node_of(topic)).wait_subscribed(topic, deadline)
 
+    def subscribe(self, topics: Iterable[bytes]) -> None:
+        """Subscribe to topics that have members, each at its node."""
+        for node, theirs in self._by_node(topics).items():
+            self._subscriber(node).subscribe(theirs)
+
     def reconcile(self, topics: Iterable[bytes]) -> None:
         """Mark these topics for reconciliation with their members."""
         for node, theirs in self._by_node(topics).items():
@@ -128,9 +133,7 @@ class ClusterSubscriber:
         for slot, node in self._nodes.items():
             if node == old:
                 self._nodes[slot] = self._cluster.owner(slot)
-        for node, theirs in self._by_node(topics).items():
-            if node != old:
-                self._subscriber(node).subscribe(theirs)
+        self.subscribe(topics)
         subscriber = self._subscriber(old)
         subscriber.release(
             [topic for topic in subscriber.awaited_topics() if self._node_of(topic) != old]

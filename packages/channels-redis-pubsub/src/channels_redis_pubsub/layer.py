@@ -267,13 +267,6 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             self._history.require(group)
             require_since(since)
             rewind = require_count("rewind", rewind)
-        if channel not in broker:
-            raise RuntimeError(
-                f"{channel!r} is not a channel of this process: only the process that listens on a "
-                "channel can add it to a group. In a consumer, write "
-                f"self.channel_layer.group_add({group!r}, self.channel_name). From elsewhere, send "
-                "the channel a message whose handler does that"
-            )
         if keeps_history:
             await self._announce_history()
             return await broker.follow(topic, channel, since, rewind or 0)

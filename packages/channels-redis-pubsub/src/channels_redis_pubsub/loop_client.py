@@ -45,12 +45,11 @@ _STOPPED = (
 
 
 class MovedJoin(NamedTuple):
-    """A join of a channel that comes from another event loop, and its position there."""
+    """A join of a channel that comes from another event loop."""
 
     topic: bytes
     follower: Follower
     join: Join
-    since: str | None
 
 
 class LoopClient:
@@ -166,23 +165,41 @@ class LoopClient:
                 with contextlib.suppress(RuntimeError):  # its loop is closed
                     self.loop.call_soon_threadsafe(subscriber.reconcile, theirs)
 
-    def begin_joins(
-        self, channel: str, old: LoopClient, topics: Iterable[bytes]
-    ) -> list[MovedJoin]:
-        """Begin to join the groups of a channel again that keep a history.
+    def remove(self, channel: str) -> dict[bytes, str | None]:
+        """Remove a channel that moves to another event loop.
+
+        Returns:
+            Its topics, each with the channel's position in the history of the group, which is empty
+            if it is not known; None if there is no history.
+        """
+        # With the lock, no message comes in between, which would be before that position.
+        with self.hub.lock:
+            followers = {topic: self.followers.find(topic) for topic in self.hub.close(channel)}
+            return {
+                topic: None if follower is None else follower.position_of(channel)
+                for topic, follower in followers.items()
+            }
+
+    def add(self, channel: str, topics: dict[bytes, str | None]) -> list[MovedJoin]:
+        """Subscribe to the topics of a channel that comes from another event loop.
 
         Args:
-            channel: The channel, which comes from another event loop.
-            old: The client of that loop.
-            topics: The topics of the channel.
+            channel: The channel.
+            topics: What `remove` has returned there.
+
+        Returns:
+            The joins of groups that keep a history, for `confirm_joins`.
         """
         joins = []
         with self.hub.lock:
-            for topic in topics:
-                followed = old.followers.find(topic)
-                if followed is not None:
+            self.hub.open(channel, topics)
+            for topic, position in topics.items():
+                if position is not None:
                     follower, join = self.followers.begin_join(topic, channel)
-                    joins.append(MovedJoin(topic, follower, join, followed.position or None))
+                    join.since = position or None
+                    joins.append(MovedJoin(topic, follower, join))
+        for topic in topics:
+            self._subscribers[self._shard(topic)].subscribe((topic,))
         return joins
 
     async def confirm_joins(self, joins: list[MovedJoin]) -> None:
@@ -191,15 +208,15 @@ class LoopClient:
         Waits for as long as the server is away.
 
         Args:
-            joins: What `begin_joins` has returned. Each is removed once it is confirmed; if one
-                fails, call `cancel_joins` with the others.
+            joins: What `add` has returned. Each is removed once it is confirmed; if one fails, call
+                `cancel_joins` with the others.
         """
         backoff = Backoff()
         while joins:
-            topic, follower, join, since = joins[0]
+            topic, follower, join = joins[0]
             await self.wait_subscribed(topic, no_timeout=True)
             try:
-                joined = await self.followers.confirm_join(topic, follower, join, since, 0)
+                joined = await self.followers.confirm_join(topic, follower, join, join.since, 0)
             except (RedisError, OSError) as error:
                 if not is_transient(error):
                     raise
@@ -214,7 +231,7 @@ class LoopClient:
 
     def cancel_joins(self, joins: Iterable[MovedJoin]) -> None:
         """End the joins of a channel that can't be confirmed."""
-        for topic, follower, join, _ in joins:
+        for topic, follower, join in joins:
             self.followers.cancel_join(topic, follower, join)
             self.reconcile((topic,))
 

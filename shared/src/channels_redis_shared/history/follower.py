@@ -51,12 +51,14 @@ class Join(Read):
 
     Attributes:
         delivered: The number of messages in the follower's log when the read began.
+        since: The channel's position in another event loop, if it comes from there.
     """
 
     def __init__(self, channel: str, position: str, delivered: int) -> None:
         super().__init__(position)
         self.channel = channel
         self.delivered = delivered
+        self.since: str | None = None
 
 
 class Follower:
@@ -102,6 +104,12 @@ class Follower:
     def position(self) -> str:
         """The position of the latest message; empty if it is not known."""
         return self._cursor.position
+
+    def position_of(self, channel: str) -> str:
+        """Return the position after which a channel has got nothing yet; empty if not known."""
+        with self._lock:
+            joining = (join.since for join in self._joins if join.channel == channel)
+            return next(filter(None, joining), self._cursor.position)
 
     def on_message(self, entry: HistoryEntry) -> Read | None:
         """Deliver or hold a message; return the read that has to be made, if there is a gap."""

@@ -29,7 +29,7 @@ class Hub:
         # Held while messages are put into the mailboxes of members, so that none is closed then. It
         # is also the lock of the followers of the groups: with two, each could be taken first.
         self.lock = threading.RLock()
-        # The members of each topic. One that is still joining has the tokens of its `join` calls.
+        # The members of each topic. One that is still joining has the tokens of `begin_join`.
         self._members: dict[bytes, dict[str, set[object] | None]] = {}
         self._topics: dict[str, set[bytes]] = {}
 
@@ -119,11 +119,6 @@ class Hub:
         with self.lock:
             own = {channel.encode() for channel in self._topics}
             return self._members.keys() - own
-
-    def topics_of(self, channel: str) -> set[bytes]:
-        """Return the topics of a channel."""
-        with self.lock:
-            return set(self._topics.get(channel, ()))
 
     def _remove(self, topic: bytes, channel: str) -> None:
         members = self._members.get(topic)
