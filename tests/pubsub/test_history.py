@@ -10,6 +10,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+from channels_redis_pubsub.subscriber import Subscriber
 from support.histories import GROUP, HISTORY, follow, plain, send
 from support.messages import numbered, take, take_many, within
 from support.pubsub_layers import (
@@ -283,3 +284,27 @@ async def test_a_channel_that_ends_before_it_joins(proxy: TcpProxy, own_layers: 
     proxy.resume()
     with pytest.raises(RuntimeError, match="is not a channel of this process"):
         await within(joining)
+
+
+async def test_an_outage_while_the_first_member_joins(proxy: TcpProxy, own_layers: Layers) -> None:
+    """Messages after the join come when the connection is back, not only with a later one."""
+    layer, sender = own_layers(hosts=[proxy.url], **HISTORY, **NOTICES), own_layers(**HISTORY)
+    channel = await within(layer.new_channel())
+    # Also tells the doctor of the option.
+    await within(layer.group_add("chat.2", channel))
+    subscriber, commands = proxy.connections
+    commands.stall()
+    joining = asyncio.create_task(layer.group_add(GROUP, channel))
+    [client] = inside(layer)._loops.values()
+    [subscriptions] = client._subscribers
+    assert isinstance(subscriptions, Subscriber)
+    await eventually(lambda: subscriptions.is_subscribed(b"asgi__group__chat.1"))
+    proxy.stall(new=True)
+    subscriber.cut()
+    assert await take(layer, channel) == LOST
+    commands.resume()
+    await within(joining)
+    await send(sender, numbered(1))
+    proxy.resume()
+    assert plain([await take(layer, channel)]) == numbered(1)
+    assert await take(layer, channel) == BACK

@@ -65,3 +65,25 @@ def test_position_is_before_what_is_replayed(
     join = follower.begin_join("a")
     replay = Replay(THIRD, ENTRIES, ENTRIES)
     assert follower.confirm_join(join, replay, since, rewind) == (position, True)
+
+
+def test_read_of_the_first_join_before_an_outage(outlet: Outlet) -> None:
+    """It may lack what was sent in the outage, so the one after the outage counts."""
+    follower = Follower(outlet, Counters())
+    join = follower.begin_join("a")
+    read = follower.begin_repair()
+    assert read is not None
+    assert follower.repair(read, Replay(THIRD)) is None
+    assert follower.confirm_join(join, Replay(FIRST), None, 0) is None
+    assert follower.confirm_join(join, Replay(THIRD), None, 0) == (THIRD, True)
+
+
+def test_first_join_that_fails_in_an_outage(outlet: Outlet) -> None:
+    """Nothing is held for it any more when the connection is back."""
+    follower = Follower(outlet, Counters())
+    join = follower.begin_join("a")
+    assert follower.begin_repair() is not None
+    assert follower.cancel_join(join) is None
+    assert follower.begin_repair() is None
+    assert follower.on_message(ENTRIES[0]) is None
+    assert outlet.calls == [(b"second", [])]

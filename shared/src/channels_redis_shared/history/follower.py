@@ -136,10 +136,10 @@ class Follower:
         with self._lock:
             # What is held came before the loss. Either this read brings it, too, or it is lost.
             self._held.clear()
-            if not self._cursor.position:
-                return None
             # In place of one that is under way: the server may have executed it before the loss.
-            self._repair = Read(self._cursor.position)
+            # Likewise, the read of the first join may end before what is lost was sent.
+            may_miss = self._cursor.position or self._joins
+            self._repair = Read(self._cursor.position) if may_miss else None
             return self._repair
 
     def repair(self, read: Read, replay: Replay | None) -> Read | None:
