@@ -100,7 +100,7 @@ def test_members_behind_a_virtual_channel(server: ScriptServer, prefix: str) -> 
     server.run(scripts.GROUP_ADD, [group, behind], "v!:g:room", 100, "three")
     assert server.client.smembers(behind) == {b"one", b"two", b"three"}
     assert 90 < server.client.ttl(behind) <= 100
-    server.run(scripts.GROUP_DISCARD, [group, behind], "v!two", "two")
+    server.run(scripts.GROUP_DISCARD, [group, behind], "v!two", "two", "v!:g:room")
     assert server.client.smembers(behind) == {b"one", b"three"}
     assert server.client.zrange(group, 0, -1) == [b"v!:g:room"]
 

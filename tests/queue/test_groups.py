@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis.exceptions
 
-from channels_redis_queue import keys, publisher
+from channels_redis_queue import keys, publisher, scripts
+from channels_redis_queue._shared.transport.commands import Script
 from channels_redis_queue.keys import virtual_channel
-from support.messages import cancel, numbered, take, take_numbers, within
+from support.messages import cancel, joined, numbered, take, take_numbers, within
 from support.queue_layers import (
     Layers,
     RemoteLayer,
@@ -369,3 +370,24 @@ async def test_leave_that_comes_twice_and_late(
     await execute(late, key=key)
     await layer.group_send("room", {"number": 1})
     assert await take_numbers(layer, channel, 1) == [1]
+
+
+@pytest.mark.parametrize("by", ["its own process", "another process"])
+async def test_server_clock_goes_back(
+    layers: Layers, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """Who had joined before still leaves, and may join again at once."""
+    layer, other = layers(), layers()
+    with monkeypatch.context() as patch:
+        ahead = Script.of(scripts.GROUP_ADD.source.replace("/ 1000000", "/ 1000000 + 1000"))
+        patch.setattr(scripts, "GROUP_ADD", ahead)
+        patch.setattr(scripts, "ALL", [*scripts.ALL, ahead])
+        leaves, returns = await joined(layer, "room"), await joined(layer, "room")
+    layers_by = layer if by == "its own process" else other
+    await joined(layer, "room")
+    for channel in (leaves, returns):
+        await within(layers_by.group_discard("room", channel))
+    await within(layer.group_add("room", returns))
+    await within(other.group_send("room", {"type": "hello"}))
+    assert await take(layer, returns) == {"type": "hello"}
+    await nothing_else(layer, leaves)

@@ -135,7 +135,9 @@ class Groups:
         if shards.are_one_place:
             at = self._local_groups.joined_at(virtual, channel)
         if not is_told or at is None:
-            at = await self._execute(group, scripts.GROUP_DISCARD.call(members, *names), shards)
+            name = virtual if self._settings.groups_by_process else channel
+            command = scripts.GROUP_DISCARD.call(members, *names, name)
+            at = await self._execute(group, command, shards)
             names, members = [], []
         if is_told:
             queue = self._keys.messages(address)
