@@ -13,13 +13,15 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from support.messages import cancel, joined, take, take_many, within
+from channels_redis_pubsub.subscriber import Subscriber
+from support.messages import DEADLINE, cancel, joined, take, take_many, within
 from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
     Layers,
     inside,
+    kill_subscriptions,
     nothing_else,
     subscribed,
     waiting,
@@ -187,6 +189,25 @@ async def test_consumer_that_ends_in_an_outage_is_forgotten(
     own_server.start()
     assert await take_many(layer, stays, 2) == [LOST, BACK]
     assert subscribed(own_server) == {stays}
+
+
+async def test_closing_as_a_loss_is_noticed(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """The lost connection is closed, too: the subscriber was just about to do so."""
+    layer = own_layers()
+    await within(layer.new_channel())
+    [client] = inside(layer)._loops.values()
+    [subscriber] = client._subscribers
+    assert isinstance(subscriber, Subscriber)
+    connection, reading = subscriber._connection, subscriber._reading
+    assert connection is not None
+    assert reading is not None
+    kill_subscriptions(own_server)
+    deadline = time.monotonic() + DEADLINE
+    while not reading.done():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0)
+    await within(layer.close_pools())
+    assert connection._is_closing()
 
 
 async def test_outage_is_logged_once(

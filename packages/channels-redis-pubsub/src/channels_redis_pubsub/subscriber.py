@@ -194,12 +194,13 @@ class Subscriber:
         tasks = [task for task in (self._reading, self._writing) if task is not None]
         for task in tasks:
             task.cancel()
+        # Before any wait, in which this may be cancelled.
+        if connection is not None:
+            await connection.close()
         # Their errors were raised where they count, or no longer count.
         await asyncio.gather(*tasks, return_exceptions=True)
         self._reading = self._writing = None
         self._subscriptions = self._new_subscriptions()
-        if connection is not None:
-            await connection.close()
 
     async def _watch(self, reading: asyncio.Future[None]) -> None:
         """Return when there were no topics for a while; raise when the connection is lost."""
