@@ -12,18 +12,12 @@ from fuzz.catalogue import TARGETS
 from fuzz.watch import Violation, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from embedded_server import EmbeddedServer
     from fuzz.targets import Target
 
 
 async def fuzz(
-    server: EmbeddedServer,
-    target_class: type[Target],
-    seed: object,
-    count: int,
-    progress: Callable[[int], object] = lambda _: None,
+    server: EmbeddedServer, target_class: type[Target], seed: object, count: int
 ) -> None:
     """Feed a target so many inputs.
 
@@ -46,7 +40,6 @@ async def fuzz(
                         f"{type(error).__name__}: {error}\n" + "\n".join(map(str, target.inputs))
                     ) from error
                 fed += batch
-                progress(batch)
         finally:
             with contextlib.suppress(Exception):
                 await target.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from channels.exceptions import ChannelFull
@@ -191,19 +192,20 @@ class Target:
         self.client.close()
 
 
-class QueueTarget(Target):
-    """A target in the queue layer."""
+class LayerTarget(Target):
+    """A target that has a layer of its own."""
 
+    layer_class: Any
     encoding = "msgpack"
     options: ClassVar[dict[str, Any]] = {}
-    general: tuple[str, ...] = ("jobs",)
+    # Channels that the process receives from, beside those that are its own.
+    general: tuple[str, ...] = ()
 
     async def open(self) -> None:
         """Set the scene."""
-        layer = RedisChannelLayer(
+        layer = self.layer_class(
             hosts=[self.server.url],
             prefix=f"fuzz-{self.name}",
-            capacity=100_000,
             expiry=5,
             mailbox_bytes=20_000_000,
             **OPTIONS[self.encoding],
@@ -213,15 +215,23 @@ class QueueTarget(Target):
         await self.scene.open(*self.general)
         self.hostile.channels = self.scene.names
 
-    def queue(self, channel: str) -> Any:
-        """Return the keys of a channel."""
-        return self.scene.layer._keys.messages(channel[: channel.find("!") + 1] or channel)
-
-    def wire(self, body: bytes) -> bytes:
-        """Return what may stand where a message is expected, with this body."""
+    def body(self) -> bytes:
+        """Return what may stand where a message is expected."""
+        body = self.hostile.body("json" if self.encoding == "json" else "msgpack")
         if self.encoding == "fernet":
             return self.hostile.token(self.scene.layer._serializer.encrypt, body)
         return body
+
+
+class QueueTarget(LayerTarget):
+    """A target in the queue layer."""
+
+    layer_class = partial(RedisChannelLayer, capacity=100_000)
+    general = ("jobs",)
+
+    def queue(self, channel: str) -> Any:
+        """Return the keys of a channel."""
+        return self.scene.layer._keys.messages(channel[: channel.find("!") + 1] or channel)
 
 
 class QueueMessages(QueueTarget):
@@ -232,8 +242,7 @@ class QueueMessages(QueueTarget):
 
     def make(self) -> tuple[bytes, float, str]:
         """Return a message, its score and its channel."""
-        encoding = "json" if self.encoding == "json" else "msgpack"
-        data = self.wire(self.hostile.body(encoding))
+        data = self.body()
         consumer = self.hostile.dice.choice(self.scene.consumers)
         return data, self.hostile.score(time.time()), consumer.channel
 
@@ -361,25 +370,10 @@ def put(client: redis.Redis, key: bytes, kind: int, content: bytes) -> None:
     write[kind]()
 
 
-class PubSubTarget(Target):
+class PubSubTarget(LayerTarget):
     """A target in the Pub/Sub layer."""
 
-    encoding = "msgpack"
-    options: ClassVar[dict[str, Any]] = {}
-
-    async def open(self) -> None:
-        """Set the scene."""
-        layer = RedisPubSubChannelLayer(
-            hosts=[self.server.url],
-            prefix=f"fuzz-{self.name}",
-            expiry=5,
-            mailbox_bytes=20_000_000,
-            **OPTIONS[self.encoding],
-            **self.options,
-        )
-        self.scene = Scene(layer, self.client)
-        await self.scene.open()
-        self.hostile.channels = self.scene.names
+    layer_class = RedisPubSubChannelLayer
 
 
 class PubSubMessages(PubSubTarget):
@@ -390,9 +384,7 @@ class PubSubMessages(PubSubTarget):
 
     def make(self) -> tuple[bytes, str]:
         """Return a message, and its topic."""
-        body = self.hostile.body("json" if self.encoding == "json" else "msgpack")
-        if self.encoding == "fernet":
-            body = self.hostile.token(self.scene.layer._serializer.encrypt, body)
+        body = self.body()
         topics = (*self.scene.names, f"{self.scene.prefix}__group__room")
         return body, self.hostile.dice.choice(topics)
 

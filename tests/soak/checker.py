@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from soak.journal import BACK, DIRECT, FAILED, GENERAL, GROUP, LOST, OK, RECOVERABLE
 from soak.recovery import violations as violations_of_recovery
-from soak.times import latest, longest_gap, overlaps
+from soak.times import longest_gap, overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -247,13 +247,9 @@ def _late(case: _Case) -> Iterator[Violation]:
         if overlaps(stops, receipt.at - NOTING, receipt.at):
             continue
         # Pub/Sub's messages have no date: their time begins when the process reads them.
-        waited = (
-            age
-            if case.queue
-            else receipt.at
-            - latest(
-                [send.ended, *(end for begin, end in case.delays(receipt.by) if begin < receipt.at)]
-            )
+        delays = () if case.queue else case.delays(receipt.by)
+        waited = receipt.at - max(
+            [send.ended, *(end for begin, end in delays if begin < receipt.at)]
         )
         if waited > case.history.expiry + NOTING:
             what = f"{receipt.channel} got {send.id} after {age:.1f} s"

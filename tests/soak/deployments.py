@@ -7,12 +7,10 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import ConnectionError as RedisConnectionError
-
 from embedded_server import EmbeddedServer
 from support.cluster import EmbeddedCluster
 from support.proxy import TcpProxy
-from support.sentinels import SentinelGroup
+from support.sentinels import SentinelGroup, host_by, role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,9 +129,7 @@ class Sentinel(Deployment):
 
     def hosts_for(self, name: str) -> list[Any]:
         """Return the Sentinels' addresses."""
-        host = {key: value for key, value in self.group.host.items() if value}
-        host.pop("sentinel_kwargs")
-        return [{**host, "client_name": name}]
+        return [host_by(*self.group.sentinels, client_name=name)]
 
     async def _start(self) -> None:
         await asyncio.to_thread(self.group.__enter__)
@@ -144,15 +140,6 @@ class Sentinel(Deployment):
         """Return the port of the master that all Sentinels name."""
         ports = {self.group.master_port(sentinel) for sentinel in self.group.sentinels}
         return tuple(ports) if len(ports) == 1 else ()
-
-
-def role(server: EmbeddedServer) -> str:
-    """Return "master" or "slave", or nothing while a server closes all connections."""
-    try:
-        with server.client() as client:
-            return str(client.info("replication")["role"])
-    except RedisConnectionError:
-        return ""
 
 
 NAMES = ("one", "shards", "cluster", "sentinel")

@@ -16,17 +16,14 @@ if TYPE_CHECKING:
 _PROCESS = Path("/proc/self")
 
 
-def figures(layer: BaseChannelLayer, *, tidy: bool = False) -> dict[str, int]:
-    """Return the numbers that must not grow.
+def figures(layer: BaseChannelLayer) -> dict[str, int]:
+    """Return the numbers of a layer's process that must not grow.
 
-    Args:
-        layer: The layer that is soaked.
-        tidy: Whether to collect garbage first, and to give the system what the allocator keeps:
-            neither says anything of a leak.
+    Garbage is collected first, and the system gets what the allocator keeps: neither says anything
+    of a leak.
     """
-    if tidy:
-        gc.collect()
-        _trim()
+    gc.collect()
+    _trim()
     found = layer.statistics()
     return {
         "rss": _rss(),

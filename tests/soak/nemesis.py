@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from redis.crc import key_slot
 
-from soak.deployments import Cluster, Plain, Sentinel, role
+from soak.deployments import Cluster, Plain, Sentinel
 from soak.fleet import NAMED
 from support.cluster import command
+from support.sentinels import role
 from support.waiting import eventually
 
 if TYPE_CHECKING:

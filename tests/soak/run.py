@@ -22,7 +22,7 @@ from soak.journal import Journal
 from soak.layers import EXPIRY, KINDS, is_foreign
 from soak.nemesis import Nemesis
 from soak.sabotage import ODDS
-from soak.verdicts import compare
+from soak.verdicts import grown
 from support.processes import WorkerError
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class _Run:
 
     async def _figures(self) -> Reading:
         """Return the figures of the process that lives for the whole run."""
-        figures = (await self._fleet.call(0, tidy=True))["figures"]
+        figures = (await self._fleet.call(0, figures=True))["figures"]
         connections = await asyncio.to_thread(self._servers.connections)
         return {**figures, "connections": connections[self._fleet.name(0)]}
 
@@ -215,17 +215,18 @@ class _Run:
         """Wait until the figures are what they were, for as long as that may take."""
         until = time.monotonic() + self._plan.settle
         while True:
-            grown = [one for one in compare(before, await self._figures()) if not one.flat]
-            if not grown or time.monotonic() > until:
+            after = await self._figures()
+            leaks = grown(before, after)
+            if not leaks or time.monotonic() > until:
                 break
             await asyncio.sleep(SETTLED)
         self.violations += [
             Violation(
                 "nothing grows",
                 time.monotonic(),
-                f"{one.quantity}: {one.first} before, {one.last} after",
+                f"{name}: {before[name]} before, {after[name]} after",
             )
-            for one in grown
+            for name in leaks
         ]
 
     def _check_keys(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,8 +35,3 @@ def longest_gap(spans: Iterable[Span], begin: float, end: float) -> float:
 def overlaps(spans: Iterable[Span], begin: float, end: float) -> bool:
     """Return whether any span has a moment in common with a time."""
     return any(first <= end and begin <= last for first, last in spans)
-
-
-def latest(times: Iterable[float]) -> float:
-    """Return the latest of some times, minus infinity if there is none."""
-    return max(times, default=-math.inf)

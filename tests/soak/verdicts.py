@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 Reading = dict[str, int]
 
 MIB = 2**20
@@ -27,30 +25,12 @@ LOOSE = {
 }
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The change of one quantity between two times of calm."""
-
-    quantity: str
-    first: int
-    last: int
-    limit: int
-
-    @property
-    def flat(self) -> bool:
-        """True if it is unchanged, smaller, or below the limit."""
-        return self.last <= self.limit
-
-
 def limit(quantity: str, first: int) -> int:
     """Return up to where a quantity counts as flat that was once so much."""
     share, amount = LOOSE.get(quantity, (0.0, 0))
     return first + max(int(first * share), amount)
 
 
-def compare(first: Reading, last: Reading) -> list[Verdict]:
-    """Return a verdict on each quantity."""
-    return [
-        Verdict(quantity, first[quantity], last[quantity], limit(quantity, first[quantity]))
-        for quantity in (*EXACT, *LOOSE)
-    ]
+def grown(first: Reading, last: Reading) -> list[str]:
+    """Return the quantities that are no longer flat."""
+    return [name for name in (*EXACT, *LOOSE) if last[name] > limit(name, first[name])]

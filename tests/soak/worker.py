@@ -12,7 +12,7 @@ from soak.browsers import BROWSERS, Browser
 from soak.consumers import Consumer, Site, read_general
 from soak.figures import figures
 from soak.journal import Journal
-from soak.layers import is_foreign, make_layer
+from soak.layers import make_layer
 from soak.load import JOBS, SOLO, Load
 from soak.sabotage import Sabotaged
 from soak.senders import Sender
@@ -98,8 +98,8 @@ async def main() -> None:
             await process.close()
         site.known = request.get("known", site.known)
         told: dict[str, Any] = {"channels": sorted(site.channels)}
-        if "tidy" in request and not is_foreign(given["layer"]):
-            told["figures"] = figures(layer, tidy=request["tidy"])
+        if "figures" in request:
+            told["figures"] = figures(layer)
         reply(**told)
 
 

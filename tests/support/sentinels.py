@@ -36,6 +36,15 @@ def sentinel_of(port: int, *config: str, quorum: int = 1, **options: Any) -> Emb
     return EmbeddedServer(monitor, *config, arguments=["--sentinel"], **options)
 
 
+def role(server: EmbeddedServer) -> str:
+    """Return "master" or "slave", or nothing while a server closes all connections."""
+    try:
+        with server.client() as client:
+            return str(client.info("replication")["role"])
+    except redis.ConnectionError:
+        return ""
+
+
 def host_by(*sentinels: EmbeddedServer, **more: Any) -> dict[str, Any]:
     """Return the entry of `hosts` for the master of these Sentinels."""
     addresses = [(HOST, sentinel.port) for sentinel in sentinels]
