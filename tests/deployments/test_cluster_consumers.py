@@ -1,24 +1,24 @@
 from __future__ import annotations
 
-from itertools import chain
-from pathlib import Path
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.fleet import OURS, SCRIPT, Process
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from conftest import RunProcess
+    from embedded_server import EmbeddedServer
     from support.cluster import EmbeddedCluster
-    from support.processes import WorkerProcess
 
-CONSUMERS = Path(__file__).parent / "cluster_consumers.py"
-BACKENDS = {
-    "queue": "channels_redis_queue.RedisChannelLayer",
-    "pubsub": "channels_redis_pubsub.RedisPubSubChannelLayer",
-}
 MESSAGES = 10
+
+
+def numbered(source: str) -> list[dict[str, Any]]:
+    """Return messages that name their source."""
+    return [{"type": "x", "source": source, "number": number} for number in range(MESSAGES)]
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ async def test_fifty_consumers_in_two_processes(
     options: dict[str, Any],
     mixed: bool,  # noqa: FBT001
     redis_cluster: EmbeddedCluster,
-    redis_server: Any,
+    redis_server: EmbeddedServer,
     prefix: str,
     run_process: RunProcess,
 ) -> None:
@@ -42,36 +42,37 @@ async def test_fifty_consumers_in_two_processes(
     """
     hosts = [redis_cluster.host, *([redis_server.url] if mixed else [])]
     config = {"hosts": hosts, "prefix": prefix, "capacity": 10_000, **options}
-    workers = [
-        await run_process(
-            CONSUMERS, backend=BACKENDS[layer], config=config, name=str(position), count=25
-        )
-        for position in range(2)
+    processes = [
+        Process(await run_process(SCRIPT, backend=OURS[layer], **config)) for _ in range(2)
     ]
-    channels = list(chain(*[(await worker.read())["channels"] for worker in workers]))
-    assert len(channels) == 50
-    for worker in workers:
-        await worker.send(send=channels, messages=MESSAGES)
-    for worker in workers:
-        await worker.read()
-    # 25 consumers get both processes' messages to them and to the group.
-    expected = 25 * 2 * 2 * MESSAGES
+    channels = {process: [await process.channel() for _ in range(25)] for process in processes}
+    for process, own in channels.items():
+        for channel in own:
+            await process.call("group_add", "everyone", channel)
+    everyone = [channel for own in channels.values() for channel in own]
+    await asyncio.gather(
+        *(
+            process.call(
+                "send_at_once",
+                [
+                    *(("send", channel, numbered(f"direct {number}")) for channel in everyone),
+                    ("group_send", "everyone", numbered(f"group {number}")),
+                ],
+            )
+            for number, process in enumerate(processes)
+        )
+    )
+    for process, own in channels.items():
 
-    async def all_arrived() -> bool:
-        return all([await count(worker) >= expected for worker in workers])
+        async def received(process: Process = process) -> dict[str, list[Any]] | None:
+            found: dict[str, list[Any]] = await process.call("received")
+            complete = all(len(messages) >= 4 * MESSAGES for messages in found.values())
+            return found if complete else None
 
-    await eventually(all_arrived, timeout=30)
-    for worker in workers:
-        received = (await worker.call(received=True))["received"]
-        for messages in received.values():
+        found = await eventually(received, timeout=30)
+        assert found.keys() == set(own)
+        for messages in found.values():
             assert len(messages) == 4 * MESSAGES
-            for kind, sender in [(kind, name) for kind in ("direct", "group") for name in "01"]:
-                theirs = [number for *source, number in messages if source == [kind, sender]]
-                assert theirs == list(range(MESSAGES))
-        await worker.stop()
-
-
-async def count(worker: WorkerProcess) -> int:
-    """Return how many messages a process's consumers have."""
-    counted: int = (await worker.call(count=True))["count"]
-    return counted
+            for source in ("direct 0", "direct 1", "group 0", "group 1"):
+                theirs = [one for one in messages if one.get("source") == source]
+                assert theirs == numbered(source)
