@@ -84,3 +84,4 @@ async def test_loads_nothing_else(start_demo: StartDemo, open_tab: OpenTab) -> N
         await ada.page.click("text=Open server B")
     other = await opening.value
     await eventually(lambda: other.url == urls["B"] + "/")
+    assert await other.locator("header a.server").get_attribute("href") == urls["A"]

@@ -8,13 +8,10 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.request import urlopen
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.typing import Origin
-
-from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -167,28 +164,6 @@ async def test_server_that_dies_ends_the_demo(start_demo: StartDemo) -> None:
     assert "FAILED: server A ended with exit status -15" in demo.output
 
 
-async def test_page_shows_its_server(start_demo: StartDemo) -> None:
-    """Each server's page names it, links to the other one, and loads nothing else."""
-    urls = await (await start_demo()).urls()
-    for name, other in (("A", "B"), ("B", "A")):
-        page = await fetch(urls[name])
-        assert f"Server {name}" in page
-        assert f'href="{urls[other]}"' in page
-        assert "src=" not in page
-        assert "new WebSocket" in page
-
-
-async def fetch(url: str) -> str:
-    """Return a page."""
-
-    def get() -> str:
-        with urlopen(url, timeout=30) as response:  # noqa: S310 - the demo's own address.
-            text: str = response.read().decode()
-            return text
-
-    return await asyncio.to_thread(get)
-
-
 async def test_refuses_nonsense(start_demo: StartDemo) -> None:
     """A wrong name, room or message is answered with a reason, and the page stays connected."""
     urls = await (await start_demo()).urls()
@@ -208,46 +183,3 @@ async def test_refuses_nonsense(start_demo: StartDemo) -> None:
             assert (await event(stranger, "refused"))["reason"]
         await ada.send(json.dumps({"kind": "say", "id": "1", "text": "All right."}))
         assert (await event(ada, "said", "All right."))["to"] == "A"
-
-
-async def test_newcomer_catches_up(start_demo: StartDemo) -> None:
-    """A late joiner gets who is here, and what was said before."""
-    urls = await (await start_demo()).urls()
-    async with AsyncExitStack() as stack:
-        ada = await open_tab(stack, urls["A"], "Ada")
-        await ada.send(json.dumps({"kind": "say", "id": "1", "text": "Hello?"}))
-        await event(ada, "said", "Hello?")
-        bob = await open_tab(stack, urls["B"], "Bob")
-        await event(bob, "joined")
-        await shows(bob, "Ada")
-        assert (await event(bob, "said"))["said"]["text"] == "Hello?"
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-async def test_pull_the_plug(start_demo: StartDemo, layer: str) -> None:
-    """Redis goes and comes back, and the talk goes on."""
-    demo = await start_demo("--layer", layer)
-    urls = await demo.urls()
-    async with AsyncExitStack() as stack:
-        ada = await open_tab(stack, urls["A"], "Ada")
-        await shows(ada, "Ada")
-        bob = await open_tab(stack, urls["B"], "Bob")
-        await shows(ada, "Bob")
-        await ada.send(json.dumps({"kind": "plug"}))
-        await demo.read_until("Redis is gone.")
-        await demo.read_until("Redis is back.")
-        for tab, other in ((ada, bob), (bob, ada)):
-            await say_until_heard(tab, other)
-
-
-async def say_until_heard(speaker: ClientConnection, hearer: ClientConnection) -> None:
-    """Say the same again, as the page does, until the other one has heard it."""
-    hearing = asyncio.ensure_future(event(hearer, "said", "Still there?"))
-
-    async def heard() -> bool:
-        await speaker.send(json.dumps({"kind": "say", "id": "1", "text": "Still there?"}))
-        await asyncio.wait([hearing], timeout=0.5)
-        return hearing.done()
-
-    await eventually(heard, timeout=30)
-    hearing.result()
