@@ -184,6 +184,26 @@ async def test_channel_moves_when_its_loop_ends(
     await within(layer.group_add("third", moves))
 
 
+async def test_channel_moves_when_its_loop_ends_amid_closing(layers: Layers) -> None:
+    """The end of a loop cancels all its tasks, also the one that closes the layer just then."""
+    layer = layers()
+    closing: list[asyncio.Task[None]] = []
+
+    async def close_and_end() -> None:
+        closing.append(asyncio.create_task(layer.close_pools()))
+        other._end.set()
+
+    with LoopThread() as other:
+        channel = await other.run(joined(layer, "room"))
+        receiver = await waiting(layer, channel)
+        await other.run(close_and_end())
+    assert closing[0].cancelled()
+    # Returns when the loop here hears the group.
+    await joined(layer, "room")
+    await within(layer.group_send("room", HELLO))
+    assert await within(receiver) == HELLO
+
+
 @pytest.mark.usefixtures("frequent_sweeps")
 async def test_consumer_cancelled_in_another_loop_leaves_nothing(
     own_server: EmbeddedServer, own_layers: Layers

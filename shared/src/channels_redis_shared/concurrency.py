@@ -187,6 +187,8 @@ class LoopLocal(Generic[Kept]):
             except asyncio.CancelledError:
                 # No later call finds the value, so this one has to finish.
                 await asyncio.wait([closing])
+                if closing.cancelled():  # by the end of the loop, which cancels all tasks once
+                    await value.close()
                 raise
 
     def _abandon_closed_loops(self) -> None:
