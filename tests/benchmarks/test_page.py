@@ -7,8 +7,11 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from benchmarks.survey.costs import costs_of
 from benchmarks.survey.plan import SMALL
-from benchmarks.survey.projection import USED
+from benchmarks.survey.projection import NODES, ROOM, USED, fleet, holders, project
 from benchmarks.survey.report import BEFORE, RAW, SHOWN, amount, better, times
 from benchmarks.survey.results import METRICS, Results
 
@@ -90,6 +93,32 @@ def test_text_has_the_figures_of_the_run() -> None:
     for phrase in known:
         text = text.replace(phrase, "")
     assert re.findall(r"(?:\S+ )?\S*\d\S*(?: \S+)?", text) == []
+
+
+@pytest.mark.parametrize("figure", ["group_sends", "bytes_per_second", "direct", "connections"])
+def test_projection_is_computed_from_the_run(figure: str) -> None:
+    """The costs of a message, as the run has them, give what so many servers carry."""
+    computed = project(RUN.rows, RUN.growth)
+    assert [row["nodes"] for row in computed] == [*NODES, *NODES]
+    assert [row[figure] for row in computed] == pytest.approx(
+        [row[figure] for row in RUN.projection]
+    )
+
+
+@pytest.mark.parametrize("nodes", NODES)
+@pytest.mark.parametrize("contender", ["queue", "pubsub"])
+def test_projected_nodes_and_processes_are_as_busy_as_they_may_be(
+    contender: str, nodes: int
+) -> None:
+    """The load of nodes and processes is the cost of their messages."""
+    costs = costs_of(contender, RUN.rows, RUN.growth)
+    processes, held, sends = fleet(costs, nodes, ROOM)
+    server, client = (
+        costs.sharded[name] if nodes > 1 else 1.0 for name in ("server_cpu", "client_cpu")
+    )
+    assert held == pytest.approx(holders(processes, ROOM))
+    assert sends * costs.server.of(held, ROOM) * server == pytest.approx(nodes * USED)
+    assert sends * costs.client.of(held, ROOM) * client == pytest.approx(processes * USED)
 
 
 def cells(label: str, columns: Sequence[str]) -> Iterator[str]:
