@@ -319,7 +319,7 @@ class Receiver:
         await self._take(connection, 0)
         cleanup = self.inbox.cleanup_command()
         if cleanup is not None:
-            await self._exchange(connection, REPLY_GRACE, (cleanup, _ignore))
+            await connection.exchange([cleanup], REPLY_GRACE)
 
     async def _exchange(
         self,
@@ -366,7 +366,3 @@ class Receiver:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
-
-
-def _ignore(reply: Any) -> None:
-    """Do nothing."""

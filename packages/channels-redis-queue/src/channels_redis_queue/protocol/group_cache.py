@@ -40,10 +40,6 @@ class Destination:
     capacity: int
 
 
-def _next_liveness_check() -> float:
-    return time.monotonic() + LIVENESS_CHECK_INTERVAL
-
-
 @dataclass
 class GroupSnapshot:
     """The names that a group had, and where its messages go."""
@@ -57,7 +53,9 @@ class GroupSnapshot:
     # True once a later read has found the same names.
     confirmed: bool = False
     # The `time.monotonic()` of the next check for dead processes.
-    next_liveness_check: float = field(default_factory=_next_liveness_check)
+    next_liveness_check: float = field(
+        default_factory=lambda: time.monotonic() + LIVENESS_CHECK_INTERVAL
+    )
 
     @property
     def size(self) -> int:

@@ -271,7 +271,7 @@ class Inbox:
         try:
             now = float(reply[0])
             taken = [*map(Claim, reply[1][::2], reply[1][1::2])]
-            leaves = deque(_pairs(reply[2]))
+            leaves = deque(zip(reply[2][::2], reply[2][1::2], strict=True))
             has_all_leaves = bool(reply[3])
         except (TypeError, ValueError, LookupError) as error:
             raise _no_answer(reply) from error
@@ -374,7 +374,3 @@ class Inbox:
 def _no_answer(reply: Any) -> RedisConnectionError:
     """Return the error for a reply to something else: the order of replies is lost."""
     return RedisConnectionError(f"the server sent what it was not asked for: {reply!r:.100}")
-
-
-def _pairs(flat: list[bytes]) -> list[tuple[bytes, bytes]]:
-    return list(zip(flat[::2], flat[1::2], strict=True))

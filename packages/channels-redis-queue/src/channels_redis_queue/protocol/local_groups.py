@@ -108,10 +108,8 @@ class LocalGroups:
             group = self._groups.get(virtual)
             if group is None:
                 return
-            if group.joining[channel]:
+            if channel in group.joining:
                 group.left[channel] = at
-            else:
-                del group.joining[channel]
             if channel in group.members and group.members[channel][0] <= at:
                 self._remove(virtual, group, channel)
 
