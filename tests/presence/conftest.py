@@ -85,6 +85,12 @@ class Watcher:
                         self.people.pop(key, None)
 
 
+def shards(process: Process) -> list[Any]:
+    """Return the parts of a process's presence."""
+    loops = vars(process.layer)["_presence"].get()
+    return [shard for one in loops.values() for shard in one._shards]
+
+
 @pytest.fixture(params=["host", "shards", "cluster"])
 def hosts(request: pytest.FixtureRequest) -> list[Any]:
     """Return each kind of servers in turn."""

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from channels_redis_queue._shared.presence import shard
 from channels_redis_queue._shared.presence.keys import PresenceKeys
 from channels_redis_queue.presence import Presence
+from presence.conftest import shards
 from support.messages import within
 from support.waiting import eventually
 
@@ -97,6 +98,22 @@ async def test_another_key(processes: Callable[..., Process], hosts: list[Any]) 
     await within(here.presence.track("room", channel, "ann"))
     await watcher.until("ann")
     assert await within(here.presence.list("room")) == {"ann": [None]}
+
+
+async def test_another_key_of_someone_else(
+    processes: Callable[..., Process], hosts: list[Any]
+) -> None:
+    """The former person leaves after the grace, even without a join."""
+    here, there = processes(hosts), processes(hosts)
+    watcher = await there.watch("room")
+    await there.open("room", "ann")
+    channel = await here.open("room", "guest")
+    await watcher.until("ann", "guest")
+    # The last message is so old that none is due.
+    await eventually(lambda: not any(shard._diffs_due for shard in shards(here)))
+    await within(here.presence.track("room", channel, "ann"))
+    # Nothing else would wake the process.
+    await within(watcher.until("ann"), shard.RENEWAL_INTERVAL / 2)
 
 
 async def test_channel_that_ends(processes: Callable[..., Process], hosts: list[Any]) -> None:
@@ -333,6 +350,54 @@ async def test_lost_replies(
     assert await within(there.presence.count("room")) == 1
 
 
+async def test_outage_while_a_person_leaves(
+    processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
+) -> None:
+    """A leave whose reply is lost is told once the server is back, even after a long outage."""
+    host = {"address": proxy.url, "socket_timeout": 0.5}
+    here, there = processes([host], grace=0), processes([own_server.url])
+    watcher = await there.watch("room")
+    await here.open("room", "bob")
+    channel = await here.open("room", "ann", 1)
+    await watcher.until("ann", "bob")
+    loss = proxy.lose_reply(to=b"ann", cut=False)
+    await here.presence.untrack("room", channel)
+    await within(loss.happened.wait())
+    proxy.stall(new=True)
+    # It has failed, and every attempt to write it again.
+    await eventually(lambda: any(shard._left for shard in shards(here)))
+    assert await within(there.presence.count("room")) == 1
+    proxy.resume()
+    await watcher.until("bob")
+    assert watcher.messages[-1]["leaves"] == {"ann": [1]}
+
+
+async def test_layer_that_is_closed_while_a_person_leaves(
+    processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
+) -> None:
+    """Once the layer is used again, the person leaves."""
+    here, there = processes([proxy.url], grace=0), processes([own_server.url])
+    watcher = await there.watch("room")
+    channel = await here.open("room", "ann")
+    await watcher.until("ann")
+    proxy.stall()
+    await here.presence.untrack("room", channel)
+    await eventually(lambda: not any(shard._people.groups() for shard in shards(here)))
+    await within(here.layer.close_pools())
+    proxy.cut()
+    await here.open("other", "bob")
+    await watcher.until()
+    assert await within(there.presence.count("room")) == 0
+
+
+def nested(depth: int) -> list[Any]:
+    """Return lists in each other."""
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
 async def test_wrong_arguments(processes: Callable[..., Process], hosts: list[Any]) -> None:
     """A value that can't be written or sent is an error that says so."""
     here = processes(hosts)
@@ -340,9 +405,13 @@ async def test_wrong_arguments(processes: Callable[..., Process], hosts: list[An
     for key in ("", None, True, 1.5, "gu\ud800est"):
         with pytest.raises(TypeError, match="key must be"):
             await here.presence.track("room", channel, key)  # type: ignore[arg-type]
-    for meta in (object(), {"a": {1}}):
+    endless: list[Any] = []
+    endless.append(endless)
+    for meta in (object(), {"a": {1}}, endless, nested(101), nested(5000), 10**5000):
         with pytest.raises(TypeError):
             await here.presence.track("room", channel, "ann", meta)
+    assert await within(here.presence.list("room")) == {"ann": [None]}
+    await within(here.presence.track("room", channel, "ann", nested(100)))
     for group in ("ro om", "r" * 91):
         with pytest.raises(TypeError):
             await here.presence.count(group)

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import RunProcess
+    from embedded_server import EmbeddedServer
     from presence.conftest import Process
     from support.layers import LayerClass
     from support.processes import WorkerProcess
+    from support.proxy import TcpProxy
 
 PROGRAM = Path(__file__).parent / "person_process.py"
 GROUPS = [f"room{number}" for number in range(3)]
@@ -68,6 +70,26 @@ async def test_killed_process(
         await watcher.until("here", "both")
         leaves = [key for name, key in watcher.events if name == "leaves"]
         assert sorted(leaves) == sorted([*lost, "other"])
+
+
+async def test_removal_whose_reply_is_lost(
+    processes: Callable[..., Process],
+    own_server: EmbeddedServer,
+    proxy: TcpProxy,
+    start: Callable[..., Any],
+) -> None:
+    """People of a killed process leave, each once, if the connection breaks while they do."""
+    here, there = processes([proxy.url]), processes([own_server.url])
+    watcher = await there.watch(GROUPS[0])
+    await here.open("other", "here")
+    killed = await start([own_server.url], ["ann", "bob"])
+    await watcher.until("ann", "bob")
+    loss = proxy.lose_reply(to=b"ann")
+    await killed.kill()
+    await watcher.until()
+    assert loss.happened.is_set()
+    leaves = [key for name, key in watcher.events if name == "leaves"]
+    assert sorted(leaves) == ["ann", "bob"]
 
 
 async def test_overdue_leases(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from channels_redis_shared.presence.keys import PresenceKeys
 from channels_redis_shared.presence.state import metas_in
+from presence.conftest import shards
 from support.messages import within
 
 if TYPE_CHECKING:
@@ -54,9 +55,3 @@ async def test_person_comes_and_goes(
         while ("leaves", "ann") not in watcher.events:
             await watcher.look()
         assert not any(task.done() for shard in shards(here) for task in shard._tasks)
-
-
-def shards(process: Process) -> list[Any]:
-    """Return the parts of a process's presence."""
-    loops = vars(process.layer)["_presence"].get()
-    return [shard for one in loops.values() for shard in one._shards]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,8 @@ from ..concurrency import LoopLocal, ProcessLocal, running_loop
 from ..transport.commands import shard_of
 from . import scripts
 from .keys import PresenceKeys
-from .shard import SUFFIX, ShardPresence
-from .state import metas_in
+from .shard import SUFFIX, ShardPresence, encode_meta
+from .state import fields_of, metas_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +67,7 @@ class Presence:
             group: The group, up to 90 characters.
             channel: A channel of this process, such as a consumer's `channel_name`.
             key: Who it is, such as a user's id. Keys are strings in messages and lists.
-            meta: What others may know: anything that JSON can hold.
+            meta: What others may know: any JSON value, nested up to 100 deep.
 
         Raises:
             TypeError: The group, the key or the meta is invalid, or the layer is none of
@@ -83,9 +82,7 @@ class Presence:
             str(key).encode()
         except UnicodeEncodeError:
             raise TypeError(f"key must be text, without surrogate code points: {key!r}") from None
-        encoded = json.dumps(meta, separators=(",", ":"))
-        # It also has to fit into a message.
-        layer.serialize({"type": "presence.diff", "meta": json.loads(encoded)})
+        encoded = encode_meta(layer, meta)
         await _loops(layer).get().track(group, channel, str(key), encoded, self.grace)
 
     async def untrack(self, group: str, channel: str) -> None:
@@ -222,11 +219,6 @@ def _merge(at: bytes, found: Sequence[Any]) -> People:
     merged = People()
     merged.at = int(at) if at.isdigit() and len(at) < MAX_DIGITS else 0
     for people in found:
-        pairs = (
-            people.items()
-            if isinstance(people, dict)
-            else zip(people[::2], people[1::2], strict=True)
-        )
-        for key, metas in pairs:
+        for key, metas in fields_of(people):
             merged.setdefault(key.decode(errors="replace"), []).extend(metas_in(metas))
     return merged

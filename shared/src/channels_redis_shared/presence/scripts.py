@@ -10,14 +10,12 @@ import re
 from ..transport.commands import Script
 
 
-def _load(*names: str) -> Script:
-    source = "".join(Script.read(__package__, name).source for name in names)
+def _load(name: str) -> Script:
     # Without the comments, as it is sent each time.
-    return Script.of(re.sub(r"(?m)^--.*\n", "", source))
+    return Script.of(re.sub(r"(?m)^--.*\n", "", Script.read(__package__, name).source))
 
 
-CHANGE = _load("common", "change")
-REAP = _load("common", "reap")
+CHANGE = _load("change")
 PEOPLE = _load("people")
 RENEW = _load("renew")
 END_LEASE = _load("end_lease")

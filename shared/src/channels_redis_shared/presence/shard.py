@@ -16,7 +16,7 @@ import random
 import secrets
 from dataclasses import dataclass
 from itertools import starmap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis.exceptions import RedisError
 
@@ -24,7 +24,7 @@ from ..concurrency import timeout
 from ..transport.commands import chunks
 from . import scripts
 from .keys import PresenceKeys
-from .state import Diff, LocalPresence, Tracked, metas_in
+from .state import Diff, LocalPresence, Tracked, fields_of, metas_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,9 +54,11 @@ RETRY_INTERVAL = 1.0
 # Seconds after which others may remove the people of an event loop that has ended.
 HANDOVER_GRACE = 15
 HANDOVER_TIMEOUT = 1.0
-# People in one write, and in one removal.
+# People in one write.
 WRITE_CHUNK = 100
-REAP_CHUNK = 500
+# Levels of lists and dicts in a meta. A message nests it deeper, and one that can't be read is lost
+# with all its people.
+MAX_META_DEPTH = 100
 
 # The effects of a change that others have to see as a join or as a leave: always, and also if it
 # may have been written before by a command whose reply was lost.
@@ -66,6 +68,10 @@ _LEAVES = {b"left"}
 _REPEATED_LEAVES = {b"left", b"absent"}
 
 
+# A person's key, and the metas, or none to remove the person.
+_Change: TypeAlias = tuple[str | bytes, str]
+
+
 @dataclass(frozen=True)
 class _Changes:
     """Coalesce changes of one group into one command."""
@@ -73,7 +79,7 @@ class _Changes:
     keys: tuple[str, str, str]
     process: str
 
-    def command(self, parts: Sequence[Sequence[tuple[str, str]]]) -> Command:
+    def command(self, parts: Sequence[Sequence[_Change]]) -> Command:
         """Return the command that makes all changes."""
         arguments = [word for part in parts for change in part for word in change]
         return scripts.CHANGE.call_with_source(
@@ -81,7 +87,7 @@ class _Changes:
         )
 
     def replies(
-        self, reply: Any, parts: Sequence[Sequence[tuple[str, str]]]
+        self, reply: Any, parts: Sequence[Sequence[_Change]]
     ) -> list[list[tuple[bytes, int]]]:
         """Return the effect and the time of each change."""
         at, *effects = reply
@@ -113,6 +119,8 @@ class ShardPresence:
         # Groups that may differ in Redis; True if a reply was lost, so that a change may not have
         # been announced.
         self._suspect: dict[str, bool] = {}
+        # People in these who may have left, with their last metas.
+        self._left: dict[str, dict[str, list[str]]] = {}
         self._next_retry = 0.0
         self._next_rewrite = 0.0
         # Groups that Redis knows to have people here, and those that it has to know first.
@@ -142,8 +150,9 @@ class ShardPresence:
         for task in self._tasks:
             task.cancel()
         self._lease = b""
+        # The last writes of the former tasks may have been lost, or their replies.
+        self._suspect = dict.fromkeys([*self._people.groups(), *self._registered], True)
         self._registered.clear()
-        self._suspect = dict.fromkeys(self._people.groups(), False)
         self._next_rewrite = self._loop.time() + REWRITE_INTERVAL
         self._tasks = [
             self._layer.spawn(self._follow_changes()),
@@ -153,10 +162,13 @@ class ShardPresence:
 
     async def track(self, group: str, channel: str, key: str, meta: str, grace: float) -> None:
         """Make a channel one of a person's; see `Presence.track`."""
-        now = self._loop.time()
+        next_change, now = self._people.next_change(), self._loop.time()
         tracked = self._people.track(group, channel, key, meta, grace, now)
         if tracked is Tracked.UNCHANGED:
             return
+        if self._people.next_change() != next_change:
+            # The channel was another person's until now.
+            self._changed.set()
         try:
             await self._register(group)
             # As they are now, for writes are executed in order.
@@ -220,10 +232,8 @@ class ShardPresence:
                 effects = await self._write(group, changes)
             except (RedisError, OSError):
                 self._suspect[group] = True
+                self._left.setdefault(group, {}).update({key: people[key] for key in chunk})
                 continue
-            except BaseException:
-                self._suspect[group] = True
-                raise
             for (key, metas), (effect, at) in zip(changes, effects, strict=True):
                 if not metas and effect in _REPEATED_LEAVES:
                     self._add_change(group, key, people[key], at, joined=False)
@@ -232,33 +242,43 @@ class ShardPresence:
         """Write all people of a group again, and remove those whom only Redis still has."""
         own = self._keys.local_people(group, self._process)
         joins, leaves = (_REPEATED_JOINS, _REPEATED_LEAVES) if reply_lost else (_JOINS, _LEAVES)
+        left = self._left.setdefault(group, {})
         try:
-            written = await self._commands.execute(("HKEYS", own), key=own, idempotent=True)
+            for key in await self._commands.execute(("HKEYS", own), key=own, idempotent=True):
+                left.setdefault(_text(key), [])
             if self._people.people(group):
                 await self._register(group)
-            keys = dict.fromkeys([*self._people.people(group), *(_text(key) for key in written)])
+            keys = dict.fromkeys([*self._people.people(group), *left])
             for chunk in chunks(list(keys), WRITE_CHUNK):
                 people = {key: self._people.metas(group, key) for key in chunk}
                 changes = [(key, _array(metas)) for key, metas in people.items()]
                 effects = await self._write(group, changes)
                 for (key, metas), (effect, at) in zip(people.items(), effects, strict=True):
                     if effect in (joins if metas else leaves):
-                        self._add_change(group, key, metas, at, joined=bool(metas))
+                        known = metas or left[key]
+                        self._add_change(group, key, known, at, joined=bool(metas))
+            del self._left[group]
         except (RedisError, OSError):
-            self._suspect[group] = self._suspect.get(group, False) or reply_lost
+            self._suspect[group] = True
 
     async def _write(
-        self, group: str, changes: Sequence[tuple[str, str]]
+        self,
+        group: str,
+        changes: Sequence[_Change],
+        process: str | None = None,
+        *,
+        idempotent: bool = True,
     ) -> list[tuple[bytes, int]]:
         """Write people's metas, or remove those without; return the effects and their times."""
-        own = self._keys.local_people(group, self._process)
+        process = process or self._process
+        own = self._keys.local_people(group, process)
         keys = own, self._keys.people(group), self._keys.processes(group)
         found: list[tuple[bytes, int]] = await self._commands.execute_coalesced(
             changes,
-            _Changes(keys, self._process),
+            _Changes(keys, process),
             sum(len(key) + len(metas) for key, metas in changes),
             key=own,
-            idempotent=True,
+            idempotent=idempotent,
         )
         return found
 
@@ -280,8 +300,7 @@ class ShardPresence:
         found = []
         for meta in metas_in(metas):
             with contextlib.suppress(TypeError):
-                self._layer.serialize({"leaves": {"": [meta]}})
-                found.append(json.dumps(meta))
+                found.append(encode_meta(self._layer, meta))
         return found
 
     def _add_change(self, group: str, key: str, metas: list[str], at: int, *, joined: bool) -> None:
@@ -420,17 +439,22 @@ class ShardPresence:
             await self._run(scripts.END_LEASE, [leases, groups], process, lease)
 
     async def _reap_group(self, group: str, process: str) -> None:
-        keys = [
-            self._keys.local_people(group, process),
-            self._keys.people(group),
-            self._keys.processes(group),
-        ]
-        remaining = 1
-        while remaining:
-            remaining, at, *left = await self._run(scripts.REAP, keys, process, REAP_CHUNK)
-            for number, (key, metas) in enumerate(zip(left[::2], left[1::2], strict=True)):
-                parsed = self._sendable(metas)
-                self._add_change(group, _text(key), parsed, at + number, joined=False)
+        name = self._keys.local_people(group, process)
+        found = await self._commands.execute(("HGETALL", name), key=name, idempotent=True)
+        people = dict(fields_of(found))
+        for chunk in chunks(list(people), WRITE_CHUNK):
+            changes = [(key, "") for key in chunk]
+            leaves = _LEAVES
+            try:
+                effects = await self._write(group, changes, process, idempotent=False)
+            except (RedisError, OSError):
+                # They may have been removed nevertheless.
+                leaves = _REPEATED_LEAVES
+                effects = await self._write(group, changes, process)
+            for key, (effect, at) in zip(chunk, effects, strict=True):
+                if effect in leaves:
+                    metas = self._sendable(people[key])
+                    self._add_change(group, _text(key), metas, at, joined=False)
 
     async def _hand_over(self) -> None:
         """Let others remove the people of this event loop soon, as it ends."""
@@ -445,6 +469,30 @@ class ShardPresence:
     async def _run(self, script: Script, keys: Sequence[str], *arguments: Argument) -> Any:
         command = script.call_with_source(keys, *arguments)
         return await self._commands.execute(command, key=keys[0], idempotent=True)
+
+
+def encode_meta(layer: Any, meta: Any) -> str:
+    """Return a meta as JSON.
+
+    Raises:
+        TypeError: JSON or a message of the layer can't hold it.
+    """
+    try:
+        encoded = json.dumps(meta, separators=(",", ":"))
+        plain = json.loads(encoded)
+    except (ValueError, RecursionError) as error:
+        raise TypeError(f"JSON can't hold the meta: {error}") from error
+    if _is_deeper(plain, MAX_META_DEPTH):
+        raise TypeError(f"the meta is nested deeper than {MAX_META_DEPTH} lists and dicts")
+    layer.serialize({"type": "presence.diff", "meta": plain})
+    return encoded
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    if not isinstance(value, (list, dict)):
+        return False
+    parts = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_is_deeper(part, depth - 1) for part in parts)
 
 
 def message_of(group: str, diff: Diff) -> dict[str, Any]:

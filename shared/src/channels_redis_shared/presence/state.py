@@ -10,7 +10,10 @@ import heapq
 import json
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Group: TypeAlias = str
 Key: TypeAlias = str
@@ -181,3 +184,10 @@ def metas_in(data: bytes) -> list[Any]:
     except (ValueError, RecursionError):
         return []
     return metas if isinstance(metas, list) else []
+
+
+def fields_of(reply: Any) -> Iterable[tuple[bytes, bytes]]:
+    """Return the fields of a hash and their values, as protocol 2 or 3 replies them."""
+    if isinstance(reply, dict):
+        return reply.items()
+    return zip(reply[::2], reply[1::2], strict=True)

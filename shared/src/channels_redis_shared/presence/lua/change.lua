@@ -12,7 +12,22 @@
 --          metas: the person has other metas, some of them in other processes
 --          same, absent: the person was already present, or absent, in all processes as in this
 --          none: nothing that others have to know
--- common.lua is put before it.
+local time = redis.call('TIME')
+-- Anything may stand there that is no time.
+local latest = tonumber(redis.call('HGET', KEYS[2], '') or 0)
+if not (latest and latest < 9007199254740992) then
+  latest = 0
+end
+local at = math.max(time[1] * 1000000 + time[2], latest + 1)
+-- Returns the number of processes that have a person; a count that can't be read begins anew.
+local function count_process(key, difference)
+  local count = redis.pcall('HINCRBY', KEYS[2], key, difference)
+  if type(count) == 'table' then
+    count = math.max(difference, 0)
+    redis.call('HSET', KEYS[2], key, count)
+  end
+  return count
+end
 local result = {at}
 for i = 4, #ARGV, 2 do
   local key, metas = ARGV[i], ARGV[i + 1]
