@@ -89,28 +89,6 @@ async def test_superfluous_password(
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-async def test_decode_responses(
-    protocol: int, redis_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
-) -> None:
-    """It does no harm, also in the URL."""
-    host = {"address": redis_server.url, "decode_responses": True, "protocol": protocol}
-    await works(layers, layer_class, host)
-    await works(layers, layer_class, f"{redis_server.url}?decode_responses=true")
-
-
-async def test_max_connections(
-    redis_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
-) -> None:
-    """It limits nothing that a layer needs: many consumers share its few connections."""
-    layer = layers(layer_class, {"address": redis_server.url, "max_connections": 1})
-    channels = [await within(layer.new_channel()) for _ in range(20)]
-    for number, channel in enumerate(channels):
-        await within(layer.send(channel, {"type": "numbered", "number": number}))
-    for number, channel in enumerate(channels):
-        assert (await within(layer.receive(channel)))["number"] == number
-
-
-@pytest.mark.parametrize("protocol", [2, 3])
 async def test_client_name(
     protocol: int, own_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
 ) -> None:

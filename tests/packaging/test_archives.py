@@ -54,15 +54,6 @@ def test_archive_holds_the_shared_module_as_files(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_queue_archive_holds_its_scripts(built: dict[str, Built], kind: str) -> None:
-    """The queue layer's archives have the Lua files without which it cannot start."""
-    files = contents(getattr(built["channels-redis-queue"], kind))
-    folder = f"{'src/' if kind == 'sdist' else ''}channels_redis_queue/lua/"
-    assert f"{folder}send.lua" in files
-    assert f"{folder}take.lua" in files
-
-
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_archive_holds_the_licence(built: dict[str, Built], package: str, kind: str) -> None:
     """Each archive has the repository's licence."""

@@ -60,15 +60,6 @@ def test_message_for_a_general_channel_needs_no_name(decoder: MessageDecoder[Env
     assert decoded.copy() == MESSAGE
 
 
-def test_each_opening_gives_an_object_of_its_own(decoder: MessageDecoder[Envelope]) -> None:
-    """A receiver's changes to its message, at any depth, are not visible to others."""
-    decoded = decoder.decode(pack({**MESSAGE, CHANNELS_FIELD: ["a!1", "a!2", "a!3"]}))
-    first, second, third = (decoded.copy() for _ in range(3))
-    first["list"].append(3)
-    second["new"] = True
-    assert third == MESSAGE
-
-
 @pytest.mark.parametrize("keys", [None, ["a key"]])
 @pytest.mark.parametrize("serializer", [MsgPackSerializer, JSONSerializer])
 def test_built_in_serializers(serializer: type[MsgPackSerializer], keys: list[str] | None) -> None:
