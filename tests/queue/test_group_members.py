@@ -241,6 +241,27 @@ async def test_removal_of_members_that_is_cancelled(layers: Layers) -> None:
     await check([layer], "room", stays)
 
 
+async def test_member_that_leaves_while_all_are_written_again(
+    layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not count, though others of the group were written before it."""
+    monkeypatch.setattr("channels_redis_queue.groups.MAX_NAMES", 1)
+    layer = layers()
+    broker = layer._broker.get()
+    *stay, leaves = [await joined(layer, "room") for _ in range(3)]
+    write = broker.groups._write
+
+    async def write_and_leave(*arguments: Any) -> bytes:
+        score = await write(*arguments)
+        if broker.local_groups.remove_channel(leaves):
+            await broker.groups.publish_removed_members(broker.shards)
+        return score
+
+    monkeypatch.setattr(broker.groups, "_write", write_and_leave)
+    await within(broker.groups.restore(broker.local_groups.virtuals(), broker.shards))
+    await check([layer], "room", *stay)
+
+
 async def test_leave_that_the_server_loses(own_server: EmbeddedServer, own_layers: Layers) -> None:
     """A failover may lose what a master has answered: the channel stays out."""
     layer, sender = own_layers(), own_layers()

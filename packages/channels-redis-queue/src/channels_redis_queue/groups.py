@@ -186,7 +186,9 @@ class Groups:
             key = self._keys.members(virtual)
             await self._execute(keys.group_of(virtual), ("UNLINK", key), shards)
         for chunk in chunks(self._local_groups.members(virtual), MAX_NAMES):
-            score = await self._write(virtual, chunk, shards)
+            # Nothing would remove those that have left meanwhile.
+            members = set(self._local_groups.members(virtual)).intersection(chunk)
+            score = await self._write(virtual, members, shards)
             if not self._local_groups.members(virtual):
                 # Its last member has left meanwhile, and what was removed had another score.
                 await self._remove(virtual, score, shards)
