@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 
 from channels_redis_pubsub.subscriber import Subscriber
 from support.histories import GROUP, HISTORY, follow, plain, send
-from support.messages import numbered, take, take_many, within
+from support.messages import cancel, numbered, take, take_many, within
 from support.pubsub_layers import (
     BACK,
     LOST,
@@ -308,3 +308,21 @@ async def test_an_outage_while_the_first_member_joins(proxy: TcpProxy, own_layer
     proxy.resume()
     assert plain([await take(layer, channel)]) == numbered(1)
     assert await take(layer, channel) == BACK
+
+
+async def test_a_member_whose_next_join_is_cancelled(proxy: TcpProxy, own_layers: Layers) -> None:
+    """It gets what came while that call waited for the history, as any member does."""
+    layer, sender = own_layers(hosts=[proxy.url], **HISTORY), own_layers(**HISTORY)
+    channel, _ = await follow(layer)
+    other, _ = await follow(layer)
+    proxy.connections[1].stall()
+    joining = asyncio.create_task(layer.group_add(GROUP, channel, rewind=1))
+    [client] = inside(layer)._loops.values()
+    [follower] = client.followers._followers.values()
+    await eventually(lambda: follower.has_joins)
+    await send(sender, numbered(2))
+    assert plain(await take_many(layer, other, 2)) == numbered(2)
+    await cancel(joining)
+    proxy.resume()
+    assert plain(await take_many(layer, channel, 2)) == numbered(2)
+    await nothing_else(layer, channel)

@@ -87,3 +87,18 @@ def test_first_join_that_fails_in_an_outage(outlet: Outlet) -> None:
     assert follower.begin_repair() is None
     assert follower.on_message(ENTRIES[0]) is None
     assert outlet.calls == [(b"second", [])]
+
+
+def test_next_join_of_a_member_that_fails(outlet: Outlet) -> None:
+    """The member gets what was delivered to the others meanwhile."""
+    follower = Follower(outlet, Counters())
+    assert follower.confirm_join(follower.begin_join("a"), Replay(FIRST), None, 0) == (FIRST, True)
+    earlier, join = follower.begin_join("b"), None
+    for entry in ENTRIES:
+        assert follower.on_message(entry) is None
+        join = join or follower.begin_join("a")
+    assert join is not None
+    assert follower.cancel_join(join) is None
+    assert outlet.calls[-1] == (b"third", "a")
+    assert len(outlet.calls) == 3
+    assert follower.confirm_join(earlier, Replay(THIRD, ENTRIES), None, 0) == (THIRD, True)

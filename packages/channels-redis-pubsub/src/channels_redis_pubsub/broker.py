@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from ._shared.history import Joined
+    from ._shared.history.follower import Follower, Join
     from ._shared.history.rules import Limits
     from ._shared.transport.commands import Shards
     from .config import PubSubSettings
@@ -181,28 +182,23 @@ class PubSubBroker:
         with hub.lock:
             is_member = channel in hub.members(topic)
             token = hub.begin_join(topic, channel)
-            join = None
+            joining = None
             if is_member and since is None and not rewind:
                 # It gets what comes meanwhile as before.
-                follower = followers.follow(topic)
+                followers.follow(topic)
             else:
-                follower, join = followers.begin_join(topic, channel)
+                joining = followers.begin_join(topic, channel)
         try:
             await client.wait_subscribed(topic)
-            if join is None:
+            if joining is None:
                 joined = await followers.position(topic)
             else:
-                joined = await followers.confirm_join(topic, follower, join, since, rewind)
+                joined = await followers.confirm_join(topic, *joining, since, rewind)
         except GeneratorExit:
-            if join is not None:
-                _call_soon(client, followers.cancel_join, topic, follower, join)
-            _call_soon(client, self._cancel_join, client, topic, channel, token)
+            _call_soon(client, self._cancel_join, client, topic, channel, token, joining)
             raise
         except BaseException:
-            # First: a group is not forgotten while a channel joins it.
-            if join is not None:
-                followers.cancel_join(topic, follower, join)
-            self._cancel_join(client, topic, channel, token)
+            self._cancel_join(client, topic, channel, token, joining)
             raise
         hub.confirm_join(topic, channel, token)
         if not hub.has_members(topic):
@@ -287,8 +283,19 @@ class PubSubBroker:
             client.loop.call_later(SWEEP_INTERVAL, self._sweep, client)
             self.consumers.sweep()
 
-    def _cancel_join(self, client: LoopClient, topic: bytes, channel: str, token: object) -> None:
+    def _cancel_join(
+        self,
+        client: LoopClient,
+        topic: bytes,
+        channel: str,
+        token: object,
+        joining: tuple[Follower, Join] | None = None,
+    ) -> None:
+        """Cancel a join, also that of a group's history; an earlier membership stays."""
         client.hub.cancel_join(topic, channel, token)
+        if joining is not None:
+            client.followers.cancel_join(topic, *joining)
+        # Last: a group is not forgotten while a channel joins it.
         client.reconcile((topic,))
 
     async def _client_of(self, channel: str, topic: bytes) -> LoopClient:

@@ -50,14 +50,15 @@ class Join(Read):
     """A channel that joins the group, and reads what it has missed.
 
     Attributes:
-        delivered: The number of messages in the follower's log when the read began.
+        begun: The number of messages in the follower's log when the join began.
+        delivered: Their number when the read began.
         since: The channel's position in another event loop, if it comes from there.
     """
 
     def __init__(self, channel: str, position: str, delivered: int) -> None:
         super().__init__(position)
         self.channel = channel
-        self.delivered = delivered
+        self.begun = self.delivered = delivered
         self.since: str | None = None
 
 
@@ -256,7 +257,10 @@ class Follower:
     def cancel_join(self, join: Join) -> Read | None:
         """End a join that has failed; return the read that has to be made, if there is a gap."""
         with self._lock:
-            self._end_join(join)
+            if join in self._joins:
+                # An earlier membership stays, and these have waited for the join.
+                self._outlet.replay(self._log[join.begun :], join.channel)
+                self._end_join(join)
             return self._release()
 
     def release(self) -> Read | None:
@@ -318,7 +322,6 @@ class Follower:
         self._outlet.deliver(entry, joining)
 
     def _end_join(self, join: Join) -> None:
-        if join in self._joins:
-            self._joins.remove(join)
+        self._joins.remove(join)
         if not self._joins:
             self._log.clear()
