@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from channels_redis_queue._shared.presence import shard
 from support.messages import within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,3 +154,28 @@ async def test_layer_that_closes(
         await watcher.until("here", "ann")
         await within(closing.layer.close_pools())
     await watcher.until("here")
+
+
+async def test_loop_that_ends_amid_a_write(
+    processes: Callable[..., Process], own_host: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hands its people over as well, though the end cancels what is being written."""
+    monkeypatch.setattr(shard, "HANDOVER_GRACE", 0.5)
+    here = processes(own_host)
+    await here.open("room", "here")
+    ending = processes(own_host)
+
+    async def come_and_end(key: str) -> None:
+        await ending.open("room", key)
+        asyncio.ensure_future(ending.layer.group_send("room", {"type": "message"}))  # noqa: RUF006
+        await asyncio.sleep(0)
+
+    with monkeypatch.context() as context:
+        context.setattr(shard, "LEASE_SECONDS", 1000)
+        for number in range(8):
+            await asyncio.to_thread(asyncio.run, come_and_end(f"person{number}"))
+
+    async def only_one_is_left() -> bool:
+        return await here.presence.list("room") == {"here": [None]}
+
+    await eventually(only_one_is_left)

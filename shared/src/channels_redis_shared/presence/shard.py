@@ -363,7 +363,7 @@ class ShardPresence:
                 spread = random.uniform(0, TAKEOVER_SPREAD)  # noqa: S311 - not for secrets
                 await asyncio.sleep(min(RENEWAL_INTERVAL, takeover + spread))
         except asyncio.CancelledError:
-            with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
+            with contextlib.suppress(asyncio.TimeoutError):
                 async with timeout(HANDOVER_TIMEOUT):
                     await self._hand_over()
             raise
@@ -458,13 +458,17 @@ class ShardPresence:
 
     async def _hand_over(self) -> None:
         """Let others remove the people of this event loop soon, as it ends."""
-        if self._lease:
-            left = LEASE_SECONDS - (self._loop.time() - self._renewed_at)
-            lease = int(self._lease) + int((HANDOVER_GRACE - left) * 1_000_000)
-            leases = self._keys.leases
-            await self._commands.execute(
-                ("ZADD", leases, "XX", lease, self._process), key=leases, idempotent=True
-            )
+        if not self._lease:
+            return
+        left = LEASE_SECONDS - (self._loop.time() - self._renewed_at)
+        lease = int(self._lease) + int((HANDOVER_GRACE - left) * 1_000_000)
+        leases = self._keys.leases
+        command = ("ZADD", leases, "XX", lease, self._process)
+        # Twice: the end of a loop cancels a write that is under way, which fails what waits for it.
+        for _ in range(2):
+            with contextlib.suppress(RedisError, OSError):
+                await self._commands.execute(command, key=leases, idempotent=True)
+                return
 
     async def _run(self, script: Script, keys: Sequence[str], *arguments: Argument) -> Any:
         command = script.call_with_source(keys, *arguments)
