@@ -42,7 +42,7 @@ class PubSubBroker:
     def __init__(self, settings: PubSubSettings) -> None:
         self.settings = settings
         self.counters = settings.counters
-        self._publish = "SPUBLISH" if settings.sharded_pubsub else "PUBLISH"
+        self._publish_command = "SPUBLISH" if settings.sharded_pubsub else "PUBLISH"
         self.overflows = OverflowLog(logger)
         self._mailboxes = Mailboxes(
             settings.mailbox_bytes,
@@ -219,7 +219,7 @@ class PubSubBroker:
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
-        command = (self._publish, topic, data)
+        command = (self._publish_command, topic, data)
         await self._shards().of(topic).execute(command, key=topic)
         self.counters.sent += 1
 
@@ -230,8 +230,10 @@ class PubSubBroker:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
         commands = self.key_shards().of(topic)
-        await self.settings.store.append(topic, data, limits, commands, self._publish, topic)
-        self.settings.counters.sent += 1
+        await self.settings.store.append(
+            topic, data, limits, commands, self._publish_command, topic
+        )
+        self.counters.sent += 1
 
     def key_shards(self) -> Shards:
         """Return the connections of the running event loop for commands on keys."""

@@ -425,13 +425,6 @@ class Mailboxes:
         """The number of items in all mailboxes."""
         return sum(box.size for box in list(self._boxes.values()))
 
-    @property
-    def bytes(self) -> int:
-        """The bytes that all items count."""
-        with self._lock:
-            self._subtract_freed()
-            return self._used
-
     def open(self, channel: str) -> Mailbox:
         """Return the channel's mailbox; create it if there is none."""
         box = self._boxes.get(channel)

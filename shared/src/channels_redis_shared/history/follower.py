@@ -164,7 +164,7 @@ class Follower:
                 self._notify_gap("")
             else:
                 self._advance(read, replay)
-            return self._release()
+            return self.release()
 
     @property
     def is_repairing(self) -> bool:
@@ -261,12 +261,22 @@ class Follower:
                 # An earlier membership stays, and these have waited for the join.
                 self._outlet.replay(self._log[join.begun :], join.channel)
                 self._end_join(join)
-            return self._release()
+            return self.release()
 
     def release(self) -> Read | None:
-        """Deliver what was held for a join; return the read to make if there is a gap."""
+        """Deliver what was held; return the read that has to be made, if there is a gap."""
         with self._lock:
-            return self._release()
+            if self._repair is not None or (self._joins and not self._cursor.position):
+                return None
+            held, position = list(self._held), self._cursor.position
+            self._held.clear()
+            read = None
+            is_known = any(entry.position == position for entry in held)
+            for entry in held:
+                if is_known and not is_after(entry.position, position):
+                    continue  # the read has brought it, or it was sent before the first join
+                read = self.on_message(entry) or read
+            return read
 
     def _advance(self, read: Read, replay: Replay) -> None:
         """Deliver to all members what a read has brought, unless it was overtaken."""
@@ -296,20 +306,6 @@ class Follower:
             if entry.position == position:
                 return delivered[number:]
         return None
-
-    def _release(self) -> Read | None:
-        """Deliver what was held, as far as nothing is missing before it."""
-        if self._repair is not None or (self._joins and not self._cursor.position):
-            return None
-        held, position = list(self._held), self._cursor.position
-        self._held.clear()
-        read = None
-        is_known = any(entry.position == position for entry in held)
-        for entry in held:
-            if is_known and not is_after(entry.position, position):
-                continue  # the read has brought it, or it was sent before the first join
-            read = self.on_message(entry) or read
-        return read
 
     def _notify_gap(self, position: str) -> None:
         self._counters.unrecovered += 1

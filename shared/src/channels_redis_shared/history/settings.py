@@ -46,7 +46,11 @@ class HistorySettings:
             try:
                 entry.decoded = self.decoder.decode(entry.data, entry.position)
             except Exception as error:  # noqa: BLE001 - a user's serializer may raise anything
-                self.counters.undecodable += 1
-                self.faults.warning("Dropped a message of %s that can't be read: %s", group, error)
+                self.report_unreadable(group, error)
         decoded: DecodedMessage | None = entry.decoded
         return decoded
+
+    def report_unreadable(self, name: str, error: Exception) -> None:
+        """Count a message that can't be read, and warn of it."""
+        self.counters.undecodable += 1
+        self.faults.warning("Dropped a message of %s that can't be read: %s", name, error)

@@ -180,10 +180,7 @@ class TopicDispatcher:
                 # This process has other settings than the sender.
                 self._dispatch_entry(topic, data)
                 return
-            self._settings.counters.undecodable += 1
-            self._settings.faults.warning(
-                "Dropped a message of %s that can't be read: %s", topic.decode(), error
-            )
+            self._settings.report_unreadable(topic.decode(), error)
             return
         with self._hub.lock:
             if message.excluded:
@@ -239,10 +236,7 @@ class TopicDispatcher:
         try:
             entry = HistoryEntry.from_wire(data)
         except ValueError as error:
-            self._settings.counters.undecodable += 1
-            self._settings.faults.warning(
-                "Dropped a message of %s that can't be read: %s", topic.decode(), error
-            )
+            self._settings.report_unreadable(topic.decode(), error)
             return
         follower = self._followers.find(topic)
         if follower is None:

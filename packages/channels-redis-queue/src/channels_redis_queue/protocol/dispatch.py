@@ -397,7 +397,6 @@ def _decode(
         if decoded.names and "!" not in channel and channel not in decoded.names:
             raise ValueError("it is for another channel")  # noqa: TRY301
     except Exception as error:  # noqa: BLE001 - a user's serializer may raise anything
-        settings.counters.undecodable += 1
-        settings.faults.warning("Dropped a message of %s that can't be read: %s", channel, error)
+        settings.report_unreadable(channel, error)
         return None
     return decoded
