@@ -241,13 +241,11 @@ class SynchronousPool:
                 require_master(introduction(_read(connection)), self._host)
         except RedisTimeoutError:
             raise self._connector.too_late() from None
-        except OSError as error:
-            # redis-py reads a file of its own package, which takes a free descriptor.
-            raise RedisConnectionError(f"No connection to {self._host}: {error}") from error
         except RedisError:
             raise
         except Exception as error:
-            # A credential provider, which may ask a service, raises what it likes.
+            # A credential provider, which may ask a service, raises what it likes; and redis-py
+            # reads a file of its own package, which takes a free descriptor.
             raise RedisConnectionError(f"Connecting to {self._host} failed: {error!r}") from error
         self._counters.reconnects += pooled.was_open
         pooled.was_open = True

@@ -72,17 +72,14 @@ class Connector:
                     await connection.connect()
                     await self._check_server(connection)
                     await _execute(connection, tuple(setup), seconds)
-                except RedisConnectionError as error:
-                    await connection.close()
-                    refusal = await find_tls_refusal(unopened, error)
-                    if refusal is not None:
-                        raise explain_tls(refusal, str(self.host)) from refusal
-                    if await self._needs_tls(unopened, error):
-                        raise WrongProtocolError(f"{self.host}: {WRITE_TLS}") from error
-                    explain(error, self.host)
-                    raise
                 except RedisError as error:
                     await connection.close()
+                    if isinstance(error, RedisConnectionError):
+                        refusal = await find_tls_refusal(unopened, error)
+                        if refusal is not None:
+                            raise explain_tls(refusal, str(self.host)) from refusal
+                        if await self._needs_tls(unopened, error):
+                            raise WrongProtocolError(f"{self.host}: {WRITE_TLS}") from error
                     explain(error, self.host)
                     raise
                 except asyncio.TimeoutError:
