@@ -378,8 +378,19 @@ class Connection:
 
         Raises:
             redis.exceptions.ConnectionError: It could not be opened.
+            redis.exceptions.ResponseError: The server refused the user or the database.
         """
-        await self._connection.connect()
+        refusal: BaseException | None = None
+        try:
+            await self._connection.connect()
+        except RedisConnectionError as error:
+            # redis-py wraps what a server replies at a UNIX socket, such as a refused password.
+            refusal = error.__cause__
+            if not isinstance(refusal, RedisError):
+                raise
+        if refusal is not None:
+            # Not above: the two errors would be each other's context.
+            raise refusal
         self._transport = transport_of(self._connection)
         self.replies = reply_reader(self._connection, self._host)
 
