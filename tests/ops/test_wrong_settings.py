@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis.asyncio.connection import Connection
+from redis.asyncio.sentinel import SentinelManagedSSLConnection
 
 from ops.conftest import BOTH, PUBSUB, QUEUE
 from support.certificates import Authority
@@ -16,6 +18,14 @@ if TYPE_CHECKING:
 MASTER = {"sentinels": [("sentinel1", 26379)], "master_name": "mymaster"}
 THIS = str(Path(__file__))
 TLS = {"host": "h", "ssl": True}
+
+
+class OwnConnection(Connection):
+    """A class of connection of a user's own that can't be made."""
+
+    def __init__(self, **_: Any) -> None:
+        raise KeyError("TOKEN")
+
 
 # Options of a layer, and the text. In a list are entries of hosts.
 WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
@@ -32,6 +42,11 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     (
         {**MASTER, "hosts": []},
         """"hosts": [{"sentinels": [("sentinel1", 26379)], """,
+    ),
+    ({"connection_class": Connection}, """"port": 6379, "connection_class": ...}]"""),
+    (
+        {"connection_kwargs": {"db": 1}},
+        """"hosts": [{"host": "localhost", "port": 6379, "db": 0}]""",
     ),
     ({"cluster": [("h", 7000)], "hosts": []}, """"hosts": [{"cluster": [("node1", 7000)]}]"""),
     # Options
@@ -120,6 +135,10 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     ([{"host": "h", "database": 1}], "'database' is unknown; did you mean 'db'?"),
     ([{"host": "h", "tls": True}], "'tls' is unknown; did you mean 'ssl'?"),
     ([{"host": "h", "timeout": 3}], "'timeout' is unknown; did you mean 'socket_timeout'?"),
+    ([{"unix_socket_path": "/x"}], "'unix_socket_path' is unknown; did you mean 'path'?"),
+    ([{"connection_kwargs": {"db": 1}}], "unknown: write what is in it beside the other arguments"),
+    # A KeyError would be a missing alias to Channels.
+    ([{"host": "h", "connection_class": OwnConnection}], "hosts[0]: 'TOKEN'"),
     ([{"host": "h", "db": "first"}], "db must be a whole number, not 'first'"),
     ([{"host": "h", "db": True}], "db must be a whole number, not True"),
     ([{"host": "h", "password": ["x"]}], "password must be a str, not of type list"),
@@ -145,6 +164,10 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     ([{"master_name": "mymaster"}], 'write the Sentinels as a list: "sentinels": [("sentinel1"'),
     ([{**MASTER, "sentinels": ("s", 26379)}], "write the Sentinels as a list"),
     ([{**MASTER, "sentinels": ["s:26379"]}], "sentinels[0]: write a host and a port as a pair"),
+    (
+        [{**MASTER, "connection_class": SentinelManagedSSLConnection}],
+        'leave out connection_class: the layer itself asks the Sentinels. For TLS, write "ssl":',
+    ),
     ([{**MASTER, "host": "h"}], "the Sentinels know the master's address: leave out 'host'"),
     ([{**MASTER, "service_name": "m"}], "'service_name' is unknown; did you mean 'master_name'?"),
     ([{**MASTER, "sentinel_password": "x"}], "did you mean 'sentinel_kwargs'?"),

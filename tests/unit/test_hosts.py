@@ -72,6 +72,7 @@ def test_default_is_localhost(hosts: object) -> None:
         ({"path": "/run/redis.sock", "db": 1}, "unix:///run/redis.sock?db=1"),
         ({"path": Path("/run/redis.sock")}, "unix:///run/redis.sock?db=0"),
         (MASTER, "master 'mymaster' of the Sentinels sentinel1:26379, sentinel2:26380"),
+        ({"host": "example.org", "master_name": None}, "redis://example.org:6379/0"),
     ],
 )
 def test_each_form_of_a_host_is_understood(entry: object, shown: str) -> None:
@@ -169,7 +170,7 @@ def test_nothing_makes_redis_py_send_again(entry: object) -> None:
     "entry",
     [
         {"host": "h", "decode_responses": True, "max_connections": 5},
-        {**MASTER, "decode_responses": True, "max_connections": 5},
+        {**MASTER, "decode_responses": True, "max_connections": 5, "check_connection": True},
         "redis://h?max_connections=5&decode_responses=true",
     ],
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio.connection import AbstractConnection, SSLConnection
+from redis.asyncio.sentinel import SentinelManagedConnection
 
 from .options import did_you_mean, keyword_names
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # check and limit their connections themselves.
 _IGNORED = (
     "auto_close_connection_pool",
+    "check_connection",
     "decode_responses",
     "health_check_interval",
     "max_connections",
@@ -58,7 +60,17 @@ _OTHER_NAMES = {
     "user": "username",
 }
 # The arguments of an entry that redis-py's connections do not have.
-_ENTRY_ARGUMENTS = ("address", "cluster", "master_name", "sentinel_kwargs", "sentinels", "ssl")
+_ENTRY_ARGUMENTS = (
+    "address",
+    "cluster",
+    "master_name",
+    "path",
+    "sentinel_kwargs",
+    "sentinels",
+    "ssl",
+)
+# What other programs have such arguments in.
+_CONTAINERS = ("connection_kwargs", "connection_pool_kwargs", "options")
 
 
 def refuse_unknown_arguments(arguments: Mapping[str, Any], cls: type, what: str) -> None:
@@ -78,7 +90,10 @@ def refuse_unknown_arguments(arguments: Mapping[str, Any], cls: type, what: str)
                 f'{name} needs TLS: write rediss:// in the URL, or "ssl": True in the dict'
             )
         lower = str(name).lower()
-        hint = did_you_mean(_OTHER_NAMES.get(lower, lower), [*known, *_ENTRY_ARGUMENTS])
+        if lower in _CONTAINERS:
+            hint = ": write what is in it beside the other arguments"
+        else:
+            hint = did_you_mean(_OTHER_NAMES.get(lower, lower), [*known, *_ENTRY_ARGUMENTS])
         raise ValueError(f"{what} {name!r} is unknown{hint}")
 
 
@@ -97,6 +112,11 @@ def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str,
     if not isinstance(cls, type) or not issubclass(cls, AbstractConnection):
         raise ValueError(
             "connection_class must be a subclass of redis.asyncio.connection.AbstractConnection"
+        )
+    if issubclass(cls, SentinelManagedConnection):
+        raise ValueError(
+            "leave out connection_class: the layer itself asks the Sentinels. For TLS, write "
+            '"ssl": True'
         )
     named = {name: value for name, value in arguments.items() if name != "connection_class"}
     refuse_unknown_arguments(named, cls, "the connection argument")

@@ -16,7 +16,6 @@ from redis.asyncio.connection import (
     UnixDomainSocketConnection,
     parse_url,
 )
-from redis.exceptions import RedisError
 
 from .connection_arguments import (
     checked_host,
@@ -161,7 +160,7 @@ def _parse(entry: Mapping[str, Any]) -> Host:
     )
     try:
         ConnectionPool.from_url(host.url, **host.arguments).make_connection()
-    except (RedisError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001 - a user's connection_class may raise anything
         raise ValueError(str(error)) from None
     return host
 
@@ -191,9 +190,9 @@ def _as_dict(entry: object) -> dict[str, Any]:
 
 def _pop_sentinel(options: dict[str, Any]) -> dict[str, Any]:
     """Remove the options for Sentinel and return them as fields of a Host."""
-    if not any(name in options for name in _SENTINEL_OPTIONS):
-        return {}
     sentinels, master_name, arguments = (options.pop(name, None) for name in _SENTINEL_OPTIONS)
+    if sentinels is master_name is arguments is None:
+        return {}
     if not isinstance(sentinels, tuple | list) or not sentinels or _is_host_and_port(sentinels):
         raise ValueError('write the Sentinels as a list: "sentinels": [("sentinel1", 26379), ...]')
     if not isinstance(master_name, str) or not master_name:

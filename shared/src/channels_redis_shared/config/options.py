@@ -20,9 +20,9 @@ _HOST_OPTIONS = {
     ),
     "address|url|redis_url|location": '{"address": "redis://localhost:6379/0"}',
     "host|port|path": '{"host": "localhost", "port": 6379}',
-    "username|password|credential_provider|db|protocol|client_name|retry.*|ssl.*|socket_.*": (
-        '{"host": "localhost", "port": 6379, "NAME": ...}'
-    ),
+    "connection_kwargs|connection_pool_kwargs": '{"host": "localhost", "port": 6379, "db": 0}',
+    "username|password|credential_provider|db|protocol|client_name|connection_class|retry.*|ssl.*"
+    "|socket_.*": '{"host": "localhost", "port": 6379, "NAME": ...}',
 }
 _LAYER_OPTIONS = {
     "groups": "queue",
