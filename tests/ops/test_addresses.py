@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis.exceptions import ResponseError
 
 from embedded_server import HOST, EmbeddedServer
 from support.certificates import Authority
@@ -16,7 +18,9 @@ from support.sentinels import sentinel_of
 from support.tls import TlsServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from redis import Redis
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +109,57 @@ def test_unknown_authority(package: str, tls_server: TlsServer) -> None:
     assert "ssl_ca_certs" in advice(package, tls_server.url)
     url = f"{tls_server.url}?ssl_cert_reqs=none"
     assert "ssl_certfile" in advice(package, url)
+
+
+def test_name_that_is_not_in_the_certificate(tls_server: TlsServer) -> None:
+    """The advice is about the name; the text of the error does not repeat it."""
+    host = {**tls_server.host, "address": tls_server.url.replace(HOST, "localhost")}
+    assert 'write the name in the certificate as "host"' in advice(QUEUE, host)
+    assert "write" not in examine(QUEUE, host).about("connection")["text"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_unix_socket(package: str, start_server: Callable[..., EmbeddedServer]) -> None:
+    """A path without a server gets no advice about ports; a refused password is named as such."""
+    correct_path = "start the server, or correct the path in hosts"
+    assert advice(package, "unix:///no/server.sock") == correct_path
+    server = start_server("requirepass wonderland")
+    assert "write the user and password" in advice(package, f"unix://{server.unix_socket}")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_server_with_too_many_clients(
+    package: str, start_server: Callable[..., EmbeddedServer]
+) -> None:
+    """A server that closes each connection gets its setting, and not the address in question."""
+    server = start_server("maxclients 1")
+    with server.client() as client:
+        client.ping()
+        assert "raise its maxclients" in advice(package, server.url)
+
+
+def is_busy(client: Redis) -> bool:
+    """Return whether the server refuses a command because of a script that runs."""
+    try:
+        client.ping()
+    except ResponseError as error:
+        return str(error).startswith("BUSY")
+    return False
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_busy_server(package: str, start_server: Callable[..., EmbeddedServer]) -> None:
+    """While a script runs, the doctor says so, and claims nothing about the user's rights."""
+    server = start_server("lua-time-limit 1")
+    with socket.create_connection((HOST, server.port)) as running, server.client() as client:
+        running.sendall(b"EVAL 'while true do end' 0\r\n")
+        while not is_busy(client):
+            pass
+        assert "wait until the server can serve" in advice(package, server.url)
+        report = examine(package, server.url)
+        assert "BUSY" in report.about("connection")["text"]
+        assert "rights" not in [finding["subject"] for finding in report.findings]
+        client.script_kill()
 
 
 def test_unknown_database(redis_server: EmbeddedServer) -> None:

@@ -180,7 +180,19 @@ def test_one_right_of_presence(package: str, own_server: EmbeddedServer) -> None
     host = restricted(own_server, layer_class, *more, ASKING)
     found = examine(package, url_of(own_server, host["username"])).about("rights, presence")
     assert found["text"] == f"user '{host['username']}' may not call hlen, which presence needs"
-    assert found["advice"] == f"ACL SETUSER {host['username']} ~asgi* +hlen"
+    assert found["advice"] == f"ACL SETUSER {host['username']} +hlen"
+
+
+@BOTH
+def test_rights_of_a_user_of_all_keys(package: str, own_server: EmbeddedServer) -> None:
+    """Redis refuses to add a pattern of keys to that of all keys: the advice has none."""
+    with own_server.client() as client:
+        rule = ("on", f">{PASSWORD}", "~*", "&*", "+@all", "-hset", "-hlen")
+        client.execute_command("ACL", "SETUSER", "shop", *rule)
+        found = examine(package, url_of(own_server, "shop")).about("rights, presence")
+        client.execute_command(*found["advice"].split())
+    findings = examine(package, url_of(own_server, "shop")).findings
+    assert "rights, presence" not in [finding["subject"] for finding in findings]
 
 
 def test_trying_leaves_nothing_behind(

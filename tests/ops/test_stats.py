@@ -183,7 +183,7 @@ def test_no_server() -> None:
     """Without a server it exits with 2 and the reason, and names the doctor."""
     done = run(QUEUE, "stats", "redis://127.0.0.1:1/0")
     assert done.status == 2
-    assert "python -m channels_redis_queue doctor" in done.err
+    assert "with the same arguments: python -m channels_redis_queue doctor" in done.err
     assert "Traceback" not in done.err
 
 
@@ -192,7 +192,11 @@ def watching(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Run `stats --watch` while the block runs."""
     command = [sys.executable, "-m", QUEUE, "stats", "--watch", "--interval", "0.1", *arguments]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
     ) as process:
         try:
             yield process
@@ -212,3 +216,14 @@ def test_watch(redis_server: EmbeddedServer, prefix: str) -> None:
         assert seen[0]["channels"] == {"general": 1}
         process.send_signal(signal.SIGINT)
         assert process.wait(TIMEOUT) == 0
+
+
+def test_output_that_no_one_reads(redis_server: EmbeddedServer) -> None:
+    """A reader that ends, such as `head`, ends the command; that is no fault of the server."""
+    with watching("--json", redis_server.url) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(TIMEOUT) == 1
+        assert process.stderr.read() == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
@@ -36,6 +36,13 @@ class RequiredCommand:
         name = str(self.command[0]).lower()
         return f"{name}|{str(self.command[1]).lower()}" if name == "script" else name
 
+    def pattern(self, sign: str) -> list[str]:
+        """Return the pattern of the layer's names, if the command has one of them."""
+        for part in self.command[1:]:
+            if isinstance(part, str) and "doctor" in part:
+                return [f"{sign}{re.split(r'[$]doctor|__group__', part)[0]}*"]
+        return []
+
 
 @dataclass(frozen=True)
 class ForbiddenCommand:
@@ -43,6 +50,8 @@ class ForbiddenCommand:
 
     required: RequiredCommand
     reason: str
+    # True if the user may call another command of the feature, with one of the layer's keys.
+    may_use_keys: bool = False
 
     @property
     def missing_rules(self) -> list[str]:
@@ -51,16 +60,10 @@ class ForbiddenCommand:
         if denied is None:
             rules = [f"+{self.required.name}"]
             # A server that refuses a command does not look at its keys. A layer without the feature
-            # may have none.
-            return [*self._pattern("~"), *rules] if self.required.only_for else rules
-        return self._pattern("&" if denied[1] == "channel" else "~")
-
-    def _pattern(self, sign: str) -> list[str]:
-        """Return the pattern of the layer's names, if the command has one of them."""
-        for part in self.required.command[1:]:
-            if isinstance(part, str) and "doctor" in part:
-                return [f"{sign}{re.split(r'[$]doctor|__group__', part)[0]}*"]
-        return []
+            # may have none. A user of all keys can't be given a pattern.
+            adds_pattern = self.required.only_for and not self.may_use_keys
+            return [*self.required.pattern("~"), *rules] if adds_pattern else rules
+        return self.required.pattern("&" if denied[1] == "channel" else "~")
 
 
 async def find_forbidden(
@@ -81,7 +84,11 @@ async def find_forbidden(
         forbidden = await _dry_run(connection, user, required)
         if forbidden is None:
             forbidden = await _call(connection, required)
-        return user, forbidden
+        refused = [one.required for one in forbidden]
+        with_keys = {one.only_for for one in required if one not in refused and one.pattern("~")}
+        return user, [
+            replace(one, may_use_keys=one.required.only_for in with_keys) for one in forbidden
+        ]
 
 
 async def _read_user(connection: Connection, configured: str) -> str | None:

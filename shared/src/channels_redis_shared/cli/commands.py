@@ -125,8 +125,11 @@ def _define_commands(
             asyncio.run(_show_overviews(layers, interval if watch else None, as_json=as_json))
         except KeyboardInterrupt:
             return 0
+        except BrokenPipeError:  # of the output, which click knows
+            raise
         except (RedisError, OSError) as error:
-            click.echo(f"{error}\nAsk the doctor: {program} doctor", err=True)
+            text = f"{error}\nAsk the doctor, with the same arguments: {program} doctor"
+            click.echo(text, err=True)
             return NOT_WORKING
         return 0
 

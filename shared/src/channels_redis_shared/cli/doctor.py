@@ -17,12 +17,20 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
-from ..transport.advice import NO_TLS, SENTINEL_FORM, WRITE_DATABASE, WRITE_REDIS, WRITE_TLS
+from ..transport.advice import (
+    NO_TLS,
+    SENTINEL_FORM,
+    WRITE_DATABASE,
+    WRITE_REDIS,
+    WRITE_TLS,
+    tls_advice,
+)
 from ..transport.cluster import Cluster
 from ..transport.commands import shard_of
-from ..transport.errors import is_transient, tls_refusal
+from ..transport.errors import is_temporary, is_transient, tls_refusal
 from .acl import find_forbidden
 from .servers import detect_protocol, list_servers, open_connection, read_facts
 
@@ -276,16 +284,34 @@ async def explain_failure(host: Host, error: Exception) -> Finding:
     """Return the error of a connection, with advice that fits what answers at the address."""
     text = f"{type(error).__name__}: {error}"
     speaks = None if isinstance(error, AuthenticationError) else await detect_protocol(host)
+    advice = _advice_on_answer(host, error, speaks) or _advice_on_error(host, error)
+    # The error's own text may end with it.
+    text = re.sub(rf"( \({re.escape(str(host))}:[^()]*|[:;]) {re.escape(advice)}\)?$", "", text)
+    return Finding(Level.ERROR, "connection", text, advice)
+
+
+def _advice_on_answer(host: Host, error: Exception, speaks: str | None) -> str | None:
+    """Return what to change if something else answers than `hosts` says, or refuses everyone."""
+    if speaks == "http":
+        return WRITE_REDIS
+    if speaks == "rediss" and host.url == "redis://":
+        return WRITE_TLS
+    if speaks == "redis" and host.url == "rediss://":
+        return f"the port does not speak TLS: write the server's TLS port, or {NO_TLS}"
+    if speaks == "redis" and type(error) is RedisConnectionError:
+        return (
+            "a Redis server answers there, and closes the connection: raise its maxclients or, if "
+            "it is in protected mode, give its default user a password"
+        )
+    return None
+
+
+def _advice_on_error(host: Host, error: Exception) -> str:
+    text = str(error)
     if isinstance(error, AuthenticationError):
         advice = "write the user and password of the server in hosts: redis://USER:PASSWORD@HOST"
-    elif speaks == "http":
-        advice = WRITE_REDIS
-    elif speaks == "rediss" and host.url == "redis://":
-        advice = WRITE_TLS
-    elif speaks == "redis" and host.url == "rediss://":
-        advice = f"the port does not speak TLS: write the server's TLS port, or {NO_TLS}"
-    elif tls_refusal(error):
-        advice = (
+    elif (refusal := tls_refusal(error)) is not None:
+        advice = tls_advice(refusal) or (
             "name the authority that signed the server's certificate: ssl_ca_certs; if the server "
             "requires a certificate of the client: ssl_certfile and ssl_keyfile"
         )
@@ -295,6 +321,10 @@ async def explain_failure(host: Host, error: Exception) -> Finding:
         advice = SENTINEL_FORM
     elif "DB index" in text:
         advice = WRITE_DATABASE
+    elif isinstance(error, ResponseError | BusyLoadingError) and is_temporary(error):
+        advice = "wait until the server can serve; if that takes long, look into its log"
+    elif host.url == "unix://" and is_transient(error):
+        advice = "start the server, or correct the path in hosts"
     elif is_transient(error):
         advice = (
             "start the server, or correct the address in hosts; a firewall may be in between, and "
@@ -302,9 +332,7 @@ async def explain_failure(host: Host, error: Exception) -> Finding:
         )
     else:
         advice = "change hosts, or the server's settings, by what the error says"
-    # The error's own text may end with it.
-    text = re.sub(rf"( \({re.escape(str(host))}:[^()]*|:) {re.escape(advice)}\)?$", "", text)
-    return Finding(Level.ERROR, "connection", text, advice)
+    return advice
 
 
 def check_settings(config: Mapping[str, Any], hosts: Sequence[Host]) -> list[Finding]:
@@ -577,7 +605,7 @@ async def check_delivery(layer: Any, shard: int, shards: int) -> list[Finding]:
         await layer.group_discard(group, channel)
     except (RedisError, OSError) as error:
         text = f"{type(error).__name__}: {error}"
-        advice = "correct the other findings; the page on operations explains each error"
+        advice = "correct what the error names; the page on operations explains each"
         findings.append(Finding(Level.ERROR, subject, text, advice))
     return findings
 

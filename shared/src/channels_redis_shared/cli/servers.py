@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import RedisError
 
 from ..concurrency import timeout
 from ..transport.cluster import Cluster
 from ..transport.connector import speaks_tls
+from ..transport.errors import is_temporary
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -83,7 +84,7 @@ async def read_facts(connection: Connection) -> ServerFacts:
     """Ask the server on a new connection about itself.
 
     Raises:
-        redis.exceptions.RedisError: The connection broke, or the server loads its data.
+        redis.exceptions.RedisError: The connection broke, or the server can't serve for now.
     """
     round_trips = sorted([await _time_ping(connection) for _ in range(PINGS)])
     clock_offset = await _read_clock(connection)
@@ -119,7 +120,7 @@ async def _time_ping(connection: Connection) -> float:
     # A user without the right to PING gets its refusal in the same time.
     started = time.perf_counter()
     [reply] = await connection.exchange([("PING",)], REPLY_TIMEOUT)
-    if isinstance(reply, BusyLoadingError):
+    if isinstance(reply, RedisError) and is_temporary(reply):
         raise reply
     return time.perf_counter() - started
 

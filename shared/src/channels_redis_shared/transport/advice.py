@@ -77,13 +77,19 @@ def explain(error: Exception, host: Host, sentinel: str | None = None) -> Except
 
 def explain_tls(refusal: ssl.SSLError, where: str) -> RedisConnectionError:
     """Return the error of a connection whose TLS handshake failed."""
+    advice = tls_advice(refusal)
+    return RedisConnectionError(
+        f"TLS with {where} failed: {refusal}" + ("" if advice is None else f"; {advice}")
+    )
+
+
+def tls_advice(refusal: ssl.SSLError) -> str | None:
+    """Return what to change if a TLS handshake failed for this reason; None if it is unknown."""
     advice = _CERTIFICATE_ADVICE.get(getattr(refusal, "verify_code", 0))
     for reason, text in _TLS_ADVICE.items():
         if reason in (refusal.reason or ""):
             advice = text
-    return RedisConnectionError(
-        f"TLS with {where} failed: {refusal}" + ("" if advice is None else f"; {advice}")
-    )
+    return advice
 
 
 def _advice(error: Exception, host: Host, sentinel: str | None) -> str | None:
@@ -96,8 +102,12 @@ def _advice(error: Exception, host: Host, sentinel: str | None) -> str | None:
         return _reply_advice(error, host, sentinel)
     # Not a subclass: those say more.
     if type(error) is RedisConnectionError and (sentinel or _address(host)) not in text:
-        reason = "" if " connecting to " in text else "; the server may have reached its maxclients"
-        return f"no connection could be opened{reason}"
+        if " connecting to " in text:
+            return "no connection could be opened"
+        return (
+            "no connection could be opened; the server may have reached its maxclients, or be in "
+            "protected mode"
+        )
     return None
 
 
