@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
+from asgiref.sync import async_to_sync
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
 from channels_redis_queue import RedisChannelLayer
+from channels_redis_queue._shared.transport import connection
 from channels_redis_queue._shared.transport.connector import speaks_tls
 from channels_redis_queue._shared.transport.sentinel import find_master
 from embedded_server import HOST
 from fuzz.hostile import resp
 from fuzz.replies import HostileServer
+from support.messages import within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -87,6 +92,19 @@ async def test_reply_that_is_none(hostile_server: HostileServer, reply: bytes) -
     layer: Any = RedisChannelLayer(hosts=[f"redis://{HOST}:{hostile_server.port}"])
     with pytest.raises(InvalidResponse, match="a reply can't be read"):
         await layer._connectors[0].open()
+
+
+async def test_reply_that_redis_py_cannot_read(
+    hostile_server: HostileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it one of Python without hiredis, or for synchronous callers."""
+    monkeypatch.setattr(connection, "hiredis", None)
+    hostile_server.answer = lambda words: b"-MOVED\r\n" if words[0] == b"EVALSHA" else None
+    layer = RedisChannelLayer(hosts=[f"redis://{HOST}:{hostile_server.port}"])
+    for send in (layer.send, partial(asyncio.to_thread, async_to_sync(layer.send))):
+        with pytest.raises(InvalidResponse, match="a reply can't be read"):
+            await within(send("jobs", {"type": "work"}))
+    await layer.close_pools()
 
 
 async def test_host_name_that_is_none() -> None:

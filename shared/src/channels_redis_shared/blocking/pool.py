@@ -15,6 +15,7 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    InvalidResponse,
     NoScriptError,
     RedisError,
     ResponseError,
@@ -286,6 +287,8 @@ def _read(connection: synchronous.AbstractConnection) -> Any:
         return error
     except ResponseError as error:
         return name_forbidden(error)
+    except (TypeError, ValueError) as error:  # redis-py's, for what is no Redis
+        raise InvalidResponse(f"a reply can't be read: {error}") from error
 
 
 def synchronous_arguments(host: Host) -> dict[str, Any] | None:

@@ -169,6 +169,8 @@ class StreamReplyReader:
             return error
         except ResponseError as error:
             return explain(name_forbidden(error), self._host)
+        except (TypeError, ValueError) as error:  # as in `ProtocolReplyReader.data_received`
+            raise InvalidResponse(f"a reply can't be read: {error}") from error
 
 
 class ProtocolReplyReader(asyncio.Protocol):
