@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -101,9 +100,10 @@ async def test_reply_that_redis_py_cannot_read(
     monkeypatch.setattr(connection, "hiredis", None)
     hostile_server.answer = lambda words: b"-MOVED\r\n" if words[0] == b"EVALSHA" else None
     layer = RedisChannelLayer(hosts=[f"redis://{HOST}:{hostile_server.port}"])
-    for send in (layer.send, partial(asyncio.to_thread, async_to_sync(layer.send))):
+    work = "jobs", {"type": "work"}
+    for call in (layer.send(*work), asyncio.to_thread(async_to_sync(layer.send), *work)):
         with pytest.raises(InvalidResponse, match="a reply can't be read"):
-            await within(send("jobs", {"type": "work"}))
+            await within(call)
     await layer.close_pools()
 
 
