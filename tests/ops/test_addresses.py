@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import ResponseError
 
-from embedded_server import HOST, EmbeddedServer
+from embedded_server import HOST, EmbeddedServer, reserve_port
 from support.certificates import Authority
 from support.commands import PACKAGES, QUEUE, examine
 from support.environments import redis_8
@@ -72,6 +72,21 @@ def test_advice_is_given_once(package: str, sentinel: EmbeddedServer, http_port:
         finding = examine(package, url).about("connection")
         assert finding["advice"]
         assert "write" not in finding["text"]
+
+
+def test_sentinel_with_a_password(redis_server: EmbeddedServer) -> None:
+    """The advice names where the Sentinels' password belongs, not where the server's does."""
+    with sentinel_of(redis_server.port, "requirepass right") as sentinel:
+        host: Any = {"sentinels": [(HOST, sentinel.port)], "master_name": "mymaster"}
+        for wrong in ({}, {"sentinel_kwargs": {"password": "wrong"}}):
+            assert advice(QUEUE, {**host, **wrong}).endswith('in "sentinel_kwargs"')
+
+
+def test_cluster_without_slots(start_server: Callable[..., EmbeddedServer]) -> None:
+    """A Cluster that was not set up is not taken for a server that refuses connections."""
+    with reserve_port() as bus:
+        server = start_server("cluster-enabled yes", f"cluster-port {bus.getsockname()[1]}")
+        assert "give the Cluster its slots" in advice(QUEUE, {"cluster": [(HOST, server.port)]})
 
 
 def test_server_among_the_sentinels(redis_server: EmbeddedServer) -> None:

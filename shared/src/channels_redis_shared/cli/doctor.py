@@ -298,7 +298,9 @@ def _advice_on_answer(host: Host, error: Exception, speaks: str | None) -> str |
         return WRITE_TLS
     if speaks == "redis" and host.url == "rediss://":
         return f"the port does not speak TLS: write the server's TLS port, or {NO_TLS}"
-    if speaks == "redis" and type(error) is RedisConnectionError:
+    if "without slots" in str(error):
+        return "give the Cluster its slots: redis-cli --cluster create, or --cluster fix HOST:PORT"
+    if speaks == "redis" and type(error) is RedisConnectionError and not host.nodes:
         return (
             "a Redis server answers there, and closes the connection: raise its maxclients or, if "
             "it is in protected mode, give its default user a password"
@@ -308,7 +310,9 @@ def _advice_on_answer(host: Host, error: Exception, speaks: str | None) -> str |
 
 def _advice_on_error(host: Host, error: Exception) -> str:
     text = str(error)
-    if isinstance(error, AuthenticationError):
+    if isinstance(error, AuthenticationError) and "sentinel_kwargs" in text:
+        advice = 'write the user and password of the Sentinels in "sentinel_kwargs"'
+    elif isinstance(error, AuthenticationError):
         advice = "write the user and password of the server in hosts: redis://USER:PASSWORD@HOST"
     elif (refusal := tls_refusal(error)) is not None:
         advice = tls_advice(refusal) or (
@@ -326,10 +330,8 @@ def _advice_on_error(host: Host, error: Exception) -> str:
     elif host.url == "unix://" and is_transient(error):
         advice = "start the server, or correct the path in hosts"
     elif is_transient(error):
-        advice = (
-            "start the server, or correct the address in hosts; a firewall may be in between, and "
-            "a port with TLS needs rediss://"
-        )
+        advice = "start the server, or correct the address in hosts; a firewall may be in between"
+        advice += "" if "TLS" in text else ", and a port with TLS needs rediss://"
     else:
         advice = "change hosts, or the server's settings, by what the error says"
     return advice
