@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 import channels_redis_queue
-from support.commands import CLASSES, PACKAGES, PUBSUB, QUEUE, examine, examine_by_command, run
+from channels_redis_shared.cli.doctor import Level
+from support.commands import (
+    CLASSES,
+    DOCTORS,
+    PACKAGES,
+    PUBSUB,
+    QUEUE,
+    examine,
+    examine_by_command,
+    run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,6 +172,17 @@ def test_messages_pass_through_each_shard(
     assert report.status == 0
     passed = [finding for finding in report.findings if finding["subject"] == "group message"]
     assert len(passed) == len(redis_shards)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+async def test_history_of_all_groups(
+    package: str, redis_server: EmbeddedServer, prefix: str
+) -> None:
+    """Its own group may keep a history, whose messages have a position."""
+    doctor = DOCTORS[package]
+    layer = doctor.layer_class([redis_server.url], prefix=prefix, history={"*": {}})
+    sections = await doctor.diagnose("layer", layer, {})
+    assert max(section.worst for section in sections) < Level.WARNING
 
 
 def test_one_shard_away(redis_server: EmbeddedServer) -> None:

@@ -625,7 +625,8 @@ async def _deliver(
         advice = "correct the other findings; if that does not help, report it with this output"
         return Finding(Level.ERROR, subject, text, advice)
     milliseconds = 1000 * (time.perf_counter() - started)
-    if received != message:
+    # It has more keys if the group keeps a history, or the layer's class adds some.
+    if received.get("token") != message["token"]:
         text = f"another message arrived: {received!r}"
         return Finding(Level.ERROR, subject, text, "report it with this output")
     return Finding(Level.OK, subject, f"arrived after {milliseconds:.1f} ms")
