@@ -52,6 +52,7 @@ class ClusterPipeline(CommandClient):
         # The slot map whose owners the connections are for.
         self._layout = cluster.layout
         self._cleanup: asyncio.Task[None] | None = None
+        self._closed = False
 
     def slot(self, key: str) -> int:
         """Return the slot of a key."""
@@ -72,7 +73,8 @@ class ClusterPipeline(CommandClient):
         return [self._node(owner) for owner in self._cluster.owners()]
 
     async def close(self) -> None:
-        """Close the connections. A later command opens new ones."""
+        """Close the connections. Later commands open some, and close them again."""
+        self._closed = True
         await self._end_tasks()
         await asyncio.gather(*(node.close() for node in self._nodes.values()))
         # A reply to a node may have begun another search meanwhile.
@@ -118,6 +120,7 @@ class ClusterPipeline(CommandClient):
             self._nodes[owner] = node = _NodePipeline(
                 connector, self._scripts, self._counters, self._hold
             )
+            node.closed = self._closed
         return node
 
     def _hold(self, calls: Iterable[PendingCommand], error: Exception) -> None:

@@ -152,7 +152,8 @@ class AutoPipeline(CommandClient):
         self._calls: deque[PendingCommand] = deque()
         self._connection: Connection | None = None
         self._runner: asyncio.Task[None] | None = None
-        self._closed = False
+        # True once it was closed. Then it keeps its connection only while calls are pending.
+        self.closed = False
 
     def call(self, command: PendingCommand) -> asyncio.Future[Any]:
         """Add a command to the next write."""
@@ -173,7 +174,7 @@ class AutoPipeline(CommandClient):
 
     async def close(self) -> None:
         """Close the connection. Later commands open one, and close it again."""
-        self._closed = True
+        self.closed = True
         if self._runner is not None:
             await end_task(self._runner)
         # A task that is cancelled before its first turn runs no `except`.
@@ -204,7 +205,7 @@ class AutoPipeline(CommandClient):
                 elif self._calls:
                     backoff = backoff or Backoff()
                     await self._wait(error, backoff.next())
-                if self._closed and not self._calls:
+                if self.closed and not self._calls:
                     # The last command of a call that had begun before the end.
                     await self._drop()
         except BaseException as error:
