@@ -51,6 +51,25 @@ async def test_processes_and_people(
     assert (await found())[place] == ("note", ended)
 
 
+async def test_unreadable_names(
+    processes: Callable[..., Process],
+    redis_server: EmbeddedServer,
+    layer_class: LayerClass,
+    prefix: str,
+) -> None:
+    """Names that no layer wrote are counted like others."""
+    here = processes([redis_server.url])
+    await here.open("room", "ann")
+    keys = PresenceKeys(here.layer.presence_key_head)
+    with redis_server.client() as client:
+        client.zadd(keys.leases, {b"\xff": 1, "dead": 1})
+        client.sadd(keys.groups("dead"), b"\xff")
+    package = layer_class.__module__.partition(".")[0]
+    report = await asyncio.to_thread(examine, package, redis_server.url, prefix=prefix)
+    [text] = [one["text"] for one in report.findings if one["subject"] == "presence"]
+    assert text == "1 people in 2 groups, from 1 processes and 2 that ended without notice"
+
+
 async def test_server_that_evicts(
     processes: Callable[..., Process],
     start_server: Callable[..., EmbeddedServer],

@@ -80,10 +80,10 @@ async def _count_processes(layer: Any, shard: int) -> tuple[int, int, int, int |
     living = await read("ZRANGEBYSCORE", keys.leases, f"({overdue}", "+inf")
     groups: set[bytes] = set()
     for process in (*dead, *living):
-        groups.update(await read("SMEMBERS", keys.groups(process.decode())))
+        groups.update(await read("SMEMBERS", keys.groups(process.decode(errors="replace"))))
     if len(groups) > MAX_COUNTED_GROUPS:
         return len(living), len(dead), len(groups), None
-    people, names = 0, [group.decode() for group in groups]
+    people, names = 0, [group.decode(errors="replace") for group in groups]
     for first in range(0, len(names), GROUPS_AT_ONCE):
         counts = (count_people(layer, name) for name in names[first : first + GROUPS_AT_ONCE])
         people += sum(await asyncio.gather(*counts))
