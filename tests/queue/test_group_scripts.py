@@ -56,7 +56,8 @@ def test_group_forget_only_what_this_process_wrote_last(server: ScriptServer, pr
     assert server.run(scripts.GROUP_FORGET, [group, behind], "v", before) == 0
     assert server.client.zrange(group, 0, -1) == [b"v"]
     assert server.client.smembers(behind) == {b"one"}
-    assert server.run(scripts.GROUP_FORGET, [group, behind], "v", renewed) == 1
+    # Some servers write a score with 17 digits, others only with those that it needs.
+    assert server.run(scripts.GROUP_FORGET, [group, behind], "v", f"{float(renewed):.17g}0") == 1
     assert not server.client.exists(group, behind)
 
 
