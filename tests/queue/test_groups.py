@@ -372,6 +372,38 @@ async def test_leave_that_comes_twice_and_late(
     assert await take_numbers(layer, channel, 1) == [1]
 
 
+@pytest.mark.parametrize("names", ["processes", "members"])
+async def test_leave_that_is_answered_late(
+    layers: Layers, monkeypatch: pytest.MonkeyPatch, names: str
+) -> None:
+    """It was applied before; the channel is not put back into its group, not even for a moment."""
+    layer = layers(groups=names)
+    channel = await joined(layer, "room")
+    await cancel(await waiting(layer, channel))
+    broker = layer._broker.get()
+    [virtual] = broker.local_groups.virtuals()
+    commands, answered, sent = broker.shards[0], asyncio.Event(), []
+    execute = commands.execute
+
+    async def execute_slowly(command: Command, *, key: str, **more: Any) -> Any:
+        sent.append(command[1])
+        if command[1] == scripts.GROUP_FORGET.sha:
+            await answered.wait()
+        reply = await execute(command, key=key, **more)
+        if command[1] == scripts.LEAVE.sha:
+            await eventually(lambda: not broker.local_groups.members(virtual))
+        return reply
+
+    monkeypatch.setattr(commands, "execute", execute_slowly)
+    await within(layer.group_discard("room", channel))
+    answered.set()
+    await eventually(lambda: virtual not in broker.local_groups)
+    for _ in range(2):
+        await nothing_else(layer, channel)
+    assert scripts.GROUP_ADD.sha not in sent
+    assert await names_in(layer, "room") == []
+
+
 @pytest.mark.parametrize("by", ["its own process", "another process"])
 async def test_server_clock_goes_back(
     layers: Layers, monkeypatch: pytest.MonkeyPatch, by: str

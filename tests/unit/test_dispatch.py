@@ -148,6 +148,9 @@ def test_leave(process: Process) -> None:
     process.dispatcher.apply_leave(b"room\0b\x00100.6")
     assert process.local_groups.members(ROOM) == []
     assert process.empty == [ROOM]
+    process.local_groups.forget_if_empty(ROOM)
+    process.dispatcher.apply_leave(b"room\0b\x00100.6")
+    assert process.empty == [ROOM]
 
 
 @pytest.mark.parametrize("leave", [b"", b"room\0a", b"room\0a\0soon", b"\xff\0a\x001"])

@@ -135,8 +135,7 @@ class Groups:
         if shards.are_one_place:
             at = self._local_groups.joined_at(virtual, channel)
         if not is_told or at is None:
-            name = virtual if self._settings.groups_by_process else channel
-            command = scripts.GROUP_DISCARD.call(members, *names, name)
+            command = scripts.GROUP_DISCARD.call(members, *names, self._name(virtual))
             at = await self._execute(group, command, shards)
             names, members = [], []
         if is_told:
@@ -163,12 +162,15 @@ class Groups:
             return
         with contextlib.suppress(RedisError):  # then it expires, or the next message finds it
             if score is None:
-                # The reply to a join was lost. Another write tells the score.
-                score = await self._write(virtual, (), shards)
+                # The reply to a join or to the removal was lost, or the server went back in time.
+                group = keys.group_of(virtual)
+                command = ("ZSCORE", self._keys.group(group), self._name(virtual))
+                score = await self._execute(group, command, shards)
                 if self._local_groups.members(virtual):
                     return
             # A join meanwhile would have changed the score.
-            await self._remove(virtual, score, shards)
+            if score is not None:
+                await self._remove(virtual, score, shards)
         # Not before: if this is cancelled, as an event loop ends, it is done again.
         self._local_groups.forget_if_empty(virtual)
 
@@ -378,8 +380,11 @@ class Groups:
 
     async def _remove(self, virtual: str, score: bytes, shards: Shards) -> None:
         """Remove a virtual channel's name, unless it was written again meanwhile."""
-        name = virtual if self._settings.groups_by_process else keys.address_of(virtual)
-        await self._forget(keys.group_of(virtual), name, score, shards)
+        await self._forget(keys.group_of(virtual), self._name(virtual), score, shards)
+
+    def _name(self, virtual: str) -> str:
+        """Return the name in Redis of the members behind a virtual channel."""
+        return virtual if self._settings.groups_by_process else keys.address_of(virtual)
 
     async def _forget(self, group: str, name: str, score: bytes, shards: Shards) -> None:
         """Remove a name from a group, unless its score has changed."""

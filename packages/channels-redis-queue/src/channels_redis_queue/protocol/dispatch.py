@@ -149,7 +149,8 @@ class ProcessDispatcher:
                 "Dropped a leave of %s that can't be read: %s", self.channel, leave
             )
             return
-        if not self._local_groups.members(virtual):
+        # A leave may come twice. The name may be another process's by then.
+        if virtual in self._local_groups and not self._local_groups.members(virtual):
             self._groups_empty([virtual])
 
     def pending_leaves(self) -> Collection[bytes]:
