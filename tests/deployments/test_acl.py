@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -12,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from channels.layers import channel_layers
 from django.conf import settings
-from redis.credentials import CredentialProvider
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, ResponseError
 
 import channels_redis_pubsub
@@ -233,50 +229,3 @@ async def test_password_alone_and_in_the_url(layer_class: LayerClass, layers: La
         ):
             await works(layers, layer_class, host)
         await layers.close()
-
-
-class Passwords(CredentialProvider):
-    """Provide a user and the current password, and count the requests."""
-
-    def __init__(self, user: str, password: str) -> None:
-        self.user = user
-        self.password = password
-        self.asked = 0
-
-    def get_credentials(self) -> tuple[str, str]:
-        """Return both."""
-        self.asked += 1
-        return self.user, self.password
-
-
-async def test_credential_provider(
-    own_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
-) -> None:
-    """Each new connection asks the provider: a changed password ends no consumer's waiting."""
-    host = restricted(own_server, layer_class)
-    provider = Passwords(host["username"], PASSWORD)
-    layer = layers(layer_class, {"address": own_server.url, "credential_provider": provider})
-    channel = await within(layer.new_channel())
-    await within(layer.send(channel, {"type": "first"}))
-    assert await within(layer.receive(channel)) == {"type": "first"}
-    with own_server.client() as client:
-        client.execute_command("ACL", "SETUSER", host["username"], "resetpass", ">changed")
-        asked, provider.password = provider.asked, "changed"
-        client.client_kill_filter(_type="normal", skipme=True)
-        client.client_kill_filter(_type="pubsub")
-    await works_again(layer, channel)
-    assert provider.asked > asked
-
-
-async def works_again(layer: RedisChannelLayer | RedisPubSubChannelLayer, channel: str) -> None:
-    """Send until a message is received: Pub/Sub loses what is sent during an outage."""
-    receiver = asyncio.create_task(layer.receive(channel))
-
-    async def received() -> bool:
-        # The connection that was killed may break only now.
-        with contextlib.suppress(RedisConnectionError):
-            await within(layer.send(channel, {"type": "again"}))
-        return receiver.done()
-
-    await eventually(received)
-    assert await receiver == {"type": "again"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from support.acl_rules import PASSWORD, restricted
 from support.messages import within
 from support.waiting import eventually
 
@@ -26,20 +28,73 @@ HELLO = {"type": "hello"}
 class Service(CredentialProvider):
     """Credentials from a service that may be down."""
 
-    def __init__(self) -> None:
+    def __init__(self, user: str = "default", password: str = "") -> None:
+        self.user = user
+        self.password = password
         self.down = False
-        self.refusals = 0
+        self.asked = 0
 
     def get_credentials(self) -> tuple[str, str]:
-        """Return a user and a password, or raise what an HTTP client raises."""
+        """Return the user and the password, or raise what an HTTP client raises."""
+        self.asked += 1
         if self.down:
-            self.refusals += 1
             raise ValueError("HTTP 503")
-        return "default", ""
+        return self.user, self.password
 
     async def get_credentials_async(self) -> tuple[str, str]:
         """Do the same."""
         return self.get_credentials()
+
+
+class Consumer:
+    """A consumer of a layer that gets its credentials from a service."""
+
+    def __init__(self, layer_class: LayerClass, server: EmbeddedServer, service: Service) -> None:
+        self.server = server
+        self.layer: Any = layer_class(
+            hosts=[{"address": server.url, "credential_provider": service}]
+        )
+
+    async def start(self) -> None:
+        """Receive a message, and wait for the next."""
+        self.channel = await within(self.layer.new_channel())
+        self.waiter = asyncio.create_task(self.layer.receive(self.channel))
+        await within(self.layer.send(self.channel, HELLO))
+        assert await within(self.waiter) == HELLO
+        self.waiter = asyncio.create_task(self.layer.receive(self.channel))
+
+    def cut_off(self) -> None:
+        """Close all connections at the server."""
+        with self.server.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+            client.client_kill_filter(_type="pubsub")
+
+    async def goes_on(self) -> None:
+        """Send until it has a message: Pub/Sub loses what is sent during an outage."""
+
+        async def arrives() -> bool:
+            # A connection that was closed may break only now.
+            with contextlib.suppress(RedisConnectionError):
+                await within(self.layer.send(self.channel, HELLO))
+            return bool((await asyncio.wait([self.waiter], timeout=1))[0])
+
+        await eventually(arrives)
+        assert await self.waiter == HELLO
+        await within(self.layer.close_pools())
+
+
+async def test_changed_password(own_server: EmbeddedServer, layer_class: LayerClass) -> None:
+    """Each new connection asks the provider: a consumer goes on waiting."""
+    user = restricted(own_server, layer_class)["username"]
+    service = Service(user, PASSWORD)
+    consumer = Consumer(layer_class, own_server, service)
+    await consumer.start()
+    with own_server.client() as client:
+        client.execute_command("ACL", "SETUSER", user, "resetpass", ">changed")
+    asked, service.password = service.asked, "changed"
+    consumer.cut_off()
+    await consumer.goes_on()
+    assert service.asked > asked
 
 
 async def test_credentials_that_cannot_be_had_for_a_while(
@@ -47,28 +102,15 @@ async def test_credentials_that_cannot_be_had_for_a_while(
 ) -> None:
     """A consumer that reconnects meanwhile goes on waiting."""
     service = Service()
-    layer = layer_class(hosts=[{"address": own_server.url, "credential_provider": service}])
-    channel = await layer.new_channel()
-    waiter = asyncio.create_task(layer.receive(channel))
-    await within(layer.send(channel, HELLO))
-    assert await within(waiter) == HELLO
-    waiter = asyncio.create_task(layer.receive(channel))
-    service.down = True
-    with own_server.client() as client:
-        client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-    await eventually(lambda: service.refusals > 1)
+    consumer = Consumer(layer_class, own_server, service)
+    await consumer.start()
+    asked, service.down = service.asked, True
+    consumer.cut_off()
+    await eventually(lambda: service.asked > asked + 1)
     with pytest.raises(RedisError, match="503"):
-        await within(layer.send(channel, HELLO))
+        await within(consumer.layer.send(consumer.channel, HELLO))
     service.down = False
-
-    async def arrives() -> bool:
-        await layer.send(channel, HELLO)
-        return bool((await asyncio.wait([waiter], timeout=1))[0])
-
-    await eventually(arrives)
-    assert await waiter == HELLO
-    await within(layer.close_pools())
+    await consumer.goes_on()
 
 
 def test_credentials_that_synchronous_code_cannot_have(
