@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
 import time
 from collections import Counter
@@ -205,6 +206,35 @@ async def test_other_threads_loop(process: Process) -> None:
     thread.start()
     assert await asyncio.wait_for(task, 15) == 1
     thread.join()
+
+
+def test_list_while_another_thread_opens(process: Process) -> None:
+    """Making a long list may collect garbage, which lets other threads run."""
+    boxes, ended = process.boxes, threading.Event()
+    for number in range(5_000):
+        boxes.open(f"{number}")
+
+    def open_and_discard() -> None:
+        while not ended.is_set():
+            for number in range(100):
+                boxes.open(f"other {number}")
+            for number in range(100):
+                boxes.discard(f"other {number}")
+
+    def run_other_threads(_phase: str, _info: object) -> None:
+        """Do nothing, in Python."""
+
+    thread, interval = threading.Thread(target=open_and_discard), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    gc.callbacks.append(run_other_threads)
+    try:
+        thread.start()
+        assert all(len(boxes.items()) >= 5_000 for _ in range(20))
+    finally:
+        gc.callbacks.remove(run_other_threads)
+        sys.setswitchinterval(interval)
+        ended.set()
+        thread.join()
 
 
 def test_waiter_in_a_closed_loop(process: Process) -> None:

@@ -511,7 +511,9 @@ class Mailboxes:
 
     def items(self) -> list[tuple[str, Mailbox]]:
         """Return all channels and their mailboxes."""
-        return list(self._boxes.items())
+        # A long list may collect garbage as it is made, which lets other threads run.
+        with self._lock:
+            return list(self._boxes.items())
 
     def drop_expired(self) -> None:
         """Drop all items that have expired."""
