@@ -128,11 +128,7 @@ async def test_slot_that_moves_with_messages(
     await receiver.group_add("room", channel)
     await sender.group_send("room", {"type": "x", "number": 0})
     for key in (message_key(receiver, channel), Keys(receiver.prefix).group("room")):
-        slot, source = key_slot(key.encode()), redis_cluster.master_of(key)
-        target = next(node for node in redis_cluster.nodes if node is not source)
-        redis_cluster.begin_move(slot, source, target)
-        redis_cluster.move_keys(slot, source, target)
-        redis_cluster.end_move(slot, target)
+        redis_cluster.move(key)
     await sender.group_send("room", {"type": "x", "number": 1})
     received = [await asyncio.wait_for(receiver.receive(channel), OUTAGE) for _ in range(2)]
     assert [message["number"] for message in received] == [0, 1]

@@ -58,10 +58,7 @@ async def test_slot_that_moves(redis_cluster: EmbeddedCluster, layers: Layers) -
     channel = await listener.new_channel()
     await sender.send(channel, {"type": "before"})
     assert await received(listener, channel) == {"type": "before"}
-    slot, source = key_slot(channel.encode()), redis_cluster.master_of(channel)
-    target = next(node for node in redis_cluster.nodes if node is not source)
-    redis_cluster.begin_move(slot, source, target)
-    redis_cluster.end_move(slot, target)
+    target = redis_cluster.move(channel)
     assert await received(listener, channel) == {"type": "lost"}
     assert await received(listener, channel) == {"type": "back"}
     await sender.send(channel, {"type": "after"})

@@ -75,6 +75,15 @@ class EmbeddedCluster:
                 return next(node for node in self.nodes if node.port == port)
         raise LookupError(f"no node owns slot {slot}")
 
+    def move(self, key: str) -> EmbeddedServer:
+        """Move the slot of a key to another node, and return that."""
+        slot, source = key_slot(key.encode()), self.master_of(key)
+        target = next(node for node in self.nodes if node is not source)
+        self.begin_move(slot, source, target)
+        self.move_keys(slot, source, target)
+        self.end_move(slot, target)
+        return target
+
     def begin_move(self, slot: int, source: EmbeddedServer, target: EmbeddedServer) -> None:
         """Start to move a slot: from now on, missing keys are redirected to the target."""
         command(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", node_id(source))

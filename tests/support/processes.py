@@ -113,7 +113,10 @@ class WorkerProcess:
     def __init__(
         self, process: asyncio.subprocess.Process | ForkedProcess, script: Path, log: IO[bytes]
     ) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
         self._process = process
+        self._stdin, self._stdout = process.stdin, process.stdout
         self._script = script
         self._log = log
 
@@ -172,11 +175,9 @@ class WorkerProcess:
 
     async def send(self, **request: Any) -> None:  # anything that JSON can hold
         """Send a request. Several may be under way."""
-        if self._process.stdin is None:
-            raise WorkerError(self._describe("has no stdin"))
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            await self._process.stdin.drain()
+            self._stdin.write(json.dumps(request).encode() + b"\n")
+            await self._stdin.drain()
         except ConnectionError as error:
             raise WorkerError(self._describe("no longer reads requests")) from error
 
@@ -187,10 +188,8 @@ class WorkerProcess:
             WorkerError: It ended, wrote something that is no JSON object, or nothing within
                 ``timeout`` seconds.
         """
-        if self._process.stdout is None:
-            raise WorkerError(self._describe("has no stdout"))
         try:
-            line = await asyncio.wait_for(self._process.stdout.readline(), timeout)
+            line = await asyncio.wait_for(self._stdout.readline(), timeout)
         except asyncio.TimeoutError as error:
             raise WorkerError(self._describe(f"sent nothing within {timeout} s")) from error
         if not line:
@@ -215,8 +214,7 @@ class WorkerProcess:
         Raises:
             WorkerError: Its exit status is not 0, or it runs on after ``timeout`` seconds.
         """
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        self._stdin.close()
         try:
             status = await asyncio.wait_for(self._process.wait(), timeout)
         except asyncio.TimeoutError as error:
@@ -235,8 +233,8 @@ class WorkerProcess:
         await self.kill()
         if isinstance(self._process, ForkedProcess):
             self._process.close()
-        elif self._process.stdin is not None:
-            self._process.stdin.close()
+        else:
+            self._stdin.close()
         self._log.close()
 
     def _describe(self, what: str) -> str:

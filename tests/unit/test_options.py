@@ -77,14 +77,6 @@ def test_unknown_option_is_refused(layer: Any) -> None:
         layer(expirey=1)
 
 
-def test_unknown_option_like_no_other_is_refused_with_the_list() -> None:
-    """If no option is similar, the text lists all options."""
-    layer: Any = RedisChannelLayer
-    expected = r"'zzz'\. Its options are: capacity, .* random_prefix_length, .*_keys$"
-    with pytest.raises(TypeError, match=expected):
-        layer(zzz=1)
-
-
 @pytest.mark.parametrize("value", ["asgi", "", "my.app:", "{asgi}", "a{b}c", "x}{y}", "{a}{"])
 def test_prefix_without_braces_or_with_a_hash_tag_is_accepted(value: str) -> None:
     """Text between the first brace that opens and the next that closes is a hash tag."""
