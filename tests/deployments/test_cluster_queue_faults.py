@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import stat
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,11 +145,9 @@ async def test_master_that_dies(
     flow = Flow(sender, receiver, channel)
     await flow.goes_on()
     replicated_cluster.master_of(message_key(receiver, channel)).kill()
-    killed_at = time.monotonic()
     before = len(flow.sent)
     # The reply to one may be on its way yet.
     await eventually(lambda: len(flow.sent) > before + 1, timeout=OUTAGE)
-    assert time.monotonic() - killed_at < OUTAGE
     await flow.goes_on()
     await flow.stop()
     assert flow.received == sorted(set(flow.received))
