@@ -310,7 +310,10 @@ async def test_an_outage_while_the_first_member_joins(proxy: TcpProxy, own_layer
     assert await take(layer, channel) == BACK
 
 
-async def test_a_member_whose_next_join_is_cancelled(proxy: TcpProxy, own_layers: Layers) -> None:
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_member_that_joins_again(
+    proxy: TcpProxy, own_layers: Layers, *, cancelled: bool
+) -> None:
     """It gets what came while that call waited for the history, as any member does."""
     layer, sender = own_layers(hosts=[proxy.url], **HISTORY), own_layers(**HISTORY)
     channel, _ = await follow(layer)
@@ -322,7 +325,8 @@ async def test_a_member_whose_next_join_is_cancelled(proxy: TcpProxy, own_layers
     await eventually(lambda: follower.has_joins)
     await send(sender, numbered(2))
     assert plain(await take_many(layer, other, 2)) == numbered(2)
-    await cancel(joining)
+    if cancelled:
+        await cancel(joining)
     proxy.resume()
     assert plain(await take_many(layer, channel, 2)) == numbered(2)
     await nothing_else(layer, channel)

@@ -250,6 +250,9 @@ class Follower:
             self._counters.replayed += len(missed)
             self._counters.unrecovered += not recovered
             replayed = [*missed, *later]
+            if rewind and since is None:
+                # More may have waited for the join, and an earlier membership goes on.
+                replayed = max(replayed, self._log[join.begun :], key=len)
             self._outlet.replay(replayed, join.channel)
             self._end_join(join)
             return replayed[0].previous if replayed else self._cursor.position, recovered
