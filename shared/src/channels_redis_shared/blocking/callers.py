@@ -85,7 +85,7 @@ def _has_nothing_else_to_do(loop: asyncio.AbstractEventLoop) -> bool:
     ):
         return False
     sockets: Mapping[Any, Any] = getattr(getattr(loop, "_selector", None), "get_map", dict)()
-    # One wakes the loop.
+    # The loop has one of its own, to be woken by.
     return len(sockets) <= 1 and all(map(_is_synchronous_call, asyncio.all_tasks(loop)))
 
 
