@@ -68,6 +68,8 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     ({"symmetric_encryption_keys": "x"}, "must be a list of keys, the one to encrypt with first"),
     ({"symmetric_encryption_keys": {"x"}}, "must be a list of keys"),
     ({"symmetric_encryption_keys": [""]}, "symmetric_encryption_keys[0] is empty"),
+    # An environment variable that is not UTF-8.
+    ({"symmetric_encryption_keys": ["\udcff" * 40]}, "surrogates not allowed"),
     ({"symmetric_encryption_keys": [None]}, "symmetric_encryption_keys[0] must be a str or bytes"),
     # The list of hosts
     ({"hosts": "redis://h"}, """hosts must be a list: write ["redis://localhost:6379"]"""),

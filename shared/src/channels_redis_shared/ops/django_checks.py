@@ -230,4 +230,4 @@ def _secrets() -> Iterator[str | bytes]:
 
 
 def _as_bytes(key: str | bytes) -> bytes:
-    return key.encode() if isinstance(key, str) else key
+    return key.encode(errors="surrogatepass") if isinstance(key, str) else key
