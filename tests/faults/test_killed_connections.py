@@ -14,7 +14,6 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
 
 EVERY = 0.03  # seconds
@@ -51,18 +50,13 @@ async def killer(own_server: EmbeddedServer) -> AsyncIterator[Killer]:
     await cancel(task)
 
 
-async def receive_all(layer: RedisChannelLayer, channel: str, count: int) -> list[int]:
-    """Receive so many messages and return their numbers."""
-    return [(await layer.receive(channel))["number"] for _ in range(count)]
-
-
 async def test_channels_of_a_process(killer: Killer, own_layers: Layers) -> None:
     """Direct and group messages: none lost, none doubled, in order, no error out of `receive`."""
     layer, sender = own_layers(hosts=[killer.host]), own_layers()
     channels = [await layer.new_channel() for _ in range(5)]
     for channel in channels:
         await within(layer.group_add("room", channel))
-    consumers = [asyncio.create_task(receive_all(layer, channel, 300)) for channel in channels]
+    consumers = [asyncio.create_task(take_numbers(layer, channel, 300)) for channel in channels]
     for message in numbered(300):
         if message["number"] % 3:
             await sender.group_send("room", message)
@@ -109,7 +103,7 @@ async def test_members_that_come_and_go(killer: Killer, own_layers: Layers) -> N
         await sender.group_send(room, {"number": number})
         await within(layer.group_discard(room, channel))
         await sender.group_send(room, {"number": -2})
-        assert await within(receive_all(layer, channel, 1)) == [number]
+        assert await take_numbers(layer, channel, 1) == [number]
     await nothing_else(sender, "elsewhere")
     await sender.send(channel, {"number": -1})
     assert await take_numbers(layer, channel, 1) == [-1]
