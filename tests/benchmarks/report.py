@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.catalogue import Floor, Work
 
 HEAD = ("layer", "work", "unit", "theirs", "ours", "ratio", "floor", "")
@@ -85,9 +87,12 @@ def _number(figure: float) -> str:
 
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:
-    """Align the words to the left and the figures to the right."""
-    cells = (
+    return f"| {' | '.join(aligned(row, widths))} |"
+
+
+def aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """Align the words of a row to the left, and its figures to the right."""
+    return [
         cell.ljust(width) if column < WORDS else cell.rjust(width)
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-    )
-    return f"| {' | '.join(cells)} |"
+    ]

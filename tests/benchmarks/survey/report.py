@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from benchmarks.report import aligned
 from benchmarks.survey.plan import TITLES
 from benchmarks.survey.results import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from benchmarks.survey.results import Results, Row
 
@@ -37,7 +38,6 @@ SHOWN = {
 BEFORE = {"queue": "queue-4.3", "pubsub": "pubsub-4.3"}
 RAW = {"queue": "raw-queue", "pubsub": "raw-pubsub"}
 HEAD = ("with", "contender", "metric", "median", "least", "greatest", "x 4.3.0", "of raw")
-WORDS = 3  # the columns from the left that hold words
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ def table(results: Results) -> str:
     widths = [max(map(len, column)) for column in columns]
     lines = []
     for work, rows in works.items():
-        lines += [TITLES[work], *(_aligned(row, widths) for row in (HEAD, *rows)), ""]
+        told = ["  ".join(["", *aligned(row, widths)]).rstrip() for row in (HEAD, *rows)]
+        lines += [TITLES[work], *told, ""]
     lines += [f"{contender} was not measured: {why}" for contender, why in results.absent.items()]
     lines += [
         f"{row.contender} failed at {row.work}, {_written(row.parameters)}: {_last_line(row.note)}"
@@ -143,11 +144,3 @@ def _written(parameters: Mapping[str, object]) -> str:
 
 def _last_line(note: str) -> str:
     return note.strip().splitlines()[-1]
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = (
-        cell.ljust(width) if column < WORDS else cell.rjust(width)
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-    )
-    return f"  {'  '.join(cells)}".rstrip()
