@@ -74,12 +74,15 @@ class Consumer:
         await asyncio.gather(self._task, return_exceptions=True)
 
 
-async def send_until_done(layer: Layer, group: str, message: Message) -> float:
-    """Send to a group until that raises no error; return the seconds that it took."""
+async def send_until_done(layer: Layer, message: Message, *, synchronously: bool = False) -> float:
+    """Send to the group until that raises no error; return the seconds that it took."""
     began = time.monotonic()
     while True:
         try:
-            await within(layer.group_send(group, message))
+            if synchronously:
+                await asyncio.to_thread(async_to_sync(layer.group_send), "room", message)
+            else:
+                await within(layer.group_send("room", message))
         except RedisError:
             assert time.monotonic() - began < 30
         else:
@@ -116,19 +119,22 @@ async def test_killed_master(
     group.sentinels[0].kill()
     queue = layers(RedisChannelLayer, group.host)
     pubsub = layers(RedisPubSubChannelLayer, group.host, **NOTICES)
-    consumers = [await consumer_in_group(layer) for layer in (queue, pubsub)]
+    consumers = {layer: await consumer_in_group(layer) for layer in (queue, pubsub)}
+    for layer, consumer in consumers.items():
+        await send_until_done(layer, {"type": "synchronous"}, synchronously=True)
+        await consumer.got({"type": "synchronous"})
     group.master.kill()
     await group.promoted()
     seconds = await asyncio.gather(
-        send_until_done(queue, "room", {"type": "after"}), consumers[1].got({"type": "redis.found"})
+        send_until_done(queue, {"type": "after"}), consumers[pubsub].got({"type": "redis.found"})
     )
     assert seconds[0] < SOON
     await within(pubsub.group_send("room", {"type": "after"}))
-    for consumer in consumers:
+    for consumer in consumers.values():
         await consumer.got({"type": "after"})
-        await consumer.stop()
-    assert [message["type"] for message in consumers[1].received] == [
+    assert [message["type"] for message in consumers[pubsub].received] == [
         "before",
+        "synchronous",
         "redis.lost",
         "redis.found",
         "after",
@@ -136,6 +142,10 @@ async def test_killed_master(
     for package in ("channels_redis_queue", "channels_redis_pubsub"):
         records = [record for record in caplog.records if record.name.startswith(package)]
         assert [record.levelname for record in records] == ["WARNING", "INFO"], records
+    for layer, consumer in consumers.items():
+        await send_until_done(layer, {"type": "synchronous, after"}, synchronously=True)
+        await consumer.got({"type": "synchronous, after"})
+        await consumer.stop()
 
 
 @pytest.mark.timeout(120)
@@ -148,7 +158,7 @@ async def test_demoted_master(group: SentinelGroup, layers: Layers) -> None:
     await group.promoted()
     await consumers[1].got({"type": "redis.found"})
     for layer, consumer in zip((queue, pubsub), consumers, strict=True):
-        assert await send_until_done(layer, "room", {"type": "after"}) < SOON
+        assert await send_until_done(layer, {"type": "after"}) < SOON
         await consumer.got({"type": "after"})
         await consumer.stop()
 
@@ -237,7 +247,7 @@ async def test_read_only_server(
         with pytest.raises(RedisError, match=r"READONLY|read only"):
             await within(layer.group_send("room", {"type": "meanwhile"}))
         client.replicaof("NO", "ONE")
-    await send_until_done(layer, "room", {"type": "after"})
+    await send_until_done(layer, {"type": "after"})
     await consumer.got({"type": "after"})
     await consumer.stop()
 

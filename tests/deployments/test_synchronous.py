@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from redis.exceptions import RedisError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
-from support.sentinels import SentinelGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -149,23 +146,3 @@ def test_moved_slot(own_cluster: EmbeddedCluster) -> None:
         async_to_sync(layer.send)("jobs", {"type": "work"})
         with target.client() as client:
             assert client.zcard("asgijobs") == 2
-
-
-@pytest.mark.timeout(120)
-def test_failover(layer_class: LayerClass) -> None:
-    """Sentinel: calls go to the current master, and to the next one after it is killed."""
-    with SentinelGroup(password="one", sentinel_password="two") as group:
-        asyncio.run(group.ready())
-        with made(layer_class, group.host) as layer:
-            send = async_to_sync(layer.group_send)
-            send("room", {"type": "before"})
-            group.master.kill()
-            asyncio.run(group.promoted())
-            deadline = time.monotonic() + 20
-            while True:
-                try:
-                    send("room", {"type": "after"})
-                    break
-                except RedisError:
-                    assert time.monotonic() < deadline
-            assert layer.statistics().sent == 2
