@@ -42,7 +42,7 @@ async def test_one_node_is_enough_to_find_the_others(
 
 
 async def test_node_that_has_left(redis_cluster: EmbeddedCluster) -> None:
-    """What the other nodes say counts, however soon it replies that no one owns anything."""
+    """Its reply, which names no owners, does not count, however soon it comes."""
     with EmbeddedCluster(masters=1) as former:
         command(former.nodes[0], "CLUSTER", "RESET")
         [host] = parse_hosts([{"cluster": [*former.addresses, *redis_cluster.addresses]}])
