@@ -42,6 +42,7 @@ async def hostile_server(redis_server: EmbeddedServer) -> AsyncIterator[HostileS
         b":7\r\n",
         b"$-1\r\n",
         b"%1\r\n*0\r\n*0\r\n",
+        b"-MOVED\r\n",
         resp([[[], b"main"]]),
         resp([[NAME, b"main"]]),
         resp([[NAME, b"main", IP, b"10.0.0.1", PORT, b"x", FLAGS, b"master"]]),

@@ -101,7 +101,7 @@ async def _masters(host: Host, address: Address) -> dict[str, tuple[Address, lis
     except RedisError as error:
         explain(error, host, shown)
         raise
-    except (TypeError, UnicodeDecodeError) as error:  # hiredis and what is no text, or no key
+    except (TypeError, ValueError) as error:  # redis-py's, for what is no Redis, or no text
         raise RedisConnectionError(
             f"The reply of the Sentinel {shown} can't be read: {error}"
         ) from error
