@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgpack
 import pytest
 
@@ -13,20 +11,6 @@ from channels_redis_queue.protocol.dispatch import Envelope
 from channels_redis_queue.serializers import JSONSerializer, MsgPackSerializer
 
 MESSAGE = {"type": "test", "list": [1, 2]}
-
-
-class Plain:
-    """A registered serializer with only the required methods."""
-
-    def serialize(self, message: dict[str, Any]) -> bytes:
-        """Return the message as bytes."""
-        packed: bytes = msgpack.packb(message)
-        return packed
-
-    def deserialize(self, data: bytes) -> dict[str, Any]:
-        """Return the message of these bytes."""
-        message: dict[str, Any] = msgpack.unpackb(data)
-        return message
 
 
 def pack(value: object) -> bytes:
@@ -69,13 +53,6 @@ def test_built_in_serializers(serializer: type[MsgPackSerializer], keys: list[st
         sealed.serialize({**MESSAGE, CHANNELS_FIELD: ["a!1", "a!2"]})
     )
     assert decoded.names == ["a!1", "a!2"]
-    assert decoded.copy() == decoded.copy() == MESSAGE
-
-
-def test_registered_serializer_with_the_two_methods_only() -> None:
-    """Such a serializer is enough."""
-    decoded = MessageDecoder(Plain(), Envelope).decode(pack({**MESSAGE, CHANNELS_FIELD: "a!1"}))
-    assert decoded.names == ["a!1"]
     assert decoded.copy() == decoded.copy() == MESSAGE
 
 
