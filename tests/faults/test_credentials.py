@@ -12,6 +12,9 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from channels_redis_shared.config.hosts import parse_hosts
+from channels_redis_shared.transport.sentinel import find_master
+from embedded_server import HOST
 from support.acl_rules import PASSWORD, restricted
 from support.messages import within
 from support.waiting import eventually
@@ -111,6 +114,23 @@ async def test_credentials_that_cannot_be_had_for_a_while(
         await within(consumer.layer.send(consumer.channel, HELLO))
     service.down = False
     await consumer.goes_on()
+
+
+async def test_credentials_for_a_sentinel(own_server: EmbeddedServer) -> None:
+    """A Sentinel for which there are none counts as away."""
+
+    class Down(Service):
+        def get_credentials(self) -> tuple[str, str]:
+            raise LookupError("HTTP 503")
+
+    entry = {
+        "sentinels": [(HOST, own_server.port)],
+        "master_name": "mymaster",
+        "sentinel_kwargs": {"credential_provider": Down()},
+    }
+    [host] = parse_hosts([entry])
+    with pytest.raises(RedisConnectionError, match="503"):
+        await within(find_master(host))
 
 
 def test_credentials_that_synchronous_code_cannot_have(

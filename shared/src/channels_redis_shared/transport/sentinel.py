@@ -91,6 +91,7 @@ async def _masters(host: Host, address: Address) -> dict[str, tuple[Address, lis
         await connection.connect()
         await connection.send_command("SENTINEL", "MASTERS")
         reply = await connection.read_response()
+        return dict(map(_read_master, reply))
     except RedisConnectionError as error:
         # redis-py 5 reports a refused certificate as a mere error number.
         refusal = await find_tls_refusal(connection, error)
@@ -101,20 +102,12 @@ async def _masters(host: Host, address: Address) -> dict[str, tuple[Address, lis
     except RedisError as error:
         explain(error, host, shown)
         raise
-    except (TypeError, ValueError) as error:  # redis-py's, for what is no Redis, or no text
-        raise RedisConnectionError(
-            f"The reply of the Sentinel {shown} can't be read: {error}"
-        ) from error
-    except RuntimeError as error:  # uvloop's word for a connection that was reset
-        raise RedisConnectionError(f"Connection lost: {error}") from error
+    except Exception as error:
+        # A reply that no Sentinel sends; uvloop's RuntimeError for a connection that was reset; and
+        # a credential provider raises what it likes.
+        raise RedisConnectionError(f"Asking the Sentinel {shown} failed: {error!r}") from error
     finally:
         await close_now(connection)
-    try:
-        return dict(map(_read_master, reply))
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise RedisConnectionError(
-            f"The reply of the Sentinel {shown} can't be read: {error!r}"
-        ) from error
 
 
 def _read_master(flat: list[str]) -> tuple[str, tuple[Address, list[str]]]:
