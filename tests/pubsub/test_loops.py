@@ -184,6 +184,21 @@ async def test_channel_moves_when_its_loop_ends(
     await within(layer.group_add("third", moves))
 
 
+async def test_channel_moves_in_an_outage(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """It is told of the end in its new loop, as it was told of the beginning in the former one."""
+    layer = own_layers(**NOTICES)
+    with LoopThread() as other:
+        channel = await other.run(joined(layer, "room"))
+        receiver = await waiting(layer, channel)
+        own_server.kill()
+        assert await within(receiver) == LOST
+        receiver = await waiting(layer, channel)
+    own_server.start()
+    assert await within(receiver) == BACK
+    await within(layer.group_send("room", HELLO))
+    assert await take(layer, channel) == HELLO
+
+
 async def test_channel_moves_when_its_loop_ends_amid_closing(layers: Layers) -> None:
     """The end of a loop cancels all its tasks, also the one that closes the layer just then."""
     layer = layers()

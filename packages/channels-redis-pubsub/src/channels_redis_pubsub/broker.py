@@ -321,15 +321,17 @@ class PubSubBroker:
         """
         here = self._loops.get()
         joins: list[MovedJoin] = []
+        is_told = False
         with self._lock:
             client = self._clients.get(channel)
             if client is old:
                 self._clients[channel] = client = here
+                is_told = old.is_told(channel)
                 joins = here.add(channel, old.remove(channel))
         if client is here:
             self._start_sweeping(here)
             # It goes on if this call is cancelled: the next one finds the channel open.
-            moving = here.tasks.spawn(self._finish_move(channel, here, joins))
+            moving = here.tasks.spawn(self._finish_move(channel, here, joins, is_told=is_told))
             await asyncio.wait([moving])
             if moving.cancelled():
                 raise RedisConnectionError("The layer was closed")
@@ -337,12 +339,14 @@ class PubSubBroker:
                 raise error
 
     async def _finish_move(
-        self, channel: str, here: LoopClient, joins: list[MovedJoin]
+        self, channel: str, here: LoopClient, joins: list[MovedJoin], *, is_told: bool
     ) -> Exception | None:
         """Subscribe to a moved channel, and deliver what it has missed; return what prevents it."""
         try:
             await here.wait_subscribed(channel.encode(), no_timeout=True)
             await here.confirm_joins(joins)
+            if is_told:
+                here.tell_restored(channel)
         except Exception as error:  # noqa: BLE001 - raised by the call that waits, if one does
             # First: a group is not forgotten while a channel joins it.
             here.cancel_joins(joins)

@@ -92,6 +92,10 @@ class LoopClient:
         self.followers: Followers[bytes] = Followers(
             self._read_history, self._outlet, self._spawn, settings, self.hub.lock
         )
+        self._dispatchers = [
+            TopicDispatcher(settings, self.hub, mailboxes, self.followers)
+            for _ in settings.connectors
+        ]
         self._subscribers = [
             _subscriber_to(
                 connector,
@@ -100,7 +104,7 @@ class LoopClient:
                     connector.open,
                     settings.sharded_pubsub,
                     outages[shard],
-                    TopicDispatcher(settings, self.hub, mailboxes, self.followers),
+                    self._dispatchers[shard],
                     partial(self._topics, shard),
                     self.hub.has_members,
                 ),
@@ -179,6 +183,14 @@ class LoopClient:
                 topic: None if follower is None else follower.position_of(channel)
                 for topic, follower in followers.items()
             }
+
+    def is_told(self, channel: str) -> bool:
+        """Return whether a channel was told of an outage that has not ended."""
+        return any(dispatcher.is_told(channel) for dispatcher in self._dispatchers)
+
+    def tell_restored(self, channel: str) -> None:
+        """Tell a channel of the end of an outage that it was told of in another event loop."""
+        self._dispatchers[0].tell_restored((channel,))
 
     def add(self, channel: str, topics: dict[bytes, str | None]) -> list[MovedJoin]:
         """Subscribe to the topics of a channel that comes from another event loop.

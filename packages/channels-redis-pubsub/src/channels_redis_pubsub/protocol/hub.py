@@ -211,6 +211,14 @@ class TopicDispatcher:
             outage.told |= untold
             self._notify(self._settings.on_disconnect, untold)
 
+    def is_told(self, channel: str) -> bool:
+        """Return whether a channel was told of an outage that has not ended."""
+        return any(channel in outage.told for outage in list(self._outages.values()))
+
+    def tell_restored(self, channels: Iterable[str]) -> None:
+        """Tell channels of the end of an outage."""
+        self._notify(self._settings.on_reconnect, channels)
+
     def on_subscribed(self, topic: bytes) -> None:
         """Mark a topic as restored, once its members have what they missed, if it is kept."""
         follower = self._followers.find(topic)
@@ -250,7 +258,7 @@ class TopicDispatcher:
             outage.topics.discard(topic)
             if not outage.topics:
                 del self._outages[connection]
-                self._notify(self._settings.on_reconnect, outage.told)
+                self.tell_restored(outage.told)
 
     def _notify(self, message_type: str | None, channels: Iterable[str]) -> None:
         if message_type is not None:
