@@ -404,6 +404,32 @@ async def test_leave_that_is_answered_late(
     assert await names_in(layer, "room") == []
 
 
+@pytest.mark.parametrize("names", ["processes", "members"])
+async def test_second_join_is_cancelled(
+    layers: Layers, monkeypatch: pytest.MonkeyPatch, names: str
+) -> None:
+    """The server may have executed it: when the consumer ends, its name is removed nevertheless."""
+    layer = layers(groups=names)
+    channel = await joined(layer, "room")
+    broker, executed = layer._broker.get(), asyncio.Event()
+    commands = broker.shards[0]
+    execute = commands.execute
+
+    async def execute_without_reply(command: Command, *, key: str) -> None:
+        await execute(command, key=key)
+        executed.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(commands, "execute", lambda *a, key, **_: execute_without_reply(*a, key=key))
+        joining = asyncio.create_task(layer.group_add("room", channel))
+        await within(executed.wait())
+        await cancel(joining)
+    virtuals = broker.local_groups.remove_channel(channel)
+    await within(broker.groups.remove_empty(virtuals, broker.shards))
+    assert await names_in(layer, "room") == []
+
+
 @pytest.mark.parametrize("by", ["its own process", "another process"])
 async def test_server_clock_goes_back(
     layers: Layers, monkeypatch: pytest.MonkeyPatch, by: str

@@ -29,6 +29,8 @@ class Group:
     # When each member joined in the server's time, and when it expires in ours.
     members: dict[str, tuple[int, float]] = field(default_factory=dict)
     score: bytes | None = None
+    # A join failed, which the server may have executed.
+    failed: bool = False
 
 
 class Memberships(RuleBasedStateMachine):
@@ -74,6 +76,7 @@ class Memberships(RuleBasedStateMachine):
         self.joining.remove((virtual, channel))
         if fails:
             self.tested.cancel_join(virtual, channel)
+            self.groups[virtual].failed = True
             self.note_removed(present)
         else:
             self.server_time[virtual] += 1
@@ -150,7 +153,8 @@ class Memberships(RuleBasedStateMachine):
     def forget_if_empty(self, virtual: str) -> None:
         """Forget a virtual channel without members, once Redis has been told."""
         empty = not self.members(virtual)
-        score = self.groups[virtual].score if virtual in self.groups and empty else None
+        group = self.groups.get(virtual)
+        score = group.score if group and empty and not group.failed else None
         assert self.tested.emptied(virtual) == (empty, score)
         self.tested.forget_if_empty(virtual)
         if empty and virtual in self.groups:

@@ -29,8 +29,10 @@ class _LocalGroup:
     # Joins without a reply yet, by channel, and the latest leave that each has seen meanwhile.
     joining: Counter[str] = field(default_factory=Counter)
     left: dict[str, float] = field(default_factory=dict)
-    # The score that this process wrote last for the virtual channel.
+    # The score that this process wrote last for the virtual channel, as far as it knows.
     score: bytes | None = None
+    # True if a join was cancelled, which the server may have executed.
+    may_have_other_score: bool = False
 
 
 class LocalGroups:
@@ -100,6 +102,7 @@ class LocalGroups:
         with self._lock:
             group = self._groups.get(virtual)
             if group is not None:
+                group.may_have_other_score = True
                 self._end_join(virtual, group, channel)
 
     def leave(self, virtual: str, channel: str, at: float) -> None:
@@ -175,12 +178,13 @@ class LocalGroups:
             }
 
     def emptied(self, virtual: str) -> tuple[bool, bytes | None]:
-        """Return whether a virtual channel is empty, and the score that was written last."""
+        """Return whether a virtual channel is empty, and the score in Redis, if that is known."""
         with self._lock:
+            if self.members(virtual):
+                return False, None
             group = self._groups.get(virtual)
-            if group is None:
-                return True, None
-            return (False, None) if self.members(virtual) else (True, group.score)
+            is_known = group is not None and not group.may_have_other_score
+            return True, self.score(virtual) if is_known else None
 
     def forget_if_empty(self, virtual: str) -> None:
         """Forget a virtual channel that has no members."""
