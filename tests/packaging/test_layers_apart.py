@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.builds import LAYERS, SHARED, Environment, SourceTree, module_of, run_ok
+from support.installing import versions_in
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -71,10 +72,10 @@ def test_one_layer_upgraded_alone(
     run_ok(*hatchling, "minor", cwd=newer.package(upgraded))
     version = run_ok(*hatchling, cwd=newer.package(upgraded)).strip()
     wheel = newer.build("wheel", upgraded, tmp_path / "dist")
-    versions = versions_in(environment)
+    versions = versions_in(environment.python)
     environment.run("-m", "pip", "install", "--quiet", "--upgrade", wheel)
     environment.run("-m", "pip", "check")
-    assert versions_in(environment) == versions | {upgraded: version}
+    assert versions_in(environment.python) == versions | {upgraded: version}
 
     after = use_both(environment, redis_server, f"{prefix}after")
     assert after["shards"] == before["shards"] | {module_of(upgraded): 0}
@@ -82,9 +83,3 @@ def test_one_layer_upgraded_alone(
         "channels_redis_pubsub": False,
         "channels_redis_queue": True,
     }
-
-
-def versions_in(environment: Environment) -> dict[str, str]:
-    """Return the versions of all that is installed, by the distributions' names."""
-    listed = json.loads(environment.run("-m", "pip", "list", "--format", "json"))
-    return {one["name"].replace("_", "-"): one["version"] for one in listed}
