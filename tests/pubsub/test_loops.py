@@ -184,6 +184,20 @@ async def test_channel_moves_when_its_loop_ends(
     await within(layer.group_add("third", moves))
 
 
+async def test_end_of_a_loop_wakes_no_one_else(layers: Layers) -> None:
+    """A `receive` that is woken does not wait for an instant: its own loop might end just then."""
+    layer = layers()
+    channel = await within(layer.new_channel())
+    receiver = await waiting(layer, channel)
+    mailbox = inside(layer)._mailboxes.open(channel)
+    [waiter] = mailbox._waiters
+    with LoopThread() as other:
+        await other.run(layer.new_channel())
+    await within(layer.new_channel())
+    assert not waiter.done()
+    await cancel(receiver)
+
+
 async def test_channel_moves_in_an_outage(own_server: EmbeddedServer, own_layers: Layers) -> None:
     """It is told of the end in its new loop, as it was told of the beginning in the former one."""
     layer = own_layers(**NOTICES)

@@ -366,12 +366,14 @@ class PubSubBroker:
         )
 
     def _on_client_end(self, client: LoopClient) -> None:
-        """Close the client's channels for which no `receive` waits in another event loop."""
+        """Close the client's channels, but for those that a `receive` waits for in another loop."""
         for channel in client.hub.channels():
-            if not self._mailboxes.waiting(channel):
+            if self._mailboxes.waiting(channel):
+                # It moves to the loop of its waiter. No other is woken: one that is woken does not
+                # wait for an instant, in which its channel's own loop may end.
+                self._mailboxes.open(channel).wake_all()
+            else:
                 self.close(channel)
-        # The others move to the loops of their waiters.
-        self._mailboxes.wake_all()
 
 
 def _call_soon(client: LoopClient, function: Callable[..., object], *args: object) -> None:
