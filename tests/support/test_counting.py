@@ -28,12 +28,3 @@ def test_counts_commands_and_bytes(own_server: EmbeddedServer) -> None:
         "*2\r\n$4\r\nINFO\r\n$6\r\nserver\r\n"
     )
     assert counted.bytes_out == 3 * len("+OK\r\n") + len(info) + len(f"${len(info)}\r\n\r\n")
-
-
-def test_counts_what_scripts_call(own_server: EmbeddedServer) -> None:
-    """A script counts once, and so does each command that it calls."""
-    with own_server.client() as client:
-        client.ping()
-        with count_commands(own_server) as counted:
-            client.eval("redis.call('INCR', KEYS[1]) redis.call('INCR', KEYS[1])", 1, "number")
-    assert counted.commands == {"eval": 1, "incr": 2}
