@@ -350,6 +350,36 @@ async def test_lost_replies(
     assert await within(there.presence.count("room")) == 1
 
 
+@pytest.mark.parametrize("is_repeated", [True, False])
+async def test_person_joins_twice_while_a_reply_is_lost(
+    processes: Callable[..., Process],
+    own_server: EmbeddedServer,
+    proxy: TcpProxy,
+    *,
+    is_repeated: bool,
+) -> None:
+    """The join is told, with the metas of both processes, if either of them could not know."""
+    here = processes([{"address": proxy.url, "socket_timeout": 1}])
+    there = processes([own_server.url])
+    watcher = await there.watch("room")
+    await here.open("room", "bob")
+    await watcher.until("bob")
+    channel = await within(here.layer.new_channel())
+    loss = proxy.lose_reply(to=b"ann", cut=is_repeated)
+    tracking = asyncio.create_task(here.presence.track("room", channel, "ann", 1))
+    await within(loss.happened.wait())
+    proxy.stall(new=True)
+    await there.open("room", "ann", 2)
+    if not is_repeated:
+        with pytest.raises((RedisError, OSError)):
+            await within(tracking)
+    proxy.resume()
+    if is_repeated:
+        await within(tracking)
+    await watcher.until("bob", "ann")
+    assert sorted(watcher.people["ann"]) == [1, 2]
+
+
 async def test_outage_while_a_person_leaves(
     processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
 ) -> None:
@@ -364,8 +394,8 @@ async def test_outage_while_a_person_leaves(
     await here.presence.untrack("room", channel)
     await within(loss.happened.wait())
     proxy.stall(new=True)
-    # It has failed, and every attempt to write it again.
-    await eventually(lambda: any(shard._left for shard in shards(here)))
+    # It has failed, and every attempt to repeat it.
+    await eventually(lambda: any(shard._next_retry for shard in shards(here)))
     assert await within(there.presence.count("room")) == 1
     proxy.resume()
     await watcher.until("bob")

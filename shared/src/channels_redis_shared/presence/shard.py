@@ -63,7 +63,7 @@ MAX_META_DEPTH = 100
 # The effects of a change that others have to see as a join or as a leave: always, and also if it
 # may have been written before by a command whose reply was lost.
 _JOINS = {b"joined"}
-_REPEATED_JOINS = {b"joined", b"all metas", b"same"}
+_REPEATED_JOINS = {b"joined", b"alone", b"shared"}
 _LEAVES = {b"left"}
 _REPEATED_LEAVES = {b"left", b"absent"}
 
@@ -119,8 +119,8 @@ class ShardPresence:
         # Groups that may differ in Redis; True if a reply was lost, so that a change may not have
         # been announced.
         self._suspect: dict[str, bool] = {}
-        # People in these who may have left, with their last metas.
-        self._left: dict[str, dict[str, list[str]]] = {}
+        # People in these whose latest change may not have been announced, with their last metas.
+        self._unannounced: dict[str, dict[str, list[str]]] = {}
         self._next_retry = 0.0
         self._next_rewrite = 0.0
         # Groups that Redis knows to have people here, and those that it has to know first.
@@ -151,7 +151,8 @@ class ShardPresence:
             task.cancel()
         self._lease = b""
         # The last writes of the former tasks may have been lost, or their replies.
-        self._suspect = dict.fromkeys([*self._people.groups(), *self._registered], True)
+        known = (*self._people.groups(), *self._registered, *self._unannounced)
+        self._suspect = dict.fromkeys(known, True)
         self._registered.clear()
         self._next_rewrite = self._loop.time() + REWRITE_INTERVAL
         self._tasks = [
@@ -174,18 +175,16 @@ class ShardPresence:
             # As they are now, for writes are executed in order.
             metas = self._people.metas(group, key)
             [(effect, at)] = await self._write(group, [(key, _array(metas))])
-            if tracked is Tracked.NEW_META and effect == b"metas":
+            is_join = effect in (_JOINS if tracked is Tracked.UNSEEN else _REPEATED_JOINS)
+            if is_join and effect == b"shared":
                 metas = await self._read_metas(group, key)
         except BaseException:
             # It may have been written.
             self._suspect[group] = True
+            self._unannounced.setdefault(group, {})[key] = self._people.metas(group, key)
             self._changed.set()
             raise
-        joins = {
-            Tracked.JOINED: _REPEATED_JOINS,
-            Tracked.NEW_META: {*_REPEATED_JOINS, b"metas"},
-        }.get(tracked, _JOINS)
-        if effect in joins:
+        if is_join:
             self._add_change(group, key, metas, at, joined=True)
 
     def untrack(self, group: str, channel: str) -> None:
@@ -232,7 +231,8 @@ class ShardPresence:
                 effects = await self._write(group, changes)
             except (RedisError, OSError):
                 self._suspect[group] = True
-                self._left.setdefault(group, {}).update({key: people[key] for key in chunk})
+                unannounced = self._unannounced.setdefault(group, {})
+                unannounced.update({key: people[key] for key in chunk})
                 continue
             for (key, metas), (effect, at) in zip(changes, effects, strict=True):
                 if not metas and effect in _REPEATED_LEAVES:
@@ -242,24 +242,32 @@ class ShardPresence:
         """Write all people of a group again, and remove those whom only Redis still has."""
         own = self._keys.local_people(group, self._process)
         joins, leaves = (_REPEATED_JOINS, _REPEATED_LEAVES) if reply_lost else (_JOINS, _LEAVES)
-        left = self._left.setdefault(group, {})
+        unannounced = self._unannounced.pop(group, {})
         try:
+            present = dict.fromkeys(self._people.people(group))
             for key in await self._commands.execute(("HKEYS", own), key=own, idempotent=True):
-                left.setdefault(_text(key), [])
+                if _text(key) not in present:
+                    unannounced.setdefault(_text(key), [])
             if self._people.people(group):
                 await self._register(group)
-            keys = dict.fromkeys([*self._people.people(group), *left])
+            keys = dict.fromkeys([*self._people.people(group), *unannounced])
             for chunk in chunks(list(keys), WRITE_CHUNK):
                 people = {key: self._people.metas(group, key) for key in chunk}
                 changes = [(key, _array(metas)) for key, metas in people.items()]
                 effects = await self._write(group, changes)
                 for (key, metas), (effect, at) in zip(people.items(), effects, strict=True):
-                    if effect in (joins if metas else leaves):
-                        known = metas or left[key]
-                        self._add_change(group, key, known, at, joined=bool(metas))
-            del self._left[group]
+                    if effect not in (joins if metas else leaves):
+                        continue
+                    if effect != b"shared":
+                        told = metas or unannounced[key]
+                    elif key in unannounced:
+                        told = await self._read_metas(group, key)
+                    else:
+                        continue
+                    self._add_change(group, key, told, at, joined=bool(metas))
         except (RedisError, OSError):
             self._suspect[group] = True
+            self._unannounced[group] = unannounced | self._unannounced.get(group, {})
 
     async def _write(
         self,

@@ -8,9 +8,9 @@
 -- Result:  the time of the first change in microseconds, each further one being 1 later; then what
 --          each change did: one of the names below.
 --          joined, left: the person is new to the group, or is no longer in it
---          all metas: the person has other metas, all in this process
---          metas: the person has other metas, some of them in other processes
---          same, absent: the person was already present, or absent, in all processes as in this
+--          alone: the person was in this process, and is in no other
+--          shared: the person was in this process, and is in others, too
+--          absent: the person was in no process
 --          none: nothing that others have to know
 local time = redis.call('TIME')
 -- Anything may stand there that is no time.
@@ -43,13 +43,11 @@ for i = 4, #ARGV, 2 do
     elseif not redis.call('HGET', KEYS[2], key) then
       change = 'absent'
     end
-  elseif before == metas then
-    change = redis.call('HGET', KEYS[2], key) == '1' and 'same' or 'none'
   else
     redis.call('HSET', KEYS[1], key, metas)
     local others = count_process(key, before and 0 or 1) > 1
     if before then
-      change = others and 'metas' or 'all metas'
+      change = others and 'shared' or 'alone'
     elseif not others then
       change = 'joined'
     end
