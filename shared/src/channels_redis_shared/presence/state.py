@@ -58,12 +58,10 @@ class LocalPresence:
         self, group: Group, channel: str, key: Key, meta: Meta, grace: float, now: float
     ) -> Tracked:
         """Make a channel one of a person's. All but `UNCHANGED` has to be written."""
-        groups = self._channels.setdefault(channel, {})
-        before = groups.get(group)
-        if before is not None and before[0] != key:
+        before, _ = self._channels.get(channel, {}).get(group, (key, grace))
+        if before != key:
             self.untrack(group, channel, now)
-            groups = self._channels.setdefault(channel, {})
-        groups[group] = key, grace
+        self._channels.setdefault(channel, {})[group] = key, grace
         people = self._people.setdefault(group, {})
         person = people.get(key)
         if person is None:
