@@ -434,7 +434,7 @@ async def test_second_join_is_cancelled(
 async def test_server_clock_goes_back(
     layers: Layers, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    """Who had joined before still leaves, and may join again at once."""
+    """Members from before the jump can leave, and join again at once."""
     layer, other = layers(), layers()
     with monkeypatch.context() as patch:
         ahead = Script.of(scripts.GROUP_ADD.source.replace("/ 1000000", "/ 1000000 + 1000"))
