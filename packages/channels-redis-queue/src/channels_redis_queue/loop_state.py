@@ -55,7 +55,8 @@ class LoopState:
 
     async def close(self) -> None:
         """Stop everything and close all connections."""
-        receivers, self._receivers = self._receivers, []
+        # Not forgotten here: if the loop ends amid this, it is done once more.
+        receivers = self._receivers
         await asyncio.gather(
             self._tasks.end(),
             *(receiver.stop() for receiver in receivers),
