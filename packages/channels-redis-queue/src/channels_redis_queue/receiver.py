@@ -206,7 +206,12 @@ class Receiver:
                     # In this order, so that a call that starts to wait in another thread either is
                     # seen here or sees that this receiver has ended.
                     self.ended = True
-                    if not self._prefetch_count() and self._releasing is None:
+                    if not (
+                        self._prefetch_count()
+                        or self._releasing is not None
+                        # A call in another loop may not have seen what it was handed.
+                        or self.inbox.has_open_claims
+                    ):
                         return
                     self.ended = False
 

@@ -295,8 +295,11 @@ class Inbox:
             self._apply_leave(leave)
         if has_all_leaves and self._expected_leaves:
             # Those were answered before this take was sent: what is missing, the server has lost.
-            for leave in set(self._expected_leaves).intersection(self.dispatcher.pending_leaves()):
-                self.dispatcher.apply_leave(leave)
+            # In order: the latest leave of a channel counts.
+            expected = set(self._expected_leaves)
+            for leave in self.dispatcher.pending_leaves():
+                if leave in expected:
+                    self.dispatcher.apply_leave(leave)
         self._without_bell = False
         self.must_take_again = self._acks.ambiguous
 
