@@ -300,7 +300,8 @@ def _advice_on_answer(host: Host, error: Exception, speaks: str | None) -> str |
         return f"the port does not speak TLS: write the server's TLS port, or {NO_TLS}"
     if "without slots" in str(error):
         return "give the Cluster its slots: redis-cli --cluster create, or --cluster fix HOST:PORT"
-    if speaks == "redis" and type(error) is RedisConnectionError and not host.nodes:
+    is_lost = type(error) is RedisConnectionError and not _is_ours(error)
+    if speaks == "redis" and is_lost and not host.nodes:
         return (
             "a Redis server answers there, and closes the connection: raise its maxclients or, if "
             "it is in protected mode, give its default user a password"
@@ -329,12 +330,17 @@ def _advice_on_error(host: Host, error: Exception) -> str:
         advice = "wait until the server can serve; if that takes long, look into its log"
     elif host.url == "unix://" and is_transient(error):
         advice = "start the server, or correct the path in hosts"
-    elif is_transient(error):
+    elif is_transient(error) and not _is_ours(error):
         advice = "start the server, or correct the address in hosts; a firewall may be in between"
         advice += "" if "TLS" in text else ", and a port with TLS needs rediss://"
     else:
         advice = "change hosts, or the server's settings, by what the error says"
     return advice
+
+
+def _is_ours(error: Exception) -> bool:
+    """Return whether no server has caused the error, but perhaps a credential provider."""
+    return str(error).startswith("Connecting to ")
 
 
 def check_settings(config: Mapping[str, Any], hosts: Sequence[Host]) -> list[Finding]:

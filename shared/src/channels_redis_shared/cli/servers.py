@@ -163,5 +163,5 @@ async def _request(host: str, port: int) -> bytes:
                 return await reader.read(5)
             finally:
                 writer.transport.abort()
-    except (OSError, asyncio.TimeoutError):
+    except (OSError, UnicodeError, asyncio.TimeoutError):  # a UnicodeError: no name of a host
         return b""
