@@ -102,3 +102,31 @@ def test_next_join_of_a_member_that_fails(outlet: Outlet) -> None:
     assert outlet.calls[-1] == (b"third", "a")
     assert len(outlet.calls) == 3
     assert follower.confirm_join(earlier, Replay(THIRD, ENTRIES), None, 0) == (THIRD, True)
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_two_joins_of_a_member(outlet: Outlet, *, confirmed: bool) -> None:
+    """What the end of the first has brought does not come again with the second, which fails."""
+    follower = Follower(outlet, Counters())
+    assert follower.confirm_join(follower.begin_join("a"), Replay(FIRST), None, 0) == (FIRST, True)
+    joins = follower.begin_join("a"), follower.begin_join("a")
+    assert follower.on_message(ENTRIES[0]) is None
+    if confirmed:
+        replay = Replay(SECOND, ENTRIES[:1])
+        assert follower.confirm_join(joins[0], replay, FIRST, 0) == (FIRST, True)
+    else:
+        assert follower.cancel_join(joins[0]) is None
+    assert follower.on_message(ENTRIES[1]) is None
+    assert follower.cancel_join(joins[1]) is None
+    replayed = [call for call in outlet.calls if call[1] == "a"]
+    assert replayed == [(b"second", "a"), (b"third", "a")]
+
+
+def test_position_of_a_member_that_joins_again(outlet: Outlet) -> None:
+    """What waits for the join has not been delivered to the member."""
+    follower = Follower(outlet, Counters())
+    assert follower.confirm_join(follower.begin_join("a"), Replay(FIRST), None, 0) == (FIRST, True)
+    assert follower.position_of("a") == FIRST
+    follower.begin_join("a")
+    assert follower.on_message(ENTRIES[0]) is None
+    assert follower.position_of("a") == FIRST

@@ -109,8 +109,11 @@ class Follower:
     def position_of(self, channel: str) -> str:
         """Return the position after which a channel has got nothing yet; empty if not known."""
         with self._lock:
-            joining = (join.since for join in self._joins if join.channel == channel)
-            return next(filter(None, joining), self._cursor.position)
+            joins = [join for join in self._joins if join.channel == channel]
+            # An earlier membership has not got what waits for a join.
+            waiting = self._log[joins[0].begun :] if joins else ()
+            position = waiting[0].previous if waiting else self._cursor.position
+            return next((join.since for join in joins if join.since), position)
 
     def on_message(self, entry: HistoryEntry) -> Read | None:
         """Deliver or hold a message; return the read that has to be made, if there is a gap."""
@@ -324,3 +327,7 @@ class Follower:
         self._joins.remove(join)
         if not self._joins:
             self._log.clear()
+        for other in self._joins:
+            if other.channel == join.channel:
+                # The channel has got what is in the log.
+                other.begun = len(self._log)
