@@ -167,6 +167,35 @@ async def test_history_that_can_not_move(own_server: EmbeddedServer, own_layers:
     assert channel not in inside(layer)
 
 
+async def test_channel_moves_while_it_joins(proxy: TcpProxy, own_layers: Layers) -> None:
+    """The `group_add` goes on in the new loop, with all that it was asked for."""
+    layer, sender = own_layers(hosts=[proxy.url], **KEEPING), own_layers(**KEEPING)
+    start = await within(sender.group_add("chat.1", await within(sender.new_channel())))
+    for number in range(2):
+        await within(sender.group_send("chat.1", {"type": "before", "number": number}))
+    with LoopThread() as other:
+        channel = await other.run(layer.new_channel())
+        receiver = await waiting(layer, channel)
+        # Opens the command connections, and tells the doctor of the option.
+        await within(layer.group_add("chat.2", channel))
+        await within(layer.send("another", HELLO))
+        [client] = [each for each in inside(layer)._loops.values() if each.loop is other.loop]
+        for connection in proxy.connections[1:]:  # the first is that of the subscriptions
+            connection.stall()
+        joining = asyncio.create_task(layer.group_add("chat.1", channel, since=start.position))
+        await eventually(lambda: b"asgi__group__chat.1" in client.followers._followers)
+    await eventually(lambda: inside(layer)._clients[channel] is not client)
+    proxy.resume()
+    assert (await within(joining)).recovered
+    await within(sender.group_send("chat.1", {"type": "after"}))
+    messages = [await within(receiver), *await take_many(layer, channel, 2)]
+    assert [(each["type"], each.get("number")) for each in messages] == [
+        ("before", 0),
+        ("before", 1),
+        ("after", None),
+    ]
+
+
 async def test_channel_moves_when_its_loop_ends(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
@@ -206,6 +235,28 @@ async def test_channel_moves_in_an_outage(own_server: EmbeddedServer, own_layers
         receiver = await waiting(layer, channel)
         own_server.kill()
         assert await within(receiver) == LOST
+        receiver = await waiting(layer, channel)
+    own_server.start()
+    assert await within(receiver) == BACK
+    await within(layer.group_send("room", HELLO))
+    assert await take(layer, channel) == HELLO
+
+
+async def test_channel_moves_twice_in_an_outage(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """It is told of the end although the loop between was told of nothing."""
+    layer = own_layers(**NOTICES)
+    with LoopThread() as second:
+        with LoopThread() as first:
+            channel = await first.run(joined(layer, "room"))
+            receiving = second.start(layer.receive(channel))
+            await eventually(lambda: inside(layer)._mailboxes.waiting(channel))
+            own_server.kill()
+            assert await within(asyncio.wrap_future(receiving)) == LOST
+            receiving = second.start(layer.receive(channel))
+            await eventually(lambda: inside(layer)._mailboxes.waiting(channel))
+        await eventually(lambda: inside(layer)._clients[channel].loop is second.loop)
         receiver = await waiting(layer, channel)
     own_server.start()
     assert await within(receiver) == BACK

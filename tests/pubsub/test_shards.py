@@ -160,3 +160,25 @@ async def test_groups_of_all_hosts_move_with_a_channel(
         await within(layer.group_send(group, HELLO))
     assert await within(receiver) == HELLO
     assert await take(layer, channel) == HELLO
+
+
+async def test_channel_moves_while_one_host_is_away(
+    two_servers: list[EmbeddedServer], sharded: Layers
+) -> None:
+    """It is told of the end when its groups on that host are back, and receives until then."""
+    layer = sharded()
+    with LoopThread() as other:
+        channel = (await other.run(members(layer)))[0]
+        await other.run(layer.group_add(group_on(layer, 1), channel))
+        receiver = await waiting(layer, channel)
+        two_servers[1].kill()
+        assert await within(receiver) == LOST
+        receiver = await waiting(layer, channel)
+    await eventually(lambda: channel in subscribed(two_servers[0]))
+    await within(layer.send(channel, HELLO))
+    assert await within(receiver) == HELLO
+    receiver = await waiting(layer, channel)
+    two_servers[1].start()
+    assert await within(receiver) == BACK
+    await within(layer.group_send(group_on(layer, 1), HELLO))
+    assert await take(layer, channel) == HELLO

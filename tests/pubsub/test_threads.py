@@ -169,6 +169,7 @@ async def test_a_channel_joins_while_another_thread_moves_it(
         monkeypatch.setattr(broker._loops, "_make", make_in_turn)
         home_loop.end()
         await within(layer.group_add("room", channel))
+        assert broker._clients[channel].loop is another.loop
         await within(layer.group_send("room", {"type": "hello"}))
         assert await within(asyncio.wrap_future(receiving)) == {"type": "hello"}
         await another.run(layer.close_pools())

@@ -163,6 +163,9 @@ class PubSubBroker:
             self._cancel_join(client, topic, channel, token)
             raise
         client.hub.confirm_join(topic, channel, token)
+        if self._clients.get(channel, client) is not client:
+            # It has moved meanwhile, without this membership.
+            await self.join(topic, channel)
 
     async def follow(self, topic: bytes, channel: str, since: str | None, rewind: int) -> Joined:
         """Make an open channel a member of a group that keeps a history.
@@ -204,6 +207,9 @@ class PubSubBroker:
         if not hub.has_members(topic):
             # The channel has left meanwhile, when the group could not be forgotten.
             client.reconcile((topic,))
+        if self._clients.get(channel, client) is not client:
+            # The channel has moved meanwhile, without this membership.
+            return await self.follow(topic, channel, since, rewind)
         return joined
 
     def leave(self, topic: bytes, channel: str) -> None:
@@ -321,17 +327,16 @@ class PubSubBroker:
         """
         here = self._loops.get()
         joins: list[MovedJoin] = []
-        is_told = False
         with self._lock:
             client = self._clients.get(channel)
             if client is old:
                 self._clients[channel] = client = here
                 is_told = old.is_told(channel)
-                joins = here.add(channel, old.remove(channel))
+                joins = here.add(channel, old.remove(channel), is_told=is_told)
         if client is here:
             self._start_sweeping(here)
             # It goes on if this call is cancelled: the next one finds the channel open.
-            moving = here.tasks.spawn(self._finish_move(channel, here, joins, is_told=is_told))
+            moving = here.tasks.spawn(self._finish_move(channel, here, joins))
             await asyncio.wait([moving])
             if moving.cancelled():
                 raise RedisConnectionError("The layer was closed")
@@ -339,17 +344,19 @@ class PubSubBroker:
                 raise error
 
     async def _finish_move(
-        self, channel: str, here: LoopClient, joins: list[MovedJoin], *, is_told: bool
+        self, channel: str, here: LoopClient, joins: list[MovedJoin]
     ) -> Exception | None:
         """Subscribe to a moved channel, and deliver what it has missed; return what prevents it."""
         try:
             await here.wait_subscribed(channel.encode(), no_timeout=True)
             await here.confirm_joins(joins)
-            if is_told:
-                here.tell_restored(channel)
+            if channel in here.told:
+                # Not part of the move, for which a `receive` waits: another host may still be away.
+                here.tasks.spawn(here.tell_restored(channel))
         except Exception as error:  # noqa: BLE001 - raised by the call that waits, if one does
             # First: a group is not forgotten while a channel joins it.
             here.cancel_joins(joins)
+            here.told.discard(channel)
             self.close(channel)
             return error
         return None

@@ -86,6 +86,8 @@ class LoopClient:
         self.loop = asyncio.get_running_loop()
         # True while expired messages and channels are swept from this loop.
         self.is_sweeping = False
+        # Channels from other event loops that were told there of an outage, and not of its end.
+        self.told: set[str] = set()
         self._on_end = on_end
         self._shards_by_key = shards_by_key
         self._closed = False
@@ -173,12 +175,14 @@ class LoopClient:
         """Remove a channel that moves to another event loop.
 
         Returns:
-            Its topics, each with the channel's position in the history of the group, which is empty
-            if it is not known; None if there is no history.
+            Its topics, but for those that it is joining, each with the channel's position in the
+            history of the group, which is empty if it is not known; None if there is no history.
         """
         # With the lock, no message comes in between, which would be before that position.
         with self.hub.lock:
-            followers = {topic: self.followers.find(topic) for topic in self.hub.close(channel)}
+            topics = self.hub.topics_of(channel)
+            self.hub.close(channel)
+            followers = {topic: self.followers.find(topic) for topic in topics}
             return {
                 topic: None if follower is None else follower.position_of(channel)
                 for topic, follower in followers.items()
@@ -186,23 +190,37 @@ class LoopClient:
 
     def is_told(self, channel: str) -> bool:
         """Return whether a channel was told of an outage that has not ended."""
-        return any(dispatcher.is_told(channel) for dispatcher in self._dispatchers)
+        return channel in self.told or any(
+            dispatcher.is_told(channel) for dispatcher in self._dispatchers
+        )
 
-    def tell_restored(self, channel: str) -> None:
-        """Tell a channel of the end of an outage that it was told of in another event loop."""
-        self._dispatchers[0].tell_restored((channel,))
+    async def tell_restored(self, channel: str) -> None:
+        """Tell a channel of the end of an outage that it was told of in another event loop.
 
-    def add(self, channel: str, topics: dict[bytes, str | None]) -> list[MovedJoin]:
+        Waits until all of its topics are subscribed to.
+        """
+        if channel in self.told:
+            for topic in self.hub.topics_of(channel):
+                await self.wait_subscribed(topic, no_timeout=True)
+            self.told.discard(channel)
+            self._dispatchers[0].tell_restored((channel,))
+
+    def add(
+        self, channel: str, topics: dict[bytes, str | None], *, is_told: bool
+    ) -> list[MovedJoin]:
         """Subscribe to the topics of a channel that comes from another event loop.
 
         Args:
             channel: The channel.
             topics: What `remove` has returned there.
+            is_told: What `is_told` has returned there.
 
         Returns:
             The joins of groups that keep a history, for `confirm_joins`.
         """
         joins = []
+        if is_told:
+            self.told.add(channel)
         with self.hub.lock:
             self.hub.open(channel, topics)
             for topic, position in topics.items():

@@ -120,6 +120,12 @@ class Hub:
             own = {channel.encode() for channel in self._topics}
             return self._members.keys() - own
 
+    def topics_of(self, channel: str) -> set[bytes]:
+        """Return the topics of a channel, but for those that it is joining."""
+        with self.lock:
+            topics = self._topics.get(channel, ())
+            return {topic for topic in topics if self._members[topic][channel] is None}
+
     def _remove(self, topic: bytes, channel: str) -> None:
         members = self._members.get(topic)
         if members is not None:
