@@ -359,7 +359,7 @@ async def test_person_joins_twice_while_a_reply_is_lost(
     is_repeated: bool,
 ) -> None:
     """The join is told, with the metas of both processes, if either of them could not know."""
-    here = processes([{"address": proxy.url, "socket_timeout": 1}])
+    here = processes([proxy.url if is_repeated else {"address": proxy.url, "socket_timeout": 1}])
     there = processes([own_server.url])
     watcher = await there.watch("room")
     await here.open("room", "bob")
@@ -384,7 +384,7 @@ async def test_outage_while_a_person_leaves(
     processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
 ) -> None:
     """A leave whose reply is lost is told once the server is back, even after a long outage."""
-    host = {"address": proxy.url, "socket_timeout": 0.5}
+    host = {"address": proxy.url, "socket_timeout": 2}
     here, there = processes([host], grace=0), processes([own_server.url])
     watcher = await there.watch("room")
     await here.open("room", "bob")
@@ -418,6 +418,24 @@ async def test_layer_that_is_closed_while_a_person_leaves(
     await here.open("other", "bob")
     await watcher.until()
     assert await within(there.presence.count("room")) == 0
+
+
+async def test_layer_that_is_closed_after_a_person_left(
+    processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
+) -> None:
+    """Once the layer is used again, others hear of the leave whose reply was lost."""
+    here, there = processes([proxy.url], grace=0), processes([own_server.url])
+    watcher = await there.watch("room")
+    channel = await here.open("room", "ann", 1)
+    await watcher.until("ann")
+    loss = proxy.lose_reply(to=b"ann", cut=False)
+    await here.presence.untrack("room", channel)
+    await within(loss.happened.wait())
+    await within(here.layer.close_pools())
+    assert await within(there.presence.count("room")) == 0
+    await here.open("other", "bob")
+    await watcher.until()
+    assert watcher.messages[-1]["leaves"] == {"ann": [1]}
 
 
 def nested(depth: int) -> list[Any]:

@@ -229,11 +229,15 @@ class ShardPresence:
             try:
                 changes = [(key, _array(self._people.metas(group, key))) for key in chunk]
                 effects = await self._write(group, changes)
-            except (RedisError, OSError):
+            except BaseException as error:
                 self._suspect[group] = True
                 unannounced = self._unannounced.setdefault(group, {})
-                unannounced.update({key: people[key] for key in chunk})
-                continue
+                if isinstance(error, (RedisError, OSError)):
+                    unannounced.update({key: people[key] for key in chunk})
+                    continue
+                # The layer closes: those of further chunks are not written, either.
+                unannounced.update(people)
+                raise
             for (key, metas), (effect, at) in zip(changes, effects, strict=True):
                 if not metas and effect in _REPEATED_LEAVES:
                     self._add_change(group, key, people[key], at, joined=False)
