@@ -171,6 +171,7 @@ async def test_channel_moves_while_it_joins(proxy: TcpProxy, own_layers: Layers)
     """The `group_add` goes on in the new loop, with all that it was asked for."""
     layer, sender = own_layers(hosts=[proxy.url], **KEEPING), own_layers(**KEEPING)
     start = await within(sender.group_add("chat.1", await within(sender.new_channel())))
+    assert start is not None
     for number in range(2):
         await within(sender.group_send("chat.1", {"type": "before", "number": number}))
     with LoopThread() as other:
@@ -186,7 +187,8 @@ async def test_channel_moves_while_it_joins(proxy: TcpProxy, own_layers: Layers)
         await eventually(lambda: b"asgi__group__chat.1" in client.followers._followers)
     await eventually(lambda: inside(layer)._clients[channel] is not client)
     proxy.resume()
-    assert (await within(joining)).recovered
+    joined_at = await within(joining)
+    assert joined_at is not None and joined_at.recovered
     await within(sender.group_send("chat.1", {"type": "after"}))
     messages = [await within(receiver), *await take_many(layer, channel, 2)]
     assert [(each["type"], each.get("number")) for each in messages] == [

@@ -106,7 +106,7 @@ def test_next_join_of_a_member_that_fails(outlet: Outlet) -> None:
 
 @pytest.mark.parametrize("confirmed", [True, False])
 def test_two_joins_of_a_member(outlet: Outlet, *, confirmed: bool) -> None:
-    """What the end of the first has brought does not come again with the second, which fails."""
+    """The second, which fails, does not repeat messages that the first has delivered."""
     follower = Follower(outlet, Counters())
     assert follower.confirm_join(follower.begin_join("a"), Replay(FIRST), None, 0) == (FIRST, True)
     joins = follower.begin_join("a"), follower.begin_join("a")
@@ -123,7 +123,7 @@ def test_two_joins_of_a_member(outlet: Outlet, *, confirmed: bool) -> None:
 
 
 def test_position_of_a_member_that_joins_again(outlet: Outlet) -> None:
-    """What waits for the join has not been delivered to the member."""
+    """Messages that wait for the join have not been delivered to the member."""
     follower = Follower(outlet, Counters())
     assert follower.confirm_join(follower.begin_join("a"), Replay(FIRST), None, 0) == (FIRST, True)
     assert follower.position_of("a") == FIRST
