@@ -188,7 +188,8 @@ async def test_channel_moves_while_it_joins(proxy: TcpProxy, own_layers: Layers)
     await eventually(lambda: inside(layer)._clients[channel] is not client)
     proxy.resume()
     joined_at = await within(joining)
-    assert joined_at is not None and joined_at.recovered
+    assert joined_at is not None
+    assert joined_at.recovered
     await within(sender.group_send("chat.1", {"type": "after"}))
     messages = [await within(receiver), *await take_many(layer, channel, 2)]
     assert [(each["type"], each.get("number")) for each in messages] == [
