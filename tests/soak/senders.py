@@ -46,6 +46,10 @@ class Sender:
     def run_in_thread(self, active: threading.Event) -> None:
         """Send likewise, from synchronous code, until the process ends."""
         site = self._site
+        active.wait()
+        # To all nodes of a Cluster: a connection opened later would count as growth.
+        for group in GROUPS:
+            async_to_sync(self.send)(GROUP, group)
         while True:
             active.wait()
             while active.is_set():
