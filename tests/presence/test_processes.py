@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue._shared.presence import shard
-from support.messages import within
+from support.messages import DEADLINE, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ async def test_layer_that_closes(
 ) -> None:
     """An event loop that ends hands its people over, before its lease would have ended."""
     monkeypatch.setattr(shard, "HANDOVER_GRACE", 0.5)
+    monkeypatch.setattr(shard, "HANDOVER_TIMEOUT", DEADLINE)
     here = processes(hosts)
     watcher = await here.watch("room")
     await here.open("room", "here")
@@ -161,6 +162,7 @@ async def test_loop_that_ends_amid_a_write(
 ) -> None:
     """It hands its people over as well, though the end cancels what is being written."""
     monkeypatch.setattr(shard, "HANDOVER_GRACE", 0.5)
+    monkeypatch.setattr(shard, "HANDOVER_TIMEOUT", DEADLINE)
     here = processes(own_host)
     await here.open("room", "here")
     ending = processes(own_host)

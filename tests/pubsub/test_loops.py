@@ -7,7 +7,7 @@ import contextlib
 import os
 import threading
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -35,6 +35,7 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from channels_redis_pubsub._shared.history.positions import Replay
     from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
 
@@ -167,7 +168,9 @@ async def test_history_that_can_not_move(own_server: EmbeddedServer, own_layers:
     assert channel not in inside(layer)
 
 
-async def test_channel_moves_while_it_joins(proxy: TcpProxy, own_layers: Layers) -> None:
+async def test_channel_moves_while_it_joins(
+    proxy: TcpProxy, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The `group_add` goes on in the new loop, with all that it was asked for."""
     layer, sender = own_layers(hosts=[proxy.url], **KEEPING), own_layers(**KEEPING)
     start = await within(sender.group_add("chat.1", await within(sender.new_channel())))
@@ -183,8 +186,15 @@ async def test_channel_moves_while_it_joins(proxy: TcpProxy, own_layers: Layers)
         [client] = [each for each in inside(layer)._loops.values() if each.loop is other.loop]
         for connection in proxy.connections[1:]:  # the first is that of the subscriptions
             connection.stall()
+        reading, read = asyncio.Event(), client.followers._read
+
+        async def note_and_read(*arguments: Any) -> Replay:
+            reading.set()
+            return await read(*arguments)
+
+        monkeypatch.setattr(client.followers, "_read", note_and_read)
         joining = asyncio.create_task(layer.group_add("chat.1", channel, since=start.position))
-        await eventually(lambda: b"asgi__group__chat.1" in client.followers._followers)
+        await within(reading.wait())
     await eventually(lambda: inside(layer)._clients[channel] is not client)
     proxy.resume()
     joined_at = await within(joining)
