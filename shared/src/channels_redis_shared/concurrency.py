@@ -36,8 +36,9 @@ __all__ = [
 
 Value = TypeVar("Value")
 
-# Seconds after which a task that still runs is cancelled again.
-_CANCEL_INTERVAL = 0.1
+# Seconds after which a task that still runs is cancelled again. A task that sends something as it
+# ends, such as presence, takes less.
+_CANCEL_INTERVAL = 2.0
 
 
 def start_task(coroutine: Coroutine[Any, Any, Value]) -> asyncio.Task[Value]:
