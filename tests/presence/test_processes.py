@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue._shared.presence import shard
+from presence.conftest import shards
 from support.messages import DEADLINE, within
 
 if TYPE_CHECKING:
@@ -128,20 +129,21 @@ async def test_overdue_leases(
 
 
 async def test_process_that_was_only_slow(
-    processes: Callable[..., Process], hosts: list[Any], monkeypatch: pytest.MonkeyPatch
+    processes: Callable[..., Process], hosts: list[Any]
 ) -> None:
     """A process that others took for dead writes its people again."""
     slow = processes(hosts)
     watcher = await slow.watch("room")
-    with monkeypatch.context() as context:
-        # It renews its lease late.
-        context.setattr(shard, "LEASE_SECONDS", 0.1)
-        context.setattr(shard, "RENEWAL_INTERVAL", 3)
-        await slow.open("room", "slow")
-        await watcher.until("slow")
+    await slow.open("room", "slow")
+    await watcher.until("slow")
+    renewals = [part._renewing for part in shards(slow)]
+    for renewal in renewals:
+        await within(renewal.acquire())
     here = processes(hosts)
     await here.open("room", "here")
     await watcher.until("here")
+    for renewal in renewals:
+        renewal.release()
     await watcher.until("here", "slow")
     assert set(await within(here.presence.list("room"))) == {"here", "slow"}
 

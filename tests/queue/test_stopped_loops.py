@@ -389,7 +389,8 @@ async def test_receiver_is_replaced_while_it_puts_back(
             assert takes() == count
     await within(other.send("jobs", {"number": 1}))
     assert await within(other.receive("jobs")) == {"number": 1}
-    await within(releasing)  # without an error
+    await within(asyncio.wait([releasing]))
+    assert releasing.cancelled() or releasing.exception() is None
 
 
 async def test_receiver_was_replaced_while_idle(
