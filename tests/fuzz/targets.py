@@ -226,7 +226,7 @@ class LayerTarget(Target):
 class QueueTarget(LayerTarget):
     """A target in the queue layer."""
 
-    layer_class = partial(RedisChannelLayer, capacity=100_000)
+    layer_class = staticmethod(partial(RedisChannelLayer, capacity=100_000))
     general = ("jobs",)
 
     def queue(self, channel: str) -> Any:

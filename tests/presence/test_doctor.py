@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from channels_redis_queue._shared.presence.keys import PresenceKeys
 from channels_redis_queue._shared.transport.commands import shard_of
+from presence.conftest import shards
 from support.commands import QUEUE, examine
+from support.messages import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +62,8 @@ async def test_unreadable_names(
     """Names that no layer wrote are counted like others."""
     here = processes([redis_server.url])
     await here.open("room", "ann")
+    for part in shards(here):  # it would remove the people of the dead
+        await within(part._renewing.acquire())
     keys = PresenceKeys(here.layer.presence_key_head)
     with redis_server.client() as client:
         client.zadd(keys.leases, {b"\xff": 1, "dead": 1})

@@ -17,8 +17,11 @@ DEADLINE = float(os.environ.get("CONFORMANCE_DEADLINE", "30"))
 
 
 async def within(awaitable: Awaitable[T], seconds: float = DEADLINE) -> T:
-    """Await something that has to happen, and fail the test when it does not."""
-    return await asyncio.wait_for(awaitable, seconds)
+    """Await something that has to happen, and fail the test when it does not.
+
+    It runs in a task of its own, as `wait_for` does by itself only before Python 3.12.
+    """
+    return await asyncio.wait_for(asyncio.ensure_future(awaitable), seconds)
 
 
 async def cancel(*tasks: asyncio.Task[Any]) -> None:

@@ -201,7 +201,7 @@ def test_deserialize_says_what_the_bytes_hold_instead_of_a_message() -> None:
 RECURSIVE: dict[str, Any] = {"list": []}
 RECURSIVE["list"].append(RECURSIVE)
 DEEP: dict[str, Any] = {}
-for _ in range(5000):
+for _ in range(100_000):
     DEEP = {"deeper": DEEP}
 
 
