@@ -8,8 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis.exceptions import ResponseError
+from redis.credentials import CredentialProvider
+from redis.exceptions import RedisError, ResponseError
 
+from channels_redis_shared.cli.doctor import explain_failure
+from channels_redis_shared.config.hosts import parse_hosts
+from channels_redis_shared.transport.connector import Connector
 from embedded_server import HOST, EmbeddedServer, reserve_port
 from support.certificates import Authority
 from support.commands import PACKAGES, QUEUE, examine
@@ -151,6 +155,24 @@ def test_server_with_too_many_clients(
     with server.client() as client:
         client.ping()
         assert "raise its maxclients" in advice(package, server.url)
+
+
+class BrokenProvider(CredentialProvider):
+    """Credentials that can't be had."""
+
+    def get_credentials(self) -> tuple[str, str]:
+        """Raise what an HTTP client raises."""
+        raise ValueError("HTTP 503")
+
+
+async def test_credential_provider(redis_server: EmbeddedServer) -> None:
+    """Its error is not blamed on the server, which answers, nor on the address."""
+    [host] = parse_hosts([{"address": redis_server.url, "credential_provider": BrokenProvider()}])
+    with pytest.raises(RedisError) as caught:
+        await Connector(host).open()
+    finding = await explain_failure(host, caught.value)
+    assert "HTTP 503" in finding.text
+    assert finding.advice == "change hosts, or the server's settings, by what the error says"
 
 
 def is_busy(client: Redis) -> bool:

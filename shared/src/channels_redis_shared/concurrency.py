@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 
 __all__ = [
+    "CANCEL_INTERVAL",
     "BackgroundTasks",
     "LoopLocal",
     "ProcessLocal",
@@ -36,9 +37,9 @@ __all__ = [
 
 Value = TypeVar("Value")
 
-# Seconds after which a task that still runs is cancelled again. A task that sends something as it
-# ends, such as presence, takes less.
-_CANCEL_INTERVAL = 2.0
+# Seconds after which a task that still runs is cancelled again. What a task sends as it ends has to
+# take less.
+CANCEL_INTERVAL = 2.0
 
 
 def start_task(coroutine: Coroutine[Any, Any, Value]) -> asyncio.Task[Value]:
@@ -62,7 +63,7 @@ async def end_task(task: asyncio.Task[Any]) -> None:
     """
     while not task.done():
         task.cancel()
-        await asyncio.wait([task], timeout=_CANCEL_INTERVAL)
+        await asyncio.wait([task], timeout=CANCEL_INTERVAL)
 
 
 async def first_result(

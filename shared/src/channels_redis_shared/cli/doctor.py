@@ -30,7 +30,7 @@ from ..transport.advice import (
 )
 from ..transport.cluster import Cluster
 from ..transport.commands import shard_of
-from ..transport.errors import is_temporary, is_transient, tls_refusal
+from ..transport.errors import ClientSideError, is_temporary, is_transient, tls_refusal
 from .acl import find_forbidden
 from .servers import detect_protocol, list_servers, open_connection, read_facts
 
@@ -300,7 +300,7 @@ def _advice_on_answer(host: Host, error: Exception, speaks: str | None) -> str |
         return f"the port does not speak TLS: write the server's TLS port, or {NO_TLS}"
     if "without slots" in str(error):
         return "give the Cluster its slots: redis-cli --cluster create, or --cluster fix HOST:PORT"
-    is_lost = type(error) is RedisConnectionError and not _is_ours(error)
+    is_lost = type(error) is RedisConnectionError
     if speaks == "redis" and is_lost and not host.nodes:
         return (
             "a Redis server answers there, and closes the connection: raise its maxclients or, if "
@@ -330,17 +330,12 @@ def _advice_on_error(host: Host, error: Exception) -> str:
         advice = "wait until the server can serve; if that takes long, look into its log"
     elif host.url == "unix://" and is_transient(error):
         advice = "start the server, or correct the path in hosts"
-    elif is_transient(error) and not _is_ours(error):
+    elif is_transient(error) and not isinstance(error, ClientSideError):
         advice = "start the server, or correct the address in hosts; a firewall may be in between"
         advice += "" if "TLS" in text else ", and a port with TLS needs rediss://"
     else:
         advice = "change hosts, or the server's settings, by what the error says"
     return advice
-
-
-def _is_ours(error: Exception) -> bool:
-    """Return whether no server has caused the error, but perhaps a credential provider."""
-    return str(error).startswith("Connecting to ")
 
 
 def check_settings(config: Mapping[str, Any], hosts: Sequence[Host]) -> list[Finding]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis.exceptions import RedisError
 
-from ..concurrency import timeout
+from ..concurrency import CANCEL_INTERVAL, timeout
 from ..transport.commands import chunks
 from . import scripts
 from .keys import PresenceKeys
@@ -53,7 +53,7 @@ PROCESS_TTL = 2 * GROUP_TTL
 RETRY_INTERVAL = 1.0
 # Seconds after which others may remove the people of an event loop that has ended.
 HANDOVER_GRACE = 15
-HANDOVER_TIMEOUT = 1.0
+HANDOVER_TIMEOUT = CANCEL_INTERVAL / 2
 # People in one write.
 WRITE_CHUNK = 100
 # Levels of lists and dicts in a meta. A message nests it deeper, and one that can't be read is lost

@@ -15,7 +15,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from ..concurrency import timeout
 from .advice import NO_TLS, SENTINEL_FORM, WRITE_TLS, explain, explain_tls
 from .connection import Connection
-from .errors import WrongProtocolError
+from .errors import ClientSideError, WrongProtocolError
 from .redis_py import find_tls_refusal
 from .sentinel import find_master, require_master
 
@@ -88,9 +88,7 @@ class Connector:
                 except Exception as error:
                     # A credential provider, which may ask a service, raises what it likes.
                     await connection.close()
-                    raise RedisConnectionError(
-                        f"Connecting to {self.host} failed: {error!r}"
-                    ) from error
+                    raise ClientSideError(f"Connecting to {self.host} failed: {error!r}") from error
                 except BaseException:
                     await connection.close()
                     raise

@@ -41,6 +41,10 @@ class WrongProtocolError(exceptions.ConnectionError):
     """Raised when the server's port speaks another protocol than `hosts` says."""
 
 
+class ClientSideError(exceptions.ConnectionError):
+    """Raised when connecting fails in this process, as in a credential provider."""
+
+
 _LASTING_ERRORS = (exceptions.AuthenticationError, WrongProtocolError)
 _TRANSIENT_ERRORS = (
     exceptions.ConnectionError,
