@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from . import keys, scripts
 from ._shared.transport.commands import chunks
+from ._shared.transport.errors import is_temporary
 from .config import HEARTBEAT_TIMEOUT
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class Groups:
         empty, score = self._local_groups.emptied(virtual)
         if not empty:
             return
-        with contextlib.suppress(RedisError):  # then it expires, or the next message finds it
+        try:
             if score is None:
                 # The reply to a join or to the removal was lost, or the server went back in time.
                 group = keys.group_of(virtual)
@@ -171,6 +172,10 @@ class Groups:
             # A join meanwhile would have changed the score.
             if score is not None:
                 await self._remove(virtual, score, shards)
+        except RedisError as error:
+            # The next sweep tries again. After an error that lasts, the name expires.
+            if is_temporary(error):
+                return
         # Not before: if this is cancelled, as an event loop ends, it is done again.
         self._local_groups.forget_if_empty(virtual)
 
