@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.survey.costs import costs_of
+from benchmarks.survey.costs import Unknown, costs_of
 from benchmarks.survey.plan import SMALL
-from benchmarks.survey.projection import NODES, ROOM, USED, fleet, holders, project
+from benchmarks.survey.projection import NODES, ROOM, USED, fleet, holders
 from benchmarks.survey.report import BEFORE, RAW, SHOWN, amount, better, times
 from benchmarks.survey.results import METRICS, Results
 
@@ -95,23 +95,13 @@ def test_text_has_the_figures_of_the_run() -> None:
     assert re.findall(r"(?:\S+ )?\S*\d\S*(?: \S+)?", text) == []
 
 
-@pytest.mark.parametrize("figure", ["group_sends", "bytes_per_second", "direct", "connections"])
-def test_projection_is_computed_from_the_run(figure: str) -> None:
-    """The costs of a message, as the run has them, give what so many servers carry."""
-    computed = project(RUN.rows, RUN.growth)
-    assert [row["nodes"] for row in computed] == [*NODES, *NODES]
-    assert [row[figure] for row in computed] == pytest.approx(
-        [row[figure] for row in RUN.projection]
-    )
-
-
 @pytest.mark.parametrize("nodes", NODES)
 @pytest.mark.parametrize("contender", ["queue", "pubsub"])
 def test_projected_nodes_and_processes_are_as_busy_as_they_may_be(
     contender: str, nodes: int
 ) -> None:
     """The load of nodes and processes is the cost of their messages."""
-    costs = costs_of(contender, RUN.rows, RUN.growth)
+    costs = costs_of(contender, RUN.growth)
     processes, held, sends = fleet(costs, nodes, ROOM)
     server, client = (
         costs.sharded[name] if nodes > 1 else 1.0 for name in ("server_cpu", "client_cpu")
@@ -153,10 +143,10 @@ def gave(axis: str, contender: str) -> str:
 
 def projected(nodes: int, contender: str) -> str:
     """Return how many group messages so many servers are computed to carry."""
-    for one in RUN.projection:
-        if (one["nodes"], one["contender"]) == (nodes, contender):
-            return amount(one["group_sends"], "1/s")
-    return "-"
+    try:
+        return amount(fleet(costs_of(contender, RUN.growth), nodes, ROOM).group_sends, "1/s")
+    except Unknown:
+        return "-"
 
 
 def ratios(ours: str, theirs: str, *metrics: str) -> list[float]:

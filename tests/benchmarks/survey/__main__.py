@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 QUICK = ("comparison", "raw")
-STAGES = (*QUICK, "growth", "profiles")
+STAGES = (*QUICK, "growth")
 
 
 def main() -> int:
@@ -42,7 +42,6 @@ def main() -> int:
             "comparison": lambda: survey.compare(chosen),
             "raw": survey.limit,
             "growth": survey.grow,
-            "profiles": survey.profile,
         }
         for stage in STAGES:
             if stage in stages:

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchmarks.survey.results import Row
-
 
 class Unknown(Exception):
     """Something was not measured, or gave too early to tell anything."""
@@ -35,28 +33,20 @@ class Cost:
 
 @dataclass(frozen=True)
 class Costs:
-    """All that is known of a contender.
+    """The cost of a contender's group messages.
 
     Args:
         server: Seconds of CPU of all nodes together, for a message.
         client: Seconds of CPU of all client processes, for a message.
-        traffic: Bytes into and out of the nodes, for a message.
         sharded: How many times as much each costs on several nodes, by the name of the figure.
-        connections: Of each process to the one node, and to each of several.
-        direct: Seconds of a server for a message to one channel: with one node, with several.
     """
 
     server: Cost
     client: Cost
-    traffic: Cost
     sharded: Mapping[str, float]
-    connections: tuple[float, float]
-    direct: tuple[float | None, float | None]
 
 
-def costs_of(
-    contender: str, results_rows: Sequence[Row], growth: Sequence[Mapping[str, Any]]
-) -> Costs:
+def costs_of(contender: str, growth: Sequence[Mapping[str, Any]]) -> Costs:
     """Find out what a contender costs.
 
     Raises:
@@ -71,8 +61,8 @@ def costs_of(
     many = [step for step in more if step["value"] >= processes] or more[-1:]
 
     def cost(figure: str) -> Cost:
-        for_process, rest = _line(_kept_up(spread), figure)
-        for_member, _ = _line(_kept_up(size), figure)
+        for_process, rest = _slope(_kept_up(spread), figure)
+        for_member, _ = _slope(_kept_up(size), figure)
         return Cost(max(rest - for_member * members, 0.0), for_process, for_member)
 
     def several(figure: str) -> float:
@@ -82,14 +72,7 @@ def costs_of(
     return Costs(
         server=cost("server_cpu"),
         client=cost("client_cpu"),
-        traffic=cost("bytes"),
-        sharded={figure: several(figure) for figure in ("server_cpu", "client_cpu", "bytes")},
-        connections=(
-            _slope([(one["value"], one["figures"]["connections"]) for one in _kept_up(spread)])[0],
-            # One more process sends.
-            many[-1]["figures"]["connections"] / many[-1]["value"] / (processes + 1),
-        ),
-        direct=_direct(results_rows, contender),
+        sharded={figure: several(figure) for figure in ("server_cpu", "client_cpu")},
     )
 
 
@@ -123,24 +106,8 @@ def _each(step: Mapping[str, Any], figure: str) -> float:
     return cost
 
 
-def _line(steps: Sequence[Mapping[str, Any]], figure: str) -> tuple[float, float]:
-    return _slope([(step["value"], _each(step, figure)) for step in steps])
-
-
-def _slope(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return by how much the line through the points rises, never below 0, and where it begins."""
-    across, up = zip(*points, strict=True)
+def _slope(steps: Sequence[Mapping[str, Any]], figure: str) -> tuple[float, float]:
+    """Return by how much the line through the steps rises, never below 0, and where it begins."""
+    across, up = zip(*((step["value"], _each(step, figure)) for step in steps), strict=True)
     slope = max(statistics.linear_regression(across, up).slope, 0.0)
     return slope, statistics.fmean(up) - slope * statistics.fmean(across)
-
-
-def _direct(rows: Sequence[Row], contender: str) -> tuple[float | None, float | None]:
-    """Return what a direct message costs the servers, with one node and with several."""
-    alone, shared, most = None, None, 1
-    for row in rows:
-        if (row.work, row.contender) == ("many-channels", contender):
-            if not row.parameters:
-                alone = row.median("server_cpu")
-            elif row.parameters.keys() == {"shards"} and row.parameters["shards"] > most:
-                shared, most = row.median("server_cpu"), row.parameters["shards"]
-    return alone, shared

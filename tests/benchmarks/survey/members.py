@@ -1,13 +1,12 @@
 """Members of the group in one process, each waiting in `receive` as a consumer does.
 
 As a program it is a process of a crew: it says when its members have joined and when all of them
-have the next message; at a line from above it reports how long each took, and ends.
+have the next message, and ends with its input.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -22,13 +21,9 @@ if TYPE_CHECKING:
 
 
 class Members:
-    """So many consumers of this process that are in the group.
-
-    `samples` has, for each message and member, the seconds from its sending to its arrival.
-    """
+    """So many consumers of this process that are in the group."""
 
     def __init__(self, layer: BaseChannelLayer, members: int) -> None:
-        self.samples: list[float] = []
         self._layer = layer
         self._count = members
         self._missing: dict[int, int] = {}
@@ -58,13 +53,11 @@ class Members:
             self._arrived(await self._layer.receive(channel))
 
     def _arrived(self, message: dict[str, Any]) -> None:
-        now = time.monotonic()
-        self.samples.append(now - message["sent"])
         number = message["number"]
         complete = self.expect(number)
         self._missing[number] -= 1
         if not self._missing[number]:
-            complete.set_result(now)
+            complete.set_result(time.monotonic())
 
 
 async def main() -> None:
@@ -81,9 +74,6 @@ async def main() -> None:
             if arrived.done():
                 say(arrived.result())
                 number += 1
-        if told := await over:
-            skipped = json.loads(told)["skip"] * share["members"]
-            say(members.samples[skipped:])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,22 +25,16 @@ METRICS = {
     "p50": Metric("p50", "s"),
     "p99": Metric("p99", "s"),
     "rate": Metric("rate", "1/s", more_is_better=True),
-    "each_p50": Metric("p50, each member", "s"),
-    "each_p99": Metric("p99, each member", "s"),
     "all_p50": Metric("p50, all members", "s"),
     "all_p99": Metric("p99, all members", "s"),
     "deliveries": Metric("deliveries", "1/s", more_is_better=True),
     "twice": Metric("handled twice", "messages"),
     "lost": Metric("never handled", "messages"),
-    "beside_nothing": Metric("times a coroutine that does nothing", "times"),
     # Each for one operation of the work.
     "server_cpu": Metric("CPU time of the server", "s"),
     "client_cpu": Metric("CPU time of the clients", "s"),
     "calls": Metric("commands that the server runs", "commands"),
     "bytes": Metric("bytes on the wire", "bytes"),
-    "reads": Metric("reads from a connection at the server", "reads"),
-    # Not for an operation.
-    "connections": Metric("connections", "connections"),
     # For 1,000 consumers.
     "client_memory": Metric("memory of clients", "bytes"),
     "server_memory": Metric("memory of server", "bytes"),
@@ -63,11 +56,6 @@ class Row:
     figures: dict[str, list[float]] = field(default_factory=dict)
     note: str = ""
 
-    def median(self, metric: str) -> float | None:
-        """Return the median of a metric's rounds, None when it was not measured."""
-        rounds = self.figures.get(metric)
-        return statistics.median(rounds) if rounds else None
-
 
 @dataclass
 class Results:
@@ -79,8 +67,6 @@ class Results:
         absent: For each contender that could not be measured, the reason.
         rows: The figures.
         growth: For each axis and contender the steps, and what gave.
-        projection: What so many nodes carry.
-        profiles: For each work of ours where its time goes.
     """
 
     conditions: dict[str, Any]
@@ -88,8 +74,6 @@ class Results:
     absent: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     growth: list[dict[str, Any]] = field(default_factory=list)
-    projection: list[dict[str, Any]] = field(default_factory=list)
-    profiles: list[dict[str, Any]] = field(default_factory=list)
 
     def find(self, work: str, contender: str, **parameters: Any) -> Row | None:
         """Return the row of this work with exactly these parameters, None if there is none."""

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     OnMark = Callable[[str], None]
 
 REPOSITORY = Path(__file__).parents[3]
-# What there is of these at the end is told, not what came to it.
-LEVELS = {"connections"}
 
 
 class Failed(Exception):
@@ -136,11 +134,8 @@ def _for_an_operation(counts: list[Mapping[str, float]], operations: int) -> dic
     first, base, end = counts
     figures: dict[str, float] = {}
     for name, last in end.items():
-        if name in LEVELS:
-            figures[name] = last
-        else:
-            looking = max(base[name] - first[name], 0.0)
-            figures[name] = max(last - base[name] - looking, 0.0) / operations
+        looking = max(base[name] - first[name], 0.0)
+        figures[name] = max(last - base[name] - looking, 0.0) / operations
     return figures
 
 

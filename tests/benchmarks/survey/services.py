@@ -40,7 +40,7 @@ class Service(Protocol):
     software: str
 
     def counters(self) -> Mapping[str, float]:
-        """Return what has been counted at them up to now, and what there is of some things."""
+        """Return what has been counted at them up to now."""
         ...
 
     def empty(self) -> None:
@@ -81,12 +81,9 @@ class RedisService:
         for server in self.servers:
             with server.client() as client:
                 info = client.info("everything")
-            # All but the work's own are the connection that asks.
-            total["connections"] += info["connected_clients"] - 1
             total["server_memory"] += info["used_memory"]
             total["server_cpu"] += info["used_cpu_sys"] + info["used_cpu_user"]
             total["bytes"] += info["total_net_input_bytes"] + info["total_net_output_bytes"]
-            total["reads"] += info["total_reads_processed"]
             total["calls"] += sum(
                 figures["calls"] for name, figures in info.items() if name.startswith("cmdstat_")
             )
@@ -112,7 +109,6 @@ class NatsService:
         """Return what the server tells of itself, and the system of its CPU time."""
         told = monitored(self._statistics)
         return {
-            "connections": told["connections"],
             "server_memory": told["mem"],
             "server_cpu": cpu_seconds(self._process),
             "bytes": told["in_bytes"] + told["out_bytes"],

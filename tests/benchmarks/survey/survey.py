@@ -14,8 +14,6 @@ from benchmarks.survey.contenders import CONTENDERS
 from benchmarks.survey.growth import grow
 from benchmarks.survey.interpreters import NotInstalled, python_of, versions_of
 from benchmarks.survey.limit import limits, paths
-from benchmarks.survey.profiling import profiles
-from benchmarks.survey.projection import project
 from benchmarks.survey.results import Results, Row
 from benchmarks.survey.running import Failed, run
 from benchmarks.survey.services import Absent, RedisService, service
@@ -38,7 +36,7 @@ OF_CONSUMERS = {"client_memory", "server_memory"}
 
 
 class Survey:
-    """Measures contenders beside each other, and how ours grow and hold out. Use it in a `with`.
+    """Measures contenders beside each other, and how ours grow. Use it in a `with`.
 
     Each stage adds what it found to `results`.
 
@@ -105,21 +103,11 @@ class Survey:
                     tell(f"raw redis-py, {name}")
 
     def grow(self) -> None:
-        """Raise the load on those on Redis until something gives, and project from that."""
+        """Raise the load on those on Redis until something gives."""
         names = [one.name for one in self._contenders if one.server == "redis"]
         there = [name for name in names if name in self._pythons]
         with self._stage("growth") as tell:
             self.results.growth = grow(self._pythons, self._redis(), there, tell)
-        self.results.projection = project(self.results.rows, self.results.growth)
-
-    def profile(self) -> None:
-        """Look where the time of our layers goes."""
-        self.results.profiles.clear()
-        for name in self._ours():
-            with self._stage(f"profiles, {name}", 2 * len(list(paths(name)))) as tell:
-                for one in profiles({name: self._pythons[name]}, self._redis()):
-                    self.results.profiles.append(one)
-                    tell(f"profiles, {name}")
 
     def _install(self) -> None:
         """Make each contender's environment and see that its servers start."""

@@ -25,7 +25,6 @@ WORKS = {
     "idle": "idle.idle",
     "load": "load.load",
     "replay": "replaying.replay",
-    "sample": "sampling.sample",
 }
 
 

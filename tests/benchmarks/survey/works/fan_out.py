@@ -34,13 +34,12 @@ async def fan_out(trial: Trial) -> None:
         async def one(number: int) -> float:
             began = time.monotonic()
             arrived = here.expect(number)
-            await layer.group_send(GROUP, job.message(number=number, sent=began))
+            await layer.group_send(GROUP, job.message(number=number))
             times: list[float] = [await arrived, *await others.answers()]
             return max(times) - began
 
         for number in range(WARM_UP):
             await one(number)
-        here.samples.clear()
         trial.begin()
         began, samples = time.perf_counter(), list[float]()
         while trial.unfinished() or len(samples) < AT_LEAST:
@@ -49,7 +48,4 @@ async def fan_out(trial: Trial) -> None:
         trial.end(len(samples))
         trial.figures["deliveries"] = len(samples) * job.parameters["members"] / took
         trial.percentiles(samples, "all_")
-        others.tell({"skip": WARM_UP})
-        each = [*here.samples, *(one for told in await others.answers() for one in told)]
-        trial.percentiles(each, "each_")
     await layer.flush()
