@@ -46,13 +46,6 @@ def test_registering_reaches_both_layers() -> None:
         assert serializer.deserialize(serializer.serialize({"a": 1})) == {"a": 1}
 
 
-def test_registering_reaches_a_new_layer() -> None:
-    """The queue layer takes the registered format as its `serializer_format`."""
-    serializers.registry.register_serializer("own-format", OwnFormat)
-    layer = core.RedisChannelLayer(serializer_format="own-format")
-    assert layer.deserialize(layer.serialize({"a": 1})) == {"a": 1}
-
-
 def test_unknown_format() -> None:
     """An unknown format raises SerializerDoesNotExist, a KeyError, whose text names the known."""
     with pytest.raises(serializers.SerializerDoesNotExist, match="msgpack") as caught:

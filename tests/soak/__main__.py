@@ -15,7 +15,6 @@ from soak.checker import check
 from soak.deployments import NAMES
 from soak.history import read
 from soak.layers import CLASSES, is_foreign
-from soak.load import Load
 from soak.plan import SHORTEST, plan
 from soak.run import Choices, folder_for, soak
 from soak.sabotage import KINDS
@@ -45,10 +44,7 @@ def main() -> int:
         nemesis=[name.strip() for name in options.nemesis.split(",") if name.strip()],
         sabotage=options.sabotage,
         # That of channels_redis 4 refuses to receive in two event loops of a process.
-        load={
-            "pause": Load.pause / options.rate,
-            "visits": 0 if is_foreign(options.layer) else Load.visits,
-        },
+        load={"visits": 0} if is_foreign(options.layer) else {},
         recovery=options.recovery,
         python=channels_redis_4() if is_foreign(options.layer) else None,
     )
@@ -76,15 +72,12 @@ def parse() -> argparse.Namespace:
     add("--nemesis", default="", metavar="FAULT,…", help="these faults alone")
     add("--sabotage", choices=KINDS, default="", help="break one message in a thousand")
     add("--recovery", action="store_true", help="with browsers that resume groups with a history")
-    add("--rate", type=float, default=1, help="multiplies how much is sent (%(default)s)")
     add("--json", type=Path, metavar="FILE", help="append a line with the result")
     add("--keep", type=Path, metavar="FOLDER", help="leave the journals there")
     add("--check", type=Path, metavar="FOLDER", help="run nothing, but check the journals there")
     options = parser.parse_args()
     if options.minutes < SHORTEST:
         parser.error(f"--minutes must be at least {SHORTEST}")
-    if options.rate <= 0:
-        parser.error("--rate must be above 0")
     if options.recovery and is_foreign(options.layer):
         parser.error("channels_redis 4 has no groups with a history: leave --recovery out")
     if os.name != "posix":

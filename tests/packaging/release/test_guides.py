@@ -70,11 +70,3 @@ def test_bug_form_asks_for_every_version() -> None:
         field["id"] for field in form["body"] if field.get("validations", {}).get("required")
     }
     assert {"layer", "versions", "server", "topology", "settings"} <= required
-
-
-@pytest.mark.parametrize("update", range(2))
-def test_updates_wait(update: int) -> None:
-    """Dependabot proposes no version on the day that it appears."""
-    updates = yaml.safe_load((GITHUB / "dependabot.yml").read_text(encoding="utf-8"))["updates"]
-    assert len(updates) == 2
-    assert updates[update]["cooldown"]["default-days"] >= 7
