@@ -86,7 +86,7 @@ def test_links(page: str) -> None:
     assert [file for file in files if not file.exists()] == []
 
 
-@pytest.mark.parametrize("page", [*FRONT_PAGES, "docs/choosing.md"])
+@pytest.mark.parametrize("page", FRONT_PAGES)
 def test_figures(page: str) -> None:
     """The ratios of a page are those of the page of benchmarks."""
     measured: dict[str, dict[str, str]] = {}
