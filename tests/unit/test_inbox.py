@@ -110,16 +110,6 @@ def test_acknowledges_until_an_answer_comes() -> None:
     assert reader.acknowledged() == [[b"990.3"], []]
 
 
-def test_acknowledges_what_was_handed_over_meanwhile_with_the_next() -> None:
-    """A reply confirms only the acknowledgements of its own take."""
-    reader = Reader()
-    reader.inbox.take_command(10)
-    reader.answer_take("a 990.1")
-    reader.inbox.take_command(10)
-    reader.answer_take("b 990.2")
-    assert reader.acknowledged() == [[b"990.2"], []]
-
-
 def test_leaves_take_effect_in_their_places() -> None:
     """A leave comes behind what was sent before it, and before what was sent after it."""
     reader = Reader()
