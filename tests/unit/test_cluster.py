@@ -120,3 +120,18 @@ async def test_pipeline_that_is_closed_as_a_search_for_an_owner_starts() -> None
         await within(waiting)
     with pytest.raises(RedisConnectionError, match="can be asked"):
         await within(pipeline.execute(("PING",), key="x"))
+
+
+async def test_command_after_a_search_that_never_began() -> None:
+    """What a task sends as its loop ends, which cancels all tasks at once, starts another."""
+    [host] = parse_hosts([{"cluster": [(HOST, 1)], "socket_timeout": 1}])
+    pipeline = ClusterPipeline(Cluster(host), (), Counters())
+    calls = [asyncio.create_task(pipeline.execute(("PING",), key="x"))]
+    await asyncio.sleep(0)
+    [search] = asyncio.all_tasks() - {asyncio.current_task(), *calls}
+    search.cancel()
+    await asyncio.wait([search])
+    calls.append(asyncio.create_task(pipeline.execute(("PING",), key="x")))
+    for call in calls:
+        with pytest.raises(RedisConnectionError, match="can be asked"):
+            await within(call)

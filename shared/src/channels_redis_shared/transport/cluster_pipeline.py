@@ -104,11 +104,9 @@ class ClusterPipeline(CommandClient):
         if self._layout is not self._cluster.layout and not _runs(self._cleanup):
             self._layout = self._cluster.layout
             self._cleanup = start_task(self._close_former_owners())
-        held, owner = self._held.get(slot), self._cluster.owner(slot)
-        if held is not None:
+        owner = self._cluster.owner(slot)
+        if slot in self._held or owner is None:
             # Behind those held already: the calls for one slot stay in order.
-            held.append(call)
-        elif owner is None:
             self._hold([call], self._error)
         else:
             self._node(owner).put(call)
@@ -191,7 +189,7 @@ class ClusterPipeline(CommandClient):
         for address, node in list(self._nodes.items()):
             if address not in self._cluster.owners():
                 await node.finish()
-                if address not in self._cluster.owners() and self._nodes[address] is node:
+                if address not in self._cluster.owners():
                     del self._nodes[address]
                     await node.close()
 
