@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from asgiref.sync import async_to_sync
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_pubsub.subscriber import Subscriber
@@ -152,7 +151,7 @@ async def test_history_moves_on_before_it_has_arrived(proxy: TcpProxy, own_layer
 
 
 async def test_history_that_can_not_move(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """The `receive` raises the server's error, and nothing of the group stays behind."""
+    """The channel is told that messages may be missing, as after an outage, and stays a member."""
     layer = own_layers(**KEEPING)
     with LoopThread() as other:
         channel = await other.run(layer.new_channel())
@@ -161,11 +160,35 @@ async def test_history_that_can_not_move(own_server: EmbeddedServer, own_layers:
         with own_server.client() as client:
             client.rename("asgi$pubsub.position{asgi__group__chat.1}", "elsewhere")
             client.lpush("asgi$pubsub.position{asgi__group__chat.1}", "wrong")
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await within(receiver)
-    [here] = inside(layer)._loops.values()
-    assert len(here.followers) == 0
-    assert channel not in inside(layer)
+    assert (await within(receiver))["type"] == "chat.gap"
+    with own_server.client() as client:
+        client.delete("asgi$pubsub.position{asgi__group__chat.1}")
+    await within(layer.group_send("chat.1", HELLO))
+    assert (await take(layer, channel))["type"] == "hello"
+
+
+async def test_history_that_ends_before_the_moved_channel(
+    proxy: TcpProxy, own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """Only that channel is told: those that were in its new loop before have missed nothing."""
+    layer, sender = own_layers(hosts=[proxy.url], **KEEPING), own_layers(**KEEPING)
+    with LoopThread() as other:
+        channel = await other.run(layer.new_channel())
+        await other.run(layer.group_add("chat.1", channel))
+        for connection in proxy.connections:
+            connection.stall()
+        member = await within(layer.new_channel())
+        await within(layer.group_add("chat.1", member))
+        receiver = await waiting(layer, channel)
+        for kind in ("first", "second"):
+            await within(sender.group_send("chat.1", {"type": kind}))
+            assert (await take(layer, member))["type"] == kind
+        with own_server.client() as client:
+            client.xtrim("asgi$pubsub.history{asgi__group__chat.1}", maxlen=1, approximate=False)
+    assert (await within(receiver))["type"] == "chat.gap"
+    await within(sender.group_send("chat.1", {"type": "third"}))
+    for each in (channel, member):
+        assert (await take(layer, each))["type"] == "third"
 
 
 async def test_channel_moves_while_it_joins(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import threading
 import time
@@ -12,7 +13,7 @@ from channels_redis_pubsub._shared.history.outlet import GroupOutlet
 from support.histories import GROUP, HISTORY, follow, plain, send
 from support.loop_thread import LoopThread
 from support.messages import DEADLINE, numbered, take, within
-from support.pubsub_layers import Layers, inside, subscribed
+from support.pubsub_layers import Layers, inside, subscribed, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -173,3 +174,31 @@ async def test_a_channel_joins_while_another_thread_moves_it(
         await within(layer.group_send("room", {"type": "hello"}))
         assert await within(asyncio.wrap_future(receiving)) == {"type": "hello"}
         await another.run(layer.close_pools())
+
+
+async def test_a_channel_joins_while_another_thread_is_amid_moving_it(
+    layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread finds the channel in its new loop before it is a member of anything there."""
+    layer = layers()
+    broker = inside(layer)
+    joins: list[Future[Any]] = []
+    with LoopThread() as third, LoopThread() as home_loop:
+        channel = await home_loop.run(layer.new_channel())
+        hub = broker._clients[channel].hub
+        close = hub.close
+
+        def close_amid_joins(name: str) -> set[bytes]:
+            joins.append(third.start(layer.group_add("room", channel)))
+            # Until then that thread has found the new loop, or waits for this one.
+            concurrent.futures.wait([third.start(asyncio.sleep(0))], timeout=0.5)
+            return close(name)
+
+        monkeypatch.setattr(hub, "close", close_amid_joins)
+        receiver = await waiting(layer, channel)
+        home_loop.end()
+        [join] = await eventually(lambda: joins)
+        await within(asyncio.wrap_future(join))
+        await within(layer.group_send("room", {"type": "hello"}))
+        assert await within(receiver) == {"type": "hello"}
+        await third.run(layer.close_pools())

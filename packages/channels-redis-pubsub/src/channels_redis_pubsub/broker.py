@@ -8,8 +8,6 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import ConnectionError as RedisConnectionError
-
 from ._shared.blocking.callers import SynchronousCallers
 from ._shared.concurrency import LoopLocal
 from ._shared.delivery.consumers import SWEEP_INTERVAL, ConsumerTracker
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from ._shared.history.rules import Limits
     from ._shared.transport.commands import Shards
     from .config import PubSubSettings
-    from .loop_client import MovedJoin
 
 logger = logging.getLogger(__package__)
 
@@ -60,6 +57,7 @@ class PubSubBroker:
         self._synchronous = SynchronousCallers(
             settings.connectors, settings.scripts, settings.counters, by_key=settings.sharded_pubsub
         )
+        # Held while a channel moves.
         self._lock = threading.Lock()
         # The client of each open channel.
         self._clients: dict[str, LoopClient] = {}
@@ -71,7 +69,7 @@ class PubSubBroker:
     async def open(self, channel: str, *, no_timeout: bool = False) -> None:
         """Subscribe to a channel in the running event loop, and wait for the confirmation.
 
-        One that is open in another event loop stays there.
+        One that is open in another event loop stays there, unless that has ended.
 
         Args:
             channel: The channel.
@@ -81,6 +79,7 @@ class PubSubBroker:
             redis.exceptions.RedisError: As `LoopClient.wait_subscribed`. The channel is closed
                 then.
         """
+        self._move(channel)
         client = self._loops.get()
         client.hub.open(channel)
         if self._clients.setdefault(channel, client) is not client:
@@ -99,7 +98,9 @@ class PubSubBroker:
             _call_soon(client, self.close, channel)
             raise
         except BaseException:
-            self.close(channel)
+            # Otherwise the end of the client closes it, or moves it on to who waits for it.
+            if not client.ended:
+                self.close(channel)
             raise
 
     def close(self, channel: str) -> None:
@@ -125,10 +126,8 @@ class PubSubBroker:
             if item is not None:
                 break
             client = self._clients.get(channel)
-            if client is None:
+            if client is None or client.ended:
                 await self.open(channel, no_timeout=True)
-            elif client.ended:
-                await self._move(channel, client)
             waiter = mailbox.add_waiter()
             try:
                 # A mailbox that was discarded before the waiter was added gets nothing any more.
@@ -152,7 +151,7 @@ class PubSubBroker:
             redis.exceptions.RedisError: As `LoopClient.wait_subscribed`. The channel has not
                 joined then.
         """
-        client = await self._client_of(channel, topic)
+        client = self._client_of(channel, topic)
         token = client.hub.begin_join(topic, channel)
         try:
             await client.wait_subscribed(topic)
@@ -180,7 +179,7 @@ class PubSubBroker:
             RuntimeError: The channel is not open.
             redis.exceptions.RedisError: As `join`, or as `CommandClient.execute`.
         """
-        client = await self._client_of(channel, topic)
+        client = self._client_of(channel, topic)
         hub, followers = client.hub, client.followers
         with hub.lock:
             is_member = channel in hub.members(topic)
@@ -306,10 +305,10 @@ class PubSubBroker:
         # Last: a group is not forgotten while a channel joins it.
         client.reconcile((topic,))
 
-    async def _client_of(self, channel: str, topic: bytes) -> LoopClient:
+    def _client_of(self, channel: str, topic: bytes) -> LoopClient:
         """Return the client of a channel that is to join a topic; move the channel if needed."""
-        while (client := self._clients.get(channel)) is not None and client.ended:
-            await self._move(channel, client)
+        self._move(channel)
+        client = self._clients.get(channel)
         if client is None:
             group = self.settings.group_of(topic)
             raise RuntimeError(
@@ -320,46 +319,18 @@ class PubSubBroker:
             )
         return client
 
-    async def _move(self, channel: str, old: LoopClient) -> None:
-        """Move a channel and its memberships to the running event loop; its old one has ended.
-
-        Does nothing if another event loop has moved it meanwhile.
-        """
+    def _move(self, channel: str) -> None:
+        """Move a channel and its memberships to the running event loop, if its own has ended."""
+        client = self._clients.get(channel)
+        if client is None or not client.ended:
+            return
         here = self._loops.get()
-        joins: list[MovedJoin] = []
         with self._lock:
-            client = self._clients.get(channel)
-            if client is old:
-                self._clients[channel] = client = here
-                is_told = old.is_told(channel)
-                joins = here.add(channel, old.remove(channel), is_told=is_told)
-        if client is here:
-            self._start_sweeping(here)
-            # It goes on if this call is cancelled: the next one finds the channel open.
-            moving = here.tasks.spawn(self._finish_move(channel, here, joins))
-            await asyncio.wait([moving])
-            if moving.cancelled():
-                raise RedisConnectionError("The layer was closed")
-            if (error := moving.result()) is not None:
-                raise error
-
-    async def _finish_move(
-        self, channel: str, here: LoopClient, joins: list[MovedJoin]
-    ) -> Exception | None:
-        """Subscribe to a moved channel, and deliver what it has missed; return what prevents it."""
-        try:
-            await here.wait_subscribed(channel.encode(), no_timeout=True)
-            await here.confirm_joins(joins)
-            if channel in here.told:
-                # Not part of the move, for which a `receive` waits: another host may still be away.
-                here.tasks.spawn(here.tell_restored(channel))
-        except Exception as error:  # noqa: BLE001 - raised by the call that waits, if one does
-            # First: a group is not forgotten while a channel joins it.
-            here.cancel_joins(joins)
-            here.told.discard(channel)
-            self.close(channel)
-            return error
-        return None
+            # Another event loop may have moved it meanwhile.
+            if self._clients.get(channel) is client:
+                here.take_over(channel, client)
+                self._clients[channel] = here
+                self._start_sweeping(here)
 
     def _shards(self) -> Shards:
         """Return the command connections for the running event loop."""

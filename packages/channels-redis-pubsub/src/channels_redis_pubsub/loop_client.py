@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
-
-from redis.exceptions import RedisError
+from typing import TYPE_CHECKING
 
 from ._shared.concurrency import BackgroundTasks, running_loop
 from ._shared.history.followers import Followers
 from ._shared.history.outlet import GroupOutlet
+from ._shared.history.results import Joined
 from ._shared.transport.cluster import Cluster
 from ._shared.transport.cluster_pipeline import shards_to
 from ._shared.transport.commands import Shards, shard_of
@@ -23,7 +22,7 @@ from .protocol.hub import Hub, TopicDispatcher
 from .subscriber import Endpoint, Subscriber
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
     from typing import Any
 
     from ._shared.delivery.mailboxes import Mailboxes
@@ -42,14 +41,6 @@ _STOPPED = (
     "the channel was made in another event loop, which does not run: nothing can be "
     "subscribed to there"
 )
-
-
-class MovedJoin(NamedTuple):
-    """A join of a channel that comes from another event loop."""
-
-    topic: bytes
-    follower: Follower
-    join: Join
 
 
 class LoopClient:
@@ -87,7 +78,7 @@ class LoopClient:
         # True while expired messages and channels are swept from this loop.
         self.is_sweeping = False
         # Channels from other event loops that were told there of an outage, and not of its end.
-        self.told: set[str] = set()
+        self._told: set[str] = set()
         self._on_end = on_end
         self._shards_by_key = shards_by_key
         self._closed = False
@@ -171,98 +162,66 @@ class LoopClient:
                 with contextlib.suppress(RuntimeError):  # its loop is closed
                     self.loop.call_soon_threadsafe(subscriber.reconcile, theirs)
 
-    def remove(self, channel: str) -> dict[bytes, str | None]:
-        """Remove a channel that moves to another event loop.
-
-        Returns:
-            Its topics, but for those that it is joining, each with the channel's position in the
-            history of the group, which is empty if it is not known; None if there is no history.
-        """
-        # With the lock, no message comes in between, which would be before that position.
-        with self.hub.lock:
-            topics = self.hub.topics_of(channel)
-            self.hub.close(channel)
-            followers = {topic: self.followers.find(topic) for topic in topics}
-            return {
-                topic: None if follower is None else follower.position_of(channel)
-                for topic, follower in followers.items()
-            }
-
     def is_told(self, channel: str) -> bool:
         """Return whether a channel was told of an outage that has not ended."""
-        return channel in self.told or any(
+        return channel in self._told or any(
             dispatcher.is_told(channel) for dispatcher in self._dispatchers
         )
 
-    async def tell_restored(self, channel: str) -> None:
-        """Tell a channel of the end of an outage that it was told of in another event loop.
-
-        Waits until all of its topics are subscribed to.
-        """
-        if channel in self.told:
-            for topic in self.hub.topics_of(channel):
-                await self.wait_subscribed(topic, no_timeout=True)
-            self.told.discard(channel)
-            self._dispatchers[0].tell_restored((channel,))
-
-    def add(
-        self, channel: str, topics: dict[bytes, str | None], *, is_told: bool
-    ) -> list[MovedJoin]:
-        """Subscribe to the topics of a channel that comes from another event loop.
-
-        Args:
-            channel: The channel.
-            topics: What `remove` has returned there.
-            is_told: What `is_told` has returned there.
-
-        Returns:
-            The joins of groups that keep a history, for `confirm_joins`.
-        """
-        joins = []
-        if is_told:
-            self.told.add(channel)
+    def take_over(self, channel: str, old: LoopClient) -> None:
+        """Go on with a channel of an event loop that has ended, and with its memberships."""
+        # With the lock, no message comes in between, which would be before these positions.
+        with old.hub.lock:
+            topics = old.hub.topics_of(channel)
+            old.hub.close(channel)
+            positions = {
+                topic: follower.position_of(channel)
+                for topic in topics
+                if (follower := old.followers.find(topic)) is not None
+            }
+        joins = {}
         with self.hub.lock:
             self.hub.open(channel, topics)
-            for topic, position in topics.items():
-                if position is not None:
-                    follower, join = self.followers.begin_join(topic, channel)
-                    join.since = position or None
-                    joins.append(MovedJoin(topic, follower, join))
+            for topic, position in positions.items():
+                joins[topic] = follower, join = self.followers.begin_join(topic, channel)
+                join.since = position or None
+        if old.is_told(channel):
+            self._told.add(channel)
         for topic in topics:
             self._subscribers[self._shard(topic)].subscribe((topic,))
-        return joins
+        self.tasks.spawn(self._catch_up(channel, joins))
 
-    async def confirm_joins(self, joins: list[MovedJoin]) -> None:
-        """Deliver to a channel what it has missed on its way to this event loop.
+    async def _catch_up(self, channel: str, joins: dict[bytes, tuple[Follower, Join]]) -> None:
+        """Deliver to a channel what it missed as it moved; tell it of the end of an outage."""
+        await asyncio.gather(*(self._resume(topic, *joins[topic]) for topic in joins))
+        if channel in self._told:
+            for topic in self.hub.topics_of(channel):
+                await self.wait_subscribed(topic, no_timeout=True)
+            self._told.discard(channel)
+            self._dispatchers[0].tell_restored((channel,))
 
-        Waits for as long as the server is away.
-
-        Args:
-            joins: What `add` has returned. Each is removed once it is confirmed; if one fails, call
-                `cancel_joins` with the others.
-        """
+    async def _resume(self, topic: bytes, follower: Follower, join: Join) -> None:
+        """Confirm the join of a moved channel, however long the server is away."""
         backoff = Backoff()
-        while joins:
-            topic, follower, join = joins[0]
-            await self.wait_subscribed(topic, no_timeout=True)
+        joined = None
+        while joined is None:
             try:
+                await self.wait_subscribed(topic, no_timeout=True)
                 joined = await self.followers.confirm_join(topic, follower, join, join.since, 0)
-            except (RedisError, OSError) as error:
-                if not is_transient(error):
-                    raise
-                await asyncio.sleep(backoff.next())
-                continue
-            del joins[0]
-            if not joined.recovered:
-                self._outlet(topic).notify_gap(joined.position)
-            if not self.hub.has_members(topic):
-                # The channel has left meanwhile, when the group could not be forgotten.
-                self.reconcile((topic,))
-
-    def cancel_joins(self, joins: Iterable[MovedJoin]) -> None:
-        """End the joins of a channel that can't be confirmed."""
-        for topic, follower, join in joins:
-            self.followers.cancel_join(topic, follower, join)
+            except Exception as error:  # noqa: BLE001 - the membership stays in any case
+                if is_transient(error):
+                    await asyncio.sleep(backoff.next())
+                    continue
+                group = self._settings.group_of(topic)
+                self._settings.faults.warning("The history of %s can't be read: %s", group, error)
+                self.followers.cancel_join(topic, follower, join)
+                joined = Joined("", recovered=False)
+        if not joined.recovered:
+            # The other members have missed nothing.
+            outlet = self._outlet(topic, lambda: {join.channel} & {*self.hub.members(topic)})
+            outlet.notify_gap(joined.position)
+        if not self.hub.has_members(topic):
+            # The channel has left meanwhile, when the group could not be forgotten.
             self.reconcile((topic,))
 
     async def close(self) -> None:
@@ -284,8 +243,11 @@ class LoopClient:
             self._key_shards.abandon()
         self._on_end(self)
 
-    def _outlet(self, topic: bytes) -> GroupOutlet:
-        members, settings = partial(self.hub.members, topic), self._settings
+    def _outlet(
+        self, topic: bytes, members: Callable[[], Collection[str]] | None = None
+    ) -> GroupOutlet:
+        """Return the outlet to a group's members, by default to all of them."""
+        members, settings = members or partial(self.hub.members, topic), self._settings
         group = settings.group_of(topic)
         return GroupOutlet(group, members, self._mailboxes, self.hub.lock, settings)
 
