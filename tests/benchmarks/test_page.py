@@ -102,11 +102,11 @@ def test_projected_nodes_and_processes_are_as_busy_as_they_may_be(
 ) -> None:
     """The load of nodes and processes is the cost of their messages."""
     costs = costs_of(contender, RUN.growth)
-    processes, held, sends = fleet(costs, nodes, ROOM)
+    processes, held, sends = fleet(costs, nodes)
     server, client = (
         costs.sharded[name] if nodes > 1 else 1.0 for name in ("server_cpu", "client_cpu")
     )
-    assert held == pytest.approx(holders(processes, ROOM))
+    assert held == pytest.approx(holders(processes))
     assert sends * costs.server.of(held, ROOM) * server == pytest.approx(nodes * USED)
     assert sends * costs.client.of(held, ROOM) * client == pytest.approx(processes * USED)
 
@@ -144,7 +144,7 @@ def gave(axis: str, contender: str) -> str:
 def projected(nodes: int, contender: str) -> str:
     """Return how many group messages so many servers are computed to carry."""
     try:
-        return amount(fleet(costs_of(contender, RUN.growth), nodes, ROOM).group_sends, "1/s")
+        return amount(fleet(costs_of(contender, RUN.growth), nodes).group_sends, "1/s")
     except Unknown:
         return "-"
 

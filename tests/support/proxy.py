@@ -50,7 +50,6 @@ class ProxiedConnection:
     """One client's connection through the proxy.
 
     Attributes:
-        bytes_to_server: Bytes forwarded from the client.
         round_trips: How often the client sent something and then the server answered. Commands
             that go out in one write and are answered together are one.
         bytes_a_second: How fast what the server sends may pass; None: as fast as it can.
@@ -66,7 +65,6 @@ class ProxiedConnection:
         losses: list[Loss],
         holds: list[bytes],
     ) -> None:
-        self.bytes_to_server = 0
         self.round_trips = 0
         self.bytes_a_second: int | None = None
         self.delay = 0.0
@@ -134,7 +132,6 @@ class ProxiedConnection:
                 self.reset()
                 return
             self._unanswered = True
-            self.bytes_to_server += len(data)
             for loss in self._losses:
                 loss.see_request(self, data)
             self._server_writer.write(data)

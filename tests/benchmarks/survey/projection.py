@@ -31,7 +31,7 @@ class Fleet(NamedTuple):
     group_sends: float
 
 
-def fleet(costs: Costs, nodes: int, room: int) -> Fleet:
+def fleet(costs: Costs, nodes: int) -> Fleet:
     """Return how many processes keep so many nodes busy, and how many messages they carry then.
 
     The more processes there are, the more of them have members of a group, and the more a message
@@ -43,12 +43,12 @@ def fleet(costs: Costs, nodes: int, room: int) -> Fleet:
     processes = 1.0
     held, sends = 1.0, 0.0
     for _ in range(ROUNDS):
-        held = holders(processes, room)
-        sends = nodes * USED / (costs.server.of(held, room) * server)
-        processes = max(sends * costs.client.of(held, room) * client / USED, 1.0)
+        held = holders(processes)
+        sends = nodes * USED / (costs.server.of(held, ROOM) * server)
+        processes = max(sends * costs.client.of(held, ROOM) * client / USED, 1.0)
     return Fleet(processes, held, sends)
 
 
-def holders(processes: float, members: int) -> float:
+def holders(processes: float) -> float:
     """Return how many of the processes have one of the members, who are in any of them."""
-    return processes * (1 - (1 - 1 / processes) ** members)
+    return processes * (1 - (1 - 1 / processes) ** ROOM)
