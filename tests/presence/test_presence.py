@@ -438,6 +438,51 @@ async def test_layer_that_is_closed_after_a_person_left(
     assert watcher.messages[-1]["leaves"] == {"ann": [1]}
 
 
+async def test_layer_that_is_closed_after_an_outage(
+    processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
+) -> None:
+    """Once the layer is used again, others hear of who left, though the end cut the retry off."""
+    host = {"address": proxy.url, "socket_timeout": 2}
+    here, there = processes([host], grace=0), processes([own_server.url])
+    watcher = await there.watch("room")
+    channel = await here.open("room", "ann", 1)
+    await watcher.until("ann")
+    loss = proxy.lose_reply(to=b"ann", cut=False)
+    await here.presence.untrack("room", channel)
+    await within(loss.happened.wait())
+    proxy.stall(new=True)
+    await eventually(lambda: any(shard._next_retry for shard in shards(here)))
+    await within(here.layer.close_pools())
+    proxy.resume()
+    await here.open("other", "bob")
+    await watcher.until()
+    assert watcher.messages[-1]["leaves"] == {"ann": [1]}
+
+
+async def test_layer_that_is_closed_while_it_tells(
+    processes: Callable[..., Process], own_host: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the layer is used again, it tells what the end has cut off."""
+    here, there = processes(own_host, grace=0), processes(own_host)
+    watcher = await there.watch("room")
+    channel = await here.open("room", "ann", 1)
+    await watcher.until("ann")
+    telling = asyncio.Event()
+
+    async def never_send(*_: object) -> None:
+        telling.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as context:
+        context.setattr(here.layer, "group_send", never_send)
+        await here.presence.untrack("room", channel)
+        await within(telling.wait())
+        await within(here.layer.close_pools())
+    await here.open("other", "bob")
+    await watcher.until()
+    assert watcher.messages[-1]["leaves"] == {"ann": [1]}
+
+
 def nested(depth: int) -> list[Any]:
     """Return lists in each other."""
     value: list[Any] = []

@@ -11,6 +11,7 @@ import pytest
 from channels_redis_queue._shared.presence import shard
 from presence.conftest import shards
 from support.messages import DEADLINE, within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +99,31 @@ async def test_removal_whose_reply_is_lost(
     await killed.kill()
     await watcher.until()
     assert loss.happened.is_set()
+    leaves = [key for name, key in watcher.events if name == "leaves"]
+    assert sorted(leaves) == ["ann", "bob"]
+
+
+async def test_outage_amid_a_removal(
+    processes: Callable[..., Process],
+    own_server: EmbeddedServer,
+    proxy: TcpProxy,
+    start: Callable[..., Any],
+) -> None:
+    """People of a killed process leave once the server is back, also after a long outage."""
+    here = processes([{"address": proxy.url, "socket_timeout": 1}])
+    there = processes([own_server.url])
+    watcher = await there.watch(GROUPS[0])
+    await here.open("other", "here")
+    killed = await start([own_server.url], ["ann", "bob"])
+    await watcher.until("ann", "bob")
+    loss = proxy.lose_reply(to=b"ann", cut=False)
+    await killed.kill()
+    await within(loss.happened.wait())
+    proxy.stall(new=True)
+    # It has failed, and every attempt to repeat it.
+    await eventually(lambda: any(shard._next_retry for shard in shards(here)))
+    proxy.resume()
+    await watcher.until()
     leaves = [key for name, key in watcher.events if name == "leaves"]
     assert sorted(leaves) == ["ann", "bob"]
 

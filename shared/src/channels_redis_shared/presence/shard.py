@@ -260,18 +260,20 @@ class ShardPresence:
                 changes = [(key, _array(metas)) for key, metas in people.items()]
                 effects = await self._write(group, changes)
                 for (key, metas), (effect, at) in zip(people.items(), effects, strict=True):
-                    if effect not in (joins if metas else leaves):
+                    is_shared = effect == b"shared"
+                    if effect not in (joins if metas else leaves) or (
+                        is_shared and key not in unannounced
+                    ):
                         continue
-                    if effect != b"shared":
-                        told = metas or unannounced[key]
-                    elif key in unannounced:
+                    told = metas or unannounced[key]
+                    if is_shared:
                         told = await self._read_metas(group, key)
-                    else:
-                        continue
                     self._add_change(group, key, told, at, joined=bool(metas))
-        except (RedisError, OSError):
+        except BaseException as error:
             self._suspect[group] = True
             self._unannounced[group] = unannounced | self._unannounced.get(group, {})
+            if not isinstance(error, (RedisError, OSError)):  # the layer closes
+                raise
 
     async def _write(
         self,
@@ -332,12 +334,14 @@ class ShardPresence:
         while part := diff.take(MAX_PEOPLE_IN_DIFF):
             try:
                 await self._layer.group_send(group + SUFFIX, message_of(group, part))
-            except (RedisError, OSError):
+            except BaseException as error:
                 newer = self._diffs.setdefault(group, Diff())
                 newer.put_back(part)
                 newer.put_back(diff)
                 self._diffs_due[group] = self._loop.time() + RETRY_INTERVAL
-                return
+                if isinstance(error, (RedisError, OSError)):
+                    return
+                raise  # the layer closes
 
     async def _register(self, group: str) -> None:
         """Let Redis know that this process has people in a group, before it knows of them."""
@@ -462,7 +466,15 @@ class ShardPresence:
             except (RedisError, OSError):
                 # They may have been removed nevertheless.
                 leaves = _REPEATED_LEAVES
-                effects = await self._write(group, changes, process)
+                try:
+                    effects = await self._write(group, changes, process)
+                except (RedisError, OSError):
+                    # Nor would the next to take over find them there.
+                    unannounced = self._unannounced.setdefault(group, {})
+                    unannounced.update({_text(key): self._sendable(people[key]) for key in chunk})
+                    self._suspect[group] = True
+                    self._changed.set()
+                    raise
             for key, (effect, at) in zip(chunk, effects, strict=True):
                 if effect in leaves:
                     metas = self._sendable(people[key])
