@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.survey.giving import Gave, what_gave
+from benchmarks.survey.giving import what_gave
 from benchmarks.survey.running import Failed, run
 from benchmarks.survey.services import redis_service
 from benchmarks.survey.trial import Job
@@ -43,7 +43,7 @@ class Attempt(NamedTuple):
     """The figures of a step, and its limit; no figures if it was never done."""
 
     figures: Figures
-    gave: Gave | None
+    gave: str | None
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,6 @@ class Axis:
 
     Args:
         name: A parameter of the load: "rate", "members", "processes", "groups", "nodes".
-        title: What is doubled, and what stays as it is.
         start: Where it begins.
         most: Where it ends, if nothing gives.
         base: The other parameters. With several groups, `rate` may be for each of them.
@@ -61,7 +60,6 @@ class Axis:
     """
 
     name: str
-    title: str
     start: int
     most: int
     base: Mapping[str, int] = field(default_factory=dict)
@@ -84,31 +82,11 @@ class Axis:
 
 
 AXES = (
-    Axis(
-        "rate",
-        "messages a second to one group of 10 members in one process",
-        start=250,
-        most=64_000,
-        base={"members": 10},
-    ),
-    Axis(
-        "members",
-        "members of one group in one process, 10 messages a second",
-        start=256,
-        most=32_768,
-        base={"rate": 10},
-    ),
-    Axis(
-        "processes",
-        "processes that 160 members of one group are in, 200 messages a second",
-        start=1,
-        most=16,
-        base={"members": 160, "rate": 200},
-        contenders=OURS,
-    ),
+    Axis("rate", start=250, most=64_000, base={"members": 10}),
+    Axis("members", start=256, most=32_768, base={"rate": 10}),
+    Axis("processes", start=1, most=16, base={"members": 160, "rate": 200}, contenders=OURS),
     Axis(
         "groups",
-        "groups of 10 members in one process, 4 messages a second to each",
         start=64,
         most=4_096,
         base={"members": 10, "rate": 4},
@@ -117,8 +95,6 @@ AXES = (
     ),
     Axis(
         "nodes",
-        "Redis servers that 64 groups are spread over, each with 40 members in 4 processes, "
-        "400 messages a second to all of them",
         start=1,
         most=16,
         base={"members": 40, "processes": 4, "groups": 64, "rate": 400},
@@ -142,8 +118,8 @@ def grow(
         on_step: Called with what is measured next.
 
     Returns:
-        For each axis and contender: `axis`, `title`, `base`, `contender`, `steps`; `what` gave and
-        `gave`, the same in a sentence; `gave_at`, the step's value, None if nothing gave.
+        For each axis and contender: `axis`, `base`, `contender`, `steps`; `what` gave, and
+        `gave_at`, the step's value, None if nothing gave.
     """
     with contextlib.ExitStack() as stack:
         services = {1: service}
@@ -166,7 +142,7 @@ def grow(
 
 def climb(axis: Axis, name: str, attempt: Callable[[Axis, str, int], Attempt]) -> dict[str, Any]:
     """Take step after step until one has given in each attempt; return the row of it."""
-    row: dict[str, Any] = {"axis": axis.name, "contender": name, "title": axis.title}
+    row: dict[str, Any] = {"axis": axis.name, "contender": name}
     row |= {"base": axis.parameters(axis.start), "steps": []}
     for value in axis.values():
         tried: list[Attempt] = []
@@ -176,8 +152,8 @@ def climb(axis: Axis, name: str, attempt: Callable[[Axis, str, int], Attempt]) -
         if best.figures:
             row["steps"].append({"value": value, "figures": best.figures})
         if best.gave is not None:
-            return {**row, "what": best.gave.what, "gave": best.gave.text, "gave_at": value}
-    return {**row, "what": "", "gave": f"nothing up to {axis.most:,}", "gave_at": None}
+            return {**row, "what": best.gave, "gave_at": value}
+    return {**row, "what": "", "gave_at": None}
 
 
 def _standing(attempt: Attempt) -> tuple[bool, float]:
@@ -191,7 +167,7 @@ def measure(name: str, python: Path, service: Service, parameters: Mapping[str, 
     try:
         figures = figures_of(run(job, python, service, timeout=TIMEOUT))
     except Failed as failure:
-        return Attempt({}, Gave("failure", str(failure).splitlines()[-1]))
+        return Attempt({}, f"failure: {str(failure).splitlines()[-1]}")
     return Attempt(figures, what_gave(figures, os.cpu_count() or 1, parameters["nodes"]))
 
 
