@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import gc
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from channels_redis_shared.concurrency import start_task
 from channels_redis_shared.history.follower import Follower
+from channels_redis_shared.history.followers import Followers
 from channels_redis_shared.history.positions import HistoryEntry, Replay
 from channels_redis_shared.ops.statistics import Counters
 
@@ -130,3 +136,34 @@ def test_position_of_a_member_that_joins_again(outlet: Outlet) -> None:
     follower.begin_join("a")
     assert follower.on_message(ENTRIES[0]) is None
     assert follower.position_of("a") == FIRST
+
+
+def test_read_that_the_garbage_collector_ends(outlet: Outlet) -> None:
+    """It takes no lock: another thread may hold that, and wait for one that is held here."""
+    lock = threading.RLock()
+    settings: Any = SimpleNamespace(counters=Counters(), faults=None)
+
+    async def never_read(*_: object) -> Replay:
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    followers: Followers[str] = Followers(
+        never_read, lambda _: outlet, start_task, settings, lock=lock
+    )
+    follower, join = followers.begin_join("group", "a")
+    assert follower.confirm_join(join, Replay(FIRST), None, 0) == (FIRST, True)
+
+    async def show_gap() -> None:
+        followers.on_message("group", follower, ENTRIES[1])
+        await asyncio.sleep(0)  # until it reads
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(show_gap())
+    assert follower.is_repairing
+    loop.close()
+    del loop
+    with lock:
+        collecting = threading.Thread(target=gc.collect, daemon=True)
+        collecting.start()
+        collecting.join(10)
+        assert not collecting.is_alive()
+    assert not follower.is_repairing

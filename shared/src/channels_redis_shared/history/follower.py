@@ -179,10 +179,12 @@ class Follower:
         return self._repair is read
 
     def abort(self, read: Read) -> None:
-        """Abandon a read that was cancelled. The next message shows the gap again."""
-        with self._lock:
-            if self._repair is read:
-                self._repair = None
+        """Abandon a read that was cancelled. The next message shows the gap again.
+
+        Takes no lock, as `drop`.
+        """
+        if self._repair is read:
+            self._repair = None
 
     @property
     def has_joins(self) -> bool:
