@@ -278,6 +278,28 @@ async def test_channel_moves_in_an_outage(own_server: EmbeddedServer, own_layers
     assert await take(layer, channel) == HELLO
 
 
+async def test_moved_channel_loses_a_right_in_an_outage(
+    proxy: TcpProxy, own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """It is told of the end of the outage although one of its groups is refused by then."""
+    rights = ["ACL", "SETUSER", "site", "on", ">secret", "+@all", "resetchannels"]
+    with own_server.client() as client:
+        client.execute_command(*rights, "&asgi*")
+    host = {"address": proxy.url, "username": "site", "password": "secret"}
+    layer = own_layers(hosts=[host], **NOTICES)
+    with LoopThread() as other:
+        channel = await other.run(joined(layer, "room"))
+        receiver = await waiting(layer, channel)
+        proxy.stall(new=True)
+        proxy.cut()
+        assert await within(receiver) == LOST
+        receiver = await waiting(layer, channel)
+    with own_server.client() as client:
+        client.execute_command(*rights, "&asgispecific*")
+    proxy.resume()
+    assert await within(receiver) == BACK
+
+
 async def test_channel_moves_twice_in_an_outage(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:

@@ -8,6 +8,8 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
+from redis.exceptions import ResponseError
+
 from ._shared.concurrency import BackgroundTasks, running_loop
 from ._shared.history.followers import Followers
 from ._shared.history.outlet import GroupOutlet
@@ -196,7 +198,8 @@ class LoopClient:
         await asyncio.gather(*(self._resume(topic, *joins[topic]) for topic in joins))
         if channel in self._told:
             for topic in self.hub.topics_of(channel):
-                await self.wait_subscribed(topic, no_timeout=True)
+                with contextlib.suppress(ResponseError):  # a refused topic counts as restored
+                    await self.wait_subscribed(topic, no_timeout=True)
             self._told.discard(channel)
             self._dispatchers[0].tell_restored((channel,))
 
