@@ -13,7 +13,7 @@ from channels_redis_queue import receiver, receiver_pool, scripts
 from channels_redis_queue.protocol.dispatch import WorkerDispatcher
 from channels_redis_queue.receiver import Receiver
 from support.messages import cancel, within
-from support.queue_layers import Layers, beside, blocked, waiting
+from support.queue_layers import Layers, beside, blocked, is_blocked, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -249,6 +249,43 @@ async def test_loop_ends_while_the_layer_closes(
     with own_server.client() as client:
         assert client.info("clients")["blocked_clients"] == 0
     await within(sender.send("jobs", HELLO))
+    assert await within(sender.receive("jobs")) == HELLO
+
+
+async def test_loop_ends_while_a_receive_outlasts_closing(
+    own_server: EmbeddedServer,
+    own_layers: Layers,
+    proxy: TcpProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its message goes back to Redis, though its new receiver has no connection yet."""
+    monkeypatch.setattr(receiver, "STOP_TIMEOUT", 20)
+    layer, sender = own_layers(hosts=[proxy.url]), own_layers()
+    receivers = layer._broker.get().receiver_pool._receivers
+    close, end = threading.Event(), threading.Event()
+    started: list[asyncio.Task[Any]] = []
+
+    async def close_and_end() -> None:
+        started.append(asyncio.create_task(layer.receive("jobs")))
+        await asyncio.to_thread(close.wait)
+        started.append(asyncio.create_task(layer.close_pools()))
+        await asyncio.to_thread(end.wait)
+
+    ending = asyncio.create_task(asyncio.to_thread(asyncio.run, close_and_end()))
+    await eventually(lambda: is_blocked(own_server))
+    [before] = receivers["jobs"]
+    proxy.stall(requests=False, new=True)
+    await within(sender.send("jobs", HELLO))
+    with own_server.client() as client:
+        await eventually(lambda: not client.exists(beside(layer, "jobs").key))
+    close.set()
+    await eventually(lambda: receivers["jobs"] != [before])
+    end.set()
+    await eventually(started[0].done)
+    proxy.cut()
+    proxy.resume()
+    await within(ending)
+    assert started[0].cancelled()
     assert await within(sender.receive("jobs")) == HELLO
 
 

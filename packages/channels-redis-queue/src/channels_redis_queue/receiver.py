@@ -76,8 +76,8 @@ class Receiver:
         self._connection: Connection | None = None
         # The handlers of the replies that have not come, in order.
         self._handlers: deque[Callable[[Any], None]] = deque()
-        # True once a take has succeeded, and once a wait with a take has.
-        self._has_taken = False
+        # True if the claims may hold messages, and once a wait with a take has succeeded.
+        self._may_have_claims = inherits
         self._has_waited = False
         # True while it takes nothing until it is woken.
         self.idle = False
@@ -120,8 +120,7 @@ class Receiver:
     async def stop(self) -> None:
         """Stop reading without losing messages that arrive meanwhile."""
         await end_task(self._task)
-        # Also during the very first take, whose messages must go back.
-        if (self._has_taken or self._connection is not None) and not self._replaced:
+        if self._may_have_claims and not self._replaced:
             with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError, _Replaced):
                 async with timeout(STOP_TIMEOUT):
                     await self._finish()
@@ -174,15 +173,19 @@ class Receiver:
                 break
         self._outages.forget(self)
 
-    async def _connect(self) -> Connection:
+    async def _open(self) -> Connection:
         if self._inherits:
             # Before the first take, so that this returns all that the other receiver takes.
             await self.unblock()
             self._inherits = False
         self._connection = connection = await self._connector.open_to(self.inbox.key)
+        self._may_have_claims = True
+        return connection
+
+    async def _connect(self) -> Connection:
+        connection = await self._open()
         # Messages that a lost connection has taken come before those of a new wait.
         await self._take(connection, self._dispatcher.prefetch_count())
-        self._has_taken = True
         self._outages.found(self)
         return connection
 
@@ -317,7 +320,7 @@ class Receiver:
         if connection is None:
             # Broken, perhaps within a reply. The claims still hold its messages.
             await self._drop()
-            self._connection = connection = await self._connector.open_to(self.inbox.key)
+            connection = await self._open()
         await self._take(connection, 0)
         self._dispatcher.on_receive_stopped()
         await self._finish_releases()
