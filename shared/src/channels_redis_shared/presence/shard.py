@@ -269,10 +269,10 @@ class ShardPresence:
                     if is_shared:
                         told = await self._read_metas(group, key)
                     self._add_change(group, key, told, at, joined=bool(metas))
-        except BaseException as error:
+        except (RedisError, OSError, asyncio.CancelledError) as error:
             self._suspect[group] = True
             self._unannounced[group] = unannounced | self._unannounced.get(group, {})
-            if not isinstance(error, (RedisError, OSError)):  # the layer closes
+            if isinstance(error, asyncio.CancelledError):
                 raise
 
     async def _write(
@@ -334,14 +334,14 @@ class ShardPresence:
         while part := diff.take(MAX_PEOPLE_IN_DIFF):
             try:
                 await self._layer.group_send(group + SUFFIX, message_of(group, part))
-            except BaseException as error:
+            except (RedisError, OSError, asyncio.CancelledError) as error:
                 newer = self._diffs.setdefault(group, Diff())
                 newer.put_back(part)
                 newer.put_back(diff)
                 self._diffs_due[group] = self._loop.time() + RETRY_INTERVAL
-                if isinstance(error, (RedisError, OSError)):
-                    return
-                raise  # the layer closes
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                return
 
     async def _register(self, group: str) -> None:
         """Let Redis know that this process has people in a group, before it knows of them."""
