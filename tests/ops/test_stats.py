@@ -17,13 +17,14 @@ from channels.layers import channel_layers
 from django.conf import settings
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
-from channels_redis_queue import RedisChannelLayer
+from channels_redis_queue import RedisChannelLayer, doctor
 from channels_redis_queue.presence import Presence
 from support.commands import DOCTORS, PUBSUB, QUEUE, run
 from support.programs import TIMEOUT
+from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from embedded_server import EmbeddedServer
     from support.cluster import EmbeddedCluster
@@ -135,6 +136,31 @@ async def test_keys_of_others_do_not_count(own_server: EmbeddedServer) -> None:
     found = await in_thread(QUEUE, "--prefix", "shop:", own_server.url)
     assert found["channels"] == {"general": 1}
     await layer.close_pools()
+
+
+async def test_keys_that_a_server_names_twice(
+    own_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They count once. It happens while the server makes its table of keys smaller."""
+    monkeypatch.setattr(doctor, "SCAN_COUNT", 100)
+    layer, scan = RedisChannelLayer([own_server.url]), doctor._scan
+    with own_server.client() as client:
+        for number in range(2000):
+            client.zadd(f"asgijob-{number}", {"message": 1})
+        cursor, first = client.scan(count=100)
+        others = set(client.keys("*")) - set(first)
+
+        async def scan_while_others_go(*arguments: Any) -> AsyncIterator[tuple[str, int | None]]:
+            async for found in scan(*arguments):
+                if others:
+                    client.delete(*others)
+                    others.clear()
+                    await eventually(lambda: set(first) & set(client.scan(cursor, count=100)[1]))
+                yield found
+
+        monkeypatch.setattr(doctor, "_scan", scan_while_others_go)
+        overview = await DOCTORS[QUEUE].overview(layer, 20)
+    assert set(overview.channels.values()) == {1}
 
 
 HOSTILE = (b"j\x1b]0;pwned\x07\x1b[31mALL IS WELL", b"[/jobs]", b"a\nb", b"\xff\xfe", b"x" * 5000)

@@ -122,18 +122,20 @@ async def _count_members(layer: RedisChannelLayer, group: str) -> int | None:
 
 
 async def _scan(connection: Connection, keys: Keys) -> AsyncIterator[tuple[str, int | None]]:
-    """Yield each message key and group key of a server with the size of its set.
+    """Yield each message key and group key of a server, once, with the size of its set.
 
     The size is None for keys with the layer's prefix that the layer never creates.
     """
     cursor = b"0"
+    seen: set[str] = set()
     while True:
         scan = ("SCAN", cursor, "MATCH", keys.pattern(), "COUNT", SCAN_COUNT)
         [reply] = await connection.exchange([scan], REPLY_TIMEOUT)
         if isinstance(reply, Exception):
             raise reply
         cursor, found = reply
-        names = [key.decode(errors="replace") for key in found]
+        names = list({key.decode(errors="replace") for key in found} - seen)
+        seen.update(names)
         for name in names:
             if not keys.owns(name):
                 yield name, None
