@@ -17,8 +17,12 @@ from redis.exceptions import RedisError
 
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue.keys import Keys, non_local
+from channels_redis_shared.config.hosts import parse_hosts
+from channels_redis_shared.ops.statistics import Counters
+from channels_redis_shared.transport.cluster import Cluster, slot_of
+from channels_redis_shared.transport.cluster_pipeline import ClusterPipeline
 from embedded_server import HOST
-from support.cluster import EmbeddedCluster, command
+from support.cluster import EmbeddedCluster, command, node_id
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -115,6 +119,41 @@ def errors(*nodes: Any) -> int:
             if name in {"errorstat_ASK", "errorstat_TRYAGAIN"}:
                 total += int(counted)
     return total
+
+
+async def test_calls_whose_slot_moves(own_cluster: EmbeddedCluster) -> None:
+    """None overtakes another, also if a part of the process has learnt of the move meanwhile."""
+    [host] = parse_hosts([{**own_cluster.host, "socket_timeout": 2 * OUTAGE}])
+    cluster = Cluster(host)
+    await cluster.learn()
+    pipeline = ClusterPipeline(cluster, (), Counters())
+    calls: list[asyncio.Task[Any]] = []
+
+    async def push() -> None:
+        number = len(calls) + 1
+        calls.append(asyncio.create_task(pipeline.execute(("RPUSH", "x", number), key="x")))
+        await asyncio.sleep(0)
+
+    slot, source = slot_of("x"), own_cluster.master_of("x")
+    target, other = (node for node in own_cluster.nodes if node is not source)
+    command(source, "CLIENT", "PAUSE", 60_000, "WRITE")
+    await push()
+    await eventually(lambda: b"cmd=rpush" in command(source, "CLIENT", "LIST"))
+    await push()
+    command(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", node_id(source))
+    for node in (target, other):
+        command(node, "CLUSTER", "SETSLOT", slot, "NODE", node_id(target))
+    await eventually(lambda: own_cluster.master_of("x") is target)
+    await cluster.learn()
+    await push()
+    # By the same connection as the last one, had that been sent to the new owner.
+    owner = cluster.owner(slot)
+    same = next(str(n) for n in range(1000) if cluster.owner(slot_of(str(n))) == owner)
+    await pipeline.execute(("PING",), key=same)
+    command(source, "CLIENT", "UNPAUSE")
+    await asyncio.gather(*calls)
+    assert command(target, "LRANGE", "x", 0, -1) == [b"1", b"2", b"3"]
+    await pipeline.close()
 
 
 async def test_slot_that_moves_with_messages(

@@ -123,7 +123,7 @@ async def test_pipeline_that_is_closed_as_a_search_for_an_owner_starts() -> None
 
 
 async def test_command_after_a_search_that_never_began() -> None:
-    """What a task sends as its loop ends, which cancels all tasks at once, starts another."""
+    """It starts another: a loop's end cancels all tasks at once, and some of them still send."""
     [host] = parse_hosts([{"cluster": [(HOST, 1)], "socket_timeout": 1}])
     pipeline = ClusterPipeline(Cluster(host), (), Counters())
     calls = [asyncio.create_task(pipeline.execute(("PING",), key="x"))]

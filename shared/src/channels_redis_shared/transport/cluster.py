@@ -64,8 +64,8 @@ class Cluster(Connector):
         return owner
 
     @property
-    def layout(self) -> object:
-        """An identity of the slot map: another object after a change."""
+    def layout(self) -> Sequence[Address | None]:
+        """The owner of each slot, as last learnt: another object after a change."""
         return self._owners
 
     def owners(self) -> set[Address]:

@@ -51,6 +51,8 @@ class ClusterPipeline(CommandClient):
         self._search: asyncio.Task[None] | None = None
         # The slot map whose owners the connections are for.
         self._layout = cluster.layout
+        # The former owners of slots for which calls were pending there as the map changed.
+        self._former: dict[int, _NodePipeline] = {}
         self._cleanup: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -100,15 +102,16 @@ class ClusterPipeline(CommandClient):
         self._fail_held(RedisConnectionError("The layer was closed"))
 
     def _put(self, slot: int, call: PendingCommand) -> None:
-        # Other parts of the process, which share the map, may have learnt of the change.
-        if self._layout is not self._cluster.layout and not _runs(self._cleanup):
-            self._layout = self._cluster.layout
-            self._cleanup = start_task(self._close_former_owners())
-        owner = self._cluster.owner(slot)
+        if self._layout is not self._cluster.layout:
+            self._follow_slots()
+        owner = self._layout[slot]
+        # Behind those held already, or not answered yet: the calls for one slot stay in order.
         if slot in self._held or owner is None:
-            # Behind those held already: the calls for one slot stay in order.
             self._hold([call], self._error)
+        elif slot in self._former and slot in self._former[slot].slots():
+            self._former[slot].put(call)
         else:
+            self._former.pop(slot, None)
             self._node(owner).put(call)
 
     def _node(self, owner: Address) -> _NodePipeline:
@@ -184,10 +187,23 @@ class ClusterPipeline(CommandClient):
             for call in calls:
                 call.fail(error)
 
+    def _follow_slots(self) -> None:
+        """Leave former owners: other parts of the process, which share the map, saw a change."""
+        self._layout = self._cluster.layout
+        self._former = {
+            slot: node
+            for address, node in self._nodes.items()
+            for slot in node.slots()
+            if self._layout[slot] != address
+        }
+        if not _runs(self._cleanup):
+            self._cleanup = start_task(self._close_former_owners())
+
     async def _close_former_owners(self) -> None:
         """Close the connections to nodes that own no slots, once nothing is pending there."""
-        for address, node in list(self._nodes.items()):
-            if address not in self._cluster.owners():
+        while former := self._nodes.keys() - self._cluster.owners():
+            for address in former:
+                node = self._nodes[address]
                 await node.finish()
                 if address not in self._cluster.owners():
                     del self._nodes[address]
@@ -213,6 +229,11 @@ class _NodePipeline(AutoPipeline):
     ) -> None:
         super().__init__(connector, scripts, counters)
         self._hold = hold
+
+    def slots(self) -> set[int]:
+        """Return the slots of the calls that are pending."""
+        pending = (*self._batch, *self._calls)
+        return {call.slot for call in pending if call.slot is not None}
 
     async def finish(self) -> None:
         """Wait until neither a command nor a reply is pending."""

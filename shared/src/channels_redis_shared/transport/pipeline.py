@@ -150,6 +150,8 @@ class AutoPipeline(CommandClient):
         self._load = [script.load for script in scripts]
         self._seconds = connector.host.timeout
         self._calls: deque[PendingCommand] = deque()
+        # Those written and not answered yet.
+        self._batch: list[PendingCommand] = []
         self._connection: Connection | None = None
         self._runner: asyncio.Task[None] | None = None
         # True once it was closed. Then it keeps its connection only while calls are pending.
@@ -192,14 +194,13 @@ class AutoPipeline(CommandClient):
     async def _run(self) -> None:
         """Send pending calls, one write after the other, until none is left."""
         backoff: Backoff | None = None
-        batch: list[PendingCommand] = []
         try:
             while self._calls:
                 error = None if self._connection else await self._connect()
                 if error is None:
-                    batch = next_batch(self._calls)
-                    error = await self._send(batch) if batch else None
-                    batch = []
+                    self._batch = next_batch(self._calls)
+                    error = await self._send(self._batch) if self._batch else None
+                    self._batch = []
                 if error is None:
                     backoff = None
                 elif self._calls:
@@ -210,8 +211,9 @@ class AutoPipeline(CommandClient):
                     await self._drop()
         except BaseException as error:
             # Cancelled, or a bug: propagate it, so that no caller hangs.
-            for call in (*batch, *self._calls):
+            for call in (*self._batch, *self._calls):
                 call.fail(RedisConnectionError(f"The layer was closed: {error!r}"))
+            self._batch = []
             self._calls.clear()
             await self._drop()
             raise
