@@ -86,14 +86,13 @@ class Hub:
                 self._topics[channel].discard(topic)
                 self._remove(topic, channel)
 
-    def leave_groups(self) -> list[bytes]:
+    def leave_groups(self) -> set[bytes]:
         """End all memberships but in the channels' own topics; return the other topics."""
         with self.lock:
-            own = {channel.encode(): channel for channel in self._topics}
-            groups = [topic for topic in self._members if topic not in own]
+            groups = self.groups()
             for topic in groups:
                 del self._members[topic]
-            self._topics = {channel: {topic} for topic, channel in own.items()}
+            self._topics = {channel: {channel.encode()} for channel in self._topics}
             return groups
 
     def members(self, topic: bytes) -> Collection[str]:
