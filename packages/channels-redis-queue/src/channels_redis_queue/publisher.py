@@ -161,8 +161,11 @@ class Publisher:
         if names is None:
             return
         snapshot = self._group_cache.update(group, names)
-        await self._publish_to(snapshot, group, message, shards)
-        await self._remove_dead(snapshot, group, shards)
+        destinations = _without_excluded(snapshot.destinations, message)
+        full = await self._send(destinations, snapshot.counts_field, message, shards)
+        if self._stalled_from or full:
+            await self._wait_for_room(destinations, full, snapshot, message, shards)
+        await self._remove_dead(snapshot, shards)
 
     async def _publish_optimistically(
         self, group: str, message: dict[str, Any], shards: Shards
@@ -194,42 +197,28 @@ class Publisher:
         snapshot.confirmed = True
         if self._stalled_from or reply:
             full = [destinations[at] for at in reply]
-            dropped = await self._wait_for_room(
-                destinations, full, snapshot.counts_field, message, shards
-            )
-            self._log(sum(len(one.names) for one in dropped), snapshot, group)
-        await self._remove_dead(snapshot, group, shards)
+            await self._wait_for_room(destinations, full, snapshot, message, shards)
+        await self._remove_dead(snapshot, shards)
         return None
 
     async def _read_names(self, group: str, shards: Shards) -> bytes:
         query = MembersQuery(self._settings.keys.group(group), self._settings.group_expiry)
         return await query.read(shards.of(group))
 
-    async def _publish_to(
-        self, snapshot: GroupSnapshot, group: str, message: dict[str, Any], shards: Shards
-    ) -> None:
-        destinations = _without_excluded(snapshot.destinations, message)
-        full = await self._send(destinations, snapshot.counts_field, message, shards)
-        if self._stalled_from or full:
-            dropped = await self._wait_for_room(
-                destinations, full, snapshot.counts_field, message, shards
-            )
-            self._log(sum(len(one.names) for one in dropped), snapshot, group)
-
     async def _wait_for_room(
         self,
         destinations: list[Destination],
         full: list[Destination],
-        counts_field: int,
+        snapshot: GroupSnapshot,
         message: dict[str, Any],
         shards: Shards,
-    ) -> list[Destination]:
-        """Send again to those that were full until they have room; return those that had none.
+    ) -> None:
+        """Send again to those that were full until they have room; count those that had none.
 
         A burst fills a key faster than a busy reader empties it. A reader that takes nothing costs
         each sender this wait once, until it takes again.
         """
-        dropped: list[Destination] = []
+        dropped = 0
         delay = MIN_RETRY_DELAY
         while True:
             for key in {one.key for one in destinations} - {one.key for one in full}:
@@ -239,13 +228,23 @@ class Publisher:
             now = time.monotonic()
             destinations = []
             for one in full:
-                stalled_from = self._stalled_from.setdefault(one.key, now + STALL_TIMEOUT)
-                (destinations if now < stalled_from else dropped).append(one)
+                if now < self._stalled_from.setdefault(one.key, now + STALL_TIMEOUT):
+                    destinations.append(one)
+                else:
+                    dropped += len(one.names)
             if not destinations:
-                return dropped
+                break
             await asyncio.sleep(delay)
             delay = min(2 * delay, MAX_RETRY_DELAY)
-            full = await self._send(destinations, counts_field, message, shards)
+            full = await self._send(destinations, snapshot.counts_field, message, shards)
+        if dropped:
+            self._settings.counters.over_capacity += dropped
+            logger.info(
+                "%s of %s channels over capacity in group %s",
+                dropped,
+                snapshot.members,
+                snapshot.group,
+            )
 
     async def _send(
         self,
@@ -304,19 +303,12 @@ class Publisher:
             )
         return batch
 
-    async def _remove_dead(self, snapshot: GroupSnapshot, group: str, shards: Shards) -> None:
+    async def _remove_dead(self, snapshot: GroupSnapshot, shards: Shards) -> None:
         """Remove dead processes from a group, if a check for them is due."""
         now = time.monotonic()
         if now >= snapshot.next_liveness_check:
             snapshot.next_liveness_check = now + LIVENESS_CHECK_INTERVAL
-            await self._groups.remove_dead(group, snapshot.destinations, shards)
-
-    def _log(self, full: int, snapshot: GroupSnapshot, group: str) -> None:
-        if full:
-            self._settings.counters.over_capacity += full
-            logger.info(
-                "%s of %s channels over capacity in group %s", full, snapshot.members, group
-            )
+            await self._groups.remove_dead(snapshot.group, snapshot.destinations, shards)
 
 
 async def _all(sends: list[Coroutine[Any, Any, list[Destination]]]) -> list[list[Destination]]:

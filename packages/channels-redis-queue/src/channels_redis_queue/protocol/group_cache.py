@@ -44,6 +44,7 @@ class Destination:
 class GroupSnapshot:
     """The names that a group had, and where its messages go."""
 
+    group: str
     key: str
     # The field of the group in the counts of a message key.
     counts_field: int
@@ -108,7 +109,7 @@ class GroupCache:
             known.confirmed = True
             return known
         snapshot = GroupSnapshot(
-            self._keys.group(group), counts_field(group), names, self.destinations(names)
+            group, self._keys.group(group), counts_field(group), names, self.destinations(names)
         )
         with self._lock:
             known = self._snapshots.pop(group, None)
