@@ -114,9 +114,9 @@ def _define_commands(
 
     @commands.command(epilog=epilog)
     @add_layer_options
-    @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+    @click.option("--watch", is_flag=True, help="Repeat it until Ctrl-C.")
     @click.option(
-        "--interval", type=click.FloatRange(min=0.1), default=2.0, help="Seconds in between."
+        "--interval", type=click.FloatRange(min=0.1), default=2.0, help="Seconds between two looks."
     )
     def stats(as_json: bool, watch: bool, interval: float, **choice: Any) -> int:  # noqa: FBT001
         """Show a layer's channels, waiting messages, groups and members."""
@@ -139,7 +139,7 @@ def _define_commands(
 def _add_layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorate in (
         click.argument("urls", nargs=-1, metavar="[URL]..."),
-        click.option("--prefix", help="The prefix of the layer, if it has one of its own."),
+        click.option("--prefix", help="The layer's prefix, if it is not the default."),
         click.option(
             "--django",
             is_flag=True,

@@ -57,8 +57,6 @@ MESSAGE_TIMEOUT = 5
 MEMORY_SUBJECTS = ("eviction", "memory")
 # Errors of opening or using a connection.
 FAILURES = (RedisError, OSError, asyncio.TimeoutError)
-
-
 # The exit status for errors.
 NOT_WORKING = 2
 
@@ -455,7 +453,7 @@ def check_round_trips(facts: ServerFacts) -> Finding:
         Level.WARNING,
         "round trip",
         f"{text}: each message takes at least as long",
-        "move the server nearer to the processes (same zone), or look what keeps it busy "
+        "move the server nearer to the processes (same zone), or see what keeps it busy "
         "(SLOWLOG GET, LATENCY DOCTOR)",
     )
 
@@ -558,8 +556,8 @@ def check_presence(summary: PresenceSummary | None) -> list[Finding]:
         advice = "start a process that calls Presence.track: it removes the people of the others"
         return [Finding(Level.NOTE, "presence", text, advice)]
     advice = (
-        "the living processes remove their people within 80 s: look again then, and in their logs "
-        "if this stays"
+        "the living processes remove their people within 80 s: run this again then, and if the "
+        "warning is still there, check their logs"
     )
     return [Finding(Level.WARNING, "presence", text, advice)]
 

@@ -88,13 +88,13 @@ METRICS = (
     Metric(
         "messaging.redis.reconnects",
         "{connection}",
-        "Connections that took the place of a lost one.",
+        "Connections that replaced a lost one.",
         "reconnects",
     ),
     Metric(
         "messaging.redis.outage.time",
         "s",
-        "How long some host could not be received from.",
+        "How long a host was unreachable for receiving.",
         "outage_seconds",
     ),
     Metric(
@@ -106,7 +106,7 @@ METRICS = (
     Metric(
         "messaging.redis.round_trips",
         "{write}",
-        "Writes that the commands went out in.",
+        "Writes that carried the commands.",
         "round_trips",
     ),
     Metric(
@@ -119,7 +119,7 @@ METRICS = (
     Metric(
         "messaging.redis.waiting.messages",
         "{message}",
-        "Messages in the process that were not received yet.",
+        "Messages in the process that have not been received yet.",
         "waiting",
         is_counter=False,
     ),
