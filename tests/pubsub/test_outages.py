@@ -259,6 +259,27 @@ async def test_wrong_password_is_told_at_once(
     assert not inside(layer)._clients
 
 
+async def test_wrong_password_that_no_call_is_told_of(
+    own_server: EmbeddedServer, own_layers: Layers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A `receive` that polls has gone when the server refuses the settings: they are logged."""
+    rights = ["ACL", "SETUSER", "site", "on", "+@all", "allchannels"]
+    with own_server.client() as client:
+        client.execute_command(*rights, ">right")
+    layer = own_layers(hosts=[{"address": own_server.url, "username": "site", "password": "late"}])
+    receiver = asyncio.create_task(layer.receive("jobs"))
+    while "jobs" not in inside(layer):
+        await asyncio.sleep(0)
+    await cancel(receiver)
+    receiver = await waiting(layer, "jobs")
+    await eventually(lambda: "invalid username-password" in caplog.text)
+    with own_server.client() as client:
+        client.execute_command(*rights, ">late")
+    await eventually(lambda: "jobs" in subscribed(own_server))
+    await within(layer.send("jobs", HELLO))
+    assert await within(receiver) == HELLO
+
+
 async def test_forbidden_channel_is_told_at_once(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:

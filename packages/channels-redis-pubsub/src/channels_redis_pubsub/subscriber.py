@@ -296,8 +296,8 @@ class Subscriber:
             logger.error("Subscriber of %s failed", endpoint.host, exc_info=error)
         self.last_error = error
         temporary = is_temporary(error)
-        if temporary or self._restored:
-            # Settings that have never worked here only concern the waiting calls.
+        if temporary or self._restored or not self._waiters:
+            # Settings that have never worked here only concern the waiting calls, if there are any.
             endpoint.outages.lost(self, error, endpoint.node)
         self._restored = False
         endpoint.dispatcher.on_lost(self, subscribed)
