@@ -188,7 +188,7 @@ class ClusterPipeline(CommandClient):
                 call.fail(error)
 
     def _follow_slots(self) -> None:
-        """Leave former owners: other parts of the process, which share the map, saw a change."""
+        """Follow a change of the slot map, which all parts of the process share."""
         self._layout = self._cluster.layout
         self._former = {
             slot: node
