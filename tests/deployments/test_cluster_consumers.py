@@ -45,7 +45,9 @@ async def test_fifty_consumers_in_two_processes(
     processes = [
         Process(await run_process(SCRIPT, backend=OURS[layer], **config)) for _ in range(2)
     ]
-    channels = {process: [await process.channel() for _ in range(25)] for process in processes}
+    channels: dict[Process, list[str]] = {}
+    for process in processes:
+        channels[process] = [await process.channel() for _ in range(25)]
     for process, own in channels.items():
         for channel in own:
             await process.call("group_add", "everyone", channel)
