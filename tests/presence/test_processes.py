@@ -174,6 +174,45 @@ async def test_process_that_was_only_slow(
     assert set(await within(here.presence.list("room"))) == {"here", "slow"}
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+async def test_process_that_took_over_was_slow_as_well(
+    processes: Callable[..., Process],
+    own_host: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    groups: int,
+) -> None:
+    """People who were written again before they were removed are written once more."""
+    slow = processes(own_host)
+    watchers = {group: await slow.watch(group) for group in GROUPS[:groups]}
+    for group, watcher in watchers.items():
+        await slow.open(group, "slow")
+        await watcher.until("slow")
+    [part] = shards(slow)
+    await within(part._renewing.acquire())
+    reap_group = shard.ShardPresence._reap_group
+    reaped: asyncio.Queue[str] = asyncio.Queue()
+    goes_on = asyncio.Event()
+
+    async def reap_late(self: shard.ShardPresence, group: str, process: str) -> None:
+        reaped.put_nowait(group)
+        await goes_on.wait()
+        await reap_group(self, group, process)
+
+    monkeypatch.setattr(shard.ShardPresence, "_reap_group", reap_late)
+    here = processes(own_host)
+    await here.open("other", "here")
+    group = await within(reaped.get())
+    part._renewing.release()
+    await eventually(lambda: part._second_rewrite is not None)
+    await eventually(lambda: part._second_rewrite is None and not part._suspect)
+    goes_on.set()
+    watcher = watchers[group]
+    while ("leaves", "slow") not in watcher.events:
+        await watcher.look()
+    await watcher.until("slow")
+    assert set(await within(here.presence.list(group))) == {"slow"}
+
+
 async def test_layer_that_closes(
     processes: Callable[..., Process], hosts: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

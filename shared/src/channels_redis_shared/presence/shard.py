@@ -442,15 +442,20 @@ class ShardPresence:
     async def _reap(self, process: str, lease: bytes) -> None:
         """Remove the people of a dead process. If this fails, its lease becomes overdue again."""
         leases, groups = self._keys.leases, self._keys.groups(process)
+        checked = self._loop.time()
         with contextlib.suppress(RedisError, OSError):
             for group in await self._commands.execute(
                 ("SMEMBERS", groups), key=groups, idempotent=True
             ):
+                before, checked = checked, self._loop.time()
                 present = await self._commands.execute(
                     ("ZSCORE", leases, process), key=leases, idempotent=True
                 )
                 if present is None or float(present) != float(lease):
-                    return  # it is alive, or another process has taken over
+                    # It is alive, or another process has taken over.
+                    if checked - before < RENEWAL_INTERVAL:
+                        return
+                    break  # it may have written its people twice before they were removed
                 await self._reap_group(_text(group), process)
             await self._run(scripts.END_LEASE, [leases, groups], process, lease)
 
