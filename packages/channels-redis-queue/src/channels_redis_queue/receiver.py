@@ -120,7 +120,7 @@ class Receiver:
     async def stop(self) -> None:
         """Stop reading without losing messages that arrive meanwhile."""
         await end_task(self._task)
-        if self._may_have_claims and not self._replaced:
+        if self._may_have_claims and not self._replaced and not self.settled:
             with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError, _Replaced):
                 async with timeout(STOP_TIMEOUT):
                     await self._finish()
