@@ -179,10 +179,7 @@ class ShardPresence:
             if is_join and effect == b"shared":
                 metas = await self._read_metas(group, key)
         except BaseException:
-            # It may have been written.
-            self._suspect[group] = True
-            self._unannounced.setdefault(group, {})[key] = self._people.metas(group, key)
-            self._changed.set()
+            self._tell_again(group, {key: self._people.metas(group, key)})
             raise
         if is_join:
             self._add_change(group, key, metas, at, joined=True)
@@ -229,14 +226,12 @@ class ShardPresence:
             try:
                 changes = [(key, _array(self._people.metas(group, key))) for key in chunk]
                 effects = await self._write(group, changes)
-            except BaseException as error:
-                self._suspect[group] = True
-                unannounced = self._unannounced.setdefault(group, {})
-                if isinstance(error, (RedisError, OSError)):
-                    unannounced.update({key: people[key] for key in chunk})
-                    continue
+            except (RedisError, OSError):
+                self._tell_again(group, {key: people[key] for key in chunk})
+                continue
+            except BaseException:
                 # The layer closes: those of further chunks are not written, either.
-                unannounced.update(people)
+                self._tell_again(group, people)
                 raise
             for (key, metas), (effect, at) in zip(changes, effects, strict=True):
                 if not metas and effect in _REPEATED_LEAVES:
@@ -270,10 +265,15 @@ class ShardPresence:
                         told = await self._read_metas(group, key)
                     self._add_change(group, key, told, at, joined=bool(metas))
         except (RedisError, OSError, asyncio.CancelledError) as error:
-            self._suspect[group] = True
-            self._unannounced[group] = unannounced | self._unannounced.get(group, {})
+            self._tell_again(group, unannounced | self._unannounced.get(group, {}))
             if isinstance(error, asyncio.CancelledError):
                 raise
+
+    def _tell_again(self, group: str, people: dict[str, list[str]]) -> None:
+        """Write people again, and tell of them: a change whose reply is lost may be written."""
+        self._suspect[group] = True
+        self._unannounced.setdefault(group, {}).update(people)
+        self._changed.set()
 
     async def _write(
         self,
@@ -475,10 +475,8 @@ class ShardPresence:
                     effects = await self._write(group, changes, process)
                 except (RedisError, OSError):
                     # Nor would the next to take over find them there.
-                    unannounced = self._unannounced.setdefault(group, {})
-                    unannounced.update({_text(key): self._sendable(people[key]) for key in chunk})
-                    self._suspect[group] = True
-                    self._changed.set()
+                    removed = {_text(key): self._sendable(people[key]) for key in chunk}
+                    self._tell_again(group, removed)
                     raise
             for key, (effect, at) in zip(chunk, effects, strict=True):
                 if effect in leaves:
