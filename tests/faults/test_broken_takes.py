@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.messages import take_numbers, within
+from support.messages import cancel, take_numbers, within
 from support.queue_layers import Layers, beside, blocked, is_blocked, nothing_else
 from support.waiting import eventually
 
@@ -190,3 +191,24 @@ async def test_scripts_that_the_server_has_forgotten(broken: Broken) -> None:
             await layer.send(channel, {"number": number})
             assert await within(receiver, AT_ONCE) == {"number": number}
             await nothing_else(layer, channel)
+
+
+async def test_first_take_of_a_layer_that_closes(
+    own_layers: Layers, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It puts back the message in the lost reply: no other take followed."""
+    monkeypatch.setattr("channels_redis_queue.receiver.STOP_TIMEOUT", 20)
+    layer, sender = own_layers(hosts=[proxy.url]), own_layers()
+    await within(sender.send("jobs", {"number": 0}))
+    loss = proxy.lose_reply(to=beside(layer, "jobs").leaves.encode())
+    receiving = asyncio.create_task(layer.receive("jobs"))
+    await within(loss.happened.wait())
+    proxy.stall(new=True)
+    [[receiver]] = layer._broker.get().receiver_pool._receivers.values()
+    await eventually(lambda: receiver._connection is None)
+    await cancel(receiving)
+    closing = asyncio.create_task(layer.close_pools())
+    await eventually(lambda: receiver.ended)
+    proxy.resume()
+    await within(closing)
+    assert await take_numbers(sender, "jobs", 1) == [0]
