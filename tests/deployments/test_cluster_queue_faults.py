@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis.crc import key_slot
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import RedisError
 
 from channels_redis_queue import RedisChannelLayer
@@ -23,9 +23,12 @@ from channels_redis_shared.transport.cluster import Cluster, slot_of
 from channels_redis_shared.transport.cluster_pipeline import ClusterPipeline
 from embedded_server import HOST
 from support.cluster import EmbeddedCluster, command, node_id
+from support.messages import within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from embedded_server import EmbeddedServer
     from support.layers import Layers
 
@@ -153,6 +156,28 @@ async def test_calls_whose_slot_moves(own_cluster: EmbeddedCluster) -> None:
     command(source, "CLIENT", "UNPAUSE")
     await asyncio.gather(*calls)
     assert command(target, "LRANGE", "x", 0, -1) == [b"1", b"2", b"3"]
+    await pipeline.close()
+
+
+async def test_call_after_an_answer_of_a_former_owner(
+    start_server: Callable[..., EmbeddedServer],
+) -> None:
+    """It goes to the new owner, though it is sent in the turn in which the answer comes."""
+    former, new = start_server(), start_server()
+    [host] = parse_hosts([{"cluster": [(HOST, former.port)]}])
+    cluster = Cluster(host)
+    pipeline = ClusterPipeline(cluster, (), Counters())
+
+    async def push_twice() -> None:
+        for number in (1, 2):
+            await pipeline.execute(("RPUSH", "x", number), key="x")
+
+    cluster._owners = [(HOST, former.port)] * REDIS_CLUSTER_HASH_SLOTS
+    pushing = asyncio.create_task(push_twice())
+    await asyncio.sleep(0)
+    cluster._owners = [(HOST, new.port)] * REDIS_CLUSTER_HASH_SLOTS
+    await within(pushing)
+    assert [command(node, "LRANGE", "x", 0, -1) for node in (former, new)] == [[b"1"], [b"2"]]
     await pipeline.close()
 
 

@@ -7,6 +7,7 @@ Commands for other slots go on.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from .pipeline import AutoPipeline
 from .reconnecting import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ..config.hosts import Address
     from ..ops.statistics import Counters
@@ -108,7 +109,7 @@ class ClusterPipeline(CommandClient):
         # Behind those held already, or not answered yet: the calls for one slot stay in order.
         if slot in self._held or owner is None:
             self._hold([call], self._error)
-        elif slot in self._former and slot in self._former[slot].slots():
+        elif slot in self._former and self._former[slot].has_pending(slot):
             self._former[slot].put(call)
         else:
             self._former.pop(slot, None)
@@ -232,8 +233,16 @@ class _NodePipeline(AutoPipeline):
 
     def slots(self) -> set[int]:
         """Return the slots of the calls that are pending."""
-        pending = (*self._batch, *self._calls)
-        return {call.slot for call in pending if call.slot is not None}
+        return {call.slot for call in self._pending() if call.slot is not None}
+
+    def has_pending(self, slot: int) -> bool:
+        """Return whether a call for the slot is pending."""
+        return any(call.slot == slot for call in self._pending())
+
+    def _pending(self) -> Iterator[PendingCommand]:
+        # A caller resumes with its reply before the batch is cleared.
+        calls = itertools.chain(self._batch, self._calls)
+        return (call for call in calls if not call.reply.done())
 
     async def finish(self) -> None:
         """Wait until neither a command nor a reply is pending."""
