@@ -300,6 +300,37 @@ async def test_moved_channel_loses_a_right_in_an_outage(
     assert await within(receiver) == BACK
 
 
+async def test_moved_channel_is_refused_for_a_while_in_an_outage(
+    proxy: TcpProxy,
+    own_server: EmbeddedServer,
+    own_layers: Layers,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is told of the end of the outage although the server has refused the password first."""
+    rights = ["ACL", "SETUSER", "site", "on", "resetpass", "+@all", "allchannels"]
+    with own_server.client() as client:
+        client.execute_command(*rights, ">secret")
+        host = {"address": proxy.url, "username": "site", "password": "secret"}
+        layer = own_layers(hosts=[host], **NOTICES)
+        with LoopThread() as other:
+            channel = await other.run(joined(layer, "room"))
+            receiver = await waiting(layer, channel)
+            proxy.stall(new=True)
+            proxy.cut()
+            assert await within(receiver) == LOST
+            # The first `receive` moves the channel, and would get the error.
+            moving = await waiting(layer, channel)
+        await eventually(lambda: inside(layer)._clients[channel].loop is asyncio.get_running_loop())
+        moving.cancel()
+        await asyncio.wait([moving])
+        receiver = await waiting(layer, channel)
+        client.execute_command(*rights, ">other")
+        proxy.resume()
+        await eventually(lambda: "invalid username-password" in caplog.text)
+        client.execute_command(*rights, ">secret")
+    assert await within(receiver) == BACK
+
+
 async def test_channel_moves_twice_in_an_outage(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:

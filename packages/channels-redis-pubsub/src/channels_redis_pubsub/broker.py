@@ -350,7 +350,7 @@ class PubSubBroker:
                 # It moves to the loop of its waiter. No other is woken: one that is woken does not
                 # wait for an instant, in which its channel's own loop may end.
                 self._mailboxes.open(channel).wake_all()
-            else:
+            elif self._clients.get(channel) is client:
                 self.close(channel)
 
 

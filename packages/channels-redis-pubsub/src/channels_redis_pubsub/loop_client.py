@@ -8,7 +8,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from ._shared.concurrency import BackgroundTasks, running_loop
 from ._shared.history.followers import Followers
@@ -172,6 +172,7 @@ class LoopClient:
 
     def take_over(self, channel: str, old: LoopClient) -> None:
         """Go on with a channel of an event loop that has ended, and with its memberships."""
+        is_told = old.is_told(channel)
         # With the lock, no message comes in between, which would be before these positions.
         with old.hub.lock:
             topics = old.hub.topics_of(channel)
@@ -187,7 +188,7 @@ class LoopClient:
             for topic, position in positions.items():
                 joins[topic] = follower, join = self.followers.begin_join(topic, channel)
                 join.since = position or None
-        if old.is_told(channel):
+        if is_told:
             self._told.add(channel)
         for topic in topics:
             self._subscribers[self._shard(topic)].subscribe((topic,))
@@ -197,9 +198,17 @@ class LoopClient:
         """Deliver to a channel what it missed as it moved; tell it of the end of an outage."""
         await asyncio.gather(*(self._resume(topic, *joins[topic]) for topic in joins))
         if channel in self._told:
-            for topic in self.hub.topics_of(channel):
-                with contextlib.suppress(ResponseError):  # a refused topic counts as restored
+            backoff, topics = Backoff(), self.hub.topics_of(channel)
+            while topics:
+                topic = topics.pop()
+                try:
                     await self.wait_subscribed(topic, no_timeout=True)
+                except ResponseError:
+                    pass  # a refused topic counts as restored
+                except RedisError:
+                    # Settings that are refused, perhaps for a while: the subscriber retries, too.
+                    topics.add(topic)
+                    await asyncio.sleep(backoff.next())
             self._told.discard(channel)
             self._dispatchers[0].tell_restored((channel,))
 
@@ -219,6 +228,7 @@ class LoopClient:
                 self._settings.faults.warning("The history of %s can't be read: %s", group, error)
                 self.followers.cancel_join(topic, follower, join)
                 joined = Joined("", recovered=False)
+                self._settings.counters.unrecovered += 1
         if not joined.recovered:
             # The other members have missed nothing.
             outlet = self._outlet(topic, lambda: {join.channel} & {*self.hub.members(topic)})
