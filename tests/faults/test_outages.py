@@ -247,7 +247,7 @@ async def test_member_goes_while_the_server_is_away(
 ) -> None:
     """Its own name leaves the group, too, once the server is back."""
     monkeypatch.setattr("channels_redis_queue.maintenance.CHECKS_PER_EXPIRY", 1)
-    layer = own_layers(hosts=[{"address": proxy.url, "socket_timeout": 0.2}], groups="members")
+    layer = own_layers(hosts=[{"address": proxy.url, "socket_timeout": 2}], groups="members")
     broker = layer._broker.get()
     channel = await joined(layer, "room")
     receiver = await blocked(own_server, layer, await layer.new_channel())

@@ -108,6 +108,7 @@ async def test_outage_amid_a_removal(
     own_server: EmbeddedServer,
     proxy: TcpProxy,
     start: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """People of a killed process leave once the server is back, also after a long outage."""
     here = processes([{"address": proxy.url, "socket_timeout": 1}])
@@ -116,12 +117,20 @@ async def test_outage_amid_a_removal(
     await here.open("other", "here")
     killed = await start([own_server.url], ["ann", "bob"])
     await watcher.until("ann", "bob")
+    tell_again, failed = shard.ShardPresence._tell_again, asyncio.Event()
+
+    def note(self: shard.ShardPresence, group: str, people: Any) -> None:
+        tell_again(self, group, people)
+        failed.set()
+
+    monkeypatch.setattr(shard.ShardPresence, "_tell_again", note)
     loss = proxy.lose_reply(to=b"ann", cut=False)
     await killed.kill()
     await within(loss.happened.wait())
+    failed.clear()
     proxy.stall(new=True)
-    # It has failed, and every attempt to repeat it.
-    await eventually(lambda: any(shard._next_retry for shard in shards(here)))
+    # The removal has failed, and every attempt to repeat it.
+    await within(failed.wait())
     proxy.resume()
     await watcher.until()
     leaves = [key for name, key in watcher.events if name == "leaves"]

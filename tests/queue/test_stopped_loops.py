@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync
 from channels_redis_queue import receiver, receiver_pool, scripts
 from channels_redis_queue.protocol.dispatch import WorkerDispatcher
 from channels_redis_queue.receiver import Receiver
-from support.messages import cancel, within
+from support.messages import DEADLINE, cancel, within
 from support.queue_layers import Layers, beside, blocked, is_blocked, waiting
 from support.waiting import eventually
 
@@ -36,7 +36,7 @@ async def test_claims_outlive_a_loop_that_ends_in_an_outage(
 
     async def receive_until_the_end() -> None:
         waiter = asyncio.create_task(layer.receive("work"))
-        await asyncio.to_thread(end.wait)
+        await asyncio.to_thread(end.wait, DEADLINE)
         waiter.cancel()
         await asyncio.wait([waiter])
 
@@ -212,7 +212,7 @@ async def test_receiver_is_replaced_while_its_loop_ends(
         loop.set_exception_handler(lambda _, context: problems.append(context))
         await layer.receive(other)
         here.call_soon_threadsafe(received.set)
-        await asyncio.to_thread(end.wait)
+        await asyncio.to_thread(end.wait, DEADLINE)
 
     first = asyncio.create_task(asyncio.to_thread(asyncio.run, receive_first()))
     await within(sender.send(other, HELLO))
@@ -267,9 +267,9 @@ async def test_loop_ends_while_a_receive_outlasts_closing(
 
     async def close_and_end() -> None:
         started.append(asyncio.create_task(layer.receive("jobs")))
-        await asyncio.to_thread(close.wait)
+        await asyncio.to_thread(close.wait, DEADLINE)
         started.append(asyncio.create_task(layer.close_pools()))
-        await asyncio.to_thread(end.wait)
+        await asyncio.to_thread(end.wait, DEADLINE)
 
     ending = asyncio.create_task(asyncio.to_thread(asyncio.run, close_and_end()))
     await eventually(lambda: is_blocked(own_server))
@@ -300,7 +300,7 @@ async def test_loop_ends_before_another_has_what_it_was_handed(
     async def begin_elsewhere() -> None:
         await cancel(await waiting(layer, "jobs"))
         here.call_soon_threadsafe(waits.set)
-        await asyncio.to_thread(end.wait)
+        await asyncio.to_thread(end.wait, DEADLINE)
 
     elsewhere = threading.Thread(target=asyncio.run, args=[begin_elsewhere()])
     elsewhere.start()
@@ -336,7 +336,7 @@ async def test_receiver_keeps_what_another_loop_was_handed(
     async def receive_elsewhere() -> None:
         waiter = await waiting(layer, "jobs")
         here.call_soon_threadsafe(waits.set)
-        await asyncio.to_thread(end.wait)
+        await asyncio.to_thread(end.wait, DEADLINE)
         await within(waiter)
 
     elsewhere = asyncio.create_task(asyncio.to_thread(asyncio.run, receive_elsewhere()))
