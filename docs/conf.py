@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 PACKAGES = Path(__file__).parents[1] / "packages"
+# What only this site shows is in comments, since GitHub shows the same files.
+SITE_ONLY = re.compile(r"^<!-- site\n(.*?)^-->$", re.MULTILINE | re.DOTALL)
+# A picture for each theme: GitHub picks one itself.
+THEMED = re.compile(
+    r"^<picture>\n *<source [^>]*srcset=\"(?P<dark>\S+)\">\n"
+    r" *<img src=\"(?P<light>\S+)\" alt=\"(?P<alt>[^\"]+)\">\n</picture>$",
+    re.MULTILINE,
+)
+BOTH_THEMES = """\
+```{image} \\g<light>
+:alt: \\g<alt>
+:class: only-light
+```
+
+```{image} \\g<dark>
+:alt: \\g<alt>
+:class: only-dark
+```"""
 # They say what the package is, before its features.
 FIRST_FRAGMENTS = {"+first-release.added.md", "+rewritten.changed.md"}
 
@@ -16,6 +39,7 @@ VERSIONS = {
 }
 release = VERSIONS["channels-redis"]
 copyright = "2026, the channels-redis contributors"  # noqa: A001 - Sphinx names it so
+html_baseurl = "https://django.github.io/channels_redis/"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_build", "examples"]
 # What docstrings have in single backticks.
@@ -30,7 +54,7 @@ html_theme_options = {
     "source_directory": "docs/",
 }
 
-myst_enable_extensions = ["attrs_block", "deflist", "substitution"]
+myst_enable_extensions = ["alert", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
@@ -44,14 +68,27 @@ nitpick_ignore_regex = [
 ]
 
 
-def _unreleased(package: str) -> str:
-    """Return what the next version's changelog will say, from the fragments of each change."""
+def _changes(package: str) -> str:
+    """Return what the next version's changelog will say, and what those of the others say."""
     found = (PACKAGES / package / "changelog.d").glob("*.md")
     fragments = sorted(found, key=lambda one: (one.name not in FIRST_FRAGMENTS, one.name))
-    return "\n".join(f"- {fragment.read_text().strip()}" for fragment in fragments) or "Nothing."
+    unreleased = "\n".join(f"- {fragment.read_text().strip()}" for fragment in fragments)
+    changelog = (PACKAGES / package / "CHANGELOG.md").read_text()
+    released = changelog.partition("<!-- towncrier release notes start -->\n")[2]
+    return f"Not released yet:\n\n{unreleased or '- Nothing.'}\n\n" + re.sub(
+        "^##", "###", released, flags=re.MULTILINE
+    )
 
 
-myst_substitutions = {name.replace("-", "_"): _unreleased(name) for name in VERSIONS}
-myst_substitutions |= {
-    f"{name}_version".replace("-", "_"): version for name, version in VERSIONS.items()
-}
+def _for_site(_app: Sphinx, _page: str, source: list[str]) -> None:
+    """Take out of comments what GitHub can't show, and fill in versions and changes."""
+    text = THEMED.sub(BOTH_THEMES, SITE_ONLY.sub(r"\1", source[0]))
+    for package, version in VERSIONS.items():
+        text = text.replace(f"{{{{ version of {package} }}}}", version)
+        text = text.replace(f"{{{{ changes in {package} }}}}", _changes(package))
+    source[0] = text
+
+
+def setup(app: Sphinx) -> None:
+    """Prepare each page before it is parsed."""
+    app.connect("source-read", _for_site)

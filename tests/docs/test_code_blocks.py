@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from support.default_layer import default_layer
+from support.pages import PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +31,7 @@ PAGES = [
 # A block that cannot run has a comment before it: <!-- not run: REASON -->
 BLOCK = re.compile(
     r"^(?P<comment>[ ]*<!-- not run: [^\n]+ -->\n+)?"
-    r"(?P<indent>[ ]*)```(?:python|\{code-block\} python\n(?P<options>(?:[ ]*:[^\n]*\n)+))\n"
-    r"(?P<code>.*?)^(?P=indent)```$",
+    r"(?P<indent>[ ]*)```python\n(?P<code>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
 LAYERS = (RedisChannelLayer, RedisPubSubChannelLayer)
@@ -65,7 +65,7 @@ def blocks() -> Iterator[Block]:
         text = page.read_text()
         for match in BLOCK.finditer(text):
             # Files of the quick start's project are run together, by a test of their own.
-            if match["comment"] or ":caption:" in (match["options"] or ""):
+            if match["comment"] or re.search(rf"{PATH}\Z", text[: match.start()]):
                 continue
             code = re.sub(f"^{match['indent']}", "", match["code"], flags=re.MULTILINE)
             yield Block(page, text.count("\n", 0, match.start("code")), code)

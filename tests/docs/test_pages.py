@@ -74,19 +74,6 @@ def test_every_option_is_explained(column: int, layer: type[object]) -> None:
 
 
 @pytest.mark.parametrize("page", FRONT_PAGES)
-def test_links(page: str) -> None:
-    """Each file that a front page links to exists; Sphinx checks the links of the other pages."""
-    text = (REPOSITORY / page).read_text()
-    folder = (REPOSITORY / page).parent
-    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
-    files = [folder / target for target in targets if "://" not in target]
-    paths = re.findall(r"/channels_redis/(?:blob|tree)/main/(\S+)\)", text)
-    files += [REPOSITORY / path for path in paths]
-    assert files
-    assert [file for file in files if not file.exists()] == []
-
-
-@pytest.mark.parametrize("page", FRONT_PAGES)
 def test_figures(page: str) -> None:
     """The ratios of a page are those of the page of benchmarks."""
     measured: dict[str, dict[str, str]] = {}
@@ -100,3 +87,16 @@ def test_figures(page: str) -> None:
         work, *cells = row.strip("| ").split(" | ")
         for layer, ratio in zip(layers.split(" | "), cells, strict=True):
             assert measured[work][layer].split()[0] == ratio, (work, layer)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_figures_of_broadcasts(page: str) -> None:
+    """The times for 1,000 browsers are those of the page on broadcasts, rounded."""
+    table = (DOCS / "broadcast.md").read_text()
+    times = r"^\| 1,000 sockets, 1 process: until .*? \| ([\d.]+) ms \| ([\d.]+) ms"
+    ((without, broadcast),) = re.findall(times, table, re.MULTILINE)
+    said = re.sub(r"\s+", " ", (REPOSITORY / page).read_text())
+    for text in ("ms instead of", "ms with broadcasts,"):
+        if f"{float(broadcast):.0f} {text} {float(without):.0f}" in said:
+            return
+    pytest.fail("The page has other figures.")

@@ -68,10 +68,20 @@ def test_each_page_can_be_copied_from() -> None:
 
 
 def test_front_page() -> None:
-    """It has the versions, the repository, pictures, and the dashboard can be downloaded."""
+    """It has the versions, the repository, pictures for both themes, its address, and downloads."""
     front = (SITE / "index.html").read_text()
     assert 'href="https://github.com/django/channels_redis"' in front
-    assert len(re.findall(r"<td[^>]*><p>\d+\.\d+\.\d+\S*</p></td>", front)) == 3
+    assert len(re.findall(r"channels-redis\S* \d+\.\d+\.\d+", front)) >= 3
+    for theme in ("light", "dark"):
+        assert re.search(rf'<img [^>]*class="only-{theme}"', front)
+    assert '<link rel="canonical" href="https://django.github.io/channels_redis/' in front
     assert len(re.findall(r"<img [^>]*_images/", front)) >= 3
     [dashboard] = SITE.glob("_downloads/*/grafana.json")
     assert json.loads(dashboard.read_text())["panels"]
+
+
+def test_nothing_is_raw() -> None:
+    """The pages have no instruction to the site left."""
+    for page in SITE.rglob("*.html"):
+        text = re.sub(r"<pre>.*?</pre>", "", page.read_text(), flags=re.DOTALL)
+        assert not re.search(r"\{\{|(?:&lt;|<)!-- site", text), page

@@ -7,14 +7,13 @@ from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs"
 LOCALHOST = "redis://localhost:6379/0"
-FILE = re.compile(
-    r"^```\{code-block\} \w+\n:caption: (?P<path>\S+)\n\n(?P<text>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
+# The words before a block that is a whole file, or an addition to the settings, end with its path.
+PATH = r"`(?P<path>[\w./-]*\w\.(?:conf|ini|js|py|service|yml)|Caddyfile)`:\n\n"
+FILE = re.compile(rf"{PATH}```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def write_files(page: str, folder: Path, url: str = LOCALHOST) -> None:
-    """Write the blocks of a page that name a file in their caption.
+    """Write the blocks of a page that are files.
 
     Args:
         page: The page's file in `docs`.
