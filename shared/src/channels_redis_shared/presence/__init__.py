@@ -63,10 +63,14 @@ class Presence:
         person is there already. A second call for the same channel replaces its meta and sends
         that in the same way.
 
+        Keys and metas are public: every page of the group may get them. Never pass a session key,
+        which is the visitor's cookie, or another secret.
+
         Args:
             group: The group, up to 90 characters.
             channel: A channel of this process, such as a consumer's `channel_name`.
-            key: Who it is, such as a user's id. Keys are strings in messages and lists.
+            key: Who it is, such as a user's id, or a random one for a guest. Keys are strings in
+                messages and lists.
             meta: What others may know: any JSON value, nested up to 100 deep.
 
         Raises:

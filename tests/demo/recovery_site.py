@@ -1,4 +1,4 @@
-"""A site with the consumer and the script of the guide, as an ASGI application."""
+"""A site with the consumer and the script of the guide on recovery, as an ASGI application."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ PAGE = f"""<!doctype html>
 <script>
 {(FOLDER / "follow.js").read_text()}
 let reloads = 0;
+let closed = false;
+window.WebSocket = class extends WebSocket {{
+  constructor(url) {{
+    super(url);
+    this.addEventListener("close", () => {{ closed = true; }});
+  }}
+}};
 const say = follow(
   "ws://" + location.host + "/chat/",
   (message) => talk.insertAdjacentHTML("beforeend", `<li>${{message.text}}</li>`),
