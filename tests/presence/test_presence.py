@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -189,6 +190,20 @@ async def test_wave(processes: Callable[..., Process], hosts: list[Any]) -> None
     assert len(watcher.messages) < 20
     assert await within(there.presence.count("room")) == 500
     assert set(await within(there.presence.list("room"))) == set(keys)
+
+
+async def test_large_metas(processes: Callable[..., Process], own_host: list[str]) -> None:
+    """Many people with large metas are told of in messages of a bounded size."""
+    here, there = processes(own_host, grace=0), processes(own_host)
+    watcher = await there.watch("room")
+    keys = [f"person{number}" for number in range(200)]
+    track = partial(here.presence.track, "room", meta="m" * 4000)
+    await within(asyncio.gather(*(track(channel=f"channel{key}", key=key) for key in keys)))
+    await watcher.until(*keys)
+    for key in keys:
+        await here.presence.untrack("room", f"channel{key}")
+    await watcher.until()
+    assert all(len(repr(message)) < 70_000 for message in watcher.messages)
 
 
 async def test_synchronous_callers(processes: Callable[..., Process], hosts: list[Any]) -> None:
@@ -495,14 +510,19 @@ async def test_wrong_arguments(processes: Callable[..., Process], hosts: list[An
     """A value that can't be written or sent is an error that says so."""
     here = processes(hosts)
     channel = await here.open("room", "ann")
-    for key in ("", None, True, 1.5, "gu\ud800est"):
-        with pytest.raises(TypeError, match="key must be"):
+    for key in ("", None, True, 1.5, "gu\ud800est", "k" * 513):
+        with pytest.raises(TypeError, match="key must"):
             await here.presence.track("room", channel, key)  # type: ignore[arg-type]
     endless: list[Any] = []
     endless.append(endless)
     for meta in (object(), {"a": {1}}, endless, nested(101), nested(5000), 10**5000):
         with pytest.raises(TypeError):
             await here.presence.track("room", channel, "ann", meta)
+    for meta in (math.nan, {"at": [math.inf, 1]}, {-math.inf: "a name"}):
+        with pytest.raises(TypeError, match="neither NaN nor Infinity"):
+            await here.presence.track("room", channel, "ann", meta)
+    with pytest.raises(TypeError, match="4101 bytes as JSON, and the limit is 4096"):
+        await here.presence.track("room", channel, "ann", "m" * 4099)
     assert await within(here.presence.list("room")) == {"ann": [None]}
     await within(here.presence.track("room", channel, "ann", nested(100)))
     for group in ("ro om", "r" * 91):

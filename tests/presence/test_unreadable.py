@@ -23,7 +23,7 @@ BAD = (b"", b"\xff", b"nan", b"inf", b"1e300", b"-", b"9" * 5000, b"text", b"[" 
 UNSENDABLE = (b"[18446744073709551616]", b'["\\ud800"]')
 
 
-@pytest.mark.parametrize("metas", [*BAD, b"5", b"{}", b"null"], ids=range(12))
+@pytest.mark.parametrize("metas", [*BAD, b"5", b"{}", b"null", b"[NaN]"], ids=range(13))
 def test_metas_that_are_none(metas: bytes) -> None:
     """They are left out, and the person stays."""
     assert metas_in(metas) == []

@@ -228,7 +228,7 @@ class PresenceModel(RuleBasedStateMachine):
         self.messages.append(diff)
 
     def _send(self, process: Process) -> None:
-        while part := process.diff.take(2):
+        while part := process.diff.take(90):
             self.messages.append(part)
 
     def _look_at(self, message: Diff) -> None:

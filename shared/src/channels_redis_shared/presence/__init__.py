@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["People", "Presence"]
 
 GRACE = 15.0  # seconds
+MAX_KEY_BYTES = 512
 
 
 class People(dict[str, list[Any]]):
@@ -69,9 +70,9 @@ class Presence:
         Args:
             group: The group, up to 90 characters.
             channel: A channel of this process, such as a consumer's `channel_name`.
-            key: Who it is, such as a user's id, or a random one for a guest. Keys are strings in
-                messages and lists.
-            meta: What others may know: any JSON value, nested up to 100 deep.
+            key: Who it is, such as a user's id, or a random one for a guest. Up to 512 bytes;
+                a string in messages and lists.
+            meta: What others may know: any JSON value of up to 4,096 bytes, nested up to 100 deep.
 
         Raises:
             TypeError: The group, the key or the meta is invalid, or the layer is none of
@@ -82,12 +83,15 @@ class Presence:
         layer = self._layer(group)
         if isinstance(key, bool) or not isinstance(key, (str, int)) or key == "":
             raise TypeError(f"key must be a str with text or an int, such as a user's id: {key!r}")
+        key = str(key)
         try:
-            str(key).encode()
+            size = len(key.encode())
         except UnicodeEncodeError:
             raise TypeError(f"key must be text, without surrogate code points: {key!r}") from None
+        if size > MAX_KEY_BYTES:
+            raise TypeError(f"key must have at most {MAX_KEY_BYTES} bytes, not {size}: pass an id")
         encoded = encode_meta(layer, meta)
-        await _loops(layer).get().track(group, channel, str(key), encoded, self.grace)
+        await _loops(layer).get().track(group, channel, key, encoded, self.grace)
 
     async def untrack(self, group: str, channel: str) -> None:
         """Take a channel from a group's people. A channel that ends does so by itself."""

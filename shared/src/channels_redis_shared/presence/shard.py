@@ -40,8 +40,8 @@ RENEWAL_INTERVAL = 20
 TAKEOVER_SPREAD = 1.0
 # Seconds after a message for which further changes of the group are collected into one more.
 DIFF_INTERVAL = 0.2
-# People in one message.
-MAX_PEOPLE_IN_DIFF = 1000
+# Bytes of one message: thousands of people with small metas.
+MAX_DIFF_BYTES = 65_536
 # Seconds that the keys of a group live without a change, and after which a process writes its
 # people again to keep them.
 GROUP_TTL = 86_400
@@ -56,6 +56,8 @@ HANDOVER_GRACE = 15
 HANDOVER_TIMEOUT = CANCEL_INTERVAL / 2
 # People in one write.
 WRITE_CHUNK = 100
+# Bytes of a meta as JSON. Every page of the group gets each of them.
+MAX_META_BYTES = 4096
 # Levels of lists and dicts in a meta. A message nests it deeper, and one that can't be read is lost
 # with all its people.
 MAX_META_DEPTH = 100
@@ -331,7 +333,7 @@ class ShardPresence:
             return
         diff = self._diffs.pop(group)
         self._diffs_due[group] = self._loop.time() + DIFF_INTERVAL
-        while part := diff.take(MAX_PEOPLE_IN_DIFF):
+        while part := diff.take(MAX_DIFF_BYTES):
             try:
                 await self._layer.group_send(group + SUFFIX, message_of(group, part))
             except (RedisError, OSError, asyncio.CancelledError) as error:
@@ -506,13 +508,20 @@ def encode_meta(layer: Any, meta: Any) -> str:
     """Return a meta as JSON.
 
     Raises:
-        TypeError: JSON or a message of the layer can't hold it.
+        TypeError: JSON or a message of the layer can't hold it, or it is too large.
     """
     try:
-        encoded = json.dumps(meta, separators=(",", ":"))
+        encoded = json.dumps(meta, separators=(",", ":"), allow_nan=False)
         plain = json.loads(encoded)
     except (ValueError, RecursionError) as error:
-        raise TypeError(f"JSON can't hold the meta: {error}") from error
+        raise TypeError(
+            f"the meta must be JSON, which has neither NaN nor Infinity nor cycles: {error}"
+        ) from error
+    if len(encoded) > MAX_META_BYTES:
+        raise TypeError(
+            f"the meta has {len(encoded)} bytes as JSON, and the limit is {MAX_META_BYTES}: every "
+            "page of the group gets it, so pass an id, and let pages ask for the rest"
+        )
     if _is_deeper(plain, MAX_META_DEPTH):
         raise TypeError(f"the meta is nested deeper than {MAX_META_DEPTH} lists and dicts")
     layer.serialize({"type": "presence.diff", "meta": plain})

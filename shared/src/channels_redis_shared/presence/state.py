@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# Bytes of a change in a message, beside the key, which is there twice, and the metas.
+CHANGE_BYTES = 30
+
 Group: TypeAlias = str
 Key: TypeAlias = str
 # JSON.
@@ -156,11 +159,14 @@ class Diff:
                 del known[key]
         (self.joins if joined else self.leaves)[key] = metas, at
 
-    def take(self, count: int) -> Diff:
-        """Remove up to `count` changes, and return them."""
+    def take(self, size: int) -> Diff:
+        """Remove changes of up to `size` bytes, or one that is larger, and return them."""
         part = Diff()
         for source, target in ((self.joins, part.joins), (self.leaves, part.leaves)):
-            for key in list(source)[: count - len(part)]:
+            for key, (metas, _) in list(source.items()):
+                size -= CHANGE_BYTES + 2 * len(key) + sum(map(len, metas))
+                if size < 0 and len(part):
+                    return part
                 target[key] = source.pop(key)
         return part
 
@@ -175,10 +181,18 @@ class Diff:
         return len(self.joins) + len(self.leaves)
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+# Browsers read neither NaN nor Infinity.
+_STRICT = json.JSONDecoder(parse_constant=_refuse)
+
+
 def metas_in(data: bytes) -> list[Any]:
     """Return the metas of a person in Redis; none if the data can't be read."""
     try:
-        metas = json.loads(data)
+        metas = _STRICT.decode(data.decode())
     except (ValueError, RecursionError):
         return []
     return metas if isinstance(metas, list) else []
