@@ -199,17 +199,17 @@ LASTING: dict[str, Row] = {
     "user without rights": (
         lambda on: at(on.plain, username="nothing", password="pw"),
         NoPermissionError,
-        "(redis://HOST/0: give this ACL user the rights that the documentation lists",
+        "(redis://HOST/0: ACL SETUSER nothing +",
     ),
     "user without keys": (
         lambda on: at(on.plain, username="no-keys", password="pw"),
         NoPermissionError,
-        "(redis://HOST/0: give this ACL user the rights that the documentation lists",
+        "(redis://HOST/0: ACL SETUSER no-keys ",
     ),
     "user without SELECT": (
         lambda on: at(on.plain, username="no-select", password="pw", db=1),
         NoPermissionError,
-        "'select' command (redis://HOST/1: give this ACL user the rights",
+        "'select' command (redis://HOST/1: ACL SETUSER no-select +select; the command doctor",
     ),
     "database that is not there": (
         lambda on: at(on.plain, db=99),

@@ -54,11 +54,13 @@ def sentinel(redis_server: EmbeddedServer) -> Iterator[EmbeddedServer]:
 
 
 def advice(package: str, host: Any, subject: str = "connection") -> str:
-    """Return what the doctor advises about an address that does not work."""
+    """Return what the doctor says and advises about an address that does not work."""
     report = examine(package, host)
     assert report.status == 2
-    assert report.of("error") == [report.about(subject)]
-    return report.about(subject)["advice"]
+    finding = report.about(subject)
+    assert report.of("error") == [finding]
+    assert finding["advice"] not in finding["text"]
+    return f"{finding['text']} -> {finding['advice']}"
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -69,42 +71,32 @@ def test_sentinel(package: str, sentinel: EmbeddedServer) -> None:
     assert 'write {"sentinels": [' in advice(package, with_database)
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_advice_is_given_once(package: str, sentinel: EmbeddedServer, http_port: int) -> None:
-    """The text of an error doesn't repeat the advice beside it."""
-    for url in (sentinel.url, f"{sentinel.url[:-1]}1", f"redis://{HOST}:{http_port}/0"):
-        finding = examine(package, url).about("connection")
-        assert finding["advice"]
-        assert "write" not in finding["text"]
-
-
 def test_sentinel_with_a_password(redis_server: EmbeddedServer) -> None:
     """The advice names where the Sentinels' password belongs, not where the server's does."""
     with sentinel_of(redis_server.port, "requirepass right") as sentinel:
         host: Any = {"sentinels": [(HOST, sentinel.port)], "master_name": "mymaster"}
         for wrong in ({}, {"sentinel_kwargs": {"password": "wrong"}}):
-            assert advice(QUEUE, {**host, **wrong}).endswith('in "sentinel_kwargs"')
+            assert " in sentinel_kwargs" in advice(QUEUE, {**host, **wrong})
 
 
 def test_cluster_without_slots(start_server: Callable[..., EmbeddedServer]) -> None:
     """A Cluster that was not set up is not taken for a server that refuses connections."""
     with reserve_port() as bus:
         server = start_server("cluster-enabled yes", f"cluster-port {bus.getsockname()[1]}")
-        assert "give the Cluster its slots" in advice(QUEUE, {"cluster": [(HOST, server.port)]})
+        found = advice(QUEUE, {"cluster": [(HOST, server.port)]})
+        assert "is in no Cluster, or in one without slots" in found
 
 
 def test_server_among_the_sentinels(redis_server: EmbeddedServer) -> None:
     """A Redis server in `sentinels` is named as such."""
     host: Any = {"sentinels": [(HOST, redis_server.port)], "master_name": "mymaster"}
-    assert "Redis server answers there" in advice(QUEUE, host)
+    assert "it is a Redis server, not a Sentinel" in advice(QUEUE, host)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-@pytest.mark.parametrize("scheme", ["redis", "rediss"])
-def test_http_server(package: str, scheme: str, http_port: int) -> None:
-    """An HTTP server at the port is named, with and without TLS in the URL."""
-    url = f"{scheme}://{HOST}:{http_port}/0"
-    assert "an HTTP server answers there" in advice(package, url)
+def test_http_server(package: str, http_port: int) -> None:
+    """An HTTP server at the port is named."""
+    assert "an HTTP server answers there" in advice(package, f"redis://{HOST}:{http_port}/0")
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -119,7 +111,7 @@ def test_tls_to_a_plain_port(package: str, redis_server: EmbeddedServer) -> None
     """A plain port that is used with TLS gets the other scheme, and the option of a dict."""
     host: Any = {"address": redis_server.url.replace("redis://", "rediss://")}
     host["socket_connect_timeout"] = 0.5
-    assert "the port does not speak TLS" in advice(package, host)
+    assert "does it speak TLS? If not, write redis://" in advice(package, host)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -131,19 +123,18 @@ def test_unknown_authority(package: str, tls_server: TlsServer) -> None:
 
 
 def test_name_that_is_not_in_the_certificate(tls_server: TlsServer) -> None:
-    """The advice is about the name; the text of the error does not repeat it."""
+    """The advice is about the name."""
     host = {**tls_server.host, "address": tls_server.url.replace(HOST, "localhost")}
     assert 'write the name in the certificate as "host"' in advice(QUEUE, host)
-    assert "write" not in examine(QUEUE, host).about("connection")["text"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_unix_socket(package: str, start_server: Callable[..., EmbeddedServer]) -> None:
     """A path without a server gets no advice about ports; a refused password is named as such."""
     correct_path = "start the server, or correct the path in hosts"
-    assert advice(package, "unix:///no/server.sock") == correct_path
+    assert correct_path in advice(package, "unix:///no/server.sock")
     server = start_server("requirepass wonderland")
-    assert "write the user and password" in advice(package, f"unix://{server.unix_socket}")
+    assert 'write "password" in hosts' in advice(package, f"unix://{server.unix_socket}")
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -154,7 +145,7 @@ def test_server_with_too_many_clients(
     server = start_server("maxclients 1")
     with server.client() as client:
         client.ping()
-        assert "raise its maxclients" in advice(package, server.url)
+        assert "may have reached its maxclients" in advice(package, server.url)
 
 
 class BrokenProvider(CredentialProvider):
@@ -170,7 +161,7 @@ async def test_credential_provider(redis_server: EmbeddedServer) -> None:
     [host] = parse_hosts([{"address": redis_server.url, "credential_provider": BrokenProvider()}])
     with pytest.raises(RedisError) as caught:
         await Connector(host).open()
-    finding = await explain_failure(host, caught.value)
+    finding = explain_failure(host, caught.value)
     assert "HTTP 503" in finding.text
     assert finding.advice == "change hosts, or the server's settings, by what the error says"
 

@@ -25,7 +25,7 @@ def rule_of(layer_class: LayerClass) -> list[str]:
 
 def presence_rule_of(layer_class: LayerClass) -> list[str]:
     """Return the words that presence adds to the rule for a layer."""
-    return _addition("Presence", layer_class)
+    return _addition("Rules for presence", layer_class)
 
 
 def history_rule_of(layer_class: LayerClass) -> list[str]:

@@ -51,8 +51,7 @@ DOCTORS: dict[str, Any] = {QUEUE: QueueDoctor(), PUBSUB: PubSubDoctor()}
 
 def examine(package: str, *hosts: Any, prefix: str | None = None) -> Report:
     """Return what the doctor says of hosts, in this process; a command costs a second."""
-    doctors = [DOCTORS[package]]
-    return _report(asyncio.run(diagnose(doctors, layers_at(doctors, hosts, prefix))).as_dict())
+    return _report(asyncio.run(diagnose(layers_at([DOCTORS[package]], hosts, prefix))))
 
 
 def examine_by_command(package: str, *arguments: str, **options: Any) -> Report:

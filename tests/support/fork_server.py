@@ -29,11 +29,8 @@ PRELOADED = (
     "channels.layers",
     "channels_redis_pubsub",
     "channels_redis_queue",
-    "click",
     "cryptography.fernet",
     "django.core.management",
-    "rich.live",
-    "rich.table",
 )
 
 

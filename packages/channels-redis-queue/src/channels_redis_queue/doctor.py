@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 
-from ._shared.cli.acl import RequiredCommand
-from ._shared.cli.app import DoctorCommand, run
-from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview, PresenceSummary
-from ._shared.cli.servers import REPLY_TIMEOUT, list_servers, open_connection
-from ._shared.history.rights import history_commands
-from ._shared.presence.inspection import (
-    count_people_told_of,
-    count_processes,
-    presence_commands,
-)
-from ._shared.transport.commands import Script
+from ._shared.cli.acl import RequiredCommand, required
+from ._shared.cli.commands import DoctorCommand, run
+from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview
+from ._shared.cli.findings import Level
+from ._shared.cli.servers import REPLY_TIMEOUT, ask, serving
+from ._shared.history.rights import HISTORY_COMMANDS
+from ._shared.presence.inspection import PRESENCE_COMMANDS, count_people_told_of
 from .layer import RedisChannelLayer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from ._shared.transport.commands import Command
     from ._shared.transport.connection import Connection
-    from .keys import Keys
 
 # The meta-package uses these, too.
 __all__ = ["DoctorCommand", "QueueDoctor", "run"]
 
-# Keys that a SCAN looks at.
+# Keys that a SCAN looks at, and whose sizes are asked for at once.
 SCAN_COUNT = 1000
+# Those of the layer and of its scripts.
+_COMMANDS = (
+    "SCRIPT LOAD x, EVALSHA 0 1 KEY, EVAL x 1 KEY, TIME, SET KEY 1, GET KEY, TTL KEY, ZADD KEY 1 a,"
+    "HINCRBY KEY a 1, HGET KEY a, EXPIRE KEY 60, EXISTS KEY, ZCARD KEY, ZCOUNT KEY 0 1, "
+    "ZSCORE KEY a, ZRANGEBYSCORE KEY 0 1, ZREVRANGE KEY 0 0, ZREM KEY a, ZREMRANGEBYSCORE KEY 0 1, "
+    "ZPOPMIN KEY, BZPOPMIN KEY 1, SADD KEY a, SREM KEY a, SCARD KEY, SISMEMBER KEY a, "
+    "SMEMBERS KEY, UNLINK KEY"
+)
 
 
 class QueueDoctor(LayerDoctor):
@@ -40,54 +39,16 @@ class QueueDoctor(LayerDoctor):
     package = "channels_redis_queue"
     layer_class = RedisChannelLayer
     stores_messages = True
-    client_class = "normal"
 
-    def required_commands(self, layer: RedisChannelLayer, token: str) -> list[RequiredCommand]:
+    def required_commands(self, layer: RedisChannelLayer) -> list[RequiredCommand]:
         """Return the commands that a layer and its scripts send."""
-        key, other, members, fields = (f"{layer.prefix}$doctor.{token}.{n}" for n in range(4))
-        script = Script.of("return 1")
-        commands: tuple[Command, ...] = (
-            script.load,
-            script.call((key,)),
-            script.call_with_source((key,)),
-            ("TIME",),
-            ("SET", other, 1, "EX", 60),
-            ("GET", other),
-            ("TTL", other),
-            ("ZADD", key, 1, "a", 2, "b"),
-            ("HINCRBY", fields, "a", 1),
-            ("HGET", fields, "a"),
-            ("EXPIRE", key, 60),
-            ("EXISTS", key),
-            ("ZCARD", key),
-            ("ZCOUNT", key, "-inf", "+inf"),
-            ("ZSCORE", key, "a"),
-            ("ZRANGEBYSCORE", key, "-inf", "+inf"),
-            ("ZREVRANGE", key, 0, 0),
-            ("ZREM", key, "c"),
-            ("ZREMRANGEBYSCORE", key, 5, 6),
-            ("ZPOPMIN", key, 1),
-            ("BZPOPMIN", key, 1),
-            ("SADD", members, "a", "b"),
-            ("SREM", members, "b"),
-            ("SCARD", members),
-            ("SISMEMBER", members, "a"),
-            ("SMEMBERS", members),
-            ("UNLINK", key, other, members, fields),
-        )
-        scan = RequiredCommand(("SCAN", 0, "MATCH", layer.prefix, "COUNT", 1), only_for="flush")
-        presence = presence_commands(layer, token)
+        history = "history" in layer.extensions
         return [
-            *map(RequiredCommand, commands),
-            scan,
-            *(RequiredCommand(one, only_for="presence", optional=True) for one in presence),
-            *(RequiredCommand(one, only_for="history") for one in history_commands(layer, token)),
+            *required(_COMMANDS, layer.prefix),
+            *required("SCAN 0", layer.prefix, "flush", Level.WARNING),
+            *required(PRESENCE_COMMANDS, layer.prefix, "presence", Level.NOTE),
+            *(required(HISTORY_COMMANDS, layer.prefix, "history", Level.WARNING) * history),
         ]
-
-    async def presence(self, layer: RedisChannelLayer, shard: int) -> PresenceSummary | None:
-        """Return a summary of the people on a host; None if the user may not read it."""
-        counts = await count_processes(layer, shard)
-        return PresenceSummary(*counts) if counts else None
 
     async def overview(self, layer: RedisChannelLayer, max_groups: int) -> LayerOverview:
         """Return the channels and groups that a layer has in Redis, those with most names first."""
@@ -95,21 +56,27 @@ class QueueDoctor(LayerDoctor):
         channels: dict[str, int | None] = {}
         groups: dict[str, int] = {}
         foreign = 0
-        for connector in layer._connectors:  # noqa: SLF001 - one package
-            for _, server in await list_servers(connector):
-                async with open_connection(server) as connection:
-                    async for key, count in _scan(connection, keys):
-                        if count is None:
-                            foreign += 1
-                        elif (group := keys.group_in(key)) is not None:
-                            groups[group] = count
-                        elif (address := keys.address_in(key)) is not None:
-                            channels[address] = (channels.get(address) or 0) + count
+        async for connection in serving(layer):
+            names = await _scan(connection, keys.pattern())
+            foreign += sum(not keys.owns(name) for name in names)
+            sets = [name for name in names if keys.address_in(name) or keys.group_in(name)]
+            for name, count in (await _count(connection, sets)).items():
+                group = keys.group_in(name)
+                if not isinstance(count, int):  # another program's key, of another type
+                    foreign += 1
+                elif count and group is not None:
+                    groups[group] = count
+                elif count and (address := keys.address_in(name)) is not None:
+                    channels[address] = (channels.get(address) or 0) + count
         largest = sorted(groups, key=lambda group: (-groups[group], group))[:max_groups]
-        members = await asyncio.gather(*(_count_members(layer, group) for group in largest))
         summaries = [
-            GroupSummary(group, groups[group], count, *await count_people_told_of(layer, group))
-            for group, count in zip(largest, members, strict=True)
+            GroupSummary(
+                group,
+                groups[group],
+                await _count_members(layer, group),
+                await count_people_told_of(layer, group),
+            )
+            for group in largest
         ]
         return LayerOverview(channels, len(groups), summaries, foreign)
 
@@ -121,33 +88,21 @@ async def _count_members(layer: RedisChannelLayer, group: str) -> int | None:
         return None
 
 
-async def _scan(connection: Connection, keys: Keys) -> AsyncIterator[tuple[str, int | None]]:
-    """Yield each message key and group key of a server, once, with the size of its set.
-
-    The size is None for keys with the layer's prefix that the layer never creates.
-    """
-    cursor = b"0"
-    seen: set[str] = set()
+async def _scan(connection: Connection, pattern: str) -> list[str]:
+    """Return each key of a server once."""
+    cursor, found = b"0", set()
     while True:
-        scan = ("SCAN", cursor, "MATCH", keys.pattern(), "COUNT", SCAN_COUNT)
-        [reply] = await connection.exchange([scan], REPLY_TIMEOUT)
-        if isinstance(reply, Exception):
-            raise reply
-        cursor, found = reply
-        names = list({key.decode(errors="replace") for key in found} - seen)
-        seen.update(names)
-        for name in names:
-            if not keys.owns(name):
-                yield name, None
-        names = [name for name in names if keys.address_in(name) or keys.group_in(name)]
-        sizes = [("ZCARD", name) for name in names]
-        counts = await connection.exchange(sizes, REPLY_TIMEOUT) if sizes else []
-        for name, count in zip(names, counts, strict=True):
-            # An error instead of a number: another program's key, of another type.
-            if not isinstance(count, int):
-                yield name, None
-            elif count:
-                yield name, count
+        cursor, keys = await ask(connection, "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+        found.update(keys)
         if int(cursor) == 0:
-            return
-        await asyncio.sleep(0)
+            return [key.decode(errors="replace") for key in found]
+
+
+async def _count(connection: Connection, names: list[str]) -> dict[str, object]:
+    """Return the size of each set, or the error of a key that is none."""
+    counts: dict[str, object] = {}
+    for first in range(0, len(names), SCAN_COUNT):
+        some = names[first : first + SCAN_COUNT]
+        replies = await connection.exchange([("ZCARD", name) for name in some], REPLY_TIMEOUT)
+        counts.update(zip(some, replies, strict=True))
+    return counts

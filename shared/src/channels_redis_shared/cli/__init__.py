@@ -1,5 +1,5 @@
 """The commands `doctor` and `stats`.
 
 No layer imports this: only `python -m channels_redis_queue`, its Django management command, and
-those of the other packages. `commands` needs the extra `[cli]`.
+those of the other packages.
 """

@@ -2,133 +2,105 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError
 
-from ..concurrency import timeout
-from .servers import REPLY_TIMEOUT, open_connection
+from .findings import Finding, Level
+from .servers import REPLY_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..transport.commands import Command
     from ..transport.connection import Connection
-    from ..transport.connector import Connector
 
 
 @dataclass(frozen=True)
 class RequiredCommand:
-    """A command that a layer sends, with arguments that do no harm."""
+    """A command that a layer sends.
 
-    command: Command
-    # The one feature that requires it; empty: the layer does not work without it.
+    Attributes:
+        words: Its words. Those that begin with the layer's prefix are keys, or Redis channels.
+        prefix: The layer's prefix.
+        only_for: The one feature that requires it; empty: the layer does not work without it.
+        level: How bad it is if it is forbidden.
+    """
+
+    words: tuple[str, ...]
+    prefix: str
     only_for: str = ""
-    # Many sites don't use the feature.
-    optional: bool = False
+    level: Level = Level.ERROR
 
     @property
     def name(self) -> str:
         """Its name in an ACL rule."""
-        name = str(self.command[0]).lower()
-        return f"{name}|{str(self.command[1]).lower()}" if name == "script" else name
-
-    def pattern(self, sign: str) -> list[str]:
-        """Return the pattern of the layer's names, if the command has one of them."""
-        for part in self.command[1:]:
-            if isinstance(part, str) and "doctor" in part:
-                return [f"{sign}{re.split(r'[$]doctor|__group__', part)[0]}*"]
-        return []
-
-
-@dataclass(frozen=True)
-class ForbiddenCommand:
-    """A command that the server refuses, and its reason."""
-
-    required: RequiredCommand
-    reason: str
-    # True if the user may call another command of the feature, with one of the layer's keys.
-    may_use_keys: bool = False
+        subcommands = {"script", "cluster"}
+        first = self.words[0].lower()
+        return f"{first}|{self.words[1].lower()}" if first in subcommands else first
 
     @property
-    def missing_rules(self) -> list[str]:
-        """The additions to the user's ACL rule."""
-        denied = re.search(r" access .*\b(key|channel)s?\b", self.reason)
-        if denied is None:
-            rules = [f"+{self.required.name}"]
-            # A server that refuses a command does not look at its keys. A layer without the feature
-            # may have none. A user of all keys can't be given a pattern.
-            adds_pattern = self.required.only_for and not self.may_use_keys
-            return [*self.required.pattern("~"), *rules] if adds_pattern else rules
-        return self.required.pattern("&" if denied[1] == "channel" else "~")
+    def has_key(self) -> bool:
+        """True if it names a key of the layer."""
+        return any(word.startswith(f"{self.prefix}$") for word in self.words[1:])
 
 
-async def find_forbidden(
-    connector: Connector, required: Sequence[RequiredCommand]
-) -> tuple[str | None, list[ForbiddenCommand]]:
-    """Return the user, and the commands that it may not call, by ACL DRYRUN or by calling them.
+def required(
+    commands: str, prefix: str, only_for: str = "", level: Level = Level.ERROR
+) -> list[RequiredCommand]:
+    """Return the commands in a text, between commas, in which KEY stands for a key of the layer."""
+    key = f"{prefix}$doctor"
+    texts = (text.split() for text in commands.split(","))
+    words = (tuple(key if word == "KEY" else word for word in text) for text in texts)
+    return [RequiredCommand(one, prefix, only_for, level) for one in words]
 
-    The user is None if the server has no ACLs.
 
-    Raises:
-        redis.exceptions.RedisError: The server can't be reached.
+async def check_rights(
+    connection: Connection, configured: str, commands: Sequence[RequiredCommand]
+) -> list[Finding]:
+    """Return a finding for the layer itself, and for each feature that the user may not use.
+
+    Args:
+        connection: A connection to the server.
+        configured: The user in `hosts`.
+        commands: What the layer requires.
     """
-    async with open_connection(connector) as connection:
-        configured = connector.host.arguments.get("username") or "default"
-        user = await _read_user(connection, configured)
-        if user is None:
-            return None, []
-        forbidden = await _dry_run(connection, user, required)
-        if forbidden is None:
-            forbidden = await _call(connection, required)
-        refused = [one.required for one in forbidden]
-        with_keys = {one.only_for for one in required if one not in refused and one.pattern("~")}
-        return user, [
-            replace(one, may_use_keys=one.required.only_for in with_keys) for one in forbidden
-        ]
-
-
-async def _read_user(connection: Connection, configured: str) -> str | None:
     [reply] = await connection.exchange([("ACL", "WHOAMI")], REPLY_TIMEOUT)
-    if isinstance(reply, NoPermissionError):
-        return configured
-    return None if isinstance(reply, RedisError) else str(reply.decode())
-
-
-async def _dry_run(
-    connection: Connection, user: str, required: Sequence[RequiredCommand]
-) -> list[ForbiddenCommand] | None:
-    """Return the commands that ACL DRYRUN refuses; None if the server or the user lacks it."""
-    dry_runs = [("ACL", "DRYRUN", user, *one.command) for one in required]
+    if isinstance(reply, RedisError) and not isinstance(reply, NoPermissionError):
+        return [Finding(Level.OK, "rights", "the server has no ACL")]
+    user = reply.decode() if isinstance(reply, bytes) else configured
+    dry_runs = [("ACL", "DRYRUN", user, *one.words) for one in commands]
     replies = await connection.exchange(dry_runs, REPLY_TIMEOUT)
-    if isinstance(replies[0], ResponseError):
-        return None
-    reasons = [reply.decode() if isinstance(reply, bytes) else str(reply) for reply in replies]
-    return [
-        ForbiddenCommand(one, reason)
-        for one, reason in zip(required, reasons, strict=True)
-        if reason != "OK"
-    ]
+    if isinstance(replies[0], RedisError):
+        text = "unknown: ACL DRYRUN needs Redis 7, and a user that may call it"
+        return [Finding(Level.NOTE, "rights", text)]
+    reasons = {one: str(reply) for one, reply in zip(commands, replies, strict=True)}
+    forbidden = [one for one in commands if "OK" not in reasons[one]]
+    findings = []
+    if all(one.level < Level.WARNING for one in forbidden):
+        text = f"user {user!r} may call all that the layer needs"
+        findings.append(Finding(Level.OK, "rights", text))
+    for feature in dict.fromkeys(one.only_for for one in forbidden):
+        missing = [one for one in forbidden if one.only_for == feature]
+        # A user without a pattern for keys may have none yet. One of all keys can't be given more.
+        may_use_keys = any(
+            one.has_key for one in commands if one.only_for == feature and one not in forbidden
+        )
+        rules = {_rule(one, reasons[one], may_use_keys=may_use_keys) for one in missing}
+        words = dict.fromkeys(word for rule in sorted(rules) for word in rule.split())
+        names = ", ".join(dict.fromkeys(one.name for one in missing))
+        text = f"user {user!r} may not call {names}" + f", which {feature} needs" * bool(feature)
+        subject = f"rights, {feature}" if feature else "rights"
+        advice = f"ACL SETUSER {user} {' '.join(words)}"
+        findings.append(Finding(missing[0].level, subject, text, advice))
+    return findings
 
 
-async def _call(
-    connection: Connection, required: Sequence[RequiredCommand]
-) -> list[ForbiddenCommand]:
-    """Call the commands one by one, as some change what the connection may do next."""
-    # Subscriptions are answered by messages, which only a listener gets.
-    replies: asyncio.Queue[Any] = asyncio.Queue()
-    listening = connection.replies.listen(replies.put_nowait)
-    forbidden = []
-    try:
-        async with timeout(REPLY_TIMEOUT):
-            for one in required:
-                await connection.write([one.command])
-                reply = await replies.get()
-                if isinstance(reply, NoPermissionError):
-                    forbidden.append(ForbiddenCommand(one, str(reply)))
-    finally:
-        listening.cancel()
-    return forbidden
+def _rule(one: RequiredCommand, reason: str, *, may_use_keys: bool) -> str:
+    """Return what has to be added to the user's rule."""
+    if denied := re.search(r" access .*\b(key|channel)s?\b", reason):
+        return f"{'&' if denied[1] == 'channel' else '~'}{one.prefix}*"
+    # A server that refuses a command does not look at its keys.
+    pattern = f"~{one.prefix}* " if one.only_for and one.has_key and not may_use_keys else ""
+    return f"{pattern}+{one.name}"

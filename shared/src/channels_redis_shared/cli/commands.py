@@ -7,237 +7,177 @@ import json
 import os
 import platform
 import sys
-from contextlib import nullcontext
+from argparse import ArgumentParser
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import click
+from django.core.management import BaseCommand
 from redis.exceptions import RedisError
-from rich import box
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from ..ops.logs import shown
-from .doctor import NOT_WORKING, Diagnosis, Level
+from .findings import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from rich.console import RenderableType
+    from .doctor import LayerDoctor
+    from .findings import Section
 
-    from .doctor import LayerDoctor, LayerOverview, Section
-
-# Rows of each table of `stats`.
+# Channels and groups that `stats` shows.
 MAX_ROWS = 20
-# Columns of the output if it is no terminal.
-WIDTH = 100
+# The exit status for errors.
+NOT_WORKING = 2
 # Each doctor reports those of its own package.
-_DEPENDENCIES = (
-    "channels-redis",
-    "channels",
-    "Django",
-    "redis",
-    "hiredis",
-    "msgpack",
-    "cryptography",
+_DEPENDENCIES = ("channels-redis", "channels", "Django", "redis", "hiredis", "msgpack")
+_CONCLUSIONS = (
+    "All is well.",
+    "It works, with warnings: each says what to change.",
+    "It does not work: each error says what to change.",
 )
-_LEVEL_TEXTS = {
-    Level.OK: Text("ok", "green"),
-    Level.NOTE: Text("note", "cyan"),
-    Level.WARNING: Text("warning", "yellow"),
-    Level.ERROR: Text("error", "bold red"),
-}
-_STATUS_TEXTS = {
-    0: Text("All is well.", "green"),
-    1: Text("It works, with warnings: each says what to change.", "yellow"),
-    2: Text("It does not work: each error says what to change.", "bold red"),
-}
+
+
+class WrongUsageError(Exception):
+    """Raised when the arguments or the settings name no layer that can be made."""
 
 
 @dataclass(frozen=True)
 class TargetLayer:
-    """A layer to examine, its title, its options, and the doctor of its package."""
+    """A layer to examine: the doctor of its package, its title, and a function that makes it."""
 
     doctor: LayerDoctor
     title: str
-    layer: Any
-    config: Mapping[str, Any]
+    make: Callable[[], Any]
 
 
-def run_command(
-    package: str,
-    doctors: Sequence[LayerDoctor],
-    arguments: Sequence[str] | None,
-    *,
-    in_django: bool,
-) -> int:
-    """Run the command that the arguments name and return the exit status; see `app.run`."""
-    program = f"manage.py {package}" if in_django else f"python -m {package}"
-    commands = _define_commands(doctors, program, in_django=in_django)
-    try:
-        status = commands.main(arguments, program, standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return NOT_WORKING
-    except click.Abort:
-        return NOT_WORKING
-    return status if isinstance(status, int) else 0
+def run(package: str, doctors: Sequence[Any], arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit status.
 
-
-def _define_commands(
-    doctors: Sequence[LayerDoctor], program: str, *, in_django: bool
-) -> click.Group:
-    add_layer_options = _add_json_option if in_django else _add_layer_options
-    epilog = "" if in_django else "URLs are the hosts of one layer: redis://localhost:6379 if none."
-
-    @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-    def commands() -> None:
-        """Look at a channel layer and its servers."""
-
-    @commands.command(epilog=epilog)
-    @add_layer_options
-    def doctor(as_json: bool, **choice: Any) -> int:  # noqa: FBT001 - click passes names
-        """Say what is wrong, and what to change.
-
-        Connects to the servers, looks at their settings, and passes test messages. Exits with 0,
-        with 1 if there are warnings, with 2 if something does not work.
-        """
-        diagnosis = asyncio.run(diagnose(doctors, _choose_layers(doctors, program, **choice)))
-        if as_json:
-            click.echo(json.dumps(diagnosis.as_dict(), indent=2, ensure_ascii=False))
-        else:
-            _new_console().print(_render_diagnosis(diagnosis))
-        return diagnosis.status
-
-    @commands.command(epilog=epilog)
-    @add_layer_options
-    @click.option("--watch", is_flag=True, help="Repeat it until Ctrl-C.")
-    @click.option(
-        "--interval", type=click.FloatRange(min=0.1), default=2.0, help="Seconds between two looks."
+    Args:
+        package: The import name of the package whose command this is.
+        doctors: The `LayerDoctor` of each package whose layers to examine, which has another base
+            class in each package.
+        arguments: Those of the process by default.
+    """
+    parser = ArgumentParser(f"python -m {package}", description=DoctorCommand.help)
+    _add_arguments(parser)
+    parser.add_argument("urls", nargs="*", help="the hosts; redis://localhost:6379 if none")
+    parser.add_argument("--prefix", help="the layer's prefix, if it is not the default")
+    parser.add_argument("--django", action="store_true", help="read CHANNEL_LAYERS instead")
+    chosen = parser.parse_intermixed_args(arguments)
+    if chosen.django and (chosen.urls or chosen.prefix is not None):
+        parser.error("--django reads everything from the settings: leave out the rest")
+    layers = (
+        partial(_layers_in_settings, doctors)
+        if chosen.django
+        else partial(layers_at, doctors, chosen.urls, chosen.prefix)
     )
-    def stats(as_json: bool, watch: bool, interval: float, **choice: Any) -> int:  # noqa: FBT001
-        """Show a layer's channels, waiting messages, groups and members."""
-        layers = _choose_layers(doctors, program, **choice)
-        try:
-            asyncio.run(_show_overviews(layers, interval if watch else None, as_json=as_json))
-        except KeyboardInterrupt:
-            return 0
-        except BrokenPipeError:  # of the output, which click knows
-            raise
-        except (RedisError, OSError) as error:
-            text = f"{error}\nAsk the doctor, with the same arguments: {program} doctor"
-            click.echo(text, err=True)
-            return NOT_WORKING
-        return 0
-
-    return commands
+    return _run(layers, chosen.command, as_json=chosen.json)
 
 
-def _add_layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for decorate in (
-        click.argument("urls", nargs=-1, metavar="[URL]..."),
-        click.option("--prefix", help="The layer's prefix, if it is not the default."),
-        click.option(
-            "--django",
-            is_flag=True,
-            help="Read CHANNEL_LAYERS of DJANGO_SETTINGS_MODULE.",
-        ),
-        _add_json_option,
-    ):
-        command = decorate(command)
-    return command
+class DoctorCommand(BaseCommand):  # type: ignore[misc]  # Django has no type hints
+    """Run `doctor` and `stats` for the layers in CHANNEL_LAYERS.
+
+    Attributes:
+        doctors: As for `run`.
+    """
+
+    help = (
+        "doctor says what is wrong with layers and their servers, and what to change; it exits "
+        "with 1 for warnings, with 2 if something does not work. stats shows a layer's channels, "
+        "waiting messages, groups and members."
+    )
+    # The doctor must run on settings that a check rejects.
+    requires_system_checks = ()
+    doctors: Sequence[Any]
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add the command's name and its option."""
+        _add_arguments(parser)
+
+    def handle(self, **options: Any) -> None:
+        """Run the command; exit with its status unless all is well."""
+        layers = partial(_layers_in_settings, self.doctors)
+        if status := _run(layers, options["command"], as_json=options["json"]):
+            sys.exit(status)
 
 
-def _add_json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
-    return option(command)
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("command", choices=["doctor", "stats"])
+    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
 
 
-def _choose_layers(
-    doctors: Sequence[LayerDoctor],
-    program: str,
-    *,
-    urls: Sequence[str] = (),
-    prefix: str | None = None,
-    django: bool = True,
-) -> list[TargetLayer]:
-    if not django:
-        return layers_at(doctors, urls, prefix)
-    if urls or prefix is not None:
-        raise click.UsageError("--django reads everything from the settings: leave out the rest")
-    return _layers_in_settings(doctors, program)
+def _run(find_layers: Callable[[], list[TargetLayer]], command: str, *, as_json: bool) -> int:
+    try:
+        layers = find_layers()
+        found: Any = asyncio.run(diagnose(layers) if command == "doctor" else overviews(layers))
+    except (WrongUsageError, RedisError, OSError) as error:
+        advice = "" if command == "doctor" else "\nThe command doctor says what to change."
+        sys.stderr.write(f"{shown(str(error))}{advice}\n")
+        return NOT_WORKING
+    describe = _describe_diagnosis if command == "doctor" else _describe_overviews
+    lines = [json.dumps(found, indent=2)] if as_json else describe(found)
+    sys.stdout.write("\n".join(lines) + "\n")
+    return int(found["status"]) if command == "doctor" else 0
 
 
 def layers_at(
-    doctors: Sequence[LayerDoctor], urls: Sequence[str], prefix: str | None = None
+    doctors: Sequence[LayerDoctor], urls: Sequence[Any], prefix: str | None = None
 ) -> list[TargetLayer]:
     """Return a layer of each package with these hosts and prefix, or the defaults.
 
     Raises:
-        click.UsageError: They are not valid.
+        WrongUsageError: They are not valid.
     """
     config: dict[str, Any] = {"hosts": list(urls)} if urls else {}
     if prefix is not None:
         config["prefix"] = prefix
-    return [
-        TargetLayer(one, one.layer_class.__name__, _make_layer(one.layer_class, config), config)
-        for one in doctors
-    ]
+    return [_target(one, one.layer_class, one.layer_class.__name__, config) for one in doctors]
 
 
-def _layers_in_settings(doctors: Sequence[LayerDoctor], program: str) -> list[TargetLayer]:
-    module = os.environ.get("DJANGO_SETTINGS_MODULE")
-    if not module:
-        raise click.UsageError(
-            "--django reads the settings of your project: set DJANGO_SETTINGS_MODULE, as in "
-            f"DJANGO_SETTINGS_MODULE=shop.settings {program} doctor --django, "
-            "and run it where manage.py is"
-        )
+def _layers_in_settings(doctors: Sequence[LayerDoctor]) -> list[TargetLayer]:
     import django  # noqa: PLC0415 - only here is it needed
     from django.conf import settings  # noqa: PLC0415
     from django.utils.module_loading import import_string  # noqa: PLC0415
 
+    if not (settings.configured or os.environ.get("DJANGO_SETTINGS_MODULE")):
+        raise WrongUsageError(
+            "--django reads the settings of your project: set DJANGO_SETTINGS_MODULE, and run it "
+            "where manage.py is"
+        )
     try:
         # Serializers may be registered by any app.
         django.setup()
         entries = dict(settings.CHANNEL_LAYERS)
         classes = {alias: import_string(entry["BACKEND"]) for alias, entry in entries.items()}
     except Exception as error:  # settings are a program, and may raise anything
-        raise click.UsageError(
-            f"the settings {module!r} can't be used: {type(error).__name__}: {error}"
-        ) from error
-    layers = []
-    for alias, cls in classes.items():
-        for doctor in doctors:
-            if isinstance(cls, type) and issubclass(cls, doctor.layer_class):
-                config = entries[alias].get("CONFIG", {})
-                layer = _make_layer(cls, config, f"CHANNEL_LAYERS[{alias!r}]: ")
-                title = f"{alias!r}, a {cls.__name__}"
-                layers.append(TargetLayer(doctor, title, layer, config))
+        raise WrongUsageError(f"the settings fail: {type(error).__name__}: {error}") from error
+    layers = [
+        _target(doctor, cls, f"CHANNEL_LAYERS[{alias!r}]", entries[alias].get("CONFIG", {}))
+        for alias, cls in classes.items()
+        for doctor in doctors
+        if isinstance(cls, type) and issubclass(cls, doctor.layer_class)
+    ]
     if not layers:
         wanted = " or ".join(doctor.layer_class.__name__ for doctor in doctors)
-        names = sorted(f"{cls.__module__}.{cls.__qualname__}" for cls in classes.values())
-        raise click.UsageError(
-            f"CHANNEL_LAYERS has no {wanted}, only {', '.join(names) or 'an empty dict'}: use the "
-            "command of that layer's package"
-        )
+        names = ", ".join(sorted({entry["BACKEND"] for entry in entries.values()}))
+        raise WrongUsageError(f"CHANNEL_LAYERS has no {wanted}, only {names or 'an empty dict'}")
     return layers
 
 
-def _make_layer(cls: type[Any], config: Mapping[str, Any], where: str = "") -> Any:
+def _target(doctor: LayerDoctor, cls: Any, title: str, config: Any) -> TargetLayer:
     try:
-        return cls(**config)
+        cls(**config)
     except (TypeError, ValueError) as error:
-        raise click.UsageError(f"{where}{error}") from error
+        raise WrongUsageError(f"{title}: {error}") from error
+    return TargetLayer(doctor, title, partial(cls, **config))
 
 
-async def diagnose(doctors: Sequence[LayerDoctor], layers: Sequence[TargetLayer]) -> Diagnosis:
-    """Examine layers, and find the versions of what is installed."""
+async def diagnose(layers: Sequence[TargetLayer]) -> dict[str, Any]:
+    """Return the findings about layers, the exit status, and the versions of what is installed."""
     versions = {"Python": platform.python_version()}
-    versions.update((doctor.package, doctor.version()) for doctor in doctors)
+    versions.update((one.doctor.package, one.doctor.version()) for one in layers)
     for name in _DEPENDENCIES:
         try:
             versions[name] = version(name)
@@ -245,91 +185,52 @@ async def diagnose(doctors: Sequence[LayerDoctor], layers: Sequence[TargetLayer]
             continue
     sections: list[Section] = []
     for one in layers:
-        sections += await one.doctor.diagnose(one.title, one.layer, one.config)
-    return Diagnosis(sections, versions)
+        sections += await one.doctor.diagnose(one.title, one.make)
+    plain = [asdict(section) for section in sections]
+    for section in plain:
+        for finding in section["findings"]:
+            finding["level"] = finding["level"].name.lower()
+    status = max(0, *(section.worst - Level.NOTE for section in sections))
+    return {"status": status, "sections": plain, "versions": versions}
 
 
-async def _show_overviews(
-    layers: Sequence[TargetLayer], interval: float | None, *, as_json: bool
-) -> None:
-    console = _new_console()
-    # A terminal is redrawn; elsewhere one table follows the other.
-    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-    with live or nullcontext():
-        while True:
-            overviews = [
-                (one.title, await one.doctor.overview(one.layer, MAX_ROWS)) for one in layers
-            ]
-            tables = Group(*(_render_overview(title, one) for title, one in overviews))
-            if as_json:
-                click.echo(
-                    json.dumps([{"layer": title, **asdict(one)} for title, one in overviews])
-                )
-            elif live is not None:
-                live.update(tables, refresh=True)
-            else:
-                console.print(tables)
-            if interval is None:
-                break
-            await asyncio.sleep(interval)
+async def overviews(layers: Sequence[TargetLayer]) -> list[dict[str, Any]]:
+    """Return what each layer has on its servers."""
+    found = []
     for one in layers:
-        await one.layer.close_pools()
+        layer = one.make()
+        overview = await one.doctor.overview(layer, MAX_ROWS)
+        found.append({"layer": one.title, **asdict(overview)})
+        await layer.close_pools()
+    return found
 
 
-def _new_console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+def _describe_diagnosis(found: dict[str, Any]) -> Iterator[str]:
+    for section in found["sections"]:
+        yield f"\n{section['title']}"
+        for one in section["findings"]:
+            # Some of it comes from servers, and might hold control sequences for the terminal.
+            yield f"  {one['level']:<8} {one['subject']:<14} {shown(one['text'])}"
+            if one["advice"]:
+                yield f"{'':>25} -> {one['advice']}"
+    yield "\nFor a bug report:"
+    yield from (f"  {name} {number}" for name, number in found["versions"].items())
+    yield f"\n{_CONCLUSIONS[found['status']]}"
 
 
-def _render_diagnosis(diagnosis: Diagnosis) -> RenderableType:
-    versions = "\n".join(f"{name} {number}" for name, number in diagnosis.versions.items())
-    return Group(
-        *map(_render_section, diagnosis.sections),
-        Text("For a bug report:", "bold"),
-        Text(versions),
-        Text(),
-        _STATUS_TEXTS[diagnosis.status],
-    )
-
-
-def _render_section(section: Section) -> Table:
-    table = Table(box=box.SIMPLE, show_header=False, title_justify="left", expand=True)
-    table.title = Text(shown(section.title), "bold")
-    table.add_column(width=7)
-    table.add_column(min_width=14)
-    table.add_column(ratio=1)
-    for finding in section.findings:
-        # Some of it comes from servers, and might hold control sequences for the terminal.
-        text = Text("\n".join(map(shown, finding.text.splitlines())))
-        if finding.advice:
-            text.append("\n→ " + finding.advice, "bold")
-        table.add_row(_LEVEL_TEXTS[finding.level], Text(finding.subject), text)
-    return table
-
-
-def _render_overview(title: str, overview: LayerOverview) -> RenderableType:
-    """Return tables of a layer's channels and groups, the largest first."""
-    waiting = [count for count in overview.channels.values() if count is not None]
-    channels = Table("channel", box=box.SIMPLE_HEAD, title_justify="left")
-    channels.title = Text(f"{len(overview.channels)} channels", "bold")
-    if waiting or not overview.channels:
-        channels.add_column("waiting messages", justify="right")
-        channels.title.append(f", {sum(waiting)} waiting messages")
-    if overview.foreign:
-        channels.title.append(f", {overview.foreign} names that are not the layer's")
-    by_size = sorted(overview.channels.items(), key=lambda item: (-(item[1] or 0), item[0]))
-    for name, count in by_size[:MAX_ROWS]:
-        channels.add_row(Text(name), *([] if count is None else [str(count)]))
-    groups = Table("group", box=box.SIMPLE_HEAD, title_justify="left")
-    groups.title = Text(f"{overview.groups} groups", "bold")
-    groups.add_column("processes", justify="right")
-    groups.add_column("members", justify="right")
-    if any(group.people is not None for group in overview.largest_groups):
-        groups.add_column("people", justify="right")
-        groups.add_column("connections", justify="right")
-    for group in overview.largest_groups:
-        row = [group.members]
-        if group.people is not None:
-            row += group.people, group.connections
-        counts = ["unknown" if count is None else str(count) for count in row]
-        groups.add_row(Text(group.name), str(group.processes), *counts)
-    return Group(Text(shown(title), "bold"), channels, groups)
+def _describe_overviews(found: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the lines of tables of a layer's channels and groups, the largest first."""
+    for one in found:
+        channels = sorted(one["channels"].items(), key=lambda item: (-(item[1] or 0), item[0]))
+        waiting = [count for _, count in channels if count is not None]
+        yield (
+            f"\n{one['layer']}: {len(channels)} channels"
+            + (f", {sum(waiting)} waiting messages" if waiting else "")
+            + (f", {one['foreign']} names that are not the layer's" if one["foreign"] else "")
+        )
+        for name, count in channels[:MAX_ROWS]:
+            yield f"  {name}" + ("" if count is None else f"  {count}")
+        yield f"{one['groups']} groups, with processes, members and people"
+        for group in one["largest_groups"]:
+            name, *counts = ("?" if value is None else str(value) for value in group.values())
+            yield f"  {name}  {'  '.join(counts)}"

@@ -1,58 +1,25 @@
-"""Ask the servers of a host about themselves."""
+"""Connect to the servers of a layer, and find out what they are."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
-from ..concurrency import timeout
 from ..transport.cluster import Cluster
-from ..transport.connector import speaks_tls
 from ..transport.errors import is_temporary
+from .findings import Finding, Level
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from ..config.hosts import Host
+    from ..transport.commands import Command
     from ..transport.connection import Connection
     from ..transport.connector import Connector
 
 # Seconds until a server has to reply.
 REPLY_TIMEOUT = 10
-# Seconds for what answers at an address where no connection could be made.
-HTTP_TIMEOUT = 2
-# Enough for a meaningful 99th percentile.
-PINGS = 200
-
-
-@dataclass(frozen=True)
-class ServerFacts:
-    """The facts that a server reports.
-
-    Attributes:
-        info: The fields of INFO; empty if this user may not call it.
-        buffer_limits: For each class of clients the hard and soft limit in bytes, and seconds;
-            None if this user may not call CONFIG GET.
-        round_trips: Seconds of each, in ascending order.
-        clock_offset: Seconds that its clock is ahead of ours; None if this user may not call TIME.
-    """
-
-    info: Mapping[str, str]
-    buffer_limits: Mapping[str, tuple[int, int, int]] | None
-    round_trips: list[float]
-    clock_offset: float | None
-
-    @property
-    def name(self) -> str:
-        """Its product and version."""
-        product = "Valkey" if "valkey_version" in self.info else "Redis"
-        number = self.info.get("valkey_version") or self.info.get("redis_version")
-        return f"{product} {number}" if number else "a server that does not tell its version"
 
 
 @asynccontextmanager
@@ -65,6 +32,14 @@ async def open_connection(connector: Connector) -> AsyncIterator[Connection]:
         await connection.close()
 
 
+async def ask(connection: Connection, *command: Any) -> Any:
+    """Return the reply to a command; raise it if it is an error."""
+    [reply] = await connection.exchange([command], REPLY_TIMEOUT)
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
 async def list_servers(connector: Connector) -> list[tuple[str, Connector]]:
     """Return each server of a host, with its name.
 
@@ -74,94 +49,55 @@ async def list_servers(connector: Connector) -> list[tuple[str, Connector]]:
     if not isinstance(connector, Cluster):
         return [(str(connector.host), connector)]
     await connector.learn()
-    return [
-        (f"{host}:{port}", connector.node((host, port)))
-        for host, port in sorted(connector.owners())
-    ]
+    return [(f"{node[0]}:{node[1]}", connector.node(node)) for node in sorted(connector.owners())]
 
 
-async def read_facts(connection: Connection) -> ServerFacts:
-    """Ask the server on a new connection about itself.
+async def serving(layer: Any) -> AsyncIterator[Connection]:
+    """Yield a connection to each server of a layer.
 
     Raises:
-        redis.exceptions.RedisError: The connection broke, or the server can't serve for now.
+        redis.exceptions.RedisError: It can't be asked, or it has only a part of what there is.
     """
-    round_trips = sorted([await _time_ping(connection) for _ in range(PINGS)])
-    clock_offset = await _read_clock(connection)
-    info, limits = await connection.exchange(
-        [("INFO",), ("CONFIG", "GET", "client-output-buffer-limit")], REPLY_TIMEOUT
-    )
-    return ServerFacts(parse_info(info), parse_buffer_limits(limits), round_trips, clock_offset)
+    for connector in layer._connectors:  # noqa: SLF001 - one package
+        for name, server in await list_servers(connector):
+            async with open_connection(server) as connection:
+                info = await read_info(connection)
+                found = check_role(info, in_cluster=isinstance(connector, Cluster))
+                if found.level is Level.ERROR:
+                    raise ResponseError(f"{name}: {found.text}: {found.advice}")
+                yield connection
 
 
-def parse_info(reply: Any) -> dict[str, str]:
-    """Return the fields in the reply to INFO."""
-    if not isinstance(reply, bytes | str):
+async def read_info(connection: Connection) -> dict[str, str]:
+    """Return the fields of INFO; none if this user may not call it."""
+    command: Command = ("INFO",)
+    [reply] = await connection.exchange([command], REPLY_TIMEOUT)
+    if isinstance(reply, RedisError):
+        if is_temporary(reply):
+            raise reply
         return {}
-    text = reply.decode(errors="replace") if isinstance(reply, bytes) else reply
-    lines = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
+    text = reply.decode(errors="replace") if isinstance(reply, bytes) else str(reply)
+    lines = (line.partition(":") for line in text.splitlines())
     return {name: value for name, colon, value in lines if colon}
 
 
-def parse_buffer_limits(reply: Any) -> dict[str, tuple[int, int, int]] | None:
-    """Return the limits in the reply to CONFIG GET client-output-buffer-limit."""
-    if isinstance(reply, dict):
-        reply = [text for pair in reply.items() for text in pair]
-    if not isinstance(reply, list) or not reply:
-        return None
-    words = iter(reply[1].decode().split())
-    return {
-        client_class: (int(hard), int(soft), int(seconds))
-        for client_class, hard, soft, seconds in zip(words, words, words, words, strict=True)
-    }
+def check_role(info: Mapping[str, str], *, in_cluster: bool) -> Finding:
+    """Check that a server accepts writes, and is written in `hosts` as what it is.
 
-
-async def _time_ping(connection: Connection) -> float:
-    # A user without the right to PING gets its refusal in the same time.
-    started = time.perf_counter()
-    [reply] = await connection.exchange([("PING",)], REPLY_TIMEOUT)
-    if isinstance(reply, RedisError) and is_temporary(reply):
-        raise reply
-    return time.perf_counter() - started
-
-
-async def _read_clock(connection: Connection) -> float | None:
-    before = time.time()
-    [reply] = await connection.exchange([("TIME",)], REPLY_TIMEOUT)
-    ours = (before + time.time()) / 2
-    if isinstance(reply, RedisError):
-        return None
-    return float(reply[0]) + float(reply[1]) / 1_000_000 - ours
-
-
-async def detect_protocol(host: Host) -> str | None:
-    """Return what a server's port, or that of a Cluster's node, speaks.
-
-    Returns:
-        "redis", "rediss" or "http"; None if it can't be told.
+    Args:
+        info: Its INFO.
+        in_cluster: Whether `hosts` has it as the node of a Cluster.
     """
-    addresses: list[tuple[Any, Any]] = [*host.nodes]
-    addresses.append((host.arguments.get("host"), host.arguments.get("port")))
-    name, port = addresses[0]
-    if host.sentinels or name is None:
-        return None
-    reply = await _request(name, port)
-    if reply.startswith(b"HTTP/"):
-        return "http"
-    if reply.startswith(b"-"):  # Redis refuses this request as a command
-        return "redis"
-    return "rediss" if await speaks_tls(name, port) else None
-
-
-async def _request(host: str, port: int) -> bytes:
-    """Return the start of the reply to an HTTP request; b"" if none comes."""
-    try:
-        async with timeout(HTTP_TIMEOUT):
-            reader, writer = await asyncio.open_connection(host, port)
-            try:
-                writer.write(b"GET / HTTP/1.0\r\n\r\n")
-                return await reader.read(5)
-            finally:
-                writer.transport.abort()
-    except (OSError, UnicodeError, asyncio.TimeoutError):  # a UnicodeError: no name of a host
-        return b""
+    role, is_node = info.get("role"), info.get("cluster_enabled") == "1"
+    if is_node and not in_cluster:
+        text = "it is a node of a Redis Cluster, and has only a part of the keys"
+        advice = 'write it as {"cluster": [("node1", 7000), ...]} in hosts'
+        return Finding(Level.ERROR, "topology", text, advice)
+    if role == "slave":
+        text = f"it is a replica of {info.get('master_host')}:{info.get('master_port')}"
+        advice = "write the master in hosts, or the Sentinels that know it"
+        return Finding(Level.ERROR, "topology", text, advice)
+    if role is None:
+        return Finding(Level.NOTE, "topology", "unknown: this user may not call INFO")
+    kind = "a node of a Cluster" if is_node else "a master"
+    return Finding(Level.OK, "topology", f"{kind}, with {info['connected_slaves']} replicas")

@@ -16,61 +16,105 @@ from redis.asyncio.sentinel import SentinelManagedConnection
 from .options import did_you_mean, keyword_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 # Accepted and ignored: redis-py must neither repeat commands nor decode replies, and the layers
 # check and limit their connections themselves.
-_IGNORED = (
-    "auto_close_connection_pool",
-    "check_connection",
-    "decode_responses",
-    "health_check_interval",
-    "max_connections",
-    "retry",
-    "retry_on_error",
-    "retry_on_timeout",
+_IGNORED = re.compile(
+    "auto_close_connection_pool|check_connection|decode_responses|health_check_interval"
+    "|max_connections|retry(_on_.*)?"
 )
-_NOT_IN_HOSTS = frozenset(" '\"${}<>%")
-# redis-py 5 accepts only the names.
-_CERT_REQS = {
-    ssl.CERT_NONE: "none",
-    ssl.CERT_OPTIONAL: "optional",
-    ssl.CERT_REQUIRED: "required",
-}
 HIGHEST_PORT = 65535
-# Names that other programs have for an argument.
+# Names that other programs have for an argument, and that don't resemble ours.
 _OTHER_NAMES = {
-    "addr": "host",
-    "connect_timeout": "socket_connect_timeout",
+    **dict.fromkeys(("location", "uri", "url"), "address"),
+    **dict.fromkeys(("nodes", "startup_nodes"), "cluster"),
+    **dict.fromkeys(("sentinel_password", "sentinel_username"), "sentinel_kwargs"),
     "database": "db",
-    "location": "address",
-    "master": "master_name",
-    "nodes": "cluster",
-    "sentinel": "sentinels",
-    "sentinel_password": "sentinel_kwargs",
-    "sentinel_username": "sentinel_kwargs",
     "server": "host",
     "service_name": "master_name",
-    "startup_nodes": "cluster",
-    "timeout": "socket_timeout",
     "tls": "ssl",
     "unix_socket_path": "path",
-    "uri": "address",
-    "url": "address",
     "user": "username",
 }
-# The arguments of an entry that redis-py's connections do not have.
-_ENTRY_ARGUMENTS = (
-    "address",
-    "cluster",
-    "master_name",
-    "path",
-    "sentinel_kwargs",
-    "sentinels",
-    "ssl",
+_UNFILLED = (
+    "a host cannot contain spaces, quotes, '$', '{' or '<': write its name alone. If the settings "
+    "or an env file should fill in a part of it, that did not happen"
 )
-# What other programs have such arguments in.
-_CONTAINERS = ("connection_kwargs", "connection_pool_kwargs", "options")
+# What can't be the name of a host, and what to write: for `refuse_patterns`.
+_NOT_HOSTS = (
+    ("://", 'a URL is not a host: write it as "address", or as an entry of its own'),
+    ("@", 'a host cannot contain "@": write "username" and "password" beside "host", or a URL'),
+    ("/", 'a host cannot contain "/": write a socket as {"path": "/run/redis.sock"}, and "db"'),
+    (",", "a host cannot contain a comma: write each server as an entry of its own"),
+    (r"[\[\]]", 'write an IPv6 address without brackets here, such as ("::1", 6379)'),
+    (":", 'a host cannot contain ":": write the port beside it, as in ("localhost", 6379)'),
+    (r"[\s'\"${}<>%\x00-\x1f\x7f-\x9f]", _UNFILLED),
+    (r"^\d+$", 'a number is no host: write both, as in ("localhost", 6379)'),
+)
+
+
+def _is(value: Any, *kinds: type) -> bool:
+    """Return whether a value is of some classes; True is no number."""
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _is_seconds(value: Any) -> bool:
+    return _is(value, int, float) and 0 < value < math.inf
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or _is(value, str, bytes, int, float)  # redis-py takes numbers as well
+
+
+def _is_file(value: Any) -> bool:
+    return value is None or (_is(value, str, os.PathLike) and Path(value).exists())
+
+
+_SOCKET = 'the file of a UNIX socket, such as "/run/redis.sock"'
+_SECONDS = "a positive number of seconds"
+_FILE = 'the path of a file that exists, such as "/etc/redis/ca.pem"'
+_REQUIREMENTS = (None, "none", "optional", "required")
+# What the value of an argument must be. redis-py itself checks the others.
+_MUST_BE: dict[str, tuple[Callable[[Any], object], str]] = {
+    "client_name": (lambda one: re.fullmatch("[!-~]*", str(one or "")), "ASCII without spaces"),
+    "db": (lambda one: _is(one, int) and one >= 0, "a whole number"),
+    "password": (_is_text, "a str"),
+    "path": (lambda one: _is(one, str, os.PathLike) and os.fspath(one), _SOCKET),
+    "port": (lambda one: _is(one, int) and 1 <= one <= HIGHEST_PORT, "a number from 1 to 65535"),
+    "socket_connect_timeout": (_is_seconds, _SECONDS),
+    "socket_timeout": (_is_seconds, _SECONDS),
+    "ssl": (lambda one: isinstance(one, bool), 'True or False (in a URL, "rediss://" is TLS)'),
+    "ssl_ca_certs": (_is_file, _FILE),
+    "ssl_ca_path": (_is_file, _FILE),
+    "ssl_cert_reqs": (lambda one: one in _REQUIREMENTS, '"required", "optional" or "none"'),
+    "ssl_certfile": (_is_file, _FILE),
+    "ssl_check_hostname": (lambda one: isinstance(one, bool | None), "True or False"),
+    "ssl_keyfile": (_is_file, _FILE),
+    "username": (_is_text, "a str"),
+}
+
+
+def checked(name: str, value: Any) -> Any:
+    """Return the value of an argument, digits as a number; raise ValueError if it is wrong."""
+    is_valid, must_be = _MUST_BE[name]
+    if isinstance(value, str) and value.isdecimal() and name in {"db", "port"}:
+        value = int(value)
+    if not is_valid(value):
+        # Parts of a password are not shown.
+        shown = f"of type {type(value).__name__}" if is_valid is _is_text else repr(value)
+        raise ValueError(f"{name} must be {must_be}, not {shown}")
+    return os.fspath(value) if name == "path" else value
+
+
+def refuse_patterns(table: Iterable[tuple[str, str]], value: str) -> None:
+    """Raise ValueError with the text of the first pattern that is in the value.
+
+    The text does not show the value, which may hold a password.
+    """
+    for pattern, text in table:
+        if re.search(pattern, value, re.IGNORECASE):
+            raise ValueError(text)
 
 
 def refuse_unknown_arguments(arguments: Mapping[str, Any], cls: type, what: str) -> None:
@@ -86,14 +130,13 @@ def refuse_unknown_arguments(arguments: Mapping[str, Any], cls: type, what: str)
         if name in known:
             continue
         if name in keywords(SSLConnection):
-            raise ValueError(
-                f'{name} needs TLS: write rediss:// in the URL, or "ssl": True in the dict'
-            )
+            raise ValueError(f'{name} needs TLS: write rediss:// in a URL, or "ssl": True')
         lower = str(name).lower()
-        if lower in _CONTAINERS:
+        if lower in {"connection_kwargs", "connection_pool_kwargs", "options"}:
             hint = ": write what is in it beside the other arguments"
         else:
-            hint = did_you_mean(_OTHER_NAMES.get(lower, lower), [*known, *_ENTRY_ARGUMENTS])
+            known += [*_OTHER_NAMES.values(), "sentinels", "ssl"]
+            hint = did_you_mean(_OTHER_NAMES.get(lower, lower), known)
         raise ValueError(f"{what} {name!r} is unknown{hint}")
 
 
@@ -107,102 +150,60 @@ def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str,
     Raises:
         ValueError: An argument is unknown or invalid; the text says what to write.
     """
-    arguments = {name: value for name, value in options.items() if name not in _IGNORED}
-    cls = arguments.get("connection_class", default)
-    if not isinstance(cls, type) or not issubclass(cls, AbstractConnection):
+    ignored = {name for name in options if _IGNORED.fullmatch(str(name))}
+    arguments = {name: options[name] for name in options if name not in ignored}
+    cls = arguments.pop("connection_class", default)
+    is_class = isinstance(cls, type) and issubclass(cls, AbstractConnection)
+    if not is_class or issubclass(cls, SentinelManagedConnection):
         raise ValueError(
-            "connection_class must be a subclass of redis.asyncio.connection.AbstractConnection"
+            "connection_class must be a subclass of redis.asyncio.connection.AbstractConnection, "
+            'and none for Sentinels, which the layer itself asks: for TLS, write "ssl": True'
         )
-    if issubclass(cls, SentinelManagedConnection):
-        raise ValueError(
-            "leave out connection_class: the layer itself asks the Sentinels. For TLS, write "
-            '"ssl": True'
-        )
-    named = {name: value for name, value in arguments.items() if name != "connection_class"}
-    refuse_unknown_arguments(named, cls, "the connection argument")
-    arguments["db"] = _whole_number("db", arguments.get("db"), default=0)
+    refuse_unknown_arguments(arguments, cls, "the connection argument")
     # Servers and proxies without the command HELLO only speak RESP 2.
-    arguments["protocol"] = _whole_number("protocol", arguments.get("protocol"), default=2)
-    if arguments["protocol"] not in {2, 3}:
-        raise ValueError(f"protocol must be 2 or 3, not {arguments['protocol']}")
-    if not re.fullmatch("[!-~]*", str(arguments.get("client_name") or "")):
-        raise ValueError("client_name cannot contain spaces, or other characters than ASCII")
-    for name in ("username", "password"):
-        value = arguments.get(name)
-        # redis-py takes numbers as well. Not shown, as it may be part of a password.
-        if isinstance(value, bool) or not isinstance(value, str | bytes | int | float | None):
-            raise ValueError(f"{name} must be a str, not of type {type(value).__name__}")
-    name_default_user(arguments)
-    if "path" in arguments:
-        arguments["path"] = _socket_path(arguments["path"])
-    else:
+    arguments["protocol"] = arguments.get("protocol") or 2
+    arguments["db"] = arguments.get("db", 0)
+    if "path" not in arguments:
         arguments["host"] = checked_host(arguments.get("host", "localhost"))
-        arguments["port"] = checked_port(arguments.get("port", 6379))
-    if "ssl_check_hostname" in keywords(cls):
-        complete_tls(arguments)
-    return arguments
+        arguments["port"] = arguments.get("port", 6379)
+    complete(arguments, "ssl_check_hostname" in keywords(cls))
+    return {**arguments, "connection_class": cls} if "connection_class" in options else arguments
 
 
-def name_default_user(arguments: dict[str, Any]) -> None:
-    """Name the user `default` beside a password without a username.
+def complete(arguments: dict[str, Any], tls: bool) -> None:  # noqa: FBT001
+    """Check values in place, name the user, and check the host's name with TLS.
 
-    A server whose default user has no password accepts any, but only if the user is named. redis-py
-    itself names it with protocol 3. Redis 5, which has no users, gets a second AUTH without it.
+    Raises:
+        ValueError: A value is invalid, or names a file that does not exist.
     """
+    if isinstance(mode := arguments.get("ssl_cert_reqs"), ssl.VerifyMode):
+        # redis-py 5 accepts only the names.
+        arguments["ssl_cert_reqs"] = mode.name.removeprefix("CERT_").lower()
+    for name in _MUST_BE.keys() & arguments.keys():
+        arguments[name] = checked(name, arguments[name])
+    # A server whose default user has no password accepts any, but only if the user is named.
+    # redis-py itself names it with protocol 3. Redis 5, without users, gets a second AUTH.
     if arguments.get("password") and not arguments.get("username"):
         arguments["username"] = "default"
+    if tls:
+        # Explicit, as redis-py 5 does not check names by default, and raises if it has to check the
+        # name but not the certificate.
+        is_checked = arguments.get("ssl_cert_reqs", "required") not in {None, "none"}
+        is_checked &= arguments.get("ssl_check_hostname") is not False
+        arguments["ssl_check_hostname"] = is_checked
+        _load_certificates(arguments)
 
 
 def checked_host(value: object) -> str:
     """Return `value` if it is a host name or address; raise ValueError otherwise."""
     if not isinstance(value, str) or not value:
-        raise ValueError(f'a host must be a name or an address such as "localhost", not {value!r}')
-    if "://" in value:
-        # Not shown, as a URL may hold a password.
-        raise ValueError('a URL is not a host: write it as "address", or as an entry of its own')
-    if "@" in value:
-        raise ValueError(
-            'a host cannot contain "@": write "username" and "password" in a dict, beside "host", '
-            'or all of it as a URL, such as "redis://username:password@localhost:6379/0"'
-        )
-    if _is_ipv6(value):  # perhaps with a zone, as in fe80::1%eth0
-        return value
-    if "/" in value:
-        raise ValueError(
-            'a host cannot contain "/": write a UNIX socket as {"path": "/run/redis.sock"}, and a '
-            'database as "db"'
-        )
-    if "," in value:
-        raise ValueError("a host cannot contain a comma: write each server as an entry of its own")
-    if "[" in value or "]" in value:
-        raise ValueError('write an IPv6 address without brackets here, such as ("::1", 6379)')
-    if ":" in value:
-        raise ValueError(
-            'a host cannot contain ":": write the port beside it, as in ("localhost", 6379)'
-        )
-    if not _NOT_IN_HOSTS.isdisjoint(value) or not value.isprintable():
-        raise ValueError(
-            "a host cannot contain spaces, quotes, '$', '{' or '<': write its name alone. If the "
-            "settings or an env file should fill in a part of it, that did not happen"
-        )
+        shown = f"of type {type(value).__name__}" if isinstance(value, bytes) else repr(value)
+        raise ValueError(f'a host must be a name or an address such as "localhost", not {shown}')
+    try:
+        ipaddress.IPv6Address(value)  # perhaps with a zone, as in fe80::1%eth0
+    except ValueError:
+        refuse_patterns(_NOT_HOSTS, value)
     return value
-
-
-def checked_port(value: object) -> int:
-    """Return `value` as a port number; raise ValueError if it is not one."""
-    port = _whole_number("port", value)
-    if not 1 <= port <= HIGHEST_PORT:
-        raise ValueError(f"port must be a number from 1 to {HIGHEST_PORT}, not {port}")
-    return port
-
-
-def checked_seconds(name: str, value: object, default: float) -> float:
-    """Return `value` as a number of seconds; None stands for `default`."""
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")
-    return float(value)
 
 
 def keywords(cls: type) -> Iterable[str]:
@@ -212,82 +213,25 @@ def keywords(cls: type) -> Iterable[str]:
             yield from keyword_names(vars(base)["__init__"])[1:]  # without `self`
 
 
-def _whole_number(name: str, value: object, default: int | None = None) -> int:
-    if value is None and default is not None:
-        return default
-    if isinstance(value, str) and value.isdecimal():
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{name} must be a whole number, not {value!r}")
-    return value
-
-
-def _is_ipv6(value: str) -> bool:
-    try:
-        ipaddress.IPv6Address(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _socket_path(value: object) -> str:
-    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
-        raise ValueError(
-            f'path must be the file of a UNIX socket, such as "/run/redis.sock", not {value!r}'
-        )
-    return os.fspath(value)
-
-
-def complete_tls(arguments: dict[str, Any]) -> None:
-    """Check the arguments for TLS and complete them in place, with the check of the host's name.
-
-    Raises:
-        ValueError: An argument is invalid, or names a file that does not exist.
-    """
-    requirement = arguments.get("ssl_cert_reqs", "required")
-    if isinstance(requirement, ssl.VerifyMode):
-        requirement = arguments["ssl_cert_reqs"] = _CERT_REQS[requirement]
-    elif requirement not in {None, "none", "optional", "required"}:
-        raise ValueError(
-            f'ssl_cert_reqs must be "required", "optional" or "none", not {requirement!r}'
-        )
-    check = arguments.get("ssl_check_hostname")
-    if not isinstance(check, bool | None):
-        raise ValueError(f"ssl_check_hostname must be True or False, not {check!r}")
-    # Explicit, as redis-py 5 does not check names by default, and raises if it has to check the
-    # name but not the certificate.
-    arguments["ssl_check_hostname"] = check is not False and requirement not in {None, "none"}
-    # When connecting, the error would not name the file, and would look like an outage.
-    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_ca_path"):
-        file = arguments.get(name)
-        if not isinstance(file, str | os.PathLike | None):
-            raise ValueError(f'{name} must be a path, such as "/etc/redis/ca.pem", not {file!r}')
-        if file is not None and not Path(file).exists():
-            raise ValueError(f"{name}: no such file or directory: {os.fspath(file)!r}")
-    _load_certificates(arguments)
-
-
 def _load_certificates(arguments: Mapping[str, Any]) -> None:
-    """Raise ValueError for a file that holds no certificate or no key."""
+    """Raise ValueError for a file that holds no certificate or no key.
+
+    When connecting, the error would not name the file, and would look like an outage.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authorities = arguments.get("ssl_ca_certs")
-    if authorities is not None:
-        try:
+    authorities: Any = arguments.get("ssl_ca_certs")
+    certificate: Any = arguments.get("ssl_certfile")
+    key = arguments.get("ssl_keyfile")
+    wrong = f"ssl_ca_certs: {authorities!r} is no file of certificates in PEM format"
+    try:
+        if authorities is not None:
             context.load_verify_locations(authorities)
-        except OSError as error:  # ssl.SSLError is one
-            raise ValueError(
-                f"ssl_ca_certs: {os.fspath(authorities)!r} is no file of certificates "
-                f"in PEM format ({error})"
-            ) from None
-    certificate, key = arguments.get("ssl_certfile"), arguments.get("ssl_keyfile")
-    if key is not None and certificate is None:
-        raise ValueError('ssl_keyfile needs the certificate of that key: write "ssl_certfile"')
-    if certificate is not None:
-        try:
+        wrong = (
+            "ssl_certfile and ssl_keyfile must be a certificate in PEM format and its key, with "
+            "ssl_password if the key has one"
+        )
+        if certificate is not None or key is not None:
             # Without a password, OpenSSL would ask for it in the terminal.
             context.load_cert_chain(certificate, key, arguments.get("ssl_password") or "")
-        except OSError as error:
-            raise ValueError(
-                "ssl_certfile and ssl_keyfile must be a certificate in PEM format and its key, "
-                f"with ssl_password if the key has one ({error})"
-            ) from None
+    except (OSError, TypeError) as error:  # ssl.SSLError is an OSError
+        raise ValueError(f"{wrong} ({error})") from None

@@ -12,24 +12,20 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 CHANNEL_NAME = re.compile(r"^[a-zA-Z\d\-_.]+(![\w\-.]*)?\Z")
 GROUP_NAME = re.compile(r"^[a-zA-Z\d\-_.]+\Z")
 
+_SENTINELS = '{"sentinels": [("sentinel1", 26379)], "master_name": "mymaster"}'
 # Patterns of options that belong in an entry of `hosts`, and such an entry.
-_HOST_OPTIONS = {
-    "cluster": '{"cluster": [("node1", 7000)]}',
-    "sentinels|master_name|sentinel_kwargs": (
-        '{"sentinels": [("sentinel1", 26379)], "master_name": "mymaster"}'
+_IN_HOSTS = (
+    ("cluster", '{"cluster": [("node1", 7000)]}'),
+    ("sentinels|master_name|sentinel_.*", _SENTINELS),
+    ("address|url|redis_url|location", '{"address": "redis://localhost:6379/0"}'),
+    ("host|port|path", '{"host": "localhost", "port": 6379}'),
+    ("connection_.*kwargs", '{"host": "localhost", "port": 6379, "db": 0}'),
+    (
+        "username|password|.*provider|db|protocol|client_.*|connection_.*|retry.*|ssl.*|socket_.*",
+        '{"host": "localhost", "port": 6379, "NAME": ...}',
     ),
-    "address|url|redis_url|location": '{"address": "redis://localhost:6379/0"}',
-    "host|port|path": '{"host": "localhost", "port": 6379}',
-    "connection_kwargs|connection_pool_kwargs": '{"host": "localhost", "port": 6379, "db": 0}',
-    "username|password|credential_provider|db|protocol|client_name|connection_class|retry.*|ssl.*"
-    "|socket_.*": '{"host": "localhost", "port": 6379, "NAME": ...}',
-}
-_LAYER_OPTIONS = {
-    "groups": "queue",
-    "on_disconnect": "Pub/Sub",
-    "on_reconnect": "Pub/Sub",
-    "sharded_pubsub": "Pub/Sub",
-}
+)
+_PUBSUB_OPTIONS = {"on_disconnect", "on_reconnect", "sharded_pubsub"}
 
 # Channels that one group message may leave out.
 MAX_EXCLUDED = 16
@@ -63,21 +59,18 @@ def refuse_unknown(unknown: Collection[str], init: Callable[..., object], layer:
         init: The `__init__` of a layer.
         layer: The name of the layer's class.
     """
-    if not unknown:
-        return
-    name = next(iter(unknown))
-    raise TypeError(f"{layer} has no option {name!r}{_instead_of(name, init)}")
-
-
-def _instead_of(name: str, init: Callable[..., object]) -> str:
-    for pattern, entry in _HOST_OPTIONS.items():
-        if re.fullmatch(pattern, name, re.IGNORECASE):
-            return f': write it in hosts, as in "hosts": [{entry.replace("NAME", name)}]'
-    if name in _LAYER_OPTIONS:
-        return f", which only the {_LAYER_OPTIONS[name]} layer has: leave it out"
-    known = sorted(keyword_names(init)[1:])  # without `self`
-    # An option in capitals is not near to any other.
-    return did_you_mean(name.lower(), known) or f". Its options are: {', '.join(known)}"
+    for name in unknown:
+        entries = (entry for names, entry in _IN_HOSTS if re.fullmatch(f"(?i){names}", name))
+        known = sorted(keyword_names(init)[1:])  # without `self`
+        if entry := next(entries, None):
+            advice = f': write it in hosts, as in "hosts": [{entry.replace("NAME", name)}]'
+        elif name in _PUBSUB_OPTIONS or name == "groups":
+            kind = "queue" if name == "groups" else "Pub/Sub"
+            advice = f", which only the {kind} layer has: leave it out"
+        else:
+            # An option in capitals is not near to any other.
+            advice = did_you_mean(name.lower(), known) or f". Its options are: {', '.join(known)}"
+        raise TypeError(f"{layer} has no option {name!r}{advice}")
 
 
 def positive_int(name: str, value: object) -> int:
@@ -92,14 +85,10 @@ def require_prefix(value: object) -> None:
     """
     if not isinstance(value, str):
         raise ValueError(f"prefix must be a str, such as 'asgi', not {described(value)}")
-    if "{" not in value and "}" not in value:
-        return
-    tag = value.partition("{")[2].partition("}")
-    if not tag[0] or not tag[1]:
+    if not re.match(r"[^{}]*\Z|[^{]*\{[^}]+\}", value):
         raise ValueError(
-            f"the braces in prefix {value!r} are not a hash tag of Redis Cluster. "
-            "Write a prefix without braces, such as 'asgi', or one with text between the first "
-            "'{' and the '}' that follows it, such as '{asgi}'"
+            f"the braces in prefix {value!r} are not a hash tag of Redis Cluster. Write a prefix "
+            "without braces, such as 'asgi', or with text in them, such as '{asgi}'"
         )
 
 

@@ -2,35 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from ..transport.commands import Script
-
-if TYPE_CHECKING:
-    from ..transport.commands import Command
-
-
-def history_commands(layer: Any, token: str) -> list[Command]:
-    """Return the commands of a layer's histories and their scripts, if it keeps any.
-
-    They leave nothing behind: keys that expire at once are deleted.
-    """
-    if "history" not in layer.extensions:
-        return []
-    stream, position, times = (f"{layer.prefix}$doctor.{token}.history.{n}" for n in range(3))
-    script = Script.of("return 1")
-    return [
-        script.load,
-        script.call((stream,)),
-        ("TIME",),
-        ("GET", position),
-        ("SET", position, "", "EX", 60),
-        ("XADD", stream, "*", "n", ""),
-        ("XREVRANGE", stream, "+", "-", "COUNT", 1),
-        ("XRANGE", stream, "-", "+"),
-        ("ZADD", times, 1, "a"),
-        ("ZRANGEBYSCORE", times, "-inf", "+inf"),
-        ("EXPIRE", times, 0),
-        ("EXPIRE", stream, 0),
-        ("EXPIRE", position, 0),
-    ]
+# Those of a layer's histories and of their scripts; KEY stands for a key of the layer.
+HISTORY_COMMANDS = (
+    "SCRIPT LOAD x, EVALSHA 0 1 KEY, TIME, GET KEY, SET KEY 1, XADD KEY * n x, XRANGE KEY - +, "
+    "XREVRANGE KEY + -, ZADD KEY 1 a, ZRANGEBYSCORE KEY 0 1, EXPIRE KEY 1"
+)

@@ -1,53 +1,48 @@
-"""Add to the errors of a server which host it is, and what to write in `hosts` instead."""
+"""Add to an error which host it is of, and what to write instead: one table for all that fails."""
 
 from __future__ import annotations
 
+import re
+from ssl import SSLError
 from typing import TYPE_CHECKING
 
-from redis.exceptions import (
-    AuthenticationError,
-    InvalidResponse,
-    NoPermissionError,
-    ReadOnlyError,
-    ResponseError,
-)
+from redis import exceptions
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse, ReadOnlyError, ResponseError
 
 from .errors import misplaced_slot
 
 if TYPE_CHECKING:
-    import ssl
-
     from ..config.hosts import Host
 
 SENTINEL_FORM = 'write {"sentinels": [("sentinel1", 26379)], "master_name": "mymaster"} in hosts'
 WRITE_TLS = 'the port speaks TLS: write rediss:// instead of redis:// in hosts, or "ssl": True'
 NO_TLS = 'write redis:// instead of rediss:// in hosts, or leave "ssl" out'
-WRITE_DATABASE = 'write the number of a database that the server has as "db", such as 0'
-WRITE_REDIS = 'an HTTP server answers there: write the host and port of the Redis server in "hosts"'
 
-_OTHER = 'no Redis server answers there: write the host and port of the Redis server in "hosts"'
-# What servers of other kinds begin their answer with, as redis-py shows it.
-_FIRST_BYTES = {"'<'": WRITE_REDIS, '"<"': WRITE_REDIS, '"H"': WRITE_REDIS, '"\\x15"': WRITE_TLS}
-# OpenSSL's codes for what is wrong with a certificate.
-_CERTIFICATE_ADVICE = {
-    10: "renew the server's certificate",
-    **dict.fromkeys(
-        (18, 19, 20, 21),
-        'write the file of the authority that signed the certificate as "ssl_ca_certs"',
-    ),
-    **dict.fromkeys(
-        (62, 64),
-        'write the name in the certificate as "host", or "ssl_check_hostname": False',
-    ),
-}
-# Parts of OpenSSL's reasons.
-_TLS_ADVICE = {
-    "CERTIFICATE_REQUIRED": 'write the client\'s certificate as "ssl_certfile" and "ssl_keyfile"',
-    "HANDSHAKE_FAILURE": 'write the client\'s certificate as "ssl_certfile" and "ssl_keyfile"',
-    "UNKNOWN_CA": 'the server does not know the authority of "ssl_certfile"',
-    "WRONG_VERSION_NUMBER": f"the port does not speak TLS: {NO_TLS}",
-}
+_WRITE_HOST = 'write the host and port of the Redis server in "hosts"'
+_CLIENT = 'write the client\'s certificate as "ssl_certfile" and "ssl_keyfile"'
+_AUTHORITY = 'write the file of the authority that signed the certificate as "ssl_ca_certs"'
+_NAME = 'write the name in the certificate as "host", or "ssl_check_hostname": False'
+_DATABASE = 'write the number of a database that the server has as "db", such as 0'
+_SERVER = "it is a Redis server, not a Sentinel: write a Sentinel's port, such as 26379"
+
+# The class of an error, a pattern in its text, and what to write. The first row that fits counts.
+_ADVICE: tuple[tuple[type[Exception], str, str], ...] = (
+    (SSLError, "has expired", "renew the server's certificate"),
+    (SSLError, "mismatch", _NAME),
+    (SSLError, "self.signed|issuer certificate|first certificate", _AUTHORITY),
+    (SSLError, "CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE", _CLIENT),
+    (SSLError, "UNKNOWN_CA", 'the server does not know the authority of "ssl_certfile"'),
+    (SSLError, "WRONG_VERSION_NUMBER", f"the port does not speak TLS: {NO_TLS}"),
+    # What servers of other kinds begin their answer with, as redis-py shows it.
+    (InvalidResponse, r"""['"][<H]['"]""", f"an HTTP server answers there: {_WRITE_HOST}"),
+    (InvalidResponse, r'"\\x15"', WRITE_TLS),
+    (InvalidResponse, "", f"no Redis server answers there: {_WRITE_HOST}"),
+    (ReadOnlyError, "", f"it is a replica: write the master in hosts, or {SENTINEL_FORM}"),
+    (ResponseError, "DB index|SELECT is not allowed", _DATABASE),
+    (ResponseError, "(?i)unknown command.*sentinel", _SERVER),
+    (ResponseError, "(?i)unknown command.*select", f"it may be a Sentinel: {SENTINEL_FORM}"),
+)
 
 
 def explain(error: Exception, host: Host, sentinel: str | None = None) -> Exception:
@@ -69,78 +64,49 @@ def explain(error: Exception, host: Host, sentinel: str | None = None) -> Except
             f'write {{"cluster": [("{name}", {port})]}} in hosts'
         )
     where = str(host) if sentinel is None else f"Sentinel {sentinel}"
-    advice = _advice(error, host, sentinel)
+    advice = advice_on(error, host, sentinel)
     if advice is not None and where not in str(error):
         error.args = (f"{str(error).rstrip()} ({where}: {advice})", *error.args[1:])
+        error.advice = advice  # type: ignore[attr-defined]  # for the doctor
     return error
 
 
-def explain_tls(refusal: ssl.SSLError, where: str) -> RedisConnectionError:
+def explain_tls(refusal: SSLError, where: str) -> RedisConnectionError:
     """Return the error of a connection whose TLS handshake failed."""
-    advice = tls_advice(refusal)
-    return RedisConnectionError(
-        f"TLS with {where} failed: {refusal}" + ("" if advice is None else f"; {advice}")
-    )
+    advice = _look_up(refusal) or "compare the certificates and versions that both sides take"
+    error = RedisConnectionError(f"TLS with {where} failed: {refusal}; {advice}")
+    error.advice = advice  # type: ignore[attr-defined]
+    return error
 
 
-def tls_advice(refusal: ssl.SSLError) -> str | None:
-    """Return what to change if a TLS handshake failed for this reason; None if it is unknown."""
-    advice = _CERTIFICATE_ADVICE.get(getattr(refusal, "verify_code", 0))
-    for reason, text in _TLS_ADVICE.items():
-        if reason in (refusal.reason or ""):
-            advice = text
-    return advice
-
-
-def _advice(error: Exception, host: Host, sentinel: str | None) -> str | None:
-    text = str(error)
-    if isinstance(error, AuthenticationError):
-        return _login_advice(host, sentinel)
-    if isinstance(error, InvalidResponse):
-        return next((advice for byte, advice in _FIRST_BYTES.items() if byte in text), _OTHER)
-    if isinstance(error, ResponseError):
-        return _reply_advice(error, host, sentinel)
-    # Not a subclass: those say more.
-    if type(error) is RedisConnectionError and (sentinel or _address(host)) not in text:
-        if " connecting to " in text:
-            return "no connection could be opened"
-        return (
-            "no connection could be opened; the server may have reached its maxclients, or be in "
-            "protected mode"
-        )
-    return None
-
-
-def _login_advice(host: Host, sentinel: str | None) -> str:
-    place = "hosts" if sentinel is None else "sentinel_kwargs"
+def advice_on(error: Exception, host: Host, sentinel: str | None = None) -> str | None:
+    """Return what to write instead; None if there is no advice. The arguments are `explain`'s."""
     arguments = host.arguments if sentinel is None else host.sentinel_arguments
-    if arguments.get("password") or arguments.get("credential_provider"):
-        return f'correct "username" and "password" in {place}'
-    return f'write "password" in {place}, and "username" unless the user is the default one'
+    if isinstance(error, exceptions.AuthenticationError):
+        place = "hosts" if sentinel is None else "sentinel_kwargs"
+        if arguments.get("password") or arguments.get("credential_provider"):
+            return f'correct "username" and "password" in {place}'
+        return f'write "password" in {place}, and "username" unless the user is the default one'
+    if isinstance(error, exceptions.NoPermissionError):
+        return _allow(str(error), arguments.get("username") or "default")
+    # Not a subclass: those say more. redis-py names the address where it could not connect.
+    if type(error) is RedisConnectionError and (sentinel or host.address) not in str(error):
+        opened = " connecting to " not in str(error)
+        cause = "; the server may have reached its maxclients, or be in protected mode" * opened
+        return f"no connection could be opened{cause}"
+    if isinstance(error, ReadOnlyError) and host.sentinels:
+        return None
+    return _look_up(error)
 
 
-def _reply_advice(error: ResponseError, host: Host, sentinel: str | None) -> str | None:
-    text = str(error)
-    if isinstance(error, NoPermissionError):
-        return "give this ACL user the rights that the documentation lists for the layer"
-    if isinstance(error, ReadOnlyError) and not host.sentinels:
-        return f"it is a replica: write the master in hosts, or {SENTINEL_FORM}"
-    if "DB index" in text or "SELECT is not allowed" in text:
-        return WRITE_DATABASE
-    if "unknown command" in text.lower() and sentinel is not None:
-        name, _, port = sentinel.rpartition(":")
-        return (
-            "it is a Redis server, not a Sentinel: write a Sentinel's port, such as 26379, or "
-            f'the server as a host of its own, {{"host": "{name}", "port": {port}}}'
-        )
-    if "unknown command" in text.lower() and "select" in text.lower():
-        return f"it may be a Sentinel: {SENTINEL_FORM}"
-    return None
+def _look_up(error: Exception) -> str | None:
+    rows = (row for row in _ADVICE if isinstance(error, row[0]) and re.search(row[1], str(error)))
+    return next((advice for _, _, advice in rows), None)
 
 
-def _address(host: Host) -> str:
-    if host.sentinels or host.nodes:
-        return str(host)
-    if "path" in host.arguments:
-        return str(host.arguments["path"])
-    return f"{host.arguments['host']}:{host.arguments['port']}"
+def _allow(text: str, user: str) -> str:
+    """Return the rule that allows what a server refused with this text."""
+    command = re.search(r"'([\w|]+)' command", text)
+    pattern = "&asgi*" if "channel" in text else "~asgi*"
+    rule = f"+{command[1]}" if command else f"{pattern}, with the layer's prefix for asgi"
+    return f"ACL SETUSER {user} {rule}; the command doctor lists all that is missing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from typing import TYPE_CHECKING
 
@@ -12,28 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Redirects of a Cluster's node, for which redis-py 5.0 has no classes.
-_REDIRECT_CODES = ("MOVED ", "ASK ", "TRYAGAIN ")
+_REDIRECTS = ("MOVED ", "ASK ", "TRYAGAIN ")
 # Errors of a server that can't serve now: a replica, one that loads its data, a failover that ends
 # a blocking wait, a slot that moved. Redis 6.2 wraps them in a script's error.
-_TRANSIENT_CODES = (
-    "READONLY",
-    "LOADING",
-    "MASTERDOWN",
-    "UNBLOCKED",
-    "CLUSTERDOWN",
-    *_REDIRECT_CODES,
-)
+_TRANSIENT = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "CLUSTERDOWN", *_REDIRECTS)
 # Errors until a script ends, a disk has room, or a replica is back. Commands raise them at once; a
 # blocked `receive` waits.
-_TEMPORARY_CODES = ("BUSY", "MISCONF", "NOREPLICAS")
+_TEMPORARY = ("BUSY", "MISCONF", "NOREPLICAS")
 # Parts of OpenSSL's reasons, for a certificate that is refused here and for alerts of the server.
-_TLS_REFUSALS = (
-    "ACCESS_DENIED",
-    "CERTIFICATE",
-    "HANDSHAKE_FAILURE",
-    "PROTOCOL_VERSION",
-    "UNKNOWN_CA",
-    "WRONG_VERSION_NUMBER",
+_TLS_REFUSALS = re.compile(
+    "ACCESS_DENIED|CERTIFICATE|HANDSHAKE_FAILURE|PROTOCOL_VERSION|UNKNOWN_CA|WRONG_VERSION_NUMBER"
 )
 
 
@@ -67,14 +56,14 @@ def is_transient(error: BaseException) -> bool:
         return False
     if isinstance(error, _TRANSIENT_ERRORS):
         return True
-    return isinstance(error, exceptions.ResponseError) and _says(_TRANSIENT_CODES, str(error))
+    return isinstance(error, exceptions.ResponseError) and _says(_TRANSIENT, str(error))
 
 
 def is_temporary(error: BaseException) -> bool:
     """Return whether a blocked `receive` should keep waiting through this error."""
     if is_transient(error):
         return True
-    return isinstance(error, exceptions.ResponseError) and _says(_TEMPORARY_CODES, str(error))
+    return isinstance(error, exceptions.ResponseError) and _says(_TEMPORARY, str(error))
 
 
 def was_not_executed(error: BaseException) -> bool:
@@ -88,7 +77,7 @@ def is_redirect(error: BaseException) -> bool:
     """Return whether a Cluster's node redirects a command, on a connection that stays usable."""
     if isinstance(error, exceptions.AskError | exceptions.TryAgainError):
         return True
-    return isinstance(error, exceptions.ResponseError) and str(error).startswith(_REDIRECT_CODES)
+    return isinstance(error, exceptions.ResponseError) and str(error).startswith(_REDIRECTS)
 
 
 def is_of_slot(error: BaseException) -> bool:
@@ -123,9 +112,7 @@ def tls_refusal(error: BaseException) -> ssl.SSLError | None:
     """Return the cause that is a refused certificate or version of TLS, if there is one."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, ssl.SSLError) and any(
-            word in (seen.reason or "") for word in _TLS_REFUSALS
-        ):
+        if isinstance(seen, ssl.SSLError) and _TLS_REFUSALS.search(seen.reason or ""):
             return seen
         seen = seen.__cause__ or seen.__context__
     return None

@@ -8,5 +8,4 @@ from channels_redis_queue.doctor import DoctorCommand, QueueDoctor
 class Command(DoctorCommand):
     """Examine the layers of this package in CHANNEL_LAYERS."""
 
-    package = "channels_redis_queue"
     doctors = (QueueDoctor(),)

@@ -9,5 +9,4 @@ from channels_redis_queue.doctor import DoctorCommand, QueueDoctor
 class Command(DoctorCommand):
     """Examine the layers of both packages in CHANNEL_LAYERS."""
 
-    package = "channels_redis"
     doctors = (QueueDoctor(), PubSubDoctor())
