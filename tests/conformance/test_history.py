@@ -220,5 +220,26 @@ async def test_groups_without_a_history_refuse_positions(case: LayerCase) -> Non
         await within(layer.group_add(GROUP, channel, since=5))
     with pytest.raises(ValueError, match="rewind must be an integer from 1"):
         await within(layer.group_add(GROUP, channel, rewind=0))
-    with pytest.raises(ValueError, match="'__asgi_position__' is reserved"):
-        await within(layer.group_send(GROUP, {"type": "x", "__asgi_position__": "1-1.0"}))
+
+
+@needs(Capability.HISTORY)
+async def test_passing_an_event_on(case: LayerCase) -> None:
+    """An event of a history can be sent on, to a channel and to groups, without its position."""
+    layer = keeping(case)
+    reader, _ = await follow(layer)
+    plain = await within(layer.new_channel())
+    await within(layer.group_add("room", plain))
+    await within(layer.group_send(GROUP, {"type": "x"}))
+    event = await within(layer.receive(reader))
+    sent = dict(event)
+    for call, to, receiver in (
+        (layer.send, plain, plain),
+        (layer.group_send, "room", plain),
+        (layer.group_send, GROUP, reader),
+    ):
+        await within(call(to, event))
+        received = await within(layer.receive(receiver))
+        if receiver is reader:
+            assert received.pop("__asgi_position__") != sent["__asgi_position__"]
+        assert received == {"type": "x"}
+    assert event == sent

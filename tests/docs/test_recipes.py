@@ -38,7 +38,7 @@ def recipes(tmp_path: Path) -> dict[str, Any]:
         settings.configure()
     write_files("recipes.md", tmp_path)
     files = sorted(tmp_path.glob("*.py"))
-    assert len(files) == 6
+    assert len(files) == 7
     defined: dict[str, Any] = {}
     for file in files:
         defined |= runpy.run_path(str(file))
@@ -88,6 +88,17 @@ async def test_close_all_sockets_of_a_user(recipes: dict[str, Any]) -> None:
         }
     assert await other.receive_nothing()
     await close(*mine, other)
+
+
+@pytest.mark.usefixtures("layer")
+async def test_limit_the_sockets_of_a_user(recipes: dict[str, Any]) -> None:
+    """The oldest ones close, and only those of the user."""
+    sockets = [await connect(recipes["Limited"], user=User(pk)) for pk in (2, 1, 1, 1, 1, 1)]
+    for socket in sockets[1:3]:
+        assert (await socket.receive_output(DEADLINE))["code"] == 4429
+    for socket in (sockets[0], *sockets[3:]):
+        assert await socket.receive_nothing()
+    await close(*sockets)
 
 
 async def test_latest_value_only(recipes: dict[str, Any], layer: Any) -> None:

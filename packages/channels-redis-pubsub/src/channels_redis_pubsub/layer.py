@@ -9,7 +9,7 @@ from ._shared.base_layer import BaseRedisLayer
 from ._shared.concurrency import ProcessLocal
 from ._shared.config import options
 from ._shared.history.rules import require_count, require_since
-from ._shared.messages.serializers import EXCLUDE, DecodedMessage, registry, require_message
+from ._shared.messages.serializers import EXCLUDE, DecodedMessage, registry, sendable
 from ._shared.ops.opentelemetry import observe
 from ._shared.transport.connector import ANY_VERSION, SHARDED_PUBSUB
 from .broker import PubSubBroker
@@ -213,7 +213,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
                 longer than the host's `socket_timeout` (5 s). If the connection broke after the
                 message was written, it may have arrived; it is never sent twice.
         """
-        require_message(message)
+        message = sendable(message)
         self._names.require_channel(channel)
         await self._broker.get().publish(channel, self._encode(message))
 
@@ -298,7 +298,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             ValueError: `exclude` has more than 16 channels.
             redis.exceptions.RedisError: As for `send`.
         """
-        require_message(message)
+        message = sendable(message)
         if exclude:
             names = options.excluded_channels(exclude, self._names.require_channel)
             message = {**message, EXCLUDE: names}

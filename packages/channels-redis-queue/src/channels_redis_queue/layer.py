@@ -13,7 +13,7 @@ from ._shared.base_layer import BaseRedisLayer
 from ._shared.concurrency import ProcessLocal
 from ._shared.config import options
 from ._shared.history.rules import require_count, require_since
-from ._shared.messages.serializers import DecodedMessage, registry, require_message
+from ._shared.messages.serializers import DecodedMessage, registry, sendable
 from ._shared.ops.opentelemetry import observe
 from ._shared.transport.commands import shard_of
 from .broker import QueueBroker
@@ -209,7 +209,7 @@ class RedisChannelLayer(BaseRedisLayer):
                 longer than the host's `socket_timeout` (5 s). If the connection broke after the
                 message was written, it may have arrived; it is never sent twice.
         """
-        require_message(message)
+        message = sendable(message)
         if not isinstance(channel, str):
             self.require_valid_channel_name(channel)
         address, queue, counts_field = self._place_of(channel)
@@ -323,7 +323,7 @@ class RedisChannelLayer(BaseRedisLayer):
             redis.exceptions.RedisError: As for `send`. With several hosts, members on the other
                 hosts may have got the message.
         """
-        require_message(message)
+        message = sendable(message)
         self.require_valid_group_name(group)
         broker = self._broker.get()
         excluded = (

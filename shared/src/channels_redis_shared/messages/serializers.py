@@ -39,8 +39,8 @@ class _ReservedKey(ValueError, AssertionError):
     """Raised when a message has a reserved key; also an AssertionError, as in channels_redis 4."""
 
 
-def require_message(message: object) -> None:
-    """Raise an error if `message` cannot be sent.
+def sendable(message: object) -> dict[str, Any]:
+    """Return a message as a layer sends it: without the position that an event may have.
 
     Raises:
         TypeError: It is not a dict.
@@ -51,11 +51,16 @@ def require_message(message: object) -> None:
             f"a message must be a dict, such as {{'type': 'chat.message'}}, "
             f"not {described(message)}"
         )
-    if not _RESERVED.isdisjoint(message):
-        key = next(key for key in RESERVED_KEYS if key in message)
-        raise _ReservedKey(
-            f"the message key {key!r} is reserved for channel layers: use another name"
-        )
+    if _RESERVED.isdisjoint(message):
+        return message
+    # Consumers pass on events.
+    message = {key: value for key, value in message.items() if key != POSITION}
+    for key in RESERVED_KEYS:
+        if key in message:
+            raise _ReservedKey(
+                f"the message key {key!r} is reserved for channel layers: use another name"
+            )
+    return message
 
 
 class BaseMessageSerializer(ABC):
