@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from channels_redis_queue.doctor import DoctorCommand, QueueDoctor
+from channels_redis_queue.commands import QueueCommand
+from channels_redis_queue.doctor import QueueDoctor
 
 
-class Command(DoctorCommand):
-    """Examine the layers of this package in CHANNEL_LAYERS."""
+class Command(QueueCommand):
+    """Work on general channels, or examine the layers of this package in CHANNEL_LAYERS."""
 
     doctors = (QueueDoctor(),)

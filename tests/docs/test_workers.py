@@ -1,0 +1,44 @@
+"""The project of the page on workers does what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from embedded_server import dies_with_parent
+from support import programs
+from support.pages import DOCS, write_files
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from embedded_server import EmbeddedServer
+
+
+@pytest.mark.slow
+async def test_page(tmp_path: Path, redis_server: EmbeddedServer) -> None:
+    """The worker sends the mail that the block for a view asks for."""
+    programs.run("-m", "django", "startproject", "mysite", ".", cwd=tmp_path)
+    write_files("workers.md", tmp_path, redis_server.url)
+    with (tmp_path / "mysite/settings.py").open("a") as settings:
+        settings.write('EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"\n')
+        settings.write('EMAIL_FILE_PATH = BASE_DIR / "mails"\n')
+    page = (DOCS / "workers.md").read_text()
+    (view,) = [block for block in page.split("```python\n") if block.startswith("from asgiref")]
+    sent = programs.run("manage.py", "shell", "-c", view.partition("```")[0], cwd=tmp_path)
+    assert sent.status == 0, sent.err
+    command = ("manage.py", "channels_redis_queue", "work", "emails", "prices")
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, *command, "--concurrency", "10"),
+        cwd=tmp_path,
+        preexec_fn=dies_with_parent(),
+    )
+    try:
+        mail = await eventually(lambda: "".join(map(Path.read_text, tmp_path.glob("mails/*.log"))))
+        assert "To: ada@example.com" in mail
+    finally:
+        worker.terminate()
+        assert await worker.wait() == 0

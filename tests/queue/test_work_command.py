@@ -1,0 +1,170 @@
+"""``manage.py channels_redis_queue work``: a worker that takes as many jobs as it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections import Counter
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from embedded_server import dies_with_parent
+from support import programs
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator
+
+    from channels_redis_queue import RedisChannelLayer
+    from embedded_server import EmbeddedServer
+    from support.queue_layers import Layers
+
+JOBS = 40
+DEADLINE = 30  # seconds; generous, since Django has to start
+
+
+class Site:
+    """A site with workers, and the test's layer on it."""
+
+    def __init__(self, layer: RedisChannelLayer, environ: dict[str, str]) -> None:
+        self.layer = layer
+        self.environ = environ
+
+    @asynccontextmanager
+    async def working(
+        self, *arguments: str, app: str = "channels_redis_queue"
+    ) -> AsyncIterator[Process]:
+        """Run a worker until the block ends; it works when this yields."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "django", app, "work", *arguments),
+            env=self.environ,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            preexec_fn=dies_with_parent(),
+        )
+        try:
+            assert process.stdout
+            await asyncio.wait_for(process.stdout.readline(), DEADLINE)
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    async def send(self, channel: str, numbers: range, **job: Any) -> None:
+        """Send jobs."""
+        for number in numbers:
+            await self.layer.send(channel, {"type": "job", "number": number, **job})
+
+    async def results(self, event: str, count: int) -> list[dict[str, Any]]:
+        """Wait for that many reports of an event; the others in between are left out."""
+        found: list[dict[str, Any]] = []
+        while len(found) < count:
+            one = await asyncio.wait_for(self.layer.receive("results"), DEADLINE)
+            if one["event"] == event:
+                found.append(one)
+        return found
+
+
+@pytest.fixture
+def site(layers: Layers, redis_server: EmbeddedServer, prefix: str) -> Site:
+    """Return a site on the server that all tests share."""
+    environ = programs.environment(
+        DJANGO_SETTINGS_MODULE="jobs_site", REDIS_URL=redis_server.url, PREFIX=prefix
+    )
+    environ["PYTHONPATH"] += f":{Path(__file__).parent}"
+    return Site(layers(capacity=1000), environ)
+
+
+async def stop(process: Process, number: int = signal.SIGTERM) -> tuple[int, str]:
+    """Send a signal; return the exit status and what it has written to stderr."""
+    process.send_signal(number)
+    _, errors = await asyncio.wait_for(process.communicate(), DEADLINE)
+    assert process.returncode is not None
+    return process.returncode, errors.decode()
+
+
+@pytest.mark.parametrize("app", ["channels_redis_queue", "channels_redis"])
+async def test_jobs_outlive_a_worker_that_is_stopped(site: Site, app: str) -> None:
+    """The first ends what it runs, the second does the rest: all are done, none twice."""
+    await site.send("jobs", range(JOBS), seconds=0.05)
+    async with site.working("jobs", "--concurrency", "3", app=app) as worker:
+        done = await site.results("ended", 5)
+        assert await stop(worker) == (0, "")
+    async with site.working("jobs"):
+        done += await site.results("ended", JOBS - len(done))
+    assert sorted(one["number"] for one in done) == list(range(JOBS))
+    assert len({one["worker"] for one in done}) == 2
+
+
+@pytest.mark.parametrize("channel", ["jobs", "blocking"])
+async def test_workers_share(site: Site, channel: str) -> None:
+    """Two workers do as much, to within 20 %, with several jobs at a time in each."""
+    two = (channel, "--concurrency", "2")
+    async with site.working(*two), site.working(*two):
+        await site.send(channel, range(JOBS), seconds=0.2)
+        done = await site.results("ended", JOBS)
+    shares = Counter(one["worker"] for one in done)
+    assert len(shares) == 2
+    assert max(shares.values()) <= 1.2 * min(shares.values())
+
+
+@pytest.mark.parametrize("channel", ["jobs", "blocking"])
+async def test_interrupted_jobs_go_back(site: Site, channel: str) -> None:
+    """Jobs that outlast the grace start again in another worker, as they were sent."""
+    await site.send(channel, range(2), seconds=DEADLINE)
+    async with site.working(channel, "--concurrency", "2", "--grace", "0.2") as worker:
+        await site.results("began", 2)
+        status, errors = await stop(worker)
+    assert status == 1
+    assert errors.count(f"A job in {channel} was interrupted and is back in its queue") == 2
+    async with site.working(channel, "--concurrency", "2"):
+        assert {one["number"] for one in await site.results("began", 2)} == {0, 1}
+
+
+async def test_second_signal_ends_the_grace(site: Site) -> None:
+    """Ctrl-C twice interrupts at once."""
+    await site.send("jobs", range(1), seconds=DEADLINE)
+    async with site.working("jobs", "--grace", str(10 * DEADLINE)) as worker:
+        await site.results("began", 1)
+        worker.send_signal(signal.SIGINT)
+        status, _ = await stop(worker, signal.SIGTERM)
+    assert status == 1
+
+
+async def test_failing_job(site: Site) -> None:
+    """Its error is logged, and the next job is done."""
+    await site.send("jobs", range(1), seconds=0, fails=True)
+    await site.send("jobs", range(1, 2), seconds=0)
+    async with site.working("jobs") as worker:
+        assert [one["number"] for one in await site.results("ended", 1)] == [1]
+        status, errors = await stop(worker)
+    assert status == 0
+    assert "A job in jobs failed" in errors
+    assert "ArithmeticError: a job that fails" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["unknown"], "No application configured for channel name 'unknown'"),
+        (["jobs", "--concurrency", "0"], "--concurrency must be an integer from 1 to"),
+        (["jobs", "--layer", "pubsub"], "is RedisPubSubChannelLayer, and work needs a"),
+        (["jobs", "--layer", "other"], "CHANNEL_LAYERS has no 'other'"),
+        (["specific.x!y"], "is the channel of a process: a worker reads general ones"),
+        (["no way"], "Channel name must be"),
+        ([], "the following arguments are required: channels"),
+    ],
+    ids=str,
+)
+def test_mistakes(site: Site, arguments: list[str], told: str) -> None:
+    """It ends at once, and says what is wrong."""
+    command = ("-m", "django", "channels_redis_queue", "work", *arguments)
+    done = programs.run_new(*command, cwd=None, **site.environ)
+    assert done.status in {1, 2}
+    assert told in " ".join(done.err.split())
+    assert "Traceback" not in done.err
