@@ -147,6 +147,41 @@ async def test_killed_process(start_demo: StartDemo, open_tab: OpenTab, layer: s
     ada.errors.clear()
 
 
+async def test_killed_process_after_an_outage(start_demo: StartDemo, open_tab: OpenTab) -> None:
+    """The other process's figures, which began earlier, are taken for no outage of Redis.
+
+    And the link leads to the other process than the one that the page is connected to now.
+    """
+    demo = await start_demo()
+    urls = await demo.urls()
+    ada, cleo = await open_tab(urls["A"], "Ada"), await open_tab(urls["B"], "Cleo")
+    await ada.page.click("#plug")
+    await demo.read_until("Redis is back.")
+    for tab in (ada, cleo):
+        await shows_notice(tab, AFTER)
+    await ada.page.click("#kill")
+    await demo.read_until("Server A starts again.")
+    bob = await open_tab(urls["A"], "Bob")
+    note_rates = """() => {
+        globalThis.rates = [];
+        const note = () => rates.push(Number(rate.textContent));
+        new MutationObserver(note).observe(rate, { childList: true });
+    }"""
+    await bob.page.evaluate(note_rates)
+    await bob.shows("#other", "Open server B")
+    await eventually(lambda: bob.page.evaluate("samples.length == 4"), DEADLINE)
+    await bob.page.click("#kill")
+    await bob.shows("#other", "Open server A")
+    assert await bob.page.get_attribute("#other", "href") == urls["A"]
+    await shows_notice(bob, BACK)
+    other = "samples.length == 4 && samples.every(({outage_seconds}) => outage_seconds > 1)"
+    await eventually(lambda: bob.page.evaluate(other), DEADLINE)
+    await shows_notice(bob, BACK)
+    assert min(await bob.page.evaluate("rates")) >= 0
+    ada.errors.clear()
+    bob.errors.clear()
+
+
 @pytest.mark.parametrize("layer", ["queue", "pubsub"])
 async def test_offline(start_demo: StartDemo, open_tab: OpenTab, layer: str) -> None:
     """A page that was offline gets what was said meanwhile, and sends what it could not."""

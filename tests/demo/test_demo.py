@@ -37,12 +37,15 @@ class RedisChannelLayer(RedisPubSubChannelLayer):
 """
 
 
+JOIN = {"kind": "join", "page": "a page", "room": "lobby", "since": None}
+
+
 async def open_tab(stack: AsyncExitStack, url: str, name: str) -> ClientConnection:
     """Connect as a page does, and join the lobby."""
     tab = await stack.enter_async_context(
         connect(url.replace("http", "ws") + "/ws/", origin=Origin(url), proxy=None)
     )
-    await tab.send(json.dumps({"kind": "join", "name": name, "room": "lobby"}))
+    await tab.send(json.dumps({**JOIN, "name": name}))
     return tab
 
 
@@ -165,21 +168,38 @@ async def test_server_that_dies_ends_the_demo(start_demo: StartDemo) -> None:
 
 
 async def test_refuses_nonsense(start_demo: StartDemo) -> None:
-    """A wrong name, room or message is answered with a reason, and the page stays connected."""
+    """Wrong requests of a page get a reason; it stays connected, and the others get nothing."""
     urls = await (await start_demo()).urls()
     async with AsyncExitStack() as stack:
         ada = await open_tab(stack, urls["A"], "Ada")
-        for wrong in (
-            {"kind": "join", "name": " ", "room": "lobby"},
-            {"kind": "join", "name": "Ada", "room": "no blanks"},
-            {"kind": "say", "text": "x" * 2001},
+        bob = await open_tab(stack, urls["B"], "Bob")
+        join, say = {**JOIN, "name": "Ada"}, {"kind": "say", "id": "1", "text": "Hello."}
+        wrong_requests: list[object] = [
+            {**join, "name": " "},
+            {**join, "name": ["Ada"]},
+            {**join, "room": "no blanks"},
+            {**join, "page": float("nan")},
+            {**join, "page": "x" * 101},
+            {**join, "since": 1},
+            {**say, "text": "x" * 2001},
+            {**say, "text": {}},
+            {**say, "id": float("nan")},
+            {**say, "id": "x" * 101},
             {"kind": "say"},
-        ):
+            {"kind": ["join"]},
+            {"kind": "sing"},
+            [],
+        ]
+        for wrong in wrong_requests:
             await ada.send(json.dumps(wrong))
             assert (await event(ada, "refused"))["reason"]
+        await ada.send("{")
+        assert (await event(ada, "refused"))["reason"]
         stranger = await open_tab(stack, urls["B"], " ")
         await stranger.send(json.dumps({"kind": "say", "text": "Who am I?"}))
         for _ in range(2):
             assert (await event(stranger, "refused"))["reason"]
         await ada.send(json.dumps({"kind": "say", "id": "1", "text": "All right."}))
         assert (await event(ada, "said", "All right."))["to"] == "A"
+        # Bob's page got nothing else.
+        assert (await event(bob, "said"))["said"]["text"] == "All right."

@@ -103,10 +103,10 @@ async def chat_a_little(servers: Sequence[ChatServer]) -> None:
 async def join(ada: Tab, bob: Tab) -> None:
     """Let both join one room, and see each other."""
     room = f"smoke-{secrets.token_hex(3)}"
-    await ada.send(kind="join", name=ada.name, room=room)
+    await ada.send(kind="join", page="Ada", name=ada.name, room=room)
     await ada.expect("here", name=ada.name)
     print(f"{ada} joined the room {room}.")
-    await bob.send(kind="join", name=bob.name, room=room)
+    await bob.send(kind="join", page="Bob", name=bob.name, room=room)
     await bob.expect("here", name=ada.name, server=ada.server.name, room=room)
     await ada.expect("here", name=bob.name, server=bob.server.name, room=room)
     print(f"{bob} joined it, too. Each sees the other.")

@@ -26,6 +26,7 @@ EVERYONE = "everyone"
 ROOM_NAME = re.compile(r"[a-z0-9-]{1,30}")
 LONGEST_NAME = 30  # characters
 LONGEST_TEXT = 2000  # characters
+LONGEST_ID = 100  # characters of what a page calls itself, a message, or a position
 LATEST = 20  # messages that a newcomer gets
 AWAY = (redis.ConnectionError, redis.TimeoutError)
 
@@ -37,6 +38,15 @@ Event = dict[str, Any]
 
 class Refused(Exception):
     """Raised when a page asks for something that makes no sense; the text is for people."""
+
+
+def text_of(content: Any, field: str, longest: int = LONGEST_ID) -> str:
+    """Return a text that a page sent. All pages get it, so it must be one, and not be huge."""
+    text = content.get(field) if isinstance(content, dict) else None
+    if not isinstance(text, str) or len(text) > longest:
+        message = f"{field} must be a text of {longest} characters at most."
+        raise Refused(message)
+    return text
 
 
 class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # Channels has no types.
@@ -55,23 +65,37 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
                 await self.leave_room()
                 await self.channel_layer.group_discard(f"{EVERYONE}.presence", self.channel_name)
 
-    async def receive_json(self, content: Event) -> None:
+    @classmethod
+    async def decode_json(cls, text_data: str) -> Any:
+        """Return what a page sends; None if it is no JSON."""
+        with suppress(ValueError):
+            return await super().decode_json(text_data)
+
+    async def receive_json(self, content: Any) -> None:
         """Do what the page asks for."""
         actions = {"join": self.join, "say": self.say, "plug": self.plug, "kill": self.kill}
         try:
-            if action := actions.get(content.get("kind", "")):
-                await action(content)
+            await actions.get(text_of(content, "kind"), self.refuse)(content)
         except Refused as refused:
             await self.send_json({"kind": "refused", "reason": str(refused)})
         except AWAY:
             # The message may have got there or not. The page sends it again, with the same id.
-            await self.send_json({"kind": "failed", "id": content.get("id")})
+            failed = text_of(content, "id") if "id" in content else None
+            await self.send_json({"kind": "failed", "id": failed})
 
     # Requests of a page.
 
+    async def refuse(self, _: Event) -> None:
+        """Do nothing that the consumer doesn't know."""
+        message = "There is no such request."
+        raise Refused(message)
+
     async def join(self, content: Event) -> None:
         """Enter a room, from no room or another one; or take another name."""
-        name, room = str(content.get("name", "")).strip(), str(content.get("room", ""))
+        name, room = text_of(content, "name").strip(), text_of(content, "room")
+        page = text_of(content, "page")
+        # A page that comes back says which message it had last, and gets all after it.
+        since = text_of(content, "since") if content.get("since") is not None else None
         if not 0 < len(name) <= LONGEST_NAME:
             message = f"A name has 1 to {LONGEST_NAME} characters."
             raise Refused(message)
@@ -83,15 +107,13 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
         identity = self.person.get("id") or secrets.token_hex(8)
         self.person = {
             "id": identity,
-            "page": content.get("page"),  # the same when the page connects again
+            "page": page,  # the same when the page connects again
             "name": name,
             "room": room,
             "server": SERVER,
             "since": time.time(),
         }
         await self.channel_layer.group_add(f"{EVERYONE}.presence", self.channel_name)
-        # A page that comes back says which message it had last, and gets all after it.
-        since = str(content["since"]) if content.get("since") else None
         joined = await self.channel_layer.group_add(
             self.room(), self.channel_name, since=since, rewind=LATEST
         )
@@ -102,12 +124,13 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
 
     async def say(self, content: Event) -> None:
         """Say something in the room."""
-        text = str(content.get("text", "")).strip()
+        identity = text_of(content, "id")
+        text = text_of(content, "text", LONGEST_TEXT).strip()
         if not 0 < len(text) <= LONGEST_TEXT:
             message = f"A message has 1 to {LONGEST_TEXT} characters."
             raise Refused(message)
         room = self.room()
-        said = {"id": content.get("id"), "person": self.person, "text": text, "at": time.time()}
+        said = {"id": identity, "person": self.person, "text": text, "at": time.time()}
         await self.channel_layer.group_send(room, {"type": "chat.said", "said": said})
 
     async def plug(self, _: Event) -> None:

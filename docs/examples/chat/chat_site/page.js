@@ -19,7 +19,7 @@ let unconfirmed = new Map(); // what I said and have not heard yet, by id: {text
 let speaker = crypto.randomUUID(); // each page numbers what it says in a room: ids are "speaker.number"
 let spoken = 0;
 let heard = new Map(); // by speaker: {first, last, count} of the numbers
-let samples = []; // the latest figures of the server process
+let samples = []; // the latest figures of a server process
 let position = null; // of the latest message in the room; the server sends what comes after it
 let gone = null; // when the connection was lost
 let outage = null; // while Redis is away: {item, since}
@@ -30,7 +30,10 @@ function connect() {
   socket.onopen = () => {
     $("server").textContent = `Server ${server}`;
     $("server").dataset.server = server;
-    samples = [];
+    const other = $("other").dataset.server = Object.keys(servers).find((name) => name !== server);
+    $("other").href = servers[other];
+    $("other").textContent = `Open server ${other}`;
+    document.title = `Chat on server ${server}`;
     status("connected");
     join();
     sayAgain(0);
@@ -235,6 +238,8 @@ function showPeople() {
 }
 
 function showFigures(now) {
+  // Each process counts for itself, from its start.
+  samples = samples.filter(({ pid }) => pid === now.pid);
   const before = samples.at(-1) ?? now;
   samples = [...samples.slice(-3), now];
   const past = samples[0];

@@ -31,7 +31,8 @@ def page(request: HttpRequest) -> HttpResponse:
 async def figures(_: HttpRequest) -> JsonResponse:
     """Return what the layer has done in this process. It asks no server, so Redis may be away."""
     anyone = {"Access-Control-Allow-Origin": "*"}  # The other server's pages ask, too.
-    return JsonResponse(asdict(get_channel_layer().statistics()), headers=anyone)
+    found = asdict(get_channel_layer().statistics())
+    return JsonResponse({"pid": os.getpid(), **found}, headers=anyone)
 
 
 urlpatterns = [path("", page), path("figures/", figures)]
