@@ -152,6 +152,25 @@ def test_former_attribute_names_what_replaces_it(layer: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("name", ["connection", "create_pool"])
+def test_former_hook_is_refused(layer: Any, name: str) -> None:
+    """A subclass whose method is never called would connect elsewhere than it means to."""
+    cls = type("OwnLayer", (layer,), {name: lambda _, index: index})
+    with pytest.raises(TypeError, match=f"^OwnLayer overrides '{name}', .* write servers"):
+        cls()
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_invalid_name_is_shown(layer: Any) -> None:
+    """The error is Channels' own, with the name at the end."""
+    for name in ("room 1", "x" * 100, 5):
+        for check in (layer().require_valid_group_name, layer().require_valid_channel_name):
+            with pytest.raises(TypeError, match=r"valid unicode string .* It is ") as caught:
+                check(name)
+            assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
 def test_other_attributes_raise_what_python_raises(layer: Any) -> None:
     """The table of former names changes no other error."""
     with pytest.raises(AttributeError, match=r"has no attribute 'no_such_name'$"):
@@ -163,10 +182,12 @@ def test_other_attributes_raise_what_python_raises(layer: Any) -> None:
     [(module, name) for module in FORMER_IMPORTS for name in FORMER_IMPORTS[module]],
 )
 def test_former_import_names_what_replaces_it(module: str, name: str) -> None:
-    """The text of an AttributeError would be lost in `from module import name`."""
+    """It is an ImportError where the text of another would be lost, and else an AttributeError."""
     with pytest.raises(ImportError, match=f"^{module} no longer has {name}: "):
         exec(f"from {module} import {name}")  # noqa: S102 - the statement as users write it
     found = importlib.import_module(module)
+    with pytest.raises(AttributeError, match=f"^{module} no longer has {name}: "):
+        getattr(found, name)
     assert not hasattr(found, "no_such_name")
 
 

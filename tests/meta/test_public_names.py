@@ -100,6 +100,8 @@ LAYER = {
     "group_send": "(group, message, *, exclude=())",
     "group_count": "(group)",
     "group_history": "(group, since=None, limit=None)",
+    "require_valid_channel_name": "(name, receive=False)",
+    "require_valid_group_name": "(name)",
     "group_channels": "(group)",
     "flush": "()",
     "statistics": "()",

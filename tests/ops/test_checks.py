@@ -57,13 +57,29 @@ def test_short_key(check: Check, app: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize("setting", ["SECRET_KEY", "SECRET_KEY_FALLBACKS"])
+@pytest.mark.parametrize("key", [KEY, KEY[:32], KEY[-32:].encode()])
 @pytest.mark.parametrize(("app", "backend"), BOTH)
-def test_secret_key_used_again(check: Check, app: str, backend: str, setting: str) -> None:
-    """An encryption key that Django signs with is a warning, which does not show it."""
+def test_secret_key_used_again(
+    check: Check, app: str, backend: str, key: str | bytes, setting: str
+) -> None:
+    """A key that Django signs with, or a part of one, is a warning, which does not show it."""
     value = KEY if setting == "SECRET_KEY" else [KEY]
-    found = check(app, default(backend, {"symmetric_encryption_keys": [KEY]}), **{setting: value})
+    found = check(app, default(backend, {"symmetric_encryption_keys": [key]}), **{setting: value})
     assert ids(found) == [f"{app}.W002"]
     assert KEY not in str(found)
+
+
+def test_channels_redis_4(check: Check, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A layer of channels_redis 4, installed beside the queue package, is a warning."""
+    metadata = tmp_path / "channels_redis-4.3.0.dist-info/METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: channels_redis\nVersion: 4.3.0\n")
+    layers = default("channels_redis.core.RedisChannelLayer", {})
+    assert check("channels_redis_queue", layers) == []
+    monkeypatch.syspath_prepend(tmp_path)
+    found = check("channels_redis_queue", layers)
+    assert ids(found) == ["channels_redis_queue.W011"]
+    assert "is the layer of channels_redis 4.3.0" in found[0].msg
 
 
 def test_workers_on_pubsub(check: Check) -> None:

@@ -241,7 +241,7 @@ WRONG_LAYERS: list[tuple[Any, str, str]] = [
     (None, "W004", "CHANNEL_LAYERS has no layer 'default'"),
     ([GOOD], "E003", "CHANNEL_LAYERS must be a dict"),
     (GOOD, "E003", 'Write CHANNEL_LAYERS = {"default": {"BACKEND": '),
-    ({"defaults": GOOD}, "W004", "in consumers, self.channel_layer is None"),
+    ({"defaults": GOOD}, "W004", "as self.channel_layer needs it"),
     ({"DEFAULT": GOOD}, "W004", "CHANNEL_LAYERS has no layer 'default'"),
     ({"default": QUEUE}, "E003", "['default'] must be a dict with the key 'BACKEND'"),
     ({"default": {"CONFIG": {}}}, "E003", "must be a dict with the key 'BACKEND'"),
@@ -282,6 +282,14 @@ WRONG_LAYERS: list[tuple[Any, str, str]] = [
         "W006",
         "['CONFIG']['hosts'] has redis://h:6379/0 more than once",
     ),
+    (
+        {
+            "default": GOOD,
+            "chat": {**GOOD, "CONFIG": {"hosts": ["redis://h", "redis://localhost"]}},
+        },
+        "W010",
+        "CHANNEL_LAYERS['default'] and CHANNEL_LAYERS['chat'] share channels and groups",
+    ),
 ]
 
 
@@ -307,7 +315,8 @@ def test_pubsub_alone(check: Check) -> None:
 @pytest.mark.parametrize(("app", "backend"), BOTH)
 def test_loggers_of_channels_redis_4(check: Check, app: str, backend: str, name: str) -> None:
     """A logger that channels_redis 4 had is a warning, unless the new one is there as well."""
-    layers = {"default": {"BACKEND": backend}, "second": {"BACKEND": backend}}
+    second = {"BACKEND": backend, "CONFIG": {"prefix": "second"}}
+    layers = {"default": {"BACKEND": backend}, "second": second}
     loggers = {name: {"level": "INFO"}, "django": {"level": "INFO"}}
     (found,) = check(app, layers, LOGGING={"version": 1, "loggers": loggers})
     assert found.id == f"{app}.W007"

@@ -75,3 +75,10 @@ def test_unreadable(decoder: MessageDecoder[Envelope], data: bytes) -> None:
     """Bytes that hold no message, or name no channel, are an error that a layer expects."""
     with pytest.raises((TypeError, ValueError)):
         decoder.decode(data)
+
+
+def test_other_options_of_the_sender(decoder: MessageDecoder[Envelope]) -> None:
+    """Bytes of another format, or encrypted ones, name the options to compare."""
+    for sender in (JSONSerializer(), MsgPackSerializer(["a key of the sender alone"])):
+        with pytest.raises(ValueError, match="symmetric_encryption_keys, or another serializer_"):
+            decoder.decode(sender.serialize({"type": "x"}))

@@ -15,6 +15,7 @@ from .history.results import History
 from .history.rules import HistoryRules, require_count, require_since
 from .history.store import ANNOUNCEMENT_INTERVAL, HistoryStore, Question
 from .messages.serializers import MessageDecoder, MessageEncoder
+from .ops.logs import shown
 from .ops.statistics import Dropped, Statistics
 from .transport.cluster import connector_to
 from .transport.connector import ANY_VERSION
@@ -58,6 +59,8 @@ FORMER_NAMES = {
     "_get_layer": _NOTHING,
     "_layers": _NOTHING,
 }
+# Methods that channels_redis 4 called, so that subclasses overrode them.
+_FORMER_HOOKS = ("connection", "create_pool", "consistent_hash", "receive_single")
 
 
 class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
@@ -96,6 +99,13 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         on_gap: str | None,
         minimum_version: MinimumVersion = ANY_VERSION,
     ) -> None:
+        for name in _FORMER_HOOKS:
+            if hasattr(type(self), name):
+                raise TypeError(
+                    f"{type(self).__name__} overrides {name!r}, which only channels_redis 4 calls: "
+                    "remove it, and write servers, a connection_class or a credential_provider in "
+                    "hosts"
+                )
         options.require_prefix(prefix)
         if capacity is not None:
             capacity = options.positive_int("capacity", capacity)
@@ -105,7 +115,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         super().__init__(expiry=options.positive_int("expiry", expiry), capacity=capacity)
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
         self.prefix = prefix
-        self.channel_expiry = options.positive_int("channel_expiry", channel_expiry)
+        self._channel_expiry = options.positive_int("channel_expiry", channel_expiry)
         self._mailbox_bytes = options.positive_int("mailbox_bytes", mailbox_bytes)
         self._on_overflow = on_overflow
         self._on_gap = on_gap
@@ -140,6 +150,22 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
             raise AttributeError(
                 f"{type(self).__name__} no longer has channels_redis 4's {name!r}: {advice}"
             )
+
+    def require_valid_channel_name(self, name: object, receive: bool = False) -> bool:  # noqa: FBT001, FBT002 - as in Channels
+        """Return True; raise TypeError, with the name, if Channels does not accept it."""
+        self._require_valid("Channel", name, self.channel_name_regex)
+        if receive:
+            super().require_valid_channel_name(name, receive)
+        return True
+
+    def require_valid_group_name(self, name: object) -> bool:
+        """Return True; raise TypeError, with the name, if Channels does not accept it."""
+        return self._require_valid("Group", name, self.group_name_regex)
+
+    def _require_valid(self, kind: str, name: Any, pattern: re.Pattern[str]) -> bool:
+        if not self.match_type_and_length(name) or not pattern.match(name):
+            raise TypeError(f"{self.invalid_name_error.format(kind)} It is {shown(repr(name))}.")
+        return True
 
     def statistics(self) -> Statistics:
         """Return the layer's statistics in this process. Sends no command."""
@@ -185,11 +211,6 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
     def presence_key_head(self) -> str:
         """The beginning of the names of the keys of presence and of histories."""
         return f"{self.prefix}{self._key_mark}"
-
-    def knows_channel(self, channel: str) -> bool:
-        """Return whether there are signs of life of a channel of this process; for `Presence`."""
-        known: bool = self._broker.get().consumers.knows(channel)
-        return known
 
     def on_channels_ended(self, call: Callable[[list[str]], object]) -> None:
         """Call a function with channels of this process when they end; for `Presence`.

@@ -14,5 +14,5 @@ __all__ = ["Dropped", "History", "Joined", "RedisPubSubChannelLayer", "Statistic
 if not TYPE_CHECKING:  # Type checkers would accept every name.
 
     def __getattr__(name: str) -> object:
-        """Raise ImportError for a name of channels_redis 4."""
+        """Raise an error that names what replaces a name of channels_redis 4."""
         return refuse(__name__, name)

@@ -83,10 +83,6 @@ class ConsumerTracker:
             or mailbox.running_task() is not None
         )
 
-    def knows(self, channel: str) -> bool:
-        """Return whether a channel's creator runs, or it has been received on or sent to."""
-        return channel in self._creators or self.mailboxes.find(channel) is not None
-
     def sweep(self) -> None:
         """Drop expired messages, and end channels that have been without a consumer for long."""
         self.mailboxes.drop_expired()

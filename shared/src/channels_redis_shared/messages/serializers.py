@@ -28,6 +28,10 @@ MAX_MESSAGE = 512 * 1024 * 1024  # bytes, the longest string in Redis
 CLOCK_TOLERANCE = 10
 # Nesting depth searched for a part that cannot be serialized: deeper takes seconds.
 _MAX_DEPTH = 20
+_UNREADABLE = (
+    "its sender has other symmetric_encryption_keys, or another serializer_format or "
+    "random_prefix_length"
+)
 _IMMUTABLE = {str, int, float, bool, bytes, type(None)}
 
 
@@ -142,7 +146,7 @@ class BaseMessageSerializer(ABC):
         """
         if self.random_prefix_length > 0:
             if len(data) < self.random_prefix_length:
-                raise ValueError("it is shorter than its random prefix")
+                raise ValueError("it is shorter than its random_prefix_length")
             data = data[self.random_prefix_length :]
         if self._cipher is not None:
             return self._cipher.decrypt(data, self._ttl)
@@ -352,11 +356,15 @@ class MessageDecoder(Generic[Decoded]):
             position: The message's position in the history of its group, if it has one.
 
         Raises:
-            Exception: Not a message of this layer; any exception of the serializer.
+            ValueError: Not a message of this layer.
+            TypeError: It is no dict.
         """
         body = self._decrypt(data)
         load = self._load if position is None else partial(_load_with, position, self._load)
-        message = load(body)
+        try:
+            message = load(body)
+        except Exception as error:  # a registered format may raise anything
+            raise ValueError(f"{_UNREADABLE} ({error})") from error
         if not isinstance(message, dict):
             raise TypeError(f"it holds a {type(message).__name__}, not a dict")
         return self._message_class(body, load, message)
