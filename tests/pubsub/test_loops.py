@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_pubsub.subscriber import Subscriber
 from support.loop_thread import LoopThread
-from support.messages import cancel, joined, take, take_many, within
+from support.messages import Message, cancel, joined, numbered, take, take_many, within
 from support.pubsub_layers import (
     BACK,
     LOST,
@@ -134,18 +133,17 @@ async def test_history_moves_although_the_receive_is_cancelled(
 async def test_history_moves_on_before_it_has_arrived(proxy: TcpProxy, own_layers: Layers) -> None:
     """The loop that a channel leaves has read nothing yet, but knows what the channel has."""
     layer, sender = own_layers(hosts=[proxy.url], **KEEPING), own_layers(**KEEPING)
-    with LoopThread() as other:
-        channel = await other.run(layer.new_channel())
-        await other.run(layer.group_add("chat.1", channel))
-        moving = await waiting(layer, channel)
-        proxy.stall(new=True)
-    [client] = await eventually(inside(layer)._loops.values)
-    await eventually(lambda: client.followers)
-    await within(sender.group_send("chat.1", {"type": "while"}))
-    receiver = await waiting(layer, channel)
-    await within(layer.close_pools())
-    with pytest.raises(RedisConnectionError, match="closed"):
-        await within(moving)
+    with LoopThread() as between:
+        with LoopThread() as other:
+            channel = await other.run(layer.new_channel())
+            await other.run(layer.group_add("chat.1", channel))
+            between.start(layer.receive(channel))
+            await eventually(lambda: inside(layer)._mailboxes.waiting(channel))
+            proxy.stall(new=True)
+        [client] = await eventually(inside(layer)._loops.values)
+        await eventually(lambda: client.followers)
+        await within(sender.group_send("chat.1", {"type": "while"}))
+        receiver = await waiting(layer, channel)
     proxy.resume()
     assert (await within(receiver))["type"] == "while"
 
@@ -239,14 +237,16 @@ async def test_channel_moves_when_its_loop_ends(
     layer = own_layers()
     with LoopThread() as other:
         moves = await other.run(joined(layer, "room"))
-        ends = await other.run(joined(layer, "another"))
+        unread = await other.run(joined(layer, "another"))
         receiver = await waiting(layer, moves)
     await eventually(lambda: {moves, "asgi__group__room"} == subscribed(own_server))
     await within(layer.group_send("room", HELLO))
     assert await within(receiver) == HELLO
-    with pytest.raises(RuntimeError, match=ends):
-        await within(layer.group_add("room", ends))
     await within(layer.group_add("third", moves))
+    # Another may still want this one: it moves when that joins or receives.
+    await within(layer.group_add("room", unread))
+    await within(layer.group_send("another", HELLO))
+    assert await take(layer, unread) == HELLO
 
 
 async def test_end_of_a_loop_wakes_no_one_else(layers: Layers) -> None:
@@ -570,6 +570,43 @@ async def test_close_pools_closes_all(own_server: EmbeddedServer, own_layers: La
         assert asyncio.all_tasks() == tasks
         await eventually(lambda: not connections(own_server))
         assert len(inside(layer)._mailboxes) == 0
+
+
+async def test_close_pools_leaves_consumers_alone(layers: Layers) -> None:
+    """Code that closes after each send, as some libraries do, costs consumers no message."""
+    layer, received = layers(), asyncio.Queue[Message]()
+
+    async def consumer() -> None:
+        channel = await layer.new_channel()
+        await layer.group_add("room", channel)
+        ready.set()
+        while True:
+            received.put_nowait(await asyncio.create_task(layer.receive(channel)))
+
+    for _ in range(2):
+        ready = asyncio.Event()
+        task = asyncio.create_task(consumer())
+        await within(ready.wait())
+        for message in numbered(5):
+            await within(layer.group_send("room", message))
+            await layer.close_pools()
+            # At once, while the handler runs, and while it waits for the next message.
+            await layer.close_pools()
+            assert await within(received.get()) == message
+            await layer.close_pools()
+        await cancel(task)
+
+
+async def test_channel_used_after_close_pools(layers: Layers) -> None:
+    """Its consumer is told that it may have missed something, and is still in its group."""
+    layer, sender = layers(**NOTICES), layers()
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    await layer.close_pools()
+    await within(sender.group_send("room", {"type": "missed"}))
+    assert await take_many(layer, channel, 2) == [LOST, BACK]
+    await within(sender.group_send("room", HELLO))
+    assert await take(layer, channel) == HELLO
 
 
 async def test_close_pools_cancels_again(layers: Layers, monkeypatch: pytest.MonkeyPatch) -> None:

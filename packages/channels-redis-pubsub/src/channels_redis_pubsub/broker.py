@@ -265,9 +265,14 @@ class PubSubBroker:
         self._mailboxes.clear()
 
     async def close_connections(self) -> None:
-        """Close the connections of the running event loop and of synchronous callers."""
+        """Close the connections of synchronous callers, and of the running event loop.
+
+        The latter stay while a consumer in another task needs their subscriptions.
+        """
+        client = self._loops.find()
         try:
-            await self._loops.close()
+            if client is not None and not any(map(self.consumers.is_consumed, client.channels())):
+                await self._loops.close()
         finally:
             await self._synchronous.close()
 
@@ -344,14 +349,21 @@ class PubSubBroker:
         )
 
     def _on_client_end(self, client: LoopClient) -> None:
-        """Close the client's channels, but for those that a `receive` waits for in another loop."""
-        for channel in client.hub.channels():
-            if self._mailboxes.waiting(channel):
-                # It moves to the loop of its waiter. No other is woken: one that is woken does not
-                # wait for an instant, in which its channel's own loop may end.
-                self._mailboxes.open(channel).wake_all()
-            elif self._clients.get(channel) is client:
+        """Close the client's channels, but for those that have a consumer.
+
+        The next `receive` or `group_add` moves these, and they are told of the outage.
+        """
+        for channel in client.channels():
+            if self._clients.get(channel) is not client:
+                continue
+            if not self.consumers.has_consumer(channel):
                 self.close(channel)
+                continue
+            client.tell_lost(channel)
+            if self._mailboxes.waiting(channel):
+                # No other is woken: one that is woken does not wait for an instant, in which its
+                # channel's own loop may end.
+                self._mailboxes.open(channel).wake_all()
 
 
 def _call_soon(client: LoopClient, function: Callable[..., object], *args: object) -> None:

@@ -326,9 +326,11 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         self._broker.get().flush()
 
     async def close_pools(self) -> None:
-        """Close the connections and channels of the running event loop.
+        """Close the connections of synchronous callers, and those of the running event loop.
 
         Only needed if the loop continues after the layer's use, as in a test: a loop that ends
-        closes everything itself. Closes the connections of synchronous callers, too.
+        closes everything itself. While consumers in other tasks of the loop still run, its
+        connections stay. A channel that is used again later gets `on_disconnect` and
+        `on_reconnect`, as after an outage, and is still in its groups.
         """
         await self._broker.get().close_connections()

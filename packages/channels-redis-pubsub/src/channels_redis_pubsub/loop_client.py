@@ -164,6 +164,16 @@ class LoopClient:
                 with contextlib.suppress(RuntimeError):  # its loop is closed
                     self.loop.call_soon_threadsafe(subscriber.reconcile, theirs)
 
+    def channels(self) -> list[str]:
+        """Return the channels that are open here."""
+        return self.hub.channels()
+
+    def tell_lost(self, channel: str) -> None:
+        """Tell a channel that stays open of an outage, as the client ends; once."""
+        if not self.is_told(channel):
+            self._told.add(channel)
+            self._dispatchers[0].tell_lost((channel,))
+
     def is_told(self, channel: str) -> bool:
         """Return whether a channel was told of an outage that has not ended."""
         return channel in self._told or any(

@@ -83,6 +83,16 @@ class ConsumerTracker:
             or mailbox.running_task() is not None
         )
 
+    def is_consumed(self, channel: str) -> bool:
+        """Return whether a consumer of a channel runs in another task than this one."""
+        mailbox, creator = self.mailboxes.find(channel), self._creators.get(channel)
+        running = {None if creator is None else creator()}
+        if mailbox is not None:
+            if mailbox.has_waiter():
+                return True
+            running.add(mailbox.running_task())
+        return bool(running - {None, asyncio.current_task()})
+
     def sweep(self) -> None:
         """Drop expired messages, and end channels that have been without a consumer for long."""
         self.mailboxes.drop_expired()

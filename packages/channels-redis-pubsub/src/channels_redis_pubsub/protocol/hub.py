@@ -214,11 +214,15 @@ class TopicDispatcher:
             untold = set().union(*lost.values()) - outage.told
             outage.topics |= lost.keys()
             outage.told |= untold
-            self._notify(self._settings.on_disconnect, untold)
+            self.tell_lost(untold)
 
     def is_told(self, channel: str) -> bool:
         """Return whether a channel was told of an outage that has not ended."""
         return any(channel in outage.told for outage in list(self._outages.values()))
+
+    def tell_lost(self, channels: Iterable[str]) -> None:
+        """Tell channels of the beginning of an outage."""
+        self._notify(self._settings.on_disconnect, channels)
 
     def tell_restored(self, channels: Iterable[str]) -> None:
         """Tell channels of the end of an outage."""
