@@ -109,13 +109,10 @@ async def test_groups(
 
 
 @pytest.mark.parametrize("servers", [1, 2])
-@pytest.mark.parametrize("groups", ["processes", "members"])
-async def test_group_discard(
-    start_server: Callable[..., EmbeddedServer], servers: int, groups: str
-) -> None:
+async def test_group_discard(start_server: Callable[..., EmbeddedServer], servers: int) -> None:
     """Any process may discard a member, and its group may be on any host."""
     full = [start_server("maxmemory-policy noeviction") for _ in range(servers)]
-    made = Layers(hosts=[server.url for server in full], groups=groups)
+    made = Layers(hosts=[server.url for server in full])
     owner, other = made(), made()
     channel = await owner.new_channel()
     rooms = [f"room-{number}" for number in range(2 * servers)]

@@ -12,7 +12,7 @@ import redis.exceptions
 
 from channels_redis_queue import RedisChannelLayer
 from embedded_server import EmbeddedServer
-from support.messages import cancel, joined, take, take_numbers, within
+from support.messages import cancel, take, take_numbers, within
 from support.queue_layers import Layers, StartRemoteLayer, blocked, nothing_else, sent, waiting
 from support.waiting import eventually, until
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.layers import LayerClass
-    from support.proxy import TcpProxy
 
 AWAY = 2
 
@@ -236,34 +235,6 @@ async def test_consumers_go_while_one_of_two_hosts_is_away(
     await cancel(*receivers[7:])
     await eventually(lambda: most() == 0)
     await within(layers.close(), 30)
-
-
-@pytest.mark.usefixtures("frequent_checks")
-async def test_member_goes_while_the_server_is_away(
-    own_server: EmbeddedServer,
-    own_layers: Layers,
-    proxy: TcpProxy,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Its own name leaves the group, too, once the server is back."""
-    monkeypatch.setattr("channels_redis_queue.maintenance.CHECKS_PER_EXPIRY", 1)
-    layer = own_layers(hosts=[{"address": proxy.url, "socket_timeout": 2}], groups="members")
-    broker = layer._broker.get()
-    channel = await joined(layer, "room")
-    receiver = await blocked(own_server, layer, await layer.new_channel())
-    proxy.stall(new=True)
-    virtuals = broker.local_groups.remove_channel(channel)
-    await within(broker.groups.remove_empty(virtuals, broker.shards))
-    proxy.cut()
-    proxy.resume()
-
-    async def empty() -> bool:
-        with own_server.client() as client:
-            return not client.zcard(layer._keys.group("room"))
-
-    await eventually(empty)
-    await eventually(lambda: not len(broker.local_groups))
-    await cancel(receiver)
 
 
 async def test_server_loads_its_data() -> None:

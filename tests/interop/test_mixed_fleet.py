@@ -128,3 +128,15 @@ async def test_members_of_another_process(fleet: Fleet) -> None:
         await other.call("group_send", "guests", {"type": "no.member"})
         await other.call("send", channel, {"type": "last"})
         await owner.got({channel: [{"type": "member"}, {"type": "last"}]})
+
+
+@queue_alone
+async def test_member_that_the_other_process_cannot_remove(fleet: Fleet) -> None:
+    """A `channels_redis` process that discards a channel of ours changes nothing."""
+    channel = await fleet.ours.channel()
+    await fleet.ours.call("group_add", "stays", channel)
+    await fleet.theirs.call("group_discard", "stays", channel)
+    for sender in (fleet.ours, fleet.theirs):
+        await sender.call("group_send", "stays", {"type": "to.the.group"})
+    await fleet.ours.call("send", channel, {"type": "last"})
+    await fleet.ours.got({channel: [{"type": "to.the.group"}] * 2 + [{"type": "last"}]})

@@ -73,7 +73,6 @@ OPTIONS: dict[Any, dict[str, object]] = {
         "symmetric_encryption_keys": None,
         "random_prefix_length": 12,
         "serializer_format": "msgpack",
-        "groups": "processes",
         **OPTIONS_OF_BOTH,
     },
     RedisPubSubChannelLayer: {

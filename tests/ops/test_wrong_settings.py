@@ -214,8 +214,6 @@ TRUE_OR_FALSE = "sharded_pubsub must be True or False, not"
     [
         (*BOTH[0], "on_disconnect", "x", PUBSUB_ALONE),
         (*BOTH[0], "sharded_pubsub", "x", PUBSUB_ALONE),
-        (*BOTH[0], "groups", "x", "groups must be 'processes' or 'members', not 'x'"),
-        (*BOTH[1], "groups", "x", "which only the queue layer has: leave it out"),
         (*BOTH[1], "group_expirey", 60, "no option 'group_expirey'"),
         (*BOTH[1], "on_reconnect", "x", ""),
         (*BOTH[1], "on_reconnect", "", "on_reconnect must be the type of a message"),

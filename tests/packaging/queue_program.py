@@ -42,7 +42,7 @@ def construct() -> list[RedisChannelLayer]:
         RedisChannelLayer(expiry=1, group_expiry=1, capacity=1, random_prefix_length=0),
         RedisChannelLayer(channel_capacity={"jobs*": 5}),
         RedisChannelLayer(channel_capacity={re.compile("jobs"): 5, "http.*": 6}),
-        RedisChannelLayer(symmetric_encryption_keys=["new", "old"], groups="members"),
+        RedisChannelLayer(symmetric_encryption_keys=["new", "old"]),
         RedisChannelLayer(symmetric_encryption_keys=[b"new", b"old"]),
     ]
 

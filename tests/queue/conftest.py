@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["frequent_checks", "layers", "own_layers", "remote_layer"]
 
 
-@pytest.fixture(params=["one server", "shards", "cluster", "tagged prefix", "members"])
+@pytest.fixture(params=["one server", "shards", "cluster", "tagged prefix"])
 def options(
     request: pytest.FixtureRequest,
     layers: Layers,
@@ -30,6 +30,5 @@ def options(
         "shards": {"hosts": [server.url for server in redis_shards]},
         "cluster": {"hosts": [redis_cluster.host]},
         "tagged prefix": {"hosts": [redis_cluster.host], "prefix": f"{{{prefix}}}"},
-        "members": {"groups": "members"},
     }
     return {**layers.options, **kinds[request.param]}

@@ -106,15 +106,6 @@ def test_members_behind_a_virtual_channel(server: ScriptServer, prefix: str) -> 
     assert server.client.zrange(group, 0, -1) == [b"v!:g:room"]
 
 
-def test_group_size_counts_who_has_not_expired(server: ScriptServer, prefix: str) -> None:
-    """Names whose time is over do not count; a group that is not there has none."""
-    group = Keys(prefix).group("room")
-    assert server.run(scripts.GROUP_SIZE, [group], 100) == 0
-    server.run(scripts.GROUP_ADD, [group], "a", 100)
-    server.client.zadd(group, {"old": server.now() - 101})
-    assert server.run(scripts.GROUP_SIZE, [group], 100) == 1
-
-
 def test_group_discard_returns_the_time(server: ScriptServer, prefix: str) -> None:
     """A plain name is removed; the time tells which memberships of its process are over."""
     group = Keys(prefix).group("room")

@@ -270,24 +270,6 @@ async def test_names_of_groups_cannot_be_forged(layers: Layers) -> None:
     await nothing_else(layer, channel)
 
 
-async def test_groups_by_member(layers: Layers) -> None:
-    """With `groups="members"` each member's own name stands in Redis, and all else is the same."""
-    layer, plain = layers(groups="members"), layers()
-    members = [await layer.new_channel() for _ in range(3)]
-    for member in members:
-        await layer.group_add("room", member)
-    assert sorted(await names_in(layer, "room")) == sorted(members)
-    await plain.group_send("room", {"number": 0})
-    await plain.group_discard("room", members[0])
-    await layer.group_discard("room", members[1])
-    assert await names_in(layer, "room") == members[2:]
-    await layer.group_send("room", {"number": 1})
-    assert await take_numbers(layer, members[2], 2) == [0, 1]
-    for member in members[:2]:
-        assert await take_numbers(layer, member, 1) == [0]
-        await nothing_else(layer, member)
-
-
 async def test_general_channel_in_a_group(layers: Layers) -> None:
     """One of its receivers gets each message, and after the discard none does."""
     layer, other = layers(), layers()
@@ -303,18 +285,18 @@ async def test_general_channel_in_a_group(layers: Layers) -> None:
 
 
 async def test_large_group_changes_under_a_sender_that_knows_it(layers: Layers) -> None:
-    """A message sent with outdated members reaches only current members."""
-    layer, other = layers(groups="members"), layers(groups="members")
+    """A message sent with outdated names reaches only current members."""
+    layer, other = layers(), layers()
     members = [await other.new_channel() for _ in range(200)]
     for member in members:
-        await other.group_add("room", member)
+        await layer.group_add("room", member)
     for number in range(4):
         await layer.group_send("room", {"number": number})
     for member in members:
         assert await take_numbers(other, member, 4) == [0, 1, 2, 3]
     late = await other.new_channel()
-    await other.group_discard("room", members[0])
-    await other.group_add("room", late)
+    await layer.group_discard("room", members[0])
+    await layer.group_add("room", late)
     for number in range(4):
         await layer.group_send("room", {"number": number})
     for member in [*members[1:], late]:
@@ -372,12 +354,9 @@ async def test_leave_that_comes_twice_and_late(
     assert await take_numbers(layer, channel, 1) == [1]
 
 
-@pytest.mark.parametrize("names", ["processes", "members"])
-async def test_leave_that_is_answered_late(
-    layers: Layers, monkeypatch: pytest.MonkeyPatch, names: str
-) -> None:
+async def test_leave_that_is_answered_late(layers: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was applied before; the channel is not put back into its group, not even for a moment."""
-    layer = layers(groups=names)
+    layer = layers()
     channel = await joined(layer, "room")
     await cancel(await waiting(layer, channel))
     broker = layer._broker.get()
@@ -404,12 +383,9 @@ async def test_leave_that_is_answered_late(
     assert await names_in(layer, "room") == []
 
 
-@pytest.mark.parametrize("names", ["processes", "members"])
-async def test_second_join_is_cancelled(
-    layers: Layers, monkeypatch: pytest.MonkeyPatch, names: str
-) -> None:
+async def test_second_join_is_cancelled(layers: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server may have executed it: when the consumer ends, its name is removed nevertheless."""
-    layer = layers(groups=names)
+    layer = layers()
     channel = await joined(layer, "room")
     broker, executed = layer._broker.get(), asyncio.Event()
     commands = broker.shards[0]

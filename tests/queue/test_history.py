@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from channels_redis_queue import RedisChannelLayer
 from support.histories import GROUP, HISTORY, follow, plain, send
 from support.messages import numbered, take, take_many, within
 from support.queue_layers import Layers, nothing_else
@@ -132,12 +131,6 @@ async def test_followers_end_with_their_members(own_layers: Layers) -> None:
     await within(layer.send(channel, {"type": "marker"}))
     await take(layer, channel)
     await eventually(lambda: not followers)
-
-
-def test_members_option_is_refused() -> None:
-    """Where each member has a name of its own in Redis, no process follows the group."""
-    with pytest.raises(ValueError, match="history needs groups='processes'"):
-        RedisChannelLayer(groups="members", **HISTORY)  # type: ignore[arg-type]
 
 
 async def test_messages_older_than_expiry_can_be_read(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels_redis_queue import RedisChannelLayer, groups, keys
-from support.messages import cancel, take, within
+from support.messages import cancel, within
 from support.queue_layers import Layers, beside, waiting
 from support.waiting import eventually
 
@@ -119,55 +119,6 @@ async def test_who_had_left_does_not_count_again(
 
     await eventually(one)
     await cancel(*receivers)
-
-
-async def test_members_by_their_own_names(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """With `groups="members"`, too, an empty server gets all names again."""
-    layer = own_layers(groups="members")
-    channels = [await layer.new_channel() for _ in range(3)]
-    receivers = [await waiting(layer, channel) for channel in channels]
-    for channel in channels:
-        await layer.group_add("room", channel)
-    await layer.group_discard("room", channels[2])
-    local_groups = layer._broker.get().local_groups
-    await eventually(lambda: len(local_groups) == 2)
-    await looked(own_server, layer)
-    with own_server.client() as client:
-        client.flushall()
-
-    async def back() -> bool:
-        return sorted(await layer.group_channels("room")) == sorted(channels[:2])
-
-    await eventually(back)
-    await layer.group_send("room", MESSAGE)
-    assert await within(asyncio.gather(*receivers[:2])) == [MESSAGE] * 2
-    await cancel(*receivers)
-
-
-async def test_consumers_that_end_leave_by_their_own_names(layers: Layers) -> None:
-    """With `groups="members"`, too, a consumer that ends without `group_discard` leaves."""
-    layer = layers(groups="members", expiry=1)
-    receiver = await waiting(layer, await layer.new_channel())
-    channel = await layer.new_channel()
-
-    async def consume() -> None:
-        own = await layer.new_channel()
-        await layer.group_add("room", own)
-        while True:
-            await layer.receive(own)
-
-    await layer.group_add("room", channel)
-    consumer = asyncio.create_task(consume())
-
-    async def count(wanted: int) -> bool:
-        return await layer.group_count("room") == wanted
-
-    await eventually(lambda: count(2))
-    await layer.group_send("room", MESSAGE)
-    assert await take(layer, channel) == MESSAGE
-    await cancel(consumer)
-    await eventually(lambda: count(1))
-    await cancel(receiver)
 
 
 def test_loops_of_one_thread_share_a_canary(redis_server: EmbeddedServer, prefix: str) -> None:

@@ -23,7 +23,7 @@ from ._shared.history.outlet import GroupOutlet
 from ._shared.ops.logs import OverflowLog
 from ._shared.transport.cluster_pipeline import shards_to
 from .groups import Groups
-from .keys import GONE, group_of, new_process_id, process_of
+from .keys import GONE, group_of, new_process_id, process_of, virtual_of
 from .loop_state import LEAVE_TIMEOUT, LoopState
 from .protocol.local_groups import LocalGroups
 from .publisher import Publisher
@@ -113,7 +113,7 @@ class QueueBroker:
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
-        virtual = self.settings.virtual_channel(channel, group)
+        virtual = virtual_of(channel, group)
         is_local = process_of(channel) == self.id
         if not is_local or (
             since is None and not rewind and channel in self.local_groups.members(virtual)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from . import scripts
 from ._shared.history.settings import HistorySettings
 from ._shared.ops.logs import FaultLog, escape_arguments
-from .keys import non_local, virtual_channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,8 +51,6 @@ class QueueSettings(HistorySettings):
     on_overflow: str | None
     # Returns the index of the shard that a message for an address is sent to.
     shard_to: Callable[[str], int]
-    # True if one name in Redis stands for all members that a group has in a process.
-    groups_by_process: bool
     # True if messages for general channels name these too, where no one can alter it.
     encrypts: bool
     faults: FaultLog = field(default_factory=partial(FaultLog, logger))
@@ -77,10 +74,3 @@ class QueueSettings(HistorySettings):
     def gone_mark_ttl(self) -> int:
         """Seconds that the mark of a dead process stays: shorter than a recent heartbeat."""
         return self.recent_heartbeat_ttl - 1
-
-    def virtual_channel(self, channel: str, group: str) -> str:
-        """Return the virtual channel that stands for a channel of this process in a group.
-
-        With `groups="members"`, each channel has a virtual channel of its own.
-        """
-        return virtual_channel(non_local(channel) if self.groups_by_process else channel, group)

@@ -99,7 +99,7 @@ class Groups:
             shards: The command connections.
             then: Awaited last of all. If it fails, the channel does not become a member.
         """
-        virtual = self._settings.virtual_channel(channel, group)
+        virtual = keys.virtual_of(channel, group)
         self._local_groups.begin_join(virtual, channel)
         try:
             score = await self._write(virtual, [channel], shards)
@@ -126,7 +126,7 @@ class Groups:
         """
         key, address = self._keys.group(group), keys.non_local(channel)
         names, members = [channel], [key]
-        virtual = self._settings.virtual_channel(channel, group)
+        virtual = keys.virtual_of(channel, group)
         if address != channel:
             names.append(keys.local(channel))
             members.append(self._keys.members(keys.virtual_channel(address, group)))
@@ -136,7 +136,7 @@ class Groups:
         if shards.are_one_place:
             at = self._local_groups.joined_at(virtual, channel)
         if not is_told or at is None:
-            command = scripts.GROUP_DISCARD.call(members, *names, self._name(virtual))
+            command = scripts.GROUP_DISCARD.call(members, *names, virtual)
             at = await self._execute(group, command, shards)
             names, members = [], []
         if is_told:
@@ -165,7 +165,7 @@ class Groups:
             if score is None:
                 # The reply to a join or to the removal was lost, or the server went back in time.
                 group = keys.group_of(virtual)
-                command = ("ZSCORE", self._keys.group(group), self._name(virtual))
+                command = ("ZSCORE", self._keys.group(group), virtual)
                 score = await self._execute(group, command, shards)
                 if self._local_groups.members(virtual):
                     return
@@ -188,10 +188,9 @@ class Groups:
         await self._each(self._restore, virtuals, shards)
 
     async def _restore(self, virtual: str, shards: Shards) -> None:
-        if self._settings.groups_by_process:
-            # Members that left in what the server has lost may be back there.
-            key = self._keys.members(virtual)
-            await self._execute(keys.group_of(virtual), ("UNLINK", key), shards)
+        # Members that left in what the server has lost may be back there.
+        key = self._keys.members(virtual)
+        await self._execute(keys.group_of(virtual), ("UNLINK", key), shards)
         for chunk in chunks(self._local_groups.members(virtual), MAX_NAMES):
             # Nothing would remove those that have left meanwhile.
             members = set(self._local_groups.members(virtual)).intersection(chunk)
@@ -208,10 +207,7 @@ class Groups:
         Raises:
             redis.exceptions.RedisError: Some could not be read or written.
         """
-        # Names of single members may have been removed by `channels_redis` processes, which tell
-        # only Redis.
-        if self._settings.groups_by_process:
-            await self._each(self._restore_if_missing, virtuals, shards)
+        await self._each(self._restore_if_missing, virtuals, shards)
 
     async def _restore_if_missing(self, virtual: str, shards: Shards) -> None:
         group, written = keys.group_of(virtual), self._local_groups.score(virtual)
@@ -225,8 +221,6 @@ class Groups:
     async def publish_removed_members(self, shards: Shards) -> None:
         """Remove from Redis the members that have gone without `group_discard`."""
         removed = self._local_groups.take_removed_members()
-        if not self._settings.groups_by_process:
-            return
         try:
             await self._each(partial(self._publish_removed, removed), removed, shards)
         finally:
@@ -250,12 +244,6 @@ class Groups:
             self._local_groups.restore_removed_members(virtual, channels)
             if not isinstance(error, RedisError):
                 raise
-
-    async def count_names(self, group: str, shards: Shards) -> int:
-        """Return the number of names that a group has in Redis, virtual ones included."""
-        key = self._keys.group(group)
-        command = scripts.GROUP_SIZE.call([key], self._settings.group_expiry)
-        return int(await self._execute(group, command, shards))
 
     async def count_channels(self, group: str, shards: Shards) -> int:
         """Return the number of channels that are members of a group."""
@@ -372,8 +360,6 @@ class Groups:
     async def _write(self, virtual: str, channels: Iterable[str], shards: Shards) -> bytes:
         """Write a virtual channel into its group, with members behind it; return its score."""
         group = keys.group_of(virtual)
-        if not self._settings.groups_by_process:
-            return await self.add_name(group, keys.address_of(virtual), shards)
         command = scripts.GROUP_ADD.call(
             [self._keys.group(group), self._keys.members(virtual)],
             virtual,
@@ -385,11 +371,7 @@ class Groups:
 
     async def _remove(self, virtual: str, score: bytes, shards: Shards) -> None:
         """Remove a virtual channel's name, unless it was written again meanwhile."""
-        await self._forget(keys.group_of(virtual), self._name(virtual), score, shards)
-
-    def _name(self, virtual: str) -> str:
-        """Return the name in Redis of the members behind a virtual channel."""
-        return virtual if self._settings.groups_by_process else keys.address_of(virtual)
+        await self._forget(keys.group_of(virtual), virtual, score, shards)
 
     async def _forget(self, group: str, name: str, score: bytes, shards: Shards) -> None:
         """Remove a name from a group, unless its score has changed."""

@@ -80,6 +80,11 @@ def virtual_channel(address: str, group: str) -> str:
     return f"{address}{_GROUP_MARK}{group}"
 
 
+def virtual_of(channel: str, group: str) -> str:
+    """Return the virtual channel that stands for a channel of this process in a group."""
+    return virtual_channel(non_local(channel), group)
+
+
 def is_virtual(name: str) -> bool:
     """Return whether a name is a virtual channel."""
     return _GROUP_MARK in name

@@ -54,9 +54,6 @@ class RedisChannelLayer(BaseRedisLayer):
         symmetric_encryption_keys: A list of keys. The first encrypts; all decrypt.
         random_prefix_length: The number of random bytes that make equal messages differ.
         serializer_format: `msgpack`, `json`, or the name of a registered serializer.
-        groups: `processes` writes one name per process and group to Redis; `members` writes each
-            member's name, which is only needed beside processes with `channels_redis` 4 that remove
-            other processes' members from groups.
         channel_expiry: Seconds that a channel without a consumer stays in its groups and waits for
             a new one.
         mailbox_bytes: The size of all unread messages of a process; above it the fullest channels
@@ -87,7 +84,6 @@ class RedisChannelLayer(BaseRedisLayer):
         symmetric_encryption_keys: list[str] | list[bytes] | None = None,
         random_prefix_length: int = 12,
         serializer_format: str = "msgpack",
-        groups: str = "processes",
         channel_expiry: int = 60,
         mailbox_bytes: int = 64 * 1024 * 1024,
         on_overflow: str | None = None,
@@ -96,10 +92,6 @@ class RedisChannelLayer(BaseRedisLayer):
         **unknown: NoReturn,
     ) -> None:
         options.refuse_unknown(unknown, RedisChannelLayer.__init__, type(self).__name__)
-        if groups not in ("processes", "members"):
-            raise ValueError(f"groups must be 'processes' or 'members', not {groups!r}")
-        if history and groups == "members":
-            raise ValueError("history needs groups='processes': leave out groups, or history")
         super().__init__(
             hosts=hosts,
             prefix=prefix,
@@ -113,7 +105,6 @@ class RedisChannelLayer(BaseRedisLayer):
             on_gap=on_gap,
         )
         self.group_expiry = options.positive_int("group_expiry", group_expiry)
-        self._groups_by_process = groups == "processes"
         self._encrypts = bool(symmetric_encryption_keys)
         self._serializer = registry.get_serializer(
             serializer_format,
@@ -154,7 +145,6 @@ class RedisChannelLayer(BaseRedisLayer):
                 mailbox_bytes=self._mailbox_bytes,
                 on_overflow=self._on_overflow,
                 shard_to=self._shard_to,
-                groups_by_process=self._groups_by_process,
                 encrypts=self._encrypts,
                 history=self._history or None,
                 store=self._store,
@@ -346,9 +336,7 @@ class RedisChannelLayer(BaseRedisLayer):
         """
         self.require_valid_group_name(group)
         broker = self._broker.get()
-        if self._groups_by_process:
-            return await broker.groups.count_channels(group, broker.shards)
-        return await broker.groups.count_names(group, broker.shards)
+        return await broker.groups.count_channels(group, broker.shards)
 
     async def group_channels(self, group: str) -> list[str]:
         """Return the channels that `group_count` counts, in no particular order.

@@ -141,8 +141,7 @@ class ProcessDispatcher:
         self._local_groups.forget_leave(self.channel, leave)
         try:
             group, channel, at = leave.decode().split("\0")
-            behind = self.channel if self._settings.groups_by_process else channel
-            virtual = keys.virtual_channel(behind, group)
+            virtual = keys.virtual_channel(self.channel, group)
             self._local_groups.leave(virtual, channel, float(at))
         except ValueError:
             self._settings.faults.warning(
