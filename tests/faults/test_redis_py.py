@@ -1,4 +1,4 @@
-"""redis-py without its private attributes, as a later release may have it: all goes on."""
+"""redis-py without its private attributes, as a later release may have it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import redis.asyncio.connection
 import redis.connection
 from asgiref.sync import async_to_sync
+from redis.exceptions import RedisError
 
 from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.connector import Connector
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 
 HELLO = {"type": "hello"}
-# What `transport/redis_py.py` reads; and all that it might.
-ATTRIBUTES = ["_writer", "_reader", "_parser", "_connection_arguments", "all"]
+# What `transport/redis_py.py` reads and can do without.
+ATTRIBUTES = ["_reader", "_parser", "_connection_arguments"]
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, name: str, *, but_from: str = "") -> set[str]:
@@ -96,6 +97,17 @@ async def test_reset_while_idle(proxy: TcpProxy) -> None:
         proxy.reset()
         await asyncio.sleep(0.05)  # hears of it
     await pipeline.close()
+
+
+async def test_redis_py_that_hides_its_transport(
+    own_server: EmbeddedServer, layer_class: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error, at once, says that this redis-py does not suit."""
+    hide(monkeypatch, "_writer")
+    layer = layer_class(hosts=[own_server.url])
+    with pytest.raises(RedisError, match=r"redis-py \d.* is not supported"):
+        await within(layer.send("channel", HELLO))
+    await layer.close_pools()
 
 
 async def test_one_module_touches_them(

@@ -12,7 +12,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
 from channels_redis_queue import RedisChannelLayer
-from channels_redis_queue._shared.transport import connection
 from channels_redis_queue._shared.transport.connector import speaks_tls
 from channels_redis_queue._shared.transport.sentinel import find_master
 from embedded_server import HOST
@@ -94,11 +93,8 @@ async def test_reply_that_is_none(hostile_server: HostileServer, reply: bytes) -
         await layer._connectors[0].open()
 
 
-async def test_reply_that_redis_py_cannot_read(
-    hostile_server: HostileServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nor is it one of Python without hiredis, or for synchronous callers."""
-    monkeypatch.setattr(connection, "hiredis", None)
+async def test_reply_that_redis_py_cannot_read(hostile_server: HostileServer) -> None:
+    """Nor is it one of Python for synchronous callers."""
     hostile_server.answer = lambda words: b"-MOVED\r\n" if words[0] == b"EVALSHA" else None
     layer = RedisChannelLayer(hosts=[f"redis://{HOST}:{hostile_server.port}"])
     work = "jobs", {"type": "work"}

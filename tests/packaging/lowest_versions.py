@@ -17,7 +17,7 @@ from support.builds import PACKAGES, REPOSITORY, read_toml
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EXTRAS = ("cryptography", "hiredis")
+EXTRAS = ("cryptography",)
 
 
 def declared() -> Iterator[Requirement]:

@@ -143,6 +143,24 @@ async def test_channel_that_ends(processes: Callable[..., Process], hosts: list[
         assert await within(there.presence.count(room)) == 0
 
 
+@pytest.mark.usefixtures("short_leases")
+async def test_channel_that_had_ended(processes: Callable[..., Process], hosts: list[Any]) -> None:
+    """A channel that has ended before it is tracked is a person's for `channel_expiry` seconds."""
+    here = processes(hosts, channel_expiry=1)
+    watcher = await here.watch("room")
+    ended, living = [await within(here.layer.new_channel()) for _ in range(2)]
+    receivers = [asyncio.create_task(here.layer.receive(one)) for one in (ended, living)]
+    await asyncio.sleep(0)  # one step of the receivers
+    receivers[0].cancel()
+    await eventually(lambda: not here.layer.knows_channel(ended))
+    await within(here.presence.track("room", ended, "ghost"))
+    await within(here.presence.track("room", living, "ann"))
+    await watcher.until("ghost", "ann")
+    await watcher.until("ann")
+    assert await within(here.presence.list("room")) == {"ann": [None]}
+    receivers[1].cancel()
+
+
 async def test_untracked_and_tracked(processes: Callable[..., Process], hosts: list[Any]) -> None:
     """A channel that is tracked again at once is there, and one of another thread may be ended."""
     here = processes(hosts, grace=0)

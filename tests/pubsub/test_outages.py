@@ -207,7 +207,7 @@ async def test_closing_as_a_loss_is_noticed(own_server: EmbeddedServer, own_laye
         assert time.monotonic() < deadline
         await asyncio.sleep(0)
     await within(layer.close_pools())
-    assert connection._is_closing()
+    assert connection.is_stale
 
 
 async def test_outage_is_logged_once(

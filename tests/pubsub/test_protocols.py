@@ -1,14 +1,12 @@
-"""Both protocols, and both ways to read what comes: with hiredis, and as redis-py does."""
+"""Both versions of the protocol of Redis."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_pubsub._shared.transport import connection
 from channels_redis_pubsub.subscriber import Subscriber
 from support.messages import cancel, joined, numbered, take, take_many, within
 from support.pubsub_layers import (
@@ -33,15 +31,6 @@ def protocol(request: pytest.FixtureRequest) -> int:
     """Return the version of the protocol."""
     version: int = request.param
     return version
-
-
-@pytest.fixture(params=["hiredis", "redis-py"], autouse=True)
-def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read with hiredis, or as if it were not installed."""
-    if request.param == "redis-py":
-        monkeypatch.setattr(connection, "hiredis", None)
-    elif importlib.util.find_spec("hiredis") is None:
-        pytest.skip("hiredis is not installed")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.connection import Connection
 
-from channels_redis_shared.transport.commands import pack, pack_in_python
+from channels_redis_shared.transport.commands import pack
 
 if TYPE_CHECKING:
     from channels_redis_shared.transport.commands import Command
@@ -22,14 +22,12 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_same_bytes_as_from_redis_py(command: Command) -> None:
-    """With hiredis and without, a command is what redis-py would make of it."""
+    """A command is what redis-py would make of it."""
     theirs = b"".join(Connection().pack_command(*command))
     assert pack(command) == theirs
-    assert pack_in_python(command) == theirs
 
 
 def test_what_is_no_text() -> None:
     """Half a surrogate pair is refused before anything is sent."""
-    for function in (pack, pack_in_python):
-        with pytest.raises(UnicodeEncodeError):
-            function(("SET", "\ud800", b""))
+    with pytest.raises(UnicodeEncodeError):
+        pack(("SET", "\ud800", b""))

@@ -115,7 +115,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         super().__init__(expiry=options.positive_int("expiry", expiry), capacity=capacity)
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
         self.prefix = prefix
-        self._channel_expiry = options.positive_int("channel_expiry", channel_expiry)
+        self.channel_expiry = options.positive_int("channel_expiry", channel_expiry)
         self._mailbox_bytes = options.positive_int("mailbox_bytes", mailbox_bytes)
         self._on_overflow = on_overflow
         self._on_gap = on_gap
@@ -211,6 +211,11 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
     def presence_key_head(self) -> str:
         """The beginning of the names of the keys of presence and of histories."""
         return f"{self.prefix}{self._key_mark}"
+
+    def knows_channel(self, channel: str) -> bool:
+        """Return whether there are signs of life of a channel of this process; for `Presence`."""
+        known: bool = self._broker.get().consumers.knows(channel)
+        return known
 
     def on_channels_ended(self, call: Callable[[list[str]], object]) -> None:
         """Call a function with channels of this process when they end; for `Presence`.

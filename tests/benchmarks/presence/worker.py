@@ -132,7 +132,8 @@ async def main() -> None:
     for name, value in given["intervals"].items():
         setattr(shard, name, value)
     presence = importlib.import_module(f"{given['package']}._shared.presence")
-    layer = layer_class(hosts=given["hosts"], prefix=given["prefix"])
+    # Its channels are never received on.
+    layer = layer_class(hosts=given["hosts"], prefix=given["prefix"], channel_expiry=3600)
     process = Process(layer, presence, given["options"])
     async for request in async_requests():
         reply(result=await getattr(process, request["method"])(*request["arguments"]))

@@ -55,14 +55,14 @@ CONTENDERS = {
             "queue",
             "channels-redis-queue",
             "channels_redis_queue.RedisChannelLayer",
-            ("{root}/packages/channels-redis-queue[cryptography,hiredis]",),
+            ("{root}/packages/channels-redis-queue[cryptography]",),
             ("channels-redis-queue", "redis", "hiredis"),
         ),
         Contender(
             "pubsub",
             "channels-redis-pubsub",
             "channels_redis_pubsub.RedisPubSubChannelLayer",
-            ("{root}/packages/channels-redis-pubsub[cryptography,hiredis]",),
+            ("{root}/packages/channels-redis-pubsub[cryptography]",),
             ("channels-redis-pubsub", "redis", "hiredis"),
         ),
         Contender(

@@ -154,7 +154,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
                 decoder=self._history_decoder,
                 capacity=self.get_capacity,
                 expiry=self.expiry,
-                channel_expiry=self._channel_expiry,
+                channel_expiry=self.channel_expiry,
                 mailbox_bytes=self._mailbox_bytes,
                 on_overflow=self._on_overflow,
                 on_disconnect=self.on_disconnect,

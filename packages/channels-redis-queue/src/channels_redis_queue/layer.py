@@ -141,7 +141,7 @@ class RedisChannelLayer(BaseRedisLayer):
                 make_decoder=self._decoder,
                 capacity=self.get_capacity,
                 largest_capacity=max([self.capacity, *capacities]),
-                channel_expiry=self._channel_expiry,
+                channel_expiry=self.channel_expiry,
                 mailbox_bytes=self._mailbox_bytes,
                 on_overflow=self._on_overflow,
                 shard_to=self._shard_to,

@@ -93,6 +93,10 @@ class ConsumerTracker:
             running.add(mailbox.running_task())
         return bool(running - {None, asyncio.current_task()})
 
+    def knows(self, channel: str) -> bool:
+        """Return whether a channel's creator runs, or it has been received on or sent to."""
+        return channel in self._creators or self.mailboxes.find(channel) is not None
+
     def sweep(self) -> None:
         """Drop expired messages, and end channels that have been without a consumer for long."""
         self.mailboxes.drop_expired()

@@ -69,7 +69,9 @@ class Presence:
 
         Args:
             group: The group, up to 90 characters.
-            channel: A channel of this process, such as a consumer's `channel_name`.
+            channel: A channel of this process, such as a consumer's `channel_name`. It ends with
+                its consumer; one that has ended before, or is never received on, ends after the
+                layer's `channel_expiry` (60 s).
             key: Who it is, such as a user's id, or a random one for a guest. Up to 512 bytes;
                 a string in messages and lists.
             meta: What others may know: any JSON value of up to 4,096 bytes, nested up to 100 deep.

@@ -137,6 +137,8 @@ class ShardPresence:
         # The time after a loss at which people are written once more: another process may have been
         # removing those of this one while they were written again.
         self._second_rewrite: float | None = None
+        # Channels of which the layer knows nothing, and since when.
+        self._unknown: dict[str, float] = {}
         # The numbers in the canaries, by node of a Cluster.
         self._canaries: dict[object, tuple[str, int]] = {}
         self._layout: object = None
@@ -373,6 +375,7 @@ class ShardPresence:
                     async with self._renewing:
                         await self._renew()
                     await self._check_nodes()
+                self._end_unknown_channels()
                 if self._loop.time() >= self._next_rewrite:
                     self._next_rewrite = self._loop.time() + REWRITE_INTERVAL
                     self._suspect_all(reply_lost=False)
@@ -435,6 +438,15 @@ class ShardPresence:
             self._canaries[node] = name, number + 1
             if number and before != b"%d" % number:
                 self._suspect_all(reply_lost=True)
+
+    def _end_unknown_channels(self) -> None:
+        """End channels that had ended before they were tracked: no notice of them comes."""
+        now = self._loop.time()
+        unknown = (one for one in self._people.channels() if not self._layer.knows_channel(one))
+        self._unknown = {channel: self._unknown.get(channel, now) for channel in unknown}
+        for channel, since in self._unknown.items():
+            if now - since >= self._layer.channel_expiry:
+                self.end_channel(channel)
 
     def _suspect_all(self, *, reply_lost: bool) -> None:
         for group in self._people.groups():

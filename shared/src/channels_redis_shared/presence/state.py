@@ -104,6 +104,10 @@ class LocalPresence:
         """Return whether a channel is tracked in any group."""
         return channel in self._channels
 
+    def channels(self) -> list[str]:
+        """Return the channels that are tracked."""
+        return list(self._channels)
+
     def next_change(self) -> float | None:
         """Return the time of the next change that `take_changes` returns; None if there is none."""
         if self._changed:

@@ -12,12 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from zlib import crc32
 
+import hiredis
 from redis.exceptions import NoPermissionError, ResponseError
-
-try:
-    import hiredis
-except ImportError:
-    hiredis = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -27,24 +23,8 @@ Command: TypeAlias = tuple[Argument, ...]
 Item = TypeVar("Item")
 
 
-def pack_in_python(command: Command) -> bytes:
-    """Encode a command in RESP without hiredis, several times faster than redis-py."""
-    parts = [b"*%d" % len(command)]
-    for argument in command:
-        if isinstance(argument, str):
-            data = argument.encode()
-        elif isinstance(argument, bytes):
-            data = argument
-        else:
-            data = repr(argument).encode()
-        # Joined below, as formatting large data is slow.
-        parts += (b"$%d" % len(data), data)
-    parts.append(b"")
-    return b"\r\n".join(parts)
-
-
-# Encode a command in RESP. hiredis before 2.2 has no such function.
-pack: Callable[[Command], bytes] = getattr(hiredis, "pack_command", pack_in_python)
+# Encode a command in RESP.
+pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 # By hash, to name the command that an error is about.
 _sources: dict[str, str] = {}

@@ -1,22 +1,26 @@
-"""All that touches redis-py's private attributes. Where one is gone, its caller does without.
+"""All that touches redis-py's private attributes.
 
-redis-py's connections show neither their transport nor their parser in public. With them, replies
-are parsed as they arrive; without, redis-py itself writes, reads and disconnects.
+redis-py's connections show neither their transport nor their parser in public. Without the
+transport nothing can be read where it arrives: opening a connection raises an error that says so.
+Without the parser, error replies have redis-py's general class; without the arguments of a
+connection, a refused certificate is reported as a lost connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import redis
 from redis.asyncio.connection import SSLConnection
+from redis.exceptions import RedisError, ResponseError
 
 from ..concurrency import timeout
 from .errors import tls_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from redis.asyncio.connection import AbstractConnection
     from redis.exceptions import ConnectionError as RedisConnectionError
@@ -25,44 +29,44 @@ if TYPE_CHECKING:
 ALERT_TIMEOUT = 1.0
 
 
-def transport_of(connection: AbstractConnection) -> asyncio.Transport | None:
-    """Return the transport of a connection, if it is open and redis-py gives it."""
+def open_transport(connection: AbstractConnection) -> asyncio.Transport | None:
+    """Return the transport of a connection; None while it is closed."""
     writer = getattr(connection, "_writer", None)
     return None if writer is None else writer.transport
 
 
+def transport_of(connection: AbstractConnection) -> asyncio.Transport:
+    """Return the transport of an open connection.
+
+    Raises:
+        redis.exceptions.RedisError: redis-py does not give it.
+    """
+    transport = open_transport(connection)
+    if transport is None:
+        raise RedisError(
+            f"redis-py {redis.__version__} is not supported yet, as its connections have changed: "
+            "install an earlier version"
+        )
+    return transport
+
+
 def forget_streams(connection: AbstractConnection) -> None:
     """Make redis-py consider a connection closed whose transport was aborted."""
-    if transport_of(connection) is not None:
+    if open_transport(connection) is not None:
         connection._writer = connection._reader = None  # noqa: SLF001
 
 
-def stream_of(connection: AbstractConnection) -> Any:
-    """Return the `asyncio.StreamReader` of an open connection, if redis-py gives it."""
-    return getattr(connection, "_reader", None)
-
-
-def error_parser(connection: AbstractConnection) -> Callable[[str], Exception] | None:
-    """Return the function that makes redis-py's exceptions of error replies, if it gives it."""
-    parse_error: Callable[[str], Exception] | None = getattr(
-        getattr(connection, "_parser", None), "parse_error", None
+def error_parser(connection: AbstractConnection) -> Callable[[str], Exception]:
+    """Return the function that makes redis-py's exceptions of error replies."""
+    parse_error: Callable[[str], Exception] = getattr(
+        getattr(connection, "_parser", None), "parse_error", ResponseError
     )
     return parse_error
 
 
-def set_push_handler(
-    connection: AbstractConnection, handle: Callable[[list[Any]], Awaitable[Any]]
-) -> None:
-    """Replace redis-py's own handler of pushes, which makes a text of each for its debug log."""
-    parser = getattr(connection, "_parser", None)
-    set_handler = getattr(parser, "set_pubsub_push_handler", None)
-    if set_handler is not None:
-        set_handler(handle)
-
-
 async def close_now(connection: AbstractConnection) -> None:
     """Close a connection without waiting for the server."""
-    transport = transport_of(connection)
+    transport = open_transport(connection)
     await connection.disconnect(nowait=True)
     if transport is not None:
         # It would wait until the server has read all that was written; with TLS, for its
