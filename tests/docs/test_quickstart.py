@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from embedded_server import HOST, dies_with_parent
 from support import programs
+from support.chromium import launch
 from support.pages import DOCS, write_files
 
 if TYPE_CHECKING:
@@ -81,6 +82,23 @@ async def test_quickstart(project: Path) -> None:
         for browser in (one, two):
             answer = await asyncio.wait_for(browser.recv(), DEADLINE)
             assert json.loads(answer) == {"text": "Hello"}
+
+
+@pytest.mark.slow
+async def test_page(project: Path) -> None:
+    """What is typed into the page of one server shows on that of the other."""
+    async with daphne(project) as first, daphne(project) as second, launch() as browser:
+        # The first answers take as long as Django's imports.
+        for port in (first, second):
+            await (await client(port)).close()
+        pages = [await browser.new_page() for _ in (first, second)]
+        for page, port in zip(pages, (first, second), strict=True):
+            await page.goto(f"http://localhost:{port}/", timeout=DEADLINE * 1000)
+            await page.wait_for_function("chat.readyState === WebSocket.OPEN")
+        await pages[0].fill("input", "Hello")
+        await pages[0].press("input", "Enter")
+        for page in pages:
+            await page.wait_for_selector("li:text-is('Hello')", timeout=DEADLINE * 1000)
 
 
 def test_check(project: Path) -> None:

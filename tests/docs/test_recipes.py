@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import decimal
+import json
 import runpy
 import uuid
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import pytest
+import redis
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 
 from channels_redis.core import RedisChannelLayer
+from support import programs
+from support.chromium import launch
 from support.pages import write_files
 
 if TYPE_CHECKING:
@@ -38,10 +44,12 @@ def recipes(tmp_path: Path) -> dict[str, Any]:
         settings.configure()
     write_files("recipes.md", tmp_path)
     files = sorted(tmp_path.glob("*.py"))
-    assert len(files) == 7
+    assert len(files) == 12
     defined: dict[str, Any] = {}
     for file in files:
         defined |= runpy.run_path(str(file))
+    # What signs tokens.
+    settings.SECRET_KEY = "for the tests"
     return defined
 
 
@@ -58,6 +66,175 @@ async def close(*sockets: WebsocketCommunicator) -> None:
     """Close WebSockets."""
     for socket in sockets:
         await socket.disconnect(timeout=DEADLINE)
+
+
+class Asks(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # Channels has no types.
+    """A consumer with one handler, which answers what it gets."""
+
+    async def receive_json(self, content: Any) -> None:
+        """Answer."""
+        await self.send_json(content)
+
+
+async def test_unknown_message_types(
+    recipes: dict[str, Any], layer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The consumer lives on after a message that it has no handler for, which is logged."""
+
+    class Consumer(recipes["Tolerant"], Asks):  # type: ignore[misc, name-defined]
+        groups = ("all",)
+
+    socket = await connect(Consumer)
+    await layer.group_send("all", {"type": "new.type"})
+    while "Consumer has no handler for new.type" not in caplog.text:
+        await asyncio.sleep(0.01)
+    await socket.send_json_to({"still": "here"})
+    assert await socket.receive_json_from(DEADLINE) == {"still": "here"}
+    await close(socket)
+
+
+@pytest.mark.usefixtures("layer")
+async def test_tokens(recipes: dict[str, Any]) -> None:
+    """A signed token opens the socket as its user; without one, and with a wrong one, it closes."""
+    answer = recipes["issue"](type("Request", (), {"user": User(7)}))
+    token = json.loads(answer.content)["token"]
+    for query, user_id in ((f"token={token}", 7), (f"token={token}x", None), ("", None)):
+        seen: list[Any] = []
+
+        async def application(scope: Any, receive: Any, send: Any, seen: Any = seen) -> None:
+            seen.append(scope["user_id"])
+            await recipes["Private"].as_asgi()(scope, receive, send)
+
+        socket = WebsocketCommunicator(recipes["TokenAuth"](application), f"/?{query}")
+        assert (await socket.connect(timeout=DEADLINE))[0]
+        assert seen == [user_id]
+        if user_id is None:
+            closed = await socket.receive_output(DEADLINE)
+            assert (closed["type"], closed["code"]) == ("websocket.close", 4401)
+        await close(socket)
+
+
+@pytest.mark.usefixtures("layer")
+async def test_rate_limits(recipes: dict[str, Any]) -> None:
+    """A burst passes, what goes beyond it closes the socket; a user's limit counts for itself."""
+    socket = await connect(recipes["RateLimited"])
+    for number in range(20):
+        await socket.send_json_to(number)
+        assert await socket.receive_json_from(DEADLINE) == number
+    for number in range(10 * DEADLINE):
+        await socket.send_json_to(number)
+    while (answer := await socket.receive_output(DEADLINE))["type"] == "websocket.send":
+        pass
+    assert (answer["type"], answer["code"]) == ("websocket.close", 4429)
+    await close(socket)
+    user = str(uuid.uuid4())
+    assert [await recipes["is_allowed"](user, 2) for _ in range(3)] == [True, True, False]
+
+
+@pytest.mark.usefixtures("layer")
+async def test_heartbeats(recipes: dict[str, Any]) -> None:
+    """A ping is answered; a silent socket is closed, one that speaks is not."""
+    consumer = type("Consumer", (recipes["Beating"],), {"silence": 0.5})
+    socket = await connect(consumer)
+    for _ in range(5):
+        await asyncio.sleep(0.2)
+        await socket.send_json_to({"kind": "ping"})
+        assert await socket.receive_json_from(DEADLINE) == {"kind": "pong"}
+    closed = await socket.receive_output(DEADLINE)
+    assert (closed["type"], closed["code"]) == ("websocket.close", 4408)
+    await close(socket)
+
+
+async def test_page_that_beats(tmp_path: Path) -> None:
+    """The page asks every twenty seconds, and closes the socket when there is no answer."""
+    write_files("recipes.md", tmp_path)
+    async with launch() as browser:
+        page = await browser.new_page()
+        await page.clock.install()
+        await page.add_script_tag(path=tmp_path / "beats.js")
+        socket = """() => {
+            globalThis.socket = new EventTarget();
+            socket.sent = 0;
+            socket.send = () => { socket.sent += 1; };
+            socket.close = () => { socket.closed = true; };
+            beat(socket);
+        }"""
+        await page.evaluate(socket)
+        await page.clock.run_for(20_500)
+        await page.evaluate("socket.dispatchEvent(new Event('message'))")
+        await page.clock.run_for(20_000)
+        assert await page.evaluate("[socket.sent, socket.closed ?? false]") == [2, False]
+        await page.clock.run_for(20_000)
+        assert await page.evaluate("[socket.sent, socket.closed ?? false]") == [2, True]
+
+
+def test_database_connections(tmp_path: Path) -> None:
+    """Both ways of asking a database answer; slow calls have threads of their own."""
+    write_files("recipes.md", tmp_path)
+    done = programs.run("-c", ASKING, cwd=tmp_path)
+    assert done.status == 0, done.err
+    assert json.loads(done.out) == [{"number": 1}, {"number": 2}]
+
+
+# Threads that meet at a barrier are two.
+ASKING = """
+import asyncio, json, runpy, threading
+from django.conf import settings
+database = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+settings.configure(DATABASES={"default": database})
+import django
+django.setup()
+from channels.db import DatabaseSyncToAsync, database_sync_to_async
+from channels.testing import WebsocketCommunicator
+
+async def main():
+    socket = WebsocketCommunicator(runpy.run_path("reports.py")["Reports"].as_asgi(), "/")
+    await socket.connect(timeout=30)
+    await socket.send_json_to({})
+    print(json.dumps([await socket.receive_json_from(30) for _ in range(2)]))
+    await socket.disconnect(timeout=30)
+    barrier = threading.Barrier(2)
+    slow = DatabaseSyncToAsync(barrier.wait, thread_sensitive=False)
+    await asyncio.gather(slow(30), slow(30))
+    shared = database_sync_to_async(threading.get_ident)
+    assert len(set(await asyncio.gather(*(asyncio.create_task(shared()) for _ in range(9))))) == 1
+
+asyncio.run(main())
+"""
+
+
+async def test_elasticache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_server: EmbeddedServer, prefix: str
+) -> None:
+    """The layer logs in with what the provider signs."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    write_files("servers.md", tmp_path)
+    provider = runpy.run_path(str(tmp_path / "elasticache.py"))["IAM"]
+    user, token = provider.get_credentials()
+    address, _, query = token.partition("/?")
+    signed = dict(parse_qsl(query))
+    assert (user, address) == ("shop", "shop-cache")
+    assert signed["Action"] == "connect"
+    assert signed["User"] == "shop"
+    assert signed["X-Amz-Expires"] == "900"
+    assert "/eu-central-1/elasticache/" in signed["X-Amz-Credential"]
+    assert len(signed["X-Amz-Signature"]) == 64
+    # Redis can't check such a token: to this user it accepts any, and no other user is there.
+    with redis.Redis.from_url(redis_server.url) as admin:
+        provider.user = prefix
+        rights: dict[str, Any] = {"keys": "*", "channels": "*", "commands": ["+@all"]}
+        admin.acl_setuser(prefix, enabled=True, nopass=True, **rights)
+        layer = RedisChannelLayer(
+            [{"address": redis_server.url, "credential_provider": provider}], prefix=prefix
+        )
+        await layer.send("jobs", {"type": "job"})
+        assert await asyncio.wait_for(layer.receive("jobs"), DEADLINE) == {"type": "job"}
+        assert f"user={prefix} " in " ".join(
+            f"user={client['user']} " for client in admin.client_list()
+        )
+        await layer.close_pools()
+        admin.acl_deluser(prefix)
 
 
 @pytest.mark.usefixtures("layer")

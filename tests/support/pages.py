@@ -8,7 +8,7 @@ from pathlib import Path
 DOCS = Path(__file__).parents[2] / "docs"
 LOCALHOST = "redis://localhost:6379/0"
 # The words before a block that is a whole file, or an addition to the settings, end with its path.
-PATH = r"`(?P<path>[\w./-]*\w\.(?:conf|ini|js|py|service|yml)|Caddyfile)`:\n\n"
+PATH = r"`(?P<path>[\w./@-]*\.(?:conf|ini|js|py|service|yml)|Caddyfile)`:\n\n"
 FILE = re.compile(rf"{PATH}```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
