@@ -86,7 +86,7 @@ async def test_quickstart(project: Path) -> None:
 
 @pytest.mark.slow
 async def test_page(project: Path) -> None:
-    """What is typed into the page of one server shows on that of the other."""
+    """The page of one server shows the words typed into that of the other."""
     async with daphne(project) as first, daphne(project) as second, launch() as browser:
         # The first answers take as long as Django's imports.
         for port in (first, second):

@@ -80,11 +80,8 @@ async def test_unknown_message_types(
     recipes: dict[str, Any], layer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The consumer lives on after a message that it has no handler for, which is logged."""
-
-    class Consumer(recipes["Tolerant"], Asks):  # type: ignore[misc, name-defined]
-        groups = ("all",)
-
-    socket = await connect(Consumer)
+    consumer = type("Consumer", (recipes["Tolerant"], Asks), {"groups": ("all",)})
+    socket = await connect(consumer)
     await layer.group_send("all", {"type": "new.type"})
     while "Consumer has no handler for new.type" not in caplog.text:
         await asyncio.sleep(0.01)
