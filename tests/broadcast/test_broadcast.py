@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import random
 import sys
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,9 @@ from channels.generic.websocket import (
 from channels.layers import InMemoryChannelLayer
 
 from broadcast.sites import Socket
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from channels_redis_queue import RedisChannelLayer
+from channels_redis_queue._shared.concurrency import timeout
 from channels_redis_queue.broadcast import Broadcasts, broadcast
 from support.default_layer import default_layer
 from support.waiting import eventually
@@ -217,7 +222,7 @@ async def test_same_frames_in_the_same_order(
 ) -> None:
     """Under joins, leaves, slow sockets, waiting handlers, disconnects and failing functions."""
     if way == "by handlers":
-        monkeypatch.setattr("channels_redis_queue._shared.broadcast.BroadcastSink.write", refuse)
+        monkeypatch.setattr("channels_redis_queue._shared.broadcast.BroadcastSink.claim", refuse)
     scene = Scene(layer, sender, partial(connect, consumer), seed)
     await scene.play(120)
     for socket, expected in scene.expected.items():
@@ -313,7 +318,7 @@ class Busy(AsyncJson):
 
 
 async def test_slow_socket_harms_no_other(layer: Any, sender: Any, connect: Connect) -> None:
-    """Frames beyond its buffer wait, then messages in its mailbox; all arrive."""
+    """One frame waits for it, and the other messages in its mailbox; all arrive."""
     stuck, quick = await connect(AsyncJson), await connect(AsyncJson)
     release = asyncio.Event()
     stuck.before_write = release.wait
@@ -321,9 +326,153 @@ async def test_slow_socket_harms_no_other(layer: Any, sender: Any, connect: Conn
         await sender.group_send("room", {"type": "quick", "number": at})
     await shows(quick, [number(at) for at in range(150)])
     assert stuck.frames == []
-    assert layer.statistics().waiting > 0
+    assert layer.statistics().waiting == 149
     release.set()
     await shows(stuck, [number(at) for at in range(150)])
+
+
+class Told(AsyncText):
+    """Sends the notice of lost messages, too."""
+
+    async def lost(self, event: dict[str, Any]) -> None:
+        """Send how many."""
+        await self.send(text_data=json.dumps({"lost": event["lost"]}))
+
+
+class Ordinary(Told):
+    """Has ordinary handlers only."""
+
+    async def quick(self, event: dict[str, Any]) -> None:
+        """Send the number."""
+        await self.send(text_data=json.dumps({"number": event["number"]}))
+
+
+@pytest.mark.parametrize(
+    ("make_layer", "options"),
+    [
+        (RedisChannelLayer, {"expiry": 1}),
+        (RedisChannelLayer, {"mailbox_bytes": 10_000}),
+        (RedisPubSubChannelLayer, {"expiry": 1}),
+        (RedisPubSubChannelLayer, {"mailbox_bytes": 10_000}),
+        (RedisPubSubChannelLayer, {"capacity": 3}),
+    ],
+    indirect=["make_layer"],
+)
+async def test_bounds_of_a_slow_socket(
+    make_layer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, options: dict[str, int]
+) -> None:
+    """Messages for it expire, find no room and are counted as for ordinary handlers."""
+    monkeypatch.setattr("channels_redis_queue.maintenance.CHECK_INTERVAL", 0.4)
+    monkeypatch.setattr("channels_redis_pubsub.broker.SWEEP_INTERVAL", 0.4)
+    frames = [await frames_of(consumer, make_layer, options) for consumer in (Ordinary, Told)]
+    assert frames[0] == frames[1]
+    assert any("lost" in frame for frame in frames[0])
+
+
+async def frames_of(
+    consumer: Any, make_layer: Callable[..., Any], options: dict[str, int]
+) -> list[dict[str, int]]:
+    """Return what a socket gets of 50 messages that come while it takes nothing."""
+    with default_layer(make_layer(**options, on_overflow="lost")) as layer:
+        socket, release = Socket(consumer), asyncio.Event()
+        socket.before_write = release.wait
+        await socket.opened()
+        for at in range(50):
+            await layer.group_send("room", {"type": "quick", "number": at})
+
+        def bounded() -> bool:
+            found = layer.statistics()
+            lost: int = found.dropped.expired + found.dropped.mailbox_full
+            # One frame is under way, and a notice of what is lost waits, too.
+            return lost > 0 and int(found.waiting) + lost == 50
+
+        def frames() -> list[dict[str, int]]:
+            return [json.loads(frame) for frame in socket.frames]
+
+        await eventually(bounded)
+        release.set()
+        await eventually(lambda: sum(frame.get("lost", 1) for frame in frames()) == 50)
+        await socket.disconnect()
+        return frames()
+
+
+async def test_own_words_wait_for_one_frame(sender: Any, connect: Connect) -> None:
+    """The browser is answered after the frame that is under way, and before those that wait."""
+    socket, writes = await connect(AsyncJson), asyncio.Semaphore(0)
+    socket.before_write = writes.acquire
+    for at in range(20):
+        await sender.group_send("room", {"type": "quick", "number": at})
+    await eventually(lambda: socket.consumer.channel_layer.statistics().waiting == 19)
+    socket.receive('"answer"')
+    writes.release()
+    await shows(socket, [number(0)])
+    writes.release()
+    await shows(socket, [number(0), "answer"])
+    for _ in range(19):
+        writes.release()
+    await shows(socket, [number(0), "answer", *(number(at) for at in range(1, 20))])
+
+
+async def test_tasks(layer: Any, connect: Connect) -> None:
+    """One writes to all sockets, and one to each that it has to wait for, whatever is cancelled."""
+    sockets = [await connect(AsyncJson) for _ in range(9)]
+    release = asyncio.Event()
+    sockets[3].before_write = sockets[6].before_write = release.wait
+    before = asyncio.all_tasks()
+    for socket in sockets:
+        put_here(layer, socket)
+    (first,) = asyncio.all_tasks() - before
+    first.cancel()
+    await eventually(lambda: sum(len(socket.frames) for socket in sockets) == 7)
+    assert len(asyncio.all_tasks() - before) == 2
+    release.set()
+    for socket in sockets:
+        await shows(socket, [number(1)])
+    assert asyncio.all_tasks() == before
+
+
+user: ContextVar[str] = ContextVar("user")
+
+
+async def test_send_runs_as_in_a_task_of_its_consumer(layer: Any, connect: Connect) -> None:
+    """It sees the consumer's context before and after it waits, and may use a timeout."""
+    seen: dict[str, list[str]] = {}
+
+    async def send(name: str, wait: float) -> None:
+        seen.setdefault(name, []).append(user.get())
+        async with timeout(10):
+            await asyncio.sleep(wait)
+        seen[name].append(user.get())
+
+    sockets = []
+    for name, wait in (("ada", 0), ("bob", 0.01), ("eve", 0)):
+        user.set(name)
+        sockets.append(await connect(AsyncJson, partial(send, name, wait)))
+    user.set("other")
+    for socket in sockets:
+        put_here(layer, socket)
+    for socket in sockets:
+        await shows(socket, [number(1)])
+    assert seen == {name: [name, name] for name in ("ada", "bob", "eve")}
+
+
+async def test_timeout_of_one_socket_ends_its_consumer_alone(layer: Any, connect: Connect) -> None:
+    """A `send` that gives up on its browser takes no other with it."""
+    sockets = [await connect(AsyncJson) for _ in range(3)]
+
+    async def give_up() -> None:
+        async with timeout(0.01):
+            await asyncio.Event().wait()
+
+    sockets[1].before_write = give_up
+    for socket in sockets:
+        put_here(layer, socket)
+    await eventually(lambda: sockets[1].ended)
+    with pytest.raises(asyncio.TimeoutError):
+        await sockets[1].task
+    for socket in (sockets[0], sockets[2]):
+        await shows(socket, [number(1)])
+        assert not socket.ended
 
 
 async def test_error_of_one_socket_ends_its_consumer_alone(sender: Any, connect: Connect) -> None:
@@ -435,7 +584,6 @@ async def test_handler_that_dispatches_to_another(layer: Any, connect: Connect) 
     await shows(socket, [1, "end", number(1)])
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks begin in a later turn")
 async def test_send_that_leaves_the_group(layer: Any, sender: Any, connect: Connect) -> None:
     """A `send` may change the group that is being written to."""
     sockets = [await connect(AsyncJson) for _ in range(5)]
@@ -448,6 +596,24 @@ async def test_send_that_leaves_the_group(layer: Any, sender: Any, connect: Conn
     for socket in sockets[1:]:
         await shows(socket, [number(1)])
     assert layer.statistics().reconnects == 0
+
+
+async def test_caught_error_of_another_handler(layer: Any, sender: Any, connect: Connect) -> None:
+    """A handler that catches it leaves the consumer as quick as before."""
+
+    class Catches(AsyncJson):
+        async def receive_json(self, content: Any, **_: Any) -> None:
+            with contextlib.suppress(ValueError):
+                await self.dispatch({"type": "no.such"})
+            await self.send_json(content)
+
+    socket = await connect(Catches)
+    socket.receive('"caught"')
+    await shows(socket, ["caught"])
+    await socket.opened()
+    await sender.group_send("room", {"type": "quick", "number": 1})
+    await shows(socket, ["caught", number(1)])
+    assert layer.statistics().broadcasts == 1
 
 
 async def test_cancellation_by_the_function(layer: Any, sender: Any, connect: Connect) -> None:
@@ -728,6 +894,14 @@ def test_bypassed_override(name: str) -> None:
     mixin = type("Mixin", (AsyncConsumer,), {name: lambda *_: None})
     with pytest.raises(TypeError, match="by way of Mixin, which broadcasts"):
         type("Own", (Broadcasts, AsyncJsonWebsocketConsumer, mixin), attributes)
+
+
+def test_consumer_without_websocket_methods() -> None:
+    """One that has no way to send a frame is refused; a mixin may get its consumer later."""
+    with pytest.raises(TypeError, match="Own must be a WebSocket consumer, such as an Async"):
+        type("Own", (Broadcasts, AsyncConsumer), {"quick": broadcast(count)})
+    mixin: Any = type("Mixin", (Broadcasts,), {"quick": broadcast(count)})
+    type("Own", (mixin, AsyncJsonWebsocketConsumer), {})
 
 
 def test_wrong_order_of_bases() -> None:

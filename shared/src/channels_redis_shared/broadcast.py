@@ -3,8 +3,9 @@
 Channels hands a message to each consumer through a task, and its handler encodes the same frame
 again. Behind a thousand sockets this takes forty times as long as the layer itself. A handler
 marked with `broadcast` only says what the frame holds: it is built once in each process, and
-written to the sockets of all idle members at once. For a consumer that is busy the message waits
-until it is idle, so each browser sees the frames in the order that Channels gives them.
+written to the sockets of all idle members in one task. For a consumer that is busy, or whose socket
+is slow, messages wait in its mailbox, so each browser sees the frames in the order that Channels
+gives them.
 """
 
 from __future__ import annotations
@@ -14,17 +15,23 @@ import contextvars
 import functools
 import inspect
 import logging
-import sys
+import types
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from channels.consumer import SyncConsumer
-from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
+from channels.consumer import AsyncConsumer, SyncConsumer
+from channels.generic.websocket import (
+    AsyncJsonWebsocketConsumer,
+    AsyncWebsocketConsumer,
+    JsonWebsocketConsumer,
+    WebsocketConsumer,
+)
 
-from .concurrency import end_task
+from .concurrency import end_task, start_task
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
 
     Frame = dict[str, Any]
     Receive = Callable[[], Awaitable[Frame]]
@@ -33,9 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Broadcasts", "broadcast"]
 
 logger = logging.getLogger(__name__.partition(".")[0])
-
-# Frames that may wait for a slow socket; further messages wait in the consumer's mailbox.
-MAX_PENDING_FRAMES = 100
 
 # The type of the notice that writing to the socket has failed.
 _FAILED = "broadcasts.failed"
@@ -104,11 +108,19 @@ class _Message(Protocol):
         """Return the message as an object of its own."""
 
 
+class _Mailbox(Protocol):
+    """The messages for a consumer."""
+
+    def frames(self, sink: BroadcastSink) -> Generator[Frame, None, None]:
+        """Take the messages as frames of the sink."""
+
+
 class BroadcastSink:
     """The WebSocket of one consumer, as far as broadcasts may be written to it directly.
 
     Args:
         consumer_class: The class of the consumer.
+        receive: The connection's ASGI `receive`.
         send: The connection's ASGI `send`.
     """
 
@@ -116,20 +128,19 @@ class BroadcastSink:
         "__weakref__",
         "_broadcasts",
         "_class",
-        "_context",
-        "_loop",
+        "_error",
+        "_is_writing",
         "_notify",
-        "_pending",
         "_receive",
         "_send",
         "_send_frame",
         "_writer",
-        "_writing",
         "attached",
-        "error",
+        "context",
         "handling",
         "has_event",
         "is_open",
+        "waiting",
     )
 
     def __init__(self, consumer_class: type[Broadcasts], receive: Receive, send: Send) -> None:
@@ -137,15 +148,16 @@ class BroadcastSink:
         self._broadcasts = consumer_class._broadcasts  # noqa: SLF001 - a class of this module
         self._receive = receive
         self._send = self._send_frame = send
-        self._loop = asyncio.get_running_loop()
-        self._context = contextvars.copy_context()
-        self._pending: deque[Frame] = deque()
-        self._writer: asyncio.Task[None] | None = None
-        self._writing = False
+        self._writer = _writer_of(asyncio.get_running_loop())
+        self.context = contextvars.copy_context()
         self._notify: Callable[[str], object] | None = None
         self.attached = False
+        # True from a claim to its end.
+        self._is_writing = False
+        # The task in which a frame waits for the socket.
+        self.waiting: asyncio.Task[None] | None = None
         # Why writing has failed.
-        self.error: BaseException | None = None
+        self._error: BaseException | None = None
         # The number of the consumer's running handlers: one may dispatch to another.
         self.handling = 0
         # True while the consumer has an ASGI message that it handles before what waits.
@@ -179,46 +191,60 @@ class BroadcastSink:
         if message["type"] == "websocket.accept":
             self.is_open = True
 
-    def write(self, message: _Message, loop: asyncio.AbstractEventLoop | None) -> bool:
-        """Write the frame of a message, unless the consumer's handler has to send it.
-
-        The caller has seen that the consumer asks for a message, and has none that came before.
+    def claim(self, mailbox: _Mailbox, loop: asyncio.AbstractEventLoop | None) -> bool:
+        """Take frames from a mailbox in a later turn of the loop, and write them.
 
         Args:
-            message: The message.
+            mailbox: The mailbox, from which the consumer wants to receive.
             loop: The event loop that runs in this thread.
         """
-        if (
-            self.handling
-            or self.has_event
-            or not self.is_open
-            or loop is not self._loop
-            or len(self._pending) >= MAX_PENDING_FRAMES
-        ):
+        writer = self._writer
+        if self._is_writing or loop is not writer.loop:
             return False
+        self._is_writing = True
+        writer.due.append((self, mailbox))
+        if len(writer.due) == 1:
+            writer.start()
+        return True
+
+    def frame(self, message: _Message) -> Frame | None:
+        """Return the frame of a message, empty for nothing; None if a handler has to send it."""
+        if self.handling or self.has_event or not self.is_open:
+            return None
         frames = message.frames
         if frames is None or self._class not in frames:
             frames = self._build(message)
         frame = frames[self._class]
-        if frame is None:
-            return False
-        if frame:
-            # A copy, as a middleware may change it on its way.
-            self._pending.append(frame.copy())
-            if not self._writing:
-                self._start_writing()
-        return True
+        # A copy, as a middleware may change it on its way.
+        return None if frame is None else frame.copy()
 
-    async def drain(self) -> None:
-        """Wait until all frames are written."""
-        if self._writer is not None:
-            await asyncio.wait([self._writer])
+    async def write(self, mailbox: _Mailbox) -> None:
+        """Write the frames of the mailbox that it has claimed."""
+        frames = mailbox.frames(self)
+        try:
+            for frame in frames:
+                await self._send_frame(frame)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever a server raises
+            # As an error in its handler, it ends the consumer; unless that ends, and has cancelled.
+            if self.is_open:
+                self._fail(error)
+        finally:
+            frames.close()
+            self._is_writing = False
+            self.waiting = None
+
+    async def drain(self, message: dict[str, Any]) -> None:
+        """Wait until no frame waits for the socket; raise its error if a message says so."""
+        if self.waiting is not None:
+            await asyncio.wait([self.waiting])
+        if self._error is not None and message.get("type") == _FAILED:
+            raise self._error
 
     async def close(self) -> None:
         """Write nothing more."""
         self.is_open = False
-        if self._writer is not None:
-            await end_task(self._writer)
+        if self.waiting is not None:
+            await end_task(self.waiting)
 
     def _build(self, message: _Message) -> dict[type, Frame | None]:
         """Build the frame of a message for all consumers of this class."""
@@ -235,34 +261,76 @@ class BroadcastSink:
                 logger.exception("The broadcast %s failed", found.function.__qualname__)
         return frames
 
-    def _start_writing(self) -> None:
-        # Set before the task, which may begin at once.
-        self._writing = True
-        task = self._context.run(_start, self._write(), self._loop)
-        self._writer = None if task.done() else task
-
-    async def _write(self) -> None:
-        pending = self._pending
-        try:
-            while pending and self.is_open:
-                await self._send_frame(pending[0])
-                pending.popleft()
-        except asyncio.CancelledError as error:
-            if self.is_open:  # else `close` has cancelled this task
-                self._fail(error)
-        except Exception as error:  # noqa: BLE001 - it ends this consumer, as in its handler
-            self._fail(error)
-        finally:
-            pending.clear()
-            self._writing = False
-            self._writer = None
-
     def _fail(self, error: BaseException) -> None:
         """Make the consumer raise an error in its next turn, unless it ends before."""
         self.is_open = False
-        self.error = error
+        self._error = error
         if self._notify is not None:
             self._notify(_FAILED)
+
+
+class _Writer:
+    """Write to the sockets of an event loop, all in one task as long as none makes it wait.
+
+    A `send` runs in the context of its consumer, but not in its task, which waits elsewhere.
+
+    Args:
+        loop: The running event loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        # The sockets to write to.
+        self.due: deque[tuple[BroadcastSink, _Mailbox]] = deque()
+
+    def start(self, _ended: object = None) -> None:
+        """Write to the sockets that are due, in a later turn of the loop."""
+        if self.due:
+            # Again at its end: where all tasks of a loop are cancelled, it may never have begun.
+            start_task(self._write()).add_done_callback(self.start)
+
+    async def _write(self) -> None:
+        while self.due:
+            sink, mailbox = self.due.popleft()
+            writing = sink.write(mailbox)
+            try:
+                awaited = sink.context.run(writing.send, None)
+            except StopIteration:
+                continue
+            # The other sockets don't wait for this one.
+            sink.waiting = asyncio.current_task()
+            self.start()
+            await _continue(writing, awaited, sink.context)
+            return
+
+
+@types.coroutine
+def _continue(
+    coroutine: Coroutine[Any, Any, None], awaited: object, context: contextvars.Context
+) -> Generator[object, Any, None]:
+    """Run the rest of a coroutine, which waits for something, in its context."""
+    while True:
+        step: Callable[[Any], object] = coroutine.send
+        value: Any = None
+        try:
+            value = yield awaited
+        except BaseException as error:  # noqa: BLE001 - such as a cancellation
+            step, value = coroutine.throw, error
+        try:
+            awaited = context.run(step, value)
+        except StopIteration:
+            return
+
+
+# By the id of its event loop, which it keeps in memory.
+_writers: weakref.WeakValueDictionary[int, _Writer] = weakref.WeakValueDictionary()
+
+
+def _writer_of(loop: asyncio.AbstractEventLoop) -> _Writer:
+    writer = _writers.get(id(loop))
+    if writer is None:
+        writer = _writers[id(loop)] = _Writer(loop)
+    return writer
 
 
 class Broadcasts:
@@ -311,14 +379,17 @@ class Broadcasts:
             await handle(message)
             return
         sink.handling += 1
-        if not sink.attached:
-            sink.attach(self)
-        await sink.drain()
-        if sink.error is not None and message.get("type") == _FAILED:
-            raise sink.error
-        await handle(message)
-        # Not after an error: it ends the consumer, and nothing may be written meanwhile.
-        sink.handling -= 1
+        try:
+            if not sink.attached:
+                sink.attach(self)
+            await sink.drain(message)
+            await handle(message)
+        except BaseException:
+            # That of the outermost handler ends the consumer, and nothing may be written meanwhile.
+            sink.is_open = sink.is_open and sink.handling > 1
+            raise
+        finally:
+            sink.handling -= 1
 
 
 def _refuse_bypassed(cls: type) -> None:
@@ -338,6 +409,13 @@ def _refuse_bypassed(cls: type) -> None:
         raise TypeError(
             f"{cls.__qualname__}.encode_json must be a class method, as that of Channels: it "
             "encodes a broadcast once for all consumers"
+        )
+    if issubclass(cls, AsyncConsumer) and not issubclass(
+        cls, AsyncWebsocketConsumer | WebsocketConsumer
+    ):
+        raise TypeError(
+            f"{cls.__qualname__} must be a WebSocket consumer, such as an AsyncWebsocketConsumer: "
+            "broadcasts send text and bytes"
         )
     if next(each for each in cls.__mro__ if "dispatch" in vars(each)) is not Broadcasts:
         raise TypeError(
@@ -383,9 +461,3 @@ def _without_waiting(coroutine: Any) -> Any:
         return stop.value
     coroutine.close()
     raise TypeError("encode_json must not wait for anything in a consumer with broadcasts")
-
-
-def _start(coroutine: Any, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
-    if sys.version_info >= (3, 12):
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)
-    return asyncio.Task(coroutine, loop=loop)

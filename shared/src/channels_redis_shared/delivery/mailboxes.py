@@ -26,7 +26,7 @@ from ..messages.serializers import DecodedMessage
 from ..ops.statistics import Counters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Generator
 
 # Leading notices to skip when looking for a message to drop.
 MAX_NOTICES = 100
@@ -74,10 +74,18 @@ class OverflowNotice(Notice):
 
 
 class Sink(Protocol):
-    """Take messages for a channel whose consumer has nothing else to do."""
+    """Take the messages of a mailbox instead of a consumer that has nothing else to do."""
 
-    def write(self, message: Any, loop: asyncio.AbstractEventLoop | None) -> bool:
-        """Return whether it took the message."""
+    def claim(self, mailbox: Mailbox, loop: asyncio.AbstractEventLoop | None) -> bool:
+        """Return whether it will take frames in a later turn of the loop, until none is left.
+
+        Args:
+            mailbox: The mailbox.
+            loop: The event loop that runs in this thread.
+        """
+
+    def frame(self, message: Any) -> dict[str, Any] | None:
+        """Return the frame of a message, empty for nothing; None if a `receive` has to take it."""
 
 
 class Entry:
@@ -124,6 +132,7 @@ class Mailbox:
     """
 
     __slots__ = (
+        "_claimed",
         "_counters",
         "_idle",
         "_items",
@@ -148,6 +157,8 @@ class Mailbox:
         self._overflow_notice: OverflowNotice | None = None
         # Returns the sink of the consumer, if it exists still.
         self.sink: weakref.ref[Sink] | None = None
+        # True while the sink takes the messages, and no waiter may.
+        self._claimed = False
         # The last task known to have received; None before the first.
         self.task: weakref.ref[asyncio.Task[Any]] | None = None
         # True if the task of the next `receive` has to be tracked.
@@ -187,30 +198,50 @@ class Mailbox:
             loop: The event loop that runs in this thread.
         """
         self._items.append(entry)
-        if self._waiters:
-            self._wake(loop)
+        if self._waiters and not self._claimed:
+            sink = None if self.sink is None else self.sink()
+            if sink is None or not sink.claim(self, loop):
+                self._wake(loop)
+            else:
+                self._claimed = True
 
     def put_first(self, entry: Entry) -> None:
         """Put an item before all others."""
         self._put_back([entry])
 
     def take(self) -> MailboxItem | None:
-        """Remove and return the oldest item that has not expired and that the sink refuses."""
-        while self._items:
-            try:
-                entry = self._items.popleft()
-            except IndexError:  # another thread was faster
-                return None
-            if entry.deadline > time.monotonic():
-                if self.sink is not None and self._write(entry.item):
-                    continue
-                if entry.item is self._overflow_notice:
-                    # Messages lost from now on get a notice of their own.
-                    self._overflow_notice = None
-                return entry.item
-            self._items.appendleft(entry)
-            self.drop_expired(time.monotonic())
-        return None
+        """Remove and return the oldest item that has not expired, if the sink leaves it."""
+        if self.sink is not None and self._is_left_to_sink():
+            return None
+        entry = self._pop_unexpired()
+        if entry is None:
+            return None
+        if entry.item is self._overflow_notice:
+            # Messages lost from now on get a notice of their own.
+            self._overflow_notice = None
+        return entry.item
+
+    def frames(self, sink: Sink) -> Generator[dict[str, Any], None, None]:
+        """Take items, oldest first, as frames of a sink that has claimed the mailbox.
+
+        The claim ends when none is left, or with an item that a `receive` has to take.
+        """
+        try:
+            while (entry := self._pop_unexpired()) is not None:
+                item = entry.item
+                frame = sink.frame(item) if isinstance(item, DecodedMessage) else None
+                if frame is None:
+                    self._items.appendleft(entry)
+                    return
+                self._counters.broadcasts += 1
+                # As a message that was received, it counts no longer.
+                del entry, item
+                if frame:
+                    yield frame
+        finally:
+            self._claimed = False
+            if self._items and self._waiters:
+                self._wake(running_loop())
 
     def drop_oldest(self, keep: Entry | None = None) -> int | None:
         """Remove the oldest message, but not `keep`; return the bytes that it counted.
@@ -263,7 +294,7 @@ class Mailbox:
         waiter = loop.create_future()
         self.receive_cancelled = False
         self._waiters.append(waiter)
-        if self._items:
+        if self._items and not self._claimed:
             self._wake(loop)
         return waiter
 
@@ -317,19 +348,37 @@ class Mailbox:
             self.tracks_task = True
         return now - self._idle[1]
 
-    def _write(self, item: MailboxItem) -> bool:
-        """Write a message that waited to the sink, if it takes it.
+    def _is_left_to_sink(self) -> bool:
+        """Return whether the sink takes the oldest item, which waited for the consumer.
 
         Otherwise a consumer that was busy once would stay slow: in a busy group the next message is
         there before its handler has sent the last one.
         """
         sink = None if self.sink is None else self.sink()
-        if sink is None or not isinstance(item, DecodedMessage):
+        if sink is None or self._claimed:
+            return self._claimed
+        try:
+            first = self._items[0].item
+        except IndexError:
             return False
-        if not sink.write(item, running_loop()):
-            return False
-        self._counters.broadcasts += 1
-        return True
+        self._claimed = (
+            isinstance(first, DecodedMessage)
+            and sink.frame(first) is not None
+            and sink.claim(self, running_loop())
+        )
+        return self._claimed
+
+    def _pop_unexpired(self) -> Entry | None:
+        while self._items:
+            try:
+                entry = self._items.popleft()
+            except IndexError:  # another thread was faster
+                break
+            if entry.deadline > time.monotonic():
+                return entry
+            self._items.appendleft(entry)
+            self.drop_expired(time.monotonic())
+        return None
 
     def _pop(self) -> Entry | None:
         try:
@@ -449,10 +498,6 @@ class Mailboxes:
             size: The bytes of a message; a notice counts none.
         """
         loop = running_loop()
-        if self._sinks and isinstance(item, DecodedMessage):
-            channels = self._without_written(channels, item, loop)
-            if not channels:
-                return
         lost: Counter[str] = Counter()
         with self._lock:
             if size:
@@ -536,34 +581,6 @@ class Mailboxes:
         with self._lock:
             for box in self._boxes.values():
                 box.clear()
-
-    def _without_written(
-        self,
-        channels: Collection[str],
-        message: DecodedMessage,
-        loop: asyncio.AbstractEventLoop | None,
-    ) -> list[str]:
-        """Write a message to the sinks that accept it; return the other channels."""
-        boxes = self._boxes
-        others = []
-        written = 0
-        # A copy: what the sinks call, such as an ASGI middleware, may end memberships.
-        for channel in list(channels):
-            box = boxes.get(channel)
-            sink = None if box is None or box.sink is None else box.sink()
-            if (
-                sink is None
-                or box is None
-                # It has messages, or its consumer has just been woken for the last of them.
-                or box.size
-                or not box.waiting
-                or not sink.write(message, loop)
-            ):
-                others.append(channel)
-            else:
-                written += 1
-        self._counters.broadcasts += written
-        return others
 
     def _new_mailbox(self, channel: str) -> Mailbox:
         box = Mailbox(self._capacity(channel), self._on_overflow, self._counters)
