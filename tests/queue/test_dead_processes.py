@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,8 @@ from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, wai
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from channels_redis_queue import RedisChannelLayer
     from conftest import RunProcess
     from embedded_server import EmbeddedServer
@@ -30,7 +31,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let senders check processes with each message, and call one dead after a second."""
     monkeypatch.setattr("channels_redis_queue.protocol.group_cache.LIVENESS_CHECK_INTERVAL", 0)
     monkeypatch.setattr("channels_redis_queue.publisher.LIVENESS_CHECK_INTERVAL", 0)
-    monkeypatch.setattr("channels_redis_queue.groups.HEARTBEAT_TIMEOUT", 1)
+    monkeypatch.setattr("channels_redis_queue.liveness.HEARTBEAT_TIMEOUT", 1)
+    monkeypatch.setattr("channels_redis_queue.liveness.SECOND_LOOK_AFTER", 0.5)
 
 
 async def sends_heartbeats(layer: RedisChannelLayer, channel: str) -> None:
@@ -69,7 +71,7 @@ async def test_killed_process_is_taken_out(
 
     async def gone() -> bool:
         # As if the one that lives had sent its next heartbeat, which takes 20 s.
-        command = ("SET", key, secrets.token_hex(8), "EX", 1000)
+        command = ("SET", key, "1000.0", "EX", 1000)
         await sender._broker.get().shards.of(address).execute(command, key=key)
         await sender.group_send("room", {"number": 1})
         return not set(dead) & set(await names_in(sender, "room"))
@@ -86,7 +88,7 @@ async def test_process_that_was_held_up_comes_back(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process without heartbeats leaves its groups, and is in them again after the next."""
-    monkeypatch.setattr("channels_redis_queue.maintenance.HEARTBEAT_INTERVAL", 3600)
+    monkeypatch.setattr("channels_redis_queue.liveness.HEARTBEAT_INTERVAL", 3600)
     layer, sender = own_layers(), own_layers(expiry=1)
     channel = await layer.new_channel()
     receiver = await waiting(layer, channel)
@@ -101,7 +103,7 @@ async def test_process_that_was_held_up_comes_back(
     assert await within(receiver) == MESSAGE
     with own_server.client() as client:
         assert client.get(beside(layer, channel).heartbeat) == keys.GONE
-    monkeypatch.setattr("channels_redis_queue.maintenance.HEARTBEAT_INTERVAL", 0)
+    monkeypatch.setattr("channels_redis_queue.liveness.HEARTBEAT_INTERVAL", 0)
     # As a loop that was held up does: it goes on with what was due.
     await layer.close_pools()
     receiver = await waiting(layer, channel)
@@ -113,26 +115,86 @@ async def test_process_that_was_held_up_comes_back(
     await cancel(receiver)
 
 
+@pytest.mark.usefixtures("quick")
+async def test_silence_before_an_outage(
+    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process is dead after two looks, half a minute apart, with no outage in between."""
+    monkeypatch.setattr("channels_redis_queue.liveness.HEARTBEAT_INTERVAL", 3600)
+    layer, sender = own_layers(), own_layers(expiry=1)
+    channel = await layer.new_channel()
+    receiver = await waiting(layer, channel)
+    await layer.group_add("room", channel)
+    await sends_heartbeats(sender, channel)
+
+    async def is_member_after_a_look() -> bool:
+        await asyncio.sleep(1.5)  # more than a recent heartbeat has, and than is between two looks
+        await sender.group_send("room", MESSAGE)
+        return bool(await names_in(sender, "room"))
+
+    heartbeat = beside(layer, channel).heartbeat
+    with own_server.client() as client:
+        assert await is_member_after_a_look()
+        client.client_kill_filter(_type="normal", skipme=True)
+        assert await is_member_after_a_look()
+        client.set(heartbeat, "1000.0", ex=2000)
+        assert await is_member_after_a_look()
+        client.expire(heartbeat, 900)
+        assert await is_member_after_a_look()
+        assert not await is_member_after_a_look()
+    await cancel(receiver)
+
+
+async def test_host_that_is_away_delays_no_heartbeat(
+    own_server: EmbeddedServer,
+    start_server: Callable[..., EmbeddedServer],
+    layers: Layers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Heartbeats go on at the other hosts, however many addresses have theirs on that one."""
+    monkeypatch.setattr("channels_redis_queue.liveness.HEARTBEAT_INTERVAL", 0)
+    away = start_server()
+    layer = layers(hosts=[own_server.url, away.url])
+    channels = [await layer.new_channel(f"kind{number}") for number in range(20)]
+    receivers = [await waiting(layer, channel) for channel in channels]
+    await asyncio.gather(*(layer.group_add("room", channel) for channel in channels))
+    with own_server.client() as client:
+
+        def heartbeats() -> dict[bytes, bytes]:
+            return {key: client.get(key) for key in client.keys("*$alive*")}
+
+        await eventually(lambda: len(heartbeats()) > 5)
+        away.pause()
+        try:
+            for _ in range(2):
+                before = heartbeats()
+                await eventually(lambda: not before.items() & heartbeats().items())  # noqa: B023
+        finally:
+            away.resume()
+    await cancel(*receivers)
+
+
 async def test_senders_seldom_look(own_server: EmbeddedServer, own_layers: Layers) -> None:
     """A look costs a command for each process, and the usual message has none."""
     layer = own_layers()
     channel = await layer.new_channel()
     await layer.group_add("room", channel)
     with own_server.client() as client:
-        client.set(beside(layer, channel).heartbeat, "sign")
+        client.set(beside(layer, channel).heartbeat, "1000.0", ex=1000)
     for _ in range(20):
         await layer.group_send("room", MESSAGE)
     with count_commands(own_server) as usual:
         await layer.group_send("room", MESSAGE)
     assert "get" not in usual.commands
+    assert "ttl" not in usual.commands
     snapshot = layer._broker.get().publisher._group_cache.get("room")
     assert snapshot is not None
     snapshot.next_liveness_check = 0.0
     with count_commands(own_server) as looking:
         for _ in range(3):
             await layer.group_send("room", MESSAGE)
-    assert looking.commands["get"] == 1
-    assert looking.total == 3 * usual.total + 1
+    assert looking.commands["get"] == looking.commands["ttl"] == 1
+    assert looking.total == 3 * usual.total + 2
 
 
 async def test_consumers_leave_as_their_loop_ends(options: dict[str, Any], layers: Layers) -> None:

@@ -176,7 +176,7 @@ async def test_process_that_was_taken_for_dead(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It finds the mark in place of its heartbeat, and writes its members again."""
-    monkeypatch.setattr("channels_redis_queue.maintenance.HEARTBEAT_INTERVAL", 0)
+    monkeypatch.setattr("channels_redis_queue.liveness.HEARTBEAT_INTERVAL", 0)
     layer = own_layers()
     channel = await layer.new_channel()
     receiver = await waiting(layer, channel)

@@ -23,7 +23,8 @@ from ._shared.history.outlet import GroupOutlet
 from ._shared.ops.logs import OverflowLog
 from ._shared.transport.cluster_pipeline import shards_to
 from .groups import Groups
-from .keys import GONE, group_of, new_process_id, process_of, virtual_of
+from .keys import group_of, new_process_id, process_of, virtual_of
+from .liveness import Liveness
 from .loop_state import LEAVE_TIMEOUT, LoopState
 from .protocol.local_groups import LocalGroups
 from .publisher import Publisher
@@ -67,7 +68,8 @@ class QueueBroker:
         self.consumers = ConsumerTracker(
             self.mailboxes, settings.channel_expiry, self._end_channels
         )
-        self.groups = Groups(settings, self.local_groups)
+        self._liveness = Liveness(settings, self.local_groups)
+        self.groups = Groups(settings, self.local_groups, self._liveness)
         self.publisher = Publisher(settings, self.groups)
         # By virtual channel.
         self._followers: Followers[str] = Followers(
@@ -198,12 +200,9 @@ class QueueBroker:
     async def mark_gone(self) -> None:
         """Tell those that send to the groups of this process that it has gone."""
         # Before the timer, beside which a loop would get connections of its own.
-        settings, shards = self.settings, self.shards
+        shards = self.shards
         async with timeout(LEAVE_TIMEOUT):
-            for address in self.local_groups.addresses():
-                key = settings.keys.messages(address).heartbeat
-                command = ("SET", key, GONE, "EX", settings.gone_mark_ttl)
-                await shards.of(address).execute(command, key=key, idempotent=True)
+            await self._liveness.mark_gone(shards)
 
     def _make_loop_state(self) -> LoopState:
         shards = shards_to(self.settings.connectors, self.settings.scripts, self.counters)
@@ -221,7 +220,13 @@ class QueueBroker:
             loop_state.spawn(detector.watch())
         loop_state.spawn(maintenance.sweep(self.consumers, local_groups, self._groups_empty))
         loop_state.spawn(maintenance.publish_removed_members(self.groups, shards))
-        loop_state.spawn(maintenance.send_heartbeats(settings, shards, local_groups, detectors))
+
+        def restore_all() -> None:
+            for detector in detectors:
+                detector.restore_all()
+
+        for shard in range(len(shards)):
+            loop_state.spawn(self._liveness.beat(shard, shards, restore_all))
 
     def _overflowed(self, channel: str, count: int) -> None:
         # A channel that has lost its consumer misses nothing.

@@ -59,18 +59,3 @@ class QueueSettings(HistorySettings):
     def scripts(self) -> Sequence[Script]:
         """The scripts to load whenever a connection opens."""
         return [*scripts.ALL, *super().scripts]
-
-    @property
-    def heartbeat_ttl(self) -> int:
-        """Seconds that a heartbeat stays, to tell a silent process from an unknown one."""
-        return max(self.group_expiry, 2 * HEARTBEAT_TIMEOUT)
-
-    @property
-    def recent_heartbeat_ttl(self) -> int:
-        """The least time to live, in seconds, that a heartbeat of a living process has left."""
-        return self.heartbeat_ttl - HEARTBEAT_TIMEOUT
-
-    @property
-    def gone_mark_ttl(self) -> int:
-        """Seconds that the mark of a dead process stays: shorter than a recent heartbeat."""
-        return self.recent_heartbeat_ttl - 1

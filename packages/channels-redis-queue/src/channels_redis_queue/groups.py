@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
@@ -20,12 +19,10 @@ if TYPE_CHECKING:
 
     from ._shared.transport.commands import Command, CommandClient, Shards
     from .config import QueueSettings
+    from .liveness import Liveness
     from .protocol.group_cache import Destination
     from .protocol.local_groups import LocalGroups
 
-
-# Addresses whose latest heartbeat is remembered.
-MAX_HEARTBEATS = 10_000
 
 # Names in one command: the server serves no other client meanwhile.
 MAX_NAMES = 200
@@ -69,14 +66,16 @@ class Groups:
     Args:
         settings: The layer's options.
         local_groups: The members in this process.
+        liveness: Tells which processes are dead.
     """
 
-    def __init__(self, settings: QueueSettings, local_groups: LocalGroups) -> None:
+    def __init__(
+        self, settings: QueueSettings, local_groups: LocalGroups, liveness: Liveness
+    ) -> None:
         self._settings = settings
         self._keys = settings.keys
         self._local_groups = local_groups
-        # The latest heartbeat seen of each address, and the `time.monotonic()` since when.
-        self._heartbeats: dict[str, tuple[bytes, float]] = {}
+        self._liveness = liveness
 
     @overload
     async def add_local(self, group: str, channel: str, shards: Shards) -> None: ...
@@ -289,25 +288,13 @@ class Groups:
         )
         split, young = _split(names), set(_split(recent))
         virtuals = [name for name in split if keys.is_virtual(name)]
-        living = await self._living(
+        living = await self._liveness.living(
             {keys.non_local(name) for name in virtuals if name not in young}, shards
         )
         return (
             [name for name in virtuals if name in young or keys.non_local(name) in living],
             [name for name in split if not keys.is_virtual(name)],
         )
-
-    async def _living(self, addresses: Iterable[str], shards: Shards) -> set[str]:
-        """Return the addresses whose processes have sent a heartbeat recently."""
-        asked = [(address, self._keys.messages(address).heartbeat) for address in addresses]
-        left: list[int] = await asyncio.gather(
-            *(
-                shards.of(address).execute(("TTL", key), key=key, idempotent=True)
-                for address, key in asked
-            )
-        )
-        recent = self._settings.recent_heartbeat_ttl
-        return {address for (address, _), ttl in zip(asked, left, strict=True) if ttl >= recent}
 
     async def remove_dead(
         self, group: str, destinations: Iterable[Destination], shards: Shards
@@ -325,37 +312,17 @@ class Groups:
         key = self._keys.group(group)
         # Sending to a dead process costs little, and it is checked again later.
         with contextlib.suppress(RedisError):
-            if not await self._is_dead(destination.address, shards):
+            if not await self._liveness.is_dead(destination.address, shards):
                 return
             scores = await asyncio.gather(
                 *(self._execute(group, ("ZSCORE", key, name), shards) for name in destination.names)
             )
             # Again: a process that has come back meanwhile writes its names with other scores.
-            if not await self._is_dead(destination.address, shards):
+            if not await self._liveness.is_dead(destination.address, shards):
                 return
             for name, score in zip(destination.names, scores, strict=True):
                 if score is not None:
                     await self._forget(group, name, score, shards)
-
-    async def _is_dead(self, address: str, shards: Shards) -> bool:
-        """Return whether a process has sent no heartbeat for so long that it counts as dead."""
-        commands, key = shards.of(address), self._keys.messages(address).heartbeat
-        heartbeat = await commands.execute(("GET", key), key=key, idempotent=True)
-        if heartbeat is None or heartbeat == keys.GONE:
-            # Synchronous code sends no heartbeats.
-            return heartbeat is not None
-        now = time.monotonic()
-        seen, since = self._heartbeats.get(address, (None, now))
-        if seen != heartbeat:
-            if len(self._heartbeats) >= MAX_HEARTBEATS:
-                self._heartbeats.clear()
-            self._heartbeats[address] = heartbeat, now
-            return False
-        # Wait longer than a message lives, so that the process loses none.
-        if now - since < max(HEARTBEAT_TIMEOUT, self._settings.expiry):
-            return False
-        command = scripts.MARK_GONE.call([key], heartbeat, keys.GONE, self._settings.gone_mark_ttl)
-        return bool(await commands.execute(command, key=key, idempotent=True))
 
     async def _write(self, virtual: str, channels: Iterable[str], shards: Shards) -> bytes:
         """Write a virtual channel into its group, with members behind it; return its score."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import secrets
 import threading
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,14 +14,13 @@ from redis.exceptions import RedisError
 from . import scripts
 from ._shared.transport.commands import chunks, shard_of
 from .groups import SCAN_CHUNK
-from .keys import GONE, group_of
+from .keys import group_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ._shared.delivery.consumers import ConsumerTracker
     from ._shared.transport.commands import CommandClient, Shards
-    from .config import QueueSettings
     from .groups import Groups
     from .keys import Keys
     from .protocol.local_groups import LocalGroups
@@ -34,8 +31,6 @@ CHECK_INTERVAL = 2
 CANARY_TTL = 60
 # Checks between two searches for memberships that have expired: they live for hours.
 CHECKS_PER_EXPIRY = 30
-# Seconds between two heartbeats.
-HEARTBEAT_INTERVAL = 20
 # Keys in one SCAN.
 SCAN_COUNT = 1000
 
@@ -192,43 +187,6 @@ async def publish_removed_members(groups: Groups, shards: Shards) -> None:
     while True:
         await asyncio.sleep(CHECK_INTERVAL)
         await groups.publish_removed_members(shards)
-
-
-async def send_heartbeats(
-    settings: QueueSettings,
-    shards: Shards,
-    local_groups: LocalGroups,
-    detectors: Sequence[LossDetector],
-) -> None:
-    """Send heartbeats for each address that has members in groups.
-
-    Args:
-        settings: The layer's options.
-        shards: The command connections.
-        local_groups: The members in this process.
-        detectors: Restore the groups if others have marked this process as gone.
-    """
-    next_at: dict[str, float] = {}
-    unanswered: dict[str, str] = {}
-    while True:
-        now = time.monotonic()
-        # Addresses without members need none any more.
-        next_at = {address: next_at.get(address, 0.0) for address in local_groups.addresses()}
-        for address in [address for address, at in next_at.items() if at <= now]:
-            # A new value each time: senders take one that stays the same for silence.
-            heartbeat = unanswered.setdefault(address, secrets.token_hex(8))
-            key = settings.keys.messages(address).heartbeat
-            command = scripts.SWAP.call([key], heartbeat, settings.heartbeat_ttl)
-            # While the server is away the process counts as silent.
-            with contextlib.suppress(RedisError):
-                before = await shards.of(address).execute(command, key=key, idempotent=True)
-                next_at[address] = now + HEARTBEAT_INTERVAL
-                del unanswered[address]
-                # The heartbeat itself: a reply that was lost may have told of the mark.
-                if before in {GONE, heartbeat.encode()}:
-                    for detector in detectors:
-                        detector.restore_all()
-        await asyncio.sleep(CHECK_INTERVAL)
 
 
 async def flush(shards: Shards, keys: Keys) -> None:

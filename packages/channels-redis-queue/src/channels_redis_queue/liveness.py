@@ -1,0 +1,157 @@
+"""Prove that this process lives, and find out which others have died.
+
+A process writes a heartbeat for each of its addresses: the seconds that its key has to live, and
+some digits. How many of these seconds are over tells the age of the heartbeat, by the server's
+clock. After an outage of the server, or a pause of all machines, every heartbeat is old. So a
+process counts as dead only once a second look, half a minute later, has found no newer one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import math
+import secrets
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from redis.exceptions import RedisError
+
+from . import scripts
+from ._shared.transport.commands import shard_of
+from .config import HEARTBEAT_TIMEOUT
+from .keys import GONE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ._shared.transport.commands import Shards
+    from .config import QueueSettings
+    from .protocol.local_groups import LocalGroups
+
+# Seconds between two heartbeats, and until one that failed is tried again.
+HEARTBEAT_INTERVAL = 20
+RETRY_INTERVAL = 2
+# Seconds between the two looks, in which a living process sends a heartbeat.
+SECOND_LOOK_AFTER = 30
+# Addresses whose silence is remembered.
+MAX_SILENT = 10_000
+
+
+class _FirstLook(NamedTuple):
+    """The first look that found a process silent."""
+
+    # `time.monotonic()`
+    at: float
+    # Connections that this process had lost and opened again by then.
+    reconnects: int
+
+
+class Liveness:
+    """The heartbeats of this process's addresses, and looks at those of others.
+
+    Args:
+        settings: The layer's options.
+        local_groups: The members in this process.
+    """
+
+    def __init__(self, settings: QueueSettings, local_groups: LocalGroups) -> None:
+        self._settings = settings
+        self._local_groups = local_groups
+        # By address.
+        self._silent: dict[str, _FirstLook] = {}
+
+    @property
+    def _timeout(self) -> int:
+        """Seconds after which a process is silent: a message lives no longer."""
+        return max(HEARTBEAT_TIMEOUT, self._settings.expiry)
+
+    @property
+    def _ttl(self) -> int:
+        """Seconds that a heartbeat stays, to tell a silent process from an unknown one."""
+        return max(self._settings.group_expiry, 2 * self._timeout)
+
+    async def beat(self, shard: int, shards: Shards, removed: Callable[[], object]) -> None:
+        """Send heartbeats for each address that has members in groups.
+
+        Args:
+            shard: The index of the shard. A host that is away delays no other.
+            shards: The command connections.
+            removed: Called if others have taken this process for dead.
+        """
+        numbers = itertools.count(secrets.randbits(32))
+        next_at: dict[str, float] = {}
+        unanswered: dict[str, bytes] = {}
+
+        async def send(address: str) -> None:
+            # Another one each time, so that a reply that was lost is noticed.
+            heartbeat = unanswered.setdefault(address, b"%d.%d" % (self._ttl, next(numbers)))
+            key = self._key(address)
+            command = scripts.SWAP.call([key], heartbeat, self._ttl)
+            # While the server is away the process counts as silent.
+            with contextlib.suppress(RedisError):
+                before = await shards[shard].execute(command, key=key, idempotent=True)
+                next_at[address] = time.monotonic() + HEARTBEAT_INTERVAL
+                del unanswered[address]
+                # The heartbeat itself: a reply that was lost may have told of the mark.
+                if before in {GONE, heartbeat}:
+                    removed()
+
+        while True:
+            now, addresses = time.monotonic(), self._local_groups.addresses()
+            mine = [one for one in addresses if shard_of(one, len(shards)) == shard]
+            # Addresses without members need none any more.
+            next_at = {address: next_at.get(address, 0.0) for address in mine}
+            await asyncio.gather(*(send(one) for one, at in next_at.items() if at <= now))
+            await asyncio.sleep(RETRY_INTERVAL)
+
+    async def mark_gone(self, shards: Shards) -> None:
+        """Tell those that send to the groups of this process that it has gone."""
+        for address in self._local_groups.addresses():
+            key = self._key(address)
+            command = ("SET", key, GONE, "EX", self._ttl)
+            await shards.of(address).execute(command, key=key, idempotent=True)
+
+    async def living(self, addresses: Iterable[str], shards: Shards) -> set[str]:
+        """Return the addresses whose processes have sent a heartbeat recently."""
+        asked = list(addresses)
+        looks = await asyncio.gather(*(self._look(address, shards) for address in asked))
+        return {one for one, (_, age) in zip(asked, looks, strict=True) if age <= HEARTBEAT_TIMEOUT}
+
+    async def is_dead(self, address: str, shards: Shards) -> bool:
+        """Return whether a process has gone, or has been silent in two looks; mark it then."""
+        heartbeat, age = await self._look(address, shards)
+        if heartbeat is None or heartbeat == GONE:
+            # Synchronous code sends no heartbeats.
+            return heartbeat is not None
+        if age < self._timeout:
+            self._silent.pop(address, None)
+            return False
+        now, reconnects = time.monotonic(), self._settings.counters.reconnects
+        first = self._silent.get(address)
+        # An outage in between may have kept the process from sending one.
+        if first is None or first.reconnects != reconnects:
+            if len(self._silent) >= MAX_SILENT:
+                self._silent.clear()
+            self._silent[address] = _FirstLook(now, reconnects)
+            return False
+        if now - first.at < SECOND_LOOK_AFTER:
+            return False
+        key = self._key(address)
+        command = scripts.MARK_GONE.call([key], heartbeat, GONE, self._ttl)
+        return bool(await shards.of(address).execute(command, key=key, idempotent=True))
+
+    async def _look(self, address: str, shards: Shards) -> tuple[bytes | None, float]:
+        """Return the heartbeat of an address, if it has one, and its age in seconds."""
+        commands, key = shards.of(address), self._key(address)
+        heartbeat, left = await asyncio.gather(
+            *(commands.execute((name, key), key=key, idempotent=True) for name in ("GET", "TTL"))
+        )
+        try:
+            return heartbeat, int((heartbeat or GONE).partition(b".")[0]) - left
+        except ValueError:  # a mark
+            return heartbeat, math.inf
+
+    def _key(self, address: str) -> str:
+        return self._settings.keys.messages(address).heartbeat
