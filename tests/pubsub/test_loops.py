@@ -297,7 +297,9 @@ async def test_moved_channel_loses_a_right_in_an_outage(
     with own_server.client() as client:
         client.execute_command(*rights, "&asgispecific*")
     proxy.resume()
-    assert await within(receiver) == BACK
+    notices = [await within(receiver)]
+    while BACK not in notices:
+        notices.append(await take(layer, channel))
 
 
 async def test_moved_channel_is_refused_for_a_while_in_an_outage(

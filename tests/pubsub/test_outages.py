@@ -302,22 +302,33 @@ async def test_forbidden_channel_is_told_at_once(
         assert await take(layer, channel) == HELLO
 
 
-async def test_right_that_was_taken_away_is_logged(
-    own_server: EmbeddedServer, own_layers: Layers, caplog: pytest.LogCaptureFixture
+async def test_right_that_was_taken_away_and_given_back(
+    own_server: EmbeddedServer,
+    own_layers: Layers,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A topic that can't be restored after an outage is logged; the others are restored."""
-    rights = ["ACL", "SETUSER", "site", "on", ">secret", "+@all"]
+    """The members of refused topics are told when these are back; all others are told before."""
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.1)
+    rights = ["ACL", "SETUSER", "site", "on", ">secret", "+@all", "resetchannels"]
     with own_server.client() as client:
         client.execute_command(*rights, "allchannels")
     host = {"address": own_server.url, "username": "site", "password": "secret"}
     layer = own_layers(hosts=[host], **NOTICES)
-    channel = await joined(layer, "room")
-    general = await waiting(layer, "jobs")
+    unharmed = await joined(layer)
+    members = [await joined(layer, *(f"room-{n}" for n in range(30))) for _ in range(2)]
     with own_server.client() as client:
         # The server closes the connection of who has lost a right that it uses.
-        client.execute_command(*rights, "resetchannels", "&asgi*")
-    assert await take_many(layer, channel, 2) == [LOST, BACK]
-    assert "refuses jobs" in caplog.text
-    await within(layer.group_send("room", HELLO))
-    assert await take(layer, channel) == HELLO
-    assert await within(general) == LOST
+        client.execute_command(*rights, "&asgispecific*")
+        assert await take_many(layer, unharmed, 2) == [LOST, BACK]
+        for member in members:
+            assert await take(layer, member) == LOST
+            await within(layer.send(member, HELLO))
+            assert await take(layer, member) == HELLO
+        client.execute_command(*rights, "&asgi*")
+    for member in members:
+        assert await take(layer, member) == BACK
+        await within(layer.group_send("room-29", HELLO))
+        assert await take(layer, member) == HELLO
+    await nothing_else(layer, unharmed)
+    assert caplog.text.count("refuses asgi__group__room-") == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -102,3 +104,18 @@ def test_overdue_goes_by_the_oldest_request(case: Case) -> None:
     assert case.subscriptions.is_overdue(20.5)
     case.subscriptions.on_confirmation(b"subscribe", b"b")
     assert not case.subscriptions.is_overdue(1000.0)
+
+
+def test_refused_topics_take_linear_time() -> None:
+    """The refusal of four times as many topics takes about four times as long."""
+
+    def seconds(count: int) -> float:
+        case = Case(*(b"%d" % number for number in range(count)))
+        began = time.thread_time()
+        while commands := case.sent():
+            for _ in commands:
+                case.subscriptions.on_error()
+        return time.thread_time() - began
+
+    few, many = (min(seconds(count) for _ in range(3)) for count in (2000, 8000))
+    assert many < 9 * few

@@ -28,6 +28,7 @@ class Connection(RuleBasedStateMachine):
         self.initial = sorted(wanted)
         # Those of them that were live once, or could not be, or were no longer wanted.
         self.over: set[bytes] = set()
+        self.refusing = True
         self.prefix = b"S" if sharded else b""
         self.subscriptions = Subscriptions(self.wanted.__contains__, self.initial, sharded=sharded)
         # The topics that the server sends, as of the replies read; and its pending requests.
@@ -52,6 +53,16 @@ class Connection(RuleBasedStateMachine):
         """Ask for a sign of life."""
         self.subscriptions.ping()
 
+    @rule(refusing=st.booleans())
+    def change_rights(self, refusing: bool) -> None:  # noqa: FBT001
+        """Let the server refuse a topic, or no longer."""
+        self.refusing = refusing
+
+    @rule()
+    def retry(self) -> None:
+        """Request again what was refused."""
+        self.subscriptions.retry_refused()
+
     @rule()
     def send(self) -> None:
         """Send what there is to send."""
@@ -70,7 +81,7 @@ class Connection(RuleBasedStateMachine):
         assert self.subscriptions.next_reply() == (verb, names[0] if names else None)
         if verb == b"PING":
             self.subscriptions.on_pong()
-        elif verb == self.prefix + b"SUBSCRIBE" and REFUSED in names:
+        elif self.refusing and verb == self.prefix + b"SUBSCRIBE" and REFUSED in names:
             refused = self.subscriptions.on_error()
             assert refused == ([REFUSED] if len(names) == 1 else [])
             self.over.update(refused)
@@ -115,15 +126,23 @@ class Connection(RuleBasedStateMachine):
         """Let everything be sent and answered."""
         if not hasattr(self, "subscriptions"):
             return
+        self.exchange()
+        assert not self.subscriptions.has_changes
+        assert self.heard >= self.wanted - {REFUSED}
+        assert self.subscriptions.restored
+        self.refusing = False
+        self.subscriptions.retry_refused()
+        self.exchange()
+        assert self.heard == self.wanted
+        assert self.subscriptions.in_use == bool(self.heard)
+
+    def exchange(self) -> None:
+        """Let all be sent and answered."""
         for _ in range(5):
             self.send()
             while self.requests:
                 self.reply()
                 self.live_is_what_the_server_sends()
-        assert not self.subscriptions.has_changes
-        assert self.heard == self.wanted - {REFUSED}
-        assert self.subscriptions.restored
-        assert self.subscriptions.in_use == bool(self.heard)
 
 
 TestConnection = Connection.TestCase

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ._shared.concurrency import end_task, start_task
+from ._shared.ops.logs import FaultLog
 from ._shared.transport.cluster import slot_of
 from ._shared.transport.commands import copy_of
 from ._shared.transport.errors import is_of_slot, is_temporary, misplaced_slot
@@ -68,6 +69,7 @@ class Subscriber:
         self._subscriptions = self._new_subscriptions()
         self._connection: Connection | None = None
         self._backoff = Backoff()
+        self._faults = FaultLog(logger)
         # They get True when their topic is subscribed to, and False if it has moved.
         self._waiters: dict[bytes, list[asyncio.Future[bool]]] = {}
         self._running: asyncio.Task[None] | None = None
@@ -209,6 +211,8 @@ class Subscriber:
             await asyncio.wait([reading], timeout=PROBE_INTERVAL)
             if reading.done():
                 return reading.result()
+            self._subscriptions.retry_refused()
+            self._write_soon()
             if self._data_received:
                 self._data_received = False
             elif self._subscriptions.is_overdue(self._loop.time() - SILENCE_GRACE):
@@ -226,8 +230,13 @@ class Subscriber:
 
     async def _write(self, connection: Connection) -> None:
         try:
-            while commands := self._subscriptions.next_commands(self._loop.time()):
-                await connection.write(commands)
+            while self._subscriptions.has_changes:
+                commands = self._subscriptions.next_commands(self._loop.time())
+                if commands:
+                    await connection.write(commands)
+                if self._subscriptions.has_changes:
+                    # There may be thousands, and the loop has other work.
+                    await asyncio.sleep(0)
         except (RedisError, OSError):
             pass  # reading raises it, too
         finally:
@@ -279,10 +288,14 @@ class Subscriber:
         if is_temporary(error):
             raise error
         for topic in self._subscriptions.on_error():
-            if topic not in self._waiters:
-                logger.warning("%s refuses %s: %s", self._endpoint.host, topic.decode(), error)
-            self._endpoint.dispatcher.on_subscribed(topic)
-            self._resolve(topic, error)
+            if topic in self._waiters:
+                # They get the error. If there are members, too, the next try tells these.
+                self._endpoint.dispatcher.on_subscribed(topic)
+                self._resolve(topic, error)
+            else:
+                host, reason = str(self._endpoint.host), f"{topic.decode()}: {error}"
+                self._faults.warning("%s refuses %s", host, reason)
+                self._endpoint.dispatcher.on_refused(topic)
 
     def _on_restored(self) -> None:
         self._restored = True

@@ -99,6 +99,12 @@ class Hub:
         """Return the members of a topic. They change as soon as `lock` is released."""
         return self._members.get(topic, ())
 
+    def settled_members(self, topic: bytes) -> set[str]:
+        """Return the members of a topic, but for those that are still joining."""
+        with self.lock:
+            members = self._members.get(topic, {})
+            return {channel for channel, tokens in members.items() if tokens is None}
+
     def has_members(self, topic: bytes) -> bool:
         """Return whether the topic has members."""
         return topic in self._members
@@ -131,6 +137,10 @@ class Hub:
             members.pop(channel, None)
             if not members:
                 del self._members[topic]
+
+
+# In place of a connection: the topics that the server refuses.
+_REFUSED = object()
 
 
 @dataclass(eq=False)
@@ -220,11 +230,31 @@ class TopicDispatcher:
         """Return whether a channel was told of an outage that has not ended."""
         return any(channel in outage.told for outage in list(self._outages.values()))
 
-    def tell_lost(self, channels: Iterable[str]) -> None:
+    def on_refused(self, topic: bytes) -> None:
+        """Tell the members of a topic of an outage that ends when all refused topics are back.
+
+        It takes them out of other outages, which would never end with this topic among theirs.
+        """
+        members = self._hub.settled_members(topic)
+        if not members:
+            self._on_restored(topic)
+            return
+        refused = self._outages.setdefault(_REFUSED, _Outage())
+        refused.topics.add(topic)
+        for connection, outage in list(self._outages.items()):
+            if outage is not refused and topic in outage.topics:
+                refused.told |= outage.told & members
+                outage.told -= members
+                self._restore(connection, outage, topic)
+        untold = members - refused.told
+        refused.told |= untold
+        self.tell_lost(untold)
+
+    def tell_lost(self, channels: Collection[str]) -> None:
         """Tell channels of the beginning of an outage."""
         self._notify(self._settings.on_disconnect, channels)
 
-    def tell_restored(self, channels: Iterable[str]) -> None:
+    def tell_restored(self, channels: Collection[str]) -> None:
         """Tell channels of the end of an outage."""
         self._notify(self._settings.on_reconnect, channels)
 
@@ -264,13 +294,16 @@ class TopicDispatcher:
     def _on_restored(self, topic: bytes) -> None:
         """Mark a topic as restored; tell the channels of each outage that ends with it."""
         for connection, outage in list(self._outages.items()):
-            outage.topics.discard(topic)
-            if not outage.topics:
-                del self._outages[connection]
-                self.tell_restored(outage.told)
+            self._restore(connection, outage, topic)
 
-    def _notify(self, message_type: str | None, channels: Iterable[str]) -> None:
-        if message_type is not None:
+    def _restore(self, connection: object, outage: _Outage, topic: bytes) -> None:
+        outage.topics.discard(topic)
+        if not outage.topics:
+            del self._outages[connection]
+            self.tell_restored(outage.told)
+
+    def _notify(self, message_type: str | None, channels: Collection[str]) -> None:
+        if message_type is not None and channels:
             with self._hub.lock:
                 still_open = [channel for channel in channels if channel in self._hub]
                 self._mailboxes.put(still_open, Notice(message_type))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 # The topics in one command: the server does nothing else while it executes it.
 MAX_TOPICS = 500
+# The topics that are requested before the event loop does anything else.
+MAX_AT_ONCE = 4000
 # Prefix of the commands of sharded Pub/Sub. Each names one topic, as all topics of a command would
 # have to be in one slot.
 SHARDED = b"S"
@@ -52,6 +55,8 @@ class Subscriptions:
         self._unrestored = set(self._changed)
         # Topics refused together with others, to be requested one by one.
         self._alone: set[bytes] = set()
+        # Topics that were refused alone.
+        self._refused: dict[bytes, None] = {}
         # Topics whose latest command is a SUBSCRIBE.
         self._requested: set[bytes] = set()
         # The number of unconfirmed requests with each topic.
@@ -66,8 +71,8 @@ class Subscriptions:
 
     @property
     def in_use(self) -> bool:
-        """True if there is any subscription, or a request on its way."""
-        return bool(self._requested or self._requests)
+        """True if there is any subscription, a request on its way, or a refused topic."""
+        return bool(self._requested or self._requests or self._refused)
 
     @property
     def has_changes(self) -> bool:
@@ -97,15 +102,31 @@ class Subscriptions:
         """Add a PING to the next commands."""
         self._ping = True
 
+    def retry_refused(self) -> None:
+        """Request the next of the refused topics again, at most as many as a command may name."""
+        topics = list(islice(self._refused, MAX_TOPICS))
+        for topic in topics:
+            # The next time it is the turn of others.
+            self._refused[topic] = self._refused.pop(topic)
+        self._alone.update(topics)
+        self.reconcile(topics)
+
     def is_overdue(self, since: float) -> bool:
         """Return whether a request sent before `since` is unanswered."""
         return bool(self._requests) and self._requests[0].sent_at < since
 
     def next_commands(self, now: float) -> list[tuple[bytes, ...]]:
-        """Return the commands to send now, and expect their replies."""
-        subscribe, unsubscribe = [], []
-        for topic in self._changed:
+        """Return the commands to send now, and expect their replies.
+
+        There may be more: call it again after other work, until it returns none.
+        """
+        subscribe: list[bytes] = []
+        unsubscribe: list[bytes] = []
+        for topic in list(islice(self._changed, MAX_AT_ONCE)):
+            del self._changed[topic]
             should_subscribe = self._should_subscribe(topic)
+            if not should_subscribe:
+                self._refused.pop(topic, None)
             if should_subscribe and topic not in self._requested:
                 self._requested.add(topic)
                 subscribe.append(topic)
@@ -114,7 +135,6 @@ class Subscriptions:
                 unsubscribe.append(topic)
             elif not self._unconfirmed[topic]:
                 self._unrestored.discard(topic)
-        self._changed.clear()
         commands = [
             *self._commands(self._prefix + b"UNSUBSCRIBE", unsubscribe),
             *self._commands(self._prefix + b"SUBSCRIBE", subscribe),
@@ -145,16 +165,19 @@ class Subscriptions:
             raise RedisConnectionError(f"The server sent an unexpected {verb!r} of {topic!r}")
         if not request.topics:
             self._requests.popleft()
-        self._unconfirmed[topic] -= 1
-        if self._unconfirmed[topic]:
+        if self._end_request(topic):
             return False
-        del self._unconfirmed[topic]
         self._unrestored.discard(topic)
         subscribed = not verb.endswith(b"unsubscribe")
         # Compared once more, whatever has happened since the request.
         (self._requested.add if subscribed else self._requested.discard)(topic)
         if self._should_subscribe(topic) != subscribed:
             self._changed[topic] = None
+        if subscribed and topic in self._refused:
+            # The others may be accepted by now, too.
+            del self._refused[topic]
+            self.reconcile(self._refused)
+            self._refused.clear()
         return subscribed
 
     def on_removal(self, topic: bytes) -> bool:
@@ -186,23 +209,34 @@ class Subscriptions:
         """Match an error with the oldest request.
 
         Returns:
-            The topics that are refused. Several of one request are requested again one by one.
+            The topics that are refused, until `retry_refused`. Several of one request are
+            requested again one by one.
 
         Raises:
             redis.exceptions.ConnectionError: There was no request.
         """
         if not self._requests:
             raise RedisConnectionError("The server sent an unexpected error")
-        topics = list(self._requests.popleft().topics)
+        request = self._requests.popleft()
+        topics = list(request.topics)
         self._requested.difference_update(topics)
-        # Subtracting drops the counts that are zero.
-        self._unconfirmed = self._unconfirmed - Counter(topics)
+        for topic in topics:
+            self._end_request(topic)
         if len(topics) > 1:
             self._alone.update(topics)
             self.reconcile(topics)
             return []
         self._unrestored.difference_update(topics)
+        if request.verb.endswith(b"SUBSCRIBE"):
+            self._refused.update(dict.fromkeys(filter(self._should_subscribe, topics)))
         return topics
+
+    def _end_request(self, topic: bytes) -> int:
+        """Count a request of a topic as answered; return the number of those that are not."""
+        left = self._unconfirmed[topic] = self._unconfirmed[topic] - 1
+        if not left:
+            del self._unconfirmed[topic]
+        return left
 
     def _oldest(self, verb: bytes) -> _Request:
         if not self._requests or self._requests[0].verb != verb:
