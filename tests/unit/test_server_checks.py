@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from channels_redis_shared.cli.doctor import check_memory, check_server, check_slots
 from channels_redis_shared.cli.findings import Finding, Level, Section
 from channels_redis_shared.cli.servers import check_role
@@ -33,9 +31,3 @@ def test_worst_finding() -> None:
     assert Section("one").worst is Level.OK
     findings = [Finding(Level.OK, "this", "is good"), Finding(Level.WARNING, "that", "is", "do it")]
     assert Section("two", findings).worst is Level.WARNING
-
-
-def test_no_complaint_without_advice() -> None:
-    """A finding that says what is wrong and not what to do can't be made."""
-    with pytest.raises(ValueError, match="needs an advice"):
-        Finding(Level.WARNING, "this", "is bad")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import platform
 import sys
 from argparse import ArgumentParser
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import django
+from django.conf import settings
 from django.core.management import BaseCommand
+from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
 
 from ..ops.logs import shown
@@ -29,8 +32,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 20
 # The exit status for errors.
 NOT_WORKING = 2
-# Each doctor reports those of its own package.
-_DEPENDENCIES = ("channels-redis", "channels", "Django", "redis", "hiredis", "msgpack")
+_DEPENDENCIES = ("channels", "Django", "redis", "hiredis", "msgpack")
 _CONCLUSIONS = (
     "All is well.",
     "It works, with warnings: each says what to change.",
@@ -68,11 +70,8 @@ def run(package: str, doctors: Sequence[Any], arguments: Sequence[str] | None = 
     chosen = parser.parse_intermixed_args(arguments)
     if chosen.django and (chosen.urls or chosen.prefix is not None):
         parser.error("--django reads everything from the settings: leave out the rest")
-    layers = (
-        partial(_layers_in_settings, doctors)
-        if chosen.django
-        else partial(layers_at, doctors, chosen.urls, chosen.prefix)
-    )
+    at_urls = partial(layers_at, doctors, chosen.urls, chosen.prefix)
+    layers = partial(_layers_in_settings, doctors) if chosen.django else at_urls
     return _run(layers, chosen.command, as_json=chosen.json)
 
 
@@ -130,22 +129,12 @@ def layers_at(
     Raises:
         WrongUsageError: They are not valid.
     """
-    config: dict[str, Any] = {"hosts": list(urls)} if urls else {}
-    if prefix is not None:
-        config["prefix"] = prefix
+    given = {"hosts": list(urls) or None, "prefix": prefix}
+    config = {name: value for name, value in given.items() if value is not None}
     return [_target(one, one.layer_class, one.layer_class.__name__, config) for one in doctors]
 
 
 def _layers_in_settings(doctors: Sequence[LayerDoctor]) -> list[TargetLayer]:
-    import django  # noqa: PLC0415 - only here is it needed
-    from django.conf import settings  # noqa: PLC0415
-    from django.utils.module_loading import import_string  # noqa: PLC0415
-
-    if not (settings.configured or os.environ.get("DJANGO_SETTINGS_MODULE")):
-        raise WrongUsageError(
-            "--django reads the settings of your project: set DJANGO_SETTINGS_MODULE, and run it "
-            "where manage.py is"
-        )
     try:
         # Serializers may be registered by any app.
         django.setup()
@@ -177,12 +166,9 @@ def _target(doctor: LayerDoctor, cls: Any, title: str, config: Any) -> TargetLay
 async def diagnose(layers: Sequence[TargetLayer]) -> dict[str, Any]:
     """Return the findings about layers, the exit status, and the versions of what is installed."""
     versions = {"Python": platform.python_version()}
-    versions.update((one.doctor.package, one.doctor.version()) for one in layers)
-    for name in _DEPENDENCIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
+    for one in layers:
+        versions[one.doctor.package] = import_module(one.doctor.package).__version__
+    versions.update((name, version(name)) for name in _DEPENDENCIES)
     sections: list[Section] = []
     for one in layers:
         sections += await one.doctor.diagnose(one.title, one.make)
@@ -222,15 +208,10 @@ def _describe_overviews(found: list[dict[str, Any]]) -> Iterator[str]:
     """Yield the lines of tables of a layer's channels and groups, the largest first."""
     for one in found:
         channels = sorted(one["channels"].items(), key=lambda item: (-(item[1] or 0), item[0]))
-        waiting = [count for _, count in channels if count is not None]
-        yield (
-            f"\n{one['layer']}: {len(channels)} channels"
-            + (f", {sum(waiting)} waiting messages" if waiting else "")
-            + (f", {one['foreign']} names that are not the layer's" if one["foreign"] else "")
-        )
-        for name, count in channels[:MAX_ROWS]:
-            yield f"  {name}" + ("" if count is None else f"  {count}")
+        waiting = sum(count or 0 for _, count in channels)
+        yield f"\n{one['layer']}: {len(channels)} channels, {waiting} waiting messages"
+        yield f"{one['foreign']} names that are not the layer's"
+        yield from (f"  {name}  {count or ''}" for name, count in channels[:MAX_ROWS])
         yield f"{one['groups']} groups, with processes, members and people"
         for group in one["largest_groups"]:
-            name, *counts = ("?" if value is None else str(value) for value in group.values())
-            yield f"  {name}  {'  '.join(counts)}"
+            yield "".join(f"  {'?' if value is None else value}" for value in group.values())

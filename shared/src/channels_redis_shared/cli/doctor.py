@@ -7,7 +7,6 @@ import re
 import secrets
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS
@@ -83,11 +82,6 @@ class LayerDoctor(ABC):
     async def overview(self, layer: Any, max_groups: int) -> LayerOverview:
         """Return what a layer has on its servers, with at most so many groups in full."""
 
-    def version(self) -> str:
-        """Return the version of the package."""
-        found: str = import_module(self.package).__version__
-        return found
-
     async def diagnose(self, title: str, make_layer: Callable[[], Any]) -> list[Section]:
         """Check a layer, its servers and the delivery through each host.
 
@@ -96,20 +90,20 @@ class LayerDoctor(ABC):
             make_layer: Returns a new one: messages pass from one to another, as between processes.
         """
         sender, receiver = make_layer(), make_layer()
-        hosts = [connector.host for connector in receiver._connectors]  # noqa: SLF001 - one package
-        names = ", ".join(map(str, hosts))
-        sections = [Section(title, [Finding(Level.OK, "hosts", names), *check_privacy(hosts)])]
-        for shard, connector in enumerate(receiver._connectors):  # noqa: SLF001
+        connectors = receiver._connectors  # noqa: SLF001 - one package
+        hosts = ", ".join(str(connector.host) for connector in connectors)
+        sections = [Section(title, [Finding(Level.OK, "hosts", hosts)])]
+        for shard, connector in enumerate(connectors):
             found = await self._diagnose_host(receiver, connector)
             if max(section.worst for section in found) < Level.ERROR:
-                found[-1].findings += await check_delivery(sender, receiver, shard, len(hosts))
+                found[-1].findings += await check_delivery(sender, receiver, shard, len(connectors))
             sections += found
         for layer in (sender, receiver):
             await layer.close_pools()
         return sections
 
     async def _diagnose_host(self, layer: Any, connector: Connector) -> list[Section]:
-        host, sections = connector.host, [Section(str(connector.host))]
+        host, sections = connector.host, [Section(str(connector.host), check_tls(connector.host))]
         try:
             servers = await list_servers(connector)
             if isinstance(connector, Cluster):
@@ -120,11 +114,9 @@ class LayerDoctor(ABC):
                 findings = sections[-1].findings
                 async with open_connection(server) as connection:
                     info = await read_info(connection)
-                    findings += [
-                        check_server(info),
-                        check_role(info, in_cluster=isinstance(connector, Cluster)),
-                    ]
-                    if findings[-1].level < Level.ERROR:
+                    role = check_role(info, in_cluster=isinstance(connector, Cluster))
+                    findings += [check_server(info), role]
+                    if role.level < Level.ERROR:
                         findings.append(check_memory(info, stores=self.stores_messages))
                         user = host.arguments.get("username") or "default"
                         required = self.required_commands(layer)
@@ -148,19 +140,13 @@ def explain_failure(host: Host, error: Exception, subject: str = "connection") -
     return Finding(Level.ERROR, subject, f"{type(error).__name__}: {text}", advice)
 
 
-def check_privacy(hosts: Sequence[Host]) -> list[Finding]:
-    """Note connections with TLS that check no server."""
-    unchecked = [
-        str(host)
-        for host in hosts
-        for arguments in (host.arguments, host.sentinel_arguments)
-        if arguments.get("ssl_check_hostname") is False
-    ]
-    if not unchecked:
+def check_tls(host: Host) -> list[Finding]:
+    """Note TLS that does not check who the server is."""
+    arguments = (host.arguments, host.sentinel_arguments)
+    if all(one.get("ssl_check_hostname") is not False for one in arguments):
         return []
-    text = f"{', '.join(unchecked)}: it is not checked who the server is, so anyone can be it"
     advice = "leave out ssl_cert_reqs and ssl_check_hostname, and name your own ssl_ca_certs"
-    return [Finding(Level.NOTE, "TLS", text, advice)]
+    return [Finding(Level.NOTE, "TLS", "it does not check who the server is", advice)]
 
 
 def check_server(info: Mapping[str, str]) -> Finding:
@@ -217,8 +203,8 @@ async def check_delivery(sender: Any, receiver: Any, shard: int, shards: int) ->
     findings = []
     subject = "message"
     try:
-        channel = ""
-        while shard_of(channel[: channel.find("!") + 1] or channel, shards) != shard or not channel:
+        channel = await receiver.new_channel()
+        while shard_of(receiver.non_local_name(channel), shards) != shard:
             channel = await receiver.new_channel(_random_name())
         findings.append(await _deliver(subject, sender.send, channel, receiver, channel))
         subject = "group message"

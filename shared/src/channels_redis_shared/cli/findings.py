@@ -26,18 +26,13 @@ class Finding:
         level: Its severity.
         subject: What was checked, in a word or two.
         text: What was found.
-        advice: What to change; required for warnings and errors.
+        advice: What to change, for all that is wrong.
     """
 
     level: Level
     subject: str
     text: str
     advice: str = ""
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for a complaint without advice."""
-        if self.level >= Level.WARNING and not self.advice:
-            raise ValueError(f"the finding {self.text!r} needs an advice")
 
 
 @dataclass
