@@ -72,26 +72,21 @@ def _is_file(value: Any) -> bool:
 
 
 _SOCKET = 'the file of a UNIX socket, such as "/run/redis.sock"'
-_SECONDS = "a positive number of seconds"
-_FILE = 'the path of a file that exists, such as "/etc/redis/ca.pem"'
+_FILE = (_is_file, 'the path of a file that exists, such as "/etc/redis/ca.pem"')
+_TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
 _REQUIREMENTS = (None, "none", "optional", "required")
 # What the value of an argument must be. redis-py itself checks the others.
 _MUST_BE: dict[str, tuple[Callable[[Any], object], str]] = {
     "client_name": (lambda one: re.fullmatch("[!-~]*", str(one or "")), "ASCII without spaces"),
     "db": (lambda one: _is(one, int) and one >= 0, "a whole number"),
-    "password": (_is_text, "a str"),
     "path": (lambda one: _is(one, str, os.PathLike) and os.fspath(one), _SOCKET),
     "port": (lambda one: _is(one, int) and 1 <= one <= HIGHEST_PORT, "a number from 1 to 65535"),
-    "socket_connect_timeout": (_is_seconds, _SECONDS),
-    "socket_timeout": (_is_seconds, _SECONDS),
     "ssl": (lambda one: isinstance(one, bool), 'True or False (in a URL, "rediss://" is TLS)'),
-    "ssl_ca_certs": (_is_file, _FILE),
-    "ssl_ca_path": (_is_file, _FILE),
     "ssl_cert_reqs": (lambda one: one in _REQUIREMENTS, '"required", "optional" or "none"'),
-    "ssl_certfile": (_is_file, _FILE),
     "ssl_check_hostname": (lambda one: isinstance(one, bool | None), "True or False"),
-    "ssl_keyfile": (_is_file, _FILE),
-    "username": (_is_text, "a str"),
+    **dict.fromkeys(("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"), _FILE),
+    **dict.fromkeys(("password", "username"), (_is_text, "a str")),
+    **dict.fromkeys(_TIMEOUTS, (_is_seconds, "a positive number of seconds")),
 }
 
 
@@ -132,11 +127,10 @@ def refuse_unknown_arguments(arguments: Mapping[str, Any], cls: type, what: str)
         if name in keywords(SSLConnection):
             raise ValueError(f'{name} needs TLS: write rediss:// in a URL, or "ssl": True')
         lower = str(name).lower()
+        known += [*_OTHER_NAMES.values(), "sentinels", "ssl"]
+        hint = did_you_mean(_OTHER_NAMES.get(lower, lower), known)
         if lower in {"connection_kwargs", "connection_pool_kwargs", "options"}:
             hint = ": write what is in it beside the other arguments"
-        else:
-            known += [*_OTHER_NAMES.values(), "sentinels", "ssl"]
-            hint = did_you_mean(_OTHER_NAMES.get(lower, lower), known)
         raise ValueError(f"{what} {name!r} is unknown{hint}")
 
 
@@ -189,16 +183,17 @@ def complete(arguments: dict[str, Any], tls: bool) -> None:  # noqa: FBT001
         # Explicit, as redis-py 5 does not check names by default, and raises if it has to check the
         # name but not the certificate.
         is_checked = arguments.get("ssl_cert_reqs", "required") not in {None, "none"}
-        is_checked &= arguments.get("ssl_check_hostname") is not False
-        arguments["ssl_check_hostname"] = is_checked
+        is_off = arguments.get("ssl_check_hostname") is False
+        arguments["ssl_check_hostname"] = is_checked and not is_off
         _load_certificates(arguments)
 
 
 def checked_host(value: object) -> str:
     """Return `value` if it is a host name or address; raise ValueError otherwise."""
     if not isinstance(value, str) or not value:
-        shown = f"of type {type(value).__name__}" if isinstance(value, bytes) else repr(value)
-        raise ValueError(f'a host must be a name or an address such as "localhost", not {shown}')
+        # A URL in it may hold a password.
+        shown = value if not value or isinstance(value, int) else type(value).__name__
+        raise ValueError(f'a host must be a name or an address such as "localhost", not {shown!r}')
     try:
         ipaddress.IPv6Address(value)  # perhaps with a zone, as in fe80::1%eth0
     except ValueError:

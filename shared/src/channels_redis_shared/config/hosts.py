@@ -157,10 +157,8 @@ def _parse(given: object) -> Host:
     several = _pop_several(options)
     scheme = _pop_scheme(options)
     for name in ("socket_timeout", "socket_connect_timeout"):
-        seconds = options.pop(name, None)
-        several[name.removeprefix("socket_")] = (
-            DEFAULT_TIMEOUT if seconds is None else float(arguments_of.checked(name, seconds))
-        )
+        if (seconds := options.pop(name, None)) is not None:
+            several[name.removeprefix("socket_")] = float(arguments_of.checked(name, seconds))
     host = Host(
         # A class of the user's own needs "redis://": redis-py overrides it for the other two.
         url="redis://" if "connection_class" in options else f"{scheme}://",
@@ -178,7 +176,9 @@ def _as_dict(entry: object) -> dict[str, Any]:
         return {"address": entry}
     if isinstance(entry, Mapping):
         return dict(entry)
+    kind = f"of type {type(entry).__name__}"
     if isinstance(entry, tuple | list):
+        kind = f"a {type(entry).__name__} of {len(entry)}: remove brackets around it"
         if len(entry) == _PAIR + 1:
             # Not shown, as it may be a password.
             logger.warning(
@@ -186,17 +186,12 @@ def _as_dict(entry: object) -> dict[str, Any]:
                 'another database write a dict, such as {"host": "localhost", "port": 6379, '
                 '"db": 1}'
             )
-            entry = entry[:_PAIR]
-        if len(entry) != _PAIR or isinstance(entry[0], tuple | list | Mapping):
-            raise ValueError(
-                "an entry of hosts is one host: remove the brackets around it, or write a host "
-                'and a port as a pair, such as ("localhost", 6379)'
-            )
-        return dict(zip(("host", "port"), _pair(entry), strict=True))
+        if len(entry) in {_PAIR, _PAIR + 1}:
+            return dict(zip(("host", "port"), _pair(entry[:_PAIR]), strict=True))
     unset = "" if entry is not None else f". {_UNSET}"
     raise ValueError(
-        f"a host cannot be of type {type(entry).__name__}: write a URL such as {_URL}, a pair such "
-        f'as ("localhost", 6379), or a dict such as {_DICT}{unset}'
+        f'a host must be a URL such as {_URL}, a pair such as ("localhost", 6379), or a dict such '
+        f"as {_DICT}, not {kind}{unset}"
     )
 
 

@@ -12,20 +12,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 CHANNEL_NAME = re.compile(r"^[a-zA-Z\d\-_.]+(![\w\-.]*)?\Z")
 GROUP_NAME = re.compile(r"^[a-zA-Z\d\-_.]+\Z")
 
-_SENTINELS = '{"sentinels": [("sentinel1", 26379)], "master_name": "mymaster"}'
+_ARGUMENTS = "user.*|password|.*provider|db|protocol|client_.*|connection_.*|retry.*|ss.*|socket_.*"
 # Patterns of options that belong in an entry of `hosts`, and such an entry.
 _IN_HOSTS = (
     ("cluster", '{"cluster": [("node1", 7000)]}'),
-    ("sentinels|master_name|sentinel_.*", _SENTINELS),
+    ("sentinel.*|master_name", '{"sentinels": [("sentinel1", 26379)], "master_name": "main"}'),
     ("address|url|redis_url|location", '{"address": "redis://localhost:6379/0"}'),
     ("host|port|path", '{"host": "localhost", "port": 6379}'),
     ("connection_.*kwargs", '{"host": "localhost", "port": 6379, "db": 0}'),
-    (
-        "username|password|.*provider|db|protocol|client_.*|connection_.*|retry.*|ssl.*|socket_.*",
-        '{"host": "localhost", "port": 6379, "NAME": ...}',
-    ),
+    (_ARGUMENTS, '{"host": "localhost", "port": 6379, "NAME": ...}'),
 )
-_PUBSUB_OPTIONS = {"on_disconnect", "on_reconnect", "sharded_pubsub"}
 
 # Channels that one group message may leave out.
 MAX_EXCLUDED = 16
@@ -64,9 +60,8 @@ def refuse_unknown(unknown: Collection[str], init: Callable[..., object], layer:
         known = sorted(keyword_names(init)[1:])  # without `self`
         if entry := next(entries, None):
             advice = f': write it in hosts, as in "hosts": [{entry.replace("NAME", name)}]'
-        elif name in _PUBSUB_OPTIONS or name == "groups":
-            kind = "queue" if name == "groups" else "Pub/Sub"
-            advice = f", which only the {kind} layer has: leave it out"
+        elif name in {"on_disconnect", "on_reconnect", "sharded_pubsub"}:
+            advice = ", which only the Pub/Sub layer has: leave it out"
         else:
             # An option in capitals is not near to any other.
             advice = did_you_mean(name.lower(), known) or f". Its options are: {', '.join(known)}"
