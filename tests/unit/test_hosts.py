@@ -92,6 +92,7 @@ def test_each_form_of_a_host_is_understood(entry: object, shown: str) -> None:
         ("unix:///run/redis.sock", UnixDomainSocketConnection),
         ({"path": "/run/redis.sock"}, UnixDomainSocketConnection),
         ({"host": "h", "connection_class": OwnConnection}, OwnConnection),
+        ({"address": "rediss://h", "connection_class": OwnConnection}, OwnConnection),
         (
             {"path": "/x", "connection_class": UnixDomainSocketConnection},
             UnixDomainSocketConnection,

@@ -225,8 +225,9 @@ def _pop_scheme(options: dict[str, Any]) -> str:
         else:
             scheme = _scheme(address)
             # The URL takes precedence, as in redis-py.
-            options.update(connection.parse_url(address))
-            options.pop("connection_class", None)
+            parsed = dict(connection.parse_url(address))
+            parsed.pop("connection_class", None)
+            options.update(parsed)
     tls = arguments_of.checked("ssl", options.pop("ssl", False))
     if "path" in options and tls:
         raise ValueError("a UNIX socket has no TLS: leave out 'ssl'")
