@@ -135,7 +135,7 @@ def test_overflow_log_says_how_many(
     from channels_redis_pubsub._shared.ops.logs import OverflowLog  # noqa: PLC0415
 
     clock = [100.0]
-    monkeypatch.setattr("channels_redis_pubsub._shared.ops.logs.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("channels_redis_pubsub._shared.ops.logs.monotonic", lambda: clock[0])
     log = OverflowLog(logging.getLogger(LOGGER))
     for second in range(150):
         clock[0] = 100.0 + second

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from channels_redis_queue._shared.clock import monotonic
 from channels_redis_queue._shared.ops.statistics import Counters
 from channels_redis_queue.keys import Keys
+from channels_redis_queue.protocol import inbox
 from channels_redis_queue.protocol.inbox import (
     BLOCK_SECONDS,
     MIN_CLAIMS_TTL,
@@ -187,8 +188,8 @@ def test_waits_shorter_after_a_message_without_a_bell(
     reader.inbox.on_wait_reply(None)
     reader.answer_take("a 990.1")
     assert reader.inbox.wait_command()[-1] == SHORT_BLOCK_SECONDS
-    later = time.monotonic() + 3600
-    monkeypatch.setattr(time, "monotonic", lambda: later)
+    later = monotonic() + 3600
+    monkeypatch.setattr(inbox, "monotonic", lambda: later)
     assert reader.inbox.wait_command()[-1] == BLOCK_SECONDS
 
 
@@ -254,8 +255,8 @@ def test_reply_that_lay_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     A clock that was set looks the same, and costs one take more.
     """
     reader = Reader()
-    now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now)
+    now = monotonic()
+    monkeypatch.setattr(inbox, "monotonic", lambda: now)
     reader.inbox.take_command(10)
     assert reader.answer_take("a 990.1") == ["a"]
     now += 30

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import strategies as st
@@ -40,7 +39,7 @@ class Memberships(RuleBasedStateMachine):
         super().__init__()
         self.now = 1000.0
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(local_groups, "time", SimpleNamespace(monotonic=lambda: self.now))
+        self.patch.setattr(local_groups, "monotonic", lambda: self.now)
         # Of the server of each virtual channel.
         self.server_time = dict.fromkeys(VIRTUALS, 1)
         self.tested = LocalGroups(EXPIRY)

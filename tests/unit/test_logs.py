@@ -59,7 +59,7 @@ def test_hostile_name(caplog: pytest.LogCaptureFixture, package: str) -> None:
 def test_a_line_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first fault of a channel is logged; then a line a minute says how many there were."""
     clock = [100.0]
-    monkeypatch.setattr("channels_redis_queue._shared.ops.logs.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("channels_redis_queue._shared.ops.logs.monotonic", lambda: clock[0])
     faults = FaultLog(logging.getLogger(LOGGER))
     for second in range(150):
         clock[0] = 100.0 + second

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,7 +49,7 @@ class Delivery(RuleBasedStateMachine):
         """Begin without mailboxes."""
         self.now = 1000.0
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(mailboxes, "time", SimpleNamespace(monotonic=lambda: self.now))
+        self.patch.setattr(mailboxes, "monotonic", lambda: self.now)
         self.on_overflow = on_overflow
         self.counters = Counters()
         self.reported: Counter[str] = Counter()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from channels import exceptions
 from channels.layers import BaseChannelLayer
 
+from .clock import monotonic
 from .config import options
 from .config.hosts import parse_hosts
 from .history.results import History
@@ -128,7 +128,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         if self._history:
             self.extensions = (*type(self).extensions, "history")
         self._store = HistoryStore(self.presence_key_head)
-        # The `time.monotonic()` after which the doctor is told of the option once more.
+        # The `monotonic()` after which the doctor is told of the option once more.
         self._next_announcement = 0.0
         self._connectors = tuple(connector_to(host, minimum_version) for host in parse_hosts(hosts))
         # For code that connects to the same servers. The dicts may hold passwords.
@@ -259,7 +259,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
 
     async def _announce_history(self) -> None:
         """Let the doctor compare this process's option `history` with those of others."""
-        now = time.monotonic()
+        now = monotonic()
         if now >= self._next_announcement:
             self._next_announcement = now + ANNOUNCEMENT_INTERVAL
             await self._store.announce(str(self._history), self.key_shards[0])

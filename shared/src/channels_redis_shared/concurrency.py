@@ -1,6 +1,6 @@
 """Keep one value for each event loop and each process; start and end tasks.
 
-Also `timeout`, for every supported Python.
+Also `timeout`, for every supported Python and for tests that freeze the time.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-if sys.version_info >= (3, 11):
-    from asyncio import timeout
-else:
-    from async_timeout import timeout
+from .clock import monotonic
 
 if TYPE_CHECKING:
     import logging
@@ -91,6 +88,38 @@ async def first_result(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     return None, errors
+
+
+class timeout:  # noqa: N801 - asyncio's name for it
+    """Raise `asyncio.TimeoutError` if the body takes longer, by a clock that is not frozen."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._expired = False
+
+    async def __aenter__(self) -> None:
+        """Begin to count."""
+        self._task = asyncio.current_task()
+        if sys.version_info >= (3, 11) and self._task is not None:
+            self._cancelling = self._task.cancelling()
+        self._loop, self._deadline = asyncio.get_running_loop(), monotonic() + self._seconds
+        self._timer = self._loop.call_later(self._seconds, self._check)
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Raise the error if it was this that has cancelled the body."""
+        self._timer.cancel()
+        if self._expired and sys.version_info >= (3, 11) and self._task is not None:
+            self._expired = self._task.uncancel() <= self._cancelling
+        if self._expired and kind is asyncio.CancelledError:
+            raise asyncio.TimeoutError from None
+
+    def _check(self) -> None:
+        left = self._deadline - monotonic()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._check)
+        elif self._task is not None:
+            self._expired = True
+            self._task.cancel()
 
 
 class BackgroundTasks:

@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from ._shared.clock import monotonic
 from ._shared.concurrency import end_task, start_task
 from ._shared.ops.logs import FaultLog
 from ._shared.transport.cluster import slot_of
@@ -215,7 +216,7 @@ class Subscriber:
             self._write_soon()
             if self._data_received:
                 self._data_received = False
-            elif self._subscriptions.is_overdue(self._loop.time() - SILENCE_GRACE):
+            elif self._subscriptions.is_overdue(monotonic() - SILENCE_GRACE):
                 raise RedisTimeoutError("it has gone silent")
             else:
                 self._subscriptions.ping()
@@ -231,7 +232,7 @@ class Subscriber:
     async def _write(self, connection: Connection) -> None:
         try:
             while self._subscriptions.has_changes:
-                commands = self._subscriptions.next_commands(self._loop.time())
+                commands = self._subscriptions.next_commands(monotonic())
                 if commands:
                     await connection.write(commands)
                 if self._subscriptions.has_changes:

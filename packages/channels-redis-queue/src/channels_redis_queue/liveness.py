@@ -13,12 +13,12 @@ import contextlib
 import itertools
 import math
 import secrets
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from redis.exceptions import RedisError
 
 from . import scripts
+from ._shared.clock import monotonic
 from ._shared.transport.commands import shard_of
 from .config import HEARTBEAT_TIMEOUT
 from .keys import GONE
@@ -42,7 +42,7 @@ MAX_SILENT = 10_000
 class _FirstLook(NamedTuple):
     """The first look that found a process silent."""
 
-    # `time.monotonic()`
+    # `monotonic()`
     at: float
     # Connections that this process had lost and opened again by then.
     reconnects: int
@@ -92,14 +92,14 @@ class Liveness:
             # While the server is away the process counts as silent.
             with contextlib.suppress(RedisError):
                 before = await shards[shard].execute(command, key=key, idempotent=True)
-                next_at[address] = time.monotonic() + HEARTBEAT_INTERVAL
+                next_at[address] = monotonic() + HEARTBEAT_INTERVAL
                 del unanswered[address]
                 # The heartbeat itself: a reply that was lost may have told of the mark.
                 if before in {GONE, heartbeat}:
                     removed()
 
         while True:
-            now, addresses = time.monotonic(), self._local_groups.addresses()
+            now, addresses = monotonic(), self._local_groups.addresses()
             mine = [one for one in addresses if shard_of(one, len(shards)) == shard]
             # Addresses without members need none any more.
             next_at = {address: next_at.get(address, 0.0) for address in mine}
@@ -128,7 +128,7 @@ class Liveness:
         if age < self._timeout:
             self._silent.pop(address, None)
             return False
-        now, reconnects = time.monotonic(), self._settings.counters.reconnects
+        now, reconnects = monotonic(), self._settings.counters.reconnects
         first = self._silent.get(address)
         # An outage in between may have kept the process from sending one.
         if first is None or first.reconnects != reconnects:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
 from . import keys, scripts
+from ._shared.clock import monotonic
 from ._shared.messages.serializers import EXCLUDE, POSITION
 from ._shared.transport.commands import chunks
 from ._shared.transport.pipeline import MAX_COALESCED
@@ -137,7 +137,7 @@ class Publisher:
         self._settings = settings
         self._groups = groups
         self._group_cache = GroupCache(settings.keys, settings.capacity)
-        # The message keys that were full, and the `time.monotonic()` from which their readers count
+        # The message keys that were full, and the `monotonic()` from which their readers count
         # as stalled if they make no room.
         self._stalled_from: dict[str, float] = {}
 
@@ -225,7 +225,7 @@ class Publisher:
                 self._stalled_from.pop(key, None)
             if len(self._stalled_from) > MAX_FULL_KEYS:
                 self._stalled_from.clear()
-            now = time.monotonic()
+            now = monotonic()
             destinations = []
             for one in full:
                 if now < self._stalled_from.setdefault(one.key, now + STALL_TIMEOUT):
@@ -305,7 +305,7 @@ class Publisher:
 
     async def _remove_dead(self, snapshot: GroupSnapshot, shards: Shards) -> None:
         """Remove dead processes from a group, if a check for them is due."""
-        now = time.monotonic()
+        now = monotonic()
         if now >= snapshot.next_liveness_check:
             snapshot.next_liveness_check = now + LIVENESS_CHECK_INTERVAL
             await self._groups.remove_dead(snapshot.group, snapshot.destinations, shards)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
+from ..clock import monotonic
 from ..transport.cluster import Cluster, slot_of
 from ..transport.commands import CommandClient, name_keys, pack
 from ..transport.errors import is_transient, was_not_executed
@@ -97,7 +97,7 @@ class BlockingCommandClient(CommandClient):
 
     async def _execute(self, packed: bytes, command: PendingCommand) -> Any:
         """Return the reply to a command; retry one that certainly was not executed."""
-        deadline = time.monotonic() + self._connector.host.timeout
+        deadline = monotonic() + self._connector.host.timeout
         backoff = Backoff()
         while True:
             error: Exception
@@ -114,7 +114,7 @@ class BlockingCommandClient(CommandClient):
                 error = name_keys(reply, packed)
                 again = was_not_executed(reply)
             self._has_failed |= is_transient(error)
-            left = deadline - time.monotonic()
+            left = deadline - monotonic()
             if not again or left <= 0:
                 try:
                     raise error

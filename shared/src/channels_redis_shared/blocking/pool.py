@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from ..clock import monotonic
 from ..config.connection_arguments import keywords
 from ..transport.advice import explain
 from ..transport.commands import name_forbidden, pack
@@ -186,7 +186,7 @@ class SynchronousPool:
             ):
                 # redis-py closed it, or a new one may lead to another server that can serve.
                 pooled.close()
-            pooled.used_at = time.monotonic()
+            pooled.used_at = monotonic()
         except BaseException:
             # A late reply would be taken for another command's.
             pooled.close()
@@ -257,7 +257,7 @@ class SynchronousPool:
             # No reply is due: it is the end, or a push.
             if connection.can_read(0):
                 return False
-            if time.monotonic() - used_at < IDLE_SECONDS:
+            if monotonic() - used_at < IDLE_SECONDS:
                 return True
             _send(connection, self._probe)
             if not connection.can_read(min(PROBE_SECONDS, self._host.timeout / 2)):

@@ -12,10 +12,11 @@ handler failed. So the end of the creator tells more than that of any receive.
 from __future__ import annotations
 
 import asyncio
-import time
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from ..clock import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -110,7 +111,7 @@ class ConsumerTracker:
             else:
                 without_waiter.append((channel, mailbox))
         latest = _latest(mailboxes) if without_waiter else {}
-        now = time.monotonic()
+        now = monotonic()
         gone: list[str] = []
         for channel, mailbox in without_waiter:
             task = mailbox.running_task()

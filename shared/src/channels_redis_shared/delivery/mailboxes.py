@@ -15,12 +15,12 @@ import asyncio
 import heapq
 import math
 import threading
-import time
 import weakref
 from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..clock import monotonic
 from ..concurrency import running_loop
 from ..messages.serializers import DecodedMessage
 from ..ops.statistics import Counters
@@ -89,7 +89,7 @@ class Sink(Protocol):
 
 
 class Entry:
-    """An item, and the `time.monotonic()` at which it expires."""
+    """An item, and the `monotonic()` at which it expires."""
 
     __slots__ = ("deadline", "item")
 
@@ -374,10 +374,10 @@ class Mailbox:
                 entry = self._items.popleft()
             except IndexError:  # another thread was faster
                 break
-            if entry.deadline > time.monotonic():
+            if entry.deadline > monotonic():
                 return entry
             self._items.appendleft(entry)
-            self.drop_expired(time.monotonic())
+            self.drop_expired(monotonic())
         return None
 
     def _pop(self) -> Entry | None:
@@ -494,7 +494,7 @@ class Mailboxes:
         Args:
             channels: The channels.
             item: The item, which they share.
-            deadline: The `time.monotonic()` at which it expires.
+            deadline: The `monotonic()` at which it expires.
             size: The bytes of a message; a notice counts none.
         """
         loop = running_loop()
@@ -562,7 +562,7 @@ class Mailboxes:
 
     def drop_expired(self) -> None:
         """Drop all items that have expired."""
-        now = time.monotonic()
+        now = monotonic()
         with self._lock:
             for box in list(self._boxes.values()):
                 box.drop_expired(now)

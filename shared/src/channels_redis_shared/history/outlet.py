@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
+from ..clock import monotonic
 from ..delivery.mailboxes import Notice
 from ..messages.serializers import POSITION
 
@@ -104,5 +104,5 @@ class GroupOutlet:
             members = self._members() if to is None else to
             channels = [one for one in members if one not in excluded]
             if channels:
-                deadline = time.monotonic() + self._settings.expiry
+                deadline = monotonic() + self._settings.expiry
                 self._mailboxes.put(channels, message, deadline, len(entry.data))

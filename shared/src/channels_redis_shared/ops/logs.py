@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ..clock import monotonic
 
 if TYPE_CHECKING:
     import logging
@@ -67,7 +68,7 @@ class _LimitedLog:
 
         The first events of a key are logged with 0 seconds.
         """
-        now = time.monotonic()
+        now = monotonic()
         repeats = self._repeats.get(key)
         if repeats is None:
             if len(self._repeats) >= self.MAX_KEYS:

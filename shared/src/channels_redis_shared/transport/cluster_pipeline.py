@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from ..clock import monotonic
 from ..concurrency import end_task, start_task
 from .cluster import Cluster, slot_of
 from .commands import CommandClient, PendingCommand, Shards
@@ -158,14 +159,13 @@ class ClusterPipeline(CommandClient):
 
     async def _pause(self) -> None:
         """Back off if the last failure was recent."""
-        loop = asyncio.get_running_loop()
-        before, self._failed_at = self._failed_at, loop.time()
-        if loop.time() - before > Backoff.QUIET:
+        before, self._failed_at = self._failed_at, monotonic()
+        if monotonic() - before > Backoff.QUIET:
             self._backoff.reset()
             return
         soonest = min(call.deadline for calls in self._held.values() for call in calls)
-        await asyncio.sleep(max(0.0, min(self._backoff.next(), soonest - loop.time())))
-        self._failed_at = loop.time()
+        await asyncio.sleep(max(0.0, min(self._backoff.next(), soonest - monotonic())))
+        self._failed_at = monotonic()
 
     def _release(self) -> None:
         for slot in list(self._held):
@@ -175,7 +175,7 @@ class ClusterPipeline(CommandClient):
 
     def _fail_overdue(self) -> None:
         """Fail the calls that are past their deadline."""
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         for slot, calls in list(self._held.items()):
             while calls and calls[0].deadline <= now:
                 calls.popleft().fail(self._error)

@@ -15,6 +15,8 @@ from zlib import crc32
 import hiredis
 from redis.exceptions import NoPermissionError, ResponseError
 
+from ..clock import monotonic
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
@@ -127,13 +129,13 @@ class PendingCommand:
     key: str
     slot: int | None = None
     reply: asyncio.Future[Any] = field(init=False)
-    # The event loop's time after which it fails instead of being sent.
+    # The `monotonic()` after which it fails instead of being sent.
     deadline: float = field(init=False)
 
     def start(self, seconds: float) -> None:
         """Set the deadline, and make the future, in the running event loop."""
-        loop = asyncio.get_running_loop()
-        self.reply, self.deadline = loop.create_future(), loop.time() + seconds
+        self.reply = asyncio.get_running_loop().create_future()
+        self.deadline = monotonic() + seconds
 
     def answer(self, reply: Any) -> None:
         """Return the reply to the caller."""

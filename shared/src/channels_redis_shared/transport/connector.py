@@ -152,8 +152,9 @@ class Connector:
     async def _new_connection(self) -> AbstractConnection:
         host = self.host
         arguments = dict(host.arguments)
-        # The deadlines are ours: a blocking read may take longer than any socket_timeout.
-        arguments.update(socket_timeout=None, socket_connect_timeout=host.connect_timeout)
+        # The deadlines are ours: a blocking read may take longer than any socket_timeout, and a
+        # test that freezes the time moves those of redis-py.
+        arguments.update(socket_timeout=None, socket_connect_timeout=None)
         if host.sentinels:
             arguments["host"], arguments["port"] = await find_master(host)
         # redis-py's own way from arguments to a connection; the pool itself is not used.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
+from ..clock import monotonic
 from ..concurrency import end_task, start_task
 from ..ops.statistics import Counters
 from .commands import CommandClient, PendingCommand, name_keys, pack
@@ -285,7 +286,7 @@ class AutoPipeline(CommandClient):
         return trouble
 
     def _put_back(self, calls: list[PendingCommand], error: Exception) -> None:
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         for call in reversed(calls):
             if call.deadline > now:
                 self._calls.appendleft(call)
@@ -294,10 +295,10 @@ class AutoPipeline(CommandClient):
 
     async def _wait(self, error: Exception, seconds: float) -> None:
         """Wait before the next attempt, then fail the calls that are past their deadline."""
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         soonest = min(call.deadline for call in self._calls)
         await asyncio.sleep(max(0.0, min(seconds, soonest - now)))
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         for call in [call for call in self._calls if call.deadline <= now]:
             self._calls.remove(call)
             call.fail(error)

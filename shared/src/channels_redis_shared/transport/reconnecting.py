@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-import time
 from typing import TYPE_CHECKING
 
+from ..clock import monotonic
 from .errors import misplaced_slot
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class OutageLog:
     @property
     def seconds(self) -> float:
         """The total length of all outages, including the current one."""
-        return self._past + (time.monotonic() - self._since if self._away else 0.0)
+        return self._past + (monotonic() - self._since if self._away else 0.0)
 
     def lost(self, who: object, error: BaseException, node: str | None = None) -> None:
         """Record that `who` has lost the host; only the first is logged.
@@ -65,7 +65,7 @@ class OutageLog:
             node: The node that is lost, if the host has several.
         """
         if not self._away:
-            self._since = time.monotonic()
+            self._since = monotonic()
         if not self._away or (node is not None and node not in self._away.values()):
             reason = _in_words(error)
             lost = self._host if node is None else f"node {node} of the {self._host}"

@@ -10,6 +10,7 @@ import hiredis
 from redis.exceptions import BusyLoadingError, InvalidResponse, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from ..clock import monotonic
 from .advice import explain
 from .commands import name_forbidden
 from .redis_py import error_parser, transport_of
@@ -157,21 +158,31 @@ class ReplyReader(asyncio.Protocol):
         if seconds is None:
             return await waiter
         self._has_new_data = False
+        deadline = monotonic() + seconds
         # A third of the cost of `timeout`, for each message.
-        self._silence_timer = loop.call_later(seconds, self._check_silence, waiter, seconds)
+        self._silence_timer = loop.call_later(
+            seconds, self._check_silence, waiter, seconds, deadline
+        )
         try:
             return await waiter
         finally:
             self._silence_timer.cancel()
 
-    def _check_silence(self, waiter: asyncio.Future[list[Any]], seconds: float) -> None:
+    def _check_silence(
+        self, waiter: asyncio.Future[list[Any]], seconds: float, deadline: float
+    ) -> None:
         """Time out, unless data has arrived meanwhile."""
         if waiter.done():
             return
         if self._has_new_data:
             self._has_new_data = False
-            loop = asyncio.get_running_loop()
-            self._silence_timer = loop.call_later(seconds, self._check_silence, waiter, seconds)
+            deadline = monotonic() + seconds
+        # A test that freezes the time moves the clock of the loop, and with it this call.
+        left = deadline - monotonic()
+        if left > 0:
+            self._silence_timer = asyncio.get_running_loop().call_later(
+                left, self._check_silence, waiter, seconds, deadline
+            )
         else:
             waiter.set_exception(asyncio.TimeoutError())
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .._shared.clock import monotonic
 from .._shared.delivery.mailboxes import Notice
 from .._shared.history.positions import MARK, HistoryEntry
 
@@ -200,7 +200,7 @@ class TopicDispatcher:
         with self._hub.lock:
             if message.excluded:
                 members = [channel for channel in members if channel not in message.excluded]
-            deadline = time.monotonic() + self._settings.expiry
+            deadline = monotonic() + self._settings.expiry
             self._mailboxes.put(members, message, deadline, len(data))
 
     def on_lost(self, connection: object, topics: Iterable[bytes]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from .. import keys
+from .._shared.clock import monotonic
 from .._shared.concurrency import running_loop
 from .._shared.history.positions import HistoryEntry, id_of
 from .._shared.messages.serializers import POSITION, DecodedMessage
@@ -66,7 +66,7 @@ class UnackedMessage:
     def acknowledge(self) -> dict[str, Any] | None:
         """Acknowledge the message, and return it; None if it has expired meanwhile."""
         self._acks.acknowledge(self._claim)
-        return self._decoded.copy() if self._deadline > time.monotonic() else None
+        return self._decoded.copy() if self._deadline > monotonic() else None
 
     def requeue(self) -> None:
         """Put the message back, for another reader."""
@@ -134,7 +134,7 @@ class ProcessDispatcher:
             names = self._expand(names)
         if decoded.excluded:
             names = [name for name in names if name not in decoded.excluded]
-        self._mailboxes.put(names, decoded, time.monotonic() + lifetime, len(claim.message))
+        self._mailboxes.put(names, decoded, monotonic() + lifetime, len(claim.message))
 
     def apply_leave(self, leave: bytes) -> None:
         """End a membership, unless it was renewed after the leave."""
@@ -245,7 +245,7 @@ class WorkerDispatcher:
         if decoded is None:
             acks.acknowledge(claim)
             return
-        taken = UnackedMessage(decoded, acks, claim, time.monotonic() + lifetime)
+        taken = UnackedMessage(decoded, acks, claim, monotonic() + lifetime)
         if not self._hand_over(taken):
             self._prefetched.append(taken)
             self._match()

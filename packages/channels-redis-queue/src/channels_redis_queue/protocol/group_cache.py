@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .._shared.clock import monotonic
 from .._shared.transport.pipeline import MAX_COALESCED
 from ..keys import counts_field
 
@@ -53,9 +53,9 @@ class GroupSnapshot:
     destinations: list[Destination]
     # True once a later read has found the same names.
     confirmed: bool = False
-    # The `time.monotonic()` of the next check for dead processes.
+    # The `monotonic()` of the next check for dead processes.
     next_liveness_check: float = field(
-        default_factory=lambda: time.monotonic() + LIVENESS_CHECK_INTERVAL
+        default_factory=lambda: monotonic() + LIVENESS_CHECK_INTERVAL
     )
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-import time
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from .. import scripts
+from .._shared.clock import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -223,7 +223,7 @@ class Inbox:
     @property
     def block_seconds(self) -> int:
         """The longest time that a wait may take."""
-        is_short = self._short_block_until > time.monotonic()
+        is_short = self._short_block_until > monotonic()
         return SHORT_BLOCK_SECONDS if is_short else BLOCK_SECONDS
 
     def wait_command(self) -> Command:
@@ -355,14 +355,14 @@ class Inbox:
 
         Clocks don't matter: one that was set only costs another take.
         """
-        lead = time.monotonic() - now
+        lead = monotonic() - now
         if self.must_take_again or lead < self._clock_lead:
             self._clock_lead = lead
         return lead - self._clock_lead > min(MAX_REPLY_DELAY, self._expiry / 10)
 
     def _dispatch(self, claim: Claim, lifetime: float) -> None:
         if self._without_bell:
-            self._short_block_until = time.monotonic() + SHORT_BLOCK_PERIOD
+            self._short_block_until = monotonic() + SHORT_BLOCK_PERIOD
         if lifetime > 0:
             self.dispatcher.dispatch(claim, self._acks, lifetime)
         else:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .._shared.clock import monotonic
 from ..keys import non_local
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ MAX_PENDING_LEAVES = 1000
 class _LocalGroup:
     """The local members of one virtual channel."""
 
-    # Each member's join in server time, and the `time.monotonic()` of its expiry.
+    # Each member's join in server time, and the `monotonic()` of its expiry.
     members: dict[str, tuple[float, float]] = field(default_factory=dict)
     # No membership expires before this.
     first_expiry: float = 0.0
@@ -83,7 +83,7 @@ class LocalGroups:
                 return
             at = float(score)
             if group.left.get(channel, 0.0) < at:
-                group.members[channel] = (at, time.monotonic() + self._expiry)
+                group.members[channel] = (at, monotonic() + self._expiry)
             if group.score is None or float(group.score) < at:
                 group.score = score
             self._note_write(virtual)
@@ -154,7 +154,7 @@ class LocalGroups:
             group = self._groups.get(virtual)
             if group is None:
                 return []
-            now = time.monotonic()
+            now = monotonic()
             if group.first_expiry <= now:
                 for channel in [name for name, (_, end) in group.members.items() if end <= now]:
                     self._remove(virtual, group, channel)
