@@ -49,7 +49,7 @@ def logged() -> set[str]:
 def test_every_log_line_is_explained() -> None:
     """The page on operations has each text that our code can log, and no other."""
     page = (DOCS / "operations.md").read_text()
-    explained = set(re.findall(r"^`(.+)` \((?:DEBUG|INFO|WARNING|ERROR)", page, re.MULTILINE))
+    explained = set(re.findall(r"^- `(.+)` \((?:DEBUG|INFO|WARNING|ERROR)", page, re.MULTILINE))
     assert explained == logged()
 
 
