@@ -124,6 +124,7 @@ def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten leases, so that a killed process is found in seconds."""
     monkeypatch.setattr(shard, "LEASE_SECONDS", 2)
     monkeypatch.setattr(shard, "RENEWAL_INTERVAL", 0.3)
+    monkeypatch.setattr(shard, "STEADY_AFTER", 0.45)
 
 
 @pytest.fixture

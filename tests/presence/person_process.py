@@ -20,6 +20,7 @@ async def main() -> None:
     settings.configure()
     shard.LEASE_SECONDS = given.pop("lease")
     shard.RENEWAL_INTERVAL = given.pop("renewal")
+    shard.STEADY_AFTER = 1.5 * shard.RENEWAL_INTERVAL
     module, name = given.pop("layer").rsplit(".", 1)
     layer = getattr(importlib.import_module(module), name)(**given)
     channel_layers.set("default", layer)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue._shared.presence import shard
+from channels_redis_queue._shared.presence.keys import PresenceKeys
 from presence.conftest import shards
 from support.messages import DEADLINE, within
+from support.proxy import TcpProxy
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from presence.conftest import Process
     from support.layers import LayerClass
     from support.processes import WorkerProcess
-    from support.proxy import TcpProxy
 
 PROGRAM = Path(__file__).parent / "person_process.py"
 GROUPS = [f"room{number}" for number in range(3)]
@@ -161,6 +162,72 @@ async def test_overdue_leases(
             leaves = [key for name, key in watcher.events if name == "leaves"]
         assert sorted(leaves) == ["person0", "person1", "person2"]
         assert await within(here.presence.count(group)) == 0
+
+
+async def test_many_overdue_leases(
+    processes: Callable[..., Process],
+    own_host: list[str],
+    own_server: EmbeddedServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One renewal claims those of all processes of a lost machine."""
+    here = processes(own_host)
+    watcher = await here.watch("room")
+    keys = PresenceKeys(here.layer.presence_key_head)
+    lost = {f"person{number}": f"process{number}" for number in range(60)}
+    with own_server.client() as client:
+        for key, process in lost.items():
+            client.hset(keys.local_people("room", process), key, "[1]")
+            client.sadd(keys.groups(process), "room")
+        client.hset(keys.people("room"), mapping=dict.fromkeys(lost, 1))
+        client.sadd(keys.processes("room"), *lost.values())
+        client.zadd(keys.leases, dict.fromkeys(lost.values(), 1))
+    renew, claims = shard.ShardPresence._renew, []
+
+    async def note(self: shard.ShardPresence) -> None:
+        claims.append(1)
+        await renew(self)
+
+    # The next renewal comes too late for the test.
+    monkeypatch.setattr(shard, "RENEWAL_INTERVAL", 1000)
+    monkeypatch.setattr(shard.ShardPresence, "_renew", note)
+    await here.open("other", "ann")
+    while len(watcher.events) < len(lost):
+        await watcher.look()
+    assert sorted(watcher.events) == sorted(("leaves", key) for key in lost)
+    # One as it came, and one once it may claim others.
+    assert len(claims) <= 3
+    assert await within(here.presence.count("room")) == 0
+
+
+async def test_outage_of_all_processes(
+    processes: Callable[..., Process],
+    own_server: EmbeddedServer,
+    proxy: TcpProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After it, all leases are overdue, and the first to renew its own leaves the others theirs."""
+    monkeypatch.setattr(shard, "STEADY_AFTER", 3)
+    async with TcpProxy(own_server.port) as other:
+        here, there = processes([proxy.url]), processes([other.url])
+        watcher = await processes([own_server.url]).watch("room")
+        await here.open("room", "ann")
+        await there.open("room", "bob")
+        await watcher.until("ann", "bob")
+        await asyncio.sleep(3)  # both may take over others by now
+        for one in (proxy, other):
+            one.stall(new=True)
+        await eventually(lambda: max(seconds_left(own_server)) < 0)
+        proxy.resume()
+        await here.open("room", "eve")
+        await asyncio.sleep(0.5)
+        other.resume()
+        await eventually(lambda: min(seconds_left(own_server)) > 0)
+        await there.open("room", "joe")
+        await watcher.until("ann", "bob", "eve", "joe")
+        assert "leaves" not in dict(watcher.events)
+        await here.layer.close_pools()
+        await there.layer.close_pools()
 
 
 async def test_process_that_was_only_slow(

@@ -1,9 +1,9 @@
 """Keep what Redis knows of the people whom one event loop has in the groups of one shard.
 
 Redis counts the processes that have a person in a group; to Redis, an event loop is a process. Each
-has a lease. A renewal also takes over one lease that is overdue, and removes the people of the dead
-process. A process that finds its lease changed, or its server empty, writes its people again.
-Any step may run twice.
+has a lease. A renewal also takes over those that are overdue, and removes the people of the dead
+processes. A process that finds its lease changed, or its server empty, writes its people again. Any
+step may run twice.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ LEASE_SECONDS = 60
 RENEWAL_INTERVAL = 20
 # Seconds over which processes spread their renewals when the lease of another one is overdue.
 TAKEOVER_SPREAD = 1.0
+# Seconds that a process renews its lease in time before it takes over others: after an outage, or a
+# pause of a whole machine, all leases are overdue, and those of living processes are renewed first.
+STEADY_AFTER = 30
+# Overdue leases that one renewal takes over: a machine has some hundred processes.
+MAX_TAKEOVERS = 100
 # Seconds after a message for which further changes of the group are collected into one more.
 DIFF_INTERVAL = 0.2
 # Bytes of one message: thousands of people with small metas.
@@ -131,6 +136,8 @@ class ShardPresence:
         # The lease as last written, and when.
         self._lease = b""
         self._renewed_at = 0.0
+        # Since when it has been renewed in time.
+        self._steady_since = math.inf
         self._renewing = asyncio.Lock()
         # The time at which the first lease of another process is overdue.
         self._next_takeover = math.inf
@@ -390,25 +397,32 @@ class ShardPresence:
             raise
 
     async def _renew(self) -> None:
-        """Renew the lease, register groups, and take over an overdue lease. Holds the lock."""
+        """Renew the lease, register groups, and take over overdue leases. Holds the lock."""
         groups = list(self._unregistered)
         self._next_takeover = math.inf  # as long as the server is away
-        intact, lease, next_takeover, *overdue = await self._run(
+        steady_at = self._steady_since + STEADY_AFTER
+        state, lease, next_takeover, *overdue = await self._run(
             scripts.RENEW,
             [self._keys.leases, self._keys.groups(self._process)],
             self._process,
             self._lease,
             LEASE_SECONDS,
             PROCESS_TTL,
+            2 * RENEWAL_INTERVAL,
+            MAX_TAKEOVERS if self._loop.time() >= steady_at else 0,
             *groups,
         )
         had_lease, now = bool(self._lease), self._loop.time()
         self._lease, self._renewed_at = lease, now
-        # A lease that no layer wrote may be infinite.
-        self._next_takeover = now + float(next_takeover) / 1_000_000 if next_takeover else math.inf
+        if state != b"kept":
+            self._steady_since = now
+        if next_takeover:
+            # A lease that no layer wrote may be infinite.
+            due = now + float(next_takeover) / 1_000_000
+            self._next_takeover = max(due, self._steady_since + STEADY_AFTER)
         self._unregistered.difference_update(groups)
         self._registered.update(groups)
-        if had_lease and not intact:
+        if had_lease and state == b"lost":
             self._second_rewrite = now + RENEWAL_INTERVAL
             self._registered.clear()
             self._suspect_all(reply_lost=True)
@@ -416,8 +430,8 @@ class ShardPresence:
             self._second_rewrite = None
             self._registered.clear()
             self._suspect_all(reply_lost=False)
-        if overdue and overdue[0] is not None:
-            self._layer.spawn(self._reap(_text(overdue[0]), lease))
+        for process in overdue:
+            self._layer.spawn(self._reap(_text(process), lease))
 
     async def _check_nodes(self) -> None:
         """Find out which other nodes of a Cluster have lost data."""
