@@ -108,9 +108,10 @@ def test_tls(tls_server: TlsServer, layer_class: LayerClass) -> None:
     [
         (RedisChannelLayer, {}),
         (RedisPubSubChannelLayer, {}),
+        (RedisPubSubChannelLayer, {"history": {"room": {"size": 10, "ttl": 60}}}),
         (RedisPubSubChannelLayer, {"sharded_pubsub": True}),
     ],
-    ids=["queue", "pubsub", "sharded-pubsub"],
+    ids=["queue", "pubsub", "pubsub-history", "sharded-pubsub"],
 )
 def test_cluster(
     layer_class: LayerClass, options: dict[str, Any], redis_cluster: EmbeddedCluster, prefix: str

@@ -57,6 +57,14 @@ class PubSubBroker:
         self._synchronous = SynchronousCallers(
             settings.connectors, settings.scripts, settings.counters, by_key=settings.sharded_pubsub
         )
+        self._synchronous_by_key = self._synchronous
+        if not settings.sharded_pubsub and any(
+            isinstance(connector, Cluster) for connector in settings.connectors
+        ):
+            # The others choose any node of a Cluster, as messages reach all.
+            self._synchronous_by_key = SynchronousCallers(
+                settings.connectors, settings.scripts, settings.counters
+            )
         # Held while a channel moves.
         self._lock = threading.Lock()
         # The client of each open channel.
@@ -242,13 +250,11 @@ class PubSubBroker:
 
     def key_shards(self) -> Shards:
         """Return the connections of the running event loop for commands on keys."""
-        settings = self.settings
-        if settings.sharded_pubsub or not any(
-            isinstance(connector, Cluster) for connector in settings.connectors
-        ):
+        if self._synchronous_by_key is self._synchronous:
             return self._shards()
-        # The others choose any node of a Cluster, as messages reach all.
-        return self._loops.get().key_shards
+        client = self._loops.find()
+        shards = self._synchronous_by_key.shards() if client is None else client.key_shards
+        return shards or self._loops.get().key_shards
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine until the connections of the running event loop close."""
@@ -275,6 +281,7 @@ class PubSubBroker:
                 await self._loops.close()
         finally:
             await self._synchronous.close()
+            await self._synchronous_by_key.close()
 
     def _overflowed(self, channel: str, count: int) -> None:
         # A channel without a consumer misses nothing.
