@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from channels_redis_pubsub.protocol.hub import Hub
+from channels_redis_pubsub._shared.delivery.mailboxes import Mailboxes
+from channels_redis_pubsub.protocol.hub import Hub, TopicDispatcher
 
 
 @pytest.fixture
@@ -98,3 +103,25 @@ def test_contains_open_channels(hub: Hub) -> None:
     hub.close("b")
     hub.open("new")
     assert [channel for channel in ("a", "b") if channel in hub] == ["a"]
+
+
+def test_outages_of_many_topics_take_linear_time() -> None:
+    """Four times as many topics, lost and found one by one, take about four times as long."""
+
+    def seconds(count: int) -> float:
+        hub, topics = Hub(), [b"%d" % number for number in range(count)]
+        hub.open("channel", topics)
+        settings: Any = SimpleNamespace(history=None, on_disconnect="lost", on_reconnect="back")
+        followers: Any = SimpleNamespace(find={}.get)
+        dispatcher = TopicDispatcher(settings, hub, Mailboxes(10**6, print), followers)
+        began = time.thread_time()
+        for topic in topics:
+            dispatcher.on_lost("node", (topic,))
+        for topic in topics:
+            dispatcher.on_refused(topic)
+        for topic in topics:
+            dispatcher.on_subscribed(topic)
+        return time.thread_time() - began
+
+    few, many = (min(seconds(count) for _ in range(3)) for count in (2000, 8000))
+    assert many < 9 * few

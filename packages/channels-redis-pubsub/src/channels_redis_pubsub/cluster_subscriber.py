@@ -14,7 +14,7 @@ from ._shared.transport.reconnecting import Backoff
 from .subscriber import Endpoint, Subscriber
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from ._shared.config.hosts import Address
     from ._shared.transport.cluster import Cluster
@@ -40,6 +40,8 @@ class ClusterSubscriber:
         self._cluster = cluster
         self._endpoint = endpoint
         self._subscribers: dict[Node, Subscriber] = {}
+        # The slot of each topic that was ever asked for, until it has no members.
+        self._slots: dict[bytes, int] = {}
         # The node of each slot that has had topics.
         self._nodes: dict[int, Node] = {}
         self._backoff = Backoff()
@@ -54,10 +56,13 @@ class ClusterSubscriber:
         for node, theirs in self._by_node(topics).items():
             self._subscriber(node).subscribe(theirs)
 
-    def reconcile(self, topics: Iterable[bytes]) -> None:
+    def reconcile(self, topics: Collection[bytes]) -> None:
         """Mark these topics for reconciliation with their members."""
         for node, theirs in self._by_node(topics).items():
             self._subscriber(node).reconcile(theirs)
+        for topic in topics:
+            if not self._endpoint.has_members(topic):
+                self._slots.pop(topic, None)
 
     async def stop(self) -> None:
         """Close the connections; waiting calls get an error."""
@@ -87,10 +92,16 @@ class ClusterSubscriber:
         return subscriber
 
     def _node_of(self, topic: bytes) -> Node:
-        slot = slot_of(topic.decode())
+        slot = self._slot(topic)
         if slot not in self._nodes:
             self._nodes[slot] = self._cluster.owner(slot)
         return self._nodes[slot]
+
+    def _slot(self, topic: bytes) -> int:
+        slot = self._slots.get(topic)
+        if slot is None:
+            slot = self._slots[topic] = slot_of(topic.decode())
+        return slot
 
     def _by_node(self, topics: Iterable[bytes]) -> dict[Node, list[bytes]]:
         found: dict[Node, list[bytes]] = {}
@@ -147,7 +158,7 @@ class ClusterSubscriber:
         was_subscribed: bool,  # noqa: FBT001
     ) -> None:
         """Move a topic that the node does not have, or no longer has."""
-        slot = slot_of(topic.decode())
+        slot = self._slot(topic)
         if self._nodes[slot] == node:
             self._nodes[slot] = None
             self._subscriber(None).last_error = error
@@ -156,8 +167,8 @@ class ClusterSubscriber:
             return
         current = self._subscriber(self._nodes[slot])
         if was_subscribed:
-            # All topics of the slot are one outage.
-            self._endpoint.dispatcher.on_lost(slot, (topic,))
+            # What a node gives away until all of it is back is one outage.
+            self._endpoint.dispatcher.on_lost(self._subscriber(node), (topic,))
             if self._nodes[slot] is None:
                 self._endpoint.outages.lost(current, error)
         current.subscribe((topic,))

@@ -298,7 +298,10 @@ class LoopClient:
             raise RuntimeError(_STOPPED)
 
     def _topics(self, shard: int) -> list[bytes]:
-        return [topic for topic in self.hub.topics() if self._shard(topic) == shard]
+        topics = self.hub.topics()
+        if len(self._subscribers) == 1:
+            return topics
+        return [topic for topic in topics if self._shard(topic) == shard]
 
     def _shard(self, topic: bytes) -> int:
         return shard_of(topic.decode(), len(self._subscribers))

@@ -222,7 +222,7 @@ class TopicDispatcher:
         if lost:
             outage = self._outages.setdefault(connection, _Outage())
             untold = set().union(*lost.values()) - outage.told
-            outage.topics |= lost.keys()
+            outage.topics.update(lost)
             outage.told |= untold
             self.tell_lost(untold)
 
