@@ -110,7 +110,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     (["redis://6379"], "a number is no host: write both"),
     (["redis://my host"], "a host cannot contain spaces"),
     (["redis://h/name"], "the path must be a database's number"),
-    (["redis://:pass/word@h"], "percent-encode them (urllib.parse.quote(password, safe=''))"),
+    (["redis://:pass/word@h"], "Percent-encode a password: urllib.parse.quote(password, safe='')"),
     (["redis://h?database=1"], "'database' is unknown; did you mean 'db'?"),
     (["redis://h?ssl=true"], 'ssl must be True or False (in a URL, "rediss://" is TLS)'),
     (["redis://h?ssl_cert_reqs=none"], "ssl_cert_reqs needs TLS: write rediss:// in a URL"),
@@ -159,10 +159,10 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
         'needs TLS: write rediss:// in a URL, or "ssl": True',
     ),
     ([{**TLS, "ssl_ca_certs": 5}], "ssl_ca_certs must be the path of a file that exists, such as"),
-    ([{**TLS, "ssl_ca_certs": THIS}], "is no file of certificates in PEM format"),
-    ([{**TLS, "ssl_ca_certs": "/"}], "ssl_ca_certs: '/' is no file of certificates"),
-    ([{**TLS, "ssl_keyfile": THIS}], "ssl_certfile and ssl_keyfile must be a certificate"),
-    ([{**TLS, "ssl_certfile": THIS}], "ssl_certfile and ssl_keyfile must be a certificate"),
+    ([{**TLS, "ssl_ca_certs": THIS}], "ssl_ca_certs must be certificates in PEM format"),
+    ([{**TLS, "ssl_ca_certs": "/"}], "ssl_ca_certs must be certificates in PEM format"),
+    ([{**TLS, "ssl_keyfile": THIS}], "ssl_certfile and ssl_keyfile one and its key"),
+    ([{**TLS, "ssl_certfile": THIS}], "ssl_certfile and ssl_keyfile one and its key"),
     # Sentinel and Cluster
     ([{"sentinels": [("s", 26379)]}], "Sentinels need the name of the master: write"),
     ([{"master_name": "mymaster"}], 'write hosts and ports as a list: "sentinels": [("sentinel1"'),
@@ -331,8 +331,6 @@ def test_key_of_another_certificate(check: Check, tmp_path: Path) -> None:
     host = {**TLS, "ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
     layers = {"default": {**GOOD, "CONFIG": {"hosts": [host]}}}
     (found,) = check("channels_redis_queue", layers)
-    assert (
-        "ssl_certfile and ssl_keyfile must be a certificate in PEM format and its key" in found.msg
-    )
+    assert "ssl_certfile and ssl_keyfile one and its key, with ssl_password" in found.msg
     host["ssl_keyfile"] = str(certificate.with_suffix(".key"))
     assert check("channels_redis_queue", layers) == []

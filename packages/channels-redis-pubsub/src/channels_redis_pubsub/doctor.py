@@ -10,7 +10,7 @@ from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview
 from ._shared.cli.findings import Level
 from ._shared.cli.servers import ask, serving
 from ._shared.history.rights import HISTORY_COMMANDS
-from ._shared.presence.inspection import PRESENCE_COMMANDS, count_people_told_of
+from ._shared.presence.rights import PRESENCE_COMMANDS
 from .layer import RedisPubSubChannelLayer
 from .protocol import names
 
@@ -65,8 +65,5 @@ class PubSubDoctor(LayerDoctor):
                 foreign += 1
         largest = sorted(groups, key=lambda group: (-groups[group], group))[:max_groups]
         # Redis does not know the members behind a process's subscription.
-        summaries = [
-            GroupSummary(group, groups[group], None, await count_people_told_of(layer, group))
-            for group in largest
-        ]
+        summaries = [GroupSummary(group, groups[group], None) for group in largest]
         return LayerOverview(channels, len(groups), summaries, foreign)

@@ -12,7 +12,7 @@ from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview
 from ._shared.cli.findings import Level
 from ._shared.cli.servers import REPLY_TIMEOUT, ask, serving
 from ._shared.history.rights import HISTORY_COMMANDS
-from ._shared.presence.inspection import PRESENCE_COMMANDS, count_people_told_of
+from ._shared.presence.rights import PRESENCE_COMMANDS
 from .layer import RedisChannelLayer
 
 if TYPE_CHECKING:
@@ -70,12 +70,7 @@ class QueueDoctor(LayerDoctor):
                     channels[address] = (channels.get(address) or 0) + count
         largest = sorted(groups, key=lambda group: (-groups[group], group))[:max_groups]
         summaries = [
-            GroupSummary(
-                group,
-                groups[group],
-                await _count_members(layer, group),
-                await count_people_told_of(layer, group),
-            )
+            GroupSummary(group, groups[group], await _count_members(layer, group))
             for group in largest
         ]
         return LayerOverview(channels, len(groups), summaries, foreign)

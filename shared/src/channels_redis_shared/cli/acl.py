@@ -36,9 +36,8 @@ class RequiredCommand:
     @property
     def name(self) -> str:
         """Its name in an ACL rule."""
-        subcommands = {"script", "cluster"}
         first = self.words[0].lower()
-        return f"{first}|{self.words[1].lower()}" if first in subcommands else first
+        return f"{first}|{self.words[1].lower()}" if first in {"cluster", "script"} else first
 
     @property
     def has_key(self) -> bool:

@@ -33,11 +33,7 @@ MAX_ROWS = 20
 # The exit status for errors.
 NOT_WORKING = 2
 _DEPENDENCIES = ("channels", "Django", "redis", "hiredis", "msgpack")
-_CONCLUSIONS = (
-    "All is well.",
-    "It works, with warnings: each says what to change.",
-    "It does not work: each error says what to change.",
-)
+_CONCLUSIONS = ("All is well.", "It works, with warnings.", "It does not work.")
 
 
 class WrongUsageError(Exception):
@@ -212,6 +208,6 @@ def _describe_overviews(found: list[dict[str, Any]]) -> Iterator[str]:
         yield f"\n{one['layer']}: {len(channels)} channels, {waiting} waiting messages"
         yield f"{one['foreign']} names that are not the layer's"
         yield from (f"  {name}  {count or ''}" for name, count in channels[:MAX_ROWS])
-        yield f"{one['groups']} groups, with processes, members and people"
+        yield f"{one['groups']} groups, with processes and members"
         for group in one["largest_groups"]:
             yield "".join(f"  {'?' if value is None else value}" for value in group.values())

@@ -59,21 +59,12 @@ def _is(value: Any, *kinds: type) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
-def _is_seconds(value: Any) -> bool:
-    return _is(value, int, float) and 0 < value < math.inf
-
-
-def _is_text(value: Any) -> bool:
-    return value is None or _is(value, str, bytes, int, float)  # redis-py takes numbers as well
-
-
-def _is_file(value: Any) -> bool:
-    return value is None or (_is(value, str, os.PathLike) and Path(value).exists())
-
-
 _SOCKET = 'the file of a UNIX socket, such as "/run/redis.sock"'
-_FILE = (_is_file, 'the path of a file that exists, such as "/etc/redis/ca.pem"')
-_TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
+_FILE = 'the path of a file that exists, such as "/etc/redis/ca.pem"'
+_FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
+_TIMEOUTS, _SECONDS = ("socket_timeout", "socket_connect_timeout"), "a positive number of seconds"
+# Not shown.
+_SECRET = ("password", "username")
 _REQUIREMENTS = (None, "none", "optional", "required")
 # What the value of an argument must be. redis-py itself checks the others.
 _MUST_BE: dict[str, tuple[Callable[[Any], object], str]] = {
@@ -84,9 +75,10 @@ _MUST_BE: dict[str, tuple[Callable[[Any], object], str]] = {
     "ssl": (lambda one: isinstance(one, bool), 'True or False (in a URL, "rediss://" is TLS)'),
     "ssl_cert_reqs": (lambda one: one in _REQUIREMENTS, '"required", "optional" or "none"'),
     "ssl_check_hostname": (lambda one: isinstance(one, bool | None), "True or False"),
-    **dict.fromkeys(("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"), _FILE),
-    **dict.fromkeys(("password", "username"), (_is_text, "a str")),
-    **dict.fromkeys(_TIMEOUTS, (_is_seconds, "a positive number of seconds")),
+    **dict.fromkeys(_FILES, (lambda one: one is None or Path(one).exists(), _FILE)),
+    # redis-py takes numbers as well.
+    **dict.fromkeys(_SECRET, (lambda one: not one or _is(one, str, bytes, int, float), "a str")),
+    **dict.fromkeys(_TIMEOUTS, (lambda one: _is(one, int, float) and 0 < one < math.inf, _SECONDS)),
 }
 
 
@@ -95,9 +87,12 @@ def checked(name: str, value: Any) -> Any:
     is_valid, must_be = _MUST_BE[name]
     if isinstance(value, str) and value.isdecimal() and name in {"db", "port"}:
         value = int(value)
-    if not is_valid(value):
-        # Parts of a password are not shown.
-        shown = f"of type {type(value).__name__}" if is_valid is _is_text else repr(value)
+    try:
+        valid = is_valid(value)
+    except TypeError:  # such as a path that is a number
+        valid = False
+    if not valid:
+        shown = f"of type {type(value).__name__}" if name in _SECRET else repr(value)
         raise ValueError(f"{name} must be {must_be}, not {shown}")
     return os.fspath(value) if name == "path" else value
 
@@ -217,14 +212,13 @@ def _load_certificates(arguments: Mapping[str, Any]) -> None:
     authorities: Any = arguments.get("ssl_ca_certs")
     certificate: Any = arguments.get("ssl_certfile")
     key = arguments.get("ssl_keyfile")
-    wrong = f"ssl_ca_certs: {authorities!r} is no file of certificates in PEM format"
+    wrong = (
+        "ssl_ca_certs must be certificates in PEM format, and ssl_certfile and ssl_keyfile one and "
+        "its key, with ssl_password if that has one"
+    )
     try:
         if authorities is not None:
             context.load_verify_locations(authorities)
-        wrong = (
-            "ssl_certfile and ssl_keyfile must be a certificate in PEM format and its key, with "
-            "ssl_password if the key has one"
-        )
         if certificate is not None or key is not None:
             # Without a password, OpenSSL would ask for it in the terminal.
             context.load_cert_chain(certificate, key, arguments.get("ssl_password") or "")

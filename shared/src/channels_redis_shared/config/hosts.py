@@ -21,21 +21,14 @@ logger = logging.getLogger(__name__.partition(".")[0])
 
 DEFAULT_TIMEOUT = 5.0  # seconds
 
-_CLASSES = {
-    "redis": connection.Connection,
-    "rediss": connection.SSLConnection,
-    "unix": connection.UnixDomainSocketConnection,
-}
+_CLASSES = {"redis": "Connection", "rediss": "SSLConnection", "unix": "UnixDomainSocketConnection"}
 _PAIR = 2
 _URL = '"redis://localhost:6379/0"'
 _DICT = '{"host": "localhost", "port": 6379}'
 _UNSET = "If it comes from an environment variable, that is not set"
 _SOCKET = 'write a UNIX socket with three slashes, as in "unix:///run/redis.sock?db=0"'
 _SENTINELS = '"sentinels": [("sentinel1", 26379)], "master_name": "mymaster"'
-_ESCAPE = (
-    "If the password holds characters such as '/', '#', '?' or '@', percent-encode them "
-    "(urllib.parse.quote(password, safe=''))"
-)
+_ESCAPE = "Percent-encode a password: urllib.parse.quote(password, safe='')"
 _PORT = (
     "the host or the port of the URL is not valid: a port is a number from 1 to 65535, an IPv6 "
     f'address has brackets ("redis://[::1]:6379/0"), several servers are several entries. {_ESCAPE}'
@@ -162,7 +155,7 @@ def _parse(given: object) -> Host:
     host = Host(
         # A class of the user's own needs "redis://": redis-py overrides it for the other two.
         url="redis://" if "connection_class" in options else f"{scheme}://",
-        arguments=arguments_of.connection_arguments(options, _CLASSES[scheme]),
+        arguments=arguments_of.connection_arguments(options, getattr(connection, _CLASSES[scheme])),
         entry=entry,
         **several,
     )

@@ -40,11 +40,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def keyword_names(function: Callable[..., object]) -> list[str]:
     """Return the names of the arguments that a function takes by keyword."""
-    return [
-        parameter.name
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}
-    ]
+    found = inspect.signature(function).parameters.values()
+    return [one.name for one in found if one.kind in {one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY}]
 
 
 def refuse_unknown(unknown: Collection[str], init: Callable[..., object], layer: str) -> None:
@@ -115,16 +112,10 @@ def excluded_channels(exclude: object, require_channel: Callable[[str], object])
         ValueError: It has too many.
     """
     if isinstance(exclude, (str, bytes)) or not isinstance(exclude, Iterable):
-        raise TypeError(
-            "exclude must be a list of channel names, such as [self.channel_name], "
-            f"not {described(exclude)}"
-        )
+        raise TypeError(f"exclude must be a list of channel names, not {described(exclude)}")
     names = list(exclude)
     if len(names) > MAX_EXCLUDED:
-        raise ValueError(
-            f"exclude takes at most {MAX_EXCLUDED} channels, not {len(names)}: put the others in a "
-            "group of their own and send to that"
-        )
+        raise ValueError(f"exclude takes at most {MAX_EXCLUDED} channels, not {len(names)}")
     for name in names:
         require_channel(name)
     return names

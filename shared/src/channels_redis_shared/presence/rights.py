@@ -1,0 +1,10 @@
+"""The rights that presence needs."""
+
+from __future__ import annotations
+
+# Those that presence sends; KEY stands for a key of the layer.
+PRESENCE_COMMANDS = (
+    "EVAL x 1 KEY, TIME, HSET KEY a 1, HGET KEY a, HGETALL KEY, HKEYS KEY, HLEN KEY, "
+    "HINCRBY KEY a 1, HDEL KEY a, EXPIRE KEY 60, SADD KEY a, SMEMBERS KEY, SREM KEY a, "
+    "ZADD KEY 1 a, ZSCORE KEY a, ZRANGEBYSCORE KEY 0 1, ZREM KEY a, SET KEY 1, GET KEY, UNLINK KEY"
+)
