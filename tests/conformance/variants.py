@@ -124,7 +124,6 @@ SHARDED_QUEUE_LACKS = {
 PUBSUB_LACKS = {
     Capability.CAPACITY: "bounds what a reader has not read yet, of which a sender knows nothing",
     Capability.CAPACITY_PATTERNS: "bounds what a reader has not read yet",
-    Capability.CHECKED_READER: "any process may listen to any channel",
     Capability.FOREIGN_MEMBERS: "a membership is a subscription of the channel's own process",
     Capability.GENERAL_MEMBERS: "a channel without listeners has no process",
     Capability.GROUP_EXPIRY: "a membership ends with its channel",

@@ -249,7 +249,7 @@ async def channel_at(
 ) -> str:
     """Return a new channel that lives at a node."""
     process = layer._broker.get()
-    names = (layer._names.new_channel("specific.") for _ in itertools.count())
+    names = (layer._names.new_channel("specific.", process.id) for _ in itertools.count())
     channel = next(name for name in names if cluster.master_of(name) is node)
     await process.open(channel)
     return channel

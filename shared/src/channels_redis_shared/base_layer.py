@@ -63,6 +63,20 @@ FORMER_NAMES = {
 _FORMER_HOOKS = ("connection", "create_pool", "consistent_hash", "receive_single")
 
 
+class ForeignChannelError(RuntimeError, AssertionError):
+    """Raised for a channel of another process; also an AssertionError, as in channels_redis 4.
+
+    Args:
+        channel: The channel's name.
+    """
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(
+            f"{channel!r} belongs to another process or layer: receive on a name that this "
+            "layer's new_channel() returned in this process"
+        )
+
+
 class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no type hints
     """Options, serialization and statistics, which both layers have in common.
 

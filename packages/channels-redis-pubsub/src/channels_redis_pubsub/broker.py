@@ -16,6 +16,7 @@ from ._shared.ops.logs import OverflowLog
 from ._shared.transport.cluster import Cluster
 from ._shared.transport.reconnecting import OutageLog
 from .loop_client import LoopClient
+from .protocol.names import new_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -38,6 +39,8 @@ class PubSubBroker:
 
     def __init__(self, settings: PubSubSettings) -> None:
         self.settings = settings
+        # In the names of channels.
+        self.id = new_process()
         self.counters = settings.counters
         self._publish_command = "SPUBLISH" if settings.sharded_pubsub else "PUBLISH"
         self.overflows = OverflowLog(logger)

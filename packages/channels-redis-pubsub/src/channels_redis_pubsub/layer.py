@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ._shared.base_layer import BaseRedisLayer
+from ._shared.base_layer import BaseRedisLayer, ForeignChannelError
 from ._shared.concurrency import ProcessLocal
 from ._shared.config import options
 from ._shared.history.rules import require_count, require_since
@@ -191,8 +191,8 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             redis.exceptions.RedisError: The server is unavailable for longer than the host's
                 `socket_timeout` (5 s), or refuses the subscription.
         """
-        channel = self._names.new_channel(prefix)
         broker = self._broker.get()
+        channel = self._names.new_channel(prefix, broker.id)
         await broker.open(channel)
         broker.consumers.track_creator(channel)
         return channel
@@ -225,6 +225,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
 
         Raises:
             TypeError: The channel name is invalid.
+            RuntimeError: `new_channel` made it in another process or another layer.
             redis.exceptions.RedisError: The server does not accept the settings: a wrong password,
                 a missing permission, an invalid certificate.
         """
@@ -232,6 +233,8 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         # Other types may not be hashable.
         if not isinstance(channel, str) or channel not in broker:
             self._names.require_channel(channel)
+            if self._names.process_of(channel) not in {None, broker.id}:
+                raise ForeignChannelError(channel)
         return await broker.receive(channel)
 
     async def group_add(

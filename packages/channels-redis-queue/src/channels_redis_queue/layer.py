@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from channels.exceptions import ChannelFull
 
 from . import keys
-from ._shared.base_layer import BaseRedisLayer
+from ._shared.base_layer import BaseRedisLayer, ForeignChannelError
 from ._shared.concurrency import ProcessLocal
 from ._shared.config import options
 from ._shared.history.rules import require_count, require_since
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
     from ._shared.history import Joined
     from ._shared.transport.commands import Shards
-
-
-class _ForeignChannel(RuntimeError, AssertionError):
-    """Raised for a channel of another process; also an AssertionError, as in channels_redis 4."""
 
 
 class RedisChannelLayer(BaseRedisLayer):
@@ -377,10 +373,7 @@ class RedisChannelLayer(BaseRedisLayer):
         self.require_valid_channel_name(channel)
         owner = keys.process_of(channel)
         if owner is not None and owner != process:
-            raise _ForeignChannel(
-                f"{channel!r} belongs to another process or layer: receive on a name that this "
-                "layer's new_channel() returned in this process"
-            )
+            raise ForeignChannelError(channel)
 
     def _shard_to(self, address: str) -> int:
         """Return a shard that receivers of the address read; for a general channel, the next."""

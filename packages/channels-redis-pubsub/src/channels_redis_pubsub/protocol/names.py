@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -11,6 +12,14 @@ if TYPE_CHECKING:
 
 # Names whose check is cached, as it takes as long as packing a message.
 CACHE_SIZE = 1000
+# The digits of a process, a 0, and more digits. In a UUID, the 0 would be its version, from 1 on:
+# so the names of channels_redis 4, and others that end in a UUID, belong to no process.
+_MADE = re.compile(r"([0-9a-f]{12})0[0-9a-f]{19}")
+
+
+def new_process() -> str:
+    """Return 12 hex digits that name a process in the names of its channels."""
+    return secrets.token_hex(6)
 
 
 def of_groups(prefix: str) -> str:
@@ -40,20 +49,29 @@ class Names:
         self._checked = lru_cache(CACHE_SIZE)(self._check)
         self._topics = lru_cache(CACHE_SIZE)(self._make_topic)
 
-    def new_channel(self, kind: str) -> str:
+    def new_channel(self, kind: str, process: str) -> str:
         """Return a new channel's name: the layer's prefix, `kind`, and 32 hex digits.
+
+        Args:
+            kind: Follows the layer's prefix.
+            process: What `new_process` has returned for this process.
 
         Raises:
             TypeError: `kind` makes no valid name.
         """
         if not isinstance(kind, str) or "!" in kind:
             raise TypeError(f"the prefix of a new channel must be a str without '!', not {kind!r}")
-        channel = f"{self._prefix}{kind}{secrets.token_hex(16)}"
+        channel = f"{self._prefix}{kind}{process}0{secrets.token_hex(10)[1:]}"
         try:
             self._check(channel)
         except TypeError as error:
             raise TypeError(f"the prefix {kind!r} makes no valid channel name: {error}") from None
         return channel
+
+    def process_of(self, channel: str) -> str | None:
+        """Return the digits of the process that made a channel; None if any may receive from it."""
+        found = _MADE.fullmatch(channel[-32:]) if channel.startswith(self._prefix) else None
+        return found and found[1]
 
     def require_channel(self, channel: str) -> None:
         """Raise TypeError unless the name is valid in Channels, or is so without our prefix."""
