@@ -286,7 +286,7 @@ async def test_closing_that_is_cancelled(
 ) -> None:
     """It closes the connections nevertheless."""
     layer = layer_class(hosts=[own_server.url])
-    channel = await layer.new_channel()
+    channel = await within(layer.new_channel())
     waiter = asyncio.create_task(layer.receive(channel))
     await within(layer.send(channel, {"type": "hello"}))
     assert await within(waiter) == {"type": "hello"}
