@@ -139,23 +139,33 @@ def test_loops_of_one_thread_share_a_canary(redis_server: EmbeddedServer, prefix
         assert len(client.keys(f"{prefix}:process:*")) == 1
 
 
-async def test_work_on_groups_in_chunks(layers: Layers) -> None:
-    """At most one chunk for each server is in progress at a time."""
+async def test_work_on_many_groups(layers: Layers) -> None:
+    """A limited number is in progress at a time, by as many tasks, and an error stops them all."""
     process = layers()._broker.get()
-    under_way, most, done = 0, 0, []
+    under_way, most, done, fails = 0, 0, [], ""
+    tasks: set[object] = set()
 
     async def work(virtual: str, _shards: Shards) -> None:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
+        tasks.add(asyncio.current_task())
         await asyncio.sleep(0)
         under_way -= 1
+        if virtual == fails:
+            raise ConnectionError
         done.append(virtual)
 
-    virtuals = [f"specific.0!:g:room-{number}" for number in range(3 * groups.WORK_CHUNK + 1)]
+    virtuals = [f"specific.0!:g:room-{number}" for number in range(4 * groups.WORKERS)]
     await within(process.groups._each(work, virtuals, process.shards))
-    assert most == groups.WORK_CHUNK
+    assert most == len(tasks) == groups.WORKERS
     assert done == virtuals
+    fails = virtuals[0]
+    done.clear()
+    with pytest.raises(ConnectionError):
+        await within(process.groups._each(work, virtuals, process.shards))
+    await eventually(lambda: not under_way)
+    assert len(done) < 2 * groups.WORKERS
 
 
 async def test_sign_of_life(own_server: EmbeddedServer, own_layers: Layers) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 # Names in one command: the server serves no other client meanwhile.
 MAX_NAMES = 200
-# Virtual channels that are worked on concurrently, which holds the event loop for a few
-# milliseconds; and that are looked through without a pause.
-WORK_CHUNK = 50
+# Virtual channels of one server that are worked on concurrently, and that are looked through
+# without a pause.
+WORKERS = 50
 SCAN_CHUNK = 500
 
 
@@ -367,14 +368,25 @@ class Groups:
                 server = commands, commands.node(self._keys.group(group))
                 by_server.setdefault(server, []).append(virtual)
             await asyncio.sleep(0)
-        await asyncio.gather(*(_in_chunks(work, each, shards) for each in by_server.values()))
+        # Not a task for each: so many objects at once would keep the garbage collector busy.
+        await asyncio.gather(
+            *(
+                _work(work, virtuals, shards)
+                for virtuals in map(deque, by_server.values())
+                for _ in range(WORKERS)
+            )
+        )
 
 
-async def _in_chunks(
-    work: Callable[[str, Shards], Awaitable[None]], virtuals: Sequence[str], shards: Shards
+async def _work(
+    work: Callable[[str, Shards], Awaitable[None]], virtuals: deque[str], shards: Shards
 ) -> None:
-    for chunk in chunks(virtuals, WORK_CHUNK):
-        await asyncio.gather(*(work(virtual, shards) for virtual in chunk))
+    while virtuals:
+        try:
+            await work(virtuals.popleft(), shards)
+        except BaseException:
+            virtuals.clear()  # so that the others stop as well
+            raise
 
 
 def _split(names: bytes) -> list[str]:
