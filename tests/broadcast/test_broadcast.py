@@ -382,9 +382,9 @@ async def frames_of(
 
         def bounded() -> bool:
             found = layer.statistics()
-            lost: int = found.dropped.expired + found.dropped.mailbox_full
-            # One frame is under way, and a notice of what is lost waits, too.
-            return lost > 0 and int(found.waiting) + lost == 50
+            # All or none have expired, one frame is under way, and a notice waits, too.
+            lost: int = found.dropped.expired or found.dropped.mailbox_full
+            return found.dropped.expired in {0, 49} and int(found.waiting) + lost == 50
 
         def frames() -> list[dict[str, int]]:
             return [json.loads(frame) for frame in socket.frames]

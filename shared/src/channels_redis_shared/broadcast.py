@@ -18,7 +18,7 @@ import logging
 import types
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from channels.consumer import AsyncConsumer, SyncConsumer
 from channels.generic.websocket import (
@@ -32,6 +32,9 @@ from .concurrency import end_task, start_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
+
+    from .delivery.mailboxes import Mailbox
+    from .messages.serializers import DecodedMessage
 
     Frame = dict[str, Any]
     Receive = Callable[[], Awaitable[Frame]]
@@ -76,43 +79,29 @@ class broadcast:  # noqa: N801 - a decorator
         """Return the handler of a consumer, which sends the frame as any handler does."""
         if consumer is None:
             return self
-        handler = _send if not isinstance(consumer, SyncConsumer) else _send_synchronously
+        handler = _send if isinstance(consumer, SyncConsumer) else _send_and_wait
         return functools.partial(handler, self, consumer)
 
-    def frame(self, consumer_class: Any, event: dict[str, Any]) -> Frame:
-        """Return the ASGI message for an event; an empty one if there is nothing to send."""
-        content = self.function(event)
-        if content is None:
-            return {}
-        kind = "text"
-        if issubclass(consumer_class, JsonWebsocketConsumer):
-            content = consumer_class.encode_json(content)
-        elif issubclass(consumer_class, AsyncJsonWebsocketConsumer):
-            content = _without_waiting(consumer_class.encode_json(content))
-        else:
-            kind = _kind(self, content)
+    def frame(self, consumer_class: Any, message: DecodedMessage) -> Frame | None:
+        """Return the ASGI message to send for a message, empty for nothing.
+
+        None if that fails: the handlers raise the error once more, each in its own consumer.
+        """
+        try:
+            content = self.function(message.copy())
+            if content is None:
+                return {}
+            kind = "text"
+            if issubclass(consumer_class, JsonWebsocketConsumer):
+                content = consumer_class.encode_json(content)
+            elif issubclass(consumer_class, AsyncJsonWebsocketConsumer):
+                content = _without_waiting(consumer_class.encode_json(content))
+            else:
+                kind = _kind(self, content)
+        except (Exception, asyncio.CancelledError):
+            logger.exception("The broadcast %s failed", self.function.__qualname__)
+            return None
         return {"type": "websocket.send", kind: content}
-
-
-class _Message(Protocol):
-    """A decoded message."""
-
-    # The frames built from it so far, by consumer class; None where a handler has to send it.
-    frames: dict[type, Frame | None] | None
-
-    @property
-    def type(self) -> object:
-        """Its type."""
-
-    def copy(self) -> dict[str, Any]:
-        """Return the message as an object of its own."""
-
-
-class _Mailbox(Protocol):
-    """The messages for a consumer."""
-
-    def frames(self, sink: BroadcastSink) -> Generator[Frame, None, None]:
-        """Take the messages as frames of the sink."""
 
 
 class BroadcastSink:
@@ -124,31 +113,13 @@ class BroadcastSink:
         send: The connection's ASGI `send`.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_broadcasts",
-        "_class",
-        "_error",
-        "_is_writing",
-        "_notify",
-        "_receive",
-        "_send",
-        "_send_frame",
-        "_writer",
-        "attached",
-        "context",
-        "handling",
-        "has_event",
-        "is_open",
-        "waiting",
-    )
-
     def __init__(self, consumer_class: type[Broadcasts], receive: Receive, send: Send) -> None:
         self._class = consumer_class
         self._broadcasts = consumer_class._broadcasts  # noqa: SLF001 - a class of this module
         self._receive = receive
         self._send = self._send_frame = send
-        self._writer = _writer_of(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self._writer = _writers.setdefault(id(loop), _Writer(loop))
         self.context = contextvars.copy_context()
         self._notify: Callable[[str], object] | None = None
         self.attached = False
@@ -191,7 +162,7 @@ class BroadcastSink:
         if message["type"] == "websocket.accept":
             self.is_open = True
 
-    def claim(self, mailbox: _Mailbox, loop: asyncio.AbstractEventLoop | None) -> bool:
+    def claim(self, mailbox: Mailbox, loop: asyncio.AbstractEventLoop | None) -> bool:
         """Take frames from a mailbox in a later turn of the loop, and write them.
 
         Args:
@@ -207,18 +178,21 @@ class BroadcastSink:
             writer.start()
         return True
 
-    def frame(self, message: _Message) -> Frame | None:
+    def frame(self, message: DecodedMessage) -> Frame | None:
         """Return the frame of a message, empty for nothing; None if a handler has to send it."""
         if self.handling or self.has_event or not self.is_open:
             return None
         frames = message.frames
-        if frames is None or self._class not in frames:
-            frames = self._build(message)
+        if frames is None:
+            frames = message.frames = {}
+        if self._class not in frames:
+            found = self._broadcasts.get(str(message.type).replace(".", "_"))
+            frames[self._class] = None if found is None else found.frame(self._class, message)
         frame = frames[self._class]
         # A copy, as a middleware may change it on its way.
         return None if frame is None else frame.copy()
 
-    async def write(self, mailbox: _Mailbox) -> None:
+    async def write(self, mailbox: Mailbox) -> None:
         """Write the frames of the mailbox that it has claimed."""
         frames = mailbox.frames(self)
         try:
@@ -246,21 +220,6 @@ class BroadcastSink:
         if self.waiting is not None:
             await end_task(self.waiting)
 
-    def _build(self, message: _Message) -> dict[type, Frame | None]:
-        """Build the frame of a message for all consumers of this class."""
-        frames = message.frames
-        if frames is None:
-            frames = message.frames = {}
-        frames[self._class] = None
-        found = self._broadcasts.get(str(message.type).replace(".", "_"))
-        if found is not None:
-            try:
-                frames[self._class] = found.frame(self._class, message.copy())
-            # The handlers raise it once more, each in its own consumer.
-            except (Exception, asyncio.CancelledError):
-                logger.exception("The broadcast %s failed", found.function.__qualname__)
-        return frames
-
     def _fail(self, error: BaseException) -> None:
         """Make the consumer raise an error in its next turn, unless it ends before."""
         self.is_open = False
@@ -281,7 +240,7 @@ class _Writer:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         # The sockets to write to.
-        self.due: deque[tuple[BroadcastSink, _Mailbox]] = deque()
+        self.due: deque[tuple[BroadcastSink, Mailbox]] = deque()
 
     def start(self, _ended: object = None) -> None:
         """Write to the sockets that are due, in a later turn of the loop."""
@@ -324,13 +283,6 @@ def _continue(
 
 # By the id of its event loop, which it keeps in memory.
 _writers: weakref.WeakValueDictionary[int, _Writer] = weakref.WeakValueDictionary()
-
-
-def _writer_of(loop: asyncio.AbstractEventLoop) -> _Writer:
-    writer = _writers.get(id(loop))
-    if writer is None:
-        writer = _writers[id(loop)] = _Writer(loop)
-    return writer
 
 
 class Broadcasts:
@@ -424,22 +376,19 @@ def _refuse_bypassed(cls: type) -> None:
         )
 
 
-async def _send(found: broadcast, consumer: Any, event: dict[str, Any]) -> None:
+def _send(found: broadcast, consumer: Any, event: dict[str, Any]) -> Any:
     content = found.function(event)
-    if content is not None:
-        if isinstance(consumer, AsyncJsonWebsocketConsumer):
-            await consumer.send_json(content)
-        else:
-            await consumer.send(**{f"{_kind(found, content)}_data": content})
+    if content is None:
+        return None
+    if isinstance(consumer, AsyncJsonWebsocketConsumer | JsonWebsocketConsumer):
+        return consumer.send_json(content)
+    return consumer.send(**{f"{_kind(found, content)}_data": content})
 
 
-def _send_synchronously(found: broadcast, consumer: Any, event: dict[str, Any]) -> None:
-    content = found.function(event)
-    if content is not None:
-        if isinstance(consumer, JsonWebsocketConsumer):
-            consumer.send_json(content)
-        else:
-            consumer.send(**{f"{_kind(found, content)}_data": content})
+async def _send_and_wait(found: broadcast, consumer: Any, event: dict[str, Any]) -> None:
+    sending = _send(found, consumer, event)
+    if sending is not None:
+        await sending
 
 
 def _kind(found: broadcast, content: object) -> str:
