@@ -24,7 +24,7 @@ PYTHON = Path(sys.executable)
 DEADLINE = 50.0  # seconds for work that takes one; a loaded machine may need some
 SMALL: dict[str, dict[str, Any]] = {
     "fan-out": {"members": 5, "processes": 2},
-    "sockets": {"members": 5, "processes": 2, "broadcast": True},
+    "sockets": {"members": 5, "processes": 2, "broadcast": True, "compression": True},
     "workers": {"workers": 2},
     "synchronous": {"threads": 2},
 }

@@ -39,8 +39,8 @@ class Cell:
     Args:
         work: One of `TITLES`.
         parameters: What distinguishes it from the work's other cells: `payload` in bytes,
-            `encrypted`, `shards`, `cluster`, `members`, `processes`, `broadcast`, `workers`,
-            `threads`.
+            `encrypted`, `shards`, `cluster`, `members`, `processes`, `broadcast`,
+            `compression`, `workers`, `threads`.
         contenders: The names of those that it is measured on.
         quick: Whether it is part of a quick run.
     """
@@ -111,3 +111,6 @@ def _sockets() -> Iterator[Cell]:
             quick = (members, processes) == (1_000, 1)
             yield Cell("sockets", group, ACROSS_PROCESSES, quick=quick)
             yield Cell("sockets", {**group, "broadcast": True}, OURS, quick=quick)
+    compressed = {"members": 1_000, "processes": 1, "compression": True}
+    yield Cell("sockets", compressed, OURS)
+    yield Cell("sockets", {**compressed, "broadcast": True}, OURS)
