@@ -104,9 +104,7 @@ class HistoryMixin(Target):
     def make(self) -> Input:
         """Return an input."""
         dice = self.hostile.dice
-        kind = dice.choices(
-            ("entry", "position", "wire", "gone", "announcement", "type"), (6, 4, 6, 3, 1, 0.3)
-        )[0]
+        kind = dice.choices(("entry", "position", "wire", "gone", "type"), (6, 4, 6, 3, 0.3))[0]
         since = None if dice.random() < 0.3 else self._position()
         if dice.random() < 0.4:
             # That of a message.
@@ -117,7 +115,6 @@ class HistoryMixin(Target):
             "position": self._text,
             "wire": self._wire,
             "gone": self._gone,
-            "announcement": self._announcement,
             "type": self._type,
         }
         content = make[kind]()
@@ -153,7 +150,6 @@ class HistoryMixin(Target):
 
     async def _feed_one(self, one: Input) -> None:
         layer, guest = self.scene.layer, self.guests[one.guest]
-        layer._next_announcement = 0.0
         may_fail = self._write(one)
         guest.start = None
         await done(layer.group_discard(GROUP, guest.channel), "group_discard")
@@ -163,11 +159,10 @@ class HistoryMixin(Target):
             self._tolerant(self._send(), may_fail=may_fail),
             self._tolerant(self._join(guest, one), may_fail=may_fail),
             self._tolerant(self._look(one), may_fail=may_fail),
-            self._tolerant(layer._store.announced(layer.key_shards[0]), may_fail=may_fail),
             done(layer.group_send("room", {"type": "x"}), "group_send"),
         )
         if may_fail:
-            self.client.delete(self.stream, self.latest, layer._store.announcements)
+            self.client.delete(self.stream, self.latest)
 
     async def _tolerant(self, call: Awaitable[Any], *, may_fail: bool) -> None:
         """Make a call that gets an error of the server if a key holds something else."""
@@ -269,8 +264,6 @@ class HistoryMixin(Target):
             client.set(self.latest, content, ex=60)
         elif one.kind == "wire":
             self.publish(*content)
-        elif one.kind == "announcement":
-            client.zadd(self.scene.layer._store.announcements, content)
         elif one.kind == "type":
             number, kind, raw = content
             put(client, self._keys()[number], kind, raw)
@@ -280,7 +273,7 @@ class HistoryMixin(Target):
         return False
 
     def _keys(self) -> tuple[Any, ...]:
-        return self.stream, self.latest, self.scene.layer._store.announcements
+        return self.stream, self.latest
 
     def _position(self) -> str:
         known = [*self.members[0].positions.values()][-5:]
@@ -340,12 +333,9 @@ class HistoryMixin(Target):
         )
         return head, self.hostile.body("msgpack")
 
-    def _announcement(self) -> dict[bytes, float]:
-        return {self.hostile.member(): self.hostile.score(time.time())}
-
     def _type(self) -> tuple[int, int, bytes]:
         dice = self.hostile.dice
-        return dice.randrange(3), dice.randrange(5), self.hostile.raw() or b"x"
+        return dice.randrange(2), dice.randrange(5), self.hostile.raw() or b"x"
 
     def _gone(self) -> int:
         return self.hostile.dice.randrange(7)

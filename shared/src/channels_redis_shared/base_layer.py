@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from channels import exceptions
 from channels.layers import BaseChannelLayer
 
-from .clock import monotonic
 from .config import options
 from .config.hosts import parse_hosts
 from .history.results import History
 from .history.rules import HistoryRules, require_count, require_since
-from .history.store import ANNOUNCEMENT_INTERVAL, HistoryStore, Question
+from .history.store import HistoryStore, Question
 from .messages.serializers import MessageDecoder, MessageEncoder
 from .ops.logs import shown
 from .ops.statistics import Dropped, Statistics
@@ -142,8 +141,6 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         if self._history:
             self.extensions = (*type(self).extensions, "history")
         self._store = HistoryStore(self.presence_key_head)
-        # The `monotonic()` after which the doctor is told of the option once more.
-        self._next_announcement = 0.0
         self._connectors = tuple(connector_to(host, minimum_version) for host in parse_hosts(hosts))
         # For code that connects to the same servers. The dicts may hold passwords.
         self.hosts = [dict(connector.host.entry) for connector in self._connectors]
@@ -270,13 +267,6 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         decoded = [settings.decode(group, entry) for entry in entries]
         messages = [message.copy() for message in decoded if message is not None]
         return History(messages, position, recovered=found is not None)
-
-    async def _announce_history(self) -> None:
-        """Let the doctor compare this process's option `history` with those of others."""
-        now = monotonic()
-        if now >= self._next_announcement:
-            self._next_announcement = now + ANNOUNCEMENT_INTERVAL
-            await self._store.announce(str(self._history), self.key_shards[0])
 
     @property
     def key_shards(self) -> Shards:

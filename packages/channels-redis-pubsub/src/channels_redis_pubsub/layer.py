@@ -271,7 +271,6 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             require_since(since)
             rewind = require_count("rewind", rewind)
         if keeps_history:
-            await self._announce_history()
             return await broker.follow(topic, channel, since, rewind or 0)
         await broker.join(topic, channel)
         return None

@@ -274,7 +274,6 @@ class RedisChannelLayer(BaseRedisLayer):
                     "message whose handler calls group_add"
                 )
         if self._history and self._history.limits(group) is not None:
-            await self._announce_history()
             return await broker.follow(group, channel, since, rewind or 0)
         await broker.join(group, channel)
         return None

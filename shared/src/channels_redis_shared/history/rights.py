@@ -5,5 +5,5 @@ from __future__ import annotations
 # Those of a layer's histories and of their scripts; KEY stands for a key of the layer.
 HISTORY_COMMANDS = (
     "SCRIPT LOAD x, EVALSHA 0 1 KEY, TIME, GET KEY, SET KEY 1, XADD KEY * n x, XRANGE KEY - +, "
-    "XREVRANGE KEY + -, ZADD KEY 1 a, ZRANGEBYSCORE KEY 0 1, EXPIRE KEY 1"
+    "XREVRANGE KEY + -, EXPIRE KEY 1"
 )

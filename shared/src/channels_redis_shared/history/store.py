@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-from redis.exceptions import RedisError
 
 from . import scripts
 from .positions import HistoryEntry, Replay, id_of
@@ -70,11 +65,6 @@ def _messages(entries: Iterable[tuple[bytes, Sequence[bytes]]]) -> list[HistoryE
     return [found for entry in entries if (found := HistoryEntry.from_stream(entry)) is not None]
 
 
-# Seconds between two announcements of a process, and for which each is compared.
-ANNOUNCEMENT_INTERVAL = 3600
-ANNOUNCEMENT_TTL = 2 * ANNOUNCEMENT_INTERVAL
-
-
 class HistoryStore:
     """The histories of a layer's groups.
 
@@ -84,8 +74,6 @@ class HistoryStore:
 
     def __init__(self, head: str) -> None:
         self._head = head
-        # The processes' options `history`, each with the time of the latest announcement.
-        self.announcements = f"{head}histories"
 
     def keys(self, tag: str) -> tuple[str, str]:
         """Return the keys of a group's history, and of the position of its latest message.
@@ -113,22 +101,6 @@ class HistoryStore:
         command = scripts.APPEND.call(keys, *arguments)
         position, previous = await commands.execute(command, key=keys[0])
         return position.decode(), previous.decode()
-
-    async def announce(self, rules: str, commands: CommandClient) -> None:
-        """Tell the doctor of this process's option, so that it can compare all of them."""
-        key = self.announcements
-        with contextlib.suppress(RedisError):  # nothing else depends on it
-            await asyncio.gather(
-                commands.execute(("ZADD", key, time.time(), rules), key=key, idempotent=True),
-                commands.execute(("EXPIRE", key, ANNOUNCEMENT_TTL), key=key, idempotent=True),
-            )
-
-    async def announced(self, commands: CommandClient) -> set[str]:
-        """Return the options of all processes that have announced theirs recently."""
-        key = self.announcements
-        command = ("ZRANGEBYSCORE", key, time.time() - ANNOUNCEMENT_TTL, "+inf")
-        found = await commands.execute(command, key=key, idempotent=True)
-        return {rules.decode(errors="replace") for rules in found}
 
     async def read(self, tag: str, question: Question, commands: CommandClient) -> Replay:
         """Read a group's history; calls of one turn of the event loop are one command."""
