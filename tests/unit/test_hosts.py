@@ -73,6 +73,7 @@ def test_default_is_localhost(hosts: object) -> None:
         ({"path": Path("/run/redis.sock")}, "unix:///run/redis.sock?db=0"),
         (MASTER, "master 'mymaster' of the Sentinels sentinel1:26379, sentinel2:26380"),
         ({"host": "example.org", "master_name": None}, "redis://example.org:6379/0"),
+        ({"host": "example.org", "sentinels": None}, "redis://example.org:6379/0"),
     ],
 )
 def test_each_form_of_a_host_is_understood(entry: object, shown: str) -> None:

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__.partition(".")[0])
 DEFAULT_TIMEOUT = 5.0  # seconds
 
 _CLASSES = {"redis": "Connection", "rediss": "SSLConnection", "unix": "UnixDomainSocketConnection"}
+_OF_SENTINELS = ("sentinels", "master_name", "sentinel_kwargs")
 _PAIR = 2
 _URL = '"redis://localhost:6379/0"'
 _DICT = '{"host": "localhost", "port": 6379}'
@@ -142,7 +143,8 @@ def _as_list(hosts: object) -> list[Any]:
 
 def _parse(given: object) -> Host:
     entry = _as_dict(given)
-    options = {name: entry[name] for name in entry if name != "master_name" or entry[name]}
+    absent = {name for name in _OF_SENTINELS if entry.get(name) is None}
+    options = {name: entry[name] for name in entry if name not in absent}
     for part, superfluous, reason in _ENOUGH:
         for name in superfluous.split():
             if part in options and name in options:
@@ -194,11 +196,11 @@ def _pop_several(options: dict[str, Any]) -> dict[str, Any]:
         if str(options.get("db") or 0) != "0":
             raise ValueError("a Redis Cluster has only database 0: leave out 'db'")
         return {"nodes": _addresses(options, "cluster", '"cluster": [("node1", 7000)]')}
-    if options.keys().isdisjoint(("sentinels", "master_name", "sentinel_kwargs")):
+    if options.keys().isdisjoint(_OF_SENTINELS):
         return {}
     sentinels = _addresses(options, "sentinels", _SENTINELS)
     name, arguments = options.pop("master_name", None), options.pop("sentinel_kwargs", None) or {}
-    if not isinstance(name, str):
+    if not name or not isinstance(name, str):
         raise ValueError(f"Sentinels need the name of the master: write {_SENTINELS}")
     if not isinstance(arguments, Mapping):
         raise ValueError('sentinel_kwargs must be a dict, such as {"password": "..."}')

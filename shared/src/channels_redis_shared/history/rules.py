@@ -45,20 +45,12 @@ class HistoryRules:
             (_compiled(pattern), _limits(pattern, value))
             for pattern, value in (option or {}).items()
         ]
-        self._text = "; ".join(
-            f"{getattr(pattern, 'pattern', pattern)} size={limits.size} ttl={limits.ttl}"
-            for pattern, (_, limits) in zip(option or {}, self._rules, strict=True)
-        )
         # Asked with every message.
         self.limits = lru_cache(CACHE_SIZE)(self._find)
 
     def __bool__(self) -> bool:
         """Return whether any group keeps a history."""
         return bool(self._rules)
-
-    def __str__(self) -> str:
-        """Return the rules as text that is equal for equal rules."""
-        return self._text
 
     def require(self, group: str) -> Limits:
         """Return the limits of a group; raise ValueError if it keeps no history."""
