@@ -165,18 +165,24 @@ async def test_a_process_without_the_option_understands_the_others(
 async def test_messages_that_cannot_be_read_are_left_out(
     case: LayerCase, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A process with other keys spoils its own messages alone: for views as for members."""
+    """A process with other keys spoils its own messages alone; members that miss one are told."""
     layer: Any = case.layer(**HISTORY, symmetric_encryption_keys=["ours"])
     stranger = case.layer(**HISTORY, symmetric_encryption_keys=["theirs"])
     channel, joined = await follow(layer)
     first, lost, second = numbered(3)
     for sender, message in ((layer, first), (stranger, lost), (layer, second)):
         await send(sender, [message])
-    assert plain(await take_many(layer, channel, 2)) == [first, second]
+    assert plain(await take_many(layer, channel, 1)) == [first]
+    notice = await take(layer, channel)
+    assert (notice["type"], notice["recovered"]) == ("chat.gap", False)
+    assert plain(await take_many(layer, channel, 1)) == [second]
     for since in (None, joined.position):
         history = await within(layer.group_history(GROUP, since=since))
         assert plain(history.messages) == [first, second]
-        assert history.recovered
+        assert history.recovered is (since is None)
+    resumed, again = await follow(layer, since=joined.position)
+    assert not again.recovered
+    assert plain(await take_many(layer, resumed, 2)) == [first, second]
     assert f"Dropped a message of {GROUP} that can't be read" in caplog.text
 
 

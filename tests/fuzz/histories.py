@@ -240,7 +240,12 @@ class HistoryMixin(Target):
                 guest.start = self.number
         self.sent.clear()
         follower = self.followers().find(self.key())
-        if follower._joins or follower._log or follower._held:
+        if (
+            follower.waits_of("")
+            or follower._joins
+            or follower._reads
+            or follower._all.backlog._held
+        ):
             raise Violation("the follower keeps joins or messages")
         if self.client.dbsize() > MAX_KEYS:
             raise Violation(f"there are {self.client.dbsize()} keys: {self.client.keys()}")

@@ -322,7 +322,7 @@ async def test_a_member_that_joins_again(
     joining = asyncio.create_task(layer.group_add(GROUP, channel, rewind=1))
     [client] = inside(layer)._loops.values()
     [follower] = client.followers._followers.values()
-    await eventually(lambda: follower.has_joins)
+    await eventually(lambda: follower._joins)
     await send(sender, numbered(2))
     assert plain(await take_many(layer, other, 2)) == numbered(2)
     if cancelled:

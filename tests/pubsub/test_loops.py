@@ -207,13 +207,13 @@ async def test_channel_moves_while_it_joins(
         [client] = [each for each in inside(layer)._loops.values() if each.loop is other.loop]
         for connection in proxy.connections[1:]:  # the first is that of the subscriptions
             connection.stall()
-        reading, read = asyncio.Event(), client.followers._read
+        reading, read = asyncio.Event(), client.followers.read
 
         async def note_and_read(*arguments: Any) -> Replay:
             reading.set()
             return await read(*arguments)
 
-        monkeypatch.setattr(client.followers, "_read", note_and_read)
+        monkeypatch.setattr(client.followers, "read", note_and_read)
         joining = asyncio.create_task(layer.group_add("chat.1", channel, since=start.position))
         await within(reading.wait())
     await eventually(lambda: inside(layer)._clients[channel] is not client)

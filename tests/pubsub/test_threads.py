@@ -33,7 +33,7 @@ async def test_a_message_arrives_while_another_thread_joins(
     member, _ = await follow(layer)
     channel = await within(layer.new_channel())
     [client] = inside(layer)._loops.values()
-    lock, deliver = client.hub.lock, GroupOutlet.deliver
+    lock, deliver = client.hub.lock, GroupOutlet.put
     joins: list[Future[Any]] = []
     deadlocks: list[object] = []
 
@@ -43,7 +43,7 @@ async def test_a_message_arrives_while_another_thread_joins(
             time.sleep(0.001)
 
     def deliver_meanwhile(outlet: GroupOutlet, *args: Any) -> None:
-        monkeypatch.setattr(GroupOutlet, "deliver", deliver)
+        monkeypatch.setattr(GroupOutlet, "put", deliver)
         joins.append(other.start(layer.group_add(GROUP, channel)))
         # Either this thread has the lock, or the other one, which then goes as far as it can.
         probe = threading.Thread(target=until_taken)
@@ -55,7 +55,7 @@ async def test_a_message_arrives_while_another_thread_joins(
         else:
             deadlocks.append(args)
 
-    monkeypatch.setattr(GroupOutlet, "deliver", deliver_meanwhile)
+    monkeypatch.setattr(GroupOutlet, "put", deliver_meanwhile)
     messages = numbered(2)
     with LoopThread() as other:
         await send(layer, messages[:1])

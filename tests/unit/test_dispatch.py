@@ -10,6 +10,7 @@ import pytest
 
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue._shared.delivery.mailboxes import Mailboxes
+from channels_redis_queue._shared.history.backlog import Backlog
 from channels_redis_queue.keys import CHANNELS_FIELD
 from channels_redis_queue.protocol.dispatch import Envelope, ProcessDispatcher
 from channels_redis_queue.protocol.inbox import AckTracker, Claim
@@ -34,13 +35,15 @@ class Process:
         self.local_groups = LocalGroups(group_expiry=60)
         layer = RedisChannelLayer(capacity=3, random_prefix_length=0)
         settings = layer._broker.get().settings
+        followers = layer._broker.get()._followers
+        followers.backlog = Backlog(self.mailboxes, lambda _: (), followers.lock)
         self.dispatcher = ProcessDispatcher(
             ADDRESS,
             settings,
             self.mailboxes,
             self.local_groups,
             self.empty.extend,
-            layer._broker.get()._followers,
+            followers,
         )
         self.acks = AckTracker(remembered=10)
 

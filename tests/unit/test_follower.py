@@ -1,169 +1,442 @@
-"""Followers of groups: their ends, and the positions that they give to new members."""
+"""Any order of messages, joins, leaves, losses and failovers: no member misses any in silence."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
+import secrets
 import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from channels_redis_shared.concurrency import start_task
-from channels_redis_shared.history.follower import Follower
-from channels_redis_shared.history.followers import Followers
+from channels_redis_shared.history import follower as module
+from channels_redis_shared.history.backlog import Backlog
+from channels_redis_shared.history.follower import Followers
+from channels_redis_shared.history.outlet import GapNotice, GroupOutlet
 from channels_redis_shared.history.positions import HistoryEntry, Replay
 from channels_redis_shared.ops.statistics import Counters
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterable
 
-FIRST, SECOND, THIRD = "1-0.aaaaaaaa", "2-0.bbbbbbbb", "3-0.cccccccc"
-ENTRIES = (HistoryEntry(SECOND, FIRST, b"second"), HistoryEntry(THIRD, SECOND, b"third"))
+    from channels_redis_shared.history.follower import Follower
+    from channels_redis_shared.history.store import Question
+
+# Thousands of steps: a busy machine takes minutes.
+pytestmark = pytest.mark.timeout(300)
+
+GROUP = "chat"
 
 
-class Outlet:
-    """Notes what it is called with."""
+@pytest.fixture(autouse=True)
+def _short_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ARRIVED", 4)
+
+
+def number_of(entry: HistoryEntry) -> int:
+    """Return the number of a message."""
+    return int(entry.data.rstrip(b"?"))
+
+
+class Server:
+    """The history of one group. Each message holds its number, counted from 0.
+
+    The clock of a promoted replica is as far behind as it can be, so ids come again.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.clock = 1
+        self.stream: list[HistoryEntry] = []
+        self.position = ""
+        self.sent = 0
+        # Messages that a failover has taken from the server. No one can know of those.
+        self.lost: set[int] = set()
+
+    def append(self) -> HistoryEntry:
+        """Append a message, as `append.lua` does."""
+        self.clock += 1
+        position = f"{self.clock}-0.{secrets.token_hex(4)}"
+        entry = HistoryEntry(position, self.position, b"%d" % self.sent)
+        self.sent += 1
+        self.stream = [*self.stream, entry][-self.size :]
+        self.position = entry.position
+        return entry
+
+    def fail_over(self, count: int) -> None:
+        """Lose the latest messages."""
+        first = self.stream[-count:][0]
+        # With those that were removed.
+        self.lost.update(range(number_of(first), self.sent))
+        self.stream = self.stream[:-count]
+        self.position = first.previous
+        self.clock = int(self.position.partition("-")[0] or 1)
+
+    def read(self, question: Question) -> Replay:
+        """Return the history from an id on, as `read.lua` does."""
+        if not self.position:
+            self.position = f"{self.clock}-0.{secrets.token_hex(4)}"
+        since = question.since
+        found = [
+            HistoryEntry(entry.position, entry.previous, entry.data)
+            for entry in self.stream
+            if since is not None and int(entry.position.partition("-")[0]) >= since[0]
+        ]
+        return Replay(self.position, found, self.stream[-question.latest :])
+
+
+class Member:
+    """A channel, and what it has got.
+
+    Attributes:
+        base: The number of the message after which it wants all.
+    """
+
+    def __init__(self, base: int | None) -> None:
+        self.base = base
+        # Messages, in order, and those that a notice may have been about.
+        self.got: list[int] = []
+        self.told: set[int] = set()
+        # The number of its joins under way, and what it should have got before they ended.
+        self.joins = 0
+        self.early: set[int] = set()
+
+    @property
+    def latest(self) -> int | None:
+        """The latest message that it has got."""
+        return self.got[-1] if self.got else self.base
+
+    def missing(self, numbers: Collection[int]) -> set[int]:
+        """Return those of some messages that it should have got."""
+        base = self.base if self.base is not None else min(self.got, default=None)
+        if base is None:
+            return set()
+        return {one for one in numbers if one > base}.difference(self.got, self.told)
+
+
+class History(RuleBasedStateMachine):
+    """One process, whose reads of the history take any time."""
+
+    size = 1000
 
     def __init__(self) -> None:
-        self.calls: list[tuple[object, object]] = []
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.server = Server(self.size)
+        # On the way to the process; and copies of what was sent.
+        self.wire: list[HistoryEntry] = []
+        self.old: list[HistoryEntry] = []
+        self.arrived: set[int] = set()
+        self.reads: list[tuple[Question, asyncio.Future[Replay], list[Replay]]] = []
+        self.members: dict[str, Member] = {}
+        self.names = iter(map(str, range(1000)))
+        self.positions: list[str] = []
+        self.failures: list[BaseException] = []
+        # The first position that the process knew.
+        self.first = ""
+        settings: Any = SimpleNamespace(
+            counters=Counters(),
+            faults=SimpleNamespace(warning=lambda *_: None),
+            decode=self.decode,
+            on_gap="gap",
+            expiry=60,
+        )
+        mailboxes: Any = SimpleNamespace(put=self.put)
+        self.backlog = Backlog(mailboxes, self.waits_of, threading.RLock())
+        self.followers: Followers[str] = Followers(
+            self.read,
+            lambda _: GroupOutlet(GROUP, lambda: self.members, self.backlog, settings),
+            self.spawn,
+            self.backlog,
+            settings,
+        )
 
-    def deliver(self, entry: HistoryEntry, without: Collection[str]) -> None:
-        """Note a message to all members but some."""
-        self.calls.append((entry.data, without))
+    @property
+    def follower(self) -> Follower[str]:
+        """The follower of the group."""
+        found = self.followers.find(GROUP)
+        assert found is not None
+        return found
 
-    def replay(self, entries: Sequence[HistoryEntry], channel: str) -> None:
-        """Note messages to a new member."""
-        self.calls += [(entry.data, channel) for entry in entries]
+    def waits_of(self, channel: str) -> Iterable[int]:
+        """Return the numbers of what a member waits for."""
+        return self.follower.waits_of(channel)
 
-    def notify_gap(self, position: str) -> None:
-        """Note a notice."""
-        self.calls.append(("told", position))
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine in the background, and note its failure."""
+        task = start_task(coroutine)
+        task.add_done_callback(lambda task: self.failures.extend(filter(None, [task.exception()])))
+        return task
+
+    def decode(self, _: str, entry: HistoryEntry) -> Any:
+        """Decode a message, if it can be read."""
+        if entry.data.isdigit():
+            entry.decoded = SimpleNamespace(excluded=(), number=number_of(entry))
+        return entry.decoded
+
+    def put(self, channels: Collection[str], item: Any, *_: object) -> None:
+        """Put a message, a notice, or the check of what has to come before, into mailboxes."""
+        for channel in channels:
+            member = self.members.get(channel)
+            if member is None:
+                continue
+            if isinstance(item, GapNotice):
+                self.tell(member)
+            elif callable(item):
+                item(member)
+            else:
+                assert member.latest is None or item.number > member.latest, "twice or late"
+                between = range((member.latest or 0) + 1, item.number)
+                missing = member.missing(between) - self.server.lost
+                assert not missing, f"{missing} are missing before {item.number} in {member.got}"
+                member.got.append(item.number)
+
+    def tell(self, member: Member) -> None:
+        """Note that a member was told of a gap: one of a server older than all that it knows."""
+        lost = {self.positions[number] for number in self.server.lost}
+        assert self.first in lost, "told although the history has all"
+        member.told.update(range(self.server.sent))
+
+    async def read(self, _: str, question: Question) -> Replay:
+        """Read the history."""
+        reply: asyncio.Future[Replay] = self.loop.create_future()
+        self.reads.append((question, reply, []))
+        return await reply
+
+    def turn(self, call: Callable[[], object] = lambda: None) -> None:
+        """Make a call in the event loop, and let what waits go on."""
+
+        async def run() -> None:
+            call()
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(run())
+        if self.failures:
+            raise self.failures[0]
+        trail = self.follower._trail
+        if self.first not in trail:
+            self.first = trail[0] if trail else ""
+
+    @rule()
+    def publish(self) -> None:
+        """Send a message."""
+        entry = self.server.append()
+        self.wire.append(entry)
+        self.old.append(entry)
+        self.positions.append(entry.position)
+
+    @precondition(lambda self: self.wire)
+    @rule(data=st.data())
+    def drop(self, data: st.DataObject) -> None:
+        """Lose a message on its way."""
+        self.wire.pop(data.draw(st.integers(0, len(self.wire) - 1)))
+
+    @precondition(lambda self: len(self.wire) > 1)
+    @rule()
+    def swap(self) -> None:
+        """Let a message overtake another."""
+        self.wire[:2] = self.wire[1::-1]
+
+    @precondition(lambda self: self.old)
+    @rule(data=st.data())
+    def repeat(self, data: st.DataObject) -> None:
+        """Let a copy of an old message come late."""
+        self.wire.append(data.draw(st.sampled_from(self.old)))
+
+    @precondition(lambda self: self.server.stream)
+    @rule(count=st.integers(1, 3), is_noticed=st.booleans())
+    def fail_over(self, count: int, *, is_noticed: bool) -> None:
+        """Promote a replica, which may not be noticed."""
+        self.server.fail_over(count)
+        self.wire.clear()
+        self.old = [entry for entry in self.old if number_of(entry) not in self.server.lost]
+        if is_noticed:
+            self.turn(self.follower.fall_behind)
+
+    @precondition(lambda self: self.wire)
+    @rule()
+    def receive(self) -> None:
+        """Let a message arrive."""
+        entry = self.wire.pop(0)
+        self.arrived.add(number_of(entry))
+        self.turn(lambda: self.follower.on_message(entry))
+
+    @rule()
+    def reconnect(self) -> None:
+        """Lose the connection, and have it back."""
+        self.turn(self.follower.fall_behind)
+
+    @initialize()
+    def join_first(self) -> None:
+        """Let a first channel join."""
+        self.start_join(next(self.names), Member(None), None)
+
+    @precondition(lambda self: len(self.members) < 4)
+    @rule(data=st.data(), fails=st.booleans())
+    def join(self, data: st.DataObject, *, fails: bool) -> None:
+        """Let a channel join, with the position of a message or without."""
+        since = data.draw(st.none() | st.sampled_from(self.old)) if self.old else None
+        number = None if since is None else number_of(since)
+        self.start_join(next(self.names), Member(number), number, fails=fails)
+
+    @precondition(lambda self: self.members)
+    @rule(data=st.data(), fails=st.booleans())
+    def join_again(self, data: st.DataObject, *, fails: bool) -> None:
+        """Let a member join again, which changes nothing for it."""
+        channel = data.draw(st.sampled_from(sorted(self.members)))
+        member = self.members[channel]
+        if not self.follower.waits_of(channel) and member.latest is not None:
+            self.start_join(channel, member, member.latest, fails=fails)
+
+    def start_join(
+        self, channel: str, member: Member, since: int | None, *, fails: bool = False
+    ) -> None:
+        """Begin a join; note its result once it has one."""
+        reads = len(self.reads)
+        at = None if channel in self.members else ""
+        self.members[channel] = member
+        member.joins += 1
+
+        async def join() -> None:
+            join = self.followers.begin_join(GROUP, channel, at)
+            follower = join.follower
+            try:
+                position = None if since is None else self.positions[since]
+                joined = await follower.join(join, position, 0)
+            except RedisConnectionError:
+                if at == "":
+                    self.members.pop(channel, None)
+                follower.cancel_join(join)
+                return
+            finally:
+                member.joins -= 1
+            if joined.recovered:
+                assert not member.early, f"{member.early} came after what was sent later"
+                return
+            if since in self.server.lost:
+                member.told.update(range(self.server.sent))
+            else:
+                self.tell(member)
+
+        self.turn(lambda: self.spawn(join()))
+        if fails and len(self.reads) > reads:
+            self.fail(len(self.reads) - 1)
+
+    @precondition(lambda self: self.members)
+    @rule(data=st.data(), leaves=st.booleans())
+    def address(self, data: st.DataObject, *, leaves: bool) -> None:
+        """Send a member something after what has arrived, or let it leave the group."""
+        channel = data.draw(st.sampled_from(sorted(self.members)))
+        arrived = set(self.arrived)
+
+        def check(member: Member) -> None:
+            missing = member.missing(arrived) - self.server.lost
+            assert not missing or member.joins, f"{missing} came after what was sent later"
+            member.early.update(missing)
+            if leaves:
+                self.members.pop(channel)
+
+        self.turn(lambda: self.backlog.put((channel,), check))
+
+    @precondition(lambda self: self.reads)
+    @rule(data=st.data())
+    def execute(self, data: st.DataObject) -> None:
+        """Let the server execute a read."""
+        question, _, replays = data.draw(st.sampled_from(self.reads))
+        if not replays:
+            replays.append(self.server.read(question))
+
+    @precondition(lambda self: self.reads)
+    @rule(data=st.data())
+    def answer(self, data: st.DataObject) -> None:
+        """Let the reply of a read arrive."""
+        self.finish(data.draw(st.integers(0, len(self.reads) - 1)))
+
+    def finish(self, index: int) -> None:
+        """Execute a read, unless it was, and take its reply."""
+        question, reply, replays = self.reads.pop(index)
+        replay = replays[0] if replays else self.server.read(question)
+        self.turn(lambda: reply.set_result(replay))
+
+    def fail(self, index: int) -> None:
+        """Let a read fail."""
+        if self.reads:
+            _, reply, _ = self.reads.pop(index)
+            self.turn(lambda: reply.set_exception(RedisConnectionError("away")))
+
+    def settle(self) -> None:
+        """Receive and read what is left."""
+        while self.reads or self.wire:
+            if self.reads:
+                self.finish(0)
+            else:
+                self.receive()
+
+    def teardown(self) -> None:
+        """Check that all members have all in the end."""
+        try:
+            self.check_end()
+        finally:
+            self.loop.close()
+
+    def check_end(self) -> None:
+        """Check that all members have all, and that nothing is left."""
+        self.settle()
+        self.publish()
+        self.settle()
+        for channel, member in self.members.items():
+            assert member.latest == self.server.sent - 1 or member.told, (channel, member.got)
+            assert not member.missing(range(self.server.sent)) - self.server.lost
+        assert not self.follower.waits_of("")
+        assert not self.backlog.groups
+        assert not self.backlog._held
 
 
-@pytest.fixture
-def outlet() -> Outlet:
-    """Return an outlet that has delivered nothing."""
-    return Outlet()
+class DamagedHistory(History):
+    """The history loses messages: members are told before they get later ones."""
+
+    size = 3
+
+    def tell(self, member: Member) -> None:
+        """Note that a member was told of a gap."""
+        member.told.update(range(self.server.sent))
+
+    @precondition(lambda self: self.server.stream)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        """Let another program remove a message."""
+        self.server.stream.remove(data.draw(st.sampled_from(self.server.stream)))
+
+    @precondition(lambda self: self.server.stream)
+    @rule(data=st.data())
+    def spoil(self, data: st.DataObject) -> None:
+        """Let a message be one that can't be read."""
+        entry = data.draw(st.sampled_from(self.server.stream))
+        entry.data = b"%d?" % number_of(entry)
+
+    @rule()
+    def expire(self) -> None:
+        """Let the messages expire, but not the position of the latest."""
+        self.server.stream.clear()
+
+    @rule()
+    def flush(self) -> None:
+        """Lose all that the server has."""
+        self.server.stream.clear()
+        self.server.position = ""
+
+    @precondition(lambda self: self.reads)
+    @rule(data=st.data())
+    def fail_read(self, data: st.DataObject) -> None:
+        """Let a read fail: members stay where they are, and are told in the end."""
+        self.fail(data.draw(st.integers(0, len(self.reads) - 1)))
 
 
-def test_forgotten_follower_delivers_nothing(outlet: Outlet) -> None:
-    """A read that ends after the last member has left would repeat what later members have."""
-    follower = Follower(outlet, Counters())
-    assert follower.confirm_join(follower.begin_join("a"), Replay(FIRST), None, 0) == (FIRST, True)
-    read = follower.begin_repair()
-    assert read is not None
-    follower.close()
-    assert follower.repair(read, Replay(THIRD, ENTRIES)) is None
-    assert outlet.calls == []
-
-
-@pytest.mark.parametrize(
-    ("since", "rewind", "position"),
-    [(None, 0, THIRD), (None, 1, SECOND), (None, 2, FIRST), (FIRST, 0, FIRST), (THIRD, 0, THIRD)],
-)
-def test_position_is_before_what_is_replayed(
-    outlet: Outlet, since: str | None, rewind: int, position: str
-) -> None:
-    """A channel that ends before it has received that can resume from there."""
-    follower = Follower(outlet, Counters())
-    join = follower.begin_join("a")
-    replay = Replay(THIRD, ENTRIES, ENTRIES)
-    assert follower.confirm_join(join, replay, since, rewind) == (position, True)
-
-
-def test_read_of_the_first_join_before_an_outage(outlet: Outlet) -> None:
-    """It may lack what was sent in the outage, so the one after the outage counts."""
-    follower = Follower(outlet, Counters())
-    join = follower.begin_join("a")
-    read = follower.begin_repair()
-    assert read is not None
-    assert follower.repair(read, Replay(THIRD)) is None
-    assert follower.confirm_join(join, Replay(FIRST), None, 0) is None
-    assert follower.confirm_join(join, Replay(THIRD), None, 0) == (THIRD, True)
-
-
-def test_first_join_that_fails_in_an_outage(outlet: Outlet) -> None:
-    """Nothing is held for it any more when the connection is back."""
-    follower = Follower(outlet, Counters())
-    join = follower.begin_join("a")
-    assert follower.begin_repair() is not None
-    assert follower.cancel_join(join) is None
-    assert follower.begin_repair() is None
-    assert follower.on_message(ENTRIES[0]) is None
-    assert outlet.calls == [(b"second", [])]
-
-
-def test_next_join_of_a_member_that_fails(outlet: Outlet) -> None:
-    """The member gets what was delivered to the others meanwhile."""
-    follower = Follower(outlet, Counters())
-    assert follower.confirm_join(follower.begin_join("a"), Replay(FIRST), None, 0) == (FIRST, True)
-    earlier, join = follower.begin_join("b"), None
-    for entry in ENTRIES:
-        assert follower.on_message(entry) is None
-        join = join or follower.begin_join("a")
-    assert join is not None
-    assert follower.cancel_join(join) is None
-    assert outlet.calls[-1] == (b"third", "a")
-    assert len(outlet.calls) == 3
-    assert follower.confirm_join(earlier, Replay(THIRD, ENTRIES), None, 0) == (THIRD, True)
-
-
-@pytest.mark.parametrize("confirmed", [True, False])
-def test_two_joins_of_a_member(outlet: Outlet, *, confirmed: bool) -> None:
-    """The second, which fails, does not repeat messages that the first has delivered."""
-    follower = Follower(outlet, Counters())
-    assert follower.confirm_join(follower.begin_join("a"), Replay(FIRST), None, 0) == (FIRST, True)
-    joins = follower.begin_join("a"), follower.begin_join("a")
-    assert follower.on_message(ENTRIES[0]) is None
-    if confirmed:
-        replay = Replay(SECOND, ENTRIES[:1])
-        assert follower.confirm_join(joins[0], replay, FIRST, 0) == (FIRST, True)
-    else:
-        assert follower.cancel_join(joins[0]) is None
-    assert follower.on_message(ENTRIES[1]) is None
-    assert follower.cancel_join(joins[1]) is None
-    replayed = [call for call in outlet.calls if call[1] == "a"]
-    assert replayed == [(b"second", "a"), (b"third", "a")]
-
-
-def test_position_of_a_member_that_joins_again(outlet: Outlet) -> None:
-    """Messages that wait for the join have not been delivered to the member."""
-    follower = Follower(outlet, Counters())
-    assert follower.confirm_join(follower.begin_join("a"), Replay(FIRST), None, 0) == (FIRST, True)
-    assert follower.position_of("a") == FIRST
-    follower.begin_join("a")
-    assert follower.on_message(ENTRIES[0]) is None
-    assert follower.position_of("a") == FIRST
-
-
-def test_read_that_the_garbage_collector_ends(outlet: Outlet) -> None:
-    """It takes no lock: another thread may hold that, and wait for one that is held here."""
-    lock = threading.RLock()
-    settings: Any = SimpleNamespace(counters=Counters(), faults=None)
-
-    async def never_read(*_: object) -> Replay:
-        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
-
-    followers: Followers[str] = Followers(
-        never_read, lambda _: outlet, start_task, settings, lock=lock
-    )
-    follower, join = followers.begin_join("group", "a")
-    assert follower.confirm_join(join, Replay(FIRST), None, 0) == (FIRST, True)
-
-    async def show_gap() -> None:
-        followers.on_message("group", follower, ENTRIES[1])
-        await asyncio.sleep(0)  # until it reads
-
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(show_gap())
-    assert follower.is_repairing
-    loop.close()
-    del loop
-    with lock:
-        collecting = threading.Thread(target=gc.collect, daemon=True)
-        collecting.start()
-        collecting.join(10)
-        assert not collecting.is_alive()
-    assert not follower.is_repairing
+TestHistory = History.TestCase
+TestDamagedHistory = DamagedHistory.TestCase

@@ -266,7 +266,8 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         settings: HistorySettings = self._broker.get().settings
         decoded = [settings.decode(group, entry) for entry in entries]
         messages = [message.copy() for message in decoded if message is not None]
-        return History(messages, position, recovered=found is not None)
+        is_complete = since is None or (found is not None and len(messages) == len(entries))
+        return History(messages, position, recovered=is_complete)
 
     @property
     def key_shards(self) -> Shards:

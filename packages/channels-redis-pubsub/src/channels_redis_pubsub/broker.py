@@ -12,6 +12,7 @@ from ._shared.blocking.callers import SynchronousCallers
 from ._shared.concurrency import LoopLocal
 from ._shared.delivery.consumers import SWEEP_INTERVAL, ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
+from ._shared.history.results import Joined
 from ._shared.ops.logs import OverflowLog
 from ._shared.transport.cluster import Cluster
 from ._shared.transport.reconnecting import OutageLog
@@ -21,8 +22,7 @@ from .protocol.names import new_process
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from ._shared.history import Joined
-    from ._shared.history.follower import Follower, Join
+    from ._shared.history.follower import Join
     from ._shared.history.rules import Limits
     from ._shared.transport.commands import Shards
     from .config import PubSubSettings
@@ -119,6 +119,7 @@ class PubSubBroker:
         client = self._clients.pop(channel, None)
         if client is not None:
             client.reconcile(client.hub.close(channel))
+            client.followers.backlog.forget(channel)
         self._mailboxes.discard(channel)
         self.overflows.forget(channel)
 
@@ -195,18 +196,17 @@ class PubSubBroker:
         with hub.lock:
             is_member = channel in hub.members(topic)
             token = hub.begin_join(topic, channel)
+            follower = followers.find(topic)
+            is_current = is_member and follower is not None and not follower.waits_of(channel)
             joining = None
-            if is_member and since is None and not rewind:
-                # It gets what comes meanwhile as before.
-                followers.follow(topic)
-            else:
-                joining = followers.begin_join(topic, channel)
+            if not is_current or since is not None or rewind:
+                joining = followers.begin_join(topic, channel, None if is_member else "")
         try:
             await client.wait_subscribed(topic)
-            if joining is None:
-                joined = await followers.position(topic)
+            if joining is not None:
+                joined = await joining.follower.join(joining, since, rewind)
             else:
-                joined = await followers.confirm_join(topic, *joining, since, rewind)
+                joined = Joined(followers.position(topic), recovered=True)
         except GeneratorExit:
             _call_soon(client, self._cancel_join, client, topic, channel, token, joining)
             raise
@@ -311,12 +311,12 @@ class PubSubBroker:
         topic: bytes,
         channel: str,
         token: object,
-        joining: tuple[Follower, Join] | None = None,
+        joining: Join | None = None,
     ) -> None:
         """Cancel a join, also that of a group's history; an earlier membership stays."""
         client.hub.cancel_join(topic, channel, token)
         if joining is not None:
-            client.followers.cancel_join(topic, *joining)
+            joining.follower.cancel_join(joining)
         # Last: a group is not forgotten while a channel joins it.
         client.reconcile((topic,))
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError, ResponseError
 
 from ._shared.concurrency import BackgroundTasks, running_loop
-from ._shared.history.followers import Followers
+from ._shared.history.backlog import Backlog
+from ._shared.history.follower import Followers
 from ._shared.history.outlet import GroupOutlet
-from ._shared.history.results import Joined
 from ._shared.transport.cluster import Cluster
 from ._shared.transport.cluster_pipeline import shards_to
 from ._shared.transport.commands import Shards, shard_of
@@ -24,11 +24,11 @@ from .protocol.hub import Hub, TopicDispatcher
 from .subscriber import Endpoint, Subscriber
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
     from typing import Any
 
     from ._shared.delivery.mailboxes import Mailboxes
-    from ._shared.history.follower import Follower, Join
+    from ._shared.history.follower import Join
     from ._shared.history.positions import Replay
     from ._shared.history.store import Question
     from ._shared.transport.connector import Connector
@@ -85,7 +85,11 @@ class LoopClient:
         self._shards_by_key = shards_by_key
         self._closed = False
         self.followers: Followers[bytes] = Followers(
-            self._read_history, self._outlet, self._spawn, settings, self.hub.lock
+            self._read_history,
+            self._outlet,
+            self._spawn,
+            Backlog(mailboxes, lambda one: self.hub.waits_of(one, self.followers), self.hub.lock),
+            settings,
         )
         self._dispatchers = [
             TopicDispatcher(settings, self.hub, mailboxes, self.followers)
@@ -196,17 +200,16 @@ class LoopClient:
         with self.hub.lock:
             self.hub.open(channel, topics)
             for topic, position in positions.items():
-                joins[topic] = follower, join = self.followers.begin_join(topic, channel)
-                join.since = position or None
+                joins[topic] = self.followers.begin_join(topic, channel, position)
         if is_told:
             self._told.add(channel)
         for topic in topics:
             self._subscribers[self._shard(topic)].subscribe((topic,))
         self.tasks.spawn(self._catch_up(channel, joins))
 
-    async def _catch_up(self, channel: str, joins: dict[bytes, tuple[Follower, Join]]) -> None:
+    async def _catch_up(self, channel: str, joins: dict[bytes, Join]) -> None:
         """Deliver to a channel what it missed as it moved; tell it of the end of an outage."""
-        await asyncio.gather(*(self._resume(topic, *joins[topic]) for topic in joins))
+        await asyncio.gather(*(self._resume(*join) for join in joins.items()))
         if channel in self._told:
             backoff, topics = Backoff(), self.hub.topics_of(channel)
             while topics:
@@ -222,27 +225,18 @@ class LoopClient:
             self._told.discard(channel)
             self._dispatchers[0].tell_restored((channel,))
 
-    async def _resume(self, topic: bytes, follower: Follower, join: Join) -> None:
-        """Confirm the join of a moved channel, however long the server is away."""
+    async def _resume(self, topic: bytes, join: Join) -> None:
+        """End the join of a moved channel, however long the server is away."""
         backoff = Backoff()
-        joined = None
-        while joined is None:
+        while True:
             try:
                 await self.wait_subscribed(topic, no_timeout=True)
-                joined = await self.followers.confirm_join(topic, follower, join, join.since, 0)
             except Exception as error:  # noqa: BLE001 - the membership stays in any case
                 if is_transient(error):
                     await asyncio.sleep(backoff.next())
                     continue
-                group = self._settings.group_of(topic)
-                self._settings.faults.warning("The history of %s can't be read: %s", group, error)
-                self.followers.cancel_join(topic, follower, join)
-                joined = Joined("", recovered=False)
-                self._settings.counters.unrecovered += 1
-        if not joined.recovered:
-            # The other members have missed nothing.
-            outlet = self._outlet(topic, lambda: {join.channel} & {*self.hub.members(topic)})
-            outlet.notify_gap(joined.position)
+            break
+        await join.follower.resume(join)
         if not self.hub.has_members(topic):
             # The channel has left meanwhile, when the group could not be forgotten.
             self.reconcile((topic,))
@@ -266,13 +260,9 @@ class LoopClient:
             self._key_shards.abandon()
         self._on_end(self)
 
-    def _outlet(
-        self, topic: bytes, members: Callable[[], Collection[str]] | None = None
-    ) -> GroupOutlet:
-        """Return the outlet to a group's members, by default to all of them."""
-        members, settings = members or partial(self.hub.members, topic), self._settings
-        group = settings.group_of(topic)
-        return GroupOutlet(group, members, self._mailboxes, self.hub.lock, settings)
+    def _outlet(self, topic: bytes) -> GroupOutlet:
+        group, members = self._settings.group_of(topic), partial(self.hub.members, topic)
+        return GroupOutlet(group, members, self.followers.backlog, self._settings)
 
     async def _read_history(self, topic: bytes, question: Question) -> Replay:
         tag = topic.decode()

@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import logging
 import os
+import threading
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,11 @@ from ._shared.blocking.callers import SynchronousCallers
 from ._shared.concurrency import LoopLocal, timeout
 from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
-from ._shared.history.followers import Followers
+from ._shared.history.backlog import Backlog
+from ._shared.history.follower import Followers
 from ._shared.history.outlet import GroupOutlet
+from ._shared.history.results import Joined
+from ._shared.history.store import Question
 from ._shared.ops.logs import OverflowLog
 from ._shared.transport.cluster_pipeline import shards_to
 from .groups import Groups
@@ -33,9 +37,7 @@ from .receiver_pool import ReceiverPool
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
 
-    from ._shared.history import Joined
     from ._shared.history.positions import Replay
-    from ._shared.history.store import Question
     from ._shared.transport.commands import Shards
     from .config import QueueSettings
 
@@ -73,7 +75,11 @@ class QueueBroker:
         self.publisher = Publisher(settings, self.groups)
         # By virtual channel.
         self._followers: Followers[str] = Followers(
-            self._read_history, self._outlet, self._spawn, settings
+            self._read_history,
+            self._outlet,
+            self._spawn,
+            Backlog(self.mailboxes, self._waits_of, threading.RLock()),
+            settings,
         )
         self.receiver_pool = ReceiverPool(
             settings,
@@ -116,25 +122,27 @@ class QueueBroker:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
         virtual = virtual_of(channel, group)
-        is_local = process_of(channel) == self.id
-        if not is_local or (
-            since is None and not rewind and channel in self.local_groups.members(virtual)
-        ):
+        followers = self._followers
+        if process_of(channel) != self.id:
             await self.join(group, channel)
-            return await self._followers.position(virtual)
-        follower, join = self._followers.begin_join(virtual, channel)
+            replay = await self._read_history(virtual, Question(None))
+            return Joined(replay.position, recovered=True)
+        is_member = channel in self.local_groups.members(virtual)
+        follower = followers.find(virtual)
+        is_current = is_member and follower is not None and not follower.waits_of(channel)
+        if is_current and since is None and not rewind:
+            await self.join(group, channel)
+            return Joined(followers.position(virtual), recovered=True)
+        join = followers.begin_join(virtual, channel, None if is_member else "")
         try:
             return await self.groups.add_local(
-                group,
-                channel,
-                self.shards,
-                partial(self._followers.confirm_join, virtual, follower, join, since, rewind),
+                group, channel, self.shards, partial(join.follower.join, join, since, rewind)
             )
         except GeneratorExit:
-            follower.drop(join)
+            join.follower.drop_join(join)
             raise
         except BaseException:
-            self._followers.cancel_join(virtual, follower, join)
+            join.follower.cancel_join(join)
             self._forget_unused([virtual])
             raise
 
@@ -237,6 +245,7 @@ class QueueBroker:
         virtuals: dict[str, None] = {}
         for channel in channels:
             self.mailboxes.discard(channel)
+            self._followers.backlog.forget(channel)
             self.overflows.forget(channel)
             virtuals.update(dict.fromkeys(self.local_groups.remove_channel(channel)))
         self._groups_empty(
@@ -249,9 +258,15 @@ class QueueBroker:
         await self.groups.publish_removed_members(shards)
 
     def _outlet(self, virtual: str) -> GroupOutlet:
-        group, members = group_of(virtual), partial(self.local_groups.members, virtual)
-        lock = contextlib.nullcontext()
-        return GroupOutlet(group, members, self.mailboxes, lock, self.settings)
+        members = partial(self.local_groups.members, virtual)
+        return GroupOutlet(group_of(virtual), members, self._followers.backlog, self.settings)
+
+    def _waits_of(self, channel: str) -> Iterable[int]:
+        """Yield the numbers of what a channel waits for in groups that keep a history."""
+        for virtual in self.local_groups.virtuals_of(channel):
+            follower = self._followers.find(virtual)
+            if follower is not None:
+                yield from follower.waits_of(channel)
 
     async def _read_history(self, virtual: str, question: Question) -> Replay:
         group = group_of(virtual)
@@ -265,7 +280,9 @@ class QueueBroker:
     def _repair(self, virtuals: Iterable[str]) -> None:
         """Read the histories of groups whose server has lost data."""
         for virtual in virtuals:
-            self._followers.repair(virtual)
+            follower = self._followers.find(virtual)
+            if follower is not None:
+                follower.fall_behind()
 
     def _forget_unused(self, virtuals: Iterable[str]) -> None:
         if self._followers:

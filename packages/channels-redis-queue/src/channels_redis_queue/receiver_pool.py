@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ._shared.concurrency import LoopLocal
     from ._shared.delivery.mailboxes import Mailboxes
-    from ._shared.history.followers import Followers
+    from ._shared.history.follower import Followers
     from .config import QueueSettings
     from .loop_state import LoopState
     from .protocol.local_groups import LocalGroups

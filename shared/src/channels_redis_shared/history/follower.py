@@ -1,335 +1,480 @@
-"""Follow the history of a group for the members that it has in one process. Does no I/O."""
+"""Follow the histories of groups for their members in one process.
+
+A member is current, or it is behind and gets nothing until the history was read. After a gap or a
+lost connection all members are behind; one that joins, or moves to another event loop, is so alone.
+"""
 
 from __future__ import annotations
 
-import threading
+import asyncio
+import itertools
+import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .cursor import Cursor, Verdict
+from redis.exceptions import RedisError
+
+from ..transport.errors import is_transient
 from .positions import is_after
+from .results import Joined
+from .store import Question
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
-    from ..ops.statistics import Counters
+    from .backlog import Backlog
+    from .outlet import Outlet
     from .positions import HistoryEntry, Replay
+    from .settings import HistorySettings
 
-# Messages that wait for a read of the history. If there are more, the oldest are read as well.
-MAX_HELD = 1000
+# Positions to go back to on a server that has lost its latest messages.
+MAX_TRAIL = 64
+# Messages that may arrive during a read; after more it starts over.
+MAX_ARRIVED = 1000
+# Reads to close gaps that are under way at once: as many go out in one write.
+MAX_READS = 100
+# Each lasts as long as the host's timeout while the server is away.
+READ_ATTEMPTS = 3
 
-
-class Outlet(Protocol):
-    """Put messages into the mailboxes of a group's members in this process."""
-
-    def deliver(self, entry: HistoryEntry, without: Collection[str]) -> None:
-        """Put a message into the mailbox of each member, `without` some."""
-
-    def replay(self, entries: Sequence[HistoryEntry], channel: str) -> None:
-        """Put messages into the mailbox of one member."""
-
-    def notify_gap(self, position: str) -> None:
-        """Tell all members that messages before a position may be missing."""
-
-
-class Read:
-    """A read of the history that is under way.
-
-    Attributes:
-        position: The position of the cursor when it began.
-        held: The message that has shown the gap, if one has.
-    """
-
-    def __init__(self, position: str, held: HistoryEntry | None = None) -> None:
-        self.position = position
-        self.held = held
+Key = TypeVar("Key")
+Result = TypeVar("Result")
+# Orders all that members wait for.
+_numbers = itertools.count(1)
 
 
-class Join(Read):
-    """A channel that joins the group, and reads what it has missed.
+class Join:
+    """The wait of one channel that is behind: it joins, or has moved.
 
     Attributes:
-        begun: The number of messages in the follower's log when the join began.
-        delivered: Their number when the read began.
-        since: The channel's position in another event loop, if it comes from there.
+        follower: That of the group.
+        channel: The channel.
+        at: The position up to which an earlier membership has got all messages; empty without one.
+        number: Orders it among all waits.
     """
 
-    def __init__(self, channel: str, position: str, delivered: int) -> None:
-        super().__init__(position)
+    def __init__(self, follower: Follower[Any], channel: str, at: str) -> None:
+        self.follower = follower
         self.channel = channel
-        self.begun = self.delivered = delivered
-        self.since: str | None = None
+        self.at = at
+        self.number = next(_numbers)
 
 
-class Follower:
-    """Deliver the messages of a group, each once and in order, to its members in one process.
+class Follower(Generic[Key]):
+    """The members that a group has in one process, and how far they are in its history.
 
-    After a gap, messages are held until the history was read. A channel that joins is delivered to
-    only once it has what it had missed. Threads may share a follower.
+    Threads may share it.
 
     Args:
+        key: The group's key among all followers.
         outlet: Delivers to the members.
-        counters: Count what is replayed, and what can't be recovered.
-        lock: Held in each call; by default one of its own. A thread may take it again.
+        followers: What the followers of all groups share.
     """
 
-    def __init__(
-        self,
-        outlet: Outlet,
-        counters: Counters,
-        lock: AbstractContextManager[Any] | None = None,
-    ) -> None:
-        self._lock = threading.RLock() if lock is None else lock
+    def __init__(self, key: Key, outlet: Outlet, followers: Followers[Key]) -> None:
+        self._key = key
         self._outlet = outlet
-        self._counters = counters
-        self._cursor = Cursor()
-        self._held: deque[HistoryEntry] = deque(maxlen=MAX_HELD)
-        # The read that the held messages wait for.
-        self._repair: Read | None = None
-        self._joins: list[Join] = []
-        # What was delivered since the first of these joins began.
-        self._log: list[HistoryEntry] = []
-        self._closed = False
-
-    def close(self) -> None:
-        """Deliver nothing any more: the group is forgotten, and may have another follower.
-
-        A read that is under way would bring its members again what they have.
-        """
-        with self._lock:
-            self._closed = True
-            self._held.clear()
+        self._all = followers
+        self._lock = followers.lock
+        self._counters = followers.settings.counters
+        # The positions of the latest messages that the current members have got.
+        self._trail: deque[str] = deque(maxlen=MAX_TRAIL)
+        # The number of the gap for which all wait, or 0; and the channels that wait alone.
+        self._gap = 0
+        self._repair: object = None
+        self._joins: dict[str, list[Join]] = {}
+        # The reads under way, and what has arrived meanwhile. If this is replaced, they start over.
+        self._reads: set[object] = set()
+        self._arrived: list[HistoryEntry] = []
 
     @property
     def position(self) -> str:
-        """The position of the latest message; empty if it is not known."""
-        return self._cursor.position
+        """The position of the latest message; empty before the first read."""
+        return self._trail[-1] if self._trail else ""
 
     def position_of(self, channel: str) -> str:
         """Return the position after which a channel has got nothing yet; empty if not known."""
         with self._lock:
-            joins = [join for join in self._joins if join.channel == channel]
-            # An earlier membership has not got what waits for a join.
-            waiting = self._log[joins[0].begun :] if joins else ()
-            position = waiting[0].previous if waiting else self._cursor.position
-            return next((join.since for join in joins if join.since), position)
-
-    def on_message(self, entry: HistoryEntry) -> Read | None:
-        """Deliver or hold a message; return the read that has to be made, if there is a gap."""
-        with self._lock:
-            # The first join tells where the group is. What arrives before may be older.
-            if self._repair is not None or (self._joins and not self._cursor.position):
-                self._held.append(entry)
-                return None
-            verdict = self._cursor.judge(entry)
-            if verdict is Verdict.NEXT:
-                self._deliver(entry)
-            elif verdict is Verdict.GAP:
-                self._held.append(entry)
-                self._repair = Read(self._cursor.position, entry)
-                return self._repair
-            return None
-
-    def begin_repair(self) -> Read | None:
-        """Hold all messages until the history was read: some may be missing.
-
-        Returns:
-            The read; None if any message may come next.
-        """
-        with self._lock:
-            # What is held came before the loss. Either this read brings it, too, or it is lost.
-            self._held.clear()
-            # In place of one that is under way: the server may have executed it before the loss.
-            # Likewise, the read of the first join may end before what is lost was sent.
-            may_miss = self._cursor.position or self._joins
-            self._repair = Read(self._cursor.position) if may_miss else None
-            return self._repair
-
-    def repair(self, read: Read, replay: Replay | None) -> Read | None:
-        """Deliver what was missing, then what was held.
-
-        Args:
-            read: What `on_message` or `begin_repair` has returned.
-            replay: The history from the read's position on; None if it can't be read.
-
-        Returns:
-            The read that has to be made next, if there is another gap.
-        """
-        with self._lock:
-            if self._repair is not read:
-                return None
-            self._repair = None
-            if self._closed:
-                return None
-            if replay is None:
-                self._cursor.position = ""
-                self._notify_gap("")
-            else:
-                self._advance(read, replay)
-            return self.release()
-
-    @property
-    def is_repairing(self) -> bool:
-        """True while messages are held until the history was read."""
-        return self._repair is not None
-
-    def is_waiting_for(self, read: Read) -> bool:
-        """Return whether the held messages wait for this read, and not for a later one."""
-        return self._repair is read
-
-    def abort(self, read: Read) -> None:
-        """Abandon a read that was cancelled. The next message shows the gap again.
-
-        Takes no lock, as `drop`.
-        """
-        if self._repair is read:
-            self._repair = None
+            joins = self._joins.get(channel)
+            return joins[0].at if joins else self.position
 
     @property
     def has_joins(self) -> bool:
         """True while a channel joins."""
         return bool(self._joins)
 
-    def drop(self, join: Join) -> None:
-        """End a join that the garbage collector has ended, perhaps amid another call here.
+    def waits_of(self, channel: str) -> Iterable[int]:
+        """Return the numbers of what a member waits for."""
+        joins = self._joins.get(channel)
+        return [join.number for join in joins] if joins else [self._gap] if self._gap else ()
 
-        So this takes no lock, and delivers nothing that was held: the next message shows the gap.
-        """
-        self._held.clear()
-        if join in self._joins:
-            self._joins.remove(join)
-
-    def begin_join(self, channel: str) -> Join:
-        """Deliver nothing to a channel until `confirm_join` or `cancel_join`."""
+    def close(self) -> None:
+        """Deliver nothing any more: the group is forgotten, and may get another follower."""
         with self._lock:
-            join = Join(channel, self._cursor.position, len(self._log))
-            self._joins.append(join)
-            return join
+            self._gap, self._arrived = 0, []
+            # A read under way delivers nothing without it.
+            self._trail.clear()
+            self._joins.clear()
+            self._all.backlog.groups.discard(self)
 
-    def confirm_join_at_cursor(self, join: Join, since: str | None) -> str:
-        """Let a channel join without a read, if it has missed nothing.
+    def on_message(self, entry: HistoryEntry) -> None:
+        """Deliver a message, or read the history if others may be missing before it."""
+        with self._lock:
+            if self._reads:
+                if len(self._arrived) >= MAX_ARRIVED:
+                    self._arrived = []
+                self._arrived.append(entry)
+            trail = self._trail
+            if self._gap or (self._joins and not trail):
+                return  # a read brings it
+            if not trail or entry.previous == trail[-1]:
+                trail.append(entry.position)
+                self._deliver((entry,))
+            elif entry.position not in trail:
+                self.fall_behind()
+
+    def fall_behind(self, then: Callable[[], object] = lambda: None) -> None:
+        """Deliver nothing until the history was read, and call a function then."""
+        with self._lock:
+            # The server may have executed a read under way before it lost something.
+            self._arrived = []
+            if not self._trail:
+                then()
+                return
+            self._gap = self._gap or next(_numbers)
+            self._repair = repair = object()
+            self._all.backlog.groups.add(self)
+            if not self._all.start(self._close_gap(repair, then)):
+                self._gap = 0  # the next message shows it again
+
+    def begin_join(self, channel: str, at: str | None = None) -> Join:
+        """Deliver nothing to a channel until `join` or `cancel_join`.
 
         Args:
-            join: What `begin_join` has returned.
-            since: The position from which on the channel wants messages; None: the present one.
-
-        Returns:
-            The position from which on the channel gets messages; empty if it has to read first.
+            channel: The channel.
+            at: The position that an earlier membership is at. Default: it is a member here, and has
+                got all that the others have; empty if it is no member.
         """
         with self._lock:
-            position = self._cursor.position
-            if self._repair is not None or since not in {None, position}:
-                return ""
-            if position:
-                self._end_join(join)
-            return position
+            earlier = self.position if at is None else at
+            joins = self._joins.setdefault(channel, [])
+            joins.append(Join(self, channel, joins[0].at if joins else earlier))
+            self._all.backlog.groups.add(self)
+            return joins[-1]
 
-    def confirm_join(
-        self, join: Join, replay: Replay, since: str | None, rewind: int
-    ) -> tuple[str, bool] | None:
+    async def join(self, join: Join, since: str | None, rewind: int) -> Joined:
         """Deliver to a channel what it has missed, and from now on all that comes.
 
-        Call `release` afterwards.
-
         Args:
             join: What `begin_join` has returned.
-            replay: The history from the join's position and from `since` on, and latest entries.
-            since: The position from which on the channel wants messages, if it has one.
+            since: The position from which on the channel wants messages.
             rewind: The number of latest messages that it wants otherwise.
 
-        Returns:
-            The position after which the channel gets all messages, and whether nothing after
-            `since` is missing; None if this read was overtaken, so that another has to be made.
+        Raises:
+            redis.exceptions.RedisError: As `CommandClient.execute`. Call `cancel_join` then.
         """
         with self._lock:
-            self._advance(join, replay)
-            later = self._delivered_after(join, replay.position)
-            if later is None:
-                join.position, join.delivered = self._cursor.position, len(self._log)
-                return None
-            missed = None if since is None else replay.after(since)
-            recovered = since is None or missed is not None
-            if missed is None:
-                missed = replay.latest[-rewind:] if rewind else ()
-            self._counters.replayed += len(missed)
-            self._counters.unrecovered += not recovered
-            replayed = [*missed, *later]
-            if rewind and since is None:
-                # More may have waited for the join, and an earlier membership goes on.
-                replayed = max(replayed, self._log[join.begun :], key=len)
-            self._outlet.replay(replayed, join.channel)
-            self._end_join(join)
-            return replayed[0].previous if replayed else self._cursor.position, recovered
-
-    def cancel_join(self, join: Join) -> Read | None:
-        """End a join that has failed; return the read that has to be made, if there is a gap."""
-        with self._lock:
-            if join in self._joins:
-                # An earlier membership stays, and these have waited for the join.
-                self._outlet.replay(self._log[join.begun :], join.channel)
+            head = self.position
+            wants_nothing = since == head or (since is None and not rewind)
+            if wants_nothing and head and not self._gap and join.at in {"", head}:
                 self._end_join(join)
-            return self.release()
+                return Joined(head, recovered=True)
 
-    def release(self) -> Read | None:
-        """Deliver what was held; return the read that has to be made, if there is a gap."""
+        def admit(start: str, replay: Replay) -> Joined:
+            return self._admit(join, since, rewind, start, replay)
+
+        return await self._read(admit, since or join.at, rewind)
+
+    def cancel_join(self, join: Join) -> None:
+        """End a join that has failed. An earlier membership goes on where it was."""
         with self._lock:
-            if self._repair is not None or (self._joins and not self._cursor.position):
-                return None
-            held, position = list(self._held), self._cursor.position
-            self._held.clear()
-            read = None
-            is_known = any(entry.position == position for entry in held)
-            for entry in held:
-                if is_known and not is_after(entry.position, position):
-                    continue  # the read has brought it, or it was sent before the first join
-                read = self.on_message(entry) or read
-            return read
+            is_member = bool(join.at) and self._joins.get(join.channel) == [join]
+            if not is_member or not self._all.start(self.resume(join)):
+                self._end_join(join)
 
-    def _advance(self, read: Read, replay: Replay) -> None:
-        """Deliver to all members what a read has brought, unless it was overtaken."""
-        cursor = self._cursor
-        if not cursor.position:
-            cursor.position = replay.position
-            return
-        if cursor.position != read.position and replay.after(cursor.position) is None:
-            return
-        missed, recovered = cursor.catch_up(replay, read.held)
-        if self._held and self._held[0] is read.held:
-            self._held.popleft()
-        if not recovered:
-            self._notify_gap(replay.position)
-        self._counters.replayed += len(missed)
-        for entry in missed:
-            self._deliver(entry)
+    def drop_join(self, join: Join) -> None:
+        """End a join that the garbage collector has ended, perhaps amid another call: no lock."""
+        self._joins.pop(join.channel, None)
 
-    def _delivered_after(self, join: Join, position: str) -> Sequence[HistoryEntry] | None:
-        """Return what was delivered after a position since a join began; None if unknown."""
-        delivered = self._log[join.delivered :]
-        if position == self._cursor.position:
-            return ()
-        if position == join.position:
-            return delivered
-        for number, entry in enumerate(delivered, 1):
-            if entry.position == position:
-                return delivered[number:]
+    async def resume(self, join: Join) -> None:
+        """Deliver to a member what it has missed; tell it if that can't be read."""
+        try:
+            joined = await self._try(lambda: self.join(join, join.at or None, 0))
+        except BaseException:
+            self.drop_join(join)
+            raise
+        with self._lock:
+            if joined is None or not joined.recovered:
+                self._outlet.notify_gap(self.position, (join.channel,), join.number)
+            if joined is None:
+                self._counters.unrecovered += 1
+                self._end_join(join)
+
+    async def _close_gap(self, repair: object, then: Callable[[], object]) -> None:
+        """Read what the members have missed; tell them if that can't be read."""
+
+        def is_open() -> bool:
+            return bool(self._gap) and self._repair is repair
+
+        try:
+            async with self._all.slot():
+                await self._try(lambda: self._read(lambda *_: True), is_open)
+        except BaseException:
+            if self._repair is repair:
+                self._gap = 0  # the next message shows it again
+            raise
+        with self._lock:
+            if is_open():
+                # They stay where they are.
+                self._deliver((), "its history can't be read")
+                self._end_gap()
+            if self._repair is repair:
+                then()
+
+    async def _try(
+        self, call: Callable[[], Awaitable[Result]], is_needed: Callable[[], bool] = lambda: True
+    ) -> Result | None:
+        """Make a call up to three times while it fails and is needed; return None then."""
+        for _ in range(READ_ATTEMPTS):
+            if is_needed():
+                try:
+                    return await call()
+                except RedisError as error:
+                    self._outlet.report_failure(error)
+                    if not is_transient(error):
+                        break
         return None
 
-    def _notify_gap(self, position: str) -> None:
-        self._counters.unrecovered += 1
-        self._outlet.notify_gap(position)
+    async def _read(
+        self, settle: Callable[[str, Replay], Result], since: str = "", rewind: int = 0
+    ) -> Result:
+        """Read the history until nothing is missing, and bring the current members to its end.
 
-    def _deliver(self, entry: HistoryEntry) -> None:
-        joining = [join.channel for join in self._joins]
-        if joining:
-            self._log.append(entry)
-        self._outlet.deliver(entry, joining)
+        Args:
+            settle: Called then with the position that was read and all that follows `since`.
+            since: A position to read from, if that is older than the members'.
+            rewind: The number of latest messages to read.
+        """
+        is_repeated = False
+        while True:
+            read = object()
+            with self._lock:
+                if not self._reads:
+                    self._arrived = []
+                self._reads.add(read)
+                arrived, before = self._arrived, len(self._arrived)
+                # A server that has lost its latest messages goes on from an earlier one.
+                is_deep = is_repeated and bool(self._trail)
+                oldest = self._trail[0] if is_deep else self.position
+            try:
+                question = Question.after(oldest, since, latest=rewind)
+                replay = await self._all.read(self._key, question)
+                with self._lock:
+                    later = arrived[before:]
+                    extended = replay.extended(later)
+                    if (
+                        arrived is self._arrived
+                        and all(self._is_read(entry, extended) for entry in later)
+                        and (is_deep or not self._is_on_dead_branch(extended, since))
+                    ):
+                        self._advance(extended)
+                        return settle(replay.position, extended)
+            finally:
+                self._reads.discard(read)
+            is_repeated = True
+
+    def _is_read(self, entry: HistoryEntry, replay: Replay) -> bool:
+        """Return whether nothing is missing before a message that has arrived during a read."""
+        trail, position = self._trail, entry.position
+        if position in replay or position in trail:
+            return True
+        # Sent before the first member joined.
+        return not trail and not is_after(position, replay.position)
+
+    def _is_on_dead_branch(self, replay: Replay, since: str) -> bool:
+        """Return whether members had positions that the server has lost, perhaps alone."""
+        return any(one in self._trail and one not in replay for one in (self.position, since))
+
+    def _after(self, replay: Replay, position: str) -> Sequence[HistoryEntry] | None:
+        """Return what follows a position, or one before it that the server still has.
+
+        Returns:
+            None if some of it may be missing.
+        """
+        missed = replay.after(position)
+        if missed is None and position in self._trail:
+            earlier = list(self._trail)[: self._trail.index(position)]
+            found = next((one for one in reversed(earlier) if one in replay), "")
+            missed = replay.after(found)
+        return missed
+
+    def _advance(self, replay: Replay) -> None:
+        """Deliver to the current members what a read has brought."""
+        trail, head = self._trail, self.position
+        missed = self._after(replay, head) if head else ()
+        fault = ""
+        if missed is None:
+            fault = "its history no longer has them all"
+            # Only newer ones have certainly not been delivered before.
+            missed = [entry for entry in replay.entries if is_after(entry.position, head)]
+            trail.clear()
+        trail.extend(entry.position for entry in missed)
+        if self.position != replay.position:
+            trail.append(replay.position)
+        self._counters.replayed += self._deliver(missed, fault)
+        self._end_gap()
+
+    def _deliver(self, entries: Sequence[HistoryEntry], fault: str = "") -> int:
+        """Deliver messages to the current members; tell them first if others are missing.
+
+        Args:
+            entries: The messages.
+            fault: The reason why others are missing, if there is one.
+
+        Returns:
+            The number of messages that could be read.
+        """
+        members = self._outlet.members(self._joins)
+        if not members:
+            return 0
+        readable = self._outlet.readable(entries)
+        if len(readable) < len(entries):
+            fault = fault or "some can't be read"
+        if fault:
+            self._counters.unrecovered += 1
+            self._outlet.report_gap(fault)
+            self._outlet.notify_gap(self.position, members, self._gap)
+        self._outlet.put(readable, members, self._gap)
+        return len(readable)
+
+    def _admit(
+        self, join: Join, since: str | None, rewind: int, start: str, replay: Replay
+    ) -> Joined:
+        """Deliver to a channel what it has missed: it is current then."""
+        missed = self._after(replay, join.at or start if since is None else since)
+        readable = self._outlet.readable(missed or ())
+        recovered = missed is not None and len(readable) == len(missed)
+        if rewind and (since is None or not recovered):
+            readable = max(readable, self._outlet.readable(replay.latest[-rewind:]), key=len)
+        self._counters.replayed += len(readable)
+        self._counters.unrecovered += not recovered
+        if join.channel in self._outlet.members():
+            self._outlet.put(readable, (join.channel,), join.number)
+        for other in self._joins.get(join.channel, ()):
+            other.at = self.position
+        self._end_join(join)
+        return Joined(readable[0].previous if readable else self.position, recovered)
+
+    def _end_gap(self) -> None:
+        gap, self._gap = self._gap, 0
+        self._release(gap)
 
     def _end_join(self, join: Join) -> None:
-        self._joins.remove(join)
-        if not self._joins:
-            self._log.clear()
-        for other in self._joins:
-            if other.channel == join.channel:
-                # The channel has got what is in the log.
-                other.begun = len(self._log)
+        joins = self._joins.get(join.channel, [])
+        if join in joins:
+            joins.remove(join)
+        if not joins:
+            self._joins.pop(join.channel, None)
+        self._release(join.number, (join.channel,))
+
+    def _release(self, number: int, channels: Iterable[str] | None = None) -> None:
+        """Let go what channels were to get after what they waited for."""
+        backlog = self._all.backlog
+        if not self._gap and not self._joins:
+            backlog.groups.discard(self)
+        backlog.release(number, channels)
+
+
+class Followers(Generic[Key]):
+    """The followers of the groups that have members in one process, or in one event loop.
+
+    Args:
+        read: Reads the history of a group.
+        outlet: Returns the outlet to a group's members.
+        spawn: Runs a coroutine in the background, whichever thread calls it; returns None if there
+            is no event loop that goes on.
+        backlog: Holds back what channels get later.
+        settings: The layer's options.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Key, Question], Awaitable[Replay]],
+        outlet: Callable[[Key], Outlet],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        backlog: Backlog,
+        settings: HistorySettings,
+    ) -> None:
+        self.read = read
+        self.backlog = backlog
+        self.lock = backlog.lock
+        self.settings = settings
+        self._outlet = outlet
+        self._spawn = spawn
+        self._followers: dict[Key, Follower[Key]] = {}
+        # Each belongs to an event loop.
+        self._slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
+            weakref.WeakKeyDictionary()
+        )
+        # Returns the follower of a group, or None.
+        self.find = self._followers.get
+
+    def __len__(self) -> int:
+        """Return the number of groups."""
+        return len(self._followers)
+
+    def begin_join(self, key: Key, channel: str, at: str | None = None) -> Join:
+        """Deliver nothing of a group to a channel until its follower ends the join."""
+        with self.lock:
+            follower = self._followers.get(key)
+            if follower is None:
+                follower = self._followers[key] = Follower(key, self._outlet(key), self)
+            return follower.begin_join(channel, at)
+
+    def position(self, key: Key) -> str:
+        """Return the position of a group's latest message; empty if it is not followed."""
+        follower = self._followers.get(key)
+        return "" if follower is None else follower.position
+
+    def on_message(self, key: Key, entry: HistoryEntry) -> None:
+        """Deliver a message of a group, also if its members here don't follow it."""
+        follower = self._followers.get(key)
+        if follower is not None:
+            follower.on_message(entry)
+            return
+        outlet = self._outlet(key)
+        with self.lock:
+            outlet.put(outlet.readable((entry,)), outlet.members())
+
+    def after(self, key: Key, channel: str, action: Callable[[], object]) -> None:
+        """Do something once a channel has what it waits for in a group."""
+        follower = self._followers.get(key)
+        with self.lock:
+            is_behind = follower is not None and follower.waits_of(channel)
+            if not is_behind or not self.backlog.hold(channel, action):
+                action()
+
+    def forget(self, key: Key) -> None:
+        """Forget a group that has no members here, unless a channel joins it just now."""
+        with self.lock:
+            follower = self._followers.get(key)
+            if follower is not None and not follower.has_joins:
+                follower.close()
+                del self._followers[key]
+
+    def clear(self) -> None:
+        """Forget all groups."""
+        with self.lock:
+            for follower in self._followers.values():
+                follower.close()
+            self._followers.clear()
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> bool:
+        """Run a coroutine in the background; return whether an event loop does."""
+        started = self._spawn(coroutine) is not None
+        if not started:
+            coroutine.close()
+        return started
+
+    def slot(self) -> asyncio.Semaphore:
+        """Return the running loop's bound of reads under way."""
+        return self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_READS))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..clock import monotonic
 from ..delivery.mailboxes import Notice
@@ -10,9 +10,8 @@ from ..messages.serializers import POSITION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
-    from contextlib import AbstractContextManager
 
-    from ..delivery.mailboxes import Mailboxes
+    from .backlog import Backlog
     from .positions import HistoryEntry
     from .settings import HistorySettings
 
@@ -37,14 +36,37 @@ class GapNotice(Notice):
         }
 
 
+class Outlet(Protocol):
+    """The mailboxes of a group's members in this process."""
+
+    def members(self, without: Collection[str] = ()) -> Collection[str]:
+        """Return the members, without some."""
+
+    def readable(self, entries: Sequence[HistoryEntry]) -> Sequence[HistoryEntry]:
+        """Return the messages that can be read."""
+
+    def put(
+        self, entries: Sequence[HistoryEntry], members: Collection[str], before: int = 0
+    ) -> None:
+        """Put messages into mailboxes, as `Backlog.put` does."""
+
+    def notify_gap(self, position: str, members: Collection[str], before: int = 0) -> None:
+        """Tell members that messages before a position may be missing."""
+
+    def report_gap(self, reason: str) -> None:
+        """Warn that messages may be missing."""
+
+    def report_failure(self, error: Exception) -> None:
+        """Warn that the history can't be read."""
+
+
 class GroupOutlet:
-    """The members that one group has in a process, or in one event loop.
+    """The mailboxes of the members that a group has in a process, or in one event loop.
 
     Args:
         group: The group.
         members: Returns its members.
-        mailboxes: The mailboxes of the channels.
-        lock: Held while messages are put for members, so that none of them is closed then.
+        backlog: Puts messages into mailboxes. Call the methods with its lock.
         settings: The layer's options.
     """
 
@@ -52,57 +74,48 @@ class GroupOutlet:
         self,
         group: str,
         members: Callable[[], Collection[str]],
-        mailboxes: Mailboxes,
-        lock: AbstractContextManager[Any],
+        backlog: Backlog,
         settings: HistorySettings,
     ) -> None:
         self._group = group
         self._members = members
-        self._mailboxes = mailboxes
-        self._lock = lock
+        self._backlog = backlog
         self._settings = settings
 
-    def deliver(self, entry: HistoryEntry, without: Collection[str]) -> None:
-        """Put a message into the mailbox of each member, `without` some."""
-        self._put(entry, without=without)
+    def members(self, without: Collection[str] = ()) -> Collection[str]:
+        """Return the members, without some."""
+        members = self._members()
+        return [one for one in members if one not in without] if without else members
 
-    def replay(self, entries: Sequence[HistoryEntry], channel: str) -> None:
-        """Put messages into the mailbox of one member."""
-        # Once for all messages: thousands may join at the same time.
-        if channel in self._members():
-            for entry in entries:
-                self._put(entry, (channel,))
+    def readable(self, entries: Sequence[HistoryEntry]) -> Sequence[HistoryEntry]:
+        """Return the messages that can be read, and warn of the others."""
+        decode = self._settings.decode
+        return [entry for entry in entries if decode(self._group, entry) is not None]
 
-    def notify_gap(self, position: str) -> None:
-        """Tell all members that messages before a position may be missing."""
-        self._settings.faults.warning(
-            "Messages of the group %s may be missing: %s",
-            self._group,
-            "its history no longer has them all",
-        )
-        on_gap = self._settings.on_gap
-        if on_gap is not None:
-            notice = GapNotice(on_gap, self._group, position)
-            with self._lock:
-                self._mailboxes.put(list(self._members()), notice)
-
-    def _put(
-        self,
-        entry: HistoryEntry,
-        to: Collection[str] | None = None,
-        without: Collection[str] = (),
+    def put(
+        self, entries: Sequence[HistoryEntry], members: Collection[str], before: int = 0
     ) -> None:
-        """Put a message into the mailboxes of members, by default of all.
-
-        Neither `without` nor what the message excludes gets it.
-        """
-        message = entry.decoded or self._settings.decode(self._group, entry)
-        if message is None:
-            return
-        with self._lock:
-            excluded = {*message.excluded, *without}
-            members = self._members() if to is None else to
-            channels = [one for one in members if one not in excluded]
+        """Put readable messages into the mailboxes of members, except those that they exclude."""
+        deadline = monotonic() + self._settings.expiry
+        for entry in entries:
+            message = entry.decoded
+            channels = members
+            if message.excluded:
+                channels = [one for one in members if one not in message.excluded]
             if channels:
-                deadline = monotonic() + self._settings.expiry
-                self._mailboxes.put(channels, message, deadline, len(entry.data))
+                self._backlog.put(channels, message, deadline, len(entry.data), before)
+
+    def notify_gap(self, position: str, members: Collection[str], before: int = 0) -> None:
+        """Tell members that messages before a position may be missing."""
+        if self._settings.on_gap is not None:
+            notice = GapNotice(self._settings.on_gap, self._group, position)
+            self._backlog.put(members, notice, before=before)
+
+    def report_gap(self, reason: str) -> None:
+        """Warn that messages may be missing."""
+        text = "Messages of the group %s may be missing: %s"
+        self._settings.faults.warning(text, self._group, reason)
+
+    def report_failure(self, error: Exception) -> None:
+        """Warn that the history can't be read."""
+        self._settings.faults.warning("The history of %s can't be read: %s", self._group, error)

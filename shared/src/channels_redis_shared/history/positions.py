@@ -118,7 +118,22 @@ class Replay:
             # Also if the latest message itself was removed: a channel that has it misses nothing.
             self._ends.setdefault(position, len(entries))
 
+    def __contains__(self, position: object) -> bool:
+        """Return whether it has all that follows a position."""
+        return bool(position) and position in self._ends
+
     def after(self, position: str) -> Sequence[HistoryEntry] | None:
         """Return the entries that follow a position; None if the history has lost some of them."""
-        end = self._ends.get(position) if position else None
-        return None if end is None else self.entries[end:]
+        return self.entries[self._ends[position] :] if position in self else None
+
+    def extended(self, arrived: Sequence[HistoryEntry]) -> Replay:
+        """Return this with the messages that follow it among some that have arrived."""
+        by_previous = {entry.previous: entry for entry in arrived}
+        later: list[HistoryEntry] = []
+        position = self.position
+        while (entry := by_previous.pop(position, None)) is not None:
+            later.append(entry)
+            position = entry.position
+        if not later:
+            return self
+        return Replay(position, [*self.entries, *later], [*self.latest, *later])

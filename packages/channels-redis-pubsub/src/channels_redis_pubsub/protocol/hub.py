@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from .._shared.delivery.mailboxes import Mailboxes
-    from .._shared.history.followers import Followers
+    from .._shared.history.follower import Followers
     from ..config import PubSubSettings
 
 
@@ -125,6 +125,13 @@ class Hub:
             own = {channel.encode() for channel in self._topics}
             return self._members.keys() - own
 
+    def waits_of(self, channel: str, followers: Followers[bytes]) -> Iterable[int]:
+        """Yield the numbers of what a channel waits for in groups that keep a history."""
+        for topic in self._topics.get(channel, ()):
+            follower = followers.find(topic)
+            if follower is not None:
+                yield from follower.waits_of(channel)
+
     def topics_of(self, channel: str) -> set[bytes]:
         """Return the topics of a channel, but for those that it is joining."""
         with self.lock:
@@ -201,7 +208,9 @@ class TopicDispatcher:
             if message.excluded:
                 members = [channel for channel in members if channel not in message.excluded]
             deadline = monotonic() + self._settings.expiry
-            self._mailboxes.put(members, message, deadline, len(data))
+            backlog = self._followers.backlog
+            put = backlog.put if backlog.groups else self._mailboxes.put
+            put(members, message, deadline, len(data))
 
     def on_lost(self, connection: object, topics: Iterable[bytes]) -> None:
         """Tell the members of these topics of an outage, unless they have been told already.
@@ -213,11 +222,6 @@ class TopicDispatcher:
         """
         with self._hub.lock:
             lost = {topic: set(self._hub.members(topic)) for topic in topics}
-        for topic in lost:
-            follower = self._followers.find(topic)
-            if follower is not None:
-                # What comes from now on waits for the read after the reconnect.
-                follower.begin_repair()
         lost = {topic: channels for topic, channels in lost.items() if channels}
         if lost:
             outage = self._outages.setdefault(connection, _Outage())
@@ -261,10 +265,10 @@ class TopicDispatcher:
     def on_subscribed(self, topic: bytes) -> None:
         """Mark a topic as restored, once its members have what they missed, if it is kept."""
         follower = self._followers.find(topic)
-        if follower is not None and follower.is_repairing:
-            self._followers.repair(topic, partial(self._on_restored, topic))
-        else:
+        if follower is None:
             self._on_restored(topic)
+        else:
+            follower.fall_behind(partial(self._on_restored, topic))
 
     def forget_unused(self, topics: Iterable[bytes]) -> None:
         """Stop waiting for topics without members to be restored."""
@@ -285,11 +289,7 @@ class TopicDispatcher:
         except ValueError as error:
             self._settings.report_unreadable(topic.decode(), error)
             return
-        follower = self._followers.find(topic)
-        if follower is None:
-            self._followers.outlet(topic).deliver(entry, ())
-        else:
-            self._followers.on_message(topic, follower, entry)
+        self._followers.on_message(topic, entry)
 
     def _on_restored(self, topic: bytes) -> None:
         """Mark a topic as restored; tell the channels of each outage that ends with it."""

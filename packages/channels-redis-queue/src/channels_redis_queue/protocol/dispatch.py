@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import keys
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from .._shared.delivery.mailboxes import Mailboxes
-    from .._shared.history.followers import Followers
+    from .._shared.history.follower import Followers
     from .._shared.messages.serializers import MessageDecoder
     from ..config import QueueSettings
     from .inbox import AckTracker, Claim
@@ -100,6 +101,7 @@ class ProcessDispatcher:
         self._mailboxes = mailboxes
         self._local_groups = local_groups
         self._followers = followers
+        self._backlog = followers.backlog
         self._groups_empty = groups_empty
 
     def prefetch_count(self) -> int:
@@ -134,7 +136,9 @@ class ProcessDispatcher:
             names = self._expand(names)
         if decoded.excluded:
             names = [name for name in names if name not in decoded.excluded]
-        self._mailboxes.put(names, decoded, monotonic() + lifetime, len(claim.message))
+        deadline = monotonic() + lifetime
+        put = self._backlog.put if self._backlog.groups else self._mailboxes.put
+        put(names, decoded, deadline, len(claim.message))
 
     def apply_leave(self, leave: bytes) -> None:
         """End a membership, unless it was renewed after the leave."""
@@ -142,15 +146,13 @@ class ProcessDispatcher:
         try:
             group, channel, at = leave.decode().split("\0")
             virtual = keys.virtual_channel(self.channel, group)
-            self._local_groups.leave(virtual, channel, float(at))
+            end = partial(self._end_membership, virtual, channel, float(at))
         except ValueError:
             self._settings.faults.warning(
                 "Dropped a leave of %s that can't be read: %s", self.channel, leave
             )
             return
-        # A leave may come twice. The name may be another process's by then.
-        if virtual in self._local_groups and not self._local_groups.members(virtual):
-            self._groups_empty([virtual])
+        self._followers.after(virtual, channel, end)
 
     def pending_leaves(self) -> Collection[bytes]:
         """Return the leaves that this process has written and not applied."""
@@ -161,6 +163,12 @@ class ProcessDispatcher:
 
     def on_receive_stopped(self) -> None:
         """Do nothing."""
+
+    def _end_membership(self, virtual: str, channel: str, at: float) -> None:
+        self._local_groups.leave(virtual, channel, at)
+        # A leave may come twice. The name may be another process's by then.
+        if virtual in self._local_groups and not self._local_groups.members(virtual):
+            self._groups_empty([virtual])
 
     def _follow(self, decoded: Envelope, data: bytes) -> list[str]:
         """Pass a message on to the followers of its group; return the names without any."""
@@ -174,7 +182,7 @@ class ProcessDispatcher:
                 others.append(name)
             else:
                 members.update(self._local_groups.members(name))
-                self._followers.on_message(name, follower, entry)
+                follower.on_message(entry)
         return [name for name in others if name not in members]
 
     def _expand(self, names: list[str]) -> list[str]:

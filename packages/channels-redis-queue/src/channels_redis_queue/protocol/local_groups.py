@@ -143,7 +143,7 @@ class LocalGroups:
     def remove_channel(self, channel: str) -> list[str]:
         """End all memberships of a channel; return its virtual channels."""
         with self._lock:
-            virtuals = list(self._virtuals_of.get(channel, ()))
+            virtuals = self.virtuals_of(channel)
             for virtual in virtuals:
                 self._remove(virtual, self._groups[virtual], channel)
             return virtuals
@@ -197,6 +197,11 @@ class LocalGroups:
             self._addresses[address] -= 1
             if not self._addresses[address]:
                 del self._addresses[address]
+
+    def virtuals_of(self, channel: str) -> list[str]:
+        """Return the virtual channels of which a channel is a member, or that it joins."""
+        with self._lock:
+            return list(self._virtuals_of.get(channel, ()))
 
     def virtuals(self) -> list[str]:
         """Return all virtual channels."""
