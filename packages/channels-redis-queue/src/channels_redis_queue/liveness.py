@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from redis.exceptions import RedisError
 
 from . import scripts
+from ._shared.canary import SWAP
 from ._shared.clock import monotonic
 from ._shared.transport.commands import shard_of
 from .config import HEARTBEAT_TIMEOUT
@@ -88,7 +89,7 @@ class Liveness:
             # Another one each time, so that a reply that was lost is noticed.
             heartbeat = unanswered.setdefault(address, b"%d.%d" % (self._ttl, next(numbers)))
             key = self._key(address)
-            command = scripts.SWAP.call([key], heartbeat, self._ttl)
+            command = SWAP.call_with_source([key], heartbeat, self._ttl)
             # While the server is away the process counts as silent.
             with contextlib.suppress(RedisError):
                 before = await shards[shard].execute(command, key=key, idempotent=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from . import scripts
+from ._shared.canary import Canary
 from ._shared.transport.commands import chunks, shard_of
 from .groups import SCAN_CHUNK
 from .keys import group_of
@@ -36,12 +36,10 @@ SCAN_COUNT = 1000
 
 
 @dataclass
-class _Canary:
-    """The canary of a server, or a node of a Cluster, that has groups of the process."""
+class _Node:
+    """A server, or a node of a Cluster, that has groups of the process."""
 
-    key: str
-    # Its value as long as the server has lost nothing.
-    count: int = 0
+    canary: Canary
     # Virtual channels that were written there since the latest check, and may have been lost.
     unproven: list[str] = field(default_factory=list)
     # True if all virtual channels have to be written again.
@@ -50,9 +48,6 @@ class _Canary:
 
 class LossDetector:
     """Write the virtual channels of one shard again when its server has lost them.
-
-    A server that comes back empty, or as it was some time ago, shows it in no other way than in a
-    key that counts the checks: the canary. Each node of a Cluster has one.
 
     Args:
         shard: The index of the shard.
@@ -85,8 +80,8 @@ class LossDetector:
         # One for each thread, in which one loop runs at a time: synchronous code makes many loops.
         self._name = f"{process}.{threading.get_ident()}"
         self._layout: object = None
-        # By node.
-        self._canaries: dict[object, _Canary] = {}
+        # By client, or node of a Cluster.
+        self._nodes: dict[object, _Node] = {}
         # The latest write of a virtual channel that was seen.
         self._seen = 0
 
@@ -94,30 +89,30 @@ class LossDetector:
         """Check the server at intervals."""
         while True:
             await self._find_writes()
-            await asyncio.gather(*map(self._check, list(self._canaries)))
+            await asyncio.gather(*map(self._check, list(self._nodes)))
             await asyncio.sleep(CHECK_INTERVAL)
 
     def restore_all(self) -> None:
         """Write all virtual channels again with the next check."""
-        for canary in self._canaries.values():
-            canary.lost = True
+        for node in self._nodes.values():
+            node.lost = True
 
     async def _find_writes(self) -> None:
         """Find out what was written since the latest check, and where."""
         if not len(self._local_groups):
-            self._canaries.clear()
+            self._nodes.clear()
         layout = self._commands.layout
         if layout is not self._layout:
             # Slots may have moved to nodes that have no canary.
             self._layout, self._seen = layout, 0
-            self._canaries.clear()
+            self._nodes.clear()
         written, self._seen = self._local_groups.written_since(self._seen)
-        for node, virtuals in (await self._by_node(written)).items():
-            canary = self._canaries.get(node)
-            if canary is None:
+        for name, virtuals in (await self._by_node(written)).items():
+            node = self._nodes.get(name)
+            if node is None:
                 key = self._keys.canary(self._name, group_of(virtuals[0]))
-                canary = self._canaries[node] = _Canary(key)
-            canary.unproven += virtuals
+                node = self._nodes[name] = _Node(Canary(key, CANARY_TTL))
+            node.unproven += virtuals
 
     async def _by_node(self, virtuals: Sequence[str]) -> dict[object, list[str]]:
         by_node: dict[object, list[str]] = {}
@@ -130,33 +125,28 @@ class LossDetector:
             await asyncio.sleep(0)
         return by_node
 
-    async def _check(self, node: object) -> None:
-        canary = self._canaries[node]
+    async def _check(self, name: object) -> None:
+        node = self._nodes[name]
         # A server that is away is checked again later.
         with contextlib.suppress(RedisError):
             # Before the rest: if the canary is there, so is all that was written by now, however
             # far back the server goes.
-            count = canary.count + 1
-            command = scripts.SWAP.call([canary.key], count, CANARY_TTL)
-            before = await self._commands.execute(command, key=canary.key, idempotent=True)
-            # The new count itself is no proof: a reply that was lost may have told of a loss.
-            canary.lost |= canary.count > 0 and before != b"%d" % canary.count
-            canary.count = count
-            if canary.lost:
-                await self._restore(node, canary)
+            node.lost |= await node.canary.look(self._commands)
+            if node.lost:
+                await self._restore(name, node)
             else:
-                await self._groups.restore_missing(canary.unproven, self._shards)
-            canary.unproven.clear()
+                await self._groups.restore_missing(node.unproven, self._shards)
+            node.unproven.clear()
 
-    async def _restore(self, node: object, canary: _Canary) -> None:
-        canary.lost = False
+    async def _restore(self, name: object, node: _Node) -> None:
+        node.lost = False
         try:
             all_virtuals = await self._by_node(self._local_groups.virtuals())
-            virtuals = all_virtuals.get(node, ())
+            virtuals = all_virtuals.get(name, ())
             await self._groups.restore(virtuals, self._shards)
             self._on_loss(virtuals)
         except BaseException:
-            canary.lost = True
+            node.lost = True
             raise
 
 

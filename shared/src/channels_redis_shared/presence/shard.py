@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis.exceptions import RedisError
 
+from ..canary import Canary
 from ..concurrency import CANCEL_INTERVAL, timeout
 from ..transport.commands import chunks
 from . import scripts
@@ -146,8 +147,8 @@ class ShardPresence:
         self._second_rewrite: float | None = None
         # Channels of which the layer knows nothing, and since when.
         self._unknown: dict[str, float] = {}
-        # The numbers in the canaries, by node of a Cluster.
-        self._canaries: dict[object, tuple[str, int]] = {}
+        # By node of a Cluster.
+        self._canaries: dict[object, Canary] = {}
         self._layout: object = None
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -445,12 +446,11 @@ class ShardPresence:
         node_of_leases = commands.node(self._keys.leases)
         for group in self._people.groups():
             node = commands.node(self._keys.people(group))
-            if node is not None and node != node_of_leases:
-                self._canaries.setdefault(node, (self._keys.canary(self._process, group), 0))
-        for node, (name, number) in list(self._canaries.items()):
-            before = await self._run(scripts.SWAP, [name], number + 1, PROCESS_TTL)
-            self._canaries[node] = name, number + 1
-            if number and before != b"%d" % number:
+            if node is not None and node != node_of_leases and node not in self._canaries:
+                key = self._keys.canary(self._process, group)
+                self._canaries[node] = Canary(key, PROCESS_TTL)
+        for canary in list(self._canaries.values()):
+            if await canary.look(commands):
                 self._suspect_all(reply_lost=True)
 
     def _end_unknown_channels(self) -> None:
