@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from embedded_server import HOST, EmbeddedServer, dies_with_parent
 from support import programs
+from support.environments import missing
 from support.pages import DOCS, write_files
 from support.waiting import eventually
 
@@ -110,9 +111,9 @@ async def client(port: int) -> ClientConnection:
 @pytest.mark.slow
 async def test_proxy(project: Path, proxy: str) -> None:
     """It passes WebSockets on to both processes, and requests."""
-    program = shutil.which(proxy)
-    if program is None:
-        pytest.skip(f"{proxy} is not on PATH")
+    program = shutil.which(proxy) or ""
+    if not program:
+        missing(f"{proxy} is not on PATH")
     ports = {"8001": free_port(), "8002": free_port(), "80": free_port()}
     file = project / {"nginx": "mysite.conf", "caddy": "Caddyfile"}[proxy]
     text = file.read_text()
