@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.cluster import Cluster
-from support.cluster import command
+from support.cluster import command, node_id
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -110,3 +110,59 @@ def heard(cluster: EmbeddedCluster, channel: str) -> bool:
     """Return whether a channel has a listener, at any living node."""
     living = [node for node in cluster.nodes if node.pid is not None]
     return any(command(node, "PUBSUB", "NUMSUB", channel)[1] for node in living)
+
+
+@pytest.fixture
+async def listening(
+    own_cluster: EmbeddedCluster, layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Any, str, EmbeddedServer, Any]:
+    """Return a layer that looks often, its channel in a room, the node it uses, and a sender."""
+    for name, seconds in (
+        ("_shared.transport.connector.LOOK_INTERVAL", 0.2),
+        ("subscriber.BUS_PROBE_INTERVAL", 0.2),
+        ("subscriber.BUS_SILENCE_GRACE", 0.5),
+    ):
+        monkeypatch.setattr(f"channels_redis_pubsub.{name}", seconds)
+    options = {"on_disconnect": "lost", "on_reconnect": "back"}
+    layer = layers(RedisPubSubChannelLayer, own_cluster.host, **options)
+    channel = await layer.new_channel()
+    await layer.group_add("room", channel)
+    [node] = [
+        node
+        for node in own_cluster.nodes
+        if command(node, "PUBSUB", "NUMSUB", channel) == [channel.encode(), 1]
+    ]
+    [other, *_] = [each.port for each in own_cluster.nodes if each is not node]
+    sender = layers(RedisPubSubChannelLayer, {"cluster": [("127.0.0.1", other)]})
+    return layer, channel, node, sender
+
+
+async def test_node_that_is_removed(
+    own_cluster: EmbeddedCluster, listening: tuple[Any, str, EmbeddedServer, Any]
+) -> None:
+    """It answers on, but its members are told, and hear and are heard again."""
+    layer, channel, node, sender = listening
+    name = node_id(node)
+    command(node, "CLUSTER", "RESET", "SOFT")
+    for each in own_cluster.nodes:
+        if each is not node:
+            command(each, "CLUSTER", "FORGET", name)
+    for expected in ("lost", "back"):
+        assert await asyncio.wait_for(layer.receive(channel), OUTAGE) == {"type": expected}
+    await sender.group_send("room", {"type": "hello"})
+    assert await asyncio.wait_for(layer.receive(channel), OUTAGE) == {"type": "hello"}
+    member = await sender.new_channel()
+    await sender.group_add("room", member)
+    await layer.group_send("room", {"type": "answer"})
+    assert await asyncio.wait_for(sender.receive(member), OUTAGE) == {"type": "answer"}
+
+
+async def test_node_that_stalls(listening: tuple[Any, str, EmbeddedServer, Any]) -> None:
+    """Members are told, as other nodes may have dropped messages; what was kept arrives."""
+    layer, channel, node, _ = listening
+    node.pause()
+    assert await asyncio.wait_for(layer.receive(channel), OUTAGE) == {"type": "lost"}
+    node.resume()
+    assert await asyncio.wait_for(layer.receive(channel), OUTAGE) == {"type": "back"}
+    await layer.group_send("room", {"type": "hello"})
+    assert await asyncio.wait_for(layer.receive(channel), OUTAGE) == {"type": "hello"}

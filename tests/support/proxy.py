@@ -184,7 +184,8 @@ class TcpProxy:
 
     def __init__(self, server_port: int) -> None:
         self.connections: list[ProxiedConnection] = []
-        self._server_port = server_port
+        # New connections lead there.
+        self.server_port = server_port
         self._losses: list[Loss] = []
         self._holds: list[bytes] = []
         self._stall_new: dict[str, bool] | None = None
@@ -304,7 +305,7 @@ class TcpProxy:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         try:
-            server = await asyncio.open_connection(HOST, self._server_port)
+            server = await asyncio.open_connection(HOST, self.server_port)
         except (OSError, asyncio.CancelledError):
             writer.transport.abort()
             return

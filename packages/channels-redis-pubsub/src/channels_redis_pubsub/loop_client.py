@@ -17,6 +17,7 @@ from ._shared.history.outlet import GroupOutlet
 from ._shared.transport.cluster import Cluster
 from ._shared.transport.cluster_pipeline import shards_to
 from ._shared.transport.commands import Shards, shard_of
+from ._shared.transport.connector import look_regularly
 from ._shared.transport.errors import is_transient
 from ._shared.transport.reconnecting import Backoff
 from .cluster_subscriber import ClusterSubscriber
@@ -106,10 +107,15 @@ class LoopClient:
                     self._dispatchers[shard],
                     partial(self._topics, shard),
                     self.hub.has_members,
+                    serves=None if settings.sharded_pubsub else connector.serves,
+                    over_bus=isinstance(connector, Cluster) and not settings.sharded_pubsub,
                 ),
             )
             for shard, connector in enumerate(settings.connectors)
         ]
+
+        for shard, connector in enumerate(settings.connectors):
+            self.tasks.spawn(look_regularly(connector, self.shards[shard]))
 
     @property
     def key_shards(self) -> Shards:

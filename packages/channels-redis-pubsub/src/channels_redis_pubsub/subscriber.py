@@ -34,6 +34,10 @@ PROBE_INTERVAL = 5.0
 # Seconds that a reply may take on a silent connection: a server that stalls for less loses nothing.
 # So a connection that has gone silent is replaced within 25 s.
 SILENCE_GRACE = 14.0
+# The same for a node of a Cluster. Others drop what they owe one that stalls for half of their
+# `cluster-node-timeout`, 7.5 s by default; before that, members are told.
+BUS_PROBE_INTERVAL = 1.5
+BUS_SILENCE_GRACE = 4.0
 # Checks after which a connection without subscriptions is closed.
 MAX_IDLE_CHECKS = 6
 
@@ -57,6 +61,10 @@ class Endpoint:
     has_members: Callable[[bytes], bool]
     # Called with a topic that a node does not have, the error, and True if it was subscribed to.
     on_misplaced: Callable[[bytes, RedisError, bool], object] | None = None
+    # Returns whether the server of a connection is still in charge; None: its replies say so.
+    serves: Callable[[Connection], bool] | None = None
+    # True if messages come from other nodes of a Cluster, which drop them while this one stalls.
+    over_bus: bool = False
     # The node's address, for the log.
     node: str | None = None
 
@@ -80,6 +88,8 @@ class Subscriber:
         self._restored = False
         # Why the last connection was lost, or could not be opened.
         self.last_error: Exception | None = None
+        # True while a node of a Cluster is silent for so long that others drop messages for it.
+        self._has_stalled = False
         # True if anything came since the last check.
         self._data_received = False
 
@@ -188,7 +198,7 @@ class Subscriber:
         self._connection = connection
         self._reading = connection.replies.listen(self._handle)
         self.reconcile(self._waiters)
-        await self._watch(self._reading)
+        await self._watch(connection, self._reading)
 
     async def _disconnect(self) -> None:
         """Stop reading and writing, and close the connection."""
@@ -203,26 +213,47 @@ class Subscriber:
         # Their errors were raised where they count, or no longer count.
         await asyncio.gather(*tasks, return_exceptions=True)
         self._reading = self._writing = None
+        self._has_stalled = False
         self._subscriptions = self._new_subscriptions()
 
-    async def _watch(self, reading: asyncio.Future[None]) -> None:
+    async def _watch(self, connection: Connection, reading: asyncio.Future[None]) -> None:
         """Return when there were no topics for a while; raise when the connection is lost."""
-        idle_checks = 0
+        idle_checks, endpoint = 0, self._endpoint
+        interval = BUS_PROBE_INTERVAL if endpoint.over_bus else PROBE_INTERVAL
         while idle_checks < MAX_IDLE_CHECKS:
-            await asyncio.wait([reading], timeout=PROBE_INTERVAL)
+            await asyncio.wait([reading], timeout=interval)
             if reading.done():
                 return reading.result()
+            if endpoint.serves is not None and not endpoint.serves(connection):
+                raise RedisConnectionError("the server is no longer in charge")
             self._subscriptions.retry_refused()
-            self._write_soon()
-            if self._data_received:
-                self._data_received = False
-            elif self._subscriptions.is_overdue(monotonic() - SILENCE_GRACE):
+            received, self._data_received = self._data_received, False
+            if not received and self._subscriptions.is_overdue(monotonic() - SILENCE_GRACE):
                 raise RedisTimeoutError("it has gone silent")
-            else:
+            if endpoint.over_bus:
+                self._check_bus(received=received)
+            if endpoint.over_bus or not received:
                 self._subscriptions.ping()
-                self._write_soon()
+            self._write_soon()
             idle_checks = 0 if self._subscriptions.in_use else idle_checks + 1
         return None
+
+    def _check_bus(self, *, received: bool) -> None:
+        """Tell the members of a stall in which other nodes may have dropped messages.
+
+        The connection stays: what the node has got meanwhile comes as it goes on.
+        """
+        topics = self._subscriptions.subscribed_topics()
+        if received and self._has_stalled:
+            self._has_stalled = False
+            for topic in topics:
+                self._endpoint.dispatcher.on_subscribed(topic)
+            self._endpoint.outages.found(self)
+        elif not received and self._subscriptions.is_overdue(monotonic() - BUS_SILENCE_GRACE):
+            self._has_stalled = True
+            error = RedisTimeoutError("it has gone silent, and other nodes may drop messages")
+            self._endpoint.outages.lost(self, error, self._endpoint.node)
+            self._endpoint.dispatcher.on_lost(self, topics)
 
     def _write_soon(self) -> None:
         """Send all changes of this turn of the loop in the next one."""

@@ -16,6 +16,7 @@ from redis.exceptions import (
     BusyLoadingError,
     InvalidResponse,
     NoScriptError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -27,7 +28,7 @@ from ..clock import monotonic
 from ..config.connection_arguments import keywords
 from ..transport.advice import explain
 from ..transport.commands import name_forbidden, pack
-from ..transport.connector import introduction
+from ..transport.connector import LOOK_INTERVAL, introduction
 from ..transport.errors import is_redirect, is_transient
 from ..transport.sentinel import find_master, require_master
 
@@ -75,6 +76,7 @@ class _PooledConnection:
 
     connection: synchronous.AbstractConnection | None = None
     used_at: float = 0.0
+    looked_at: float = 0.0
     was_open: bool = False
 
     def close(self) -> None:
@@ -227,6 +229,7 @@ class SynchronousPool:
         """
         if pooled.connection is not None:
             if self._is_usable(pooled.connection, pooled.used_at):
+                self._look(pooled)
                 return pooled.connection
             pooled.close()
         if not opens:
@@ -234,12 +237,15 @@ class SynchronousPool:
         try:
             # redis-py's own way from arguments to a connection; the pool itself is not used.
             connection: Any = synchronous.ConnectionPool(**self._arguments).make_connection()
-            pooled.connection = connection
+            pooled.connection, pooled.looked_at = connection, monotonic()
             connection.connect()
-            if self._connector.host.sentinels:
+            if not self._host.in_cluster:
                 # Of a server without HELLO it is an error, and no harm.
                 _send(connection, _HELLO)
-                require_master(introduction(_read(connection)), self._host)
+                reply = _read(connection)
+                self._connector.is_in_charge(reply)  # so that a later look finds a change
+                if self._connector.host.sentinels:
+                    require_master(introduction(reply), self._host)
         except RedisTimeoutError:
             raise self._connector.too_late() from None
         except RedisError:
@@ -251,6 +257,18 @@ class SynchronousPool:
         self._counters.reconnects += pooled.was_open
         pooled.was_open = True
         return connection  # type: ignore[no-any-return]
+
+    def _look(self, pooled: _PooledConnection) -> None:
+        """Look at times whether a connection leads to the server in charge; see `Connector.look`.
+
+        Raises:
+            redis.exceptions.ReadOnlyError: It does not any more; another one is to be found.
+        """
+        if pooled.connection is not None and monotonic() - pooled.looked_at > LOOK_INTERVAL:
+            pooled.looked_at = monotonic()
+            _send(pooled.connection, pack(self._connector.question))
+            if not self._connector.is_in_charge(_read(pooled.connection)):
+                raise ReadOnlyError(f"{self._host} is no longer in charge")
 
     def _is_usable(self, connection: synchronous.AbstractConnection, used_at: float) -> bool:
         try:

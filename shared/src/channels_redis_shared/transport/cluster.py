@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..config.hosts import Address, Host
-    from .commands import Command
+    from .commands import Command, CommandClient
     from .connection import Connection
     from .connector import MinimumVersion
 
@@ -42,6 +42,9 @@ class Cluster(Connector):
         # Replaced, never mutated.
         self._owners: Sequence[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._connectors: dict[Address, Connector] = {}
+        self._masters: frozenset[Address] = frozenset()
+        # The latest reply of the node that carries the commands, as it came.
+        self._slots: Any = None
         # The node that `open` chose last.
         self._preferred: Address | None = None
 
@@ -88,6 +91,25 @@ class Cluster(Connector):
             raise sum_up(errors, RedisConnectionError, f"No node of the {self.host} can be asked")
         if owners != self._owners:
             self._owners = owners
+            self._masters = frozenset(self.owners())
+
+    def serves(self, connection: Connection) -> bool:
+        """Return whether an open connection leads to a node that owns slots, as last learnt."""
+        return connection.address in self._masters
+
+    async def look(self, commands: CommandClient) -> None:
+        """Fetch the slot map if the node that carries the commands tells another one than before.
+
+        A node that was removed from the Cluster keeps its connections, and neither passes messages
+        on nor gets any.
+
+        Raises:
+            redis.exceptions.RedisError: As `CommandClient.execute`, or as `learn`.
+        """
+        slots = await commands.execute(self.question, key="", idempotent=True)
+        if slots != self._slots:
+            await self.learn()
+            self._slots = slots
 
     async def open(self, setup: Iterable[Command] = ()) -> Connection:
         """Return a new, ready connection to any node; see `Connector.open`.

@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from ..clock import monotonic
 from .commands import pack
 from .redis_py import close_now, forget_streams, open_transport, transport_of
 from .replies import ReplyReader
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio.connection import AbstractConnection
 
-    from ..config.hosts import Host
+    from ..config.hosts import Address, Host
     from .commands import Command
 
 # Kept alive until they are closed: a layer that is dropped unclosed is collected as a whole, and
@@ -57,6 +58,7 @@ class Connection:
         self._connection = connection
         self._host = host
         self._loop = asyncio.get_running_loop()
+        self.opened_at = monotonic()
         _abandon_unfinished()
         _open.add(self)
 
@@ -80,6 +82,12 @@ class Connection:
             raise refusal
         self._transport = transport_of(self._connection)
         self.replies = ReplyReader(self._connection, self._host)
+
+    @property
+    def address(self) -> Address:
+        """The address of the node of a Cluster."""
+        arguments = self._host.arguments
+        return arguments["host"], arguments["port"]
 
     @property
     def loop_is_closed(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +13,7 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from ..clock import monotonic
 from ..concurrency import timeout
 from .advice import NO_TLS, SENTINEL_FORM, WRITE_TLS, explain, explain_tls
 from .connection import Connection
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
     from ..config.hosts import Host
-    from .commands import Command
+    from .commands import Command, CommandClient
 
+# Seconds between two looks whether an open connection still leads to the server in charge.
+LOOK_INTERVAL = 10.0
 # Seconds that a port has for a TLS handshake.
 TLS_TIMEOUT = 1.0
 
@@ -51,6 +55,12 @@ class Connector:
         self._minimum_version = minimum_version
         # Not asked for each connection: servers are replaced by newer ones.
         self.version_is_known = False
+        # What an open connection is asked for in a look: HELLO names the role, and any user may.
+        in_cluster = host.in_cluster or host.nodes
+        self.question: Command = ("CLUSTER", "SLOTS") if in_cluster else ("HELLO",)
+        self._was_master = False
+        # The `monotonic()` at which the server turned out to be a replica.
+        self._demoted_at = float("-inf")
 
     async def open(self, setup: Iterable[Command] = ()) -> Connection:
         """Return a new, ready connection.
@@ -96,6 +106,33 @@ class Connector:
         except (asyncio.TimeoutError, RedisTimeoutError):
             raise self.too_late() from None
 
+    def serves(self, connection: Connection) -> bool:
+        """Return whether an open connection leads, as last seen, to the server in charge."""
+        return connection.opened_at > self._demoted_at
+
+    async def look(self, commands: CommandClient) -> None:
+        """Look whether the server behind open connections is still in charge.
+
+        A former master keeps them after a failover, and takes what is published there for itself.
+
+        Raises:
+            redis.exceptions.RedisError: As `CommandClient.execute`.
+        """
+        reply = await commands.execute(self.question, key="", idempotent=True)
+        if not self.is_in_charge(reply):
+            self._demoted_at = monotonic()
+
+    def is_in_charge(self, reply: Any) -> bool:
+        """Return whether a server is in charge that has been, from its reply to the question.
+
+        One that does not say, or refuses to, is. A replica that hosts name is left at that.
+        """
+        if self.question[0] == "CLUSTER":
+            return bool(reply != [])
+        role = introduction(reply).get(b"role", b"")
+        self._was_master |= role == b"master"
+        return role in {b"", b"master"} or not self._was_master
+
     def too_late(self) -> RedisTimeoutError:
         """Return the error for a connection that was not opened in time."""
         tls = self.host.url == "rediss://" or self.host.sentinel_arguments.get("ssl")
@@ -111,6 +148,7 @@ class Connector:
         seconds = self.host.connect_timeout
         [reply] = await connection.exchange([("HELLO",)], seconds)
         known = introduction(reply)
+        self._was_master |= known.get(b"role") == b"master"
         if self.host.sentinels:
             require_master(known, self.host)
         if not self.version_is_known:
@@ -161,6 +199,15 @@ class Connector:
         pool = ConnectionPool.from_url(host.url, **arguments)
         connection: AbstractConnection = pool.make_connection()
         return connection
+
+
+async def look_regularly(connector: Connector, commands: CommandClient) -> None:
+    """Look again and again whether the server is still in charge; see `Connector.look`."""
+    while True:
+        await asyncio.sleep(LOOK_INTERVAL)
+        # Commands on the connection get the error, too.
+        with contextlib.suppress(RedisError, OSError):
+            await connector.look(commands)
 
 
 async def speaks_tls(host: str, port: int) -> bool:

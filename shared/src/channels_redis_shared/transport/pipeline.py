@@ -236,7 +236,7 @@ class AutoPipeline(CommandClient):
     async def _send(self, batch: list[PendingCommand]) -> Exception | None:
         """Send the batch and resolve its calls; return the error that ends the connection."""
         connection = self._connection
-        if connection is None or connection.is_stale:
+        if connection is None or connection.is_stale or not self._connector.serves(connection):
             await self._drop()
             self._calls.extendleft(reversed(batch))
             return None

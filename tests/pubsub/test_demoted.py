@@ -1,0 +1,77 @@
+"""A former master that keeps its connections, behind an address that leads to the new one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from asgiref.sync import async_to_sync
+
+from channels_redis_pubsub._shared.transport.connector import LOOK_INTERVAL
+from channels_redis_pubsub.subscriber import PROBE_INTERVAL
+from embedded_server import EmbeddedServer
+from support.messages import joined, take, take_many, within
+from support.pubsub_layers import BACK, LOST, NOTICES, Layers
+
+if TYPE_CHECKING:
+    import pytest
+
+    from support.proxy import TcpProxy
+
+HELLO = {"type": "hello"}
+FOUND_WITHIN = 30.0  # seconds
+
+
+def fail_over(old: EmbeddedServer, new: EmbeddedServer, proxy: TcpProxy) -> None:
+    """Make the old server a replica of the new one, to which new connections lead."""
+    with old.client() as client:
+        client.replicaof("127.0.0.1", new.port)
+    proxy.server_port = new.port
+
+
+def test_demotion_is_found_in_time() -> None:
+    """The look and the check after it take less than 30 s together."""
+    assert LOOK_INTERVAL + PROBE_INTERVAL < FOUND_WITHIN
+
+
+async def test_open_connections_are_replaced(
+    own_server: EmbeddedServer,
+    own_layers: Layers,
+    proxy: TcpProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Members are told, and what they and synchronous callers send reaches everyone."""
+    monkeypatch.setattr("channels_redis_pubsub._shared.transport.connector.LOOK_INTERVAL", 0.1)
+    monkeypatch.setattr("channels_redis_pubsub._shared.blocking.pool.LOOK_INTERVAL", 0.0)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.1)
+    layer = own_layers(hosts=[proxy.url], **NOTICES)
+    channel = await joined(layer, "room")
+    caller = own_layers(hosts=[proxy.url])
+    await within(layer.group_send("room", HELLO))
+    await asyncio.to_thread(async_to_sync(caller.group_send), "room", HELLO)
+    assert await take_many(layer, channel, 2) == [HELLO, HELLO]
+    with EmbeddedServer() as new:
+        member_layer = own_layers(hosts=[new.url])
+        member = await joined(member_layer, "room")
+        fail_over(own_server, new, proxy)
+        assert await take_many(layer, channel, 2) == [LOST, BACK]
+        await within(layer.group_send("room", HELLO))
+        await asyncio.to_thread(async_to_sync(caller.group_send), "room", {"type": "synchronous"})
+        for listener, name in ((layer, channel), (member_layer, member)):
+            assert await take_many(listener, name, 2) == [HELLO, {"type": "synchronous"}]
+        await asyncio.gather(*(each.close_pools() for each in (layer, member_layer)))
+
+
+async def test_replica_that_hosts_name_stays(
+    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was never a master: that is what the doctor is for."""
+    monkeypatch.setattr("channels_redis_pubsub._shared.transport.connector.LOOK_INTERVAL", 0.05)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.05)
+    with own_server.client() as client:
+        client.replicaof("127.0.0.1", 1)
+    layer = own_layers(**NOTICES)
+    channel = await joined(layer, "room")
+    await asyncio.sleep(0.5)
+    await within(layer.group_send("room", HELLO))
+    assert await take(layer, channel) == HELLO
