@@ -199,7 +199,7 @@ class BroadcastSink:
             for frame in frames:
                 await self._send_frame(frame)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever a server raises
-            # As an error in its handler, it ends the consumer; unless that ends, and has cancelled.
+            # It ends the consumer, as from a handler, unless `close` has cancelled this.
             if self.is_open:
                 self._fail(error)
         finally:
@@ -245,7 +245,7 @@ class _Writer:
     def start(self, _ended: object = None) -> None:
         """Write to the sockets that are due, in a later turn of the loop."""
         if self.due:
-            # Again at its end: where all tasks of a loop are cancelled, it may never have begun.
+            # Again at its end: it never begins if all tasks of the loop are cancelled before.
             start_task(self._write()).add_done_callback(self.start)
 
     async def _write(self) -> None:
