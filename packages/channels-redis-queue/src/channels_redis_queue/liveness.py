@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 # Seconds between two heartbeats, and until one that failed is tried again.
 HEARTBEAT_INTERVAL = 20
 RETRY_INTERVAL = 2
-# Seconds between the two looks, in which a living process sends a heartbeat.
-SECOND_LOOK_AFTER = 30
+# Seconds between the two looks, in which a living process sends a heartbeat. Groups are looked at
+# every 30 s: a little less, or the second look would be the third.
+SECOND_LOOK_AFTER = 28
 # Addresses whose silence is remembered.
 MAX_SILENT = 10_000
 
