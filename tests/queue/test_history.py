@@ -35,6 +35,38 @@ async def test_a_cut_between_append_and_fan_out(proxy: TcpProxy, own_layers: Lay
     assert layer.statistics().replayed == 2
 
 
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_nothing_overtakes_what_is_read(
+    proxy: TcpProxy, own_layers: Layers, *, leaves: bool
+) -> None:
+    """A direct message and a leave come after what was sent to the group before, also in a gap."""
+    layer, sender = own_layers(**HISTORY), own_layers(hosts=[proxy.url], **HISTORY)
+    channel, _ = await follow(layer)
+    messages = numbered(3)
+    await send(layer, messages[:1])
+    loss = proxy.lose_reply(b"test.message")
+    with pytest.raises(RedisConnectionError):
+        await within(sender.group_send(GROUP, messages[1]))
+    await within(loss.happened.wait())
+    await send(layer, messages[2:])
+    if leaves:
+        await within(layer.group_discard(GROUP, channel))
+    await within(layer.send(channel, {"type": "direct"}))
+    assert plain(await take_many(layer, channel, 3)) == messages
+    assert await take(layer, channel) == {"type": "direct"}
+
+
+async def test_messages_older_than_ttl_are_removed(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """A busy group keeps no message for longer than its `ttl`, whatever its `size`."""
+    layer, stream = own_layers(**HISTORY), f"asgi$history{{{GROUP}}}"
+    with own_server.client() as client:
+        client.xadd(stream, {"n": "0123abcd", "p": "", "m": "old"}, id="1-1")
+        await send(layer, numbered(2))
+        assert client.xlen(stream) == 2
+
+
 async def test_messages_that_a_full_key_refused(own_layers: Layers) -> None:
     """A process reads what its full key has refused as soon as the next message arrives."""
     layer, sender = own_layers(**HISTORY), own_layers(**HISTORY, capacity=2)
