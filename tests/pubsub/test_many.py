@@ -16,6 +16,7 @@ from support.pubsub_layers import (
     NOTICES,
     Layers,
     connections,
+    inside,
     kill_subscriptions,
     subscribed,
     waiting,
@@ -57,6 +58,30 @@ async def test_twenty_thousand_subscriptions_are_restored(
             *([LOST, BACK] if number else []),
             {"type": "hello"},
         ]
+
+
+async def test_loop_has_time_for_others_meanwhile(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """Thousands of consumers that are told at once take turns with all else in the loop."""
+    layer, told = own_layers(**NOTICES), [0]
+
+    async def consume() -> None:
+        channel = await layer.new_channel()
+        while True:
+            await layer.receive(channel)
+            told[-1] += 1
+
+    consumers = [asyncio.create_task(consume()) for _ in range(5000)]
+    waits = inside(layer)._mailboxes.waiting
+    await eventually(lambda: sum(map(waits, list(inside(layer)._clients))) == 5000)
+    kill_subscriptions(own_server)
+    while sum(told) < 10_000:
+        await asyncio.sleep(0)
+        told.append(0)
+    # Each is told of two things, perhaps in one turn.
+    assert max(told) <= 2000
+    await cancel(*consumers)
 
 
 async def test_changes_of_one_turn_go_out_together(

@@ -21,7 +21,7 @@ from ._shared.transport.reconnecting import Backoff, OutageLog
 from .protocol.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
     from ._shared.config.hosts import Host
     from ._shared.transport.connection import Connection
@@ -335,7 +335,7 @@ class Subscriber:
         self._backoff.reset()
         self._endpoint.outages.found(self)
 
-    def _on_lost(self, error: Exception, subscribed: Iterable[bytes]) -> None:
+    def _on_lost(self, error: Exception, subscribed: Collection[bytes]) -> None:
         endpoint = self._endpoint
         if not isinstance(error, (RedisError, OSError, asyncio.TimeoutError)):
             logger.error("Subscriber of %s failed", endpoint.host, exc_info=error)

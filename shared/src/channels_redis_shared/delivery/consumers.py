@@ -101,16 +101,19 @@ class ConsumerTracker:
     def sweep(self) -> None:
         """Drop expired messages, and end channels that have been without a consumer for long."""
         self.mailboxes.drop_expired()
-        mailboxes = self.mailboxes.items()
+        find = self.mailboxes.find
         without_waiter: list[tuple[str, Mailbox]] = []
-        for channel, mailbox in mailboxes:
+        for channel in self.mailboxes.channels():
+            mailbox = find(channel)
+            if mailbox is None:
+                continue  # another thread has discarded it
             if mailbox.has_waiter() or channel in self._creators:
                 mailbox.mark_in_use()
             elif mailbox.task is None:
                 self.mailboxes.drop_unused(channel)
             else:
                 without_waiter.append((channel, mailbox))
-        latest = _latest(mailboxes) if without_waiter else {}
+        latest = _latest(self.mailboxes.items()) if without_waiter else {}
         now = monotonic()
         gone: list[str] = []
         for channel, mailbox in without_waiter:

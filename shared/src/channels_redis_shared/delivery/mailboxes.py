@@ -39,6 +39,11 @@ REFERENCE_SIZE = 8
 EVICTION_DIVISOR = 8
 
 
+# The consumers that one item wakes at once. Together they hold the event loop for tens of
+# milliseconds.
+MAX_WOKEN = 500
+
+
 class MailboxItem(Protocol):
     """A message or a notice, which may be in several mailboxes."""
 
@@ -186,6 +191,11 @@ class Mailbox:
         return len(self._waiters)
 
     @property
+    def is_served(self) -> bool:
+        """True if it is empty, or a waiter will soon take what there is."""
+        return not self._items or (bool(self._waiters) and not self._claimed)
+
+    @property
     def is_unused(self) -> bool:
         """True if there is neither a message nor a waiter; an overflow notice alone is useless."""
         return self.size <= (self._overflow_notice is not None) and not self._waiters
@@ -199,11 +209,23 @@ class Mailbox:
         """
         self._items.append(entry)
         if self._waiters and not self._claimed:
-            sink = None if self.sink is None else self.sink()
-            if sink is None or not sink.claim(self, loop):
+            if self.sink is None:
                 self._wake(loop)
             else:
-                self._claimed = True
+                self._offer(loop)
+
+    def put_quietly(self, entry: Entry) -> None:
+        """Add an item, and wake no one until `wake`."""
+        self._items.append(entry)
+
+    def wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake the first waiter, if there is anything to take.
+
+        Args:
+            loop: The event loop that runs in this thread.
+        """
+        if self._items and self._waiters and not self._claimed:
+            self._offer(loop)
 
     def put_first(self, entry: Entry) -> None:
         """Put an item before all others."""
@@ -347,6 +369,14 @@ class Mailbox:
             self._idle = self.task, now
             self.tracks_task = True
         return now - self._idle[1]
+
+    def _offer(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Let the sink take the items, or else the first waiter."""
+        sink = None if self.sink is None else self.sink()
+        if sink is not None and sink.claim(self, loop):
+            self._claimed = True
+        else:
+            self._wake(loop)
 
     def _is_left_to_sink(self) -> bool:
         """Return whether the sink takes the oldest item, which waited for the consumer.
@@ -498,6 +528,7 @@ class Mailboxes:
             size: The bytes of a message; a notice counts none.
         """
         loop = running_loop()
+        wakes_later = loop is not None and len(channels) > MAX_WOKEN
         lost: Counter[str] = Counter()
         with self._lock:
             if size:
@@ -516,12 +547,29 @@ class Mailboxes:
                     and box.drop_oldest() is not None
                 ):
                     lost[channel] += 1
-                box.put(entry, loop)
+                if wakes_later:
+                    box.put_quietly(entry)
+                else:
+                    box.put(entry, loop)
             self._subtract_freed()
             if self._used > self._max_bytes:
                 self._evict(entry, lost)
+        if wakes_later and loop is not None:
+            self._wake_some(loop, list(channels))
         for channel, count in lost.items():
             self._report_lost(channel, count)
+
+    def _wake_some(
+        self, loop: asyncio.AbstractEventLoop, channels: list[str], begin: int = 0
+    ) -> None:
+        """Wake the consumers of some channels; of the others after other work of the loop."""
+        end = begin + MAX_WOKEN
+        for channel in channels[begin:end]:
+            box = self._boxes.get(channel)
+            if box is not None:
+                box.wake(loop)
+        if end < len(channels):
+            loop.call_soon(self._wake_some, loop, channels, end)
 
     def attach_sink(self, channel: str, sink: Sink) -> None:
         """Let a sink take messages for a channel for as long as the sink exists."""
@@ -554,6 +602,11 @@ class Mailboxes:
         for box in list(self._boxes.values()):
             box.wake_all()
 
+    def channels(self) -> list[str]:
+        """Return all channels. Unlike `items`, this allocates too little to start a collection."""
+        with self._lock:
+            return list(self._boxes)
+
     def items(self) -> list[tuple[str, Mailbox]]:
         """Return all channels and their mailboxes."""
         # A long list may collect garbage as it is made, which lets other threads run.
@@ -565,7 +618,8 @@ class Mailboxes:
         now = monotonic()
         with self._lock:
             for box in list(self._boxes.values()):
-                box.drop_expired(now)
+                if not box.is_served:
+                    box.drop_expired(now)
 
     def drop_unused(self, channel: str) -> None:
         """Drop the channel's mailbox if it has neither messages nor waiters."""

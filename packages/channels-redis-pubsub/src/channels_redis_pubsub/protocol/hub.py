@@ -212,7 +212,7 @@ class TopicDispatcher:
             put = backlog.put if backlog.groups else self._mailboxes.put
             put(members, message, deadline, len(data))
 
-    def on_lost(self, connection: object, topics: Iterable[bytes]) -> None:
+    def on_lost(self, connection: object, topics: Collection[bytes]) -> None:
         """Tell the members of these topics of an outage, unless they have been told already.
 
         Args:
@@ -220,14 +220,17 @@ class TopicDispatcher:
                 restored belongs to the same outage.
             topics: The topics that were subscribed to there.
         """
+        outage = self._outages.get(connection) or _Outage()
+        untold = []
         with self._hub.lock:
-            lost = {topic: set(self._hub.members(topic)) for topic in topics}
-        lost = {topic: channels for topic, channels in lost.items() if channels}
-        if lost:
-            outage = self._outages.setdefault(connection, _Outage())
-            untold = set().union(*lost.values()) - outage.told
-            outage.topics.update(lost)
-            outage.told |= untold
+            for topic in topics:
+                for channel in self._hub.members(topic):
+                    outage.topics.add(topic)
+                    if channel not in outage.told:
+                        outage.told.add(channel)
+                        untold.append(channel)
+        if outage.topics:
+            self._outages[connection] = outage
             self.tell_lost(untold)
 
     def is_told(self, channel: str) -> bool:
