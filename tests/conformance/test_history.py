@@ -228,6 +228,7 @@ async def test_groups_without_a_history_refuse_positions(case: LayerCase) -> Non
         await within(layer.group_add(GROUP, channel, rewind=0))
 
 
+@checks(Promise.HISTORY)
 @needs(Capability.HISTORY)
 async def test_passing_an_event_on(case: LayerCase) -> None:
     """An event of a history can be sent on, to a channel and to groups, without its position."""

@@ -110,9 +110,17 @@ LAYER = {
     **dict.fromkeys(("ChannelFull", "MessageTooLarge", "extensions"), ""),
     **dict.fromkeys(("channel_name_regex", "group_name_regex"), ""),
     **dict.fromkeys(("hosts", "prefix", "expiry", "capacity", "channel_capacity"), ""),
+    "channel_expiry": "",
 }
 # For `Presence` and `Broadcasts`, not for users.
-INTERNAL = {"attach_sink", "key_shards", "on_channels_ended", "presence_key_head", "spawn"}
+INTERNAL = {
+    "attach_sink",
+    "key_shards",
+    "knows_channel",
+    "on_channels_ended",
+    "presence_key_head",
+    "spawn",
+}
 REGISTRY = {
     "register_serializer": "(format, serializer_class)",
     "get_serializer": "(format, **arguments)",
