@@ -85,7 +85,7 @@ async def test_reply_of_a_join(own_layers: Layers, proxy: TcpProxy) -> None:
 async def test_reply_of_a_discard(own_layers: Layers, proxy: TcpProxy) -> None:
     """Whichever of the two replies of a `group_discard` is lost, the membership ends, once."""
     layer, other = own_layers(), own_layers(hosts=[proxy.url])
-    for to in (b":group:", b"$leaves"):
+    for to in (b":group:", b"$bell"):
         channel = await layer.new_channel()
         await layer.group_add("room", channel)
         await other.send("elsewhere", {"type": "hello"})

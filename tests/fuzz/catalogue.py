@@ -14,7 +14,6 @@ TARGETS: dict[str, tuple[type[Target], ...]] = {
         targets.QueueMessages,
         targets.QueueJson,
         targets.QueueFernet,
-        targets.QueueLeaves,
         targets.QueueNames,
         targets.QueueWrongTypes,
         targets.QueuePresenceTarget,

@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-RESERVED = ("__asgi_channel__", "__asgi_exclude__", "type", "", "text")
+RESERVED = ("__asgi_channel__", "__asgi_exclude__", "__asgi_leave__", "type", "", "text")
 BYTES = (
     b"", b"\x00", b"\xff\xfe", b"\xc1", b" ", b"\n", b"{", b"{}", b"[]", b"null", b"nan", b"gone",
     b"-1", b"1e999", b"9" * 400, b"\xdf\xff\xff\xff\xff", b"\xdd\xff\xff\xff\xff", b"\x80",
@@ -131,6 +131,8 @@ class Hostile:
             elif kind == 3:
                 message[field] = self.name()
         message["items"] = self.value()
+        if self.dice.randrange(6) == 0:
+            message["__asgi_leave__"] = self.dice.choice((self.value, self.leave))()
         return message
 
     def body(self, encoding: str) -> bytes:
@@ -165,21 +167,10 @@ class Hostile:
             return self._fernet.encrypt_at_time(body, self.dice.choice((0, 2**31, 2**40)))
         return b"gAAAAA" + base64.urlsafe_b64encode(self.raw())
 
-    def leave(self) -> bytes:
-        """Return what may stand among the leaves; none ends a membership that lasts."""
+    def leave(self) -> str:
+        """Return what may stand in a leave; none ends a membership that lasts."""
         at = self.dice.choice(("nan", "-inf", "0", "", "soon", "1", "-1e999", "0x1"))
-        parts = self.dice.choice(
-            (
-                (self.name(), self.name(), at),
-                ("room", self.name(), at),
-                (self.name(),),
-                (self.name(), self.name(), at, at),
-            )
-        )
-        text = "\0".join(parts).encode(errors="surrogatepass")
-        if self.dice.random() < 0.3:
-            return self.raw()
-        return self.mutated(text) if self.dice.random() < 0.2 else text
+        return self.dice.choice((f"room {at}", f"{self.name()} {at}", self.name(), at))
 
     def member(self) -> bytes:
         """Return what may stand among a group's names or members."""

@@ -268,27 +268,6 @@ class QueueFernet(QueueMessages):
     name, encoding, share = "fernet", "fernet", 2.0
 
 
-class QueueLeaves(QueueTarget):
-    """Entries among the leaves of a process."""
-
-    name = "leaves"
-
-    def make(self) -> tuple[bytes, float]:
-        """Return a leave and its score."""
-        return self.hostile.leave(), self.hostile.score(time.time() - 5)
-
-    async def feed(self, inputs: list[Any]) -> None:
-        """Write the leaves."""
-        queue = self.queue(self.scene.own[0].channel)
-        self.client.zadd(queue.leaves, dict(inputs))
-        # So that they are read before anything else is sent.
-        mark = f"leaves {time.monotonic()}"
-        channel = self.scene.own[0].channel
-        await done(self.scene.layer.send(channel, {"type": "x", "mark": mark}), "send")
-        await self.scene.own[0].until(mark)
-        await self.scene.join(*(consumer.channel for consumer in self.scene.own))
-
-
 class QueueNames(QueueTarget):
     """Names in a group, and members behind the name of a process."""
 

@@ -115,36 +115,6 @@ async def test_messages_for_unknown_channels(layers: Layers) -> None:
     assert len(consumers.mailboxes) == 1
 
 
-async def test_unreadable_leaves(layers: Layers, redis_server: EmbeddedServer) -> None:
-    """Foreign entries among the leaves end no membership and stop no receiver."""
-    layer = layers()
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
-    leaves = beside(layer, channel).leaves
-    with redis_server.client() as client:
-        for data in (b"", b"\xff\x00\x01", b"room", f"room\0{channel}\0soon".encode()):
-            client.zadd(leaves, {data: time.time() - 1})
-    await layer.group_send("room", {"number": 0})
-    assert await take_numbers(layer, channel, 1) == [0]
-
-
-async def test_large_leave_in_the_log(
-    layers: Layers, redis_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A megabyte that is no leave is one short line, and so are many of them."""
-    layer = layers()
-    channel = await layer.new_channel()
-    leaves = beside(layer, channel).leaves
-    with redis_server.client() as client:
-        for number in range(3):
-            client.zadd(leaves, {b"\xff" * 1_000_000 + bytes([number]): time.time() - 1})
-    await layer.send(channel, {"number": 0})
-    assert await take_numbers(layer, channel, 1) == [0]
-    [record] = caplog.records
-    assert "Dropped a leave" in record.getMessage()
-    assert len(record.getMessage()) < 3000
-
-
 async def test_encrypted_message_in_the_key_of_another_channel(
     layers: Layers, redis_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -260,19 +260,3 @@ async def test_member_that_leaves_while_all_are_written_again(
     monkeypatch.setattr(broker.groups, "_write", write_and_leave)
     await within(broker.groups.restore(broker.local_groups.virtuals(), broker.shards))
     await check([layer], "room", *stay)
-
-
-async def test_leave_that_the_server_loses(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """A failover may lose what a master has answered: the channel stays out."""
-    layer, sender = own_layers(), own_layers()
-    leaves, stays = await joined(layer, "room"), await joined(layer, "room")
-    await within(layer.group_discard("room", leaves))
-    with own_server.client() as client:
-        assert client.delete(beside(layer, leaves).leaves) == 1
-    assert await within(sender.group_count("room")) == 1
-    await within(sender.send(stays, {"type": "first"}))
-    assert await take(layer, stays) == {"type": "first"}
-    await within(sender.group_send("room", MESSAGE))
-    assert await take(layer, stays) == MESSAGE
-    await within(sender.send(leaves, {"type": "direct"}))
-    assert await take(layer, leaves) == {"type": "direct"}

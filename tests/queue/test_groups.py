@@ -102,12 +102,13 @@ async def test_many_discards_without_a_reader(layers: Layers) -> None:
     for start in range(0, len(channels), 1000):
         batch = channels[start : start + 1000]
         await within(asyncio.gather(*(other.group_discard("room", name) for name in batch)))
-    await other.group_send("room", {"type": "unheard"})
-    elsewhere = await layer.new_channel()
-    await nothing_else(layer, elsewhere)
+    receiver = asyncio.create_task(layer.receive(channels[0]))
     process = layer._broker.get()
-    assert not any(channel in process.mailboxes for channel in channels)
-    assert not process.local_groups.members(virtual_channel(keys.non_local(channels[0]), "room"))
+    virtual = virtual_channel(keys.non_local(channels[0]), "room")
+    await eventually(lambda: not process.local_groups.members(virtual))
+    await other.group_send("room", {"type": "unheard"})
+    await other.send(channels[0], {"type": "direct"})
+    assert await within(receiver) == {"type": "direct"}
 
 
 async def test_discard_without_a_reader(layers: Layers) -> None:
@@ -247,12 +248,12 @@ async def test_last_member_leaves_while_another_joins(layers: Layers) -> None:
 
 
 async def test_names_of_groups_cannot_be_forged(layers: Layers) -> None:
-    """No public method takes the name that stands for a process's members, or a leave's key."""
+    """No public method takes the name that stands for a process's members, or writes a leave."""
     layer = layers()
     channel = await layer.new_channel()
     await layer.group_add("room", channel)
     address = channel[: channel.index("!") + 1]
-    for name in (f"{address}:g:room", f"{address}x:g:room", beside(layer, channel).leaves):
+    for name in (f"{address}:g:room", f"{address}x:g:room"):
         for call in (
             layer.send(name, {"type": "forged"}),
             layer.group_add("room", name),
@@ -262,7 +263,7 @@ async def test_names_of_groups_cannot_be_forged(layers: Layers) -> None:
         ):
             with pytest.raises(TypeError):
                 await call
-    for key in ("__asgi_channel__", "__asgi_group__"):
+    for key in ("__asgi_channel__", "__asgi_group__", "__asgi_leave__"):
         with pytest.raises(ValueError, match=key):
             await layer.send("jobs", {"type": "forged", key: [f"{address}:g:room"]})
     with pytest.raises(TypeError):
@@ -352,35 +353,6 @@ async def test_leave_that_comes_twice_and_late(
     await execute(late, key=key)
     await layer.group_send("room", {"number": 1})
     assert await take_numbers(layer, channel, 1) == [1]
-
-
-async def test_leave_that_is_answered_late(layers: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was applied before; the channel is not put back into its group, not even for a moment."""
-    layer = layers()
-    channel = await joined(layer, "room")
-    await cancel(await waiting(layer, channel))
-    broker = layer._broker.get()
-    [virtual] = broker.local_groups.virtuals()
-    commands, answered, sent = broker.shards[0], asyncio.Event(), []
-    execute = commands.execute
-
-    async def execute_slowly(command: Command, *, key: str, **more: Any) -> Any:
-        sent.append(command[1])
-        if command[1] == scripts.GROUP_FORGET.sha:
-            await answered.wait()
-        reply = await execute(command, key=key, **more)
-        if command[1] == scripts.LEAVE.sha:
-            await eventually(lambda: not broker.local_groups.members(virtual))
-        return reply
-
-    monkeypatch.setattr(commands, "execute", execute_slowly)
-    await within(layer.group_discard("room", channel))
-    answered.set()
-    await eventually(lambda: virtual not in broker.local_groups)
-    for _ in range(2):
-        await nothing_else(layer, channel)
-    assert scripts.GROUP_ADD.sha not in sent
-    assert await names_in(layer, "room") == []
 
 
 async def test_second_join_is_cancelled(layers: Layers, monkeypatch: pytest.MonkeyPatch) -> None:

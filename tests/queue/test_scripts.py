@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 EXPIRY = 60
 # No group is looked at before the message is sent.
 UNGUARDED = (0, b"")
-GROUP_EXPIRY = 600
 CLAIMS_LIVE = 30
 
 
@@ -33,10 +32,10 @@ class Queue(ScriptServer):
     def __init__(self, client: redis.Redis, prefix: str) -> None:
         super().__init__(client)
         beside = Keys(prefix).messages("specific.0c!")
-        self.key, self.bell, self.leaves = beside.key, beside.bell, beside.leaves
+        self.key, self.bell = beside.key, beside.bell
         self.claims = beside.claims("0f")
         self.releases = 0
-        self.reply: Any = [b"", [], []]
+        self.reply: Any = [b"", [], 1]
 
     def send(self, *messages: bytes, capacity: int = 100) -> list[int]:
         """Send messages; return 1 for each that was refused."""
@@ -44,12 +43,12 @@ class Queue(ScriptServer):
         refused = [self.run(scripts.SEND, keys, *arguments, message) for message in messages]
         return [len(full) for full in refused]
 
-    def take(self, wanted: int, *acknowledged: bytes, leaves: tuple[bytes, ...] = ()) -> list[Any]:
-        """Take; return the claims and the leaves, both without scores."""
-        keys = [self.key, self.bell, self.claims, self.leaves]
-        counts = [wanted, EXPIRY, CLAIMS_LIVE, len(acknowledged)]
-        self.reply = self.run(scripts.TAKE, keys, *counts, *acknowledged, *leaves)
-        return [self.reply[1][::2], self.reply[2][::2]]
+    def take(self, wanted: int, *acknowledged: bytes) -> list[bytes]:
+        """Take; return the claims without scores."""
+        keys = [self.key, self.bell, self.claims]
+        self.reply = self.run(scripts.TAKE, keys, wanted, EXPIRY, CLAIMS_LIVE, *acknowledged)
+        claims: list[bytes] = self.reply[1][::2]
+        return claims
 
     def release(self, *scores: bytes, number: int = 0) -> int | None:
         """Requeue claims; return the number of requeued messages."""
@@ -58,11 +57,6 @@ class Queue(ScriptServer):
         arguments = (EXPIRY, CLAIMS_LIVE, self.releases, *scores)
         returned: int | None = self.run(scripts.RELEASE, keys, *arguments)
         return returned
-
-    def leave(self, leave: bytes) -> None:
-        """Post a leave."""
-        keys = [self.key, self.bell, self.leaves]
-        self.run(scripts.LEAVE, keys, GROUP_EXPIRY, leave)
 
     def commands_of(self, work: Callable[[], object]) -> list[bytes]:
         """Return the lines of MONITOR for what is done."""
@@ -258,12 +252,12 @@ def test_scores_keep_their_microseconds(queue: Queue) -> None:
 def test_take_moves_into_claims(queue: Queue) -> None:
     """It returns the oldest in order, and keeps them until they are acknowledged."""
     queue.send(b"1", b"2", b"3")
-    assert queue.take(2) == [[b"1", b"2"], []]
-    assert queue.take(0) == [[b"1", b"2"], []]
+    assert queue.take(2) == [b"1", b"2"]
+    assert queue.take(0) == [b"1", b"2"]
     assert 0 < queue.client.ttl(queue.claims) <= CLAIMS_LIVE
     first = queue.reply[1][1]
-    assert queue.take(1, first) == [[b"2", b"3"], []]
-    assert queue.take(1, *queue.reply[1][1::2]) == [[], []]
+    assert queue.take(1, first) == [b"2", b"3"]
+    assert queue.take(1, *queue.reply[1][1::2]) == []
     assert not queue.client.exists(queue.claims)
 
 
@@ -271,7 +265,7 @@ def test_take_acknowledges_before_it_takes(queue: Queue) -> None:
     """A message whose score is one that is acknowledged just now is none of the old ones."""
     queue.client.zadd(queue.claims, {b"old": 5000000000.5})
     queue.client.zadd(queue.key, {b"new": 5000000000.5})
-    assert queue.take(1, b"5000000000.5") == [[b"new"], []]
+    assert queue.take(1, b"5000000000.5") == [b"new"]
 
 
 def test_take_rings_for_what_it_leaves(queue: Queue) -> None:
@@ -301,7 +295,7 @@ def test_release_puts_back_in_place(queue: Queue) -> None:
     assert queue.release(*queue.reply[1][1::2]) == 2
     assert queue.client.zrange(queue.key, 0, -1) == [b"1", b"2", b"3"]
     assert queue.client.exists(queue.bell)
-    assert queue.take(0) == [[], []]
+    assert queue.take(0) == []
     assert 0 < queue.client.ttl(queue.claims) <= CLAIMS_LIVE
 
 
@@ -311,10 +305,10 @@ def test_release_that_arrives_late(queue: Queue) -> None:
     queue.take(1)
     score = queue.reply[1][1]
     assert queue.release(score, number=2) == 1
-    assert queue.take(1) == [[b"1"], []]
+    assert queue.take(1) == [b"1"]
     assert queue.release(score, number=1) is None
     assert queue.release(score, number=2) is None
-    assert queue.take(0) == [[b"1"], []]
+    assert queue.take(0) == [b"1"]
     assert not queue.client.exists(queue.key)
     assert queue.release(score, number=3) == 1
 
@@ -370,64 +364,16 @@ def test_release_of_what_is_no_claim_any_more(queue: Queue) -> None:
     assert not queue.client.exists(queue.bell)
 
 
-def test_leave_comes_behind_what_is_there(queue: Queue) -> None:
-    """A leave's time is after each message's that was sent before it."""
-    queue.send(b"1")
-    queue.client.zadd(queue.key, {b"ahead": queue.now() + 1000})
-    queue.leave(b"leave")
-    last = queue.client.zrange(queue.key, -1, -1, withscores=True)[0][1]
-    assert queue.client.zscore(queue.leaves, b"leave") > last
-    assert queue.client.exists(queue.bell)
+def test_take_says_whether_it_has_left_messages_behind(queue: Queue) -> None:
+    """A leave takes effect once all that was sent before it has been taken."""
+    queue.send(b"1", b"2")
+    for wanted, is_empty in ((0, 0), (1, 0), (1, 1), (1, 1), (0, 1)):
+        queue.take(wanted)
+        assert queue.reply[2] == is_empty
 
 
-def test_leave_ends_the_membership_too(queue: Queue) -> None:
-    """On one server, one call does all: the names are gone, and the leave is there."""
-    group, behind = f"{queue.key}-group", f"{queue.key}-behind"
-    queue.client.zadd(group, {"name": 1, "other": 2})
-    queue.client.sadd(behind, "name", "other")
-    keys = [queue.key, queue.bell, queue.leaves, group, behind]
-    queue.run(scripts.LEAVE, keys, GROUP_EXPIRY, b"leave", b"name", b"name")
-    assert queue.client.zrange(group, 0, -1) == [b"other"]
-    assert queue.client.smembers(behind) == {b"other"}
-    assert queue.client.zrange(queue.leaves, 0, -1) == [b"leave"]
-
-
-def test_leaves_live_as_long_as_memberships(queue: Queue) -> None:
-    """The next leave drops those that are older than `group_expiry`."""
-    queue.client.zadd(queue.leaves, {"old": queue.now() - GROUP_EXPIRY - 1})
-    for number in range(5):
-        queue.leave(b"%d" % number)
-    assert queue.client.zrange(queue.leaves, 0, -1) == [b"0", b"1", b"2", b"3", b"4"]
-    assert EXPIRY < queue.client.ttl(queue.leaves) <= GROUP_EXPIRY
-
-
-def test_equal_leave_keeps_its_place(queue: Queue) -> None:
-    """A leave that is repeated does not move behind the messages sent since."""
-    queue.leave(b"leave")
-    queue.send(b"m")
-    queue.leave(b"leave")
-    assert queue.client.zscore(queue.leaves, b"leave") < queue.client.zscore(queue.key, b"m")
-
-
-def test_message_after_a_leave_is_not_before_it(queue: Queue) -> None:
-    """Also with a clock that is ahead, where both times are made up."""
-    queue.client.zadd(queue.key, {b"ahead": queue.now() + 1000})
-    queue.leave(b"leave")
-    queue.send(b"m")
-    assert queue.client.zscore(queue.key, b"m") >= queue.client.zscore(queue.leaves, b"leave")
-
-
-def test_take_returns_the_leaves_before_the_rest(queue: Queue) -> None:
-    """A leave that belongs behind a message left behind waits for that message."""
-    queue.send(b"1")
-    queue.leave(b"first")
-    queue.send(b"2")
-    queue.leave(b"second")
-    queue.send(b"3")
-    assert queue.take(0) == [[], []]
-    assert queue.take(1)[0] == [b"1"]
-    assert b"second" not in queue.take(0)[1]
-    assert queue.take(1)[1] == [b"first"]
-    assert queue.take(1) == [[b"1", b"2", b"3"], [b"first", b"second"]]
-    assert queue.take(0, leaves=(b"first",))[1] == [b"second"]
-    assert queue.take(0, leaves=(b"second",))[1] == []
+def test_leave_fits_into_a_full_key(queue: Queue) -> None:
+    """It has no capacity, and comes behind the messages."""
+    assert queue.send(b"1", b"2", capacity=1) == [0, 1]
+    assert queue.send(b"leave", capacity=0) == [0]
+    assert queue.take(9) == [b"1", b"leave"]

@@ -81,7 +81,7 @@ async def test_group(layers: Layers, redis_server: EmbeddedServer) -> None:
         await asyncio.to_thread(async_to_sync(synchronous.group_add), "room", "jobs")
 
 
-@pytest.mark.parametrize("what", ["key", "bell", "leaves"])
+@pytest.mark.parametrize("what", ["key", "bell"])
 @pytest.mark.parametrize("kind", ["specific", "general"])
 async def test_first_receive(
     layers: Layers, redis_server: EmbeddedServer, what: str, kind: str
@@ -127,10 +127,10 @@ async def test_later_receive(
     waiting = asyncio.create_task(layer.receive(channel))
     wrong = beside(layer, channel)
     with redis_server.client() as client:
-        client.set(wrong.leaves, "something else")
+        client.set(wrong.key, "something else")
         client.zadd(wrong.bell, {"": 0})
-        await eventually(lambda: wrong.leaves in caplog.text)
-        client.delete(wrong.leaves)
+        await eventually(lambda: wrong.key in caplog.text)
+        client.delete(wrong.key)
     await layer.send(channel, {"number": 1})
     assert (await within(waiting))["number"] == 1
     [line] = [record for record in caplog.records if record.levelname == "WARNING"]

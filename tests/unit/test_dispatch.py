@@ -11,7 +11,7 @@ import pytest
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue._shared.delivery.mailboxes import Mailboxes
 from channels_redis_queue._shared.history.backlog import Backlog
-from channels_redis_queue.keys import CHANNELS_FIELD
+from channels_redis_queue.keys import CHANNELS_FIELD, LEAVE_FIELD
 from channels_redis_queue.protocol.dispatch import Envelope, ProcessDispatcher
 from channels_redis_queue.protocol.inbox import AckTracker, Claim
 from channels_redis_queue.protocol.local_groups import LocalGroups
@@ -121,7 +121,16 @@ def test_message_expires_in_the_mailbox(process: Process) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [7, {"n": 1}, {"n": 1, CHANNELS_FIELD: []}, {"n": 1, CHANNELS_FIELD: 7}]
+    "message",
+    [
+        7,
+        {"n": 1},
+        {"n": 1, CHANNELS_FIELD: []},
+        {"n": 1, CHANNELS_FIELD: 7},
+        {CHANNELS_FIELD: "a", LEAVE_FIELD: "room"},
+        {CHANNELS_FIELD: "a", LEAVE_FIELD: "room soon"},
+        {CHANNELS_FIELD: "a", LEAVE_FIELD: 7},
+    ],
 )
 def test_unreadable_message_is_dropped(
     process: Process, caplog: pytest.LogCaptureFixture, message: object
@@ -145,27 +154,29 @@ def test_name_that_no_command_can_hold(names: object) -> None:
 def test_leave(process: Process) -> None:
     """A leave ends the membership, and says when the group is empty."""
     process.join("a", "b")
-    process.dispatcher.apply_leave(b"room\0a\x00100.6")
+    process.deliver({CHANNELS_FIELD: "a", LEAVE_FIELD: "room 100.6"})
     assert process.local_groups.members(ROOM) == ["b"]
     assert process.empty == []
-    process.dispatcher.apply_leave(b"room\0b\x00100.6")
+    process.deliver({CHANNELS_FIELD: "b", LEAVE_FIELD: "room 100.4"})  # of an earlier membership
+    assert process.local_groups.members(ROOM) == ["b"]
+    process.deliver({CHANNELS_FIELD: "b", LEAVE_FIELD: "room 100.6"})
     assert process.local_groups.members(ROOM) == []
     assert process.empty == [ROOM]
     process.local_groups.forget_if_empty(ROOM)
-    process.dispatcher.apply_leave(b"room\0b\x00100.6")
+    process.deliver({CHANNELS_FIELD: "b", LEAVE_FIELD: "room 100.6"})
     assert process.empty == [ROOM]
 
 
-@pytest.mark.parametrize("leave", [b"", b"room\0a", b"room\0a\0soon", b"\xff\0a\x001"])
-def test_unreadable_leave_is_dropped(
-    process: Process, caplog: pytest.LogCaptureFixture, leave: bytes
-) -> None:
-    """Bytes that no layer wrote are logged, and change nothing."""
-    process.join("a")
-    process.dispatcher.apply_leave(leave)
-    assert process.local_groups.members(ROOM) == ["a"]
-    [record] = caplog.records
-    assert ADDRESS in record.getMessage()
+def test_leave_of_this_process(process: Process) -> None:
+    """It waits for the messages that were sent before it."""
+    process.join("a", "b")
+    process.local_groups.begin_leave(ROOM, "a", 100.6, 100.6)
+    for until in (100.5, 100.6):
+        process.dispatcher.apply_leaves(until)
+        assert process.local_groups.members(ROOM) == ["a", "b"]
+    process.dispatcher.apply_leaves(100.7)
+    assert process.local_groups.members(ROOM) == ["b"]
+    assert not process.dispatcher.leaves
 
 
 def test_process_takes_batches(process: Process) -> None:

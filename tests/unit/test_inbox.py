@@ -34,7 +34,7 @@ class Notes:
         self.channel = channel
         self.seen: list[str] = []
         self.lifetimes: list[float] = []
-        self.pending: list[bytes] = []
+        self.leaves: dict[str, float] = {}
 
     def prefetch_count(self) -> int:
         """Return a number."""
@@ -46,14 +46,12 @@ class Notes:
         self.seen.append(claim.message.decode())
         self.lifetimes.append(lifetime)
 
-    def apply_leave(self, leave: bytes) -> None:
-        """Note a leave."""
-        self.seen.append(leave.decode())
-        self.pending = [one for one in self.pending if one != leave]
-
-    def pending_leaves(self) -> list[bytes]:
-        """Return those that the process has written."""
-        return self.pending
+    def apply_leaves(self, until: float) -> None:
+        """Note the leaves that precede a time."""
+        due = [leave for leave, after in self.leaves.items() if after < until]
+        for leave in due:
+            del self.leaves[leave]
+        self.seen += due
 
     def is_unused(self) -> bool:
         """Pretend that there are channels."""
@@ -75,18 +73,16 @@ class Reader:
         self.inbox = Inbox(self.beside, EXPIRY, self.notes, Counters())
 
     def acknowledged(self) -> list[Any]:
-        """Return what the next take acknowledges: scores of claims, and leaves."""
+        """Return the scores of the claims that the next take acknowledges."""
         arguments = self.inbox.take_command(10)[3:]
-        names, (wanted, expiry, _, count), rest = arguments[:4], arguments[4:8], arguments[8:]
+        names, (wanted, expiry, _), acknowledged = arguments[:3], arguments[3:6], arguments[6:]
         assert (names[0], wanted, expiry) == (self.beside.key, 10, EXPIRY)
-        return [list(rest[: int(count)]), list(rest[int(count) :])]
+        return list(acknowledged)
 
-    def answer_take(
-        self, claims: str = "", leaves: str = "", now: bytes = NOW, all_leaves: int = 1
-    ) -> list[str]:
+    def answer_take(self, claims: str = "", now: bytes = NOW, is_empty: int = 1) -> list[str]:
         """Let a take be answered with messages and scores; return what was delivered for it."""
         before = len(self.notes.seen)
-        reply = [now, claims.encode().split(), leaves.encode().split(), all_leaves]
+        reply = [now, claims.encode().split(), is_empty]
         self.inbox.on_take_reply(reply)
         return self.notes.seen[before:]
 
@@ -96,7 +92,7 @@ def test_delivers_each_claim_once() -> None:
     reader = Reader()
     reader.inbox.take_command(10)
     assert reader.answer_take("a 990.1 b 990.2") == ["a", "b"]
-    assert reader.acknowledged() == [[b"990.1", b"990.2"], []]
+    assert reader.acknowledged() == [b"990.1", b"990.2"]
     assert reader.answer_take("a 990.1 b 990.2 c 990.3") == ["c"]
 
 
@@ -104,36 +100,21 @@ def test_acknowledges_until_an_answer_comes() -> None:
     """A take that is not answered, since the connection broke, is no acknowledgement."""
     reader = Reader()
     reader.inbox.take_command(10)
-    reader.answer_take("a 990.1", "left 990.2")
+    reader.answer_take("a 990.1")
     for _ in range(3):
-        assert reader.acknowledged() == [[b"990.1"], [b"left"]]
+        assert reader.acknowledged() == [b"990.1"]
     reader.answer_take("b 990.3")
-    assert reader.acknowledged() == [[b"990.3"], []]
+    assert reader.acknowledged() == [b"990.3"]
 
 
 def test_leaves_take_effect_in_their_places() -> None:
     """A leave comes behind what was sent before it, and before what was sent after it."""
     reader = Reader()
     reader.inbox.take_command(10)
-    delivered = reader.answer_take("a 990.1 b 990.3 c 990.5", "x 990.2 y 990.5 z 990.6")
-    assert delivered == ["a", "x", "b", "y", "c", "z"]
-
-
-def test_leave_that_the_server_has_lost() -> None:
-    """A take that was sent after the answer to a leave, and could bring it, shows the loss."""
-    reader = Reader()
+    reader.notes.leaves = {"x": 990.2, "y": 990.3, "z": 990.6}
+    assert reader.answer_take("a 990.1 b 990.3 c 990.5", is_empty=0) == ["a", "x", "b", "y", "c"]
     reader.inbox.take_command(10)
-    reader.notes.pending = [b"left"]
-    assert reader.answer_take("a 990.1") == ["a"]  # it may be older than the leave
-    reader.inbox.take_command(10)
-    assert reader.answer_take("b 990.2", all_leaves=0) == ["b"]  # it may stand behind others
-    reader.inbox.take_command(10)
-    assert reader.answer_take("c 990.3") == ["c", "left"]
-    reader.inbox.take_command(10)
-    assert reader.answer_take("d 990.4") == ["d"]
-    reader.notes.pending = [b"found"]
-    reader.inbox.take_command(10)
-    assert reader.answer_take("e 990.5 f 990.7", "found 990.6") == ["e", "found", "f"]
+    assert reader.answer_take("") == ["z"]
 
 
 def test_what_the_wait_has_popped_comes_first() -> None:
@@ -143,7 +124,7 @@ def test_what_the_wait_has_popped_comes_first() -> None:
         reader.inbox.take_command(10)
         reader.inbox.on_wait_reply([reader.beside.key.encode(), b"popped", score])
         assert reader.answer_take("a 990.2") == ["popped", "a"]
-        assert reader.acknowledged()[0] == [b"990.1", b"990.2"]
+        assert reader.acknowledged() == [b"990.1", b"990.2"]
 
 
 def test_bell_and_nudge_are_no_messages() -> None:
@@ -162,7 +143,7 @@ def test_lifetime() -> None:
     reader.answer_take("old 939.9 late 945 new 1000 ahead 1500")
     assert reader.notes.seen == ["late", "new", "ahead"]
     assert reader.notes.lifetimes == pytest.approx([5, 60, 60])
-    assert reader.acknowledged()[0] == [b"939.9", b"945", b"1000", b"1500"]
+    assert reader.acknowledged() == [b"939.9", b"945", b"1000", b"1500"]
 
 
 def test_waits() -> None:
@@ -246,7 +227,7 @@ def test_claims_live_as_long_as_messages() -> None:
     beside = Keys("asgi").messages("jobs")
     for expiry, lives in ((1, MIN_CLAIMS_TTL), (60, 60), (3600, 3600)):
         inbox = Inbox(beside, expiry, Notes("jobs"), Counters())
-        assert inbox.take_command(1)[9] == lives
+        assert inbox.take_command(1)[8] == lives
 
 
 def test_reply_that_lay_unread(monkeypatch: pytest.MonkeyPatch) -> None:

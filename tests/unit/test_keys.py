@@ -56,7 +56,6 @@ def test_keys_of_an_address_share_a_slot(prefix: str, address: str) -> None:
     names = [
         beside.key,
         beside.bell,
-        beside.leaves,
         *([beside.counts] if "!" in address else []),
         beside.claims("0f"),
         beside.nudge("0f"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import pytest
@@ -49,6 +50,8 @@ class Memberships(RuleBasedStateMachine):
         self.replies: list[tuple[str, str, int]] = []
         # The latest leave that was read, of each channel of which a join is under way.
         self.left: dict[tuple[str, str], int] = {}
+        # Leaves of this process that wait for messages, and their times.
+        self.leaves: dict[tuple[str, str], int] = {}
         self.removed: set[tuple[str, str]] = set()
         self.writes: list[str] = []
         self.mark = 0
@@ -111,6 +114,37 @@ class Memberships(RuleBasedStateMachine):
         if virtual in self.groups:
             self.groups[virtual].members.pop(channel, None)
         self.tested.leave(virtual, channel, self.server_time[virtual])
+        self.note_removed(present)
+
+    @rule(virtual=virtuals, channel=channels)
+    def begin_leave(self, virtual: str, channel: str) -> None:
+        """Let a channel of this process leave, after the messages that are on their way."""
+        self.server_time[virtual] += 1
+        now = self.server_time[virtual]
+        self.tested.begin_leave(virtual, channel, now, now)
+        if group := self.groups.get(virtual):
+            joined, _ = group.members.get(channel, (0, 0))
+            key = virtual, channel
+            is_second = joined <= self.leaves.get(key, -1) and key not in self.under_way()
+            if not is_second:
+                self.leaves[key] = now
+
+    @rule(virtual=virtuals)
+    def read_all_messages(self, virtual: str) -> None:
+        """Apply the leaves: a membership that began later stays."""
+        present = self.present()
+        due = {channel: at for (name, channel), at in self.leaves.items() if name == virtual}
+        found = self.tested.take_leaves(non_local(virtual), math.inf)
+        assert found == [(virtual, channel, at) for channel, at in due.items()]
+        for channel, at in due.items():
+            self.tested.leave(virtual, channel, at)
+            del self.leaves[virtual, channel]
+            if (virtual, channel) in self.under_way():
+                self.left[virtual, channel] = at
+            if group := self.groups.get(virtual):
+                joined, _ = group.members.get(channel, (at + 1, 0))
+                if joined <= at:
+                    del group.members[channel]
         self.note_removed(present)
 
     @rule(channel=channels)
@@ -188,7 +222,14 @@ class Memberships(RuleBasedStateMachine):
             self.tested.confirm_join(virtual, channel, b"1")
         for virtual, channel in self.joining:
             self.tested.cancel_join(virtual, channel)
-        for state in (self.groups, self.joining, self.replies, self.left, self.removed):
+        for state in (
+            self.groups,
+            self.joining,
+            self.replies,
+            self.left,
+            self.leaves,
+            self.removed,
+        ):
             state.clear()
         self.writes.clear()
 
@@ -219,7 +260,7 @@ class Memberships(RuleBasedStateMachine):
 
     @invariant()
     def members_are_those_of_the_model(self) -> None:
-        """Members, the times since when, and virtual channels agree."""
+        """Members and virtual channels agree."""
         for virtual in VIRTUALS:
             found = self.tested.members(virtual)
             assert len(found) == len(set(found))
@@ -227,9 +268,6 @@ class Memberships(RuleBasedStateMachine):
             assert (virtual in self.tested) == (virtual in self.groups)
         for virtual, group in self.groups.items():
             assert self.tested.score(virtual) == group.score
-            for channel, (at, _) in group.members.items():
-                joining = (virtual, channel) in self.under_way()
-                assert self.tested.joined_at(virtual, channel) == (None if joining else at)
         assert set(self.tested.virtuals()) == set(self.groups)
         assert set(self.tested.addresses()) == set(map(non_local, self.groups))
         assert set(self.tested.empty()) == {name for name in self.groups if not self.members(name)}

@@ -236,9 +236,3 @@ async def test_garbage_is_dropped(worker: Worker, caplog: pytest.LogCaptureFixtu
     assert worker.acks.pending_acks() == [b"7"]
     [record] = caplog.records
     assert "jobs" in record.getMessage()
-
-
-async def test_leave_says_nothing_to_it(worker: Worker) -> None:
-    """A general channel is in a group by its plain name only."""
-    worker.dispatcher.apply_leave(b"room\0jobs\x001")
-    assert worker.acks.pending_acks() == []

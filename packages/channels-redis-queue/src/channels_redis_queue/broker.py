@@ -27,7 +27,7 @@ from ._shared.history.store import Question
 from ._shared.ops.logs import OverflowLog
 from ._shared.transport.cluster_pipeline import shards_to
 from .groups import Groups
-from .keys import group_of, new_process_id, process_of, virtual_of
+from .keys import group_of, is_in_this_layer, new_process_id, process_of, virtual_of
 from .liveness import Liveness
 from .loop_state import LEAVE_TIMEOUT, LoopState
 from .protocol.local_groups import LocalGroups
@@ -108,6 +108,18 @@ class QueueBroker:
             await self.groups.add_local(group, channel, self.shards)
         else:
             await self.groups.add_name(group, channel, self.shards)
+
+    async def leave(self, group: str, channel: str) -> None:
+        """End a channel's membership of a group, after what was sent to the group before.
+
+        Raises:
+            redis.exceptions.RedisError: As `CommandClient.execute`.
+        """
+        at, after = await self.groups.discard(group, channel, self.shards)
+        if process_of(channel) == self.id:
+            self.local_groups.begin_leave(virtual_of(channel, group), channel, at, after)
+        elif is_in_this_layer(channel):
+            await self.publisher.send_leave(group, channel, at, self.shards)
 
     async def follow(self, group: str, channel: str, since: str | None, rewind: int) -> Joined:
         """Make a channel a member of a group that keeps a history.

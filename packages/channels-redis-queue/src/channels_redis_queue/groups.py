@@ -118,40 +118,33 @@ class Groups:
         score: bytes = await self._execute(group, command, shards)
         return score
 
-    async def discard(self, group: str, channel: str, shards: Shards) -> None:
-        """End a membership of any process's channel.
+    async def discard(self, group: str, channel: str, shards: Shards) -> tuple[float, float]:
+        """End a membership in Redis.
 
-        Its process learns of it in the same order as messages, so that what was sent to the group
-        before still arrives.
+        Returns:
+            The time by which the membership has to have begun, for a later one stays; and the time
+            of the latest message that the channel still gets, by the clock of the server that has
+            its messages.
         """
-        key, address = self._keys.group(group), keys.non_local(channel)
-        names, members = [channel], [key]
-        virtual = keys.virtual_of(channel, group)
-        if address != channel:
-            names.append(keys.local(channel))
-            members.append(self._keys.members(keys.virtual_channel(address, group)))
-        is_told = keys.is_in_this_layer(channel)
-        # A membership that began later stays. So this may be repeated, and come twice or late.
-        at: float | bytes | None = None
+        address = keys.non_local(channel)
+        names, arguments = [self._keys.group(group)], [channel]
+        if address == channel:
+            await self._execute(group, scripts.GROUP_DISCARD.call(names, *arguments), shards)
+            return 0.0, 0.0
+        virtual = keys.virtual_channel(address, group)
+        names.append(self._keys.members(virtual))
+        arguments += keys.local(channel), virtual
+        queue = self._keys.messages(address)
         if shards.are_one_place:
-            at = self._local_groups.joined_at(virtual, channel)
-        if not is_told or at is None:
-            command = scripts.GROUP_DISCARD.call(members, *names, virtual)
-            at = await self._execute(group, command, shards)
-            names, members = [], []
-        if is_told:
-            queue = self._keys.messages(address)
-            leave = f"{group}\0{channel}\0{float(at)!r}"
-            command = scripts.LEAVE.call(
-                [queue.key, queue.bell, queue.leaves, *members],
-                self._settings.group_expiry,
-                leave,
-                *names,
+            names.append(queue.key)
+        command = scripts.GROUP_DISCARD.call(names, *arguments)
+        at, after = map(float, await self._execute(group, command, shards))
+        if not shards.are_one_place:
+            seconds, microseconds = await shards.of(address).execute(
+                ("TIME",), key=queue.key, idempotent=True
             )
-            shard = self._settings.shard_to(address)
-            await shards[shard].execute(command, key=queue.key, idempotent=True)
-            if virtual in self._local_groups:
-                self._local_groups.expect_leave(address, leave.encode())
+            after = int(seconds) + int(microseconds) / 1_000_000
+        return at, after
 
     async def remove_empty(self, virtuals: Iterable[str], shards: Shards) -> None:
         """Remove virtual channels from their groups if they have no members any more."""

@@ -16,6 +16,8 @@ _GROUP_MARK = ":g:"
 _NAME = r"[a-zA-Z\d\-_.]{1,99}"
 # The field of a message that names the channels it is for.
 CHANNELS_FIELD = "__asgi_channel__"
+# The field of a message that ends a membership of the channel that it is for.
+LEAVE_FIELD = "__asgi_leave__"
 # Replaces the heartbeat of a process that others have found dead.
 GONE = b"gone"
 
@@ -111,7 +113,7 @@ class QueueKeys:
         is_shared: Whether several channels share it, so that messages are counted by channel.
     """
 
-    __slots__ = ("_head", "_tail", "bell", "counts", "heartbeat", "key", "leaves")
+    __slots__ = ("_head", "_tail", "bell", "counts", "heartbeat", "key")
 
     def __init__(self, key: str, head: str, tail: str, *, has_bell: bool, is_shared: bool) -> None:
         self._head, self._tail = head, tail
@@ -121,8 +123,6 @@ class QueueKeys:
         # The number of messages of each channel, once they are many; the message key itself if they
         # are not counted by channel.
         self.counts = f"{head}$counts{tail}" if is_shared else key
-        # The channels of the process that leave groups.
-        self.leaves = f"{head}$leaves{tail}"
         # The latest heartbeat of the process, once it has had members in groups.
         self.heartbeat = f"{head}$alive{tail}"
 

@@ -289,8 +289,7 @@ class RedisChannelLayer(BaseRedisLayer):
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
-        broker = self._broker.get()
-        await broker.groups.discard(group, channel, broker.shards)
+        await self._broker.get().leave(group, channel)
 
     async def group_send(
         self, group: str, message: dict[str, Any], *, exclude: Iterable[str] = ()

@@ -42,6 +42,7 @@ class OutgoingMessage(NamedTuple):
     bell: str
     # The key in which messages are counted by channel; the message key if they are not.
     counts: str
+    # 0 for a leave, which is always added.
     capacity: int
     # The field of its channel or group there.
     counts_field: int
@@ -66,8 +67,19 @@ class SendBatch(NamedTuple):
     # Without them, messages are sent unconditionally.
     expected: ExpectedMembers | None = None
 
-    async def send(self, messages: Sequence[OutgoingMessage], commands: CommandClient) -> Any:
+    async def send(
+        self,
+        messages: Sequence[OutgoingMessage],
+        commands: CommandClient,
+        *,
+        idempotent: bool = False,
+    ) -> Any:
         """Send the messages. In a Cluster, the keys of all are in one slot.
+
+        Args:
+            messages: The messages.
+            commands: The connection to their server.
+            idempotent: Whether they may be sent twice.
 
         Returns:
             The positions of those that found their key full; or the group's names, as bytes, if
@@ -81,7 +93,7 @@ class SendBatch(NamedTuple):
         quotas = {message.key: max(1, message.capacity // 2) for message in messages}
         size = sum(len(message.message) for message in messages)
         return await commands.execute_coalesced(
-            messages, self, size, key=messages[0].key, quotas=quotas
+            messages, self, size, key=messages[0].key, quotas=quotas, idempotent=idempotent
         )
 
     def command(self, parts: Sequence[Sequence[OutgoingMessage]]) -> Command:
@@ -166,6 +178,21 @@ class Publisher:
         if self._stalled_from or full:
             await self._wait_for_room(destinations, full, snapshot, message, shards)
         await self._remove_dead(snapshot, shards)
+
+    async def send_leave(self, group: str, channel: str, at: float, shards: Shards) -> None:
+        """Tell a channel's process, in order with its messages, that it has left a group.
+
+        Args:
+            group: The group.
+            channel: The channel.
+            at: The time by which its membership began, in microseconds' precision.
+            shards: The command connections.
+        """
+        settings, address = self._settings, keys.non_local(channel)
+        queue = settings.keys.messages(address)
+        leave = {keys.CHANNELS_FIELD: channel, keys.LEAVE_FIELD: f"{group} {at!r}"}
+        message = OutgoingMessage(queue.key, queue.bell, queue.counts, 0, 0, settings.encode(leave))
+        await SendBatch(settings.expiry).send([message], shards.of(address), idempotent=True)
 
     async def _publish_optimistically(
         self, group: str, message: dict[str, Any], shards: Shards

@@ -16,7 +16,6 @@ def _load(name: str) -> Script:
 SEND = _load("send")
 TAKE = _load("take")
 RELEASE = _load("release")
-LEAVE = _load("leave")
 GROUP_ADD = _load("group_add")
 GROUP_DISCARD = _load("group_discard")
 GROUP_FORGET = _load("group_forget")

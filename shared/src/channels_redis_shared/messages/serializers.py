@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXCLUDE = "__asgi_exclude__"
 # The key of a group message for its position in the history of the group.
 POSITION = "__asgi_position__"
-RESERVED_KEYS = ("__asgi_channel__", "__asgi_group__", EXCLUDE, POSITION)
+RESERVED_KEYS = ("__asgi_channel__", "__asgi_group__", "__asgi_leave__", EXCLUDE, POSITION)
 _RESERVED = frozenset(RESERVED_KEYS)
 MAX_MESSAGE = 512 * 1024 * 1024  # bytes, the longest string in Redis
 # Seconds that a ciphertext is accepted beyond its message's expiry: hosts' clocks differ.

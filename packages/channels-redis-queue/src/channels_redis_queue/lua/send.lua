@@ -5,7 +5,8 @@
 --          if all messages there count together.
 -- ARGV:    [1] expiry and [2] group_expiry in seconds, [3] the names that the group should have, as
 --          group_members returns them; then for each message its destination, counted from 1, the
---          capacity there, the field of its channel or group in the counts, and the message.
+--          capacity there, or 0 for a leave, the field of its channel or group in the counts, and the
+--          message.
 -- Result:  the positions, counted from 1, of the messages whose destination was full, and
 --          {position, error} for those with a message key, bell or counts of another type; or if the
 --          group has other names, these names, and nothing was sent.
@@ -92,7 +93,12 @@ for i = 1, (#ARGV - 3) / 4 do
     found[destination] = queue
   end
   local has_room, is_first = false, nil
-  if not queue.wrong then
+  if not queue.wrong and ARGV[4 * i + 1] == '0' then
+    -- No full key keeps a member in; nor does a server at maxmemory, which allows a removal, and then
+    -- the rest as well.
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', now - ARGV[1])
+    has_room = true
+  elseif not queue.wrong then
     has_room, is_first = find_room(queue, tonumber(ARGV[4 * i + 1]), key, counts, field)
   end
   if has_room then

@@ -1,22 +1,16 @@
 -- Purpose: moves messages into the reader's claims, and returns all claims that the reader has
 --          not acknowledged, so that a reply lost on the way loses no message.
--- KEYS:    [1] message key, [2] bell, [3] the reader's claims, [4] leaves.
--- ARGV:    [1] the number of messages to move, [2] expiry and [3] the claims' time to live, in seconds,
---          [4] the number of scores that follow; the scores of acknowledged claims; acknowledged
---          leaves.
--- Result:  server time; claims and scores, by score; leaves and scores that come before the first
---          message left behind, by score; 1 if all leaves are among them. Expired messages are
---          among the claims.
-local key, bell, claims, leaves = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- KEYS:    [1] message key, [2] bell, [3] the reader's claims.
+-- ARGV:    [1] the number of messages to move, [2] expiry and [3] the claims' time to live, in seconds;
+--          then the scores of acknowledged claims.
+-- Result:  server time; claims and scores, by score; 1 if no message was left behind. Expired messages
+--          are among the claims.
+local key, bell, claims = KEYS[1], KEYS[2], KEYS[3]
 -- Bytes of claims above which no more are moved: a large backlog arrives in parts that a network
 -- carries quickly. A part is returned again if its reply is lost.
 local max_bytes = 1000000
-local last_score = 4 + ARGV[4]
-for i = 5, last_score do
+for i = 4, #ARGV do
   redis.call('ZREMRANGEBYSCORE', claims, ARGV[i], ARGV[i])
-end
-for i = last_score + 1, #ARGV do
-  redis.call('ZREM', leaves, ARGV[i])
 end
 -- The number of the latest release has a score below 0.
 local unacknowledged = redis.call('ZRANGEBYSCORE', claims, 0, '+inf', 'WITHSCORES')
@@ -60,19 +54,14 @@ end
 if #unacknowledged > 0 then
   redis.call('EXPIRE', claims, ARGV[3])
 end
-local limit = '+inf'
+local is_empty = 1
 if #taken == 2 * asked and redis.call('EXISTS', key) == 1 then
   if asked == 0 then
     redis.call('ZPOPMIN', key, 0)
   end
   redis.call('ZADD', bell, 0, '')
   redis.call('EXPIRE', bell, 10 * ARGV[2])
-  limit = taken[#taken] or '-inf'
+  is_empty = 0
 end
 local time = redis.call('TIME')
-return {
-  string.format('%.6f', time[1] + time[2] / 1000000),
-  unacknowledged,
-  redis.call('ZRANGEBYSCORE', leaves, '-inf', limit, 'WITHSCORES'),
-  limit == '+inf' and 1 or 0,
-}
+return {string.format('%.6f', time[1] + time[2] / 1000000), unacknowledged, is_empty}

@@ -15,7 +15,7 @@ from .._shared.history.positions import HistoryEntry, id_of
 from .._shared.messages.serializers import POSITION, DecodedMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .._shared.delivery.mailboxes import Mailboxes
     from .._shared.history.follower import Followers
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Envelope(DecodedMessage):
     """A message with the channels that it is for."""
 
-    __slots__ = ("names", "position", "previous")
+    __slots__ = ("leave", "names", "position", "previous")
 
     def __init__(
         self, body: bytes, load: Callable[[bytes], dict[str, Any]], message: dict[str, Any]
@@ -39,6 +39,10 @@ class Envelope(DecodedMessage):
         self.names = [to] if isinstance(to, str) else to
         if not isinstance(to, str | list) or not all(map(_is_name, self.names)):
             raise ValueError("it names no channel")
+        # The group that its channel leaves, and the time of the leave.
+        self.leave: tuple[str, float] | None = None
+        if keys.LEAVE_FIELD in message:
+            self.leave = _split_leave(message.pop(keys.LEAVE_FIELD))
         # Those of a group message in the history of its group; empty if it keeps none.
         self.position = self.previous = ""
         if POSITION in message:
@@ -96,6 +100,7 @@ class ProcessDispatcher:
         followers: Followers[str],
     ) -> None:
         self.channel = address
+        self.leaves = local_groups.leaves(address)
         self._settings = settings
         self._decoder: MessageDecoder[Envelope] = settings.make_decoder(Envelope)
         self._mailboxes = mailboxes
@@ -122,6 +127,12 @@ class ProcessDispatcher:
         if decoded is None:
             return
         names = decoded.names
+        if decoded.leave:
+            group, at = decoded.leave
+            virtual = keys.virtual_channel(self.channel, group)
+            for channel in names:
+                self._leave(virtual, channel, at)
+            return
         if decoded.position:
             names = self._follow(decoded, claim.message)
             if not names:
@@ -140,29 +151,21 @@ class ProcessDispatcher:
         put = self._backlog.put if self._backlog.groups else self._mailboxes.put
         put(names, decoded, deadline, len(claim.message))
 
-    def apply_leave(self, leave: bytes) -> None:
-        """End a membership, unless it was renewed after the leave."""
-        self._local_groups.forget_leave(self.channel, leave)
-        try:
-            group, channel, at = leave.decode().split("\0")
-            virtual = keys.virtual_channel(self.channel, group)
-            end = partial(self._end_membership, virtual, channel, float(at))
-        except ValueError:
-            self._settings.faults.warning(
-                "Dropped a leave of %s that can't be read: %s", self.channel, leave
-            )
-            return
-        self._followers.after(virtual, channel, end)
-
-    def pending_leaves(self) -> Collection[bytes]:
-        """Return the leaves that this process has written and not applied."""
-        return self._local_groups.pending_leaves(self.channel)
+    def apply_leaves(self, until: float) -> None:
+        """End the memberships whose leaves precede a time, unless they were renewed since."""
+        for leave in self._local_groups.take_leaves(self.channel, until):
+            self._leave(*leave)
 
     def on_receive_resumed(self) -> None:
         """Do nothing: all messages are for this process, whichever calls wait."""
 
     def on_receive_stopped(self) -> None:
         """Do nothing."""
+
+    def _leave(self, virtual: str, channel: str, at: float) -> None:
+        """End a membership, behind the messages that its channel waits for."""
+        end = partial(self._end_membership, virtual, channel, at)
+        self._followers.after(virtual, channel, end)
 
     def _end_membership(self, virtual: str, channel: str, at: float) -> None:
         self._local_groups.leave(virtual, channel, at)
@@ -221,6 +224,8 @@ class WorkerDispatcher:
         self, channel: str, settings: QueueSettings, wake: Callable[[str], object]
     ) -> None:
         self.channel = channel
+        # A general channel leaves a group by its plain name.
+        self.leaves: Mapping[Any, Any] = {}
         self._settings = settings
         self._wake_receivers = wake
         self._decoder: MessageDecoder[Envelope] = settings.make_decoder(Envelope)
@@ -258,12 +263,8 @@ class WorkerDispatcher:
             self._prefetched.append(taken)
             self._match()
 
-    def apply_leave(self, leave: bytes) -> None:
-        """Do nothing: a general channel leaves a group by its plain name."""
-
-    def pending_leaves(self) -> Collection[bytes]:
-        """Return none, for the same reason."""
-        return ()
+    def apply_leaves(self, until: float) -> None:
+        """Do nothing: there are none."""
 
     def on_receive_resumed(self) -> None:
         """Prefetch more: a consumer has called `receive` again at once."""
@@ -383,6 +384,15 @@ def _is_name(name: object) -> bool:
         return name.isascii() or bool(name.encode())
     except UnicodeEncodeError:
         return False
+
+
+def _split_leave(leave: object) -> tuple[str, float]:
+    """Return the group and the time in a leave."""
+    group, _, at = str(leave).partition(" ")
+    try:
+        return group, float(at)
+    except ValueError:
+        raise ValueError(f"it has {keys.LEAVE_FIELD} that is no leave") from None
 
 
 def _split_positions(message: dict[str, Any]) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from .. import scripts
 from .._shared.clock import monotonic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Mapping
 
     from .._shared.ops.statistics import Counters
     from .._shared.transport.commands import Command
@@ -149,6 +149,10 @@ class Dispatcher(Protocol):
 
     channel: str
 
+    @property
+    def leaves(self) -> Mapping[Any, Any]:
+        """The leaves that wait for the messages sent before them; falsy if there are none."""
+
     def prefetch_count(self) -> int:
         """Return the number of messages to take now."""
 
@@ -158,11 +162,8 @@ class Dispatcher(Protocol):
     def dispatch(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
         """Dispatch a message that expires in `lifetime` seconds."""
 
-    def apply_leave(self, leave: bytes) -> None:
-        """End a channel's membership in a group, as a process has written it."""
-
-    def pending_leaves(self) -> Collection[bytes]:
-        """Return the leaves that this process has written and not applied."""
+    def apply_leaves(self, until: float) -> None:
+        """End the memberships whose leaves precede a time of the server."""
 
     def on_receive_resumed(self) -> None:
         """Take up work again: a call waits, shortly after none did."""
@@ -195,12 +196,8 @@ class Inbox:
         self._claims_ttl = max(MIN_CLAIMS_TTL, expiry)
         self.dispatcher = dispatcher
         self._acks = AckTracker(max(1000, 4 * dispatcher.prefetch_count()))
-        # Leaves that were applied, to be acknowledged with the next take.
-        self._applied_leaves: list[bytes] = []
-        # Those that the reply to the latest take has to bring.
-        self._expected_leaves: Collection[bytes] = ()
-        # The acknowledged claims, acknowledged leaves and confirmed requeues of the latest take.
-        self._settled_by_take = (0, 0, 0)
+        # The acknowledged claims and confirmed requeues of the latest take.
+        self._settled_by_take = (0, 0)
         # The number of releases sent, and the number of the latest that was answered.
         self._releases = self._answered_release = 0
         # The smallest difference seen between this process's clock and the server time in a reply.
@@ -218,7 +215,7 @@ class Inbox:
     def keys(self) -> tuple[str, ...]:
         """The keys that are read, all of them sorted sets."""
         queue = self._queue
-        return queue.key, queue.bell, self.nudge, self._claims, queue.leaves
+        return queue.key, queue.bell, self.nudge, self._claims
 
     @property
     def block_seconds(self) -> int:
@@ -254,25 +251,17 @@ class Inbox:
             as_source: Send the script itself, so that the server needn't know it.
         """
         acks = self._acks.pending_acks()
-        self._settled_by_take = (
-            len(acks),
-            len(self._applied_leaves),
-            self._acks.confirmed_requeues,
-        )
-        self._expected_leaves = self.dispatcher.pending_leaves()
-        names = (self._queue.key, self._queue.bell, self._claims, self._queue.leaves)
+        self._settled_by_take = len(acks), self._acks.confirmed_requeues
+        names = (self._queue.key, self._queue.bell, self._claims)
         call = scripts.TAKE.call_with_source if as_source else scripts.TAKE.call
-        return call(
-            names, count, self._expiry, self._claims_ttl, len(acks), *acks, *self._applied_leaves
-        )
+        return call(names, count, self._expiry, self._claims_ttl, *acks)
 
     def on_take_reply(self, reply: Any) -> None:
-        """Dispatch the new messages of a take, and apply the leaves, in order."""
+        """Dispatch the new messages of a take, and apply leaves between them, in order."""
         try:
             now = float(reply[0])
             taken = [*map(Claim, reply[1][::2], reply[1][1::2])]
-            leaves = deque(zip(reply[2][::2], reply[2][1::2], strict=True))
-            has_all_leaves = bool(reply[3])
+            is_empty = int(reply[2]) > 0
         except (TypeError, ValueError, LookupError) as error:
             raise _no_answer(reply) from error
         if self._is_stale(now):
@@ -280,26 +269,18 @@ class Inbox:
             self.must_take_again = True
             return
         # Not before the server has answered.
-        acks, leave_acks, requeues = self._settled_by_take
-        self._acks.confirm_take(acks, requeues)
-        del self._applied_leaves[:leave_acks]
+        self._acks.confirm_take(*self._settled_by_take)
+        dispatcher = self.dispatcher
         claims = [*self._popped, *taken]
         self._popped.clear()
         for claim in claims:
             sent = float(claim.score)
-            while leaves and float(leaves[0][1]) <= sent:
-                self._apply_leave(leaves.popleft()[0])
+            if dispatcher.leaves:
+                dispatcher.apply_leaves(sent)
             if self._acks.admit(claim):
                 self._dispatch(claim, min(sent - now, 0) + self._expiry)
-        for leave, _ in leaves:
-            self._apply_leave(leave)
-        if has_all_leaves and self._expected_leaves:
-            # Those were answered before this take was sent: what is missing, the server has lost.
-            # In order: the latest leave of a channel counts.
-            expected = set(self._expected_leaves)
-            for leave in self.dispatcher.pending_leaves():
-                if leave in expected:
-                    self.dispatcher.apply_leave(leave)
+        if is_empty and dispatcher.leaves:
+            dispatcher.apply_leaves(now)
         self._without_bell = False
         self.must_take_again = self._acks.ambiguous
 
@@ -368,10 +349,6 @@ class Inbox:
         else:
             self._counters.expired += 1
             self._acks.acknowledge(claim)
-
-    def _apply_leave(self, leave: bytes) -> None:
-        self.dispatcher.apply_leave(leave)
-        self._applied_leaves.append(leave)
 
 
 def _no_answer(reply: Any) -> RedisConnectionError:

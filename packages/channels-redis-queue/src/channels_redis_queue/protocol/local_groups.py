@@ -6,16 +6,9 @@ import itertools
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from .._shared.clock import monotonic
 from ..keys import non_local
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-# Leaves of an address that are expected; more only add up where nothing is received.
-MAX_PENDING_LEAVES = 1000
 
 
 @dataclass
@@ -54,8 +47,9 @@ class LocalGroups:
         self._last_write = 0
         # The number of virtual channels of each address.
         self._addresses: Counter[str] = Counter()
-        # By address; the leaves that this process has written and that have not come back.
-        self._pending_leaves: dict[str, dict[bytes, None]] = {}
+        # By address, and then by virtual channel and member: the leaves that wait for the messages
+        # sent before them; and two times of the server, as `group_discard.lua` returns them.
+        self._leaves: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
 
     def __contains__(self, virtual: object) -> bool:
         """Return whether the virtual channel has local members or pending joins."""
@@ -89,14 +83,6 @@ class LocalGroups:
             self._note_write(virtual)
             self._end_join(virtual, group, channel)
 
-    def joined_at(self, virtual: str, channel: str) -> float | None:
-        """Return the time of a channel's latest join; None without one, or while one is pending."""
-        with self._lock:
-            group = self._groups.get(virtual)
-            if group is None or channel not in group.members or channel in group.joining:
-                return None
-            return group.members[channel][0]
-
     def cancel_join(self, virtual: str, channel: str) -> None:
         """Cancel a join; an earlier membership stays."""
         with self._lock:
@@ -116,29 +102,43 @@ class LocalGroups:
             if channel in group.members and group.members[channel][0] <= at:
                 self._remove(virtual, group, channel)
 
-    def expect_leave(self, address: str, leave: bytes) -> None:
-        """Note a leave that this process has written, and that the next takes have to bring."""
-        with self._lock:
-            pending = self._pending_leaves.setdefault(address, {})
-            pending[leave] = None
-            if len(pending) > MAX_PENDING_LEAVES:
-                del pending[next(iter(pending))]
+    def leaves(self, address: str) -> dict[tuple[str, str], tuple[float, float]]:
+        """Return the leaves of an address that wait, now and later."""
+        return self._leaves.setdefault(address, {})
 
-    def pending_leaves(self, address: str) -> Collection[bytes]:
-        """Return the leaves of an address that were noted and not applied."""
-        if not self._pending_leaves:
-            return ()
-        with self._lock:
-            return list(self._pending_leaves.get(address, ()))
+    def begin_leave(self, virtual: str, channel: str, at: float, after: float) -> None:
+        """End a channel's membership once the messages sent before have been dispatched.
 
-    def forget_leave(self, address: str, leave: bytes) -> None:
-        """Forget a leave that is applied."""
+        Args:
+            virtual: The virtual channel.
+            channel: The channel.
+            at: As for `leave`.
+            after: The time of the latest message that the channel still gets, by the clock of the
+                server that has the messages.
+        """
         with self._lock:
-            pending = self._pending_leaves.get(address)
-            if pending is not None:
-                pending.pop(leave, None)
-                if not pending:
-                    del self._pending_leaves[address]
+            group = self._groups.get(virtual)
+            if group is None:
+                return
+            leaves, key = self.leaves(non_local(virtual)), (virtual, channel)
+            joined, _ = group.members.get(channel, (0.0, 0.0))
+            # A second leave of one membership lets in nothing that was sent since the first.
+            if key not in leaves or channel in group.joining or joined > leaves[key][0]:
+                leaves[key] = at, after
+
+    def take_leaves(self, address: str, until: float) -> list[tuple[str, str, float]]:
+        """Remove and return the leaves that precede a message: arguments for `leave`.
+
+        Args:
+            address: The address.
+            until: The time of the message.
+        """
+        with self._lock:
+            leaves = self.leaves(address)
+            due = [(*key, at) for key, (at, after) in leaves.items() if after < until]
+            for virtual, channel, _ in due:
+                del leaves[virtual, channel]
+            return due
 
     def remove_channel(self, channel: str) -> list[str]:
         """End all memberships of a channel; return its virtual channels."""
@@ -253,7 +253,8 @@ class LocalGroups:
         """End all memberships."""
         with self._lock:
             self._removed_members.clear()
-            self._pending_leaves.clear()
+            for leaves in self._leaves.values():
+                leaves.clear()
             self._writes.clear()
             self._addresses.clear()
             self._groups.clear()
