@@ -41,6 +41,11 @@ class Variant:
     lacks: Mapping[Capability, str] = field(default_factory=dict)
     modules: frozenset[str] | None = None
 
+    @property
+    def process_capacity(self) -> int:
+        """The capacities that a process has for all of its channels together."""
+        return 10 if self.backend == QUEUE else 1
+
     def runs(self, module: str, needed: Sequence[Capability]) -> bool:
         """Return whether this variant is for the tests of a module that need this."""
         is_for_it = self.modules is None or module in self.modules
@@ -115,7 +120,6 @@ IN_MEMORY_LACKS = {
 QUEUE_LACKS = {
     Capability.LISTENERS_ALL: "a message goes to one receiver",
     Capability.NOTHING_BEFORE_JOINING: "a message that waits for a process reaches all who joined",
-    Capability.SHARED_CAPACITY: "one stuck consumer would block all others of its process",
 }
 SHARDED_QUEUE_LACKS = {
     **QUEUE_LACKS,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels_redis_queue import keys
+from channels_redis_queue.layer import PROCESS_CAPACITY
 from support.counting import count_commands
 from support.messages import cancel, consume, take, within
 from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, nothing_else
@@ -219,8 +220,8 @@ async def test_full_message_key_of_a_dead_process(
     own_server: EmbeddedServer, own_layers: Layers, remote_layer: StartRemoteLayer
 ) -> None:
     """It costs a sender the same few calls, however many members the process had."""
-    layer = own_layers(capacity=20)
-    other = await remote_layer(**own_layers.options, capacity=20)
+    layer = own_layers(capacity=2)
+    other = await remote_layer(**own_layers.options, capacity=2)
     channels = [await other.new_channel() for _ in range(300)]
     for room, members in (("small", channels[:1]), ("large", channels)):
         for channel in members:
@@ -238,4 +239,4 @@ async def test_full_message_key_of_a_dead_process(
         assert counted.bytes_in < 1000
     assert calls["small"] == calls["large"] < 12
     with own_server.client() as client:
-        assert client.zcard(beside(layer, channels[0]).key) == 20 + 10 + 10
+        assert client.zcard(beside(layer, channels[0]).key) == 2 * PROCESS_CAPACITY

@@ -124,11 +124,11 @@ def test_guarded_send_looks_at_the_group(server: ScriptServer, prefix: str) -> N
     known = server.run(scripts.GROUP_MEMBERS, [group], 100)
     assert known == b"a b"
     beside = Keys(prefix).messages("jobs")
-    keys = [group, beside.key, beside.bell, beside.counts]
-    assert server.run(scripts.SEND, keys, EXPIRY, 100, known, 1, 1, 0, b"one") == []
+    keys = [group, beside.key, beside.bell]
+    assert server.run(scripts.SEND, keys, EXPIRY, 100, known, 1, b"one", 1, 1, 1) == []
     server.run(scripts.GROUP_ADD, [group], "c", 100)
-    assert server.run(scripts.SEND, keys, EXPIRY, 100, known, 1, 9, 0, b"two") == b"a b c"
+    assert server.run(scripts.SEND, keys, EXPIRY, 100, known, 1, b"two", 1, 9, 1) == b"a b c"
     assert server.client.zrange(beside.key, 0, -1) == [b"one"]
     # A membership that was renewed is no other one.
     server.run(scripts.GROUP_ADD, [group], "a", 100)
-    assert server.run(scripts.SEND, keys, EXPIRY, 100, b"a b c", 1, 1, 0, b"three") == [1]
+    assert server.run(scripts.SEND, keys, EXPIRY, 100, b"a b c", 1, b"three", 1, 1, 1) == [1]

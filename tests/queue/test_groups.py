@@ -13,6 +13,7 @@ import redis.exceptions
 from channels_redis_queue import keys, publisher, scripts
 from channels_redis_queue._shared.transport.commands import Script
 from channels_redis_queue.keys import virtual_channel
+from channels_redis_queue.layer import PROCESS_CAPACITY
 from support.messages import cancel, joined, numbered, take, take_numbers, within
 from support.queue_layers import (
     Layers,
@@ -150,14 +151,14 @@ async def test_another_process_discards_when_the_message_key_is_full(
 ) -> None:
     """The end of a membership finds its way past any number of waiting messages."""
     layer = layers(capacity=3)
-    channel = await layer.new_channel()
+    channel, room = await layer.new_channel(), 3 * PROCESS_CAPACITY
     await layer.group_add("room", channel)
-    for message in numbered(3):
+    for message in numbered(room - 1):
         await other.send(channel, message)
-    for message in numbered(6)[3:]:
+    for message in numbered(room + 1)[room - 1 :]:
         await other.group_send("room", message)  # the last finds the key full
     await other.group_discard("room", channel)
-    assert await take_numbers(layer, channel, 5) == [0, 1, 2, 3, 4]
+    assert await take_numbers(layer, channel, room) == list(range(room))
     await other.group_send("room", {"type": "unheard"})
     await nothing_else(layer, channel)
 
@@ -205,15 +206,16 @@ async def test_burst_waits_for_a_reader_that_is_held_up(layers: Layers) -> None:
 
 async def test_stalled_reader_delays_a_sender_once(layers: Layers) -> None:
     """Until it takes again; then a burst waits for it as before."""
-    layer, sender = layers(capacity=2), layers(capacity=2)
+    layer, sender = layers(capacity=1), layers(capacity=1)
+    room = PROCESS_CAPACITY
     channel = await layer.new_channel()
     await layer.group_add("room", channel)
     before = time.monotonic()
     for message in numbered(100):
         await sender.group_send("room", message)
     assert time.monotonic() - before < 50 * publisher.STALL_TIMEOUT
-    assert sender.statistics().dropped.capacity == 98
-    assert await take_numbers(layer, channel, 2) == [0, 1]
+    assert sender.statistics().dropped.capacity == 100 - room
+    assert await take_numbers(layer, channel, room) == list(range(room))
     await sender.group_send("room", {"number": 100})
     received = asyncio.ensure_future(take_numbers(layer, channel, 101))
     await asyncio.gather(*(sender.group_send("room", one) for one in numbered(100, 101)))

@@ -69,7 +69,7 @@ async def test_messages_older_than_ttl_are_removed(
 
 async def test_messages_that_a_full_key_refused(own_layers: Layers) -> None:
     """A process reads what its full key has refused as soon as the next message arrives."""
-    layer, sender = own_layers(**HISTORY), own_layers(**HISTORY, capacity=2)
+    layer, sender = own_layers(**HISTORY), own_layers(**HISTORY, capacity=1)
     channel, joined = await follow(layer)
     messages = numbered(20)
     await send(sender, messages)

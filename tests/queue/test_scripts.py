@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,9 +38,18 @@ class Queue(ScriptServer):
 
     def send(self, *messages: bytes, capacity: int = 100) -> list[int]:
         """Send messages; return 1 for each that was refused."""
-        keys, arguments = [self.key, self.bell, self.key], [EXPIRY, *UNGUARDED, 1, capacity, 0]
-        refused = [self.run(scripts.SEND, keys, *arguments, message) for message in messages]
+        keys, before = [self.key, self.bell], [EXPIRY, *UNGUARDED, 1]
+        refused = [self.run(scripts.SEND, keys, *before, body, 1, capacity, 1) for body in messages]
         return [len(full) for full in refused]
+
+    def send_together(self, keys: list[str], *messages: tuple[int, int, bytes]) -> list[int]:
+        """Send messages in one call, each to a destination with a capacity."""
+        bodies = [body for _, _, body in messages]
+        words = [word for at, (to, room, _) in enumerate(messages, 1) for word in (to, room, at)]
+        full: list[int] = self.run(
+            scripts.SEND, keys, EXPIRY, *UNGUARDED, len(bodies), *bodies, *words
+        )
+        return full
 
     def take(self, wanted: int, *acknowledged: bytes) -> list[bytes]:
         """Take; return the claims without scores."""
@@ -122,97 +130,28 @@ def test_send_refuses_what_is_over_capacity(queue: Queue) -> None:
     assert queue.client.zrange(queue.key, 0, -1) == [b"2", b"4"]
 
 
-class Crowd:
-    """A process's message key with a capacity of 10, and messages counted by channel."""
-
-    def __init__(self, queue: Queue) -> None:
-        self.queue = queue
-        self.counts = f"{queue.key}$counts"
-        self._texts = itertools.count()
-
-    def add(self, channel: int, count: int, capacity: int = 10) -> int:
-        """Send so many messages, one by one; return how many were accepted."""
-        keys = [self.queue.key, self.queue.bell, self.counts]
-        return sum(
-            not self.queue.run(
-                scripts.SEND, keys, EXPIRY, *UNGUARDED, 1, capacity, channel, next(self._texts)
-            )
-            for _ in range(count)
-        )
-
-
-def test_channel_that_is_not_read_is_full_at_its_capacity(queue: Queue) -> None:
-    """Whatever the capacity, and the others of its process have room."""
-    crowd = Crowd(queue)
-    for capacity in (1, 2, 3, 10):
-        queue.client.delete(queue.key)
-        assert crowd.add(1, 20, capacity) == capacity
-        for channel in (2, 3):
-            assert crowd.add(channel, 20, capacity) == capacity - capacity // 2
-    assert 0 < queue.client.ttl(crowd.counts) <= EXPIRY
-
-
-def test_message_key_holds_ten_times_the_capacity(queue: Queue) -> None:
-    """However many channels there are."""
-    crowd = Crowd(queue)
-    assert sum(crowd.add(channel, 20) for channel in range(30)) == 100
-
-
-def test_messages_are_counted_anew_when_half_was_free(queue: Queue) -> None:
-    """Messages that the process has taken count for no channel; before, nothing is counted."""
-    crowd = Crowd(queue)
-    assert crowd.add(1, 5) == 5
-    assert not queue.client.exists(crowd.counts)
-    assert crowd.add(1, 20) == 5
-    queue.take(6)
-    assert crowd.add(1, 20) == 6
-    assert crowd.add(2, 20) == 5
-
-
-def test_channel_has_room_while_its_key_has(queue: Queue) -> None:
-    """Old counts take no room that the key's capacity leaves, whichever process took or sent."""
-    crowd = Crowd(queue)
-    assert crowd.add(1, 20) == 10
-    queue.take(4)
-    assert crowd.add(1, 20) == 4
-    queue.client.delete(queue.key)
-    # A process of channels_redis counts nothing.
-    queue.client.zadd(queue.key, {f"foreign {number}": time.time() for number in range(6)})
-    assert crowd.add(1, 20) == 4
-    assert crowd.add(2, 20) == 5
-
-
-def test_counting_needs_memory_only_after_the_bell(queue: Queue) -> None:
-    """The bell is still the first write, which a server at `maxmemory` may refuse."""
-    crowd = Crowd(queue)
-    crowd.add(1, 5)
-    queue.client.delete(queue.bell)
-    seen = queue.commands_of(lambda: crowd.add(1, 1))
-    writes = [b"ZADD", b"UNLINK", b"HINCRBY"]
-    first = [word for line in seen if b"lua]" in line for word in writes if b'"%s"' % word in line]
-    assert first == [b"ZADD", b"UNLINK", b"HINCRBY", b"ZADD"]
-
-
 def test_send_to_several_keys(queue: Queue) -> None:
     """Each destination has its own capacity and message; the full ones are named by position."""
-    places = [(f"{queue.key}{n}", f"{queue.bell}{n}", f"{queue.key}{n}") for n in range(3)]
-    keys = [name for place in places for name in place]
-    queue.client.zadd(keys[3], {b"old": queue.now()})
-    messages = [word for n, text in enumerate((b"a", b"b", b"c"), 1) for word in (n, 1, 0, text)]
-    full = queue.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, *messages)
-    assert full == [2]
-    found = [queue.client.zrange(key, 0, -1) for key in keys[::3]]
+    keys = [f"{name}{n}" for n in range(3) for name in (queue.key, queue.bell)]
+    queue.client.zadd(keys[2], {b"old": queue.now()})
+    assert queue.send_together(keys, (1, 1, b"a"), (2, 1, b"b"), (3, 1, b"c")) == [2]
+    found = [queue.client.zrange(key, 0, -1) for key in keys[::2]]
     assert found == [[b"a"], [b"old"], [b"c"]]
+
+
+def test_one_body_for_several_keys(queue: Queue) -> None:
+    """A message of a group is sent once, however many processes get it."""
+    keys = [f"{name}{n}" for n in range(3) for name in (queue.key, queue.bell)]
+    words = [word for to in (1, 2, 3) for word in (to, 1, 1)]
+    assert queue.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, 1, b"body", *words) == []
+    assert [queue.client.zrange(key, 0, -1) for key in keys[::2]] == [[b"body"]] * 3
 
 
 def test_send_of_several_messages_to_one_key(queue: Queue) -> None:
     """Each counts for those behind it, an equal one does not; all keep their order."""
     queue.client.zadd(queue.key, {b"old": queue.now() - EXPIRY - 1, b"first": queue.now()})
     texts = [b"z", b"y", b"z", b"x", b"w"]
-    messages = [word for text in texts for word in (1, 4, 0, text)]
-    keys = [queue.key, queue.bell, queue.key]
-    full = queue.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, *messages)
-    assert full == [5]
+    assert queue.send_together([queue.key, queue.bell], *((1, 4, text) for text in texts)) == [5]
     assert queue.client.zrange(queue.key, 0, -1) == [b"first", b"y", b"z", b"x"]
     assert queue.client.ttl(queue.key) > 0
 
@@ -220,10 +159,7 @@ def test_send_of_several_messages_to_one_key(queue: Queue) -> None:
 def test_send_of_what_equals_an_expired_message(queue: Queue) -> None:
     """It takes up room, though the key has not grown by it."""
     queue.client.zadd(queue.key, {b"a": queue.now() - EXPIRY - 1, b"first": queue.now()})
-    messages = [word for text in (b"a", b"b") for word in (1, 2, 0, text)]
-    keys = [queue.key, queue.bell, queue.key]
-    full = queue.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, *messages)
-    assert full == [2]
+    assert queue.send_together([queue.key, queue.bell], (1, 2, b"a"), (1, 2, b"b")) == [2]
     assert queue.client.zrange(queue.key, 0, -1) == [b"first", b"a"]
 
 

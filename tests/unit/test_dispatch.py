@@ -181,4 +181,4 @@ def test_leave_of_this_process(process: Process) -> None:
 
 def test_process_takes_batches(process: Process) -> None:
     """This key has no other reader, so a take may hold its whole capacity."""
-    assert process.dispatcher.prefetch_count() == 3
+    assert process.dispatcher.prefetch_count() == 30

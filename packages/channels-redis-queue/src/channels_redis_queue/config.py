@@ -40,9 +40,10 @@ class QueueSettings(HistorySettings):
     encode: Callable[[dict[str, Any]], bytes]
     # Returns what decodes messages into objects of a class.
     make_decoder: Callable[[type[Any]], MessageDecoder[Any]]
-    # Returns the capacity of a channel; and the largest of any.
-    capacity: Callable[[str], int]
-    largest_capacity: int
+    # Returns the number of messages that may wait in the message key of a channel; and the largest
+    # number for any process-specific channel.
+    key_capacity: Callable[[str], int]
+    largest_key_capacity: int
     # Seconds that a channel without a consumer is kept for a new one.
     channel_expiry: int
     # The maximum size of all unread messages of a process.

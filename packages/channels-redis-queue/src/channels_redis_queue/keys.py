@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 import secrets
-import zlib
 
 from ._shared.transport.commands import shard_of
 
@@ -16,6 +15,8 @@ _GROUP_MARK = ":g:"
 _NAME = r"[a-zA-Z\d\-_.]{1,99}"
 # The field of a message that names the channels it is for.
 CHANNELS_FIELD = "__asgi_channel__"
+# The field of a group message that is for the members behind the virtual channel of its key.
+GROUP_FIELD = "__asgi_group__"
 # The field of a message that ends a membership of the channel that it is for.
 LEAVE_FIELD = "__asgi_leave__"
 # Replaces the heartbeat of a process that others have found dead.
@@ -48,11 +49,6 @@ def non_local(channel: str) -> str:
 def local(channel: str) -> str:
     """Return the part behind the `!` of a process-specific channel."""
     return channel.partition("!")[2]
-
-
-def counts_field(name: str) -> int:
-    """Return the field of the counts in which messages for a channel or group are counted."""
-    return zlib.crc32(name.encode())
 
 
 def process_of(channel: str) -> str | None:
@@ -110,19 +106,15 @@ class QueueKeys:
         head: Begins the names of the other keys.
         tail: Ends them.
         has_bell: Whether its reader waits for a bell. Those of channels_redis wait for the message.
-        is_shared: Whether several channels share it, so that messages are counted by channel.
     """
 
-    __slots__ = ("_head", "_tail", "bell", "counts", "heartbeat", "key")
+    __slots__ = ("_head", "_tail", "bell", "heartbeat", "key")
 
-    def __init__(self, key: str, head: str, tail: str, *, has_bell: bool, is_shared: bool) -> None:
+    def __init__(self, key: str, head: str, tail: str, *, has_bell: bool) -> None:
         self._head, self._tail = head, tail
         self.key = key
         # The key that wakes the reader; the message key itself if that does.
         self.bell = f"{head}$bell{tail}" if has_bell else key
-        # The number of messages of each channel, once they are many; the message key itself if they
-        # are not counted by channel.
-        self.counts = f"{head}$counts{tail}" if is_shared else key
         # The latest heartbeat of the process, once it has had members in groups.
         self.heartbeat = f"{head}$alive{tail}"
 
@@ -162,11 +154,10 @@ class Keys:
         key = self.prefix + address
         process = process_of(address)
         has_bell = process is None or is_of_this_layer(process)
-        is_shared = has_bell and process is not None
         if self._tagged:
-            return QueueKeys(key, key, "", has_bell=has_bell, is_shared=is_shared)
+            return QueueKeys(key, key, "", has_bell=has_bell)
         # A hash tag that is the message key: the same slot as its own, since it has no brace.
-        return QueueKeys(key, self.prefix, f"{{{key}}}", has_bell=has_bell, is_shared=is_shared)
+        return QueueKeys(key, self.prefix, f"{{{key}}}", has_bell=has_bell)
 
     def group(self, group: str) -> str:
         """Return the key of a group's members."""

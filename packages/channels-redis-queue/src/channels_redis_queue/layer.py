@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from ._shared.transport.commands import Shards
 
 
+# The messages that may wait for a process, in capacities of a channel.
+PROCESS_CAPACITY = 10
+
+
 class RedisChannelLayer(BaseRedisLayer):
     """A channel layer that queues messages in Redis, in sorted sets.
 
@@ -42,9 +46,8 @@ class RedisChannelLayer(BaseRedisLayer):
             and `asgi2` on one database, `asgi` + `2jobs` and `asgi2` + `jobs` are one key.
         expiry: Seconds that a message waits to be received.
         group_expiry: Seconds that a membership lasts after the latest `group_add`.
-        capacity: The number of messages that may wait for a channel. Process-specific channels of
-            one process share a part: any of them may use the first half of a capacity; beyond it
-            each may add the other half, up to ten times the capacity in all.
+        capacity: The number of messages that may wait in Redis for a general channel. Ten times as
+            many may wait for a process, for all of its channels together.
         channel_capacity: Other capacities, by channel: a dict with globs or compiled patterns as
             keys. The first match in the dict's order counts.
         symmetric_encryption_keys: A list of keys. The first encrypts; all decrypt.
@@ -135,8 +138,8 @@ class RedisChannelLayer(BaseRedisLayer):
                 group_expiry=self.group_expiry,
                 encode=self._encode,
                 make_decoder=self._decoder,
-                capacity=self.get_capacity,
-                largest_capacity=max([self.capacity, *capacities]),
+                key_capacity=self._key_capacity,
+                largest_key_capacity=PROCESS_CAPACITY * max([self.capacity, *capacities]),
                 channel_expiry=self.channel_expiry,
                 mailbox_bytes=self._mailbox_bytes,
                 on_overflow=self._on_overflow,
@@ -198,17 +201,12 @@ class RedisChannelLayer(BaseRedisLayer):
         message = sendable(message)
         if not isinstance(channel, str):
             self.require_valid_channel_name(channel)
-        address, queue, counts_field = self._place_of(channel)
+        address, queue = self._place_of(channel)
         # A message for a general channel only needs its name to authenticate it.
         if self._encrypts or "!" in channel:
             message = {**message, keys.CHANNELS_FIELD: channel}
         outgoing = OutgoingMessage(
-            queue.key,
-            queue.bell,
-            queue.counts,
-            self.get_capacity(channel),
-            counts_field,
-            self._encode(message),
+            queue.key, queue.bell, self._key_capacity(channel), self._encode(message)
         )
         broker, shard = self._broker.get(), self._shard_to(address)
         if await self._batch.send([outgoing], broker.shards[shard]):
@@ -361,11 +359,16 @@ class RedisChannelLayer(BaseRedisLayer):
     def _history_tag(self, group: str) -> str:
         return group
 
-    def _find_place(self, channel: str) -> tuple[str, keys.QueueKeys, int]:
-        """Return the address of a channel, the keys of its messages, and its field of counts."""
+    def _find_place(self, channel: str) -> tuple[str, keys.QueueKeys]:
+        """Return the address of a channel and the keys of its messages."""
         self.require_valid_channel_name(channel)
         address = keys.non_local(channel)
-        return address, self._keys.messages(address), keys.counts_field(channel)
+        return address, self._keys.messages(address)
+
+    def _key_capacity(self, channel: str) -> int:
+        """Return the number of messages that may wait where those for a channel do."""
+        capacity: int = self.get_capacity(channel)
+        return PROCESS_CAPACITY * capacity if "!" in channel else capacity
 
     def _require_own(self, channel: str, process: str) -> None:
         self.require_valid_channel_name(channel)

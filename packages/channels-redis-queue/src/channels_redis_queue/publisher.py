@@ -31,6 +31,8 @@ logger = logging.getLogger(__package__)
 STALL_TIMEOUT = 0.5
 MIN_RETRY_DELAY = 0.002
 MAX_RETRY_DELAY = 0.02
+# Bytes that one call adds to all its message keys.
+MAX_CALL_BYTES = 32_000_000
 # Full keys that are remembered.
 MAX_FULL_KEYS = 10_000
 
@@ -40,13 +42,10 @@ class OutgoingMessage(NamedTuple):
 
     key: str
     bell: str
-    # The key in which messages are counted by channel; the message key if they are not.
-    counts: str
-    # 0 for a leave, which is always added.
+    # The messages that may wait in the key; 0 for a leave, which is always added.
     capacity: int
-    # The field of its channel or group there.
-    counts_field: int
-    message: bytes
+    # As Redis gets it. Messages that share one object are sent as one.
+    body: bytes
 
 
 class ExpectedMembers(NamedTuple):
@@ -91,7 +90,7 @@ class SendBatch(NamedTuple):
         """
         # Half of what a key holds.
         quotas = {message.key: max(1, message.capacity // 2) for message in messages}
-        size = sum(len(message.message) for message in messages)
+        size = body_size(messages)
         return await commands.execute_coalesced(
             messages, self, size, key=messages[0].key, quotas=quotas, idempotent=idempotent
         )
@@ -99,25 +98,31 @@ class SendBatch(NamedTuple):
     def command(self, parts: Sequence[Sequence[OutgoingMessage]]) -> Command:
         """Return the command that adds all messages."""
         names: list[str] = []
-        arguments: list[int | bytes] = [self.expiry, 0, b""]
+        guard: tuple[int, bytes] = 0, b""
         if self.expected is not None:
             names.append(self.expected.group_key)
-            arguments[1:] = self.expected.group_expiry, self.expected.names
+            guard = self.expected.group_expiry, self.expected.names
         # Each key is named once: many messages are for one process, and a key is as long as they.
         destinations: dict[str, int] = {}
+        # Each body is sent once: the message of a group is for many processes.
+        bodies: dict[int, tuple[int, bytes]] = {}
+        arguments: list[int] = []
         for messages in parts:
-            for message in messages:
-                destination = destinations.get(message.key)
+            for key, bell, capacity, body in messages:
+                destination = destinations.get(key)
                 if destination is None:
-                    destination = destinations[message.key] = len(destinations) + 1
-                    names += (message.key, message.bell, message.counts)
-                arguments += (
-                    destination,
-                    message.capacity,
-                    message.counts_field,
-                    message.message,
-                )
-        return scripts.SEND.call(names, *arguments)
+                    destination = destinations[key] = len(destinations) + 1
+                    names += (key, bell)
+                number, _ = bodies.setdefault(id(body), (len(bodies) + 1, body))
+                arguments += (destination, capacity, number)
+        return scripts.SEND.call(
+            names,
+            self.expiry,
+            *guard,
+            len(bodies),
+            *[body for _, body in bodies.values()],
+            *arguments,
+        )
 
     def replies(self, reply: Any, parts: Sequence[Sequence[OutgoingMessage]]) -> list[Any]:
         """Return for each part what `send` returns, or the error that it raises."""
@@ -137,6 +142,67 @@ class SendBatch(NamedTuple):
         return found
 
 
+def body_size(messages: Sequence[OutgoingMessage]) -> int:
+    """Return the bytes of the bodies of some messages, each counted once."""
+    if len(messages) == 1:
+        return len(messages[0].body)
+    return sum(len(body) for body in {id(each.body): each.body for each in messages}.values())
+
+
+class GroupMessage:
+    """A message to a group, as the bytes that each destination gets.
+
+    The processes of this layer get the same bytes, which name the group: each knows its members.
+
+    Args:
+        group: The group.
+        message: The message.
+        settings: The layer's options.
+    """
+
+    def __init__(self, group: str, message: dict[str, Any], settings: QueueSettings) -> None:
+        self.group = group
+        self.message = message
+        self._settings = settings
+        self._shared: bytes | None = None
+
+    def body_for(self, destination: Destination) -> bytes:
+        """Return the bytes for a destination.
+
+        Raises:
+            TypeError: A part of the message cannot be serialized.
+        """
+        names, settings, message = destination.names, self._settings, self.message
+        if len(names) == 1 and keys.is_virtual(names[0]):
+            if self._shared is None:
+                self._shared = settings.encode({**message, keys.GROUP_FIELD: self.group})
+            return self._shared
+        if EXCLUDE in message and not any(map(keys.is_virtual, names)):
+            # Names of single channels have been left out already.
+            message = {key: value for key, value in message.items() if key != EXCLUDE}
+        if settings.encrypts or "!" in destination.address:
+            message = {**message, keys.CHANNELS_FIELD: names}
+        return settings.encode(message)
+
+    def destinations_in(self, snapshot: GroupSnapshot) -> list[Destination]:
+        """Return the destinations of a group, without the excluded channels."""
+        if EXCLUDE not in self.message:
+            return snapshot.destinations
+        excluded = self.message[EXCLUDE]
+        kept = (
+            replace(one, names=[name for name in one.names if name not in excluded])
+            for one in snapshot.destinations
+        )
+        return [one for one in kept if one.names]
+
+    def batch(self, destinations: Sequence[Destination]) -> list[OutgoingMessage]:
+        """Return what is sent to some destinations."""
+        return [
+            OutgoingMessage(one.key, one.bell, one.capacity, self.body_for(one))
+            for one in destinations
+        ]
+
+
 class Publisher:
     """Publish to groups, on behalf of one layer in one process.
 
@@ -148,7 +214,7 @@ class Publisher:
     def __init__(self, settings: QueueSettings, groups: Groups) -> None:
         self._settings = settings
         self._groups = groups
-        self._group_cache = GroupCache(settings.keys, settings.capacity)
+        self._group_cache = GroupCache(settings.keys, settings.key_capacity)
         # The message keys that were full, and the `monotonic()` from which their readers count
         # as stalled if they make no room.
         self._stalled_from: dict[str, float] = {}
@@ -169,14 +235,15 @@ class Publisher:
             data, commands = settings.encode(message), shards.of(group)
             positions = await settings.store.append(group, data, limits, commands)
             message = {**message, POSITION: " ".join(positions)}
-        names = await self._publish_optimistically(group, message, shards)
+        outgoing = GroupMessage(group, message, settings)
+        names = await self._publish_optimistically(outgoing, shards)
         if names is None:
             return
         snapshot = self._group_cache.update(group, names)
-        destinations = _without_excluded(snapshot.destinations, message)
-        full = await self._send(destinations, snapshot.counts_field, message, shards)
+        destinations = outgoing.destinations_in(snapshot)
+        full = await self._send(destinations, outgoing, shards)
         if self._stalled_from or full:
-            await self._wait_for_room(destinations, full, snapshot, message, shards)
+            await self._wait_for_room(destinations, full, snapshot, outgoing, shards)
         await self._remove_dead(snapshot, shards)
 
     async def send_leave(self, group: str, channel: str, at: float, shards: Shards) -> None:
@@ -191,12 +258,10 @@ class Publisher:
         settings, address = self._settings, keys.non_local(channel)
         queue = settings.keys.messages(address)
         leave = {keys.CHANNELS_FIELD: channel, keys.LEAVE_FIELD: f"{group} {at!r}"}
-        message = OutgoingMessage(queue.key, queue.bell, queue.counts, 0, 0, settings.encode(leave))
+        message = OutgoingMessage(queue.key, queue.bell, 0, settings.encode(leave))
         await SendBatch(settings.expiry).send([message], shards.of(address), idempotent=True)
 
-    async def _publish_optimistically(
-        self, group: str, message: dict[str, Any], shards: Shards
-    ) -> bytes | None:
+    async def _publish_optimistically(self, message: GroupMessage, shards: Shards) -> bytes | None:
         """Send to the members that the group had last time, if it still has the same.
 
         Most groups change less often than they are sent to. Then this takes one round trip;
@@ -205,17 +270,15 @@ class Publisher:
         Returns:
             None if the message was sent; else the names that the group has.
         """
-        settings = self._settings
+        settings, group = self._settings, message.group
         snapshot = self._group_cache.get(group) if shards.are_one_place else None
         if snapshot is None or not snapshot.may_send_optimistically(0):
             # Even if the group is empty: an invalid message must not fail only once it has members.
-            settings.encode(message)
+            settings.encode(message.message)
             return await self._read_names(group, shards)
-        destinations = _without_excluded(snapshot.destinations, message)
-        batch = self._batch(destinations, snapshot.counts_field, message)
-        if not batch or not snapshot.may_send_optimistically(
-            sum(len(outgoing.message) for outgoing in batch)
-        ):
+        destinations = message.destinations_in(snapshot)
+        batch = message.batch(destinations)
+        if not batch or not snapshot.may_send_optimistically(body_size(batch)):
             return await self._read_names(group, shards)
         expected = ExpectedMembers(snapshot.key, settings.group_expiry, snapshot.names)
         reply = await SendBatch(settings.expiry, expected).send(batch, shards.of(group))
@@ -237,7 +300,7 @@ class Publisher:
         destinations: list[Destination],
         full: list[Destination],
         snapshot: GroupSnapshot,
-        message: dict[str, Any],
+        message: GroupMessage,
         shards: Shards,
     ) -> None:
         """Send again to those that were full until they have room; count those that had none.
@@ -263,7 +326,7 @@ class Publisher:
                 break
             await asyncio.sleep(delay)
             delay = min(2 * delay, MAX_RETRY_DELAY)
-            full = await self._send(destinations, snapshot.counts_field, message, shards)
+            full = await self._send(destinations, message, shards)
         if dropped:
             self._settings.counters.over_capacity += dropped
             logger.info(
@@ -274,11 +337,7 @@ class Publisher:
             )
 
     async def _send(
-        self,
-        destinations: list[Destination],
-        counts_field: int,
-        message: dict[str, Any],
-        shards: Shards,
+        self, destinations: list[Destination], message: GroupMessage, shards: Shards
     ) -> list[Destination]:
         """Send to destinations in any places; return those that were full."""
         # A script's keys are on one shard and, in a Cluster, in one slot.
@@ -289,46 +348,19 @@ class Publisher:
             by_place.setdefault(place, []).append(destination)
         full = await _all(
             [
-                self._send_chunk(chunk, counts_field, message, shards[shard])
+                self._send_chunk(chunk, message, shards[shard])
                 for (shard, _), all_there in by_place.items()
-                for chunk in chunks(all_there, MAX_COALESCED)
+                for chunk in chunks(all_there, _chunk_size(message.body_for(all_there[0])))
             ]
         )
         return [one for chunk in full for one in chunk]
 
     async def _send_chunk(
-        self,
-        chunk: Sequence[Destination],
-        counts_field: int,
-        message: dict[str, Any],
-        commands: CommandClient,
+        self, chunk: Sequence[Destination], message: GroupMessage, commands: CommandClient
     ) -> list[Destination]:
         """Send to destinations of one place; return those that were full."""
-        batch = self._batch(chunk, counts_field, message)
-        full = await SendBatch(self._settings.expiry).send(batch, commands)
+        full = await SendBatch(self._settings.expiry).send(message.batch(chunk), commands)
         return [chunk[position] for position in full]
-
-    def _batch(
-        self, chunk: Sequence[Destination], counts_field: int, message: dict[str, Any]
-    ) -> list[OutgoingMessage]:
-        encode, encrypts = self._settings.encode, self._settings.encrypts
-        plain = message
-        if EXCLUDE in message:
-            plain = {key: value for key, value in message.items() if key != EXCLUDE}
-        batch = []
-        for one in chunk:
-            body = message
-            # Names of single channels have been left out already.
-            if plain is not message and not any(map(keys.is_virtual, one.names)):
-                body = plain
-            if encrypts or "!" in one.address:
-                body = {**body, keys.CHANNELS_FIELD: one.names}
-            batch.append(
-                OutgoingMessage(
-                    one.key, one.bell, one.counts, one.capacity, counts_field, encode(body)
-                )
-            )
-        return batch
 
     async def _remove_dead(self, snapshot: GroupSnapshot, shards: Shards) -> None:
         """Remove dead processes from a group, if a check for them is due."""
@@ -350,13 +382,6 @@ async def _all(sends: list[Coroutine[Any, Any, list[Destination]]]) -> list[list
     return [result for result in results if isinstance(result, list)]
 
 
-def _without_excluded(
-    destinations: list[Destination], message: dict[str, Any]
-) -> list[Destination]:
-    if EXCLUDE not in message:
-        return destinations
-    kept = (
-        replace(one, names=[name for name in one.names if name not in message[EXCLUDE]])
-        for one in destinations
-    )
-    return [one for one in kept if one.names]
+def _chunk_size(body: bytes) -> int:
+    """Return the number of destinations of one call, which the server serves in one go."""
+    return max(1, min(MAX_COALESCED, MAX_CALL_BYTES // len(body)))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Envelope(DecodedMessage):
     """A message with the channels that it is for."""
 
-    __slots__ = ("leave", "names", "position", "previous")
+    __slots__ = ("group", "leave", "names", "position", "previous")
 
     def __init__(
         self, body: bytes, load: Callable[[bytes], dict[str, Any]], message: dict[str, Any]
@@ -39,6 +39,10 @@ class Envelope(DecodedMessage):
         self.names = [to] if isinstance(to, str) else to
         if not isinstance(to, str | list) or not all(map(_is_name, self.names)):
             raise ValueError("it names no channel")
+        # The group whose members it is for, if it names no channels.
+        self.group: str | None = message.pop(keys.GROUP_FIELD, None)
+        if self.group is not None and not _is_name(self.group):
+            raise ValueError(f"it has {keys.GROUP_FIELD} that is no group")
         # The group that its channel leaves, and the time of the leave.
         self.leave: tuple[str, float] | None = None
         if keys.LEAVE_FIELD in message:
@@ -52,6 +56,7 @@ class Envelope(DecodedMessage):
     def _decode(self) -> dict[str, Any]:
         message = super()._decode()
         message.pop(keys.CHANNELS_FIELD, None)
+        message.pop(keys.GROUP_FIELD, None)
         if self.position:
             message[POSITION] = self.position
         return message
@@ -110,8 +115,8 @@ class ProcessDispatcher:
         self._groups_empty = groups_empty
 
     def prefetch_count(self) -> int:
-        """Return the largest capacity: this key has no other reader."""
-        return self._settings.largest_capacity
+        """Return the largest capacity of the key: it has no other reader."""
+        return self._settings.largest_key_capacity
 
     def is_unused(self) -> bool:
         """Return whether no channel of the address has a consumer or is a member of a group."""
@@ -127,6 +132,8 @@ class ProcessDispatcher:
         if decoded is None:
             return
         names = decoded.names
+        if decoded.group is not None:
+            names = [keys.virtual_channel(self.channel, decoded.group)]
         if decoded.leave:
             group, at = decoded.leave
             virtual = keys.virtual_channel(self.channel, group)
@@ -134,7 +141,7 @@ class ProcessDispatcher:
                 self._leave(virtual, channel, at)
             return
         if decoded.position:
-            names = self._follow(decoded, claim.message)
+            names = self._follow(names, decoded, claim.message)
             if not names:
                 return
         elif self._settings.history and any(map(self._followers.find, names)):
@@ -173,13 +180,13 @@ class ProcessDispatcher:
         if virtual in self._local_groups and not self._local_groups.members(virtual):
             self._groups_empty([virtual])
 
-    def _follow(self, decoded: Envelope, data: bytes) -> list[str]:
+    def _follow(self, names: list[str], decoded: Envelope, data: bytes) -> list[str]:
         """Pass a message on to the followers of its group; return the names without any."""
         entry = HistoryEntry(decoded.position, decoded.previous, data)
         entry.decoded = decoded
         others: list[str] = []
         members: set[str] = set()
-        for name in decoded.names:
+        for name in names:
             follower = self._followers.find(name)
             if follower is None:
                 others.append(name)
@@ -410,7 +417,7 @@ def _decode(
     """Decode a message; if that fails, log and count it and return None."""
     try:
         decoded = decoder.decode(data)
-        if "!" in channel and not decoded.names:
+        if "!" in channel and not decoded.names and decoded.group is None:
             raise ValueError("it names no channel")  # noqa: TRY301
         if decoded.names and "!" not in channel and channel not in decoded.names:
             raise ValueError("it is for another channel")  # noqa: TRY301

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from .._shared.clock import monotonic
 from .._shared.transport.pipeline import MAX_COALESCED
-from ..keys import counts_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +35,6 @@ class Destination:
     names: list[str]
     key: str
     bell: str
-    counts: str
     capacity: int
 
 
@@ -46,8 +44,6 @@ class GroupSnapshot:
 
     group: str
     key: str
-    # The field of the group in the counts of a message key.
-    counts_field: int
     # As GROUP_MEMBERS returns them.
     names: bytes
     destinations: list[Destination]
@@ -72,7 +68,7 @@ class GroupSnapshot:
         """Return whether a message may be sent without reading the names first.
 
         Args:
-            size: The bytes of the message for all destinations.
+            size: The bytes of the bodies that are sent.
         """
         limit = MAX_CONFIRMED_BYTES if self.confirmed else MAX_UNCONFIRMED_BYTES
         return len(self.names) + size <= limit and len(self.destinations) <= MAX_COALESCED
@@ -83,7 +79,7 @@ class GroupCache:
 
     Args:
         keys: Names the message keys.
-        capacity: Returns the capacity of a channel.
+        capacity: Returns the number of messages that may wait where those for a channel do.
     """
 
     def __init__(self, keys: Keys, capacity: Callable[[str], int]) -> None:
@@ -108,9 +104,7 @@ class GroupCache:
         if known is not None and known.names == names:
             known.confirmed = True
             return known
-        snapshot = GroupSnapshot(
-            group, self._keys.group(group), counts_field(group), names, self.destinations(names)
-        )
+        snapshot = GroupSnapshot(group, self._keys.group(group), names, self.destinations(names))
         with self._lock:
             known = self._snapshots.pop(group, None)
             if known is not None:
@@ -141,4 +135,4 @@ class GroupCache:
     def _destination(self, address: str, names: list[str]) -> Destination:
         queue = self._keys.messages(address)
         capacity = self._capacity(names[0])
-        return Destination(address, names, queue.key, queue.bell, queue.counts, capacity)
+        return Destination(address, names, queue.key, queue.bell, capacity)
