@@ -176,8 +176,9 @@ async def check_group_expiry(
     await within(layer.group_add(group, forgotten))
     added = time.monotonic()
     await within(layer.group_send(group, STALE))
-    assert await take(owner, renewed) == STALE
-    assert await take(owner, forgotten) == STALE
+    # In tasks that end: a consumer that runs may keep its membership.
+    assert await asyncio.create_task(take(owner, renewed)) == STALE
+    assert await asyncio.create_task(take(owner, forgotten)) == STALE
     await until(began + 1.5)
     await within(layer.group_add(group, renewed))
     await until(added + 2 + MARGIN)

@@ -14,7 +14,7 @@ from channels_redis_queue import keys
 from channels_redis_queue.layer import PROCESS_CAPACITY
 from support.counting import count_commands
 from support.messages import cancel, consume, take, within
-from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, nothing_else
+from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, nothing_else, waiting
 from support.waiting import eventually, until
 
 if TYPE_CHECKING:
@@ -177,6 +177,24 @@ async def test_group_expiry_counts_from_the_latest_join(layers: Layers) -> None:
     assert await take(layer, channels["new"][1]) == {"type": "hello"}
     for name in ("old", "other old", "jobs"):
         await nothing_else(*channels[name])
+
+
+async def test_running_consumer_outlives_group_expiry(layers: Layers) -> None:
+    """Its process renews its membership; one without a consumer ends."""
+    layer, other = layers(group_expiry=3), layers(group_expiry=3)
+    consumed, abandoned = await layer.new_channel(), await layer.new_channel()
+    for channel in (consumed, abandoned):
+        await layer.group_add("room", channel)
+    receiver = await waiting(layer, consumed)
+    await until(time.monotonic() + 7)
+    await other.group_send("room", {"type": "hello"})
+    assert await within(receiver) == {"type": "hello"}
+    await nothing_else(layer, abandoned)
+
+    async def only_one() -> bool:
+        return await other.group_channels("room") == [consumed]
+
+    await eventually(only_one)
 
 
 async def test_dead_process(

@@ -239,6 +239,11 @@ class QueueBroker:
         for detector in detectors:
             loop_state.spawn(detector.watch())
         loop_state.spawn(maintenance.sweep(self.consumers, local_groups, self._groups_empty))
+        loop_state.spawn(
+            maintenance.renew_memberships(
+                settings.group_expiry, self.consumers, local_groups, self.groups, shards
+            )
+        )
         loop_state.spawn(maintenance.publish_removed_members(self.groups, shards))
 
         def restore_all() -> None:

@@ -187,12 +187,34 @@ class Groups:
         for chunk in chunks(self._local_groups.members(virtual), MAX_NAMES):
             # Nothing would remove those that have left meanwhile.
             members = set(self._local_groups.members(virtual)).intersection(chunk)
-            score = await self._write(virtual, members, shards)
-            if not self._local_groups.members(virtual):
-                # Its last member has left meanwhile, and what was removed had another score.
-                await self._remove(virtual, score, shards)
+            if not await self._write_again(virtual, members, shards):
                 break
-            self._local_groups.written(virtual, score)
+
+    async def renew(self, virtuals: Iterable[str], shards: Shards) -> None:
+        """Write virtual channels again, so that they don't expire; those that fail are due again.
+
+        Args:
+            virtuals: The virtual channels.
+            shards: The command connections.
+        """
+        await self._each(self._renew, virtuals, shards)
+
+    async def _renew(self, virtual: str, shards: Shards) -> None:
+        # Any member renews the set of all.
+        members = self._local_groups.members(virtual)[:1]
+        with contextlib.suppress(RedisError):
+            if members:
+                await self._write_again(virtual, members, shards)
+
+    async def _write_again(self, virtual: str, members: Iterable[str], shards: Shards) -> bool:
+        """Write a virtual channel again; return whether it still has members."""
+        score = await self._write(virtual, members, shards)
+        if not self._local_groups.members(virtual):
+            # Its last member has left meanwhile, and what was removed had another score.
+            await self._remove(virtual, score, shards)
+            return False
+        self._local_groups.written(virtual, score)
+        return True
 
     async def restore_missing(self, virtuals: Iterable[str], shards: Shards) -> None:
         """Write those virtual channels again that the server does not have as written last.

@@ -45,7 +45,7 @@ class RedisChannelLayer(BaseRedisLayer):
         prefix: Begins every key in Redis. It should end in a delimiter: with the prefixes `asgi`
             and `asgi2` on one database, `asgi` + `2jobs` and `asgi2` + `jobs` are one key.
         expiry: Seconds that a message waits to be received.
-        group_expiry: Seconds that a membership lasts after the latest `group_add`.
+        group_expiry: Seconds that a membership without a consumer lasts after `group_add`.
         capacity: The number of messages that may wait in Redis for a general channel. Ten times as
             many may wait for a process, for all of its channels together.
         channel_capacity: Other capacities, by channel: a dict with globs or compiled patterns as

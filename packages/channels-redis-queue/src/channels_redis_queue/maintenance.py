@@ -31,6 +31,8 @@ CHECK_INTERVAL = 2
 CANARY_TTL = 60
 # Checks between two searches for memberships that have expired: they live for hours.
 CHECKS_PER_EXPIRY = 30
+# Seconds between two searches for memberships to renew, at most.
+RENEWAL_INTERVAL = 60
 # Keys in one SCAN.
 SCAN_COUNT = 1000
 
@@ -170,6 +172,30 @@ async def sweep(
                 # Reading the members removes those that have expired.
                 groups_empty([virtual for virtual in chunk if not local_groups.members(virtual)])
                 await asyncio.sleep(0)
+
+
+async def renew_memberships(
+    group_expiry: int,
+    consumers: ConsumerTracker,
+    local_groups: LocalGroups,
+    groups: Groups,
+    shards: Shards,
+) -> None:
+    """Renew the memberships of consumers that run, well before they expire.
+
+    Args:
+        group_expiry: Seconds that a membership lives.
+        consumers: The consumers of this process's channels.
+        local_groups: The members in this process.
+        groups: Writes virtual channels.
+        shards: The command connections.
+    """
+    while True:
+        await asyncio.sleep(min(RENEWAL_INTERVAL, group_expiry / 6))
+        for chunk in chunks(local_groups.virtuals(), SCAN_CHUNK):
+            due = [each for each in chunk if local_groups.renew(each, consumers.is_consumed)]
+            await groups.renew(due, shards)
+            await asyncio.sleep(0)
 
 
 async def publish_removed_members(groups: Groups, shards: Shards) -> None:

@@ -6,9 +6,13 @@ import itertools
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .._shared.clock import monotonic
 from ..keys import non_local
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass
@@ -24,6 +28,8 @@ class _LocalGroup:
     left: dict[str, float] = field(default_factory=dict)
     # The score that this process wrote last for the virtual channel, as far as it knows.
     score: bytes | None = None
+    # The `monotonic()` of that write.
+    written_at: float = 0.0
     # True if a join was cancelled, which the server may have executed.
     may_have_other_score: bool = False
 
@@ -80,7 +86,7 @@ class LocalGroups:
                 group.members[channel] = (at, monotonic() + self._expiry)
             if group.score is None or float(group.score) < at:
                 group.score = score
-            self._note_write(virtual)
+            self._note_write(virtual, group)
             self._end_join(virtual, group, channel)
 
     def cancel_join(self, virtual: str, channel: str) -> None:
@@ -164,6 +170,31 @@ class LocalGroups:
                 return list(group.members)
             return list({**group.members, **group.joining})
 
+    def renew(self, virtual: str, is_consumed: Callable[[str], bool]) -> bool:
+        """Renew the memberships whose consumers run, before a third of their time is over.
+
+        Args:
+            virtual: The virtual channel.
+            is_consumed: Returns whether the consumer of a channel runs.
+
+        Returns:
+            Whether the virtual channel has to be written to Redis again.
+        """
+        with self._lock:
+            group = self._groups.get(virtual)
+            if group is None:
+                return False
+            now = monotonic()
+            renewed, due = now + self._expiry, now + self._expiry * 2 / 3
+            is_alive = False
+            for channel, (at, end) in group.members.items():
+                if end > due:
+                    is_alive = True
+                elif is_consumed(channel):
+                    group.members[channel] = at, renewed
+                    is_alive = True
+            return is_alive and group.written_at <= now - self._expiry / 3
+
     def written(self, virtual: str, score: bytes) -> None:
         """Take over the score of another write, perhaps of a server with another clock."""
         with self._lock:
@@ -171,7 +202,7 @@ class LocalGroups:
             if group is None:
                 return
             group.score = score
-            self._note_write(virtual)
+            self._note_write(virtual, group)
             at = float(score)
             group.members = {
                 channel: (min(joined, at), end) for channel, (joined, end) in group.members.items()
@@ -260,7 +291,8 @@ class LocalGroups:
             self._groups.clear()
             self._virtuals_of.clear()
 
-    def _note_write(self, virtual: str) -> None:
+    def _note_write(self, virtual: str, group: _LocalGroup) -> None:
+        group.written_at = monotonic()
         self._last_write += 1
         # Taken out first, so that the latest is the last one in the dict.
         self._writes.pop(virtual, None)
