@@ -14,6 +14,7 @@ from channels_redis_queue import keys, publisher, scripts
 from channels_redis_queue._shared.transport.commands import Script
 from channels_redis_queue.keys import virtual_channel
 from channels_redis_queue.layer import PROCESS_CAPACITY
+from support.counting import count_commands
 from support.messages import cancel, joined, numbered, take, take_numbers, within
 from support.queue_layers import (
     Layers,
@@ -399,3 +400,35 @@ async def test_server_clock_goes_back(
     await within(other.group_send("room", {"type": "hello"}))
     assert await take(layer, returns) == {"type": "hello"}
     await nothing_else(layer, leaves)
+
+
+async def test_body_for_many_processes(own_server: EmbeddedServer, own_layers: Layers) -> None:
+    """It goes to the server once, and each process gets it."""
+    layer = own_layers()
+    processes = [f"specific.{keys.new_process_id()}!" for _ in range(8)]
+    message = {"type": "long", "text": "x" * 2000}
+    with own_server.client() as client:
+        for process in processes:
+            client.zadd(layer._keys.group("room"), {virtual_channel(process, "room"): time.time()})
+        await layer.group_send("room", message)
+        with count_commands(own_server) as counted:
+            await layer.group_send("room", message)
+        sent = {client.zrange(beside(layer, process).key, -1, -1)[0] for process in processes}
+    assert len(sent) == 1
+    assert counted.bytes_in < 4000
+
+
+async def test_call_is_bounded_in_bytes(
+    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server serves others between two parts of a large message's destinations."""
+    monkeypatch.setattr(publisher, "MAX_CALL_BYTES", 1_000_000)
+    layer = own_layers()
+    processes = [f"specific.{keys.new_process_id()}!" for _ in range(8)]
+    with own_server.client() as client:
+        for process in processes:
+            client.zadd(layer._keys.group("room"), {virtual_channel(process, "room"): time.time()})
+        with count_commands(own_server) as counted:
+            await layer.group_send("room", {"type": "long", "text": "x" * 400_000})
+        assert all(client.zcard(beside(layer, process).key) == 1 for process in processes)
+    assert counted.bytes_in > 4 * 400_000

@@ -1,0 +1,104 @@
+"""Bursts far above every capacity reach a consumer that keeps taking: nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from channels.consumer import AsyncConsumer
+
+from support.default_layer import default_layer
+from support.messages import cancel, joined, numbered, take_numbers
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from embedded_server import EmbeddedServer
+    from support.layers import LayerClass
+
+IN_FLIGHT = 50
+DEADLINE = 200
+
+pytestmark = pytest.mark.timeout(240)
+
+
+class Reader(AsyncConsumer):  # type: ignore[misc]
+    """A consumer of Channels that notes the numbers of its group's messages."""
+
+    async def note(self, message: dict[str, Any]) -> None:
+        """Note a number."""
+        self.scope["numbers"].append(message["number"])
+
+    async def join(self, _event: dict[str, Any]) -> None:
+        """Become a member."""
+        await self.channel_layer.group_add("room", self.channel_name)
+        self.scope["joined"].set()
+
+
+async def send_in_flight(layer: Any, messages: list[dict[str, Any]]) -> None:
+    """Send as a busy server does: many at once, and never all."""
+    left = iter(messages)
+
+    async def send() -> None:
+        for message in left:
+            await layer.group_send("room", message)
+
+    await asyncio.gather(*(send() for _ in range(IN_FLIGHT)))
+
+
+def send_one_by_one(layer: Any, messages: list[dict[str, Any]]) -> None:
+    """Send from synchronous code."""
+    for message in messages:
+        async_to_sync(layer.group_send)("room", message)
+
+
+@pytest.fixture
+async def reader_and_sender(
+    layer_class: LayerClass, redis_server: EmbeddedServer, prefix: str
+) -> AsyncIterator[list[Any]]:
+    """Yield two layers, as two processes have them."""
+    pair: list[Any] = [layer_class(hosts=[redis_server.url], prefix=prefix) for _ in range(2)]
+    yield pair
+    for layer in pair:
+        await layer.close_pools()
+
+
+@pytest.mark.parametrize("kind", ["loop", "consumer"])
+@pytest.mark.parametrize(
+    ("sender", "count"),
+    [
+        *(("asynchronous", count) for count in (1_200, 2_000, 5_000, 50_000)),
+        # One at a time, so a larger number would only take a minute more.
+        *(("synchronous", count) for count in (1_200, 2_000, 5_000)),
+    ],
+)
+async def test_burst(reader_and_sender: list[Any], count: int, kind: str, sender: str) -> None:
+    """Whatever the number, who sends and who takes."""
+    reading, sending = reader_and_sender
+    messages: list[dict[str, Any]] = [{**one, "type": "note"} for one in numbered(count)]
+    numbers: list[int] = []
+    if kind == "loop":
+        channel = await joined(reading, "room")
+
+        async def take_all() -> None:
+            numbers.extend(await take_numbers(reading, channel, count))
+
+        task = asyncio.create_task(take_all())
+    else:
+        scope = {"type": "reader", "numbers": numbers, "joined": asyncio.Event()}
+        events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        events.put_nowait({"type": "join"})
+        with default_layer(reading):
+            task = asyncio.create_task(Reader.as_asgi()(scope, events.get, events.put))
+            await scope["joined"].wait()  # type: ignore[attr-defined]
+    if sender == "asynchronous":
+        flood = asyncio.to_thread(asyncio.run, send_in_flight(sending, messages))
+    else:
+        flood = asyncio.to_thread(send_one_by_one, sending, messages)
+    await flood
+    await eventually(lambda: len(numbers) == count, timeout=DEADLINE)
+    assert sorted(numbers) == list(range(count))
+    await cancel(task)
