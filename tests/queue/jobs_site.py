@@ -15,6 +15,8 @@ SECRET_KEY = "for a test"
 INSTALLED_APPS = ["channels_redis_queue", "channels_redis", "channels"]
 ASGI_APPLICATION = "jobs_site.application"
 CONFIG = {"hosts": [os.environ["REDIS_URL"]], "prefix": os.environ["PREFIX"]}
+# Without it, Django 4.2 warns.
+USE_TZ = True
 CHANNEL_LAYERS = {
     "default": {"BACKEND": "channels_redis_queue.RedisChannelLayer", "CONFIG": CONFIG},
     "pubsub": {"BACKEND": "channels_redis_pubsub.RedisPubSubChannelLayer", "CONFIG": CONFIG},

@@ -150,7 +150,11 @@ def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str,
         )
     refuse_unknown_arguments(arguments, cls, "the connection argument")
     # Servers and proxies without the command HELLO only speak RESP 2.
-    arguments["protocol"] = arguments.get("protocol") or 2
+    try:
+        # redis-py 5 leaves a text as it is.
+        arguments["protocol"] = int(arguments.get("protocol") or 2)
+    except ValueError:
+        raise ValueError("protocol must be an integer, 2 or 3") from None
     arguments["db"] = arguments.get("db", 0)
     if "path" not in arguments:
         arguments["host"] = checked_host(arguments.get("host", "localhost"))
