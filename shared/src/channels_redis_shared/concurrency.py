@@ -34,6 +34,9 @@ __all__ = [
 
 Value = TypeVar("Value")
 
+# Return the event loop that runs in this thread, or None; for event loops, which need it often.
+running_loop: Callable[[], asyncio.AbstractEventLoop | None] = asyncio._get_running_loop  # noqa: SLF001
+
 # Seconds after which a task that still runs is cancelled again. What a task sends as it ends has to
 # take less.
 CANCEL_INTERVAL = 2.0
@@ -228,14 +231,6 @@ class LoopLocal(Generic[Kept]):
             entry = self._kept.pop(loop, None)
             if entry is not None:
                 entry[0].abandon()
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread, if there is one."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _start(generator: AsyncGenerator[None, None]) -> None:

@@ -235,8 +235,10 @@ class PubSubBroker:
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
+        client = self._loops.find()
+        shards = self._shards() if client is None else client.shards
         command = (self._publish_command, topic, data)
-        await self._shards().of(topic).execute(command, key=topic)
+        await shards.of(topic).execute(command, key=topic)
         self.counters.sent += 1
 
     async def append(self, topic: str, data: bytes, limits: Limits) -> None:
@@ -349,9 +351,8 @@ class PubSubBroker:
 
     def _shards(self) -> Shards:
         """Return the command connections for the running event loop."""
-        client = self._loops.find()
-        shards = self._synchronous.shards() if client is None else client.shards
-        return shards or self._loops.get().shards
+        shards = self._synchronous.shards() if self._loops.find() is None else None
+        return self._loops.get().shards if shards is None else shards
 
     def _make_client(self) -> LoopClient:
         return LoopClient(

@@ -132,6 +132,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         self._sharded_pubsub = sharded_pubsub
         self._keeps_history = bool(self._history)
         self._names = Names(prefix, self.require_valid_channel_name, self.require_valid_group_name)
+        self._topic, self._require_channel = self._names.cached_topic, self._names.cached_check
         self._serializer = registry.get_serializer(
             serializer_format,
             symmetric_encryption_keys=symmetric_encryption_keys,
@@ -214,7 +215,9 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
                 message was written, it may have arrived; it is never sent twice.
         """
         message = sendable(message)
-        self._names.require_channel(channel)
+        # Straight from the cache, for each message.
+        require = self._require_channel if isinstance(channel, str) else self._names.require_channel
+        require(channel)
         await self._broker.get().publish(channel, self._encode(message))
 
     async def receive(self, channel: str) -> dict[str, Any]:
@@ -304,7 +307,9 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         if exclude:
             names = options.excluded_channels(exclude, self._names.require_channel)
             message = {**message, EXCLUDE: names}
-        topic, data = self._names.topic(group), self._encode(message)
+        # Straight from the cache, for each message.
+        topic = (self._topic if isinstance(group, str) else self._names.topic)(group)
+        data = self._encode(message)
         limits = self._history.limits(group) if self._keeps_history else None
         if limits is None:
             await self._broker.get().publish(topic, data)

@@ -34,6 +34,8 @@ MAX_NOTICES = 100
 MESSAGE_OVERHEAD = 500
 # Bytes that a message counts for each mailbox that holds it.
 REFERENCE_SIZE = 8
+# Messages whose bytes were given back and are not subtracted yet.
+MAX_FREED = 1000
 # The bytes divided by this are freed at once when there are too many, since finding the fullest
 # mailboxes means measuring all of them.
 EVICTION_DIVISOR = 8
@@ -115,7 +117,9 @@ class SizedEntry(Entry):
     __slots__ = ("_freed", "size")
 
     def __init__(self, deadline: float, item: MailboxItem, size: int, freed: deque[int]) -> None:
-        super().__init__(deadline, item)
+        # One is made for each message: no call of the other `__init__`.
+        self.deadline = deadline
+        self.item = item
         self.size = size
         self._freed = freed
 
@@ -235,9 +239,16 @@ class Mailbox:
         """Remove and return the oldest item that has not expired, if the sink leaves it."""
         if self.sink is not None and self._is_left_to_sink():
             return None
-        entry = self._pop_unexpired()
-        if entry is None:
+        try:
+            entry = self._items.popleft()
+        except IndexError:
             return None
+        if entry.deadline <= monotonic():
+            self._items.appendleft(entry)
+            unexpired = self._pop_unexpired()
+            if unexpired is None:
+                return None
+            entry = unexpired
         if entry.item is self._overflow_notice:
             # Messages lost from now on get a notice of their own.
             self._overflow_notice = None
@@ -551,9 +562,11 @@ class Mailboxes:
                     box.put_quietly(entry)
                 else:
                     box.put(entry, loop)
-            self._subtract_freed()
-            if self._used > self._max_bytes:
-                self._evict(entry, lost)
+            # Not for each message: what was given back matters when there seems to be too much.
+            if self._used > self._max_bytes or len(self._freed) >= MAX_FREED:
+                self._subtract_freed()
+                if self._used > self._max_bytes:
+                    self._evict(entry, lost)
         if wakes_later and loop is not None:
             self._wake_some(loop, list(channels))
         for channel, count in lost.items():

@@ -53,7 +53,9 @@ class CoalescedCommand:
         """Answer each call with its own reply."""
         coalescer = self.calls[0].coalescer
         if coalescer is None:
-            self.calls[0].answer(reply)
+            future = self.calls[0].reply
+            if not future.done():
+                future.set_result(reply)
             return
         try:
             replies = coalescer.replies(reply, [call.content for call in self.calls])
@@ -259,7 +261,9 @@ class AutoPipeline(CommandClient):
                 if not call.idempotent:
                     call.fail(error)
             return error
-        return await self._settle(commands, replies)
+        if any([isinstance(reply, Exception) for reply in replies]):  # noqa: C419 - faster
+            return await self._settle(commands, replies)
+        return None
 
     async def _settle(
         self, commands: list[CoalescedCommand], replies: list[Any]

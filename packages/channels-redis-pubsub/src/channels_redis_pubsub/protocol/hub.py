@@ -32,6 +32,8 @@ class Hub:
         # The members of each topic. One that is still joining has the tokens of `begin_join`.
         self._members: dict[bytes, dict[str, set[object] | None]] = {}
         self._topics: dict[str, set[bytes]] = {}
+        # Returns the members of a topic, or the second argument.
+        self.find_members = self._members.get
 
     def __contains__(self, channel: object) -> bool:
         """Return whether the channel is open."""
@@ -179,13 +181,15 @@ class TopicDispatcher:
         self._hub = hub
         self._mailboxes = mailboxes
         self._followers = followers
+        # `Hub.members` without a call of its own for each message.
+        self._members_of = hub.find_members
         self._keeps_history = bool(settings.history)
         # The current outages, by connection.
         self._outages: dict[object, _Outage] = {}
 
     def dispatch(self, topic: bytes, data: bytes) -> None:
         """Put a message into the mailboxes of the topic's members."""
-        members = self._hub.members(topic)
+        members: Collection[str] = self._members_of(topic, ())
         if not members:
             return  # the last one left while the message was on its way
         if self._keeps_history and self._followers.find(topic) is not None:

@@ -46,8 +46,9 @@ class Names:
         self._groups = of_groups(prefix)
         self._require_channel = require_channel
         self._require_group = require_group
-        self._checked = lru_cache(CACHE_SIZE)(self._check)
-        self._topics = lru_cache(CACHE_SIZE)(self._make_topic)
+        # `require_channel` and `topic` for texts.
+        self.cached_check = lru_cache(CACHE_SIZE)(self._check)
+        self.cached_topic = lru_cache(CACHE_SIZE)(self._make_topic)
 
     def new_channel(self, kind: str, process: str) -> str:
         """Return a new channel's name: the layer's prefix, `kind`, and 32 hex digits.
@@ -77,7 +78,7 @@ class Names:
         """Raise TypeError unless the name is valid in Channels, or is so without our prefix."""
         if not isinstance(channel, str):
             self._require_channel(channel)
-        self._checked(channel)
+        self.cached_check(channel)
 
     def topic(self, group: str) -> str:
         """Return the Redis channel of a group.
@@ -87,7 +88,7 @@ class Names:
         """
         if not isinstance(group, str):
             self._require_group(group)
-        return self._topics(group)
+        return self.cached_topic(group)
 
     def group(self, topic: bytes) -> str:
         """Return the group that a Redis channel is of."""
