@@ -113,8 +113,9 @@ class GroupOutlet:
 
     def report_gap(self, reason: str) -> None:
         """Warn that messages may be missing."""
-        text = "Messages of the group %s may be missing: %s"
-        self._settings.faults.warning(text, self._group, reason)
+        self._settings.faults.warning(
+            "Messages of the group %s may be missing: %s", self._group, reason
+        )
 
     def report_failure(self, error: Exception) -> None:
         """Warn that the history can't be read."""
