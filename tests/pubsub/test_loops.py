@@ -611,6 +611,19 @@ async def test_channel_used_after_close_pools(layers: Layers) -> None:
     assert await take(layer, channel) == HELLO
 
 
+async def test_flush_after_close_pools(layers: Layers) -> None:
+    """It ends the memberships of channels that stay, too."""
+    layer = layers()
+    channel = await joined(layer, "room")
+    await layer.close_pools()
+    await within(layer.flush())
+    receiver = await waiting(layer, channel)
+    await within(layer.group_add("another", channel))
+    await within(layer.group_send("room", {"type": "unheard"}))
+    await within(layer.send(channel, HELLO))
+    assert await within(receiver) == HELLO
+
+
 async def test_close_pools_cancels_again(layers: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
     """On Python 3.10 a cancellation may be lost on its way to the task of the subscriptions."""
     layer = layers()

@@ -271,8 +271,11 @@ class PubSubBroker:
 
     def flush(self) -> None:
         """Drop all unread messages, and end all memberships in groups."""
-        for client in self._loops.values():
-            client.reconcile(client.hub.leave_groups())
+        # Also those that have ended, and whose channels may go on.
+        for client in {*self._loops.values(), *self._clients.values()}:
+            topics = client.hub.leave_groups()
+            if not client.ended:
+                client.reconcile(topics)
         self._mailboxes.clear()
 
     async def close_connections(self) -> None:
