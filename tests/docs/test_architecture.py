@@ -24,7 +24,7 @@ FOREIGN = {"BlockingConnectionPool", "get_credentials_async", "run_forever"}
 # The modules, functions and calls at most on the way of a message to a channel, and to a group; in
 # the order in which the page names the layers.
 MOST = {
-    "channels_redis_queue": ((16, 85, 111), (18, 96, 138)),
+    "channels_redis_queue": ((15, 81, 105), (18, 95, 124)),
     "channels_redis_pubsub": ((12, 46, 56), (12, 46, 56)),
 }
 

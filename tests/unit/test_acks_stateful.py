@@ -19,7 +19,7 @@ class Take:
 
     def __init__(self, acks: AckTracker) -> None:
         self.acknowledged = acks.pending_acks()
-        self.requeued = acks.confirmed_requeues
+        self.requeued = len(acks.confirmed_requeues)
         self.reply: list[Claim] | None = None
 
 

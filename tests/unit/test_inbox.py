@@ -183,12 +183,12 @@ def test_releases_what_was_given_back() -> None:
     reader.inbox._acks.requeue(claim)
     handlers = []
     for number in (1, 2):
-        assert reader.inbox.has_pending_requeues
+        assert reader.inbox.unsent_requeues
         command, released = reader.inbox.release_command() or ((), repr)
         assert command[-4:] == (EXPIRY, max(EXPIRY, MIN_CLAIMS_TTL), number, b"990.1")
         handlers.append(released)
     handlers[-1](1)
-    assert not reader.inbox.has_pending_requeues
+    assert not reader.inbox.unsent_requeues
     assert reader.inbox.release_command() is None
     reader.inbox.take_command(10)
     assert reader.answer_take("a 990.1") == ["a"]
@@ -219,7 +219,7 @@ def test_release_after_one_that_was_not_answered(caplog: pytest.LogCaptureFixtur
     released(0)
     assert not caplog.records
     assert reader.inbox._counters.expired == 0
-    assert not reader.inbox.has_pending_requeues
+    assert not reader.inbox.unsent_requeues
 
 
 def test_claims_live_as_long_as_messages() -> None:

@@ -90,7 +90,7 @@ class SendBatch(NamedTuple):
         """
         # Half of what a key holds.
         quotas = {message.key: max(1, message.capacity // 2) for message in messages}
-        size = body_size(messages)
+        size = len(messages[0].body) if len(messages) == 1 else body_size(messages)
         return await commands.execute_coalesced(
             messages, self, size, key=messages[0].key, quotas=quotas, idempotent=idempotent
         )

@@ -280,7 +280,7 @@ class Receiver:
 
     def _release(self) -> None:
         """Start to put back requeued messages, concurrently with a wait."""
-        if self.inbox.has_pending_requeues and self._releasing is None and not self._replaced:
+        if self.inbox.unsent_requeues and self._releasing is None and not self._replaced:
             self._releasing = start_task(self._send_releases())
 
     async def _finish_releases(self) -> None:

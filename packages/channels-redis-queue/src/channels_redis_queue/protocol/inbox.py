@@ -63,9 +63,10 @@ class AckTracker:
         self._acknowledged: dict[int, None] = {}
         # Appended to in whichever thread a message is received.
         self._pending_acks: deque[tuple[int, bytes]] = deque()
-        self._pending_requeues: deque[tuple[int, bytes]] = deque()
+        # Falsy if there is nothing to put back.
+        self.unsent_requeues: deque[tuple[int, bytes]] = deque()
         # A take that is sent after the reply to the release may return these as new claims.
-        self._confirmed_requeues: deque[int] = deque()
+        self.confirmed_requeues: deque[int] = deque()
         # True if a take has returned a claim whose requeue was not confirmed when it was sent: the
         # server may have executed it before the release or after it.
         self.ambiguous = False
@@ -94,7 +95,7 @@ class AckTracker:
         """Put a claim back into the queue with the next release, for another reader."""
         key = hash(claim)
         self._states[key] = _REQUEUED
-        self._pending_requeues.append((key, claim.score))
+        self.unsent_requeues.append((key, claim.score))
 
     def pending_acks(self) -> list[bytes]:
         """Return the scores to acknowledge with the next take."""
@@ -103,29 +104,19 @@ class AckTracker:
 
     def pending_requeues(self) -> list[bytes]:
         """Return the scores to put back with the next release."""
-        return [score for _, score in list(self._pending_requeues)]
-
-    @property
-    def has_pending_requeues(self) -> bool:
-        """True if there are claims to put back."""
-        return bool(self._pending_requeues)
+        return [score for _, score in list(self.unsent_requeues)]
 
     @property
     def has_open_claims(self) -> bool:
         """True if a claim may still be acknowledged, or has to be put back."""
         return any(state != _ACKNOWLEDGED for state in list(self._states.values()))
 
-    @property
-    def confirmed_requeues(self) -> int:
-        """The number of claims that a take sent now may return as new ones."""
-        return len(self._confirmed_requeues)
-
     def confirm_take(self, acknowledged: int, requeued: int) -> None:
         """Forget the claims that the server has settled: a take was answered.
 
         Args:
             acknowledged: The number of acknowledgements that the take carried.
-            requeued: The `confirmed_requeues` when it was sent.
+            requeued: The number of `confirmed_requeues` when it was sent.
         """
         for _ in range(acknowledged):
             key, _score = self._pending_acks.popleft()
@@ -134,14 +125,14 @@ class AckTracker:
         while len(self._acknowledged) > self._remembered:
             del self._acknowledged[next(iter(self._acknowledged))]
         for _ in range(requeued):
-            self._states.pop(self._confirmed_requeues.popleft(), None)
+            self._states.pop(self.confirmed_requeues.popleft(), None)
         self.ambiguous = False
 
     def confirm_requeues(self, count: int) -> None:
         """Forget the first `count` pending requeues: the server has put them back."""
         for _ in range(count):
-            key, _score = self._pending_requeues.popleft()
-            self._confirmed_requeues.append(key)
+            key, _score = self.unsent_requeues.popleft()
+            self.confirmed_requeues.append(key)
 
 
 class Dispatcher(Protocol):
@@ -196,6 +187,8 @@ class Inbox:
         self._claims_ttl = max(MIN_CLAIMS_TTL, expiry)
         self.dispatcher = dispatcher
         self._acks = AckTracker(max(1000, 4 * dispatcher.prefetch_count()))
+        # Falsy if there is nothing to put back.
+        self.unsent_requeues = self._acks.unsent_requeues
         # The acknowledged claims and confirmed requeues of the latest take.
         self._settled_by_take = (0, 0)
         # The number of releases sent, and the number of the latest that was answered.
@@ -251,7 +244,7 @@ class Inbox:
             as_source: Send the script itself, so that the server needn't know it.
         """
         acks = self._acks.pending_acks()
-        self._settled_by_take = len(acks), self._acks.confirmed_requeues
+        self._settled_by_take = len(acks), len(self._acks.confirmed_requeues)
         names = (self._queue.key, self._queue.bell, self._claims)
         call = scripts.TAKE.call_with_source if as_source else scripts.TAKE.call
         return call(names, count, self._expiry, self._claims_ttl, *acks)
@@ -304,11 +297,6 @@ class Inbox:
         if not self._releases:
             return None
         return ("ZREMRANGEBYSCORE", self._claims, "-inf", "(0")
-
-    @property
-    def has_pending_requeues(self) -> bool:
-        """True if there are messages to put back."""
-        return self._acks.has_pending_requeues
 
     @property
     def has_open_claims(self) -> bool:
