@@ -174,7 +174,7 @@ async def test_equal_reads_of_one_turn_are_one(
     history = await within(sender.group_history(GROUP))
     await send(sender, numbered(3))
     channels = [await within(layer.new_channel()) for _ in range(1000)]
-    # The first to follow any group also tells the doctor of the layer's option.
+    # Opens the command connections.
     await within(layer.group_add("chat.2", channels[0]))
     with own_server.client() as client:
         client.config_resetstat()
@@ -273,24 +273,11 @@ async def test_follower_ends_with_a_member_that_leaves_early(
     assert len(client.followers) == 0
 
 
-async def test_a_channel_that_ends_before_it_joins(proxy: TcpProxy, own_layers: Layers) -> None:
-    """The caller is told as of any channel that does not exist."""
-    layer = own_layers(hosts=[proxy.url], **HISTORY)
-    channel = await within(layer.new_channel())
-    proxy.stall(new=True)
-    joining = asyncio.create_task(layer.group_add(GROUP, channel))
-    await eventually(lambda: len(proxy.connections) > 1)
-    inside(layer).close(channel)
-    proxy.resume()
-    with pytest.raises(RuntimeError, match="is not a channel of this process"):
-        await within(joining)
-
-
 async def test_an_outage_while_the_first_member_joins(proxy: TcpProxy, own_layers: Layers) -> None:
     """Messages after the join come when the connection is back, not only with a later one."""
     layer, sender = own_layers(hosts=[proxy.url], **HISTORY, **NOTICES), own_layers(**HISTORY)
     channel = await within(layer.new_channel())
-    # Also tells the doctor of the option.
+    # Opens the command connections.
     await within(layer.group_add("chat.2", channel))
     subscriber, commands = proxy.connections
     commands.stall()

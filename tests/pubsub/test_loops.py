@@ -201,7 +201,7 @@ async def test_channel_moves_while_it_joins(
     with LoopThread() as other:
         channel = await other.run(layer.new_channel())
         receiver = await waiting(layer, channel)
-        # Opens the command connections, and tells the doctor of the option.
+        # Opens the command connections.
         await within(layer.group_add("chat.2", channel))
         await within(layer.send("another", HELLO))
         [client] = [each for each in inside(layer)._loops.values() if each.loop is other.loop]

@@ -440,3 +440,19 @@ class DamagedHistory(History):
 
 TestHistory = History.TestCase
 TestDamagedHistory = DamagedHistory.TestCase
+
+
+def test_older_reply_after_a_newer_one() -> None:
+    """It does not take the members back, as a server that has lost messages does."""
+    history = History()
+    history.join_first()
+    history.finish(0)
+    history.reconnect()
+    history.reconnect()
+    history.finish(0)  # which begins again, as it was sent before the second loss
+    question, _, replays = history.reads[1]
+    replays.append(history.server.read(question))
+    history.publish()
+    history.finish(0)
+    history.finish(0)
+    history.teardown()

@@ -262,9 +262,9 @@ class Follower(Generic[Key]):
                     self._arrived = []
                 self._reads.add(read)
                 arrived, before = self._arrived, len(self._arrived)
+                head = self.position
                 # A server that has lost its latest messages goes on from an earlier one.
-                is_deep = is_repeated and bool(self._trail)
-                oldest = self._trail[0] if is_deep else self.position
+                oldest = self._trail[0] if is_repeated and head else head
             try:
                 question = Question.after(oldest, since, latest=rewind)
                 replay = await self._all.read(self._key, question)
@@ -274,7 +274,7 @@ class Follower(Generic[Key]):
                     if (
                         arrived is self._arrived
                         and all(self._is_read(entry, extended) for entry in later)
-                        and (is_deep or not self._is_on_dead_branch(extended, since))
+                        and not self._may_be_old(extended, head, oldest, since)
                     ):
                         self._advance(extended)
                         return settle(replay.position, extended)
@@ -290,9 +290,21 @@ class Follower(Generic[Key]):
         # Sent before the first member joined.
         return not trail and not is_after(position, replay.position)
 
-    def _is_on_dead_branch(self, replay: Replay, since: str) -> bool:
-        """Return whether members had positions that the server has lost, perhaps alone."""
-        return any(one in self._trail and one not in replay for one in (self.position, since))
+    def _may_be_old(self, replay: Replay, head: str, oldest: str, since: str) -> bool:
+        """Return whether another read may have positions of members that this one has not.
+
+        Args:
+            replay: What was read.
+            head: The position of the members when the read began. Another one that has ended
+                meanwhile may be newer.
+            oldest: The position from which it was read.
+            since: That of a channel that joins.
+        """
+        trail = self._trail
+        is_last_word = self.position == head and bool(head) and not is_after(oldest, trail[0])
+        return not is_last_word and any(
+            one in trail and one not in replay for one in (self.position, since)
+        )
 
     def _after(self, replay: Replay, position: str) -> Sequence[HistoryEntry] | None:
         """Return what follows a position, or one before it that the server still has.
