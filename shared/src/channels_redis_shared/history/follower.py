@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
     from .backlog import Backlog
-    from .outlet import Outlet
+    from .outlet import GroupOutlet
     from .positions import HistoryEntry, Replay
     from .settings import HistorySettings
 
@@ -70,7 +70,7 @@ class Follower(Generic[Key]):
         followers: What the followers of all groups share.
     """
 
-    def __init__(self, key: Key, outlet: Outlet, followers: Followers[Key]) -> None:
+    def __init__(self, key: Key, outlet: GroupOutlet, followers: Followers[Key]) -> None:
         self._key = key
         self._outlet = outlet
         self._all = followers
@@ -411,7 +411,7 @@ class Followers(Generic[Key]):
     def __init__(
         self,
         read: Callable[[Key, Question], Awaitable[Replay]],
-        outlet: Callable[[Key], Outlet],
+        outlet: Callable[[Key], GroupOutlet],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         backlog: Backlog,
         settings: HistorySettings,

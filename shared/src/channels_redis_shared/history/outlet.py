@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..clock import monotonic
 from ..delivery.mailboxes import Notice
@@ -34,30 +34,6 @@ class GapNotice(Notice):
             "recovered": False,
             POSITION: self._position,
         }
-
-
-class Outlet(Protocol):
-    """The mailboxes of a group's members in this process."""
-
-    def members(self, without: Collection[str] = ()) -> Collection[str]:
-        """Return the members, without some."""
-
-    def readable(self, entries: Sequence[HistoryEntry]) -> Sequence[HistoryEntry]:
-        """Return the messages that can be read."""
-
-    def put(
-        self, entries: Sequence[HistoryEntry], members: Collection[str], before: int = 0
-    ) -> None:
-        """Put messages into mailboxes, as `Backlog.put` does."""
-
-    def notify_gap(self, position: str, members: Collection[str], before: int = 0) -> None:
-        """Tell members that messages before a position may be missing."""
-
-    def report_gap(self, reason: str) -> None:
-        """Warn that messages may be missing."""
-
-    def report_failure(self, error: Exception) -> None:
-        """Warn that the history can't be read."""
 
 
 class GroupOutlet:
