@@ -148,6 +148,7 @@ SERIALIZER = {
     "deserialize": "(data)",
     "encrypt": "(body)",
     "decrypt": "(data)",
+    "is_plain": "",
     "random_prefix_length": "",
     "expiry": "",
 }

@@ -239,7 +239,7 @@ class SynchronousPool:
             connection: Any = synchronous.ConnectionPool(**self._arguments).make_connection()
             pooled.connection, pooled.looked_at = connection, monotonic()
             connection.connect()
-            if not self._host.in_cluster:
+            if self._connector.question == ("HELLO",):
                 # Of a server without HELLO it is an error, and no harm.
                 _send(connection, _HELLO)
                 reply = _read(connection)
