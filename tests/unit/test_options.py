@@ -134,7 +134,9 @@ def test_dicts_are_messages(message: dict[str, Any]) -> None:
     assert sendable(message) is message
 
 
-@pytest.mark.parametrize("key", ["__asgi_channel__", "__asgi_exclude__", "__asgi_group__"])
+@pytest.mark.parametrize(
+    "key", ["__asgi_channel__", "__asgi_exclude__", "__asgi_group__", "__asgi_leave__"]
+)
 @pytest.mark.parametrize("kind", [ValueError, AssertionError])
 def test_reserved_key_is_refused(key: str, kind: type[Exception]) -> None:
     """A ValueError names the key; it is an AssertionError for code written for channels_redis 4."""
