@@ -31,11 +31,12 @@ SHORT = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
 GREETINGS = {b"HELLO", b"CLIENT", b"AUTH", b"SELECT", b"PING"}
 # Of a take: the word, the script, the number of keys, the keys, and how many messages to take, how
 # long they and claims live. What follows is an answer to what the take before it has brought.
-TAKE_KEYS = 4
+TAKE_KEYS = 3
 TAKE_SAYS = 3 + TAKE_KEYS + 3
-# Of a send's arguments: what all its messages have in common, and what each has of its own.
-SEND_SAYS = 3
-WORDS_OF_A_MESSAGE = 4
+# Of a send's arguments: what all its messages have in common, with the number of bodies, which
+# follow; and what each message has of its own.
+SEND_SAYS = 4
+WORDS_OF_A_MESSAGE = 3
 
 
 class Sent(NamedTuple):
@@ -209,7 +210,8 @@ def _sent(command: list[bytes], send: list[bytes]) -> Step:
     if command[0] == b"PUBLISH":
         arrivals = 1
     elif command[:2] == send:
-        arrivals = (len(command) - 3 - int(command[2]) - SEND_SAYS) // WORDS_OF_A_MESSAGE
+        says = command[3 + int(command[2]) :]
+        arrivals = (len(says) - SEND_SAYS - int(says[SEND_SAYS - 1])) // WORDS_OF_A_MESSAGE
     return Step("send", _text(command), arrivals)
 
 
