@@ -65,7 +65,7 @@ def test_change_outside_the_archives_needs_none(clone: Clone) -> None:
 
 def test_metadata_needs_a_fragment(clone: Clone) -> None:
     """A package's metadata is part of what its users get."""
-    clone.replace(f"{QUEUE}/pyproject.toml", '"redis[hiredis]>=5.0",\n]', '"redis[hiredis]>=5.1",\n]')
+    clone.replace(f"{QUEUE}/pyproject.toml", '"redis[hiredis]>=5.0"', '"redis[hiredis]>=5.1"')
     clone.commit()
     assert packages_lacking(clone) == ["channels-redis-queue"]
 
