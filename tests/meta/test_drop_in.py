@@ -95,7 +95,7 @@ def test_options_of_the_queue_layer_are_ignored(caplog: pytest.LogCaptureFixture
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "RedisPubSubChannelLayer ignores group_expiry, random_prefix_length" in record.message
-    assert "take it out of CONFIG" in record.message
+    assert "remove it from CONFIG" in record.message
 
 
 def test_unknown_options_are_refused_beside_ignored_ones() -> None:

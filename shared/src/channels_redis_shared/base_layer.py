@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 _REDIS = "connect a redis.asyncio.Redis of your own"
 _MEMBERS = (
-    "the queue layer's group_count and group_channels tell who is in a group, "
+    "the queue layer's group_count and group_channels return who is in a group, "
     "whose key in Redis holds processes now"
 )
-_WAITING = "layer.statistics() tells how many messages wait in this process, and much more"
-_LISTENING = "keep these names yourself; layer.statistics() tells how many there are"
+_WAITING = "layer.statistics() counts the messages that wait in this process, and much more"
+_LISTENING = "keep these names yourself; layer.statistics() counts them"
 _RECEIVING = "call layer.receive"
 _NOTHING = "leave it out: a layer works in any event loop, and closes what it has when that ends"
 
@@ -135,7 +135,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         self._history = HistoryRules(history)
         if on_gap is not None and not self._history:
             raise ValueError(
-                "on_gap tells of gaps in groups with a history: add the option history, or leave "
+                "on_gap reports gaps in groups with a history: add the option history, or leave "
                 "on_gap out"
             )
         if self._history:

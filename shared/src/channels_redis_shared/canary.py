@@ -1,7 +1,7 @@
 """Find out whether a server has lost what was written there.
 
 One that comes back empty, or as it was some time ago, shows it in no other way than in a key that
-counts the looks: the canary. Each node of a Cluster has one of its own.
+counts the looks: the canary. Each node of a Cluster has its own.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Canary:
         """Return whether the server may have lost data since the latest look.
 
         Raises:
-            redis.exceptions.RedisError: The server is away. The next look tells.
+            redis.exceptions.RedisError: The server is away. The next look decides.
         """
         before_it, count = self._count, self._count + 1
         command = SWAP.call_with_source([self._key], count, self._ttl)
         before = await commands.execute(command, key=self._key, idempotent=True)
         self._count = count
-        # The new count itself is no proof: a reply that was lost may have told of a loss.
+        # The new count itself is no proof: a lost reply may have reported a loss.
         return before_it > 0 and before != b"%d" % before_it

@@ -69,7 +69,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         history: The groups whose latest messages Redis keeps, so that none is lost in an outage: a
             dict with globs or compiled patterns as keys, and values such as
             `{"size": 100, "ttl": 300}`. The first match counts. Default: none.
-        on_gap: The `type` of a message that tells members of such a group, with its name as
+        on_gap: The `type` of a message that notifies members of such a group, with its name as
             `group`, that messages are missing nevertheless. Default: no message.
 
     Raises:
@@ -123,7 +123,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         )
         if ignored:
             logger.warning(
-                "%s ignores %s, which only the queue layer has a use for: take it out of CONFIG",
+                "%s ignores %s, which only the queue layer uses: remove it from CONFIG",
                 type(self).__name__,
                 ", ".join(ignored),
             )

@@ -1,4 +1,4 @@
-"""The command of `manage.py`: `work`, beside those that examine layers."""
+"""The command of `manage.py`: `work`, besides those that examine layers."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import secrets
 
 from ._shared.transport.commands import shard_of
 
-# The index of the digit that tells the ids of channels_redis: in a uuid4 it is always a 4.
+# The index of the digit that marks ids of channels_redis: in a uuid4 it is always a 4.
 _VERSION_DIGIT = 12
 _GROUP_MARK = ":g:"
 # The names that Channels allows for groups and general channels.
@@ -140,7 +140,7 @@ class Keys:
         head = re.escape(prefix)
         self._address = re.compile(rf"{head}({_NAME}!?)")
         self._group = re.compile(rf"{head}:group:({_NAME})")
-        # channels_redis 4 has one key of its own with a message key's name; with a hash tag in the
+        # channels_redis 4 itself has one key with a message key's name; with a hash tag in the
         # prefix, all other keys of this layer have such names.
         suffix = r"\$.+" if self._tagged else r"\$inflight"
         self._any = re.compile(rf"{head}(\$.+|:process:.+|(:group:{_NAME}|{_NAME}!?)({suffix})?)")
@@ -174,7 +174,7 @@ class Keys:
         return f"{self.prefix}$members.{address}{{{group}}}"
 
     def canary(self, detector: str, group: str) -> str:
-        """Return the key that tells a process whether the server has lost data.
+        """Return the key by which a process notices that the server has lost data.
 
         In a Cluster it is on the node that has the group.
 

@@ -62,7 +62,7 @@ class RedisChannelLayer(BaseRedisLayer):
         history: The groups whose latest messages Redis keeps, so that none is lost silently: a
             dict with globs or compiled patterns as keys, and values such as
             `{"size": 100, "ttl": 300}`. The first match counts. Default: none.
-        on_gap: The `type` of a message that tells members of such a group, with its name as
+        on_gap: The `type` of a message that notifies members of such a group, with its name as
             `group`, that messages are missing. Default: no message.
 
     Raises:

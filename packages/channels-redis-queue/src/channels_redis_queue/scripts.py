@@ -1,4 +1,4 @@
-"""The Lua scripts of the queue protocol. Each header tells purpose, keys, arguments and result."""
+"""The Lua scripts of the queue protocol. Each header states purpose, keys, arguments and result."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class GroupSummary:
     name: str
     # With members in it. Channels that are members by their own name count as one each.
     processes: int
-    # None if the servers can't tell.
+    # None if the servers don't say.
     members: int | None
 
 
@@ -185,7 +185,7 @@ def check_memory(info: Mapping[str, str], *, stores: bool) -> Finding:
         Level.WARNING if stores else Level.NOTE,
         "eviction",
         f"{text}: when it is full, the server silently deletes {lost}",
-        "set maxmemory-policy noeviction, and give caches a server of their own",
+        "set maxmemory-policy noeviction, and keep caches on a separate server",
     )
 
 

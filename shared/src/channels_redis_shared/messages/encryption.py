@@ -64,8 +64,8 @@ class Cipher:
         # A token begins with a version byte and the sender's time.
         sent = int.from_bytes(base64.urlsafe_b64decode(data)[1:9], "big")
         age = round(time.time() - sent)
-        told = f"{age} s ago" if age >= 0 else f"{-age} s in the future"
-        return f"it was encrypted {told}: it is too old, or the clocks of the machines differ"
+        when = f"{age} s ago" if age >= 0 else f"{-age} s in the future"
+        return f"it was encrypted {when}: it is too old, or the clocks of the machines differ"
 
 
 def make_cipher(keys: object) -> Cipher | None:

@@ -233,7 +233,7 @@ class SerializersRegistry:
         """
         if not isinstance(format, str):
             raise TypeError(f"the name of a format must be a str, not a {type(format).__name__}")
-        # Not by issubclass: each layer's package has a BaseMessageSerializer of its own.
+        # Not by issubclass: each layer's package has its own BaseMessageSerializer.
         if not isinstance(serializer_class, type) or not all(
             callable(getattr(serializer_class, method, None))
             for method in ("serialize", "deserialize")

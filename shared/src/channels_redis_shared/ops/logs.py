@@ -73,7 +73,7 @@ class _LimitedLog:
         if repeats is None:
             if len(self._repeats) >= self.MAX_KEYS:
                 self._repeats.clear()
-            # The first line does not tell a number: the next one counts the rest.
+            # The first line gives no number: the next one counts the rest.
             self._repeats[key] = _Repeats(now, count - 1)
             return 1, 0.0
         repeats.unlogged += count

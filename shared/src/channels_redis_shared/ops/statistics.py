@@ -63,7 +63,7 @@ class Statistics:
         replayed: Messages read from the history of a group, for all its members in this process or
             for a channel that joined with `since` or `rewind`.
         unrecovered: Times at which the history no longer had what was missing: each was logged or
-            told with `on_gap`, or a `group_add` has returned `recovered=False`.
+            announced with `on_gap`, or a `group_add` has returned `recovered=False`.
     """
 
     sent: int

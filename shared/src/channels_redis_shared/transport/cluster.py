@@ -98,7 +98,7 @@ class Cluster(Connector):
         return connection.address in self._masters
 
     async def look(self, commands: CommandClient) -> None:
-        """Fetch the slot map if the node that carries the commands tells another one than before.
+        """Fetch the slot map if the node that carries the commands reports a different one.
 
         A node that was removed from the Cluster keeps its connections, and neither passes messages
         on nor gets any.
@@ -115,7 +115,7 @@ class Cluster(Connector):
         """Return a new, ready connection to any node; see `Connector.open`.
 
         It is the same node as long as that one works: nodes forward a published message after the
-        reply, so through another node it might reach a subscription that was made later.
+        reply, so through another node it might reach a later subscription.
         """
         _, connection = await self._open_preferred(tuple(setup))
         return connection
@@ -171,7 +171,7 @@ class Cluster(Connector):
             await connection.close()
         if isinstance(reply, ResponseError) and "cluster support disabled" in str(reply):
             raise ResponseError(
-                f"{self.host.at(address)} is no Redis Cluster: write it as a host of its own, "
+                f"{self.host.at(address)} is no Redis Cluster: write it as a separate host, "
                 f'{{"host": {address[0]!r}, "port": {address[1]}}}'
             )
         if isinstance(reply, Exception):

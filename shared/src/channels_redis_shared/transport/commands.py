@@ -87,7 +87,7 @@ def name_keys(error: Exception, packed: bytes) -> Exception:
 
 
 def name_forbidden(error: ResponseError) -> ResponseError:
-    """Name the command that a user may not call in a script.
+    """Name the command in a script that the user has no permission for.
 
     Redis 6 reports the line of the script, not the command.
     """
@@ -143,7 +143,7 @@ class PendingCommand:
             self.reply.set_result(reply)
 
     def fail(self, error: BaseException) -> None:
-        """Raise the error in the caller, in an instance of its own."""
+        """Raise the error in the caller, as a new instance."""
         if not self.reply.done():
             self.reply.set_exception(copy_of(error))
             # Marked as retrieved: asyncio would log it if the caller is gone.

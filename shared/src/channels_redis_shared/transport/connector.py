@@ -235,7 +235,7 @@ def introduction(reply: Any) -> Mapping[bytes, Any]:
 
 
 def _facts(info: Any) -> dict[bytes, bytes]:
-    """Return the version and the mode that a reply to INFO tells."""
+    """Return the version and the mode from a reply to INFO."""
     text = info if isinstance(info, bytes) else b""
     return dict(re.findall(rb"(?:redis|server)_(version|mode):(\S+)", text))
 

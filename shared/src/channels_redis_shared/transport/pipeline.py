@@ -38,7 +38,7 @@ MAX_COALESCED = 100
 
 @dataclass(slots=True)
 class CoalescedCommand:
-    """One command for the server, and the calls it was made of."""
+    """One command for the server, and the calls that it combines."""
 
     calls: list[PendingCommand]
     packed: bytes

@@ -38,7 +38,7 @@ class Backoff:
 class OutageLog:
     """Log the outage of one host once: a WARNING when it starts, an INFO when it ends.
 
-    Each further node of a Cluster that is lost in the same outage has a WARNING of its own.
+    Each further node of a Cluster that is lost in the same outage has a separate WARNING.
     """
 
     def __init__(self, logger: logging.Logger, host: str) -> None:
