@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import async_to_sync
 from channels.layers import InMemoryChannelLayer, channel_layers
+from django.contrib.sessions.backends.cache import SessionStore
+from django.core import signing
+from django.utils.crypto import get_random_string
 from redis.exceptions import RedisError
 
 from channels_redis_queue._shared.presence import shard
@@ -552,3 +556,20 @@ async def test_wrong_arguments(processes: Callable[..., Process], hosts: list[An
     channel_layers.set("memory", InMemoryChannelLayer())
     with pytest.raises(TypeError, match="InMemoryChannelLayer"):
         await Presence("memory").count("room")
+
+
+async def test_session_keys(
+    processes: Callable[..., Process], redis_server: EmbeddedServer
+) -> None:
+    """The key of a session is refused, since everyone gets it; similar ids are not."""
+    here = processes([redis_server.url])
+    channel = await here.open("room", "ann")
+    session = SessionStore()
+    session.create()
+    in_cookie = signing.dumps({"cart": "Ann's order"}, key="a secret", compress=True)
+    for key in (session.session_key, in_cookie):
+        with pytest.raises(ValueError, match="key of a Django session") as raised:
+            await here.presence.track("room", channel, key)
+        assert key not in str(raised.value)
+    for key in (uuid.uuid4().hex, str(uuid.uuid4()), f"user-{get_random_string(32)}"):
+        await here.presence.track("room", channel, key)

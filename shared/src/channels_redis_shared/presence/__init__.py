@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,15 @@ __all__ = ["People", "Presence"]
 
 GRACE = 15.0  # seconds
 MAX_KEY_BYTES = 512
+# Of Django's sessions: 32 letters and digits, or signed data with `signed_cookies`. A UUID without
+# hyphens has as many, but no letter above f.
+SESSION_KEY = re.compile(r"(?=.*[g-z])[a-z0-9]{32}|\.?[\w-]+:[a-zA-Z0-9]{6}:[\w-]{43}")
+# Without the key: errors are logged.
+NO_SESSION_KEY = (
+    "key looks like the key of a Django session, with which any page of the group could act as its "
+    "visitor: pass an id made for it and kept in the session, such as secrets.token_hex(8). "
+    "If it is another id, pass it with a prefix, such as 'user-'"
+)
 
 
 class People(dict[str, list[Any]]):
@@ -64,8 +74,8 @@ class Presence:
         person is there already. A second call for the same channel replaces its meta and sends
         that in the same way.
 
-        Keys and metas are public: every page of the group may get them. Never pass a session key,
-        which is the visitor's cookie, or another secret.
+        Keys and metas are public: every page of the group may get them. Never pass a secret. A
+        session key is one, since it is the visitor's cookie: it is refused as a key.
 
         Args:
             group: The group, up to 90 characters.
@@ -79,6 +89,7 @@ class Presence:
         Raises:
             TypeError: The group, the key or the meta is invalid, or the layer is none of
                 channels-redis.
+            ValueError: The key looks like the key of a Django session.
             redis.exceptions.RedisError: As for the layer's `group_add`. It is written as soon as
                 the server is back, if the channel still lives.
         """
@@ -92,6 +103,8 @@ class Presence:
             raise TypeError(f"key must be text, without surrogate code points: {key!r}") from None
         if size > MAX_KEY_BYTES:
             raise TypeError(f"key must have at most {MAX_KEY_BYTES} bytes, not {size}: pass an id")
+        if SESSION_KEY.fullmatch(key):
+            raise ValueError(NO_SESSION_KEY)
         encoded = encode_meta(layer, meta)
         await _loops(layer).get().track(group, channel, key, encoded, self.grace)
 
