@@ -16,8 +16,7 @@ class Force(Enum):
     """The binding force of a promise."""
 
     REQUIRED = "Required"
-    GROUPS = "The groups extension"
-    FLUSH = "The flush extension"
+    EXTENSIONS = "The extensions for groups and flush"
     ADVICE = "Recommended or optional"
     BEYOND = "Beyond the specification"
 
@@ -131,33 +130,33 @@ class Promise(Enum):
         ),
     )
     GROUP_ADD = (
-        Force.GROUPS,
+        Force.EXTENSIONS,
         (
             "adds it to the group given by group. If the channel is already in the group, the "
             "function should return normally"
         ),
     )
     GROUP_DISCARD = (
-        Force.GROUPS,
+        Force.EXTENSIONS,
         "removes the channel from the group if it is in it, and does nothing otherwise",
     )
-    GROUP_SEND = (Force.GROUPS, "Allows grouping of channels to allow broadcast")
+    GROUP_SEND = (Force.EXTENSIONS, "Allows grouping of channels to allow broadcast")
     GROUP_SEND_NEVER_FULL = (
-        Force.GROUPS,
+        Force.EXTENSIONS,
         (
             "Sending to a group never raises ChannelFull; instead, it must silently drop the "
             "message if it is over capacity"
         ),
     )
     GROUP_EXPIRY = (
-        Force.GROUPS,
+        Force.EXTENSIONS,
         (
             "Channel layers must also drop group membership after a configurable long timeout "
             "after the most recent group_add call for that membership"
         ),
     )
     FLUSH = (
-        Force.FLUSH,
+        Force.EXTENSIONS,
         (
             "flush(), that resets the channel layer to a blank state, containing no messages and "
             "no groups"

@@ -20,16 +20,22 @@ def tables(run: Run) -> str:
 
 
 def table(run: Run, force: Force) -> str:
-    """Return the promises of one force, with a column for each layer."""
+    """Return the promises of one force, with a column for each layer; in a list, those all keep."""
     names = [name for name in LAYERS if "tests" in run["layers"].get(name, {})]
     lines = [
         f"| promise | {' | '.join(LAYERS[name].title for name in names)} |",
         f"| --- |{' :---: |' * len(names)}",
     ]
+    kept = []
     for promise in Promise:
         if promise.force is force:
             cells = [cell(run["layers"][name]["tests"], promise) for name in names]
-            lines.append(f"| {promise.sentence} | {' | '.join(cells)} |")
+            if set(cells) == {"yes"}:
+                kept.append(f"- {promise.sentence}")
+            else:
+                lines.append(f"| {promise.sentence} | {' | '.join(cells)} |")
+    if kept:
+        lines += ["", "All layers:", "", *kept]
     return "\n".join(lines)
 
 
@@ -51,13 +57,14 @@ def cell(tests: Mapping[str, Mapping[str, str]], promise: Promise) -> str:
 
 def versions(run: Run) -> str:
     """Return when each layer was checked, and with what; or why it was not."""
-    lines = ["| layer | versions | server | Python | date |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| layer | checked with | date |", "| --- | --- | --- |"]
     for name, layer in LAYERS.items():
         told = run["layers"].get(name, {"unmeasured": "not run"})
         if "unmeasured" in told:
-            lines.append(f"| {layer.title} | not checked: {told['unmeasured']} | | | |")
+            lines.append(f"| {layer.title} | not checked: {told['unmeasured']} | |")
             continue
-        used = ", ".join(f"{one} {version}" for one, version in told["versions"].items())
-        server = told["server"] or "none"
-        lines.append(f"| {layer.title} | {used} | {server} | {told['python']} | {told['date']} |")
+        used = [f"{one} {version}" for one, version in told["versions"].items()]
+        used += [server] if (server := told["server"]) else []
+        used.append(f"Python {told['python']}")
+        lines.append(f"| {layer.title} | {', '.join(used)} | {told['date']} |")
     return "\n".join(lines)

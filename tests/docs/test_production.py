@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+# Of a service, in the Compose specification.
+COMPOSE_KEYS = {
+    *("build", "command", "depends_on", "deploy", "healthcheck", "image", "ports"),
+    *("stop_grace_period", "ulimits", "volumes"),
+}
 DEADLINE = 30.0  # seconds; generous, since Django has to start
 URLS = """
 from mysite.health import alive, ready
@@ -206,13 +211,18 @@ def test_units(project: Path) -> None:
 
 
 def test_compose(project: Path) -> None:
-    """Its services exist, and the server knows each option."""
+    """Its services exist, and the server and the file's format know each option."""
     services = yaml.safe_load((project / "compose.yml").read_text())["services"]
+    assert {key for service in services.values() for key in service} <= COMPOSE_KEYS
     assert services["web"]["depends_on"].keys() <= services.keys()
     assert "web:8000" in services["proxy"]["command"]
     options = [word for word in shlex.split(services["web"]["command"]) if word.startswith("--")]
     known = programs.run("-m", "uvicorn", "--help").out
     assert [option for option in options if option not in known] == []
+    if compose := shutil.which("docker-compose"):
+        check = [compose, "--file", "compose.yml", "config", "--quiet"]
+        done = subprocess.run(check, cwd=project, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 def test_length() -> None:

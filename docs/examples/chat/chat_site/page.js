@@ -172,8 +172,12 @@ function add(className, parts, at = Date.now() / 1000) {
   made.dataset.at = at;
   // What is caught up on goes where it belongs in time.
   talk.insertBefore(made, [...talk.children].find((other) => other.dataset.at > at) || null);
-  talk.scrollTop = talk.scrollHeight;
+  showLatest();
   return made;
+}
+
+function showLatest() {
+  $("talk").scrollTop = $("talk").scrollHeight;
 }
 
 function notice(text, className = "") {
@@ -187,7 +191,7 @@ function lost() {
 function reportLost(item, text) {
   report = () => { item.textContent = `${text} Messages lost: ${lost()}.`; };
   report();
-  $("talk").scrollTop = $("talk").scrollHeight;
+  showLatest();
 }
 
 function show(said, way) {
@@ -277,6 +281,8 @@ function status(text, away = false) {
   $("connection").className = away ? "away" : "";
 }
 
+// As when a phone shows its keyboard.
+window.onresize = showLatest;
 $("name").value = sessionStorage.name = name;
 showPeople();
 connect();
