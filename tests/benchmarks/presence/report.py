@@ -15,8 +15,6 @@ LAYERS = {"queue": "queue", "pubsub": "Pub/Sub"}
 EQUAL = {
     "kill_leaves": "kill_people",
     "kill_most_leaves": "kill_people",
-    "claims_leaves": "claims_people",
-    "claims_most_leaves": "claims_people",
     "wave_joins": "wave_people",
     "wave_most_joins": "wave_people",
 }
@@ -24,8 +22,6 @@ MAXIMUMS = {
     "kill_last": 80,
     "kill_wrong": 0,
     "kill_wrong_lists": 0,
-    "claims_wrong": 0,
-    "claims_wrong_lists": 0,
     "move_events": 0,
     "loss_right": 60,
     "loss_leaves": 0,
@@ -34,7 +30,6 @@ MAXIMUMS = {
 ROWS = {
     "a process with 1,000 people is killed: all have left after": ("kill_last", "s"),
     "leaves of each, in each other process": ("kill_times", ""),
-    "the same if three processes remove them at once": ("claims_times", ""),
     "100 people move to another process: joins and leaves": ("move_events", ""),
     "the server is emptied: all lists are right after": ("loss_right", "s"),
     "10,000 people join, in": ("wave_seconds", "s"),

@@ -20,8 +20,6 @@ T = TypeVar("T")
 STADIUM = "stadium"  # the room of the wave
 IDLE_SECONDS = 2.0
 LISTS = 10
-# Seconds in the future at which processes that were told do the same thing.
-AT_ONCE = 0.5
 WAVE_SECONDS = 1.0
 
 
@@ -34,7 +32,7 @@ async def run(layer: str, service: RedisService, plan: Plan) -> dict[str, float]
     service.empty()
     async with Fleet(layer, service, plan) as fleet:
         await fill(fleet)
-        for trial in (move, kill, claim_twice, lose_data):
+        for trial in (move, kill, lose_data):
             figures |= await trial(fleet)
     return figures
 
@@ -135,23 +133,7 @@ async def kill(fleet: Fleet) -> dict[str, float]:
     fleet.forget()
     began = time.monotonic()
     await fleet.kill(victim)
-    return await _leaves(fleet, _gone(fleet, len(fleet.members)), elsewhere, began, "kill")
-
-
-async def claim_twice(fleet: Fleet) -> dict[str, float]:
-    """Kill a process, and let all others remove its people at the same time."""
-    victim = await fleet.start()
-    number = len(fleet.members) - 1
-    await victim.call("watch", fleet.plan.room_names)
-    await _fill(fleet, number)
-    await fleet.settle(fleet.plan.room_names)
-    fleet.forget()
-    names = await victim.call("names")
-    began = time.monotonic()
-    await fleet.kill(victim)
-    at = time.monotonic() + AT_ONCE
-    await fleet.each("reap", names, [_lease(fleet, name) for name in names], at)
-    return await _leaves(fleet, _gone(fleet, number), [], began, "claims")
+    return await _leaves(fleet, _gone(fleet, len(fleet.members)), elsewhere, began)
 
 
 async def lose_data(fleet: Fleet) -> dict[str, float]:
@@ -207,7 +189,6 @@ async def _leaves(
     gone: list[tuple[str, str]],
     elsewhere: list[tuple[str, str]],
     began: float,
-    name: str,
 ) -> dict[str, float]:
     """Wait until people have left, and count how often each process was told so."""
     await fleet.until_told("leaves", gone)
@@ -215,25 +196,15 @@ async def _leaves(
     leaves = [member.times("leaves") for member in fleet.members]
     last = max(max(times[person][-1] for person in gone) for times in leaves)
     return {
-        f"{name}_people": len(gone),
-        f"{name}_last": last - began,
-        f"{name}_leaves": min(member.count("leaves", gone) for member in fleet.members),
-        f"{name}_most_leaves": max(member.count("leaves", gone) for member in fleet.members),
-        f"{name}_wrong": sum(
+        "kill_people": len(gone),
+        "kill_last": last - began,
+        "kill_leaves": min(member.count("leaves", gone) for member in fleet.members),
+        "kill_most_leaves": max(member.count("leaves", gone) for member in fleet.members),
+        "kill_wrong": sum(
             member.count("leaves", {*fleet.present, *elsewhere}) for member in fleet.members
         ),
-        f"{name}_wrong_lists": not await fleet.is_right(fleet.plan.room_names),
+        "kill_wrong_lists": not await fleet.is_right(fleet.plan.room_names),
     }
-
-
-def _lease(fleet: Fleet, name: str) -> str:
-    """Return the lease of a process as it stands in Redis."""
-    for server in fleet.service.servers:
-        with server.client() as client:
-            for key in client.scan_iter(f"{fleet.key_head}leases*"):
-                if (found := client.zscore(key, name)) is not None:
-                    return f"{found:.0f}"
-    raise LookupError(f"{name} has no lease")
 
 
 async def _idle_cpu(fleet: Fleet) -> float:

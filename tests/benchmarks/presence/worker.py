@@ -31,7 +31,6 @@ class Process:
     def __init__(self, layer: Any, presence: Any, options: Mapping[str, Any]) -> None:
         channel_layers.set("default", layer)
         self._layer = layer
-        self._loops = presence._loops
         self._presence = presence.Presence(**options)
         self._channels: dict[tuple[str, str], str] = {}
         self._waiting: list[str] = []
@@ -87,24 +86,6 @@ class Process:
         """Return what the pages were told since the last call."""
         found = {"messages": self._messages, "bytes": self._bytes, "events": self._events}
         self._messages, self._bytes, self._events = 0, 0, []
-        return found
-
-    async def names(self) -> Sequence[str]:
-        """Return the names by which the servers know this process, one for each shard."""
-        return [shard._process for shard in self._shards()]
-
-    async def reap(self, names: Sequence[str], claims: Sequence[str], at: float) -> None:
-        """Remove the people of a dead process, as if this one had claimed it."""
-        await asyncio.sleep(at - time.monotonic())
-        await asyncio.gather(
-            *(
-                shard._reap(name, claim.encode())
-                for shard, name, claim in zip(self._shards(), names, claims, strict=True)
-            )
-        )
-
-    def _shards(self) -> Sequence[Any]:
-        found: Sequence[Any] = self._loops(self._layer).get()._shards
         return found
 
     async def _come(self, room: str, key: str, delay: float) -> None:

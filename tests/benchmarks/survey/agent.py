@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
+import importlib
 import json
 import sys
 
-import uvloop
-
 from benchmarks.survey.trial import Job, Trial
-from benchmarks.survey.works import work_of
+from benchmarks.survey.works import WORKS
 
 
 def main() -> None:
     """Do the job and report."""
     trial = Trial(Job(**json.loads(sys.stdin.readline())))
-    started = work_of(trial.job.work)(trial)
+    module, _, function = WORKS[trial.job.work].rpartition(".")
+    started = getattr(importlib.import_module(f"benchmarks.survey.{module}"), function)(trial)
     if started is not None:  # Otherwise it was synchronous, and is done.
         # The browsers of this work share the processors with the servers.
-        run = uvloop.run if trial.job.work == "sockets" else asyncio.run
-        run(started)
+        runner = importlib.import_module("uvloop" if trial.job.work == "sockets" else "asyncio")
+        runner.run(started)
     trial.report()
 
 

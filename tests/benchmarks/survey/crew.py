@@ -76,12 +76,6 @@ async def crew(module: str, job: Job, processes: int, **share: Any) -> AsyncIter
                 await process.wait()
 
 
-def say(what: Any) -> None:
-    """Answer, in a process of a crew."""
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
-
-
 def assignment(line: str) -> tuple[Job, Mapping[str, Any]]:
     """Return the job and the share from the first line that a process of a crew gets."""
     told = json.loads(line)

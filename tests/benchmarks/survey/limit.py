@@ -1,7 +1,7 @@
 """Measures how far our layers are from what redis-py alone can do with the same commands.
 
 A layer does a work while the server reports its commands; then a raw client sends the same
-commands again, see `works.replaying`. Raw redis-py does not make and read messages, assign replies
+commands again, see `replaying`. Raw redis-py does not make and read messages, assign replies
 to callers, deliver a group's message to each member, or recover from faults.
 """
 

@@ -14,8 +14,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.measuring import SETTLE_SECONDS
-from benchmarks.survey.crew import assignment, say
+from benchmarks.survey.crew import assignment
+from benchmarks.survey.trial import say
+from benchmarks.survey.works import SETTLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

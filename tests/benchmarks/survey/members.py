@@ -11,9 +11,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measuring import SETTLE_SECONDS
-from benchmarks.survey.crew import assignment, say
-from benchmarks.workloads import join
+from benchmarks.survey.crew import assignment
+from benchmarks.survey.trial import say
+from benchmarks.survey.works import SETTLE_SECONDS, join
 
 if TYPE_CHECKING:
     from channels.layers import BaseChannelLayer

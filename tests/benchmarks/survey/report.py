@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.report import aligned
 from benchmarks.survey.plan import TITLES
 from benchmarks.survey.results import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from benchmarks.survey.results import Results, Row
 
+WORDS = 3  # the columns from the left that hold words, not figures
 DASH = "\N{EN DASH}"
 # From the greatest; a figure is written in the first that it reaches.
 SCALES = {
@@ -95,8 +95,7 @@ def better(ours: Row | None, theirs: Row | None, metric: str) -> Ratio | None:
 def table(results: Results) -> str:
     """Lay out the main figures of each work, and below them why others are missing."""
     works = {work: _rows(results, work) for work in dict.fromkeys(r.work for r in results.rows)}
-    columns = zip(HEAD, *itertools.chain(*works.values()), strict=True)
-    widths = [max(map(len, column)) for column in columns]
+    widths = widths_of([HEAD, *itertools.chain(*works.values())])
     lines = []
     for work, rows in works.items():
         told = ["  ".join(["", *aligned(row, widths)]).rstrip() for row in (HEAD, *rows)]
@@ -112,6 +111,19 @@ def table(results: Results) -> str:
         "kind in channels_redis 4.3.0. Of raw: share of the speed of redis-py alone.",
     ]
     return "\n".join(lines)
+
+
+def widths_of(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return the width of each column."""
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """Align the words of a row to the left, and its figures to the right."""
+    return [
+        cell.ljust(width) if column < WORDS else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
 
 
 def _rows(results: Results, work: str) -> list[tuple[str, ...]]:

@@ -35,6 +35,8 @@ METRICS = {
     "client_cpu": Metric("CPU time of the clients", "s"),
     "calls": Metric("commands that the server runs", "commands"),
     "bytes": Metric("bytes on the wire", "bytes"),
+    # What a call takes, as a multiple of one that does nothing.
+    "times": Metric("times", "times"),
     # For 1,000 consumers.
     "client_memory": Metric("memory of clients", "bytes"),
     "server_memory": Metric("memory of server", "bytes"),

@@ -19,7 +19,8 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.layers import channel_layers
 from django.conf import settings
 
-from benchmarks.survey.crew import assignment, say
+from benchmarks.survey.crew import assignment
+from benchmarks.survey.trial import say
 
 if TYPE_CHECKING:
     from benchmarks.survey.trial import Job

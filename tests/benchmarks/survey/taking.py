@@ -10,9 +10,10 @@ import asyncio
 import json
 import sys
 
-from benchmarks.survey.crew import assignment, say
+from benchmarks.survey.crew import assignment
 from benchmarks.survey.raw import Taker, Wire, running, wire_to
 from benchmarks.survey.recording import Recording
+from benchmarks.survey.trial import say
 
 
 def taker(wire: Wire, recording: Recording) -> Taker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import sys
 import time
@@ -13,7 +14,7 @@ from benchmarks.survey.contenders import CONTENDERS, make_layer
 from benchmarks.survey.plan import SMALL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from channels.layers import BaseChannelLayer
 
@@ -49,10 +50,11 @@ class Job:
 
 
 class Trial:
-    """One round of a work: its job, and what it found.
+    """One round of a work: its job, and its figures.
 
-    The work calls `begin` when all is set up and warm, and `end` when it is done; between the two,
-    the process that started this one counts at the server and reads clocks.
+    The work calls `begin` when all is set up and warm, and `end` when it is done, or hands a pass
+    to `repeat` or `repeat_blocking`. Between the marks, the process that started this one counts at
+    the server and reads clocks.
     """
 
     def __init__(self, job: Job) -> None:
@@ -64,7 +66,7 @@ class Trial:
         """Start what is measured; garbage of the set-up is no part of it."""
         gc.collect()
         gc.freeze()
-        _tell({"mark": "begin"})
+        say({"mark": "begin"})
         sys.stdin.readline()
         self._stop = time.perf_counter() + self.job.seconds
 
@@ -74,8 +76,53 @@ class Trial:
 
     def end(self, operations: int) -> None:
         """End what is measured, after so many operations."""
-        _tell({"mark": "end", "operations": operations})
+        say({"mark": "end", "operations": operations})
         sys.stdin.readline()
+
+    async def repeat(
+        self,
+        one_pass: Callable[[int], Awaitable[float | None]],
+        *,
+        warm_up: int = 2,
+        at_least: int = 1,
+        operations: int = 1,
+        before: Callable[[], Awaitable[object]] | None = None,
+    ) -> Samples:
+        """Do passes until the time is over; each gets its number, and may return how long it took.
+
+        Args:
+            one_pass: The work.
+            warm_up: Passes that are not measured: they open connections and load scripts.
+            at_least: Passes that are measured, however long they take.
+            operations: Those of a pass, for what is counted at the server.
+            before: What each pass needs, which is not measured.
+        """
+        samples = Samples(operations)
+        for number in itertools.count():
+            if number == warm_up:
+                self.begin()
+                samples.restart()
+            if number >= warm_up + at_least and not self.unfinished():
+                break
+            if before is not None:
+                await before()
+            began = time.perf_counter()
+            took = await one_pass(number)
+            samples.add(time.perf_counter() - began if took is None else took)
+        self.end(len(samples.seconds) * operations)
+        return samples
+
+    def repeat_blocking(self, some: Callable[[int], object], *, each: int) -> float:
+        """Do `each` calls again and again, after 20; return the calls in a second."""
+        some(20)
+        self.begin()
+        began, calls = time.perf_counter(), 0
+        while self.unfinished():
+            some(each)
+            calls += each
+        took = time.perf_counter() - began
+        self.end(calls)
+        return calls / took
 
     def percentiles(self, samples: list[float], prefix: str = "") -> None:
         """Note the median and the 99th percentile of these durations, in seconds."""
@@ -85,9 +132,33 @@ class Trial:
 
     def report(self) -> None:
         """Send the figures to the process that started this one."""
-        _tell({"figures": self.figures})
+        say({"figures": self.figures})
 
 
-def _tell(what: Mapping[str, Any]) -> None:
+class Samples:
+    """The durations of passes, in seconds."""
+
+    def __init__(self, operations: int) -> None:
+        self.seconds: list[float] = []
+        self._operations = operations
+        self._began = 0.0
+
+    def restart(self) -> None:
+        """Forget the warm-up."""
+        self.seconds.clear()
+        self._began = time.perf_counter()
+
+    def add(self, seconds: float) -> None:
+        """Note a pass."""
+        self.seconds.append(seconds)
+        self._ended = time.perf_counter()
+
+    def rate(self) -> float:
+        """Return the operations in a second."""
+        return len(self.seconds) * self._operations / (self._ended - self._began)
+
+
+def say(what: Any) -> None:
+    """Write a line of JSON to the process that started this one."""
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()

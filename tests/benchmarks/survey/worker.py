@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from benchmarks.measuring import SETTLE_SECONDS
-from benchmarks.survey.crew import assignment, say
-from benchmarks.survey.works.workers import CHANNEL
+from benchmarks.survey.crew import assignment
+from benchmarks.survey.trial import say
+from benchmarks.survey.works import JOBS, SETTLE_SECONDS
 
 
 async def main() -> None:
@@ -18,7 +18,7 @@ async def main() -> None:
 
     async def handle() -> None:
         while True:
-            numbers.append((await layer.receive(CHANNEL))["number"])
+            numbers.append((await layer.receive(JOBS))["number"])
 
     handling = asyncio.ensure_future(handle())
     await asyncio.sleep(SETTLE_SECONDS)

@@ -10,8 +10,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.measuring import SETTLE_SECONDS
 from benchmarks.survey.crew import crew
+from benchmarks.survey.works import SETTLE_SECONDS
 from support.browsers import Browsers
 
 if TYPE_CHECKING:

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 
-from benchmarks.measuring import SETTLE_SECONDS
 from benchmarks.survey.crew import Crew, crew
 from benchmarks.survey.raw import Hearer, Taker, Wire, running, wire_to
 from benchmarks.survey.recording import Recording, Step
 from benchmarks.survey.taking import taker
-from benchmarks.survey.works.groups import AT_A_TIME, MEMBERS
+from benchmarks.survey.works import AT_A_TIME, MEMBERS, SETTLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
