@@ -130,11 +130,11 @@ async def test_calls_whose_slot_moves(own_cluster: EmbeddedCluster) -> None:
     cluster = Cluster(host)
     await cluster.learn()
     pipeline = ClusterPipeline(cluster, (), Counters())
-    calls: list[asyncio.Task[Any]] = []
+    calls: list[asyncio.Future[Any]] = []
 
     async def push() -> None:
         number = len(calls) + 1
-        calls.append(asyncio.create_task(pipeline.execute(("RPUSH", "x", number), key="x")))
+        calls.append(asyncio.ensure_future(pipeline.execute(("RPUSH", "x", number), key="x")))
         await asyncio.sleep(0)
 
     slot, source = slot_of("x"), own_cluster.master_of("x")

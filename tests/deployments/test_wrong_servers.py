@@ -239,7 +239,7 @@ LASTING: dict[str, Row] = {
     "server as node of a Cluster": (
         lambda on: {"cluster": [(HOST, on.plain)]},
         ResponseError,
-        "redis://HOST/0 is no Redis Cluster: write it as a host of its own, {\"host\": '127.0.0.1'",
+        "redis://HOST/0 is no Redis Cluster: write it as a separate host, {\"host\": '127.0.0.1'",
     ),
     "unknown master": (
         lambda on: {**by_sentinel(on.sentinel), "master_name": "main"},

@@ -144,7 +144,7 @@ def test_connection_that_was_being_opened_as_its_loop_was_closed(
 
     async def use() -> None:
         connection = await connector.open()
-        await connection.close()
+        connection.close()
 
     def open_files() -> int:
         gc.collect()

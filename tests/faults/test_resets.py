@@ -71,7 +71,8 @@ async def test_idle_command_connection(proxy: TcpProxy) -> None:
     pipeline = AutoPipeline(Connector(host))
     for count in range(1, ROUNDS):
         assert await within(pipeline.execute(("INCR", "n"), key="n")) == count
-        connection = pipeline._connection
+        [lane] = pipeline._lanes.values()
+        connection = lane._connection
         assert connection is not None
         transport = connection._transport
         assert transport is not None

@@ -113,7 +113,7 @@ async def test_pipeline_that_is_closed_as_a_search_for_an_owner_starts() -> None
     """The command that needed it fails, and the next command starts another."""
     [host] = parse_hosts([{"cluster": [(HOST, 1)], "socket_timeout": 1}])
     pipeline = ClusterPipeline(Cluster(host), (), Counters())
-    waiting = asyncio.create_task(pipeline.execute(("PING",), key="x"))
+    waiting = asyncio.ensure_future(pipeline.execute(("PING",), key="x"))
     await asyncio.sleep(0)
     await pipeline.close()
     with pytest.raises(RedisConnectionError, match="The layer was closed"):
@@ -126,12 +126,12 @@ async def test_command_after_a_search_that_never_began() -> None:
     """It starts another: a loop's end cancels all tasks at once, and some of them still send."""
     [host] = parse_hosts([{"cluster": [(HOST, 1)], "socket_timeout": 1}])
     pipeline = ClusterPipeline(Cluster(host), (), Counters())
-    calls = [asyncio.create_task(pipeline.execute(("PING",), key="x"))]
+    calls = [asyncio.ensure_future(pipeline.execute(("PING",), key="x"))]
     await asyncio.sleep(0)
     [search] = asyncio.all_tasks() - {asyncio.current_task(), *calls}
     search.cancel()
     await asyncio.wait([search])
-    calls.append(asyncio.create_task(pipeline.execute(("PING",), key="x")))
+    calls.append(asyncio.ensure_future(pipeline.execute(("PING",), key="x")))
     for call in calls:
         with pytest.raises(RedisConnectionError, match="can be asked"):
             await within(call)

@@ -37,7 +37,6 @@ STAYS = [
     exceptions.ResponseError("WRONGTYPE Operation against a key"),
     exceptions.ResponseError("unknown command 'EVALSHA'"),
     exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
-    exceptions.NoScriptError("No matching script."),
     ValueError("what else"),
 ]
 
@@ -73,6 +72,7 @@ def test_refused() -> None:
     """Only a reply of the server proves that a command was not executed."""
     assert was_not_executed(exceptions.ResponseError("READONLY You can't write"))
     assert was_not_executed(exceptions.ReadOnlyError("You can't write"))
+    assert was_not_executed(exceptions.NoScriptError("No matching script."))
     assert not was_not_executed(exceptions.ConnectionError("lost"))
     assert not was_not_executed(exceptions.TimeoutError())
     assert not was_not_executed(OSError())

@@ -261,9 +261,6 @@ class LoopClient:
         """Discard all connections: their event loop is already closed."""
         for subscriber in self._subscribers:
             subscriber.abandon()
-        self.shards.abandon()
-        if self._key_shards is not None:
-            self._key_shards.abandon()
         self._on_end(self)
 
     def _outlet(self, topic: bytes) -> GroupOutlet:

@@ -15,7 +15,7 @@ from ._shared.clock import monotonic
 from ._shared.concurrency import end_task, start_task
 from ._shared.ops.logs import FaultLog
 from ._shared.transport.cluster import slot_of
-from ._shared.transport.commands import copy_of
+from ._shared.transport.commands import copy_of, pack
 from ._shared.transport.errors import is_of_slot, is_temporary, misplaced_slot
 from ._shared.transport.reconnecting import Backoff, OutageLog
 from .protocol.subscriptions import Subscriptions
@@ -168,9 +168,7 @@ class Subscriber:
         self._endpoint.outages.forget(self)
 
     def abandon(self) -> None:
-        """Discard the connection: its event loop is already closed."""
-        if self._connection is not None:
-            self._connection.abandon()
+        """Forget an outage: the event loop is already closed."""
         self._endpoint.outages.forget(self)
 
     async def _run(self) -> None:
@@ -196,7 +194,7 @@ class Subscriber:
         """Use a connection until it breaks, or has been without topics for a while."""
         self._subscriptions = self._new_subscriptions(self._endpoint.topics())
         self._connection = connection
-        self._reading = connection.replies.listen(self._handle)
+        self._reading = connection.listen(self._handle)
         self.reconcile(self._waiters)
         await self._watch(connection, self._reading)
 
@@ -209,7 +207,7 @@ class Subscriber:
             task.cancel()
         # Before any wait, in which this may be cancelled.
         if connection is not None:
-            await connection.close()
+            connection.close()
         # Their errors were raised where they count, or no longer count.
         await asyncio.gather(*tasks, return_exceptions=True)
         self._reading = self._writing = None
@@ -265,7 +263,7 @@ class Subscriber:
             while self._subscriptions.has_changes:
                 commands = self._subscriptions.next_commands(monotonic())
                 if commands:
-                    await connection.write(commands)
+                    connection.write(map(pack, commands))
                 if self._subscriptions.has_changes:
                     # There may be thousands, and the loop has other work.
                     await asyncio.sleep(0)

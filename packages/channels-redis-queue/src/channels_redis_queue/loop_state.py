@@ -68,7 +68,6 @@ class LoopState:
         await self.shards.close()
 
     def abandon(self) -> None:
-        """Discard the connections without closing them; their event loop is already closed."""
+        """Forget the outages: the event loop is already closed."""
         for receiver in self._receivers:
             receiver.abandon()
-        self.shards.abandon()

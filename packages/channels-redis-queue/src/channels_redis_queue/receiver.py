@@ -9,9 +9,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ._shared.concurrency import end_task, running_loop, start_task, timeout
+from ._shared.transport.commands import pack
 from ._shared.transport.errors import is_temporary
 from ._shared.transport.reconnecting import Backoff, OutageLog
 from .protocol.inbox import BLOCK_SECONDS
@@ -133,10 +133,8 @@ class Receiver:
         await self._drop()
 
     def abandon(self) -> None:
-        """Discard the connection without closing it; its event loop is already closed."""
+        """Forget an outage: the event loop is already closed."""
         self._outages.forget(self)
-        if self._connection is not None:
-            self._connection.abandon()
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self.ended = True
@@ -337,17 +335,12 @@ class Receiver:
     ) -> None:
         """Send commands in one write, and call the handler of each reply."""
         self._handlers.extend(handler for _, handler in commands)
-        await connection.write([command for command, _ in commands])
+        connection.write([pack(command) for command, _ in commands])
         await self._read(connection, seconds)
 
     async def _read(self, connection: Connection, seconds: float) -> None:
         """Read the outstanding replies. If this is cancelled, they stay outstanding."""
-        # Not read_response(timeout=...): at its deadline it returns None, as a wait that timed out
-        # does, and the next read would take one reply for another.
-        try:
-            replies = await connection.replies.take(len(self._handlers), seconds)
-        except asyncio.TimeoutError:
-            raise RedisTimeoutError(f"{self._connector.host} has gone silent") from None
+        replies = await connection.take(len(self._handlers), seconds)
         # Not as they arrive: only by running before the worker does this task see it come back.
         for reply in replies:
             if isinstance(reply, Exception):
@@ -373,4 +366,4 @@ class Receiver:
         self._handlers.clear()
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.close()
+            connection.close()

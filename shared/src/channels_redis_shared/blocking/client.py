@@ -89,10 +89,6 @@ class BlockingCommandClient(CommandClient):
 
     async def close(self) -> None:
         """Close the connections; those in use, when they are free again."""
-        self.abandon()
-
-    def abandon(self) -> None:
-        """Close the connections; those in use, when they are free again."""
         self._close_all_but(())
 
     async def _execute(self, packed: bytes, command: PendingCommand) -> Any:

@@ -158,7 +158,7 @@ class SynchronousPool:
             connection = await self._connector.open()
         except (RedisError, OSError) as reason:
             return explain(error, self._host) if is_transient(reason) else reason
-        await connection.close()
+        connection.close()
         return explain(error, self._host)
 
     async def _exchange_with_master(self, packed: bytes) -> Any:

@@ -29,7 +29,7 @@ async def open_connection(connector: Connector) -> AsyncIterator[Connection]:
     try:
         yield connection
     finally:
-        await connection.close()
+        connection.close()
 
 
 async def ask(connection: Connection, *command: Any) -> Any:

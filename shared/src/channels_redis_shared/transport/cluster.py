@@ -123,7 +123,7 @@ class Cluster(Connector):
     async def working_node(self) -> Address:
         """Return the address of a node that accepts connections, the last one if it does."""
         address, connection = await self._open_preferred(())
-        await connection.close()
+        connection.close()
         return address
 
     def node(self, address: Address) -> Connector:
@@ -168,7 +168,7 @@ class Cluster(Connector):
         try:
             [reply] = await connection.exchange([("CLUSTER", "SLOTS")], seconds)
         finally:
-            await connection.close()
+            connection.close()
         if isinstance(reply, ResponseError) and "cluster support disabled" in str(reply):
             raise ResponseError(
                 f"{self.host.at(address)} is no Redis Cluster: write it as a separate host, "

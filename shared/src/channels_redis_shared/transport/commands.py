@@ -15,8 +15,6 @@ from zlib import crc32
 import hiredis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from ..clock import monotonic
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
@@ -132,11 +130,6 @@ class PendingCommand:
     # The `monotonic()` after which it fails instead of being sent.
     deadline: float = field(init=False)
 
-    def start(self, seconds: float) -> None:
-        """Set the deadline, and make the future, in the running event loop."""
-        self.reply = asyncio.get_running_loop().create_future()
-        self.deadline = monotonic() + seconds
-
     def answer(self, reply: Any) -> None:
         """Return the reply to the caller."""
         if not self.reply.done():
@@ -166,7 +159,7 @@ _NOTHING: Mapping[str, int] = MappingProxyType({})
 class CommandClient(ABC):
     """The command connections of one event loop to one host, opened when first needed."""
 
-    async def execute(self, command: Command, *, key: str, idempotent: bool = False) -> Any:
+    def execute(self, command: Command, *, key: str, idempotent: bool = False) -> Awaitable[Any]:
         """Send the command and return its reply.
 
         Args:
@@ -182,9 +175,9 @@ class CommandClient(ABC):
             redis.exceptions.ResponseError: The server refused the command.
         """
         packed = pack(command)
-        return await self.call(PendingCommand(packed, None, len(packed), idempotent, _NOTHING, key))
+        return self.call(PendingCommand(packed, None, len(packed), idempotent, _NOTHING, key))
 
-    async def execute_coalesced(  # noqa: PLR0913 - most of them are keywords
+    def execute_coalesced(  # noqa: PLR0913 - most of them are keywords
         self,
         part: Sequence[Any],
         coalescer: Coalescer,
@@ -193,7 +186,7 @@ class CommandClient(ABC):
         key: str,
         idempotent: bool = False,
         quotas: Mapping[str, int] = _NOTHING,
-    ) -> Any:
+    ) -> Awaitable[Any]:
         """Send a part of a command; neighbouring parts with equal coalescers go as one command.
 
         Args:
@@ -205,7 +198,7 @@ class CommandClient(ABC):
             quotas: The message keys to which the part adds messages, and the number of messages
                 that one write may add to each.
         """
-        return await self.call(PendingCommand(part, coalescer, size, idempotent, quotas, key))
+        return self.call(PendingCommand(part, coalescer, size, idempotent, quotas, key))
 
     def slot(self, key: str) -> int | None:  # noqa: ARG002 - one server has all keys
         """Return the slot of a key in a Cluster, where all keys of a command must share one."""
@@ -227,10 +220,6 @@ class CommandClient(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Close the connections. A later command opens new ones."""
-
-    @abstractmethod
-    def abandon(self) -> None:
-        """Discard the connections without closing them; their event loop is already closed."""
 
     @abstractmethod
     def call(self, command: PendingCommand) -> Awaitable[Any]:
@@ -265,11 +254,6 @@ class Shards:
     async def close(self) -> None:
         """Close all connections."""
         await asyncio.gather(*(client.close() for client in self._clients))
-
-    def abandon(self) -> None:
-        """Discard all connections without closing them; their event loop is already closed."""
-        for client in self._clients:
-            client.abandon()
 
 
 def shard_of(name: str, shards: int) -> int:

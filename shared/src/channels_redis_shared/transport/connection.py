@@ -1,20 +1,23 @@
-"""An open connection, on which commands are written and replies read in order."""
+"""An open connection, on which commands are written and replies parsed where they arrive."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import hiredis
+from redis.exceptions import BusyLoadingError, InvalidResponse, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..clock import monotonic
-from .commands import pack
-from .redis_py import close_now, forget_streams, open_transport, transport_of
-from .replies import ReplyReader
+from .advice import explain
+from .commands import name_forbidden, pack
+from .redis_py import close_now, error_parser, open_transport, transport_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
     from ..config.hosts import Address, Host
     from .commands import Command
+
+# Returned by the parser while no reply is complete.
+INCOMPLETE = object()
 
 # Kept alive until they are closed: a layer that is dropped unclosed is collected as a whole, and
 # its event loop closes it only then, while redis-py already warns about an open connection.
@@ -41,25 +47,39 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_detach_all)
 
 
-def _abandon_unfinished() -> None:
-    """Close connections that were being opened as their event loop was closed: no one else can."""
-    for connection in list(_open):
-        if connection.loop_is_closed:
-            connection.abandon()
+class Connection(asyncio.Protocol):
+    """A connection. It never retries: a command that was written may have been executed.
 
+    Replies are parsed in `data_received`: there is no stream, and no task to wake.
 
-class Connection:
-    """An open connection. It never retries: a command that was written may have been executed."""
+    Args:
+        connection: redis-py's, which is not open yet.
+        host: The host, which errors name.
+    """
 
-    replies: ReplyReader
     _transport: asyncio.Transport
+    _parser: hiredis.Reader
 
     def __init__(self, connection: AbstractConnection, host: Host) -> None:
         self._connection = connection
         self._host = host
         self._loop = asyncio.get_running_loop()
         self.opened_at = monotonic()
-        _abandon_unfinished()
+        self._replies: deque[Any] = deque()
+        # The reason why the connection ended.
+        self._end: Exception | None = None
+        # The function that gets each reply from now on, instead of `pop`.
+        self._handle: Callable[[Any], object] | None = None
+        # Called when so many replies are there, or with the error if they won't come.
+        self._ready: Callable[[Exception | None], object] | None = None
+        self._wanted = 0
+        # Checks whether the server has been silent for too long.
+        self._silence_timer: asyncio.TimerHandle | None = None
+        self._heard_at = 0.0
+        # No one else can close those of an event loop that was closed without cleanup.
+        for other in list(_open):
+            if other._loop.is_closed():  # noqa: SLF001
+                other.close()
         _open.add(self)
 
     async def connect(self) -> None:
@@ -80,8 +100,11 @@ class Connection:
         if refusal is not None:
             # Not above: the two errors would be each other's context.
             raise refusal
-        self._transport = transport_of(self._connection)
-        self.replies = ReplyReader(self._connection, self._host)
+        self._transport = await transport_of(self._connection)
+        self._parser = _parser(self._connection, self._host)
+        self._transport.set_protocol(self)
+        if self._transport.is_closing():
+            self._stop(RedisConnectionError("Connection closed"))
 
     @property
     def address(self) -> Address:
@@ -90,63 +113,126 @@ class Connection:
         return arguments["host"], arguments["port"]
 
     @property
-    def loop_is_closed(self) -> bool:
-        """True if its event loop is closed."""
-        return self._loop.is_closed()
-
-    @property
     def is_stale(self) -> bool:
         """True if the connection was closed while no reply was due."""
         # uvloop's transport is closed some turns before it says so, and then refuses every write.
-        return self._transport.is_closing() or self.replies.has_ended
+        # A reply that was not due leaves the order of replies unknown.
+        return self._transport.is_closing() or self._end is not None or bool(self._replies)
 
-    async def write(self, commands: Iterable[Command]) -> None:
-        """Send the commands in one write.
+    def write(self, packed: Iterable[bytes]) -> None:
+        """Send commands, as `pack` returns them, in one write.
 
         Raises:
             redis.exceptions.ConnectionError: The connection broke.
         """
-        await self._write(b"".join(map(pack, commands)), drain=True)
-
-    async def _write(self, data: bytes, *, drain: bool) -> None:
+        # Not drained: the next write follows only when the replies are there.
         if self._transport.is_closing():
             raise RedisConnectionError("Connection closed")
         try:
-            if drain:
-                await self._connection.send_packed_command(data, check_health=False)
-            else:
-                self._transport.write(data)
+            self._transport.write(b"".join(packed))
         except RuntimeError as error:  # uvloop's word for a connection that was reset
             raise RedisConnectionError(f"Connection lost: {error}") from error
 
     async def exchange(self, commands: Sequence[Command], seconds: float) -> list[Any]:
-        """Send the commands in one write and return their replies; see `exchange_packed`."""
-        return await self.exchange_packed([pack(command) for command in commands], seconds)
+        """Send commands in one write and return their replies; see `take`."""
+        self.write(map(pack, commands))
+        return await self.take(len(commands), seconds)
 
-    async def exchange_packed(
-        self,
-        packed: Sequence[bytes],
-        seconds: float,
-        arrived: Callable[[Iterable[Any]], object] | None = None,
-    ) -> list[Any]:
-        """Send packed commands in one write and return their replies.
+    async def take(self, count: int, seconds: float) -> list[Any]:
+        """Return the next replies; an error that the server replied is returned, not raised.
+
+        A call that is cancelled, or times out, leaves all of them to the next one.
 
         Args:
-            packed: The commands, as `pack` returns them.
-            seconds: How long the server may be silent.
-            arrived: Called with the replies as soon as all have arrived; see `ReplyReader.take`.
+            count: The number of replies.
+            seconds: As for `when_ready`.
 
         Raises:
-            redis.exceptions.TimeoutError: The replies did not come in time. Close the connection:
-                a late reply would be taken for another command's.
-            redis.exceptions.ConnectionError: The connection broke.
+            redis.exceptions.TimeoutError: They did not come in time.
+            redis.exceptions.ConnectionError: The connection is lost, or the server can't serve.
         """
-        # Not drained: the next exchange begins only when all replies to this one are there.
-        await self._write(b"".join(packed), drain=False)
+        if len(self._replies) < count:
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self.when_ready(count, seconds, partial(_settle, waiter))
+            await waiter
+        replies = self.pop(count)
+        for reply in replies:
+            # As redis-py does. A server that loads its data has executed nothing, however.
+            if isinstance(reply, RedisConnectionError) and not isinstance(reply, BusyLoadingError):
+                raise reply
+        return replies
+
+    def pop(self, count: int) -> list[Any]:
+        """Return the next replies, as far as they have arrived."""
+        return [self._replies.popleft() for _ in range(min(count, len(self._replies)))]
+
+    def when_ready(
+        self, count: int, seconds: float, ready: Callable[[Exception | None], object]
+    ) -> None:
+        """Call a function once, when replies have arrived, or will not.
+
+        Args:
+            count: The number of replies.
+            seconds: How long the server may be silent. A reply of many megabytes may take as long
+                as the network needs.
+            ready: The function. It gets None, or the error: then close the connection, as a late
+                reply would be taken for another command's.
+        """
+        if self._silence_timer is not None:
+            self._silence_timer.cancel()
+        self._wanted, self._ready = count, ready
+        self._heard_at = monotonic()
+        # A third of the cost of `timeout`, for each message.
+        self._silence_timer = self._loop.call_later(seconds, self._check_silence, seconds)
+        if self._end is not None:
+            self._call_ready(self._end)
+
+    def listen(self, handle: Callable[[Any], object]) -> asyncio.Future[None]:
+        """Call `handle` with every reply, error and push from now on.
+
+        Returns:
+            A future that raises when the connection is lost, or what `handle` has raised.
+        """
+        lost: asyncio.Future[None] = self._loop.create_future()
+        self._handle, self._ready = handle, partial(_settle, lost)
+        if self._end is not None:
+            self._call_ready(self._end)
+        return lost
+
+    def data_received(self, data: bytes) -> None:
+        """Parse the replies that are complete, and pass them on."""
+        self._heard_at = monotonic()
+        replies, gets, handle = self._replies, self._parser.gets, self._handle
+        error: Exception | None = None
         try:
-            return await self.replies.take(len(packed), seconds, arrived)
-        except asyncio.TimeoutError:
-            raise RedisTimeoutError(f"The server did not answer within {seconds:g} s") from None
+            self._parser.feed(data)
+            while (reply := gets()) is not INCOMPLETE:
+                if handle is not None or not isinstance(reply, hiredis.PushNotification):
+                    replies.append(reply)
+        # A map with a list as a key, or MOVED to nowhere: that is no Redis.
+        except (TypeError, ValueError) as unreadable:
+            error = InvalidResponse(f"a reply can't be read: {unreadable}")
+        except RedisError as unreadable:
+            error = unreadable
+        if handle is not None:
+            try:
+                while replies:
+                    handle(replies.popleft())
+            except Exception as raised:  # noqa: BLE001 - raised in the listener
+                error = raised
+        elif self._ready is not None and len(replies) >= self._wanted:
+            self._call_ready(None)
+        if error is not None:
+            self._stop(error)
+
+    def eof_received(self) -> None:
+        """End: the server has closed the connection."""
+        self._stop(RedisConnectionError("Connection closed by server."))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End: the connection is closed."""
+        reason = "Connection closed" if exc is None else f"Connection lost: {exc}"
+        self._stop(RedisConnectionError(reason))
 
     def detach_after_fork(self) -> None:
         """Replace the copy of the socket in a fork's child, which must not use it.
@@ -161,21 +247,66 @@ class Connection:
             os.dup2(nothing, copied.fileno())
             os.close(nothing)
 
-    def abandon(self) -> None:
-        """Close the socket of a connection whose event loop is already closed."""
+    def close(self) -> None:
+        """Close the connection, also if its event loop is closed already."""
         _open.discard(self)
         transport = open_transport(self._connection)
-        if transport is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: it can't finish this
-                transport.abort()
-            finish = getattr(transport, "_call_connection_lost", None)
-            if finish is not None:
-                # Nor wake the reader; and the transport may have done it before.
-                with contextlib.suppress(RuntimeError, AttributeError):
-                    finish(None)
-        forget_streams(self._connection)
+        close_now(self._connection)
+        finish = getattr(transport, "_call_connection_lost", None)
+        if finish is not None and self._loop.is_closed():
+            # The loop can't finish this, nor wake anyone; and the transport may have done it.
+            with contextlib.suppress(RuntimeError, AttributeError):
+                finish(None)
 
-    async def close(self) -> None:
-        """Close the connection."""
-        _open.discard(self)
-        await close_now(self._connection)
+    def _stop(self, error: Exception) -> None:
+        if self._end is None:
+            self._end = error
+            self._handle = _ignore
+            self._call_ready(error)
+
+    def _call_ready(self, error: Exception | None) -> None:
+        ready, self._ready = self._ready, None
+        if self._silence_timer is not None:
+            self._silence_timer.cancel()
+        if ready is not None:
+            ready(error)
+
+    def _check_silence(self, seconds: float) -> None:
+        """Time out, unless data has arrived meanwhile."""
+        # A test that freezes the time moves the clock of the loop, and with it this call.
+        left = self._heard_at + seconds - monotonic()
+        if left > 0:
+            self._silence_timer = self._loop.call_later(left, self._check_silence, seconds)
+        else:
+            self._call_ready(RedisTimeoutError(f"The server did not answer within {seconds:g} s"))
+
+
+def _parser(connection: AbstractConnection, host: Host) -> hiredis.Reader:
+    """Return hiredis's parser of replies, whose errors are redis-py's."""
+    parse_error = error_parser(connection)
+
+    def error_of(text: str) -> Exception:
+        error = parse_error(text)
+        if isinstance(error, ResponseError):
+            error = name_forbidden(error)
+        return explain(error, host)
+
+    return hiredis.Reader(
+        protocolError=InvalidResponse, replyError=error_of, notEnoughData=INCOMPLETE
+    )
+
+
+def _settle(waiter: asyncio.Future[None], error: Exception | None) -> None:
+    """End a wait, unless it was cancelled."""
+    if waiter.done():
+        return
+    if error is None:
+        waiter.set_result(None)
+    else:
+        waiter.set_exception(error)
+        # Marked as retrieved: asyncio would log it if the caller is gone.
+        waiter.exception()
+
+
+def _ignore(_reply: object) -> None:
+    """Do nothing."""

@@ -83,7 +83,7 @@ class Connector:
                     await self._check_server(connection)
                     await _execute(connection, tuple(setup), seconds)
                 except RedisError as error:
-                    await connection.close()
+                    connection.close()
                     if isinstance(error, RedisConnectionError):
                         refusal = await find_tls_refusal(unopened, error)
                         if refusal is not None:
@@ -93,14 +93,14 @@ class Connector:
                     explain(error, self.host)
                     raise
                 except asyncio.TimeoutError:
-                    await connection.close()
+                    connection.close()
                     raise
                 except Exception as error:
                     # A credential provider, which may ask a service, raises what it likes.
-                    await connection.close()
+                    connection.close()
                     raise ClientSideError(f"Connecting to {self.host} failed: {error!r}") from error
                 except BaseException:
-                    await connection.close()
+                    connection.close()
                     raise
                 return connection
         except (asyncio.TimeoutError, RedisTimeoutError):
@@ -182,6 +182,9 @@ class Connector:
         if self.version_is_known or None in address or " connecting to " in str(error):
             return False
         return not isinstance(error, AuthenticationError) and await speaks_tls(*address)
+
+    async def learn(self) -> None:
+        """Find out again which servers have the keys; for one server, there is nothing to do."""
 
     async def open_to(self, key: str) -> Connection:  # noqa: ARG002 - one server has all keys
         """Return a new, ready connection to the server that has a key."""

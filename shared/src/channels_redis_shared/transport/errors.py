@@ -68,6 +68,8 @@ def is_temporary(error: BaseException) -> bool:
 
 def was_not_executed(error: BaseException) -> bool:
     """Return whether the error is a reply which proves that the command was not executed."""
+    if isinstance(error, exceptions.NoScriptError):
+        return True
     # The latter is no ResponseError in redis-py, but a reply.
     replied = isinstance(error, exceptions.ResponseError | exceptions.BusyLoadingError)
     return replied and is_transient(error)

@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError
 
 from ..clock import monotonic
 from ..concurrency import end_task, start_task
@@ -23,7 +22,7 @@ from .errors import is_redirect, is_transient, was_not_executed
 from .reconnecting import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .commands import Coalescer, Script
     from .connection import Connection
@@ -43,11 +42,26 @@ class CoalescedCommand:
     calls: list[PendingCommand]
     packed: bytes
 
-    def fail(self, error: Exception) -> None:
-        """Fail each call with the server's error."""
-        error = name_keys(error, self.packed)
-        for call in self.calls:
-            call.fail(error)
+    def fail(
+        self, error: Exception, *, refused: bool = False, lost: bool = False
+    ) -> list[PendingCommand]:
+        """Fail each call with an error, except those that may be sent again.
+
+        Args:
+            error: The server's, or that of the connection.
+            refused: True if the server has not executed the command.
+            lost: True if the reply is missing.
+
+        Returns:
+            Those that may be sent again.
+        """
+        again = [call for call in self.calls if refused or (lost and call.idempotent)]
+        if len(again) < len(self.calls):
+            error = name_keys(error, self.packed)
+            for call in self.calls:
+                if call not in again:
+                    call.fail(error)
+        return again
 
     def answer(self, reply: Any) -> None:
         """Answer each call with its own reply."""
@@ -132,13 +146,178 @@ def _coalesced(coalescer: Coalescer, calls: list[PendingCommand]) -> list[Coales
     return [CoalescedCommand(calls, packed)]
 
 
-class AutoPipeline(CommandClient):
-    """The command connection to one server.
+class Lane:
+    """The commands for one server, written to one connection, one write after the other.
 
     Args:
         connector: Opens the connection.
         scripts: Loaded whenever a connection opens.
         counters: Count commands and round trips.
+        give_back: Called with the calls that this server can't execute now, in order, and the
+            error: those that may be sent again, and all that wait behind them.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        scripts: Sequence[Script],
+        counters: Counters,
+        give_back: Callable[[Iterable[PendingCommand], Exception], object],
+    ) -> None:
+        self._connector = connector
+        self._load = [script.load for script in scripts]
+        self._counters = counters
+        self._give_back = give_back
+        self._seconds = connector.host.timeout
+        self._loop = asyncio.get_running_loop()
+        self._calls: deque[PendingCommand] = deque()
+        # Those written and not answered yet.
+        self._written: list[CoalescedCommand] = []
+        self._connection: Connection | None = None
+        self._was_connected = False
+        self._opening: asyncio.Task[Connection] | None = None
+        # True from the first call until none is left.
+        self.is_busy = False
+        # False if it keeps its connection only while calls are pending.
+        self.keeps_connection = True
+
+    def put(self, call: PendingCommand) -> None:
+        """Add a call to the next write."""
+        self._calls.append(call)
+        if not self.is_busy:
+            self.is_busy = True
+            self._loop.call_soon(self._flush)
+
+    def slots(self) -> set[int | None]:
+        """Return the slots of the calls that are pending."""
+        return {call.slot for call in self._pending()}
+
+    def release(self) -> None:
+        """Close the connection as soon as no call is pending, from now on."""
+        self.keeps_connection = False
+        if not self.is_busy:
+            self._drop()
+
+    async def close(self, error: Exception) -> None:
+        """Close the connection, and fail what is pending."""
+        if self._written:
+            self._drop()
+            self._loop.call_soon(self._flush)
+        self._fail_all(error)
+        if self._opening is not None:
+            await end_task(self._opening)
+        self.release()
+
+    def _pending(self) -> Iterator[PendingCommand]:
+        for command in self._written:
+            yield from command.calls
+        yield from self._calls
+
+    def _fail_all(self, error: BaseException) -> None:
+        calls, self._written = list(self._pending()), []
+        self._calls.clear()
+        for call in calls:
+            call.fail(error)
+
+    def _flush(self) -> None:
+        """Write the next calls, after opening the connection if need be."""
+        connection = self._connection
+        if self._calls and (
+            connection is None or connection.is_stale or not self._connector.serves(connection)
+        ):
+            self._drop()
+            self._opening = start_task(self._connector.open(self._load))
+            self._opening.add_done_callback(self._opened)
+            return
+        batch: list[PendingCommand] = []
+        while self._calls and not self._written:
+            batch = next_batch(self._calls)
+            self._written = coalesce(batch)
+        if connection is None or not self._written:
+            self.is_busy = False
+            if not self.keeps_connection:
+                self._drop()
+            return
+        self._counters.commands += len(batch)
+        self._counters.round_trips += 1
+        arrived = partial(self._arrived, connection)
+        try:
+            connection.write([command.packed for command in self._written])
+        except RedisConnectionError as error:
+            arrived(error)
+        else:
+            connection.when_ready(len(self._written), self._seconds, arrived)
+
+    def _opened(self, opening: asyncio.Task[Connection]) -> None:
+        """Go on with a new connection, or handle the error."""
+        self._opening = None
+        # The end of an event loop cancels all tasks, and some of them still send.
+        error: BaseException | None = RedisConnectionError("Connecting was cancelled")
+        if not opening.cancelled():
+            error = opening.exception()
+        if error is None:
+            self._connection = opening.result()
+            self._counters.reconnects += self._was_connected
+            self._was_connected = True
+        elif isinstance(error, Exception) and is_transient(error):
+            self._hand_back((), error)
+        else:
+            self._fail_all(error)
+        self._flush()
+
+    def _arrived(self, connection: Connection, lost: Exception | None) -> None:
+        """Answer the calls of a write; `lost` is the error if not all replies have come."""
+        if connection is not self._connection:
+            return
+        commands, self._written = self._written, []
+        replies = connection.pop(len(commands))
+        replies += [lost] * (len(commands) - len(replies))
+        again: list[PendingCommand] = []
+        trouble = lost
+        for command, reply in zip(commands, replies, strict=True):
+            if not isinstance(reply, Exception):
+                command.answer(reply)
+                continue
+            refused = was_not_executed(reply)
+            again += command.fail(reply, refused=refused, lost=reply is lost)
+            # redis-py, too, closes a connection on which such an error comes.
+            if (refused or isinstance(reply, RedisConnectionError)) and (
+                trouble is None or is_redirect(trouble)
+            ):
+                trouble = reply
+        if trouble is not None:
+            self._hand_back(again, trouble)
+        # After the callers, who resume in the next turn, and whose next commands go along.
+        self._loop.call_soon(self._flush)
+
+    def _hand_back(self, calls: Sequence[PendingCommand], error: Exception) -> None:
+        """Return calls to the pipeline, with those that wait behind them."""
+        later, self._calls = self._calls, deque()
+        if is_redirect(error):
+            slots = {call.slot for call in calls}
+            self._calls.extend(call for call in later if call.slot not in slots)
+            later = deque(call for call in later if call.slot in slots)
+        else:
+            # A new connection loads the scripts, and finds the master again.
+            self._drop()
+        self._give_back([*calls, *later], error)
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+class AutoPipeline(CommandClient):
+    """The command connection to one server.
+
+    What can't be executed now is held, in order, until another try is due.
+
+    Args:
+        connector: Opens the connection.
+        scripts: Loaded whenever a connection opens.
+        counters: Count commands and round trips.
+        keeps_connection: Whether it keeps its connection while no call is pending.
     """
 
     def __init__(
@@ -146,180 +325,109 @@ class AutoPipeline(CommandClient):
         connector: Connector,
         scripts: Sequence[Script] = (),
         counters: Counters | None = None,
+        *,
+        keeps_connection: bool = True,
     ) -> None:
         self._connector = connector
+        self._scripts = scripts
         self._counters = counters or Counters()
-        self._was_connected = False
-        self._load = [script.load for script in scripts]
+        self._keeps_connection = keeps_connection
         self._seconds = connector.host.timeout
-        self._calls: deque[PendingCommand] = deque()
-        # Those written and not answered yet.
-        self._batch: list[PendingCommand] = []
-        self._connection: Connection | None = None
-        self._runner: asyncio.Task[None] | None = None
-        # True once it was closed. Then it keeps its connection only while calls are pending.
-        self.closed = False
+        self._loop = asyncio.get_running_loop()
+        self._lanes: dict[Connector, Lane] = {}
+        # The calls that no server can execute now, by slot.
+        self._held: dict[int | None, deque[PendingCommand]] = {}
+        self._error: Exception = RedisConnectionError(f"{connector.host} was not asked yet")
+        self._recovery: asyncio.Task[None] | None = None
+        self._backoff = Backoff()
+        self._failed_at = float("-inf")
 
     def call(self, command: PendingCommand) -> asyncio.Future[Any]:
         """Add a command to the next write."""
-        command.start(self._seconds)
-        self.put(command)
+        command.reply = self._loop.create_future()
+        command.deadline = monotonic() + self._seconds
+        self._put(command)
         return command.reply
-
-    def put(self, call: PendingCommand) -> None:
-        """Add a call to the next write."""
-        self._calls.append(call)
-        # A task that was cancelled before its first turn, as a loop ended, did not reset `_runner`.
-        if self._runner is None or self._runner.done():
-            self._runner = start_task(self._run())
 
     async def nodes(self) -> Sequence[CommandClient]:
         """Return this client."""
         return [self]
 
     async def close(self) -> None:
-        """Close the connection. Later commands open one, and close it again."""
-        self.closed = True
-        if self._runner is not None:
-            await end_task(self._runner)
-        # A task that is cancelled before its first turn runs no `except`.
-        self._fail_all(RedisConnectionError("The layer was closed"))
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        """Close the connections. Later commands open some, and close them again."""
+        self._keeps_connection = False
+        error = RedisConnectionError("The layer was closed")
+        self._fail_held(error)
+        await asyncio.gather(*[lane.close(error) for lane in self._lanes.values()])
+        if self._recovery is not None:
+            await end_task(self._recovery)
 
-    def abandon(self) -> None:
-        """Discard the connection without closing it; its event loop is already closed."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abandon()
+    def _put(self, call: PendingCommand) -> None:
+        if self._held:
+            self._hold([call], self._error)
+        else:
+            (self._lanes.get(self._connector) or self._lane_to(self._connector)).put(call)
 
-    async def _run(self) -> None:
-        """Send pending calls, one write after the other, until none is left."""
-        backoff: Backoff | None = None
-        try:
-            while self._calls:
-                error = None if self._connection else await self._connect()
-                if error is None:
-                    self._batch = next_batch(self._calls)
-                    error = await self._send(self._batch) if self._batch else None
-                    self._batch = []
-                if error is None:
-                    backoff = None
-                elif self._calls:
-                    backoff = backoff or Backoff()
-                    await self._wait(error, backoff.next())
-                if self.closed and not self._calls:
-                    # The last command of a call that had begun before the end.
-                    await self._drop()
-        except BaseException as error:
-            # Cancelled, or a bug: propagate it, so that no caller hangs.
-            for call in (*self._batch, *self._calls):
-                call.fail(RedisConnectionError(f"The layer was closed: {error!r}"))
-            self._batch = []
-            self._calls.clear()
-            await self._drop()
-            raise
-        finally:
-            self._runner = None
+    def _lane_to(self, connector: Connector) -> Lane:
+        lane = self._lanes.get(connector)
+        if lane is None:
+            lane = Lane(connector, self._scripts, self._counters, self._hold)
+            lane.keeps_connection = self._keeps_connection
+            self._lanes[connector] = lane
+        return lane
 
-    async def _connect(self) -> Exception | None:
-        """Open the connection, or return the error."""
-        try:
-            self._connection = await self._connector.open(self._load)
-        except (RedisError, OSError) as error:
-            if not is_transient(error):
-                self._fail_all(error)
-            return error
-        self._counters.reconnects += self._was_connected
-        self._was_connected = True
-        return None
+    def _hold(self, calls: Iterable[PendingCommand], error: Exception) -> None:
+        """Hold calls until the server of each is known and can be tried again."""
+        self._error = error
+        for call in calls:
+            self._held.setdefault(call.slot, deque()).append(call)
+        self._recover_soon()
 
-    async def _send(self, batch: list[PendingCommand]) -> Exception | None:
-        """Send the batch and resolve its calls; return the error that ends the connection."""
-        connection = self._connection
-        if connection is None or connection.is_stale or not self._connector.serves(connection):
-            await self._drop()
-            self._calls.extendleft(reversed(batch))
-            return None
-        commands = coalesce(batch)
-        self._counters.commands += len(batch)
-        self._counters.round_trips += 1
-        try:
-            replies = await connection.exchange_packed(
-                [command.packed for command in commands],
-                self._seconds,
-                # Callers resume before this task does, so that it finds their next commands.
-                partial(_answer, commands),
-            )
-        except (RedisError, OSError) as error:
-            await self._drop()
-            self._put_back(
-                [call for call in batch if call.idempotent and not call.reply.done()], error
-            )
-            for call in batch:
-                if not call.idempotent:
-                    call.fail(error)
-            return error
-        if any([isinstance(reply, Exception) for reply in replies]):  # noqa: C419 - faster
-            return await self._settle(commands, replies)
-        return None
+    def _recover_soon(self, _ended: object = None) -> None:
+        if self._held and (self._recovery is None or self._recovery.done()):
+            self._recovery = start_task(self._recover())
+            # It may be cancelled, as its loop ends, while calls are still held.
+            self._recovery.add_done_callback(self._recover_soon)
 
-    async def _settle(
-        self, commands: list[CoalescedCommand], replies: list[Any]
-    ) -> Exception | None:
-        """Handle error replies; return the one that ends the connection, if any."""
-        again: list[PendingCommand] = []
-        trouble: Exception | None = None
-        for command, reply in zip(commands, replies, strict=True):
-            if not isinstance(reply, Exception):
-                continue
-            if isinstance(reply, NoScriptError) or was_not_executed(reply):
-                # Not executed, so it is safe to send again.
-                again += command.calls
-                trouble = reply
+    async def _recover(self) -> None:
+        """Wait a little, look for the servers, and send what is held, until nothing is."""
+        while self._held:
+            await asyncio.sleep(self._pause())
+            self._fail_overdue()
+            try:
+                await self._connector.learn()
+            except Exception as error:  # noqa: BLE001 - whatever it is, no caller may hang
+                self._error = error
+                if not is_transient(error):
+                    self._fail_held(error)
             else:
-                command.fail(reply)
-        if trouble is not None:
-            if not is_redirect(trouble):
-                # A new connection loads the scripts, and finds the master again.
-                await self._drop()
-            self._put_back(again, trouble)
-            if isinstance(trouble, NoScriptError):
-                return None
-        return trouble
+                self._release()
 
-    def _put_back(self, calls: list[PendingCommand], error: Exception) -> None:
+    def _pause(self) -> float:
+        """Return the seconds to wait before the next try: none if the last failure is long ago."""
+        before, self._failed_at = self._failed_at, monotonic()
+        if self._failed_at - before > Backoff.QUIET:
+            self._backoff.reset()
+            return 0.0
+        soonest = min(calls[0].deadline for calls in self._held.values())
+        return max(0.0, min(self._backoff.next(), soonest - self._failed_at))
+
+    def _release(self) -> None:
+        held, self._held = self._held, {}
+        for calls in held.values():
+            for call in calls:
+                self._put(call)
+
+    def _fail_overdue(self) -> None:
         now = monotonic()
-        for call in reversed(calls):
-            if call.deadline > now:
-                self._calls.appendleft(call)
-            else:
+        for slot, calls in list(self._held.items()):
+            while calls and calls[0].deadline <= now:
+                calls.popleft().fail(self._error)
+            if not calls:
+                del self._held[slot]
+
+    def _fail_held(self, error: Exception) -> None:
+        held, self._held = self._held, {}
+        for calls in held.values():
+            for call in calls:
                 call.fail(error)
-
-    async def _wait(self, error: Exception, seconds: float) -> None:
-        """Wait before the next attempt, then fail the calls that are past their deadline."""
-        now = monotonic()
-        soonest = min(call.deadline for call in self._calls)
-        await asyncio.sleep(max(0.0, min(seconds, soonest - now)))
-        now = monotonic()
-        for call in [call for call in self._calls if call.deadline <= now]:
-            self._calls.remove(call)
-            call.fail(error)
-
-    def _fail_all(self, error: Exception) -> None:
-        for call in self._calls:
-            call.fail(error)
-        self._calls.clear()
-
-    async def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
-
-
-def _answer(commands: list[CoalescedCommand], replies: Iterable[Any]) -> None:
-    """Resolve the calls whose reply is no error."""
-    for command, reply in zip(commands, replies, strict=True):
-        if not isinstance(reply, Exception):
-            command.answer(reply)

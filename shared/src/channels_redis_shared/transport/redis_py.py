@@ -9,6 +9,7 @@ connection, a refused certificate is reported as a lost connection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ def open_transport(connection: AbstractConnection) -> asyncio.Transport | None:
     return None if writer is None else writer.transport
 
 
-def transport_of(connection: AbstractConnection) -> asyncio.Transport:
+async def transport_of(connection: AbstractConnection) -> asyncio.Transport:
     """Return the transport of an open connection.
 
     Raises:
@@ -43,17 +44,12 @@ def transport_of(connection: AbstractConnection) -> asyncio.Transport:
     """
     transport = open_transport(connection)
     if transport is None:
+        await connection.disconnect(nowait=True)
         raise RedisError(
             f"redis-py {redis.__version__} is not supported yet, as its connections have changed: "
             "install an earlier version"
         )
     return transport
-
-
-def forget_streams(connection: AbstractConnection) -> None:
-    """Make redis-py consider a connection closed whose transport was aborted."""
-    if open_transport(connection) is not None:
-        connection._writer = connection._reader = None  # noqa: SLF001
 
 
 def error_parser(connection: AbstractConnection) -> Callable[[str], Exception]:
@@ -64,14 +60,16 @@ def error_parser(connection: AbstractConnection) -> Callable[[str], Exception]:
     return parse_error
 
 
-async def close_now(connection: AbstractConnection) -> None:
-    """Close a connection without waiting for the server."""
+def close_now(connection: AbstractConnection) -> None:
+    """Close a connection without waiting for the server, in any thread."""
     transport = open_transport(connection)
-    await connection.disconnect(nowait=True)
     if transport is not None:
-        # It would wait until the server has read all that was written; with TLS, for its
-        # close_notify. The event loop may end before.
-        transport.abort()
+        # redis-py would wait until the server has read all that was written; with TLS, for its
+        # close_notify. The event loop may end before, or have ended.
+        with contextlib.suppress(RuntimeError):
+            transport.abort()
+        # So that redis-py takes it for closed.
+        connection._writer = connection._reader = None  # noqa: SLF001
 
 
 async def find_tls_refusal(

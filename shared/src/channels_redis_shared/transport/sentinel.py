@@ -107,7 +107,7 @@ async def _masters(host: Host, address: Address) -> dict[str, tuple[Address, lis
         # a credential provider raises what it likes.
         raise RedisConnectionError(f"Asking the Sentinel {shown} failed: {error!r}") from error
     finally:
-        await close_now(connection)
+        close_now(connection)
 
 
 def _read_master(flat: list[str]) -> tuple[str, tuple[Address, list[str]]]:
