@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,4 +111,4 @@ def test_layer_has_its_attributes(layer: Any) -> None:
 
 
 if __name__ == "__main__":
-    print(*public_names(), sep="\n")
+    sys.stdout.write("\n".join([*public_names(), ""]))

@@ -6,29 +6,12 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
-import redis
 
-from embedded_server import EmbeddedServer, dies_with_parent, find_server, reserve_port
+from embedded_server import EmbeddedServer, dies_with_parent, find_server
 from support.waiting import eventually
-
-
-def set_and_get(server: EmbeddedServer) -> bytes | None:
-    """Write a key through TCP, and read it through the UNIX socket."""
-    with redis.Redis.from_url(server.url) as client:
-        client.set("key", "value")
-    return get(server)
-
-
-def get(server: EmbeddedServer) -> bytes | None:
-    """Read the key that `set_and_get` writes."""
-    with server.client() as client:
-        value: bytes | None = client.get("key")
-    return value
 
 
 def executable(path: Path) -> Path:
@@ -50,55 +33,12 @@ def test_leaves_nothing_behind() -> None:
         free.bind(("127.0.0.1", port))
 
 
-def test_saves_nothing(own_server: EmbeddedServer) -> None:
-    """A server that is stopped writes no file of data."""
-    set_and_get(own_server)
-    own_server.stop()
-    assert not list(own_server.directory.glob("*.rdb"))
-    assert not list(own_server.directory.glob("appendonly*"))
-
-
 def test_bad_config_shows_the_log() -> None:
     """A server that does not start says why, and leaves no directory."""
     server = EmbeddedServer("nonsense 5")
     with pytest.raises(RuntimeError, match=r"(?s)did not start.*nonsense 5"), server:
         pass
     assert not server.directory.exists()
-
-
-def test_restart_with_data(own_server: EmbeddedServer) -> None:
-    """With ``empty=False`` it comes back with what it held, and later it can be empty again."""
-    set_and_get(own_server)
-    own_server.restart(empty=False)
-    assert get(own_server) == b"value"
-    own_server.restart()
-    assert get(own_server) is None
-
-
-def test_stops_when_paused(own_server: EmbeddedServer) -> None:
-    """A paused server can be stopped, and quickly."""
-    own_server.pause()
-    started = time.monotonic()
-    own_server.stop()
-    assert own_server.pid is None
-    assert time.monotonic() - started < 5
-
-
-def test_reserved_port_cannot_be_bound() -> None:
-    """While a port is reserved, it can't be bound."""
-    with reserve_port() as reservation:
-        port = reservation.getsockname()[1]
-        assert port != 6379
-        with socket.socket() as other, pytest.raises(OSError, match="in use"):
-            other.bind(("127.0.0.1", port))
-
-
-def test_started_in_a_thread_outlives_it(own_server: EmbeddedServer) -> None:
-    """A server that a thread restarted runs on when that thread has ended."""
-    thread = threading.Thread(target=own_server.restart)
-    thread.start()
-    thread.join()
-    assert set_and_get(own_server) == b"value"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
