@@ -53,16 +53,6 @@ def distributions_of(module: str) -> set[str]:
     return {name.lower().replace("_", "-") for name in names}
 
 
-def test_finds_every_kind_of_import() -> None:
-    """The search sees imports in functions and branches; type-checking ones don't run."""
-    source = (
-        "import os.path, redis.asyncio as r\nfrom msgpack import packb\nfrom .here import x\n"
-        "if TYPE_CHECKING:\n    import absent\nelse:\n    import present\n"
-        "def f():\n    from cryptography.fernet import Fernet\n"
-    )
-    assert set(imports_of(source)) == {"os", "redis", "msgpack", "present", "cryptography"}
-
-
 @pytest.mark.parametrize("package", PACKAGES)
 def test_package_declares_what_it_imports(built: dict[str, Built], package: str) -> None:
     """Every third-party import of the module, the vendored part included, is a requirement."""

@@ -49,18 +49,28 @@ def pass_group_message(
 
 
 @pytest.mark.parametrize("package", LAYERS)
-def test_layer_alone_passes_a_group_message(
+def test_layer_alone(
     new_environment: NewEnvironment,
     built: dict[str, Built],
     redis_server: EmbeddedServer,
     prefix: str,
     package: str,
 ) -> None:
-    """The wheel of one layer, with its dependencies alone, works from Django's settings."""
-    environment = new_environment()
-    environment.install(built[package].wheel_from_tree)
+    """The wheel of one layer, with its dependencies alone, works from Django's settings.
+
+    So does its command. An extra brings what it is for, and is optional.
+    """
+    environment, wheel = new_environment(), built[package].wheel_from_tree
+    environment.install(wheel)
     check_alone(environment, package)
     pass_group_message(environment, BACKENDS[package], redis_server, prefix=prefix)
+    helped = run(environment.python, "-I", "-m", module_of(package), "doctor", "--help")
+    assert (helped.returncode, "--django" in helped.stdout) == (0, True), helped.stderr
+    names = ["cryptography", "opentelemetry"]
+    missing = f"import importlib.util as u; print([u.find_spec(m) for m in {names}])"
+    assert environment.run("-c", missing).strip() == "[None, None]"
+    environment.install(f"{wheel}[cryptography,opentelemetry]")
+    environment.run("-c", f"import {', '.join(names)}")
 
 
 def test_meta_package_gives_both_layers_and_their_extras(
@@ -75,32 +85,6 @@ def test_meta_package_gives_both_layers_and_their_extras(
         pass_group_message(
             environment, backend, redis_server, prefix=prefix, symmetric_encryption_keys=KEYS
         )
-
-
-@pytest.mark.parametrize("package", LAYERS)
-def test_layer_passes_its_extras(
-    new_environment: NewEnvironment, built: dict[str, Built], package: str
-) -> None:
-    """An extra of a layer brings what it is for, and is optional."""
-    environment = new_environment()
-    environment.install(built[package].wheel_from_tree)
-    missing = "import importlib.util as u; print([u.find_spec(m) for m in {!r}])"
-    names = ["cryptography", "opentelemetry"]
-    assert environment.run("-c", missing.format(names)).strip() == "[None, None]"
-    environment.install(f"{built[package].wheel_from_tree}[cryptography,opentelemetry]")
-    environment.run("-c", f"import {', '.join(names)}")
-
-
-@pytest.mark.parametrize("package", LAYERS)
-def test_commands_need_no_extra(
-    new_environment: NewEnvironment, built: dict[str, Built], package: str
-) -> None:
-    """The commands run wherever the package is installed."""
-    environment = new_environment()
-    environment.install(built[package].wheel_from_tree)
-    helped = run(environment.python, "-I", "-m", module_of(package), "doctor", "--help")
-    assert helped.returncode == 0, helped.stderr
-    assert "--django" in helped.stdout
 
 
 @pytest.mark.parametrize("package", PACKAGES)

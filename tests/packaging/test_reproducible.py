@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.builds import PACKAGES, REPOSITORY, SourceTree, run_ok
+from support.builds import PACKAGES, SourceTree, run_ok
 
 if TYPE_CHECKING:
     from .conftest import Built
@@ -48,15 +48,6 @@ def test_two_builds_of_a_commit_are_equal(
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setenv("PYTHONHASHSEED", "1")
     assert release(elsewhere) == first
-
-
-def test_build_tools_are_pinned_with_hashes() -> None:
-    """The build backend and all that it needs have one version and hashes."""
-    pins = REPOSITORY / ".github/releasing/build.txt"
-    lines = pins.read_text(encoding="utf-8").splitlines()
-    pinned = [line.split("==")[0] for line in lines if "==" in line]
-    assert {"hatchling", "packaging", "pathspec", "pluggy", "trove-classifiers"} <= set(pinned)
-    assert len([line for line in lines if "--hash=sha256:" in line]) >= len(pinned)
 
 
 def test_wheel_built_in_another_way_is_equal(

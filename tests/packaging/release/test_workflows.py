@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -119,18 +119,3 @@ def test_each_package_is_released_on_its_own_tag() -> None:
     """The tags that start the workflow are those of the packages."""
     # YAML 1.1 takes the key `on` for true.
     assert RELEASE[True]["push"]["tags"] == [f"{package}-v*" for package in PACKAGES]
-
-
-def test_rights_are_given_to_jobs_only() -> None:
-    """No workflow gives all of its jobs a right."""
-    given: dict[str, Any] = {name: workflow["permissions"] for name, workflow in WORKFLOWS.items()}
-    assert set(map(str, given.values())) == {"{}"}, given
-
-
-@pytest.mark.parametrize("name", WORKFLOWS)
-def test_actions_are_pinned_to_commits(name: str) -> None:
-    """Every action is pinned by a commit's hash, with its version in a comment."""
-    text = (REPOSITORY / ".github/workflows" / name).read_text(encoding="utf-8")
-    uses = re.findall(r"uses: (.+)", text)
-    assert uses
-    assert [use for use in uses if not re.fullmatch(r"\S+@[0-9a-f]{40} # v[\d.]+", use)] == []
