@@ -133,7 +133,7 @@ async def test_presence_rule_is_enough(
 
 
 @pytest.mark.parametrize(
-    "command", ["bzpopmin", "evalsha", "script|load", "time", "zadd", "zpopmin", "expire"]
+    "command", ["bzpopmin", "evalsha", "script|load", "time", "zadd", "rename", "expire"]
 )
 async def test_forbidden_command_of_the_queue(
     command: str, server: EmbeddedServer, layers: Layers

@@ -74,7 +74,8 @@ class Reader:
 
     def acknowledged(self) -> list[Any]:
         """Return the scores of the claims that the next take acknowledges."""
-        arguments = self.inbox.take_command(10)[3:]
+        (command, _), _ = self.inbox.take(10)
+        arguments = command[3:]
         names, (wanted, expiry, _), acknowledged = arguments[:3], arguments[3:6], arguments[6:]
         assert (names[0], wanted, expiry) == (self.beside.key, 10, EXPIRY)
         return list(acknowledged)
@@ -82,15 +83,15 @@ class Reader:
     def answer_take(self, claims: str = "", now: bytes = NOW, is_empty: int = 1) -> list[str]:
         """Let a take be answered with messages and scores; return what was delivered for it."""
         before = len(self.notes.seen)
-        reply = [now, claims.encode().split(), is_empty]
-        self.inbox.on_take_reply(reply)
+        self.inbox.on_take_reply([now, is_empty])
+        self.inbox.on_claims_reply(claims.encode().split())
         return self.notes.seen[before:]
 
 
 def test_delivers_each_claim_once() -> None:
     """Takes return what is not acknowledged yet; what is new in it is delivered, in order."""
     reader = Reader()
-    reader.inbox.take_command(10)
+    reader.inbox.take(10)
     assert reader.answer_take("a 990.1 b 990.2") == ["a", "b"]
     assert reader.acknowledged() == [b"990.1", b"990.2"]
     assert reader.answer_take("a 990.1 b 990.2 c 990.3") == ["c"]
@@ -99,7 +100,7 @@ def test_delivers_each_claim_once() -> None:
 def test_acknowledges_until_an_answer_comes() -> None:
     """A take that is not answered, since the connection broke, is no acknowledgement."""
     reader = Reader()
-    reader.inbox.take_command(10)
+    reader.inbox.take(10)
     reader.answer_take("a 990.1")
     for _ in range(3):
         assert reader.acknowledged() == [b"990.1"]
@@ -110,10 +111,10 @@ def test_acknowledges_until_an_answer_comes() -> None:
 def test_leaves_take_effect_in_their_places() -> None:
     """A leave comes behind what was sent before it, and before what was sent after it."""
     reader = Reader()
-    reader.inbox.take_command(10)
+    reader.inbox.take(10)
     reader.notes.leaves = {"x": 990.2, "y": 990.3, "z": 990.6}
     assert reader.answer_take("a 990.1 b 990.3 c 990.5", is_empty=0) == ["a", "x", "b", "y", "c"]
-    reader.inbox.take_command(10)
+    reader.inbox.take(10)
     assert reader.answer_take("") == ["z"]
 
 
@@ -121,7 +122,7 @@ def test_what_the_wait_has_popped_comes_first() -> None:
     """It was the oldest in the key, and is in no claims; a text or a number may be its score."""
     for score in (b"990.1", 990.1):
         reader = Reader()
-        reader.inbox.take_command(10)
+        reader.inbox.take(10)
         reader.inbox.on_wait_reply([reader.beside.key.encode(), b"popped", score])
         assert reader.answer_take("a 990.2") == ["popped", "a"]
         assert reader.acknowledged() == [b"990.1", b"990.2"]
@@ -131,7 +132,7 @@ def test_bell_and_nudge_are_no_messages() -> None:
     """A wait that ended with them, or timed out, leaves messages to the take."""
     reader = Reader()
     for ended in ([reader.beside.bell.encode(), b"", b"0"], [b"nudge", b"", b"0"], None):
-        reader.inbox.take_command(10)
+        reader.inbox.take(10)
         reader.inbox.on_wait_reply(ended)
         assert reader.answer_take() == []
 
@@ -139,7 +140,7 @@ def test_bell_and_nudge_are_no_messages() -> None:
 def test_lifetime() -> None:
     """A message lives `expiry` seconds from when it was sent, by the server's clock."""
     reader = Reader()
-    reader.inbox.take_command(10)
+    reader.inbox.take(10)
     reader.answer_take("old 939.9 late 945 new 1000 ahead 1500")
     assert reader.notes.seen == ["late", "new", "ahead"]
     assert reader.notes.lifetimes == pytest.approx([5, 60, 60])
@@ -161,11 +162,11 @@ def test_waits_shorter_after_a_message_without_a_bell(
     """Its sender is a channels_redis process, which will send more; after a while that's over."""
     reader = Reader("jobs")
     assert reader.inbox.block_seconds == BLOCK_SECONDS
-    reader.inbox.take_command(10)
+    reader.inbox.take(10)
     reader.inbox.on_wait_reply(None)
     reader.answer_take()
     assert reader.inbox.block_seconds == BLOCK_SECONDS
-    reader.inbox.take_command(10)
+    reader.inbox.take(10)
     reader.inbox.on_wait_reply(None)
     reader.answer_take("a 990.1")
     assert reader.inbox.wait_command()[-1] == SHORT_BLOCK_SECONDS
@@ -190,14 +191,14 @@ def test_releases_what_was_given_back() -> None:
     handlers[-1](1)
     assert not reader.inbox.unsent_requeues
     assert reader.inbox.release_command() is None
-    reader.inbox.take_command(10)
+    reader.inbox.take(10)
     assert reader.answer_take("a 990.1") == ["a"]
 
 
 def test_release_that_finds_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """Messages that can't go back are counted and logged; not if a copy has done it before."""
     reader = Reader()
-    reader.inbox.take_command(10)
+    reader.inbox.take(10)
     reader.answer_take("a 990.1 b 990.2")
     for reply in (None, 1):
         reader.inbox._acks.requeue(Claim(b"a", b"990.1"))
@@ -227,7 +228,8 @@ def test_claims_live_as_long_as_messages() -> None:
     beside = Keys("asgi").messages("jobs")
     for expiry, lives in ((1, MIN_CLAIMS_TTL), (60, 60), (3600, 3600)):
         inbox = Inbox(beside, expiry, Notes("jobs"), Counters())
-        assert inbox.take_command(1)[8] == lives
+        (command, _), _ = inbox.take(1)
+        assert command[8] == lives
 
 
 def test_reply_that_lay_unread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,34 +240,48 @@ def test_reply_that_lay_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Reader()
     now = monotonic()
     monkeypatch.setattr(inbox, "monotonic", lambda: now)
-    reader.inbox.take_command(10)
+    reader.inbox.take(10)
     assert reader.answer_take("a 990.1") == ["a"]
     now += 30
-    reader.inbox.take_command(10)
+    reader.inbox.take(10)
     assert reader.answer_take("b 990.2", now=b"1000.5") == []
     assert reader.inbox.must_take_again
-    reader.inbox.take_command(10)
+    reader.inbox.take(10)
     assert reader.answer_take("b 990.2", now=b"1030") == ["b"]
     assert not reader.inbox.must_take_again
     assert reader.notes.lifetimes == pytest.approx([50.1, 20.2])
-    reader.inbox.take_command(10)
+    reader.inbox.take(10)
     assert reader.answer_take(now=b"1001") == []  # the server's clock was set back
     assert reader.inbox.must_take_again
-    reader.inbox.take_command(10)
+    reader.inbox.take(10)
     assert reader.answer_take("c 990.3", now=b"1001") == ["c"]
-    reader.inbox.take_command(10)
+    reader.inbox.take(10)
     assert reader.answer_take("d 990.4", now=b"1001") == ["d"]
 
 
 @pytest.mark.parametrize(
-    "reply", [7, b"OK", [], [NOW], [7, 7, 7], [NOW, [b"a"], [b"left"]], [b"x", [], []], None]
+    ("handler", "replies"),
+    [
+        ("on_wait_reply", [7, b"OK", [NOW]]),
+        ("on_take_reply", [7, b"OK", [], [NOW], [b"x", 1], [NOW, [b"left"]], None]),
+        ("on_claims_reply", [7, b"OK", [b"a", b"x"], [b"a", []], [[b"a"]], None]),
+    ],
 )
-def test_reply_to_something_else(reply: object) -> None:
+def test_reply_to_something_else(handler: str, replies: list[object]) -> None:
     """The connection counts as broken; what was taken stays in the claims."""
     reader = Reader()
-    for handle in (reader.inbox.on_wait_reply, reader.inbox.on_take_reply):
-        reader.inbox.take_command(10)
-        if handle == reader.inbox.on_take_reply or reply in (7, b"OK", [NOW]):
-            with pytest.raises(RedisConnectionError, match="not asked for"):
-                handle(reply)
+    for reply in replies:
+        reader.inbox.take(10)
+        with pytest.raises(RedisConnectionError, match="not asked for"):
+            getattr(reader.inbox, handler)(reply)
     assert reader.answer_take("a 990.1") == ["a"]
+
+
+def test_claims_in_protocol_3() -> None:
+    """Its scores are floats, in pairs with their messages."""
+    reader = Reader()
+    reader.inbox.take(10)
+    reader.inbox.on_take_reply([NOW, 1])
+    reader.inbox.on_claims_reply([[b"a", 990.1], [b"b", 990.2]])
+    assert reader.notes.seen == ["a", "b"]
+    assert reader.acknowledged() == [b"990.1", b"990.2"]

@@ -38,7 +38,7 @@ class Wire:
 @contextlib.asynccontextmanager
 async def wire_to(job: Job) -> AsyncIterator[Wire]:
     """Connect to the server that the job names."""
-    async with Redis.from_url(job.hosts[0], socket_timeout=None) as client:
+    async with Redis.from_url(job.hosts[0], socket_timeout=None, protocol=2) as client:
         connection = client.connection_pool.make_connection()
         await connection.connect()
         yield Wire(connection)
@@ -77,7 +77,7 @@ class Arrivals:
 
 
 class Taker:
-    """Reads from the queue layer's keys as its reader does, by a wait and takes in turn.
+    """Reads from the queue layer's keys as its reader does, by a wait and a take in turn.
 
     A take acknowledges what the one before has brought: it is given without that.
     """
@@ -92,17 +92,20 @@ class Taker:
 
     async def ask(self, take: Sequence[Word]) -> None:
         """Take without waiting."""
-        [reply] = await self._wire.execute([(*take, len(self._due), *self._due)])
-        self._took(reply)
+        self._took((await self._wire.execute(self._asked(take)))[1])
 
     async def run(self) -> None:
-        """Wait and take, again and again: both in one write."""
+        """Wait, take and read the claims, again and again: all in one write."""
         for take in itertools.cycle(self._takes):
-            asked: list[Sequence[Word]] = [self._wait, (*take, len(self._due), *self._due)]
-            self._took((await self._wire.execute(asked))[1])
+            self._took((await self._wire.execute([self._wait, *self._asked(take)]))[2])
 
-    def _took(self, reply: list[Any]) -> None:
-        self._due = reply[1][1::2]
+    def _asked(self, take: Sequence[Word]) -> list[Sequence[Word]]:
+        # The last of a script's keys.
+        claims = take[5]
+        return [(*take, *self._due), (b"ZRANGEBYSCORE", claims, 0, b"+inf", b"WITHSCORES")]
+
+    def _took(self, claims: list[Any]) -> None:
+        self._due = claims[1::2]
         self.arrivals.add(len(self._due))
 
 

@@ -247,9 +247,9 @@ class Receiver:
             raise _Replaced
         inbox = self.inbox
         wait = inbox.wait_command(), inbox.on_wait_reply
-        take = inbox.take_command(count), inbox.on_take_reply
         try:
-            await self._exchange(connection, inbox.block_seconds + REPLY_GRACE, wait, take)
+            seconds = inbox.block_seconds + REPLY_GRACE
+            await self._exchange(connection, seconds, wait, *inbox.take(count))
         except NoScriptError:
             # Before any new wait: this one may have consumed the bell of these messages.
             self._handlers.clear()
@@ -264,8 +264,7 @@ class Receiver:
         while True:
             if self._replaced:
                 raise _Replaced
-            take = self.inbox.take_command(count, as_source=True)
-            await self._exchange(connection, REPLY_GRACE, (take, self.inbox.on_take_reply))
+            await self._exchange(connection, REPLY_GRACE, *self.inbox.take(count, as_source=True))
             if not self.inbox.must_take_again:
                 return
             await self._finish_releases()

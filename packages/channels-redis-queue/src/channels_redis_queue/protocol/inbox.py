@@ -7,7 +7,7 @@ import math
 import secrets
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .._shared.ops.statistics import Counters
     from .._shared.transport.commands import Command
     from ..keys import QueueKeys
+
+# A command, and the handler of its reply.
+Request: TypeAlias = "tuple[Command, Callable[[Any], None]]"
 
 logger = logging.getLogger(__name__.partition(".")[0])
 
@@ -195,6 +198,9 @@ class Inbox:
         self._releases = self._answered_release = 0
         # The smallest difference seen between this process's clock and the server time in a reply.
         self._clock_lead = math.inf
+        # Of the latest take: the server's time, and whether it left the key empty.
+        self._taken_at = 0.0
+        self._left_empty = False
         # True if another take must follow the latest at once.
         self.must_take_again = False
         # A message that a wait has popped from the message key itself: it is in no claims.
@@ -233,11 +239,12 @@ class Inbox:
             raise _no_answer(reply) from error
         self.wait_timed_out = self._without_bell = reply is None
         if key == self._queue.key.encode():
-            score = score if isinstance(score, bytes) else repr(score).encode()
-            self._popped.append(Claim(message, score))
+            self._popped.append(Claim(message, _score(score)))
 
-    def take_command(self, count: int, *, as_source: bool = False) -> Command:
-        """Return the command that takes messages, and acknowledges those that were received.
+    def take(self, count: int, *, as_source: bool = False) -> tuple[Request, Request]:
+        """Return commands that take messages and acknowledge those received, and their handlers.
+
+        The second reads the claims: a script that returned them would copy each three times.
 
         Args:
             count: The number of messages to take.
@@ -247,14 +254,30 @@ class Inbox:
         self._settled_by_take = len(acks), len(self._acks.confirmed_requeues)
         names = (self._queue.key, self._queue.bell, self._claims)
         call = scripts.TAKE.call_with_source if as_source else scripts.TAKE.call
-        return call(names, count, self._expiry, self._claims_ttl, *acks)
+        move = call(names, count, self._expiry, self._claims_ttl, *acks)
+        # The number of the latest release has a score below 0.
+        read = ("ZRANGEBYSCORE", self._claims, 0, "+inf", "WITHSCORES")
+        return (move, self.on_take_reply), (read, self.on_claims_reply)
 
     def on_take_reply(self, reply: Any) -> None:
-        """Dispatch the new messages of a take, and apply leaves between them, in order."""
+        """Keep the time of a take, and whether it left the key empty: the claims follow."""
         try:
-            now = float(reply[0])
-            taken = [*map(Claim, reply[1][::2], reply[1][1::2])]
-            is_empty = int(reply[2]) > 0
+            at, is_empty = reply
+            self._taken_at, self._left_empty = float(str(at, "ascii")), int(is_empty) > 0
+        except (TypeError, ValueError, LookupError) as error:
+            raise _no_answer(reply) from error
+
+    def on_claims_reply(self, reply: Any) -> None:
+        """Dispatch the new messages of a take, and apply leaves between them, in order."""
+        now = self._taken_at
+        try:
+            if not isinstance(reply, list):
+                raise TypeError  # noqa: TRY301
+            if reply and isinstance(reply[0], list):  # protocol 3
+                taken = [Claim(message, _score(score)) for message, score in reply]
+            else:
+                taken = [*map(Claim, reply[::2], reply[1::2])]
+            claims = [(claim, float(claim.score)) for claim in [*self._popped, *taken]]
         except (TypeError, ValueError, LookupError) as error:
             raise _no_answer(reply) from error
         if self._is_stale(now):
@@ -264,15 +287,13 @@ class Inbox:
         # Not before the server has answered.
         self._acks.confirm_take(*self._settled_by_take)
         dispatcher = self.dispatcher
-        claims = [*self._popped, *taken]
         self._popped.clear()
-        for claim in claims:
-            sent = float(claim.score)
+        for claim, sent in claims:
             if dispatcher.leaves:
                 dispatcher.apply_leaves(sent)
             if self._acks.admit(claim):
                 self._dispatch(claim, min(sent - now, 0) + self._expiry)
-        if is_empty and dispatcher.leaves:
+        if self._left_empty and dispatcher.leaves:
             dispatcher.apply_leaves(now)
         self._without_bell = False
         self.must_take_again = self._acks.ambiguous
@@ -337,6 +358,11 @@ class Inbox:
         else:
             self._counters.expired += 1
             self._acks.acknowledge(claim)
+
+
+def _score(score: bytes | float) -> bytes:
+    """Return a score as text; protocol 3 has floats."""
+    return score if isinstance(score, bytes) else repr(score).encode()
 
 
 def _no_answer(reply: Any) -> RedisConnectionError:
