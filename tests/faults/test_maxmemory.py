@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.exceptions
 
+from channels_redis_queue import scripts
+from channels_redis_queue.keys import Keys
 from support.messages import cancel, numbered, take, take_numbers, within
 from support.queue_layers import Layers, beside, blocked, nothing_else
 from support.waiting import eventually
@@ -85,6 +87,18 @@ async def test_expired_messages_are_no_way_in(
             await sender.send("jobs", {"number": 1})
         assert client.zcard(names.key) == 2
         assert not client.exists(names.bell)
+
+
+def test_take_that_moves_nothing(own_server: EmbeddedServer) -> None:
+    """The last take of a receiver rings for the messages that it leaves to others."""
+    names = Keys("asgi").messages("jobs")
+    with own_server.client() as client:
+        client.zadd(names.key, {"first": 1.0, "second": 2.0})
+        fill(own_server)
+        keys = (names.key, names.bell, names.claims("0f"))
+        assert client.eval(scripts.TAKE.source, len(keys), *keys, 0, 60, 60)[1] == 0
+        assert client.exists(names.bell)
+        assert client.zcard(names.key) == 2
 
 
 async def test_groups(

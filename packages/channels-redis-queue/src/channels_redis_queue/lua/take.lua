@@ -49,6 +49,10 @@ if has_claims or moved > 0 then
   redis.call('EXPIRE', claims, ARGV[3])
 end
 if moved < waiting then
+  if moved == 0 then
+    -- A server at maxmemory allows the rest once a script has begun with a removal.
+    redis.call('ZPOPMIN', key, 0)
+  end
   redis.call('ZADD', bell, 0, '')
   redis.call('EXPIRE', bell, 10 * ARGV[2])
 end
