@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Process:
-    """A layer, the people whom this process has, and what its pages were told.
+    """A layer, the people of this process, and what its pages were told.
 
     Args:
         layer: The channel layer.

@@ -173,7 +173,7 @@ async def list_people(layer: Any, group: str) -> People:
 
 
 class LoopPresence:
-    """The people whom one event loop has, one part for each shard.
+    """The people of one event loop, one part for each shard.
 
     Args:
         layer: The channel layer.

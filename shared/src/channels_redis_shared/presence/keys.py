@@ -24,7 +24,7 @@ class PresenceKeys:
         return f"{self._head}present{{{group}}}"
 
     def local_people(self, group: str, process: str) -> str:
-        """Return the key of the people whom a process has in a group, with their metas."""
+        """Return the key of the people of a process in a group, with their metas."""
         return f"{self._head}present.{process}{{{group}}}"
 
     def processes(self, group: str) -> str:

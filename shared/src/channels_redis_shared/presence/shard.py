@@ -1,4 +1,4 @@
-"""Keep what Redis knows of the people whom one event loop has in the groups of one shard.
+"""Keep what Redis knows of the people of one event loop in the groups of one shard.
 
 Redis counts the processes that have a person in a group; to Redis, an event loop is a process. Each
 has a lease. A renewal also takes over those that are overdue, and removes the people of the dead
@@ -106,7 +106,7 @@ class _Changes:
 
 
 class ShardPresence:
-    """The people whom one event loop has in the groups of one shard.
+    """The people of one event loop in the groups of one shard.
 
     Args:
         layer: The channel layer.
@@ -197,7 +197,7 @@ class ShardPresence:
             self._add_change(group, key, metas, at, joined=True)
 
     def untrack(self, group: str, channel: str) -> None:
-        """Take a channel from the person whose it is."""
+        """Take a channel from its person."""
         self._people.untrack(group, channel, self._loop.time())
         self._changed.set()
 
@@ -250,7 +250,7 @@ class ShardPresence:
                     self._add_change(group, key, people[key], at, joined=False)
 
     async def _rewrite(self, group: str, reply_lost: bool) -> None:  # noqa: FBT001
-        """Write all people of a group again, and remove those whom only Redis still has."""
+        """Write all people of a group again, and remove those that only Redis still has."""
         own = self._keys.local_people(group, self._process)
         joins, leaves = (_REPEATED_JOINS, _REPEATED_LEAVES) if reply_lost else (_JOINS, _LEAVES)
         unannounced = self._unannounced.pop(group, {})
@@ -282,7 +282,7 @@ class ShardPresence:
                 raise
 
     def _tell_again(self, group: str, people: dict[str, list[str]]) -> None:
-        """Write people again, and tell of them: a change whose reply is lost may be written."""
+        """Write people again, and announce them: a change without a reply might be written."""
         self._suspect[group] = True
         self._unannounced.setdefault(group, {}).update(people)
         self._changed.set()

@@ -46,7 +46,7 @@ class _Person:
 
 
 class LocalPresence:
-    """The people whom one process has in its groups."""
+    """The people of one process in its groups."""
 
     def __init__(self) -> None:
         self._people: dict[Group, dict[Key, _Person]] = {}
@@ -79,7 +79,7 @@ class LocalPresence:
         return Tracked.NEW_META if is_new else Tracked.UNSEEN
 
     def untrack(self, group: Group, channel: str, now: float) -> None:
-        """Take a channel from the person whose it is; if it is the last, the grace begins."""
+        """Take a channel from its person; if it is the last, the grace begins."""
         groups = self._channels.get(channel, {})
         key, grace = groups.pop(group, ("", 0.0))
         if not groups:
@@ -138,7 +138,7 @@ class LocalPresence:
         return list(self._people)
 
     def people(self, group: Group) -> list[Key]:
-        """Return the people whom this process has in a group."""
+        """Return the people of this process in a group."""
         return list(self._people.get(group, ()))
 
     def metas(self, group: Group, key: Key) -> list[Meta]:

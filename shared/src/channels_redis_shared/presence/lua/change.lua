@@ -1,4 +1,4 @@
--- Purpose: writes people whom a process has in a group, and removes those whom it no longer has.
+-- Purpose: writes the people of a process in a group, and removes those that it no longer has.
 -- KEYS:    [1] the people of the process in the group: key -> metas; [2] the people of the group:
 --          key -> number of processes, and '' -> the time of the latest change; [3] the processes
 --          that have people in the group.
