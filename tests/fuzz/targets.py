@@ -511,7 +511,7 @@ class Replies(Target):
         connector = self.scene.layer._connectors[0]
         connector.version_is_known = False
         connection = await connector.open()
-        await connection.close()
+        connection.close()
 
     def make(self) -> bytes:
         """Return a reply."""
