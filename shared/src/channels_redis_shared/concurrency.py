@@ -28,6 +28,7 @@ __all__ = [
     "end_task",
     "first_result",
     "running_loop",
+    "start_generator",
     "start_task",
     "timeout",
 ]
@@ -189,7 +190,7 @@ class LoopLocal(Generic[Kept]):
             with self._lock:
                 self._abandon_closed_loops()
                 self._kept[loop] = entry
-            _start(closer)
+            start_generator(closer)
         return entry[0]
 
     def values(self) -> list[Kept]:
@@ -233,7 +234,7 @@ class LoopLocal(Generic[Kept]):
                 entry[0].abandon()
 
 
-def _start(generator: AsyncGenerator[None, None]) -> None:
+def start_generator(generator: AsyncGenerator[None, None]) -> None:
     """Run the generator up to its first `yield`, which takes no turn of the loop."""
     with contextlib.suppress(StopIteration):
         generator.__anext__().send(None)

@@ -1,0 +1,200 @@
+"""Keep a broker for each event loop; one whose loop has ended goes on in another.
+
+Each `asyncio.run` has an event loop of its own, and so has each `async_to_sync` call outside of a
+running loop. What a broker has of no loop, such as its channels, outlives them: to a broker, a
+change of loops is an outage of its connections like any other.
+
+A loop without a broker takes over a free one. If another thread used that last, it may be about to
+receive on a channel of it: `async_to_sync` makes a thread and a loop for each call. So it stays
+free for that thread, unless it is unused or has been free for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from .clock import monotonic
+from .concurrency import start_generator, start_task
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+
+# Seconds after which a broker that waits for its thread goes on in any.
+RESERVED = 60.0
+
+
+class Broker(Protocol):
+    """The part of a layer that an event loop has to itself."""
+
+    # That to which it is attached, or None. `Brokers` sets it.
+    loop: asyncio.AbstractEventLoop | None
+
+    @property
+    def is_unused(self) -> bool:
+        """True if there is nothing that a caller may come back to, such as an open channel."""
+
+    def attach(self) -> None:
+        """Make what belongs to the running event loop, such as connections. Without I/O."""
+
+    async def detach(self) -> None:
+        """Close what belongs to the running event loop. Called again if it was cancelled."""
+
+    def abandon(self) -> None:
+        """Discard what belongs to an event loop that is closed already."""
+
+
+B = TypeVar("B", bound=Broker)
+
+
+class Brokers(Generic[B]):
+    """The brokers that a layer has in a process, one for each event loop that uses it.
+
+    A loop that ends as `asyncio.run` ends it detaches its brokers. If a loop was closed without
+    that, they are abandoned when another loop needs a broker. A loop that merely does not run at
+    the moment keeps them.
+
+    Args:
+        make: Makes a broker that is not attached.
+    """
+
+    def __init__(self, make: Callable[[], B]) -> None:
+        self._make = make
+        # Held while a broker gets an event loop. Nothing that the garbage collector may run takes
+        # it.
+        self._lock = threading.Lock()
+        # Each with the thread that used it last, and when that began or ended.
+        self._brokers: dict[B, tuple[weakref.ref[threading.Thread], float]] = {}
+        # The one that a loop uses for what belongs to none of its brokers yet. It may have more,
+        # whose own loops have ended.
+        self._own: dict[asyncio.AbstractEventLoop, B] = {}
+        self._closers: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
+        self._detaching: dict[B, asyncio.Task[None]] = {}
+
+    def find(self) -> B | None:
+        """Return the running loop's own broker, if it has one."""
+        return self._own.get(asyncio.get_running_loop())
+
+    def get(self) -> B:
+        """Return the running loop's own broker; else take over a free one, or make one."""
+        loop = asyncio.get_running_loop()
+        broker = self._own.get(loop)
+        if broker is None:
+            with self._lock:
+                broker = next((one for one in self._brokers if self._is_free_here(one)), None)
+                if broker is None:
+                    broker = self._make()
+                self._attach(broker, loop)
+        return broker
+
+    async def adopt(self, broker: B, channel: str) -> None:
+        """Attach a broker to the running event loop, unless it is already.
+
+        One that is being detached here is attached again as soon as that is done.
+
+        Args:
+            broker: The broker.
+            channel: The channel that it is needed for.
+
+        Raises:
+            RuntimeError: Its own loop goes on.
+        """
+        loop = asyncio.get_running_loop()
+        while broker.loop is loop and broker in self._detaching:
+            await asyncio.wait([self._detaching[broker]])
+        if broker.loop is loop:
+            return
+        with self._lock:
+            if not _is_free(broker):
+                raise RuntimeError(
+                    f"{channel!r} belongs to another event loop, which is not closed: call receive "
+                    "and group_add in that loop, or make a channel in this one. From another "
+                    "thread, asyncio.run_coroutine_threadsafe(layer.receive(channel), loop) does it"
+                )
+            self._attach(broker, loop)
+
+    def values(self) -> list[B]:
+        """Return all brokers of this process, attached or not."""
+        return list(self._brokers)
+
+    async def close(self, keep: Callable[[B], bool] = lambda _: False) -> None:
+        """Detach the running loop's brokers, and wait for that also if this is cancelled.
+
+        Args:
+            keep: Returns True for a broker that stays attached.
+        """
+        loop = asyncio.get_running_loop()
+        tasks = [
+            self._detach_soon(broker)
+            for broker in self.values()
+            if broker.loop is loop and not keep(broker)
+        ]
+        if not tasks:
+            return
+        try:
+            await asyncio.shield(asyncio.gather(*tasks))
+        except asyncio.CancelledError:
+            await asyncio.wait(tasks)
+            raise
+
+    def _attach(self, broker: B, loop: asyncio.AbstractEventLoop) -> None:
+        """Attach a free broker to the running loop; hold the lock."""
+        for other in self._brokers:
+            if other.loop is not None and other.loop.is_closed():
+                other.abandon()
+                other.loop = None
+                self._detaching.pop(other, None)
+        for kept in (self._own, self._closers):
+            for ended in [one for one in list(kept) if one.is_closed()]:
+                kept.pop(ended, None)
+        broker.loop = loop
+        self._note_use(broker)
+        broker.attach()
+        self._own.setdefault(loop, broker)
+        if loop not in self._closers:
+            self._closers[loop] = closer = self._closer(loop)
+            start_generator(closer)
+
+    def _detach_soon(self, broker: B) -> asyncio.Task[None]:
+        task = self._detaching.get(broker)
+        if task is None:
+            loop = asyncio.get_running_loop()
+            if self._own.get(loop) is broker:
+                del self._own[loop]
+            task = self._detaching[broker] = start_task(self._detach(broker))
+            task.add_done_callback(lambda _: self._detaching.pop(broker, None))
+        return task
+
+    async def _detach(self, broker: B) -> None:
+        await broker.detach()
+        self._note_use(broker)
+        # From now on another thread may attach it.
+        broker.loop = None
+
+    def _note_use(self, broker: B) -> None:
+        self._brokers[broker] = weakref.ref(threading.current_thread()), monotonic()
+
+    def _is_free_here(self, broker: B) -> bool:
+        """Return whether this thread may have a broker without asking for one of its channels."""
+        thread, used_at = self._brokers[broker]
+        return _is_free(broker) and (
+            thread() is threading.current_thread()
+            or broker.is_unused
+            or monotonic() - used_at > RESERVED
+        )
+
+    async def _closer(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
+        # The end of a loop can only be noticed by an asynchronous generator, which it finalises.
+        try:
+            yield
+        finally:
+            self._closers.pop(loop, None)
+            # Before that it has cancelled all tasks once, so perhaps one that detached a broker.
+            await self.close()
+
+
+def _is_free(broker: Broker) -> bool:
+    return broker.loop is None or broker.loop.is_closed()

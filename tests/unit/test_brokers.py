@@ -1,0 +1,175 @@
+"""An event loop has a broker of its own: one whose loop has ended, or a new one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+
+from channels_redis_shared import brokers as module
+from channels_redis_shared.brokers import Brokers
+from support.loop_thread import LoopThread
+
+
+class Recorder:
+    """A broker that records what happens to it."""
+
+    loop: asyncio.AbstractEventLoop | None = None
+    is_unused = False
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def attach(self) -> None:
+        """Record it."""
+        assert self.loop is asyncio.get_running_loop()
+        self.events.append("attach")
+
+    async def detach(self) -> None:
+        """Record it, and take some turns of the loop."""
+        assert self.loop is asyncio.get_running_loop()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self.events.append("detach")
+
+    def abandon(self) -> None:
+        """Record it."""
+        assert self.loop is not None
+        assert self.loop.is_closed()
+        self.events.append("abandon")
+
+
+async def get(brokers: Brokers[Recorder]) -> Recorder:
+    """Return the running loop's broker."""
+    broker = brokers.get()
+    assert brokers.find() is broker is brokers.get()
+    return broker
+
+
+@pytest.fixture
+def brokers() -> Brokers[Recorder]:
+    """Return the brokers of a process that has none yet."""
+    return Brokers(Recorder)
+
+
+def test_loop_after_loop(brokers: Brokers[Recorder]) -> None:
+    """A loop that ends in order detaches its broker, and the next goes on with it."""
+    first, second = asyncio.run(get(brokers)), asyncio.run(get(brokers))
+    assert first is second
+    assert first.events == ["attach", "detach"] * 2
+    assert first.loop is None
+
+
+def test_loop_that_is_closed_without_cleanup(brokers: Brokers[Recorder]) -> None:
+    """Its broker is abandoned, and goes on in the next loop."""
+    loop = asyncio.new_event_loop()
+    broker = loop.run_until_complete(get(brokers))
+    loop.close()
+    assert asyncio.run(get(brokers)) is broker
+    assert broker.events == ["attach", "abandon", "attach", "detach"]
+
+
+async def test_two_loops_at_the_same_time(brokers: Brokers[Recorder]) -> None:
+    """Each has a broker; neither can have that of the other before its loop has ended."""
+    here = await get(brokers)
+    with LoopThread() as other:
+        there = await other.run(get(brokers))
+        assert there is not here
+        assert brokers.values() == [here, there]
+        with pytest.raises(RuntimeError, match=r"'chat' belongs to another event loop"):
+            await brokers.adopt(there, "chat")
+    await brokers.adopt(there, "chat")
+    await brokers.adopt(there, "chat")
+    assert there.events == ["attach", "detach", "attach"]
+    assert brokers.find() is here
+    await brokers.close()
+    assert here.events == ["attach", "detach"]
+    assert there.events == ["attach", "detach"] * 2
+
+
+def test_loop_that_does_not_run_at_the_moment(brokers: Brokers[Recorder]) -> None:
+    """It keeps its broker, as it may run again."""
+    stopped = asyncio.new_event_loop()
+    broker = stopped.run_until_complete(get(brokers))
+    assert asyncio.run(get(brokers)) is not broker
+    assert stopped.run_until_complete(get(brokers)) is broker
+    stopped.run_until_complete(stopped.shutdown_asyncgens())
+    stopped.close()
+    assert broker.events == ["attach", "detach"]
+
+
+async def test_calls_of_a_thread_with_a_loop_each(brokers: Brokers[Recorder]) -> None:
+    """Another thread's loop leaves alone what is used between two calls of `async_to_sync`."""
+
+    def make() -> Recorder:
+        broker = async_to_sync(get)(brokers)
+        assert broker.loop is None
+        return broker
+
+    reserved = await asyncio.to_thread(make)
+    here = await get(brokers)
+    assert here is not reserved
+    await asyncio.to_thread(async_to_sync(brokers.adopt), reserved, "chat")
+    assert reserved.events == ["attach", "detach"] * 2
+    # The server's loop runs the calls of its own threads.
+    assert await sync_to_async(async_to_sync(get))(brokers) is here
+    # No caller comes back to this one.
+    reserved.is_unused = True
+    for _ in range(2):
+        assert await asyncio.to_thread(make) is reserved
+
+
+async def test_broker_is_reserved_for_a_while(
+    brokers: Brokers[Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that never come back do not leave a broker each."""
+    reserved = await asyncio.to_thread(asyncio.run, get(brokers))
+    monkeypatch.setattr(module, "RESERVED", -1)
+    assert await get(brokers) is reserved
+
+
+async def test_close_keeps_some(brokers: Brokers[Recorder]) -> None:
+    """A broker that is needed stays attached, and another call detaches it."""
+    broker = await get(brokers)
+    await brokers.close(lambda one: one is broker)
+    assert await get(brokers) is broker
+    await brokers.close()
+    await brokers.close()
+    assert brokers.find() is None
+    assert broker.events == ["attach", "detach"]
+
+
+async def test_adopted_while_it_is_detached(brokers: Brokers[Recorder]) -> None:
+    """It is attached again once it is detached; meanwhile `get` makes another."""
+    broker = await get(brokers)
+    closing = [asyncio.create_task(brokers.close()) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert brokers.find() is None
+    assert brokers.get() is not broker
+    await brokers.adopt(broker, "chat")
+    assert broker.events == ["attach", "detach", "attach"]
+    await asyncio.gather(*closing)
+    await brokers.close()
+
+
+def test_cancelled_as_it_is_detached(brokers: Brokers[Recorder]) -> None:
+    """The end of a loop cancels all tasks, and then detaches what is left."""
+
+    async def close() -> Recorder:
+        broker = await get(brokers)
+        task = asyncio.create_task(brokers.close())
+        await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert broker.events == ["attach", "detach"]
+        broker = await get(brokers)
+        asyncio.ensure_future(brokers.close())  # noqa: RUF006 - the end of the loop cancels it
+        await asyncio.sleep(0)
+        return broker
+
+    broker = asyncio.run(close())
+    assert broker.events == ["attach", "detach"] * 2
+    assert broker.loop is None
