@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from channels_redis_queue.receiver import State
 from support.messages import cancel, take_numbers, within
 from support.queue_layers import Layers, beside, blocked, is_blocked, nothing_else
 from support.waiting import eventually
@@ -208,7 +209,7 @@ async def test_first_take_of_a_layer_that_closes(
     await eventually(lambda: receiver._connection is None)
     await cancel(receiving)
     closing = asyncio.create_task(layer.close_pools())
-    await eventually(lambda: receiver.ended)
+    await eventually(lambda: receiver.state is State.STOPPING)
     proxy.resume()
     await within(closing)
     assert await take_numbers(sender, "jobs", 1) == [0]

@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ._shared.concurrency import BackgroundTasks, timeout
+from .receiver import SERVING, Receiver
 
 logger = logging.getLogger(__package__)
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from ._shared.transport.commands import Shards
-    from .receiver import Receiver
 
 # Seconds that leaving groups may take as a loop ends.
 LEAVE_TIMEOUT = 2
@@ -46,7 +46,7 @@ class LoopState:
         """Stop the receiver when the loop ends."""
         if not self._receivers:
             self._start_maintenance(self)
-        self._receivers = [other for other in self._receivers if not other.ended]
+        self._receivers = [other for other in self._receivers if other.state in SERVING]
         self._receivers.append(receiver)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

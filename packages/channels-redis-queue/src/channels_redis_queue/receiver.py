@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,39 @@ IDLE_TIMEOUT = 30
 STOP_TIMEOUT = 2
 
 
+class State(enum.Enum):
+    """The states of a receiver.
+
+    | state      | what it does                       | what moves it on                           |
+    | ---------- | ---------------------------------- | ------------------------------------------ |
+    | CONNECTING | opens a connection, and takes what | the replies: READING;                      |
+    |            | a lost one has left in the claims  | settings that don't fit the server: FAILED |
+    | READING    | has a wait and a take at the       | no call wants messages: RESTING;           |
+    |            | server                             | the connection breaks: CONNECTING          |
+    | RESTING    | takes nothing                      | `wake`: READING; 30 s without: ENDED       |
+    | STOPPING   | reads the replies that are due,    | all is settled: ENDED;                     |
+    |            | puts back what was not received    | it is not within 2 s: STOPPED              |
+    | STOPPED    | nothing; claims may hold messages  |                                            |
+    | FAILED     | nothing; waiting calls raise why   |                                            |
+    | ENDED      | nothing, and has left nothing      |                                            |
+
+    When its task is cancelled, one of the first three becomes STOPPED, and `stop` makes that
+    STOPPING. After STOPPED and FAILED the next call starts another receiver with the same inbox.
+    """
+
+    CONNECTING = enum.auto()
+    READING = enum.auto()
+    RESTING = enum.auto()
+    STOPPING = enum.auto()
+    STOPPED = enum.auto()
+    FAILED = enum.auto()
+    ENDED = enum.auto()
+
+
+# A tuple: comparing with three takes less time than hashing one.
+SERVING = (State.READING, State.RESTING, State.CONNECTING)
+
+
 class _Replaced(Exception):
     """Raised when another receiver continues with the inbox."""
 
@@ -44,53 +78,42 @@ class Receiver:
     """The one reader of a message key in this process.
 
     Args:
-        inbox: The state of the protocol for the message key.
+        inbox: The state of the protocol for the message key. Another receiver, which was stopped or
+            whose loop was, may have used it, and may still be in a wait.
         connector: Opens the receiver's connection.
         commands: The command connections to the same host.
         outages: Logs when the host is lost and found.
         on_end: Called with the address when nothing will be received here any more.
-        inherits: Whether the inbox has commands under way from another receiver, whose loop has
-            stopped or which was stopped in an outage. It may still be in a wait.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts that it connects
+    def __init__(
         self,
         inbox: Inbox,
         connector: Connector,
         commands: CommandClient,
         outages: OutageLog,
         on_end: Callable[[str], object],
-        *,
-        inherits: bool = False,
     ) -> None:
         self.inbox = inbox
+        self.state = State.CONNECTING
+        # The error that it failed with.
+        self.failure: BaseException | None = None
         self._connector = connector
         self._commands = commands
         self._outages = outages
         self._dispatcher = inbox.dispatcher
         self._on_end = on_end
-        self._inherits = inherits
         # True if another receiver continues with the inbox: this one was stopped, or its loop was.
         self._replaced = False
-        self._releasing: asyncio.Task[None] | None = None
+        # True once a wait with a take has succeeded: the settings fit the server.
+        self._is_accepted = False
         self._connection: Connection | None = None
         # The handlers of the replies that have not come, in order.
         self._handlers: deque[Callable[[Any], None]] = deque()
-        # True if the claims may hold messages, and once a wait with a take has succeeded.
-        self._may_have_claims = inherits
-        self._has_waited = False
-        # True while it takes nothing until it is woken.
-        self.idle = False
-        # True if nothing will be received here any more; not set when its loop is closed.
-        self.ended = False
-        # The error that ended it, if the settings do not fit the server.
-        self.failure: BaseException | None = None
-        # True once it has ended and left no claims that have to be received.
-        self.settled = False
-        self._wake = asyncio.Event()
-        # False if the wait for `_wake` has timed out.
-        self._was_woken = False
+        self._releasing: asyncio.Task[None] | None = None
         self.loop = asyncio.get_running_loop()
+        # The end of its rest: whether it was woken.
+        self._woken: asyncio.Future[bool] = self.loop.create_future()
         self._task = start_task(self._run())
         self._task.add_done_callback(self._finished)
 
@@ -107,26 +130,18 @@ class Receiver:
 
     def replace(self) -> None:
         """Leave the inbox to another receiver, in another loop."""
-        self._replaced = self.ended = True
-
-    async def unblock(self) -> None:
-        """End the blocking wait that this receiver, or the one before it, may be in."""
-        commands, nudge = self._commands, self.inbox.nudge
-        await asyncio.gather(
-            commands.execute(("ZADD", nudge, 0, ""), key=nudge, idempotent=True),
-            commands.execute(("EXPIRE", nudge, BLOCK_SECONDS), key=nudge, idempotent=True),
-        )
+        self._replaced = True
 
     async def stop(self) -> None:
         """Stop reading without losing messages that arrive meanwhile."""
         await end_task(self._task)
-        if self._may_have_claims and not self._replaced and not self.settled:
+        if self.state is State.STOPPED and not self._replaced:
+            self.state = State.STOPPING
             with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError, _Replaced):
                 async with timeout(STOP_TIMEOUT):
                     await self._finish()
-                    # A call in another loop may not have seen what it was handed.
-                    self.settled = not self.inbox.has_open_claims
-                    self._on_end(self._dispatcher.channel)
+            if self.state is State.STOPPING:
+                self.state = State.STOPPED
         if self._releasing is not None:
             await end_task(self._releasing)
         self._outages.forget(self)
@@ -137,47 +152,51 @@ class Receiver:
         self._outages.forget(self)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self.ended = True
-        self.settled = not task.cancelled() and not task.exception() and self.failure is None
-        if not task.cancelled() and task.exception() is not None:
+        if task.cancelled():
+            self.state = State.STOPPED
+        elif task.exception() is not None:
             # This is a bug. Propagate it to waiting calls so that they don't hang.
-            self.failure = task.exception()
+            self.state, self.failure = State.FAILED, task.exception()
             logger.error("Receiving %s failed", self._dispatcher.channel, exc_info=self.failure)
         self._on_end(self._dispatcher.channel)
 
     async def _run(self) -> None:
         backoff = Backoff()
-        while True:
+        inherits = self.inbox.has_taken
+        while self.state in SERVING:
             try:
+                if inherits:
+                    # Before the first take, so that this returns all that another receiver takes.
+                    await self._unblock()
+                    inherits = False
                 connection = await self._connect()
                 backoff.reset()
                 await self._serve(connection)
-            except _Replaced:
-                await self._drop()
-                break
-            except (RedisError, OSError, asyncio.TimeoutError) as caught:
+            except (RedisError, OSError, asyncio.TimeoutError, _Replaced) as caught:
                 error = await self._name_keys(caught)
                 await self._drop()
-                if self._replaced:
-                    break
                 away = is_temporary(error)
-                if not self._has_waited and not away:
-                    self.failure = error
-                    break
-                self._outages.lost(self, error)
-                await asyncio.sleep(backoff.next() if away else Backoff.LONGEST)
-            else:
-                await self._drop()
-                break
+                if self._replaced:
+                    self.state = State.STOPPED
+                elif away or self._is_accepted:
+                    self.state = State.CONNECTING
+                    self._outages.lost(self, error)
+                    await asyncio.sleep(backoff.next() if away else Backoff.LONGEST)
+                else:
+                    self.state, self.failure = State.FAILED, error
+        await self._drop()
         self._outages.forget(self)
 
+    async def _unblock(self) -> None:
+        """End the blocking wait that this receiver, or the one before it, may be in."""
+        commands, nudge = self._commands, self.inbox.nudge
+        await asyncio.gather(
+            commands.execute(("ZADD", nudge, 0, ""), key=nudge, idempotent=True),
+            commands.execute(("EXPIRE", nudge, BLOCK_SECONDS), key=nudge, idempotent=True),
+        )
+
     async def _open(self) -> Connection:
-        if self._inherits:
-            # Before the first take, so that this returns all that the other receiver takes.
-            await self.unblock()
-            self._inherits = False
         self._connection = connection = await self._connector.open_to(self.inbox.key)
-        self._may_have_claims = True
         return connection
 
     async def _connect(self) -> Connection:
@@ -190,59 +209,48 @@ class Receiver:
     async def _serve(self, connection: Connection) -> None:
         """Receive until no call has waited for a while."""
         while True:
-            self._wake.clear()
-            self._was_woken = False
             # Requeued messages are older than those that a take may return.
             await self._finish_releases()
-            count = self._prefetch_count()
+            count = self._wanted_count()
             if count:
                 await self._wait_and_take(connection, count)
-                self._has_waited = True
-            elif await self._wait_for_wake(RESUME_TIMEOUT):
+                self._is_accepted = True
+            elif await self._rest(RESUME_TIMEOUT):
                 self._dispatcher.on_receive_resumed()
             else:
                 self._dispatcher.on_receive_stopped()
                 self._release()
-                if self._releasing is None and not await self._wait_for_wake(IDLE_TIMEOUT):
+                if self._releasing is None and not await self._rest(IDLE_TIMEOUT):
                     # In this order, so that a call that starts to wait in another thread either is
                     # seen here or sees that this receiver has ended.
-                    self.ended = True
-                    if not (
-                        self._prefetch_count()
-                        or self._releasing is not None
-                        # A call in another loop may not have seen what it was handed.
-                        or self.inbox.has_open_claims
-                    ):
+                    self.state = State.ENDED
+                    # A call in another loop may not have seen what it was handed.
+                    if not self._wanted_count() and not self.inbox.has_open_claims:
                         return
-                    self.ended = False
+                    self.state = State.RESTING
 
-    def _prefetch_count(self) -> int:
+    def _wanted_count(self) -> int:
         """Return the number of messages to take; 0 if none are needed and none came."""
+        count = self._dispatcher.prefetch_count()
+        return 0 if self.inbox.wait_timed_out and self._dispatcher.is_unused() else count
+
+    async def _rest(self, seconds: float) -> bool:
+        """Take nothing for a while; return whether it was woken, or messages are wanted."""
         # First, so that a call that starts to wait in another thread either is seen here or wakes
         # this receiver.
-        self.idle = True
-        count = self._dispatcher.prefetch_count()
-        if not count or (self.inbox.wait_timed_out and self._dispatcher.is_unused()):
-            return 0
-        self.idle = False
-        return count
-
-    async def _wait_for_wake(self, seconds: float) -> bool:
-        """Wait for `wake`; return whether it was called in time."""
-        timer = self.loop.call_later(seconds, self._wake.set)
+        self.state, self._woken = State.RESTING, self.loop.create_future()
+        timer = self.loop.call_later(seconds, _time_out, self._woken)
         try:
-            await self._wake.wait()
+            return await self._woken or self._wanted_count() > 0
         finally:
             timer.cancel()
-        if not self._was_woken:
-            self._wake.clear()
-        return self._was_woken
 
     async def _wait_and_take(self, connection: Connection, count: int) -> None:
         """Wait for messages and take them, in one write.
 
         The server executes the take as soon as the wait ends, which saves a round trip.
         """
+        self.state = State.READING
         if self._replaced:
             raise _Replaced
         inbox = self.inbox
@@ -271,8 +279,8 @@ class Receiver:
             count = 0
 
     def _on_wake(self) -> None:
-        self._was_woken = True
-        self._wake.set()
+        if self.state is State.RESTING and not self._woken.done():
+            self._woken.set_result(True)
         self._release()
 
     def _release(self) -> None:
@@ -310,13 +318,14 @@ class Receiver:
         try:
             if connection is not None and self._handlers:
                 if self._handlers[0] == self.inbox.on_wait_reply:
-                    await self.unblock()
+                    await self._unblock()
                 await self._read(connection, STOP_TIMEOUT)
         except (RedisError, OSError):
             connection = None
         if connection is None:
             # Broken, perhaps within a reply. The claims still hold its messages.
             await self._drop()
+            await self._unblock()
             connection = await self._open()
         await self._take(connection, 0)
         self._dispatcher.on_receive_stopped()
@@ -325,6 +334,10 @@ class Receiver:
         cleanup = self.inbox.cleanup_command()
         if cleanup is not None:
             await connection.exchange([cleanup], REPLY_GRACE)
+        # A call in another loop may not have seen what it was handed.
+        if not self.inbox.has_open_claims:
+            self.state = State.ENDED
+            self._on_end(self._dispatcher.channel)
 
     async def _exchange(
         self,
@@ -366,3 +379,8 @@ class Receiver:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _time_out(rest: asyncio.Future[bool]) -> None:
+    if not rest.done():
+        rest.set_result(False)

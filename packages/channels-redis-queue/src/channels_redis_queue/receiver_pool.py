@@ -12,7 +12,7 @@ from ._shared.transport.reconnecting import OutageLog
 from .keys import non_local
 from .protocol.dispatch import ProcessDispatcher, WorkerDispatcher
 from .protocol.inbox import Dispatcher, Inbox
-from .receiver import Receiver
+from .receiver import SERVING, Receiver, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,11 +106,11 @@ class ReceiverPool:
         loop = asyncio.get_running_loop()
         elsewhere = False
         for receiver in receivers:
-            if receiver.ended or not receiver.loop.is_running():
+            if receiver.state not in SERVING or not receiver.loop.is_running():
                 break
             if receiver.loop is not loop:
                 elsewhere = True
-            if address is channel or receiver.idle:
+            if address is channel or receiver.state is State.RESTING:
                 receiver.wake()
         else:
             if receivers:
@@ -157,7 +157,7 @@ class ReceiverPool:
         receivers = self._receivers.get(address, missing)
         self._receivers[address] = [
             self._start(address, shard, receiver)
-            if receiver is None or receiver.ended or not receiver.loop.is_running()
+            if receiver is None or receiver.state not in SERVING or not receiver.loop.is_running()
             else receiver
             for shard, receiver in zip(shards, receivers, strict=True)
         ]
@@ -165,8 +165,7 @@ class ReceiverPool:
     def _start(self, address: str, shard: int, before: Receiver | None) -> Receiver:
         settings, loop_state = self._settings, self._loops.get()
         queue = settings.keys.messages(address)
-        inherits = before is not None and not before.settled
-        if before is not None and inherits:
+        if before is not None and before.state is not State.ENDED:
             # The server may have moved messages into its claims; the first take of a receiver that
             # continues with them returns these.
             before.replace()
@@ -179,7 +178,6 @@ class ReceiverPool:
             loop_state.shards[shard],
             self.outages[shard],
             self._receiver_ended,
-            inherits=inherits,
         )
         loop_state.keep(receiver)
         return receiver
@@ -194,7 +192,7 @@ class ReceiverPool:
             receivers = self._receivers.get(address, ())
             # Those that failed or were stopped stay: waiting calls raise the failure, and the next
             # receiver continues with what they have not acknowledged.
-            settled = all(receiver.settled for receiver in receivers)
+            settled = all(receiver.state is State.ENDED for receiver in receivers)
             if settled:
                 self._receivers.pop(address, None)
             dispatcher = self._worker_dispatchers.get(address)

@@ -192,6 +192,8 @@ class Inbox:
         self._acks = AckTracker(max(1000, 4 * dispatcher.prefetch_count()))
         # Falsy if there is nothing to put back.
         self.unsent_requeues = self._acks.unsent_requeues
+        # True once a take was sent: the claims may hold messages.
+        self.has_taken = False
         # The acknowledged claims and confirmed requeues of the latest take.
         self._settled_by_take = (0, 0)
         # The number of releases sent, and the number of the latest that was answered.
@@ -250,6 +252,7 @@ class Inbox:
             count: The number of messages to take.
             as_source: Send the script itself, so that the server needn't know it.
         """
+        self.has_taken = True
         acks = self._acks.pending_acks()
         self._settled_by_take = len(acks), len(self._acks.confirmed_requeues)
         names = (self._queue.key, self._queue.bell, self._claims)
