@@ -12,6 +12,7 @@ from channels_redis_pubsub.subscriber import PROBE_INTERVAL
 from embedded_server import EmbeddedServer
 from support.messages import joined, take, take_many, within
 from support.pubsub_layers import BACK, LOST, NOTICES, Layers
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     import pytest
@@ -62,16 +63,42 @@ async def test_open_connections_are_replaced(
         await asyncio.gather(*(each.close_pools() for each in (layer, member_layer)))
 
 
+async def test_process_that_only_listens_is_told(
+    own_server: EmbeddedServer,
+    own_layers: Layers,
+    proxy: TcpProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However soon after its start the failover comes."""
+    monkeypatch.setattr("channels_redis_pubsub._shared.transport.connector.LOOK_INTERVAL", 1.0)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.1)
+    with EmbeddedServer() as new:
+        layer = own_layers(hosts=[proxy.url], **NOTICES)
+        channel = await joined(layer, "room")
+        fail_over(own_server, new, proxy)
+        assert await take_many(layer, channel, 2) == [LOST, BACK]
+        await layer.close_pools()
+
+
 async def test_replica_that_hosts_name_stays(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was never a master: that is what the doctor is for."""
     monkeypatch.setattr("channels_redis_pubsub._shared.transport.connector.LOOK_INTERVAL", 0.05)
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.05)
-    with own_server.client() as client:
-        client.replicaof("127.0.0.1", 1)
+    client = own_server.client()
+    client.replicaof("127.0.0.1", 1)
+
+    async def called_thrice(name: str) -> None:
+        def calls() -> int:
+            return int(client.info("commandstats").get(name, {"calls": 0})["calls"])
+
+        enough = calls() + 3
+        await eventually(lambda: calls() >= enough)
+
     layer = own_layers(**NOTICES)
     channel = await joined(layer, "room")
-    await asyncio.sleep(0.5)
+    await called_thrice("cmdstat_hello")  # looks
+    await called_thrice("cmdstat_ping")  # checks of the subscriber
     await within(layer.group_send("room", HELLO))
     assert await take(layer, channel) == HELLO

@@ -207,10 +207,11 @@ class Connector:
 async def look_regularly(connector: Connector, commands: CommandClient) -> None:
     """Look again and again whether the server is still in charge; see `Connector.look`."""
     while True:
-        await asyncio.sleep(LOOK_INTERVAL)
+        # At once: a connection that is only opened after a failover leads to the new master.
         # Commands on the connection get the error, too.
         with contextlib.suppress(RedisError, OSError):
             await connector.look(commands)
+        await asyncio.sleep(LOOK_INTERVAL)
 
 
 async def speaks_tls(host: str, port: int) -> bool:
