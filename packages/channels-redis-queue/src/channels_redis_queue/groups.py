@@ -182,13 +182,16 @@ class Groups:
 
     async def _restore(self, virtual: str, shards: Shards) -> None:
         # Members that left in what the server has lost may be back there.
-        key = self._keys.members(virtual)
-        await self._execute(keys.group_of(virtual), ("UNLINK", key), shards)
+        group = keys.group_of(virtual)
+        unlinked = shards.of(group).execute(
+            ("UNLINK", self._keys.members(virtual)), key=self._keys.group(group), idempotent=True
+        )
         for chunk in chunks(self._local_groups.members(virtual), MAX_NAMES):
             # Nothing would remove those that have left meanwhile.
             members = set(self._local_groups.members(virtual)).intersection(chunk)
             if not await self._write_again(virtual, members, shards):
                 break
+        await unlinked
 
     async def renew(self, virtuals: Iterable[str], shards: Shards) -> None:
         """Write virtual channels again, so that they don't expire; those that fail are due again.
