@@ -28,7 +28,9 @@ def test_float_without_a_fraction_becomes_an_integer() -> None:
     assert repr(positive_int("expiry", 60 / 6)) == "10"
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, float("inf"), float("nan"), "60", None, True, 2**31])
+@pytest.mark.parametrize(
+    "value", [0, -1, 0.1, 1.5, float("inf"), float("nan"), "60", None, True, 2**31]
+)
 def test_other_values_than_positive_integers_are_refused(value: object) -> None:
     """Anything else is a ValueError that names the option, the range and the value."""
     expected = f"expiry must be an integer from 1 to 2147483647, not {value!r}"
