@@ -69,9 +69,10 @@ class Socket:
         layer = self.consumer.channel_layer
         if not hasattr(layer, "attach_sink"):
             return True
-        broker = layer._broker.get()
         handling = self.consumer._sink is not None and self.consumer._sink.handling
-        return not handling and bool(broker.consumers.mailboxes.waiting(self.consumer.channel_name))
+        channel = self.consumer.channel_name
+        waits = layer._tracker_of(channel).mailboxes.waiting(channel)
+        return not handling and bool(waits)
 
     def leave(self) -> None:
         """Close the WebSocket as a browser does."""

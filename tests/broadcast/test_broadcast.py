@@ -508,7 +508,7 @@ async def test_cancellation_of_one_socket_ends_its_consumer(sender: Any, connect
 
 def put_here(layer: Any, socket: Socket) -> None:
     """Put a message for a broadcast into a socket's channel, in this turn of the event loop."""
-    mailboxes = layer._broker.get().consumers.mailboxes
+    mailboxes = layer._tracker_of(socket.consumer.channel_name).mailboxes
     message = serializers_of(layer).DecodedMessage(b"", dict, {"type": "quick", "number": 1})
     mailboxes.put([socket.consumer.channel_name], message, size=10)
 
@@ -747,7 +747,7 @@ async def test_own_encoding(sender: Any, connect: Connect) -> None:
 async def test_end_leaves_nothing_behind(layer: Any, connect: Connect) -> None:
     """A consumer that has ended is forgotten."""
     socket = await connect(AsyncJson)
-    sinks = layer._broker.get().consumers.mailboxes._sinks
+    sinks = layer._tracker_of(socket.consumer.channel_name).mailboxes._sinks
     assert list(sinks) == [socket.consumer.channel_name]
     await socket.disconnect()
     del socket.consumer
@@ -763,7 +763,6 @@ def test_loop_closed_without_cleanup_leaves_nothing_behind(
     monkeypatch.setattr("channels_redis_queue.maintenance.CHECK_INTERVAL", 0.4)
     monkeypatch.setattr("channels_redis_pubsub.broker.SWEEP_INTERVAL", 0.4)
     with default_layer(make_layer(channel_expiry=1)) as layer:
-        consumers = layer._broker.get().consumers
 
         async def open_socket() -> None:
             await Socket(AsyncJson).opened()
@@ -771,6 +770,7 @@ def test_loop_closed_without_cleanup_leaves_nothing_behind(
         loop = asyncio.new_event_loop()
         loop.run_until_complete(open_socket())
         loop.close()
+        [consumers] = layer._trackers()
         [left] = consumers.mailboxes._boxes
 
         async def wait_for_its_end() -> None:

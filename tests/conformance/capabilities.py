@@ -31,6 +31,7 @@ class Capability(Enum):
     LOOPS = "a channel outlives the event loop that it was made in"
     MANY_RECEIVERS = "several tasks may receive from one channel"
     NOTHING_BEFORE_JOINING = "a new member gets nothing that its group was sent before"
+    ONE_LOOP = "receive refuses a channel of an event loop that goes on in another thread"
     ORDER_BETWEEN_DIRECT_AND_GROUP = "a channel's direct and group messages stay in order"
     ORDER_OF_GENERAL = "a general channel keeps the order of one sender"
     OVERFLOW = "a consumer that is stuck harms itself alone, and is told of what it lost"

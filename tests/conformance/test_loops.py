@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from conformance.capabilities import Capability, needs
 from conformance.promises import Promise, checks
+from support.loop_thread import LoopThread
 from support.messages import Message, joined, take, within
 
 if TYPE_CHECKING:
@@ -61,6 +62,38 @@ def test_channel_outlives_its_loop(layer: ChannelLayer) -> None:
         for _ in range(2):
             assert async_to_sync(take)(layer, channel) == HELLO
     async_to_sync(layer.group_discard)("room", channel)
+
+
+@checks(Promise.LOOPS)
+def test_channel_goes_on_in_the_next_loop(layer: ChannelLayer) -> None:
+    """A channel that has not been received on yet is still a member, in the loop that adopts it."""
+    channel = asyncio.run(joined(layer, "room", "other"))
+
+    async def go_on() -> None:
+        # Returns when the layer hears what is sent.
+        await within(layer.group_add("room", channel))
+        await within(layer.group_add("third", channel))
+        for group in ("room", "other", "third"):
+            await within(layer.group_send(group, {"type": group}))
+        received = [(await take(layer, channel))["type"] for _ in range(3)]
+        assert received == ["room", "other", "third"]
+
+    asyncio.run(go_on())
+
+
+@checks(Promise.LOOPS)
+@needs(Capability.ONE_LOOP)
+async def test_channel_of_a_loop_in_another_thread(layer: ChannelLayer) -> None:
+    """It can't be received on before that loop has ended: the error says where to do that."""
+    with LoopThread() as other:
+        channel = await other.run(joined(layer, "room"))
+        with pytest.raises(RuntimeError, match=r"another event loop.*run_coroutine_threadsafe"):
+            await take(layer, channel)
+        await within(layer.group_send("room", HELLO))
+        assert await other.run(take(layer, channel)) == HELLO
+        elsewhere = asyncio.run_coroutine_threadsafe(layer.receive(channel), other.loop)
+        await within(layer.send(channel, HELLO))
+        assert await within(asyncio.wrap_future(elsewhere)) == HELLO
 
 
 @checks(Promise.SYNCHRONOUS)

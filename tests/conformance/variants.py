@@ -110,6 +110,7 @@ IN_MEMORY_LACKS = {
     Capability.HISTORY: "keeps nothing",
     Capability.LISTENERS_ALL: "a message goes to one receiver",
     Capability.MANY_RECEIVERS: "forgets a channel's queue while others wait on it",
+    Capability.ONE_LOOP: "knows of no event loop",
     Capability.OVERFLOW: "refuses what is over its capacity",
     Capability.PROCESSES: "lives in one process",
     Capability.FOREIGN_MEMBERS: "lives in one process",
@@ -120,6 +121,7 @@ IN_MEMORY_LACKS = {
 QUEUE_LACKS = {
     Capability.LISTENERS_ALL: "a message goes to one receiver",
     Capability.NOTHING_BEFORE_JOINING: "a message that waits for a process reaches all who joined",
+    Capability.ONE_LOOP: "hands messages over to other threads",
 }
 SHARDED_QUEUE_LACKS = {
     **QUEUE_LACKS,

@@ -406,7 +406,7 @@ class PubSubHistory(HistoryMixin, PubSubTarget):
 
     def followers(self) -> Any:
         """Return the followers of the event loop."""
-        return self.scene.layer._broker.get()._clients[self.members[0].channel].followers
+        return self.scene.layer._brokers.get().get().followers
 
     def publish(self, head: Any, body: bytes) -> None:
         """Publish a message to the topic of the group."""

@@ -228,8 +228,7 @@ async def test_a_history_that_can_not_be_read(
         client.lpush(position, "wrong")
         with pytest.raises(ResponseError, match="WRONGTYPE"):
             await within(layer.group_add(GROUP, channel))
-        [loop_client] = inside(layer)._loops.values()
-        assert len(loop_client.followers) == 0
+        assert len(inside(layer).followers) == 0
         client.delete(position)
         await within(layer.group_add(GROUP, channel))
         await send(layer, numbered(1))
@@ -248,7 +247,7 @@ async def test_followers_end_with_their_members(own_layers: Layers) -> None:
     layer = own_layers(**HISTORY)
     channel, _ = await follow(layer)
     other, _ = await follow(layer)
-    [client] = inside(layer)._loops.values()
+    client = inside(layer)
     assert len(client.followers) == 1
     await within(layer.group_discard(GROUP, channel))
     assert len(client.followers) == 1
@@ -263,7 +262,7 @@ async def test_follower_ends_with_a_member_that_leaves_early(
     layer = own_layers(hosts=[proxy.url], **HISTORY)
     channel = await within(layer.new_channel())
     await within(layer.group_history(GROUP))
-    [client] = inside(layer)._loops.values()
+    client = inside(layer)
     proxy.stall()
     joining = asyncio.create_task(layer.group_add(GROUP, channel))
     await eventually(lambda: client.followers)
@@ -282,8 +281,7 @@ async def test_an_outage_while_the_first_member_joins(proxy: TcpProxy, own_layer
     subscriber, commands = proxy.connections
     commands.stall()
     joining = asyncio.create_task(layer.group_add(GROUP, channel))
-    [client] = inside(layer)._loops.values()
-    [subscriptions] = client._subscribers
+    [subscriptions] = inside(layer).connections._subscribers
     assert isinstance(subscriptions, Subscriber)
     await eventually(lambda: subscriptions.is_subscribed(b"asgi__group__chat.1"))
     proxy.stall(new=True)
@@ -307,7 +305,7 @@ async def test_a_member_that_joins_again(
     other, _ = await follow(layer)
     proxy.connections[1].stall()
     joining = asyncio.create_task(layer.group_add(GROUP, channel, rewind=1))
-    [client] = inside(layer)._loops.values()
+    client = inside(layer)
     [follower] = client.followers._followers.values()
     await eventually(lambda: follower._joins)
     await send(sender, numbered(2))

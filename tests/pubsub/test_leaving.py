@@ -55,7 +55,7 @@ async def test_consumer_cancelled_as_a_message_arrives(
     layer = own_layers()
     consumer = asyncio.create_task(listen(layer, "room"))
     await eventually(lambda: waiting_calls(layer) == 1)
-    [channel] = inside(layer)._clients
+    [channel] = inside(layer).hub.channels()
     inside(layer)._mailboxes.put([channel], NoItem())
     inside(layer)._mailboxes.put([channel], NoItem())
     await cancel(consumer)
@@ -154,19 +154,18 @@ async def test_last_member_ends_the_subscription(
 
 def held(layer: RedisPubSubChannelLayer) -> dict[str, int]:
     """Return how much a layer holds in this process."""
-    process = inside(layer)
-    (home,) = process._loops.values()
+    broker = inside(layer)
     return {
-        "channels": len(home.hub.channels()),
-        "topics": len(home.hub.topics()),
-        "mailboxes": len(process._mailboxes),
+        "channels": len(broker.hub.channels()),
+        "topics": len(broker.hub.topics()),
+        "mailboxes": len(broker._mailboxes),
     }
 
 
 def waiting_calls(layer: RedisPubSubChannelLayer) -> int:
     """Return how many calls of `receive` wait."""
     mailboxes = inside(layer)._mailboxes
-    return sum(mailboxes.waiting(channel) for channel in inside(layer)._clients)
+    return sum(mailboxes.waiting(channel) for channel in inside(layer).hub.channels())
 
 
 class NoItem:

@@ -75,7 +75,7 @@ async def test_an_outage_is_over_for_who_hears_nothing_any_more(
     leaving = asyncio.create_task(layer.receive("jobs"))
     await asyncio.sleep(0)
     await cancel(leaving)
-    await eventually(lambda: "jobs" not in layer._broker.get())
+    await eventually(lambda: "jobs" not in inside(layer))
     before = [-1.0]
 
     def stands_still() -> bool:
@@ -127,14 +127,13 @@ async def test_calls_fail_in_bounded_time(
     """Calls that need the server raise redis-py's error after `socket_timeout`, without effect."""
     layer = own_layers(hosts=short(own_server), **NOTICES)
     channel = await joined(layer, "room")
-    (home,) = inside(layer)._loops.values()
     own_server.kill()
     assert await take(layer, channel) == LOST
     began = time.monotonic()
     with pytest.raises((RedisConnectionError, RedisTimeoutError)):
         await within(call(layer, channel))
     assert time.monotonic() - began < TIMEOUT + 3
-    assert len(home.hub.topics()) == 2
+    assert len(inside(layer).hub.topics()) == 2
     own_server.start()
     assert await take(layer, channel) == BACK
     await within(layer.group_send("room", HELLO))
@@ -185,7 +184,7 @@ async def test_consumer_that_ends_in_an_outage_is_forgotten(
     stays, goes = await layer.new_channel(), await joined(layer, "room")
     own_server.kill()
     assert await take_many(layer, goes, 1) == [LOST]
-    layer._broker.get().close(goes)
+    inside(layer).close(goes)
     own_server.start()
     assert await take_many(layer, stays, 2) == [LOST, BACK]
     assert subscribed(own_server) == {stays}
@@ -195,8 +194,7 @@ async def test_closing_as_a_loss_is_noticed(own_server: EmbeddedServer, own_laye
     """The lost connection is closed, too: the subscriber was just about to do so."""
     layer = own_layers()
     await within(layer.new_channel())
-    [client] = inside(layer)._loops.values()
-    [subscriber] = client._subscribers
+    [subscriber] = inside(layer).connections._subscribers
     assert isinstance(subscriber, Subscriber)
     connection, reading = subscriber._connection, subscriber._reading
     assert connection is not None
@@ -256,7 +254,7 @@ async def test_wrong_password_is_told_at_once(
     for call in (layer.new_channel(), layer.receive("jobs"), layer.send("jobs", HELLO)):
         with pytest.raises(AuthenticationError):
             await within(call, 4)
-    assert not inside(layer)._clients
+    assert not inside(layer).hub.channels()
 
 
 async def test_wrong_password_that_no_call_is_told_of(

@@ -14,6 +14,7 @@ from support.pubsub_layers import (
     LOST,
     NOTICES,
     Layers,
+    inside,
     kill_subscriptions,
     subscribed,
     waiting,
@@ -59,7 +60,7 @@ async def test_all_works(own_server: EmbeddedServer, layers: Layers) -> None:
     assert await take(layer, channels[0]) == HELLO
     assert await take_many(layer, channels[1], 2) == [LOST, BACK]
     for channel in channels[:2]:
-        layer._broker.get().close(channel)
+        inside(layer).close(channel)
     await eventually(lambda: channels[0] not in subscribed(own_server))
     assert await take_many(layer, channels[2], 5) == [HELLO, HELLO, LOST, BACK, HELLO]
 
@@ -89,9 +90,9 @@ async def test_probes_are_answered(
     done, _ = await asyncio.wait([receiver], timeout=1)
     assert not done
     await cancel(receiver)
-    layer._broker.get().close(channel)
+    inside(layer).close(channel)
     await eventually(lambda: not subscribed(own_server))
-    subscriber = layer._broker.get()._loops.values()[0]._subscribers[0]
+    subscriber = inside(layer).connections._subscribers[0]
     assert isinstance(subscriber, Subscriber)
     running = subscriber._running
     assert running is not None

@@ -16,6 +16,7 @@ from support.pubsub_layers import (
     NOTICES,
     Layers,
     connections,
+    inside,
     nothing_else,
     subscribed,
     waiting,
@@ -130,7 +131,7 @@ async def test_idle_process_sends_only_probes(
     await within(sender.send(channel, {"type": "hello"}))
     await within(sender.close_pools())
     assert await within(receiver) == {"type": "hello"}
-    layer._broker.get().close(channel)
+    inside(layer).close(channel)
     await eventually(lambda: not subscribed(own_server))
     with count_commands(own_server) as counted:
         # The one for commands stays: the process looks there whether the server is in charge.

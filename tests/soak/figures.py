@@ -55,17 +55,19 @@ def _trim() -> None:
 
 def _readers(layer: BaseChannelLayer) -> int:
     # A look inside: no statistics tell of receivers or open channels, which stay without messages.
-    process: Any = layer._broker.get()
+    process: Any = layer._brokers.get()
     if hasattr(process, "receiver_pool"):
         # Those of loops closed without cleanup stay until the next reader of that channel.
         return sum(
             not any(receiver.loop.is_closed() for receiver in receivers)
             for receivers in list(process.receiver_pool._receivers.values())
         )
-    return len(process._clients)
+    return sum(len(broker.hub.channels()) for broker in process.values())
 
 
 def _loops(layer: BaseChannelLayer) -> int:
     # Likewise: the event loops that the layer keeps something for.
-    process: Any = layer._broker.get()
-    return len((process.loops if hasattr(process, "loops") else process._loops).values())
+    process: Any = layer._brokers.get()
+    if hasattr(process, "loops"):
+        return len(process.loops.values())
+    return sum(broker.loop is not None for broker in process.values())

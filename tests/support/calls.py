@@ -44,7 +44,6 @@ async def passed(layer: Any, channel: str, send: Callable[[], Awaitable[None]]) 
             is not what most are like; the last counts.
     """
     package = f"/{type(layer).__module__.partition('.')[0]}/"
-    mailboxes = layer._broker.get().consumers.mailboxes
     found = Passed()
 
     def note(frame: Any, event: str, _argument: object) -> None:
@@ -57,7 +56,7 @@ async def passed(layer: Any, channel: str, send: Callable[[], Awaitable[None]]) 
 
     for _ in range(3):
         receiving = asyncio.create_task(layer.receive(channel))
-        await eventually(lambda: mailboxes.waiting(channel))
+        await eventually(lambda: layer._tracker_of(channel).mailboxes.waiting(channel))
         found.calls.clear()
         sys.setprofile(note)
         try:

@@ -44,13 +44,18 @@ async def nothing_else(layer: RedisPubSubChannelLayer, channel: str) -> None:
 async def waiting(layer: RedisPubSubChannelLayer, channel: str) -> asyncio.Task[Message]:
     """Start to receive, and return when the call waits."""
     task = asyncio.create_task(layer.receive(channel))
-    await eventually(lambda: inside(layer)._mailboxes.waiting(channel))
+    await eventually(lambda: waits(layer, channel))
     return task
 
 
+def waits(layer: RedisPubSubChannelLayer, channel: str) -> int:
+    """Return how many calls of `receive` wait for a channel."""
+    return sum(one._mailboxes.waiting(channel) for one in layer._brokers.get().values())
+
+
 def inside(layer: RedisPubSubChannelLayer) -> PubSubBroker:
-    """Return what a layer has in this process."""
-    return layer._broker.get()
+    """Return what a layer has for the running event loop."""
+    return layer._brokers.get().get()
 
 
 def kill_subscriptions(server: EmbeddedServer) -> int:

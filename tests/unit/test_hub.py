@@ -110,7 +110,9 @@ def test_outages_of_many_topics_take_linear_time() -> None:
 
     def seconds(count: int) -> float:
         hub, topics = Hub(), [b"%d" % number for number in range(count)]
-        hub.open("channel", topics)
+        hub.open("channel")
+        for topic in topics:
+            join(hub, topic, "channel")
         settings: Any = SimpleNamespace(history=None, on_disconnect="lost", on_reconnect="back")
         followers: Any = SimpleNamespace(find={}.get)
         dispatcher = TopicDispatcher(settings, hub, Mailboxes(10**6, print), followers)

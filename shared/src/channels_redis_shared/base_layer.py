@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterable, Mapping
 
-    from .concurrency import ProcessLocal
-    from .delivery.mailboxes import Mailboxes
+    from .brokers import ProcessLocal
+    from .delivery.consumers import ConsumerTracker
     from .history.settings import HistorySettings
     from .messages.serializers import Decoded
     from .transport.commands import Shards
@@ -91,7 +91,8 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
     channel_name_regex = options.CHANNEL_NAME
     group_name_regex = options.GROUP_NAME
 
-    _broker: ProcessLocal[Any]
+    # What the layer has in each process.
+    _brokers: ProcessLocal[Any]
     # Follows the prefix in the names of keys. Layers of both kinds may share a prefix.
     _key_mark: str
     # Set by each layer, as they encrypt differently.
@@ -180,9 +181,9 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
 
     def statistics(self) -> Statistics:
         """Return the layer's statistics in this process. Sends no command."""
-        broker = self._broker.get()
+        broker = self._brokers.get()
         counters, outages = broker.counters, broker.outages
-        mailboxes: Mailboxes = broker.consumers.mailboxes
+        mailboxes = [tracker.mailboxes for tracker in self._trackers()]
         return Statistics(
             sent=counters.sent,
             received=counters.received,
@@ -194,8 +195,8 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
             ),
             reconnects=counters.reconnects + sum(host.reconnects for host in outages),
             outage_seconds=sum(host.seconds for host in outages),
-            mailboxes=len(mailboxes),
-            waiting=mailboxes.unread,
+            mailboxes=sum(map(len, mailboxes)),
+            waiting=sum(each.unread for each in mailboxes),
             groups=broker.count_groups(),
             commands=counters.commands,
             round_trips=counters.round_trips,
@@ -203,6 +204,15 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
             replayed=counters.replayed,
             unrecovered=counters.unrecovered,
         )
+
+    def _trackers(self) -> list[ConsumerTracker]:
+        """Return the consumers of all event loops."""
+        return [self._brokers.get().consumers]
+
+    def _tracker_of(self, channel: str) -> ConsumerTracker:  # noqa: ARG002 - one for all
+        """Return the consumers among which is that of a channel."""
+        tracker: ConsumerTracker = self._brokers.get().consumers
+        return tracker
 
     def attach_sink(self, channel: str, sink: Any) -> Callable[[str], object]:
         """Let a sink take messages for a channel of this process; for `Broadcasts`.
@@ -212,7 +222,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         Returns:
             A function that puts a notice of a type before the channel's messages.
         """
-        mailboxes: Mailboxes = self._broker.get().consumers.mailboxes
+        mailboxes = self._tracker_of(channel).mailboxes
         receiver = next(cls for cls in type(self).__mro__ if "receive" in vars(cls))
         if receiver.__base__ is BaseRedisLayer:
             mailboxes.attach_sink(channel, sink)
@@ -225,8 +235,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
 
     def knows_channel(self, channel: str) -> bool:
         """Return whether there are signs of life of a channel of this process; for `Presence`."""
-        known: bool = self._broker.get().consumers.knows(channel)
-        return known
+        return any(tracker.knows(channel) for tracker in self._trackers())
 
     def on_channels_ended(self, call: Callable[[list[str]], object]) -> None:
         """Call a function with channels of this process when they end; for `Presence`.
@@ -234,7 +243,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         Args:
             call: The function. It is called in the thread in which the end is noticed.
         """
-        self._broker.get().consumers.observe(call)
+        self._brokers.get().consumers.observe(call)
 
     async def group_history(
         self, group: str, since: str | None = None, limit: int | None = None
@@ -263,7 +272,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         entries = list(found or ())[:most]
         # With a limit, there may be more after the last one.
         position = entries[-1].position if since is not None and entries else replay.position
-        settings: HistorySettings = self._broker.get().settings
+        settings: HistorySettings = self._brokers.get().settings
         decoded = [settings.decode(group, entry) for entry in entries]
         messages = [message.copy() for message in decoded if message is not None]
         is_complete = since is None or (found is not None and len(messages) == len(entries))

@@ -1,4 +1,4 @@
-"""Keep a broker for each event loop; one whose loop has ended goes on in another.
+"""Keep a broker for each event loop of a process; one whose loop has ended goes on in another.
 
 Each `asyncio.run` has an event loop of its own, and so has each `async_to_sync` call outside of a
 running loop. What a broker has of no loop, such as its channels, outlives them: to a broker, a
@@ -12,12 +12,14 @@ free for that thread, unless it is unused or has been free for a while.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from .clock import monotonic
-from .concurrency import start_generator, start_task
+from .concurrency import running_loop, start_generator, start_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -48,6 +50,7 @@ class Broker(Protocol):
 
 
 B = TypeVar("B", bound=Broker)
+Value = TypeVar("Value")
 
 
 class Brokers(Generic[B]):
@@ -116,6 +119,20 @@ class Brokers(Generic[B]):
                 )
             self._attach(broker, loop)
 
+    def call(self, broker: B, function: Callable[..., object], *arguments: Any) -> None:
+        """Call a function in a broker's event loop: now if it is this one, or none, else soon."""
+        if broker.loop is not None and broker.loop is running_loop():
+            function(*arguments)
+            return
+        with self._lock:
+            self._abandon_closed()
+            if broker.loop is None:
+                # With the lock, so that no loop begins to use it meanwhile.
+                function(*arguments)
+            else:
+                with contextlib.suppress(RuntimeError):  # it was closed just now
+                    broker.loop.call_soon_threadsafe(function, *arguments)
+
     def values(self) -> list[B]:
         """Return all brokers of this process, attached or not."""
         return list(self._brokers)
@@ -142,11 +159,7 @@ class Brokers(Generic[B]):
 
     def _attach(self, broker: B, loop: asyncio.AbstractEventLoop) -> None:
         """Attach a free broker to the running loop; hold the lock."""
-        for other in self._brokers:
-            if other.loop is not None and other.loop.is_closed():
-                other.abandon()
-                other.loop = None
-                self._detaching.pop(other, None)
+        self._abandon_closed()
         for kept in (self._own, self._closers):
             for ended in [one for one in list(kept) if one.is_closed()]:
                 kept.pop(ended, None)
@@ -157,6 +170,13 @@ class Brokers(Generic[B]):
         if loop not in self._closers:
             self._closers[loop] = closer = self._closer(loop)
             start_generator(closer)
+
+    def _abandon_closed(self) -> None:
+        for broker in self._brokers:
+            if broker.loop is not None and broker.loop.is_closed():
+                broker.abandon()
+                broker.loop = None
+                self._detaching.pop(broker, None)
 
     def _detach_soon(self, broker: B) -> asyncio.Task[None]:
         task = self._detaching.get(broker)
@@ -198,3 +218,50 @@ class Brokers(Generic[B]):
 
 def _is_free(broker: Broker) -> bool:
     return broker.loop is None or broker.loop.is_closed()
+
+
+# The number of forks between the first process and this one. Compared with every message, so not
+# by getpid, which is a system call.
+_forks = 0
+# Held while a value of the parent is left behind.
+_fork_lock = threading.Lock()
+
+
+def _count_fork() -> None:
+    global _forks, _fork_lock  # noqa: PLW0603 - that is what it is: a fact about the process
+    _forks += 1
+    # Another thread of the parent may have held it.
+    _fork_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
+class ProcessLocal(Generic[Value]):
+    """One value for each process, made at the first use."""
+
+    def __init__(self, make: Callable[[], Value]) -> None:
+        self._make = make
+        self._reset()
+
+    def _reset(self) -> None:
+        # The lock as well: the fork may have happened while another thread held it.
+        self._lock = threading.Lock()
+        self._kept: list[Value] = []
+        self._forks = _forks
+
+    def get(self) -> Value:
+        """Return this process's value."""
+        if self._forks != _forks:
+            with _fork_lock:
+                if self._forks != _forks:
+                    # Kept alive, and not closed: parent and child share the sockets and the
+                    # selector, so closing here would stop the parent's events.
+                    self._inherited = self._kept
+                    self._reset()
+        if not self._kept:
+            with self._lock:
+                if not self._kept:
+                    self._kept.append(self._make())
+        return self._kept[0]

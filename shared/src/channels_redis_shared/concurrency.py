@@ -1,4 +1,4 @@
-"""Keep one value for each event loop and each process; start and end tasks.
+"""Keep one value for each event loop; start and end tasks.
 
 Also `timeout`, for every supported Python and for tests that freeze the time.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import os
 import sys
 import threading
 from functools import partial
@@ -24,7 +23,6 @@ __all__ = [
     "CANCEL_INTERVAL",
     "BackgroundTasks",
     "LoopLocal",
-    "ProcessLocal",
     "end_task",
     "first_result",
     "running_loop",
@@ -238,50 +236,3 @@ def start_generator(generator: AsyncGenerator[None, None]) -> None:
     """Run the generator up to its first `yield`, which takes no turn of the loop."""
     with contextlib.suppress(StopIteration):
         generator.__anext__().send(None)
-
-
-# The number of forks between the first process and this one. Compared with every message, so not
-# by getpid, which is a system call.
-_forks = 0
-# Held while a value of the parent is left behind.
-_fork_lock = threading.Lock()
-
-
-def _count_fork() -> None:
-    global _forks, _fork_lock  # noqa: PLW0603 - that is what it is: a fact about the process
-    _forks += 1
-    # Another thread of the parent may have held it.
-    _fork_lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_count_fork)
-
-
-class ProcessLocal(Generic[Value]):
-    """One value for each process, made at the first use."""
-
-    def __init__(self, make: Callable[[], Value]) -> None:
-        self._make = make
-        self._reset()
-
-    def _reset(self) -> None:
-        # The lock as well: the fork may have happened while another thread held it.
-        self._lock = threading.Lock()
-        self._kept: list[Value] = []
-        self._forks = _forks
-
-    def get(self) -> Value:
-        """Return this process's value."""
-        if self._forks != _forks:
-            with _fork_lock:
-                if self._forks != _forks:
-                    # Kept alive, and not closed: parent and child share the sockets and the
-                    # selector, so closing here would stop the parent's events.
-                    self._inherited = self._kept
-                    self._reset()
-        if not self._kept:
-            with self._lock:
-                if not self._kept:
-                    self._kept.append(self._make())
-        return self._kept[0]

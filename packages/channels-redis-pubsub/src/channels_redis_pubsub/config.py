@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ._shared.history.settings import HistorySettings
 from ._shared.ops.logs import FaultLog, escape_arguments
+from ._shared.transport.cluster import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,3 +43,9 @@ class PubSubSettings(HistorySettings):
     # Returns the group of a topic.
     group_of: Callable[[bytes], str]
     faults: FaultLog = field(default_factory=partial(FaultLog, logger))
+
+    @property
+    def publishes_anywhere(self) -> bool:
+        """True if messages go to any node of a Cluster, unlike commands on keys."""
+        is_cluster = any(isinstance(connector, Cluster) for connector in self.connectors)
+        return is_cluster and not self.sharded_pubsub

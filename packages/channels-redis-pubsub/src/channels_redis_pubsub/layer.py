@@ -6,23 +6,25 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ._shared.base_layer import BaseRedisLayer, ForeignChannelError
-from ._shared.concurrency import ProcessLocal
+from ._shared.brokers import ProcessLocal
 from ._shared.config import options
 from ._shared.history.rules import require_count, require_since
 from ._shared.messages.serializers import EXCLUDE, DecodedMessage, registry, sendable
 from ._shared.ops.opentelemetry import observe
 from ._shared.transport.connector import ANY_VERSION, SHARDED_PUBSUB
-from .broker import PubSubBroker
+from .brokers import PubSubBrokers
 from .config import PubSubSettings
 from .protocol.names import Names
 
 if TYPE_CHECKING:
     import asyncio
     import re
-    from collections.abc import Coroutine, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from typing import NoReturn
 
+    from ._shared.delivery.consumers import ConsumerTracker
     from ._shared.history import Joined
+    from ._shared.history.rules import Limits
     from ._shared.transport.commands import Shards
 
 logger = logging.getLogger(__package__)
@@ -130,6 +132,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         self.on_disconnect = on_disconnect
         self.on_reconnect = on_reconnect
         self._sharded_pubsub = sharded_pubsub
+        self._publish_command = "SPUBLISH" if sharded_pubsub else "PUBLISH"
         self._keeps_history = bool(self._history)
         self._names = Names(prefix, self.require_valid_channel_name, self.require_valid_group_name)
         self._topic, self._require_channel = self._names.cached_topic, self._names.cached_check
@@ -141,15 +144,15 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         )
         self._encode = self._encoder().encode
         self._history_decoder = self._decoder(DecodedMessage)
-        self._broker: ProcessLocal[PubSubBroker] = ProcessLocal(self._start_broker)
+        self._brokers: ProcessLocal[PubSubBrokers] = ProcessLocal(self._start_brokers)
         observe(self)
 
     def _history_tag(self, group: str) -> str:
         # Of the topic: in a Cluster, a script also publishes to it.
         return self._names.topic(group)
 
-    def _start_broker(self) -> PubSubBroker:
-        return PubSubBroker(
+    def _start_brokers(self) -> PubSubBrokers:
+        return PubSubBrokers(
             PubSubSettings(
                 connectors=self._connectors,
                 decoder=self._history_decoder,
@@ -168,14 +171,26 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             )
         )
 
+    def _trackers(self) -> list[ConsumerTracker]:
+        return [broker.consumers for broker in self._brokers.get().values()]
+
+    def _tracker_of(self, channel: str) -> ConsumerTracker:
+        brokers = self._brokers.get()
+        broker = next((one for one in brokers.values() if channel in one), None)
+        return (broker or brokers.get()).consumers
+
+    def on_channels_ended(self, call: Callable[[list[str]], object]) -> None:
+        """Call a function with channels of this process when they end; for `Presence`."""
+        self._brokers.get().observers.append(call)
+
     @property
     def key_shards(self) -> Shards:
         """The connections of the running event loop for commands on keys."""
-        return self._broker.get().key_shards()
+        return self._brokers.get().key_shards()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine until the connections of this event loop close; for `Presence`."""
-        return self._broker.get().spawn(coroutine)
+        return self._brokers.get().get().connections.tasks.spawn(coroutine)
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """Return the name of a new channel, and subscribe this process to it.
@@ -192,8 +207,9 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             redis.exceptions.RedisError: The server is unavailable for longer than the host's
                 `socket_timeout` (5 s), or refuses the subscription.
         """
-        broker = self._broker.get()
-        channel = self._names.new_channel(prefix, broker.id)
+        brokers = self._brokers.get()
+        channel = self._names.new_channel(prefix, brokers.id)
+        broker = brokers.get()
         await broker.open(channel)
         broker.consumers.track_creator(channel)
         return channel
@@ -218,7 +234,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         # Straight from the cache, for each message.
         require = self._require_channel if isinstance(channel, str) else self._names.require_channel
         require(channel)
-        await self._broker.get().publish(channel, self._encode(message))
+        await self._publish(channel, self._encode(message))
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel, and wait for it if there is none.
@@ -228,16 +244,20 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
 
         Raises:
             TypeError: The channel name is invalid.
-            RuntimeError: `new_channel` made it in another process or another layer.
+            RuntimeError: `new_channel` made it in another process or another layer, or in another
+                event loop, which goes on.
             redis.exceptions.RedisError: The server does not accept the settings: a wrong password,
                 a missing permission, an invalid certificate.
         """
-        broker = self._broker.get()
+        brokers = self._brokers.get()
+        broker = brokers.find()
         # Other types may not be hashable.
-        if not isinstance(channel, str) or channel not in broker:
+        if broker is None or not isinstance(channel, str) or channel not in broker:
             self._names.require_channel(channel)
-            if self._names.process_of(channel) not in {None, broker.id}:
+            process = self._names.process_of(channel)
+            if process not in {None, brokers.id}:
                 raise ForeignChannelError(channel)
+            broker = await brokers.of_channel(channel, is_made_here=process is not None)
         return await broker.receive(channel)
 
     async def group_add(
@@ -262,17 +282,19 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             TypeError: A name or `since` is invalid.
             ValueError: `since` or `rewind` is given and the group keeps no history, or `rewind` is
                 no positive integer.
-            RuntimeError: The channel is not one of this process, or its event loop does not run.
+            RuntimeError: The channel is not one of this process, or that of another event loop,
+                which goes on.
             redis.exceptions.RedisError: As for `new_channel`. The channel does not become a member.
         """
         topic = self._names.topic(group).encode()
         self._names.require_channel(channel)
-        broker = self._broker.get()
         keeps_history = self._keeps_history and self._history.limits(group) is not None
         if since is not None or rewind is not None:
             self._history.require(group)
             require_since(since)
             rewind = require_count("rewind", rewind)
+        is_made_here = self._names.process_of(channel) is not None
+        broker = await self._brokers.get().of_channel(channel, is_made_here=is_made_here)
         if keeps_history:
             return await broker.follow(topic, channel, since, rewind or 0)
         await broker.join(topic, channel)
@@ -286,7 +308,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         """
         topic = self._names.topic(group)
         self._names.require_channel(channel)
-        self._broker.get().leave(topic.encode(), channel)
+        self._brokers.get().leave(topic.encode(), channel)
 
     async def group_send(
         self, group: str, message: dict[str, Any], *, exclude: Iterable[str] = ()
@@ -311,10 +333,19 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         topic = (self._topic if isinstance(group, str) else self._names.topic)(group)
         data = self._encode(message)
         limits = self._history.limits(group) if self._keeps_history else None
+        await self._publish(topic, data, limits)
+
+    async def _publish(self, topic: str, data: bytes, limits: Limits | None = None) -> None:
+        """Send bytes to all members of a topic, and append them to its history if it has limits."""
+        brokers = self._brokers.get()
         if limits is None:
-            await self._broker.get().publish(topic, data)
+            broker = brokers.find()
+            shards = brokers.shards() if broker is None else broker.connections.shards
+            await shards.of(topic).execute((self._publish_command, topic, data), key=topic)
         else:
-            await self._broker.get().append(topic, data, limits)
+            commands = brokers.key_shards().of(topic)
+            await self._store.append(topic, data, limits, commands, self._publish_command, topic)
+        brokers.counters.sent += 1
 
     async def group_count(self, group: str) -> int:
         """Raise NotImplementedError: only the queue layer knows the members of a group."""
@@ -330,7 +361,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         The channels themselves and other processes are not affected, nor are the histories of
         groups. Redis stores nothing else.
         """
-        self._broker.get().flush()
+        self._brokers.get().flush()
 
     async def close_pools(self) -> None:
         """Close the connections of synchronous callers, and those of the running event loop.
@@ -340,4 +371,4 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         connections stay. A channel that is used again later gets `on_disconnect` and
         `on_reconnect`, as after an outage, and is still in its groups.
         """
-        await self._broker.get().close_connections()
+        await self._brokers.get().close_connections()

@@ -10,7 +10,7 @@ from channels.exceptions import ChannelFull
 
 from . import keys
 from ._shared.base_layer import BaseRedisLayer, ForeignChannelError
-from ._shared.concurrency import ProcessLocal
+from ._shared.brokers import ProcessLocal
 from ._shared.config import options
 from ._shared.history.rules import require_count, require_since
 from ._shared.messages.serializers import DecodedMessage, registry, sendable
@@ -126,6 +126,7 @@ class RedisChannelLayer(BaseRedisLayer):
         self._place_of = functools.lru_cache(maxsize=128)(self._find_place)
         self._batch = SendBatch(self.expiry)
         self._broker: ProcessLocal[QueueBroker] = ProcessLocal(self._start_broker)
+        self._brokers = self._broker
         observe(self)
 
     def _start_broker(self) -> QueueBroker:

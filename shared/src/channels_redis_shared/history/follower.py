@@ -1,7 +1,7 @@
 """Follow the histories of groups for their members in one process.
 
 A member is current, or it is behind and gets nothing until the history was read. After a gap or a
-lost connection all members are behind; one that joins, or moves to another event loop, is so alone.
+lost connection all members are behind; one that joins is so alone.
 """
 
 from __future__ import annotations
@@ -116,6 +116,19 @@ class Follower(Generic[Key]):
             self._joins.clear()
             self._all.backlog.groups.discard(self)
 
+    def stop(self) -> list[tuple[str, str]]:
+        """Forget what was under way in an event loop that has ended, until `fall_behind`.
+
+        Returns:
+            The channels that were behind alone, each with its position.
+        """
+        behind = [(channel, joins[0].at) for channel, joins in self._joins.items() if joins[0].at]
+        self._joins.clear()
+        # Each is an object of its own, so that calls that have ended late change nothing here.
+        self._reads, self._arrived, self._gap, self._repair = set(), [], 0, None
+        self._all.backlog.groups.discard(self)
+        return behind
+
     def on_message(self, entry: HistoryEntry) -> None:
         """Deliver a message, or read the history if others may be missing before it."""
         with self._lock:
@@ -193,7 +206,11 @@ class Follower(Generic[Key]):
 
     def drop_join(self, join: Join) -> None:
         """End a join that the garbage collector has ended, perhaps amid another call: no lock."""
-        self._joins.pop(join.channel, None)
+        joins = self._joins.get(join.channel, [])
+        if join in joins:
+            joins.remove(join)
+            if not joins:
+                self._joins.pop(join.channel, None)
 
     async def resume(self, join: Join) -> None:
         """Deliver to a member what it has missed; tell it if that can't be read."""
@@ -441,6 +458,18 @@ class Followers(Generic[Key]):
             if follower is None:
                 follower = self._followers[key] = Follower(key, self._outlet(key), self)
             return follower.begin_join(channel, at)
+
+    def stop(self) -> list[tuple[Key, str, str]]:
+        """Forget what was under way in an event loop that has ended.
+
+        Returns:
+            The channels that were behind alone, each with its group and its position.
+        """
+        return [
+            (key, channel, at)
+            for key, follower in self._followers.items()
+            for channel, at in follower.stop()
+        ]
 
     def position(self, key: Key) -> str:
         """Return the position of a group's latest message; empty if it is not followed."""

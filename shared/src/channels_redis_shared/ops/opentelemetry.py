@@ -7,7 +7,7 @@ import weakref
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ..concurrency import ProcessLocal
+from ..brokers import ProcessLocal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

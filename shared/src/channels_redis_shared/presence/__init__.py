@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from channels.layers import get_channel_layer
 
-from ..concurrency import LoopLocal, ProcessLocal, running_loop
+from ..brokers import ProcessLocal
+from ..concurrency import LoopLocal, running_loop
 from ..transport.commands import shard_of
 from . import scripts
 from .keys import PresenceKeys

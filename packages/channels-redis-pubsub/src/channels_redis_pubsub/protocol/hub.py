@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,15 +19,12 @@ if TYPE_CHECKING:
 
 
 class Hub:
-    """The channels of one event loop, and the topics of which they are members.
+    """The channels of a broker, and the topics of which they are members.
 
-    A topic is a Redis channel: that of a channel itself, or of a group. Threads may share a hub.
+    A topic is a Redis channel: that of a channel itself, or of a group.
     """
 
     def __init__(self) -> None:
-        # Held while messages are put into the mailboxes of members, so that none is closed then. It
-        # is also the lock of the followers of the groups: with two, each could be taken first.
-        self.lock = threading.RLock()
         # The members of each topic. One that is still joining has the tokens of `begin_join`.
         self._members: dict[bytes, dict[str, set[object] | None]] = {}
         self._topics: dict[str, set[bytes]] = {}
@@ -39,73 +35,71 @@ class Hub:
         """Return whether the channel is open."""
         return channel in self._topics
 
-    def open(self, channel: str, topics: Iterable[bytes] = ()) -> None:
-        """Make a channel a member of its own topic and others."""
-        with self.lock:
-            joined = self._topics.setdefault(channel, set())
-            for topic in (channel.encode(), *topics):
-                joined.add(topic)
-                self._members.setdefault(topic, {})[channel] = None
+    def open(self, channel: str) -> None:
+        """Make a channel a member of its own topic."""
+        topic = channel.encode()
+        self._topics.setdefault(channel, set()).add(topic)
+        self._members.setdefault(topic, {})[channel] = None
 
     def close(self, channel: str) -> set[bytes]:
         """Remove a channel; return its topics."""
-        with self.lock:
-            topics = self._topics.pop(channel, set())
-            for topic in topics:
-                self._remove(topic, channel)
-            return topics
+        topics = self._topics.pop(channel, set())
+        for topic in topics:
+            self._remove(topic, channel)
+        return topics
 
     def begin_join(self, topic: bytes, channel: str) -> object:
         """Make an open channel a member until `cancel_join`; return a token for this call."""
         token = object()
-        with self.lock:
-            if channel in self._topics:
-                self._topics[channel].add(topic)
-                tokens = self._members.setdefault(topic, {}).setdefault(channel, {token})
-                if tokens is not None:
-                    tokens.add(token)
+        if channel in self._topics:
+            self._topics[channel].add(topic)
+            tokens = self._members.setdefault(topic, {}).setdefault(channel, {token})
+            if tokens is not None:
+                tokens.add(token)
         return token
 
     def confirm_join(self, topic: bytes, channel: str, token: object) -> None:
         """Make the membership of `begin_join` permanent, unless the channel has left meanwhile."""
-        with self.lock:
-            if token in (self._members.get(topic, {}).get(channel) or ()):
-                self._members[topic][channel] = None
+        if token in (self._members.get(topic, {}).get(channel) or ()):
+            self._members[topic][channel] = None
 
     def cancel_join(self, topic: bytes, channel: str, token: object) -> None:
         """Undo `begin_join`, but not the membership of another call."""
-        with self.lock:
-            tokens = self._members.get(topic, {}).get(channel)
-            if tokens is not None:
-                tokens.discard(token)
-                if not tokens:
+        tokens = self._members.get(topic, {}).get(channel)
+        if tokens is not None:
+            tokens.discard(token)
+            if not tokens:
+                self.leave(topic, channel)
+
+    def cancel_joins(self) -> None:
+        """Undo each `begin_join` that was not confirmed."""
+        for topic, members in list(self._members.items()):
+            for channel, tokens in list(members.items()):
+                if tokens is not None:
                     self.leave(topic, channel)
 
     def leave(self, topic: bytes, channel: str) -> None:
         """End a membership."""
-        with self.lock:
-            if channel in self._topics:
-                self._topics[channel].discard(topic)
-                self._remove(topic, channel)
+        if channel in self._topics:
+            self._topics[channel].discard(topic)
+            self._remove(topic, channel)
 
     def leave_groups(self) -> set[bytes]:
         """End all memberships but in the channels' own topics; return the other topics."""
-        with self.lock:
-            groups = self.groups()
-            for topic in groups:
-                del self._members[topic]
-            self._topics = {channel: {channel.encode()} for channel in self._topics}
-            return groups
+        groups = self.groups()
+        for topic in groups:
+            del self._members[topic]
+        self._topics = {channel: {channel.encode()} for channel in self._topics}
+        return groups
 
     def members(self, topic: bytes) -> Collection[str]:
-        """Return the members of a topic. They change as soon as `lock` is released."""
+        """Return the members of a topic."""
         return self._members.get(topic, ())
 
     def settled_members(self, topic: bytes) -> set[str]:
         """Return the members of a topic, but for those that are still joining."""
-        with self.lock:
-            members = self._members.get(topic, {})
-            return {channel for channel, tokens in members.items() if tokens is None}
+        members = self._members.get(topic, {})
+        return {channel for channel, tokens in members.items() if tokens is None}
 
     def has_members(self, topic: bytes) -> bool:
         """Return whether the topic has members."""
@@ -113,19 +107,16 @@ class Hub:
 
     def channels(self) -> list[str]:
         """Return all channels."""
-        with self.lock:
-            return list(self._topics)
+        return list(self._topics)
 
     def topics(self) -> list[bytes]:
         """Return all topics that have members."""
-        with self.lock:
-            return list(self._members)
+        return list(self._members)
 
     def groups(self) -> set[bytes]:
         """Return the topics of groups that have members."""
-        with self.lock:
-            own = {channel.encode() for channel in self._topics}
-            return self._members.keys() - own
+        own = {channel.encode() for channel in self._topics}
+        return self._members.keys() - own
 
     def waits_of(self, channel: str, followers: Followers[bytes]) -> Iterable[int]:
         """Yield the numbers of what a channel waits for in groups that keep a history."""
@@ -133,12 +124,6 @@ class Hub:
             follower = followers.find(topic)
             if follower is not None:
                 yield from follower.waits_of(channel)
-
-    def topics_of(self, channel: str) -> set[bytes]:
-        """Return the topics of a channel, but for those that it is joining."""
-        with self.lock:
-            topics = self._topics.get(channel, ())
-            return {topic for topic in topics if self._members[topic][channel] is None}
 
     def _remove(self, topic: bytes, channel: str) -> None:
         members = self._members.get(topic)
@@ -150,6 +135,8 @@ class Hub:
 
 # In place of a connection: the topics that the server refuses.
 _REFUSED = object()
+# Likewise: those that are subscribed to again as soon as there is an event loop.
+_DETACHED = object()
 
 
 @dataclass(eq=False)
@@ -161,7 +148,7 @@ class _Outage:
 
 
 class TopicDispatcher:
-    """Put what one host publishes into the mailboxes of one event loop's channels.
+    """Put what the hosts publish into the mailboxes of a broker's channels.
 
     Args:
         settings: The layer's options.
@@ -208,13 +195,12 @@ class TopicDispatcher:
                 return
             self._settings.report_unreadable(topic.decode(), error)
             return
-        with self._hub.lock:
-            if message.excluded:
-                members = [channel for channel in members if channel not in message.excluded]
-            deadline = monotonic() + self._settings.expiry
-            backlog = self._followers.backlog
-            put = backlog.put if backlog.groups else self._mailboxes.put
-            put(members, message, deadline, len(data))
+        if message.excluded:
+            members = [channel for channel in members if channel not in message.excluded]
+        deadline = monotonic() + self._settings.expiry
+        backlog = self._followers.backlog
+        put = backlog.put if backlog.groups else self._mailboxes.put
+        put(members, message, deadline, len(data))
 
     def on_lost(self, connection: object, topics: Collection[bytes]) -> None:
         """Tell the members of these topics of an outage, unless they have been told already.
@@ -226,20 +212,23 @@ class TopicDispatcher:
         """
         outage = self._outages.get(connection) or _Outage()
         untold = []
-        with self._hub.lock:
-            for topic in topics:
-                for channel in self._hub.members(topic):
-                    outage.topics.add(topic)
-                    if channel not in outage.told:
-                        outage.told.add(channel)
-                        untold.append(channel)
+        for topic in topics:
+            for channel in self._hub.members(topic):
+                outage.topics.add(topic)
+                if channel not in outage.told:
+                    outage.told.add(channel)
+                    untold.append(channel)
         if outage.topics:
             self._outages[connection] = outage
-            self.tell_lost(untold)
+            self._tell_lost(untold)
 
-    def is_told(self, channel: str) -> bool:
-        """Return whether a channel was told of an outage that has not ended."""
-        return any(channel in outage.told for outage in list(self._outages.values()))
+    def on_detached(self) -> None:
+        """Make one outage of all: no connection is left. Who was told of one is not told again."""
+        told = {channel for outage in self._outages.values() for channel in outage.told}
+        self._outages = {_DETACHED: _Outage(told=told)}
+        self.on_lost(_DETACHED, self._hub.topics())
+        if not self._outages[_DETACHED].topics:
+            self._outages.clear()
 
     def on_refused(self, topic: bytes) -> None:
         """Tell the members of a topic of an outage that ends when all refused topics are back.
@@ -259,13 +248,13 @@ class TopicDispatcher:
                 self._restore(connection, outage, topic)
         untold = members - refused.told
         refused.told |= untold
-        self.tell_lost(untold)
+        self._tell_lost(untold)
 
-    def tell_lost(self, channels: Collection[str]) -> None:
+    def _tell_lost(self, channels: Collection[str]) -> None:
         """Tell channels of the beginning of an outage."""
         self._notify(self._settings.on_disconnect, channels)
 
-    def tell_restored(self, channels: Collection[str]) -> None:
+    def _tell_restored(self, channels: Collection[str]) -> None:
         """Tell channels of the end of an outage."""
         self._notify(self._settings.on_reconnect, channels)
 
@@ -280,10 +269,9 @@ class TopicDispatcher:
     def forget_unused(self, topics: Iterable[bytes]) -> None:
         """Stop waiting for topics without members to be restored."""
         if self._followers:
-            with self._hub.lock:
-                for topic in topics:
-                    if not self._hub.has_members(topic):
-                        self._followers.forget(topic)
+            for topic in topics:
+                if not self._hub.has_members(topic):
+                    self._followers.forget(topic)
         if self._outages:
             for topic in topics:
                 if not self._hub.has_members(topic):
@@ -307,10 +295,9 @@ class TopicDispatcher:
         outage.topics.discard(topic)
         if not outage.topics:
             del self._outages[connection]
-            self.tell_restored(outage.told)
+            self._tell_restored(outage.told)
 
     def _notify(self, message_type: str | None, channels: Collection[str]) -> None:
         if message_type is not None and channels:
-            with self._hub.lock:
-                still_open = [channel for channel in channels if channel in self._hub]
-                self._mailboxes.put(still_open, Notice(message_type))
+            still_open = [channel for channel in channels if channel in self._hub]
+            self._mailboxes.put(still_open, Notice(message_type))

@@ -1,0 +1,119 @@
+"""A layer in one process: a broker for each event loop, and what they share."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ._shared.blocking.callers import SynchronousCallers
+from ._shared.brokers import Brokers
+from ._shared.ops.logs import OverflowLog
+from ._shared.transport.reconnecting import OutageLog
+from .broker import PubSubBroker
+from .protocol.names import new_process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ._shared.transport.commands import Shards
+    from .config import PubSubSettings
+
+logger = logging.getLogger(__package__)
+
+
+class PubSubBrokers(Brokers[PubSubBroker]):
+    """A layer in one process: a broker for each event loop, and what they share."""
+
+    def __init__(self, settings: PubSubSettings) -> None:
+        super().__init__(self._make_broker)
+        self.settings = settings
+        self.counters = settings.counters
+        # In the names of channels.
+        self.id = new_process()
+        self.overflows = OverflowLog(logger)
+        # One for each host.
+        self.outages = [OutageLog(logger, str(connector.host)) for connector in settings.connectors]
+        # Called with channels that have ended, each in the event loop of its broker.
+        self.observers: list[Callable[[list[str]], object]] = []
+        callers = partial(
+            SynchronousCallers, settings.connectors, settings.scripts, settings.counters
+        )
+        self._callers = self._callers_by_key = callers(by_key=settings.sharded_pubsub)
+        if settings.publishes_anywhere:
+            self._callers_by_key = callers()
+
+    async def of_channel(self, channel: str, *, is_made_here: bool) -> PubSubBroker:
+        """Return the broker that has a channel open, attached to the running loop; else its own.
+
+        Args:
+            channel: The channel.
+            is_made_here: Whether `new_channel` has made it. Any other may be open in several loops,
+                as in several processes.
+
+        Raises:
+            RuntimeError: `new_channel` has made it in another event loop, which goes on.
+        """
+        own = self.find()
+        if own is not None and channel in own:
+            return own
+        for broker in self.values():
+            if channel in broker:
+                try:
+                    await self.adopt(broker, channel)
+                except RuntimeError:
+                    if is_made_here:
+                        raise
+                else:
+                    return broker
+        return self.get()
+
+    def shards(self) -> Shards:
+        """Return the connections of the running event loop for messages, if it has no broker yet.
+
+        A loop that may block uses those of the process.
+        """
+        return self._callers.shards() or self.get().connections.shards
+
+    def key_shards(self) -> Shards:
+        """Return the connections of the running event loop for commands on keys."""
+        shards = self._callers_by_key.shards() if self.find() is None else None
+        return shards or self.get().connections.key_shards
+
+    def leave(self, topic: bytes, channel: str) -> None:
+        """End a channel's membership in a topic."""
+        for broker in self.values():
+            if channel in broker:
+                self.call(broker, broker.leave, topic, channel)
+
+    def count_groups(self) -> int:
+        """Return the number of groups that have members in this process."""
+        return len(set().union(*(broker.hub.groups() for broker in self.values())))
+
+    def flush(self) -> None:
+        """Drop all unread messages, and end all memberships in groups."""
+        for broker in self.values():
+            self.call(broker, broker.flush)
+
+    async def close_connections(self) -> None:
+        """Close the connections of synchronous callers, and of the running event loop.
+
+        The latter stay while a consumer in another task needs their subscriptions.
+        """
+        try:
+            await self.close(PubSubBroker.is_consumed)
+        finally:
+            await self._callers.close()
+            await self._callers_by_key.close()
+
+    def _make_broker(self) -> PubSubBroker:
+        return PubSubBroker(self.settings, self.outages, self.overflows, self._end_channels)
+
+    def _end_channels(self, broker: PubSubBroker, channels: Sequence[str]) -> None:
+        self.call(broker, self._close_channels, broker, channels)
+
+    def _close_channels(self, broker: PubSubBroker, channels: Sequence[str]) -> None:
+        for channel in channels:
+            broker.close(channel)
+        for observer in self.observers:
+            observer(list(channels))
