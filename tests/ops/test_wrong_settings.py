@@ -96,7 +96,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     (["redis://h:6379 "], "the URL has quotes or spaces around it"),
     (["REDIS_URL=redis://h"], "an address must begin with redis://, rediss:// (TLS) or unix:///"),
     (["${REDIS_URL}"], "an address must begin with redis://, rediss:// (TLS) or unix:///"),
-    (["redis://$HOST:6379"], "should fill in a part of it, that did not happen"),
+    (["redis://$HOST:6379"], "it contains an unexpanded variable"),
     (["redis:6379"], "an address must begin with redis://, rediss:// (TLS) or unix:///"),
     (["redis:/h:6379"], "an address must begin with redis://, rediss:// (TLS) or unix:///"),
     (["http://h:6379"], "an address must begin with redis://, rediss:// (TLS) or unix:///"),
@@ -147,11 +147,11 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     ([{"host": "h", "db": True}], "db must be a whole number, not True"),
     ([{"host": "h", "password": ["x"]}], "password must be a str, not of type list"),
     ([{"host": "h", "username": True}], "username must be a str, not of type bool"),
-    ([{"host": "h", "protocol": 4}], "protocol must be either 2 or 3"),
+    ([{"host": "h", "protocol": 4}], "protocol must be 2 or 3, not 4"),
     ([{"host": "h", "client_name": "my shop"}], "client_name must be ASCII without spaces, not"),
     ([{"host": "h", "socket_timeout": "5"}], "socket_timeout must be a positive number of seconds"),
-    ([{"address": "redis://h", "port": 6379}], "the address is enough: leave out 'port'"),
-    ([{"path": "/x", "host": "h"}], "the path is enough: leave out 'host'"),
+    ([{"address": "redis://h", "port": 6379}], "write either 'address' or 'port': each says"),
+    ([{"path": "/x", "host": "h"}], "write either 'path' or 'host'"),
     # TLS
     ([{"host": "h", "ssl": "True"}], "ssl must be True or False"),
     (
@@ -172,7 +172,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
         [{**MASTER, "connection_class": SentinelManagedSSLConnection}],
         'and none for Sentinels, which the layer itself asks: for TLS, write "ssl": True',
     ),
-    ([{**MASTER, "host": "h"}], "the Sentinels know the master's address: leave out 'host'"),
+    ([{**MASTER, "host": "h"}], "write either 'sentinels' or 'host'"),
     ([{**MASTER, "service_name": "m"}], "'service_name' is unknown; did you mean 'master_name'?"),
     ([{**MASTER, "sentinel_password": "x"}], "did you mean 'sentinel_kwargs'?"),
     ([{**MASTER, "sentinel_kwargs": "x"}], 'sentinel_kwargs must be a dict, such as {"password"'),
@@ -181,7 +181,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     ([{"cluster": True}], 'write hosts and ports as a list: "cluster": [("node1", 7000)'),
     ([{"cluster": ["h:7000"]}], "cluster[0]: write a host and a port as a pair"),
     ([{"cluster": [("h", 7000)], "db": 1}], "a Redis Cluster has only database 0: leave out 'db'"),
-    ([{"cluster": [("h", 7000)], "host": "h"}], "found through its nodes: leave out 'host'"),
+    ([{"cluster": [("h", 7000)], "host": "h"}], "write either 'cluster' or 'host'"),
     ([{"nodes": [("h", 7000)]}], "'nodes' is unknown; did you mean 'cluster'?"),
 ]
 

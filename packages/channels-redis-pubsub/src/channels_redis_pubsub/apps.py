@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.apps import AppConfig
 from django.core.checks import register
 
-from ._shared.ops.django_checks import Checks
+from ._shared.ops import django_checks
 from .layer import RedisPubSubChannelLayer
 
-check_layers = Checks("channels_redis_pubsub", RedisPubSubChannelLayer)
+check_layers = partial(django_checks.check_layers, "channels_redis_pubsub", RedisPubSubChannelLayer)
 
 
 class PubSubConfig(AppConfig):  # type: ignore[misc]  # Django has no type hints
     """Check the Pub/Sub layers in CHANNEL_LAYERS."""
 
     name = "channels_redis_pubsub"
-    verbose_name = "Channels on Redis: Pub/Sub layer"
 
     def ready(self) -> None:
         """Register the checks."""

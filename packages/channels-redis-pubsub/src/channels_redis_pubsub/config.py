@@ -14,8 +14,6 @@ from ._shared.transport.cluster import Cluster
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._shared.transport.connector import Connector
-
 logger = logging.getLogger(__package__)
 # Used by all modules of the package.
 escape_arguments(logger)
@@ -25,16 +23,8 @@ escape_arguments(logger)
 class PubSubSettings(HistorySettings):
     """The validated options of a layer."""
 
-    # One for each host.
-    connectors: tuple[Connector, ...]
     # Returns the maximum number of unread messages of a channel; None: any number.
     capacity: Callable[[str], int | None]
-    # Seconds that a channel waits for a new consumer.
-    channel_expiry: int
-    # Bytes of all unread messages of a process.
-    mailbox_bytes: int
-    # The type of the notice of lost messages; None: there is none.
-    on_overflow: str | None
     # The types of the notices of an outage and of its end; None: there is none.
     on_disconnect: str | None
     on_reconnect: str | None

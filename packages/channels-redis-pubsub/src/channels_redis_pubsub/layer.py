@@ -125,7 +125,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         )
         if ignored:
             logger.warning(
-                "%s ignores %s, which only the queue layer uses: remove it from CONFIG",
+                "%s ignores the queue-layer option %s: remove it from CONFIG",
                 type(self).__name__,
                 ", ".join(ignored),
             )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.apps import AppConfig
 from django.core.checks import register
 
-from ._shared.ops.django_checks import Checks
+from ._shared.ops import django_checks
 from .layer import RedisChannelLayer
 
-check_layers = Checks("channels_redis_queue", RedisChannelLayer)
+check_layers = partial(django_checks.check_layers, "channels_redis_queue", RedisChannelLayer)
 
 
 class QueueConfig(AppConfig):  # type: ignore[misc]  # Django has no type hints
     """Check the queue layers in CHANNEL_LAYERS."""
 
     name = "channels_redis_queue"
-    verbose_name = "Channels on Redis: queue layer"
 
     def ready(self) -> None:
         """Register the checks."""

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from ._shared.messages.serializers import MessageDecoder
     from ._shared.transport.commands import Script
-    from ._shared.transport.connector import Connector
     from .keys import Keys
 
 # Seconds without a heartbeat after which a process counts as dead.
@@ -31,8 +30,6 @@ escape_arguments(logger)
 class QueueSettings(HistorySettings):
     """The options of a layer, with what is derived from them."""
 
-    # One for each host.
-    connectors: tuple[Connector, ...]
     keys: Keys
     # Seconds that a membership lives.
     group_expiry: int
@@ -44,12 +41,6 @@ class QueueSettings(HistorySettings):
     # number for any process-specific channel.
     key_capacity: Callable[[str], int]
     largest_key_capacity: int
-    # Seconds that a channel without a consumer is kept for a new one.
-    channel_expiry: int
-    # The maximum size of all unread messages of a process.
-    mailbox_bytes: int
-    # The type of the notice of lost messages; None: no notice.
-    on_overflow: str | None
     # Returns the index of the shard that a message for an address is sent to.
     shard_to: Callable[[str], int]
     # True if messages for general channels name these too, where no one can alter it.

@@ -13,7 +13,6 @@ class RedisConfig(AppConfig):  # type: ignore[misc]  # Django has no type hints
     """Register the checks of the layers in CHANNEL_LAYERS."""
 
     name = "channels_redis"
-    verbose_name = "Channels on Redis"
 
     def ready(self) -> None:
         """Register the checks."""

@@ -33,14 +33,11 @@ _OTHER_NAMES = {
     "database": "db",
     "server": "host",
     "service_name": "master_name",
+    "sentinel": "sentinels",
     "tls": "ssl",
     "unix_socket_path": "path",
     "user": "username",
 }
-_UNFILLED = (
-    "a host cannot contain spaces, quotes, '$', '{' or '<': write its name alone. If the settings "
-    "or an env file should fill in a part of it, that did not happen"
-)
 # What can't be the name of a host, and what to write: for `refuse_patterns`.
 _NOT_HOSTS = (
     ("://", 'a URL is not a host: write it as "address", or as an entry of its own'),
@@ -49,7 +46,8 @@ _NOT_HOSTS = (
     (",", "a host cannot contain a comma: write each server as an entry of its own"),
     (r"[\[\]]", 'write an IPv6 address without brackets here, such as ("::1", 6379)'),
     (":", 'a host cannot contain ":": write the port beside it, as in ("localhost", 6379)'),
-    (r"[\s'\"${}<>%\x00-\x1f\x7f-\x9f]", _UNFILLED),
+    (r"[${}<>%]", "it contains an unexpanded variable: write the name of the host"),
+    (r"[\s'\"\x00-\x1f\x7f-\x9f]", "a host cannot contain spaces or quotes: write its name alone"),
     (r"^\d+$", 'a number is no host: write both, as in ("localhost", 6379)'),
 )
 
@@ -59,23 +57,25 @@ def _is(value: Any, *kinds: type) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_PATHS = (*_FILES, "ssl_ca_path")
+_TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
+_SECRET = ("password", "username")  # not shown
+_REQUIREMENTS = (None, "none", "optional", "required")
 _SOCKET = 'the file of a UNIX socket, such as "/run/redis.sock"'
 _FILE = 'the path of a file that exists, such as "/etc/redis/ca.pem"'
-_FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
-_TIMEOUTS, _SECONDS = ("socket_timeout", "socket_connect_timeout"), "a positive number of seconds"
-# Not shown.
-_SECRET = ("password", "username")
-_REQUIREMENTS = (None, "none", "optional", "required")
+_SECONDS = "a positive number of seconds"
 # What the value of an argument must be. redis-py itself checks the others.
 _MUST_BE: dict[str, tuple[Callable[[Any], object], str]] = {
     "client_name": (lambda one: re.fullmatch("[!-~]*", str(one or "")), "ASCII without spaces"),
     "db": (lambda one: _is(one, int) and one >= 0, "a whole number"),
     "path": (lambda one: _is(one, str, os.PathLike) and os.fspath(one), _SOCKET),
     "port": (lambda one: _is(one, int) and 1 <= one <= HIGHEST_PORT, "a number from 1 to 65535"),
+    "protocol": (lambda one: _is(one, int) and one in {2, 3}, "2 or 3"),
     "ssl": (lambda one: isinstance(one, bool), 'True or False (in a URL, "rediss://" is TLS)'),
     "ssl_cert_reqs": (lambda one: one in _REQUIREMENTS, '"required", "optional" or "none"'),
     "ssl_check_hostname": (lambda one: isinstance(one, bool | None), "True or False"),
-    **dict.fromkeys(_FILES, (lambda one: one is None or Path(one).exists(), _FILE)),
+    **dict.fromkeys(_PATHS, (lambda one: one is None or Path(one).exists(), _FILE)),
     # redis-py takes numbers as well.
     **dict.fromkeys(_SECRET, (lambda one: not one or _is(one, str, bytes, int, float), "a str")),
     **dict.fromkeys(_TIMEOUTS, (lambda one: _is(one, int, float) and 0 < one < math.inf, _SECONDS)),
@@ -85,7 +85,7 @@ _MUST_BE: dict[str, tuple[Callable[[Any], object], str]] = {
 def checked(name: str, value: Any) -> Any:
     """Return the value of an argument, digits as a number; raise ValueError if it is wrong."""
     is_valid, must_be = _MUST_BE[name]
-    if isinstance(value, str) and value.isdecimal() and name in {"db", "port"}:
+    if isinstance(value, str) and value.isdecimal() and name in {"db", "port", "protocol"}:
         value = int(value)
     try:
         valid = is_valid(value)
@@ -122,10 +122,9 @@ def refuse_unknown_arguments(arguments: Mapping[str, Any], cls: type, what: str)
         if name in keywords(SSLConnection):
             raise ValueError(f'{name} needs TLS: write rediss:// in a URL, or "ssl": True')
         lower = str(name).lower()
-        known += [*_OTHER_NAMES.values(), "sentinels", "ssl"]
-        hint = did_you_mean(_OTHER_NAMES.get(lower, lower), known)
-        if lower in {"connection_kwargs", "connection_pool_kwargs", "options"}:
-            hint = ": write what is in it beside the other arguments"
+        hint = ": write what is in it beside the other arguments"
+        if lower not in {"connection_kwargs", "connection_pool_kwargs", "options"}:
+            hint = did_you_mean(_OTHER_NAMES.get(lower, lower), [*known, *_OTHER_NAMES.values()])
         raise ValueError(f"{what} {name!r} is unknown{hint}")
 
 
@@ -139,8 +138,7 @@ def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str,
     Raises:
         ValueError: An argument is unknown or invalid; the text says what to write.
     """
-    ignored = {name for name in options if _IGNORED.fullmatch(str(name))}
-    arguments = {name: options[name] for name in options if name not in ignored}
+    arguments = {name: options[name] for name in options if not _IGNORED.fullmatch(str(name))}
     cls = arguments.pop("connection_class", default)
     is_class = isinstance(cls, type) and issubclass(cls, AbstractConnection)
     if not is_class or issubclass(cls, SentinelManagedConnection):
@@ -150,25 +148,21 @@ def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str,
         )
     refuse_unknown_arguments(arguments, cls, "the connection argument")
     # Servers and proxies without the command HELLO only speak RESP 2.
-    try:
-        # redis-py 5 leaves a text as it is.
-        arguments["protocol"] = int(arguments.get("protocol") or 2)
-    except ValueError:
-        raise ValueError("protocol must be an integer, 2 or 3") from None
-    arguments["db"] = arguments.get("db", 0)
+    arguments = {"db": 0, **arguments, "protocol": arguments.get("protocol") or 2}
     if "path" not in arguments:
-        arguments["host"] = checked_host(arguments.get("host", "localhost"))
-        arguments["port"] = arguments.get("port", 6379)
-    complete(arguments, "ssl_check_hostname" in keywords(cls))
+        arguments = {"host": "localhost", "port": 6379, **arguments}
+        checked_host(arguments["host"])
+    arguments = completed(arguments, "ssl_check_hostname" in keywords(cls))
     return {**arguments, "connection_class": cls} if "connection_class" in options else arguments
 
 
-def complete(arguments: dict[str, Any], tls: bool) -> None:  # noqa: FBT001
-    """Check values in place, name the user, and check the host's name with TLS.
+def completed(given: Mapping[str, Any], tls: object) -> dict[str, Any]:
+    """Return checked arguments, with the user's name, and with TLS whether to check the host's.
 
     Raises:
         ValueError: A value is invalid, or names a file that does not exist.
     """
+    arguments = dict(given)
     if isinstance(mode := arguments.get("ssl_cert_reqs"), ssl.VerifyMode):
         # redis-py 5 accepts only the names.
         arguments["ssl_cert_reqs"] = mode.name.removeprefix("CERT_").lower()
@@ -185,6 +179,7 @@ def complete(arguments: dict[str, Any], tls: bool) -> None:  # noqa: FBT001
         is_off = arguments.get("ssl_check_hostname") is False
         arguments["ssl_check_hostname"] = is_checked and not is_off
         _load_certificates(arguments)
+    return arguments
 
 
 def checked_host(value: object) -> str:
@@ -213,13 +208,8 @@ def _load_certificates(arguments: Mapping[str, Any]) -> None:
     When connecting, the error would not name the file, and would look like an outage.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authorities: Any = arguments.get("ssl_ca_certs")
-    certificate: Any = arguments.get("ssl_certfile")
-    key = arguments.get("ssl_keyfile")
-    wrong = (
-        "ssl_ca_certs must be certificates in PEM format, and ssl_certfile and ssl_keyfile one and "
-        "its key, with ssl_password if that has one"
-    )
+    files: list[Any] = [arguments.get(name) for name in _FILES]
+    authorities, certificate, key = files
     try:
         if authorities is not None:
             context.load_verify_locations(authorities)
@@ -227,4 +217,7 @@ def _load_certificates(arguments: Mapping[str, Any]) -> None:
             # Without a password, OpenSSL would ask for it in the terminal.
             context.load_cert_chain(certificate, key, arguments.get("ssl_password") or "")
     except (OSError, TypeError) as error:  # ssl.SSLError is an OSError
-        raise ValueError(f"{wrong} ({error})") from None
+        raise ValueError(
+            "ssl_ca_certs must be certificates in PEM format, and ssl_certfile and ssl_keyfile one "
+            f"and its key, with ssl_password if that has one ({error})"
+        ) from None

@@ -25,7 +25,6 @@ _CLASSES = {"redis": "Connection", "rediss": "SSLConnection", "unix": "UnixDomai
 _OF_SENTINELS = ("sentinels", "master_name", "sentinel_kwargs")
 _PAIR = 2
 _URL = '"redis://localhost:6379/0"'
-_DICT = '{"host": "localhost", "port": 6379}'
 _UNSET = "If it comes from an environment variable, that is not set"
 _SOCKET = 'write a UNIX socket with three slashes, as in "unix:///run/redis.sock?db=0"'
 _SENTINELS = '"sentinels": [("sentinel1", 26379)], "master_name": "mymaster"'
@@ -48,14 +47,8 @@ _WRONG_URLS = (
     (r"^rediss?://[^/?]*:0*(/|\?|$)", _PORT),  # redis-py would take the default port
     (r"^rediss?://[^/?]*/(?!\d*/?(\?|$))", _PATH),
 )
-# Parts of an entry, what they make superfluous, and why.
-_ENOUGH = (
-    ("cluster", "sentinels master_name sentinel_kwargs", "a Cluster is found through its nodes"),
-    ("cluster", "address host port path", "a Cluster is found through its nodes"),
-    ("sentinels", "address host port path", "the Sentinels know the master's address"),
-    ("address", "host port path", "the address is enough"),
-    ("path", "host port", "the path is enough"),
-)
+# The ways to say where the server is.
+_WAYS = (("cluster",), _OF_SENTINELS, ("address",), ("path",), ("host", "port"))
 
 
 @dataclass(frozen=True)
@@ -98,13 +91,6 @@ class Host:
         arguments = {**self.arguments, "host": address[0], "port": address[1]}
         return replace(self, nodes=(), in_cluster=True, arguments=arguments)
 
-    @property
-    def address(self) -> str:
-        """The address as in the errors of redis-py: a path, or a name and a port."""
-        if "path" in self.arguments:
-            return str(self.arguments["path"])
-        return f"{self.arguments['host']}:{self.arguments['port']}"
-
     def __str__(self) -> str:
         """Return the address for logs and errors, never with a password."""
         if self.sentinels:
@@ -112,7 +98,7 @@ class Host:
         if self.nodes:
             return f"Redis Cluster of {_shown(self.nodes)}"
         if "path" in self.arguments:
-            return f"{self.url}{self.address}?db={self.arguments['db']}"
+            return f"{self.url}{self.arguments['path']}?db={self.arguments['db']}"
         address = _shown([(self.arguments["host"], self.arguments["port"])])
         return f"{self.url}{address}/{self.arguments['db']}"
 
@@ -145,15 +131,15 @@ def _parse(given: object) -> Host:
     entry = _as_dict(given)
     absent = {name for name in _OF_SENTINELS if entry.get(name) is None}
     options = {name: entry[name] for name in entry if name not in absent}
-    for part, superfluous, reason in _ENOUGH:
-        for name in superfluous.split():
-            if part in options and name in options:
-                raise ValueError(f"{reason}: leave out {name!r}")
+    ways = [way for way in _WAYS if not options.keys().isdisjoint(way)]
+    if len(ways) > 1:
+        one, other = (next(name for name in way if name in options) for way in ways[:2])
+        raise ValueError(f"write either {one!r} or {other!r}: each says where the server is")
     several = _pop_several(options)
     scheme = _pop_scheme(options)
-    for name in ("socket_timeout", "socket_connect_timeout"):
-        if (seconds := options.pop(name, None)) is not None:
-            several[name.removeprefix("socket_")] = float(arguments_of.checked(name, seconds))
+    for name in ("timeout", "connect_timeout"):
+        if (seconds := options.pop(f"socket_{name}", None)) is not None:
+            several[name] = float(arguments_of.checked(f"socket_{name}", seconds))
     host = Host(
         # A class of the user's own needs "redis://": redis-py overrides it for the other two.
         url="redis://" if "connection_class" in options else f"{scheme}://",
@@ -171,22 +157,20 @@ def _as_dict(entry: object) -> dict[str, Any]:
         return {"address": entry}
     if isinstance(entry, Mapping):
         return dict(entry)
-    kind = f"of type {type(entry).__name__}"
+    kind = f"of type {type(entry).__name__}" + f". {_UNSET}" * (entry is None)
     if isinstance(entry, tuple | list):
         kind = f"a {type(entry).__name__} of {len(entry)}: remove brackets around it"
         if len(entry) == _PAIR + 1:
             # Not shown, as it may be a password.
             logger.warning(
                 "Ignored what stands behind host and port in hosts, as channels_redis 4 does: for "
-                'another database write a dict, such as {"host": "localhost", "port": 6379, '
-                '"db": 1}'
+                'another database write {"host": "localhost", "port": 6379, "db": 1}'
             )
         if len(entry) in {_PAIR, _PAIR + 1}:
             return dict(zip(("host", "port"), _pair(entry[:_PAIR]), strict=True))
-    unset = "" if entry is not None else f". {_UNSET}"
     raise ValueError(
         f'a host must be a URL such as {_URL}, a pair such as ("localhost", 6379), or a dict such '
-        f"as {_DICT}, not {kind}{unset}"
+        f'as {{"host": "localhost", "port": 6379}}, not {kind}'
     )
 
 
@@ -204,9 +188,8 @@ def _pop_several(options: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"Sentinels need the name of the master: write {_SENTINELS}")
     if not isinstance(arguments, Mapping):
         raise ValueError('sentinel_kwargs must be a dict, such as {"password": "..."}')
-    arguments = dict(arguments)
     arguments_of.refuse_unknown_arguments(arguments, Redis, "in sentinel_kwargs, the argument")
-    _named("sentinel_kwargs", arguments_of.complete, arguments, bool(arguments.get("ssl")))
+    arguments = _named("sentinel_kwargs", arguments_of.completed, arguments, arguments.get("ssl"))
     return {"sentinels": sentinels, "master_name": name, "sentinel_arguments": arguments}
 
 
@@ -232,7 +215,7 @@ def _pop_scheme(options: dict[str, Any]) -> str:
 def _scheme(address: object) -> str:
     """Return the scheme of a URL; raise ValueError, which does not show the URL, if it is wrong."""
     if not isinstance(address, str) or not address:
-        shown = repr(address) if not address else f"of type {type(address).__name__}"
+        shown = f"of type {type(address).__name__}" if address else repr(address)
         raise ValueError(f"an address must be a URL such as {_URL}, not {shown}. {_UNSET}")
     arguments_of.refuse_patterns(_WRONG_URLS, address)
     try:

@@ -1,4 +1,4 @@
-"""The options of a layer on which the histories of its groups depend."""
+"""The options that both layers have."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..messages.serializers import DecodedMessage, MessageDecoder
     from ..ops.logs import FaultLog
     from ..transport.commands import Script
+    from ..transport.connector import Connector
     from .positions import HistoryEntry
     from .rules import HistoryRules
     from .store import HistoryStore
@@ -21,10 +22,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class HistorySettings:
-    """The options of a layer on which the histories of its groups depend."""
+    """The options that both layers have, on which also the histories of their groups depend."""
 
+    # One for each host.
+    connectors: Sequence[Connector]
     # Seconds that a message waits for `receive`.
     expiry: int
+    # Seconds that a channel without a consumer is kept for a new one.
+    channel_expiry: int
+    # The maximum size of all unread messages of a process.
+    mailbox_bytes: int
+    # The type of the notice of lost messages; None: there is none.
+    on_overflow: str | None
     # The groups that keep a history, if any; where it is, and what decodes the messages in it.
     history: HistoryRules | None
     store: HistoryStore

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from importlib.metadata import distribution
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,7 @@ _MESSAGES = {
     "W004": ("CHANNEL_LAYERS has no layer 'default', as self.channel_layer needs it.", _EXAMPLE),
     "W005": ("{0} has {1}, which Channels ignores.", "Write the layer's options in {0}['CONFIG']."),
     "W006": ("{0} has {1} more than once.", "Write each server once: every entry is a shard."),
-    "W007": ("LOGGING has {0}, to which this layer logs nothing.", "Name the logger {1!r}."),
+    "W007": ("LOGGING has the logger {0}, which gets nothing now.", "Name the logger {1!r}."),
     "W008": ("{0} is empty: messages are not encrypted.", "Write a key, or leave the option out."),
     "W009": ("{0} is empty: the layer connects to {1}.", "Write the server, or leave it out."),
     "W010": ("{0} and {1} share channels and groups, on {2}.", "Write another prefix in one."),
@@ -61,52 +60,45 @@ _MESSAGES = {
 Found = tuple[str, ...]
 
 
-# Not frozen or compared: Django keeps checks in a set and sets attributes on them.
-@dataclass(eq=False)
-class Checks:
-    """The checks of one package's layers.
+def check_layers(package: str, layer: type[Any], **_: object) -> list[checks.CheckMessage]:
+    """Return the messages about one package's layers.
 
-    Attributes:
-        package: The package's import name, with which the checks' ids begin.
+    Args:
+        package: The package's import name, with which the messages' ids begin.
         layer: The class of its layers.
     """
+    return [
+        (checks.Error if number.startswith("E") else checks.Warning)(
+            *(text.format(*values) for text in _MESSAGES[number]), id=f"{package}.{number}"
+        )
+        for number, *values in _find(package, layer)
+    ]
 
-    package: str
-    layer: type[Any]
 
-    def __call__(self, **_: object) -> list[checks.CheckMessage]:
-        """Return the messages about the package's layers."""
-        return [
-            (checks.Error if number.startswith("E") else checks.Warning)(
-                _MESSAGES[number][0].format(*values),
-                hint=_MESSAGES[number][1].format(*values),
-                id=f"{self.package}.{number}",
-            )
-            for number, *values in self._find()
-        ]
-
-    def _find(self) -> Iterator[Found]:
-        entries = getattr(settings, "CHANNEL_LAYERS", None) or {}
-        apps = {app.partition(".")[0] for app in settings.INSTALLED_APPS}
-        # What no package's layer owns is reported once.
-        if self.package == _QUEUE or apps.isdisjoint({"channels_redis", _QUEUE}):
-            yield from _find_form(entries)
-        servers: dict[str, str] = {}
-        own = False
-        for alias, entry in entries.items() if isinstance(entries, dict) else ():
-            if issubclass(cls := _backend(entry), self.layer):
-                own = True
-                where = f"CHANNEL_LAYERS[{alias!r}]"
-                yield from _find_in_entry(where, cls, entry, servers)
-                # `runworker` reads from the default layer unless told otherwise.
-                if self.package == _PUBSUB and alias == "default" and (channels := _worked_on()):
-                    yield "W003", where, channels
-        logging = getattr(settings, "LOGGING", None)
-        loggers = logging.get("loggers") if isinstance(logging, dict) else None
-        if own and isinstance(loggers, dict) and self.package not in loggers:
-            former = [name for name in loggers if f"{name}.".startswith("channels_redis.")]
-            if former:
-                yield "W007", f"the logger {', '.join(map(repr, former))}", self.package
+def _find(package: str, layer: type[Any]) -> Iterator[Found]:
+    entries = getattr(settings, "CHANNEL_LAYERS", None) or {}
+    apps = {app.partition(".")[0] for app in settings.INSTALLED_APPS}
+    # What no package's layer owns is reported once.
+    if package == _QUEUE or apps.isdisjoint({"channels_redis", _QUEUE}):
+        yield from _find_form(entries)
+    servers: dict[str, str] = {}
+    own = [
+        (alias, cls, entry)
+        for alias, entry in (entries.items() if isinstance(entries, dict) else ())
+        if issubclass(cls := _backend(entry), layer)
+    ]
+    for alias, cls, entry in own:
+        where = f"CHANNEL_LAYERS[{alias!r}]"
+        yield from _find_in_entry(where, cls, entry, servers)
+        # `runworker` reads from the default layer unless told otherwise.
+        if package == _PUBSUB and alias == "default" and (channels := _worked_on()):
+            yield "W003", where, channels
+    logging = getattr(settings, "LOGGING", None)
+    loggers = logging.get("loggers") if isinstance(logging, dict) else None
+    if own and isinstance(loggers, dict) and package not in loggers:
+        former = [repr(name) for name in loggers if f"{name}.".startswith("channels_redis.")]
+        if former:
+            yield "W007", ", ".join(former), package
 
 
 def _find_form(entries: Any) -> Iterator[Found]:
@@ -122,22 +114,21 @@ def _find_form(entries: Any) -> Iterator[Found]:
             yield "E003", where, " with the key 'BACKEND'"
             continue
         name, where = str(entry["BACKEND"]), f"{where}['BACKEND']"
-        found = difflib.get_close_matches(name, _BACKENDS, n=1, cutoff=_NEAR)
         if not issubclass(_backend(entry), BaseChannelLayer):
-            if found or name.startswith("channels_redis"):
-                package = (found or ["channels_redis"])[0].partition(".")[0].replace("_", "-")
-                yield "E004", where, name, " or ".join(map(repr, found or _BACKENDS)), package
+            near = difflib.get_close_matches(name, _BACKENDS, n=1, cutoff=_NEAR)
+            if backends := near or _BACKENDS * name.startswith("channels_redis"):
+                package = backends[0].partition(".")[0].replace("_", "-")
+                yield "E004", where, name, " or ".join(map(repr, backends)), package
         elif name.startswith("channels_redis."):
             version = distribution("channels-redis").version
-            if version.startswith(("2.", "3.", "4.")):
+            if version[0] in "234":
                 yield "W011", where, version
 
 
 def _find_in_entry(
     where: str, cls: type[Any], entry: dict[str, Any], servers: dict[str, str]
 ) -> Iterator[Found]:
-    ignored = [repr(key) for key in entry if key not in {"BACKEND", "CONFIG", "TEST_CONFIG"}]
-    if ignored:
+    if ignored := [repr(key) for key in entry if key not in {"BACKEND", "CONFIG", "TEST_CONFIG"}]:
         yield "W005", where, ", ".join(ignored)
     options, config = entry.get("CONFIG", {}), f"{where}['CONFIG']"
     if not isinstance(options, dict):

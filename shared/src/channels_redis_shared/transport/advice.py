@@ -90,8 +90,8 @@ def advice_on(error: Exception, host: Host, sentinel: str | None = None) -> str 
     if isinstance(error, exceptions.NoPermissionError):
         return _allow(str(error), arguments.get("username") or "default")
     # Not a subclass: those say more. redis-py names the address where it could not connect.
-    if type(error) is RedisConnectionError and (sentinel or host.address) not in str(error):
-        opened = " connecting to " not in str(error)
+    opened = " connecting to " not in str(error)
+    if type(error) is RedisConnectionError and (opened or host.sentinels):
         cause = "; the server may have reached its maxclients, or be in protected mode" * opened
         return f"no connection could be opened{cause}"
     if isinstance(error, ReadOnlyError) and host.sentinels:
