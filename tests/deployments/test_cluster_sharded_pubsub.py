@@ -135,12 +135,12 @@ async def test_slot_without_a_node(
     assert await received(layer, harmed) == {"type": "lost"}
     other = f"other{{{harmed}}}"
     with pytest.raises(RedisConnectionError, match="is away: not all slots"):
-        await layer._brokers.get().get().open(other)
+        await layer._broker.get().open(other)
     await layer.send(unharmed, {"type": "hello"})
     assert await received(layer, unharmed) == {"type": "hello"}
     command(node, "CLUSTER", "ADDSLOTS", slot)
     assert await received(layer, harmed) == {"type": "back"}
-    await layer._brokers.get().get().open(other)
+    await layer._broker.get().open(other)
     await layer.send(harmed, {"type": "hello"})
     assert await received(layer, harmed) == {"type": "hello"}
     lines = [record.message for record in caplog.records if record.name == "channels_redis_pubsub"]
@@ -248,10 +248,10 @@ async def channel_at(
     node: EmbeddedServer, cluster: EmbeddedCluster, layer: RedisPubSubChannelLayer
 ) -> str:
     """Return a new channel that lives at a node."""
-    brokers = layer._brokers.get()
-    names = (layer._names.new_channel("specific.", brokers.id) for _ in itertools.count())
+    process = layer._broker.get()
+    names = (layer._names.new_channel("specific.", process.id) for _ in itertools.count())
     channel = next(name for name in names if cluster.master_of(name) is node)
-    await brokers.get().open(channel)
+    await process.open(channel)
     return channel
 
 

@@ -13,11 +13,10 @@ from ..transport.cluster import Cluster, slot_of
 from ..transport.commands import CommandClient, name_keys, pack
 from ..transport.errors import is_transient, was_not_executed
 from ..transport.reconnecting import Backoff
-from ..transport.sentinel import find_master
 from .pool import SynchronousPool, UnansweredError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ..config.hosts import Address
     from ..ops.statistics import Counters
@@ -48,12 +47,11 @@ class BlockingCommandClient(CommandClient):
         self._by_key = by_key and self._cluster is not None
         self._scripts = scripts
         self._counters = counters
-        self._pools: dict[Address | None, SynchronousPool] = {}
-        # The master, or the node of a Cluster for what any node may execute.
+        self._pools: dict[Connector, SynchronousPool] = {}
+        # The node of a Cluster for what any node may execute.
         self._address: Address | None = None
         # The slot map whose owners the pools are for; None without one.
         self._layout: object = None
-        self._has_failed = False
         # At the interpreter's exit too, which would warn of open sockets.
         weakref.finalize(self, _close_for_good, self._pools)
 
@@ -94,11 +92,11 @@ class BlockingCommandClient(CommandClient):
     async def _execute(self, packed: bytes, command: PendingCommand) -> Any:
         """Return the reply to a command; retry one that certainly was not executed."""
         deadline = monotonic() + self._connector.host.timeout
-        backoff = Backoff()
+        backoff, again = Backoff(), False
         while True:
             error: Exception
             try:
-                pool = await self._find_pool(command.key)
+                pool = await self._find_pool(command.key, refresh=again)
                 reply = await pool.exchange(packed)
             except UnansweredError as unanswered:
                 error, again = unanswered.error, command.idempotent
@@ -109,7 +107,6 @@ class BlockingCommandClient(CommandClient):
                     return reply
                 error = name_keys(reply, packed)
                 again = was_not_executed(reply)
-            self._has_failed |= is_transient(error)
             left = deadline - monotonic()
             if not again or left <= 0:
                 try:
@@ -118,42 +115,32 @@ class BlockingCommandClient(CommandClient):
                     del error  # its traceback has this frame
             await asyncio.sleep(min(backoff.next(), left))
 
-    async def _find_pool(self, key: str) -> SynchronousPool:
-        """Return the pool of the server for a key; after a failure, look the server up again."""
-        has_failed, self._has_failed = self._has_failed, False
-        try:
-            address = await self._find_address(key, refresh=has_failed)
-        except BaseException:
-            self._has_failed = True
-            raise
-        cluster = self._cluster if self._by_key else None
-        layout = cluster.layout if cluster else None
-        # Other parts of the process, which share the map, may have learnt of a change.
-        if has_failed or layout is not self._layout:
-            self._layout = layout
-            self._close_all_but(cluster.owners() if cluster else {address})
-        pool = self._pools.get(address)
+    async def _find_pool(self, key: str, *, refresh: bool) -> SynchronousPool:
+        """Return the pool of the server for a key; look the server up again to `refresh` it."""
+        connector = self._connector
+        if self._cluster is not None:
+            connector = await self._find_node(self._cluster, key, refresh=refresh)
+        pool = self._pools.get(connector)
         if pool is None:
-            connector = self._connector
-            if self._cluster is not None and address is not None:
-                connector = self._cluster.node(address)
-            pool = SynchronousPool(connector, address, self._scripts, self._counters)
-            pool = self._pools.setdefault(address, pool)
+            pool = SynchronousPool(connector, self._scripts, self._counters)
+            pool = self._pools.setdefault(connector, pool)
         return pool
 
-    async def _find_address(self, key: str, *, refresh: bool) -> Address | None:
-        if self._cluster is not None and self._by_key:
-            return await self._cluster.find_owner(slot_of(key), refresh=refresh)
-        if self._address is None or refresh:
-            if self._cluster is not None:
-                self._address = await self._cluster.working_node()
-            elif self._connector.host.sentinels:
-                self._address = await find_master(self._connector.host)
-        return self._address
+    async def _find_node(self, cluster: Cluster, key: str, *, refresh: bool) -> Connector:
+        if self._by_key:
+            self._address = await cluster.find_owner(slot_of(key), refresh=refresh)
+        elif self._address is None or refresh:
+            self._address = await cluster.working_node()
+        node = cluster.node(self._address)
+        # Other parts of the process, which share the map, may have learnt of a change.
+        if refresh or cluster.layout is not self._layout:
+            self._layout = cluster.layout
+            self._close_all_but(map(cluster.node, cluster.owners()) if self._by_key else [node])
+        return node
 
-    def _close_all_but(self, in_charge: Collection[Address | None]) -> None:
-        for address in [address for address in list(self._pools) if address not in in_charge]:
-            pool = self._pools.pop(address, None)
+    def _close_all_but(self, in_charge: Iterable[Connector]) -> None:
+        for connector in set(self._pools).difference(in_charge):
+            pool = self._pools.pop(connector, None)
             if pool is not None:
                 pool.close()
 

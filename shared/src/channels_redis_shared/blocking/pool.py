@@ -16,7 +16,6 @@ from redis.exceptions import (
     BusyLoadingError,
     InvalidResponse,
     NoScriptError,
-    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -28,16 +27,16 @@ from ..clock import monotonic
 from ..config.connection_arguments import keywords
 from ..transport.advice import explain
 from ..transport.commands import name_forbidden, pack
-from ..transport.connector import LOOK_INTERVAL, introduction
+from ..transport.connector import LOOK_INTERVAL
 from ..transport.errors import is_redirect, is_transient
-from ..transport.sentinel import find_master, require_master
+from ..transport.sentinel import find_master
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..config.hosts import Address, Host
+    from ..config.hosts import Host
     from ..ops.statistics import Counters
-    from ..transport.commands import Script
+    from ..transport.commands import Command, Script
     from ..transport.connector import Connector
 
 # Connections to one server, however many threads call.
@@ -47,7 +46,7 @@ IDLE_SECONDS = 1.0
 # Longest wait, in seconds, for the answer to a probe.
 PROBE_SECONDS = 1.0
 
-_HELLO = pack(("HELLO",))
+_HELLO: Command = ("HELLO",)
 
 _TWINS: dict[type, Any] = {
     redis_asyncio.Connection: synchronous.Connection,
@@ -64,10 +63,6 @@ class UnansweredError(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
         self.error = error
-
-
-class _NotOpenError(Exception):
-    """Raised when a connection would have to be opened first."""
 
 
 @dataclass
@@ -88,21 +83,12 @@ class _PooledConnection:
 class SynchronousPool:
     """The synchronous connections of a process to one server."""
 
-    def __init__(
-        self,
-        connector: Connector,
-        address: Address | None,
-        scripts: Sequence[Script],
-        counters: Counters,
-    ) -> None:
+    def __init__(self, connector: Connector, scripts: Sequence[Script], counters: Counters) -> None:
         self._connector = connector
-        self._address = address
-        self._host = connector.host if address is None else connector.host.at(address)
+        self._host = connector.host
         self._arguments = synchronous_arguments(self._host) or {}
         self._scripts = scripts
         self._counters = counters
-        # Each layer's users are allowed one of these: docs/servers.md has the rules.
-        self._probe = pack(("TIME",) if scripts else ("PING",))
         self._keeps_connections = True
         # Replaced by each close, so that connections in use then are closed after their call.
         self._era = object()
@@ -115,68 +101,10 @@ class SynchronousPool:
             UnansweredError: The reply did not come.
             redis.exceptions.RedisError: The command was not written as a whole.
         """
-        try:
-            reply = await self._exchange_with_master(packed)
-        except RedisConnectionError as error:
-            if self._host.url != "rediss://" and self._connector.version_is_known:
-                explain(error, self._host)
-                raise
-            lost = error
-        except RedisError as error:
-            explain(error, self._host)
-            raise
-        else:
-            if not isinstance(reply, Exception):
-                return reply
-            if not isinstance(reply, ResponseError) or self._connector.version_is_known:
-                return explain(reply, self._host)
-            return await self._explained(reply)
-        # Outside of the handler, which would become the error's context.
-        raise await self._explained(lost)
-
-    def close(self) -> None:
-        """Close the connections; those in use, when they are free again."""
-        self._era = object()
-        idle: list[_PooledConnection] = []
-        with suppress(queue.Empty):
-            while True:
-                idle.append(self._free.get_nowait())
-        for pooled in idle:
-            pooled.close()
-            self._free.put(_PooledConnection())  # threads may wait for it
-
-    def close_for_good(self) -> None:
-        """Close the connections, and from now on each one after its call."""
-        self._keeps_connections = False
-        # Without the lock: in a fork's child, a thread of the parent may have held it.
-        for pooled in list(self._free.queue):
-            pooled.close()
-
-    async def _explained(self, error: RedisError) -> Exception:
-        """Return the reason why the server accepts no connections, or else the error."""
-        try:
-            connection = await self._connector.open()
-        except (RedisError, OSError) as reason:
-            return explain(error, self._host) if is_transient(reason) else reason
-        connection.close()
-        return explain(error, self._host)
-
-    async def _exchange_with_master(self, packed: bytes) -> Any:
-        """Exchange on an open connection, or a new one to a server that is still the master."""
-        if not self._connector.host.sentinels:
-            return self._exchange(packed)
-        with suppress(_NotOpenError):
-            return self._exchange(packed, opens=False)
-        # An old master that has come back takes itself for the master, until Sentinels tell it.
-        if await find_master(self._connector.host) != self._address:
-            raise RedisConnectionError(f"{self._host} is no longer the master")
-        return self._exchange(packed)
-
-    def _exchange(self, packed: bytes, *, opens: bool = True) -> Any:
         free, era = self._free, self._era
         pooled = self._take(free)
         try:
-            connection = self._ready(pooled, opens=opens)
+            connection = await self._ready(pooled)
             self._counters.commands += 1
             self._counters.round_trips += 1
             reply = _execute(connection, packed)
@@ -198,16 +126,30 @@ class SynchronousPool:
                 pooled.close()
                 pooled = _PooledConnection()
             free.put(pooled)
-        return reply
+        return explain(reply, self._host) if isinstance(reply, Exception) else reply
+
+    def close(self) -> None:
+        """Close the connections; those in use, when they are free again."""
+        self._era = object()
+        idle: list[_PooledConnection] = []
+        with suppress(queue.Empty):
+            while True:
+                idle.append(self._free.get_nowait())
+        for pooled in idle:
+            pooled.close()
+            self._free.put(_PooledConnection())  # threads may wait for it
+
+    def close_for_good(self) -> None:
+        """Close the connections, and from now on each one after its call."""
+        self._keeps_connections = False
+        # Without the lock: in a fork's child, a thread of the parent may have held it.
+        for pooled in list(self._free.queue):
+            pooled.close()
 
     def _load_scripts(self, connection: synchronous.AbstractConnection) -> Exception | None:
         """Load the scripts; return the error if the server refuses."""
-        for script in self._scripts:
-            _send(connection, pack(script.load))
-            reply = _read(connection)
-            if isinstance(reply, Exception):
-                return reply
-        return None
+        replies = (_ask(connection, script.load) for script in self._scripts)
+        return next((reply for reply in replies if isinstance(reply, Exception)), None)
 
     def _take(self, free: queue.LifoQueue[_PooledConnection]) -> _PooledConnection:
         seconds = self._host.timeout
@@ -221,69 +163,63 @@ class SynchronousPool:
                 f"All {MAX_CONNECTIONS} connections to {self._host} were in use for {seconds:g} s"
             ) from None
 
-    def _ready(self, pooled: _PooledConnection, *, opens: bool) -> synchronous.AbstractConnection:
-        """Return the open connection of a place in the pool, a new one if it was lost.
-
-        Raises:
-            _NotOpenError: There is none, and it must not be opened.
-        """
-        if pooled.connection is not None:
-            if self._is_usable(pooled.connection, pooled.used_at):
-                self._look(pooled)
-                return pooled.connection
-            pooled.close()
-        if not opens:
-            raise _NotOpenError
+    async def _ready(self, pooled: _PooledConnection) -> synchronous.AbstractConnection:
+        """Return the open connection of a place in the pool, a new one if it was lost."""
+        if pooled.connection is not None and self._is_usable(pooled, pooled.connection):
+            return pooled.connection
+        pooled.close()
+        host, connector = self._host, self._connector
+        arguments = dict(self._arguments)
+        if host.sentinels:
+            # An old master that has come back takes itself for the master, until they tell it.
+            arguments["host"], arguments["port"] = await find_master(host)
+        connection: Any = None
+        failure: Exception | None = None
         try:
             # redis-py's own way from arguments to a connection; the pool itself is not used.
-            connection: Any = synchronous.ConnectionPool(**self._arguments).make_connection()
+            connection = synchronous.ConnectionPool(**arguments).make_connection()
             pooled.connection, pooled.looked_at = connection, monotonic()
             connection.connect()
-            if self._connector.question == ("HELLO",):
-                # Of a server without HELLO it is an error, and no harm.
-                _send(connection, _HELLO)
-                reply = _read(connection)
-                self._connector.is_in_charge(reply)  # so that a later look finds a change
-                if self._connector.host.sentinels:
-                    require_master(introduction(reply), self._host)
+            for question in {_HELLO, connector.question}:
+                connector.check(_ask(connection, question))
         except RedisTimeoutError:
-            raise self._connector.too_late() from None
-        except RedisError:
-            raise
-        except Exception as error:
-            # A credential provider, which may ask a service, raises what it likes; and redis-py
-            # reads a file of its own package, which takes a free descriptor.
-            raise RedisConnectionError(f"Connecting to {self._host} failed: {error!r}") from error
+            raise connector.too_late() from None
+        except Exception as error:  # noqa: BLE001 - redis-py's, or a credential provider's
+            failure = error
+        if failure is not None or not connector.version_is_known:
+            # An asynchronous connection finds the reason. Not in the handler, whose error would
+            # become its context.
+            with suppress(OSError):
+                (await connector.open()).close()
+        if failure is not None:
+            raise RedisConnectionError(f"Connecting to {host} failed: {failure!r}") from failure
         self._counters.reconnects += pooled.was_open
         pooled.was_open = True
         return connection  # type: ignore[no-any-return]
 
-    def _look(self, pooled: _PooledConnection) -> None:
-        """Look at times whether a connection leads to the server in charge; see `Connector.look`.
-
-        Raises:
-            redis.exceptions.ReadOnlyError: It does not any more; another one is to be found.
-        """
-        if pooled.connection is not None and monotonic() - pooled.looked_at > LOOK_INTERVAL:
-            pooled.looked_at = monotonic()
-            _send(pooled.connection, pack(self._connector.question))
-            if not self._connector.is_in_charge(_read(pooled.connection)):
-                raise ReadOnlyError(f"{self._host} is no longer in charge")
-
-    def _is_usable(self, connection: synchronous.AbstractConnection, used_at: float) -> bool:
+    def _is_usable(
+        self, pooled: _PooledConnection, connection: synchronous.AbstractConnection
+    ) -> bool:
+        """Return whether a connection is there and leads to the server in charge, as last seen."""
         try:
             # No reply is due: it is the end, or a push.
             if connection.can_read(0):
                 return False
-            if monotonic() - used_at < IDLE_SECONDS:
+            now = monotonic()
+            if now - pooled.used_at < IDLE_SECONDS and now - pooled.looked_at < LOOK_INTERVAL:
                 return True
-            _send(connection, self._probe)
+            pooled.looked_at = now
+            _send(connection, pack(self._connector.question))
             if not connection.can_read(min(PROBE_SECONDS, self._host.timeout / 2)):
                 return False
-            _read(connection)
+            return self._connector.is_in_charge(_read(connection))
         except (RedisError, OSError):
             return False
-        return True
+
+
+def _ask(connection: synchronous.AbstractConnection, command: Command) -> Any:
+    _send(connection, pack(command))
+    return _read(connection)
 
 
 def _execute(connection: synchronous.AbstractConnection, packed: bytes) -> Any:

@@ -176,10 +176,7 @@ class Cluster(Connector):
             )
         if isinstance(reply, Exception):
             raise reply
-        if reply == []:
-            raise ClusterDownError(
-                f"{self.host.at(address)} is in no Cluster, or in one without slots"
-            )
+        self.node(address).check(reply)
         return read_slots(reply, address)
 
 

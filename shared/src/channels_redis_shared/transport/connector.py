@@ -9,7 +9,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.asyncio import ConnectionPool
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, ClusterDownError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -147,14 +147,26 @@ class Connector:
         # Any user may call HELLO. A server that lacks it lacks ACLs, too, and answers INFO.
         seconds = self.host.connect_timeout
         [reply] = await connection.exchange([("HELLO",)], seconds)
+        self.check(reply)
+        if not self.version_is_known:
+            [reply] = await connection.exchange([("INFO", "server")], seconds)
+            self._require_version(_facts(reply))
+
+    def check(self, reply: Any) -> None:
+        """Check what a server replies to HELLO, or to the question, on a new connection.
+
+        Raises:
+            redis.exceptions.ClusterDownError: It has left its Cluster.
+            redis.exceptions.ReadOnlyError: It is no master, as the Sentinels have said.
+            redis.exceptions.ResponseError: Its version is too old, or it is a Sentinel.
+        """
+        if reply == []:
+            raise ClusterDownError(f"{self.host} is in no Cluster, or in one without slots")
         known = introduction(reply)
         self._was_master |= known.get(b"role") == b"master"
         if self.host.sentinels:
             require_master(known, self.host)
-        if not self.version_is_known:
-            if not isinstance(known.get(b"version"), bytes):
-                [reply] = await connection.exchange([("INFO", "server")], seconds)
-                known = _facts(reply)
+        if isinstance(known.get(b"version"), bytes):
             self._require_version(known)
 
     def _require_version(self, known: Mapping[bytes, Any]) -> None:

@@ -114,8 +114,9 @@ class Hub:
         return list(self._members)
 
     def groups(self) -> set[bytes]:
-        """Return the topics of groups that have members; any thread may call this."""
-        return set(self.topics()).difference(channel.encode() for channel in self.channels())
+        """Return the topics of groups that have members."""
+        own = {channel.encode() for channel in self._topics}
+        return self._members.keys() - own
 
     def waits_of(self, channel: str, followers: Followers[bytes]) -> Iterable[int]:
         """Yield the numbers of what a channel waits for in groups that keep a history."""
