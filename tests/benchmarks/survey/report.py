@@ -36,8 +36,7 @@ SHOWN = {
     "idle": ("client_memory", "server_memory"),
 }
 BEFORE = {"queue": "queue-4.3", "pubsub": "pubsub-4.3"}
-RAW = {"queue": "raw-queue", "pubsub": "raw-pubsub"}
-HEAD = ("with", "contender", "metric", "median", "least", "greatest", "x 4.3.0", "of raw")
+HEAD = ("with", "contender", "metric", "median", "least", "greatest", "x 4.3.0")
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def table(results: Results) -> str:
     ]
     lines += [
         "Median, least and greatest of the rounds. x 4.3.0: times better than the layer of its",
-        "kind in channels_redis 4.3.0. Of raw: share of the speed of redis-py alone.",
+        "kind in channels_redis 4.3.0.",
     ]
     return "\n".join(lines)
 
@@ -140,14 +139,11 @@ def _rows(results: Results, work: str) -> list[tuple[str, ...]]:
 
 def _cells(results: Results, row: Row, metric: str) -> tuple[str, ...]:
     figures, unit = row.figures[metric], METRICS[metric].unit
-    before, raw = (
-        better(row, results.find(row.work, others.get(row.contender, ""), **row.parameters), metric)
-        for others in (BEFORE, RAW)
-    )
+    theirs = results.find(row.work, BEFORE.get(row.contender, ""), **row.parameters)
+    before = better(row, theirs, metric)
     told = (amount(figure, unit) for figure in (median(figures), min(figures), max(figures)))
-    share = f"{raw.median:.0%}" if raw else ""
     words = (_written(row.parameters), row.contender, METRICS[metric].title)
-    return (*words, *told, str(before or ""), share)
+    return (*words, *told, str(before or ""))
 
 
 def _written(parameters: Mapping[str, object]) -> str:
