@@ -16,10 +16,11 @@ from channels_redis_shared.ops.statistics import Counters
 from channels_redis_shared.transport.cluster import Cluster
 from channels_redis_shared.transport.cluster_pipeline import ClusterPipeline
 from support.cluster import EmbeddedCluster, command
-from support.messages import within
+from support.messages import numbered, take_numbers, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from embedded_server import EmbeddedServer
     from support.layers import LayerClass, Layers
 
 
@@ -39,6 +40,28 @@ async def test_one_node_is_enough_to_find_the_others(
             await layer.group_send(f"group-{number}", {"type": "x", "number": number})
         received = [await asyncio.wait_for(layer.receive(channel), 10) for channel in channels]
     assert [message["number"] for message in received] == list(range(20))
+
+
+async def test_cluster_beside_a_server(
+    layer_class: LayerClass,
+    redis_cluster: EmbeddedCluster,
+    redis_server: EmbeddedServer,
+    layers: Layers,
+) -> None:
+    """A Cluster is one shard: channels and groups of both arrive, once."""
+    hosts = [redis_cluster.host, redis_server.url]
+    here, there = (layers(layer_class, *hosts, capacity=1000) for _ in range(2))
+    channels = [await here.new_channel() for _ in range(25)]
+    groups = [f"group-{number}" for number in range(8)]
+    for number, channel in enumerate(channels):
+        await here.group_add(groups[number % len(groups)], channel)
+    for message in numbered(5):
+        await within(asyncio.gather(*(there.group_send(group, message) for group in groups)))
+        await within(asyncio.gather(*(there.send(channel, message) for channel in channels)))
+    for channel in channels:
+        numbers = await take_numbers(here, channel, 10)
+        # A group and a channel may be on different servers.
+        assert sorted(numbers) == sorted([*range(5), *range(5)])
 
 
 async def test_node_that_has_left(redis_cluster: EmbeddedCluster) -> None:

@@ -26,6 +26,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from channels_redis_queue import RedisChannelLayer
 from embedded_server import HOST, EmbeddedServer
 from support.certificates import Authority
+from support.commands import examine
 from support.environments import redis_8
 from support.messages import within
 from support.sentinels import MASTER_NAME, sentinel_of
@@ -430,6 +431,18 @@ async def test_lasting(
             await within(call, AT_ONCE)
         assert text in str(caught.value)
     assert "trying again" not in caplog.text
+    await doctor_says(text, layer_class, host)
+
+
+async def doctor_says(text: str, layer_class: LayerClass, host: Any) -> None:
+    """Check that the doctor finds the same fault, and gives its advice once."""
+    package = layer_class.__module__.partition(".")[0]
+    report = await asyncio.to_thread(examine, package, host)
+    assert report.status == 2
+    said = [f"{one['text']} {one['advice']}" for one in report.of("error")]
+    # It names the address and itself elsewhere.
+    words = re.sub(r"^.*\((redis://|Sentinel |master ).*?: |; the command doctor$|\)$", "", text)
+    assert [one.count(words) for one in said] == [1], said
 
 
 async def receive_own(layer: Layer) -> None:
@@ -453,6 +466,9 @@ async def test_passing(
     with pytest.raises(kind) as caught:
         await within(layer.send("jobs", {"type": "x"}))
     assert text in str(caught.value)
+    if name not in {"server that closes", "server with its maxclients"}:
+        # What these say depends on how much was written before the end.
+        await doctor_says(text, layer_class, host)
     caplog.clear()
     waiting = asyncio.ensure_future(layer.receive("jobs"))
     await eventually(lambda: "trying again until it is back" in caplog.text)

@@ -44,10 +44,6 @@ class Inbox:
         for message in messages:
             await getattr(self._layer, method)(name, message)
 
-    async def send_at_once(self, calls: list[list[Any]]) -> None:
-        """Do what `send_all` does with several names at the same time."""
-        await asyncio.gather(*(self.send_all(*call) for call in calls))
-
     def stop(self) -> None:
         """Stop receiving."""
         for task in self._tasks:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.credentials import CredentialProvider
+from redis.exceptions import ResponseError
 
 import channels_redis_queue
 from channels_redis_shared.cli.findings import Level
+from embedded_server import HOST, EmbeddedServer, reserve_port
 from support.commands import (
     CLASSES,
     DOCTORS,
@@ -20,11 +26,11 @@ from support.commands import (
     examine_by_command,
     run,
 )
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from embedded_server import EmbeddedServer
     from support.cluster import EmbeddedCluster
 
 
@@ -121,6 +127,67 @@ def test_node_of_a_cluster(redis_cluster: EmbeddedCluster) -> None:
     assert (shown.status, shown.out) == (2, "")
     assert '{"cluster": [' in shown.err
     assert '{"cluster": [' in report.about("topology")["advice"]
+
+
+def test_cluster_without_slots(start_server: Callable[..., EmbeddedServer]) -> None:
+    """A Cluster that was not set up is not taken for a server that refuses connections."""
+    with reserve_port() as bus:
+        server = start_server("cluster-enabled yes", f"cluster-port {bus.getsockname()[1]}")
+        found = examine(QUEUE, {"cluster": [(HOST, server.port)]}).about("connection")
+    assert "is in no Cluster, or in one without slots" in found["text"]
+
+
+def test_server_with_too_many_clients(start_server: Callable[..., EmbeddedServer]) -> None:
+    """A server that closes each connection gets its setting, and not the address in question."""
+    server = start_server("maxclients 1")
+    with server.client() as client:
+        client.ping()
+        found = examine(QUEUE, server.url).about("connection")
+    assert "may have reached its maxclients" in found["advice"]
+
+
+def test_unix_socket() -> None:
+    """A path without a server gets no advice about ports."""
+    found = examine(QUEUE, "unix:///no/server.sock").about("connection")
+    assert found["advice"].startswith("start the server, or correct the path in hosts")
+
+
+class BrokenProvider(CredentialProvider):
+    """Credentials that can't be had."""
+
+    def get_credentials(self) -> tuple[str, str]:
+        """Raise what an HTTP client raises."""
+        raise ValueError("HTTP 503")
+
+
+def test_credential_provider(redis_server: EmbeddedServer) -> None:
+    """Its error is not blamed on the server, which answers, nor on the address."""
+    host = {"address": redis_server.url, "credential_provider": BrokenProvider()}
+    found = examine(QUEUE, host).about("connection")
+    assert "HTTP 503" in found["text"]
+    assert found["advice"] == "change hosts, or the server's settings, by what the error says"
+
+
+def is_busy(server: EmbeddedServer) -> bool:
+    """Return whether the server refuses a command because of a script that runs."""
+    with server.client() as client, contextlib.suppress(ResponseError):
+        return not client.ping()
+    return True
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+async def test_busy_server(package: str, start_server: Callable[..., EmbeddedServer]) -> None:
+    """While a script runs, the doctor says so, and claims nothing about the user's rights."""
+    server = start_server("lua-time-limit 1")
+    with socket.create_connection((HOST, server.port)) as running:
+        running.sendall(b"EVAL 'while true do end' 0\r\n")
+        await eventually(lambda: is_busy(server))
+        report = await asyncio.to_thread(examine, package, server.url)
+        with server.client() as client:
+            client.script_kill()
+    assert "BUSY" in report.about("connection")["text"]
+    assert "wait until the server can serve" in report.about("connection")["advice"]
+    assert "rights" not in [finding["subject"] for finding in report.findings]
 
 
 @pytest.mark.parametrize("query", ["?ssl_cert_reqs=none", "?ssl_check_hostname=false"])

@@ -1,4 +1,4 @@
-"""Permissions of the workflows. zizmor checks other rules: `hatch run lint:workflows`."""
+"""Commands of guides and workflows, and permissions; `hatch run lint:workflows` has more."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ WORKFLOWS = {
 }
 RELEASE = WORKFLOWS["release.yml"]
 ENVIRONMENTS = read_toml(REPOSITORY / "hatch.toml")["envs"]
+
+
+@pytest.mark.parametrize("guide", ["CONTRIBUTING.md", "PULL_REQUEST_TEMPLATE.md"])
+def test_commands_of_guides_are_there(guide: str) -> None:
+    """Each script of hatch that a guide names is one in hatch.toml."""
+    named = re.findall(r"hatch run ([a-z:-]+)", (REPOSITORY / ".github" / guide).read_text())
+    assert named
+    for name in named:
+        environment, _, script = name.rpartition(":")
+        assert script in ENVIRONMENTS[environment or "default"]["scripts"], name
 
 
 def commands(workflow: str) -> list[str]:
