@@ -128,6 +128,33 @@ async def test_thread_with_a_loop_of_its_own_sends(case: LayerCase, layer: Chann
     await case.nothing_else(layer, channel)
 
 
+@checks(Promise.LOOPS)
+@needs(Capability.PROCESSES)
+async def test_loops_come_and_go_in_many_threads(case: LayerCase, layer: ChannelLayer) -> None:
+    """Those of `async_to_sync` leave a channel without a loop in between: no other takes it."""
+    channel = await joined(layer, "room")
+
+    async def talk(own: str, group: str) -> Message:
+        # Returns when the layer hears what is sent.
+        await within(layer.group_add(group, own))
+        await within(layer.group_send(group, {"type": group}))
+        return await take(layer, own)
+
+    def work(number: int) -> None:
+        group = f"room-{number}"
+        assert asyncio.run(round_trip_alone(layer, group)) == HELLO
+        own = async_to_sync(layer.new_channel)()
+        async_to_sync(layer.group_add)(group, own)
+        assert async_to_sync(talk)(own, group) == {"type": group}
+        async_to_sync(layer.group_send)("room", HELLO)
+
+    with ThreadPoolExecutor(6) as pool:
+        loop = asyncio.get_running_loop()
+        await within(asyncio.gather(*(loop.run_in_executor(pool, work, n) for n in range(18))))
+    assert [await take(layer, channel) for _ in range(18)] == [HELLO] * 18
+    await case.nothing_else(layer, channel)
+
+
 @checks(Promise.SYNCHRONOUS)
 def test_layer_is_made_without_a_loop(case: LayerCase) -> None:
     """Channels makes its layers in synchronous code, before any loop runs."""
