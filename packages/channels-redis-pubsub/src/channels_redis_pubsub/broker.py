@@ -174,14 +174,10 @@ class PubSubBroker:
                 break
             if channel not in self.hub:
                 await self.open(channel, no_timeout=True)
+                continue  # its mailbox may have gone meanwhile
             waiter = mailbox.add_waiter()
             try:
-                # A mailbox that was discarded before the waiter was added gets nothing any more.
-                if find(channel) is mailbox:
-                    await waiter
-                else:
-                    # It may come back, if it was being swept just then.
-                    mailbox.remove_waiter(waiter)
+                await waiter
             except BaseException:
                 mailbox.remove_waiter(waiter)
                 raise

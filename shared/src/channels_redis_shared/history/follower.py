@@ -91,12 +91,6 @@ class Follower(Generic[Key]):
         """The position of the latest message; empty before the first read."""
         return self._trail[-1] if self._trail else ""
 
-    def position_of(self, channel: str) -> str:
-        """Return the position after which a channel has got nothing yet; empty if not known."""
-        with self._lock:
-            joins = self._joins.get(channel)
-            return joins[0].at if joins else self.position
-
     @property
     def has_joins(self) -> bool:
         """True while a channel joins."""
