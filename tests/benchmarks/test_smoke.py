@@ -59,8 +59,8 @@ def test_plan() -> None:
 @pytest.mark.timeout(180)
 @pytest.mark.slow
 def test_presence() -> None:
-    """With short leases, the documentation's promises hold on a small scale."""
-    intervals = {"LEASE_SECONDS": 5, "RENEWAL_INTERVAL": 0.5}
+    """With quick heartbeats, the documentation's promises hold on a small scale."""
+    intervals = {"SILENT_AFTER": 3, "BEAT_INTERVAL": 0.5, "SECOND_LOOK_AFTER": 2}
     small = Plan(40, rooms=4, wave=400, changes=10, intervals=intervals, options={"grace": 1})
     with redis_service(shards=2, cluster=False) as service:
         figures = asyncio.run(run_presence("queue", service, small))

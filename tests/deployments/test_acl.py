@@ -16,6 +16,7 @@ import channels_redis_pubsub
 import channels_redis_queue
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
+from channels_redis_queue._shared.presence.keys import PresenceKeys
 from channels_redis_queue.presence import Presence
 from embedded_server import EmbeddedServer
 from support.acl_rules import PASSWORD, presence_rule_of, restricted, rule_of
@@ -110,8 +111,9 @@ def test_presence_rule_is_the_smallest(
 async def test_presence_rule_is_enough(
     server: EmbeddedServer, layer_class: LayerClass, layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its rule presence can come, be listed, and go."""
-    monkeypatch.setattr("channels_redis_queue._shared.presence.shard.LEASE_SECONDS", 0.1)
+    """With its rule presence can come, be listed, and go, and dead processes are removed."""
+    monkeypatch.setattr("channels_redis_queue._shared.presence.shard.HANDOVER_GRACE", 0)
+    monkeypatch.setattr("channels_redis_queue._shared.presence.shard.BEAT_INTERVAL", 0.2)
     layer = layers(layer_class, restricted(server, layer_class, *presence_rule_of(layer_class)))
     if not settings.configured:
         settings.configure()
@@ -128,6 +130,10 @@ async def test_presence_rule_is_enough(
             return await presence.count("room") == 0
 
         await eventually(is_empty)
+        # A process that has died long ago is removed.
+        heartbeats = PresenceKeys(layer.presence_key_head).heartbeats
+        client.zadd(heartbeats, {"dead": 0})
+        await eventually(lambda: client.zcard(heartbeats) == 1)
         refused = {entry["object"] for entry in client.acl_log()}
     assert refused <= {"client|setinfo", "client"}
 

@@ -390,7 +390,7 @@ class PubSubFernet(PubSubMessages):
 
 
 class PresenceMixin(Target):
-    """Presence's keys: people, processes, leases, groups of a process."""
+    """Presence's keys: people, heartbeats, groups of a process."""
 
     name = "presence"
     batch = 10
@@ -410,7 +410,7 @@ class PresenceMixin(Target):
 
     def make(self) -> tuple[int, bytes, bytes, float]:
         """Return where to write, a name, content for it, and a score."""
-        kind = self.hostile.dice.randrange(7)
+        kind = self.hostile.dice.randrange(5)
         return kind, self.hostile.member(), self.hostile.metas(), self.hostile.score(time.time())
 
     async def feed(self, inputs: list[Any]) -> None:
@@ -425,38 +425,20 @@ class PresenceMixin(Target):
         if person not in people:
             raise Violation(f"{person} is not in {people}")
         await done(self.presence.count("room"), "count")
-        # Renews the lease, which claims one that is overdue.
-        for shard in self._shards():
-            async with shard._renewing:
-                await done(shard._renew(), "a renewal")
-            if any(task.done() for task in shard._tasks):
-                task = next(task for task in shard._tasks if task.done())
-                raise Violation(f"presence has ended: {task.exception()!r}")
-        self.client.delete(self.keys.leases, self.keys.processes("room"), self.keys.people("room"))
-
-    def _shards(self) -> list[Any]:
-        loops = vars(self.scene.layer)["_presence"].get()
-        return [shard for one in loops.values() for shard in one._shards]
+        self.client.delete(self.keys.people("room"), self.keys.heartbeats)
 
     def _write(self, kind: int, name: bytes, content: bytes, score: float) -> None:
         keys, client = self.keys, self.client
-        process = name.decode(errors="replace")
         writes: tuple[Callable[[], object], ...] = (
             lambda: client.hset(keys.people("room"), name, content),
             lambda: client.hset(keys.people("room"), "", content),
-            lambda: client.sadd(keys.processes("room"), name),
-            lambda: client.zadd(keys.leases, {name: score}),
-            lambda: client.hset(keys.local_people("room", process), name or b"x", content),
-            lambda: client.sadd(keys.groups(process), "room", name),
-            lambda: client.hset(
-                keys.local_people("room", self._shards()[0]._process), name or b"x", content
-            ),
+            lambda: client.hset(keys.people("room"), name or b"x", b"dead" + content),
+            lambda: client.zadd(keys.heartbeats, {name: score}),
+            lambda: client.sadd(keys.groups(name.decode(errors="replace")), "room", name),
         )
         writes[kind]()
-        if kind >= 4:
-            client.sadd(keys.groups(process), "room")
-            client.sadd(keys.processes("room"), process.encode(errors="replace"))
-            client.zadd(keys.leases, {process.encode(errors="replace"): 1})
+        client.sadd(keys.groups("dead"), "room")
+        client.zadd(keys.heartbeats, {"dead": 1})
 
 
 class QueuePresenceTarget(PresenceMixin, QueueTarget):

@@ -85,12 +85,6 @@ class Watcher:
                         self.people.pop(key, None)
 
 
-def shards(process: Process) -> list[Any]:
-    """Return the parts of a process's presence."""
-    loops = vars(process.layer)["_presence"].get()
-    return [shard for one in loops.values() for shard in one._shards]
-
-
 @pytest.fixture(params=["host", "shards", "cluster"])
 def hosts(request: pytest.FixtureRequest) -> list[Any]:
     """Return each kind of servers in turn."""
@@ -120,11 +114,11 @@ async def processes(layer_class: LayerClass, prefix: str) -> AsyncIterator[Calla
 
 
 @pytest.fixture
-def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten leases, so that a killed process is found in seconds."""
-    monkeypatch.setattr(shard, "LEASE_SECONDS", 2)
-    monkeypatch.setattr(shard, "RENEWAL_INTERVAL", 0.3)
-    monkeypatch.setattr(shard, "STEADY_AFTER", 0.45)
+def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send heartbeats more often, so that a killed process is found in seconds."""
+    monkeypatch.setattr(shard, "BEAT_INTERVAL", 0.3)
+    monkeypatch.setattr(shard, "SILENT_AFTER", 1)
+    monkeypatch.setattr(shard, "SECOND_LOOK_AFTER", 0.8)
 
 
 @pytest.fixture

@@ -18,9 +18,7 @@ async def main() -> None:
     """Track people as the test says."""
     given: dict[str, Any] = arguments()
     settings.configure()
-    shard.LEASE_SECONDS = given.pop("lease")
-    shard.RENEWAL_INTERVAL = given.pop("renewal")
-    shard.STEADY_AFTER = 1.5 * shard.RENEWAL_INTERVAL
+    shard.BEAT_INTERVAL = given.pop("interval")
     module, name = given.pop("layer").rsplit(".", 1)
     layer = getattr(importlib.import_module(module), name)(**given)
     channel_layers.set("default", layer)

@@ -20,7 +20,6 @@ from redis.exceptions import RedisError
 from channels_redis_queue._shared.presence import shard
 from channels_redis_queue._shared.presence.keys import PresenceKeys
 from channels_redis_queue.presence import Presence
-from presence.conftest import shards
 from support.messages import within
 from support.waiting import eventually
 
@@ -114,11 +113,9 @@ async def test_another_key_of_someone_else(
     await there.open("room", "ann")
     channel = await here.open("room", "guest")
     await watcher.until("ann", "guest")
-    # The last message is so old that none is due.
-    await eventually(lambda: not any(shard._diffs_due for shard in shards(here)))
     await within(here.presence.track("room", channel, "ann"))
-    # Nothing else would wake the process.
-    await within(watcher.until("ann"), shard.RENEWAL_INTERVAL / 2)
+    # Before the next heartbeat: nothing else would wake the process.
+    await within(watcher.until("ann"), shard.BEAT_INTERVAL / 2)
 
 
 async def test_channel_that_ends(processes: Callable[..., Process], hosts: list[Any]) -> None:
@@ -147,7 +144,7 @@ async def test_channel_that_ends(processes: Callable[..., Process], hosts: list[
         assert await within(there.presence.count(room)) == 0
 
 
-@pytest.mark.usefixtures("short_leases")
+@pytest.mark.usefixtures("quick_beats")
 async def test_channel_that_had_ended(processes: Callable[..., Process], hosts: list[Any]) -> None:
     """A channel that has ended before it is tracked is a person's for `channel_expiry` seconds."""
     here = processes(hosts, channel_expiry=1)
@@ -244,7 +241,7 @@ async def test_synchronous_callers(processes: Callable[..., Process], hosts: lis
     assert found == [1, {"ann": [None]}]
 
 
-@pytest.mark.usefixtures("short_leases")
+@pytest.mark.usefixtures("quick_beats")
 async def test_lost_data(
     processes: Callable[..., Process], own_host: list[Any], own_server: EmbeddedServer
 ) -> None:
@@ -270,23 +267,15 @@ async def test_keys_expire(processes: Callable[..., Process], redis_server: Embe
     """The keys of a process outlive those of a group, from which its people have to be taken."""
     here = processes([redis_server.url])
     await here.open("room", "ann")
-    head = here.layer.presence_key_head
-    keys = PresenceKeys(head)
-    of_group = {keys.people("room"), keys.processes("room")}
+    keys = PresenceKeys(here.layer.presence_key_head)
     with redis_server.client() as client:
-        of_process = {
-            key.decode()
-            for tag in ("room", "presence")
-            for key in client.scan_iter(f"{head}*{{{tag}}}")
-        } - of_group
-        assert len(of_process) == 3
-        lives = {key: client.ttl(key) for key in of_process | of_group}
-    assert all(0 < lives[key] <= shard.GROUP_TTL for key in of_group)
-    least = shard.GROUP_TTL + shard.REWRITE_INTERVAL
-    assert all(lives[key] > least for key in of_process)
+        [groups] = client.keys(f"{here.layer.presence_key_head}groups.*")
+        assert 0 < client.ttl(keys.people("room")) <= shard.GROUP_TTL
+        least = shard.GROUP_TTL + shard.REWRITE_INTERVAL
+        assert min(client.ttl(keys.heartbeats), client.ttl(groups)) > least
 
 
-@pytest.mark.usefixtures("short_leases")
+@pytest.mark.usefixtures("quick_beats")
 async def test_list_after_a_loss(
     processes: Callable[..., Process], own_host: list[Any], own_server: EmbeddedServer
 ) -> None:
@@ -302,7 +291,7 @@ async def test_list_after_a_loss(
     assert watcher.people == {"ann": [1], "bob": [2]}
 
 
-@pytest.mark.usefixtures("short_leases")
+@pytest.mark.usefixtures("quick_beats")
 async def test_node_that_lost_data(
     processes: Callable[..., Process], redis_cluster: EmbeddedCluster, prefix: str
 ) -> None:
@@ -314,21 +303,12 @@ async def test_node_that_lost_data(
         await there.open(room, "bob")
     for node in redis_cluster.nodes:
         with node.client() as client:
-            await eventually(partial(_can_notice_loss, client, prefix, processes=2))
-            lost = list(client.scan_iter(f"{prefix}*present*"))
-            lost += list(client.scan_iter(f"{prefix}*canary*"))
-            lost += list(client.scan_iter(f"{prefix}*leases*"))
-            assert lost
+            await eventually(lambda: len(client.keys(f"{prefix}*canary*")) == 2)
+            lost = client.keys(f"{prefix}*")
             for key in lost:
                 client.delete(key)
         for room in rooms:
             await eventually(partial(_is_listed, there, room))
-
-
-def _can_notice_loss(client: Any, prefix: str, processes: int) -> bool:
-    """Return whether a node has the leases, or a canary of each process."""
-    leases = list(client.scan_iter(f"{prefix}*leases*"))
-    return bool(leases) or len(list(client.scan_iter(f"{prefix}*canary*"))) == processes
 
 
 async def _is_listed(process: Process, room: str) -> bool:
@@ -431,9 +411,10 @@ async def test_outage_while_a_person_leaves(
     await here.presence.untrack("room", channel)
     await within(loss.happened.wait())
     proxy.stall(new=True)
-    # It has failed, and every attempt to repeat it.
-    await eventually(lambda: any(shard._next_retry for shard in shards(here)))
+    # Longer than a command is tried for.
     assert await within(there.presence.count("room")) == 1
+    with pytest.raises((RedisError, OSError)):
+        await within(here.presence.count("room"))
     proxy.resume()
     await watcher.until("bob")
     assert watcher.messages[-1]["leaves"] == {"ann": [1]}
@@ -449,7 +430,6 @@ async def test_layer_that_is_closed_while_a_person_leaves(
     await watcher.until("ann")
     proxy.stall()
     await here.presence.untrack("room", channel)
-    await eventually(lambda: not any(shard._people.groups() for shard in shards(here)))
     await within(here.layer.close_pools())
     proxy.cut()
     await here.open("other", "bob")
@@ -488,7 +468,8 @@ async def test_layer_that_is_closed_after_an_outage(
     await here.presence.untrack("room", channel)
     await within(loss.happened.wait())
     proxy.stall(new=True)
-    await eventually(lambda: any(shard._next_retry for shard in shards(here)))
+    with pytest.raises((RedisError, OSError)):
+        await within(here.presence.count("room"))
     await within(here.layer.close_pools())
     proxy.resume()
     await here.open("other", "bob")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels_redis_shared.presence.keys import PresenceKeys
-from channels_redis_shared.presence.state import metas_in
-from presence.conftest import shards
+from channels_redis_shared.presence.metas import lines_of
 from support.messages import within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +26,10 @@ UNSENDABLE = (b"[18446744073709551616]", b'["\\ud800"]')
 @pytest.mark.parametrize("metas", [*BAD, b"5", b"{}", b"null", b"[NaN]"], ids=range(13))
 def test_metas_that_are_none(metas: bytes) -> None:
     """They are left out, and the person stays."""
-    assert metas_in(metas) == []
+    assert [found for _, found in lines_of(b"0af" + metas)] == [[]]
 
 
+@pytest.mark.usefixtures("quick_beats")
 @pytest.mark.parametrize("content", [*BAD, *UNSENDABLE], ids=range(11))
 async def test_person_comes_and_goes(
     processes: Callable[..., Process], redis_server: EmbeddedServer, content: bytes
@@ -38,20 +39,16 @@ async def test_person_comes_and_goes(
     watcher = await there.watch("room")
     keys = PresenceKeys(here.layer.presence_key_head)
     with redis_server.client() as client:
-        client.hset(keys.people("room"), mapping={"": content, "ann": content, content: content})
-        client.sadd(keys.processes("room"), content, "dead")
-        client.hset(keys.local_people("room", "dead"), content or b"x", content)
+        lines = b"dead" + content
+        client.hset(keys.people("room"), mapping={"": content, "ann": lines, content: lines})
         client.sadd(keys.groups("dead"), "room", content)
-        client.zadd(keys.leases, {"past": "-inf", content: 1, "dead": 2, "never": "inf"})
+        client.zadd(keys.heartbeats, {"past": "-inf", content: 1, "dead": 2, "never": "inf"})
         channel = await here.open("room", "ann", 1)
-        assert (await within(there.presence.list("room")))["ann"] == [1]
+        assert 1 in (await within(there.presence.list("room")))["ann"]
         await within(here.presence.track("room", channel, "ann", 2))
-        for shard in shards(here):
-            # Claims the three leases, and removes the people of the dead process.
-            for _ in range(3):
-                async with shard._renewing:
-                    await within(shard._renew())
+        # The silent ones are found dead, and removed.
+        await eventually(lambda: client.zcard(keys.heartbeats) == 2)
+        assert (await within(here.presence.list("room")))["ann"] == [2]
         await within(here.presence.untrack("room", channel))
         while ("leaves", "ann") not in watcher.events:
             await watcher.look()
-        assert not any(task.done() for shard in shards(here) for task in shard._tasks)

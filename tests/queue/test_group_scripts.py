@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels_redis_queue import scripts
-from channels_redis_queue._shared.canary import SWAP
+from channels_redis_queue._shared.liveness import SWAP
 from channels_redis_queue.keys import Keys
 from support.queue_layers import ScriptServer
 

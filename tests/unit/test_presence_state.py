@@ -16,14 +16,15 @@ from hypothesis.stateful import (
     rule,
 )
 
-from channels_redis_shared.presence.state import Diff, LocalPresence, Tracked
+from channels_redis_shared.presence.state import Change, Diff, LocalPresence, batches
 
 # Thousands of steps: a busy machine takes minutes.
 pytestmark = pytest.mark.timeout(300)
 
 GROUP = "room"
 GRACE = 15.0
-KEYS = st.sampled_from(["ann", "bob", "eve"])
+KEY_NAMES = ["ann", "bob", "eve"]
+KEYS = st.sampled_from(KEY_NAMES)
 METAS = st.sampled_from(["1", "2"])
 
 
@@ -39,16 +40,15 @@ class Server:
         """Return the number of processes that have a person."""
         return sum(key in people for people in self.local.values())
 
-    def write(self, process: int, key: str, metas: list[str]) -> tuple[str, int]:
-        """Write a person, or remove one without metas; return the effect and its time."""
+    def write(self, process: int, key: str, metas: list[str]) -> tuple[bool, int]:
+        """Write a person, or remove one without metas; return whether all see it, and its time."""
         people = self.local.setdefault(process, {})
         self.at += 1
         before = people.pop(key, None)
+        is_new = (before is None) == bool(metas) and not self.processes(key)
         if metas:
             people[key] = metas
-            joined = before is None and self.processes(key) == 1
-            return "joined" if joined else "none", self.at
-        return "left" if before is not None and not self.processes(key) else "none", self.at
+        return is_new, self.at
 
 
 @dataclass
@@ -114,7 +114,7 @@ class PresenceModel(RuleBasedStateMachine):
         if process in self.alive:
             self.alive[process].channels.pop(name, None)
             self.alive[process].local.end(name, self.now)
-            assert not self.alive[process].local.has(name)
+            assert name not in self.alive[process].local.channels()
 
     @rule(seconds=st.sampled_from([1.0, GRACE]))
     def wait(self, seconds: float) -> None:
@@ -177,7 +177,7 @@ class PresenceModel(RuleBasedStateMachine):
         for number, process in self.alive.items():
             listed = self.server.local.get(number, {})
             assert set(process.channels.values()) <= set(listed)
-            assert set(process.local.people(GROUP)) == set(listed)
+            assert {key for key in KEY_NAMES if process.local.find(GROUP, key)} == set(listed)
 
     def teardown(self) -> None:
         """Compare what messages told with who is there, once all is quiet."""
@@ -199,43 +199,45 @@ class PresenceModel(RuleBasedStateMachine):
             return
         process = self.alive[number]
         process.channels[channel] = key
-        tracked = process.local.track(GROUP, channel, key, meta, GRACE, self.now)
-        if tracked is not Tracked.UNCHANGED:
+        if process.local.track(GROUP, channel, key, meta, GRACE, self.now):
             self._write(number, key)
 
-    def _write(self, number: int, key: str, former: list[str] | None = None) -> None:
+    def _write(self, number: int, key: str) -> None:
         process = self.alive[number]
-        metas = process.local.metas(GROUP, key)
-        effect, at = self.server.write(number, key, metas)
-        if effect != "none":
-            process.diff.add(key, metas or former or [], at, joined=effect == "joined")
+        person = process.local.find(GROUP, key)
+        assert person is not None
+        is_new, at = self.server.write(number, key, person.metas)
+        if is_new:
+            metas = person.metas or person.former
+            process.diff.add(key, Change(metas, at, bool(person.metas)))
+        if not person.metas:
+            process.local.removed(GROUP, key)
 
     def _write_changes(self, number: int) -> None:
-        for people in self.alive[number].local.take_changes(self.now).values():
-            for key, former in people.items():
-                self._write(number, key, former)
+        for keys in self.alive[number].local.take_unwritten(self.now).values():
+            for key in keys:
+                self._write(number, key)
 
     def _rewrite(self, number: int) -> None:
-        for key in self.alive[number].local.people(GROUP):
-            self._write(number, key)
+        self.alive[number].local.mark_all(tell=False)
+        self._write_changes(number)
 
     def _reap(self, number: int, keys: list[str]) -> None:
         diff = Diff()
         for key in keys or list(self.server.local.get(number, {})):
-            effect, at = self.server.write(number, key, [])
-            if effect == "left":
-                diff.add(key, [], at, joined=False)
+            is_new, at = self.server.write(number, key, [])
+            if is_new:
+                diff.add(key, Change([], at, joined=False))
         self.messages.append(diff)
 
     def _send(self, process: Process) -> None:
-        while part := process.diff.take(90):
-            self.messages.append(part)
+        for batch in batches(list(process.diff), lambda _: 30_000):
+            self.messages.append(Diff({key: process.diff.pop(key) for key in batch}))
 
     def _look_at(self, message: Diff) -> None:
-        for changes, is_there in ((message.joins, True), (message.leaves, False)):
-            for key, (_, at) in changes.items():
-                if at > self.seen.get(key, (False, 0))[1]:
-                    self.seen[key] = is_there, at
+        for key, change in message.items():
+            if change.at > self.seen.get(key, (False, 0))[1]:
+                self.seen[key] = change.joined, change.at
 
 
 PresenceModel.TestCase.settings = settings(
@@ -250,20 +252,32 @@ def people() -> LocalPresence:
     return LocalPresence()
 
 
-def track(people: LocalPresence, channel: str, meta: str = "1", now: float = 0.0) -> Tracked:
-    """Track a channel of Ann's."""
-    return people.track(GROUP, channel, "ann", meta, GRACE, now)
+def track(people: LocalPresence, channel: str, meta: str = "1", now: float = 0.0) -> str:
+    """Track a channel of Ann's, and write her; return what others see."""
+    if not people.track(GROUP, channel, "ann", meta, GRACE, now):
+        return "unchanged"
+    person = people.find(GROUP, "ann")
+    assert person is not None
+    seen = "told" if person.tell else "unseen"
+    people.begin_write(GROUP, ["ann"])
+    return seen
+
+
+def metas(people: LocalPresence) -> list[str]:
+    """Return Ann's metas."""
+    person = people.find(GROUP, "ann")
+    return person.metas if person else []
 
 
 def test_tabs_are_one_person(people: LocalPresence) -> None:
     """A second tab is seen by no one, and neither is its end."""
-    assert track(people, "a") is Tracked.JOINED
-    assert track(people, "b", "2") is Tracked.UNSEEN
-    assert people.metas(GROUP, "ann") == ["1", "2"]
+    assert track(people, "a") == "told"
+    assert track(people, "b", "2") == "unseen"
+    assert metas(people) == ["1", "2"]
     people.end("a", 1.0)
     assert people.next_change() == 0.0
-    assert people.take_changes(1.0) == {GROUP: {"ann": ["2"]}}
-    assert people.metas(GROUP, "ann") == ["2"]
+    assert people.take_unwritten(1.0) == {GROUP: ["ann"]}
+    assert metas(people) == ["2"]
     assert people.next_change() is None
 
 
@@ -272,33 +286,49 @@ def test_grace(people: LocalPresence) -> None:
     track(people, "a")
     people.untrack(GROUP, "a", 1.0)
     assert people.next_change() == 1.0 + GRACE
-    assert people.take_changes(GRACE) == {}
-    assert track(people, "b", "1", GRACE) is Tracked.UNSEEN
-    assert people.take_changes(2 * GRACE) == {}
+    assert people.take_unwritten(GRACE) == {}
+    assert track(people, "b", "1", GRACE) == "unseen"
+    assert people.take_unwritten(2 * GRACE) == {}
     people.untrack(GROUP, "b", 2 * GRACE)
-    assert track(people, "c", "2", 2 * GRACE) is Tracked.NEW_META
+    assert track(people, "c", "2", 2 * GRACE) == "told"
     people.untrack(GROUP, "c", 2 * GRACE)
-    assert people.take_changes(3 * GRACE) == {GROUP: {"ann": ["2"]}}
+    assert people.take_unwritten(3 * GRACE) == {GROUP: ["ann"]}
+    assert metas(people) == []
+    people.removed(GROUP, "ann")
     assert people.groups() == []
 
 
 def test_new_meta_and_no_change(people: LocalPresence) -> None:
     """The same meta again is no change."""
     track(people, "a")
-    assert track(people, "a") is Tracked.UNCHANGED
-    assert track(people, "a", "2") is Tracked.NEW_META
+    assert track(people, "a") == "unchanged"
+    assert track(people, "a", "2") == "told"
+
+
+def test_back_before_the_leave_is_written(people: LocalPresence) -> None:
+    """A person who comes back while Redis forgets the person stays."""
+    track(people, "a")
+    people.untrack(GROUP, "a", 1.0)
+    people.take_unwritten(1.0 + GRACE)
+    track(people, "b")
+    people.removed(GROUP, "ann")
+    assert metas(people) == ["1"]
 
 
 def test_latest_change_counts() -> None:
     """A diff has one change for a person, the latest, in whatever order they are added."""
     diff = Diff()
-    diff.add("ann", ["1"], 2, joined=True)
-    diff.add("ann", ["1"], 1, joined=False)
-    assert (list(diff.joins), list(diff.leaves)) == (["ann"], [])
-    diff.add("ann", ["1"], 3, joined=False)
-    diff.add("bob", ["1"], 4, joined=True)
-    assert (list(diff.joins), list(diff.leaves), len(diff)) == (["bob"], ["ann"], 2)
-    part = diff.take(1)
-    assert (len(part), len(diff)) == (1, 1)
-    diff.put_back(part)
-    assert len(diff) == 2
+    diff.add("ann", Change(["1"], 2, joined=True))
+    diff.add("ann", Change(["1"], 1, joined=False))
+    assert diff["ann"].joined
+    diff.add("ann", Change(["1"], 3, joined=False))
+    diff.add("bob", Change(["1"], 4, joined=True))
+    message = diff.message(GROUP, ["ann", "bob"])
+    assert (message["joins"], message["leaves"]) == ({"bob": [1]}, {"ann": [1]})
+    assert message["at"] == {"ann": 3, "bob": 4}
+
+
+def test_batches_are_bounded() -> None:
+    """A batch has as many items as fit, and one that is larger is alone."""
+    sizes = [30_000, 30_000, 30_000, 70_000, 1]
+    assert list(batches(sizes, int)) == [[30_000, 30_000], [30_000], [70_000], [1]]

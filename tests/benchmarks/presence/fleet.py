@@ -31,7 +31,7 @@ LAYERS = {
 }
 ANSWER_SECONDS = 120.0  # for what should take a few
 EVENT_SECONDS = 120.0  # a killed process is found within 80
-KEYS = (b"present", b"processes", b"leases", b"groups.")  # parts of the names of presence's
+KEYS = (b"people", b"heartbeats", b"canary.", b"groups.")  # parts of the names of presence's
 LOOK_SECONDS = 0.2  # between two looks, which cost the processes some work
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from redis.exceptions import RedisError
 
 from . import scripts
-from ._shared.canary import SWAP
 from ._shared.clock import monotonic
+from ._shared.liveness import SWAP
 from ._shared.transport.commands import shard_of
 from .config import HEARTBEAT_TIMEOUT
 from .keys import GONE

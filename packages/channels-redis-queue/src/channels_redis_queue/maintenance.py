@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from ._shared.canary import Canary
+from ._shared.liveness import Canary
 from ._shared.transport.commands import chunks, shard_of
 from .groups import SCAN_CHUNK
 from .keys import group_of

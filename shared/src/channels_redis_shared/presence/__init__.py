@@ -18,10 +18,9 @@ from channels.layers import get_channel_layer
 from ..brokers import ProcessLocal
 from ..concurrency import LoopLocal, running_loop
 from ..transport.commands import shard_of
-from . import scripts
 from .keys import PresenceKeys
-from .shard import SUFFIX, ShardPresence, encode_meta
-from .state import fields_of, metas_in
+from .metas import encode_meta, lines_of, scan, text
+from .shard import SUFFIX, ShardPresence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,17 +159,15 @@ async def count_people(layer: Any, group: str) -> int:
 async def list_people(layer: Any, group: str) -> People:
     """Return the people in a group of a layer."""
     shards: Shards = layer.key_shards
-    keys = PresenceKeys(layer.presence_key_head)
-    names = [keys.people(group), keys.processes(group)]
-    known: Sequence[bytes] = []
-    while True:
-        people = [keys.local_people(group, process.decode(errors="replace")) for process in known]
-        at, processes, *found = await shards.of(group).execute(
-            scripts.PEOPLE.call_with_source([*names, *people]), key=names[0], idempotent=True
-        )
-        if set(processes) <= set(known):
-            return _merge(at, found)
-        known = processes
+    commands, name = shards.of(group), PresenceKeys(layer.presence_key_head).people(group)
+    people = People()
+    # Before the people: later changes of those are in diffs that are newer.
+    at = await commands.execute(("HGET", name, ""), key=name, idempotent=True)
+    if at and at.isdigit() and len(at) < MAX_DIGITS:
+        people.at = int(at)
+    async for key, lines in scan(commands, name):
+        people[text(key)] = [meta for _, metas in lines_of(lines) for meta in metas]
+    return people
 
 
 class LoopPresence:
@@ -186,7 +183,7 @@ class LoopPresence:
 
     async def track(self, group: str, *arguments: Any) -> None:
         """Make a channel one of a person's; see `Presence.track`."""
-        # All of them, as each shard has the leases of its own groups.
+        # All of them: each has heartbeats of its own.
         for shard in self._shards:
             shard.start()
         await self._shard_of(group).track(group, *arguments)
@@ -237,12 +234,3 @@ def _start(layer: Any) -> LoopLocal[LoopPresence]:
 def _end_channels(loops: LoopLocal[LoopPresence], channels: Sequence[str]) -> None:
     for loop_presence in loops.values():
         loop_presence.call(LoopPresence.end_channels, channels)
-
-
-def _merge(at: bytes, found: Sequence[Any]) -> People:
-    merged = People()
-    merged.at = int(at) if at.isdigit() and len(at) < MAX_DIGITS else 0
-    for people in found:
-        for key, metas in fields_of(people):
-            merged.setdefault(key.decode(errors="replace"), []).extend(metas_in(metas))
-    return merged

@@ -16,6 +16,4 @@ def _load(name: str) -> Script:
 
 
 CHANGE = _load("change")
-PEOPLE = _load("people")
-RENEW = _load("renew")
-END_LEASE = _load("end_lease")
+BEAT = _load("beat")

@@ -9,12 +9,13 @@ from __future__ import annotations
 import heapq
 import json
 from dataclasses import dataclass, field
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
+# Bytes of a message, which holds thousands of people with small metas; or of a write.
+MAX_BYTES = 65_536
 # Bytes of a change in a message, beside the key, which is there twice, and the metas.
 CHANGE_BYTES = 30
 
@@ -22,61 +23,58 @@ Group: TypeAlias = str
 Key: TypeAlias = str
 # JSON.
 Meta: TypeAlias = str
-
-
-class Tracked(Enum):
-    """The effect of tracking a channel in its own process."""
-
-    JOINED = auto()  # the person was not present in this process
-    NEW_META = auto()  # others have to see the new meta of a person who was
-    UNSEEN = auto()  # the person has one more connection, or is back within the grace
-    UNCHANGED = auto()
+Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
-class _Person:
+class Person:
     """A person in a group, as far as this process knows."""
 
     # By channel.
-    metas: dict[str, Meta] = field(default_factory=dict)
-    # Those of the last channel, while there is none.
+    by_channel: dict[str, Meta] = field(default_factory=dict)
+    # Those of the last channel, once there is none.
     former: list[Meta] = field(default_factory=list)
     # When the person leaves; None as long as there is a channel.
     leaves_at: float | None = None
+    has_left: bool = False
+    # True to send a message even if the next write changes nothing in Redis.
+    tell: bool = True
+
+    @property
+    def metas(self) -> list[Meta]:
+        """The metas that Redis has to have; none if the person has left."""
+        return [] if self.has_left else [*self.by_channel.values()] or self.former
 
 
 class LocalPresence:
-    """The people of one process in its groups."""
+    """The people of one process in its groups, and which of them Redis may not have as they are."""
 
     def __init__(self) -> None:
-        self._people: dict[Group, dict[Key, _Person]] = {}
+        self._people: dict[Group, dict[Key, Person]] = {}
         # The keys with which a channel is tracked in groups, and the seconds of grace.
         self._channels: dict[str, dict[Group, tuple[Key, float]]] = {}
         # When people leave. An entry counts if the person's own time is the same.
         self._leaving: list[tuple[float, Group, Key]] = []
-        # What has changed and is not written yet.
-        self._changed: dict[tuple[Group, Key], None] = {}
+        self._unwritten: dict[tuple[Group, Key], None] = {}
 
     def track(  # noqa: PLR0913, PLR0917 - those of `Presence.track`
         self, group: Group, channel: str, key: Key, meta: Meta, grace: float, now: float
-    ) -> Tracked:
-        """Make a channel one of a person's. All but `UNCHANGED` has to be written."""
+    ) -> bool:
+        """Make a channel one of a person's; return whether the person has to be written."""
         before, _ = self._channels.get(channel, {}).get(group, (key, grace))
         if before != key:
             self.untrack(group, channel, now)
         self._channels.setdefault(channel, {})[group] = key, grace
-        people = self._people.setdefault(group, {})
-        person = people.get(key)
-        if person is None:
-            people[key] = _Person({channel: meta})
-            return Tracked.JOINED
-        if person.metas.get(channel) == meta:
-            return Tracked.UNCHANGED
-        is_new = channel in person.metas or (bool(person.former) and meta not in person.former)
-        person.metas[channel] = meta
-        person.former = []
-        person.leaves_at = None
-        return Tracked.NEW_META if is_new else Tracked.UNSEEN
+        person = self._people.setdefault(group, {}).setdefault(key, Person())
+        if person.by_channel.get(channel) == meta:
+            return False
+        # One more connection is nothing new to others, nor is one within the grace.
+        person.tell |= channel in person.by_channel or (
+            bool(person.former) and meta not in person.former
+        )
+        person.by_channel[channel] = meta
+        person.former, person.leaves_at, person.has_left = [], None, False
+        return True
 
     def untrack(self, group: Group, channel: str, now: float) -> None:
         """Take a channel from its person; if it is the last, the grace begins."""
@@ -87,123 +85,135 @@ class LocalPresence:
         if not key:
             return
         person = self._people[group][key]
-        meta = person.metas.pop(channel)
-        if person.metas:
-            self._changed[group, key] = None
+        meta = person.by_channel.pop(channel)
+        if person.by_channel:
+            self._unwritten[group, key] = None
             return
         person.former = [meta]
         person.leaves_at = now + grace
         heapq.heappush(self._leaving, (person.leaves_at, group, key))
 
-    def end(self, channel: str, now: float) -> None:
-        """Take a channel that has ended from all groups."""
-        for group in list(self._channels.get(channel, ())):
+    def end(self, channel: str, now: float) -> bool:
+        """Take a channel that has ended from all groups; return whether it was in any."""
+        groups = list(self._channels.get(channel, ()))
+        for group in groups:
             self.untrack(group, channel, now)
-
-    def has(self, channel: str) -> bool:
-        """Return whether a channel is tracked in any group."""
-        return channel in self._channels
+        return bool(groups)
 
     def channels(self) -> list[str]:
         """Return the channels that are tracked."""
         return list(self._channels)
 
-    def next_change(self) -> float | None:
-        """Return the time of the next change that `take_changes` returns; None if there is none."""
-        if self._changed:
-            return 0.0
-        return self._leaving[0][0] if self._leaving else None
-
-    def take_changes(self, now: float) -> dict[Group, dict[Key, list[Meta]]]:
-        """Return the people whose channels have ended, and what metas each had.
-
-        People with a channel left are still present; the others have left.
-        """
-        changes: dict[Group, dict[Key, list[Meta]]] = {}
-        for group, key in self._changed:
-            changes.setdefault(group, {})[key] = self.metas(group, key)
-        self._changed.clear()
-        while self._leaving and self._leaving[0][0] <= now:
-            at, group, key = heapq.heappop(self._leaving)
-            person = self._people.get(group, {}).get(key)
-            if person is not None and person.leaves_at == at:
-                changes.setdefault(group, {})[key] = person.former
-                del self._people[group][key]
-                if not self._people[group]:
-                    del self._people[group]
-        return changes
-
     def groups(self) -> list[Group]:
         """Return the groups that have people in this process."""
         return list(self._people)
 
-    def people(self, group: Group) -> list[Key]:
-        """Return the people of this process in a group."""
-        return list(self._people.get(group, ()))
+    def find(self, group: Group, key: Key) -> Person | None:
+        """Return a person, if the process has one with that key."""
+        return self._people.get(group, {}).get(key)
 
-    def metas(self, group: Group, key: Key) -> list[Meta]:
-        """Return the metas of a person in this process; none if the person is not present."""
-        person = self._people.get(group, {}).get(key)
-        return [] if person is None else [*person.metas.values()] or person.former
+    @property
+    def is_written(self) -> bool:
+        """True if Redis has all people as they are, once writes that are under way have ended."""
+        return not self._unwritten
+
+    def next_change(self) -> float | None:
+        """Return the time of the next change that `take_unwritten` returns; None for none."""
+        if self._unwritten:
+            return 0.0
+        return self._leaving[0][0] if self._leaving else None
+
+    def take_unwritten(self, now: float) -> dict[Group, list[Key]]:
+        """Return the people that Redis may have otherwise."""
+        while self._leaving and self._leaving[0][0] <= now:
+            at, group, key = heapq.heappop(self._leaving)
+            person = self.find(group, key)
+            if person is not None and person.leaves_at == at:
+                person.has_left = True
+                self.mark(group, [key], tell=True)
+        taken: dict[Group, list[Key]] = {}
+        for group, key in self._unwritten:
+            taken.setdefault(group, []).append(key)
+        self._unwritten.clear()
+        return taken
+
+    def mark(self, group: Group, keys: Iterable[Key], *, tell: bool) -> None:
+        """Have people written again, and others told if a write may have been lost."""
+        for key in keys:
+            if (person := self.find(group, key)) is not None:
+                person.tell |= tell
+                self._unwritten[group, key] = None
+
+    def mark_all(self, *, tell: bool) -> None:
+        """Have all people written again."""
+        for group, people in self._people.items():
+            self.mark(group, people, tell=tell)
+
+    def begin_write(self, group: Group, keys: Iterable[Key]) -> None:
+        """Note that people are being written as they are, and others told."""
+        for key in keys:
+            if (person := self.find(group, key)) is not None:
+                person.tell = False
+
+    def removed(self, group: Group, key: Key) -> None:
+        """Forget a person who has left, also in Redis."""
+        person = self.find(group, key)
+        if person is not None and person.has_left:
+            del self._people[group][key]
+            if not self._people[group]:
+                del self._people[group]
 
 
-@dataclass(slots=True)
-class Diff:
-    """The people who joined a group and who left it, each with metas and the time of the change."""
+class Change(NamedTuple):
+    """The latest change of a person in a group."""
 
-    joins: dict[Key, tuple[list[Meta], int]] = field(default_factory=dict)
-    leaves: dict[Key, tuple[list[Meta], int]] = field(default_factory=dict)
+    metas: list[Meta]
+    # Its time in Redis.
+    at: int
+    joined: bool
 
-    def add(self, key: Key, metas: list[Meta], at: int, *, joined: bool) -> None:
+
+class Diff(dict[Key, Change]):
+    """The people who have joined a group or left it, by key."""
+
+    def add(self, key: Key, change: Change) -> None:
         """Add a change of a person; only the latest counts."""
-        for known in (self.joins, self.leaves):
-            if key in known:
-                if known[key][1] > at:
-                    return
-                del known[key]
-        (self.joins if joined else self.leaves)[key] = metas, at
+        known = self.get(key)
+        if known is None or known.at <= change.at:
+            self[key] = change
 
-    def take(self, size: int) -> Diff:
-        """Remove changes of up to `size` bytes, or one that is larger, and return them."""
-        part = Diff()
-        for source, target in ((self.joins, part.joins), (self.leaves, part.leaves)):
-            for key, (metas, _) in list(source.items()):
-                size -= CHANGE_BYTES + 2 * len(key) + sum(map(len, metas))
-                if size < 0 and len(part):
-                    return part
-                target[key] = source.pop(key)
-        return part
+    def size(self, key: Key) -> int:
+        """Return about how many bytes of a message a person takes."""
+        return CHANGE_BYTES + 2 * len(key) + sum(map(len, self[key].metas))
 
-    def put_back(self, part: Diff) -> None:
-        """Add changes that `take` returned."""
-        for changes, joined in ((part.joins, True), (part.leaves, False)):
-            for key, (metas, at) in changes.items():
-                self.add(key, metas, at, joined=joined)
-
-    def __len__(self) -> int:
-        """Return the number of changes."""
-        return len(self.joins) + len(self.leaves)
+    def message(self, group: Group, keys: Iterable[Key]) -> dict[str, Any]:
+        """Return the message that tells members of the group of these people."""
+        people: dict[bool, dict[Key, list[Any]]] = {True: {}, False: {}}
+        for key in keys:
+            people[self[key].joined][key] = [json.loads(meta) for meta in self[key].metas]
+        return {
+            "type": "presence.diff",
+            "group": group,
+            "joins": people[True],
+            "leaves": people[False],
+            "at": {key: self[key].at for key in keys},
+        }
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+def batches(items: Iterable[Item], size: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """Yield items in lists of up to 64 KiB, or of one that is larger.
 
-
-# Browsers read neither NaN nor Infinity.
-_STRICT = json.JSONDecoder(parse_constant=_refuse)
-
-
-def metas_in(data: bytes) -> list[Any]:
-    """Return the metas of a person in Redis; none if the data can't be read."""
-    try:
-        metas = _STRICT.decode(data.decode())
-    except (ValueError, RecursionError):
-        return []
-    return metas if isinstance(metas, list) else []
-
-
-def fields_of(reply: Any) -> Iterable[tuple[bytes, bytes]]:
-    """Return the fields of a hash and their values, as protocol 2 or 3 replies them."""
-    if isinstance(reply, dict):
-        return reply.items()
-    return zip(reply[::2], reply[1::2], strict=True)
+    Args:
+        items: The items.
+        size: Returns the bytes of an item.
+    """
+    batch: list[Item] = []
+    room = MAX_BYTES
+    for item in items:
+        room -= size(item)
+        if batch and room < 0:
+            yield batch
+            batch, room = [], MAX_BYTES - size(item)
+        batch.append(item)
+    if batch:
+        yield batch
