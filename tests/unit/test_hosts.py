@@ -203,9 +203,12 @@ def test_protocol_is_resp2_unless_asked_otherwise(entry: object, protocol: int) 
 def test_sentinel_keeps_what_is_for_the_sentinels_apart() -> None:
     """`sentinel_kwargs` go to the Sentinels, all else to the master."""
     host = parse({**MASTER, "password": "master's", "sentinel_kwargs": {"password": "theirs"}})
-    assert host.sentinels == (("sentinel1", 26379), ("sentinel2", 26380))
+    assert [str(one) for one in host.sentinels] == [
+        "Sentinel sentinel1:26379",
+        "Sentinel sentinel2:26380",
+    ]
     assert host.master_name == "mymaster"
-    assert host.sentinel_arguments == {"username": "default", "password": "theirs"}
+    assert {one.arguments["password"] for one in host.sentinels} == {"theirs"}
     assert host.arguments["password"] == "master's"
 
 

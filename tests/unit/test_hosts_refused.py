@@ -78,7 +78,7 @@ def test_one_host_in_place_of_a_list_is_refused(hosts: object, text: str) -> Non
         ({**MASTER, "sentinels": [("s", "x")]}, "port must be a number"),
         (
             {**MASTER, "sentinel_kwargs": {"pasword": 1}},
-            "in sentinel_kwargs, the argument 'pasword'",
+            "sentinel_kwargs: the connection argument 'pasword' is unknown",
         ),
     ],
 )

@@ -29,7 +29,6 @@ from ..transport.advice import explain
 from ..transport.commands import name_forbidden, pack
 from ..transport.connector import LOOK_INTERVAL
 from ..transport.errors import is_redirect, is_transient
-from ..transport.sentinel import find_master
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,10 +168,7 @@ class SynchronousPool:
             return pooled.connection
         pooled.close()
         host, connector = self._host, self._connector
-        arguments = dict(self._arguments)
-        if host.sentinels:
-            # An old master that has come back takes itself for the master, until they tell it.
-            arguments["host"], arguments["port"] = await find_master(host)
+        arguments = {**self._arguments, **await connector.locate()}
         connection: Any = None
         failure: Exception | None = None
         try:

@@ -140,8 +140,8 @@ def explain_failure(host: Host, error: Exception, subject: str = "connection") -
 
 def check_tls(host: Host) -> list[Finding]:
     """Note TLS that does not check who the server is."""
-    arguments = (host.arguments, host.sentinel_arguments)
-    if all(one.get("ssl_check_hostname") is not False for one in arguments):
+    checked = (one.arguments.get("ssl_check_hostname") for one in (host, *host.sentinels))
+    if all(one is not False for one in checked):
         return []
     advice = "leave out ssl_cert_reqs and ssl_check_hostname, and name your own ssl_ca_certs"
     return [Finding(Level.NOTE, "TLS", "it does not check who the server is", advice)]

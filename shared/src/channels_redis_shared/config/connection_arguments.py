@@ -107,14 +107,8 @@ def refuse_patterns(table: Iterable[tuple[str, str]], value: str) -> None:
             raise ValueError(text)
 
 
-def refuse_unknown_arguments(arguments: Mapping[str, Any], cls: type, what: str) -> None:
-    """Raise ValueError for an argument that `cls` does not take.
-
-    Args:
-        arguments: The arguments.
-        cls: A class of connections, or redis-py's client.
-        what: Names the argument's kind in the error.
-    """
+def _refuse_unknown(arguments: Mapping[str, Any], cls: type) -> None:
+    """Raise ValueError for an argument that a class of connections does not take."""
     known = sorted(keywords(cls))
     for name in arguments:
         if name in known:
@@ -125,7 +119,7 @@ def refuse_unknown_arguments(arguments: Mapping[str, Any], cls: type, what: str)
         hint = ": write what is in it beside the other arguments"
         if lower not in {"connection_kwargs", "connection_pool_kwargs", "options"}:
             hint = did_you_mean(_OTHER_NAMES.get(lower, lower), [*known, *_OTHER_NAMES.values()])
-        raise ValueError(f"{what} {name!r} is unknown{hint}")
+        raise ValueError(f"the connection argument {name!r} is unknown{hint}")
 
 
 def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str, Any]:
@@ -146,23 +140,12 @@ def connection_arguments(options: Mapping[str, Any], default: type) -> dict[str,
             "connection_class must be a subclass of redis.asyncio.connection.AbstractConnection, "
             'and none for Sentinels, which the layer itself asks: for TLS, write "ssl": True'
         )
-    refuse_unknown_arguments(arguments, cls, "the connection argument")
+    _refuse_unknown(arguments, cls)
     # Servers and proxies without the command HELLO only speak RESP 2.
     arguments = {"db": 0, **arguments, "protocol": arguments.get("protocol") or 2}
     if "path" not in arguments:
         arguments = {"host": "localhost", "port": 6379, **arguments}
         checked_host(arguments["host"])
-    arguments = completed(arguments, "ssl_check_hostname" in keywords(cls))
-    return {**arguments, "connection_class": cls} if "connection_class" in options else arguments
-
-
-def completed(given: Mapping[str, Any], tls: object) -> dict[str, Any]:
-    """Return checked arguments, with the user's name, and with TLS whether to check the host's.
-
-    Raises:
-        ValueError: A value is invalid, or names a file that does not exist.
-    """
-    arguments = dict(given)
     if isinstance(mode := arguments.get("ssl_cert_reqs"), ssl.VerifyMode):
         # redis-py 5 accepts only the names.
         arguments["ssl_cert_reqs"] = mode.name.removeprefix("CERT_").lower()
@@ -172,14 +155,14 @@ def completed(given: Mapping[str, Any], tls: object) -> dict[str, Any]:
     # redis-py itself names it with protocol 3. Redis 5, without users, gets a second AUTH.
     if arguments.get("password") and not arguments.get("username"):
         arguments["username"] = "default"
-    if tls:
+    if "ssl_check_hostname" in keywords(cls):
         # Explicit, as redis-py 5 does not check names by default, and raises if it has to check the
         # name but not the certificate.
         is_checked = arguments.get("ssl_cert_reqs", "required") not in {None, "none"}
         is_off = arguments.get("ssl_check_hostname") is False
         arguments["ssl_check_hostname"] = is_checked and not is_off
         _load_certificates(arguments)
-    return arguments
+    return {**arguments, "connection_class": cls} if "connection_class" in options else arguments
 
 
 def checked_host(value: object) -> str:

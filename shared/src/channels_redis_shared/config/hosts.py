@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from redis.asyncio import ConnectionPool, Redis, connection
+from redis.asyncio import ConnectionPool, connection
 
 from . import connection_arguments as arguments_of
 
@@ -63,9 +63,9 @@ class Host:
         arguments: Keyword arguments for the connection, without timeouts and without anything that
             makes redis-py repeat a command. For Sentinel and a Cluster, `host` and `port` have to
             be replaced.
-        sentinels: Hosts and ports of the Sentinels to ask for the master; empty without Sentinel.
+        sentinels: The settings of the Sentinels to ask for the master; empty without Sentinel.
         master_name: The master's name in the configuration of the Sentinels.
-        sentinel_arguments: Keyword arguments for redis-py's client of a Sentinel.
+        is_sentinel: Whether it is a Sentinel.
         nodes: Hosts and ports of the nodes to ask for the Cluster's topology; empty without a
             Cluster.
         in_cluster: Whether it is a node of a Cluster in `hosts`.
@@ -77,9 +77,9 @@ class Host:
     url: str
     # Left out of the repr, as the others below: they may hold a password.
     arguments: Mapping[str, Any] = field(repr=False)
-    sentinels: tuple[Address, ...] = ()
+    sentinels: tuple[Host, ...] = ()
     master_name: str | None = None
-    sentinel_arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    is_sentinel: bool = False
     nodes: tuple[Address, ...] = ()
     in_cluster: bool = False
     timeout: float = DEFAULT_TIMEOUT
@@ -87,19 +87,23 @@ class Host:
     entry: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def at(self, address: Address) -> Host:
-        """Return the settings for one node of the Cluster."""
+        """Return the settings for one node of the Cluster, or one Sentinel."""
         arguments = {**self.arguments, "host": address[0], "port": address[1]}
-        return replace(self, nodes=(), in_cluster=True, arguments=arguments)
+        return replace(self, nodes=(), in_cluster=not self.is_sentinel, arguments=arguments)
 
     def __str__(self) -> str:
         """Return the address for logs and errors, never with a password."""
         if self.sentinels:
-            return f"master {self.master_name!r} of the Sentinels {_shown(self.sentinels)}"
+            sentinels = ", ".join(_shown(one.arguments) for one in self.sentinels)
+            return f"master {self.master_name!r} of the Sentinels {sentinels}"
         if self.nodes:
-            return f"Redis Cluster of {_shown(self.nodes)}"
+            nodes = (_shown({"host": host, "port": port}) for host, port in self.nodes)
+            return f"Redis Cluster of {', '.join(nodes)}"
         if "path" in self.arguments:
             return f"{self.url}{self.arguments['path']}?db={self.arguments['db']}"
-        address = _shown([(self.arguments["host"], self.arguments["port"])])
+        address = _shown(self.arguments)
+        if self.is_sentinel:
+            return f"Sentinel {address}"
         return f"{self.url}{address}/{self.arguments['db']}"
 
 
@@ -182,15 +186,15 @@ def _pop_several(options: dict[str, Any]) -> dict[str, Any]:
         return {"nodes": _addresses(options, "cluster", '"cluster": [("node1", 7000)]')}
     if options.keys().isdisjoint(_OF_SENTINELS):
         return {}
-    sentinels = _addresses(options, "sentinels", _SENTINELS)
+    addresses = _addresses(options, "sentinels", _SENTINELS)
     name, arguments = options.pop("master_name", None), options.pop("sentinel_kwargs", None) or {}
     if not name or not isinstance(name, str):
         raise ValueError(f"Sentinels need the name of the master: write {_SENTINELS}")
     if not isinstance(arguments, Mapping):
         raise ValueError('sentinel_kwargs must be a dict, such as {"password": "..."}')
-    arguments_of.refuse_unknown_arguments(arguments, Redis, "in sentinel_kwargs, the argument")
-    arguments = _named("sentinel_kwargs", arguments_of.completed, arguments, arguments.get("ssl"))
-    return {"sentinels": sentinels, "master_name": name, "sentinel_arguments": arguments}
+    sentinel = _named("sentinel_kwargs", _parse, {**arguments, "protocol": 2})
+    sentinels = tuple(replace(sentinel, is_sentinel=True).at(address) for address in addresses)
+    return {"sentinels": sentinels, "master_name": name}
 
 
 def _pop_scheme(options: dict[str, Any]) -> str:
@@ -248,10 +252,9 @@ def _pair(value: object) -> Address:
     return arguments_of.checked_host(value[0]), arguments_of.checked("port", value[1])
 
 
-def _shown(addresses: Iterable[Address]) -> str:
-    return ", ".join(
-        f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses
-    )
+def _shown(arguments: Mapping[str, Any]) -> str:
+    host, port = arguments["host"], arguments["port"]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _is_pair(value: Any) -> bool:

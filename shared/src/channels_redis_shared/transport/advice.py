@@ -45,7 +45,7 @@ _ADVICE: tuple[tuple[type[Exception], str, str], ...] = (
 )
 
 
-def explain(error: Exception, host: Host, sentinel: str | None = None) -> Exception:
+def explain(error: Exception, host: Host) -> Exception:
     """Return the error with the host's name and advice at the end of its text.
 
     Its class and the beginning of its text stay, as users may match them. But a redirect to another
@@ -54,7 +54,6 @@ def explain(error: Exception, host: Host, sentinel: str | None = None) -> Except
     Args:
         error: An error that a server replied, or of a connection to it.
         host: The host.
-        sentinel: The address of the Sentinel, if the error is one's.
     """
     elsewhere = misplaced_slot(error) is not None or "hash to the same slot" in str(error)
     if elsewhere and not host.in_cluster:
@@ -63,10 +62,9 @@ def explain(error: Exception, host: Host, sentinel: str | None = None) -> Except
             f"{host} is a node of a Redis Cluster and has only a part of the keys: "
             f'write {{"cluster": [("{name}", {port})]}} in hosts'
         )
-    where = str(host) if sentinel is None else f"Sentinel {sentinel}"
-    advice = advice_on(error, host, sentinel)
-    if advice is not None and where not in str(error):
-        error.args = (f"{str(error).rstrip()} ({where}: {advice})", *error.args[1:])
+    advice = advice_on(error, host)
+    if advice is not None and str(host) not in str(error):
+        error.args = (f"{str(error).rstrip()} ({host}: {advice})", *error.args[1:])
         error.advice = advice  # type: ignore[attr-defined]  # for the doctor
     return error
 
@@ -79,11 +77,11 @@ def explain_tls(refusal: SSLError, where: str) -> RedisConnectionError:
     return error
 
 
-def advice_on(error: Exception, host: Host, sentinel: str | None = None) -> str | None:
+def advice_on(error: Exception, host: Host) -> str | None:
     """Return what to write instead; None if there is no advice. The arguments are `explain`'s."""
-    arguments = host.arguments if sentinel is None else host.sentinel_arguments
+    arguments = host.arguments
     if isinstance(error, exceptions.AuthenticationError):
-        place = "hosts" if sentinel is None else "sentinel_kwargs"
+        place = "sentinel_kwargs" if host.is_sentinel else "hosts"
         if arguments.get("password") or arguments.get("credential_provider"):
             return f'correct "username" and "password" in {place}'
         return f'write "password" in {place}, and "username" unless the user is the default one'

@@ -14,6 +14,7 @@ from ..concurrency import first_result
 from ..config.connection_arguments import HIGHEST_PORT
 from .connector import ANY_VERSION, Connector
 from .errors import is_transient, sum_up
+from .sentinel import SentinelConnector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -208,4 +209,5 @@ def read_slots(reply: Sequence[Any], asked: Address) -> Sequence[Address | None]
 
 def connector_to(host: Host, minimum_version: MinimumVersion = ANY_VERSION) -> Connector:
     """Return the connector to a host of any kind."""
-    return Cluster(host, minimum_version) if host.nodes else Connector(host, minimum_version)
+    kind = Cluster if host.nodes else SentinelConnector if host.sentinels else Connector
+    return kind(host, minimum_version)

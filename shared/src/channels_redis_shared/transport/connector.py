@@ -1,4 +1,4 @@
-"""Open connections to one host; through Sentinel, to the current master."""
+"""Open connections to one host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from .advice import NO_TLS, SENTINEL_FORM, WRITE_TLS, explain, explain_tls
 from .connection import Connection
 from .errors import ClientSideError, WrongProtocolError
 from .redis_py import find_tls_refusal
-from .sentinel import find_master, require_master
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -48,7 +47,10 @@ SHARDED_PUBSUB = MinimumVersion(7, " for the option sharded_pubsub")
 
 
 class Connector:
-    """Open connections to one host; through Sentinel, to the current master."""
+    """Open connections to one host."""
+
+    # True if each new connection is checked, also when the version is known.
+    checks_each = False
 
     def __init__(self, host: Host, minimum_version: MinimumVersion = ANY_VERSION) -> None:
         self.host = host
@@ -135,14 +137,14 @@ class Connector:
 
     def too_late(self) -> RedisTimeoutError:
         """Return the error for a connection that was not opened in time."""
-        tls = self.host.url == "rediss://" or self.host.sentinel_arguments.get("ssl")
+        tls = any(one.url == "rediss://" for one in (self.host, *self.host.sentinels))
         hint = f"; does it speak TLS? If not, {NO_TLS}" if tls else ""
         return RedisTimeoutError(
             f"{self.host} did not accept a connection within {self.host.connect_timeout:g} s{hint}"
         )
 
     async def _check_server(self, connection: Connection) -> None:
-        if self.version_is_known and not self.host.sentinels:
+        if self.version_is_known and not self.checks_each:
             return
         # Any user may call HELLO. A server that lacks it lacks ACLs, too, and answers INFO.
         seconds = self.host.connect_timeout
@@ -157,15 +159,12 @@ class Connector:
 
         Raises:
             redis.exceptions.ClusterDownError: It has left its Cluster.
-            redis.exceptions.ReadOnlyError: It is no master, as the Sentinels have said.
             redis.exceptions.ResponseError: Its version is too old, or it is a Sentinel.
         """
         if reply == []:
             raise ClusterDownError(f"{self.host} is in no Cluster, or in one without slots")
         known = introduction(reply)
         self._was_master |= known.get(b"role") == b"master"
-        if self.host.sentinels:
-            require_master(known, self.host)
         if isinstance(known.get(b"version"), bytes):
             self._require_version(known)
 
@@ -195,6 +194,10 @@ class Connector:
             return False
         return not isinstance(error, AuthenticationError) and await speaks_tls(*address)
 
+    async def locate(self) -> Mapping[str, Any]:
+        """Return the arguments of a new connection that others have to tell."""
+        return {}
+
     async def learn(self) -> None:
         """Find out again which servers have the keys; for one server, there is nothing to do."""
 
@@ -208,8 +211,7 @@ class Connector:
         # The deadlines are ours: a blocking read may take longer than any socket_timeout, and a
         # test that freezes the time moves those of redis-py.
         arguments.update(socket_timeout=None, socket_connect_timeout=None)
-        if host.sentinels:
-            arguments["host"], arguments["port"] = await find_master(host)
+        arguments.update(await self.locate())
         # redis-py's own way from arguments to a connection; the pool itself is not used.
         pool = ConnectionPool.from_url(host.url, **arguments)
         connection: AbstractConnection = pool.make_connection()
