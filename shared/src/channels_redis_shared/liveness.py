@@ -22,7 +22,8 @@ SWAP = Script.of(re.sub(r"(?m)^--.*\n", "", Script.read(__package__, "swap").sou
 
 Name = TypeVar("Name")
 
-# Seconds between the two looks. A living process gives at least one sign meanwhile.
+# Seconds between the two looks, in which a living process gives a sign. The queue layer looks at
+# groups every 30 s: a little less, or the second look would be the third.
 SECOND_LOOK_AFTER = 28
 # Processes whose silence is remembered.
 MAX_SILENT = 10_000

@@ -13,13 +13,13 @@ import contextlib
 import itertools
 import math
 import secrets
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
 from . import scripts
 from ._shared.clock import monotonic
-from ._shared.liveness import SWAP
+from ._shared.liveness import SECOND_LOOK_AFTER, SWAP, Silence
 from ._shared.transport.commands import shard_of
 from .config import HEARTBEAT_TIMEOUT
 from .keys import GONE
@@ -34,20 +34,6 @@ if TYPE_CHECKING:
 # Seconds between two heartbeats, and until one that failed is tried again.
 HEARTBEAT_INTERVAL = 20
 RETRY_INTERVAL = 2
-# Seconds between the two looks, in which a living process sends a heartbeat. Groups are looked at
-# every 30 s: a little less, or the second look would be the third.
-SECOND_LOOK_AFTER = 28
-# Addresses whose silence is remembered.
-MAX_SILENT = 10_000
-
-
-class _FirstLook(NamedTuple):
-    """The first look that found a process silent."""
-
-    # `monotonic()`
-    at: float
-    # Connections that this process had lost and opened again by then.
-    reconnects: int
 
 
 class Liveness:
@@ -61,8 +47,7 @@ class Liveness:
     def __init__(self, settings: QueueSettings, local_groups: LocalGroups) -> None:
         self._settings = settings
         self._local_groups = local_groups
-        # By address.
-        self._silent: dict[str, _FirstLook] = {}
+        self._silence: Silence[str] = Silence(lambda: settings.counters.reconnects)
 
     @property
     def _timeout(self) -> int:
@@ -128,17 +113,9 @@ class Liveness:
             # Synchronous code sends no heartbeats.
             return heartbeat is not None
         if age < self._timeout:
-            self._silent.pop(address, None)
+            self._silence.forget(address)
             return False
-        now, reconnects = monotonic(), self._settings.counters.reconnects
-        first = self._silent.get(address)
-        # An outage in between may have kept the process from sending one.
-        if first is None or first.reconnects != reconnects:
-            if len(self._silent) >= MAX_SILENT:
-                self._silent.clear()
-            self._silent[address] = _FirstLook(now, reconnects)
-            return False
-        if now - first.at < SECOND_LOOK_AFTER:
+        if not self._silence.is_dead(address, SECOND_LOOK_AFTER):
             return False
         key = self._key(address)
         command = scripts.MARK_GONE.call([key], heartbeat, GONE, self._ttl)
