@@ -22,6 +22,7 @@ from channels_redis_shared.ops.statistics import Counters
 from channels_redis_shared.transport.cluster import Cluster, slot_of
 from channels_redis_shared.transport.cluster_pipeline import ClusterPipeline
 from embedded_server import HOST
+from support import inside
 from support.cluster import EmbeddedCluster, command, node_id
 from support.messages import within
 from support.waiting import eventually
@@ -172,10 +173,10 @@ async def test_call_after_an_answer_of_a_former_owner(
         for number in (1, 2):
             await pipeline.execute(("RPUSH", "x", number), key="x")
 
-    cluster._owners = [(HOST, former.port)] * REDIS_CLUSTER_HASH_SLOTS
+    inside.let_own(cluster, (HOST, former.port), REDIS_CLUSTER_HASH_SLOTS)
     pushing = asyncio.create_task(push_twice())
     await asyncio.sleep(0)
-    cluster._owners = [(HOST, new.port)] * REDIS_CLUSTER_HASH_SLOTS
+    inside.let_own(cluster, (HOST, new.port), REDIS_CLUSTER_HASH_SLOTS)
     await within(pushing)
     assert [command(node, "LRANGE", "x", 0, -1) for node in (former, new)] == [[b"1"], [b"2"]]
     await pipeline.close()
@@ -241,7 +242,7 @@ async def test_connections_to_a_former_owner(
     await send("before")
     assert sockets_to(lost) == 2
     lost.kill()
-    shared = layer._broker.get().shards.of(key)._cluster
+    shared = inside.cluster_of(inside.broker(layer).shards, key)
 
     async def knows_the_new_owner() -> bool:
         with suppress(RedisError):

@@ -13,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
+from support import inside
 from support.cluster import EmbeddedCluster, command
 from support.environments import redis_6_2
 from support.pubsub_layers import kill_subscriptions
@@ -135,12 +136,12 @@ async def test_slot_without_a_node(
     assert await received(layer, harmed) == {"type": "lost"}
     other = f"other{{{harmed}}}"
     with pytest.raises(RedisConnectionError, match="is away: not all slots"):
-        await layer._broker.get().open(other)
+        await inside.broker(layer).open(other)
     await layer.send(unharmed, {"type": "hello"})
     assert await received(layer, unharmed) == {"type": "hello"}
     command(node, "CLUSTER", "ADDSLOTS", slot)
     assert await received(layer, harmed) == {"type": "back"}
-    await layer._broker.get().open(other)
+    await inside.broker(layer).open(other)
     await layer.send(harmed, {"type": "hello"})
     assert await received(layer, harmed) == {"type": "hello"}
     lines = [record.message for record in caplog.records if record.name == "channels_redis_pubsub"]
@@ -248,10 +249,9 @@ async def channel_at(
     node: EmbeddedServer, cluster: EmbeddedCluster, layer: RedisPubSubChannelLayer
 ) -> str:
     """Return a new channel that lives at a node."""
-    process = layer._broker.get()
-    names = (layer._names.new_channel("specific.", process.id) for _ in itertools.count())
+    names = (inside.new_name(layer) for _ in itertools.count())
     channel = next(name for name in names if cluster.master_of(name) is node)
-    await process.open(channel)
+    await inside.broker(layer).open(channel)
     return channel
 
 

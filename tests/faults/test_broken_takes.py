@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels_redis_queue.receiver import State
+from support import inside
 from support.messages import cancel, take_numbers, within
 from support.queue_layers import Layers, beside, blocked, is_blocked, nothing_else
 from support.waiting import eventually
@@ -144,7 +145,7 @@ async def test_leave_that_was_applied_twice(broken: Broken) -> None:
     channel = await layer.new_channel()
     await layer.group_add("room", channel)
     receiver = await blocked(broken.server, layer, channel)
-    local_groups = layer._broker.get().local_groups
+    local_groups = inside.broker(layer).local_groups
     await broken.sender.group_discard("room", channel)
     await eventually(lambda: not local_groups.virtuals())
     await layer.group_add("room", channel)
@@ -205,8 +206,8 @@ async def test_first_take_of_a_layer_that_closes(
     receiving = asyncio.create_task(layer.receive("jobs"))
     await within(loss.happened.wait())
     proxy.stall(new=True)
-    [[receiver]] = layer._broker.get().receiver_pool._receivers.values()
-    await eventually(lambda: receiver._connection is None)
+    [receiver] = inside.receivers(layer)
+    await eventually(lambda: not inside.is_connected(receiver))
     await cancel(receiving)
     closing = asyncio.create_task(layer.close_pools())
     await eventually(lambda: receiver.state is State.STOPPING)

@@ -12,6 +12,7 @@ import redis.exceptions
 
 from channels_redis_queue import RedisChannelLayer
 from embedded_server import EmbeddedServer
+from support import inside
 from support.messages import cancel, take, take_numbers, within
 from support.queue_layers import Layers, StartRemoteLayer, blocked, nothing_else, sent, waiting
 from support.waiting import eventually, until
@@ -214,7 +215,7 @@ async def test_consumers_go_while_one_of_two_hosts_is_away(
     second = start_server()
     layers = Layers(hosts=[own_server.url, second.url], channel_expiry=1)
     layer = layers()
-    local_groups = layer._broker.get().local_groups
+    local_groups = inside.broker(layer).local_groups
     groups = [f"room-{number}" for number in range(20)]
     # The first one lasts as long as this task.
     _, *channels = [await layer.new_channel() for _ in range(9)]

@@ -16,6 +16,7 @@ from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.connector import Connector
 from channels_redis_shared.transport.pipeline import AutoPipeline
 from channels_redis_shared.transport.sentinel import find_master
+from support import inside
 from support.messages import take_numbers, within
 from support.queue_layers import Layers, blocked, nothing_else
 
@@ -71,11 +72,7 @@ async def test_idle_command_connection(proxy: TcpProxy) -> None:
     pipeline = AutoPipeline(Connector(host))
     for count in range(1, ROUNDS):
         assert await within(pipeline.execute(("INCR", "n"), key="n")) == count
-        [lane] = pipeline._lanes.values()
-        connection = lane._connection
-        assert connection is not None
-        transport = connection._transport
-        assert transport is not None
+        transport = inside.transport_of(pipeline)
         proxy.reset()
         # Each turn: uvloop closes its transport some turns before it says so.
         while not transport.is_closing():

@@ -17,6 +17,7 @@ from channels_redis_queue._shared.transport.sentinel import find_master
 from embedded_server import HOST
 from fuzz.hostile import resp
 from fuzz.replies import HostileServer
+from support import inside
 from support.messages import within
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ async def test_sentinel(hostile_server: HostileServer, reply: bytes) -> None:
     sentinels = [(HOST, hostile_server.port)]
     layer: Any = RedisChannelLayer(hosts=[{"sentinels": sentinels, "master_name": "main"}])
     with pytest.raises(RedisConnectionError, match=r"Asking the Sentinel .* failed"):
-        await find_master(layer._connectors[0].host)
+        await find_master(inside.connector(layer).host)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ async def test_reply_that_is_none(hostile_server: HostileServer, reply: bytes) -
     hostile_server.answer = lambda words: reply if words == [b"HELLO"] else None
     layer: Any = RedisChannelLayer(hosts=[f"redis://{HOST}:{hostile_server.port}"])
     with pytest.raises(InvalidResponse, match="a reply can't be read"):
-        await layer._connectors[0].open()
+        await inside.connector(layer).open()
 
 
 async def test_reply_that_redis_py_cannot_read(hostile_server: HostileServer) -> None:

@@ -13,6 +13,7 @@ from channels_redis_queue._shared.history.positions import MARK, id_of
 from fuzz.hostile import as_msgpack
 from fuzz.targets import Consumer, PubSubTarget, QueueTarget, Target, put
 from fuzz.watch import Violation, done
+from support import inside
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -91,7 +92,7 @@ class HistoryMixin(Target):
         """Set the scene, and let channels follow the group."""
         await super().open()
         layer = self.scene.layer
-        self.stream, self.latest = layer._store.keys(layer._history_tag(GROUP))
+        self.stream, self.latest = inside.history_keys(layer, GROUP)
         channels = [await layer.new_channel() for _ in range(MEMBERS + GUESTS)]
         readers = [Reader(layer, channel) for channel in channels]
         self.members, self.guests = readers[:MEMBERS], readers[MEMBERS:]
@@ -142,10 +143,6 @@ class HistoryMixin(Target):
             head: What `_head` has returned.
             body: What stands where a message is expected.
         """
-        raise NotImplementedError
-
-    def followers(self) -> Any:
-        """Return the follower of the group."""
         raise NotImplementedError
 
     async def _feed_one(self, one: Input) -> None:
@@ -239,13 +236,8 @@ class HistoryMixin(Target):
             if guest.start is not None:
                 guest.start = self.number
         self.sent.clear()
-        follower = self.followers().find(self.key())
-        if (
-            follower.waits_of("")
-            or follower._joins
-            or follower._reads
-            or follower._all.backlog._held
-        ):
+        follower = inside.followers(self.scene.layer).find(self.key())
+        if not inside.is_settled(follower):
             raise Violation("the follower keeps joins or messages")
         if self.client.dbsize() > MAX_KEYS:
             raise Violation(f"there are {self.client.dbsize()} keys: {self.client.keys()}")
@@ -380,10 +372,6 @@ class QueueHistory(HistoryMixin, QueueTarget):
         own = self.members[0].channel
         return f"{own[: own.index('!') + 1]}:g:{GROUP}"
 
-    def followers(self) -> Any:
-        """Return the followers of the process."""
-        return self.scene.layer._broker.get()._followers
-
     def publish(self, head: Any, body: bytes) -> None:
         """Write a message to the key of the process."""
         dice = self.hostile.dice
@@ -401,12 +389,8 @@ class PubSubHistory(HistoryMixin, PubSubTarget):
 
     def key(self) -> bytes:
         """Return the topic of the group."""
-        topic: str = self.scene.layer._names.topic(GROUP)
+        topic: str = inside.names(self.scene.layer).topic(GROUP)
         return topic.encode()
-
-    def followers(self) -> Any:
-        """Return the followers of the event loop."""
-        return self.scene.layer._brokers.get().get().followers
 
     def publish(self, head: Any, body: bytes) -> None:
         """Publish a message to the topic of the group."""

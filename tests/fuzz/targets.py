@@ -26,6 +26,7 @@ from embedded_server import HOST
 from fuzz.hostile import Hostile, resp
 from fuzz.replies import HostileServer
 from fuzz.watch import Violation, done
+from support import inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,7 +220,7 @@ class LayerTarget(Target):
         """Return what may stand where a message is expected."""
         body = self.hostile.body("json" if self.encoding == "json" else "msgpack")
         if self.encoding == "fernet":
-            return self.hostile.token(self.scene.layer._serializer.encrypt, body)
+            return self.hostile.token(partial(inside.encrypt, self.scene.layer), body)
         return body
 
 
@@ -231,7 +232,7 @@ class QueueTarget(LayerTarget):
 
     def queue(self, channel: str) -> Any:
         """Return the keys of a channel."""
-        return self.scene.layer._keys.messages(channel[: channel.find("!") + 1] or channel)
+        return inside.keys(self.scene.layer).messages(channel[: channel.find("!") + 1] or channel)
 
 
 class QueueMessages(QueueTarget):
@@ -284,7 +285,7 @@ class QueueNames(QueueTarget):
 
     async def feed(self, inputs: list[Any]) -> None:
         """Write the names, use the group in all ways, and remove them."""
-        layer, keys = self.scene.layer, self.scene.layer._keys
+        layer, keys = self.scene.layer, inside.keys(self.scene.layer)
         own = self.scene.own[0].channel
         members = keys.members(f"{own[: own.index('!') + 1]}:g:room")
         self.client.zadd(keys.group("room"), {name: score for name, score, _ in inputs})
@@ -490,7 +491,7 @@ class Replies(Target):
 
     async def ask(self) -> None:
         """Do what sends the command."""
-        connector = self.scene.layer._connectors[0]
+        connector = inside.connector(self.scene.layer)
         connector.version_is_known = False
         connection = await connector.open()
         connection.close()
@@ -510,7 +511,7 @@ class Replies(Target):
         self.hostile_server.answer = lambda words: (
             left.pop() if left and self._is_asked(words) else self._answer_well(words)
         )
-        self.scene.layer._connectors[0].version_is_known = False
+        inside.connector(self.scene.layer).version_is_known = False
         self.outages += 1
         await self.hostile_server.drop()
         await done(self._until_used(left), "reconnecting")
@@ -589,7 +590,7 @@ class SentinelReplies(Replies):
 
     async def ask(self) -> None:
         """Ask for the master."""
-        await find_master(self.scene.layer._connectors[0].host)
+        await find_master(inside.connector(self.scene.layer).host)
 
 
 class ClusterReplies(Replies):
@@ -614,7 +615,7 @@ class ClusterReplies(Replies):
 
     async def ask(self) -> None:
         """Ask for the owners."""
-        await self.scene.layer._connectors[0].learn()
+        await inside.connector(self.scene.layer).learn()
 
 
 class QueueHello(Replies):

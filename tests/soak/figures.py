@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from support import inside
+
 if TYPE_CHECKING:
     from channels.layers import BaseChannelLayer
 
@@ -55,19 +57,16 @@ def _trim() -> None:
 
 def _readers(layer: BaseChannelLayer) -> int:
     # A look inside: no statistics tell of receivers or open channels, which stay without messages.
-    process: Any = layer._brokers.get()
-    if hasattr(process, "receiver_pool"):
+    brokers = inside.brokers(layer)
+    if any(hasattr(broker, "receiver_pool") for broker in brokers):
         # Those of loops closed without cleanup stay until the next reader of that channel.
-        return sum(
-            not any(receiver.loop.is_closed() for receiver in receivers)
-            for receivers in list(process.receiver_pool._receivers.values())
-        )
-    return sum(len(broker.hub.channels()) for broker in process.values())
+        return sum(not receiver.loop.is_closed() for receiver in inside.receivers(layer))
+    return sum(len(broker.hub.channels()) for broker in brokers)
 
 
 def _loops(layer: BaseChannelLayer) -> int:
     # Likewise: the event loops that the layer keeps something for.
-    process: Any = layer._brokers.get()
-    if hasattr(process, "loops"):
-        return len(process.loops.values())
-    return sum(broker.loop is not None for broker in process.values())
+    return sum(
+        len(broker.loops.values()) if hasattr(broker, "loops") else broker.loop is not None
+        for broker in inside.brokers(layer)
+    )

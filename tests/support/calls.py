@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from support import inside
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ async def passed(layer: Any, channel: str, send: Callable[[], Awaitable[None]]) 
 
     for _ in range(3):
         receiving = asyncio.create_task(layer.receive(channel))
-        await eventually(lambda: layer._tracker_of(channel).mailboxes.waiting(channel))
+        await eventually(lambda: inside.waiting_calls(layer, channel))
         found.calls.clear()
         sys.setprofile(note)
         try:

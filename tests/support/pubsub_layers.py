@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
+from support.inside import broker, waiting_calls
 from support.layers import LayersOf, fixtures_of
 from support.messages import Message, take, within
 from support.waiting import eventually
@@ -50,12 +51,13 @@ async def waiting(layer: RedisPubSubChannelLayer, channel: str) -> asyncio.Task[
 
 def waits(layer: RedisPubSubChannelLayer, channel: str) -> int:
     """Return how many calls of `receive` wait for a channel."""
-    return sum(one._mailboxes.waiting(channel) for one in layer._brokers.get().values())
+    return waiting_calls(layer, channel)
 
 
 def inside(layer: RedisPubSubChannelLayer) -> PubSubBroker:
     """Return what a layer has for the running event loop."""
-    return layer._brokers.get().get()
+    found: PubSubBroker = broker(layer)
+    return found
 
 
 def kill_subscriptions(server: EmbeddedServer) -> int:

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue.keys import Keys, QueueKeys
+from support import inside
 from support.layers import LayersOf, fixtures_of
 from support.messages import Message, take, take_elsewhere, within
 from support.processes import Remote
@@ -122,8 +123,7 @@ async def blocked(
     """Start to receive on a server of the test's own; return when all readers wait there."""
     task = asyncio.create_task(layer.receive(channel))
     await asyncio.sleep(0)
-    readers = layer._broker.get().receiver_pool._receivers
-    await eventually(lambda: is_blocked(server, len(readers)))
+    await eventually(lambda: is_blocked(server, len(inside.receivers(layer))))
     return task
 
 
@@ -134,8 +134,9 @@ def beside(layer: RedisChannelLayer, channel: str) -> QueueKeys:
 
 async def names_in(layer: RedisChannelLayer, group: str) -> list[str]:
     """Return the names in a group in Redis: of processes, or of members."""
-    key = layer._keys.group(group)
-    found = await layer._broker.get().shards.of(group).execute(("ZRANGE", key, 0, -1), key=key)
+    key = inside.keys(layer).group(group)
+    command = ("ZRANGE", key, 0, -1)
+    found = await inside.broker(layer).shards.of(group).execute(command, key=key)
     return [name.decode() for name in found]
 
 

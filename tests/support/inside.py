@@ -1,0 +1,100 @@
+"""The inside of a layer: the only module for all tests that touches private attributes.
+
+The tests in `unit` are about single parts; all others see a layer as its users do, and ask here for
+what no user can see: whether a call waits by now, or something was left behind.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# What is private has no types that would help here.
+
+
+def broker(layer: Any) -> Any:
+    """Return what a layer has in this process; with Pub/Sub, for the running event loop."""
+    found = layer._brokers.get()
+    return found.get() if hasattr(found, "key_shards") else found
+
+
+def brokers(layer: Any) -> list[Any]:
+    """Return what a layer has in this process; with Pub/Sub, for each event loop."""
+    found = layer._brokers.get()
+    return list(found.values()) if hasattr(found, "key_shards") else [found]
+
+
+def receivers(layer: Any) -> list[Any]:
+    """Return the receivers that a queue layer has in this process."""
+    pool = broker(layer).receiver_pool
+    return [receiver for group in list(pool._receivers.values()) for receiver in group]
+
+
+def is_connected(receiver: Any) -> bool:
+    """Return whether a receiver has a connection."""
+    return receiver._connection is not None
+
+
+def waiting_calls(layer: Any, channel: str) -> int:
+    """Return how many calls wait for a message of a channel."""
+    return sum(one.consumers.mailboxes.waiting(channel) for one in brokers(layer))
+
+
+def connector(layer: Any) -> Any:
+    """Return what connects a layer to its first host."""
+    return layer._connectors[0]
+
+
+def keys(layer: Any) -> Any:
+    """Return the names of a queue layer's keys."""
+    return layer._keys
+
+
+def names(layer: Any) -> Any:
+    """Return the names of a Pub/Sub layer's topics and channels."""
+    return layer._names
+
+
+def new_name(layer: Any) -> str:
+    """Return the name of a new channel of a Pub/Sub layer, which is not open yet."""
+    name: str = names(layer).new_channel("specific.", layer._brokers.get().id)
+    return name
+
+
+def encrypt(layer: Any, body: bytes) -> bytes:
+    """Encrypt bytes as a layer does a message."""
+    token: bytes = layer._serializer.encrypt(body)
+    return token
+
+
+def history_keys(layer: Any, group: str) -> tuple[Any, Any]:
+    """Return the keys of a group's history: of its stream, and of its latest position."""
+    stream, latest = layer._store.keys(layer._history_tag(group))
+    return stream, latest
+
+
+def followers(layer: Any) -> Any:
+    """Return the followers of a layer's groups with a history."""
+    process = broker(layer)
+    return getattr(process, "_followers", None) or process.followers
+
+
+def is_settled(follower: Any) -> bool:
+    """Return whether a follower keeps no join, no read and no message back."""
+    kept = follower._joins, follower._reads, follower._all.backlog._held
+    return not any(kept) and not follower.waits_of("")
+
+
+def cluster_of(shards: Any, key: str) -> Any:
+    """Return the Cluster that holds a key."""
+    return shards.of(key)._cluster
+
+
+def let_own(cluster: Any, address: tuple[str, int], slots: int) -> None:
+    """Let a node own all slots, as far as this process knows."""
+    cluster._owners = [address] * slots
+
+
+def transport_of(pipeline: Any) -> Any:
+    """Return the transport of the only connection of a pipeline."""
+    [lane] = pipeline._lanes.values()
+    return lane._connection._transport
