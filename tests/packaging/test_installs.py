@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.builds import LAYERS, PACKAGES, SHARED, Environment, SourceTree, module_of, run
+from support.builds import LAYERS, PACKAGES, Environment, SourceTree, module_of, run
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -95,23 +95,6 @@ def test_sdist_installs(
     environment = new_environment()
     environment.install("--find-links", wheels, built[package].sdist)
     check_alone(environment, package)
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_editable_install(
-    new_environment: NewEnvironment, tree: SourceTree, wheels: Path, package: str
-) -> None:
-    """An editable install imports, and shows a change in the shared module at once."""
-    environment = new_environment()
-    environment.install("--find-links", wheels, "--editable", tree.package(package))
-    check_alone(environment, package)
-    if package in LAYERS:
-        marker = tree.root / SHARED / "written_after_the_install.py"
-        marker.write_text("")
-        try:
-            environment.run("-c", f"import {module_of(package)}._shared.{marker.stem}")
-        finally:
-            marker.unlink()
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -134,25 +134,6 @@ def test_notice_of_lost_messages_is_never_dropped() -> None:
     assert process.take_all() == [1, 6, 7, 8]
 
 
-def test_consumer_is_told_of_messages_whose_time_was_over() -> None:
-    """Expired messages are counted as missing as well."""
-    process = Process(on_overflow="lost")
-    past = time.monotonic() - 1
-    for sweep in (False, True):
-        process.put(1, 2, 3, deadline=past)
-        process.put(4)
-        if sweep:
-            process.boxes.drop_expired()
-        assert process.take_all() == [3, 4]
-    process.put(1, deadline=past)
-    process.boxes.drop_expired()
-    process.put(2, deadline=past)
-    process.boxes.drop_expired()
-    assert process.take_all() == [2]
-    assert process.counters.expired == 8
-    assert not process.lost
-
-
 async def test_waiters_are_woken_in_order(process: Process) -> None:
     """The first waiter gets the first item."""
     box = process.boxes.open("a")
