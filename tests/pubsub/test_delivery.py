@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgpack
 import pytest
 
-from channels_redis_pubsub.serializers import registry
 from support.messages import joined, take, take_many, within
 from support.pubsub_layers import Layers, nothing_else
 
@@ -48,20 +47,6 @@ async def test_unreadable_message_is_dropped(
     assert channels[0] in caplog.text
 
 
-async def test_other_key_reads_nothing(layers: Layers, caplog: pytest.LogCaptureFixture) -> None:
-    """A message that was encrypted with another key is dropped like any that can't be read."""
-    layer = layers(symmetric_encryption_keys=["ours"])
-    channel = await joined(layer, "room")
-    with caplog.at_level(logging.INFO, LOGGER):
-        for keys in (["theirs"], None):
-            await within(layers(symmetric_encryption_keys=keys).group_send("room", HELLO))
-        await within(layer.group_send("room", HELLO))
-        assert await take(layer, channel) == HELLO
-    [record] = caplog.records
-    assert "__group__room" in record.getMessage()
-    assert layer.statistics().dropped.undecodable == 2
-
-
 async def test_names_and_payload_on_the_wire(redis_server: EmbeddedServer, layers: Layers) -> None:
     """Processes of channels_redis and of others find the channels and read the messages."""
     layer = layers()
@@ -85,47 +70,6 @@ async def test_names_and_payload_on_the_wire(redis_server: EmbeddedServer, layer
         assert message is not None
         assert message["data"] == payload
         listener.close()
-
-
-async def test_message_to_a_channel_that_has_gone(layers: Layers) -> None:
-    """Sending to a channel without listeners is not an error."""
-    layer = layers()
-    channel = await layer.new_channel()
-    await within(layer.send(f"{channel}gone", HELLO))
-    await within(layer.group_send("empty", HELLO))
-    await nothing_else(layer, channel)
-
-
-async def test_registered_format_is_used(layers: Layers) -> None:
-    """A serializer that knows nothing but to serialize and deserialize works, too."""
-
-    class Reversed:
-        """Writes the representation of a message backwards."""
-
-        def __init__(self, **options: Any) -> None:
-            assert options == {
-                "symmetric_encryption_keys": None,
-                "random_prefix_length": 0,
-                "expiry": None,
-            }
-
-        def serialize(self, message: dict[str, Any]) -> bytes:
-            """Return the message as bytes."""
-            packed: bytes = msgpack.packb(message)
-            return packed[::-1]
-
-        def deserialize(self, data: bytes) -> dict[str, Any]:
-            """Return the message in bytes."""
-            message: dict[str, Any] = msgpack.unpackb(data[::-1])
-            return message
-
-    registry.register_serializer("reversed", Reversed)
-    layer = layers(serializer_format="reversed")
-    members = [await joined(layer, "room") for _ in range(2)]
-    await within(layer.group_send("room", {"type": "x", "items": [1, 2]}))
-    for member in members:
-        assert await take(layer, member) == {"type": "x", "items": [1, 2]}
-    assert layer.deserialize(layer.serialize(HELLO)) == HELLO
 
 
 def test_overflow_log_says_how_many(

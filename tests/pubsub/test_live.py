@@ -30,15 +30,6 @@ async def test_two_thousand_joins_lose_no_message(layers: Layers) -> None:
     await within(asyncio.gather(*(one_after_the_other(100 * start) for start in range(20))))
 
 
-async def test_new_channel_can_be_sent_to_at_once(layers: Layers) -> None:
-    """A channel's name may be given away as soon as it is there."""
-    layer, other = layers(), layers()
-    for number in range(200):
-        channel = await within(layer.new_channel())
-        await within(other.send(channel, {"type": "hello", "number": number}))
-        assert await take(layer, channel) == {"type": "hello", "number": number}
-
-
 async def test_last_member_leaves_as_another_joins(layers: Layers) -> None:
     """A group that its last member leaves and another joins in one turn stays subscribed."""
     layer, other = layers(), layers()
@@ -118,17 +109,6 @@ async def test_random_joins_and_leaves_end_as_the_last_call_says(layers: Layers)
         await within(other.group_send(group, {"type": "hello", "group": group}))
     for channel, member_of in ended:
         assert await heard(layer, channel) == sorted(member_of)
-
-
-async def test_general_channel_is_listened_on_while_received(layers: Layers) -> None:
-    """`receive` of a channel that this process did not make listens on it."""
-    layer, other = layers(), layers()
-    receiver = await waiting(layer, "jobs")
-    await within(other.send("jobs", {"type": "work"}))
-    assert await within(receiver) == {"type": "work"}
-    # It goes on listening between two calls.
-    await within(other.send("jobs", {"type": "more"}))
-    assert await take(layer, "jobs") == {"type": "more"}
 
 
 async def test_general_channel_may_join_a_group_while_it_is_listened_on(layers: Layers) -> None:

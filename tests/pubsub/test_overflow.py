@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from support.messages import joined, numbered, take_many, within
+from support.messages import numbered, take_many, within
 from support.pubsub_layers import BACK, LOST, NOTICES, Layers, kill_subscriptions, nothing_else
 from support.waiting import eventually
 
@@ -28,28 +27,6 @@ async def send(layer: RedisPubSubChannelLayer, channel: str, count: int) -> None
 async def drops(layer: RedisPubSubChannelLayer, count: int) -> None:
     """Wait until so many messages have been dropped: the rest have arrived before them."""
     await eventually(lambda: layer.statistics().dropped.mailbox_full == count)
-
-
-async def test_oldest_messages_go(layers: Layers) -> None:
-    """A full channel keeps its newest messages, in order, and others are not concerned."""
-    layer, sender = layers(capacity=10), layers()
-    stuck, other = await layer.new_channel(), await layer.new_channel()
-    await send(sender, other, 10)
-    await send(sender, stuck, 35)
-    await drops(layer, 25)
-    assert await take_many(layer, other, 10) == numbered(10)
-    assert await take_many(layer, stuck, 10) == numbered(35)[25:]
-    await nothing_else(layer, stuck)
-
-
-async def test_no_number_of_messages_is_too_many_by_default(layers: Layers) -> None:
-    """Without the option a burst arrives whole, whatever its number."""
-    layer = layers()
-    channel = await joined(layer, "room")
-    await within(asyncio.gather(*(layer.group_send("room", one) for one in numbered(5000))))
-    assert await take_many(layer, channel, 5000) == numbered(5000)
-    assert layer.statistics().dropped.mailbox_full == 0
-    await nothing_else(layer, channel)
 
 
 async def test_channel_capacity_goes_by_name(layers: Layers) -> None:

@@ -62,20 +62,6 @@ async def test_one_name_for_a_process(layers: Layers) -> None:
     await eventually(others_left)
 
 
-async def test_what_was_sent_before_leaving_still_arrives(layers: Layers) -> None:
-    """A consumer may say goodbye to its group and leave: its own copy reaches it."""
-    layer = layers()
-    channel = await layer.new_channel()
-    for number in range(20):
-        room = f"room-{number}"
-        await layer.group_add(room, channel)
-        await layer.group_send(room, {"type": "bye", "number": number})
-        await layer.group_discard(room, channel)
-        await layer.group_send(room, {"type": "unheard"})
-    assert await take_numbers(layer, channel, 20) == list(range(20))
-    await nothing_else(layer, channel)
-
-
 @pytest.mark.parametrize("reader", ["late", "waiting"])
 async def test_second_discard_lets_nothing_in(layers: Layers, reader: str) -> None:
     """A handler and then `disconnect` discard: what was sent between the two does not arrive."""
@@ -272,20 +258,6 @@ async def test_names_of_groups_cannot_be_forged(layers: Layers) -> None:
     with pytest.raises(TypeError):
         await layer.new_channel("a!:g:room")
     await nothing_else(layer, channel)
-
-
-async def test_general_channel_in_a_group(layers: Layers) -> None:
-    """One of its receivers gets each message, and after the discard none does."""
-    layer, other = layers(), layers()
-    await layer.group_add("room", "jobs")
-    receivers = [asyncio.create_task(each.receive("jobs")) for each in (layer, other)]
-    await layer.group_send("room", {"type": "hello"})
-    done, pending = await asyncio.wait(receivers, return_when=asyncio.FIRST_COMPLETED, timeout=15)
-    assert [task.result() for task in done] == [{"type": "hello"}]
-    await cancel(*pending)
-    await other.group_discard("room", "jobs")
-    await layer.group_send("room", {"type": "unheard"})
-    await nothing_else(layer, "jobs")
 
 
 async def test_large_group_changes_under_a_sender_that_knows_it(layers: Layers) -> None:

@@ -121,13 +121,3 @@ async def test_receivers_of_a_general_channel_in_two_loops(
     for future in there:
         future.cancel()
     assert sorted(numbers) == list(range(500))
-
-
-def test_many_loops_one_after_the_other(layers: Layers) -> None:
-    """Each call of synchronous code has a loop of its own: channels outlive them all."""
-    layer = layers()
-    channel = asyncio.run(layer.new_channel())
-    asyncio.run(layer.group_add("room", channel))
-    for number in range(10):
-        asyncio.run(layer.group_send("room", {"number": number}))
-        assert asyncio.run(layer.receive(channel)) == {"number": number}
