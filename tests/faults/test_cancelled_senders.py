@@ -157,7 +157,7 @@ def test_connection_that_was_being_opened_as_its_loop_was_closed(
         loop = asyncio.new_event_loop()
         opening = loop.create_task(connector.open())
         loop.run_until_complete(asyncio.wait([opening], timeout=0.1))
-        opening._log_destroy_pending = False  # type: ignore[attr-defined]
+        opening._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
         loop.close()
         own_server.resume()
         del opening, loop  # so that they are collected here, where redis-py may complain of it

@@ -37,7 +37,7 @@ def hide(monkeypatch: pytest.MonkeyPatch, name: str, *, but_from: str = "") -> s
 
     def get(connection: object, wanted: str) -> Any:
         if wanted == name or (name == "all" and wanted[0] == "_" != wanted[1]):
-            module = sys._getframe(1).f_globals["__name__"]
+            module = sys._getframe(1).f_globals["__name__"]  # noqa: SLF001 - Python documents it
             if module.startswith("channels_redis"):
                 seen.add(module)
                 if not but_from or not module.endswith(but_from):

@@ -31,7 +31,7 @@ def check(monkeypatch: pytest.MonkeyPatch) -> Check:
         settings.configure()
 
     def run(app: str, channel_layers: Any, **changed: Any) -> list[Any]:
-        holder = UserSettingsHolder(settings._wrapped)
+        holder = UserSettingsHolder(settings._wrapped)  # noqa: SLF001 - as Django's tests do
         holder.CHANNEL_LAYERS = channel_layers
         for name, value in {"SECRET_KEY": "another", **changed}.items():
             setattr(holder, name, value)
