@@ -194,16 +194,15 @@ class BroadcastSink:
 
     async def write(self, mailbox: Mailbox) -> None:
         """Write the frames of the mailbox that it has claimed."""
-        frames = mailbox.frames(self)
         try:
-            for frame in frames:
+            while (frame := mailbox.next_frame(self)) is not None:
                 await self._send_frame(frame)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever a server raises
             # It ends the consumer, as from a handler, unless `close` has cancelled this.
             if self.is_open:
                 self._fail(error)
+            mailbox.end_claim()
         finally:
-            frames.close()
             self._is_writing = False
             self.waiting = None
 

@@ -26,7 +26,7 @@ from ..messages.serializers import DecodedMessage
 from ..ops.statistics import Counters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator
+    from collections.abc import Callable, Collection
 
 # Leading notices to skip when looking for a message to drop.
 MAX_NOTICES = 100
@@ -216,20 +216,25 @@ class Mailbox:
             if self.sink is None:
                 self._wake(loop)
             else:
-                self._offer(loop)
+                self.wake(loop)
 
     def put_quietly(self, entry: Entry) -> None:
         """Add an item, and wake no one until `wake`."""
         self._items.append(entry)
 
-    def wake(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wake the first waiter, if there is anything to take.
+    def wake(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Let the sink take the items, or else wake the first waiter, if anyone waits for one.
 
         Args:
             loop: The event loop that runs in this thread.
         """
-        if self._items and self._waiters and not self._claimed:
-            self._offer(loop)
+        if self._claimed or not self._waiters or not self._items:
+            return
+        sink = None if self.sink is None else self.sink()
+        if sink is not None and sink.claim(self, loop):
+            self._claimed = True
+        else:
+            self._wake(loop)
 
     def put_first(self, entry: Entry) -> None:
         """Put an item before all others."""
@@ -254,27 +259,28 @@ class Mailbox:
             self._overflow_notice = None
         return entry.item
 
-    def frames(self, sink: Sink) -> Generator[dict[str, Any], None, None]:
-        """Take items, oldest first, as frames of a sink that has claimed the mailbox.
+    def next_frame(self, sink: Sink) -> dict[str, Any] | None:
+        """Remove the oldest item and return its frame, for a sink that has claimed the mailbox.
 
-        The claim ends when none is left, or with an item that a `receive` has to take.
+        None ends the claim: no item is left, or one that a `receive` has to take.
         """
-        try:
-            while (entry := self._pop_unexpired()) is not None:
-                item = entry.item
-                frame = sink.frame(item) if isinstance(item, DecodedMessage) else None
-                if frame is None:
-                    self._items.appendleft(entry)
-                    return
-                self._counters.broadcasts += 1
-                # As a message that was received, it counts no longer.
-                del entry, item
-                if frame:
-                    yield frame
-        finally:
-            self._claimed = False
-            if self._items and self._waiters:
-                self._wake(running_loop())
+        while (entry := self._pop_unexpired()) is not None:
+            item = entry.item
+            frame = sink.frame(item) if isinstance(item, DecodedMessage) else None
+            if frame is None:
+                self._items.appendleft(entry)
+                break
+            self._counters.broadcasts += 1
+            if frame:
+                return frame
+        self.end_claim()
+        return None
+
+    def end_claim(self) -> None:
+        """Leave what there is to the waiters."""
+        self._claimed = False
+        if self._items and self._waiters:
+            self._wake(running_loop())
 
     def drop_oldest(self, keep: Entry | None = None) -> int | None:
         """Remove the oldest message, but not `keep`; return the bytes that it counted.
@@ -380,14 +386,6 @@ class Mailbox:
             self._idle = self.task, now
             self.tracks_task = True
         return now - self._idle[1]
-
-    def _offer(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Let the sink take the items, or else the first waiter."""
-        sink = None if self.sink is None else self.sink()
-        if sink is not None and sink.claim(self, loop):
-            self._claimed = True
-        else:
-            self._wake(loop)
 
     def _is_left_to_sink(self) -> bool:
         """Return whether the sink takes the oldest item, which waited for the consumer.
@@ -540,6 +538,7 @@ class Mailboxes:
         """
         loop = running_loop()
         wakes_later = loop is not None and len(channels) > MAX_WOKEN
+        boxes: list[Mailbox] = []
         lost: Counter[str] = Counter()
         with self._lock:
             if size:
@@ -560,6 +559,7 @@ class Mailboxes:
                     lost[channel] += 1
                 if wakes_later:
                     box.put_quietly(entry)
+                    boxes.append(box)
                 else:
                     box.put(entry, loop)
             # Not for each message: what was given back matters when there seems to be too much.
@@ -567,22 +567,10 @@ class Mailboxes:
                 self._subtract_freed()
                 if self._used > self._max_bytes:
                     self._evict(entry, lost)
-        if wakes_later and loop is not None:
-            self._wake_some(loop, list(channels))
+        if loop is not None and boxes:
+            _wake_some(loop, boxes)
         for channel, count in lost.items():
             self._report_lost(channel, count)
-
-    def _wake_some(
-        self, loop: asyncio.AbstractEventLoop, channels: list[str], begin: int = 0
-    ) -> None:
-        """Wake the consumers of some channels; of the others after other work of the loop."""
-        end = begin + MAX_WOKEN
-        for channel in channels[begin:end]:
-            box = self._boxes.get(channel)
-            if box is not None:
-                box.wake(loop)
-        if end < len(channels):
-            loop.call_soon(self._wake_some, loop, channels, end)
 
     def attach_sink(self, channel: str, sink: Sink) -> None:
         """Let a sink take messages for a channel for as long as the sink exists."""
@@ -683,3 +671,12 @@ class Mailboxes:
 def _set(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
+
+
+def _wake_some(loop: asyncio.AbstractEventLoop, boxes: list[Mailbox], begin: int = 0) -> None:
+    """Wake the consumers of some mailboxes; of the others after other work of the loop."""
+    end = begin + MAX_WOKEN
+    for box in boxes[begin:end]:
+        box.wake(loop)
+    if end < len(boxes):
+        loop.call_soon(_wake_some, loop, boxes, end)
