@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue import broker, keys
+from channels_redis_queue._shared.liveness import GONE
 from support.counting import count_commands
 from support.messages import cancel, take, within
 from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, waiting
@@ -102,7 +103,7 @@ async def test_process_that_was_held_up_comes_back(
     await eventually(taken_out)
     assert await within(receiver) == MESSAGE
     with own_server.client() as client:
-        assert client.get(beside(layer, channel).heartbeat) == keys.GONE
+        assert client.get(beside(layer, channel).heartbeat) == GONE
     monkeypatch.setattr("channels_redis_queue.liveness.HEARTBEAT_INTERVAL", 0)
     # As a loop that was held up does: it goes on with what was due.
     await layer.close_pools()
@@ -273,7 +274,7 @@ async def test_process_that_ends_without_its_loop(
     assert len(await names_in(sender, "room")) == 1
     await worker.stop()
     with redis_server.client() as client:
-        assert client.get(beside(sender, channel).heartbeat) == keys.GONE
+        assert client.get(beside(sender, channel).heartbeat) == GONE
     snapshot = sender._broker.get().publisher._group_cache.get("room")
     assert snapshot is not None
     snapshot.next_liveness_check = 0.0

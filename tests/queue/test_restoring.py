@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels_redis_queue import RedisChannelLayer, groups, keys
+from channels_redis_queue._shared.liveness import GONE
 from support.messages import cancel, within
 from support.queue_layers import Layers, beside, waiting
 from support.waiting import eventually
@@ -195,5 +196,5 @@ async def test_process_that_was_taken_for_dead(
     await looked(own_server, layer)
     with own_server.client() as client:
         client.delete(f"{layer.prefix}:group:room")
-        client.set(beside(layer, channel).heartbeat, keys.GONE)
+        client.set(beside(layer, channel).heartbeat, GONE)
     await reaches(layer, "room", receiver)

@@ -7,6 +7,7 @@ itself that something else is there than it wrote last.
 from __future__ import annotations
 
 import re
+import secrets
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from .clock import monotonic
@@ -22,6 +23,8 @@ SWAP = Script.of(re.sub(r"(?m)^--.*\n", "", Script.read(__package__, "swap").sou
 
 Name = TypeVar("Name")
 
+# Replaces the canary of a process that has ended, or that others have found dead.
+GONE = b"gone"
 # Seconds between the two looks, in which a living process gives a sign. The queue layer looks at
 # groups every 30 s: a little less, or the second look would be the third.
 SECOND_LOOK_AFTER = 28
@@ -84,23 +87,28 @@ class Canary:
     Args:
         key: The key, on that node.
         ttl: Seconds that the key lives without a look.
+        head: Begins what the key holds, before the count.
     """
 
-    def __init__(self, key: str, ttl: int) -> None:
+    def __init__(self, key: str, ttl: int, head: bytes = b"") -> None:
         self._key = key
         self._ttl = ttl
-        # Its value as long as the server has lost nothing.
-        self._count = 0
+        self._head = head
+        # Another one for each canary of the same key: event loops come one after the other.
+        self._count = secrets.randbits(32)
+        # What the key holds as long as the server has lost nothing.
+        self._last: bytes | None = None
 
     async def look(self, commands: CommandClient) -> bool:
-        """Return whether the server may have lost data since the latest look.
+        """Return whether data may have been lost, or the process marked as gone, since last time.
 
         Raises:
             redis.exceptions.RedisError: The server is away. The next look decides.
         """
-        before_it, count = self._count, self._count + 1
-        command = SWAP.call_with_source([self._key], count, self._ttl)
+        last, value = self._last, self._head + b"%d" % self._count
+        command = SWAP.call_with_source([self._key], value, self._ttl)
         before = await commands.execute(command, key=self._key, idempotent=True)
-        self._count = count
-        # The new count itself is no proof: a lost reply may have reported a loss.
-        return before_it > 0 and before != b"%d" % before_it
+        self._last = value
+        self._count += 1
+        # The value itself: a lost reply may have reported a loss.
+        return before in {GONE, value} or (last is not None and before != last)

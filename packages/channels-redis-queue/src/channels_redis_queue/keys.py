@@ -19,8 +19,6 @@ CHANNELS_FIELD = "__asgi_channel__"
 GROUP_FIELD = "__asgi_group__"
 # The field of a message that ends a membership of the channel that it is for.
 LEAVE_FIELD = "__asgi_leave__"
-# Replaces the heartbeat of a process that others have found dead.
-GONE = b"gone"
 
 
 def new_process_id() -> str:

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import math
-import secrets
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
 from . import scripts
 from ._shared.clock import monotonic
-from ._shared.liveness import SECOND_LOOK_AFTER, SWAP, Silence
+from ._shared.liveness import GONE, SECOND_LOOK_AFTER, Canary, Silence
 from ._shared.transport.commands import shard_of
 from .config import HEARTBEAT_TIMEOUT
-from .keys import GONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -65,31 +62,27 @@ class Liveness:
         Args:
             shard: The index of the shard. A host that is away delays no other.
             shards: The command connections.
-            removed: Called if others have taken this process for dead.
+            removed: Called if others have taken this process for dead, or the server went back.
         """
-        numbers = itertools.count(secrets.randbits(32))
+        canaries: dict[str, Canary] = {}
         next_at: dict[str, float] = {}
-        unanswered: dict[str, bytes] = {}
 
         async def send(address: str) -> None:
-            # Another one each time, so that a reply that was lost is noticed.
-            heartbeat = unanswered.setdefault(address, b"%d.%d" % (self._ttl, next(numbers)))
-            key = self._key(address)
-            command = SWAP.call_with_source([key], heartbeat, self._ttl)
             # While the server is away the process counts as silent.
             with contextlib.suppress(RedisError):
-                before = await shards[shard].execute(command, key=key, idempotent=True)
-                next_at[address] = monotonic() + HEARTBEAT_INTERVAL
-                del unanswered[address]
-                # The heartbeat itself: a reply that was lost may have told of the mark.
-                if before in {GONE, heartbeat}:
+                if await canaries[address].look(shards[shard]):
                     removed()
+                next_at[address] = monotonic() + HEARTBEAT_INTERVAL
 
         while True:
             now, addresses = monotonic(), self._local_groups.addresses()
             mine = [one for one in addresses if shard_of(one, len(shards)) == shard]
             # Addresses without members need none any more.
             next_at = {address: next_at.get(address, 0.0) for address in mine}
+            canaries = {
+                one: canaries.get(one) or Canary(self._key(one), self._ttl, b"%d." % self._ttl)
+                for one in mine
+            }
             await asyncio.gather(*(send(one) for one, at in next_at.items() if at <= now))
             await asyncio.sleep(RETRY_INTERVAL)
 
