@@ -193,7 +193,7 @@ async def test_member_that_is_behind_when_the_loop_ends(
         [broker] = layer._brokers.get().values()
         follower = broker.followers.find(b"asgi__group__chat.1")
         assert follower is not None
-        await eventually(lambda: follower.waits_of(behind))
+        await eventually(lambda: follower.is_behind(behind))
         await within(sender.group_send("chat.1", {"type": "while"}))
         assert (await other.run(layer.receive(member)))["type"] == "while"
     with pytest.raises(CancelledError):

@@ -80,8 +80,8 @@ def followers(layer: Any) -> Any:
 
 def is_settled(follower: Any) -> bool:
     """Return whether a follower keeps no join, no read and no message back."""
-    kept = follower._joins, follower._reads, follower._all.backlog._held
-    return not any(kept) and not follower.waits_of("")
+    kept = follower._joins, follower._reading, follower._all.backlog.waits
+    return not any(kept) and not follower.is_behind("")
 
 
 def cluster_of(shards: Any, key: str) -> Any:

@@ -36,7 +36,7 @@ class Process:
         layer = RedisChannelLayer(capacity=3, random_prefix_length=0)
         settings = layer._broker.get().settings
         followers = layer._broker.get()._followers
-        followers.backlog = Backlog(self.mailboxes, lambda _: (), followers.lock)
+        followers.backlog = Backlog(self.mailboxes, followers.lock)
         self.dispatcher = ProcessDispatcher(
             ADDRESS,
             settings,

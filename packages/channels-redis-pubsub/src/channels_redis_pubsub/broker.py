@@ -72,17 +72,10 @@ class PubSubBroker:
             self._read_history,
             self._outlet,
             self.spawn,
-            Backlog(
-                self._mailboxes,
-                lambda one: self.hub.waits_of(one, self.followers),
-                contextlib.nullcontext(),
-            ),
+            Backlog(self._mailboxes, contextlib.nullcontext()),
             settings,
         )
         self._dispatcher = TopicDispatcher(settings, self.hub, self._mailboxes, self.followers)
-        # The members that were behind in a history when the last event loop ended: the topic, the
-        # channel, and its position.
-        self._behind: list[tuple[bytes, str, str]] = []
 
     def __contains__(self, channel: object) -> bool:
         """Return whether the channel is open."""
@@ -104,17 +97,12 @@ class PubSubBroker:
         )
         self._is_attached = True
         self.spawn(self._sweep())
-        behind, self._behind = self._behind, []
-        for topic, channel, at in behind:
-            if channel in self.hub.members(topic):
-                join = self.followers.begin_join(topic, channel, at)
-                self.spawn(join.follower.resume(join))
         self.connections.subscribe_all()
 
     async def detach(self) -> None:
         """Close all connections, and then the channels whose consumers have ended."""
         await self.connections.unsubscribe()
-        self._behind += self.followers.stop()
+        self.followers.stop()
         await self.connections.close()
         self._end_attachment()
 
@@ -122,7 +110,7 @@ class PubSubBroker:
         """Discard all connections: their event loop is already closed."""
         self.connections.abandon()
         self.hub.cancel_joins()
-        self._behind += self.followers.stop()
+        self.followers.stop()
         self._end_attachment()
 
     async def open(self, channel: str, *, no_timeout: bool = False) -> None:
@@ -223,7 +211,7 @@ class PubSubBroker:
         is_member = channel in hub.members(topic)
         token = hub.begin_join(topic, channel)
         follower = followers.find(topic)
-        is_current = is_member and follower is not None and not follower.waits_of(channel)
+        is_current = is_member and follower is not None and not follower.is_behind(channel)
         joining = None
         if not is_current or since is not None or rewind:
             joining = followers.begin_join(topic, channel, None if is_member else "")

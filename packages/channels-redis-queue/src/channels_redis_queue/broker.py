@@ -78,7 +78,7 @@ class QueueBroker:
             self._read_history,
             self._outlet,
             self._spawn,
-            Backlog(self.mailboxes, self._waits_of, threading.RLock()),
+            Backlog(self.mailboxes, threading.RLock()),
             settings,
         )
         self.receiver_pool = ReceiverPool(
@@ -141,7 +141,7 @@ class QueueBroker:
             return Joined(replay.position, recovered=True)
         is_member = channel in self.local_groups.members(virtual)
         follower = followers.find(virtual)
-        is_current = is_member and follower is not None and not follower.waits_of(channel)
+        is_current = is_member and follower is not None and not follower.is_behind(channel)
         if is_current and since is None and not rewind:
             await self.join(group, channel)
             return Joined(followers.position(virtual), recovered=True)
@@ -277,13 +277,6 @@ class QueueBroker:
     def _outlet(self, virtual: str) -> GroupOutlet:
         members = partial(self.local_groups.members, virtual)
         return GroupOutlet(group_of(virtual), members, self._followers.backlog, self.settings)
-
-    def _waits_of(self, channel: str) -> Iterable[int]:
-        """Yield the numbers of what a channel waits for in groups that keep a history."""
-        for virtual in self.local_groups.virtuals_of(channel):
-            follower = self._followers.find(virtual)
-            if follower is not None:
-                yield from follower.waits_of(channel)
 
     async def _read_history(self, virtual: str, question: Question) -> Replay:
         group = group_of(virtual)

@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from ..delivery.mailboxes import Mailboxes
 
 
-class Backlog:
-    """The items that arrived after messages for which their channels wait, in order.
+class Wait:
+    """The place of what a channel has missed in a group, among all that the channel gets.
 
-    A channel may be behind in several groups. Each of these waits has a number, in the order of
-    their beginnings; a held item waits for the latest that had begun, and then for those before.
+    Attributes:
+        channel: The channel.
+        is_over: True once nothing is missing any more.
+        missed: Calls that deliver what it has missed, if it waits for something else before.
+        later: Calls that deliver what has come since.
+    """
+
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
+        self.is_over = False
+        self.missed: list[Callable[[], object]] = []
+        self.later: list[Callable[[], object]] = []
+
+
+class Backlog:
+    """The waits of the channels that are behind, in order, and what is held back for them.
 
     Args:
         mailboxes: The mailboxes of the channels.
-        waits_of: Returns the numbers of what a channel waits for.
         lock: Held in each call of a follower, too. A thread may take it again.
     """
 
-    def __init__(
-        self,
-        mailboxes: Mailboxes,
-        waits_of: Callable[[str], Iterable[int]],
-        lock: AbstractContextManager[Any],
-    ) -> None:
+    def __init__(self, mailboxes: Mailboxes, lock: AbstractContextManager[Any]) -> None:
         self._mailboxes = mailboxes
-        self._waits_of = waits_of
         self.lock = lock
-        # The groups in which a channel is behind. Without one, use the mailboxes.
-        self.groups: set[object] = set()
-        self._held: dict[str, list[tuple[int, Callable[[], object]]]] = {}
+        # By channel; it may be behind in several groups. Without any, use the mailboxes.
+        self.waits: dict[str, deque[Wait]] = {}
+
+    def begin(self, wait: Wait) -> None:
+        """Hold back what comes for a channel from now on."""
+        self.waits.setdefault(wait.channel, deque()).append(wait)
 
     def put(
         self,
@@ -44,7 +55,7 @@ class Backlog:
         item: Any,
         deadline: float = math.inf,
         size: int = 0,
-        before: int = 0,
+        awaited: Mapping[str, Wait] | None = None,
     ) -> None:
         """Put a message into mailboxes, or hold it back.
 
@@ -53,55 +64,50 @@ class Backlog:
             item: As for `Mailboxes.put`, like the next two.
             deadline: As above.
             size: As above.
-            before: Wait only for what has a lower number; 0: for anything.
+            awaited: By channel, the waits that are for this.
         """
         put = self._mailboxes.put
-        if self.groups:
+        if self.waits:
+            own = awaited or {}
             with self.lock:
                 channels = [
                     one
                     for one in channels
-                    if not self.hold(one, partial(put, (one,), item, deadline, size), before)
+                    if not self.hold(one, partial(put, (one,), item, deadline, size), own.get(one))
                 ]
         if channels:
             put(channels, item, deadline, size)
 
-    def hold(self, channel: str, action: Callable[[], object], before: int = 0) -> bool:
+    def hold(self, channel: str, action: Callable[[], object], awaited: Wait | None = None) -> bool:
         """Do something once a channel has what it waits for; return False if it waits for nothing.
 
         Args:
             channel: The channel.
             action: Called then.
-            before: Wait only for what has a lower number; 0: for anything.
+            awaited: The wait that is for this. Default: this has come after all.
         """
-        with self.lock:
-            waits = self._waits_of(channel)
-            number = max((one for one in waits if not before or one < before), default=0)
-            if number:
-                self._held.setdefault(channel, []).append((number, action))
-            elif not before:
-                # What is left of a wait that the garbage collector has ended.
-                for _, earlier in self._held.pop(channel, ()):
-                    earlier()
-            return bool(number)
+        self._release(channel)
+        waits = self.waits.get(channel)
+        if waits is None or waits[0] is awaited:
+            return False
+        (awaited.missed if awaited else waits[-1].later).append(action)
+        return True
 
-    def release(self, number: int, channels: Iterable[str] | None = None) -> None:
-        """Let go what waited for something, unless it has to wait for something before that.
-
-        Args:
-            number: The number of what has come.
-            channels: Those that waited for it. Default: all.
-        """
-        with self.lock:
-            for channel in list(self._held) if channels is None else channels:
-                held = self._held.pop(channel, [])
-                others = [one for one in held if one[0] != number]
-                if others:
-                    self._held[channel] = others
-                for waited_for, action in held:
-                    if waited_for == number and not self.hold(channel, action, number):
-                        action()
+    def end(self, waits: Iterable[Wait]) -> None:
+        """Let go what has come after these, unless it waits for something else."""
+        for wait in waits:
+            wait.is_over = True
+            self._release(wait.channel)
 
     def forget(self, channel: str) -> None:
         """Drop what a channel waits for: it has ended."""
-        self._held.pop(channel, None)
+        self.waits.pop(channel, None)
+
+    def _release(self, channel: str) -> None:
+        waits = self.waits.get(channel)
+        while waits and waits[0].is_over:
+            wait = waits.popleft()
+            if not waits:
+                self.waits.pop(channel, None)
+            for action in (*wait.missed, *wait.later):
+                action()

@@ -7,20 +7,21 @@ lost connection all members are behind; one that joins is so alone.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import weakref
 from collections import deque
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from redis.exceptions import RedisError
 
 from ..transport.errors import is_transient
+from .backlog import Wait
 from .positions import is_after
 from .results import Joined
 from .store import Question
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from .backlog import Backlog
     from .outlet import GroupOutlet
@@ -37,26 +38,28 @@ MAX_READS = 100
 READ_ATTEMPTS = 3
 
 Key = TypeVar("Key")
-Result = TypeVar("Result")
-# Orders all that members wait for.
-_numbers = itertools.count(1)
 
 
-class Join:
-    """The wait of one channel that is behind: it joins, or has moved.
+class Join(Wait):
+    """The wait of one channel that is behind alone.
 
     Attributes:
         follower: That of the group.
-        channel: The channel.
         at: The position up to which an earlier membership has got all messages; empty without one.
-        number: Orders it among all waits.
+        since: The position from which on the channel wants messages.
+        rewind: The number of latest messages that it wants otherwise.
+        result: Its place, or the error of the read for it; None before.
+        is_resumed: True if no call waits for the result: an earlier membership goes on.
     """
 
     def __init__(self, follower: Follower[Any], channel: str, at: str) -> None:
+        super().__init__(channel)
         self.follower = follower
-        self.channel = channel
         self.at = at
-        self.number = next(_numbers)
+        self.since: str | None = None
+        self.rewind = 0
+        self.result: Joined | RedisError | None = None
+        self.is_resumed = False
 
 
 class Follower(Generic[Key]):
@@ -78,12 +81,17 @@ class Follower(Generic[Key]):
         self._counters = followers.settings.counters
         # The positions of the latest messages that the current members have got.
         self._trail: deque[str] = deque(maxlen=MAX_TRAIL)
-        # The number of the gap for which all wait, or 0; and the channels that wait alone.
-        self._gap = 0
+        # The waits of all members after a gap, if there is one.
+        self._gap: dict[str, Wait] | None = None
+        # Identifies what reads for them and for resumed joins; and what is called then.
         self._repair: object = None
+        self._then: Callable[[], object] | None = None
+        # The channels that wait alone, and those of the waits that a read may end.
         self._joins: dict[str, list[Join]] = {}
-        # The reads under way, and what has arrived meanwhile. If this is replaced, they start over.
-        self._reads: set[object] = set()
+        self._ready: dict[Join, None] = {}
+        # Done at the end of the read under way; and what has arrived meanwhile. If this is
+        # replaced, the read starts over.
+        self._reading: Future[None] | None = None
         self._arrived: list[HistoryEntry] = []
 
     @property
@@ -96,62 +104,64 @@ class Follower(Generic[Key]):
         """True while a channel joins."""
         return bool(self._joins)
 
-    def waits_of(self, channel: str) -> Iterable[int]:
-        """Return the numbers of what a member waits for."""
-        joins = self._joins.get(channel)
-        return [join.number for join in joins] if joins else [self._gap] if self._gap else ()
+    def is_behind(self, channel: str) -> bool:
+        """Return whether a member waits for what it has missed."""
+        return self._gap is not None or channel in self._joins
 
     def close(self) -> None:
         """Deliver nothing any more: the group is forgotten, and may get another follower."""
         with self._lock:
-            self._gap, self._arrived = 0, []
+            self._arrived = []
             # A read under way delivers nothing without it.
             self._trail.clear()
-            self._joins.clear()
-            self._all.backlog.groups.discard(self)
+            for join in [join for joins in self._joins.values() for join in joins]:
+                self._end_join(join)
+            self._end_gap()
 
-    def stop(self) -> list[tuple[str, str]]:
-        """Forget what was under way in an event loop that has ended, until `fall_behind`.
-
-        Returns:
-            The channels that were behind alone, each with its position.
-        """
-        behind = [(channel, joins[0].at) for channel, joins in self._joins.items() if joins[0].at]
-        self._joins.clear()
-        # Each is an object of its own, so that calls that have ended late change nothing here.
-        self._reads, self._arrived, self._gap, self._repair = set(), [], 0, None
-        self._all.backlog.groups.discard(self)
-        return behind
+    def stop(self) -> None:
+        """Stop what was under way in an event loop that has ended, until `fall_behind`."""
+        # Calls that end late change nothing here.
+        self._repair = self._reading = None
+        self._arrived = []
+        for joins in list(self._joins.values()):
+            for join in joins[1:] if joins[0].at else list(joins):
+                self._end_join(join)
+            if joins and joins[0].at:
+                self._resume(joins[0])
 
     def on_message(self, entry: HistoryEntry) -> None:
         """Deliver a message, or read the history if others may be missing before it."""
         with self._lock:
-            if self._reads:
+            if self._reading is not None:
                 if len(self._arrived) >= MAX_ARRIVED:
                     self._arrived = []
                 self._arrived.append(entry)
             trail = self._trail
-            if self._gap or (self._joins and not trail):
-                return  # a read brings it
+            is_read = self._gap is not None or (self._joins and not trail)
+            if is_read or self._ready:
+                self._start_repair()
+            if is_read:
+                return
             if not trail or entry.previous == trail[-1]:
                 trail.append(entry.position)
                 self._deliver((entry,))
             elif entry.position not in trail:
                 self.fall_behind()
 
-    def fall_behind(self, then: Callable[[], object] = lambda: None) -> None:
+    def fall_behind(self, then: Callable[[], object] | None = None) -> None:
         """Deliver nothing until the history was read, and call a function then."""
         with self._lock:
             # The server may have executed a read under way before it lost something.
             self._arrived = []
+            self._then = then or self._then
             if not self._trail:
-                then()
-                return
-            self._gap = self._gap or next(_numbers)
-            self._repair = repair = object()
-            self._all.backlog.groups.add(self)
-            if not self._all.start(self._close_gap(repair, then)):
-                self._gap = 0  # the next message shows it again
+                self._call_then()
+            elif self._gap is None:
+                self._gap = {channel: Wait(channel) for channel in self._outlet.members()}
+                for wait in self._gap.values():
+                    self._all.backlog.begin(wait)
+            self._repair = None
+            self._start_repair()
 
     def begin_join(self, channel: str, at: str | None = None) -> Join:
         """Deliver nothing to a channel until `join` or `cancel_join`.
@@ -162,11 +172,12 @@ class Follower(Generic[Key]):
                 got all that the others have; empty if it is no member.
         """
         with self._lock:
-            earlier = self.position if at is None else at
             joins = self._joins.setdefault(channel, [])
-            joins.append(Join(self, channel, joins[0].at if joins else earlier))
-            self._all.backlog.groups.add(self)
-            return joins[-1]
+            earlier = self.position if at is None else at
+            join = Join(self, channel, joins[0].at if joins else earlier)
+            joins.append(join)
+            self._all.backlog.begin(join)
+            return join
 
     async def join(self, join: Join, since: str | None, rewind: int) -> Joined:
         """Deliver to a channel what it has missed, and from now on all that comes.
@@ -182,20 +193,24 @@ class Follower(Generic[Key]):
         with self._lock:
             head = self.position
             wants_nothing = since == head or (since is None and not rewind)
-            if wants_nothing and head and not self._gap and join.at in {"", head}:
+            if wants_nothing and head and self._gap is None and join.at in {"", head}:
                 self._end_join(join)
                 return Joined(head, recovered=True)
-
-        def admit(start: str, replay: Replay) -> Joined:
-            return self._admit(join, since, rewind, start, replay)
-
-        return await self._read(admit, since or join.at, rewind)
+            join.since, join.rewind = since, rewind
+        while join.result is None:
+            self._ready[join] = None
+            await self._read()
+        if isinstance(join.result, RedisError):
+            raise join.result
+        return join.result
 
     def cancel_join(self, join: Join) -> None:
         """End a join that has failed. An earlier membership goes on where it was."""
         with self._lock:
-            is_member = bool(join.at) and self._joins.get(join.channel) == [join]
-            if not is_member or not self._all.start(self.resume(join)):
+            if join.at and self._joins.get(join.channel) == [join]:
+                self._resume(join)
+                self._start_repair()
+            else:
                 self._end_join(join)
 
     def drop_join(self, join: Join) -> None:
@@ -205,93 +220,103 @@ class Follower(Generic[Key]):
             joins.remove(join)
             if not joins:
                 self._joins.pop(join.channel, None)
+        self._ready.pop(join, None)
+        join.is_over = True
 
-    async def resume(self, join: Join) -> None:
-        """Deliver to a member what it has missed; tell it if that can't be read."""
-        try:
-            joined = await self._try(lambda: self.join(join, join.at or None, 0))
-        except BaseException:
-            self.drop_join(join)
-            raise
-        with self._lock:
-            if joined is None or not joined.recovered:
-                self._outlet.notify_gap(self.position, (join.channel,), join.number)
-            if joined is None:
-                self._counters.unrecovered += 1
-                self._end_join(join)
+    def _resume(self, join: Join) -> None:
+        """Let the next read deliver to a member what it has missed."""
+        join.since, join.rewind, join.is_resumed = join.at, 0, True
+        self._ready[join] = None
 
-    async def _close_gap(self, repair: object, then: Callable[[], object]) -> None:
-        """Read what the members have missed; tell them if that can't be read."""
+    @property
+    def _needs_repair(self) -> bool:
+        """True if members wait for a read and no call makes one."""
+        return self._gap is not None or any(join.is_resumed for join in self._ready)
 
-        def is_open() -> bool:
-            return bool(self._gap) and self._repair is repair
+    def _start_repair(self) -> None:
+        if self._repair is None and self._needs_repair:
+            self._repair = repair = object()
+            if not self._all.start(self._close_gap(repair)):
+                self._repair = None  # the next message, or the next event loop, tries again
 
+    async def _close_gap(self, repair: object) -> None:
+        """Read what members have missed; tell them if that can't be read."""
+        attempts = READ_ATTEMPTS
         try:
             async with self._all.slot():
-                await self._try(lambda: self._read(lambda *_: True), is_open)
-        except BaseException:
-            if self._repair is repair:
-                self._gap = 0  # the next message shows it again
-            raise
-        with self._lock:
-            if is_open():
-                # They stay where they are.
-                self._deliver((), "its history can't be read")
-                self._end_gap()
-            if self._repair is repair:
-                then()
-
-    async def _try(
-        self, call: Callable[[], Awaitable[Result]], is_needed: Callable[[], bool] = lambda: True
-    ) -> Result | None:
-        """Make a call up to three times while it fails and is needed; return None then."""
-        for _ in range(READ_ATTEMPTS):
-            if is_needed():
-                try:
-                    return await call()
-                except RedisError as error:
-                    self._outlet.report_failure(error)
-                    if not is_transient(error):
-                        break
-        return None
-
-    async def _read(
-        self, settle: Callable[[str, Replay], Result], since: str = "", rewind: int = 0
-    ) -> Result:
-        """Read the history until nothing is missing, and bring the current members to its end.
-
-        Args:
-            settle: Called then with the position that was read and all that follows `since`.
-            since: A position to read from, if that is older than the members'.
-            rewind: The number of latest messages to read.
-        """
-        is_repeated = False
-        while True:
-            read = object()
+                while attempts and self._repair is repair and self._needs_repair:
+                    error = await self._read()
+                    if error is not None:
+                        self._outlet.report_failure(error)
+                        attempts = attempts - 1 if is_transient(error) else 0
             with self._lock:
-                if not self._reads:
-                    self._arrived = []
-                self._reads.add(read)
-                arrived, before = self._arrived, len(self._arrived)
-                head = self.position
-                # A server that has lost its latest messages goes on from an earlier one.
-                oldest = self._trail[0] if is_repeated and head else head
-            try:
-                question = Question.after(oldest, since, latest=rewind)
+                if self._repair is repair:
+                    self._give_up()
+                    self._call_then()
+        finally:
+            # If the garbage collector ends this: no lock.
+            if self._repair is repair:
+                self._repair = None
+
+    def _give_up(self) -> None:
+        """Tell those that still miss something; they stay where they are."""
+        if self._gap is not None:
+            self._deliver((), "its history can't be read")
+            self._end_gap()
+        for join in [join for join in self._ready if join.is_resumed]:
+            self._counters.unrecovered += 1
+            self._outlet.notify_gap(self.position, (join.channel,), {join.channel: join})
+            self._end_join(join)
+
+    async def _read(self) -> RedisError | None:
+        """Read the history until nothing is missing, for all that wait for that.
+
+        One read is under way at a time. If there is one, wait for its end, and do nothing.
+
+        Returns:
+            What has failed, if anything.
+        """
+        with self._lock:
+            current, mine = self._reading, Future[None]()
+            if current is None:
+                self._reading = mine
+        if current is not None:
+            await asyncio.shield(asyncio.wrap_future(current))
+            return None
+        joins: list[Join] = []
+        is_repeated = False
+        try:
+            while True:
+                with self._lock:
+                    arrived = self._arrived = []
+                    joins, head = list(self._ready), self.position
+                    # A server that has lost its latest messages goes on from an earlier one.
+                    oldest = self._trail[0] if is_repeated and head else head
+                starts = [join.since or join.at for join in joins]
+                rewind = max((join.rewind for join in joins), default=0)
+                question = Question.after(oldest, *starts, latest=rewind)
                 replay = await self._all.read(self._key, question)
                 with self._lock:
-                    later = arrived[before:]
-                    extended = replay.extended(later)
+                    extended = replay.extended(arrived)
                     if (
                         arrived is self._arrived
-                        and all(self._is_read(entry, extended) for entry in later)
-                        and not self._may_be_old(extended, head, oldest, since)
+                        and all(self._is_read(entry, extended) for entry in arrived)
+                        and not self._is_on_trail(starts, extended, head, oldest)
                     ):
                         self._advance(extended)
-                        return settle(replay.position, extended)
-            finally:
-                self._reads.discard(read)
-            is_repeated = True
+                        for join in joins:
+                            if join in self._ready:
+                                self._admit(join, replay.position, extended)
+                        return None
+                is_repeated = True
+        except RedisError as error:
+            for join in joins:
+                join.result = error
+            return error
+        finally:
+            if self._reading is mine:
+                self._reading = None
+            mine.set_result(None)
 
     def _is_read(self, entry: HistoryEntry, replay: Replay) -> bool:
         """Return whether nothing is missing before a message that has arrived during a read."""
@@ -301,21 +326,19 @@ class Follower(Generic[Key]):
         # Sent before the first member joined.
         return not trail and not is_after(position, replay.position)
 
-    def _may_be_old(self, replay: Replay, head: str, oldest: str, since: str) -> bool:
-        """Return whether another read may have positions of members that this one has not.
+    def _is_on_trail(self, starts: list[str], replay: Replay, head: str, oldest: str) -> bool:
+        """Return whether a read of the whole trail may find what this one has not.
 
         Args:
+            starts: The positions of channels that join.
             replay: What was read.
-            head: The position of the members when the read began. Another one that has ended
-                meanwhile may be newer.
+            head: The position of the members when the read began.
             oldest: The position from which it was read.
-            since: That of a channel that joins.
         """
         trail = self._trail
-        is_last_word = self.position == head and bool(head) and not is_after(oldest, trail[0])
-        return not is_last_word and any(
-            one in trail and one not in replay for one in (self.position, since)
-        )
+        if self.position == head and head and not is_after(oldest, trail[0]):
+            return False
+        return any(one in trail and one not in replay for one in (self.position, *starts))
 
     def _after(self, replay: Replay, position: str) -> Sequence[HistoryEntry] | None:
         """Return what follows a position, or one before it that the server still has.
@@ -331,7 +354,7 @@ class Follower(Generic[Key]):
         return missed
 
     def _advance(self, replay: Replay) -> None:
-        """Deliver to the current members what a read has brought."""
+        """Deliver to the members that don't wait alone what a read has brought."""
         trail, head = self._trail, self.position
         missed = self._after(replay, head) if head else ()
         fault = ""
@@ -347,7 +370,7 @@ class Follower(Generic[Key]):
         self._end_gap()
 
     def _deliver(self, entries: Sequence[HistoryEntry], fault: str = "") -> int:
-        """Deliver messages to the current members; tell them first if others are missing.
+        """Deliver messages to the members that don't wait alone; tell them first of a gap.
 
         Args:
             entries: The messages.
@@ -369,10 +392,9 @@ class Follower(Generic[Key]):
         self._outlet.put(readable, members, self._gap)
         return len(readable)
 
-    def _admit(
-        self, join: Join, since: str | None, rewind: int, start: str, replay: Replay
-    ) -> Joined:
+    def _admit(self, join: Join, start: str, replay: Replay) -> None:
         """Deliver to a channel what it has missed: it is current then."""
+        since, rewind = join.since, join.rewind
         missed = self._after(replay, join.at or start if since is None else since)
         readable = self._outlet.readable(missed or ())
         recovered = missed is not None and len(readable) == len(missed)
@@ -381,30 +403,26 @@ class Follower(Generic[Key]):
         self._counters.replayed += len(readable)
         self._counters.unrecovered += not recovered
         if join.channel in self._outlet.members():
-            self._outlet.put(readable, (join.channel,), join.number)
+            if join.is_resumed and not recovered:
+                self._outlet.notify_gap(self.position, (join.channel,), {join.channel: join})
+            self._outlet.put(readable, (join.channel,), {join.channel: join})
         for other in self._joins.get(join.channel, ()):
             other.at = self.position
         self._end_join(join)
-        return Joined(readable[0].previous if readable else self.position, recovered)
+        join.result = Joined(readable[0].previous if readable else self.position, recovered)
 
     def _end_gap(self) -> None:
-        gap, self._gap = self._gap, 0
-        self._release(gap)
+        gap, self._gap = self._gap, None
+        self._all.backlog.end((gap or {}).values())
 
     def _end_join(self, join: Join) -> None:
-        joins = self._joins.get(join.channel, [])
-        if join in joins:
-            joins.remove(join)
-        if not joins:
-            self._joins.pop(join.channel, None)
-        self._release(join.number, (join.channel,))
+        self.drop_join(join)
+        self._all.backlog.end((join,))
 
-    def _release(self, number: int, channels: Iterable[str] | None = None) -> None:
-        """Let go what channels were to get after what they waited for."""
-        backlog = self._all.backlog
-        if not self._gap and not self._joins:
-            backlog.groups.discard(self)
-        backlog.release(number, channels)
+    def _call_then(self) -> None:
+        then, self._then = self._then, None
+        if then is not None:
+            then()
 
 
 class Followers(Generic[Key]):
@@ -453,17 +471,10 @@ class Followers(Generic[Key]):
                 follower = self._followers[key] = Follower(key, self._outlet(key), self)
             return follower.begin_join(channel, at)
 
-    def stop(self) -> list[tuple[Key, str, str]]:
-        """Forget what was under way in an event loop that has ended.
-
-        Returns:
-            The channels that were behind alone, each with its group and its position.
-        """
-        return [
-            (key, channel, at)
-            for key, follower in self._followers.items()
-            for channel, at in follower.stop()
-        ]
+    def stop(self) -> None:
+        """Stop what was under way in an event loop that has ended."""
+        for follower in self._followers.values():
+            follower.stop()
 
     def position(self, key: Key) -> str:
         """Return the position of a group's latest message; empty if it is not followed."""
@@ -484,7 +495,7 @@ class Followers(Generic[Key]):
         """Do something once a channel has what it waits for in a group."""
         follower = self._followers.get(key)
         with self.lock:
-            is_behind = follower is not None and follower.waits_of(channel)
+            is_behind = follower is not None and follower.is_behind(channel)
             if not is_behind or not self.backlog.hold(channel, action):
                 action()
 

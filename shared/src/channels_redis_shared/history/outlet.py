@@ -9,9 +9,9 @@ from ..delivery.mailboxes import Notice
 from ..messages.serializers import POSITION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from .backlog import Backlog
+    from .backlog import Backlog, Wait
     from .positions import HistoryEntry
     from .settings import HistorySettings
 
@@ -69,7 +69,10 @@ class GroupOutlet:
         return [entry for entry in entries if decode(self._group, entry) is not None]
 
     def put(
-        self, entries: Sequence[HistoryEntry], members: Collection[str], before: int = 0
+        self,
+        entries: Sequence[HistoryEntry],
+        members: Collection[str],
+        awaited: Mapping[str, Wait] | None = None,
     ) -> None:
         """Put readable messages into the mailboxes of members, except those that they exclude."""
         deadline = monotonic() + self._settings.expiry
@@ -79,13 +82,18 @@ class GroupOutlet:
             if message.excluded:
                 channels = [one for one in members if one not in message.excluded]
             if channels:
-                self._backlog.put(channels, message, deadline, len(entry.data), before)
+                self._backlog.put(channels, message, deadline, len(entry.data), awaited)
 
-    def notify_gap(self, position: str, members: Collection[str], before: int = 0) -> None:
+    def notify_gap(
+        self,
+        position: str,
+        members: Collection[str],
+        awaited: Mapping[str, Wait] | None = None,
+    ) -> None:
         """Tell members that messages before a position may be missing."""
         if self._settings.on_gap is not None:
             notice = GapNotice(self._settings.on_gap, self._group, position)
-            self._backlog.put(members, notice, before=before)
+            self._backlog.put(members, notice, awaited=awaited)
 
     def report_gap(self, reason: str) -> None:
         """Warn that messages may be missing."""

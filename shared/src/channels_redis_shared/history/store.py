@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import scripts
 from .positions import HistoryEntry, Replay, id_of
@@ -11,7 +11,7 @@ from .positions import HistoryEntry, Replay, id_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..transport.commands import Argument, Command, CommandClient
+    from ..transport.commands import Argument, CommandClient
     from .rules import Limits
 
 # Seconds that the position of a group's latest message lives, if its messages live shorter: then a
@@ -36,28 +36,6 @@ class Question(NamedTuple):
         """Return the question for what follows the earliest of some positions."""
         ids = [found for one in positions if one and (found := id_of(one)) is not None]
         return cls(min(ids, default=None), latest)
-
-
-class _Read(NamedTuple):
-    """Coalesce reads of one group's history into one command."""
-
-    keys: tuple[str, str]
-
-    def command(self, parts: Sequence[tuple[Question]]) -> Command:
-        """Return the command that reads what all parts want."""
-        questions = [question for (question,) in parts]
-        ids = [question.since for question in questions if question.since is not None]
-        since = "{}-{}".format(*min(ids)) if ids else ""
-        latest = max(question.latest for question in questions)
-        return scripts.READ.call(self.keys, since, latest, _nonce(), POSITION_TTL)
-
-    def replies(self, reply: Any, parts: Sequence[tuple[Question]]) -> list[Replay]:
-        """Return the same replay for each part, so that its messages are decoded once."""
-        position, entries, latest = reply
-        found = _messages(entries)
-        known = {entry.position: entry for entry in found}
-        newest = [known.get(entry.position, entry) for entry in _messages(reversed(latest))]
-        return [Replay(position.decode(), found, newest)] * len(parts)
 
 
 def _messages(entries: Iterable[tuple[bytes, Sequence[bytes]]]) -> list[HistoryEntry]:
@@ -103,9 +81,12 @@ class HistoryStore:
         return position.decode(), previous.decode()
 
     async def read(self, tag: str, question: Question, commands: CommandClient) -> Replay:
-        """Read a group's history; calls of one turn of the event loop are one command."""
+        """Read a group's history."""
         keys = self.keys(tag)
-        replay: Replay = await commands.execute_coalesced(
-            (question,), _Read(keys), 0, key=keys[0], idempotent=True
-        )
-        return replay
+        since = "" if question.since is None else "{}-{}".format(*question.since)
+        command = scripts.READ.call(keys, since, question.latest, _nonce(), POSITION_TTL)
+        position, entries, latest = await commands.execute(command, key=keys[0], idempotent=True)
+        found = _messages(entries)
+        known = {entry.position: entry for entry in found}
+        newest = [known.get(entry.position, entry) for entry in _messages(reversed(latest))]
+        return Replay(position.decode(), found, newest)

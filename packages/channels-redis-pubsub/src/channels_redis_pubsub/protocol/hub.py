@@ -118,13 +118,6 @@ class Hub:
         own = {channel.encode() for channel in self._topics}
         return self._members.keys() - own
 
-    def waits_of(self, channel: str, followers: Followers[bytes]) -> Iterable[int]:
-        """Yield the numbers of what a channel waits for in groups that keep a history."""
-        for topic in self._topics.get(channel, ()):
-            follower = followers.find(topic)
-            if follower is not None:
-                yield from follower.waits_of(channel)
-
     def _remove(self, topic: bytes, channel: str) -> None:
         members = self._members.get(topic)
         if members is not None:
@@ -199,7 +192,7 @@ class TopicDispatcher:
             members = [channel for channel in members if channel not in message.excluded]
         deadline = monotonic() + self._settings.expiry
         backlog = self._followers.backlog
-        put = backlog.put if backlog.groups else self._mailboxes.put
+        put = backlog.put if backlog.waits else self._mailboxes.put
         put(members, message, deadline, len(data))
 
     def on_lost(self, connection: object, topics: Collection[bytes]) -> None:

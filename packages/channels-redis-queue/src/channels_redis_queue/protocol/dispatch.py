@@ -155,7 +155,7 @@ class ProcessDispatcher:
         if decoded.excluded:
             names = [name for name in names if name not in decoded.excluded]
         deadline = monotonic() + lifetime
-        put = self._backlog.put if self._backlog.groups else self._mailboxes.put
+        put = self._backlog.put if self._backlog.waits else self._mailboxes.put
         put(names, decoded, deadline, len(claim.message))
 
     def apply_leaves(self, until: float) -> None:
