@@ -287,11 +287,6 @@ LASTING: dict[str, Row] = {
         RedisConnectionError,
         'the port does not speak TLS: write redis:// instead of rediss:// in hosts, or leave "ssl"',
     ),
-    "no TLS to a TLS port": (
-        lambda on: at(on.tls.port),
-        RedisConnectionError,
-        "redis://HOST/0: the port speaks TLS: write rediss:// instead of redis:// in hosts",
-    ),
     "unknown authority": (
         lambda on: on.tls.url,
         RedisConnectionError,
@@ -350,6 +345,11 @@ PASSING: dict[str, Row] = {
         lambda on: at(on.closing, **SHORT),
         RedisConnectionError,
         "HOST",
+    ),
+    "no TLS to a TLS port": (
+        lambda on: at(on.tls.port, **SHORT),
+        RedisConnectionError,
+        "if it speaks TLS, write rediss:// instead of redis:// in hosts",
     ),
     "server with its maxclients": (
         lambda on: at(on.full, **SHORT),

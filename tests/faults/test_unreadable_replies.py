@@ -12,7 +12,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
 from channels_redis_queue import RedisChannelLayer
-from channels_redis_queue._shared.transport.connector import speaks_tls
 from channels_redis_queue._shared.transport.sentinel import find_master
 from embedded_server import HOST
 from fuzz.hostile import resp
@@ -103,8 +102,3 @@ async def test_reply_that_redis_py_cannot_read(hostile_server: HostileServer) ->
         with pytest.raises(InvalidResponse, match="a reply can't be read"):
             await within(call)
     await layer.close_pools()
-
-
-async def test_host_name_that_is_none() -> None:
-    """A name too long for DNS speaks no TLS."""
-    assert not await speaks_tls("a" * 300, 6379)

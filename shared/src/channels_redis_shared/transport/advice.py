@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..config.hosts import Host
 
 SENTINEL_FORM = 'write {"sentinels": [("sentinel1", 26379)], "master_name": "mymaster"} in hosts'
-WRITE_TLS = 'the port speaks TLS: write rediss:// instead of redis:// in hosts, or "ssl": True'
+_TLS = 'write rediss:// instead of redis:// in hosts, or "ssl": True'
 NO_TLS = 'write redis:// instead of rediss:// in hosts, or leave "ssl" out'
 
 _WRITE_HOST = 'write the host and port of the Redis server in "hosts"'
@@ -36,7 +36,7 @@ _ADVICE: tuple[tuple[type[Exception], str, str], ...] = (
     (SSLError, "WRONG_VERSION_NUMBER", f"the port does not speak TLS: {NO_TLS}"),
     # What servers of other kinds begin their answer with, as redis-py shows it.
     (InvalidResponse, r"""['"][<H]['"]""", f"an HTTP server answers there: {_WRITE_HOST}"),
-    (InvalidResponse, r'"\\x15"', WRITE_TLS),
+    (InvalidResponse, r'"\\x15"', f"the port speaks TLS: {_TLS}"),
     (InvalidResponse, "", f"no Redis server answers there: {_WRITE_HOST}"),
     (ReadOnlyError, "", f"it is a replica: write the master in hosts, or {SENTINEL_FORM}"),
     (ResponseError, "DB index|SELECT is not allowed", _DATABASE),
@@ -91,6 +91,7 @@ def advice_on(error: Exception, host: Host) -> str | None:
     opened = " connecting to " not in str(error)
     if type(error) is RedisConnectionError and (opened or host.sentinels):
         cause = "; the server may have reached its maxclients, or be in protected mode" * opened
+        cause += f"; if it speaks TLS, {_TLS}" * (opened and host.url == "redis://")
         return f"no connection could be opened{cause}"
     if isinstance(error, ReadOnlyError) and host.sentinels:
         return None

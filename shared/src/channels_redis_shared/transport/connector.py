@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.asyncio import ConnectionPool
-from redis.exceptions import AuthenticationError, ClusterDownError, RedisError, ResponseError
+from redis.exceptions import ClusterDownError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..clock import monotonic
 from ..concurrency import timeout
-from .advice import NO_TLS, SENTINEL_FORM, WRITE_TLS, explain, explain_tls
+from .advice import NO_TLS, SENTINEL_FORM, explain, explain_tls
 from .connection import Connection
-from .errors import ClientSideError, WrongProtocolError
+from .errors import ClientSideError
 from .redis_py import find_tls_refusal
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 # Seconds between two looks whether an open connection still leads to the server in charge.
 LOOK_INTERVAL = 10.0
-# Seconds that a port has for a TLS handshake.
-TLS_TIMEOUT = 1.0
 
 
 class MinimumVersion(NamedTuple):
@@ -90,8 +87,6 @@ class Connector:
                         refusal = await find_tls_refusal(unopened, error)
                         if refusal is not None:
                             raise explain_tls(refusal, str(self.host)) from refusal
-                        if await self._needs_tls(unopened, error):
-                            raise WrongProtocolError(f"{self.host}: {WRITE_TLS}") from error
                     explain(error, self.host)
                     raise
                 except asyncio.TimeoutError:
@@ -186,14 +181,6 @@ class Connector:
             )
         self.version_is_known = True
 
-    async def _needs_tls(self, connection: AbstractConnection, error: RedisConnectionError) -> bool:
-        """Return whether a server that broke the first connection speaks TLS."""
-        # A UNIX socket has no address.
-        address: Any = getattr(connection, "host", None), getattr(connection, "port", None)
-        if self.version_is_known or None in address or " connecting to " in str(error):
-            return False
-        return not isinstance(error, AuthenticationError) and await speaks_tls(*address)
-
     async def locate(self) -> Mapping[str, Any]:
         """Return the arguments of a new connection that others have to tell."""
         return {}
@@ -226,22 +213,6 @@ async def look_regularly(connector: Connector, commands: CommandClient) -> None:
         with contextlib.suppress(RedisError, OSError):
             await connector.look(commands)
         await asyncio.sleep(LOOK_INTERVAL)
-
-
-async def speaks_tls(host: str, port: int) -> bool:
-    """Return whether a port answers a TLS handshake."""
-    unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    unverified.check_hostname = False
-    unverified.verify_mode = ssl.CERT_NONE
-    try:
-        async with timeout(TLS_TIMEOUT):
-            _, writer = await asyncio.open_connection(host, port, ssl=unverified)
-            writer.transport.abort()
-            return True
-    except ssl.SSLError as error:
-        return "ALERT" in (error.reason or "")  # it requires a certificate of the client
-    except (OSError, UnicodeError, asyncio.TimeoutError):  # a UnicodeError: no name of a host
-        return False
 
 
 def introduction(reply: Any) -> Mapping[bytes, Any]:

@@ -26,15 +26,10 @@ _TLS_REFUSALS = re.compile(
 )
 
 
-class WrongProtocolError(exceptions.ConnectionError):
-    """Raised when the server's port speaks another protocol than `hosts` says."""
-
-
 class ClientSideError(exceptions.ConnectionError):
     """Raised when connecting fails in this process, as in a credential provider."""
 
 
-_LASTING_ERRORS = (exceptions.AuthenticationError, WrongProtocolError)
 _TRANSIENT_ERRORS = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -52,7 +47,7 @@ def is_transient(error: BaseException) -> bool:
 
     A refused password, a missing permission and a bad certificate last until the settings change.
     """
-    if isinstance(error, _LASTING_ERRORS) or tls_refusal(error):
+    if isinstance(error, exceptions.AuthenticationError) or tls_refusal(error):
         return False
     if isinstance(error, _TRANSIENT_ERRORS):
         return True
