@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from ..clock import monotonic
-from ..transport.cluster import Cluster, slot_of
+from ..transport.cluster import Cluster
 from ..transport.commands import CommandClient, name_keys, pack
 from ..transport.errors import is_transient, was_not_executed
 from ..transport.reconnecting import Backoff
@@ -43,8 +43,7 @@ class BlockingCommandClient(CommandClient):
         by_key: bool = True,
     ) -> None:
         self._connector = connector
-        self._cluster = connector if isinstance(connector, Cluster) else None
-        self._by_key = by_key and self._cluster is not None
+        self._cluster = connector if by_key and isinstance(connector, Cluster) else None
         self._scripts = scripts
         self._counters = counters
         self._pools: dict[Connector, SynchronousPool] = {}
@@ -66,14 +65,6 @@ class BlockingCommandClient(CommandClient):
         if isinstance(reply, Exception):
             raise reply
         return reply
-
-    def slot(self, key: str) -> int | None:
-        """Return the slot of a key in a Cluster."""
-        return slot_of(key) if self._by_key else None
-
-    def node(self, key: str) -> object:
-        """Return an identity of the Cluster node that has a key, as last learnt."""
-        return self._cluster.owner(slot_of(key)) if self._by_key and self._cluster else None
 
     async def nodes(self) -> Sequence[CommandClient]:
         """Return a client for each server that has keys."""
@@ -118,8 +109,8 @@ class BlockingCommandClient(CommandClient):
     async def _find_pool(self, key: str, *, refresh: bool) -> SynchronousPool:
         """Return the pool of the server for a key; look the server up again to `refresh` it."""
         connector = self._connector
-        if self._cluster is not None:
-            connector = await self._find_node(self._cluster, key, refresh=refresh)
+        if isinstance(connector, Cluster):
+            connector = await self._find_node(connector, key, refresh=refresh)
         pool = self._pools.get(connector)
         if pool is None:
             pool = SynchronousPool(connector, self._scripts, self._counters)
@@ -127,15 +118,15 @@ class BlockingCommandClient(CommandClient):
         return pool
 
     async def _find_node(self, cluster: Cluster, key: str, *, refresh: bool) -> Connector:
-        if self._by_key:
-            self._address = await cluster.find_owner(slot_of(key), refresh=refresh)
+        if self._cluster is not None:
+            self._address = await cluster.find_owner(cluster.slot(key), refresh=refresh)
         elif self._address is None or refresh:
             self._address = await cluster.working_node()
         node = cluster.node(self._address)
         # Other parts of the process, which share the map, may have learnt of a change.
         if refresh or cluster.layout is not self._layout:
             self._layout = cluster.layout
-            self._close_all_but(map(cluster.node, cluster.owners()) if self._by_key else [node])
+            self._close_all_but(map(cluster.node, cluster.owners()) if self._cluster else [node])
         return node
 
     def _close_all_but(self, in_charge: Iterable[Connector]) -> None:

@@ -47,13 +47,8 @@ PROBE_SECONDS = 1.0
 
 _HELLO: Command = ("HELLO",)
 
-_TWINS: dict[type, Any] = {
-    redis_asyncio.Connection: synchronous.Connection,
-    redis_asyncio.SSLConnection: synchronous.SSLConnection,
-    redis_asyncio.UnixDomainSocketConnection: synchronous.UnixDomainSocketConnection,
-}
 # Arguments whose value only suits an asynchronous connection.
-_ASYNCHRONOUS = ("parser_class", "redis_connect_func")
+_ASYNCHRONOUS = {"parser_class", "redis_connect_func"}
 
 
 class UnansweredError(Exception):
@@ -245,8 +240,10 @@ def synchronous_arguments(host: Host) -> dict[str, Any] | None:
     """Return the host's arguments for a synchronous connection; None if they only suit asyncio."""
     arguments = dict(host.arguments)
     default = redis_asyncio.ConnectionPool.from_url(host.url).connection_class
-    twin = _TWINS.get(arguments.get("connection_class", default))
-    if twin is None or any(name in arguments for name in _ASYNCHRONOUS):
+    cls = arguments.get("connection_class", default)
+    # redis-py's classes of both kinds have the same names.
+    twin: Any = getattr(synchronous, cls.__name__, None)
+    if cls.__module__ != default.__module__ or not _ASYNCHRONOUS.isdisjoint(arguments):
         return None
     provider = arguments.get("credential_provider")
     if getattr(type(provider), "get_credentials", None) is CredentialProvider.get_credentials:

@@ -49,6 +49,10 @@ class Cluster(Connector):
         # The node that `open` chose last.
         self._preferred: Address | None = None
 
+    def slot(self, key: str) -> int:
+        """Return the slot of a key."""
+        return slot_of(key)
+
     def owner(self, slot: int) -> Address | None:
         """Return the owner of a slot, as last learnt."""
         return self._owners[slot]

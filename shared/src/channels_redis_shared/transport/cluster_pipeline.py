@@ -32,24 +32,11 @@ class ClusterPipeline(AutoPipeline):
         self, cluster: Cluster, scripts: Sequence[Script] = (), counters: Counters | None = None
     ) -> None:
         super().__init__(cluster, scripts, counters)
-        self._cluster = cluster
+        self._cluster: Cluster = cluster
         # The slot map whose owners the connections are for.
         self._layout = cluster.layout
         # The owners of slots for which calls were pending there as the map changed.
         self._former: dict[int | None, Lane] = {}
-
-    def slot(self, key: str) -> int:
-        """Return the slot of a key."""
-        return slot_of(key)
-
-    def node(self, key: str) -> object:
-        """Return an identity of the node that has a key, as last learnt."""
-        return self._cluster.owner(slot_of(key))
-
-    @property
-    def layout(self) -> object:
-        """An identity of the slot map, as last learnt."""
-        return self._cluster.layout
 
     async def nodes(self) -> Sequence[CommandClient]:
         """Return a client for each node that has keys now; it closes its connection by itself."""

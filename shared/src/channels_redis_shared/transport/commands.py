@@ -159,6 +159,9 @@ _NOTHING: Mapping[str, int] = MappingProxyType({})
 class CommandClient(ABC):
     """The command connections of one event loop to one host, opened when first needed."""
 
+    # The `Cluster` whose node is chosen by key; None with one server, and where any node may do.
+    _cluster: Any = None
+
     def execute(self, command: Command, *, key: str, idempotent: bool = False) -> Awaitable[Any]:
         """Send the command and return its reply.
 
@@ -200,18 +203,19 @@ class CommandClient(ABC):
         """
         return self.call(PendingCommand(part, coalescer, size, idempotent, quotas, key))
 
-    def slot(self, key: str) -> int | None:  # noqa: ARG002 - one server has all keys
+    def slot(self, key: str) -> int | None:
         """Return the slot of a key in a Cluster, where all keys of a command must share one."""
-        return None
+        slot: int | None = self._cluster and self._cluster.slot(key)
+        return slot
 
-    def node(self, key: str) -> object:  # noqa: ARG002
+    def node(self, key: str) -> object:
         """Return an identity of the Cluster node that has a key, as last learnt."""
-        return None
+        return self._cluster and self._cluster.owner(self._cluster.slot(key))
 
     @property
     def layout(self) -> object:
         """An identity of the slot map of a Cluster: another object after a change."""
-        return None
+        return self._cluster and self._cluster.layout
 
     @abstractmethod
     async def nodes(self) -> Sequence[CommandClient]:
