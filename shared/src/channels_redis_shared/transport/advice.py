@@ -63,7 +63,8 @@ def explain(error: Exception, host: Host) -> Exception:
             f'write {{"cluster": [("{name}", {port})]}} in hosts'
         )
     advice = advice_on(error, host)
-    if advice is not None and str(host) not in str(error):
+    # A Sentinel's has its own.
+    if advice is not None and not hasattr(error, "advice") and str(host) not in str(error):
         error.args = (f"{str(error).rstrip()} ({host}: {advice})", *error.args[1:])
         error.advice = advice  # type: ignore[attr-defined]  # for the doctor
     return error

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.asyncio import ConnectionPool
 from redis.exceptions import ClusterDownError, RedisError, ResponseError
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..clock import monotonic
@@ -73,6 +72,7 @@ class Connector:
                 `connect_timeout` seconds.
         """
         seconds = self.host.connect_timeout
+        unopened: AbstractConnection | None = None
         try:
             async with timeout(seconds):
                 unopened = await self._new_connection()
@@ -81,27 +81,21 @@ class Connector:
                     await connection.connect()
                     await self._check_server(connection)
                     await _execute(connection, tuple(setup), seconds)
-                except RedisError as error:
-                    connection.close()
-                    if isinstance(error, RedisConnectionError):
-                        refusal = await find_tls_refusal(unopened, error)
-                        if refusal is not None:
-                            raise explain_tls(refusal, str(self.host)) from refusal
-                    explain(error, self.host)
-                    raise
-                except asyncio.TimeoutError:
-                    connection.close()
-                    raise
-                except Exception as error:
-                    # A credential provider, which may ask a service, raises what it likes.
-                    connection.close()
-                    raise ClientSideError(f"Connecting to {self.host} failed: {error!r}") from error
                 except BaseException:
                     connection.close()
                     raise
                 return connection
         except (asyncio.TimeoutError, RedisTimeoutError):
             raise self.too_late() from None
+        except RedisError as error:
+            refusal = unopened and await find_tls_refusal(unopened, error)
+            if refusal:
+                raise explain_tls(refusal, str(self.host)) from refusal
+            explain(error, self.host)
+            raise
+        except Exception as error:
+            # A credential provider, which may ask a service, raises what it likes.
+            raise ClientSideError(f"Connecting to {self.host} failed: {error!r}") from error
 
     def serves(self, connection: Connection) -> bool:
         """Return whether an open connection leads, as last seen, to the server in charge."""

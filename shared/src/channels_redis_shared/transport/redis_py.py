@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import redis
 from redis.asyncio.connection import SSLConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from ..concurrency import timeout
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redis.asyncio.connection import AbstractConnection
-    from redis.exceptions import ConnectionError as RedisConnectionError
 
 # Seconds that a server has for its TLS alert.
 ALERT_TIMEOUT = 1.0
@@ -73,16 +73,17 @@ def close_now(connection: AbstractConnection) -> None:
 
 
 async def find_tls_refusal(
-    connection: AbstractConnection, error: RedisConnectionError
+    connection: AbstractConnection, error: RedisError
 ) -> ssl.SSLError | None:
-    """Return the TLS alert behind a connection error, if there is one.
+    """Return the TLS alert behind an error, if there is one.
 
     In TLS 1.3 the client may write before the server has looked at its certificate, and the
     server's alert is then lost in a connection reset. So this connects again, and writes nothing.
     """
     known = tls_refusal(error)
     arguments = getattr(connection, "_connection_arguments", None)
-    if known is not None or arguments is None or not isinstance(connection, SSLConnection):
+    is_lost = isinstance(error, RedisConnectionError) and isinstance(connection, SSLConnection)
+    if known is not None or arguments is None or not is_lost:
         return known
     try:
         async with timeout(ALERT_TIMEOUT):
