@@ -14,6 +14,7 @@ import pytest
 
 from embedded_server import HOST, EmbeddedServer, dies_with_parent
 from support.pages import write_files
+from support.sites import free_port
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -39,9 +40,7 @@ class Site:
     def __init__(self, module: str, environment: dict[str, str]) -> None:
         self._module = module
         self._environment = environment
-        with socket.socket() as unused:
-            unused.bind((HOST, 0))
-            self._port = unused.getsockname()[1]
+        self._port = free_port()
         self.url = f"http://{HOST}:{self._port}/"
         self._process: asyncio.subprocess.Process | None = None
 

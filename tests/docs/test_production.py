@@ -8,25 +8,23 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed
 
-from embedded_server import HOST, EmbeddedServer, dies_with_parent
+from embedded_server import HOST, EmbeddedServer
 from support import programs
 from support.environments import missing
-from support.pages import DOCS, write_files
+from support.pages import DOCS
+from support.sites import DEADLINE, client, free_port, running, start_project
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
 # Of a service, in the Compose specification.
@@ -34,7 +32,6 @@ COMPOSE_KEYS = {
     *("build", "command", "depends_on", "deploy", "healthcheck", "image", "ports"),
     *("stop_grace_period", "ulimits", "volumes"),
 }
-DEADLINE = 30.0  # seconds; generous, since Django has to start
 URLS = """
 from mysite.health import alive, ready
 urlpatterns += [path("alive/", alive), path("ready/", ready)]
@@ -44,34 +41,10 @@ urlpatterns += [path("alive/", alive), path("ready/", ready)]
 @pytest.fixture
 def project(tmp_path: Path, redis_server: EmbeddedServer) -> Path:
     """Return the quick start's project with the files of the page."""
-    programs.run("-m", "django", "startproject", "mysite", ".", cwd=tmp_path)
-    write_files("quickstart.md", tmp_path, redis_server.url)
-    write_files("production.md", tmp_path)
+    start_project(tmp_path, "quickstart.md", "production.md", url=redis_server.url)
     with (tmp_path / "mysite/urls.py").open("a") as urls:
         urls.write(URLS)
     return tmp_path
-
-
-def free_port() -> int:
-    """Return a port that was free just now."""
-    with socket.socket() as found:
-        found.bind((HOST, 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
-@asynccontextmanager
-async def running(*command: str, cwd: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a program until the block ends."""
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=cwd, env=programs.environment(), preexec_fn=dies_with_parent()
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
 
 
 def uvicorn(port: int, project: Path) -> Any:
@@ -97,19 +70,6 @@ async def fetch(port: int, path: str) -> tuple[int, str]:
     answer = (await asyncio.wait_for(reader.read(), DEADLINE)).decode()
     writer.close()
     return int(answer.split()[1]), answer.partition("\r\n\r\n")[2]
-
-
-async def client(port: int) -> ClientConnection:
-    """Connect to the chat, once the servers behind the port answer."""
-
-    async def connected() -> ClientConnection | None:
-        with suppress(OSError, InvalidHandshake):
-            return await connect(f"ws://localhost:{port}/chat/", proxy=None, open_timeout=DEADLINE)
-        return None
-
-    found = await eventually(connected, DEADLINE)
-    assert found
-    return found
 
 
 @pytest.mark.parametrize("proxy", ["nginx", "caddy"])

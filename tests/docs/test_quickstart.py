@@ -6,67 +6,27 @@ import asyncio
 import json
 import re
 import socket
-import sys
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from embedded_server import HOST, dies_with_parent
+from embedded_server import HOST
 from support import programs
 from support.chromium import launch
 from support.pages import DOCS, write_files
+from support.sites import DEADLINE, client, daphne, start_project
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from embedded_server import EmbeddedServer
-
-DEADLINE = 30.0  # seconds; generous, since Django has to start
 
 
 @pytest.fixture
 def project(tmp_path: Path, redis_server: EmbeddedServer) -> Path:
     """Do what the page says, up to running it."""
-    programs.run("-m", "django", "startproject", "mysite", ".", cwd=tmp_path)
-    write_files("quickstart.md", tmp_path, redis_server.url)
-    return tmp_path
-
-
-@asynccontextmanager
-async def daphne(project: Path) -> AsyncIterator[int]:
-    """Run the project on a free port; give the port."""
-    with socket.socket() as listening:
-        listening.bind((HOST, 0))
-        listening.listen()
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "daphne", "--fd", str(listening.fileno())),
-            "mysite.asgi:application",
-            cwd=project,
-            pass_fds=[listening.fileno()],
-            preexec_fn=dies_with_parent(),
-        )
-        port: int = listening.getsockname()[1]
-    try:
-        yield port
-    finally:
-        process.kill()
-        await process.wait()
-
-
-async def client(port: int) -> ClientConnection:
-    """Connect as a browser would, once the server answers."""
-    until = asyncio.get_running_loop().time() + DEADLINE
-    while True:
-        try:
-            return await connect(f"ws://{HOST}:{port}/chat/", proxy=None, open_timeout=DEADLINE)
-        except InvalidHandshake:
-            # Daphne gives a consumer 5 s to accept, less than its first imports take under load.
-            if asyncio.get_running_loop().time() > until:
-                raise
+    return start_project(tmp_path, "quickstart.md", url=redis_server.url)
 
 
 @pytest.mark.slow
@@ -134,18 +94,11 @@ async def test_handshake_without_redis(layer: str, project: Path) -> None:
 
 async def outcome(port: int) -> int:
     """Return the status that refuses a handshake, or the code that closes the WebSocket."""
-    until = asyncio.get_running_loop().time() + DEADLINE
-    while True:
-        try:
-            browser = await connect(f"ws://{HOST}:{port}/chat/", proxy=None, open_timeout=DEADLINE)
-        except InvalidStatus as refused:
-            return refused.response.status_code
-        except InvalidHandshake:
-            # Django's first imports took too long.
-            if asyncio.get_running_loop().time() > until:
-                raise
-            continue
-        with pytest.raises(ConnectionClosed) as closed:
-            await asyncio.wait_for(browser.recv(), DEADLINE)
-        assert closed.value.rcvd is not None
-        return closed.value.rcvd.code
+    try:
+        browser = await client(port)
+    except InvalidStatus as refused:
+        return refused.response.status_code
+    with pytest.raises(ConnectionClosed) as closed:
+        await asyncio.wait_for(browser.recv(), DEADLINE)
+    assert closed.value.rcvd is not None
+    return closed.value.rcvd.code

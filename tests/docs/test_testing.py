@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import programs
-from support.pages import DOCS, write_files
+from support.pages import DOCS
+from support.sites import start_project
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,9 +23,7 @@ LAYERS = {
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Return the project of the quick start with the tests of the page."""
-    programs.run("-m", "django", "startproject", "mysite", ".", cwd=tmp_path)
-    write_files("quickstart.md", tmp_path)
-    write_files("testing.md", tmp_path)
+    start_project(tmp_path, "quickstart.md", "testing.md")
     shutil.copy(DOCS / "examples/embedded_server.py", tmp_path / "tests")
     return tmp_path
 

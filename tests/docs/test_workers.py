@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from embedded_server import dies_with_parent
 from support import programs
-from support.pages import DOCS, write_files
+from support.pages import DOCS
+from support.sites import running, start_project
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 @pytest.mark.slow
 async def test_page(tmp_path: Path, redis_server: EmbeddedServer) -> None:
     """The worker sends the mail that the block for a view asks for."""
-    programs.run("-m", "django", "startproject", "mysite", ".", cwd=tmp_path)
-    write_files("workers.md", tmp_path, redis_server.url)
+    start_project(tmp_path, "workers.md", url=redis_server.url)
     with (tmp_path / "mysite/settings.py").open("a") as settings:
         settings.write('EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"\n')
         settings.write('EMAIL_FILE_PATH = BASE_DIR / "mails"\n')
@@ -30,15 +28,9 @@ async def test_page(tmp_path: Path, redis_server: EmbeddedServer) -> None:
     (view,) = [block for block in page.split("```python\n") if block.startswith("from asgiref")]
     sent = programs.run("manage.py", "shell", "-c", view.partition("```")[0], cwd=tmp_path)
     assert sent.status == 0, sent.err
-    command = ("manage.py", "channels_redis_queue", "work", "emails", "prices")
-    worker = await asyncio.create_subprocess_exec(
-        *(sys.executable, *command, "--concurrency", "10"),
-        cwd=tmp_path,
-        preexec_fn=dies_with_parent(),
-    )
-    try:
+    command = (sys.executable, "manage.py", "channels_redis_queue", "work", "emails", "prices")
+    async with running(*command, "--concurrency", "10", cwd=tmp_path) as worker:
         mail = await eventually(lambda: "".join(map(Path.read_text, tmp_path.glob("mails/*.log"))))
         assert "To: ada@example.com" in mail
-    finally:
         worker.terminate()
         assert await worker.wait() == 0
