@@ -21,12 +21,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from channels.consumer import AsyncConsumer, SyncConsumer
-from channels.generic.websocket import (
-    AsyncJsonWebsocketConsumer,
-    AsyncWebsocketConsumer,
-    JsonWebsocketConsumer,
-    WebsocketConsumer,
-)
+from channels.generic import websocket
 
 from .concurrency import end_task, start_task
 
@@ -39,6 +34,7 @@ if TYPE_CHECKING:
     Frame = dict[str, Any]
     Receive = Callable[[], Awaitable[Frame]]
     Send = Callable[[Frame], Awaitable[None]]
+    Due = deque[tuple["BroadcastSink", Mailbox]]
 
 __all__ = ["Broadcasts", "broadcast"]
 
@@ -92,9 +88,9 @@ class broadcast:  # noqa: N801 - a decorator
             if content is None:
                 return {}
             kind = "text"
-            if issubclass(consumer_class, JsonWebsocketConsumer):
+            if issubclass(consumer_class, websocket.JsonWebsocketConsumer):
                 content = consumer_class.encode_json(content)
-            elif issubclass(consumer_class, AsyncJsonWebsocketConsumer):
+            elif issubclass(consumer_class, websocket.AsyncJsonWebsocketConsumer):
                 content = _without_waiting(consumer_class.encode_json(content))
             else:
                 kind = _kind(self, content)
@@ -118,11 +114,11 @@ class BroadcastSink:
         self._broadcasts = consumer_class._broadcasts  # noqa: SLF001 - a class of this module
         self._receive = receive
         self._send = self._send_frame = send
-        loop = asyncio.get_running_loop()
-        self._writer = _writers.setdefault(id(loop), _Writer(loop))
+        self._loop = asyncio.get_running_loop()
+        self._due = _due.setdefault(self._loop, deque())
         self.context = contextvars.copy_context()
-        self._notify: Callable[[str], object] | None = None
-        self.attached = False
+        # Puts a notice into the mailbox; None unless the layer hands out its messages.
+        self.notify: Callable[[str], object] | None = None
         # True from a claim to its end.
         self._is_writing = False
         # The task in which a frame waits for the socket.
@@ -138,14 +134,13 @@ class BroadcastSink:
 
     def attach(self, consumer: Any) -> None:
         """Take a consumer's messages from now on, if its layer hands them out."""
-        self.attached = True
         # A base class may have wrapped `send` in its `__call__`. A SyncConsumer wraps it again.
         send = getattr(consumer.base_send, "awaitable", consumer.base_send)
         if send != self.send:
             self._send_frame = send
         layer: Any = getattr(consumer, "channel_layer", None)
         if hasattr(layer, "attach_sink"):
-            self._notify = layer.attach_sink(consumer.channel_name, self)
+            self.notify = layer.attach_sink(consumer.channel_name, self)
 
     async def receive(self) -> Frame:
         """Return the next ASGI message for the consumer."""
@@ -169,13 +164,12 @@ class BroadcastSink:
             mailbox: The mailbox, from which the consumer wants to receive.
             loop: The event loop that runs in this thread.
         """
-        writer = self._writer
-        if self._is_writing or loop is not writer.loop:
+        if self._is_writing or loop is not self._loop:
             return False
         self._is_writing = True
-        writer.due.append((self, mailbox))
-        if len(writer.due) == 1:
-            writer.start()
+        self._due.append((self, mailbox))
+        if len(self._due) == 1:
+            _start_writing(self._due)
         return True
 
     def frame(self, message: DecodedMessage) -> Frame | None:
@@ -200,7 +194,10 @@ class BroadcastSink:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever a server raises
             # It ends the consumer, as from a handler, unless `close` has cancelled this.
             if self.is_open:
-                self._fail(error)
+                self.is_open = False
+                self._error = error
+                if self.notify is not None:
+                    self.notify(_FAILED)
             mailbox.end_claim()
         finally:
             self._is_writing = False
@@ -219,47 +216,35 @@ class BroadcastSink:
         if self.waiting is not None:
             await end_task(self.waiting)
 
-    def _fail(self, error: BaseException) -> None:
-        """Make the consumer raise an error in its next turn, unless it ends before."""
-        self.is_open = False
-        self._error = error
-        if self._notify is not None:
-            self._notify(_FAILED)
+
+# The sockets to write to, by event loop, each with the mailbox that it has claimed.
+_due: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Due] = weakref.WeakKeyDictionary()
 
 
-class _Writer:
-    """Write to the sockets of an event loop, all in one task as long as none makes it wait.
+def _start_writing(due: Due, _ended: object = None) -> None:
+    """Write to the sockets that are due, in a later turn of the loop."""
+    if due:
+        # Again at its end: it never begins if all tasks of the loop are cancelled before.
+        start_task(_write(due)).add_done_callback(functools.partial(_start_writing, due))
+
+
+async def _write(due: Due) -> None:
+    """Write to sockets, all in this task as long as none makes it wait.
 
     A `send` runs in the context of its consumer, but not in its task, which waits elsewhere.
-
-    Args:
-        loop: The running event loop.
     """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        # The sockets to write to.
-        self.due: deque[tuple[BroadcastSink, Mailbox]] = deque()
-
-    def start(self, _ended: object = None) -> None:
-        """Write to the sockets that are due, in a later turn of the loop."""
-        if self.due:
-            # Again at its end: it never begins if all tasks of the loop are cancelled before.
-            start_task(self._write()).add_done_callback(self.start)
-
-    async def _write(self) -> None:
-        while self.due:
-            sink, mailbox = self.due.popleft()
-            writing = sink.write(mailbox)
-            try:
-                awaited = sink.context.run(writing.send, None)
-            except StopIteration:
-                continue
-            # The other sockets don't wait for this one.
-            sink.waiting = asyncio.current_task()
-            self.start()
-            await _continue(writing, awaited, sink.context)
-            return
+    while due:
+        sink, mailbox = due.popleft()
+        writing = sink.write(mailbox)
+        try:
+            awaited = sink.context.run(writing.send, None)
+        except StopIteration:
+            continue
+        # The other sockets don't wait for this one.
+        sink.waiting = asyncio.current_task()
+        _start_writing(due)
+        await _continue(writing, awaited, sink.context)
+        return
 
 
 @types.coroutine
@@ -268,20 +253,14 @@ def _continue(
 ) -> Generator[object, Any, None]:
     """Run the rest of a coroutine, which waits for something, in its context."""
     while True:
-        step: Callable[[Any], object] = coroutine.send
-        value: Any = None
         try:
-            value = yield awaited
+            step = functools.partial(coroutine.send, (yield awaited))
         except BaseException as error:  # noqa: BLE001 - such as a cancellation
-            step, value = coroutine.throw, error
+            step = functools.partial(coroutine.throw, error)
         try:
-            awaited = context.run(step, value)
+            awaited = context.run(step)
         except StopIteration:
             return
-
-
-# By the id of its event loop, which it keeps in memory.
-_writers: weakref.WeakValueDictionary[int, _Writer] = weakref.WeakValueDictionary()
 
 
 class Broadcasts:
@@ -331,7 +310,7 @@ class Broadcasts:
             return
         sink.handling += 1
         try:
-            if not sink.attached:
+            if sink.notify is None:
                 sink.attach(self)
             await sink.drain(message)
             await handle(message)
@@ -362,7 +341,7 @@ def _refuse_bypassed(cls: type) -> None:
             "encodes a broadcast once for all consumers"
         )
     if issubclass(cls, AsyncConsumer) and not issubclass(
-        cls, AsyncWebsocketConsumer | WebsocketConsumer
+        cls, websocket.AsyncWebsocketConsumer | websocket.WebsocketConsumer
     ):
         raise TypeError(
             f"{cls.__qualname__} must be a WebSocket consumer, such as an AsyncWebsocketConsumer: "
@@ -379,7 +358,7 @@ def _send(found: broadcast, consumer: Any, event: dict[str, Any]) -> Any:
     content = found.function(event)
     if content is None:
         return None
-    if isinstance(consumer, AsyncJsonWebsocketConsumer | JsonWebsocketConsumer):
+    if isinstance(consumer, websocket.AsyncJsonWebsocketConsumer | websocket.JsonWebsocketConsumer):
         return consumer.send_json(content)
     return consumer.send(**{f"{_kind(found, content)}_data": content})
 
