@@ -25,12 +25,14 @@ from .shard import SUFFIX, ShardPresence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..transport.commands import Shards
+    from ..transport.commands import CommandClient
 
 __all__ = ["People", "Presence"]
 
 GRACE = 15.0  # seconds
 MAX_KEY_BYTES = 512
+# Digits of a time in microseconds in Redis; anything else may stand there.
+MAX_DIGITS = 20
 # Of Django's sessions: 32 letters and digits, or signed data with `signed_cookies`. A UUID without
 # hyphens has as many, but no letter above f.
 SESSION_KEY = re.compile(r"(?=.*[g-z])[a-z0-9]{32}|\.?[\w-]+:[a-zA-Z0-9]{6}:[\w-]{43}")
@@ -120,7 +122,15 @@ class Presence:
             TypeError: The group is invalid, or the layer is none of channels-redis.
             redis.exceptions.RedisError: As for the layer's `group_add`.
         """
-        return await list_people(self._layer(group), group)
+        commands, name = self._people(group)
+        people = People()
+        # Before the people: later changes of those are in diffs that are newer.
+        at = await commands.execute(("HGET", name, ""), key=name, idempotent=True)
+        if at and at.isdigit() and len(at) < MAX_DIGITS:
+            people.at = int(at)
+        async for key, lines in scan(commands, name):
+            people[text(key)] = [meta for _, metas in lines_of(lines) for meta in metas]
+        return people
 
     async def count(self, group: str) -> int:
         """Return the number of people in a group.
@@ -129,7 +139,15 @@ class Presence:
             TypeError: The group is invalid, or the layer is none of channels-redis.
             redis.exceptions.RedisError: As for the layer's `group_add`.
         """
-        return await count_people(self._layer(group), group)
+        commands, name = self._people(group)
+        fields: int = await commands.execute(("HLEN", name), key=name, idempotent=True)
+        # One is the time of the latest change.
+        return max(0, fields - 1)
+
+    def _people(self, group: str) -> tuple[CommandClient, str]:
+        """Return the connections and the key for the people of a group."""
+        layer = self._layer(group)
+        return layer.key_shards.of(group), PresenceKeys(layer.presence_key_head).people(group)
 
     def _layer(self, group: str) -> Any:
         layer = get_channel_layer(self.alias)
@@ -141,33 +159,6 @@ class Presence:
         layer.require_valid_group_name(group)
         layer.require_valid_group_name(group + SUFFIX)
         return layer
-
-
-# Digits of a time in microseconds in Redis; anything else may stand there.
-MAX_DIGITS = 20
-
-
-async def count_people(layer: Any, group: str) -> int:
-    """Return the number of people in a group of a layer."""
-    name = PresenceKeys(layer.presence_key_head).people(group)
-    shards: Shards = layer.key_shards
-    fields: int = await shards.of(group).execute(("HLEN", name), key=name, idempotent=True)
-    # One is the time of the latest change.
-    return max(0, fields - 1)
-
-
-async def list_people(layer: Any, group: str) -> People:
-    """Return the people in a group of a layer."""
-    shards: Shards = layer.key_shards
-    commands, name = shards.of(group), PresenceKeys(layer.presence_key_head).people(group)
-    people = People()
-    # Before the people: later changes of those are in diffs that are newer.
-    at = await commands.execute(("HGET", name, ""), key=name, idempotent=True)
-    if at and at.isdigit() and len(at) < MAX_DIGITS:
-        people.at = int(at)
-    async for key, lines in scan(commands, name):
-        people[text(key)] = [meta for _, metas in lines_of(lines) for meta in metas]
-    return people
 
 
 class LoopPresence:

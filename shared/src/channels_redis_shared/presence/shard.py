@@ -143,6 +143,7 @@ class ShardPresence:
         for task in self._tasks:
             task.cancel()
         self._commands = self._layer.key_shards[self._shard]
+        self._connected = self._connections()
         # The last writes of the former tasks may have been lost, or their replies.
         self._start_anew()
         tasks = self._follow_changes(), self._keep_alive()
@@ -249,12 +250,9 @@ class ShardPresence:
             is_new = is_here != bool(had) and not others
             if is_new or (entry.tell and (had if is_here else not had and not others)):
                 metas = [*entry.metas, *self._sendable(others)] or entry.former
-                self._note(group, entry.key, Change(metas, at, is_here))
-
-    def _note(self, group: str, key: str | bytes, change: Change) -> None:
-        name = key if isinstance(key, str) else text(key)
-        self._diffs.setdefault(group, Diff()).add(name, change)
-        if group not in self._diffs_due:
+                name = entry.key if isinstance(entry.key, str) else text(entry.key)
+                self._diffs.setdefault(group, Diff()).add(name, Change(metas, at, is_here))
+        if group in self._diffs and group not in self._diffs_due:
             # At once: a process that is killed takes along what it has not sent.
             self._diffs_due[group] = self._loop.time()
             self._changed.set()
@@ -359,7 +357,7 @@ class ShardPresence:
 
     async def _check_nodes(self) -> None:
         """Write people again if a server may have lost some, or nodes have others."""
-        connected = self._reconnects(), self._commands.layout
+        connected = self._connections()
         is_lost = connected != self._connected
         if is_lost:
             self._connected = connected
@@ -374,6 +372,9 @@ class ShardPresence:
             self._next_rewrite = self._loop.time() + REWRITE_INTERVAL
             self._people.mark_all(tell=False)
             self._changed.set()
+
+    def _connections(self) -> object:
+        return self._reconnects(), self._commands.layout
 
     def _reconnects(self) -> int:
         reconnects: int = self._layer.statistics().reconnects
