@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
@@ -16,7 +15,7 @@ from ..transport.reconnecting import Backoff
 from .pool import SynchronousPool, UnansweredError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from ..config.hosts import Address
     from ..ops.statistics import Counters
@@ -51,8 +50,6 @@ class BlockingCommandClient(CommandClient):
         self._address: Address | None = None
         # The slot map whose owners the pools are for; None without one.
         self._layout: object = None
-        # At the interpreter's exit too, which would warn of open sockets.
-        weakref.finalize(self, _close_for_good, self._pools)
 
     async def call(self, command: PendingCommand) -> Any:
         """Send the command and wait in place for its reply."""
@@ -134,8 +131,3 @@ class BlockingCommandClient(CommandClient):
             pool = self._pools.pop(connector, None)
             if pool is not None:
                 pool.close()
-
-
-def _close_for_good(pools: Mapping[Any, SynchronousPool]) -> None:
-    for pool in list(pools.values()):
-        pool.close_for_good()

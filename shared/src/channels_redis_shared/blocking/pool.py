@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -83,10 +84,11 @@ class SynchronousPool:
         self._arguments = synchronous_arguments(self._host) or {}
         self._scripts = scripts
         self._counters = counters
-        self._keeps_connections = True
         # Replaced by each close, so that connections in use then are closed after their call.
         self._era = object()
         self._free = _new_connections()
+        # At the interpreter's exit too, which would warn of open sockets.
+        weakref.finalize(self, _close_idle, self._free)
 
     async def exchange(self, packed: bytes) -> Any:
         """Send a packed command and return its reply; an error replied is returned, not raised.
@@ -116,7 +118,7 @@ class SynchronousPool:
             pooled.close()
             raise
         finally:
-            if era is not self._era or not self._keeps_connections:
+            if era is not self._era:
                 pooled.close()
                 pooled = _PooledConnection()
             free.put(pooled)
@@ -132,13 +134,6 @@ class SynchronousPool:
         for pooled in idle:
             pooled.close()
             self._free.put(_PooledConnection())  # threads may wait for it
-
-    def close_for_good(self) -> None:
-        """Close the connections, and from now on each one after its call."""
-        self._keeps_connections = False
-        # Without the lock: in a fork's child, a thread of the parent may have held it.
-        for pooled in list(self._free.queue):
-            pooled.close()
 
     def _load_scripts(self, connection: synchronous.AbstractConnection) -> Exception | None:
         """Load the scripts; return the error if the server refuses."""
@@ -206,6 +201,12 @@ class SynchronousPool:
             return self._connector.is_in_charge(_read(connection))
         except (RedisError, OSError):
             return False
+
+
+def _close_idle(free: queue.LifoQueue[_PooledConnection]) -> None:
+    # Without the lock: in a fork's child, a thread of the parent may have held it.
+    for pooled in list(free.queue):
+        pooled.close()
 
 
 def _ask(connection: synchronous.AbstractConnection, command: Command) -> Any:
