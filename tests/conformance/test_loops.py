@@ -179,6 +179,21 @@ async def test_layer_of_a_worker_may_be_closed_at_any_moment(case: LayerCase) ->
 
 
 @checks(Promise.LOOPS)
+async def test_consumers_that_wait_as_the_layer_closes(case: LayerCase) -> None:
+    """They go on waiting, and get what is sent afterwards."""
+    layer = case.layer()
+    channels = [await joined(layer, "room") for _ in range(10)]
+    receiving = [asyncio.ensure_future(take(layer, channel)) for channel in channels]
+    await asyncio.sleep(0)
+    await case.close(layer)
+    # Returns when the layer hears what is sent.
+    await within(layer.group_add("room", channels[0]))
+    await within(layer.group_send("room", HELLO))
+    assert await within(asyncio.gather(*receiving)) == [HELLO] * 10
+    await case.close(layer)
+
+
+@checks(Promise.LOOPS)
 async def test_calls_under_way_end_when_the_layer_closes(case: LayerCase) -> None:
     """A call that has just begun as its layer is closed succeeds or fails; it never hangs."""
     for turns in range(8):

@@ -121,7 +121,6 @@ IN_MEMORY_LACKS = {
 QUEUE_LACKS = {
     Capability.LISTENERS_ALL: "a message goes to one receiver",
     Capability.NOTHING_BEFORE_JOINING: "a message that waits for a process reaches all who joined",
-    Capability.ONE_LOOP: "hands messages over to other threads",
 }
 SHARDED_QUEUE_LACKS = {
     **QUEUE_LACKS,

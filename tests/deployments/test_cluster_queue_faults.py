@@ -242,7 +242,7 @@ async def test_connections_to_a_former_owner(
     await send("before")
     assert sockets_to(lost) == 2
     lost.kill()
-    shared = inside.cluster_of(inside.broker(layer).shards, key)
+    shared = inside.cluster_of(inside.shards(layer), key)
 
     async def knows_the_new_owner() -> bool:
         with suppress(RedisError):

@@ -152,7 +152,7 @@ async def test_general_channels_that_are_used_once(
         await sender.send(f"answer-{number}", {"number": number})
         assert await take(layer, f"answer-{number}") == {"number": number}
     await eventually(lambda: connections(own_server) <= 2)
-    receivers = layer._broker.get().receiver_pool._receivers
+    receivers = layer._brokers.get().get()._receivers._receivers
     await eventually(lambda: not receivers)
     # The same with a receive that was cancelled, of which nothing came.
     await cancel(await waiting(layer, "answer-10"))
@@ -171,7 +171,7 @@ async def test_closing_after_receivers_have_ended(
     for channel in channels:
         await sender.send(channel, {"type": "hello"})
     await within(asyncio.gather(*map(layer.receive, channels)))
-    await eventually(lambda: not layer._broker.get().receiver_pool._receivers)
+    await eventually(lambda: not layer._brokers.get().get()._receivers._receivers)
     with own_server.client() as client:
         before = client.info("stats")["total_connections_received"]
         await within(layer.close_pools())
@@ -202,7 +202,7 @@ async def test_prefixes_of_channels_that_have_gone(
     joined = asyncio.create_task(other())
     channels = [await asyncio.create_task(consumer(number)) for number in range(5)]
     await within(sender.group_send("room", {"number": 0}))
-    receivers = layer._broker.get().receiver_pool._receivers
+    receivers = layer._brokers.get().get()._receivers._receivers
     await eventually(lambda: list(receivers) == [f"{member.partition('!')[0]}!"], 30)
     await eventually(lambda: connections(own_server) <= 3)
     await within(sender.group_send("room", {"number": 1}))
@@ -278,7 +278,7 @@ async def test_round_trips_of_receive(own_server: EmbeddedServer, trips: Trips) 
         seen = []
         for number in range(TRIES):
             await send(channel, {"number": number})
-            mailbox = layer._broker.get().mailboxes.open(channel)
+            mailbox = layer._brokers.get().get().mailboxes.open(channel)
             if channel == own:
                 await eventually(lambda box=mailbox: box.size)  # type: ignore[misc]
             before = trips._proxy.round_trips

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from asgiref.sync import async_to_sync
 
-from channels_redis_queue import broker, keys
+from channels_redis_queue import brokers, keys
 from channels_redis_queue._shared.liveness import GONE
 from support.counting import count_commands
 from support.messages import cancel, take, within
@@ -41,7 +42,7 @@ async def sends_heartbeats(layer: RedisChannelLayer, channel: str) -> None:
     key, address = beside(layer, channel).heartbeat, keys.non_local(channel)
 
     async def given() -> bool:
-        shards = layer._broker.get().shards
+        shards = layer._brokers.get().shards
         return bool(await shards.of(address).execute(("EXISTS", key), key=key))
 
     await eventually(given)
@@ -73,7 +74,7 @@ async def test_killed_process_is_taken_out(
     async def gone() -> bool:
         # As if the one that lives had sent its next heartbeat, which takes 20 s.
         command = ("SET", key, "1000.0", "EX", 1000)
-        await sender._broker.get().shards.of(address).execute(command, key=key)
+        await sender._brokers.get().shards.of(address).execute(command, key=key)
         await sender.group_send("room", {"number": 1})
         return not set(dead) & set(await names_in(sender, "room"))
 
@@ -188,7 +189,7 @@ async def test_senders_seldom_look(own_server: EmbeddedServer, own_layers: Layer
         await layer.group_send("room", MESSAGE)
     assert "get" not in usual.commands
     assert "ttl" not in usual.commands
-    snapshot = layer._broker.get().publisher._group_cache.get("room")
+    snapshot = layer._brokers.get().publisher._group_cache.get("room")
     assert snapshot is not None
     snapshot.next_liveness_check = 0.0
     with count_commands(own_server) as looking:
@@ -249,8 +250,8 @@ async def test_loop_ends_while_its_server_is_away(
 
     async def program() -> None:
         consumer = asyncio.create_task(consume())
-        process = layer._broker.get()
-        await eventually(lambda: process.receiver_pool._receivers and len(process.local_groups))
+        broker = layer._brokers.get().get()
+        await eventually(lambda: broker._receivers._receivers and len(broker.local_groups))
         own_server.pause()
         consumer.cancel()
 
@@ -275,7 +276,7 @@ async def test_process_that_ends_without_its_loop(
     await worker.stop()
     with redis_server.client() as client:
         assert client.get(beside(sender, channel).heartbeat) == GONE
-    snapshot = sender._broker.get().publisher._group_cache.get("room")
+    snapshot = sender._brokers.get().publisher._group_cache.get("room")
     assert snapshot is not None
     snapshot.next_liveness_check = 0.0
     await sender.group_send("room", MESSAGE)
@@ -301,11 +302,14 @@ def test_exit_with_many_layers_while_the_server_is_away(
 ) -> None:
     """Not each of them waits for it."""
     layers = Layers(hosts=[own_server.url])
-    made = [layers()._broker.get() for _ in range(5)]
-    for each in made:
-        each.local_groups.begin_join(f"{each.id}!:g:room", f"{each.id}!one")
-    monkeypatch.setattr(broker, "_brokers", made)
+    made = []
+    for _ in range(5):
+        layer = layers()
+        channel = async_to_sync(layer.new_channel)()
+        async_to_sync(layer.group_add)("room", channel)
+        made.append(layer._brokers.get())
+    monkeypatch.setattr(brokers, "_all", made)
     own_server.kill()
     started = time.monotonic()
-    broker._mark_all_gone()
+    brokers._mark_all_gone()
     assert time.monotonic() - started < 15

@@ -240,7 +240,7 @@ async def test_mailbox_that_was_looked_at_as_a_receive_began(
     """A sweep in another thread removes it briefly; the consumer is still woken."""
     layer, sender = layers(), layers()
     channel = await layer.new_channel()
-    mailboxes = layer._broker.get().mailboxes
+    mailboxes = layer._brokers.get().get().mailboxes
     find = mailboxes.find
     looks = iter([None])
     monkeypatch.setattr(mailboxes, "find", lambda name: next(looks, find(name)))

@@ -83,7 +83,7 @@ async def stop_asking(quick: RedisChannelLayer, idle: RedisChannelLayer) -> tupl
     sends = [quick.send("jobs", {"type": "test.message", "number": number}) for number in range(50)]
     await asyncio.gather(*sends)
     numbers = [(await within(quick.receive("jobs")))["number"] for _ in range(40)]
-    ahead = len(quick._broker.get().receiver_pool._worker_dispatchers["jobs"]._prefetched)
+    ahead = len(quick._brokers.get().get()._receivers._worker_dispatchers["jobs"]._prefetched)
     stopped = time.monotonic()
     numbers += [(await within(idle.receive("jobs")))["number"] for _ in range(10)]
     seconds = time.monotonic() - stopped

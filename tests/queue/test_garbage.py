@@ -108,7 +108,7 @@ async def test_messages_for_unknown_channels(layers: Layers) -> None:
         await layer.send(f"{address}{number}", {"type": "hello"})
     await layer.send(channel, {"number": 0})
     assert await take_numbers(layer, channel, 1) == [0]
-    consumers = layer._broker.get().consumers
+    consumers = layer._brokers.get().get().consumers
     assert len(consumers.mailboxes) > 50
     await asyncio.sleep(layer.expiry)
     consumers.sweep()

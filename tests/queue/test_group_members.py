@@ -215,11 +215,11 @@ async def test_who_rejoins_while_redis_is_told_of_departures_counts(layers: Laye
     rooms = [f"room-{number}" for number in range(100)]
     channel = await layer.new_channel()
     await within(asyncio.gather(*(layer.group_add(room, channel) for room in rooms)))
-    process = layer._broker.get()
+    process = layer._brokers.get().get()
     process.local_groups.remove_channel(channel)
     await within(
         asyncio.gather(
-            process.groups.publish_removed_members(process.shards),
+            process.memberships.publish_removed_members(process.open()),
             *(layer.group_add(room, channel) for room in rooms),
         )
     )
@@ -230,14 +230,14 @@ async def test_who_rejoins_while_redis_is_told_of_departures_counts(layers: Laye
 async def test_removal_of_members_that_is_cancelled(layers: Layers) -> None:
     """The next time, those are removed that it had not come to."""
     layer = layers()
-    broker = layer._broker.get()
+    broker = layer._brokers.get().get()
     gone, stays = await joined(layer, "room"), await joined(layer, "room")
     broker.local_groups.remove_channel(gone)
-    removing = asyncio.create_task(broker.groups.publish_removed_members(broker.shards))
+    removing = asyncio.create_task(broker.memberships.publish_removed_members(broker.open()))
     await asyncio.sleep(0)
     await cancel(removing)
     assert removing.cancelled()
-    await within(broker.groups.publish_removed_members(broker.shards))
+    await within(broker.memberships.publish_removed_members(broker.open()))
     await check([layer], "room", stays)
 
 
@@ -245,18 +245,19 @@ async def test_member_that_leaves_while_all_are_written_again(
     layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It does not count, though others of the group were written before it."""
-    monkeypatch.setattr("channels_redis_queue.groups.MAX_NAMES", 1)
+    monkeypatch.setattr("channels_redis_queue.memberships.MAX_NAMES", 1)
     layer = layers()
-    broker = layer._broker.get()
+    broker = layer._brokers.get().get()
     *stay, leaves = [await joined(layer, "room") for _ in range(3)]
-    write = broker.groups._write
+    groups = layer._brokers.get().groups
+    write = groups.write
 
     async def write_and_leave(*arguments: Any) -> bytes:
-        score = await write(*arguments)
+        score: bytes = await write(*arguments)
         if broker.local_groups.remove_channel(leaves):
-            await broker.groups.publish_removed_members(broker.shards)
+            await broker.memberships.publish_removed_members(broker.open())
         return score
 
-    monkeypatch.setattr(broker.groups, "_write", write_and_leave)
-    await within(broker.groups.restore(broker.local_groups.virtuals(), broker.shards))
+    monkeypatch.setattr(groups, "write", write_and_leave)
+    await within(broker.memberships.restore(broker.local_groups.virtuals(), broker.open()))
     await check([layer], "room", *stay)

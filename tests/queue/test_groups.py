@@ -91,7 +91,7 @@ async def test_many_discards_without_a_reader(layers: Layers) -> None:
         batch = channels[start : start + 1000]
         await within(asyncio.gather(*(other.group_discard("room", name) for name in batch)))
     receiver = asyncio.create_task(layer.receive(channels[0]))
-    process = layer._broker.get()
+    process = layer._brokers.get().get()
     virtual = virtual_channel(keys.non_local(channels[0]), "room")
     await eventually(lambda: not process.local_groups.members(virtual))
     await other.group_send("room", {"type": "unheard"})
@@ -160,7 +160,7 @@ async def test_another_process_discards_a_waiting_consumers_channel(
     receiver = await waiting(layer, channel)
     await other.group_discard("room", channel)
     virtual = virtual_channel(channel[: channel.index("!") + 1], "room")
-    await eventually(lambda: virtual not in layer._broker.get().local_groups)
+    await eventually(lambda: virtual not in layer._brokers.get().get().local_groups)
     await other.group_send("room", {"type": "unheard"})
     await other.send(channel, {"type": "direct"})
     assert await within(receiver) == {"type": "direct"}
@@ -313,7 +313,7 @@ async def test_leave_that_comes_twice_and_late(
     layer = layers()
     channel = await layer.new_channel()
     await layer.group_add("room", channel)
-    commands = layer._broker.get().shards[0]
+    commands = layer._brokers.get().shards[0]
     sent = []
     execute = commands.execute
 
@@ -334,8 +334,8 @@ async def test_second_join_is_cancelled(layers: Layers, monkeypatch: pytest.Monk
     """The server may have executed it: when the consumer ends, its name is removed nevertheless."""
     layer = layers()
     channel = await joined(layer, "room")
-    broker, executed = layer._broker.get(), asyncio.Event()
-    commands = broker.shards[0]
+    broker, executed = layer._brokers.get().get(), asyncio.Event()
+    commands = broker.open()[0]
     execute = commands.execute
 
     async def execute_without_reply(command: Command, *, key: str) -> None:
@@ -349,7 +349,7 @@ async def test_second_join_is_cancelled(layers: Layers, monkeypatch: pytest.Monk
         await within(executed.wait())
         await cancel(joining)
     virtuals = broker.local_groups.remove_channel(channel)
-    await within(broker.groups.remove_empty(virtuals, broker.shards))
+    await within(broker.memberships.remove_empty(virtuals, broker.open()))
     assert await names_in(layer, "room") == []
 
 

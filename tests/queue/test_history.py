@@ -132,7 +132,7 @@ async def test_general_channels_and_other_processes(own_layers: Layers) -> None:
         assert plain([await take(reader, name)]) == numbered(1)
     assert joined is not None
     for name in ("jobs", channel):
-        with pytest.raises(ValueError, match="is not a channel of this process: only its own"):
+        with pytest.raises(ValueError, match="is not a channel of this event loop: only its own"):
             await within(layer.group_add(GROUP, name, since=joined.position))
 
 
@@ -154,7 +154,7 @@ async def test_followers_end_with_their_members(own_layers: Layers) -> None:
     """Nothing of a group stays in the process after its last member has left."""
     layer = own_layers(**HISTORY)
     channel, _ = await follow(layer)
-    followers = layer._broker.get()._followers
+    followers = layer._brokers.get().get()._followers
     await send(layer, numbered(1))
     await take(layer, channel)
     assert len(followers) == 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from support.loop_thread import LoopThread
-from support.messages import cancel, take_elsewhere, take_numbers, within
+from support.messages import cancel, take_numbers, within
 from support.queue_layers import Layers, waiting
 from support.waiting import eventually
 
@@ -51,21 +51,14 @@ async def test_forked_processes(layers: Layers, run_process: RunProcess) -> None
     await worker.stop()
 
 
-@pytest.mark.parametrize("first_here", [True, False])
-async def test_two_loops(layers: Layers, other_loop: LoopThread, *, first_here: bool) -> None:
-    """Consumers in two loops of a process get what is theirs, whichever loop receives for both."""
+async def test_two_loops(layers: Layers, other_loop: LoopThread) -> None:
+    """Consumers in two loops of a process get what is theirs, whichever loop sends."""
     layer = layers()
-    here, there = await layer.new_channel(), await layer.new_channel()
+    here, there = await layer.new_channel(), await other_loop.run(layer.new_channel())
     await layer.group_add("room", here)
     await other_loop.run(layer.group_add("room", there))
-    if first_here:
-        receiving_here = await waiting(layer, here)
-        receiving_there = other_loop.start(layer.receive(there))
-    else:
-        # So that this loop is the one in which the layer receives.
-        await other_loop.run(take_elsewhere(layer))
-        receiving_there = other_loop.start(layer.receive(there))
-        receiving_here = await waiting(layer, here)
+    receiving_here = await waiting(layer, here)
+    receiving_there = other_loop.start(layer.receive(there))
     await layer.send(there, {"to": "there"})
     await other_loop.run(layer.send(here, {"to": "here"}))
     assert await within(receiving_here) == {"to": "here"}
@@ -75,30 +68,6 @@ async def test_two_loops(layers: Layers, other_loop: LoopThread, *, first_here: 
     assert await take_numbers(layer, here, 50) == list(range(50))
     assert await other_loop.run(take_numbers(layer, there, 50)) == list(range(50))
     await other_loop.run(layer.close_pools())
-
-
-@pytest.mark.parametrize("channel", ["own", "general"])
-@pytest.mark.parametrize("without_cleanup", [False, True])
-async def test_loop_that_received_for_all_ends(
-    layers: Layers, channel: str, *, without_cleanup: bool
-) -> None:
-    """Consumers in the loop that goes on get their messages."""
-    layer = layers()
-    name = await layer.new_channel() if channel == "own" else "jobs"
-    other = LoopThread(without_cleanup=without_cleanup)
-    await layer.send(name, {"number": 0})
-    assert await other.run(layer.receive(name)) == {"number": 0}
-    receiving = asyncio.create_task(layer.receive(name))
-    await layer.send(name, {"number": 1})
-    assert await within(receiving) == {"number": 1}
-    if not without_cleanup:
-        receiving = asyncio.create_task(layer.receive(name))
-    await asyncio.to_thread(other.end)
-    await layer.send(name, {"number": 2})
-    if without_cleanup:
-        # Such a loop ends without notice: the next receiver finds out.
-        receiving = asyncio.create_task(layer.receive(name))
-    assert await within(receiving) == {"number": 2}
 
 
 async def test_receivers_of_a_general_channel_in_two_loops(

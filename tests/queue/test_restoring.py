@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_queue import RedisChannelLayer, groups, keys
+from channels_redis_queue import RedisChannelLayer, keys, memberships
 from channels_redis_queue._shared.liveness import GONE
 from support.messages import cancel, within
 from support.queue_layers import Layers, beside, waiting
@@ -109,7 +109,7 @@ async def test_who_had_left_does_not_count_again(
     past = Past(own_server)
     await layer.group_discard("room", leaves)
     virtual = keys.virtual_channel(keys.non_local(stays), "room")
-    local_groups = layer._broker.get().local_groups
+    local_groups = layer._brokers.get().get().local_groups
     await eventually(lambda: local_groups.members(virtual) == [stays])
     await looked(own_server, layer)
     past.come_back()
@@ -142,7 +142,7 @@ def test_loops_of_one_thread_share_a_canary(redis_server: EmbeddedServer, prefix
 
 async def test_work_on_many_groups(layers: Layers) -> None:
     """A limited number is in progress at a time, by as many tasks, and an error stops them all."""
-    process = layers()._broker.get()
+    process = layers()._brokers.get().get()
     under_way, most, done, fails = 0, 0, [], ""
     tasks: set[object] = set()
 
@@ -157,16 +157,16 @@ async def test_work_on_many_groups(layers: Layers) -> None:
             raise ConnectionError
         done.append(virtual)
 
-    virtuals = [f"specific.0!:g:room-{number}" for number in range(4 * groups.WORKERS)]
-    await within(process.groups._each(work, virtuals, process.shards))
-    assert most == len(tasks) == groups.WORKERS
+    virtuals = [f"specific.0!:g:room-{number}" for number in range(4 * memberships.WORKERS)]
+    await within(process.memberships._each(work, virtuals, process.open()))
+    assert most == len(tasks) == memberships.WORKERS
     assert done == virtuals
     fails = virtuals[0]
     done.clear()
     with pytest.raises(ConnectionError):
-        await within(process.groups._each(work, virtuals, process.shards))
+        await within(process.memberships._each(work, virtuals, process.open()))
     await eventually(lambda: not under_way)
-    assert len(done) < 2 * groups.WORKERS
+    assert len(done) < 2 * memberships.WORKERS
 
 
 async def test_sign_of_life(own_server: EmbeddedServer, own_layers: Layers) -> None:

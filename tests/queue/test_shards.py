@@ -96,7 +96,7 @@ async def test_groups_on_all_shards(sharded: Layers) -> None:
         for member in members:
             assert await take(layer, member) == {"room": room}
             await other.group_discard(room, member)
-    local_groups = layer._broker.get().local_groups
+    local_groups = layer._brokers.get().get().local_groups
     receivers = [asyncio.create_task(layer.receive(member)) for member in members]
     await eventually(lambda: not local_groups.virtuals())
     await cancel(*receivers)

@@ -57,16 +57,11 @@ def _trim() -> None:
 
 def _readers(layer: BaseChannelLayer) -> int:
     # A look inside: no statistics tell of receivers or open channels, which stay without messages.
-    brokers = inside.brokers(layer)
-    if any(hasattr(broker, "receiver_pool") for broker in brokers):
-        # Those of loops closed without cleanup stay until the next reader of that channel.
-        return sum(not receiver.loop.is_closed() for receiver in inside.receivers(layer))
-    return sum(len(broker.hub.channels()) for broker in brokers)
+    if hasattr(layer, "client_prefix"):
+        return len(inside.receivers(layer))
+    return sum(len(broker.hub.channels()) for broker in inside.brokers(layer))
 
 
 def _loops(layer: BaseChannelLayer) -> int:
     # Likewise: the event loops that the layer keeps something for.
-    return sum(
-        len(broker.loops.values()) if hasattr(broker, "loops") else broker.loop is not None
-        for broker in inside.brokers(layer)
-    )
+    return len(inside.brokers(layer))

@@ -12,21 +12,24 @@ from typing import Any
 
 
 def broker(layer: Any) -> Any:
-    """Return what a layer has in this process; with Pub/Sub, for the running event loop."""
-    found = layer._brokers.get()
-    return found.get() if hasattr(found, "key_shards") else found
+    """Return what a layer has for the running event loop."""
+    return layer._brokers.get().get()
 
 
 def brokers(layer: Any) -> list[Any]:
-    """Return what a layer has in this process; with Pub/Sub, for each event loop."""
-    found = layer._brokers.get()
-    return list(found.values()) if hasattr(found, "key_shards") else [found]
+    """Return what a layer has for each event loop that goes on."""
+    found = layer._brokers.get().values()
+    return [one for one in found if one.loop is not None and not one.loop.is_closed()]
+
+
+def shards(layer: Any) -> Any:
+    """Return the command connections of a queue layer for the running event loop."""
+    return layer._brokers.get().shards
 
 
 def receivers(layer: Any) -> list[Any]:
     """Return the receivers that a queue layer has in this process."""
-    pool = broker(layer).receiver_pool
-    return [receiver for group in list(pool._receivers.values()) for receiver in group]
+    return [receiver for one in brokers(layer) for receiver in one._receivers._all()]
 
 
 def is_connected(receiver: Any) -> bool:

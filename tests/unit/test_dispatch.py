@@ -34,8 +34,8 @@ class Process:
         self.mailboxes = Mailboxes(2**20, lambda *lost: self.overflowed.append(lost))
         self.local_groups = LocalGroups(group_expiry=60)
         layer = RedisChannelLayer(capacity=3, random_prefix_length=0)
-        settings = layer._broker.get().settings
-        followers = layer._broker.get()._followers
+        settings = layer._brokers.get().settings
+        followers = layer._brokers.get()._make_broker()._followers
         followers.backlog = Backlog(self.mailboxes, followers.lock)
         self.dispatcher = ProcessDispatcher(
             ADDRESS,

@@ -63,6 +63,9 @@ class Notes:
     def on_receive_stopped(self) -> None:
         """Do nothing."""
 
+    def abandon(self) -> None:
+        """Do nothing."""
+
 
 class Reader:
     """An inbox, and a server that answers as told."""

@@ -207,12 +207,11 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
 
     def _trackers(self) -> list[ConsumerTracker]:
         """Return the consumers of all event loops."""
-        return [self._brokers.get().consumers]
+        raise NotImplementedError
 
-    def _tracker_of(self, channel: str) -> ConsumerTracker:  # noqa: ARG002 - one for all
+    def _tracker_of(self, channel: str) -> ConsumerTracker:
         """Return the consumers among which is that of a channel."""
-        tracker: ConsumerTracker = self._brokers.get().consumers
-        return tracker
+        raise NotImplementedError
 
     def attach_sink(self, channel: str, sink: Any) -> Callable[[str], object]:
         """Let a sink take messages for a channel of this process; for `Broadcasts`.
@@ -243,7 +242,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         Args:
             call: The function. It is called in the thread in which the end is noticed.
         """
-        self._brokers.get().consumers.observe(call)
+        self._brokers.get().observers.append(call)
 
     async def group_history(
         self, group: str, since: str | None = None, limit: int | None = None

@@ -67,8 +67,8 @@ class Brokers(Generic[B]):
     def __init__(self, make: Callable[[], B]) -> None:
         self._make = make
         # Held while a broker gets an event loop. Nothing that the garbage collector may run takes
-        # it.
-        self._lock = threading.Lock()
+        # it; what `call` calls may take it again.
+        self._lock = threading.RLock()
         # Each with the thread that used it last, and when that began or ended.
         self._brokers: dict[B, tuple[weakref.ref[threading.Thread], float]] = {}
         # The one that a loop uses for what belongs to none of its brokers yet. It may have more,

@@ -19,7 +19,7 @@ from .protocol.names import Names
 if TYPE_CHECKING:
     import asyncio
     import re
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Coroutine, Iterable, Mapping
     from typing import NoReturn
 
     from ._shared.delivery.consumers import ConsumerTracker
@@ -178,10 +178,6 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         brokers = self._brokers.get()
         broker = next((one for one in brokers.values() if channel in one), None)
         return (broker or brokers.get()).consumers
-
-    def on_channels_ended(self, call: Callable[[list[str]], object]) -> None:
-        """Call a function with channels of this process when they end; for `Presence`."""
-        self._brokers.get().observers.append(call)
 
     @property
     def key_shards(self) -> Shards:

@@ -1,66 +1,95 @@
-"""Connect the parts that a layer has in one process."""
+"""The part of a layer that one event loop has at a time: its channels and what serves them."""
 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import logging
-import os
 import threading
-import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
-
 from . import maintenance
-from ._shared.blocking.callers import SynchronousCallers
-from ._shared.concurrency import LoopLocal, timeout
+from ._shared.concurrency import BackgroundTasks, timeout
 from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.history.backlog import Backlog
 from ._shared.history.follower import Followers
 from ._shared.history.outlet import GroupOutlet
 from ._shared.history.results import Joined
-from ._shared.history.store import Question
-from ._shared.ops.logs import OverflowLog
 from ._shared.transport.cluster_pipeline import shards_to
-from .groups import Groups
-from .keys import group_of, is_in_this_layer, new_process_id, process_of, virtual_of
-from .liveness import Liveness
-from .loop_state import LEAVE_TIMEOUT, LoopState
+from .keys import group_of, virtual_of
+from .memberships import Memberships
+from .protocol.dispatch import ProcessDispatcher
 from .protocol.local_groups import LocalGroups
-from .publisher import Publisher
 from .receiver_pool import ReceiverPool
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from ._shared.history.positions import Replay
+    from ._shared.history.store import Question
+    from ._shared.ops.logs import OverflowLog
     from ._shared.transport.commands import Shards
+    from ._shared.transport.reconnecting import OutageLog
     from .config import QueueSettings
+    from .groups import Groups
+    from .liveness import Liveness
 
 logger = logging.getLogger(__package__)
 
+# Seconds that leaving groups may take as a loop ends.
+LEAVE_TIMEOUT = 2
+
 
 class QueueBroker:
-    """One layer in one process: its identity, its members, its mailboxes, its event loops."""
+    """The part of a layer that one event loop has at a time; see `Brokers`.
 
-    def __init__(self, settings: QueueSettings) -> None:
-        self.settings = settings
-        self.counters = settings.counters
-        # One for each layer and process: otherwise two aliases of one layer, or the children of
-        # one preloaded parent, would take each other's messages.
-        self.id = new_process_id()
-        self.pid = os.getpid()
-        _brokers.add(self)
-        self.loops = LoopLocal(self._make_loop_state)
-        self._synchronous = SynchronousCallers(
-            settings.connectors, settings.scripts, settings.counters
-        )
+    Its channels, members and messages outlive the loop, its connections, receivers and tasks don't.
+
+    Args:
+        settings: The layer's options.
+        groups: The groups in Redis.
+        liveness: Sends heartbeats.
+        overflows: Logs channels that lose messages.
+        outages: One log for each host.
+        find_shards: Returns the command connections for calls of the running event loop.
+        call: Calls a function in the event loop of a broker, with arguments.
+        sweep: Drops what ended consumers leave behind, in this broker and those without a loop.
+        new_id: Returns an id for the names of a broker's channels.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it connects
+        self,
+        settings: QueueSettings,
+        groups: Groups,
+        liveness: Liveness,
+        overflows: OverflowLog,
+        outages: Sequence[OutageLog],
+        find_shards: Callable[[], Shards],
+        call: Callable[..., object],
+        sweep: Callable[[], object],
+        new_id: Callable[[QueueBroker], str],
+    ) -> None:
+        self._sweep = sweep
+        self._new_id = new_id
+        self._settings = settings
+        self._overflows = overflows
+        self._liveness = liveness
+        self._find_shards = find_shards
+        # Of each broker, as of each process: otherwise two would take each other's messages.
+        self.id = new_id(self)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.is_unused = True
+        # True if messages may wait in Redis for members from before.
+        self._had_members = False
+        # False as soon as it is being detached.
+        self.is_attached = False
+        # The loop's, once there is something to do in the background.
+        self.shards: Shards | None = None
+        self._tasks = BackgroundTasks(logger)
+        self._is_maintained = False
         self.local_groups = LocalGroups(settings.group_expiry)
-        self.overflows = OverflowLog(logger)
         self.mailboxes = Mailboxes(
             settings.mailbox_bytes,
             self._overflowed,
@@ -68,11 +97,9 @@ class QueueBroker:
             counters=settings.counters,
         )
         self.consumers = ConsumerTracker(
-            self.mailboxes, settings.channel_expiry, self._end_channels
+            self.mailboxes, settings.channel_expiry, partial(call, self, self._end_channels)
         )
-        self._liveness = Liveness(settings, self.local_groups)
-        self.groups = Groups(settings, self.local_groups, self._liveness)
-        self.publisher = Publisher(settings, self.groups)
+        self.memberships = Memberships(settings.keys, self.local_groups, groups)
         # By virtual channel.
         self._followers: Followers[str] = Followers(
             self._read_history,
@@ -81,64 +108,84 @@ class QueueBroker:
             Backlog(self.mailboxes, threading.RLock()),
             settings,
         )
-        self.receiver_pool = ReceiverPool(
-            settings,
-            self.mailboxes,
-            self.local_groups,
-            self._followers,
-            self.loops,
-            self._groups_empty,
+        # True if members may be behind in a history since the last event loop has ended.
+        self._may_be_behind = False
+        self._receivers = ReceiverPool(
+            settings, outages, self._connect, self._dispatcher, self.mailboxes.wake_all
         )
-        self.outages = self.receiver_pool.outages
 
-    @property
-    def shards(self) -> Shards:
-        """The command connections for calls of the running event loop."""
-        loop_state = self.loops.find()
-        shards = self._synchronous.shards() if loop_state is None else loop_state.shards
-        return shards or self.loops.get().shards
+    def knows(self, channel: str) -> bool:
+        """Return whether a channel has been received on recently."""
+        return channel in self.mailboxes or channel in self._receivers
+
+    def attach(self) -> None:
+        """Belong to the running event loop. Connections are opened when they are needed."""
+        self.is_attached = True
+        if self._had_members:
+            # A new member of a group would get what has waited for those before.
+            self.id, self._had_members = self._new_id(self), False
+
+    async def detach(self) -> None:
+        """Close what belongs to the running event loop. Undelivered messages return to Redis."""
+        self._stop()
+        await asyncio.gather(self._tasks.end(), self._receivers.stop())
+        if self.shards is not None:
+            if self._is_maintained:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    async with timeout(LEAVE_TIMEOUT):
+                        await self._leave(self.shards)
+            await self.shards.close()
+        self.shards, self._is_maintained = None, False
+        # Calls that wait attach it again.
+        self.mailboxes.wake_all()
+        self._receivers.wake_calls()
+
+    def abandon(self) -> None:
+        """Drop what belongs to an event loop that was closed."""
+        self._stop()
+        self.shards, self._is_maintained = None, False
+        self._tasks = BackgroundTasks(logger)
+        self._receivers.abandon()
+        self.local_groups.cancel_joins()
+        self.mailboxes.wake_all()
+
+    def open(self) -> Shards:
+        """Return the command connections of the event loop."""
+        if self.shards is None:
+            settings = self._settings
+            self.shards = shards_to(settings.connectors, settings.scripts, settings.counters)
+        return self.shards
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine until it returns or the broker is detached."""
+        self.open()
+        return self._tasks.spawn(coroutine)
+
+    def resume(self) -> None:
+        """Receive again what was not settled in an earlier event loop."""
+        self._connect()
 
     async def join(self, group: str, channel: str) -> None:
-        """Make a channel a member of a group.
+        """Make one of the broker's channels a member of a group.
 
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
-        if process_of(channel) == self.id:
-            await self.groups.add_local(group, channel, self.shards)
-        else:
-            await self.groups.add_name(group, channel, self.shards)
-
-    async def leave(self, group: str, channel: str) -> None:
-        """End a channel's membership of a group, after what was sent to the group before.
-
-        Raises:
-            redis.exceptions.RedisError: As `CommandClient.execute`.
-        """
-        at, after = await self.groups.discard(group, channel, self.shards)
-        if process_of(channel) == self.id:
-            self.local_groups.begin_leave(virtual_of(channel, group), channel, at, after)
-        elif is_in_this_layer(channel):
-            await self.publisher.send_leave(group, channel, at, self.shards)
+        await self.memberships.add(group, channel, self._find_shards())
 
     async def follow(self, group: str, channel: str, since: str | None, rewind: int) -> Joined:
-        """Make a channel a member of a group that keeps a history.
+        """Make one of the broker's channels a member of a group that keeps a history.
 
         Args:
             group: The group.
-            channel: The channel; one of this process, if it wants anything from the history.
+            channel: The channel.
             since: The position from which on the channel wants messages.
             rewind: The number of latest messages that it wants otherwise.
 
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
-        virtual = virtual_of(channel, group)
-        followers = self._followers
-        if process_of(channel) != self.id:
-            await self.join(group, channel)
-            replay = await self._read_history(virtual, Question(None))
-            return Joined(replay.position, recovered=True)
+        virtual, followers = virtual_of(channel, group), self._followers
         is_member = channel in self.local_groups.members(virtual)
         follower = followers.find(virtual)
         is_current = is_member and follower is not None and not follower.is_behind(channel)
@@ -146,10 +193,9 @@ class QueueBroker:
             await self.join(group, channel)
             return Joined(followers.position(virtual), recovered=True)
         join = followers.begin_join(virtual, channel, None if is_member else "")
+        then = partial(join.follower.join, join, since, rewind)
         try:
-            return await self.groups.add_local(
-                group, channel, self.shards, partial(join.follower.join, join, since, rewind)
-            )
+            return await self.memberships.add(group, channel, self._find_shards(), then)
         except GeneratorExit:
             join.follower.drop_join(join)
             raise
@@ -158,8 +204,8 @@ class QueueBroker:
             self._forget_unused([virtual])
             raise
 
-    async def receive(self, channel: str) -> dict[str, Any]:
-        """Return the next message of a channel.
+    async def receive(self, channel: str) -> dict[str, Any] | None:
+        """Return the next message of a channel; None once the broker was detached.
 
         A cancelled call loses nothing: the message is taken from the mailbox in the last step.
 
@@ -167,103 +213,111 @@ class QueueBroker:
             redis.exceptions.RedisError: The settings do not fit the server: a wrong password, a
                 missing right. A server that is away is waited for.
         """
-        receivers = self.receiver_pool
-        if "!" not in channel:
-            return await receivers.receive_general(channel)
-        find = self.mailboxes.find
-        box = find(channel) or self.mailboxes.open(channel)
-        if box.tracks_task:
-            self.consumers.track_task(channel, box)
-        item = box.take()
-        while item is None:
-            waiter = box.add_waiter()
-            try:
-                # A mailbox that was removed before we queued up gets nothing any more.
-                if find(channel) is box:
-                    if receivers.ensure(channel):
-                        await receivers.watch(channel, waiter)
-                    await waiter
-                else:
-                    # It may be opened again.
-                    box.remove_waiter(waiter)
-            except BaseException:
-                box.remove_waiter(waiter)
-                raise
-            box = find(channel) or self.mailboxes.open(channel)
+        bang = channel.find("!") + 1
+        if not bang:
+            message = await self._receivers.receive_general(channel)
+            if message is not None:
+                self._settings.counters.received += 1
+            return message
+        receivers, address, has_waited = self._receivers, channel[:bang], False
+        while True:
+            box = self.mailboxes.find(channel) or self.mailboxes.open(channel)
             if box.tracks_task:
                 self.consumers.track_task(channel, box)
             item = box.take()
-            if item is None:
-                receivers.raise_failure(channel)
-        counters = self.counters
+            if item is not None:
+                break
+            if has_waited:
+                receivers.raise_failure(address)
+                if not self.is_attached:
+                    return None
+            waiter = box.add_waiter()
+            try:
+                receivers.ensure(address)
+                await waiter
+            except BaseException:
+                box.remove_waiter(waiter)
+                raise
+            has_waited = True
+        counters = self._settings.counters
         box.last_receipt = counters.received = counters.received + 1
         return item.copy()
 
-    def count_groups(self) -> int:
-        """Return the number of groups that have members in this process."""
-        return len({group_of(virtual) for virtual in self.local_groups.virtuals()})
+    def groups(self) -> set[str]:
+        """Return the groups that have members here."""
+        return {group_of(virtual) for virtual in self.local_groups.virtuals()}
 
-    async def close_connections(self) -> None:
-        """Close what is open in the running event loop, and for synchronous callers."""
-        try:
-            await self.loops.close()
-        finally:
-            await self._synchronous.close()
-
-    async def flush(self) -> None:
-        """Drop all messages and members, here and in Redis."""
-        self.receiver_pool.clear()
+    def clear(self) -> None:
+        """Drop all messages and members."""
+        self.mailboxes.clear()
+        self._receivers.clear()
         self.local_groups.clear()
         self._followers.clear()
-        await maintenance.flush(self.shards, self.settings.keys)
 
-    async def mark_gone(self) -> None:
-        """Tell those that send to the groups of this process that it has gone."""
-        # Before the timer, beside which a loop would get connections of its own.
-        shards = self.shards
-        async with timeout(LEAVE_TIMEOUT):
-            await self._liveness.mark_gone(shards)
+    def _stop(self) -> None:
+        self.is_attached = False
+        self._followers.stop()
+        self._may_be_behind = True
+        self._had_members |= len(self.local_groups) > 0
 
-    def _make_loop_state(self) -> LoopState:
-        shards = shards_to(self.settings.connectors, self.settings.scripts, self.counters)
-        return LoopState(shards, self._start_maintenance, self._leave)
+    def _connect(self) -> Shards:
+        """Return the command connections for a receiver that starts."""
+        shards = self.open()
+        if not self._is_maintained:
+            self._is_maintained = True
+            self._start_maintenance(shards)
+            self._receivers.resume()
+            if self._may_be_behind:
+                self._may_be_behind = False
+                self._repair(self.local_groups.virtuals())
+        return shards
 
-    def _start_maintenance(self, loop_state: LoopState) -> None:
-        settings, shards, local_groups = self.settings, loop_state.shards, self.local_groups
+    def _start_maintenance(self, shards: Shards) -> None:
+        settings, spawn, local_groups = self._settings, self._tasks.spawn, self.local_groups
         detectors = [
             maintenance.LossDetector(
-                shard, shards, settings.keys, self.id, local_groups, self.groups, self._repair
+                shard, shards, settings.keys, self.id, local_groups, self.memberships, self._repair
             )
             for shard in range(len(shards))
         ]
         for detector in detectors:
-            loop_state.spawn(detector.watch())
-        loop_state.spawn(maintenance.sweep(self.consumers, local_groups, self._groups_empty))
-        loop_state.spawn(
+            spawn(detector.watch())
+        spawn(maintenance.sweep(self._sweep, local_groups, self._groups_empty))
+        spawn(
             maintenance.renew_memberships(
-                settings.group_expiry, self.consumers, local_groups, self.groups, shards
+                settings.group_expiry, self.consumers, local_groups, self.memberships, shards
             )
         )
-        loop_state.spawn(maintenance.publish_removed_members(self.groups, shards))
+        spawn(maintenance.publish_removed_members(self.memberships, shards))
 
         def restore_all() -> None:
             for detector in detectors:
                 detector.restore_all()
 
         for shard in range(len(shards)):
-            loop_state.spawn(self._liveness.beat(shard, shards, restore_all))
+            spawn(self._liveness.beat(local_groups, shard, shards, restore_all))
+
+    def _dispatcher(self, address: str) -> ProcessDispatcher:
+        return ProcessDispatcher(
+            address,
+            self._settings,
+            self.mailboxes,
+            self.local_groups,
+            self._groups_empty,
+            self._followers,
+        )
 
     def _overflowed(self, channel: str, count: int) -> None:
         # A channel that has lost its consumer misses nothing.
         if self.consumers.has_consumer(channel):
-            self.overflows.dropped(channel, count)
+            self._overflows.dropped(channel, count)
 
     def _end_channels(self, channels: Sequence[str]) -> None:
         virtuals: dict[str, None] = {}
         for channel in channels:
             self.mailboxes.discard(channel)
             self._followers.backlog.forget(channel)
-            self.overflows.forget(channel)
+            self._overflows.forget(channel)
             virtuals.update(dict.fromkeys(self.local_groups.remove_channel(channel)))
         self._groups_empty(
             [virtual for virtual in virtuals if not self.local_groups.members(virtual)]
@@ -271,21 +325,25 @@ class QueueBroker:
 
     async def _leave(self, shards: Shards) -> None:
         """Tell Redis which members have gone as an event loop ends."""
-        await self.groups.remove_empty(self.local_groups.empty(), shards)
-        await self.groups.publish_removed_members(shards)
+        await self.memberships.remove_empty(self.local_groups.empty(), shards)
+        await self.memberships.publish_removed_members(shards)
 
     def _outlet(self, virtual: str) -> GroupOutlet:
         members = partial(self.local_groups.members, virtual)
-        return GroupOutlet(group_of(virtual), members, self._followers.backlog, self.settings)
+        return GroupOutlet(group_of(virtual), members, self._followers.backlog, self._settings)
 
     async def _read_history(self, virtual: str, question: Question) -> Replay:
         group = group_of(virtual)
-        return await self.settings.store.read(group, question, self.shards.of(group))
+        return await self._settings.store.read(group, question, self._find_shards().of(group))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> object:
-        # As in `_groups_empty`: None in a loop that ends, or of a synchronous caller.
-        loop_state = self.loops.find()
-        return None if loop_state is None else loop_state.spawn(coroutine)
+        """Run a coroutine in the background; return None if there is no event loop for it.
+
+        One that is being detached removes empty groups once its receivers have read to the end.
+        Without a loop, this is left to the next sweep.
+        """
+        is_open = self.is_attached and self.shards is not None
+        return self._tasks.spawn(coroutine) if is_open else None
 
     def _repair(self, virtuals: Iterable[str]) -> None:
         """Read the histories of groups whose server has lost data."""
@@ -302,28 +360,5 @@ class QueueBroker:
 
     def _groups_empty(self, virtuals: Sequence[str]) -> None:
         self._forget_unused(virtuals)
-        # A loop state made as its loop ends would open connections that nothing closes. One that is
-        # closing is not found: it removes empty groups once its receivers have read to the end. In
-        # a loop without one, this is left to the sweep of another.
-        loop_state = self.loops.find()
-        if virtuals and loop_state is not None:
-            loop_state.spawn(self.groups.remove_empty(virtuals, loop_state.shards))
-
-
-_brokers: weakref.WeakSet[QueueBroker] = weakref.WeakSet()
-
-
-def _mark_all_gone() -> None:
-    """Mark this process's layers as gone when the interpreter ends, if they have members.
-
-    Some servers never end their event loop, and synchronous code has none that lasts.
-    """
-    # Stop at the first failure: a server that is away must not delay the end once for each layer.
-    with contextlib.suppress(RedisError, OSError, RuntimeError, asyncio.TimeoutError):
-        for broker in list(_brokers):
-            # Not those inherited through a fork.
-            if broker.pid == os.getpid() and len(broker.local_groups):
-                asyncio.run(broker.mark_gone())
-
-
-atexit.register(_mark_all_gone)
+        if virtuals and self.is_attached and self.shards is not None:
+            self._tasks.spawn(self.memberships.remove_empty(virtuals, self.shards))

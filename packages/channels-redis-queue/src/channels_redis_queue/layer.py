@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from channels.exceptions import ChannelFull
 
 from . import keys
-from ._shared.base_layer import BaseRedisLayer, ForeignChannelError
+from ._shared.base_layer import BaseRedisLayer
 from ._shared.brokers import ProcessLocal
 from ._shared.config import options
 from ._shared.history.rules import require_count, require_since
 from ._shared.messages.serializers import DecodedMessage, registry, sendable
 from ._shared.ops.opentelemetry import observe
 from ._shared.transport.commands import shard_of
-from .broker import QueueBroker
+from .brokers import QueueBrokers
 from .config import QueueSettings
 from .publisher import OutgoingMessage, SendBatch
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
     from typing import NoReturn
 
+    from ._shared.delivery.consumers import ConsumerTracker
     from ._shared.history import Joined
     from ._shared.transport.commands import Shards
 
@@ -125,13 +126,12 @@ class RedisChannelLayer(BaseRedisLayer):
         # Checking a name takes as long as packing a message.
         self._place_of = functools.lru_cache(maxsize=128)(self._find_place)
         self._batch = SendBatch(self.expiry)
-        self._broker: ProcessLocal[QueueBroker] = ProcessLocal(self._start_broker)
-        self._brokers = self._broker
+        self._brokers: ProcessLocal[QueueBrokers] = ProcessLocal(self._start_brokers)
         observe(self)
 
-    def _start_broker(self) -> QueueBroker:
+    def _start_brokers(self) -> QueueBrokers:
         capacities = (capacity for _, capacity in self.channel_capacity)
-        return QueueBroker(
+        return QueueBrokers(
             QueueSettings(
                 connectors=self._connectors,
                 keys=self._keys,
@@ -156,16 +156,16 @@ class RedisChannelLayer(BaseRedisLayer):
     @property
     def key_shards(self) -> Shards:
         """The command connections of the running event loop."""
-        return self._broker.get().shards
+        return self._brokers.get().shards
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine until the connections of this event loop close; for `Presence`."""
-        return self._broker.get().loops.get().spawn(coroutine)
+        return self._brokers.get().get().spawn(coroutine)
 
     @property
     def client_prefix(self) -> str:
-        """The id of this process in the names of its channels, before the `!`."""
-        return self._broker.get().id
+        """The id of this process and event loop in the names of new channels, before the `!`."""
+        return self._brokers.get().new_broker_id()
 
     async def new_channel(self, prefix: str = "specific") -> str:
         """Return the name of a new channel that this process can receive on.
@@ -176,12 +176,13 @@ class RedisChannelLayer(BaseRedisLayer):
         Raises:
             TypeError: The prefix does not make a valid channel name.
         """
-        address = f"{prefix}.{self.client_prefix}!"
+        brokers, client_prefix = self._brokers.get(), self.client_prefix
+        address = f"{prefix}.{client_prefix}!"
         # As long as the name that it will be.
-        name = f"{address}{self.client_prefix}"
+        name = f"{address}{client_prefix}"
         self.require_valid_channel_name(name if isinstance(prefix, str) else prefix)
         channel = keys.new_channel(address, len(self._connectors))
-        self._broker.get().consumers.track_creator(channel)
+        brokers.owner(channel).consumers.track_creator(channel)
         return channel
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
@@ -209,11 +210,11 @@ class RedisChannelLayer(BaseRedisLayer):
         outgoing = OutgoingMessage(
             queue.key, queue.bell, self._key_capacity(channel), self._encode(message)
         )
-        broker, shard = self._broker.get(), self._shard_to(address)
-        if await self._batch.send([outgoing], broker.shards[shard]):
-            broker.counters.over_capacity += 1
+        brokers, shard = self._brokers.get(), self._shard_to(address)
+        if await self._batch.send([outgoing], brokers.shards[shard]):
+            brokers.counters.over_capacity += 1
             raise ChannelFull(channel)
-        broker.counters.sent += 1
+        brokers.counters.sent += 1
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel, and wait for it if there is none.
@@ -222,15 +223,20 @@ class RedisChannelLayer(BaseRedisLayer):
 
         Raises:
             TypeError: The channel name is invalid.
-            RuntimeError: The channel belongs to another process or another layer.
+            RuntimeError: The channel belongs to another process or layer, or to an event loop that
+                goes on in another thread.
             redis.exceptions.RedisError: The server does not accept the settings: a wrong password,
                 a missing permission, an invalid certificate.
         """
-        broker = self._broker.get()
+        brokers = self._brokers.get()
+        broker = brokers.find()
         # Other types may not be hashable.
-        if not isinstance(channel, str) or not broker.receiver_pool.knows(channel):
-            self._require_own(channel, broker.id)
-        return await broker.receive(channel)
+        if broker is None or not isinstance(channel, str) or not broker.knows(channel):
+            self.require_valid_channel_name(channel)
+            broker = await brokers.open(channel)
+        while (message := await broker.receive(channel)) is None:
+            broker = await brokers.open(channel)
+        return message
 
     async def group_add(
         self, group: str, channel: str, *, since: str | None = None, rewind: int | None = None
@@ -238,7 +244,7 @@ class RedisChannelLayer(BaseRedisLayer):
         """Make a channel a member of a group, or renew its membership for `group_expiry` seconds.
 
         The channel may also get a group message that was sent just before and still waits for the
-        channel's process.
+        channel's brokers.
 
         Args:
             group: The group.
@@ -259,22 +265,21 @@ class RedisChannelLayer(BaseRedisLayer):
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
-        broker = self._broker.get()
-        is_local = keys.process_of(channel) == broker.id
+        brokers = self._brokers.get()
         wants_history = since is not None or rewind is not None
         if wants_history:
             self._history.require(group)
             require_since(since)
             rewind = require_count("rewind", rewind)
-            if not is_local:
+            if await brokers.own(channel) is None:
                 raise ValueError(
-                    f"{channel!r} is not a channel of this process: only its own process can give "
-                    "it messages of the past. Leave out since and rewind, or send the channel a "
+                    f"{channel!r} is not a channel of this event loop: only its own can give it "
+                    "messages of the past. Leave out since and rewind, or send the channel a "
                     "message whose handler calls group_add"
                 )
         if self._history and self._history.limits(group) is not None:
-            return await broker.follow(group, channel, since, rewind or 0)
-        await broker.join(group, channel)
+            return await brokers.follow(group, channel, since, rewind or 0)
+        await brokers.join(group, channel)
         return None
 
     async def group_discard(self, group: str, channel: str) -> None:
@@ -288,7 +293,7 @@ class RedisChannelLayer(BaseRedisLayer):
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
-        await self._broker.get().leave(group, channel)
+        await self._brokers.get().leave(group, channel)
 
     async def group_send(
         self, group: str, message: dict[str, Any], *, exclude: Iterable[str] = ()
@@ -308,12 +313,12 @@ class RedisChannelLayer(BaseRedisLayer):
         """
         message = sendable(message)
         self.require_valid_group_name(group)
-        broker = self._broker.get()
+        brokers = self._brokers.get()
         excluded = (
             options.excluded_channels(exclude, self.require_valid_channel_name) if exclude else ()
         )
-        await broker.publisher.publish(group, message, broker.shards, excluded)
-        broker.counters.sent += 1
+        await brokers.publisher.publish(group, message, brokers.shards, excluded)
+        brokers.counters.sent += 1
 
     async def group_count(self, group: str) -> int:
         """Return the present number of a group's members, in all processes.
@@ -328,8 +333,8 @@ class RedisChannelLayer(BaseRedisLayer):
             redis.exceptions.RedisError: As for `group_add`.
         """
         self.require_valid_group_name(group)
-        broker = self._broker.get()
-        return await broker.groups.count_channels(group, broker.shards)
+        brokers = self._brokers.get()
+        return await brokers.groups.count_channels(group, brokers.shards)
 
     async def group_channels(self, group: str) -> list[str]:
         """Return the channels that `group_count` counts, in no particular order.
@@ -339,15 +344,15 @@ class RedisChannelLayer(BaseRedisLayer):
             redis.exceptions.RedisError: As for `group_add`.
         """
         self.require_valid_group_name(group)
-        broker = self._broker.get()
-        return await broker.groups.channels(group, broker.shards)
+        brokers = self._brokers.get()
+        return await brokers.groups.channels(group, brokers.shards)
 
     async def flush(self) -> None:
         """Delete all messages and groups of all layers with this prefix, on all hosts.
 
         Running processes write their memberships again.
         """
-        await self._broker.get().flush()
+        await self._brokers.get().flush()
 
     async def close_pools(self) -> None:
         """Close the connections of the running event loop.
@@ -355,7 +360,7 @@ class RedisChannelLayer(BaseRedisLayer):
         Only needed if the loop continues after the layer's use, as in a test: a loop that ends
         closes everything itself. Undelivered messages return to Redis.
         """
-        await self._broker.get().close_connections()
+        await self._brokers.get().close_connections()
 
     def _history_tag(self, group: str) -> str:
         return group
@@ -371,11 +376,11 @@ class RedisChannelLayer(BaseRedisLayer):
         capacity: int = self.get_capacity(channel)
         return PROCESS_CAPACITY * capacity if "!" in channel else capacity
 
-    def _require_own(self, channel: str, process: str) -> None:
-        self.require_valid_channel_name(channel)
-        owner = keys.process_of(channel)
-        if owner is not None and owner != process:
-            raise ForeignChannelError(channel)
+    def _trackers(self) -> list[ConsumerTracker]:
+        return [broker.consumers for broker in self._brokers.get().values()]
+
+    def _tracker_of(self, channel: str) -> ConsumerTracker:
+        return self._brokers.get().owner(channel).consumers
 
     def _shard_to(self, address: str) -> int:
         """Return a shard that receivers of the address read; for a general channel, the next."""

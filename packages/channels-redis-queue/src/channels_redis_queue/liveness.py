@@ -38,12 +38,10 @@ class Liveness:
 
     Args:
         settings: The layer's options.
-        local_groups: The members in this process.
     """
 
-    def __init__(self, settings: QueueSettings, local_groups: LocalGroups) -> None:
+    def __init__(self, settings: QueueSettings) -> None:
         self._settings = settings
-        self._local_groups = local_groups
         self._silence: Silence[str] = Silence(lambda: settings.counters.reconnects)
 
     @property
@@ -56,10 +54,13 @@ class Liveness:
         """Seconds that a heartbeat stays, to tell a silent process from an unknown one."""
         return max(self._settings.group_expiry, 2 * self._timeout)
 
-    async def beat(self, shard: int, shards: Shards, removed: Callable[[], object]) -> None:
+    async def beat(
+        self, local_groups: LocalGroups, shard: int, shards: Shards, removed: Callable[[], object]
+    ) -> None:
         """Send heartbeats for each address that has members in groups.
 
         Args:
+            local_groups: The members.
             shard: The index of the shard. A host that is away delays no other.
             shards: The command connections.
             removed: Called if others have taken this process for dead, or the server went back.
@@ -75,7 +76,7 @@ class Liveness:
                 next_at[address] = monotonic() + HEARTBEAT_INTERVAL
 
         while True:
-            now, addresses = monotonic(), self._local_groups.addresses()
+            now, addresses = monotonic(), local_groups.addresses()
             mine = [one for one in addresses if shard_of(one, len(shards)) == shard]
             # Addresses without members need none any more.
             next_at = {address: next_at.get(address, 0.0) for address in mine}
@@ -86,9 +87,9 @@ class Liveness:
             await asyncio.gather(*(send(one) for one, at in next_at.items() if at <= now))
             await asyncio.sleep(RETRY_INTERVAL)
 
-    async def mark_gone(self, shards: Shards) -> None:
+    async def mark_gone(self, addresses: Iterable[str], shards: Shards) -> None:
         """Tell those that send to the groups of this process that it has gone."""
-        for address in self._local_groups.addresses():
+        for address in addresses:
             key = self._key(address)
             command = ("SET", key, GONE, "EX", self._ttl)
             await shards.of(address).execute(command, key=key, idempotent=True)

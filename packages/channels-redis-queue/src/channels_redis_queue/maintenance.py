@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,16 +12,16 @@ from redis.exceptions import RedisError
 
 from ._shared.liveness import Canary
 from ._shared.transport.commands import chunks, shard_of
-from .groups import SCAN_CHUNK
 from .keys import group_of
+from .memberships import SCAN_CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ._shared.delivery.consumers import ConsumerTracker
     from ._shared.transport.commands import CommandClient, Shards
-    from .groups import Groups
     from .keys import Keys
+    from .memberships import Memberships
     from .protocol.local_groups import LocalGroups
 
 # Seconds between two checks. A server that lost memberships must serve its groups within five.
@@ -55,9 +54,9 @@ class LossDetector:
         shard: The index of the shard.
         shards: The command connections.
         keys: The layer's keys.
-        process: The process's id.
+        process: The id in the names of the channels.
         local_groups: The members in this process.
-        groups: Writes virtual channels.
+        memberships: Writes virtual channels.
         on_loss: Called with the virtual channels of a server that has lost data, once they are
             written.
     """
@@ -69,7 +68,7 @@ class LossDetector:
         keys: Keys,
         process: str,
         local_groups: LocalGroups,
-        groups: Groups,
+        memberships: Memberships,
         on_loss: Callable[[Sequence[str]], object],
     ) -> None:
         self._shard = shard
@@ -77,10 +76,9 @@ class LossDetector:
         self._commands = shards[shard]
         self._keys = keys
         self._local_groups = local_groups
-        self._groups = groups
+        self._memberships = memberships
         self._on_loss = on_loss
-        # One for each thread, in which one loop runs at a time: synchronous code makes many loops.
-        self._name = f"{process}.{threading.get_ident()}"
+        self._process = process
         self._layout: object = None
         # By client, or node of a Cluster.
         self._nodes: dict[object, _Node] = {}
@@ -112,7 +110,7 @@ class LossDetector:
         for name, virtuals in (await self._by_node(written)).items():
             node = self._nodes.get(name)
             if node is None:
-                key = self._keys.canary(self._name, group_of(virtuals[0]))
+                key = self._keys.canary(self._process, group_of(virtuals[0]))
                 node = self._nodes[name] = _Node(Canary(key, CANARY_TTL))
             node.unproven += virtuals
 
@@ -137,7 +135,7 @@ class LossDetector:
             if node.lost:
                 await self._restore(name, node)
             else:
-                await self._groups.restore_missing(node.unproven, self._shards)
+                await self._memberships.restore_missing(node.unproven, self._shards)
             node.unproven.clear()
 
     async def _restore(self, name: object, node: _Node) -> None:
@@ -145,7 +143,7 @@ class LossDetector:
         try:
             all_virtuals = await self._by_node(self._local_groups.virtuals())
             virtuals = all_virtuals.get(name, ())
-            await self._groups.restore(virtuals, self._shards)
+            await self._memberships.restore(virtuals, self._shards)
             self._on_loss(virtuals)
         except BaseException:
             node.lost = True
@@ -153,20 +151,20 @@ class LossDetector:
 
 
 async def sweep(
-    consumers: ConsumerTracker,
+    drop_ended: Callable[[], object],
     local_groups: LocalGroups,
     groups_empty: Callable[[Sequence[str]], object],
 ) -> None:
     """Drop what ended consumers leave behind, and memberships that have expired.
 
     Args:
-        consumers: The consumers of this process's channels.
+        drop_ended: Drops what ended consumers leave behind.
         local_groups: The members in this process.
         groups_empty: Called with virtual channels that have no members.
     """
     for check in itertools.count(1):
         await asyncio.sleep(CHECK_INTERVAL)
-        consumers.sweep()
+        drop_ended()
         if check % CHECKS_PER_EXPIRY == 0:
             for chunk in chunks(local_groups.virtuals(), SCAN_CHUNK):
                 # Reading the members removes those that have expired.
@@ -178,7 +176,7 @@ async def renew_memberships(
     group_expiry: int,
     consumers: ConsumerTracker,
     local_groups: LocalGroups,
-    groups: Groups,
+    memberships: Memberships,
     shards: Shards,
 ) -> None:
     """Renew the memberships of consumers that run, well before they expire.
@@ -187,22 +185,22 @@ async def renew_memberships(
         group_expiry: Seconds that a membership lives.
         consumers: The consumers of this process's channels.
         local_groups: The members in this process.
-        groups: Writes virtual channels.
+        memberships: Writes virtual channels.
         shards: The command connections.
     """
     while True:
         await asyncio.sleep(min(RENEWAL_INTERVAL, group_expiry / 6))
         for chunk in chunks(local_groups.virtuals(), SCAN_CHUNK):
             due = [each for each in chunk if local_groups.renew(each, consumers.is_consumed)]
-            await groups.renew(due, shards)
+            await memberships.renew(due, shards)
             await asyncio.sleep(0)
 
 
-async def publish_removed_members(groups: Groups, shards: Shards) -> None:
+async def publish_removed_members(memberships: Memberships, shards: Shards) -> None:
     """Tell Redis at intervals which members have gone without `group_discard`."""
     while True:
         await asyncio.sleep(CHECK_INTERVAL)
-        await groups.publish_removed_members(shards)
+        await memberships.publish_removed_members(shards)
 
 
 async def flush(shards: Shards, keys: Keys) -> None:

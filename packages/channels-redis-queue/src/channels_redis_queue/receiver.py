@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from ._shared.concurrency import end_task, running_loop, start_task, timeout
+from ._shared.concurrency import end_task, start_task, timeout
 from ._shared.transport.commands import pack
 from ._shared.transport.errors import is_temporary
 from ._shared.transport.reconnecting import Backoff, OutageLog
@@ -54,7 +54,8 @@ class State(enum.Enum):
     | ENDED      | nothing, and has left nothing      |                                            |
 
     When its task is cancelled, one of the first three becomes STOPPED, and `stop` makes that
-    STOPPING. After STOPPED and FAILED the next call starts another receiver with the same inbox.
+    STOPPING. When its event loop was closed, one of the first four becomes STOPPED. The next call
+    that waits starts a receiver in one of the last three again, perhaps in another event loop.
     """
 
     CONNECTING = enum.auto()
@@ -66,78 +67,73 @@ class State(enum.Enum):
     ENDED = enum.auto()
 
 
-# A tuple: comparing with three takes less time than hashing one.
+# Tuples: comparing with three takes less time than hashing one.
 SERVING = (State.READING, State.RESTING, State.CONNECTING)
 
 
-class _Replaced(Exception):
-    """Raised when another receiver continues with the inbox."""
+STARTABLE = (State.STOPPED, State.FAILED, State.ENDED)
 
 
 class Receiver:
-    """The one reader of a message key in this process.
+    """The one reader of a message key in a broker. It outlives event loops, as its inbox does.
 
     Args:
-        inbox: The state of the protocol for the message key. Another receiver, which was stopped or
-            whose loop was, may have used it, and may still be in a wait.
+        inbox: The state of the protocol for the message key.
         connector: Opens the receiver's connection.
-        commands: The command connections to the same host.
+        find_commands: Returns the command connections of the running event loop to the same host.
         outages: Logs when the host is lost and found.
-        on_end: Called with the address when nothing will be received here any more.
+        on_end: Called with the address when it has ended or failed.
     """
 
     def __init__(
         self,
         inbox: Inbox,
         connector: Connector,
-        commands: CommandClient,
+        find_commands: Callable[[], CommandClient],
         outages: OutageLog,
         on_end: Callable[[str], object],
     ) -> None:
         self.inbox = inbox
-        self.state = State.CONNECTING
+        self.state = State.STOPPED
         # The error that it failed with.
         self.failure: BaseException | None = None
         self._connector = connector
-        self._commands = commands
+        self._find_commands = find_commands
         self._outages = outages
         self._dispatcher = inbox.dispatcher
         self._on_end = on_end
-        # True if another receiver continues with the inbox: this one was stopped, or its loop was.
-        self._replaced = False
         # True once a wait with a take has succeeded: the settings fit the server.
         self._is_accepted = False
         self._connection: Connection | None = None
         # The handlers of the replies that have not come, in order.
         self._handlers: deque[Callable[[Any], None]] = deque()
+        # Those of the event loop that it was started in.
+        self._task: asyncio.Task[None] | None = None
         self._releasing: asyncio.Task[None] | None = None
-        self.loop = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        """Begin to read in the running event loop."""
+        self.state, self.failure, self._is_accepted = State.CONNECTING, None, False
+        self._commands = self._find_commands()
         # The end of its rest: whether it was woken.
-        self._woken: asyncio.Future[bool] = self.loop.create_future()
+        self._woken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._task = start_task(self._run())
         self._task.add_done_callback(self._finished)
 
     def wake(self) -> None:
-        """Take or put back messages: a call may wait, or a message may have been requeued.
-
-        Thread-safe.
-        """
-        if running_loop() is self.loop:
-            self._on_wake()
-        else:
-            with contextlib.suppress(RuntimeError):  # its loop is closed
-                self.loop.call_soon_threadsafe(self._on_wake)
-
-    def replace(self) -> None:
-        """Leave the inbox to another receiver, in another loop."""
-        self._replaced = True
+        """Take or put back messages: a call may wait, or a message may have been requeued."""
+        if self.state is State.RESTING and not self._woken.done():
+            self._woken.set_result(True)
+        self._release()
 
     async def stop(self) -> None:
         """Stop reading without losing messages that arrive meanwhile."""
+        if self._task is None:
+            return
         await end_task(self._task)
-        if self.state is State.STOPPED and not self._replaced:
+        if self.state is State.STOPPED:
             self.state = State.STOPPING
-            with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError, _Replaced):
+            with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
                 async with timeout(STOP_TIMEOUT):
                     await self._finish()
             if self.state is State.STOPPING:
@@ -145,11 +141,17 @@ class Receiver:
         if self._releasing is not None:
             await end_task(self._releasing)
         self._outages.forget(self)
-        await self._drop()
+        self._drop()
+        self._task = None
 
     def abandon(self) -> None:
-        """Forget an outage: the event loop is already closed."""
+        """Drop what belongs to an event loop that was closed."""
+        if self.state not in STARTABLE:
+            self.state = State.STOPPED
         self._outages.forget(self)
+        self._task = self._releasing = None
+        self._drop()
+        self.inbox.abandon()
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
@@ -162,33 +164,32 @@ class Receiver:
 
     async def _run(self) -> None:
         backoff = Backoff()
-        inherits = self.inbox.has_taken
+        may_be_blocked = self.inbox.has_taken
         while self.state in SERVING:
             try:
-                if inherits:
-                    # Before the first take, so that this returns all that another receiver takes.
+                if may_be_blocked:
+                    # Before the first take, so that this returns what another connection of this
+                    # receiver takes behind the wait that it may be in.
                     await self._unblock()
-                    inherits = False
+                    may_be_blocked = False
                 connection = await self._connect()
                 backoff.reset()
                 await self._serve(connection)
-            except (RedisError, OSError, asyncio.TimeoutError, _Replaced) as caught:
+            except (RedisError, OSError, asyncio.TimeoutError) as caught:
                 error = await self._name_keys(caught)
-                await self._drop()
+                self._drop()
                 away = is_temporary(error)
-                if self._replaced:
-                    self.state = State.STOPPED
-                elif away or self._is_accepted:
+                if away or self._is_accepted:
                     self.state = State.CONNECTING
                     self._outages.lost(self, error)
                     await asyncio.sleep(backoff.next() if away else Backoff.LONGEST)
                 else:
                     self.state, self.failure = State.FAILED, error
-        await self._drop()
+        self._drop()
         self._outages.forget(self)
 
     async def _unblock(self) -> None:
-        """End the blocking wait that this receiver, or the one before it, may be in."""
+        """End the blocking wait that a connection of this receiver may be in."""
         commands, nudge = self._commands, self.inbox.nudge
         await asyncio.gather(
             commands.execute(("ZADD", nudge, 0, ""), key=nudge, idempotent=True),
@@ -221,13 +222,8 @@ class Receiver:
                 self._dispatcher.on_receive_stopped()
                 self._release()
                 if self._releasing is None and not await self._rest(IDLE_TIMEOUT):
-                    # In this order, so that a call that starts to wait in another thread either is
-                    # seen here or sees that this receiver has ended.
                     self.state = State.ENDED
-                    # A call in another loop may not have seen what it was handed.
-                    if not self._wanted_count() and not self.inbox.has_open_claims:
-                        return
-                    self.state = State.RESTING
+                    return
 
     def _wanted_count(self) -> int:
         """Return the number of messages to take; 0 if none are needed and none came."""
@@ -236,10 +232,9 @@ class Receiver:
 
     async def _rest(self, seconds: float) -> bool:
         """Take nothing for a while; return whether it was woken, or messages are wanted."""
-        # First, so that a call that starts to wait in another thread either is seen here or wakes
-        # this receiver.
-        self.state, self._woken = State.RESTING, self.loop.create_future()
-        timer = self.loop.call_later(seconds, _time_out, self._woken)
+        loop = asyncio.get_running_loop()
+        self.state, self._woken = State.RESTING, loop.create_future()
+        timer = loop.call_later(seconds, _time_out, self._woken)
         try:
             return await self._woken or self._wanted_count() > 0
         finally:
@@ -251,8 +246,6 @@ class Receiver:
         The server executes the take as soon as the wait ends, which saves a round trip.
         """
         self.state = State.READING
-        if self._replaced:
-            raise _Replaced
         inbox = self.inbox
         wait = inbox.wait_command(), inbox.on_wait_reply
         try:
@@ -270,23 +263,20 @@ class Receiver:
     async def _take(self, connection: Connection, count: int) -> None:
         """Take without waiting."""
         while True:
-            if self._replaced:
-                raise _Replaced
             await self._exchange(connection, REPLY_GRACE, *self.inbox.take(count, as_source=True))
             if not self.inbox.must_take_again:
                 return
             await self._finish_releases()
             count = 0
 
-    def _on_wake(self) -> None:
-        if self.state is State.RESTING and not self._woken.done():
-            self._woken.set_result(True)
-        self._release()
-
     def _release(self) -> None:
         """Start to put back requeued messages, concurrently with a wait."""
-        if self.inbox.unsent_requeues and self._releasing is None and not self._replaced:
+        if self.inbox.unsent_requeues and self._releasing is None and self.state not in STARTABLE:
             self._releasing = start_task(self._send_releases())
+            self._releasing.add_done_callback(self._released)
+
+    def _released(self, _task: asyncio.Task[None]) -> None:
+        self._releasing = None
 
     async def _finish_releases(self) -> None:
         """Wait until all requeued messages are put back."""
@@ -295,22 +285,16 @@ class Receiver:
             await asyncio.wait([self._releasing])
 
     async def _send_releases(self) -> None:
-        backoff = Backoff()
-        try:
-            while not self._replaced and (release := self.inbox.release_command()) is not None:
-                command, on_reply = release
-                key = self.inbox.key
-                try:
-                    reply = await self._commands.execute(command, key=key, idempotent=True)
-                    if not self._replaced:
-                        on_reply(reply)
-                except (RedisError, OSError) as error:
-                    # It may have been executed. The next one has a number of its own.
-                    if not is_temporary(error):
-                        logger.warning("Messages of %s can't go back: %s", self.inbox.key, error)
-                    await asyncio.sleep(backoff.next())
-        finally:
-            self._releasing = None
+        backoff, key = Backoff(), self.inbox.key
+        while (release := self.inbox.release_command()) is not None:
+            command, on_reply = release
+            try:
+                on_reply(await self._commands.execute(command, key=key, idempotent=True))
+            except (RedisError, OSError) as error:
+                # It may have been executed. The next one has a number of its own.
+                if not is_temporary(error):
+                    logger.warning("Messages of %s can't go back: %s", key, error)
+                await asyncio.sleep(backoff.next())
 
     async def _finish(self) -> None:
         """Read the outstanding replies, and leave nothing in the claims."""
@@ -324,7 +308,7 @@ class Receiver:
             connection = None
         if connection is None:
             # Broken, perhaps within a reply. The claims still hold its messages.
-            await self._drop()
+            self._drop()
             await self._unblock()
             connection = await self._open()
         await self._take(connection, 0)
@@ -334,7 +318,7 @@ class Receiver:
         cleanup = self.inbox.cleanup_command()
         if cleanup is not None:
             await connection.exchange([cleanup], REPLY_GRACE)
-        # A call in another loop may not have seen what it was handed.
+        # A call that was handed a message may not have run, and may be cancelled.
         if not self.inbox.has_open_claims:
             self.state = State.ENDED
             self._on_end(self._dispatcher.channel)
@@ -357,8 +341,6 @@ class Receiver:
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
-            if self._replaced:
-                raise _Replaced
             self._handlers.popleft()(reply)
         self._release()
 
@@ -374,7 +356,7 @@ class Receiver:
         wrong = [n for n, reply in zip(names, replies, strict=True) if isinstance(reply, Exception)]
         return ResponseError(f"WRONGTYPE Something else is kept in {', '.join(wrong)}")
 
-    async def _drop(self) -> None:
+    def _drop(self) -> None:
         self._handlers.clear()
         connection, self._connection = self._connection, None
         if connection is not None:

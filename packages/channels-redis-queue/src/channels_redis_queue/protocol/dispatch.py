@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from .. import keys
 from .._shared.clock import monotonic
-from .._shared.concurrency import running_loop
 from .._shared.history.positions import HistoryEntry, id_of
 from .._shared.messages.serializers import POSITION, DecodedMessage
 
@@ -169,6 +168,9 @@ class ProcessDispatcher:
     def on_receive_stopped(self) -> None:
         """Do nothing."""
 
+    def abandon(self) -> None:
+        """Do nothing: messages are in mailboxes, which outlive event loops."""
+
     def _leave(self, virtual: str, channel: str, at: float) -> None:
         """End a membership, behind the messages that its channel waits for."""
         end = partial(self._end_membership, virtual, channel, at)
@@ -215,9 +217,6 @@ class WorkerDispatcher:
     Messages stay claimed until a call has them. For a consumer that calls `receive` again at once a
     few are prefetched, to save a round trip for each; if it stops, they go back to other workers.
 
-    Waiters may be in event loops of different threads, and receivers too. That needs no lock: a
-    message is stored before a waiter is looked for, and a waiter before a message is.
-
     Args:
         channel: The channel.
         settings: The layer's options.
@@ -241,15 +240,10 @@ class WorkerDispatcher:
         # Empty while a call waits.
         self._prefetched: deque[UnackedMessage] = deque()
         self._waiters: deque[asyncio.Future[UnackedMessage | None]] = deque()
-        # The event loop of the first waiter, and whether others have been in other loops.
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._has_other_loops = False
 
     def prefetch_count(self) -> int:
         """Return the number of waiting calls, and some more if they come back quickly."""
         waiting = len(self._waiters)
-        if waiting and self._has_other_loops:
-            waiting = sum(waiter.get_loop().is_running() for waiter in list(self._waiters))
         return waiting + self._prefetch if waiting else 0
 
     def is_unused(self) -> bool:
@@ -268,7 +262,6 @@ class WorkerDispatcher:
         taken = UnackedMessage(decoded, acks, claim, monotonic() + lifetime)
         if not self._hand_over(taken):
             self._prefetched.append(taken)
-            self._match()
 
     def apply_leaves(self, until: float) -> None:
         """Do nothing: there are none."""
@@ -281,106 +274,62 @@ class WorkerDispatcher:
         """Prefetch nothing, and put back what was prefetched."""
         self._prefetch = 0
         while self._prefetched:
-            try:
-                taken = self._prefetched.pop()
-            except IndexError:  # another thread was faster
-                return
-            taken.requeue()
+            self._prefetched.pop().requeue()
+
+    def abandon(self) -> None:
+        """Forget the calls that wait, and what was taken for them."""
+        self._waiters.clear()
+        self._prefetched.clear()
 
     def take(self) -> UnackedMessage | None:
         """Return a prefetched message, if there is one."""
-        try:
-            return self._prefetched.popleft() if self._prefetched else None
-        except IndexError:  # another thread was faster
-            return None
+        return self._prefetched.popleft() if self._prefetched else None
 
     def add_waiter(self) -> asyncio.Future[UnackedMessage | None]:
         """Return a future of a message; of None if the caller must look for receivers again."""
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._has_other_loops = self._loop is not None
-            self._loop = self._loop or loop
-        waiter: asyncio.Future[UnackedMessage | None] = loop.create_future()
+        waiter: asyncio.Future[UnackedMessage | None]
+        waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        if self._prefetched:
-            self._match()
         return waiter
 
     def remove_waiter(self, waiter: asyncio.Future[UnackedMessage | None]) -> None:
-        """Undo `add_waiter` for a call that was cancelled; another one gets its message.
-
-        The garbage collector may end a `receive` whose loop was closed, where no loop runs.
-        """
+        """Undo `add_waiter` for a call that was cancelled; another one gets its message."""
+        if waiter.get_loop().is_closed():
+            return  # the garbage collector ends the call, in any thread
         with contextlib.suppress(ValueError):
             self._waiters.remove(waiter)
-        if not waiter.done():
-            with contextlib.suppress(RuntimeError):  # its loop is closed
-                waiter.cancel()
-        elif not waiter.cancelled() and (taken := waiter.result()) is not None:
-            self._pass_on(taken)
+        if waiter.cancelled() or not waiter.done():
+            return
+        taken = waiter.result()
+        if taken is None or self._hand_over(taken):
+            return
+        if self._prefetched:
+            # In its place, before those that were prefetched with it. They all go back soon.
+            self._prefetched.appendleft(taken)
+        else:
+            taken.requeue()
+            self._wake_receivers(self.channel)
 
     def wake_all(self) -> None:
         """Make all waiting calls look for receivers again."""
-        for waiter in list(self._waiters):
-            with contextlib.suppress(RuntimeError):  # its loop is closed
-                waiter.get_loop().call_soon_threadsafe(self._give, waiter, None)
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
 
     def clear(self) -> None:
         """Drop the prefetched messages."""
         while (taken := self.take()) is not None:
             taken.acknowledge()
 
-    def _match(self) -> None:
-        """Deliver prefetched messages to waiting calls."""
-        while self._waiters and (taken := self.take()) is not None:
-            self._pass_on(taken)
-
-    def _pass_on(self, taken: UnackedMessage) -> None:
-        if self._hand_over(taken):
-            return
-        if self._prefetched:
-            # In its place, before those that were prefetched with it. They all go back soon.
-            self._prefetched.appendleft(taken)
-            self._match()
-        else:
-            taken.requeue()
-            self._wake_receivers(self.channel)
-
     def _hand_over(self, taken: UnackedMessage) -> bool:
         """Deliver a message to the first waiting call; return whether there was one."""
-        here = running_loop()
-        stopped = []
-        handed_over = False
-        while self._waiters and not handed_over:
-            try:
-                waiter = self._waiters.popleft()
-            except IndexError:  # another thread was faster
-                break
-            loop = waiter.get_loop()
-            if waiter.done():
-                continue
-            if loop is here:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
                 waiter.set_result(taken)
-                handed_over = True
-            elif loop.is_running():
-                with contextlib.suppress(RuntimeError):  # its loop is closed
-                    loop.call_soon_threadsafe(self._give, waiter, taken)
-                    handed_over = True
-            elif not loop.is_closed():
-                stopped.append(waiter)
-        self._waiters.extend(stopped)
-        return handed_over
-
-    def _give(
-        self, waiter: asyncio.Future[UnackedMessage | None], taken: UnackedMessage | None
-    ) -> None:
-        """Deliver another thread's message to a waiter of this loop."""
-        if not waiter.done():
-            with contextlib.suppress(ValueError):
-                self._waiters.remove(waiter)
-            waiter.set_result(taken)
-        elif taken is not None:
-            self._pass_on(taken)
+                return True
+        return False
 
 
 def _is_name(name: object) -> bool:

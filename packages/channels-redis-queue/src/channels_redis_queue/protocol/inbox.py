@@ -64,7 +64,6 @@ class AckTracker:
         # By hash, not message: a thousand of a megabyte each would be a gigabyte.
         self._states: dict[int, int] = {}
         self._acknowledged: dict[int, None] = {}
-        # Appended to in whichever thread a message is received.
         self._pending_acks: deque[tuple[int, bytes]] = deque()
         # Falsy if there is nothing to put back.
         self.unsent_requeues: deque[tuple[int, bytes]] = deque()
@@ -102,17 +101,21 @@ class AckTracker:
 
     def pending_acks(self) -> list[bytes]:
         """Return the scores to acknowledge with the next take."""
-        # Copied first: other threads append meanwhile.
-        return [score for _, score in list(self._pending_acks)]
+        return [score for _, score in self._pending_acks]
 
     def pending_requeues(self) -> list[bytes]:
         """Return the scores to put back with the next release."""
-        return [score for _, score in list(self.unsent_requeues)]
+        return [score for _, score in self.unsent_requeues]
 
     @property
     def has_open_claims(self) -> bool:
         """True if a claim may still be acknowledged, or has to be put back."""
-        return any(state != _ACKNOWLEDGED for state in list(self._states.values()))
+        return any(state != _ACKNOWLEDGED for state in self._states.values())
+
+    def forget_delivered(self) -> None:
+        """Forget what was delivered and not received: the next take delivers it again."""
+        for key in [key for key, state in self._states.items() if state == _DELIVERED]:
+            del self._states[key]
 
     def confirm_take(self, acknowledged: int, requeued: int) -> None:
         """Forget the claims that the server has settled: a take was answered.
@@ -165,9 +168,14 @@ class Dispatcher(Protocol):
     def on_receive_stopped(self) -> None:
         """Put back what was prefetched: no call waits any more."""
 
+    def abandon(self) -> None:
+        """Forget the calls that wait, and what they were given: their event loop was closed."""
+
 
 class Inbox:
     """The commands that a reader sends for its message key, and the meaning of their replies.
+
+    It outlives connections and event loops: what one has taken, the next one's first take returns.
 
     Args:
         queue: The keys.
@@ -315,6 +323,11 @@ class Inbox:
             names, self._expiry, self._claims_ttl, self._releases, *scores
         )
         return command, partial(self._on_release_reply, len(scores), self._releases)
+
+    def abandon(self) -> None:
+        """Deliver again what calls were given that have not run: their event loop was closed."""
+        self.dispatcher.abandon()
+        self._acks.forget_delivered()
 
     def cleanup_command(self) -> Command | None:
         """Return the command that removes what settled claims leave behind, if there is any."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -35,7 +34,7 @@ class _LocalGroup:
 
 
 class LocalGroups:
-    """The local members of all virtual channels of a process. Threads may share it.
+    """The local members of all virtual channels of a broker.
 
     Args:
         group_expiry: Seconds that a membership lives from its latest join.
@@ -43,7 +42,6 @@ class LocalGroups:
 
     def __init__(self, group_expiry: int) -> None:
         self._expiry = group_expiry
-        self._lock = threading.RLock()
         self._groups: dict[str, _LocalGroup] = {}
         self._virtuals_of: dict[str, set[str]] = {}
         # By virtual channel: the members that Redis still has.
@@ -67,46 +65,48 @@ class LocalGroups:
 
     def begin_join(self, virtual: str, channel: str) -> None:
         """Begin a join; from now on the channel gets the group's messages."""
-        with self._lock:
-            group = self._groups.get(virtual)
-            if group is None:
-                group = self._groups[virtual] = _LocalGroup()
-                self._addresses[non_local(virtual)] += 1
-            group.joining[channel] += 1
-            self._virtuals_of.setdefault(channel, set()).add(virtual)
+        group = self._groups.get(virtual)
+        if group is None:
+            group = self._groups[virtual] = _LocalGroup()
+            self._addresses[non_local(virtual)] += 1
+        group.joining[channel] += 1
+        self._virtuals_of.setdefault(channel, set()).add(virtual)
 
     def confirm_join(self, virtual: str, channel: str, score: bytes) -> None:
         """Complete a join with its score, the server's time."""
-        with self._lock:
-            group = self._groups.get(virtual)
-            if group is None:  # flushed meanwhile
-                return
-            at = float(score)
-            if group.left.get(channel, 0.0) < at:
-                group.members[channel] = (at, monotonic() + self._expiry)
-            if group.score is None or float(group.score) < at:
-                group.score = score
-            self._note_write(virtual, group)
-            self._end_join(virtual, group, channel)
+        group = self._groups.get(virtual)
+        if group is None:  # flushed meanwhile
+            return
+        at = float(score)
+        if group.left.get(channel, 0.0) < at:
+            group.members[channel] = (at, monotonic() + self._expiry)
+        if group.score is None or float(group.score) < at:
+            group.score = score
+        self._note_write(virtual, group)
+        self._end_join(virtual, group, channel)
 
     def cancel_join(self, virtual: str, channel: str) -> None:
         """Cancel a join; an earlier membership stays."""
-        with self._lock:
-            group = self._groups.get(virtual)
-            if group is not None:
-                group.may_have_other_score = True
-                self._end_join(virtual, group, channel)
+        group = self._groups.get(virtual)
+        if group is not None:
+            group.may_have_other_score = True
+            self._end_join(virtual, group, channel)
+
+    def cancel_joins(self) -> None:
+        """Cancel all joins: their event loop was closed."""
+        for virtual, group in list(self._groups.items()):
+            for channel in list(group.joining.elements()):
+                self.cancel_join(virtual, channel)
 
     def leave(self, virtual: str, channel: str, at: float) -> None:
         """End a channel's membership if it is older than `at`, in the server's time."""
-        with self._lock:
-            group = self._groups.get(virtual)
-            if group is None:
-                return
-            if channel in group.joining:
-                group.left[channel] = at
-            if channel in group.members and group.members[channel][0] <= at:
-                self._remove(virtual, group, channel)
+        group = self._groups.get(virtual)
+        if group is None:
+            return
+        if channel in group.joining:
+            group.left[channel] = at
+        if channel in group.members and group.members[channel][0] <= at:
+            self._remove(virtual, group, channel)
 
     def leaves(self, address: str) -> dict[tuple[str, str], tuple[float, float]]:
         """Return the leaves of an address that wait, now and later."""
@@ -122,15 +122,14 @@ class LocalGroups:
             after: The time of the latest message that the channel still gets, by the clock of the
                 server that has the messages.
         """
-        with self._lock:
-            group = self._groups.get(virtual)
-            if group is None:
-                return
-            leaves, key = self.leaves(non_local(virtual)), (virtual, channel)
-            joined, _ = group.members.get(channel, (0.0, 0.0))
-            # A second leave of one membership lets in nothing that was sent since the first.
-            if key not in leaves or channel in group.joining or joined > leaves[key][0]:
-                leaves[key] = at, after
+        group = self._groups.get(virtual)
+        if group is None:
+            return
+        leaves, key = self.leaves(non_local(virtual)), (virtual, channel)
+        joined, _ = group.members.get(channel, (0.0, 0.0))
+        # A second leave of one membership lets in nothing that was sent since the first.
+        if key not in leaves or channel in group.joining or joined > leaves[key][0]:
+            leaves[key] = at, after
 
     def take_leaves(self, address: str, until: float) -> list[tuple[str, str, float]]:
         """Remove and return the leaves that precede a message: arguments for `leave`.
@@ -139,36 +138,33 @@ class LocalGroups:
             address: The address.
             until: The time of the message.
         """
-        with self._lock:
-            leaves = self.leaves(address)
-            due = [(*key, at) for key, (at, after) in leaves.items() if after < until]
-            for virtual, channel, _ in due:
-                del leaves[virtual, channel]
-            return due
+        leaves = self.leaves(address)
+        due = [(*key, at) for key, (at, after) in leaves.items() if after < until]
+        for virtual, channel, _ in due:
+            del leaves[virtual, channel]
+        return due
 
     def remove_channel(self, channel: str) -> list[str]:
         """End all memberships of a channel; return its virtual channels."""
-        with self._lock:
-            virtuals = self.virtuals_of(channel)
-            for virtual in virtuals:
-                self._remove(virtual, self._groups[virtual], channel)
-            return virtuals
+        virtuals = self.virtuals_of(channel)
+        for virtual in virtuals:
+            self._remove(virtual, self._groups[virtual], channel)
+        return virtuals
 
     def members(self, virtual: str) -> list[str]:
         """Return the channels that get a message for the virtual channel."""
-        with self._lock:
-            group = self._groups.get(virtual)
-            if group is None:
-                return []
-            now = monotonic()
-            if group.first_expiry <= now:
-                for channel in [name for name, (_, end) in group.members.items() if end <= now]:
-                    self._remove(virtual, group, channel)
-                ends = (end for _, end in group.members.values())
-                group.first_expiry = min(ends, default=now + self._expiry)
-            if not group.joining:
-                return list(group.members)
-            return list({**group.members, **group.joining})
+        group = self._groups.get(virtual)
+        if group is None:
+            return []
+        now = monotonic()
+        if group.first_expiry <= now:
+            for channel in [name for name, (_, end) in group.members.items() if end <= now]:
+                self._remove(virtual, group, channel)
+            ends = (end for _, end in group.members.values())
+            group.first_expiry = min(ends, default=now + self._expiry)
+        if not group.joining:
+            return list(group.members)
+        return list({**group.members, **group.joining})
 
     def renew(self, virtual: str, is_consumed: Callable[[str], bool]) -> bool:
         """Renew the memberships whose consumers run, before a third of their time is over.
@@ -180,64 +176,58 @@ class LocalGroups:
         Returns:
             Whether the virtual channel has to be written to Redis again.
         """
-        with self._lock:
-            group = self._groups.get(virtual)
-            if group is None:
-                return False
-            now = monotonic()
-            renewed, due = now + self._expiry, now + self._expiry * 2 / 3
-            is_alive = False
-            for channel, (at, end) in group.members.items():
-                if end > due:
-                    is_alive = True
-                elif is_consumed(channel):
-                    group.members[channel] = at, renewed
-                    is_alive = True
-            return is_alive and group.written_at <= now - self._expiry / 3
+        group = self._groups.get(virtual)
+        if group is None:
+            return False
+        now = monotonic()
+        renewed, due = now + self._expiry, now + self._expiry * 2 / 3
+        is_alive = False
+        for channel, (at, end) in group.members.items():
+            if end > due:
+                is_alive = True
+            elif is_consumed(channel):
+                group.members[channel] = at, renewed
+                is_alive = True
+        return is_alive and group.written_at <= now - self._expiry / 3
 
     def written(self, virtual: str, score: bytes) -> None:
         """Take over the score of another write, perhaps of a server with another clock."""
-        with self._lock:
-            group = self._groups.get(virtual)
-            if group is None:
-                return
-            group.score = score
-            self._note_write(virtual, group)
-            at = float(score)
-            group.members = {
-                channel: (min(joined, at), end) for channel, (joined, end) in group.members.items()
-            }
+        group = self._groups.get(virtual)
+        if group is None:
+            return
+        group.score = score
+        self._note_write(virtual, group)
+        at = float(score)
+        group.members = {
+            channel: (min(joined, at), end) for channel, (joined, end) in group.members.items()
+        }
 
     def emptied(self, virtual: str) -> tuple[bool, bytes | None]:
         """Return whether a virtual channel is empty, and the score in Redis, if that is known."""
-        with self._lock:
-            if self.members(virtual):
-                return False, None
-            group = self._groups.get(virtual)
-            is_known = group is not None and not group.may_have_other_score
-            return True, self.score(virtual) if is_known else None
+        if self.members(virtual):
+            return False, None
+        group = self._groups.get(virtual)
+        is_known = group is not None and not group.may_have_other_score
+        return True, self.score(virtual) if is_known else None
 
     def forget_if_empty(self, virtual: str) -> None:
         """Forget a virtual channel that has no members."""
-        with self._lock:
-            if virtual not in self._groups or self.members(virtual):
-                return
-            del self._groups[virtual]
-            self._writes.pop(virtual, None)
-            address = non_local(virtual)
-            self._addresses[address] -= 1
-            if not self._addresses[address]:
-                del self._addresses[address]
+        if virtual not in self._groups or self.members(virtual):
+            return
+        del self._groups[virtual]
+        self._writes.pop(virtual, None)
+        address = non_local(virtual)
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address]
 
     def virtuals_of(self, channel: str) -> list[str]:
         """Return the virtual channels of which a channel is a member, or that it joins."""
-        with self._lock:
-            return list(self._virtuals_of.get(channel, ()))
+        return list(self._virtuals_of.get(channel, ()))
 
     def virtuals(self) -> list[str]:
         """Return all virtual channels."""
-        with self._lock:
-            return list(self._groups)
+        return list(self._groups)
 
     def empty(self) -> list[str]:
         """Return the virtual channels that have no members."""
@@ -245,8 +235,7 @@ class LocalGroups:
 
     def addresses(self) -> list[str]:
         """Return the addresses that have virtual channels."""
-        with self._lock:
-            return list(self._addresses)
+        return list(self._addresses)
 
     def score(self, virtual: str) -> bytes | None:
         """Return the score that this process wrote last for a virtual channel."""
@@ -259,37 +248,31 @@ class LocalGroups:
         Args:
             write: The number that the previous call returned; 0 for all.
         """
-        with self._lock:
-            latest = itertools.takewhile(
-                lambda each: each[1] > write, reversed(self._writes.items())
-            )
-            return [virtual for virtual, _ in latest], self._last_write
+        latest = itertools.takewhile(lambda each: each[1] > write, reversed(self._writes.items()))
+        return [virtual for virtual, _ in latest], self._last_write
 
     def take_removed_members(self) -> dict[str, set[str]]:
         """Return, once, the members that have left each virtual channel and not come back."""
-        with self._lock:
-            removed, self._removed_members = self._removed_members, {}
-            for virtual, channels in removed.items():
-                group = self._groups.get(virtual)
-                if group is not None:
-                    channels.difference_update(group.members, group.joining)
-            return {virtual: channels for virtual, channels in removed.items() if channels}
+        removed, self._removed_members = self._removed_members, {}
+        for virtual, channels in removed.items():
+            group = self._groups.get(virtual)
+            if group is not None:
+                channels.difference_update(group.members, group.joining)
+        return {virtual: channels for virtual, channels in removed.items() if channels}
 
     def restore_removed_members(self, virtual: str, channels: set[str]) -> None:
         """Undo `take_removed_members` for a virtual channel."""
-        with self._lock:
-            self._removed_members.setdefault(virtual, set()).update(channels)
+        self._removed_members.setdefault(virtual, set()).update(channels)
 
     def clear(self) -> None:
         """End all memberships."""
-        with self._lock:
-            self._removed_members.clear()
-            for leaves in self._leaves.values():
-                leaves.clear()
-            self._writes.clear()
-            self._addresses.clear()
-            self._groups.clear()
-            self._virtuals_of.clear()
+        self._removed_members.clear()
+        for leaves in self._leaves.values():
+            leaves.clear()
+        self._writes.clear()
+        self._addresses.clear()
+        self._groups.clear()
+        self._virtuals_of.clear()
 
     def _note_write(self, virtual: str, group: _LocalGroup) -> None:
         group.written_at = monotonic()
