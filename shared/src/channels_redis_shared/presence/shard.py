@@ -177,8 +177,9 @@ class ShardPresence:
                 unwritten = self._people.take_unwritten(self._loop.time())
                 await asyncio.gather(*starmap(self._try_to_write, unwritten.items()))
             is_idle = self._removal is None or self._removal.done()
-            # Only once all is written: a person who is still here has not left.
-            if self._dead and is_idle and self._people.is_written:
+            # Only once all is written: a person who is still here has not left. And not before the
+            # first heartbeat, in whose name others are asked to leave the dead alone.
+            if self._dead and self._heartbeat and is_idle and self._people.is_written:
                 self._removal = self._layer.spawn(self._remove(dict(self._dead)))
             due = [group for group, at in self._diffs_due.items() if at <= self._loop.time()]
             await asyncio.gather(*map(self._send_diff, due))
@@ -336,6 +337,8 @@ class ShardPresence:
             self._start_anew()
             await self._beat()
             return
+        if not self._heartbeat:
+            self._changed.set()
         self._heartbeat, self._beat_at = heartbeat, self._loop.time()
         self._unregistered.difference_update(groups)
         self._registered.update(groups)
