@@ -36,7 +36,7 @@ class Process:
         layer = RedisChannelLayer(capacity=3, random_prefix_length=0)
         settings = layer._brokers.get().settings
         followers = layer._brokers.get()._make_broker()._followers
-        followers.backlog = Backlog(self.mailboxes, followers.lock)
+        followers.backlog = Backlog(self.mailboxes)
         self.dispatcher = ProcessDispatcher(
             ADDRESS,
             settings,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from channels_redis_shared.concurrency import start_task
 from channels_redis_shared.history import follower as module
 from channels_redis_shared.history.backlog import Backlog
 from channels_redis_shared.history.follower import Followers
-from channels_redis_shared.history.outlet import GapNotice, GroupOutlet
+from channels_redis_shared.history.outlet import GapNotice
 from channels_redis_shared.history.positions import HistoryEntry, Replay
 from channels_redis_shared.ops.statistics import Counters
 
@@ -148,10 +147,11 @@ class History(RuleBasedStateMachine):
             expiry=60,
         )
         mailboxes: Any = SimpleNamespace(put=self.put)
-        self.backlog = Backlog(mailboxes, threading.RLock())
+        self.backlog = Backlog(mailboxes)
         self.followers: Followers[str] = Followers(
             self.read,
-            lambda _: GroupOutlet(GROUP, lambda: self.members, self.backlog, settings),
+            lambda _: self.members,
+            lambda _: GROUP,
             self.spawn,
             self.backlog,
             settings,
@@ -317,18 +317,18 @@ class History(RuleBasedStateMachine):
     ) -> None:
         """Begin a join; note its result once it has one."""
         reads = len(self.reads)
-        at = None if channel in self.members else ""
+        is_member = channel in self.members
         self.members[channel] = member
         member.joins += 1
 
         async def join() -> None:
-            join = self.followers.begin_join(GROUP, channel, at)
+            join = self.followers.begin_join(GROUP, channel, is_member=is_member)
             follower = join.follower
             try:
                 position = None if since is None else self.positions[since]
                 joined = await follower.join(join, position, 0)
             except (RedisConnectionError, asyncio.CancelledError):
-                if at == "":
+                if not is_member:
                     self.members.pop(channel, None)
                 follower.cancel_join(join)
                 return

@@ -12,7 +12,6 @@ from ._shared.delivery.consumers import SWEEP_INTERVAL, ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.history.backlog import Backlog
 from ._shared.history.follower import Followers
-from ._shared.history.outlet import GroupOutlet
 from ._shared.history.results import Joined
 from .connections import LoopConnections
 from .protocol.hub import Hub, TopicDispatcher
@@ -70,9 +69,10 @@ class PubSubBroker:
         self.hub = Hub()
         self.followers: Followers[bytes] = Followers(
             self._read_history,
-            self._outlet,
+            self.hub.members,
+            settings.group_of,
             self.spawn,
-            Backlog(self._mailboxes, contextlib.nullcontext()),
+            Backlog(self._mailboxes),
             settings,
         )
         self._dispatcher = TopicDispatcher(settings, self.hub, self._mailboxes, self.followers)
@@ -214,7 +214,7 @@ class PubSubBroker:
         is_current = is_member and follower is not None and not follower.is_behind(channel)
         joining = None
         if not is_current or since is not None or rewind:
-            joining = followers.begin_join(topic, channel, None if is_member else "")
+            joining = followers.begin_join(topic, channel, is_member=is_member)
         try:
             await self.connections.wait_subscribed(topic)
             if joining is not None:
@@ -289,10 +289,6 @@ class PubSubBroker:
                 f"self.channel_layer.group_add({group!r}, self.channel_name). From elsewhere, send "
                 "the channel a message whose handler does that"
             )
-
-    def _outlet(self, topic: bytes) -> GroupOutlet:
-        group, members = self._settings.group_of(topic), partial(self.hub.members, topic)
-        return GroupOutlet(group, members, self.followers.backlog, self._settings)
 
     async def _read_history(self, topic: bytes, question: Question) -> Replay:
         tag = topic.decode()

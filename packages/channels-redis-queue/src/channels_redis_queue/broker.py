@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.history.backlog import Backlog
 from ._shared.history.follower import Followers
-from ._shared.history.outlet import GroupOutlet
 from ._shared.history.results import Joined
 from ._shared.transport.cluster_pipeline import shards_to
 from .keys import group_of, virtual_of
@@ -103,9 +101,10 @@ class QueueBroker:
         # By virtual channel.
         self._followers: Followers[str] = Followers(
             self._read_history,
-            self._outlet,
+            self.local_groups.members,
+            group_of,
             self._spawn,
-            Backlog(self.mailboxes, threading.RLock()),
+            Backlog(self.mailboxes),
             settings,
         )
         # True if members may be behind in a history since the last event loop has ended.
@@ -192,7 +191,7 @@ class QueueBroker:
         if is_current and since is None and not rewind:
             await self.join(group, channel)
             return Joined(followers.position(virtual), recovered=True)
-        join = followers.begin_join(virtual, channel, None if is_member else "")
+        join = followers.begin_join(virtual, channel, is_member=is_member)
         then = partial(join.follower.join, join, since, rewind)
         try:
             return await self.memberships.add(group, channel, self._find_shards(), then)
@@ -327,10 +326,6 @@ class QueueBroker:
         """Tell Redis which members have gone as an event loop ends."""
         await self.memberships.remove_empty(self.local_groups.empty(), shards)
         await self.memberships.publish_removed_members(shards)
-
-    def _outlet(self, virtual: str) -> GroupOutlet:
-        members = partial(self.local_groups.members, virtual)
-        return GroupOutlet(group_of(virtual), members, self._followers.backlog, self._settings)
 
     async def _read_history(self, virtual: str, question: Question) -> Replay:
         group = group_of(virtual)

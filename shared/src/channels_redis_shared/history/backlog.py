@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
-    from contextlib import AbstractContextManager
 
     from ..delivery.mailboxes import Mailboxes
 
@@ -36,12 +35,10 @@ class Backlog:
 
     Args:
         mailboxes: The mailboxes of the channels.
-        lock: Held in each call of a follower, too. A thread may take it again.
     """
 
-    def __init__(self, mailboxes: Mailboxes, lock: AbstractContextManager[Any]) -> None:
+    def __init__(self, mailboxes: Mailboxes) -> None:
         self._mailboxes = mailboxes
-        self.lock = lock
         # By channel; it may be behind in several groups. Without any, use the mailboxes.
         self.waits: dict[str, deque[Wait]] = {}
 
@@ -69,12 +66,11 @@ class Backlog:
         put = self._mailboxes.put
         if self.waits:
             own = awaited or {}
-            with self.lock:
-                channels = [
-                    one
-                    for one in channels
-                    if not self.hold(one, partial(put, (one,), item, deadline, size), own.get(one))
-                ]
+            channels = [
+                one
+                for one in channels
+                if not self.hold(one, partial(put, (one,), item, deadline, size), own.get(one))
+            ]
         if channels:
             put(channels, item, deadline, size)
 

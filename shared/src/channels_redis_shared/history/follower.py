@@ -1,4 +1,4 @@
-"""Follow the histories of groups for their members in one process.
+"""Follow the histories of groups for their members in one event loop.
 
 A member is current, or it is behind and gets nothing until the history was read. After a gap or a
 lost connection all members are behind; one that joins is so alone.
@@ -7,24 +7,24 @@ lost connection all members are behind; one that joins is so alone.
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections import deque
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from redis.exceptions import RedisError
 
 from ..transport.errors import is_transient
 from .backlog import Wait
+from .outlet import GroupOutlet
 from .positions import is_after
 from .results import Joined
 from .store import Question
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 
     from .backlog import Backlog
-    from .outlet import GroupOutlet
     from .positions import HistoryEntry, Replay
     from .settings import HistorySettings
 
@@ -63,9 +63,7 @@ class Join(Wait):
 
 
 class Follower(Generic[Key]):
-    """The members that a group has in one process, and how far they are in its history.
-
-    Threads may share it.
+    """The members that a group has in one broker, and how far they are in its history.
 
     Args:
         key: The group's key among all followers.
@@ -77,7 +75,6 @@ class Follower(Generic[Key]):
         self._key = key
         self._outlet = outlet
         self._all = followers
-        self._lock = followers.lock
         self._counters = followers.settings.counters
         # The positions of the latest messages that the current members have got.
         self._trail: deque[str] = deque(maxlen=MAX_TRAIL)
@@ -110,13 +107,12 @@ class Follower(Generic[Key]):
 
     def close(self) -> None:
         """Deliver nothing any more: the group is forgotten, and may get another follower."""
-        with self._lock:
-            self._arrived = []
-            # A read under way delivers nothing without it.
-            self._trail.clear()
-            for join in [join for joins in self._joins.values() for join in joins]:
-                self._end_join(join)
-            self._end_gap()
+        self._arrived = []
+        # A read under way delivers nothing without it.
+        self._trail.clear()
+        for join in [join for joins in self._joins.values() for join in joins]:
+            self._end_join(join)
+        self._end_gap()
 
     def stop(self) -> None:
         """Stop what was under way in an event loop that has ended, until `fall_behind`."""
@@ -131,53 +127,44 @@ class Follower(Generic[Key]):
 
     def on_message(self, entry: HistoryEntry) -> None:
         """Deliver a message, or read the history if others may be missing before it."""
-        with self._lock:
-            if self._reading is not None:
-                if len(self._arrived) >= MAX_ARRIVED:
-                    self._arrived = []
-                self._arrived.append(entry)
-            trail = self._trail
-            is_read = self._gap is not None or (self._joins and not trail)
-            if is_read or self._ready:
-                self._start_repair()
-            if is_read:
-                return
-            if not trail or entry.previous == trail[-1]:
-                trail.append(entry.position)
-                self._deliver((entry,))
-            elif entry.position not in trail:
-                self.fall_behind()
+        if self._reading is not None:
+            if len(self._arrived) >= MAX_ARRIVED:
+                self._arrived = []
+            self._arrived.append(entry)
+        trail = self._trail
+        is_read = self._gap is not None or (self._joins and not trail)
+        if is_read or self._ready:
+            self._start_repair()
+        if is_read:
+            return
+        if not trail or entry.previous == trail[-1]:
+            trail.append(entry.position)
+            self._deliver((entry,))
+        elif entry.position not in trail:
+            self.fall_behind()
 
     def fall_behind(self, then: Callable[[], object] | None = None) -> None:
         """Deliver nothing until the history was read, and call a function then."""
-        with self._lock:
-            # The server may have executed a read under way before it lost something.
-            self._arrived = []
-            self._then = then or self._then
-            if not self._trail:
-                self._call_then()
-            elif self._gap is None:
-                self._gap = {channel: Wait(channel) for channel in self._outlet.members()}
-                for wait in self._gap.values():
-                    self._all.backlog.begin(wait)
-            self._repair = None
-            self._start_repair()
+        # The server may have executed a read under way before it lost something.
+        self._arrived = []
+        self._then = then or self._then
+        if not self._trail:
+            self._call_then()
+        elif self._gap is None:
+            self._gap = {channel: Wait(channel) for channel in self._outlet.members()}
+            for wait in self._gap.values():
+                self._all.backlog.begin(wait)
+        self._repair = None
+        self._start_repair()
 
-    def begin_join(self, channel: str, at: str | None = None) -> Join:
-        """Deliver nothing to a channel until `join` or `cancel_join`.
-
-        Args:
-            channel: The channel.
-            at: The position that an earlier membership is at. Default: it is a member here, and has
-                got all that the others have; empty if it is no member.
-        """
-        with self._lock:
-            joins = self._joins.setdefault(channel, [])
-            earlier = self.position if at is None else at
-            join = Join(self, channel, joins[0].at if joins else earlier)
-            joins.append(join)
-            self._all.backlog.begin(join)
-            return join
+    def begin_join(self, channel: str, *, is_member: bool) -> Join:
+        """Deliver nothing to a channel until `join` or `cancel_join`."""
+        joins = self._joins.setdefault(channel, [])
+        at = self.position if is_member else ""
+        join = Join(self, channel, joins[0].at if joins else at)
+        joins.append(join)
+        self._all.backlog.begin(join)
+        return join
 
     async def join(self, join: Join, since: str | None, rewind: int) -> Joined:
         """Deliver to a channel what it has missed, and from now on all that comes.
@@ -190,13 +177,12 @@ class Follower(Generic[Key]):
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`. Call `cancel_join` then.
         """
-        with self._lock:
-            head = self.position
-            wants_nothing = since == head or (since is None and not rewind)
-            if wants_nothing and head and self._gap is None and join.at in {"", head}:
-                self._end_join(join)
-                return Joined(head, recovered=True)
-            join.since, join.rewind = since, rewind
+        head = self.position
+        wants_nothing = since == head or (since is None and not rewind)
+        if wants_nothing and head and self._gap is None and join.at in {"", head}:
+            self._end_join(join)
+            return Joined(head, recovered=True)
+        join.since, join.rewind = since, rewind
         while join.result is None:
             self._ready[join] = None
             await self._read()
@@ -206,15 +192,14 @@ class Follower(Generic[Key]):
 
     def cancel_join(self, join: Join) -> None:
         """End a join that has failed. An earlier membership goes on where it was."""
-        with self._lock:
-            if join.at and self._joins.get(join.channel) == [join]:
-                self._resume(join)
-                self._start_repair()
-            else:
-                self._end_join(join)
+        if join.at and self._joins.get(join.channel) == [join]:
+            self._resume(join)
+            self._start_repair()
+        else:
+            self._end_join(join)
 
     def drop_join(self, join: Join) -> None:
-        """End a join that the garbage collector has ended, perhaps amid another call: no lock."""
+        """End a join that the garbage collector has ended, perhaps amid another call."""
         joins = self._joins.get(join.channel, [])
         if join in joins:
             joins.remove(join)
@@ -243,18 +228,16 @@ class Follower(Generic[Key]):
         """Read what members have missed; tell them if that can't be read."""
         attempts = READ_ATTEMPTS
         try:
-            async with self._all.slot():
+            async with self._all.slots:
                 while attempts and self._repair is repair and self._needs_repair:
                     error = await self._read()
                     if error is not None:
                         self._outlet.report_failure(error)
                         attempts = attempts - 1 if is_transient(error) else 0
-            with self._lock:
-                if self._repair is repair:
-                    self._give_up()
-                    self._call_then()
+            if self._repair is repair:
+                self._give_up()
+                self._call_then()
         finally:
-            # If the garbage collector ends this: no lock.
             if self._repair is repair:
                 self._repair = None
 
@@ -276,10 +259,9 @@ class Follower(Generic[Key]):
         Returns:
             What has failed, if anything.
         """
-        with self._lock:
-            current, mine = self._reading, Future[None]()
-            if current is None:
-                self._reading = mine
+        current, mine = self._reading, Future[None]()
+        if current is None:
+            self._reading = mine
         if current is not None:
             await asyncio.shield(asyncio.wrap_future(current))
             return None
@@ -287,27 +269,25 @@ class Follower(Generic[Key]):
         is_repeated = False
         try:
             while True:
-                with self._lock:
-                    arrived = self._arrived = []
-                    joins, head = list(self._ready), self.position
-                    # A server that has lost its latest messages goes on from an earlier one.
-                    oldest = self._trail[0] if is_repeated and head else head
+                arrived = self._arrived = []
+                joins, head = list(self._ready), self.position
+                # A server that has lost its latest messages goes on from an earlier one.
+                oldest = self._trail[0] if is_repeated and head else head
                 starts = [join.since or join.at for join in joins]
                 rewind = max((join.rewind for join in joins), default=0)
                 question = Question.after(oldest, *starts, latest=rewind)
                 replay = await self._all.read(self._key, question)
-                with self._lock:
-                    extended = replay.extended(arrived)
-                    if (
-                        arrived is self._arrived
-                        and all(self._is_read(entry, extended) for entry in arrived)
-                        and not self._is_on_trail(starts, extended, head, oldest)
-                    ):
-                        self._advance(extended)
-                        for join in joins:
-                            if join in self._ready:
-                                self._admit(join, replay.position, extended)
-                        return None
+                extended = replay.extended(arrived)
+                if (
+                    arrived is self._arrived
+                    and all(self._is_read(entry, extended) for entry in arrived)
+                    and not self._is_on_trail(starts, extended, head, oldest)
+                ):
+                    self._advance(extended)
+                    for join in joins:
+                        if join in self._ready:
+                            self._admit(join, replay.position, extended)
+                    return None
                 is_repeated = True
         except RedisError as error:
             for join in joins:
@@ -426,36 +406,35 @@ class Follower(Generic[Key]):
 
 
 class Followers(Generic[Key]):
-    """The followers of the groups that have members in one process, or in one event loop.
+    """The followers of the groups that have members in one broker.
 
     Args:
         read: Reads the history of a group.
-        outlet: Returns the outlet to a group's members.
-        spawn: Runs a coroutine in the background, whichever thread calls it; returns None if there
-            is no event loop that goes on.
+        members: Returns the members of a group.
+        group_of: Returns the name of a group.
+        spawn: Runs a coroutine in the background; returns None if there is no event loop for it.
         backlog: Holds back what channels get later.
         settings: The layer's options.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it connects
         self,
         read: Callable[[Key, Question], Awaitable[Replay]],
-        outlet: Callable[[Key], GroupOutlet],
+        members: Callable[[Key], Collection[str]],
+        group_of: Callable[[Key], str],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         backlog: Backlog,
         settings: HistorySettings,
     ) -> None:
         self.read = read
         self.backlog = backlog
-        self.lock = backlog.lock
         self.settings = settings
-        self._outlet = outlet
+        self._members = members
+        self._group_of = group_of
         self._spawn = spawn
         self._followers: dict[Key, Follower[Key]] = {}
-        # Each belongs to an event loop.
-        self._slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
-            weakref.WeakKeyDictionary()
-        )
+        # Bounds the reads under way.
+        self.slots = asyncio.Semaphore(MAX_READS)
         # Returns the follower of a group, or None.
         self.find = self._followers.get
 
@@ -463,16 +442,16 @@ class Followers(Generic[Key]):
         """Return the number of groups."""
         return len(self._followers)
 
-    def begin_join(self, key: Key, channel: str, at: str | None = None) -> Join:
+    def begin_join(self, key: Key, channel: str, *, is_member: bool) -> Join:
         """Deliver nothing of a group to a channel until its follower ends the join."""
-        with self.lock:
-            follower = self._followers.get(key)
-            if follower is None:
-                follower = self._followers[key] = Follower(key, self._outlet(key), self)
-            return follower.begin_join(channel, at)
+        follower = self._followers.get(key)
+        if follower is None:
+            follower = self._followers[key] = Follower(key, self._outlet(key), self)
+        return follower.begin_join(channel, is_member=is_member)
 
     def stop(self) -> None:
         """Stop what was under way in an event loop that has ended."""
+        self.slots = asyncio.Semaphore(MAX_READS)
         for follower in self._followers.values():
             follower.stop()
 
@@ -488,31 +467,27 @@ class Followers(Generic[Key]):
             follower.on_message(entry)
             return
         outlet = self._outlet(key)
-        with self.lock:
-            outlet.put(outlet.readable((entry,)), outlet.members())
+        outlet.put(outlet.readable((entry,)), outlet.members())
 
     def after(self, key: Key, channel: str, action: Callable[[], object]) -> None:
         """Do something once a channel has what it waits for in a group."""
         follower = self._followers.get(key)
-        with self.lock:
-            is_behind = follower is not None and follower.is_behind(channel)
-            if not is_behind or not self.backlog.hold(channel, action):
-                action()
+        is_behind = follower is not None and follower.is_behind(channel)
+        if not is_behind or not self.backlog.hold(channel, action):
+            action()
 
     def forget(self, key: Key) -> None:
         """Forget a group that has no members here, unless a channel joins it just now."""
-        with self.lock:
-            follower = self._followers.get(key)
-            if follower is not None and not follower.has_joins:
-                follower.close()
-                del self._followers[key]
+        follower = self._followers.get(key)
+        if follower is not None and not follower.has_joins:
+            follower.close()
+            del self._followers[key]
 
     def clear(self) -> None:
         """Forget all groups."""
-        with self.lock:
-            for follower in self._followers.values():
-                follower.close()
-            self._followers.clear()
+        for follower in self._followers.values():
+            follower.close()
+        self._followers.clear()
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> bool:
         """Run a coroutine in the background; return whether an event loop does."""
@@ -521,6 +496,6 @@ class Followers(Generic[Key]):
             coroutine.close()
         return started
 
-    def slot(self) -> asyncio.Semaphore:
-        """Return the running loop's bound of reads under way."""
-        return self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_READS))
+    def _outlet(self, key: Key) -> GroupOutlet:
+        members = partial(self._members, key)
+        return GroupOutlet(self._group_of(key), members, self.backlog, self.settings)

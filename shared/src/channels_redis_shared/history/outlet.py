@@ -37,12 +37,12 @@ class GapNotice(Notice):
 
 
 class GroupOutlet:
-    """The mailboxes of the members that a group has in a process, or in one event loop.
+    """The mailboxes of the members that a group has in one broker.
 
     Args:
         group: The group.
         members: Returns its members.
-        backlog: Puts messages into mailboxes. Call the methods with its lock.
+        backlog: Puts messages into mailboxes.
         settings: The layer's options.
     """
 
