@@ -24,7 +24,7 @@ FOREIGN = {"BlockingConnectionPool", "get_credentials_async", "run_forever"}
 # The modules, functions and calls at most on the way of a message to a channel, and to a group; in
 # the order in which the page names the layers.
 MOST = {
-    "channels_redis_queue": ((15, 77, 92), (18, 91, 111)),
+    "channels_redis_queue": ((14, 67, 79), (18, 85, 101)),
     "channels_redis_pubsub": ((11, 40, 44), (11, 40, 44)),
 }
 

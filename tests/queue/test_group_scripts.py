@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,11 @@ def test_group_discard_returns_the_time(server: ScriptServer, prefix: str) -> No
     assert not server.client.exists(group)
 
 
+def sha1(names: bytes) -> str:
+    """Return the hash by which a server compares the names of a group."""
+    return hashlib.sha1(names).hexdigest()  # noqa: S324 - Lua has this one
+
+
 def test_guarded_send_looks_at_the_group(server: ScriptServer, prefix: str) -> None:
     """A message goes to a group's destinations only if the group is as its sender knows it."""
     group = Keys(prefix).group("room")
@@ -125,10 +131,10 @@ def test_guarded_send_looks_at_the_group(server: ScriptServer, prefix: str) -> N
     assert known == b"a b"
     beside = Keys(prefix).messages("jobs")
     keys = [group, beside.key, beside.bell]
-    assert server.run(scripts.SEND, keys, EXPIRY, 100, known, 1, b"one", 1, 1, 1) == []
+    assert server.run(scripts.SEND, keys, EXPIRY, 100, sha1(known), 1, b"one", 1, 1, 1) == []
     server.run(scripts.GROUP_ADD, [group], "c", 100)
-    assert server.run(scripts.SEND, keys, EXPIRY, 100, known, 1, b"two", 1, 9, 1) == b"a b c"
+    assert server.run(scripts.SEND, keys, EXPIRY, 100, sha1(known), 1, b"two", 1, 9, 1) == b"a b c"
     assert server.client.zrange(beside.key, 0, -1) == [b"one"]
     # A membership that was renewed is no other one.
     server.run(scripts.GROUP_ADD, [group], "a", 100)
-    assert server.run(scripts.SEND, keys, EXPIRY, 100, b"a b c", 1, b"three", 1, 1, 1) == [1]
+    assert server.run(scripts.SEND, keys, EXPIRY, 100, sha1(b"a b c"), 1, b"three", 1, 1, 1) == [1]

@@ -207,10 +207,11 @@ class RedisChannelLayer(BaseRedisLayer):
         # A message for a general channel only needs its name to authenticate it.
         if self._encrypts or "!" in channel:
             message = {**message, keys.CHANNELS_FIELD: channel}
-        outgoing = OutgoingMessage(
-            queue.key, queue.bell, self._key_capacity(channel), self._encode(message)
-        )
-        brokers, shard = self._brokers.get(), self._shard_to(address)
+        # Inlined `_key_capacity`: this runs for each message.
+        capacity = self.get_capacity(channel) * (PROCESS_CAPACITY if "!" in channel else 1)
+        outgoing = OutgoingMessage(queue.key, queue.bell, capacity, self._encode(message))
+        brokers = self._brokers.get()
+        shard = self._shard_to(address) if len(self._connectors) > 1 else 0
         if await self._batch.send([outgoing], brokers.shards[shard]):
             brokers.counters.over_capacity += 1
             raise ChannelFull(channel)

@@ -54,8 +54,8 @@ class ExpectedMembers(NamedTuple):
     group_key: str
     # In seconds.
     group_expiry: int
-    # As GROUP_MEMBERS returns them.
-    names: bytes
+    # The SHA-1 of the names, as GROUP_MEMBERS returns them.
+    digest: str
 
 
 class SendBatch(NamedTuple):
@@ -98,10 +98,10 @@ class SendBatch(NamedTuple):
     def command(self, parts: Sequence[Sequence[OutgoingMessage]]) -> Command:
         """Return the command that adds all messages."""
         names: list[str] = []
-        guard: tuple[int, bytes] = 0, b""
+        guard: tuple[int, str] = 0, ""
         if self.expected is not None:
             names.append(self.expected.group_key)
-            guard = self.expected.group_expiry, self.expected.names
+            guard = self.expected.group_expiry, self.expected.digest
         # Each key is named once: many messages are for one process, and a key is as long as they.
         destinations: dict[str, int] = {}
         # Each body is sent once: the message of a group is for many processes.
@@ -280,7 +280,7 @@ class Publisher:
         batch = message.batch(destinations)
         if not batch or not snapshot.may_send_optimistically(body_size(batch)):
             return await self._read_names(group, shards)
-        expected = ExpectedMembers(snapshot.key, settings.group_expiry, snapshot.names)
+        expected = ExpectedMembers(snapshot.key, settings.group_expiry, snapshot.digest)
         reply = await SendBatch(settings.expiry, expected).send(batch, shards.of(group))
         if isinstance(reply, bytes):
             return reply

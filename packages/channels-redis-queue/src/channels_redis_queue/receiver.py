@@ -210,8 +210,9 @@ class Receiver:
     async def _serve(self, connection: Connection) -> None:
         """Receive until no call has waited for a while."""
         while True:
-            # Requeued messages are older than those that a take may return.
-            await self._finish_releases()
+            if self.inbox.unsent_requeues or self._releasing is not None:
+                # They are older than what a take may return.
+                await self._finish_releases()
             count = self._wanted_count()
             if count:
                 await self._wait_and_take(connection, count)
@@ -303,7 +304,7 @@ class Receiver:
             if connection is not None and self._handlers:
                 if self._handlers[0] == self.inbox.on_wait_reply:
                     await self._unblock()
-                await self._read(connection, STOP_TIMEOUT)
+                await self._exchange(connection, STOP_TIMEOUT)
         except (RedisError, OSError):
             connection = None
         if connection is None:
@@ -329,20 +330,21 @@ class Receiver:
         seconds: float,
         *commands: tuple[Command, Callable[[Any], None]],
     ) -> None:
-        """Send commands in one write, and call the handler of each reply."""
-        self._handlers.extend(handler for _, handler in commands)
-        connection.write([pack(command) for command, _ in commands])
-        await self._read(connection, seconds)
+        """Send commands in one write, and call the handler of each reply that is due.
 
-    async def _read(self, connection: Connection, seconds: float) -> None:
-        """Read the outstanding replies. If this is cancelled, they stay outstanding."""
+        If this is cancelled, the replies stay due.
+        """
+        if commands:
+            self._handlers.extend(handler for _, handler in commands)
+            connection.write([pack(command) for command, _ in commands])
         replies = await connection.take(len(self._handlers), seconds)
         # Not as they arrive: only by running before the worker does this task see it come back.
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
             self._handlers.popleft()(reply)
-        self._release()
+        if self.inbox.unsent_requeues:
+            self._release()
 
     async def _name_keys(self, error: Exception) -> Exception:
         """Return the error; about keys of a wrong type, one that names them."""

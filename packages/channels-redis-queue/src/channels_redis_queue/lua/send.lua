@@ -2,8 +2,8 @@
 --          names that the sender expects.
 -- KEYS:    for a group, first its key; then for each destination its message key, and its bell, or the
 --          message key again if its reader waits for none.
--- ARGV:    [1] expiry and [2] group_expiry in seconds, [3] the names that the group should have, as
---          group_members returns them, [4] the number of bodies that follow; the bodies; then for each
+-- ARGV:    [1] expiry and [2] group_expiry in seconds, [3] the SHA-1 of the names that the group should
+--          have, as group_members returns them, [4] the number of bodies that follow; the bodies; then for each
 --          message its destination, the messages that may wait there, or 0 for a leave, and its body.
 --          Destinations and bodies are counted from 1.
 -- Result:  the positions, counted from 1, of the messages whose destination was full, and
@@ -28,7 +28,7 @@ if offset == 1 then
     table.sort(members)
   end
   local names = table.concat(members, ' ')
-  if names ~= ARGV[3] then
+  if redis.sha1hex(names) ~= ARGV[3] then
     return names
   end
 end

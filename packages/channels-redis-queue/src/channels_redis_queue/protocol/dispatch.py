@@ -149,7 +149,8 @@ class ProcessDispatcher:
                 keys.group_of(names[0]),
                 "its sender keeps no history",
             )
-        if len(names) > 1 or keys.is_virtual(names[0]):
+        # No mailbox is a virtual channel's.
+        if len(names) > 1 or self._mailboxes.find(names[0]) is None:
             names = self._expand(names)
         if decoded.excluded:
             names = [name for name in names if name not in decoded.excluded]

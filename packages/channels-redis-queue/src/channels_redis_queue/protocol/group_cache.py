@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -47,12 +48,18 @@ class GroupSnapshot:
     # As GROUP_MEMBERS returns them.
     names: bytes
     destinations: list[Destination]
+    # The SHA-1 of the names, by which the server compares them.
+    digest: str = field(init=False)
     # True once a later read has found the same names.
     confirmed: bool = False
     # The `monotonic()` of the next check for dead processes.
     next_liveness_check: float = field(
         default_factory=lambda: monotonic() + LIVENESS_CHECK_INTERVAL
     )
+
+    def __post_init__(self) -> None:
+        """Hash the names."""
+        self.digest = hashlib.sha1(self.names).hexdigest()  # noqa: S324 - Lua has this one
 
     @property
     def size(self) -> int:

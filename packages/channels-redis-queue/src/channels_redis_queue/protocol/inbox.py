@@ -219,18 +219,14 @@ class Inbox:
         # True if messages of the next take had no bell: the wait before it has timed out.
         self._without_bell = False
         self._short_block_until = 0.0
+        # The longest time that the latest wait may take.
+        self.block_seconds = BLOCK_SECONDS
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys that are read, all of them sorted sets."""
         queue = self._queue
         return queue.key, queue.bell, self.nudge, self._claims
-
-    @property
-    def block_seconds(self) -> int:
-        """The longest time that a wait may take."""
-        is_short = self._short_block_until > monotonic()
-        return SHORT_BLOCK_SECONDS if is_short else BLOCK_SECONDS
 
     def wait_command(self) -> Command:
         """Return the command that blocks until there is something to take."""
@@ -239,6 +235,8 @@ class Inbox:
             # This key has no other reader, and channels_redis rings no bell. With a general
             # channel's key here, a second reader would take messages outside of the claims.
             waits.append(self._queue.key)
+        is_short = self._short_block_until > monotonic()
+        self.block_seconds = SHORT_BLOCK_SECONDS if is_short else BLOCK_SECONDS
         return ("BZPOPMIN", *waits, self.block_seconds)
 
     def on_wait_reply(self, reply: Any) -> None:
