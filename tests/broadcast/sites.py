@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from support import inside
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -69,10 +70,8 @@ class Socket:
         layer = self.consumer.channel_layer
         if not hasattr(layer, "attach_sink"):
             return True
-        handling = self.consumer._sink is not None and self.consumer._sink.handling
-        channel = self.consumer.channel_name
-        waits = layer._tracker_of(channel).mailboxes.waiting(channel)
-        return not handling and bool(waits)
+        waits = inside.waiting_calls(layer, self.consumer.channel_name)
+        return bool(waits) and not inside.is_handling(self.consumer)
 
     def leave(self) -> None:
         """Close the WebSocket as a browser does."""

@@ -27,6 +27,7 @@ from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue._shared.concurrency import timeout
 from channels_redis_queue.broadcast import Broadcasts, broadcast
+from support import inside
 from support.default_layer import default_layer
 from support.waiting import eventually
 
@@ -508,7 +509,7 @@ async def test_cancellation_of_one_socket_ends_its_consumer(sender: Any, connect
 
 def put_here(layer: Any, socket: Socket) -> None:
     """Put a message for a broadcast into a socket's channel, in this turn of the event loop."""
-    mailboxes = layer._tracker_of(socket.consumer.channel_name).mailboxes
+    mailboxes = inside.mailboxes(layer)
     message = serializers_of(layer).DecodedMessage(b"", dict, {"type": "quick", "number": 1})
     mailboxes.put([socket.consumer.channel_name], message, size=10)
 
@@ -747,7 +748,7 @@ async def test_own_encoding(sender: Any, connect: Connect) -> None:
 async def test_end_leaves_nothing_behind(layer: Any, connect: Connect) -> None:
     """A consumer that has ended is forgotten."""
     socket = await connect(AsyncJson)
-    sinks = layer._tracker_of(socket.consumer.channel_name).mailboxes._sinks
+    sinks = inside.sinks(inside.mailboxes(layer))
     assert list(sinks) == [socket.consumer.channel_name]
     await socket.disconnect()
     del socket.consumer
@@ -770,14 +771,14 @@ def test_loop_closed_without_cleanup_leaves_nothing_behind(
         loop = asyncio.new_event_loop()
         loop.run_until_complete(open_socket())
         loop.close()
-        [consumers] = layer._trackers()
-        [left] = consumers.mailboxes._boxes
+        [mailboxes] = [one.consumers.mailboxes for one in inside.all_brokers(layer)]
+        [left] = mailboxes.channels()
 
         async def wait_for_its_end() -> None:
             other = Socket(AsyncJson)
             await other.opened()
-            await eventually(lambda: gc.collect() >= 0 and left not in consumers.mailboxes)
-            assert list(consumers.mailboxes._sinks) == [other.consumer.channel_name]
+            await eventually(lambda: gc.collect() >= 0 and left not in mailboxes)
+            assert list(inside.sinks(mailboxes)) == [other.consumer.channel_name]
             await other.stop()
 
         asyncio.run(wait_for_its_end())

@@ -10,7 +10,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from channels_redis_pubsub.subscriber import Subscriber
+from support import inside as look
 from support.histories import GROUP, HISTORY, follow, plain, send
 from support.messages import cancel, numbered, take, take_many, within
 from support.pubsub_layers import (
@@ -281,8 +281,7 @@ async def test_an_outage_while_the_first_member_joins(proxy: TcpProxy, own_layer
     subscriber, commands = proxy.connections
     commands.stall()
     joining = asyncio.create_task(layer.group_add(GROUP, channel))
-    [subscriptions] = inside(layer).connections._subscribers
-    assert isinstance(subscriptions, Subscriber)
+    [subscriptions] = look.subscribers(layer)
     await eventually(lambda: subscriptions.is_subscribed(b"asgi__group__chat.1"))
     proxy.stall(new=True)
     subscriber.cut()
@@ -305,9 +304,8 @@ async def test_a_member_that_joins_again(
     other, _ = await follow(layer)
     proxy.connections[1].stall()
     joining = asyncio.create_task(layer.group_add(GROUP, channel, rewind=1))
-    client = inside(layer)
-    [follower] = client.followers._followers.values()
-    await eventually(lambda: follower._joins)
+    follower = inside(layer).followers.find(f"{layer.prefix}__group__{GROUP}".encode())
+    await eventually(lambda: not look.is_settled(follower))
     await send(sender, numbered(2))
     assert plain(await take_many(layer, other, 2)) == numbered(2)
     if cancelled:

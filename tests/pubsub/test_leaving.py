@@ -56,8 +56,8 @@ async def test_consumer_cancelled_as_a_message_arrives(
     consumer = asyncio.create_task(listen(layer, "room"))
     await eventually(lambda: waiting_calls(layer) == 1)
     [channel] = inside(layer).hub.channels()
-    inside(layer)._mailboxes.put([channel], NoItem())
-    inside(layer)._mailboxes.put([channel], NoItem())
+    inside(layer).consumers.mailboxes.put([channel], NoItem())
+    inside(layer).consumers.mailboxes.put([channel], NoItem())
     await cancel(consumer)
     await eventually(lambda: not subscribed(own_server))
     assert held(layer) == {"channels": 0, "topics": 0, "mailboxes": 0}
@@ -98,7 +98,7 @@ async def test_channel_stays_while_another_call_waits(layers: Layers) -> None:
     layer = layers()
     channel = await joined(layer, "room")
     first, second = await waiting(layer, channel), asyncio.create_task(layer.receive(channel))
-    await eventually(lambda: inside(layer)._mailboxes.waiting(channel) == 2)
+    await eventually(lambda: inside(layer).consumers.mailboxes.waiting(channel) == 2)
     await cancel(first)
     await within(layers().group_send("room", {"type": "hello"}))
     assert await within(second) == {"type": "hello"}
@@ -158,13 +158,13 @@ def held(layer: RedisPubSubChannelLayer) -> dict[str, int]:
     return {
         "channels": len(broker.hub.channels()),
         "topics": len(broker.hub.topics()),
-        "mailboxes": len(broker._mailboxes),
+        "mailboxes": len(broker.consumers.mailboxes),
     }
 
 
 def waiting_calls(layer: RedisPubSubChannelLayer) -> int:
     """Return how many calls of `receive` wait."""
-    mailboxes = inside(layer)._mailboxes
+    mailboxes = inside(layer).consumers.mailboxes
     return sum(mailboxes.waiting(channel) for channel in inside(layer).hub.channels())
 
 

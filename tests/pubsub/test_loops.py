@@ -15,6 +15,7 @@ from asgiref.sync import async_to_sync
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_pubsub.subscriber import Subscriber
+from support import inside as look
 from support.loop_thread import LoopThread
 from support.messages import DEADLINE, Message, cancel, joined, numbered, take, take_many, within
 from support.pubsub_layers import (
@@ -171,7 +172,7 @@ async def test_history_that_has_not_arrived_when_the_loop_ends(
         proxy.stall(new=True)
     with LoopThread() as between:
         between.start(layer.group_add("room", channel))
-        [broker] = layer._brokers.get().values()
+        [broker] = look.all_brokers(layer)
         await eventually(lambda: broker.loop is between.loop)
         await within(sender.group_send("chat.1", {"type": "while"}))
     proxy.resume()
@@ -190,7 +191,7 @@ async def test_member_that_is_behind_when_the_loop_ends(
         for connection in proxy.connections[1:]:  # the first is that of the subscriptions
             connection.stall()
         adding = other.start(layer.group_add("chat.1", behind, rewind=1))
-        [broker] = layer._brokers.get().values()
+        [broker] = look.all_brokers(layer)
         follower = broker.followers.find(b"asgi__group__chat.1")
         assert follower is not None
         await eventually(lambda: follower.is_behind(behind))

@@ -73,7 +73,7 @@ async def test_loop_has_time_for_others_meanwhile(
             told[-1] += 1
 
     consumers = [asyncio.create_task(consume()) for _ in range(5000)]
-    waits = inside(layer)._mailboxes.waiting
+    waits = inside(layer).consumers.mailboxes.waiting
     await eventually(lambda: sum(map(waits, list(inside(layer).hub.channels()))) == 5000)
     kill_subscriptions(own_server)
     while sum(told) < 10_000:

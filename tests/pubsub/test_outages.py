@@ -13,7 +13,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from channels_redis_pubsub.subscriber import Subscriber
+from support import inside as look
 from support.messages import DEADLINE, cancel, joined, take, take_many, within
 from support.pubsub_layers import (
     BACK,
@@ -194,11 +194,8 @@ async def test_closing_as_a_loss_is_noticed(own_server: EmbeddedServer, own_laye
     """The lost connection is closed, too: the subscriber was just about to do so."""
     layer = own_layers()
     await within(layer.new_channel())
-    [subscriber] = inside(layer).connections._subscribers
-    assert isinstance(subscriber, Subscriber)
-    connection, reading = subscriber._connection, subscriber._reading
-    assert connection is not None
-    assert reading is not None
+    [subscriber] = look.subscribers(layer)
+    connection, reading = look.reading(subscriber)
     kill_subscriptions(own_server)
     deadline = time.monotonic() + DEADLINE
     while not reading.done():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_pubsub.subscriber import Subscriber
+from support import inside as look
 from support.messages import cancel, joined, numbered, take, take_many, within
 from support.pubsub_layers import (
     BACK,
@@ -92,10 +92,8 @@ async def test_probes_are_answered(
     await cancel(receiver)
     inside(layer).close(channel)
     await eventually(lambda: not subscribed(own_server))
-    subscriber = inside(layer).connections._subscribers[0]
-    assert isinstance(subscriber, Subscriber)
-    running = subscriber._running
-    assert running is not None
+    [subscriber] = look.subscribers(layer)
+    running = look.running(subscriber)
     # It ends some looks later by itself; an answer that it took for an error would begin it anew.
     await within(running)
     channel = await within(layer.new_channel())

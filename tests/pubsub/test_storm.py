@@ -99,7 +99,7 @@ async def test_storm_of_outages_and_changes(
         got = [m["group"] for m in consumer.received if m.get("to") == consumer.channel]
         assert sorted(got) == sorted(consumer.groups)
     await eventually(lambda: not subscribed(own_server))
-    assert not inside(layer)._mailboxes.unread
+    assert not inside(layer).consumers.mailboxes.unread
     last = await within(layer.new_channel())
     await within(sender.send(last, {"type": "hello"}))
     assert await take_many(layer, last, 1) == [{"type": "hello"}]

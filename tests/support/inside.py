@@ -18,8 +18,12 @@ def broker(layer: Any) -> Any:
 
 def brokers(layer: Any) -> list[Any]:
     """Return what a layer has for each event loop that goes on."""
-    found = layer._brokers.get().values()
-    return [one for one in found if one.loop is not None and not one.loop.is_closed()]
+    return [one for one in all_brokers(layer) if one.loop and not one.loop.is_closed()]
+
+
+def all_brokers(layer: Any) -> list[Any]:
+    """Return what a layer has in this process, for event loops that have ended as well."""
+    return list(layer._brokers.get().values())
 
 
 def shards(layer: Any) -> Any:
@@ -40,6 +44,37 @@ def is_connected(receiver: Any) -> bool:
 def waiting_calls(layer: Any, channel: str) -> int:
     """Return how many calls wait for a message of a channel."""
     return sum(one.consumers.mailboxes.waiting(channel) for one in brokers(layer))
+
+
+def mailboxes(layer: Any) -> Any:
+    """Return the mailboxes of a layer; with Pub/Sub, those of the running event loop."""
+    return broker(layer).consumers.mailboxes
+
+
+def sinks(found: Any) -> dict[str, Any]:
+    """Return what takes frames out of mailboxes, by channel."""
+    taken: dict[str, Any] = found._sinks
+    return taken
+
+
+def is_handling(consumer: Any) -> bool:
+    """Return whether a handler of a consumer with broadcasts runs."""
+    return consumer._sink is not None and bool(consumer._sink.handling)
+
+
+def subscribers(layer: Any) -> list[Any]:
+    """Return the connections with subscriptions of a Pub/Sub layer, in the running event loop."""
+    return list(broker(layer).connections._subscribers)
+
+
+def reading(subscriber: Any) -> tuple[Any, Any]:
+    """Return the connection of a subscriber, and the task that reads from it."""
+    return subscriber._connection, subscriber._reading
+
+
+def running(subscriber: Any) -> Any:
+    """Return the task of a subscriber, which ends when nothing is subscribed to."""
+    return subscriber._running
 
 
 def connector(layer: Any) -> Any:
