@@ -1,4 +1,4 @@
-"""Keep one value for each event loop; start and end tasks.
+"""Start and end tasks.
 
 Also `timeout`, for every supported Python and for tests that freeze the time.
 """
@@ -9,9 +9,8 @@ import asyncio
 import contextlib
 import contextvars
 import sys
-import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .clock import monotonic
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CANCEL_INTERVAL",
     "BackgroundTasks",
-    "LoopLocal",
     "end_task",
     "first_result",
     "running_loop",
@@ -150,86 +148,6 @@ class BackgroundTasks:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._logger.error("A background task failed", exc_info=task.exception())
-
-
-class Closable(Protocol):
-    """A value that belongs to an event loop."""
-
-    def close(self) -> Coroutine[Any, Any, None]:
-        """Close the value, in its own loop."""
-
-    def abandon(self) -> None:
-        """Discard the value without closing it; its loop is already closed."""
-
-
-Kept = TypeVar("Kept", bound=Closable)
-
-
-class LoopLocal(Generic[Kept]):
-    """One value for each event loop, made at the first use.
-
-    A loop that ends as `asyncio.run` ends it closes its value. If a loop was closed without that,
-    its value is abandoned when another loop makes one.
-    """
-
-    def __init__(self, make: Callable[[], Kept]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._kept: dict[asyncio.AbstractEventLoop, tuple[Kept, AsyncGenerator[None, None]]] = {}
-
-    def get(self) -> Kept:
-        """Return the running loop's value."""
-        loop = asyncio.get_running_loop()
-        entry = self._kept.get(loop)
-        if entry is None:
-            value = self._make()
-            closer = self._closer(loop, value)
-            entry = (value, closer)
-            with self._lock:
-                self._abandon_closed_loops()
-                self._kept[loop] = entry
-            start_generator(closer)
-        return entry[0]
-
-    def values(self) -> list[Kept]:
-        """Return the values of all loops."""
-        return [value for value, _ in list(self._kept.values())]
-
-    def find(self) -> Kept | None:
-        """Return the running loop's value, if there is one."""
-        entry = self._kept.get(asyncio.get_running_loop())
-        return None if entry is None else entry[0]
-
-    async def close(self) -> None:
-        """Close the running loop's value, if there is one."""
-        entry = self._kept.get(asyncio.get_running_loop())
-        if entry is not None:
-            await entry[1].aclose()
-
-    async def _closer(
-        self, loop: asyncio.AbstractEventLoop, value: Kept
-    ) -> AsyncGenerator[None, None]:
-        # The end of a loop can only be noticed by an asynchronous generator, which it finalises.
-        try:
-            yield
-        finally:
-            self._kept.pop(loop, None)
-            closing = start_task(value.close())
-            try:
-                await asyncio.shield(closing)
-            except asyncio.CancelledError:
-                # No later call finds the value, so this one has to finish.
-                await asyncio.wait([closing])
-                if closing.cancelled():  # by the end of the loop, which cancels all tasks once
-                    await value.close()
-                raise
-
-    def _abandon_closed_loops(self) -> None:
-        # Other threads add and remove meanwhile, without a lock.
-        for loop in [loop for loop in list(self._kept) if loop.is_closed()]:
-            entry = self._kept.pop(loop, None)
-            if entry is not None:
-                entry[0].abandon()
 
 
 def start_generator(generator: AsyncGenerator[None, None]) -> None:

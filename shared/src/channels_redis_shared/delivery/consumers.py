@@ -28,7 +28,7 @@ SWEEP_INTERVAL = 2
 
 
 class ConsumerTracker:
-    """The consumers of the channels of a process. Threads may share it.
+    """The consumers of the channels of a broker.
 
     A task counts as the creator of its first channel only. One that creates more is no consumer,
     and must not keep them all for as long as it runs.
@@ -47,7 +47,7 @@ class ConsumerTracker:
     ) -> None:
         self.mailboxes = mailboxes
         self._channel_expiry = channel_expiry
-        # Called in order, from any thread.
+        # Called in order.
         self._observers = [end_channels]
         self._tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         # The running creator of each channel. A task that is collected unfinished, with a loop

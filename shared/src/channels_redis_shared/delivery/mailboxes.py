@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
-import threading
 import weakref
 from collections import Counter, deque
 from functools import partial
@@ -131,8 +130,7 @@ class SizedEntry(Entry):
 class Mailbox:
     """The items for one channel, and the `receive` calls that wait for them.
 
-    Waiters may run in several threads' event loops. That needs no lock: an item is added before a
-    waiter is woken, and a waiter is added before it looks for items again.
+    It is used in one event loop at a time. But the garbage collector may end a `receive` anywhere.
 
     Args:
         capacity: The maximum number of items; None: any number.
@@ -305,11 +303,7 @@ class Mailbox:
 
     def drop_expired(self, now: float) -> None:
         """Remove the items that have expired."""
-        try:
-            first = self._items[0]
-        except IndexError:
-            return
-        if now < first.deadline < math.inf:
+        if not self._items or now < self._items[0].deadline < math.inf:
             return
         passed: list[Entry] = []
         expired = 0
@@ -396,10 +390,9 @@ class Mailbox:
         sink = None if self.sink is None else self.sink()
         if sink is None or self._claimed:
             return self._claimed
-        try:
-            first = self._items[0].item
-        except IndexError:
+        if not self._items:
             return False
+        first = self._items[0].item
         self._claimed = (
             isinstance(first, DecodedMessage)
             and sink.frame(first) is not None
@@ -409,10 +402,7 @@ class Mailbox:
 
     def _pop_unexpired(self) -> Entry | None:
         while self._items:
-            try:
-                entry = self._items.popleft()
-            except IndexError:  # another thread was faster
-                break
+            entry = self._items.popleft()
             if entry.deadline > monotonic():
                 return entry
             self._items.appendleft(entry)
@@ -420,10 +410,7 @@ class Mailbox:
         return None
 
     def _pop(self) -> Entry | None:
-        try:
-            return self._items.popleft()
-        except IndexError:  # maybe another thread was faster
-            return None
+        return self._items.popleft() if self._items else None
 
     def _count_lost(self, count: int, before: list[Entry]) -> None:
         """Count lost messages in the notice, which is added to the entries `before` them."""
@@ -436,7 +423,6 @@ class Mailbox:
 
     def _put_back(self, entries: list[Entry]) -> None:
         self._items.extendleft(reversed(entries))
-        # A thread that found nothing meanwhile may wait.
         if self._items and self._waiters:
             self._wake(running_loop())
 
@@ -459,7 +445,7 @@ class Mailbox:
 
 
 class Mailboxes:
-    """The mailboxes of a process.
+    """The mailboxes of a broker.
 
     Args:
         max_bytes: The bytes that all of them may hold.
@@ -484,8 +470,6 @@ class Mailboxes:
         self._capacity = capacity
         self._on_overflow = on_overflow
         self._counters = counters or Counters()
-        # The garbage collector may run within `put`, so nothing that it may run takes this.
-        self._lock = threading.Lock()
         self._boxes: dict[str, Mailbox] = {}
         # By channel. Held weakly: a sink may hold the task of its consumer, whose end is noticed by
         # its collection if its loop was closed without cleanup.
@@ -517,8 +501,7 @@ class Mailboxes:
         """Return the channel's mailbox; create it if there is none."""
         box = self._boxes.get(channel)
         if box is None:
-            with self._lock:
-                box = self._boxes.setdefault(channel, self._new_mailbox(channel))
+            box = self._boxes[channel] = self._new_mailbox(channel)
         return box
 
     def put(
@@ -540,33 +523,32 @@ class Mailboxes:
         wakes_later = loop is not None and len(channels) > MAX_WOKEN
         boxes: list[Mailbox] = []
         lost: Counter[str] = Counter()
-        with self._lock:
-            if size:
-                size += MESSAGE_OVERHEAD + REFERENCE_SIZE * len(channels)
-                entry: Entry = SizedEntry(deadline, item, size, self._freed)
-                self._used += size
+        if size:
+            size += MESSAGE_OVERHEAD + REFERENCE_SIZE * len(channels)
+            entry: Entry = SizedEntry(deadline, item, size, self._freed)
+            self._used += size
+        else:
+            entry = Entry(deadline, item)
+        for channel in channels:
+            box = self._boxes.get(channel)
+            if box is None:
+                box = self._boxes[channel] = self._new_mailbox(channel)
+            elif (
+                box.capacity is not None
+                and box.size >= box.capacity
+                and box.drop_oldest() is not None
+            ):
+                lost[channel] += 1
+            if wakes_later:
+                box.put_quietly(entry)
+                boxes.append(box)
             else:
-                entry = Entry(deadline, item)
-            for channel in channels:
-                box = self._boxes.get(channel)
-                if box is None:
-                    box = self._boxes[channel] = self._new_mailbox(channel)
-                elif (
-                    box.capacity is not None
-                    and box.size >= box.capacity
-                    and box.drop_oldest() is not None
-                ):
-                    lost[channel] += 1
-                if wakes_later:
-                    box.put_quietly(entry)
-                    boxes.append(box)
-                else:
-                    box.put(entry, loop)
-            # Not for each message: what was given back matters when there seems to be too much.
-            if self._used > self._max_bytes or len(self._freed) >= MAX_FREED:
-                self._subtract_freed()
-                if self._used > self._max_bytes:
-                    self._evict(entry, lost)
+                box.put(entry, loop)
+        # Not for each message: what was given back matters when there seems to be too much.
+        if self._used > self._max_bytes or len(self._freed) >= MAX_FREED:
+            self._subtract_freed()
+            if self._used > self._max_bytes:
+                self._evict(entry, lost)
         if loop is not None and boxes:
             _wake_some(loop, boxes)
         for channel, count in lost.items():
@@ -587,8 +569,7 @@ class Mailboxes:
 
     def discard(self, channel: str) -> None:
         """Drop the channel's mailbox and its items; its waiters look again."""
-        with self._lock:
-            box = self._boxes.pop(channel, None)
+        box = self._boxes.pop(channel, None)
         if box is not None:
             box.wake_all()
             box.clear()
@@ -604,38 +585,30 @@ class Mailboxes:
             box.wake_all()
 
     def channels(self) -> list[str]:
-        """Return all channels. Unlike `items`, this allocates too little to start a collection."""
-        with self._lock:
-            return list(self._boxes)
+        """Return all channels."""
+        return list(self._boxes)
 
     def items(self) -> list[tuple[str, Mailbox]]:
         """Return all channels and their mailboxes."""
-        # A long list may collect garbage as it is made, which lets other threads run.
-        with self._lock:
-            return list(self._boxes.items())
+        return list(self._boxes.items())
 
     def drop_expired(self) -> None:
         """Drop all items that have expired."""
         now = monotonic()
-        with self._lock:
-            for box in list(self._boxes.values()):
-                if not box.is_served:
-                    box.drop_expired(now)
+        for box in list(self._boxes.values()):
+            if not box.is_served:
+                box.drop_expired(now)
 
     def drop_unused(self, channel: str) -> None:
         """Drop the channel's mailbox if it has neither messages nor waiters."""
-        with self._lock:
-            # Removed before it is examined, so a waiter that is added meanwhile is either found
-            # here, or finds that the mailbox has gone.
-            box = self._boxes.pop(channel, None)
-            if box is not None and not box.is_unused:
-                self._boxes[channel] = box
+        box = self._boxes.get(channel)
+        if box is not None and box.is_unused:
+            del self._boxes[channel]
 
     def clear(self) -> None:
         """Drop all items; waiters go on waiting."""
-        with self._lock:
-            for box in self._boxes.values():
-                box.clear()
+        for box in self._boxes.values():
+            box.clear()
 
     def _new_mailbox(self, channel: str) -> Mailbox:
         box = Mailbox(self._capacity(channel), self._on_overflow, self._counters)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from channels.layers import get_channel_layer
 
 from ..brokers import ProcessLocal
-from ..concurrency import LoopLocal, running_loop
+from ..concurrency import running_loop
 from ..transport.commands import shard_of
 from .keys import PresenceKeys
 from .metas import encode_meta, lines_of, scan, text
@@ -108,11 +108,11 @@ class Presence:
         if SESSION_KEY.fullmatch(key):
             raise ValueError(NO_SESSION_KEY)
         encoded = encode_meta(layer, meta)
-        await _loops(layer).get().track(group, channel, key, encoded, self.grace)
+        await _here(layer).track(group, channel, key, encoded, self.grace)
 
     async def untrack(self, group: str, channel: str) -> None:
         """Take a channel from a group's people. A channel that ends does so by itself."""
-        for loop_presence in _loops(self._layer(group)).values():
+        for loop_presence in list(_loops(self._layer(group)).values()):
             loop_presence.call(LoopPresence.untrack, group, channel)
 
     async def list(self, group: str) -> People:
@@ -197,31 +197,38 @@ class LoopPresence:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(method, self, *arguments)
 
-    async def close(self) -> None:
-        """Do nothing: the layer ends the background tasks."""
-
-    def abandon(self) -> None:
-        """Do nothing: the event loop is already closed."""
-
     def _shard_of(self, group: str) -> ShardPresence:
         return self._shards[shard_of(group, len(self._shards))]
 
 
-def _loops(layer: Any) -> LoopLocal[LoopPresence]:
+Loops = dict[asyncio.AbstractEventLoop, LoopPresence]
+
+
+def _loops(layer: Any) -> Loops:
     """Return what the event loops of this process have; all `Presence` of a layer share it."""
     attributes = vars(layer)
     if "_presence" not in attributes:
         attributes.setdefault("_presence", ProcessLocal(partial(_start, layer)))
-    loops: LoopLocal[LoopPresence] = attributes["_presence"].get()
+    loops: Loops = attributes["_presence"].get()
     return loops
 
 
-def _start(layer: Any) -> LoopLocal[LoopPresence]:
-    loops: LoopLocal[LoopPresence] = LoopLocal(partial(LoopPresence, layer))
+def _start(layer: Any) -> Loops:
+    loops: Loops = {}
     layer.on_channels_ended(partial(_end_channels, loops))
     return loops
 
 
-def _end_channels(loops: LoopLocal[LoopPresence], channels: Sequence[str]) -> None:
-    for loop_presence in loops.values():
+def _here(layer: Any) -> LoopPresence:
+    """Return what the running event loop has. The layer has ended the tasks of closed ones."""
+    loops, loop = _loops(layer), asyncio.get_running_loop()
+    if loop not in loops:
+        for closed in [one for one in list(loops) if one.is_closed()]:
+            loops.pop(closed, None)
+        loops[loop] = LoopPresence(layer)
+    return loops[loop]
+
+
+def _end_channels(loops: Loops, channels: Sequence[str]) -> None:
+    for loop_presence in list(loops.values()):
         loop_presence.call(LoopPresence.end_channels, channels)
