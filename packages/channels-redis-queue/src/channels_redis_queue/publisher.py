@@ -280,13 +280,16 @@ class Publisher:
         batch = message.batch(destinations)
         if not batch or not snapshot.may_send_optimistically(body_size(batch)):
             return await self._read_names(group, shards)
-        expected = ExpectedMembers(snapshot.key, settings.group_expiry, snapshot.digest)
-        reply = await SendBatch(settings.expiry, expected).send(batch, shards.of(group))
+        if snapshot.guard is None:
+            expected = ExpectedMembers(snapshot.key, settings.group_expiry, snapshot.digest)
+            snapshot.guard = SendBatch(settings.expiry, expected)
+        reply = await snapshot.guard.send(batch, shards.of(group))
         if isinstance(reply, bytes):
             return reply
         snapshot.confirmed = True
         if self._stalled_from or reply:
-            full = [destinations[at] for at in reply]
+            # Not a comprehension, which would cost each call a cell before Python 3.12.
+            full = list(map(destinations.__getitem__, reply))
             await self._wait_for_room(destinations, full, snapshot, message, shards)
         await self._remove_dead(snapshot, shards)
         return None

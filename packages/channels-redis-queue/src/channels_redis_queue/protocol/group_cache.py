@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._shared.clock import monotonic
 from .._shared.transport.pipeline import MAX_COALESCED
@@ -50,6 +50,8 @@ class GroupSnapshot:
     destinations: list[Destination]
     # The SHA-1 of the names, by which the server compares them.
     digest: str = field(init=False)
+    # The publisher's, which sends while the group has these names: one for all messages of a burst.
+    guard: Any = None
     # True once a later read has found the same names.
     confirmed: bool = False
     # The `monotonic()` of the next check for dead processes.
