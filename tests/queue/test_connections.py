@@ -10,6 +10,7 @@ import pytest
 
 from channels_redis_queue import receiver
 from channels_redis_queue.protocol import inbox
+from support import inside
 from support.counting import count_commands
 from support.messages import Message, cancel, take, within
 from support.queue_layers import Layers, waiting
@@ -152,7 +153,7 @@ async def test_general_channels_that_are_used_once(
         await sender.send(f"answer-{number}", {"number": number})
         assert await take(layer, f"answer-{number}") == {"number": number}
     await eventually(lambda: connections(own_server) <= 2)
-    receivers = layer._brokers.get().get()._receivers._receivers
+    receivers = inside.receivers_by_address(layer)
     await eventually(lambda: not receivers)
     # The same with a receive that was cancelled, of which nothing came.
     await cancel(await waiting(layer, "answer-10"))
@@ -171,7 +172,7 @@ async def test_closing_after_receivers_have_ended(
     for channel in channels:
         await sender.send(channel, {"type": "hello"})
     await within(asyncio.gather(*map(layer.receive, channels)))
-    await eventually(lambda: not layer._brokers.get().get()._receivers._receivers)
+    await eventually(lambda: not inside.receivers_by_address(layer))
     with own_server.client() as client:
         before = client.info("stats")["total_connections_received"]
         await within(layer.close_pools())
@@ -202,7 +203,7 @@ async def test_prefixes_of_channels_that_have_gone(
     joined = asyncio.create_task(other())
     channels = [await asyncio.create_task(consumer(number)) for number in range(5)]
     await within(sender.group_send("room", {"number": 0}))
-    receivers = layer._brokers.get().get()._receivers._receivers
+    receivers = inside.receivers_by_address(layer)
     await eventually(lambda: list(receivers) == [f"{member.partition('!')[0]}!"], 30)
     await eventually(lambda: connections(own_server) <= 3)
     await within(sender.group_send("room", {"number": 1}))
@@ -217,15 +218,15 @@ class Trips:
     """Counts round trips of a layer behind a proxy."""
 
     def __init__(self, proxy: TcpProxy) -> None:
-        self._proxy = proxy
+        self.proxy = proxy
 
     async def of(self, call: Callable[[], Awaitable[object]]) -> int:
         """Return the fewest that a call takes in several tries: what else is going on adds some."""
         seen = []
         for _ in range(TRIES):
-            before = self._proxy.round_trips
+            before = self.proxy.round_trips
             await within(call())
-            seen.append(self._proxy.round_trips - before)
+            seen.append(self.proxy.round_trips - before)
         return min(seen)
 
 
@@ -237,7 +238,7 @@ async def trips(proxy: TcpProxy) -> Trips:
 
 async def warm(trips: Trips) -> tuple[Layers, RedisChannelLayer]:
     """Return a layer whose connections are open, with all its scripts loaded."""
-    layers = Layers(hosts=[trips._proxy.url])
+    layers = Layers(hosts=[trips.proxy.url])
     layer = layers()
     for _ in range(20):
         await layer.group_add("elsewhere", "unread")
@@ -278,12 +279,12 @@ async def test_round_trips_of_receive(own_server: EmbeddedServer, trips: Trips) 
         seen = []
         for number in range(TRIES):
             await send(channel, {"number": number})
-            mailbox = layer._brokers.get().get().mailboxes.open(channel)
+            mailbox = inside.broker(layer).mailboxes.open(channel)
             if channel == own:
                 await eventually(lambda box=mailbox: box.size)  # type: ignore[misc]
-            before = trips._proxy.round_trips
+            before = trips.proxy.round_trips
             await take(layer, channel)
-            seen.append(trips._proxy.round_trips - before)
+            seen.append(trips.proxy.round_trips - before)
         assert min(seen) <= most
     await layers.close()
     await sender.close()

@@ -12,6 +12,7 @@ from asgiref.sync import async_to_sync
 
 from channels_redis_queue import brokers, keys
 from channels_redis_queue._shared.liveness import GONE
+from support import inside
 from support.counting import count_commands
 from support.messages import cancel, take, within
 from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, waiting
@@ -42,7 +43,7 @@ async def sends_heartbeats(layer: RedisChannelLayer, channel: str) -> None:
     key, address = beside(layer, channel).heartbeat, keys.non_local(channel)
 
     async def given() -> bool:
-        shards = layer._brokers.get().shards
+        shards = inside.shards(layer)
         return bool(await shards.of(address).execute(("EXISTS", key), key=key))
 
     await eventually(given)
@@ -74,7 +75,7 @@ async def test_killed_process_is_taken_out(
     async def gone() -> bool:
         # As if the one that lives had sent its next heartbeat, which takes 20 s.
         command = ("SET", key, "1000.0", "EX", 1000)
-        await sender._brokers.get().shards.of(address).execute(command, key=key)
+        await inside.shards(sender).of(address).execute(command, key=key)
         await sender.group_send("room", {"number": 1})
         return not set(dead) & set(await names_in(sender, "room"))
 
@@ -189,8 +190,7 @@ async def test_senders_seldom_look(own_server: EmbeddedServer, own_layers: Layer
         await layer.group_send("room", MESSAGE)
     assert "get" not in usual.commands
     assert "ttl" not in usual.commands
-    snapshot = layer._brokers.get().publisher._group_cache.get("room")
-    assert snapshot is not None
+    snapshot = inside.snapshot(layer, "room")
     snapshot.next_liveness_check = 0.0
     with count_commands(own_server) as looking:
         for _ in range(3):
@@ -250,8 +250,8 @@ async def test_loop_ends_while_its_server_is_away(
 
     async def program() -> None:
         consumer = asyncio.create_task(consume())
-        broker = layer._brokers.get().get()
-        await eventually(lambda: broker._receivers._receivers and len(broker.local_groups))
+        broker = inside.broker(layer)
+        await eventually(lambda: inside.receivers(layer) and len(broker.local_groups))
         own_server.pause()
         consumer.cancel()
 
@@ -276,8 +276,7 @@ async def test_process_that_ends_without_its_loop(
     await worker.stop()
     with redis_server.client() as client:
         assert client.get(beside(sender, channel).heartbeat) == GONE
-    snapshot = sender._brokers.get().publisher._group_cache.get("room")
-    assert snapshot is not None
+    snapshot = inside.snapshot(sender, "room")
     snapshot.next_liveness_check = 0.0
     await sender.group_send("room", MESSAGE)
     assert await names_in(sender, "room") == []
@@ -307,9 +306,9 @@ def test_exit_with_many_layers_while_the_server_is_away(
         layer = layers()
         channel = async_to_sync(layer.new_channel)()
         async_to_sync(layer.group_add)("room", channel)
-        made.append(layer._brokers.get())
+        made.append(inside.process(layer))
     monkeypatch.setattr(brokers, "_all", made)
     own_server.kill()
     started = time.monotonic()
-    brokers._mark_all_gone()
+    inside.mark_all_gone(brokers)
     assert time.monotonic() - started < 15

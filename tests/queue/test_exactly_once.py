@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue.protocol.dispatch import WorkerDispatcher
+from support import inside
 from support.messages import cancel, numbered, take_numbers, within
 from support.queue_layers import Layers, RemoteLayer, StartRemoteLayer, beside, waiting
 from support.waiting import eventually
@@ -240,7 +241,7 @@ async def test_mailbox_that_was_looked_at_as_a_receive_began(
     """A sweep in another thread removes it briefly; the consumer is still woken."""
     layer, sender = layers(), layers()
     channel = await layer.new_channel()
-    mailboxes = layer._brokers.get().get().mailboxes
+    mailboxes = inside.broker(layer).mailboxes
     find = mailboxes.find
     looks = iter([None])
     monkeypatch.setattr(mailboxes, "find", lambda name: next(looks, find(name)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support import inside
 from support.messages import DEADLINE, within
 from support.waiting import eventually
 
@@ -83,7 +84,7 @@ async def stop_asking(quick: RedisChannelLayer, idle: RedisChannelLayer) -> tupl
     sends = [quick.send("jobs", {"type": "test.message", "number": number}) for number in range(50)]
     await asyncio.gather(*sends)
     numbers = [(await within(quick.receive("jobs")))["number"] for _ in range(40)]
-    ahead = len(quick._brokers.get().get()._receivers._worker_dispatchers["jobs"]._prefetched)
+    ahead = inside.prefetched(quick, "jobs")
     stopped = time.monotonic()
     numbers += [(await within(idle.receive("jobs")))["number"] for _ in range(10)]
     seconds = time.monotonic() - stopped

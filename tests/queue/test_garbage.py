@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import pytest
 
+from support import inside
 from support.messages import take, take_numbers, within
 from support.queue_layers import Layers, beside
 
@@ -108,7 +109,7 @@ async def test_messages_for_unknown_channels(layers: Layers) -> None:
         await layer.send(f"{address}{number}", {"type": "hello"})
     await layer.send(channel, {"number": 0})
     assert await take_numbers(layer, channel, 1) == [0]
-    consumers = layer._brokers.get().get().consumers
+    consumers = inside.broker(layer).consumers
     assert len(consumers.mailboxes) > 50
     await asyncio.sleep(layer.expiry)
     consumers.sweep()

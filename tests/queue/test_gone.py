@@ -12,6 +12,7 @@ import pytest
 
 from channels_redis_queue import keys
 from channels_redis_queue.layer import PROCESS_CAPACITY
+from support import inside
 from support.counting import count_commands
 from support.messages import cancel, consume, take, within
 from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, nothing_else, waiting
@@ -43,7 +44,7 @@ async def come_and_go(layer: RedisChannelLayer, count: int) -> None:
 async def test_cancelled_consumers(layers: Layers) -> None:
     """3,000 consumers that joined a group and were cancelled: neither memory nor group grows."""
     layer = layers(channel_expiry=1)
-    process = layer._brokers.get().get()
+    process = inside.broker(layer)
 
     async def forgotten() -> bool:
         empty = not process.local_groups.virtuals() and not len(process.mailboxes)
@@ -57,8 +58,7 @@ async def test_cancelled_consumers(layers: Layers) -> None:
         objects.append(len(gc.get_objects()))
     # What else happens in this process may grow once; what consumers leave grows with each wave.
     assert min(after - before for before, after in itertools.pairwise(objects)) < WAVE / 2
-    assert not process.local_groups._virtuals_of
-    assert not process.consumers._creators
+    assert not inside.memory_of_consumers(process)
 
 
 async def test_consumer_that_comes_back_is_a_member(layers: Layers) -> None:
@@ -79,7 +79,7 @@ async def test_consumers_that_end_between_two_receives(
 ) -> None:
     """Consumers whose handlers failed, or whose browsers left as a message arrived, leave too."""
     layer = layers(channel_expiry=1)
-    process = layer._brokers.get().get()
+    process = inside.broker(layer)
     # Made by tasks that ended before a `receive`: those were no consumers.
     stays, unheard = [await asyncio.create_task(consume(layer, 0)) for _ in range(2)]
     consumers = [asyncio.create_task(consume(layer, 1)) for _ in range(20)]
@@ -111,9 +111,9 @@ async def test_consumer_that_is_cancelled_leaves_at_once(layers: Layers) -> None
             await layer.receive(channel)
 
     consumers = [asyncio.create_task(live()) for _ in range(3)]
-    await eventually(lambda: len(layer._brokers.get().get().mailboxes) == 3)
+    await eventually(lambda: len(inside.broker(layer).mailboxes) == 3)
     await cancel(*consumers)
-    local_groups = layer._brokers.get().get().local_groups
+    local_groups = inside.broker(layer).local_groups
     assert not any(local_groups.members(virtual) for virtual in local_groups.virtuals())
 
     async def forgotten() -> bool:
@@ -127,7 +127,7 @@ async def test_consumer_that_is_cancelled_leaves_at_once(layers: Layers) -> None
 async def test_member_stays_while_another_task_handles_its_message(layers: Layers) -> None:
     """The task that made the channel has ended, and the handler takes longer than any limit."""
     layer = layers(channel_expiry=1)
-    process = layer._brokers.get().get()
+    process = inside.broker(layer)
     done, handling = asyncio.Event(), asyncio.Event()
     received: list[str] = []
 

@@ -10,6 +10,7 @@ import pytest
 from redis.exceptions import RedisError
 
 from channels_redis_queue.config import HEARTBEAT_TIMEOUT
+from support import inside
 from support.counting import count_commands
 from support.messages import cancel, joined, take, within
 from support.queue_layers import Layers, StartRemoteLayer, beside
@@ -215,7 +216,7 @@ async def test_who_rejoins_while_redis_is_told_of_departures_counts(layers: Laye
     rooms = [f"room-{number}" for number in range(100)]
     channel = await layer.new_channel()
     await within(asyncio.gather(*(layer.group_add(room, channel) for room in rooms)))
-    process = layer._brokers.get().get()
+    process = inside.broker(layer)
     process.local_groups.remove_channel(channel)
     await within(
         asyncio.gather(
@@ -230,7 +231,7 @@ async def test_who_rejoins_while_redis_is_told_of_departures_counts(layers: Laye
 async def test_removal_of_members_that_is_cancelled(layers: Layers) -> None:
     """The next time, those are removed that it had not come to."""
     layer = layers()
-    broker = layer._brokers.get().get()
+    broker = inside.broker(layer)
     gone, stays = await joined(layer, "room"), await joined(layer, "room")
     broker.local_groups.remove_channel(gone)
     removing = asyncio.create_task(broker.memberships.publish_removed_members(broker.open()))
@@ -247,9 +248,9 @@ async def test_member_that_leaves_while_all_are_written_again(
     """It does not count, though others of the group were written before it."""
     monkeypatch.setattr("channels_redis_queue.memberships.MAX_NAMES", 1)
     layer = layers()
-    broker = layer._brokers.get().get()
+    broker = inside.broker(layer)
     *stay, leaves = [await joined(layer, "room") for _ in range(3)]
-    groups = layer._brokers.get().groups
+    groups = inside.process(layer).groups
     write = groups.write
 
     async def write_and_leave(*arguments: Any) -> bytes:

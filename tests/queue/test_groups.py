@@ -14,6 +14,7 @@ from channels_redis_queue import keys, publisher, scripts
 from channels_redis_queue._shared.transport.commands import Script
 from channels_redis_queue.keys import virtual_channel
 from channels_redis_queue.layer import PROCESS_CAPACITY
+from support import inside
 from support.counting import count_commands
 from support.messages import cancel, joined, numbered, take, take_numbers, within
 from support.queue_layers import (
@@ -91,7 +92,7 @@ async def test_many_discards_without_a_reader(layers: Layers) -> None:
         batch = channels[start : start + 1000]
         await within(asyncio.gather(*(other.group_discard("room", name) for name in batch)))
     receiver = asyncio.create_task(layer.receive(channels[0]))
-    process = layer._brokers.get().get()
+    process = inside.broker(layer)
     virtual = virtual_channel(keys.non_local(channels[0]), "room")
     await eventually(lambda: not process.local_groups.members(virtual))
     await other.group_send("room", {"type": "unheard"})
@@ -160,7 +161,7 @@ async def test_another_process_discards_a_waiting_consumers_channel(
     receiver = await waiting(layer, channel)
     await other.group_discard("room", channel)
     virtual = virtual_channel(channel[: channel.index("!") + 1], "room")
-    await eventually(lambda: virtual not in layer._brokers.get().get().local_groups)
+    await eventually(lambda: virtual not in inside.broker(layer).local_groups)
     await other.group_send("room", {"type": "unheard"})
     await other.send(channel, {"type": "direct"})
     assert await within(receiver) == {"type": "direct"}
@@ -313,7 +314,7 @@ async def test_leave_that_comes_twice_and_late(
     layer = layers()
     channel = await layer.new_channel()
     await layer.group_add("room", channel)
-    commands = layer._brokers.get().shards[0]
+    commands = inside.shards(layer)[0]
     sent = []
     execute = commands.execute
 
@@ -334,7 +335,7 @@ async def test_second_join_is_cancelled(layers: Layers, monkeypatch: pytest.Monk
     """The server may have executed it: when the consumer ends, its name is removed nevertheless."""
     layer = layers()
     channel = await joined(layer, "room")
-    broker, executed = layer._brokers.get().get(), asyncio.Event()
+    broker, executed = inside.broker(layer), asyncio.Event()
     commands = broker.open()[0]
     execute = commands.execute
 
@@ -381,7 +382,9 @@ async def test_body_for_many_processes(own_server: EmbeddedServer, own_layers: L
     message = {"type": "long", "text": "x" * 2000}
     with own_server.client() as client:
         for process in processes:
-            client.zadd(layer._keys.group("room"), {virtual_channel(process, "room"): time.time()})
+            client.zadd(
+                inside.keys(layer).group("room"), {virtual_channel(process, "room"): time.time()}
+            )
         await layer.group_send("room", message)
         with count_commands(own_server) as counted:
             await layer.group_send("room", message)
@@ -399,7 +402,9 @@ async def test_call_is_bounded_in_bytes(
     processes = [f"specific.{keys.new_process_id()}!" for _ in range(8)]
     with own_server.client() as client:
         for process in processes:
-            client.zadd(layer._keys.group("room"), {virtual_channel(process, "room"): time.time()})
+            client.zadd(
+                inside.keys(layer).group("room"), {virtual_channel(process, "room"): time.time()}
+            )
         with count_commands(own_server) as counted:
             await layer.group_send("room", {"type": "long", "text": "x" * 400_000})
         assert all(client.zcard(beside(layer, process).key) == 1 for process in processes)

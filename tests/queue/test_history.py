@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from support import inside
 from support.histories import GROUP, HISTORY, follow, plain, send
 from support.messages import numbered, take, take_many, within
 from support.queue_layers import Layers, nothing_else
@@ -154,7 +155,7 @@ async def test_followers_end_with_their_members(own_layers: Layers) -> None:
     """Nothing of a group stays in the process after its last member has left."""
     layer = own_layers(**HISTORY)
     channel, _ = await follow(layer)
-    followers = layer._brokers.get().get()._followers
+    followers = inside.followers(layer)
     await send(layer, numbered(1))
     await take(layer, channel)
     assert len(followers) == 1

@@ -9,6 +9,7 @@ import pytest
 
 from channels_redis_queue import RedisChannelLayer, keys, memberships
 from channels_redis_queue._shared.liveness import GONE
+from support import inside
 from support.messages import cancel, within
 from support.queue_layers import Layers, beside, waiting
 from support.waiting import eventually
@@ -109,7 +110,7 @@ async def test_who_had_left_does_not_count_again(
     past = Past(own_server)
     await layer.group_discard("room", leaves)
     virtual = keys.virtual_channel(keys.non_local(stays), "room")
-    local_groups = layer._brokers.get().get().local_groups
+    local_groups = inside.broker(layer).local_groups
     await eventually(lambda: local_groups.members(virtual) == [stays])
     await looked(own_server, layer)
     past.come_back()
@@ -142,7 +143,7 @@ def test_loops_of_one_thread_share_a_canary(redis_server: EmbeddedServer, prefix
 
 async def test_work_on_many_groups(layers: Layers) -> None:
     """A limited number is in progress at a time, by as many tasks, and an error stops them all."""
-    process = layers()._brokers.get().get()
+    process = inside.broker(layers())
     under_way, most, done, fails = 0, 0, [], ""
     tasks: set[object] = set()
 
@@ -158,13 +159,13 @@ async def test_work_on_many_groups(layers: Layers) -> None:
         done.append(virtual)
 
     virtuals = [f"specific.0!:g:room-{number}" for number in range(4 * memberships.WORKERS)]
-    await within(process.memberships._each(work, virtuals, process.open()))
+    await within(inside.work_on_each(process, work, virtuals))
     assert most == len(tasks) == memberships.WORKERS
     assert done == virtuals
     fails = virtuals[0]
     done.clear()
     with pytest.raises(ConnectionError):
-        await within(process.memberships._each(work, virtuals, process.open()))
+        await within(inside.work_on_each(process, work, virtuals))
     await eventually(lambda: not under_way)
     assert len(done) < 2 * memberships.WORKERS
 

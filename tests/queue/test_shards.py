@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest_asyncio
 
 from channels_redis_queue._shared.transport.commands import shard_of
+from support import inside
 from support.messages import cancel, numbered, take, take_elsewhere, within
 from support.queue_layers import Layers, StartRemoteLayer, beside
 from support.waiting import eventually
@@ -96,7 +97,7 @@ async def test_groups_on_all_shards(sharded: Layers) -> None:
         for member in members:
             assert await take(layer, member) == {"room": room}
             await other.group_discard(room, member)
-    local_groups = layer._brokers.get().get().local_groups
+    local_groups = inside.broker(layer).local_groups
     receivers = [asyncio.create_task(layer.receive(member)) for member in members]
     await eventually(lambda: not local_groups.virtuals())
     await cancel(*receivers)

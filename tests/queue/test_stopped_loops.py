@@ -104,7 +104,7 @@ def test_loop_is_closed_without_cleanup(own_server: EmbeddedServer, kind: str) -
     async def begin() -> str:
         channel = await layer.new_channel() if kind == "specific" else "jobs"
         waiter = await blocked(own_server, layer, channel)
-        waiter._log_destroy_pending = False  # type: ignore[attr-defined]
+        waiter._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
         return channel
 
     async def go_on() -> None:

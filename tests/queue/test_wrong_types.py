@@ -11,6 +11,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from redis.exceptions import ResponseError
 
+from support import inside
 from support.messages import take, take_numbers, within
 from support.queue_layers import Layers, beside
 from support.waiting import eventually
@@ -61,7 +62,7 @@ async def test_group(layers: Layers, redis_server: EmbeddedServer) -> None:
     for number in range(2):
         await layer.group_send("room", {"number": number})
         assert await take_numbers(layer, channel, 1) == [number]
-    group = layer._keys.group("room")
+    group = inside.keys(layer).group("room")
     with redis_server.client() as client:
         client.delete(group)
         client.set(group, "something else")
@@ -144,7 +145,7 @@ async def test_members_that_are_no_names(layers: Layers, redis_server: EmbeddedS
     await layer.group_add("room", channel)
     address = channel[: channel.index("!") + 1]
     with redis_server.client() as client:
-        client.sadd(layer._keys.members(f"{address}:g:room"), b"\xff\xfe")
+        client.sadd(inside.keys(layer).members(f"{address}:g:room"), b"\xff\xfe")
     channels = await layer.group_channels("room")
     assert channel in channels
     assert len(channels) == await layer.group_count("room") == 2

@@ -11,6 +11,11 @@ from typing import Any
 # What is private has no types that would help here.
 
 
+def process(layer: Any) -> Any:
+    """Return what a layer has in this process."""
+    return layer._brokers.get()
+
+
 def broker(layer: Any) -> Any:
     """Return what a layer has for the running event loop."""
     return layer._brokers.get().get()
@@ -34,6 +39,39 @@ def shards(layer: Any) -> Any:
 def receivers(layer: Any) -> list[Any]:
     """Return the receivers that a queue layer has in this process."""
     return [receiver for one in brokers(layer) for receiver in one._receivers._all()]
+
+
+def receivers_by_address(layer: Any) -> dict[str, Any]:
+    """Return the receivers of a queue layer's addresses, in the running event loop."""
+    found: dict[str, Any] = broker(layer)._receivers._receivers
+    return found
+
+
+def prefetched(layer: Any, channel: str) -> int:
+    """Return how many messages of a general channel were taken before a call asked for them."""
+    return len(broker(layer)._receivers._worker_dispatchers[channel]._prefetched)
+
+
+def snapshot(layer: Any, group: str) -> Any:
+    """Return the group as a queue layer's senders know it."""
+    found = process(layer).publisher._group_cache.get(group)
+    assert found is not None
+    return found
+
+
+def memory_of_consumers(found: Any) -> list[Any]:
+    """Return what a broker of a queue layer remembers of consumers."""
+    return [*found.local_groups._virtuals_of, *found.consumers._creators]
+
+
+async def work_on_each(found: Any, work: Any, virtuals: list[str]) -> None:
+    """Do some work for each virtual channel, as a broker of a queue layer does to restore them."""
+    await found.memberships._each(work, virtuals, found.open())
+
+
+def mark_all_gone(module: Any) -> None:
+    """Do what a queue layer does at the exit of the interpreter."""
+    module._mark_all_gone()
 
 
 def is_connected(receiver: Any) -> bool:
