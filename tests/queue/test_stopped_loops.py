@@ -123,6 +123,25 @@ def test_loop_is_closed_without_cleanup(own_server: EmbeddedServer, kind: str) -
     gc.collect()
 
 
+def test_consumer_joins_a_group_of_a_loop_that_has_ended(own_server: EmbeddedServer) -> None:
+    """It gets nothing that was sent to a member there; that one still does, if it is read again."""
+    layers = Layers(hosts=[own_server.url])
+    layer, sender = layers(), layers()
+
+    async def visit(number: int) -> str:
+        channel = await layer.new_channel()
+        await within(layer.group_add("room", channel))
+        await within(sender.send(channel, {"number": number}))
+        assert await within(layer.receive(channel)) == {"number": number}
+        await within(sender.close_pools())
+        return channel
+
+    first = asyncio.run(visit(0))
+    async_to_sync(sender.group_send)("room", {"number": 1})
+    asyncio.run(visit(2))
+    assert asyncio.run(within(layer.receive(first))) == {"number": 1}
+
+
 async def test_member_is_added_and_removed_by_another_loop(layers: Layers) -> None:
     """A loop in another thread does with a channel what another process may do, in order."""
     layer = layers()
