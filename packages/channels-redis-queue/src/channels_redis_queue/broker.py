@@ -77,6 +77,8 @@ class QueueBroker:
         self._find_shards = find_shards
         # Of each broker, as of each process: otherwise two would take each other's messages.
         self.id = new_id(self)
+        # Its ids change, and its canaries have one name: synchronous code makes many loops.
+        self._canary = self.id
         self.loop: asyncio.AbstractEventLoop | None = None
         self.is_unused = True
         # True if messages may wait in Redis for members from before.
@@ -275,7 +277,13 @@ class QueueBroker:
         settings, spawn, local_groups = self._settings, self._tasks.spawn, self.local_groups
         detectors = [
             maintenance.LossDetector(
-                shard, shards, settings.keys, self.id, local_groups, self.memberships, self._repair
+                shard,
+                shards,
+                settings.keys,
+                self._canary,
+                local_groups,
+                self.memberships,
+                self._repair,
             )
             for shard in range(len(shards))
         ]

@@ -54,7 +54,7 @@ class LossDetector:
         shard: The index of the shard.
         shards: The command connections.
         keys: The layer's keys.
-        process: The id in the names of the channels.
+        process: The id that names the canaries.
         local_groups: The members in this process.
         memberships: Writes virtual channels.
         on_loss: Called with the virtual channels of a server that has lost data, once they are
