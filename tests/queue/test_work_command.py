@@ -69,6 +69,14 @@ class Site:
                 found.append(one)
         return found
 
+    async def rest(self) -> list[dict[str, Any]]:
+        """Return the reports that have arrived until now and were not read yet."""
+        await self.layer.send("results", {"type": "result", "event": "asked"})
+        rest = []
+        while (one := await self.layer.receive("results"))["event"] != "asked":
+            rest.append(one)
+        return rest
+
 
 @pytest.fixture
 def site(layers: Layers, redis_server: EmbeddedServer, prefix: str) -> Site:
@@ -88,25 +96,35 @@ async def stop(process: Process, number: int = signal.SIGTERM) -> tuple[int, str
     return process.returncode, errors.decode()
 
 
-@pytest.mark.parametrize("app", ["channels_redis_queue", "channels_redis"])
-async def test_jobs_outlive_a_worker_that_is_stopped(site: Site, app: str) -> None:
+@pytest.mark.parametrize(
+    ("app", "seconds"),
+    [
+        ("channels_redis_queue", 0.05),
+        ("channels_redis", 0.05),
+        pytest.param("channels_redis_queue", 0.5, marks=pytest.mark.slow),
+    ],
+)
+async def test_jobs_outlive_a_worker_that_is_stopped(site: Site, app: str, seconds: float) -> None:
     """The first ends what it runs, the second does the rest: all are done, none twice."""
-    await site.send("jobs", range(JOBS), seconds=0.05)
+    await site.send("jobs", range(JOBS), seconds=seconds)
     async with site.working("jobs", "--concurrency", "3", app=app) as worker:
-        done = await site.results("ended", 5)
+        done = await site.results("ended", 8)
         assert await stop(worker) == (0, "")
-    async with site.working("jobs"):
+    async with site.working("jobs", "--concurrency", "2") as worker:
         done += await site.results("ended", JOBS - len(done))
+        assert await stop(worker) == (0, "")
+    assert await site.rest() == []
     assert sorted(one["number"] for one in done) == list(range(JOBS))
     assert len({one["worker"] for one in done}) == 2
 
 
+@pytest.mark.parametrize("seconds", [0.2, pytest.param(0.5, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("channel", ["jobs", "blocking"])
-async def test_workers_share(site: Site, channel: str) -> None:
+async def test_workers_share(site: Site, channel: str, seconds: float) -> None:
     """Two workers do as much, to within 20 %, with several jobs at a time in each."""
     two = (channel, "--concurrency", "2")
     async with site.working(*two), site.working(*two):
-        await site.send(channel, range(JOBS), seconds=0.2)
+        await site.send(channel, range(JOBS), seconds=seconds)
         done = await site.results("ended", JOBS)
     shares = Counter(one["worker"] for one in done)
     assert len(shares) == 2
