@@ -241,6 +241,14 @@ async def test_server_that_is_down_at_the_start(
     await nothing_else(layer, await within(layer.new_channel()))
 
 
+async def test_tls_to_a_port_without(redis_server: EmbeddedServer, layers: Layers) -> None:
+    """A subscription that times out before the handshake does says what to write."""
+    address = redis_server.url.replace("redis://", "rediss://")
+    layer = layers(hosts=[{"address": address, "socket_timeout": TIMEOUT}])
+    with pytest.raises(RedisTimeoutError, match="write redis:// instead of rediss:// in hosts"):
+        await within(layer.new_channel())
+
+
 async def test_wrong_password_is_told_at_once(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:

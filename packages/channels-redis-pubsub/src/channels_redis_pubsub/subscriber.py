@@ -14,6 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from ._shared.clock import monotonic
 from ._shared.concurrency import end_task, start_task
 from ._shared.ops.logs import FaultLog
+from ._shared.transport.advice import advice_on_silence
 from ._shared.transport.cluster import slot_of
 from ._shared.transport.commands import copy_of, pack
 from ._shared.transport.errors import is_of_slot, is_temporary, misplaced_slot
@@ -352,8 +353,9 @@ class Subscriber:
             return
         host, error = self._endpoint.host, self.last_error
         if error is None:
+            advice = advice_on_silence(host) if self._connection is None else ""
             waiter.set_exception(
-                RedisTimeoutError(f"{host} did not confirm a subscription in time")
+                RedisTimeoutError(f"{host} did not confirm a subscription in time{advice}")
             )
         else:
             waiter.set_exception(RedisConnectionError(f"{host} is away: {error}"))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SENTINEL_FORM = 'write {"sentinels": [("sentinel1", 26379)], "master_name": "mymaster"} in hosts'
 _TLS = 'write rediss:// instead of redis:// in hosts, or "ssl": True'
-NO_TLS = 'write redis:// instead of rediss:// in hosts, or leave "ssl" out'
+_NO_TLS = 'write redis:// instead of rediss:// in hosts, or leave "ssl" out'
 
 _WRITE_HOST = 'write the host and port of the Redis server in "hosts"'
 _CLIENT = 'write the client\'s certificate as "ssl_certfile" and "ssl_keyfile"'
@@ -33,7 +33,7 @@ _ADVICE: tuple[tuple[type[Exception], str, str], ...] = (
     (SSLError, "self.signed|issuer certificate|first certificate", _AUTHORITY),
     (SSLError, "CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE", _CLIENT),
     (SSLError, "UNKNOWN_CA", 'the server does not know the authority of "ssl_certfile"'),
-    (SSLError, "WRONG_VERSION_NUMBER", f"the port does not speak TLS: {NO_TLS}"),
+    (SSLError, "WRONG_VERSION_NUMBER", f"the port does not speak TLS: {_NO_TLS}"),
     # What servers of other kinds begin their answer with, as redis-py shows it.
     (InvalidResponse, r"""['"][<H]['"]""", f"an HTTP server answers there: {_WRITE_HOST}"),
     (InvalidResponse, r'"\\x15"', f"the port speaks TLS: {_TLS}"),
@@ -97,6 +97,15 @@ def advice_on(error: Exception, host: Host) -> str | None:
     if isinstance(error, ReadOnlyError) and host.sentinels:
         return None
     return _look_up(error)
+
+
+def advice_on_silence(host: Host) -> str:
+    """Return the end of the text of an error for a server that accepts no connection in time.
+
+    A server that does not speak TLS waits for more than the beginning of a handshake.
+    """
+    has_tls = any(one.url == "rediss://" for one in (host, *host.sentinels))
+    return f"; does it speak TLS? If not, {_NO_TLS}" if has_tls else ""
 
 
 def _look_up(error: Exception) -> str | None:

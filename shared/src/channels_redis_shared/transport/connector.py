@@ -13,7 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..clock import monotonic
 from ..concurrency import timeout
-from .advice import NO_TLS, SENTINEL_FORM, explain, explain_tls
+from .advice import SENTINEL_FORM, advice_on_silence, explain, explain_tls
 from .connection import Connection
 from .errors import ClientSideError
 from .redis_py import find_tls_refusal
@@ -126,10 +126,9 @@ class Connector:
 
     def too_late(self) -> RedisTimeoutError:
         """Return the error for a connection that was not opened in time."""
-        tls = any(one.url == "rediss://" for one in (self.host, *self.host.sentinels))
-        hint = f"; does it speak TLS? If not, {NO_TLS}" if tls else ""
+        host, advice = self.host, advice_on_silence(self.host)
         return RedisTimeoutError(
-            f"{self.host} did not accept a connection within {self.host.connect_timeout:g} s{hint}"
+            f"{host} did not accept a connection within {host.connect_timeout:g} s{advice}"
         )
 
     async def _check_server(self, connection: Connection) -> None:
