@@ -137,6 +137,8 @@ class History(RuleBasedStateMachine):
         self.positions: list[str] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self.failures: list[BaseException] = []
+        # True once a read has failed: members may stay where they are.
+        self.failed = False
         # The first position that the process knew.
         self.first = ""
         settings: Any = SimpleNamespace(
@@ -274,8 +276,15 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def reconnect(self) -> None:
-        """Lose the connection, and have it back."""
-        self.turn(self.follower.fall_behind)
+        """Lose the connection, and have it back; after that, nothing sent before is missing."""
+        sent = range(self.server.sent)
+
+        def check() -> None:
+            for channel, member in self.members.items():
+                missing = member.missing(sent) - self.server.lost
+                assert not missing or member.joins or self.failed, (channel, missing)
+
+        self.turn(lambda: self.follower.fall_behind(check))
 
     @rule()
     def change_loops(self) -> None:
@@ -386,6 +395,7 @@ class History(RuleBasedStateMachine):
         """Let a read fail."""
         if self.reads:
             _, reply, _ = self.reads.pop(index)
+            self.failed = True
             self.turn(lambda: reply.set_exception(RedisConnectionError("away")))
 
     def settle(self) -> None:
