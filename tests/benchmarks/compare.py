@@ -55,21 +55,21 @@ class Work(NamedTuple):
         return ours < self.floors[layer] if self.most else ratio >= self.floors[layer]
 
 
-def group(members: int) -> dict[str, int]:
-    """Return the parameters of a group in this process."""
-    return {"members": members, "processes": 1}
-
-
 FLOORS = {
     "latency": Work("one-in-flight", "p50", {"queue": 2.5, "pubsub": 1.15}),
+    "send-receive": Work("send-receive", "p50", {"queue": 2.5, "pubsub": 1.15}),
     "many-channels": Work("many-channels", "rate", {"queue": 22, "pubsub": 9}, rounds=3),
-    "group-1": Work("fan-out", "all_p50", {"queue": 2}, group(1)),
-    "group-100": Work("fan-out", "all_p50", {"queue": 5, "pubsub": 1.3}, group(100)),
-    "group-1000": Work("fan-out", "all_p50", {"queue": 11, "pubsub": 1.6}, group(1_000)),
+    "group-1": Work("group", "all_p50", {"queue": 2}, {"members": 1}),
+    "group-100": Work("group", "all_p50", {"queue": 5, "pubsub": 1.3}, {"members": 100}),
+    "group-1000": Work("group", "all_p50", {"queue": 11, "pubsub": 1.6}, {"members": 1_000}),
     "concurrent-groups": Work("broadcasts", "deliveries", {"queue": 13, "pubsub": 6}),
     "churn": Work("churn", "rate", {"queue": 2, "pubsub": 1.2}),
-    "group-bytes": Work("fan-out", "bytes", {"queue": 3_072}, group(10_000), most=True, rounds=1),
-    "group-calls": Work("fan-out", "calls", {"queue": 20}, group(10_000), most=True, rounds=1),
+    "drain": Work("drain", "rate", {"queue": 4}),
+    "group-bytes": Work(
+        "group", "bytes", {"queue": 3_072}, {"members": 10_000}, most=True, rounds=1
+    ),
+    "group-calls": Work("group", "calls", {"queue": 20}, {"members": 10_000}, most=True, rounds=1),
+    "other-processes": Work("other-processes", "p50", {"queue": 2}),
     "sync": Work("synchronous", "rate", {"queue": 3, "pubsub": 3}, {"threads": 1}, rounds=3),
     "sync-threads": Work(
         "synchronous", "rate", {"queue": 3, "pubsub": 3}, {"threads": 16}, rounds=3

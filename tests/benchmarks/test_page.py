@@ -7,8 +7,12 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from benchmarks.survey.costs import Unknown, costs_of
 from benchmarks.survey.plan import SMALL
-from benchmarks.survey.report import BEFORE, SHOWN, amount, better, times
+from benchmarks.survey.projection import NODES, ROOM, USED, fleet, holders
+from benchmarks.survey.report import BEFORE, RAW, SHOWN, amount, better, times
 from benchmarks.survey.results import METRICS, Results
 
 if TYPE_CHECKING:
@@ -63,6 +67,11 @@ GROWTH = {
     "processes of 160 members of a group": "processes",
     "Redis servers": "nodes",
 }
+PROJECTION = {
+    "computed: `group_send` to 10 members, 1 server": 1,
+    "computed: the same, 10 servers": 10,
+    "computed: the same, 100 servers": 100,
+}
 
 
 def test_tables_have_the_figures_of_the_run() -> None:
@@ -86,6 +95,22 @@ def test_text_has_the_figures_of_the_run() -> None:
     assert re.findall(r"(?:\S+ )?\S*\d\S*(?: \S+)?", text) == []
 
 
+@pytest.mark.parametrize("nodes", NODES)
+@pytest.mark.parametrize("contender", ["queue", "pubsub"])
+def test_projected_nodes_and_processes_are_as_busy_as_they_may_be(
+    contender: str, nodes: int
+) -> None:
+    """The load of nodes and processes is the cost of their messages."""
+    costs = costs_of(contender, RUN.growth)
+    processes, held, sends = fleet(costs, nodes)
+    server, client = (
+        costs.sharded[name] if nodes > 1 else 1.0 for name in ("server_cpu", "client_cpu")
+    )
+    assert held == pytest.approx(holders(processes))
+    assert sends * costs.server.of(held, ROOM) * server == pytest.approx(nodes * USED)
+    assert sends * costs.client.of(held, ROOM) * client == pytest.approx(processes * USED)
+
+
 def cells(label: str, columns: Sequence[str]) -> Iterator[str]:
     """Yield what the cells of a row hold."""
     for place, column in enumerate(columns):
@@ -100,8 +125,10 @@ def cells(label: str, columns: Sequence[str]) -> Iterator[str]:
                 yield amount(median(figures[0]), METRICS[metric].unit)
             else:
                 yield str(better(rows[0], rows[1], metric))
-        else:
+        elif label in GROWTH:
             yield gave(GROWTH[label], COLUMNS[column])
+        else:
+            yield projected(PROJECTION[label], COLUMNS[column])
 
 
 def gave(axis: str, contender: str) -> str:
@@ -112,6 +139,14 @@ def gave(axis: str, contender: str) -> str:
                 return f"more than {one['steps'][-1]['value']:,}"
             return f"{one['gave_at']:,} ({one['what']})"
     return "-"
+
+
+def projected(nodes: int, contender: str) -> str:
+    """Return how many group messages so many servers are computed to carry."""
+    try:
+        return amount(fleet(costs_of(contender, RUN.growth), nodes).group_sends, "1/s")
+    except Unknown:
+        return "-"
 
 
 def ratios(ours: str, theirs: str, *metrics: str) -> list[float]:
@@ -131,10 +166,11 @@ def phrases() -> Iterator[str]:
     yield from (f"`channels_redis` {version}", f"channels_redis {version}", f"with {version} in")
     yield from (f"{version} {kind} layer" for kind in ("queue", "Pub/Sub"))
     for ours, before in BEFORE.items():
-        old, nats = (ratios(ours, theirs) for theirs in (before, "nats"))
+        old, nats, raw = (ratios(ours, theirs) for theirs in (before, "nats", RAW[ours]))
         yield f"{sum(one > 1 for one in old)} of {len(old)} measurements"
         yield f"by {times(min(old))} to {times(max(old))} times (median {times(median(old))})"
         yield f"{sum(one < 1 for one in nats)} of {len(nats)}"
+        yield f"{min(raw):.0%} to {max(raw):.0%}"
         tail = ratios(ours, before, "p99", "all_p99")
         yield f"{sum(one < 1 for one in tail)} of {len(tail)}"
     for row in RUN.rows:
@@ -158,6 +194,6 @@ def phrases() -> Iterator[str]:
         yield from (f"{name} {version}" for name, version in versions.items())
     yield from (told["started"].split()[0], f"{told['minutes']} minutes", told["command"])
     yield f"{told['rounds']} rounds"
-    yield f"text of {SMALL} bytes"
-    yield from ("99th percentile", "is below 1,", "with 50 senders", "5 s")
+    yield from (f"text of {SMALL} bytes", f"{USED:.0%} busy")
+    yield from ("99th percentile", "is below 1,", "with 1,000 members", "with 50 senders", "5 s")
     yield "in under 3 minutes"

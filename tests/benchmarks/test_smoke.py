@@ -16,6 +16,7 @@ from benchmarks.presence.report import broken
 from benchmarks.presence.trials import run as run_presence
 from benchmarks.survey import plan
 from benchmarks.survey.contenders import CONTENDERS
+from benchmarks.survey.limit import record, replayed
 from benchmarks.survey.results import METRICS
 from benchmarks.survey.running import run
 from benchmarks.survey.services import RedisService, redis_service
@@ -28,6 +29,7 @@ PYTHON = Path(sys.executable)
 DEADLINE = 50.0  # seconds for work that takes one; a loaded machine may need some
 SMALL: dict[str, dict[str, Any]] = {
     "fan-out": {"members": 5, "processes": 2},
+    "group": {"members": 5},
     "sockets": {"members": 5, "processes": 2, "broadcast": True, "compression": True},
     "workers": {"workers": 2},
     "synchronous": {"threads": 2},
@@ -47,6 +49,18 @@ def test_work(work: str, own_server: EmbeddedServer) -> None:
     assert figures["calls"] > 0
     assert not figures.get("twice")
     assert not figures.get("lost")
+
+
+@pytest.mark.parametrize(
+    ("contender", "work", "parameters"),
+    [("queue", "workers", {"workers": 1}), ("pubsub", "churn", {})],
+)
+def test_replay(contender: str, work: str, parameters: dict[str, int]) -> None:
+    """The server runs as many commands for bare redis-py as for the layer."""
+    with redis_service(shards=1, cluster=False) as service:
+        job = Job(contender, service.hosts, work, parameters)
+        figures = replayed(job, record(job, PYTHON, service), PYTHON, service)
+    assert figures["rate"] > 0
 
 
 def test_plan() -> None:

@@ -16,7 +16,8 @@ from benchmarks.survey.survey import Survey
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STAGES = ("comparison", "growth")
+QUICK = ("comparison", "raw")
+STAGES = (*QUICK, "growth")
 
 
 def main() -> int:
@@ -28,7 +29,7 @@ def main() -> int:
         if (cell.quick or not options.quick) and (not options.only or cell.work in options.only)
     ]
     rounds = options.rounds or (1 if options.quick else 3)
-    stages = options.stages or (STAGES[:1] if options.quick else STAGES)
+    stages = options.stages or (QUICK if options.quick else STAGES)
     with Survey(options.contenders, rounds) as survey:
         if "comparison" not in stages and options.json and options.json.exists():
             # What is added was measured with the same contenders, and the rest stays.
@@ -39,6 +40,7 @@ def main() -> int:
             survey.results.conditions["command"] = " ".join(["hatch run bench", *words])
         measure: dict[str, Callable[[], None]] = {
             "comparison": lambda: survey.compare(chosen),
+            "raw": survey.limit,
             "growth": survey.grow,
         }
         for stage in STAGES:

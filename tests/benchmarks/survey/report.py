@@ -36,7 +36,8 @@ SHOWN = {
     "idle": ("client_memory", "server_memory"),
 }
 BEFORE = {"queue": "queue-4.3", "pubsub": "pubsub-4.3"}
-HEAD = ("with", "contender", "metric", "median", "least", "greatest", "x 4.3.0")
+RAW = {"queue": "raw-queue", "pubsub": "raw-pubsub"}
+HEAD = ("with", "contender", "metric", "median", "least", "greatest", "x 4.3.0", "of raw")
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def table(results: Results) -> str:
     ]
     lines += [
         "Median, least and greatest of the rounds. x 4.3.0: times better than the layer of its",
-        "kind in channels_redis 4.3.0.",
+        "kind in channels_redis 4.3.0. Of raw: share of the speed of redis-py alone.",
     ]
     return "\n".join(lines)
 
@@ -139,11 +140,14 @@ def _rows(results: Results, work: str) -> list[tuple[str, ...]]:
 
 def _cells(results: Results, row: Row, metric: str) -> tuple[str, ...]:
     figures, unit = row.figures[metric], METRICS[metric].unit
-    theirs = results.find(row.work, BEFORE.get(row.contender, ""), **row.parameters)
-    before = better(row, theirs, metric)
+    before, raw = (
+        better(row, results.find(row.work, others.get(row.contender, ""), **row.parameters), metric)
+        for others in (BEFORE, RAW)
+    )
     told = (amount(figure, unit) for figure in (median(figures), min(figures), max(figures)))
+    share = f"{raw.median:.0%}" if raw else ""
     words = (_written(row.parameters), row.contender, METRICS[metric].title)
-    return (*words, *told, str(before or ""))
+    return (*words, *told, str(before or ""), share)
 
 
 def _written(parameters: Mapping[str, object]) -> str:

@@ -17,11 +17,12 @@ from benchmarks.survey.services import cpu_seconds
 from embedded_server import dies_with_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from benchmarks.survey.services import Service
     from benchmarks.survey.trial import Job
 
+    OnMark = Callable[[str], None]
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -36,6 +37,7 @@ def run(
     service: Service,
     *,
     timeout: float,
+    on_mark: OnMark | None = None,
 ) -> dict[str, float]:
     """Do the job in a new process and return its figures, with those counted at the servers.
 
@@ -44,6 +46,7 @@ def run(
         python: The Python of the contender's environment.
         service: The servers that `job.hosts` names.
         timeout: Seconds after which it has failed.
+        on_mark: Called with "begin" and "end" around what is measured, while the process waits.
 
     Raises:
         Failed: It ended without figures, or took too long.
@@ -59,7 +62,7 @@ def run(
         overtime = threading.Timer(timeout, end_it)
         overtime.start()
         try:
-            told = _conversation(process, job, service)
+            told = _conversation(process, job, service, on_mark)
         finally:
             overtime.cancel()
         if told is not None:
@@ -92,7 +95,7 @@ def _agent(python: Path, errors: IO[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def _conversation(
-    process: subprocess.Popen[str], job: Job, service: Service
+    process: subprocess.Popen[str], job: Job, service: Service, on_mark: OnMark | None
 ) -> dict[str, float] | None:
     """Send the process its job, count at its marks, and return all figures, or None."""
     if process.stdin is None or process.stdout is None:
@@ -109,6 +112,8 @@ def _conversation(
             if told["mark"] == "begin":
                 # The first look is counted by the second, so what looking costs is known.
                 counts += [_count(process, service), _count(process, service)]
+            if on_mark is not None:
+                on_mark(told["mark"])
             if told["mark"] == "end":
                 counts.append(_count(process, service))
             _write(process.stdin, None)

@@ -13,6 +13,7 @@ from benchmarks.conditions import conditions
 from benchmarks.survey.contenders import CONTENDERS
 from benchmarks.survey.growth import grow
 from benchmarks.survey.interpreters import NotInstalled, python_of, versions_of
+from benchmarks.survey.limit import limits, paths
 from benchmarks.survey.results import Results, Row
 from benchmarks.survey.running import Failed, run
 from benchmarks.survey.services import Absent, RedisService, service
@@ -87,6 +88,20 @@ class Survey:
                     tell(f"{cell.work} {one.name}")
                     self._one_round(row, cell, one)
 
+    def limit(self) -> None:
+        """Measure what redis-py alone does with the commands of our layers."""
+        for name in self._ours():
+            versions = self.results.versions[name].items()
+            alone = {what: version for what, version in versions if "redis-" not in what}
+            self.results.versions[f"raw-{name}"] = alone
+            others = [row for row in self.results.rows if row.contender != f"raw-{name}"]
+            self.results.rows = others
+            with self._stage(f"raw redis-py, {name}", len(list(paths(name)))) as tell:
+                for rows in limits({name: self._pythons[name]}, self._redis(), self._rounds):
+                    there = self.results.find(rows[0].work, name, **rows[0].parameters)
+                    self.results.rows += rows[1:] if there else rows
+                    tell(f"raw redis-py, {name}")
+
     def grow(self) -> None:
         """Raise the load on those on Redis until something gives."""
         names = [one.name for one in self._contenders if one.server == "redis"]
@@ -132,6 +147,9 @@ class Survey:
         for metric, figure in figures.items():
             if metric not in OF_CONSUMERS or cell.work == "idle":
                 row.figures.setdefault(metric, []).append(figure)
+
+    def _ours(self) -> list[str]:
+        return [one.name for one in self._contenders if one.ours and one.name in self._pythons]
 
     def _redis(self) -> RedisService:
         started = self._service(CONTENDERS["queue"])

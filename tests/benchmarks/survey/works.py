@@ -30,9 +30,13 @@ if TYPE_CHECKING:
 # A function for each, found when it is needed: not every contender's environment has redis-py.
 WORKS = {
     "one-in-flight": "works.one_in_flight",
+    "send-receive": "works.send_then_receive",
     "many-channels": "works.many_channels",
+    "drain": "works.drain",
     "fan-out": "works.fan_out",
+    "group": "works.group",
     "broadcasts": "works.broadcasts",
+    "other-processes": "works.other_processes",
     "sockets": "sockets.sockets",
     "churn": "works.churn",
     "workers": "works.workers",
@@ -41,6 +45,7 @@ WORKS = {
     "sync-cost": "works.beside_doing_nothing",
     "idle": "works.idle",
     "load": "load.load",
+    "replay": "replaying.replay",
 }
 GROUP = "room"
 JOBS = "thumbnails"
@@ -125,6 +130,19 @@ async def one_in_flight(trial: Trial) -> None:
     await layer.flush()
 
 
+async def send_then_receive(trial: Trial) -> None:
+    """Send a message, and only then receive it, in one task."""
+    layer, message = trial.job.layer(), trial.job.message()
+    channel = await layer.new_channel()
+
+    async def one(_: int) -> None:
+        await layer.send(channel, message)
+        await layer.receive(channel)
+
+    trial.percentiles((await trial.repeat(one, warm_up=50)).seconds)
+    await layer.flush()
+
+
 async def many_channels(trial: Trial) -> None:
     """50 senders, each to a channel of its own, until all messages have arrived."""
     layer, message = trial.job.layer(), trial.job.message()
@@ -144,6 +162,23 @@ async def many_channels(trial: Trial) -> None:
 
         samples = await trial.repeat(burst, warm_up=1, operations=each * SENDERS)
     trial.figures["rate"] = samples.rate()
+    await layer.flush()
+
+
+async def drain(trial: Trial) -> None:
+    """One receiver reads 500 messages that wait in a general channel."""
+    layer, message = trial.job.layer(), trial.job.message()
+
+    async def fill() -> None:
+        for _ in range(10):
+            await asyncio.gather(*(layer.send(JOBS, message) for _ in range(50)))
+
+    async def read(_: int) -> None:
+        for _ in range(500):
+            await layer.receive(JOBS)
+
+    samples = await trial.repeat(read, warm_up=1, operations=500, before=fill)
+    trial.figures["rate"] = 500 / statistics.median(samples.seconds)
     await layer.flush()
 
 
@@ -177,6 +212,25 @@ async def fan_out(trial: Trial) -> None:
     await layer.flush()
 
 
+async def group(trial: Trial) -> None:
+    """Send to a group of this process, again and again when all have it, and do nothing else."""
+    layer, message, members = (
+        trial.job.layer(),
+        trial.job.message(),
+        trial.job.parameters["members"],
+    )
+    async with listening(layer, await join(layer, members)) as arrivals:
+
+        async def one(_: int) -> None:
+            arrivals.expect(members)
+            await layer.group_send(GROUP, message)
+            await arrivals.all_in()
+
+        samples = await trial.repeat(one, at_least=10)
+    trial.percentiles(samples.seconds, "all_")
+    await layer.flush()
+
+
 async def broadcasts(trial: Trial) -> None:
     """50 messages at once to the group, until all members have all of them."""
     layer, message = trial.job.layer(), trial.job.message()
@@ -193,14 +247,38 @@ async def broadcasts(trial: Trial) -> None:
     await layer.flush()
 
 
-def simulate_member(trial: Trial) -> None:
-    """Write the group as a process of channels_redis does one of whose channels has joined it."""
+async def other_processes(trial: Trial) -> None:
+    """Send to a group with 10 members in each of 100 processes of channels_redis.
+
+    Their names stand in the group as channels_redis writes them, the 32 digits of a process being a
+    uuid4. Their inboxes are unread, and are emptied between the passes.
+    """
+    layer, message = trial.job.layer(), trial.job.message()
+
+    async def one(_: int) -> None:
+        for _ in range(20):
+            await layer.group_send(GROUP, message)
+
+    async def empty() -> None:
+        simulate_members(trial, processes=100, members=10)
+
+    samples = await trial.repeat(one, warm_up=1, operations=20, before=empty)
+    trial.figures["p50"] = statistics.median(samples.seconds) / 20
+    await layer.flush()
+
+
+def simulate_members(trial: Trial, *, processes: int, members: int) -> None:
+    """Write the group as processes of channels_redis do whose channels have joined it."""
     from redis import Redis  # noqa: PLC0415 - not every environment has it
 
+    names = [
+        f"specific.{process}!{uuid.uuid4().hex}"
+        for process in (uuid.uuid4().hex for _ in range(processes))
+        for _ in range(members)
+    ]
     with Redis.from_url(trial.job.hosts[0]) as server:
         server.flushdb()
-        name = f"specific.{uuid.uuid4().hex}!{uuid.uuid4().hex}"
-        server.zadd(f"asgi:group:{GROUP}", {name: time.time()})
+        server.zadd(f"asgi:group:{GROUP}", dict.fromkeys(names, time.time()))
 
 
 async def churn(trial: Trial) -> None:
@@ -286,7 +364,7 @@ def synchronous(trial: Trial) -> None:
 def loop_for_each_call(trial: Trial) -> None:
     """Call `group_send` in an event loop that ends with the call."""
     layer, message = trial.job.layer(), trial.job.message()
-    simulate_member(trial)
+    simulate_members(trial, processes=1, members=1)
 
     def some(times: int) -> None:
         for _ in range(times):
@@ -298,7 +376,7 @@ def loop_for_each_call(trial: Trial) -> None:
 def beside_doing_nothing(trial: Trial) -> None:
     """Compare `async_to_sync` of `group_send` with that of a coroutine that does nothing."""
     layer, message = trial.job.layer(), trial.job.message()
-    simulate_member(trial)
+    simulate_members(trial, processes=1, members=1)
 
     async def nothing(_group: str, _message: object) -> None:
         pass
