@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -155,9 +156,11 @@ async def test_adopted_while_it_is_detached(brokers: Brokers[Recorder]) -> None:
 
 
 def test_cancelled_as_it_is_detached(brokers: Brokers[Recorder]) -> None:
-    """The end of a loop cancels all tasks, and then detaches what is left."""
+    """The end of a loop cancels all tasks, then detaches what is left, and logs no error."""
+    unhandled: list[object] = []
 
     async def close() -> Recorder:
+        asyncio.get_running_loop().set_exception_handler(lambda _, error: unhandled.append(error))
         broker = await get(brokers)
         task = asyncio.create_task(brokers.close())
         await asyncio.sleep(0)
@@ -173,3 +176,5 @@ def test_cancelled_as_it_is_detached(brokers: Brokers[Recorder]) -> None:
     broker = asyncio.run(close())
     assert broker.events == ["attach", "detach"] * 2
     assert broker.loop is None
+    gc.collect()
+    assert not unhandled
