@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import threading
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -121,6 +122,26 @@ async def test_calls_of_a_thread_with_a_loop_each(brokers: Brokers[Recorder]) ->
     reserved.is_unused = True
     for _ in range(2):
         assert await asyncio.to_thread(make) is reserved
+
+
+async def test_call(brokers: Brokers[Recorder]) -> None:
+    """A function runs in the loop of a broker: at once in this one, or if there is none."""
+    here, ran = await get(brokers), list[threading.Thread]()
+
+    def note() -> None:
+        ran.append(threading.current_thread())
+
+    brokers.call(here, note)
+    with LoopThread() as other:
+        there = await other.run(get(brokers))
+        brokers.call(there, note)
+    brokers.call(there, note)
+    with LoopThread(without_cleanup=True) as other:
+        await other.run(brokers.adopt(there, "chat"))
+    brokers.call(there, note)
+    main = threading.current_thread()
+    assert [one is main for one in ran] == [True, False, True, True]
+    assert there.events[-1] == "abandon"
 
 
 async def test_broker_is_reserved_for_a_while(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -103,6 +105,30 @@ def test_contains_open_channels(hub: Hub) -> None:
     hub.close("b")
     hub.open("new")
     assert [channel for channel in ("a", "b") if channel in hub] == ["a"]
+
+
+def test_another_thread_counts_groups(hub: Hub) -> None:
+    """A metrics exporter has a thread of its own, and asks while channels come and go."""
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            for number in range(100):
+                hub.open(f"channel-{number}")
+            for number in range(100):
+                hub.close(f"channel-{number}")
+
+    thread = threading.Thread(target=come_and_go)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        for _ in range(3000):
+            hub.groups()
+    finally:
+        ended.set()
+        thread.join()
+        sys.setswitchinterval(interval)
 
 
 def test_outages_of_many_topics_take_linear_time() -> None:

@@ -17,7 +17,7 @@ from .connections import LoopConnections
 from .protocol.hub import Hub, TopicDispatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from ._shared.history.follower import Join
     from ._shared.history.positions import Replay
@@ -125,19 +125,10 @@ class PubSubBroker:
                 then.
         """
         self.hub.open(channel)
-        try:
+        # A poll with a timeout cancels this; the next one finds the channel open.
+        harmless = (asyncio.CancelledError,) if no_timeout else ()
+        with self._undoing(self.close, channel, unless=harmless):
             await self.connections.wait_subscribed(channel.encode(), no_timeout=no_timeout)
-        except asyncio.CancelledError:
-            # A poll with a timeout cancels this; the next one finds the channel open.
-            if not no_timeout:
-                self.close(channel)
-            raise
-        except GeneratorExit:
-            self._call_soon(self.close, channel)
-            raise
-        except BaseException:
-            self.close(channel)
-            raise
 
     def close(self, channel: str) -> None:
         """Drop a channel, its messages and memberships, and the subscriptions it alone needs."""
@@ -183,14 +174,8 @@ class PubSubBroker:
         """
         self._require_open(channel, topic)
         token = self.hub.begin_join(topic, channel)
-        try:
+        with self._undoing(self._cancel_join, topic, channel, token):
             await self.connections.wait_subscribed(topic)
-        except GeneratorExit:
-            self._call_soon(self._cancel_join, topic, channel, token)
-            raise
-        except BaseException:
-            self._cancel_join(topic, channel, token)
-            raise
         self.hub.confirm_join(topic, channel, token)
 
     async def follow(self, topic: bytes, channel: str, since: str | None, rewind: int) -> Joined:
@@ -215,18 +200,12 @@ class PubSubBroker:
         joining = None
         if not is_current or since is not None or rewind:
             joining = followers.begin_join(topic, channel, is_member=is_member)
-        try:
+        with self._undoing(self._cancel_join, topic, channel, token, joining):
             await self.connections.wait_subscribed(topic)
             if joining is not None:
                 joined = await joining.follower.join(joining, since, rewind)
             else:
                 joined = Joined(followers.position(topic), recovered=True)
-        except GeneratorExit:
-            self._call_soon(self._cancel_join, topic, channel, token, joining)
-            raise
-        except BaseException:
-            self._cancel_join(topic, channel, token, joining)
-            raise
         hub.confirm_join(topic, channel, token)
         if not hub.has_members(topic):
             # The channel has left meanwhile, when the group could not be forgotten.
@@ -295,10 +274,24 @@ class PubSubBroker:
         shards = self.connections.key_shards
         return await self._settings.store.read(tag, question, shards.of(tag))
 
-    def _call_soon(self, function: Callable[..., object], *arguments: object) -> None:
-        """Call a function in the event loop, for a coroutine that is being closed.
-
-        The garbage collector may close one anywhere, also amid a change of the same tables.
-        """
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self.connections.loop.call_soon_threadsafe(function, *arguments)
+    @contextlib.contextmanager
+    def _undoing(
+        self,
+        undo: Callable[..., object],
+        *arguments: object,
+        unless: tuple[type[BaseException], ...] = (),
+    ) -> Iterator[None]:
+        """Call a function if the body raises, unless it is one of these errors."""
+        try:
+            yield
+        except GeneratorExit:
+            # The garbage collector may close a coroutine anywhere, also amid a change of the same
+            # tables. If the loop is closed, `abandon` does it.
+            with contextlib.suppress(RuntimeError):
+                self.connections.loop.call_soon_threadsafe(undo, *arguments)
+            raise
+        except unless:
+            raise
+        except BaseException:
+            undo(*arguments)
+            raise

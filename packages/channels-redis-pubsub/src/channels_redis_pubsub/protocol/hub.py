@@ -114,9 +114,8 @@ class Hub:
         return list(self._members)
 
     def groups(self) -> set[bytes]:
-        """Return the topics of groups that have members."""
-        own = {channel.encode() for channel in self._topics}
-        return self._members.keys() - own
+        """Return the topics of groups that have members; any thread may call this."""
+        return set(self.topics()).difference(channel.encode() for channel in self.channels())
 
     def _remove(self, topic: bytes, channel: str) -> None:
         members = self._members.get(topic)
