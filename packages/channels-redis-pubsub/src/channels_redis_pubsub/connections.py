@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ._shared.concurrency import BackgroundTasks
@@ -121,7 +122,7 @@ class LoopConnections:
             sharded,
             outages,
             dispatcher,
-            lambda: self._topics(shard),
+            partial(self._topics, shard),
             self._hub.has_members,
             serves=None if sharded else connector.serves,
             over_bus=is_cluster and not sharded,

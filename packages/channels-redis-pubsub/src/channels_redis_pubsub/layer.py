@@ -64,8 +64,8 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             `channels_redis` 4, do not reach each other.
         expiry: Seconds that a message waits in its process to be received.
         channel_expiry: Seconds that a channel without a consumer is kept for a new one.
-        mailbox_bytes: The size of all unread messages of a process; above it the fullest channels
-            lose their oldest.
+        mailbox_bytes: The size of all unread messages of an event loop; above it the fullest
+            channels lose their oldest.
         on_overflow: The `type` of a message that replaces a consumer's lost ones, with their number
             as `lost`. Default: no message.
         history: The groups whose latest messages Redis keeps, so that none is lost in an outage: a

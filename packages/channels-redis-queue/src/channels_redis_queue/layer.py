@@ -56,8 +56,8 @@ class RedisChannelLayer(BaseRedisLayer):
         serializer_format: `msgpack`, `json`, or the name of a registered serializer.
         channel_expiry: Seconds that a channel without a consumer stays in its groups and waits for
             a new one.
-        mailbox_bytes: The size of all unread messages of a process; above it the fullest channels
-            lose their oldest.
+        mailbox_bytes: The size of all unread messages of an event loop; above it the fullest
+            channels lose their oldest.
         on_overflow: The `type` of a message that replaces a consumer's lost ones, with their number
             as `lost`. Default: no message.
         history: The groups whose latest messages Redis keeps, so that none is lost silently: a

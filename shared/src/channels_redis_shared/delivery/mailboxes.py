@@ -1,12 +1,12 @@
-"""Queues of a process, one for each of its channels, on which consumers wait.
+"""Queues of a broker, one for each of its channels, on which consumers wait.
 
 One message may be put into a thousand mailboxes and wake a thousand consumers, so the way of a
 consumer takes no lock and as few calls as possible.
 
 A mailbox holds any number of messages unless the user sets a capacity. Two bounds always hold:
-messages expire, and all mailboxes of the process share a number of bytes, past which the fullest
+messages expire, and all mailboxes of the broker share a number of bytes, past which the fullest
 lose their oldest messages first. A message in a thousand mailboxes is in memory once, and counts
-once for the process; it counts in full in each mailbox when the fullest is chosen.
+once for the broker; it counts in full in each mailbox when the fullest is chosen.
 """
 
 from __future__ import annotations
