@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,7 @@ def test_loop_closed_without_cleanup_logs_nothing(caplog: pytest.LogCaptureFixtu
     """A task of the layer's own ends with its loop, whenever the garbage collector finds it."""
 
     async def begin() -> None:
-        start_task(asyncio.sleep(DEADLINE))
+        start_task(asyncio.sleep, DEADLINE)
         await asyncio.sleep(0)
 
     gc.collect()  # what other tests have left
@@ -83,6 +84,26 @@ def test_loop_closed_without_cleanup_logs_nothing(caplog: pytest.LogCaptureFixtu
     del loop
     gc.collect()
     assert caplog.records == []
+
+
+def test_loop_closed_amid_an_outage_warns_of_nothing() -> None:
+    """Nothing was started that never began, whichever turn of the loop was the last."""
+
+    async def use(turns: int) -> None:
+        (host,) = parse_hosts(["redis://127.0.0.1:1/0"])  # where no server is
+        AutoPipeline(Connector(host)).execute(("PING",), key="any")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for turns in range(40):
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(use(turns))
+            loop.close()
+            del loop
+            gc.collect()
+    assert [str(one.message) for one in caught if one.category is RuntimeWarning] == []
 
 
 async def test_pipeline_goes_on_after_its_sender_was_cancelled(

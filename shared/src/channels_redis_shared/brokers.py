@@ -187,7 +187,7 @@ class Brokers(Generic[B]):
             loop = asyncio.get_running_loop()
             if self._own.get(loop) is broker:
                 del self._own[loop]
-            task = self._detaching[broker] = start_task(self._detach(broker))
+            task = self._detaching[broker] = start_task(self._detach, broker)
             task.add_done_callback(lambda _: self._detaching.pop(broker, None))
         return task
 

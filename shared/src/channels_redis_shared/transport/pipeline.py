@@ -226,7 +226,7 @@ class Lane:
             connection is None or connection.is_stale or not self._connector.serves(connection)
         ):
             self._drop()
-            self._opening = start_task(self._connector.open(self._load))
+            self._opening = start_task(self._connector.open, self._load)
             self._opening.add_done_callback(self._opened)
             return
         batch: list[PendingCommand] = []
@@ -385,7 +385,7 @@ class AutoPipeline(CommandClient):
 
     def _recover_soon(self, _ended: object = None) -> None:
         if self._held and (self._recovery is None or self._recovery.done()):
-            self._recovery = start_task(self._recover())
+            self._recovery = start_task(self._recover)
             # It may be cancelled, as its loop ends, while calls are still held.
             self._recovery.add_done_callback(self._recover_soon)
 
