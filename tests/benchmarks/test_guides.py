@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from benchmarks import recovery
-from benchmarks.presence.report import broken, table
+from benchmarks.presence import broken, table
 
 DOCS = Path(__file__).parents[2] / "docs"
 PRESENCE = json.loads((DOCS / "presence.json").read_text(encoding="utf-8"))["rows"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
 import threading
@@ -30,10 +31,10 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from blocking.conftest import RunProgram
     from embedded_server import EmbeddedServer
 
 HELLO = {"type": "hello"}
+SHORT = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
 
 
 class Traced(redis.asyncio.Connection):
@@ -49,11 +50,46 @@ class Credentials(CredentialProvider):
 
 
 @pytest.fixture
-def layer(own_server: EmbeddedServer, layer_class: str) -> Iterator[Any]:
-    """Yield a layer on its own server, with a capacity of one message."""
-    layer = import_string(layer_class)(hosts=[own_server.url], capacity=1)
-    yield layer
-    async_to_sync(layer.close_pools)()
+def make(own_server: EmbeddedServer, layer_class: str) -> Iterator[Callable[..., Any]]:
+    """Yield a maker of layers, by default on the test's own server, which are closed after it."""
+    made: list[Any] = []
+
+    def make(host: Any = own_server.url, cls: str = layer_class, **options: Any) -> Any:
+        made.append(import_string(cls)(hosts=[host], **options))
+        return made[-1]
+
+    yield make
+    for layer in made:
+        async_to_sync(layer.close_pools)()
+
+
+@pytest.fixture
+def layer(make: Callable[..., Any]) -> Any:
+    """Return a layer with a capacity of one message."""
+    return make(capacity=1)
+
+
+@contextlib.contextmanager
+def paused(server: EmbeddedServer, then: float | None = None) -> Iterator[None]:
+    """Let the server answer nothing in the block; with `then`, for so many seconds after it."""
+    server.pause()
+    try:
+        yield
+    finally:
+        if then is None:
+            server.resume()
+        else:
+            threading.Timer(then, server.resume).start()
+
+
+@contextlib.contextmanager
+def opens(server: EmbeddedServer, least: int, most: int | None = None) -> Iterator[None]:
+    """Check how many connections are opened in the block."""
+    with server.client() as client:
+        before = client.info("stats")["total_connections_received"]
+        yield
+        opened = client.info("stats")["total_connections_received"] - before
+    assert least <= opened <= (least if most is None else most)
 
 
 @pytest.fixture
@@ -73,11 +109,9 @@ def send(layer: Any, channel: str) -> None:
 
 def test_one_thread_needs_one_connection(own_server: EmbeddedServer, layer: Any) -> None:
     """Calls of one thread share a connection, and count as commands and round trips."""
-    with own_server.client() as client:
-        before = client.info("stats")["total_connections_received"]
+    with opens(own_server, 1):
         for number in range(50):
             send(layer, f"channel{number}")
-        assert client.info("stats")["total_connections_received"] - before == 1
     found = layer.statistics()
     assert (found.sent, found.commands, found.round_trips, found.reconnects) == (50, 50, 50, 0)
     async_to_sync(layer.close_pools)()
@@ -88,16 +122,11 @@ def test_busy(own_server: EmbeddedServer, layer: Any) -> None:
     """Threads share four connections: their calls all go, and none twice."""
     send(layer, "before")
     names = [f"channel{number}" for number in range(16)]
-    with own_server.client() as client, ThreadPoolExecutor(16) as threads:
-        before = client.info("stats")["total_connections_received"]
-        own_server.pause()
-        try:
+    with opens(own_server, 0, 3), ThreadPoolExecutor(16) as threads:
+        with paused(own_server):
             calls = [threads.submit(send, layer, name) for name in names]
-        finally:
-            own_server.resume()
         for call in calls:
             call.result(20)
-        assert client.info("stats")["total_connections_received"] - before <= 3
     assert layer.statistics().sent == 17
 
 
@@ -105,25 +134,18 @@ def test_cancelled_call(own_server: EmbeddedServer, layer: Any) -> None:
     """A reply that comes after its call was cancelled reaches no other call."""
     for name in ("full", "before"):
         send(layer, name)
-    own_server.pause()
-    try:
-        with pytest.raises(asyncio.TimeoutError):
-            # With the queue layer, the reply says that the channel is full.
-            asyncio.run(asyncio.wait_for(layer.send("full", HELLO), 0.3))
-    finally:
-        # The next call waits for its own reply when that of the first comes.
-        end = threading.Timer(0.3, own_server.resume)
-        end.start()
+    # The next call waits for its own reply when that of the first comes.
+    with paused(own_server, then=0.3), pytest.raises(asyncio.TimeoutError):
+        # With the queue layer, the reply says that the channel is full.
+        asyncio.run(asyncio.wait_for(layer.send("full", HELLO), 0.3))
     send(layer, "other")
-    end.join()
     send(layer, "another")
 
 
 def test_loop_that_ends_amid_a_call(own_server: EmbeddedServer, layer: Any) -> None:
     """Nor does one that comes after the loop of its call was closed."""
     send(layer, "full")
-    own_server.pause()
-    try:
+    with paused(own_server, then=0.3):
         loop = asyncio.new_event_loop()
         call = loop.create_task(layer.send("full", HELLO))
         loop.run_until_complete(asyncio.wait([call], timeout=0.3))
@@ -132,11 +154,7 @@ def test_loop_that_ends_amid_a_call(own_server: EmbeddedServer, layer: Any) -> N
         loop.run_until_complete(asyncio.wait([call]))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
-    finally:
-        end = threading.Timer(0.3, own_server.resume)
-        end.start()
     send(layer, "other")
-    end.join()
     send(layer, "another")
 
 
@@ -160,11 +178,9 @@ def test_recovery(own_server: EmbeddedServer, layer: Any, what: str) -> None:
         assert layer.statistics().reconnects == 1
 
 
-def test_outage_is_one_reconnect(own_server: EmbeddedServer, layer_class: str) -> None:
+def test_outage_is_one_reconnect(own_server: EmbeddedServer, make: Callable[..., Any]) -> None:
     """One connection takes the place of the lost one, however many calls failed between."""
-    layer = import_string(layer_class)(
-        hosts=[{"address": own_server.url, "socket_timeout": 0.5, "socket_connect_timeout": 0.5}]
-    )
+    layer = make({"address": own_server.url, **SHORT})
     send(layer, "before")
     own_server.stop()
     for _ in range(2):
@@ -173,12 +189,11 @@ def test_outage_is_one_reconnect(own_server: EmbeddedServer, layer_class: str) -
     own_server.restart()
     send(layer, "channel")
     assert layer.statistics().reconnects == 1
-    async_to_sync(layer.close_pools)()
 
 
-def test_failover(own_server: EmbeddedServer) -> None:
+@pytest.mark.parametrize("layer_class", [LAYERS["queue"]])
+def test_failover(own_server: EmbeddedServer, layer: Any) -> None:
     """A call that finds a replica waits until there is a master again."""
-    layer = import_string(LAYERS["queue"])(hosts=[own_server.url])
     send(layer, "before")
     with own_server.client() as client:
         client.replicaof("127.0.0.1", "1")
@@ -187,7 +202,6 @@ def test_failover(own_server: EmbeddedServer) -> None:
         send(layer, "channel")
         end.join()
     assert layer.statistics().sent == 2
-    async_to_sync(layer.close_pools)()
 
 
 def test_errors(own_server: EmbeddedServer, layer: Any) -> None:
@@ -201,36 +215,10 @@ def test_errors(own_server: EmbeddedServer, layer: Any) -> None:
     send(layer, "channel")
 
 
-async def test_order(run_program: RunProgram, own_server: EmbeddedServer) -> None:
-    """Calls that overlap in a loop that does not last arrive in the order of their beginnings."""
-    assert run_program("overlapping", str(own_server.pid)) == ["in order True"]
-    await all_closed(own_server)
-
-
-async def test_gathered_calls_arrive_in_order(layer_class: str, own_server: EmbeddedServer) -> None:
-    """Calls of tasks that a short-lived loop gathers arrive in the order of the tasks."""
-    layer = import_string(layer_class)(hosts=[own_server.url], capacity=1000)
-    channel = await layer.new_channel()
-    first = asyncio.ensure_future(layer.receive(channel))
-    await asyncio.sleep(0)
-    await layer.group_add("room", channel)
-
-    async def several() -> None:
-        await asyncio.gather(
-            *(layer.group_send("room", {**HELLO, "number": number}) for number in range(30))
-        )
-
-    await asyncio.to_thread(asyncio.run, several())
-    got = [(await first)["number"], *[(await layer.receive(channel))["number"] for _ in range(29)]]
-    assert got == list(range(30))
-    await layer.close_pools()
-
-
-def test_everything_that_synchronous_code_asks_for(own_server: EmbeddedServer) -> None:
+@pytest.mark.parametrize("layer_class", [LAYERS["queue"]])
+def test_everything_that_synchronous_code_asks_for(own_server: EmbeddedServer, layer: Any) -> None:
     """All methods but `receive` share the one connection of the process."""
-    layer = import_string(LAYERS["queue"])(hosts=[own_server.url])
-    with own_server.client() as client:
-        before = client.info("stats")["total_connections_received"]
+    with opens(own_server, 1):
         channel = async_to_sync(layer.new_channel)()
         async_to_sync(layer.group_add)("room", channel)
         async_to_sync(layer.group_add)("room", "general")
@@ -241,8 +229,6 @@ def test_everything_that_synchronous_code_asks_for(own_server: EmbeddedServer) -
         assert async_to_sync(layer.group_count)("room") == 1
         async_to_sync(layer.flush)()
         assert async_to_sync(layer.group_count)("room") == 0
-        assert client.info("stats")["total_connections_received"] - before == 1
-    async_to_sync(layer.close_pools)()
 
 
 def test_synchronous_code_within_asynchronous_code(own_server: EmbeddedServer, layer: Any) -> None:
@@ -251,17 +237,16 @@ def test_synchronous_code_within_asynchronous_code(own_server: EmbeddedServer, l
     async def middleware(channel: str) -> None:
         await sync_to_async(send)(layer, channel)
 
-    with own_server.client() as client:
-        before = client.info("stats")["total_connections_received"]
+    with opens(own_server, 1):
         for number in range(3):
             async_to_sync(middleware)(f"channel{number}")
             asyncio.run(middleware(f"other{number}"))
-        assert client.info("stats")["total_connections_received"] - before == 1
 
 
 @pytest.mark.parametrize("lose", [TcpProxy.forget, TcpProxy.stall])
 def test_forgotten_connection(
     proxy: TcpProxy,
+    make: Callable[..., Any],
     layer_class: str,
     lose: Callable[[TcpProxy], None],
     monkeypatch: pytest.MonkeyPatch,
@@ -269,7 +254,7 @@ def test_forgotten_connection(
     """A connection that a middlebox has forgotten is found before it carries a message."""
     module = f"{layer_class.partition('.')[0]}._shared.blocking.pool.IDLE_SECONDS"
     monkeypatch.setattr(module, 0.0)
-    layer = import_string(layer_class)(hosts=[proxy.url])
+    layer = make(proxy.url)
     send(layer, "before")
     lose(proxy)
     began = time.monotonic()
@@ -277,34 +262,31 @@ def test_forgotten_connection(
     assert time.monotonic() - began < 4
     assert layer.statistics().sent == 2
     assert layer.statistics().reconnects == 1
-    async_to_sync(layer.close_pools)()
 
 
-def test_server_that_closes_a_new_connection(proxy: TcpProxy, layer_class: str) -> None:
+def test_server_that_closes_a_new_connection(proxy: TcpProxy, make: Callable[..., Any]) -> None:
     """A connection that ends before it could be used fails no call."""
     proxy.forget(new=3)
-    layer = import_string(layer_class)(hosts=[proxy.url])
+    layer = make(proxy.url)
     send(layer, "channel")
     assert layer.statistics().sent == 1
     assert len(proxy.connections) > 3
-    async_to_sync(layer.close_pools)()
 
 
-def test_forbidden_scripts(own_server: EmbeddedServer) -> None:
+@pytest.mark.parametrize("layer_class", [LAYERS["queue"]])
+def test_forbidden_scripts(own_server: EmbeddedServer, layer: Any) -> None:
     """A user that may not load scripts gets an error that says so."""
-    layer = import_string(LAYERS["queue"])(hosts=[own_server.url])
     with own_server.client() as client:
         client.acl_setuser("default", enabled=True, commands=["-script"])
         with pytest.raises(NoPermissionError, match="script"):
             send(layer, "channel")
         client.acl_setuser("default", enabled=True, commands=["+script"])
     send(layer, "channel")
-    async_to_sync(layer.close_pools)()
 
 
-def test_lost_reply(proxy: TcpProxy, layer_class: str) -> None:
+def test_lost_reply(proxy: TcpProxy, make: Callable[..., Any]) -> None:
     """A message that was written and may have been sent is not sent again."""
-    layer = import_string(layer_class)(hosts=[proxy.url])
+    layer = make(proxy.url)
     send(layer, "before")
     # In use until just now, so that it is not probed.
     proxy.forget()
@@ -312,7 +294,6 @@ def test_lost_reply(proxy: TcpProxy, layer_class: str) -> None:
         send(layer, "channel")
     send(layer, "channel")
     assert layer.statistics().sent == 2
-    async_to_sync(layer.close_pools)()
 
 
 @pytest.fixture(params=["asyncio", "eager tasks", "uvloop"])
@@ -340,15 +321,12 @@ def test_server_is_not_blocked(
     layer = import_string(layer_class)(hosts=[own_server.url])
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    own_server.pause()
-    try:
+    with paused(own_server):
         call = asyncio.run_coroutine_threadsafe(layer.send("channel", HELLO), loop)
         goes_on = threading.Event()
         loop.call_soon_threadsafe(goes_on.set)
         assert goes_on.wait(3)
         assert not call.done()
-    finally:
-        own_server.resume()
     call.result(20)
     asyncio.run_coroutine_threadsafe(layer.close_pools(), loop).result(20)
     loop.call_soon_threadsafe(loop.stop)
@@ -423,57 +401,42 @@ def test_loop_with_something_else_to_do(
     asyncio.run(main())
 
 
-def test_timeout_around_a_call(own_server: EmbeddedServer, layer_class: str) -> None:
+def test_timeout_around_a_call(own_server: EmbeddedServer, layer: Any) -> None:
     """A deadline of the caller's own ends a call, however long the host's is."""
-    layer = import_string(layer_class)(hosts=[own_server.url])
 
     async def call() -> None:
         async with timeout(0.2):
             await layer.send("channel", HELLO)
 
     send(layer, "before")
-    own_server.pause()
-    try:
+    with paused(own_server):
         began = time.monotonic()
         with pytest.raises(asyncio.TimeoutError):
             async_to_sync(call)()
         assert time.monotonic() - began < 4
-    finally:
-        own_server.resume()
-    async_to_sync(layer.close_pools)()
 
 
-def test_dead_server_and_many_threads(own_server: EmbeddedServer, layer_class: str) -> None:
+def test_dead_server_and_many_threads(own_server: EmbeddedServer, make: Callable[..., Any]) -> None:
     """Threads that wait for a connection wait no longer than those that have one."""
-    limits = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
-    layer = import_string(layer_class)(hosts=[{"address": own_server.url, **limits}])
+    layer = make({"address": own_server.url, **SHORT})
     send(layer, "before")
-    own_server.pause()
-    try:
-        with ThreadPoolExecutor(16) as threads:
-            began = time.monotonic()
-            calls = [threads.submit(send, layer, "channel") for _ in range(16)]
-            errors = [call.exception(20) for call in calls]
-            assert time.monotonic() - began < 6
-    finally:
-        own_server.resume()
+    with paused(own_server), ThreadPoolExecutor(16) as threads:
+        began = time.monotonic()
+        calls = [threads.submit(send, layer, "channel") for _ in range(16)]
+        errors = [call.exception(20) for call in calls]
+        assert time.monotonic() - began < 6
     assert all(isinstance(error, RedisError) for error in errors)
     send(layer, "channel")
-    async_to_sync(layer.close_pools)()
 
 
 def test_close_pools_leaves_calls_alone(own_server: EmbeddedServer, layer: Any) -> None:
     """Closing while another thread's call is under way does not break that call."""
     send(layer, "before")
-    own_server.pause()
-    try:
-        with ThreadPoolExecutor(1) as threads:
+    with ThreadPoolExecutor(1) as threads:
+        with paused(own_server):
             call = threads.submit(send, layer, "channel")
             async_to_sync(layer.close_pools)()
-            own_server.resume()
-            call.result(20)
-    finally:
-        own_server.resume()
+        call.result(20)
     async_to_sync(layer.close_pools)()
     asyncio.run(all_closed(own_server))
 
@@ -489,14 +452,11 @@ def test_close_pools_leaves_waiting_calls_alone(own_server: EmbeddedServer, laye
 
     with ThreadPoolExecutor(16) as threads:
         calls = [threads.submit(call, number) for number in range(16)]
-        own_server.pause()
-        try:
+        with paused(own_server):
             together.wait(20)
             while layer.statistics().commands < 2:
                 time.sleep(0.01)
             async_to_sync(layer.close_pools)()
-        finally:
-            own_server.resume()
         for each in calls:
             each.result(20)
     assert layer.statistics().sent == 17
@@ -523,9 +483,7 @@ def test_what_only_suits_asyncio(
 ) -> None:
     """A site's own class that only asyncio can use sends on connections of each loop's own."""
     layer = import_string(layer_class)(hosts=[{"address": own_server.url, **own}])
-    with own_server.client() as client:
-        before = client.info("stats")["total_connections_received"]
+    with opens(own_server, 2):
         for _ in range(2):
             send(layer, f"channel{_}")
-        assert client.info("stats")["total_connections_received"] - before == 2
     asyncio.run(all_closed(own_server))

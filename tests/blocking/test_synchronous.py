@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
-import subprocess
-import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +15,7 @@ from asgiref.sync import async_to_sync
 from django.utils.module_loading import import_string
 
 from blocking.conftest import PROGRAMS, all_closed
+from support.messages import joined, within
 
 if TYPE_CHECKING:
     from blocking.conftest import RunProgram
@@ -23,47 +24,100 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("threads", [1, 16])
 async def test_calls_share_connections(
-    run_program: RunProgram, own_server: EmbeddedServer, threads: int
+    own_server: EmbeddedServer, layer_class: str, threads: int
 ) -> None:
     """A thousand calls open four connections at most, and lose and reorder nothing."""
-    connections, received, order = run_program("many_calls", str(threads))
-    assert int(connections.removeprefix("connections ")) <= min(threads, 4)
-    assert received == "received 992"
-    assert order == "in order True"
+    layer = import_string(layer_class)(hosts=[own_server.url], capacity=1000)
+    channel = await layer.new_channel()
+    first = asyncio.ensure_future(layer.receive(channel))  # which opens a connection
+    await asyncio.sleep(0)
+    await layer.group_add("room", channel)
+    share = 992 // threads
+
+    def call(caller: int) -> None:
+        for number in range(share):
+            message = {"type": "hello", "caller": caller, "number": number}
+            async_to_sync(layer.group_send)("room", message)
+
+    with own_server.client() as client, ThreadPoolExecutor(threads) as pool:
+        before = client.info("stats")["total_connections_received"]
+        calls = [pool.submit(call, caller) for caller in range(threads)]
+        got = [await first]
+        got += [await within(layer.receive(channel)) for _ in range(threads * share - 1)]
+        for done in calls:
+            done.result()
+        assert client.info("stats")["total_connections_received"] - before <= min(threads, 4)
+    for caller in range(threads):
+        numbers = [message["number"] for message in got if message["caller"] == caller]
+        assert numbers == list(range(share))
+    await layer.close_pools()
     await all_closed(own_server)
 
 
-async def test_two_loops_receive(run_program: RunProgram, own_server: EmbeddedServer) -> None:
+async def test_overlapping_calls_arrive_in_order(
+    own_server: EmbeddedServer, layer_class: str
+) -> None:
+    """Calls of a short-lived loop arrive in the order of their beginnings.
+
+    They begin some turns of the loop after each other, while the server stands still.
+    """
+    layer = import_string(layer_class)(hosts=[own_server.url], capacity=1000)
+    channel = await joined(layer, "room")
+
+    async def overlap(loop: int) -> None:
+        own_server.pause()
+        calls = []
+        for number in range(4 * loop, 4 * loop + 4):
+            message = {"type": "hello", "number": number}
+            calls.append(asyncio.ensure_future(layer.group_send("room", message)))
+            for _ in range(loop % 6):
+                await asyncio.sleep(0)
+        own_server.resume()
+        await asyncio.gather(*calls)
+
+    for loop in range(60):
+        await asyncio.to_thread(asyncio.run, overlap(loop))
+    got = [(await within(layer.receive(channel)))["number"] for _ in range(240)]
+    assert got == list(range(240))
+    await layer.close_pools()
+
+
+async def test_two_loops_receive(own_server: EmbeddedServer, layer_class: str) -> None:
     """Two loops in two threads receive at the same time, each what is for its own channel."""
-    assert run_program("two_loops") == ["True True"]
+    layer = import_string(layer_class)(hosts=[own_server.url], capacity=1000)
+    names: dict[int, str] = {}
+    together = threading.Barrier(2)
+
+    async def talk(number: int) -> None:
+        channel = names[number] = await layer.new_channel()
+        receiving = asyncio.ensure_future(layer.receive(channel))
+        await asyncio.to_thread(together.wait, 20)
+        other = names[1 - number]
+        sent = [{"type": "hello", "from": number, "count": count} for count in range(200)]
+        sending = asyncio.gather(*(layer.send(other, message) for message in sent))
+        got = [await receiving, *[await layer.receive(channel) for _ in sent[1:]]]
+        await sending
+        assert got == [{**message, "from": 1 - number} for message in sent]
+        # Neither ends before both are served: the loop that ends takes its connections along.
+        await asyncio.to_thread(together.wait, 20)
+
+    await within(asyncio.gather(*(asyncio.to_thread(asyncio.run, talk(one)) for one in range(2))))
     await all_closed(own_server)
 
 
 def test_dead_server(own_server: EmbeddedServer, layer_class: str) -> None:
     """A call fails within seconds when the server is dead, and works when it is back."""
-    with subprocess.Popen(
-        [sys.executable, str(PROGRAMS / "dead_server.py"), layer_class, own_server.url],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    ) as program:
-        assert program.stdin is not None
-        assert program.stdout is not None
-        assert program.stdout.readline() == "sent\n"
-        own_server.kill()
-        program.stdin.write("\n")
-        program.stdin.flush()
-        word, error, seconds = program.stdout.readline().split()
-        assert word == "failed"
-        assert error in {"ConnectionError", "TimeoutError"}
-        assert float(seconds) < 8
-        own_server.restart(empty=True)
-        program.stdin.write("\n")
-        program.stdin.flush()
-        assert program.stdout.readline() == "sent again\n"
-        program.stdin.close()
-        assert program.wait(20) == 0
+    layer = import_string(layer_class)(hosts=[own_server.url])
+    send = async_to_sync(layer.group_send)
+    send("room", {"type": "hello"})
+    own_server.kill()
+    began = time.monotonic()
+    with pytest.raises((redis.ConnectionError, redis.TimeoutError)):
+        send("room", {"type": "hello"})
+    assert time.monotonic() - began < 8
+    own_server.restart(empty=True)
+    send("room", {"type": "hello"})
+    async_to_sync(layer.close_pools)()
 
 
 def test_limits_of_a_call(own_server: EmbeddedServer, layer_class: str) -> None:

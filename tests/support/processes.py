@@ -248,13 +248,16 @@ class Remote:
 
     Args:
         worker: The process, whose script runs `support.worker.answer_calls`.
+        timeout: Seconds for a call.
     """
 
-    def __init__(self, worker: WorkerProcess) -> None:
+    def __init__(self, worker: WorkerProcess, timeout: float = TIMEOUT) -> None:
         self.worker = worker
+        self._timeout = timeout
 
     async def call(self, method: str, *arguments: Any) -> Any:
         """Return what a method returns there."""
-        reply = await self.worker.call(method=method, arguments=arguments)
+        await self.worker.send(method=method, arguments=arguments)
+        reply = await self.worker.read(self._timeout)
         assert "error" not in reply, reply
         return reply["result"]

@@ -51,7 +51,8 @@ def main() -> int:
     if options.json:
         survey.results.save(options.json)
     sys.stdout.write(f"{table(survey.results)}\n")
-    return 0
+    ours = {name for name, one in CONTENDERS.items() if one.ours}
+    return int(any(row.note for row in survey.results.rows if row.contender in ours))
 
 
 def parse() -> argparse.Namespace:

@@ -10,28 +10,20 @@ from typing import TYPE_CHECKING, Any
 from channels.layers import channel_layers
 from django.conf import settings
 
-from support.worker import arguments, async_requests, reply
+from support.worker import answer_calls, arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    # A room and a person's key.
-    Person = Sequence[str]
+    Person = Sequence[str]  # a room and a key
 
 
 class Process:
-    """A layer, the people of this process, and what its pages were told.
+    """A layer, the people of this process, and what its pages have heard."""
 
-    Args:
-        layer: The channel layer.
-        presence: The package's module.
-        options: Those of its `Presence`.
-    """
-
-    def __init__(self, layer: Any, presence: Any, options: Mapping[str, Any]) -> None:
-        channel_layers.set("default", layer)
+    def __init__(self, layer: Any, presence: Any) -> None:
         self._layer = layer
-        self._presence = presence.Presence(**options)
+        self._presence = presence
         self._channels: dict[tuple[str, str], str] = {}
         self._waiting: list[str] = []
         self._pages: list[asyncio.Task[None]] = []
@@ -53,11 +45,9 @@ class Process:
     async def join(self, people: Sequence[Person], seconds: float = 0) -> tuple[float, float]:
         """Let people come, evenly over some seconds; return when it began and when all are in."""
         began = time.monotonic()
+        pause = seconds / len(people)
         await asyncio.gather(
-            *(
-                self._come(room, key, seconds * number / len(people))
-                for number, (room, key) in enumerate(people)
-            )
+            *(self._come(room, key, pause * at) for at, (room, key) in enumerate(people))
         )
         return began, time.monotonic()
 
@@ -74,16 +64,15 @@ class Process:
 
     async def list(self, rooms: Sequence[str]) -> dict[str, tuple[dict[str, int], int]]:
         """Return the connections of each person in the rooms, and the number of people."""
-        return {
-            room: (
-                {key: len(metas) for key, metas in (await self._presence.list(room)).items()},
-                await self._presence.count(room),
-            )
-            for room in rooms
-        }
+        found = {}
+        for room in rooms:
+            people = await self._presence.list(room)
+            connections = {key: len(metas) for key, metas in people.items()}
+            found[room] = connections, await self._presence.count(room)
+        return found
 
-    async def told(self) -> dict[str, Any]:
-        """Return what the pages were told since the last call."""
+    async def heard(self) -> dict[str, Any]:
+        """Return what the pages have heard since the last call."""
         found = {"messages": self._messages, "bytes": self._bytes, "events": self._events}
         self._messages, self._bytes, self._events = 0, 0, []
         return found
@@ -109,15 +98,11 @@ async def main() -> None:
     given = arguments()
     settings.configure()
     layer_class = getattr(importlib.import_module(given["package"]), given["layer"])
-    shard = importlib.import_module(f"{given['package']}._shared.presence.shard")
-    for name, value in given["intervals"].items():
-        setattr(shard, name, value)
-    presence = importlib.import_module(f"{given['package']}._shared.presence")
     # Its channels are never received on.
-    layer = layer_class(hosts=given["hosts"], prefix=given["prefix"], channel_expiry=3600)
-    process = Process(layer, presence, given["options"])
-    async for request in async_requests():
-        reply(result=await getattr(process, request["method"])(*request["arguments"]))
+    layer = layer_class(**given["options"], channel_expiry=3600)
+    channel_layers.set("default", layer)
+    presence = importlib.import_module(f"{given['package']}.presence").Presence()
+    await answer_calls(Process(layer, presence))
 
 
 if __name__ == "__main__":
