@@ -204,23 +204,25 @@ class Connection(asyncio.Protocol):
         self._heard_at = monotonic()
         replies, gets, handle = self._replies, self._parser.gets, self._handle
         error: Exception | None = None
+        self._parser.feed(data)
         try:
-            self._parser.feed(data)
-            while (reply := gets()) is not INCOMPLETE:
-                if handle is not None or not isinstance(reply, hiredis.PushNotification):
+            while True:
+                try:
+                    reply = gets()
+                # A map with a list as a key, or MOVED to nowhere: that is no Redis.
+                except (TypeError, ValueError) as unreadable:
+                    raise InvalidResponse(f"a reply can't be read: {unreadable}") from None
+                if reply is INCOMPLETE:
+                    break
+                if handle is not None:
+                    # At once: thousands kept at the same time would get old, and make the garbage
+                    # collector look at all objects of the process.
+                    handle(reply)
+                elif not isinstance(reply, hiredis.PushNotification):
                     replies.append(reply)
-        # A map with a list as a key, or MOVED to nowhere: that is no Redis.
-        except (TypeError, ValueError) as unreadable:
-            error = InvalidResponse(f"a reply can't be read: {unreadable}")
-        except RedisError as unreadable:
-            error = unreadable
-        if handle is not None:
-            try:
-                while replies:
-                    handle(replies.popleft())
-            except Exception as raised:  # noqa: BLE001 - raised in the listener
-                error = raised
-        elif self._ready is not None and len(replies) >= self._wanted:
+        except Exception as raised:  # noqa: BLE001 - raised in the listener
+            error = raised
+        if handle is None and self._ready is not None and len(replies) >= self._wanted:
             self._call_ready(None)
         if error is not None:
             self._stop(error)

@@ -96,6 +96,14 @@ class Hub:
         """Return the members of a topic."""
         return self._members.get(topic, ())
 
+    def concerned(self, topics: Collection[bytes]) -> tuple[set[bytes], set[str]]:
+        """Return those of the topics that have members, and all of their members."""
+        # There may be tens of thousands, which mostly are all that there are.
+        used = self._members.keys() & topics
+        if len(used) == len(self._members):
+            return used, set(self._topics)
+        return used, set().union(*map(self._members.__getitem__, used))
+
     def settled_members(self, topic: bytes) -> set[str]:
         """Return the members of a topic, but for those that are still joining."""
         members = self._members.get(topic, {})
@@ -203,15 +211,12 @@ class TopicDispatcher:
             topics: The topics that were subscribed to there.
         """
         outage = self._outages.get(connection) or _Outage()
-        untold = []
-        for topic in topics:
-            for channel in self._hub.members(topic):
-                outage.topics.add(topic)
-                if channel not in outage.told:
-                    outage.told.add(channel)
-                    untold.append(channel)
+        topics, members = self._hub.concerned(topics)
+        outage.topics |= topics
         if outage.topics:
             self._outages[connection] = outage
+            untold = members - outage.told
+            outage.told |= untold
             self._tell_lost(untold)
 
     def on_detached(self) -> None:

@@ -81,11 +81,11 @@ class Subscriptions:
 
     def is_subscribed(self, topic: bytes) -> bool:
         """Return whether the server has confirmed the subscription to the topic."""
-        return topic in self._requested and not self._unconfirmed[topic]
+        return topic in self._requested and topic not in self._unconfirmed
 
-    def subscribed_topics(self) -> list[bytes]:
+    def subscribed_topics(self) -> set[bytes]:
         """Return all topics whose subscriptions are confirmed."""
-        return [topic for topic in self._requested if not self._unconfirmed[topic]]
+        return self._requested.difference(self._unconfirmed)
 
     def next_reply(self) -> tuple[bytes, bytes | None]:
         """Return the verb and the topic, if any, that the next reply should answer."""
