@@ -15,7 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from conformance.capabilities import Capability, needs
 from conformance.promises import Promise, checks
 from support.loop_thread import LoopThread
-from support.messages import Message, joined, take, within
+from support.messages import Message, joined, take, take_many, within
 
 if TYPE_CHECKING:
     from conformance.layer_case import ChannelLayer, LayerCase
@@ -85,12 +85,15 @@ def test_channel_goes_on_in_the_next_loop(layer: ChannelLayer) -> None:
 @needs(Capability.ONE_LOOP)
 async def test_channel_of_a_loop_in_another_thread(layer: ChannelLayer) -> None:
     """It can't be received on before that loop has ended: the error says where to do that."""
+    here = await joined(layer, "room")
     with LoopThread() as other:
         channel = await other.run(joined(layer, "room"))
         with pytest.raises(RuntimeError, match=r"another event loop.*run_coroutine_threadsafe"):
             await take(layer, channel)
         await within(layer.group_send("room", HELLO))
-        assert await other.run(take(layer, channel)) == HELLO
+        await other.run(layer.group_send("room", HELLO))
+        assert await other.run(take_many(layer, channel, 2)) == [HELLO, HELLO]
+        assert await take_many(layer, here, 2) == [HELLO, HELLO]
         elsewhere = asyncio.run_coroutine_threadsafe(layer.receive(channel), other.loop)
         await within(layer.send(channel, HELLO))
         assert await within(asyncio.wrap_future(elsewhere)) == HELLO

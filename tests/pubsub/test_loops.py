@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import threading
 import warnings
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
 import pytest
-from asgiref.sync import async_to_sync
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_pubsub.subscriber import Subscriber
@@ -24,7 +21,6 @@ from support.pubsub_layers import (
     NOTICES,
     Layers,
     connections,
-    kill_subscriptions,
     nothing_else,
     subscribed,
     waiting,
@@ -37,21 +33,6 @@ if TYPE_CHECKING:
     from support.proxy import TcpProxy
 
 HELLO = {"type": "hello"}
-
-
-async def test_each_loop_hears_its_own_channels(layers: Layers) -> None:
-    """Two loops in two threads receive on one layer, in one group: one copy for each member."""
-    layer = layers()
-    with LoopThread() as other:
-        here = await joined(layer, "room")
-        there = await other.run(joined(layer, "room"))
-        for sender in (layer.group_send("room", HELLO), other.run(layer.group_send("room", HELLO))):
-            await within(sender)
-        assert await take_many(layer, here, 2) == [HELLO] * 2
-        assert await other.run(take_many(layer, there, 2)) == [HELLO] * 2
-        await nothing_else(layer, here)
-        await other.run(nothing_else(layer, there))
-        await other.run(layer.close_pools())
 
 
 async def test_each_loop_listens_to_a_name_of_the_users_choice(layers: Layers) -> None:
@@ -243,70 +224,6 @@ def test_loop_that_ends_leaves_no_connection(own_server: EmbeddedServer, *, bare
             asyncio.run(use())
         asyncio.run(use())
     asyncio.run(eventually(lambda: not connections(own_server)))
-
-
-def test_synchronous_callers_reach_consumers(own_server: EmbeddedServer) -> None:
-    """`async_to_sync` calls from threads reach a consumer, on few connections."""
-    layer = RedisPubSubChannelLayer(hosts=[own_server.url])
-
-    def send_ten() -> None:
-        for number in range(10):
-            async_to_sync(layer.group_send)("room", {"type": "hello", "number": number})
-
-    async def consume() -> None:
-        channel = await joined(layer, "room")
-        opened = len(connections(own_server))
-        await within(asyncio.gather(*(asyncio.to_thread(send_ten) for _ in range(5))))
-        received = await take_many(layer, channel, 50)
-        numbers = sorted(message["number"] for message in received)
-        assert numbers == sorted(list(range(10)) * 5)
-        assert len(connections(own_server)) <= opened + 4
-        await layer.close_pools()
-
-    asyncio.run(consume())
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_fork_gives_the_child_connections_of_its_own(own_server: EmbeddedServer) -> None:
-    """A layer that was used before a fork works in the child, and still in the parent."""
-    layer = RedisPubSubChannelLayer(
-        hosts=[own_server.url],
-        on_disconnect=NOTICES["on_disconnect"],
-        on_reconnect=NOTICES["on_reconnect"],
-    )
-
-    async def talk() -> None:
-        channel = await joined(layer, "room")
-        await within(layer.group_send("room", HELLO))
-        assert await take(layer, channel) == HELLO
-        await layer.close_pools()
-
-    async def parent() -> None:
-        channel = await joined(layer, "room")
-        child = os.fork()
-        if child == 0:
-            # Nothing of the parent's, such as its running loop, may be used here.
-            status = 1
-            try:
-                thread = threading.Thread(target=lambda: asyncio.run(talk()))
-                thread.start()
-                thread.join()
-                status = 0
-            finally:
-                os._exit(status)
-        _, status = await asyncio.to_thread(os.waitpid, child, 0)
-        assert status == 0
-        await within(layer.group_send("room", {"type": "again"}))
-        received = [await take(layer, channel)]
-        while received[-1] != {"type": "again"}:
-            received.append(await take(layer, channel))
-        assert LOST not in received
-        kill_subscriptions(own_server)
-        assert await take_many(layer, channel, 2) == [LOST, BACK]
-        await layer.close_pools()
-
-    asyncio.run(parent())
 
 
 def test_channel_of_a_loop_that_does_not_run(redis_server: EmbeddedServer, prefix: str) -> None:

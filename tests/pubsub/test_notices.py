@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -32,36 +32,60 @@ if TYPE_CHECKING:
 
 REMOTE = Path(__file__).parent / "remote_layer.py"
 
-OUTAGES: dict[str, Callable[[EmbeddedServer], object]] = {
-    "killed connection": kill_subscriptions,
-    "server restarts": lambda server: server.restart(empty=False),
-    "server comes back empty": lambda server: server.restart(),
+
+class Fault(NamedTuple):
+    """The beginning of an outage, and the end of one that lasts."""
+
+    begin: Callable[[EmbeddedServer, TcpProxy], object]
+    end: Callable[[EmbeddedServer, TcpProxy], object] = lambda _server, _proxy: None
+    holds_messages: bool = False
+
+
+def silence(*, requests: bool = True, replies: bool = True) -> Fault:
+    """Return a network that swallows data, and lets go of it when all have given up on it."""
+    return Fault(
+        lambda _, proxy: proxy.stall(requests=requests, replies=replies),
+        lambda _, proxy: proxy.resume(),
+        holds_messages=replies,
+    )
+
+
+FAULTS = {
+    "killed connection": Fault(lambda server, _: kill_subscriptions(server)),
+    "reset connection": Fault(lambda _, proxy: proxy.reset()),
+    "server restarts": Fault(lambda server, _: server.restart(empty=False)),
+    "server comes back empty": Fault(lambda server, _: server.restart()),
+    "server is away": Fault(lambda server, _: server.kill(), lambda server, _: server.start()),
+    "server is frozen": Fault(lambda server, _: server.pause(), lambda server, _: server.resume()),
+    "requests get lost": silence(replies=False),
+    "replies get lost": silence(requests=False),
+    "both get lost": silence(),
 }
 
 
-@pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 async def test_every_channel_is_told(
-    own_server: EmbeddedServer, own_layers: Layers, outage: Callable[[EmbeddedServer], object]
+    own_server: EmbeddedServer, proxy: TcpProxy, own_layers: Layers, fault: Fault, protocol: int
 ) -> None:
-    """Each local channel gets both notices, in order and once, and then messages again."""
-    layer = own_layers(**NOTICES)
-    channels = [await joined(layer, "room") for _ in range(20)]
-    outage(own_server)
+    """Each gets both notices, in order and once, and then messages, but none that comes late."""
+    layer = own_layers(hosts=[{"address": proxy.url, "protocol": protocol}], **NOTICES)
+    channels = [*[await joined(layer, "room") for _ in range(20)], "jobs"]
+    receivers = [await waiting(layer, channel) for channel in channels]
+    fault.begin(own_server, proxy)
+    if fault.holds_messages:
+        await within(own_layers().group_send("room", {"type": "late"}))
+    for receiver in receivers:
+        assert await within(receiver) == LOST
+    fault.end(own_server, proxy)
     for channel in channels:
-        assert await take_many(layer, channel, 2) == [LOST, BACK]
+        assert await take(layer, channel) == BACK
+    await within(layer.group_add("room", "jobs"))
     await within(own_layers().group_send("room", {"type": "hello"}))
     for channel in channels:
         assert await take(layer, channel) == {"type": "hello"}
         await nothing_else(layer, channel)
-
-
-async def test_waiting_consumers_are_told(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """A consumer that waits in `receive` is woken; so is one on a general channel."""
-    layer = own_layers(**NOTICES)
-    own = await waiting(layer, await layer.new_channel())
-    general = await waiting(layer, "jobs")
-    kill_subscriptions(own_server)
-    assert [await within(own), await within(general)] == [LOST, LOST]
 
 
 async def test_outages_are_told_one_by_one(own_server: EmbeddedServer, own_layers: Layers) -> None:

@@ -36,6 +36,13 @@ def frequent_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("channels_redis_pubsub.broker.SWEEP_INTERVAL", 0.4)
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let layers find silence within a second or two instead of 25."""
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.6)
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.SILENCE_GRACE", 0.5)
+
+
 async def nothing_else(layer: RedisPubSubChannelLayer, channel: str) -> None:
     """Check that nothing waits in a channel: the next message is the one that is sent now."""
     await within(layer.send(channel, {"type": "marker"}))
