@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -137,6 +138,26 @@ def test_cluster_from_end_to_end(redis_cluster: EmbeddedCluster, prefix: str) ->
     for node in redis_cluster.nodes:
         with node.client() as client:
             assert not list(client.scan_iter(f"{prefix}*"))
+
+
+def test_calls_leave_nothing_behind(own_server: EmbeddedServer) -> None:
+    """Each call has a thread and an event loop of its own, and keeps no memory after them."""
+
+    def answer() -> None:
+        channel = async_to_sync(layer.new_channel)()
+        async_to_sync(layer.send)(channel, {"type": "hello"})
+        assert async_to_sync(layer.receive)(channel) == {"type": "hello"}
+
+    with made(RedisChannelLayer, own_server.url) as layer:
+        for _ in range(3):
+            answer()
+        gc.collect()
+        before = len(gc.get_objects())
+        for _ in range(50):
+            answer()
+        gc.collect()
+        # The name of each channel stays valid, which takes three small objects.
+        assert len(gc.get_objects()) - before < 4 * 50
 
 
 def test_moved_slot(own_cluster: EmbeddedCluster) -> None:

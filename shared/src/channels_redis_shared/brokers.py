@@ -2,11 +2,12 @@
 
 Each `asyncio.run` has an event loop of its own, and so has each `async_to_sync` call outside of a
 running loop. What a broker has of no loop, such as its channels, outlives them: to a broker, a
-change of loops is an outage of its connections like any other.
+change of loops is an outage of its connections like any other. One that has nothing left is dropped
+with its loop.
 
 A loop without a broker takes over a free one. If another thread used that last, it may be about to
 receive on a channel of it: `async_to_sync` makes a thread and a loop for each call. So it stays
-free for that thread, unless it is unused or has been free for a while.
+free for that thread, unless it has been free for a while.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Broker(Protocol):
 
     @property
     def is_unused(self) -> bool:
-        """True if there is nothing that a caller may come back to, such as an open channel."""
+        """True if nothing would be lost without it, such as a message or a membership."""
 
     def attach(self) -> None:
         """Make what belongs to the running event loop, such as connections. Without I/O."""
@@ -125,7 +126,7 @@ class Brokers(Generic[B]):
             function(*arguments)
             return
         with self._lock:
-            self._abandon_closed()
+            self._drop_ended()
             if broker.loop is None:
                 # With the lock, so that no loop begins to use it meanwhile.
                 function(*arguments)
@@ -134,7 +135,7 @@ class Brokers(Generic[B]):
                     broker.loop.call_soon_threadsafe(function, *arguments)
 
     def values(self) -> list[B]:
-        """Return all brokers of this process, attached or not."""
+        """Return the brokers of this process that are attached, or have something to lose."""
         return list(self._brokers)
 
     async def close(self, keep: Callable[[B], bool] = lambda _: False) -> None:
@@ -162,7 +163,7 @@ class Brokers(Generic[B]):
 
     def _attach(self, broker: B, loop: asyncio.AbstractEventLoop) -> None:
         """Attach a free broker to the running loop; hold the lock."""
-        self._abandon_closed()
+        self._drop_ended()
         for kept in (self._own, self._closers):
             for ended in [one for one in list(kept) if one.is_closed()]:
                 kept.pop(ended, None)
@@ -174,12 +175,15 @@ class Brokers(Generic[B]):
             self._closers[loop] = closer = self._closer(loop)
             start_generator(closer)
 
-    def _abandon_closed(self) -> None:
-        for broker in self._brokers:
+    def _drop_ended(self) -> None:
+        """Abandon what belongs to closed loops, and drop brokers that are unused; hold the lock."""
+        for broker in self.values():
             if broker.loop is not None and broker.loop.is_closed():
                 broker.abandon()
                 broker.loop = None
                 self._detaching.pop(broker, None)
+            if broker.loop is None and broker.is_unused:
+                del self._brokers[broker]
 
     def _detach_soon(self, broker: B) -> asyncio.Task[None]:
         task = self._detaching.get(broker)
@@ -193,9 +197,11 @@ class Brokers(Generic[B]):
 
     async def _detach(self, broker: B) -> None:
         await broker.detach()
-        self._note_use(broker)
-        # From now on another thread may attach it.
-        broker.loop = None
+        with self._lock:
+            self._note_use(broker)
+            # From now on another thread may attach it.
+            broker.loop = None
+            self._drop_ended()
 
     def _note_use(self, broker: B) -> None:
         self._brokers[broker] = weakref.ref(threading.current_thread()), monotonic()
@@ -204,9 +210,7 @@ class Brokers(Generic[B]):
         """Return whether this thread may have a broker without asking for one of its channels."""
         thread, used_at = self._brokers[broker]
         return _is_free(broker) and (
-            thread() is threading.current_thread()
-            or broker.is_unused
-            or monotonic() - used_at > RESERVED
+            thread() is threading.current_thread() or monotonic() - used_at > RESERVED
         )
 
     async def _closer(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:

@@ -80,7 +80,6 @@ class QueueBroker:
         # Its ids change, and its canaries have one name: synchronous code makes many loops.
         self._canary = self.id
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.is_unused = True
         # True if messages may wait in Redis for members from before.
         self._had_members = False
         # False as soon as it is being detached.
@@ -113,6 +112,15 @@ class QueueBroker:
         self._may_be_behind = False
         self._receivers = ReceiverPool(
             settings, outages, self._connect, self._dispatcher, self.mailboxes.wake_all
+        )
+
+    @property
+    def is_unused(self) -> bool:
+        """True if it has neither a member, nor a message or a claim that was not settled."""
+        return (
+            self.local_groups.is_settled
+            and self._receivers.is_settled
+            and all(box.is_unused for _, box in self.mailboxes.items())
         )
 
     def knows(self, channel: str) -> bool:

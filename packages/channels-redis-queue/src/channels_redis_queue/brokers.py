@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__package__)
 
-# The ids that brokers have and had. Beyond it the oldest former ones are forgotten.
+# The ids that brokers have and had. Beyond it the oldest former ones are dropped.
 MAX_IDS = 10_000
 
 
@@ -59,8 +59,8 @@ class QueueBrokers(Brokers[QueueBroker]):
         self.outages = [OutageLog(logger, str(connector.host)) for connector in settings.connectors]
         # Called with channels whose consumers have ended.
         self.observers: list[Callable[[list[str]], object]] = []
-        # By the id in the names of their channels.
-        self._by_id: dict[str | None, QueueBroker] = {}
+        # By the id in the names of their channels, which is valid for longer than a broker.
+        self._by_id: dict[str | None, Callable[[], QueueBroker | None]] = {}
 
     @property
     def shards(self) -> Shards:
@@ -73,7 +73,7 @@ class QueueBrokers(Brokers[QueueBroker]):
 
     def owner(self, channel: str) -> QueueBroker:
         """Return the broker of a channel: that which its name tells, or the running loop's."""
-        return self._by_id.get(process_of(channel)) or self.get()
+        return self._find(channel) or self.get()
 
     async def own(self, channel: str) -> QueueBroker | None:
         """Return the broker of a channel, attached to the running event loop.
@@ -81,7 +81,7 @@ class QueueBrokers(Brokers[QueueBroker]):
         Returns:
             None if it belongs to another loop that goes on, or to another process.
         """
-        broker = self._by_id.get(process_of(channel))
+        broker = self._find(channel)
         if broker is not None and broker.loop is not asyncio.get_running_loop():
             try:
                 await self.adopt(broker, channel)
@@ -135,15 +135,13 @@ class QueueBrokers(Brokers[QueueBroker]):
         Raises:
             RuntimeError: The channel belongs to another event loop, process or layer.
         """
-        owner = process_of(channel)
-        if owner is not None:
-            broker = self._by_id.get(owner)
-            if broker is None:
+        if process_of(channel) is not None:
+            owner = self._find(channel)
+            if owner is None:
                 raise ForeignChannelError(channel)
-            await self.adopt(broker, channel)
-            return broker
+            await self.adopt(owner, channel)
+            return owner
         broker = self.get()
-        broker.is_unused = False
         if not broker.knows(channel):
             # What an earlier event loop has taken and not acknowledged is received here.
             for other in self.values():
@@ -157,14 +155,9 @@ class QueueBrokers(Brokers[QueueBroker]):
     def new_broker_id(self) -> str:
         """Return the id in the names of channels of the running event loop, or of one to come."""
         if running_loop() is not None:
-            broker = self.get()
-        elif self.values():
-            broker = self.values()[0]
-        else:
-            broker = self._make_broker()
-            self._note_use(broker)
-        broker.is_unused = False
-        return broker.id
+            return self.get().id
+        without_broker = (known for known, owner in self._by_id.items() if owner() is None)
+        return next(without_broker, None) or self._new_id(lambda: None)
 
     def count_groups(self) -> int:
         """Return the number of groups that have members in this process."""
@@ -208,7 +201,7 @@ class QueueBrokers(Brokers[QueueBroker]):
             lambda: self.shards,
             self.call,
             self._sweep,
-            self._new_id,
+            lambda broker: self._new_id(weakref.ref(broker)),
         )
         broker.consumers.observe(self._channels_ended)
         return broker
@@ -217,19 +210,36 @@ class QueueBrokers(Brokers[QueueBroker]):
         """Drop what ended consumers leave behind, here and in brokers that have no event loop."""
         here = asyncio.get_running_loop()
         with self._lock:
-            self._abandon_closed()
             for broker in self.values():
                 if broker.loop is None or broker.loop is here:
                     broker.consumers.sweep()
+            self._drop_ended()
 
-    def _new_id(self, broker: QueueBroker) -> str:
+    def _find(self, channel: str) -> QueueBroker | None:
+        """Return the broker that a channel's name tells; None if no broker here has made it.
+
+        If that was dropped, the running loop's own has the channel from now on.
+        """
+        process = process_of(channel)
+        if process not in self._by_id:
+            return None
+        broker = self._by_id[process]()
+        if broker is None:
+            broker = self.get()
+            self._by_id[process] = weakref.ref(broker)
+        return broker
+
+    def _new_id(self, owner: Callable[[], QueueBroker | None]) -> str:
         """Return a new id for the names of a broker's channels; its former ones stay valid."""
         if len(self._by_id) >= MAX_IDS:
-            former = (one for one, owner in self._by_id.items() if owner.id != one)
-            self._by_id.pop(next(former, None), None)
+            self._by_id.pop(next(filter(self._is_former, self._by_id), None), None)
         process = new_process_id()
-        self._by_id[process] = broker
+        self._by_id[process] = owner
         return process
+
+    def _is_former(self, process: str | None) -> bool:
+        broker = self._by_id[process]()
+        return broker is None or broker.id != process
 
     def _channels_ended(self, channels: list[str]) -> None:
         for observer in self.observers:

@@ -52,6 +52,11 @@ class ReceiverPool:
         """Return whether an address has receivers."""
         return address in self._receivers
 
+    @property
+    def is_settled(self) -> bool:
+        """True if no receiver runs, or has left anything unsettled."""
+        return not self._receivers
+
     async def receive_general(self, channel: str) -> dict[str, Any] | None:
         """Return the next message of a general channel; None if it has to be asked for again."""
         while True:

@@ -63,6 +63,11 @@ class LocalGroups:
         """Return the number of virtual channels."""
         return len(self._groups)
 
+    @property
+    def is_settled(self) -> bool:
+        """True if there are no members, and Redis has none that have left."""
+        return not self._groups and not self._removed_members
+
     def begin_join(self, virtual: str, channel: str) -> None:
         """Begin a join; from now on the channel gets the group's messages."""
         group = self._groups.get(virtual)
@@ -108,9 +113,9 @@ class LocalGroups:
         if channel in group.members and group.members[channel][0] <= at:
             self._remove(virtual, group, channel)
 
-    def leaves(self, address: str) -> dict[tuple[str, str], tuple[float, float]]:
-        """Return the leaves of an address that wait, now and later."""
-        return self._leaves.setdefault(address, {})
+    def has_leaves(self, address: str) -> bool:
+        """Return whether leaves of an address wait."""
+        return address in self._leaves
 
     def begin_leave(self, virtual: str, channel: str, at: float, after: float) -> None:
         """End a channel's membership once the messages sent before have been dispatched.
@@ -125,7 +130,7 @@ class LocalGroups:
         group = self._groups.get(virtual)
         if group is None:
             return
-        leaves, key = self.leaves(non_local(virtual)), (virtual, channel)
+        leaves, key = self._leaves.setdefault(non_local(virtual), {}), (virtual, channel)
         joined, _ = group.members.get(channel, (0.0, 0.0))
         # A second leave of one membership lets in nothing that was sent since the first.
         if key not in leaves or channel in group.joining or joined > leaves[key][0]:
@@ -138,10 +143,12 @@ class LocalGroups:
             address: The address.
             until: The time of the message.
         """
-        leaves = self.leaves(address)
+        leaves = self._leaves.pop(address, {})
         due = [(*key, at) for key, (at, after) in leaves.items() if after < until]
         for virtual, channel, _ in due:
             del leaves[virtual, channel]
+        if leaves:
+            self._leaves[address] = leaves
         return due
 
     def remove_channel(self, channel: str) -> list[str]:
@@ -267,8 +274,7 @@ class LocalGroups:
     def clear(self) -> None:
         """End all memberships."""
         self._removed_members.clear()
-        for leaves in self._leaves.values():
-            leaves.clear()
+        self._leaves.clear()
         self._writes.clear()
         self._addresses.clear()
         self._groups.clear()
