@@ -16,7 +16,6 @@ from channels_redis_queue import RedisChannelLayer
 from conformance.layer_case import ChannelLayer, LayerCase
 from conformance.test_processes import other
 from conformance.variants import (
-    KEYS,
     PUBSUB,
     PUBSUB_LACKS,
     QUEUE,
@@ -34,11 +33,12 @@ if TYPE_CHECKING:
 
 __all__ = ["other"]
 
+MODULES = TRAFFIC | {"capacity", "flush", "overflow"}
 VARIANTS = [
     Variant(f"{fixture}-{name}", backend, lambda _: {}, lacks=lacks, modules=modules)
     for fixture, modules in (
         # What sends any command, and what sends much.
-        ("with_acl", KEYS),
+        ("with_acl", TRAFFIC | {"capacity", "flush"}),
         ("with_tls", TRAFFIC | {"overflow"}),
     )
     for name, backend, lacks in (
@@ -54,7 +54,7 @@ NOT_HERE = {
     # Only Channels' own layer can pass it.
     "test_joining_member_gets_nothing_older",
 }
-for module in sorted(KEYS):
+for module in sorted(MODULES):
     # pytest finds them here as well, and gives them the fixtures below.
     found = vars(import_module(f"conformance.test_{module}"))
     globals().update(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from channels_redis_queue._shared.liveness import GONE
 from support import inside
 from support.counting import count_commands
 from support.messages import cancel, take, within
-from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, waiting
+from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, sent, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -129,22 +130,24 @@ async def test_silence_before_an_outage(
     receiver = await waiting(layer, channel)
     await layer.group_add("room", channel)
     await sends_heartbeats(sender, channel)
+    looks = itertools.count()
+    monkeypatch.setattr("channels_redis_queue._shared.liveness.monotonic", lambda: next(looks))
 
-    async def is_member_after_a_look() -> bool:
-        await asyncio.sleep(1.5)  # more than a recent heartbeat has, and than is between two looks
+    async def is_member_after_a_look(*, silent: bool) -> bool:
+        with own_server.client() as client:
+            # Whose time to live is 1000 seconds.
+            client.set(beside(layer, channel).heartbeat, "1000.0", ex=900 if silent else 1000)
         await sender.group_send("room", MESSAGE)
         return bool(await names_in(sender, "room"))
 
-    heartbeat = beside(layer, channel).heartbeat
+    assert await is_member_after_a_look(silent=True)
     with own_server.client() as client:
-        assert await is_member_after_a_look()
         client.client_kill_filter(_type="normal", skipme=True)
-        assert await is_member_after_a_look()
-        client.set(heartbeat, "1000.0", ex=2000)
-        assert await is_member_after_a_look()
-        client.expire(heartbeat, 900)
-        assert await is_member_after_a_look()
-        assert not await is_member_after_a_look()
+    await eventually(lambda: sent(sender, "elsewhere"))
+    assert await is_member_after_a_look(silent=True)
+    assert await is_member_after_a_look(silent=False)
+    assert await is_member_after_a_look(silent=True)
+    assert not await is_member_after_a_look(silent=True)
     await cancel(receiver)
 
 

@@ -80,11 +80,10 @@ async def test_second_discard_lets_nothing_in(layers: Layers, reader: str) -> No
         assert await within(receiver) == {"type": "direct"}
 
 
-@pytest.mark.timeout(180)
 async def test_many_discards_without_a_reader(layers: Layers) -> None:
     """However many memberships others end while the process is held up, none of them stays."""
     layer, other = layers(), layers()
-    channels = [await layer.new_channel() for _ in range(12_000)]
+    channels = [await layer.new_channel() for _ in range(3000)]
     for start in range(0, len(channels), 1000):
         batch = channels[start : start + 1000]
         await within(asyncio.gather(*(layer.group_add("room", name) for name in batch)))

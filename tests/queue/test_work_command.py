@@ -96,17 +96,10 @@ async def stop(process: Process, number: int = signal.SIGTERM) -> tuple[int, str
     return process.returncode, errors.decode()
 
 
-@pytest.mark.parametrize(
-    ("app", "seconds"),
-    [
-        ("channels_redis_queue", 0.05),
-        ("channels_redis", 0.05),
-        pytest.param("channels_redis_queue", 0.5, marks=pytest.mark.slow),
-    ],
-)
-async def test_jobs_outlive_a_worker_that_is_stopped(site: Site, app: str, seconds: float) -> None:
+@pytest.mark.parametrize("app", ["channels_redis_queue", "channels_redis"])
+async def test_jobs_outlive_a_worker_that_is_stopped(site: Site, app: str) -> None:
     """The first ends what it runs, the second does the rest: all are done, none twice."""
-    await site.send("jobs", range(JOBS), seconds=seconds)
+    await site.send("jobs", range(JOBS), seconds=0.05)
     async with site.working("jobs", "--concurrency", "3", app=app) as worker:
         done = await site.results("ended", 8)
         assert await stop(worker) == (0, "")
@@ -118,13 +111,12 @@ async def test_jobs_outlive_a_worker_that_is_stopped(site: Site, app: str, secon
     assert len({one["worker"] for one in done}) == 2
 
 
-@pytest.mark.parametrize("seconds", [0.2, pytest.param(0.5, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("channel", ["jobs", "blocking"])
-async def test_workers_share(site: Site, channel: str, seconds: float) -> None:
+async def test_workers_share(site: Site, channel: str) -> None:
     """Two workers do as much, to within 20 %, with several jobs at a time in each."""
     two = (channel, "--concurrency", "2")
     async with site.working(*two), site.working(*two):
-        await site.send(channel, range(JOBS), seconds=seconds)
+        await site.send(channel, range(JOBS), seconds=0.2)
         done = await site.results("ended", JOBS)
     shares = Counter(one["worker"] for one in done)
     assert len(shares) == 2
