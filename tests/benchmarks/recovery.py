@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.conditions import conditions
+from benchmarks.survey.consumers import listening
 from benchmarks.survey.report import amount
 from benchmarks.survey.services import redis_service
-from benchmarks.survey.works import listening
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 

@@ -127,6 +127,7 @@ class WorkerProcess:
         *,
         python: str | Path | None = None,
         environment: Mapping[str, str] | None = None,
+        own_session: bool = True,
         **arguments: Any,  # anything that JSON can hold
     ) -> Self:
         """Start ``script``.
@@ -136,6 +137,7 @@ class WorkerProcess:
             python: Another interpreter than the test's own, which then finds only what is
                 installed in its environment, and ``support.worker``.
             environment: Environment variables to add.
+            own_session: Whether it is not in this process's session, which Ctrl-C ends.
             arguments: What ``support.worker.arguments()`` returns in the script.
         """
         path = [str(TESTS)] if python else [str(TESTS), *filter(None, sys.path)]
@@ -149,7 +151,7 @@ class WorkerProcess:
             stderr=log,
             limit=LONGEST_LINE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path), **(environment or {})},
-            start_new_session=True,
+            start_new_session=own_session,
             preexec_fn=dies_with_parent(),
         )
         return cls(process, Path(script), log)

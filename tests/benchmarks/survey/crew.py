@@ -1,82 +1,53 @@
-"""Processes that take part in a work: they have this one's software and talk in lines of JSON."""
+"""Processes that take part in a work, with this one's software."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import dataclasses
-import json
-import sys
-from asyncio.subprocess import PIPE
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.survey.trial import Job
+from support.processes import Remote, WorkerProcess
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
+    from benchmarks.survey.trial import Job
 
-LINE_LIMIT = 64 * 1024 * 1024  # bytes; a process tells all its durations in one line
+SCRIPT = Path(__file__).parents[1] / "crew_process.py"
+TIMEOUT = 60.0  # seconds for what takes a few
 
 
 class Crew:
-    """Some processes that do the same, each on its own share.
+    """Some processes that do the same, each on its own share."""
 
-    Raises:
-        EOFError: One of them ended before it answered.
-    """
-
-    def __init__(self, processes: list[Process]) -> None:
+    def __init__(self, processes: list[Remote]) -> None:
         self._processes = processes
 
-    def tell(self, what: Any) -> None:
-        """Send something to each."""
-        for process in self._processes:
-            _pipe(process.stdin).write(json.dumps(what).encode() + b"\n")
-
-    async def answers(self) -> list[Any]:
-        """Return what each says next."""
-        return await asyncio.gather(*map(_answer, self._processes))
-
-
-async def _answer(process: Process) -> Any:
-    line = await _pipe(process.stdout).readline()
-    if not line:
-        raise EOFError(f"a process of the work ended with status {await process.wait()}")
-    return json.loads(line)
-
-
-def _pipe(pipe: Any) -> Any:
-    """Return an end of a pipe that was requested, so exists."""
-    return pipe
+    async def call(self, method: str, *arguments: Any) -> list[Any]:
+        """Call a method in each process; return what each returned."""
+        return await asyncio.gather(*(one.call(method, *arguments) for one in self._processes))
 
 
 @contextlib.asynccontextmanager
-async def crew(module: str, job: Job, processes: int, **share: Any) -> AsyncIterator[Crew]:
-    """Run a module in so many new processes, each of which gets the job and its share as a line."""
-    started = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, stdin=PIPE, stdout=PIPE, limit=LINE_LIMIT
-        )
-        for _ in range(processes)
-    ]
-    try:
+async def crew(what: str, job: Job, processes: int, *share: Any) -> AsyncIterator[Crew]:
+    """Run so many processes until the block ends.
+
+    Args:
+        what: A module and a class of this package, whose object does the work there.
+        job: Its first argument.
+        processes: How many there are.
+        share: Its other arguments.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        started = []
+        for _ in range(processes):
+            worker = await WorkerProcess.start(
+                SCRIPT, own_session=False, what=what, job=dataclasses.asdict(job), share=share
+            )
+            stack.push_async_callback(worker.close)
+            started.append(Remote(worker, TIMEOUT))
         together = Crew(started)
-        together.tell({"job": dataclasses.asdict(job), **share})
+        await together.call("ready")
         yield together
-    finally:
-        for process in started:
-            _pipe(process.stdin).close()
-        for process in started:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(process.wait(), 10)
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-
-
-def assignment(line: str) -> tuple[Job, Mapping[str, Any]]:
-    """Return the job and the share from the first line that a process of a crew gets."""
-    told = json.loads(line)
-    return Job(**told.pop("job")), told

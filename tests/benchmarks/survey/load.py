@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks.survey.consumers import WARMING
 from benchmarks.survey.crew import crew
-from benchmarks.survey.listeners import WARMING, group_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,14 +38,14 @@ TICKS = os.sysconf("SC_CLK_TCK")
 async def load(trial: Trial) -> None:
     """Send `rate` messages a second, to `groups` groups in turn, each with `members` members."""
     job = trial.job
-    layer, groups = job.layer(), group_names(job.parameters["groups"])
+    layer = job.layer()
+    groups = [f"room{number}" for number in range(job.parameters["groups"])]
     here, beyond = divmod(job.parameters["members"], job.parameters["processes"])
     if beyond:
         raise ValueError("members must be a multiple of processes")
     async with crew(
-        "benchmarks.survey.listeners", job, job.parameters["processes"], members=here
+        "consumers.Listeners", job, job.parameters["processes"], groups, here
     ) as others:
-        await others.answers()  # They have joined.
         await _warm_up(layer, job, groups)
         trial.begin()
         before = await _look(others)
@@ -91,8 +91,7 @@ async def _warm_up(layer: BaseChannelLayer, job: Job, groups: Sequence[str]) -> 
 
 
 async def _look(others: Crew) -> Look:
-    others.tell("count")
-    listeners = await others.answers()
+    listeners = await others.call("count")
     return Look(time.monotonic(), machine_busy(), time.process_time(), listeners)
 
 
@@ -165,8 +164,7 @@ async def _report(trial: Trial, others: Crew, course: Course) -> None:
         "operations": done,
         "seconds": seconds,
     }
-    others.tell("latencies")
-    latencies = [one for told in await others.answers() for one in told]
+    latencies = [one for told in await others.call("latencies") for one in told]
     trial.percentiles(latencies)
 
 

@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 
+from benchmarks.survey.consumers import SETTLE_SECONDS
 from benchmarks.survey.crew import Crew, crew
 from benchmarks.survey.raw import Hearer, Taker, Wire, running, wire_to
 from benchmarks.survey.recording import Recording, Step
-from benchmarks.survey.taking import taker
-from benchmarks.survey.works import AT_A_TIME, MEMBERS, SETTLE_SECONDS
+from benchmarks.survey.works import AT_A_TIME, MEMBERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
+
+    from typing_extensions import Self
 
     from benchmarks.survey.trial import Job, Trial
 
@@ -75,8 +77,35 @@ class There:
     async def all_in(self, count: int) -> None:
         """Return when so many more have arrived."""
         self._goal += count
-        self._others.tell(self._goal)
-        await self._others.answers()
+        await self._others.call("until", self._goal)
+
+
+class Taking:
+    """A reader of the queue layer's keys in this process. Use it in an `async with`."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        wire = await self._stack.enter_async_context(wire_to(self._job))
+        self._reader = taker(wire, Recording.of(self._job))
+        await self._stack.enter_async_context(running(self._reader))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def until(self, goal: int) -> None:
+        """Return when so many messages have arrived."""
+        await self._reader.arrivals.until(goal)
+
+
+def taker(wire: Wire, recording: Recording) -> Taker:
+    """Return a reader that asks what was asked in the work."""
+    steps = [*recording.work, *recording.setup]
+    wait = next(step.words for step in steps if step.role == "wait")
+    return Taker(wire, wait, [step.words for step in steps if step.role == "take"])
 
 
 async def replay(trial: Trial) -> None:
@@ -165,8 +194,7 @@ async def _reading(
             elif step.role != "wait":  # There would be nothing to wait for.
                 await reader.ask(step.words)
         if job.parameters["work"] == "workers":
-            async with crew("benchmarks.survey.taking", job, 1) as others:
-                await others.answers()  # It reads.
+            async with crew("replaying.Taking", job, 1) as others:
                 yield reader, There(others)
         else:
             async with running(reader):

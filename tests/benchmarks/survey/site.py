@@ -1,8 +1,4 @@
-"""A site's server process: uvicorn with a chat of one room, on the contender's layer.
-
-As a program it is a process of a crew: it says which port it listens on, collects its
-garbage on a line, and ends with its input.
-"""
+"""A site's server process: uvicorn with a chat of one room, on the contender's layer."""
 
 from __future__ import annotations
 
@@ -10,19 +6,16 @@ import asyncio
 import gc
 import importlib
 import socket
-import sys
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-import uvloop
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.layers import channel_layers
 from django.conf import settings
 
-from benchmarks.survey.crew import assignment
-from benchmarks.survey.trial import say
-
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from benchmarks.survey.trial import Job
 
 GROUP = "room"
@@ -61,27 +54,30 @@ def application(job: Job) -> Any:
     return quick.as_asgi()
 
 
-async def main() -> None:
-    """Be a process of a crew."""
-    job, _ = assignment(sys.stdin.readline())
-    listening = socket.create_server(("127.0.0.1", 0), backlog=4096)
-    config = uvicorn.Config(
-        application(job), ws="websockets-sansio", lifespan="off", log_level="warning"
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.ensure_future(server.serve([listening]))
-    say(listening.getsockname()[1])
-    loop = asyncio.get_running_loop()
-    await loop.run_in_executor(None, sys.stdin.readline)
-    # All browsers are connected: the garbage of that is no part of what is measured.
-    gc.collect()
-    gc.freeze()
-    say(None)
-    await loop.run_in_executor(None, sys.stdin.readline)
-    server.should_exit = server.force_exit = True
-    await serving
+class Site:
+    """A server in this process. Use it in an `async with`."""
 
+    def __init__(self, job: Job) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        config = uvicorn.Config(
+            application(job), ws="websockets-sansio", lifespan="off", log_level="warning"
+        )
+        self._server = uvicorn.Server(config)
 
-if __name__ == "__main__":
-    uvloop.install()
-    asyncio.run(main())
+    async def __aenter__(self) -> Self:
+        self._serving = asyncio.ensure_future(self._server.serve([self._socket]))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.should_exit = self._server.force_exit = True
+        await self._serving
+
+    async def port(self) -> int:
+        """Return the port that it listens on."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    async def forget_garbage(self) -> None:
+        """Collect the garbage of the connecting, which is no part of what is measured."""
+        gc.collect()
+        gc.freeze()

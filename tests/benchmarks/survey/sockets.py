@@ -10,8 +10,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from benchmarks.survey.consumers import SETTLE_SECONDS
 from benchmarks.survey.crew import crew
-from benchmarks.survey.works import SETTLE_SECONDS
 from support.browsers import Browsers
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ async def sockets(trial: Trial) -> None:
     members = job.parameters["members"]
     browsers = Browsers(compression=job.parameters.get("compression", False))
     words = job.message()["text"]
-    async with crew("benchmarks.survey.site", job, job.parameters["processes"]) as servers:
-        await browsers.connect(await servers.answers(), members)
+    async with crew("site.Site", job, job.parameters["processes"]) as servers:
+        await browsers.connect(await servers.call("port"), members)
         await asyncio.sleep(2 * SETTLE_SECONDS)
         try:
 
@@ -57,8 +57,7 @@ async def sockets(trial: Trial) -> None:
             for number in range(WARM_UP):
                 await say_and_wait(number)
             samples: list[float] = []
-            servers.tell({})
-            await servers.answers()
+            await servers.call("forget_garbage")
             trial.begin()
             while trial.unfinished() or len(samples) < AT_LEAST:
                 samples.append(await say_and_wait(len(samples)))

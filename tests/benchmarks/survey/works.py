@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
-import functools
 import gc
 import os
 import statistics
@@ -17,14 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync
 
+from benchmarks.survey.consumers import GROUP, JOBS, SETTLE_SECONDS, Members, join, listening
 from benchmarks.survey.contenders import CONTENDERS
 from benchmarks.survey.crew import crew
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from channels.layers import BaseChannelLayer
-
     from benchmarks.survey.trial import Trial
 
 # A function for each, found when it is needed: not every contender's environment has redis-py.
@@ -47,11 +42,6 @@ WORKS = {
     "load": "load.load",
     "replay": "replaying.replay",
 }
-GROUP = "room"
-JOBS = "thumbnails"
-# channels_redis returns from its subscribe before the server has confirmed it, and a reader needs
-# a moment to reach its blocking call: nothing to await for either.
-SETTLE_SECONDS = 0.2
 SENDERS = 50
 AT_A_TIME = 50  # group messages
 MEMBERS = 20  # of the group that these go to
@@ -59,59 +49,6 @@ VISITORS = 20
 MESSAGES_A_SECOND = 6_000  # that workers get for each second to be measured
 CONSUMERS = 2_000
 PER = 1_000  # consumers that a figure is for
-
-
-class Arrivals:
-    """Counts messages as they arrive; `expect` then `all_in` waits for that many."""
-
-    def __init__(self) -> None:
-        self._missing = 0
-        self._all_in = asyncio.Event()
-
-    def expect(self, count: int) -> None:
-        """Wait for so many messages from now on."""
-        self._missing = count
-        self._all_in.clear()
-
-    def one(self) -> None:
-        """Count one message."""
-        self._missing -= 1
-        if self._missing == 0:
-            self._all_in.set()
-
-    async def all_in(self) -> None:
-        """Return when everything expected has arrived."""
-        await self._all_in.wait()
-
-
-@contextlib.asynccontextmanager
-async def listening(layer: BaseChannelLayer, channels: list[str]) -> AsyncIterator[Arrivals]:
-    """Read each channel in a task of its own, always waiting in `receive`, as a consumer does."""
-    arrivals = Arrivals()
-
-    async def consume(channel: str) -> None:
-        while True:
-            await layer.receive(channel)
-            arrivals.one()
-
-    consumers = [asyncio.ensure_future(consume(channel)) for channel in channels]
-    await asyncio.sleep(SETTLE_SECONDS)
-    watch = asyncio.gather(*consumers)
-    try:
-        yield arrivals
-    finally:
-        watch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
-
-
-async def join(layer: BaseChannelLayer, members: int) -> list[str]:
-    """Put so many new channels into the group, 50 at a time, and return them."""
-    channels = [await layer.new_channel() for _ in range(members)]
-    add = functools.partial(layer.group_add, GROUP)
-    for start in range(0, members, 50):
-        await asyncio.gather(*map(add, channels[start : start + 50]))
-    return channels
 
 
 async def one_in_flight(trial: Trial) -> None:
@@ -187,29 +124,26 @@ async def fan_out(trial: Trial) -> None:
 
     The clock of `time.monotonic` is the same in all processes of a machine.
     """
-    from benchmarks.survey.members import Members  # noqa: PLC0415 - which needs this module
-
     job = trial.job
-    layer = job.layer()
     share, rest = divmod(job.parameters["members"], job.parameters["processes"])
     others_count = job.parameters["processes"] - 1
     async with (
-        crew("benchmarks.survey.members", job, others_count, members=share) as others,
-        Members(layer, share + rest) as here,
+        crew("consumers.Members", job, others_count, share) as others,
+        Members(job, share + rest) as here,
     ):
-        await others.answers()  # They have joined.
 
         async def one(number: int) -> float:
+            there = asyncio.ensure_future(others.call("arrived", number))
             began = time.monotonic()
             arrived = here.expect(number)
-            await layer.group_send(GROUP, job.message(number=number))
-            times: list[float] = [await arrived, *await others.answers()]
+            await here.layer.group_send(GROUP, job.message(number=number))
+            times: list[float] = [await arrived, *await there]
             return max(times) - began
 
         samples = await trial.repeat(one, at_least=10)
         trial.figures["deliveries"] = samples.rate() * job.parameters["members"]
         trial.percentiles(samples.seconds, "all_")
-    await layer.flush()
+    await here.layer.flush()
 
 
 async def group(trial: Trial) -> None:
@@ -303,13 +237,11 @@ async def workers(trial: Trial) -> None:
     """Send numbered messages from this process until worker processes have handled as many."""
     layer = trial.job.layer()
     messages, warm_up = int(trial.job.seconds * MESSAGES_A_SECOND), 200
-    async with crew("benchmarks.survey.worker", trial.job, trial.job.parameters["workers"]) as them:
-        await them.answers()  # They wait.
+    async with crew("consumers.Worker", trial.job, trial.job.parameters["workers"]) as them:
         handled = collections.Counter[int]()
 
         async def ask() -> None:
-            them.tell("handled?")
-            for numbers in await them.answers():
+            for numbers in await them.call("handled"):
                 handled.update(numbers)
 
         async def handle(numbers: range) -> None:
