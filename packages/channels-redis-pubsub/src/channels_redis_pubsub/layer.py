@@ -248,7 +248,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         brokers = self._brokers.get()
         broker = brokers.find()
         # Other types may not be hashable.
-        if broker is None or not isinstance(channel, str) or channel not in broker:
+        if broker is None or not isinstance(channel, str) or channel not in broker.hub:
             self._names.require_channel(channel)
             process = self._names.process_of(channel)
             if process not in {None, brokers.id}:

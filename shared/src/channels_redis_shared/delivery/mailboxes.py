@@ -240,12 +240,10 @@ class Mailbox:
 
     def take(self) -> MailboxItem | None:
         """Remove and return the oldest item that has not expired, if the sink leaves it."""
-        if self.sink is not None and self._is_left_to_sink():
+        # Most calls find nothing, and an IndexError would take as long as the rest of them.
+        if not self._items or (self.sink is not None and self._is_left_to_sink()):
             return None
-        try:
-            entry = self._items.popleft()
-        except IndexError:
-            return None
+        entry = self._items.popleft()
         if entry.deadline <= monotonic():
             self._items.appendleft(entry)
             unexpired = self._pop_unexpired()
@@ -390,8 +388,6 @@ class Mailbox:
         sink = None if self.sink is None else self.sink()
         if sink is None or self._claimed:
             return self._claimed
-        if not self._items:
-            return False
         first = self._items[0].item
         self._claimed = (
             isinstance(first, DecodedMessage)
