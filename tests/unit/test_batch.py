@@ -137,8 +137,8 @@ def test_neighbours_of_equal_joints_share_a_command() -> None:
     ]
     made = coalesce(batch)
     assert [len(coalesced.calls) for coalesced in made] == [2, 1, 1, 1, 1]
-    assert made[0].packed == b"*4\r\n$1\r\nA\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n"
-    assert made[1].packed == b"plain"
+    assert made[0].content == b"*4\r\n$1\r\nA\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n"
+    assert made[1].content == b"plain"
 
 
 def test_one_command_is_bounded() -> None:

@@ -80,7 +80,8 @@ class Brokers(Generic[B]):
 
     def find(self) -> B | None:
         """Return the running loop's own broker, if it has one."""
-        return self._own.get(asyncio.get_running_loop())
+        loop = running_loop()
+        return None if loop is None else self._own.get(loop)
 
     def get(self) -> B:
         """Return the running loop's own broker; else take over a free one, or make one."""

@@ -112,9 +112,9 @@ class Coalescer(Protocol):
 
 @dataclass(eq=False, slots=True)
 class PendingCommand:
-    """A command that was not sent yet, and the future of its reply."""
+    """A command that was not answered yet, and the future of its reply."""
 
-    # A packed command; or with `coalescer`, a part for it: a sequence.
+    # The packed command; or with `coalescer`, a part for it: a sequence.
     content: Any
     coalescer: Coalescer | None
     # Its approximate size in bytes.
@@ -129,6 +129,11 @@ class PendingCommand:
     reply: asyncio.Future[Any] = field(init=False)
     # The `monotonic()` after which it fails instead of being sent.
     deadline: float = field(init=False)
+
+    @property
+    def calls(self) -> Sequence[PendingCommand]:
+        """The calls that the command is for, as those of a `CoalescedCommand`."""
+        return (self,)
 
     def answer(self, reply: Any) -> None:
         """Return the reply to the caller."""

@@ -10,6 +10,8 @@ import asyncio
 from collections import Counter, deque
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -35,53 +37,23 @@ MAX_BYTES = 1_000_000
 MAX_COALESCED = 100
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class CoalescedCommand:
     """One command for the server, and the calls that it combines."""
 
-    calls: list[PendingCommand]
-    packed: bytes
-
-    def fail(
-        self, error: Exception, *, refused: bool = False, lost: bool = False
-    ) -> list[PendingCommand]:
-        """Fail each call with an error, except those that may be sent again.
-
-        Args:
-            error: The server's, or that of the connection.
-            refused: True if the server has not executed the command.
-            lost: True if the reply is missing.
-
-        Returns:
-            Those that may be sent again.
-        """
-        again = [call for call in self.calls if refused or (lost and call.idempotent)]
-        if len(again) < len(self.calls):
-            error = name_keys(error, self.packed)
-            for call in self.calls:
-                if call not in again:
-                    call.fail(error)
-        return again
+    calls: Sequence[PendingCommand]
+    content: bytes
+    coalescer: Coalescer
 
     def answer(self, reply: Any) -> None:
         """Answer each call with its own reply."""
-        coalescer = self.calls[0].coalescer
-        if coalescer is None:
-            future = self.calls[0].reply
-            if not future.done():
-                future.set_result(reply)
-            return
         try:
-            replies = coalescer.replies(reply, [call.content for call in self.calls])
+            replies = self.coalescer.replies(reply, [call.content for call in self.calls])
             pairs = list(zip(self.calls, replies, strict=True))
         except Exception as error:  # noqa: BLE001 - whatever it is, other calls have no part in it
-            self.fail(error)
-            return
+            pairs = [(call, error) for call in self.calls]
         for call, own in pairs:
-            if isinstance(own, Exception):
-                call.fail(own)
-            else:
-                call.answer(own)
+            (call.fail if isinstance(own, Exception) else call.answer)(own)
 
 
 def next_batch(calls: deque[PendingCommand]) -> list[PendingCommand]:
@@ -108,42 +80,35 @@ def next_batch(calls: deque[PendingCommand]) -> list[PendingCommand]:
     return batch
 
 
-def coalesce(batch: Sequence[PendingCommand]) -> list[CoalescedCommand]:
+def coalesce(batch: Sequence[PendingCommand]) -> list[PendingCommand | CoalescedCommand]:
     """Coalesce neighbouring calls that have an equal coalescer and slot."""
-    commands: list[CoalescedCommand] = []
-    # The calls to coalesce next, and the total length of their parts.
-    coalescer, slot, length = None, None, 0
-    neighbours: list[PendingCommand] = []
-    for call in batch:
-        if coalescer is not None and (
-            # Mostly the same object, and comparing two takes ten times as long.
-            (call.coalescer is not coalescer and call.coalescer != coalescer)
-            or call.slot != slot
-            or length + len(call.content) > MAX_COALESCED
-        ):
-            commands += _coalesced(coalescer, neighbours)
-            coalescer = None
-        if call.coalescer is None:
-            commands.append(CoalescedCommand([call], call.content))
-            continue
+    commands: list[PendingCommand | CoalescedCommand] = []
+    for (coalescer, _slot), neighbours in groupby(batch, attrgetter("coalescer", "slot")):
         if coalescer is None:
-            coalescer, slot, length, neighbours = call.coalescer, call.slot, 0, []
-        neighbours.append(call)
-        length += len(call.content)
-    if coalescer is not None:
-        commands += _coalesced(coalescer, neighbours)
+            commands += neighbours
+            continue
+        for calls in _bounded(neighbours):
+            try:
+                packed = pack(coalescer.command([call.content for call in calls]))
+            except Exception as error:  # noqa: BLE001 - whatever it is, others have no part in it
+                for call in calls:
+                    call.fail(error)
+            else:
+                commands.append(CoalescedCommand(calls, packed, coalescer))
     return commands
 
 
-def _coalesced(coalescer: Coalescer, calls: list[PendingCommand]) -> list[CoalescedCommand]:
-    """Return the command of some calls; none if it can't be encoded, which fails only them."""
-    try:
-        packed = pack(coalescer.command([call.content for call in calls]))
-    except Exception as error:  # noqa: BLE001 - whatever it is, other calls have no part in it
-        for call in calls:
-            call.fail(error)
-        return []
-    return [CoalescedCommand(calls, packed)]
+def _bounded(calls: Iterable[PendingCommand]) -> Iterator[list[PendingCommand]]:
+    """Return the calls in groups that one command may hold the parts of."""
+    group: list[PendingCommand] = []
+    length = 0
+    for call in calls:
+        length += len(call.content)
+        if group and length > MAX_COALESCED:
+            yield group
+            group, length = [], len(call.content)
+        group.append(call)
+    yield group
 
 
 class Lane:
@@ -172,7 +137,7 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._calls: deque[PendingCommand] = deque()
         # Those written and not answered yet.
-        self._written: list[CoalescedCommand] = []
+        self._written: list[PendingCommand | CoalescedCommand] = []
         self._connection: Connection | None = None
         self._was_connected = False
         self._opening: asyncio.Task[Connection] | None = None
@@ -242,7 +207,7 @@ class Lane:
         self._counters.round_trips += 1
         arrived = partial(self._arrived, connection)
         try:
-            connection.write([command.packed for command in self._written])
+            connection.write([command.content for command in self._written])
         except RedisConnectionError as error:
             arrived(error)
         else:
@@ -279,7 +244,12 @@ class Lane:
                 command.answer(reply)
                 continue
             refused = was_not_executed(reply)
-            again += command.fail(reply, refused=refused, lost=reply is lost)
+            error = name_keys(reply, command.content)
+            for call in command.calls:
+                if refused or (reply is lost and call.idempotent):
+                    again.append(call)
+                else:
+                    call.fail(error)
             # redis-py, too, closes a connection on which such an error comes.
             if (refused or isinstance(reply, RedisConnectionError)) and (
                 trouble is None or is_redirect(trouble)
