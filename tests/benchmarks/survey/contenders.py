@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from channels.layers import BaseChannelLayer
 
-# What the works with WebSockets need besides.
-SITE = ("uvicorn>=0.30", "uvloop", "websockets>=14")
+# What the works need besides: those with WebSockets, and those in several processes redis-py, too.
+SITE = ("redis>=5", "uvicorn>=0.30", "uvloop", "websockets>=14")
 # No work here is about overflow: enough for all that waits at once.
 CAPACITY = 100_000
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.conditions import conditions
-from benchmarks.survey.contenders import CONTENDERS
+from benchmarks.survey.contenders import CONTENDERS, SITE
 from benchmarks.survey.growth import grow
-from benchmarks.survey.interpreters import NotInstalled, python_of, versions_of
-from benchmarks.survey.limit import limits, paths
+from benchmarks.survey.limit import limits
 from benchmarks.survey.results import Results, Row
 from benchmarks.survey.running import Failed, run
 from benchmarks.survey.services import Absent, RedisService, service
 from benchmarks.survey.trial import Job
+from support.installing import environment, versions_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from typing_extensions import Self
@@ -53,16 +54,9 @@ class Survey:
         self._pythons: dict[str, Path] = {}
         self._services: dict[Any, Service] = {}
         self._stack = contextlib.ExitStack()
-        self._progress = Progress(
-            TextColumn("{task.description:40}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self._progress)
         try:
             self._install()
         except BaseException:
@@ -82,11 +76,10 @@ class Survey:
         there = [one for one in self._contenders if one.name in self._pythons]
         pairs = [(cell, one) for cell in cells for one in there if cell.runs(one)]
         results.rows += [Row(cell.work, cell.parameters, one.name) for cell, one in pairs]
-        with self._stage("comparison", len(pairs) * self._rounds) as tell:
-            for _ in range(self._rounds):
-                for row, (cell, one) in zip(results.rows, pairs, strict=True):
-                    tell(f"{cell.work} {one.name}")
-                    self._one_round(row, cell, one)
+        for number in range(self._rounds):
+            for row, (cell, one) in zip(results.rows, pairs, strict=True):
+                self._say(f"round {number + 1} of {self._rounds}: {cell.work} {one.name}")
+                self._one_round(row, cell, one)
 
     def limit(self) -> None:
         """Measure what redis-py alone does with the commands of our layers."""
@@ -96,33 +89,34 @@ class Survey:
             self.results.versions[f"raw-{name}"] = alone
             others = [row for row in self.results.rows if row.contender != f"raw-{name}"]
             self.results.rows = others
-            with self._stage(f"raw redis-py, {name}", len(list(paths(name)))) as tell:
-                for rows in limits({name: self._pythons[name]}, self._redis(), self._rounds):
-                    there = self.results.find(rows[0].work, name, **rows[0].parameters)
-                    self.results.rows += rows[1:] if there else rows
-                    tell(f"raw redis-py, {name}")
+            for rows in limits({name: self._pythons[name]}, self._redis(), self._rounds):
+                self._say(f"raw redis-py: {rows[0].work} {name}")
+                there = self.results.find(rows[0].work, name, **rows[0].parameters)
+                self.results.rows += rows[1:] if there else rows
 
     def grow(self) -> None:
         """Raise the load on those on Redis until something gives."""
         names = [one.name for one in self._contenders if one.server == "redis"]
         there = [name for name in names if name in self._pythons]
-        with self._stage("growth") as tell:
-            self.results.growth = grow(self._pythons, self._redis(), there, tell)
+        self.results.growth = grow(self._pythons, self._redis(), there, self._say)
 
     def _install(self) -> None:
         """Make each contender's environment and see that its servers start."""
         servers: list[str] = []
-        with self._stage("install", len(self._contenders)) as tell:
-            for one in self._contenders:
-                tell(f"install {one.name}")
-                try:
-                    python = python_of(one)
-                    servers.append(self._service(one).software)
-                except (NotInstalled, Absent) as error:
-                    self.results.absent[one.name] = str(error)
-                else:
-                    self._pythons[one.name] = python
-                    self.results.versions[one.name] = versions_of(one, python)
+        for one in self._contenders:
+            self._say(f"install {one.name}")
+            try:
+                python = environment(f"bench/{one.name}", (*one.requirements, *SITE))
+                servers.append(self._service(one).software)
+            except subprocess.CalledProcessError as error:
+                self.results.absent[one.name] = str(error.stderr).strip()
+            except Absent as error:
+                self.results.absent[one.name] = str(error)
+            else:
+                self._pythons[one.name] = python
+                versions = versions_in(python)
+                matter = {name: versions[name] for name in one.version_of if name in versions}
+                self.results.versions[one.name] = matter
         self.results.conditions["servers"] = ", ".join(dict.fromkeys(filter(None, servers)))
 
     def _one_round(self, row: Row, cell: Cell, one: Contender) -> None:
@@ -157,20 +151,9 @@ class Survey:
             raise TypeError(f"{started} does not run the requested Redis")
         return started
 
-    @contextlib.contextmanager
-    def _stage(self, title: str, parts: int | None = None) -> Iterator[Callable[[str], None]]:
-        """Show a bar; what is yielded tells which part is done next."""
-        task = self._progress.add_task(title, total=parts)
-        begun = 0
-
-        def tell(what: str) -> None:
-            nonlocal begun
-            self._progress.update(task, description=what, completed=begun)
-            begun += 1
-
-        yield tell
-        self._progress.update(task, description=title, total=parts or begun or 1)
-        self._progress.update(task, completed=parts or begun or 1)
+    def _say(self, what: str) -> None:
+        """Show what is done now."""
+        sys.stderr.write(f"{(time.monotonic() - self._began) / 60:5.1f} min  {what}\n")
 
     def _service(self, one: Contender, *, shards: int = 1, cluster: bool = False) -> Service:
         """Return the running servers of this kind."""
