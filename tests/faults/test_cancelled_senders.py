@@ -73,7 +73,7 @@ def test_loop_closed_without_cleanup_logs_nothing(caplog: pytest.LogCaptureFixtu
     """A task of the layer's own ends with its loop, whenever the garbage collector finds it."""
 
     async def begin() -> None:
-        start_task(asyncio.sleep, DEADLINE)
+        start_task(asyncio.sleep(DEADLINE))
         await asyncio.sleep(0)
 
     gc.collect()  # what other tests have left

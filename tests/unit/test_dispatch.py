@@ -176,7 +176,7 @@ def test_leave_of_this_process(process: Process) -> None:
         assert process.local_groups.members(ROOM) == ["a", "b"]
     process.dispatcher.apply_leaves(100.7)
     assert process.local_groups.members(ROOM) == ["b"]
-    assert not process.dispatcher.has_leaves
+    assert not process.dispatcher.leaves
 
 
 def test_process_takes_batches(process: Process) -> None:

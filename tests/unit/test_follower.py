@@ -168,7 +168,7 @@ class History(RuleBasedStateMachine):
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine in the background, and note its failure."""
-        task = start_task(lambda: coroutine)
+        task = start_task(coroutine)
         self.tasks.add(task)
         task.add_done_callback(self.on_end)
         return task

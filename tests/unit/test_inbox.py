@@ -46,11 +46,6 @@ class Notes:
         self.seen.append(claim.message.decode())
         self.lifetimes.append(lifetime)
 
-    @property
-    def has_leaves(self) -> bool:
-        """Return whether leaves wait."""
-        return bool(self.leaves)
-
     def apply_leaves(self, until: float) -> None:
         """Note the leaves that precede a time."""
         due = [leave for leave, after in self.leaves.items() if after < until]

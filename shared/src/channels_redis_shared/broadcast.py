@@ -225,7 +225,7 @@ def _start_writing(due: Due, _ended: object = None) -> None:
     """Write to the sockets that are due, in a later turn of the loop."""
     if due:
         # Again at its end: it never begins if all tasks of the loop are cancelled before.
-        start_task(_write, due).add_done_callback(functools.partial(_start_writing, due))
+        start_task(_write(due)).add_done_callback(functools.partial(_start_writing, due))
 
 
 async def _write(due: Due) -> None:

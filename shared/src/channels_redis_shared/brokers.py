@@ -192,7 +192,7 @@ class Brokers(Generic[B]):
             loop = asyncio.get_running_loop()
             if self._own.get(loop) is broker:
                 del self._own[loop]
-            task = self._detaching[broker] = start_task(self._detach, broker)
+            task = self._detaching[broker] = start_task(self._detach(broker))
             task.add_done_callback(lambda _: self._detaching.pop(broker, None))
         return task
 
@@ -228,48 +228,43 @@ def _is_free(broker: Broker) -> bool:
     return broker.loop is None or broker.loop.is_closed()
 
 
-# The number of forks between the first process and this one. Compared with every message, so not
-# by getpid, which is a system call.
-_forks = 0
-# Held while a value of the parent is left behind.
-_fork_lock = threading.Lock()
-
-
-def _count_fork() -> None:
-    global _forks, _fork_lock  # noqa: PLW0603 - that is what it is: a fact about the process
-    _forks += 1
-    # Another thread of the parent may have held it.
-    _fork_lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_count_fork)
-
-
 class ProcessLocal(Generic[Value]):
     """One value for each process, made at the first use."""
 
     def __init__(self, make: Callable[[], Value]) -> None:
         self._make = make
-        self._reset()
+        self._begin()
+        _process_locals.add(self)
 
-    def _reset(self) -> None:
+    def _begin(self) -> None:
         # The lock as well: the fork may have happened while another thread held it.
         self._lock = threading.Lock()
-        self._kept: list[Value] = []
-        self._forks = _forks
+        # None before the first use. Read without a call for each message.
+        self.value: Value | None = None
 
     def get(self) -> Value:
         """Return this process's value."""
-        if self._forks != _forks:
-            with _fork_lock:
-                if self._forks != _forks:
-                    # Kept alive, and not closed: parent and child share the sockets and the
-                    # selector, so closing here would stop the parent's events.
-                    self._inherited = self._kept
-                    self._reset()
-        if not self._kept:
+        if self.value is None:
             with self._lock:
-                if not self._kept:
-                    self._kept.append(self._make())
-        return self._kept[0]
+                if self.value is None:
+                    self.value = self._make()
+        return self.value
+
+    def leave_behind(self) -> None:
+        """Begin without a value in a forked child."""
+        # Kept alive, and not closed: parent and child share the sockets and the selector, so
+        # closing here would stop the parent's events.
+        self._inherited = self.value
+        self._begin()
+
+
+_process_locals: weakref.WeakSet[ProcessLocal[Any]] = weakref.WeakSet()
+
+
+def _leave_values_behind() -> None:
+    for local in list(_process_locals):
+        local.leave_behind()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_values_behind)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CANCEL_INTERVAL",
     "BackgroundTasks",
+    "begun",
     "end_task",
     "first_result",
     "running_loop",
@@ -39,16 +40,12 @@ running_loop: Callable[[], asyncio.AbstractEventLoop | None] = asyncio._get_runn
 CANCEL_INTERVAL = 2.0
 
 
-def start_task(
-    function: Callable[..., Coroutine[Any, Any, Value]], *arguments: Any
-) -> asyncio.Task[Value]:
-    """Start a background task, which calls and awaits a function, in the running event loop.
+def start_task(coroutine: Coroutine[Any, Any, Value]) -> asyncio.Task[Value]:
+    """Start a background task in the running event loop.
 
     Its context is empty, as it outlives the consumer that started it. It never begins before this
     returns: a loop's `asyncio.eager_task_factory` would run it before its caller has stored it.
     """
-    coroutine = _call_later(function, *arguments)
-    coroutine.send(None)
     loop = asyncio.get_running_loop()
     task = contextvars.Context().run(partial(asyncio.Task, coroutine, loop=loop))
     # It ends with its event loop, also with one that is closed without cancelling its tasks.
@@ -56,11 +53,21 @@ def start_task(
     return task
 
 
+def begun(
+    function: Callable[..., Coroutine[Any, Any, Value]], *arguments: Any
+) -> Coroutine[Any, Any, Value]:
+    """Return the coroutine of a task that may start in the last turn of its event loop.
+
+    Python warns of a coroutine that has never begun: this one has, and calls the function later.
+    """
+    coroutine = _call_later(function, *arguments)
+    coroutine.send(None)
+    return coroutine
+
+
 async def _call_later(
     function: Callable[..., Coroutine[Any, Any, Value]], *arguments: Any
 ) -> Value:
-    # Begun up to here. A loop may be closed before the task's first turn, and Python warns of a
-    # coroutine that has never begun.
     await asyncio.sleep(0)
     return await function(*arguments)
 
@@ -148,7 +155,7 @@ class BackgroundTasks:
 
     def spawn(self, coroutine: Coroutine[Any, Any, Value]) -> asyncio.Task[Value]:
         """Run a coroutine in the running event loop."""
-        task = start_task(lambda: coroutine)
+        task = start_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

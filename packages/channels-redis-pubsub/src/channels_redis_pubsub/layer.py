@@ -245,7 +245,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             redis.exceptions.RedisError: The server does not accept the settings: a wrong password,
                 a missing permission, an invalid certificate.
         """
-        brokers = self._brokers.get()
+        brokers = self._brokers.value or self._brokers.get()
         broker = brokers.find()
         # Other types may not be hashable.
         if broker is None or not isinstance(channel, str) or channel not in broker.hub:
@@ -333,7 +333,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
 
     async def _publish(self, topic: str, data: bytes, limits: Limits | None = None) -> None:
         """Send bytes to all members of a topic, and append them to its history if it has limits."""
-        brokers = self._brokers.get()
+        brokers = self._brokers.value or self._brokers.get()
         if limits is None:
             broker = brokers.find()
             shards = brokers.shards() if broker is None else broker.connections.shards

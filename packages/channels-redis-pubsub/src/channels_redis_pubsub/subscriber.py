@@ -138,7 +138,7 @@ class Subscriber:
     def subscribe(self, topics: Iterable[bytes]) -> None:
         """Subscribe to topics that have members, and keep the subscriptions alive."""
         if not self.is_running:
-            self._running = start_task(self._run)
+            self._running = start_task(self._run())
         self.reconcile(topics)
 
     def reconcile(self, topics: Iterable[bytes]) -> None:
@@ -257,7 +257,7 @@ class Subscriber:
     def _write_soon(self) -> None:
         """Send all changes of this turn of the loop in the next one."""
         if self._connection is not None and not self._writing and self._subscriptions.has_changes:
-            self._writing = start_task(self._write, self._connection)
+            self._writing = start_task(self._write(self._connection))
 
     async def _write(self, connection: Connection) -> None:
         try:

@@ -210,7 +210,7 @@ class RedisChannelLayer(BaseRedisLayer):
         # Inlined `_key_capacity`: this runs for each message.
         capacity = self.get_capacity(channel) * (PROCESS_CAPACITY if "!" in channel else 1)
         outgoing = OutgoingMessage(queue.key, queue.bell, capacity, self._encode(message))
-        brokers = self._brokers.get()
+        brokers = self._brokers.value or self._brokers.get()
         shard = self._shard_to(address) if len(self._connectors) > 1 else 0
         if await self._batch.send([outgoing], brokers.shards[shard]):
             brokers.counters.over_capacity += 1
@@ -229,7 +229,7 @@ class RedisChannelLayer(BaseRedisLayer):
             redis.exceptions.RedisError: The server does not accept the settings: a wrong password,
                 a missing permission, an invalid certificate.
         """
-        brokers = self._brokers.get()
+        brokers = self._brokers.value or self._brokers.get()
         broker = brokers.find()
         # Other types may not be hashable.
         if broker is None or not isinstance(channel, str) or not broker.knows(channel):
@@ -314,7 +314,7 @@ class RedisChannelLayer(BaseRedisLayer):
         """
         message = sendable(message)
         self.require_valid_group_name(group)
-        brokers = self._brokers.get()
+        brokers = self._brokers.value or self._brokers.get()
         excluded = (
             options.excluded_channels(exclude, self.require_valid_channel_name) if exclude else ()
         )

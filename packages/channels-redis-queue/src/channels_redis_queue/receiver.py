@@ -117,7 +117,7 @@ class Receiver:
         self._commands = self._find_commands()
         # The end of its rest: whether it was woken.
         self._woken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._task = start_task(self._run)
+        self._task = start_task(self._run())
         self._task.add_done_callback(self._finished)
 
     def wake(self) -> None:
@@ -273,7 +273,7 @@ class Receiver:
     def _release(self) -> None:
         """Start to put back requeued messages, concurrently with a wait."""
         if self.inbox.unsent_requeues and self._releasing is None and self.state not in STARTABLE:
-            self._releasing = start_task(self._send_releases)
+            self._releasing = start_task(self._send_releases())
             self._releasing.add_done_callback(self._released)
 
     def _released(self, _task: asyncio.Task[None]) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ..clock import monotonic
-from ..concurrency import end_task, start_task
+from ..concurrency import begun, end_task, start_task
 from ..ops.statistics import Counters
 from .commands import CommandClient, PendingCommand, name_keys, pack
 from .errors import is_redirect, is_transient, was_not_executed
@@ -191,7 +191,7 @@ class Lane:
             connection is None or connection.is_stale or not self._connector.serves(connection)
         ):
             self._drop()
-            self._opening = start_task(self._connector.open, self._load)
+            self._opening = start_task(begun(self._connector.open, self._load))
             self._opening.add_done_callback(self._opened)
             return
         batch: list[PendingCommand] = []
@@ -355,7 +355,7 @@ class AutoPipeline(CommandClient):
 
     def _recover_soon(self, _ended: object = None) -> None:
         if self._held and (self._recovery is None or self._recovery.done()):
-            self._recovery = start_task(self._recover)
+            self._recovery = start_task(begun(self._recover))
             # It may be cancelled, as its loop ends, while calls are still held.
             self._recovery.add_done_callback(self._recover_soon)
 

@@ -14,7 +14,7 @@ from .._shared.history.positions import HistoryEntry, id_of
 from .._shared.messages.serializers import POSITION, DecodedMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .._shared.delivery.mailboxes import Mailboxes
     from .._shared.history.follower import Followers
@@ -108,14 +108,10 @@ class ProcessDispatcher:
         self._decoder: MessageDecoder[Envelope] = settings.make_decoder(Envelope)
         self._mailboxes = mailboxes
         self._local_groups = local_groups
+        self.leaves = local_groups.leaves
         self._followers = followers
         self._backlog = followers.backlog
         self._groups_empty = groups_empty
-
-    @property
-    def has_leaves(self) -> bool:
-        """True if leaves wait for the messages sent before them."""
-        return self._local_groups.has_leaves(self.channel)
 
     def prefetch_count(self) -> int:
         """Return the largest capacity of the key: it has no other reader."""
@@ -236,7 +232,7 @@ class WorkerDispatcher:
     ) -> None:
         self.channel = channel
         # A general channel leaves a group by its plain name.
-        self.has_leaves = False
+        self.leaves: Mapping[Any, Any] = {}
         self._settings = settings
         self._wake_receivers = wake
         self._decoder: MessageDecoder[Envelope] = settings.make_decoder(Envelope)

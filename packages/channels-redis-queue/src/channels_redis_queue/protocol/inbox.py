@@ -15,7 +15,7 @@ from .. import scripts
 from .._shared.clock import monotonic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from .._shared.ops.statistics import Counters
     from .._shared.transport.commands import Command
@@ -147,8 +147,8 @@ class Dispatcher(Protocol):
     channel: str
 
     @property
-    def has_leaves(self) -> bool:
-        """True if leaves wait for the messages sent before them."""
+    def leaves(self) -> Mapping[Any, Any]:
+        """Falsy unless leaves may wait for the messages sent before them."""
 
     def prefetch_count(self) -> int:
         """Return the number of messages to take now."""
@@ -298,11 +298,11 @@ class Inbox:
         dispatcher = self.dispatcher
         self._popped.clear()
         for claim, sent in claims:
-            if dispatcher.has_leaves:
+            if dispatcher.leaves:
                 dispatcher.apply_leaves(sent)
             if self._acks.admit(claim):
                 self._dispatch(claim, min(sent - now, 0) + self._expiry)
-        if self._left_empty and dispatcher.has_leaves:
+        if self._left_empty and dispatcher.leaves:
             dispatcher.apply_leaves(now)
         self._without_bell = False
         self.must_take_again = self._acks.ambiguous

@@ -51,9 +51,9 @@ class LocalGroups:
         self._last_write = 0
         # The number of virtual channels of each address.
         self._addresses: Counter[str] = Counter()
-        # By address, and then by virtual channel and member: the leaves that wait for the messages
-        # sent before them; and two times of the server, as `group_discard.lua` returns them.
-        self._leaves: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
+        # By virtual channel and member: the leaves that wait for the messages sent before them; and
+        # two times of the server, as `group_discard.lua` returns them.
+        self.leaves: dict[tuple[str, str], tuple[float, float]] = {}
 
     def __contains__(self, virtual: object) -> bool:
         """Return whether the virtual channel has local members or pending joins."""
@@ -113,10 +113,6 @@ class LocalGroups:
         if channel in group.members and group.members[channel][0] <= at:
             self._remove(virtual, group, channel)
 
-    def has_leaves(self, address: str) -> bool:
-        """Return whether leaves of an address wait."""
-        return address in self._leaves
-
     def begin_leave(self, virtual: str, channel: str, at: float, after: float) -> None:
         """End a channel's membership once the messages sent before have been dispatched.
 
@@ -130,7 +126,7 @@ class LocalGroups:
         group = self._groups.get(virtual)
         if group is None:
             return
-        leaves, key = self._leaves.setdefault(non_local(virtual), {}), (virtual, channel)
+        leaves, key = self.leaves, (virtual, channel)
         joined, _ = group.members.get(channel, (0.0, 0.0))
         # A second leave of one membership lets in nothing that was sent since the first.
         if key not in leaves or channel in group.joining or joined > leaves[key][0]:
@@ -143,12 +139,13 @@ class LocalGroups:
             address: The address.
             until: The time of the message.
         """
-        leaves = self._leaves.pop(address, {})
-        due = [(*key, at) for key, (at, after) in leaves.items() if after < until]
+        due = [
+            (virtual, channel, at)
+            for (virtual, channel), (at, after) in self.leaves.items()
+            if after < until and non_local(virtual) == address
+        ]
         for virtual, channel, _ in due:
-            del leaves[virtual, channel]
-        if leaves:
-            self._leaves[address] = leaves
+            del self.leaves[virtual, channel]
         return due
 
     def remove_channel(self, channel: str) -> list[str]:
@@ -274,7 +271,7 @@ class LocalGroups:
     def clear(self) -> None:
         """End all memberships."""
         self._removed_members.clear()
-        self._leaves.clear()
+        self.leaves.clear()
         self._writes.clear()
         self._addresses.clear()
         self._groups.clear()
