@@ -7,7 +7,7 @@ import random
 from typing import TYPE_CHECKING
 
 from support.messages import cancel, take, within
-from support.pubsub_layers import Layers, nothing_else, waiting
+from support.pubsub_layers import Layers, waiting
 
 if TYPE_CHECKING:
     from channels_redis_pubsub import RedisPubSubChannelLayer
@@ -40,36 +40,6 @@ async def test_last_member_leaves_as_another_joins(layers: Layers) -> None:
         await within(asyncio.gather(layer.group_discard("room", old), layer.group_add("room", new)))
         await within(other.group_send("room", {"type": "hello", "number": number}))
         assert await take(layer, new) == {"type": "hello", "number": number}
-
-
-async def test_member_leaves_and_comes_back_at_once(layers: Layers) -> None:
-    """`group_discard` and then `group_add`, before the server has confirmed anything."""
-    layer, other = layers(), layers()
-    channel = await layer.new_channel()
-
-    async def come_and_go() -> None:
-        for _ in range(random.Random(3).randrange(1, 4)):
-            await layer.group_discard("room", channel)
-        await layer.group_add("room", channel)
-
-    for number in range(100):
-        await within(asyncio.gather(*(come_and_go() for _ in range(3))))
-        await within(other.group_send("room", {"type": "hello", "number": number}))
-        assert await take(layer, channel) == {"type": "hello", "number": number}
-        leaving = asyncio.create_task(layer.group_discard("room", channel))
-        await within(leaving)
-    await within(other.group_send("room", {"type": "unheard"}))
-    await nothing_else(layer, channel)
-
-
-async def test_everyone_who_joins_at_once_is_told(layers: Layers) -> None:
-    """A thousand channels join one group in one turn: all return, and all get the message."""
-    layer, other = layers(), layers()
-    channels = await within(asyncio.gather(*(layer.new_channel() for _ in range(1000))))
-    await within(asyncio.gather(*(layer.group_add("room", channel) for channel in channels)))
-    await within(other.group_send("room", {"type": "hello"}))
-    received = await within(asyncio.gather(*(layer.receive(channel) for channel in channels)))
-    assert received == [{"type": "hello"}] * 1000
 
 
 async def test_cancelled_join_leaves_others_alone(layers: Layers) -> None:

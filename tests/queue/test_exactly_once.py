@@ -57,22 +57,10 @@ async def send_all(layer: RedisChannelLayer, channel: str, count: int) -> None:
         await within(asyncio.gather(*sends))
 
 
-async def test_four_processes(layers: Layers, remote_layer: StartRemoteLayer) -> None:
-    """4,000 messages to a general channel, drained by 4 processes: none lost, none doubled."""
-    options = {**layers.options, "capacity": 2 * MESSAGES}
-    workers = [await remote_layer(**options) for _ in range(PROCESSES)]
-    for worker in workers:
-        await worker.call("drain", "jobs", 5)
-    layer = layers(**options)
-    await send_all(layer, "jobs", MESSAGES)
-    assert await drained(workers, MESSAGES) == list(range(MESSAGES))
-    assert min([await worker.call("count") for worker in workers]) > MESSAGES / PROCESSES / 10
-
-
 async def test_four_processes_with_killed_connections(
     own_server: EmbeddedServer, own_layers: Layers, remote_layer: StartRemoteLayer
 ) -> None:
-    """The same while all of their connections are killed every 30 ms; no `receive` raises."""
+    """4,000 messages for 4 processes whose connections are killed every 30 ms: each comes once."""
     with own_server.client() as client:
         client.execute_command("ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all")
         host = {"address": own_server.url, "username": "worker", "password": "secret"}
@@ -93,19 +81,19 @@ async def test_four_processes_with_killed_connections(
 
 @pytest.mark.parametrize("kind", ["specific", "general"])
 async def test_cancelled_receives(layers: Layers, kind: str) -> None:
-    """`receive` cancelled hundreds of times, after 0-4 ms: none lost or doubled, order kept."""
+    """`receive` cancelled a hundred times, after 0-4 ms: none lost or doubled, order kept."""
     layer, sender = layers(), layers()
     channel = await layer.new_channel() if kind == "specific" else "jobs"
 
     async def send() -> None:
-        for message in numbered(1500):
+        for message in numbered(400):
             await sender.send(channel, message)
             await asyncio.sleep(random.choice((0, 0.001, 0.003)))
 
     sending = asyncio.create_task(send())
     numbers: list[int] = []
     cancelled = 0
-    while len(numbers) < 1500:
+    while len(numbers) < 400:
         if sending.done():
             sending.result()
         receiving = asyncio.create_task(layer.receive(channel))
@@ -116,12 +104,12 @@ async def test_cancelled_receives(layers: Layers, kind: str) -> None:
         except asyncio.CancelledError:
             cancelled += 1
     await sending
-    assert numbers == list(range(1500))
-    assert cancelled > 300
+    assert numbers == list(range(400))
+    assert cancelled > 80
 
 
-async def test_layers_come_and_go(layers: Layers) -> None:
-    """Layers that receive from a general channel, are cancelled, and close, lose nothing."""
+async def test_layers_come_and_go(layers: Layers, redis_server: EmbeddedServer) -> None:
+    """Layers that receive, are cancelled, and close: they lose nothing, and keep no claims."""
     layers.options["capacity"] = 1000
     sender = layers()
     numbers: list[int] = []
@@ -144,27 +132,10 @@ async def test_layers_come_and_go(layers: Layers) -> None:
 
     sending = asyncio.create_task(send())
     await within(asyncio.gather(sending, come_and_go(), come_and_go()))
-    numbers += await take_numbers(layers(), "jobs", 300 - len(numbers))
-    assert sorted(numbers) == list(range(300))
-
-
-async def test_nothing_stays_claimed(layers: Layers, redis_server: EmbeddedServer) -> None:
-    """Layers that went while a message came have put back all that they had not handed over."""
-    sender = layers()
-    received = 0
-    for number in range(20):
-        layer = layers()
-        receiver = asyncio.create_task(layer.receive("jobs"))
-        await asyncio.wait([receiver], timeout=random.uniform(0, 0.02))
-        sending = asyncio.create_task(sender.send("jobs", {"number": number}))
-        await asyncio.wait([receiver, sending], timeout=random.uniform(0, 0.005))
-        await cancel(receiver)
-        received += not receiver.cancelled()
-        await within(layer.close_pools())
-        await sending
     with redis_server.client() as client:
         assert client.keys(f"{sender.prefix}$claims*") == []
-        assert client.zcard(beside(sender, "jobs").key) == 20 - received
+    numbers += await take_numbers(layers(), "jobs", 300 - len(numbers))
+    assert sorted(numbers) == list(range(300))
 
 
 async def test_own_channel_of_a_layer_that_closes_and_goes_on(layers: Layers) -> None:

@@ -93,19 +93,6 @@ async def test_without_the_keys_command(own_server: EmbeddedServer) -> None:
     await layers.close()
 
 
-async def test_all_hosts(redis_shards: tuple[EmbeddedServer, ...], prefix: str) -> None:
-    """With several hosts, all of them are flushed."""
-    layers = Layers(hosts=[server.url for server in redis_shards], prefix=prefix)
-    layer = layers()
-    for _ in redis_shards:
-        await layer.send("jobs", {"type": "work"})
-    await within(layer.flush())
-    for server in redis_shards:
-        with server.client() as client:
-            assert client.keys(f"{prefix}*") == []
-    await layers.close()
-
-
 @pytest.mark.usefixtures("frequent_checks")
 async def test_other_processes_write_their_memberships_again(layers: Layers) -> None:
     """A flush from outside ends no membership of a process that runs."""

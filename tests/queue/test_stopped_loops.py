@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from asgiref.sync import async_to_sync
 
 from support.loop_thread import LoopThread
-from support.messages import DEADLINE, cancel, within
+from support.messages import cancel, within
 from support.queue_layers import Layers, beside, blocked, names_in, nothing_else
 from support.waiting import eventually
 
@@ -22,52 +21,28 @@ if TYPE_CHECKING:
 HELLO = {"type": "hello"}
 
 
-async def test_claims_outlive_a_loop_that_ends_in_an_outage(
-    own_server: EmbeddedServer,
-    own_layers: Layers,
-    proxy: TcpProxy,
+@pytest.mark.parametrize("ends", ["layer", "loop"])
+async def test_claims_outlive_an_outage(
+    own_server: EmbeddedServer, own_layers: Layers, proxy: TcpProxy, ends: str
 ) -> None:
-    """A message in a lost reply is handed over again."""
+    """A message in a lost reply is received after `close_pools`, or in the next event loop."""
     layer, sender = own_layers(hosts=[proxy.url]), own_layers()
-    key, end = beside(layer, "work").key, threading.Event()
-
-    async def receive_until_the_end() -> None:
-        waiter = asyncio.create_task(layer.receive("work"))
-        await asyncio.to_thread(end.wait, DEADLINE)
-        waiter.cancel()
-        await asyncio.wait([waiter])
-
-    with own_server.client() as client:
-        first = asyncio.create_task(asyncio.to_thread(asyncio.run, receive_until_the_end()))
-        await eventually(lambda: client.info("clients")["blocked_clients"] == 1)
-        proxy.stall(requests=False, new=True)
-        await within(sender.send("work", HELLO))
-        await eventually(lambda: client.keys("*claims*") and not client.exists(key))
-        end.set()
-        await first
-    proxy.cut()
-    proxy.resume()
-    second = asyncio.wait_for(layer.receive("work"), 30)
-    assert await asyncio.to_thread(asyncio.run, second) == HELLO
-
-
-async def test_claims_outlive_a_layer_that_is_closed_in_an_outage(
-    own_server: EmbeddedServer,
-    own_layers: Layers,
-    proxy: TcpProxy,
-) -> None:
-    """A message in a lost reply is received in the same loop after `close_pools`."""
-    layer, sender = own_layers(hosts=[proxy.url]), own_layers()
-    channel = await layer.new_channel()
-    key = beside(layer, channel).key
-    with own_server.client() as client:
-        waiter = asyncio.create_task(layer.receive(channel))
+    with LoopThread() as other, own_server.client() as client:
+        first = other if ends == "loop" else None
+        channel = "work" if first else await layer.new_channel()
+        key = beside(layer, channel).key
+        waiter = asyncio.ensure_future(
+            asyncio.wrap_future(first.start(layer.receive(channel)))
+            if first
+            else layer.receive(channel)
+        )
         await eventually(lambda: client.info("clients")["blocked_clients"] == 1)
         proxy.stall(requests=False, new=True)
         await within(sender.send(channel, HELLO))
         await eventually(lambda: client.keys("*claims*") and not client.exists(key))
         await cancel(waiter)
-        await within(layer.close_pools())
+        if not first:
+            await within(layer.close_pools())
     proxy.cut()
     proxy.resume()
     assert await within(layer.receive(channel)) == HELLO
