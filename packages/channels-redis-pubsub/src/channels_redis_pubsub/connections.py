@@ -124,7 +124,6 @@ class LoopConnections:
             dispatcher,
             partial(self._topics, shard),
             self._hub.has_members,
-            serves=None if sharded else connector.serves,
             over_bus=is_cluster and not sharded,
         )
         if isinstance(connector, Cluster) and sharded:

@@ -62,8 +62,6 @@ class Endpoint:
     has_members: Callable[[bytes], bool]
     # Called with a topic that a node does not have, the error, and True if it was subscribed to.
     on_misplaced: Callable[[bytes, RedisError, bool], object] | None = None
-    # Returns whether the server of a connection is still in charge; None: its replies say so.
-    serves: Callable[[Connection], bool] | None = None
     # True if messages come from other nodes of a Cluster, which drop them while this one stalls.
     over_bus: bool = False
     # The node's address, for the log.
@@ -223,7 +221,8 @@ class Subscriber:
             await asyncio.wait([reading], timeout=interval)
             if reading.done():
                 return reading.result()
-            if endpoint.serves is not None and not endpoint.serves(connection):
+            # With sharded Pub/Sub, a node says so itself.
+            if connection.tenure.is_over and not endpoint.sharded:
                 raise RedisConnectionError("the server is no longer in charge")
             self._subscriptions.retry_refused()
             received, self._data_received = self._data_received, False

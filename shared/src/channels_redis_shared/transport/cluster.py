@@ -43,7 +43,6 @@ class Cluster(Connector):
         # Replaced, never mutated.
         self._owners: Sequence[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._connectors: dict[Address, Connector] = {}
-        self._masters: frozenset[Address] = frozenset()
         # The latest reply of the node that carries the commands, as it came.
         self._slots: Any = None
         # The node that `open` chose last.
@@ -95,12 +94,10 @@ class Cluster(Connector):
         if owners is None:
             raise sum_up(errors, RedisConnectionError, f"No node of the {self.host} can be asked")
         if owners != self._owners:
+            former = self.owners()
             self._owners = owners
-            self._masters = frozenset(self.owners())
-
-    def serves(self, connection: Connection) -> bool:
-        """Return whether an open connection leads to a node that owns slots, as last learnt."""
-        return connection.address in self._masters
+            for address in former - self.owners():
+                self.node(address).demote()
 
     async def look(self, commands: CommandClient) -> None:
         """Fetch the slot map if the node that carries the commands reports a different one.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio.connection import AbstractConnection
 
-    from ..config.hosts import Address, Host
+    from ..config.hosts import Host
     from .commands import Command
 
 # Returned by the parser while no reply is complete.
@@ -47,6 +47,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_detach_all)
 
 
+class Tenure:
+    """The time in which a server is in charge, and connections to it are of use."""
+
+    is_over = False
+
+
 class Connection(asyncio.Protocol):
     """A connection. It never retries: a command that was written may have been executed.
 
@@ -55,16 +61,17 @@ class Connection(asyncio.Protocol):
     Args:
         connection: redis-py's, which is not open yet.
         host: The host, which errors name.
+        tenure: That of the server.
     """
 
     _transport: asyncio.Transport
     _parser: hiredis.Reader
 
-    def __init__(self, connection: AbstractConnection, host: Host) -> None:
+    def __init__(self, connection: AbstractConnection, host: Host, tenure: Tenure) -> None:
         self._connection = connection
         self._host = host
         self._loop = asyncio.get_running_loop()
-        self.opened_at = monotonic()
+        self.tenure = tenure
         self._replies: deque[Any] = deque()
         # The reason why the connection ended.
         self._end: Exception | None = None
@@ -107,17 +114,16 @@ class Connection(asyncio.Protocol):
             self._stop(RedisConnectionError("Connection closed"))
 
     @property
-    def address(self) -> Address:
-        """The address of the node of a Cluster."""
-        arguments = self._host.arguments
-        return arguments["host"], arguments["port"]
-
-    @property
     def is_stale(self) -> bool:
-        """True if the connection was closed while no reply was due."""
+        """True if no more commands should be written, as they may be lost."""
         # uvloop's transport is closed some turns before it says so, and then refuses every write.
         # A reply that was not due leaves the order of replies unknown.
-        return self._transport.is_closing() or self._end is not None or bool(self._replies)
+        return (
+            self.tenure.is_over
+            or self._transport.is_closing()
+            or self._end is not None
+            or bool(self._replies)
+        )
 
     def write(self, packed: Iterable[bytes]) -> None:
         """Send commands, as `pack` returns them, in one write.

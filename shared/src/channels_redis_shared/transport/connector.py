@@ -11,10 +11,9 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import ClusterDownError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ..clock import monotonic
 from ..concurrency import timeout
 from .advice import SENTINEL_FORM, advice_on_silence, explain, explain_tls
-from .connection import Connection
+from .connection import Connection, Tenure
 from .errors import ClientSideError
 from .redis_py import find_tls_refusal
 
@@ -57,8 +56,7 @@ class Connector:
         in_cluster = host.in_cluster or host.nodes
         self.question: Command = ("CLUSTER", "SLOTS") if in_cluster else ("HELLO",)
         self._was_master = False
-        # The `monotonic()` at which the server turned out to be a replica.
-        self._demoted_at = float("-inf")
+        self._tenure = Tenure()
 
     async def open(self, setup: Iterable[Command] = ()) -> Connection:
         """Return a new, ready connection.
@@ -76,7 +74,7 @@ class Connector:
         try:
             async with timeout(seconds):
                 unopened = await self._new_connection()
-                connection = Connection(unopened, self.host)
+                connection = Connection(unopened, self.host, self._tenure)
                 try:
                     await connection.connect()
                     await self._check_server(connection)
@@ -97,10 +95,6 @@ class Connector:
             # A credential provider, which may ask a service, raises what it likes.
             raise ClientSideError(f"Connecting to {self.host} failed: {error!r}") from error
 
-    def serves(self, connection: Connection) -> bool:
-        """Return whether an open connection leads, as last seen, to the server in charge."""
-        return connection.opened_at > self._demoted_at
-
     async def look(self, commands: CommandClient) -> None:
         """Look whether the server behind open connections is still in charge.
 
@@ -111,7 +105,12 @@ class Connector:
         """
         reply = await commands.execute(self.question, key="", idempotent=True)
         if not self.is_in_charge(reply):
-            self._demoted_at = monotonic()
+            self.demote()
+
+    def demote(self) -> None:
+        """Let no connection be used that was opened up to now: the server is not in charge."""
+        self._tenure.is_over = True
+        self._tenure = Tenure()
 
     def is_in_charge(self, reply: Any) -> bool:
         """Return whether a server is in charge that has been, from its reply to the question.

@@ -187,9 +187,7 @@ class Lane:
     def _flush(self) -> None:
         """Write the next calls, after opening the connection if need be."""
         connection = self._connection
-        if self._calls and (
-            connection is None or connection.is_stale or not self._connector.serves(connection)
-        ):
+        if self._calls and (connection is None or connection.is_stale):
             self._drop()
             self._opening = start_task(begun(self._connector.open, self._load))
             self._opening.add_done_callback(self._opened)
