@@ -1,8 +1,148 @@
-"""The memory of a reader's claims; the state machine has all else."""
+"""A reader's claims: any order of takes, releases, lost replies and failovers; and its memory."""
 
 from __future__ import annotations
 
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
 from channels_redis_queue.protocol.inbox import AckTracker, Claim
+
+# Thousands of steps: a busy machine takes minutes.
+pytestmark = pytest.mark.timeout(300)
+
+REMEMBERED = 1000
+
+
+class Take:
+    """A command of the reader: acknowledges, and returns all claims, new ones last."""
+
+    def __init__(self, acks: AckTracker) -> None:
+        self.acknowledged = acks.pending_acks()
+        self.requeued = len(acks.confirmed_requeues)
+        self.reply: list[Claim] | None = None
+
+
+class Acknowledgements(RuleBasedStateMachine):
+    """One reader and its server: each message is handed out once, and none is lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.acks = AckTracker(REMEMBERED)
+        self.published: list[Claim] = []
+        # On the server.
+        self.queue: list[Claim] = []
+        self.claims: list[Claim] = []
+        # Messages that the reader may hand out, those that it has, and those acknowledged.
+        self.free: set[Claim] = set()
+        self.out: list[Claim] = []
+        self.done: list[Claim] = []
+        self.remembered: list[Claim] = []
+        # Commands whose reply has not come.
+        self.take: Take | None = None
+        self.release: list[bytes] | None = None
+        self.release_ran = False
+
+    @precondition(lambda self: len(self.queue) < 3)
+    @rule(message=st.sampled_from([b"one", b"two"]))
+    def publish(self, message: bytes) -> None:
+        """Add a message to the queue, often with the same bytes as another."""
+        claim = Claim(message, b"%d" % len(self.published))
+        self.published.append(claim)
+        self.queue.append(claim)
+        self.free.add(claim)
+
+    @rule(count=st.integers(0, 3))
+    def take_on(self, count: int) -> None:
+        """Continue a take: send it, let the server execute it, or read its reply."""
+        if self.take is None:
+            self.take = Take(self.acks)
+        elif self.take.reply is None:
+            gone = set(self.take.acknowledged)
+            self.claims = [claim for claim in self.claims if claim.score not in gone]
+            self.claims += self.queue[:count]
+            del self.queue[:count]
+            self.take.reply = list(self.claims)
+        else:
+            self.read(self.take.acknowledged, self.take.requeued, self.take.reply)
+            self.take = None
+
+    def read(self, acknowledged: list[bytes], requeued: int, reply: list[Claim]) -> None:
+        """Read the reply of a take."""
+        self.acks.confirm_take(len(acknowledged), requeued)
+        by_score = {claim.score: claim for claim in self.done}
+        for score in acknowledged:
+            if by_score[score] not in self.remembered:
+                self.remembered.append(by_score[score])
+        for claim in reply:
+            if self.acks.admit(claim):
+                self.free.remove(claim)
+                self.out.append(claim)
+
+    @rule()
+    def release_on(self) -> None:
+        """Continue a release: send it, let the server execute it, or read its reply."""
+        if self.release is None:
+            self.release = self.acks.pending_requeues()
+            self.release_ran = False
+        elif self.release_ran:
+            self.acks.confirm_requeues(len(self.release))
+            self.release = None
+        else:
+            back = [claim for claim in self.claims if claim.score in self.release]
+            self.claims = [claim for claim in self.claims if claim not in back]
+            self.queue[:0] = back
+            self.free.update(back)
+            self.release_ran = True
+
+    @precondition(lambda self: self.take or self.release)
+    @rule(take=st.booleans())
+    def lose_connection(self, take: bool) -> None:  # noqa: FBT001
+        """Lose a reply, before or after the server has carried the command out."""
+        if take:
+            self.take = None
+        else:
+            self.release = None
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data(), received=st.booleans())
+    def hand_over(self, data: st.DataObject, received: bool) -> None:  # noqa: FBT001
+        """Let a consumer receive a message, or give it up to another reader."""
+        claim = data.draw(st.sampled_from(self.out))
+        self.out.remove(claim)
+        if received:
+            self.done.append(claim)
+            self.acks.acknowledge(claim)
+        else:
+            self.acks.requeue(claim)
+
+    @precondition(lambda self: self.remembered)
+    @rule(data=st.data())
+    def fail_over(self, data: st.DataObject) -> None:
+        """Bring back a message whose acknowledgement had not reached the replica."""
+        claim = data.draw(st.sampled_from(self.remembered))
+        if claim not in self.claims:
+            self.claims.append(claim)
+
+    def teardown(self) -> None:
+        """Continue without faults: every message is delivered and acknowledged in the end."""
+        self.take = self.release = None
+        for _ in range(5):
+            for _ in range(3):
+                self.release_on()
+            for _ in range(3):
+                self.take_on(len(self.queue))
+            for claim in self.out:
+                self.acks.acknowledge(claim)
+            self.done += self.out
+            self.out = []
+        assert sorted(self.done) == sorted(self.published)
+        assert (self.claims, self.queue) == ([], [])
+        assert (self.acks.pending_acks(), self.acks.pending_requeues()) == ([], [])
+        assert not self.acks.ambiguous
+
+
+TestAcknowledgements = Acknowledgements.TestCase
 
 
 def test_only_the_latest_are_remembered() -> None:

@@ -1,15 +1,98 @@
-"""The cache of groups, which threads share; the state machine has all else."""
+"""The cache of groups: any sequence of look-ups with small limits, and threads that share it."""
 
 from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from channels_redis_queue.keys import Keys
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from channels_redis_queue.keys import Keys, non_local
+from channels_redis_queue.protocol import group_cache
 from channels_redis_queue.protocol.group_cache import GroupCache
 
+# Thousands of steps: a busy machine takes minutes.
+pytestmark = pytest.mark.timeout(300)
 
-def names(count: int) -> bytes:
+UNCONFIRMED, CONFIRMED, MAX_BYTES = 20, 60, 9 * group_cache.OVERHEAD_BYTES
+DESTINATIONS = 5
+groups = st.sampled_from(["one", "two", "three"])
+NAMES = [f"a.{number}!{letter}" for number in range(8) for letter in "xyz"]
+names = st.lists(st.sampled_from([*NAMES, "jobs", "mails", "mails\n"]), max_size=14, unique=True)
+
+
+class Cache(RuleBasedStateMachine):
+    """The cache of a layer that sends to three groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(group_cache, "MAX_UNCONFIRMED_BYTES", UNCONFIRMED)
+        self.patch.setattr(group_cache, "MAX_CONFIRMED_BYTES", CONFIRMED)
+        self.patch.setattr(group_cache, "MAX_CACHE_BYTES", MAX_BYTES)
+        self.patch.setattr(group_cache, "MAX_COALESCED", DESTINATIONS)
+        self.cache = GroupCache(Keys("asgi"), len)
+        # What the server said last of each group, and whether it said the same before.
+        self.seen: dict[str, tuple[bytes, bool]] = {}
+        self.next_liveness_check: dict[str, float] = {}
+
+    @rule(group=groups, names=names)
+    def change(self, group: str, names: list[str]) -> None:
+        """Look a group up that may have changed."""
+        self.update(group, " ".join(names).encode())
+
+    @rule(group=groups)
+    def stay(self, group: str) -> None:
+        """Look a group up that has not changed."""
+        self.update(group, self.seen.get(group, (b"", False))[0])
+
+    def update(self, group: str, listed: bytes) -> None:
+        """Look a group up; check what is said of it."""
+        known = self.cache.get(group)
+        same = known is not None and known.names == listed
+        assert not same or self.seen[group][0] == listed
+        snapshot = self.cache.update(group, listed)
+        self.seen[group] = listed, same
+        names = [name for name in listed.decode().split(" ") if name]
+        assert snapshot.members == len(names)
+        for destination in snapshot.destinations:
+            at_address = [name for name in names if non_local(name) == destination.address]
+            assert destination.names == at_address
+            assert destination.capacity == len(at_address[0])
+            assert destination.key == f"asgi{destination.address}"
+        addresses = [destination.address for destination in snapshot.destinations]
+        assert addresses == list(dict.fromkeys(map(non_local, names)))
+        for size in (0, UNCONFIRMED, CONFIRMED):
+            most = CONFIRMED if same else UNCONFIRMED
+            fits = len(listed) + size <= most and len(addresses) <= DESTINATIONS
+            assert snapshot.may_send_optimistically(size) == fits
+        is_small = len(listed) <= CONFIRMED and snapshot.size <= MAX_BYTES
+        assert (self.cache.get(group) is snapshot) == (bool(listed) and is_small)
+        # A group that changes all the time is examined for dead processes as often as any other.
+        if known is not None:
+            assert snapshot.next_liveness_check == self.next_liveness_check[group]
+        self.next_liveness_check[group] = snapshot.next_liveness_check
+
+    @invariant()
+    def nothing_old_and_not_too_much(self) -> None:
+        """A group is remembered as it was seen last; and only so many are."""
+        found = [self.cache.get(group) for group in self.seen]
+        for known, (listed, confirmed) in zip(found, self.seen.values(), strict=True):
+            assert known is None or (known.names, known.confirmed) == (listed, confirmed)
+        size = sum(known.size for known in found if known is not None)
+        assert size == self.cache._size <= MAX_BYTES
+
+    def teardown(self) -> None:
+        """Put the limits back."""
+        self.patch.undo()
+
+
+TestCache = Cache.TestCase
+
+
+def members(count: int) -> bytes:
     """Return a group of members of one process, as the server lists them."""
     return b" ".join(b"a.1!%032d" % number for number in range(count))
 
@@ -21,7 +104,7 @@ def test_threads_that_send_to_one_group() -> None:
     sys.setswitchinterval(1e-5)
     try:
         with ThreadPoolExecutor(4) as threads:
-            states = [names(1000), b"", names(2), names(9_000)] * 50
+            states = [members(1000), b"", members(2), members(9_000)] * 50
             list(threads.map(lambda state: groups.update("room", state), states))
     finally:
         sys.setswitchinterval(switching)
