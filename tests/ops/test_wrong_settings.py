@@ -126,7 +126,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     ([("h",)], "not a tuple of 1: remove brackets around it"),
     ([(6379, "h")], 'a host must be a name or an address such as "localhost", not 6379'),
     ([("my host", 6379)], "a host cannot contain spaces"),
-    ([("h:6379", 6379)], 'a host cannot contain ":": write the port beside it'),
+    ([("h:6379", 6379)], 'a host cannot contain ":": write the port separately'),
     ([("[::1]", 6379)], "write an IPv6 address without brackets here"),
     ([("g,h", 6379)], "write each server as an entry of its own"),
     ([("/run/redis.sock", 6379)], 'write a socket as {"path": "/run/redis.sock"}'),
@@ -140,7 +140,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     ([{"host": "h", "tls": True}], "'tls' is unknown; did you mean 'ssl'?"),
     ([{"host": "h", "timeout": 3}], "'timeout' is unknown; did you mean 'socket_timeout'?"),
     ([{"unix_socket_path": "/x"}], "'unix_socket_path' is unknown; did you mean 'path'?"),
-    ([{"connection_kwargs": {"db": 1}}], "unknown: write what is in it beside the other arguments"),
+    ([{"connection_kwargs": {"db": 1}}], "unknown: write what is in it directly among the other"),
     # A KeyError would be a missing alias to Channels.
     ([{"host": "h", "connection_class": OwnConnection}], "hosts[0]: 'TOKEN'"),
     ([{"host": "h", "db": "first"}], "db must be a whole number, not 'first'"),

@@ -47,7 +47,7 @@ class Broker(Protocol):
         """Close what belongs to the running event loop. Called again if it was cancelled."""
 
     def abandon(self) -> None:
-        """Discard what belongs to an event loop that is closed already."""
+        """Abandon what belongs to an event loop that is closed already."""
 
 
 B = TypeVar("B", bound=Broker)
@@ -127,7 +127,7 @@ class Brokers(Generic[B]):
             function(*arguments)
             return
         with self._lock:
-            self._drop_ended()
+            self._forget_ended()
             if broker.loop is None:
                 # With the lock, so that no loop begins to use it meanwhile.
                 function(*arguments)
@@ -164,7 +164,7 @@ class Brokers(Generic[B]):
 
     def _attach(self, broker: B, loop: asyncio.AbstractEventLoop) -> None:
         """Attach a free broker to the running loop; hold the lock."""
-        self._drop_ended()
+        self._forget_ended()
         for kept in (self._own, self._closers):
             for ended in [one for one in list(kept) if one.is_closed()]:
                 kept.pop(ended, None)
@@ -176,8 +176,8 @@ class Brokers(Generic[B]):
             self._closers[loop] = closer = self._closer(loop)
             start_generator(closer)
 
-    def _drop_ended(self) -> None:
-        """Abandon what belongs to closed loops, and drop brokers that are unused; hold the lock."""
+    def _forget_ended(self) -> None:
+        """Abandon what belongs to closed loops, and forget unused brokers; hold the lock."""
         for broker in self.values():
             if broker.loop is not None and broker.loop.is_closed():
                 broker.abandon()
@@ -202,7 +202,7 @@ class Brokers(Generic[B]):
             self._note_use(broker)
             # From now on another thread may attach it.
             broker.loop = None
-            self._drop_ended()
+            self._forget_ended()
 
     def _note_use(self, broker: B) -> None:
         self._brokers[broker] = weakref.ref(threading.current_thread()), monotonic()

@@ -75,8 +75,8 @@ async def _call_later(
 async def end_task(task: asyncio.Task[Any]) -> None:
     """Cancel a task, and wait until it has ended.
 
-    One call of `cancel` may not be enough: on Python 3.10 a `timeout` that expires in the same turn
-    of the loop swallows the cancellation.
+    One call of `cancel` might not be enough: on Python 3.10 a `timeout` that expires in the same
+    turn of the loop swallows the cancellation.
     """
     while not task.done():
         task.cancel()

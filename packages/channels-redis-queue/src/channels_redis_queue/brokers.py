@@ -72,7 +72,7 @@ class QueueBrokers(Brokers[QueueBroker]):
         return self._synchronous.shards() or self.get().open()
 
     def owner(self, channel: str) -> QueueBroker:
-        """Return the broker of a channel: that which its name tells, or the running loop's."""
+        """Return the broker that a channel's name identifies, or else the running loop's."""
         return self._find(channel) or self.get()
 
     async def own(self, channel: str) -> QueueBroker | None:
@@ -177,7 +177,7 @@ class QueueBrokers(Brokers[QueueBroker]):
         await maintenance.flush(self.shards, self.settings.keys)
 
     async def mark_gone(self) -> None:
-        """Tell those that send to the groups of this process that it has gone."""
+        """Notify those that send to the groups of this process that it has ended."""
         # Before the timer, beside which a loop would get connections of its own.
         shards = self.shards
         async with timeout(LEAVE_TIMEOUT):
@@ -213,10 +213,10 @@ class QueueBrokers(Brokers[QueueBroker]):
             for broker in self.values():
                 if broker.loop is None or broker.loop is here:
                     broker.consumers.sweep()
-            self._drop_ended()
+            self._forget_ended()
 
     def _find(self, channel: str) -> QueueBroker | None:
-        """Return the broker that a channel's name tells; None if no broker here has made it.
+        """Return the broker that a channel's name identifies; None if no broker here has made it.
 
         If that was dropped, the running loop's own has the channel from now on.
         """

@@ -50,7 +50,7 @@ class Groups:
 
     Args:
         settings: The layer's options.
-        liveness: Tells which processes are dead.
+        liveness: Knows which processes are dead.
     """
 
     def __init__(self, settings: QueueSettings, liveness: Liveness) -> None:

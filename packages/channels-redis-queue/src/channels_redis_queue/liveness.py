@@ -1,7 +1,7 @@
 """Prove that this process lives, and find out which others have died.
 
 A process writes a heartbeat for each of its addresses: the seconds that its key has to live, and
-some digits. How many of these seconds are over tells the age of the heartbeat, by the server's
+some digits. How many of these seconds are over gives the age of the heartbeat, by the server's
 clock. After an outage of the server, or a pause of all machines, every heartbeat is old. So a
 process counts as dead only once a second look, half a minute later, has found no newer one.
 """
@@ -88,7 +88,7 @@ class Liveness:
             await asyncio.sleep(RETRY_INTERVAL)
 
     async def mark_gone(self, addresses: Iterable[str], shards: Shards) -> None:
-        """Tell those that send to the groups of this process that it has gone."""
+        """Notify those that send to the groups of this process that it has ended."""
         for address in addresses:
             key = self._key(address)
             command = ("SET", key, GONE, "EX", self._ttl)

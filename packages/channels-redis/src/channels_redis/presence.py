@@ -1,4 +1,4 @@
-"""Tell who is in a group, in all processes: people, not channels."""
+"""Track who is in a group, across all processes: people, not channels."""
 
 from __future__ import annotations
 

@@ -41,11 +41,11 @@ _OTHER_NAMES = {
 # What can't be the name of a host, and what to write: for `refuse_patterns`.
 _NOT_HOSTS = (
     ("://", 'a URL is not a host: write it as "address", or as an entry of its own'),
-    ("@", 'a host cannot contain "@": write "username" and "password" beside "host", or a URL'),
+    ("@", 'a host cannot contain "@": write "username" and "password" next to "host", or a URL'),
     ("/", 'a host cannot contain "/": write a socket as {"path": "/run/redis.sock"}, and "db"'),
     (",", "a host cannot contain a comma: write each server as an entry of its own"),
     (r"[\[\]]", 'write an IPv6 address without brackets here, such as ("::1", 6379)'),
-    (":", 'a host cannot contain ":": write the port beside it, as in ("localhost", 6379)'),
+    (":", 'a host cannot contain ":": write the port separately, as in ("localhost", 6379)'),
     (r"[${}<>%]", "it contains an unexpanded variable: write the name of the host"),
     (r"[\s'\"\x00-\x1f\x7f-\x9f]", "a host cannot contain spaces or quotes: write its name alone"),
     (r"^\d+$", 'a number is no host: write both, as in ("localhost", 6379)'),
@@ -116,7 +116,7 @@ def _refuse_unknown(arguments: Mapping[str, Any], cls: type) -> None:
         if name in keywords(SSLConnection):
             raise ValueError(f'{name} needs TLS: write rediss:// in a URL, or "ssl": True')
         lower = str(name).lower()
-        hint = ": write what is in it beside the other arguments"
+        hint = ": write what is in it directly among the other arguments"
         if lower not in {"connection_kwargs", "connection_pool_kwargs", "options"}:
             hint = did_you_mean(_OTHER_NAMES.get(lower, lower), [*known, *_OTHER_NAMES.values()])
         raise ValueError(f"the connection argument {name!r} is unknown{hint}")

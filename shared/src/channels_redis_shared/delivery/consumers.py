@@ -6,7 +6,7 @@ it waits, or if the task that received last runs and has not received elsewhere 
 
 A consumer of Channels creates its channel in its own task, and receives in others, one for each
 message. It cancels the last of them when it ends, unless that already has its message, as when a
-handler failed. So the end of the creator tells more than that of any receive.
+handler failed. So the end of the creator says more than that of any receive.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class ConsumerTracker:
             if mailbox.has_waiter() or channel in self._creators:
                 mailbox.mark_in_use()
             elif mailbox.task is None:
-                self.mailboxes.drop_unused(channel)
+                self.mailboxes.forget_unused(channel)
             else:
                 without_waiter.append((channel, mailbox))
         latest = _latest(self.mailboxes.items()) if without_waiter else {}

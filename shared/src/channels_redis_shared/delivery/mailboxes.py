@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # Leading notices to skip when looking for a message to drop.
 MAX_NOTICES = 100
-# Bytes of a message beside its own: the decoded dict and the objects around it.
+# Bytes of a message in addition to its own: the decoded dict and the objects around it.
 MESSAGE_OVERHEAD = 500
 # Bytes that a message counts for each mailbox that holds it.
 REFERENCE_SIZE = 8
@@ -595,8 +595,8 @@ class Mailboxes:
             if not box.is_served:
                 box.drop_expired(now)
 
-    def drop_unused(self, channel: str) -> None:
-        """Drop the channel's mailbox if it has neither messages nor waiters."""
+    def forget_unused(self, channel: str) -> None:
+        """Forget the channel's mailbox if it has neither messages nor waiters."""
         box = self._boxes.get(channel)
         if box is not None and box.is_unused:
             del self._boxes[channel]

@@ -87,8 +87,8 @@ class Replay:
 
     Args:
         position: The position of the group's latest message.
-        entries: The entries from the id on that was asked for.
-        latest: The latest entries, if they were asked for.
+        entries: The entries from the requested id on.
+        latest: The latest entries, if they were requested.
     """
 
     def __init__(

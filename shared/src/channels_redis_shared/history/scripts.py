@@ -1,4 +1,4 @@
-"""The Lua scripts of the history of groups. Each header tells purpose, keys, arguments, result."""
+"""The Lua scripts of the history of groups. Each header states purpose, keys, arguments, result."""
 
 from __future__ import annotations
 

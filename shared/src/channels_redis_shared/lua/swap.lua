@@ -1,4 +1,4 @@
--- Purpose: writes a value and returns the previous one, which tells a process whether the server has
+-- Purpose: writes a value and returns the previous one, which shows a process whether the server has
 --          lost its data, or others have marked it as gone.
 -- KEYS:    [1] the key.
 -- ARGV:    [1] the value, [2] its time to live in seconds.

@@ -134,5 +134,5 @@ class OverflowLog(_LimitedLog):
             )
 
     def forget(self, channel: str) -> None:
-        """Forget a channel that has gone."""
+        """Forget a channel that has ended."""
         self._repeats.pop(channel, None)

@@ -1,4 +1,4 @@
-"""Tell who is in a group, in all processes: people, not channels.
+"""Track who is in a group, across all processes: people, not channels.
 
 A person may have several connections, in several processes. Members of `<group>.presence` get a
 message when a person's first connection is tracked, and when the last one has ended for `grace`

@@ -24,5 +24,5 @@ class PresenceKeys:
         return f"{self._head}people{{{group}}}"
 
     def canary(self, process: str, group: str) -> str:
-        """Return the key that tells a process whether the server of a group has lost data."""
+        """Return the key by which a process sees whether the server of a group has lost data."""
         return f"{self._head}canary.{process}{{{group}}}"

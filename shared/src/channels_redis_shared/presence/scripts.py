@@ -1,4 +1,4 @@
-"""The Lua scripts of presence. Each header tells purpose, keys, arguments and result.
+"""The Lua scripts of presence. Each header states purpose, keys, arguments and result.
 
 They are sent with their source, so that connections of layers without presence load none.
 """

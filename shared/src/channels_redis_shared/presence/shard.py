@@ -52,8 +52,8 @@ REWRITE_INTERVAL = GROUP_TTL / 4
 PROCESS_TTL = 2 * GROUP_TTL
 # Seconds between two attempts to write what a server has refused or lost.
 RETRY_INTERVAL = 1.0
-# Counted for each person in a write, beside the key and the metas: so it has a hundred at most, and
-# the server is not busy with it for long.
+# Counted for each person in a write, in addition to the key and the metas: so it has a hundred at
+# most, and the server is not busy with it for long.
 WRITE_BYTES = 640
 
 

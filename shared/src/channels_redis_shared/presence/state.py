@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Bytes of a message, which holds thousands of people with small metas; or of a write.
 MAX_BYTES = 65_536
-# Bytes of a change in a message, beside the key, which is there twice, and the metas.
+# Bytes of a change in a message, in addition to the key, which is there twice, and the metas.
 CHANGE_BYTES = 30
 
 Group: TypeAlias = str
@@ -47,7 +47,7 @@ class Person:
 
 
 class LocalPresence:
-    """The people of one process in its groups, and which of them Redis may not have as they are."""
+    """The people of one process in its groups, and which of them Redis might not have yet."""
 
     def __init__(self) -> None:
         self._people: dict[Group, dict[Key, Person]] = {}

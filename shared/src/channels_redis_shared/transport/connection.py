@@ -36,15 +36,15 @@ _open: set[Connection] = set()
 _inherited: list[Connection] = []
 
 
-def _detach_all() -> None:
+def _abandon_all() -> None:
     for connection in _open:
-        connection.detach_after_fork()
+        connection.abandon_after_fork()
     _inherited.extend(_open)
     _open.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_detach_all)
+    os.register_at_fork(after_in_child=_abandon_all)
 
 
 class Tenure:
@@ -242,7 +242,7 @@ class Connection(asyncio.Protocol):
         reason = "Connection closed" if exc is None else f"Connection lost: {exc}"
         self._stop(RedisConnectionError(reason))
 
-    def detach_after_fork(self) -> None:
+    def abandon_after_fork(self) -> None:
         """Replace the copy of the socket in a fork's child, which must not use it.
 
         Closing it would remove it from the selector, which parent and child share, and the parent

@@ -50,7 +50,7 @@ class Connector:
     def __init__(self, host: Host, minimum_version: MinimumVersion = ANY_VERSION) -> None:
         self.host = host
         self._minimum_version = minimum_version
-        # Not asked for each connection: servers are replaced by newer ones.
+        # Not requested on each connection: servers are replaced by newer ones.
         self.version_is_known = False
         # What an open connection is asked for in a look: HELLO names the role, and any user may.
         in_cluster = host.in_cluster or host.nodes
@@ -174,7 +174,7 @@ class Connector:
         self.version_is_known = True
 
     async def locate(self) -> Mapping[str, Any]:
-        """Return the arguments of a new connection that others have to tell."""
+        """Return the arguments of a new connection that others have to supply."""
         return {}
 
     async def learn(self) -> None:

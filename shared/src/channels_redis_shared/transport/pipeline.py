@@ -161,12 +161,12 @@ class Lane:
         """Close the connection as soon as no call is pending, from now on."""
         self.keeps_connection = False
         if not self.is_busy:
-            self._drop()
+            self._close_connection()
 
     async def close(self, error: Exception) -> None:
         """Close the connection, and fail what is pending."""
         if self._written:
-            self._drop()
+            self._close_connection()
             self._loop.call_soon(self._flush)
         self._fail_all(error)
         if self._opening is not None:
@@ -188,7 +188,7 @@ class Lane:
         """Write the next calls, after opening the connection if need be."""
         connection = self._connection
         if self._calls and (connection is None or connection.is_stale):
-            self._drop()
+            self._close_connection()
             self._opening = start_task(begun(self._connector.open, self._load))
             self._opening.add_done_callback(self._opened)
             return
@@ -199,7 +199,7 @@ class Lane:
         if connection is None or not self._written:
             self.is_busy = False
             if not self.keeps_connection:
-                self._drop()
+                self._close_connection()
             return
         self._counters.commands += len(batch)
         self._counters.round_trips += 1
@@ -267,10 +267,10 @@ class Lane:
             later = deque(call for call in later if call.slot in slots)
         else:
             # A new connection loads the scripts, and finds the master again.
-            self._drop()
+            self._close_connection()
         self._give_back([*calls, *later], error)
 
-    def _drop(self) -> None:
+    def _close_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
