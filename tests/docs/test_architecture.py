@@ -24,8 +24,8 @@ FOREIGN = {"BlockingConnectionPool", "get_credentials_async", "run_forever"}
 # The modules, functions and calls at most on the way of a message to a channel, and to a group; in
 # the order in which the page names the layers.
 MOST = {
-    "channels_redis_queue": ((14, 67, 79), (18, 85, 101)),
-    "channels_redis_pubsub": ((11, 40, 44), (11, 40, 44)),
+    "channels_redis_queue": ((12, 66, 79), (16, 84, 101)),
+    "channels_redis_pubsub": ((9, 38, 42), (9, 38, 42)),
 }
 
 

@@ -73,20 +73,15 @@ class Brokers(Generic[B]):
         # Each with the thread that used it last, and when that began or ended.
         self._brokers: dict[B, tuple[weakref.ref[threading.Thread], float]] = {}
         # The one that a loop uses for what belongs to none of its brokers yet. It may have more,
-        # whose own loops have ended.
-        self._own: dict[asyncio.AbstractEventLoop, B] = {}
+        # whose own loops have ended. Read without a call for each message.
+        self.by_loop: dict[asyncio.AbstractEventLoop, B] = {}
         self._closers: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
         self._detaching: dict[B, asyncio.Task[None]] = {}
-
-    def find(self) -> B | None:
-        """Return the running loop's own broker, if it has one."""
-        loop = running_loop()
-        return None if loop is None else self._own.get(loop)
 
     def get(self) -> B:
         """Return the running loop's own broker; else take over a free one, or make one."""
         loop = asyncio.get_running_loop()
-        broker = self._own.get(loop)
+        broker = self.by_loop.get(loop)
         if broker is None:
             with self._lock:
                 broker = next((one for one in self._brokers if self._is_free_here(one)), None)
@@ -165,13 +160,13 @@ class Brokers(Generic[B]):
     def _attach(self, broker: B, loop: asyncio.AbstractEventLoop) -> None:
         """Attach a free broker to the running loop; hold the lock."""
         self._forget_ended()
-        for kept in (self._own, self._closers):
+        for kept in (self.by_loop, self._closers):
             for ended in [one for one in list(kept) if one.is_closed()]:
                 kept.pop(ended, None)
         broker.loop = loop
         self._note_use(broker)
         broker.attach()
-        self._own.setdefault(loop, broker)
+        self.by_loop.setdefault(loop, broker)
         if loop not in self._closers:
             self._closers[loop] = closer = self._closer(loop)
             start_generator(closer)
@@ -190,8 +185,8 @@ class Brokers(Generic[B]):
         task = self._detaching.get(broker)
         if task is None:
             loop = asyncio.get_running_loop()
-            if self._own.get(loop) is broker:
-                del self._own[loop]
+            if self.by_loop.get(loop) is broker:
+                del self.by_loop[loop]
             task = self._detaching[broker] = start_task(self._detach(broker))
             task.add_done_callback(lambda _: self._detaching.pop(broker, None))
         return task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import partial
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ class PubSubBrokers(Brokers[PubSubBroker]):
         Raises:
             RuntimeError: `new_channel` has made it in another event loop, which goes on.
         """
-        own = self.find()
+        own = self.by_loop.get(asyncio.get_running_loop())
         if own is not None and channel in own:
             return own
         for broker in self.values():
@@ -77,7 +78,9 @@ class PubSubBrokers(Brokers[PubSubBroker]):
 
     def key_shards(self) -> Shards:
         """Return the connections of the running event loop for commands on keys."""
-        shards = self._callers_by_key.shards() if self.find() is None else None
+        shards = None
+        if asyncio.get_running_loop() not in self.by_loop:
+            shards = self._callers_by_key.shards()
         return shards or self.get().connections.key_shards
 
     def leave(self, topic: bytes, channel: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from asyncio import get_running_loop
 from typing import TYPE_CHECKING, Any
 
 from ._shared.base_layer import BaseRedisLayer, ForeignChannelError
@@ -246,7 +247,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
                 a missing permission, an invalid certificate.
         """
         brokers = self._brokers.value or self._brokers.get()
-        broker = brokers.find()
+        broker = brokers.by_loop.get(get_running_loop())
         # Other types may not be hashable.
         if broker is None or not isinstance(channel, str) or channel not in broker.hub:
             self._names.require_channel(channel)
@@ -335,7 +336,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         """Send bytes to all members of a topic, and append them to its history if it has limits."""
         brokers = self._brokers.value or self._brokers.get()
         if limits is None:
-            broker = brokers.find()
+            broker = brokers.by_loop.get(get_running_loop())
             shards = brokers.shards() if broker is None else broker.connections.shards
             await shards.of(topic).execute((self._publish_command, topic, data), key=topic)
         else:

@@ -65,8 +65,7 @@ class QueueBrokers(Brokers[QueueBroker]):
     @property
     def shards(self) -> Shards:
         """The command connections for calls of the running event loop."""
-        # Inlined `find`: this runs for each message.
-        broker = self._own.get(asyncio.get_running_loop())
+        broker = self.by_loop.get(asyncio.get_running_loop())
         if broker is not None and broker.shards is not None:
             return broker.shards
         return self._synchronous.shards() or self.get().open()

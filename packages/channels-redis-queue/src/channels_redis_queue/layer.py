@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from asyncio import get_running_loop
 from typing import TYPE_CHECKING, Any
 
 from channels.exceptions import ChannelFull
@@ -230,7 +231,7 @@ class RedisChannelLayer(BaseRedisLayer):
                 a missing permission, an invalid certificate.
         """
         brokers = self._brokers.value or self._brokers.get()
-        broker = brokers.find()
+        broker = brokers.by_loop.get(get_running_loop())
         # Other types may not be hashable.
         if broker is None or not isinstance(channel, str) or not broker.knows(channel):
             self.require_valid_channel_name(channel)
