@@ -45,17 +45,15 @@ class Queue(ScriptServer):
 
     def send(self, *messages: bytes, capacity: int = 100) -> list[int]:
         """Send messages; return 1 for each that was refused."""
-        keys, before = [self.key, self.bell], [EXPIRY, *UNGUARDED, 1]
-        refused = [self.run(scripts.SEND, keys, *before, body, 1, capacity, 1) for body in messages]
+        keys, before = [self.key, self.bell], [EXPIRY, *UNGUARDED, f"1 {capacity} 1"]
+        refused = [self.run(scripts.SEND, keys, *before, body) for body in messages]
         return [len(full) for full in refused]
 
     def send_together(self, keys: list[str], *messages: tuple[int, int, bytes]) -> list[int]:
         """Send messages in one call, each to a destination with a capacity."""
         bodies = [body for _, _, body in messages]
-        words = [word for at, (to, room, _) in enumerate(messages, 1) for word in (to, room, at)]
-        full: list[int] = self.run(
-            scripts.SEND, keys, EXPIRY, *UNGUARDED, len(bodies), *bodies, *words
-        )
+        numbers = " ".join(f"{to} {room} {at}" for at, (to, room, _) in enumerate(messages, 1))
+        full: list[int] = self.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, numbers, *bodies)
         return full
 
     def take(self, wanted: int, *acknowledged: bytes) -> list[bytes]:
@@ -159,8 +157,8 @@ def test_send_to_several_keys(queue: Queue) -> None:
 def test_one_body_for_several_keys(queue: Queue) -> None:
     """A message of a group is sent once, however many processes get it."""
     keys = [f"{name}{n}" for n in range(3) for name in (queue.key, queue.bell)]
-    words = [word for to in (1, 2, 3) for word in (to, 1, 1)]
-    assert queue.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, 1, b"body", *words) == []
+    numbers = "1 1 1 2 1 1 3 1 1"
+    assert queue.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, numbers, b"body") == []
     assert [queue.client.zrange(key, 0, -1) for key in keys[::2]] == [[b"body"]] * 3
 
 
@@ -466,10 +464,10 @@ def test_guarded_send_looks_at_the_group(server: ScriptServer, prefix: str) -> N
     assert known == b"a b"
     beside = Keys(prefix).messages("jobs")
     keys = [group, beside.key, beside.bell]
-    assert server.run(scripts.SEND, keys, EXPIRY, 100, sha1(known), 1, b"one", 1, 1, 1) == []
+    assert server.run(scripts.SEND, keys, EXPIRY, 100, sha1(known), "1 1 1", b"one") == []
     server.run(scripts.GROUP_ADD, [group], "c", 100)
-    assert server.run(scripts.SEND, keys, EXPIRY, 100, sha1(known), 1, b"two", 1, 9, 1) == b"a b c"
+    assert server.run(scripts.SEND, keys, EXPIRY, 100, sha1(known), "1 9 1", b"two") == b"a b c"
     assert server.client.zrange(beside.key, 0, -1) == [b"one"]
     # A membership that was renewed is no other one.
     server.run(scripts.GROUP_ADD, [group], "a", 100)
-    assert server.run(scripts.SEND, keys, EXPIRY, 100, sha1(b"a b c"), 1, b"three", 1, 1, 1) == [1]
+    assert server.run(scripts.SEND, keys, EXPIRY, 100, sha1(b"a b c"), "1 1 1", b"three") == [1]

@@ -12,10 +12,10 @@ from channels_redis_queue._shared.transport.commands import shard_of
 
 
 def test_process_ids_are_told_from_those_of_channels_redis() -> None:
-    """32 random hex digits, of which the 13th is never the 4 that every uuid4 has there."""
+    """16 random hex digits, of which the 13th is never the 4 that every uuid4 has there."""
     ids = {keys.new_process_id() for _ in range(200)}
     assert len(ids) == 200
-    assert all(re.fullmatch(r"[0-9a-f]{32}", process) for process in ids)
+    assert all(re.fullmatch(r"[0-9a-f]{16}", process) for process in ids)
     assert all(keys.is_of_this_layer(process) for process in ids)
     assert not keys.is_of_this_layer("0f9e8d7c6b5a4f3e8d7c6b5a4f3e2d1c")
 

@@ -106,7 +106,7 @@ class SendBatch(NamedTuple):
         destinations: dict[str, int] = {}
         # Each body is sent once: the message of a group is for many processes.
         bodies: dict[int, tuple[int, bytes]] = {}
-        arguments: list[int] = []
+        numbers: list[str] = []
         for messages in parts:
             for key, bell, capacity, body in messages:
                 destination = destinations.get(key)
@@ -114,14 +114,13 @@ class SendBatch(NamedTuple):
                     destination = destinations[key] = len(destinations) + 1
                     names += (key, bell)
                 number, _ = bodies.setdefault(id(body), (len(bodies) + 1, body))
-                arguments += (destination, capacity, number)
+                numbers.append(f"{destination} {capacity} {number}")
         return scripts.SEND.call(
             names,
             self.expiry,
             *guard,
-            len(bodies),
+            " ".join(numbers),
             *[body for _, body in bodies.values()],
-            *arguments,
         )
 
     def replies(self, reply: Any, parts: Sequence[Sequence[OutgoingMessage]]) -> list[Any]:

@@ -3,8 +3,8 @@
 -- KEYS:    for a group, first its key; then for each destination its message key, and its bell, or the
 --          message key again if its reader waits for none.
 -- ARGV:    [1] expiry and [2] group_expiry in seconds, [3] the SHA-1 of the names that the group should
---          have, as group_members returns them, [4] the number of bodies that follow; the bodies; then for each
---          message its destination, the messages that may wait there, or 0 for a leave, and its body.
+--          have, as group_members returns them, [4] for each message its destination, the messages that may
+--          wait there, or 0 for a leave, and its body, all separated by spaces; then the bodies.
 --          Destinations and bodies are counted from 1.
 -- Result:  the positions, counted from 1, of the messages whose destination was full, and
 --          {position, error} for those with a message key or bell of another type; or if the group has
@@ -58,10 +58,10 @@ end
 local refused = {}
 -- By destination: many messages of one call are for one process, and each key is read once.
 local found = {}
-local before = 4 + ARGV[4]
-for i = 1, (#ARGV - before) / 3 do
-  local at = before + 3 * i
-  local destination, capacity = ARGV[at - 2], tonumber(ARGV[at - 1])
+local position = 0
+for destination, room, body in string.gmatch(ARGV[4], '(%d+) (%d+) (%d+)') do
+  position = position + 1
+  local capacity = tonumber(room)
   local first_key = offset + 2 * destination - 1
   local key, bell = KEYS[first_key], KEYS[first_key + 1]
   local queue = found[destination]
@@ -90,14 +90,14 @@ for i = 1, (#ARGV - before) / 3 do
     end
   end
   if queue.wrong then
-    refused[#refused + 1] = {i, queue.wrong}
+    refused[#refused + 1] = {position, queue.wrong}
   elseif not has_room then
-    refused[#refused + 1] = i
+    refused[#refused + 1] = position
   else
     -- First in, first out, even within one microsecond or behind a clock that is ahead.
     local score = queue.last and queue.last + 0.000001 or now
     -- Numbers go to redis.call as they are: Lua's tostring would drop the last three digits.
-    queue.waiting = queue.waiting + redis.call('ZADD', key, score, ARGV[4 + ARGV[at]])
+    queue.waiting = queue.waiting + redis.call('ZADD', key, score, ARGV[4 + body])
     queue.last = score
     if not queue.added then
       queue.added = true
