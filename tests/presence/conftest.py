@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from channels.layers import channel_layers
 from django.conf import settings
+from redis.exceptions import RedisError
 
 from channels_redis_queue._shared.presence import shard
 from channels_redis_queue.presence import Presence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from embedded_server import EmbeddedServer
     from support.layers import LayerClass
+    from support.proxy import TcpProxy
 
 __all__ = ["layer_class"]
 
@@ -85,6 +87,28 @@ class Watcher:
                         self.people.pop(key, None)
 
 
+class Line:
+    """Two processes, the first of which is behind a proxy; a page in a room at the second."""
+
+    def __init__(self, here: Process, there: Process, watcher: Watcher, proxy: TcpProxy) -> None:
+        self.here = here
+        self.there = there
+        self.watcher = watcher
+        self.proxy = proxy
+
+    async def leave(self, channel: str, key: str, *, cut: bool = False) -> None:
+        """Let a person leave, and lose the reply; the connection breaks, or seems to be open."""
+        loss = self.proxy.lose_reply(to=key.encode(), cut=cut)
+        await self.here.presence.untrack("room", channel)
+        await within(loss.happened.wait())
+
+    async def fall_silent(self) -> None:
+        """Let nothing pass any more; return after longer than a command is tried for."""
+        self.proxy.stall(new=True)
+        with pytest.raises((RedisError, OSError)):
+            await within(self.here.presence.count("room"))
+
+
 @pytest.fixture(params=["host", "shards", "cluster"])
 def hosts(request: pytest.FixtureRequest) -> list[Any]:
     """Return each kind of servers in turn."""
@@ -111,6 +135,16 @@ async def processes(layer_class: LayerClass, prefix: str) -> AsyncIterator[Calla
     yield make
     await within(asyncio.gather(*(process.layer.close_pools() for process in made)))
     channel_layers.backends = before
+
+
+@pytest_asyncio.fixture
+async def line(
+    processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
+) -> Line:
+    """Return two processes on a server of the test's own, with a proxy before the first."""
+    here = processes([{"address": proxy.url, "socket_timeout": 2}], grace=0)
+    there = processes([own_server.url])
+    return Line(here, there, await there.watch("room"), proxy)
 
 
 @pytest.fixture

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from embedded_server import EmbeddedServer
-    from presence.conftest import Process
+    from presence.conftest import Line, Process
     from support.cluster import EmbeddedCluster
-    from support.proxy import TcpProxy
 
 ROOMS = [f"room{number}" for number in range(4)]  # on several shards and nodes
 
@@ -343,138 +342,80 @@ async def _new_channel(process: Process) -> str:
     return "specific.away!channel" if hasattr(process.layer, "client_prefix") else "away"
 
 
-async def test_lost_replies(
-    processes: Callable[..., Process],
-    own_server: EmbeddedServer,
-    proxy: TcpProxy,
-) -> None:
+async def test_lost_replies(line: Line) -> None:
     """A join or a leave whose reply is lost is told nevertheless, and the people are right."""
-    here, there = processes([proxy.url], grace=0), processes([own_server.url])
-    watcher = await there.watch("room")
+    here, there, watcher = line.here, line.there, line.watcher
     await here.open("room", "bob")
     await watcher.until("bob")
     for key in ("ann", "eve", "dan"):
         channel = await within(here.layer.new_channel())
-        loss = proxy.lose_reply(to=key.encode())
+        loss = line.proxy.lose_reply(to=key.encode())
         await within(here.presence.track("room", channel, key))
         assert loss.happened.is_set()
         await watcher.until("bob", key)
-        loss = proxy.lose_reply(to=key.encode())
-        await here.presence.untrack("room", channel)
+        await line.leave(channel, key, cut=True)
         await watcher.until("bob")
-        assert loss.happened.is_set()
     assert await within(there.presence.list("room")) == {"bob": [None]}
     assert await within(there.presence.count("room")) == 1
 
 
 @pytest.mark.parametrize("is_repeated", [True, False])
-async def test_person_joins_twice_while_a_reply_is_lost(
-    processes: Callable[..., Process],
-    own_server: EmbeddedServer,
-    proxy: TcpProxy,
-    *,
-    is_repeated: bool,
-) -> None:
+async def test_person_joins_twice_while_a_reply_is_lost(line: Line, *, is_repeated: bool) -> None:
     """The join is told, with the metas of both processes, if either of them could not know."""
-    here = processes([proxy.url if is_repeated else {"address": proxy.url, "socket_timeout": 1}])
-    there = processes([own_server.url])
-    watcher = await there.watch("room")
-    await here.open("room", "bob")
-    await watcher.until("bob")
-    channel = await within(here.layer.new_channel())
-    loss = proxy.lose_reply(to=b"ann", cut=is_repeated)
-    tracking = asyncio.create_task(here.presence.track("room", channel, "ann", 1))
+    await line.here.open("room", "bob")
+    await line.watcher.until("bob")
+    channel = await within(line.here.layer.new_channel())
+    loss = line.proxy.lose_reply(to=b"ann", cut=is_repeated)
+    tracking = asyncio.create_task(line.here.presence.track("room", channel, "ann", 1))
     await within(loss.happened.wait())
-    proxy.stall(new=True)
-    await there.open("room", "ann", 2)
+    line.proxy.stall(new=True)
+    await line.there.open("room", "ann", 2)
     if not is_repeated:
         with pytest.raises((RedisError, OSError)):
             await within(tracking)
-    proxy.resume()
+    line.proxy.resume()
     if is_repeated:
         await within(tracking)
-    await watcher.until("bob", "ann")
-    assert sorted(watcher.people["ann"]) == [1, 2]
+    await line.watcher.until("bob", "ann")
+    assert sorted(line.watcher.people["ann"]) == [1, 2]
 
 
-async def test_outage_while_a_person_leaves(
-    processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
-) -> None:
+async def test_outage_while_a_person_leaves(line: Line) -> None:
     """A leave whose reply is lost is told once the server is back, even after a long outage."""
-    host = {"address": proxy.url, "socket_timeout": 2}
-    here, there = processes([host], grace=0), processes([own_server.url])
-    watcher = await there.watch("room")
-    await here.open("room", "bob")
-    channel = await here.open("room", "ann", 1)
-    await watcher.until("ann", "bob")
-    loss = proxy.lose_reply(to=b"ann", cut=False)
-    await here.presence.untrack("room", channel)
-    await within(loss.happened.wait())
-    proxy.stall(new=True)
-    # Longer than a command is tried for.
-    assert await within(there.presence.count("room")) == 1
-    with pytest.raises((RedisError, OSError)):
-        await within(here.presence.count("room"))
-    proxy.resume()
-    await watcher.until("bob")
-    assert watcher.messages[-1]["leaves"] == {"ann": [1]}
+    await line.here.open("room", "bob")
+    channel = await line.here.open("room", "ann", 1)
+    await line.watcher.until("ann", "bob")
+    await line.leave(channel, "ann")
+    await line.fall_silent()
+    assert await within(line.there.presence.count("room")) == 1
+    line.proxy.resume()
+    await line.watcher.until("bob")
+    assert line.watcher.messages[-1]["leaves"] == {"ann": [1]}
 
 
-async def test_layer_that_is_closed_while_a_person_leaves(
-    processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
-) -> None:
-    """Once the layer is used again, the person leaves."""
-    here, there = processes([proxy.url], grace=0), processes([own_server.url])
-    watcher = await there.watch("room")
-    channel = await here.open("room", "ann")
-    await watcher.until("ann")
-    proxy.stall()
-    await here.presence.untrack("room", channel)
-    await within(here.layer.close_pools())
-    proxy.cut()
-    await here.open("other", "bob")
-    await watcher.until()
-    assert await within(there.presence.count("room")) == 0
-
-
-async def test_layer_that_is_closed_after_a_person_left(
-    processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
-) -> None:
-    """Once the layer is used again, others hear of the leave whose reply was lost."""
-    here, there = processes([proxy.url], grace=0), processes([own_server.url])
-    watcher = await there.watch("room")
-    channel = await here.open("room", "ann", 1)
-    await watcher.until("ann")
-    loss = proxy.lose_reply(to=b"ann", cut=False)
-    await here.presence.untrack("room", channel)
-    await within(loss.happened.wait())
-    await within(here.layer.close_pools())
-    assert await within(there.presence.count("room")) == 0
-    await here.open("other", "bob")
-    await watcher.until()
-    assert watcher.messages[-1]["leaves"] == {"ann": [1]}
-
-
-async def test_layer_that_is_closed_after_an_outage(
-    processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
-) -> None:
-    """Once the layer is used again, others hear of who left, though the end cut the retry off."""
-    host = {"address": proxy.url, "socket_timeout": 2}
-    here, there = processes([host], grace=0), processes([own_server.url])
-    watcher = await there.watch("room")
-    channel = await here.open("room", "ann", 1)
-    await watcher.until("ann")
-    loss = proxy.lose_reply(to=b"ann", cut=False)
-    await here.presence.untrack("room", channel)
-    await within(loss.happened.wait())
-    proxy.stall(new=True)
-    with pytest.raises((RedisError, OSError)):
-        await within(here.presence.count("room"))
-    await within(here.layer.close_pools())
-    proxy.resume()
-    await here.open("other", "bob")
-    await watcher.until()
-    assert watcher.messages[-1]["leaves"] == {"ann": [1]}
+@pytest.mark.parametrize("when", ["amid the write", "before the reply", "after an outage"])
+async def test_layer_that_is_closed_while_a_person_leaves(line: Line, when: str) -> None:
+    """Once the layer is used again, others hear of who left, though the end cut that off."""
+    channel = await line.here.open("room", "ann", 1)
+    await line.watcher.until("ann")
+    if when == "amid the write":
+        line.proxy.stall()
+        await line.here.presence.untrack("room", channel)
+    else:
+        await line.leave(channel, "ann")
+    if when == "after an outage":
+        await line.fall_silent()
+    await within(line.here.layer.close_pools())
+    if when == "before the reply":
+        assert await within(line.there.presence.count("room")) == 0
+    elif when == "after an outage":
+        line.proxy.resume()
+    else:
+        line.proxy.cut()
+    await line.here.open("other", "bob")
+    await line.watcher.until()
+    assert line.watcher.messages[-1]["leaves"] == {"ann": [1]}
+    assert await within(line.there.presence.count("room")) == 0
 
 
 async def test_layer_that_is_closed_while_it_tells(

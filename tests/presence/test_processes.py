@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis.exceptions import RedisError
 
 from channels_redis_queue._shared.presence import shard
 from channels_redis_queue._shared.presence.keys import PresenceKeys
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
 
     from conftest import RunProcess
     from embedded_server import EmbeddedServer
-    from presence.conftest import Process
+    from presence.conftest import Line, Process
     from support.layers import LayerClass
     from support.processes import WorkerProcess
 
 PROGRAM = Path(__file__).parent / "person_process.py"
-GROUPS = [f"room{number}" for number in range(3)]
+GROUPS = ["room", "room1", "room2"]
 
 pytestmark = pytest.mark.usefixtures("quick_beats")
 
@@ -82,49 +81,22 @@ async def test_killed_process(
         assert sorted(leaves) == sorted([*lost, "other"])
 
 
+@pytest.mark.parametrize("silent", [False, True])
 async def test_removal_whose_reply_is_lost(
-    processes: Callable[..., Process],
-    own_server: EmbeddedServer,
-    proxy: TcpProxy,
-    start: Callable[..., Any],
+    line: Line, own_server: EmbeddedServer, start: Callable[..., Any], *, silent: bool
 ) -> None:
-    """People of a killed process leave, each once, if the connection breaks while they do."""
-    here, there = processes([proxy.url]), processes([own_server.url])
-    watcher = await there.watch(GROUPS[0])
-    await here.open("other", "here")
+    """People of a killed process leave, each once, also if a long outage begins amid that."""
+    await line.here.open("other", "here")
     killed = await start([own_server.url], ["ann", "bob"])
-    await watcher.until("ann", "bob")
-    loss = proxy.lose_reply(to=b"ann")
-    await killed.kill()
-    await watcher.until()
-    assert loss.happened.is_set()
-    leaves = [key for name, key in watcher.events if name == "leaves"]
-    assert sorted(leaves) == ["ann", "bob"]
-
-
-async def test_outage_amid_a_removal(
-    processes: Callable[..., Process],
-    own_server: EmbeddedServer,
-    proxy: TcpProxy,
-    start: Callable[..., Any],
-) -> None:
-    """People of a killed process leave once the server is back, also after a long outage."""
-    here = processes([{"address": proxy.url, "socket_timeout": 1}])
-    there = processes([own_server.url])
-    watcher = await there.watch(GROUPS[0])
-    await here.open("other", "here")
-    killed = await start([own_server.url], ["ann", "bob"])
-    await watcher.until("ann", "bob")
-    loss = proxy.lose_reply(to=b"ann", cut=False)
+    await line.watcher.until("ann", "bob")
+    loss = line.proxy.lose_reply(to=b"ann", cut=not silent)
     await killed.kill()
     await within(loss.happened.wait())
-    proxy.stall(new=True)
-    # Longer than a command is tried for.
-    with pytest.raises((RedisError, OSError)):
-        await within(here.presence.count("other"))
-    proxy.resume()
-    await watcher.until()
-    leaves = [key for name, key in watcher.events if name == "leaves"]
+    if silent:
+        await line.fall_silent()
+        line.proxy.resume()
+    await line.watcher.until()
+    leaves = [key for name, key in line.watcher.events if name == "leaves"]
     assert sorted(leaves) == ["ann", "bob"]
 
 
@@ -180,21 +152,18 @@ async def test_outage_of_all_processes(
         await there.layer.close_pools()
 
 
-async def test_process_that_was_only_slow(
-    processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
-) -> None:
+async def test_process_that_was_only_slow(line: Line, own_server: EmbeddedServer) -> None:
     """A process that others took for dead is there again, with its people, and once."""
-    slow, here = processes([proxy.url]), processes([own_server.url])
-    watcher = await here.watch("room")
-    await slow.open("room", "slow")
-    await here.open("room", "here")
-    await watcher.until("slow", "here")
-    proxy.stall(new=True)
-    await watcher.until("here")
-    proxy.resume()
-    await watcher.until("here", "slow")
-    assert await within(here.presence.list("room")) == {"here": [None], "slow": [None]}
-    await eventually(lambda: len(heartbeats(own_server, here)) == 2)
+    await line.here.open("room", "slow")
+    await line.there.open("room", "there")
+    await line.watcher.until("slow", "there")
+    line.proxy.stall(new=True)
+    await line.watcher.until("there")
+    line.proxy.resume()
+    await line.watcher.until("there", "slow")
+    found = await within(line.there.presence.list("room"))
+    assert found == {"there": [None], "slow": [None]}
+    await eventually(lambda: len(heartbeats(own_server, line.there)) == 2)
 
 
 async def test_layer_that_closes(
