@@ -18,6 +18,7 @@ from django.utils.module_loading import import_string
 from redis.credentials import CredentialProvider
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from blocking.conftest import LAYERS, all_closed
 from support.loop_thread import LoopThread
@@ -271,6 +272,14 @@ def test_server_that_closes_a_new_connection(proxy: TcpProxy, make: Callable[...
     send(layer, "channel")
     assert layer.statistics().sent == 1
     assert len(proxy.connections) > 3
+
+
+def test_tls_to_a_port_without(own_server: EmbeddedServer, make: Callable[..., Any]) -> None:
+    """The error names the seconds that the handshake has taken, as it has those of a reply."""
+    times = {"socket_connect_timeout": 0.3, "socket_timeout": 0.9}
+    layer = make({"address": f"rediss://127.0.0.1:{own_server.port}", **times})
+    with pytest.raises(RedisTimeoutError, match=r"accept a connection within (0\.9|[1-9])"):
+        send(layer, "channel")
 
 
 @pytest.mark.parametrize("layer_class", [LAYERS["queue"]])

@@ -169,7 +169,8 @@ class SynchronousPool:
             for question in {_HELLO, connector.question}:
                 connector.check(_ask(connection, question))
         except RedisTimeoutError:
-            raise connector.too_late() from None
+            # A TLS handshake has the time of a reply.
+            raise connector.too_late(monotonic() - pooled.looked_at) from None
         except Exception as error:  # noqa: BLE001 - redis-py's, or a credential provider's
             failure = error
         if failure is not None or not connector.version_is_known:

@@ -15,7 +15,7 @@ from ..config.options import described
 from .encryption import make_cipher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 # The key of a group message for the channels that do not get it.
 EXCLUDE = "__asgi_exclude__"
@@ -309,25 +309,22 @@ class DecodedMessage:
         self.excluded = _pop_excluded(message) if EXCLUDE in message else ()
         # Most messages hold immutable values only, for which a shallow copy is enough.
         self._flat = message if _IMMUTABLE.issuperset(map(type, message.values())) else None
-        self._first = [message]
+        self._first: dict[str, Any] | None = message
         # The frames that `broadcast` handlers have built from it, by consumer class.
         self.frames: dict[type, dict[str, Any] | None] | None = None
 
     @property
     def type(self) -> object:
         """The message's type."""
-        message = self._flat or next(iter(self._first), None) or self._decode()
-        return message.get("type")
+        return (self._flat or self._first or self._decode()).get("type")
 
     def copy(self) -> dict[str, Any]:
         """Return the message as a dict of the caller's own."""
         if self._flat is not None:
             return self._flat.copy()
-        try:
-            # The first copy needs no decoding; pop is atomic between threads.
-            return self._first.pop()
-        except IndexError:
-            return self._decode()
+        # The first copy needs no decoding.
+        first, self._first = self._first, None
+        return first or self._decode()
 
     def _decode(self) -> dict[str, Any]:
         message = self._load(self._body)
@@ -401,33 +398,25 @@ def _find_unserializable(
     Works for every format: it serializes smaller and smaller parts.
     """
     path, part = "message", message
-    seen = {id(message)}
-    while isinstance(part, dict | list | tuple):
-        if len(seen) > _MAX_DEPTH:
-            return f"there is something deep in {path}"
-        if isinstance(part, dict):
-            for key in part:
-                if not _succeeds(as_bytes, {key: None}):
-                    return f"{path} has the key {key!r} of type {_type_name(key)}"
-        name, child = _first_failing(part, as_bytes)
-        if not name:
-            break
-        path, part = path + name, child
-        if id(part) in seen:
+    seen: list[Any] = []
+    while len(seen) < _MAX_DEPTH:
+        if any(part is one for one in seen):
             return f"{path} contains itself"
-        seen.add(id(part))
-    return f"{path} is of type {_type_name(part)}"
-
-
-def _first_failing(
-    part: dict[Any, Any] | list[Any] | tuple[Any, ...],
-    as_bytes: Callable[[dict[str, Any]], bytes],
-) -> tuple[str, Any]:
-    """Return the index of the first failing child as source code, and the child; or `""`."""
-    for key, child in part.items() if isinstance(part, dict) else enumerate(part):
-        if not _succeeds(as_bytes, {"": child}):
-            return f"[{key!r}]", child
-    return "", None
+        seen.append(part)
+        children: Iterable[tuple[Any, Any]] = ()
+        if isinstance(part, dict):
+            children = part.items()
+        elif isinstance(part, list | tuple):
+            children = enumerate(part)
+        for key, child in children:
+            if isinstance(part, dict) and not _succeeds(as_bytes, {key: None}):
+                return f"{path} has the key {key!r} of type {_type_name(key)}"
+            if not _succeeds(as_bytes, {"": child}):
+                path, part = f"{path}[{key!r}]", child
+                break
+        else:
+            return f"{path} is of type {_type_name(part)}"
+    return f"there is something deep in {path}"
 
 
 def _succeeds(as_bytes: Callable[[dict[str, Any]], bytes], message: dict[str, Any]) -> bool:

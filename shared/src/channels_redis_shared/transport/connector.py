@@ -84,7 +84,7 @@ class Connector:
                     raise
                 return connection
         except (asyncio.TimeoutError, RedisTimeoutError):
-            raise self.too_late() from None
+            raise self.too_late(seconds) from None
         except RedisError as error:
             refusal = unopened and await find_tls_refusal(unopened, error)
             if refusal:
@@ -123,11 +123,11 @@ class Connector:
         self._was_master |= role == b"master"
         return role in {b"", b"master"} or not self._was_master
 
-    def too_late(self) -> RedisTimeoutError:
-        """Return the error for a connection that was not opened in time."""
+    def too_late(self, seconds: float) -> RedisTimeoutError:
+        """Return the error for a connection that was not opened in this time."""
         host, advice = self.host, advice_on_silence(self.host)
         return RedisTimeoutError(
-            f"{host} did not accept a connection within {host.connect_timeout:g} s{advice}"
+            f"{host} did not accept a connection within {seconds:.2g} s{advice}"
         )
 
     async def _check_server(self, connection: Connection) -> None:

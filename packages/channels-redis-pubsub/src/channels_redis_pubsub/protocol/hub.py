@@ -217,7 +217,7 @@ class TopicDispatcher:
             self._outages[connection] = outage
             untold = members - outage.told
             outage.told |= untold
-            self._tell_lost(untold)
+            self._notify(self._settings.on_disconnect, untold)
 
     def on_detached(self) -> None:
         """Make one outage of all: no connection is left. Who was told of one is not told again."""
@@ -245,15 +245,7 @@ class TopicDispatcher:
                 self._restore(connection, outage, topic)
         untold = members - refused.told
         refused.told |= untold
-        self._tell_lost(untold)
-
-    def _tell_lost(self, channels: Collection[str]) -> None:
-        """Tell channels of the beginning of an outage."""
-        self._notify(self._settings.on_disconnect, channels)
-
-    def _tell_restored(self, channels: Collection[str]) -> None:
-        """Tell channels of the end of an outage."""
-        self._notify(self._settings.on_reconnect, channels)
+        self._notify(self._settings.on_disconnect, untold)
 
     def on_subscribed(self, topic: bytes) -> None:
         """Mark a topic as restored, once its members have what they missed, if it is kept."""
@@ -292,7 +284,7 @@ class TopicDispatcher:
         outage.topics.discard(topic)
         if not outage.topics:
             del self._outages[connection]
-            self._tell_restored(outage.told)
+            self._notify(self._settings.on_reconnect, outage.told)
 
     def _notify(self, message_type: str | None, channels: Collection[str]) -> None:
         if message_type is not None and channels:
