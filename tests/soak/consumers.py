@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from soak.load import ALL, GROUPS
+from soak.load import ALL, GROUPS, PEOPLE
 
 if TYPE_CHECKING:
     import random
@@ -38,6 +38,8 @@ class Site:
         channels: The open channels of the process, which others may send to.
         known: Those of all processes.
         recovery: Whether there are groups with a history.
+        presence: The layer's presence, if it has one.
+        people: The channels that it tracks, and whose consumers live.
         active: Set while there is load; without it, consumers stay as they are.
     """
 
@@ -49,6 +51,7 @@ class Site:
         load: Load,
         *,
         recovery: bool = False,
+        presence: Any = None,
     ) -> None:
         self.layer = layer
         self.journal = journal
@@ -57,6 +60,8 @@ class Site:
         self.recovery = recovery
         self.channels: set[str] = set()
         self.known: list[str] = []
+        self.presence = presence
+        self.people: set[str] = set()
         self.active = asyncio.Event()
 
     @contextlib.contextmanager
@@ -68,6 +73,12 @@ class Site:
             pass
         except Exception as error:  # noqa: BLE001 - none is expected, whatever it is
             self.note_error(call, channel, error)
+
+    async def track(self, channel: str) -> None:
+        """Let presence know of a consumer; what a call could not write is written later."""
+        if self.presence is not None:
+            with self.expecting_errors("track", channel):
+                await self.presence.track(PEOPLE, channel, channel)
 
     def note_error(self, call: str, channel: str, error: Exception) -> None:
         """Note an error that should not have come."""
@@ -173,6 +184,7 @@ async def visit(site: Site, send: Callable[[str], Coroutine[Any, Any, int]]) -> 
         channel = await site.layer.new_channel()
         with opened(site, channel):
             await Consumer(site).join(channel, site.chance.choice(GROUPS))
+            await site.track(channel)
             number = await send(channel)
             await asyncio.wait_for(Receiver(site, channel).receive_until(number), PATIENCE)
 
@@ -197,6 +209,7 @@ class Consumer:
         try:
             with opened(site, channel):
                 site.channels.add(channel)
+                site.people.add(channel)
                 receiver = Receiver(site, channel)
                 receiving = asyncio.create_task(receiver.run())
                 try:
@@ -206,6 +219,7 @@ class Consumer:
                         await asyncio.wait([receiving], timeout=PATIENCE)
                 finally:
                     site.channels.discard(channel)
+                    site.people.discard(channel)
                     receiving.cancel()
                     await asyncio.wait([receiving])
         finally:
@@ -224,6 +238,7 @@ class Consumer:
         """Join a group that all are in, change others, and leave some at the end of life."""
         site = self._site
         await self.join(channel, ALL)
+        await site.track(channel)
         remaining = SHORTEST_LIFE + site.about(site.load.life)
         while remaining > 0:
             await site.active.wait()

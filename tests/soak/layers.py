@@ -5,6 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from channels.layers import channel_layers
+from django.conf import settings
+
 from soak.journal import BACK, GAP, LOST, OVERFLOW
 
 CLASSES = {
@@ -28,6 +31,7 @@ CHANNEL_EXPIRY = 15  # seconds
 # Shorter than the longest stop of a process, so that some of it has gone by then.
 HISTORY = {"kept-*": {"size": 1_000, "ttl": 60}}
 KEY = "0123456789abcdef"
+GRACE = 1.0  # seconds until a person leaves
 
 
 def is_foreign(name: str) -> bool:
@@ -57,3 +61,11 @@ def make_layer(name: str, hosts: list[Any], *, encrypted: bool, recovery: bool) 
         options |= {"history": HISTORY, "on_gap": GAP}
     module, _, attribute = CLASSES[name].rpartition(".")
     return getattr(import_module(module), attribute)(**options)
+
+
+def make_presence(layer: Any) -> Any:
+    """Return the presence of a layer."""
+    settings.configure()
+    channel_layers.set("default", layer)
+    # Not installed where a layer of `channels_redis` 4 is tested.
+    return import_module("channels_redis_queue.presence").Presence(grace=GRACE)

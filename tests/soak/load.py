@@ -13,6 +13,7 @@ GROUPS = ("all", "room-1", "room-2", "room-3")
 ALL = GROUPS[0]  # every consumer is a member for its whole life
 KEPT = ("kept-1", "kept-2")  # groups with a history
 JOBS = "jobs"  # the general channel that all processes read
+PEOPLE = "people"  # the group in which presence tracks all consumers
 SOLO = "solo-"  # begins the names of general channels that one process reads
 
 SMALLEST, LARGEST = 10, 200_000  # bytes of a message

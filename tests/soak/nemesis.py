@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SHORT_BREAK, LONG_BREAK = (1.0, 6.0), (11.0, 16.0)
 LONG_BREAKS = 0.3
 STOP, LONG_STOP = 15.0, 90.0  # seconds for which a process is stopped
+OUTAGE = 75.0  # seconds; longer than a heartbeat counts
 # Seconds that a replica may lag, and that an append-only file may be behind.
 LAG = 1.0
 SYNC = 2.0
@@ -106,6 +107,8 @@ class Nemesis:
 
     async def _cause(self, name: str, action: Action, remaining: float) -> bool:
         """Cause a fault, unless it takes longer than there is time."""
+        if name == "long outage" and (self.done[name] or remaining < OUTAGE):
+            return False  # once in a soak: it takes the time of many others
         needed = {"process stopped": STOP, "process stopped for long": LONG_STOP}.get(name)
         if needed is None:
             self.done[name] += 1
@@ -266,6 +269,15 @@ class Nemesis:
             await asyncio.sleep(seconds)
             proxy.resume()
 
+    async def long_outage(self) -> None:
+        """Let no process reach any server, which all keep what they have."""
+        async with self.fault("long outage", silent=True):
+            for proxy in self.deployment.proxies:
+                proxy.stall(new=True)
+            await asyncio.sleep(OUTAGE)
+            for proxy in self.deployment.proxies:
+                proxy.resume()
+
     async def network_slow(self) -> None:
         """Let everything pass late."""
         proxy = self._chance.choice(self.deployment.proxies)
@@ -424,6 +436,7 @@ def faults_of(nemesis: Nemesis, only: Sequence[str] = ()) -> dict[str, Action]:
             "network silent": one.network_silent,
             "network silent for long": one.network_silent_for_long,
             "network slow": one.network_slow,
+            "long outage": one.long_outage,
             "restarted empty": one.restarted_empty,
             **(
                 {"restarted with AOF": one.restarted_with_file}

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from soak.verdicts import Reading
 
 PROCESSES = 3
+# Seconds until the people of a killed process have left, and some for the machine.
+PEOPLE_LEAVE = 90.0
 SETTLED = 3.0  # seconds between two looks at figures that have to come back
 
 
@@ -190,6 +192,7 @@ class _Run:
             self._journal.note("mark", name="ended")
             if before is not None:
                 await self._compare(before)
+                await self._compare_people()
         finally:
             ticking.cancel()
             await asyncio.wait([ticking])
@@ -227,6 +230,22 @@ class _Run:
                 f"{name}: {before[name]} before, {after[name]} after",
             )
             for name in leaks
+        ]
+
+    async def _compare_people(self) -> None:
+        """Wait until each process lists all consumers that presence tracks, and no others."""
+        until = time.monotonic() + PEOPLE_LEAVE
+        while True:
+            told = [await self._fleet.call(n, people=True) for n in range(self._fleet.size)]
+            tracked = {channel for each in told for channel in each["people"]}
+            wrong = [tracked.symmetric_difference(each["listed"]) for each in told]
+            if not any(wrong) or time.monotonic() > until:
+                break
+            await asyncio.sleep(SETTLED)
+        self.violations += [
+            Violation("presence lists who is there", time.monotonic(), f"{sorted(one)[:5]}")
+            for one in wrong
+            if one
         ]
 
     def _check_keys(self) -> None:

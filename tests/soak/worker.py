@@ -12,8 +12,8 @@ from soak.browsers import BROWSERS, Browser
 from soak.consumers import Consumer, Site, read_general
 from soak.figures import figures
 from soak.journal import Journal
-from soak.layers import make_layer
-from soak.load import JOBS, SOLO, Load
+from soak.layers import is_foreign, make_layer, make_presence
+from soak.load import JOBS, PEOPLE, SOLO, Load
 from soak.sabotage import Sabotaged
 from soak.senders import Sender
 from support.worker import arguments, async_requests, reply
@@ -86,7 +86,14 @@ async def main() -> None:
     )
     sabotage = given["sabotage"]
     tested = Sabotaged(layer, sabotage, chance, given["odds"]) if sabotage else layer
-    site = Site(tested, journal, chance, Load(**given["load"]), recovery=given["recovery"])
+    site = Site(
+        tested,
+        journal,
+        chance,
+        Load(**given["load"]),
+        recovery=given["recovery"],
+        presence=None if is_foreign(given["layer"]) else make_presence(layer),
+    )
     process = Process(site)
     process.start()
     reply(ready=True)
@@ -100,6 +107,9 @@ async def main() -> None:
         told: dict[str, Any] = {"channels": sorted(site.channels)}
         if "figures" in request:
             told["figures"] = figures(layer)
+        if "people" in request:
+            told["people"] = sorted(site.people)
+            told["listed"] = sorted(await site.presence.list(PEOPLE))
         reply(**told)
 
 
