@@ -97,7 +97,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     (["REDIS_URL=redis://h"], "an address must begin with redis://, rediss:// (TLS) or unix:///"),
     (["${REDIS_URL}"], "an address must begin with redis://, rediss:// (TLS) or unix:///"),
     (["redis://$HOST:6379"], "it contains an unexpanded variable"),
-    (["redis:6379"], "an address must begin with redis://, rediss:// (TLS) or unix:///"),
+    (["redis:6379"], 'write it before your host, as in "redis://HOST:6379"; for Sentinel'),
     (["redis:/h:6379"], "an address must begin with redis://, rediss:// (TLS) or unix:///"),
     (["http://h:6379"], "an address must begin with redis://, rediss:// (TLS) or unix:///"),
     (["valkey://h:6379"], "an address must begin with redis://, rediss:// (TLS) or unix:///"),
@@ -115,7 +115,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     (["redis://h?ssl=true"], 'ssl must be True or False (in a URL, "rediss://" is TLS)'),
     (["redis://h?ssl_cert_reqs=none"], "ssl_cert_reqs needs TLS: write rediss:// in a URL"),
     (["rediss://h?ssl_cert_reqs=CERT_NONE"], 'must be "required", "optional" or "none"'),
-    (["rediss://h?ssl_ca_certs=/no/ca.pem"], "ssl_ca_certs must be the path of a file that exists"),
+    (["rediss://h?ssl_ca_certs=/no/ca.pem"], "ssl_ca_certs must be a file of certificates"),
     (["unix://run/redis.sock"], "write a UNIX socket with three slashes"),
     (["unix://"], "write a UNIX socket with three slashes"),
     (["/run/redis.sock"], "an address must begin with redis://, rediss:// (TLS) or unix:///"),
@@ -158,11 +158,12 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
         [{"host": "h", "ssl_ca_certs": THIS}],
         'needs TLS: write rediss:// in a URL, or "ssl": True',
     ),
-    ([{**TLS, "ssl_ca_certs": 5}], "ssl_ca_certs must be the path of a file that exists, such as"),
-    ([{**TLS, "ssl_ca_certs": THIS}], "ssl_ca_certs must be certificates in PEM format"),
-    ([{**TLS, "ssl_ca_certs": "/"}], "ssl_ca_certs must be certificates in PEM format"),
-    ([{**TLS, "ssl_keyfile": THIS}], "ssl_certfile and ssl_keyfile one and its key"),
-    ([{**TLS, "ssl_certfile": THIS}], "ssl_certfile and ssl_keyfile one and its key"),
+    ([{**TLS, "ssl_ca_certs": 5}], "ssl_ca_certs must be a file of certificates"),
+    ([{**TLS, "ssl_ca_certs": THIS}], "ssl_ca_certs must be a file of certificates"),
+    ([{**TLS, "ssl_ca_path": "/no"}], "ssl_ca_path must be a directory that exists, not '/no'"),
+    ([{**TLS, "ssl_ca_certs": "/"}], "ssl_ca_certs must be a file of certificates"),
+    ([{**TLS, "ssl_keyfile": THIS}], "ssl_certfile and ssl_keyfile files of one and its key"),
+    ([{**TLS, "ssl_certfile": THIS}], "ssl_certfile and ssl_keyfile files of one and its key"),
     # Sentinel and Cluster
     ([{"sentinels": [("s", 26379)]}], "Sentinels need the name of the master: write"),
     ([{"master_name": "mymaster"}], 'write hosts and ports as a list: "sentinels": [("sentinel1"'),
@@ -331,6 +332,6 @@ def test_key_of_another_certificate(check: Check, tmp_path: Path) -> None:
     host = {**TLS, "ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
     layers = {"default": {**GOOD, "CONFIG": {"hosts": [host]}}}
     (found,) = check("channels_redis_queue", layers)
-    assert "ssl_certfile and ssl_keyfile one and its key, with ssl_password" in found.msg
+    assert "ssl_certfile and ssl_keyfile files of one and its key, with ssl_password" in found.msg
     host["ssl_keyfile"] = str(certificate.with_suffix(".key"))
     assert check("channels_redis_queue", layers) == []

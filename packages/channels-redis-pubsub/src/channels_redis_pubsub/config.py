@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ._shared.history.settings import HistorySettings
-from ._shared.ops.logs import FaultLog, escape_arguments
 from ._shared.transport.cluster import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-logger = logging.getLogger(__package__)
-# Used by all modules of the package.
-escape_arguments(logger)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +25,6 @@ class PubSubSettings(HistorySettings):
     sharded_pubsub: bool
     # Returns the group of a topic.
     group_of: Callable[[bytes], str]
-    faults: FaultLog = field(default_factory=partial(FaultLog, logger))
 
     @property
     def publishes_anywhere(self) -> bool:

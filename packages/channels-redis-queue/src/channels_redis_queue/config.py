@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import scripts
 from ._shared.history.settings import HistorySettings
-from ._shared.ops.logs import FaultLog, escape_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,10 +17,6 @@ if TYPE_CHECKING:
 
 # Seconds without a heartbeat after which a process counts as dead.
 HEARTBEAT_TIMEOUT = 60
-
-logger = logging.getLogger(__package__)
-# All modules of the package log to this one.
-escape_arguments(logger)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +38,6 @@ class QueueSettings(HistorySettings):
     shard_to: Callable[[str], int]
     # True if messages for general channels name these too, where no one can alter it.
     encrypts: bool
-    faults: FaultLog = field(default_factory=partial(FaultLog, logger))
 
     @property
     def scripts(self) -> Sequence[Script]:

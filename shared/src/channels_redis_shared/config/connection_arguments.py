@@ -57,13 +57,10 @@ def _is(value: Any, *kinds: type) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
-_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-_PATHS = (*_FILES, "ssl_ca_path")
 _TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
 _SECRET = ("password", "username")  # not shown
 _REQUIREMENTS = (None, "none", "optional", "required")
 _SOCKET = 'the file of a UNIX socket, such as "/run/redis.sock"'
-_FILE = 'the path of a file that exists, such as "/etc/redis/ca.pem"'
 _SECONDS = "a positive number of seconds"
 # What the value of an argument must be. redis-py itself checks the others.
 _MUST_BE: dict[str, tuple[Callable[[Any], object], str]] = {
@@ -75,7 +72,7 @@ _MUST_BE: dict[str, tuple[Callable[[Any], object], str]] = {
     "ssl": (lambda one: isinstance(one, bool), 'True or False (in a URL, "rediss://" is TLS)'),
     "ssl_cert_reqs": (lambda one: one in _REQUIREMENTS, '"required", "optional" or "none"'),
     "ssl_check_hostname": (lambda one: isinstance(one, bool | None), "True or False"),
-    **dict.fromkeys(_PATHS, (lambda one: one is None or Path(one).exists(), _FILE)),
+    "ssl_ca_path": (lambda one: one is None or Path(str(one)).is_dir(), "a directory that exists"),
     # redis-py takes numbers as well.
     **dict.fromkeys(_SECRET, (lambda one: not one or _is(one, str, bytes, int, float), "a str")),
     **dict.fromkeys(_TIMEOUTS, (lambda one: _is(one, int, float) and 0 < one < math.inf, _SECONDS)),
@@ -87,11 +84,7 @@ def checked(name: str, value: Any) -> Any:
     is_valid, must_be = _MUST_BE[name]
     if isinstance(value, str) and value.isdecimal() and name in {"db", "port", "protocol"}:
         value = int(value)
-    try:
-        valid = is_valid(value)
-    except TypeError:  # such as a path that is a number
-        valid = False
-    if not valid:
+    if not is_valid(value):
         shown = f"of type {type(value).__name__}" if name in _SECRET else repr(value)
         raise ValueError(f"{name} must be {must_be}, not {shown}")
     return os.fspath(value) if name == "path" else value
@@ -191,8 +184,9 @@ def _load_certificates(arguments: Mapping[str, Any]) -> None:
     When connecting, the error would not name the file, and would look like an outage.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    files: list[Any] = [arguments.get(name) for name in _FILES]
-    authorities, certificate, key = files
+    authorities = arguments.get("ssl_ca_certs")
+    certificate: Any = arguments.get("ssl_certfile")
+    key = arguments.get("ssl_keyfile")
     try:
         if authorities is not None:
             context.load_verify_locations(authorities)
@@ -201,6 +195,6 @@ def _load_certificates(arguments: Mapping[str, Any]) -> None:
             context.load_cert_chain(certificate, key, arguments.get("ssl_password") or "")
     except (OSError, TypeError) as error:  # ssl.SSLError is an OSError
         raise ValueError(
-            "ssl_ca_certs must be certificates in PEM format, and ssl_certfile and ssl_keyfile one "
-            f"and its key, with ssl_password if that has one ({error})"
+            "ssl_ca_certs must be a file of certificates in PEM format, and ssl_certfile and "
+            f"ssl_keyfile files of one and its key, with ssl_password if that has one ({error})"
         ) from None

@@ -35,8 +35,8 @@ _PORT = (
 )
 _PATH = f"the path must be a database's number, as in {_URL}. {_ESCAPE}"
 _SCHEMES = (
-    f"an address must begin with redis://, rediss:// (TLS) or unix:///, as in {_URL}; for Sentinel "
-    f"write a dict, {{{_SENTINELS}}}"
+    "an address must begin with redis://, rediss:// (TLS) or unix:///: write it before your host, "
+    f'as in "redis://HOST:6379"; for Sentinel write a dict, {{{_SENTINELS}}}'
 )
 # What is no URL, or would be misread by redis-py, and what to write: for `refuse_patterns`.
 _WRONG_URLS = (

@@ -18,8 +18,7 @@ _IN_HOSTS = (
     ("cluster", '{"cluster": [("node1", 7000)]}'),
     ("sentinel.*|master_name", '{"sentinels": [("sentinel1", 26379)], "master_name": "main"}'),
     ("address|url|redis_url|location", '{"address": "redis://localhost:6379/0"}'),
-    ("host|port|path", '{"host": "localhost", "port": 6379}'),
-    ("connection_.*kwargs", '{"host": "localhost", "port": 6379, "db": 0}'),
+    ("host|port|path|connection_.*kwargs", '{"host": "localhost", "port": 6379, "db": 0}'),
     (_ARGUMENTS, '{"host": "localhost", "port": 6379, "NAME": ...}'),
 )
 
@@ -65,9 +64,17 @@ def refuse_unknown(unknown: Collection[str], init: Callable[..., object], layer:
         raise TypeError(f"{layer} has no option {name!r}{advice}")
 
 
-def positive_int(name: str, value: object) -> int:
-    """Return `value` as an integer; raise ValueError unless it is from 1 to 2147483647."""
-    return _checked_int(name, value, lowest=1)
+def positive_int(name: str, value: object, *, lowest: int = 1) -> int:
+    """Return `value` as an integer; raise ValueError unless it is from `lowest` to 2147483647."""
+    if isinstance(value, float) and value.is_integer():
+        # Settings divide, such as 3600 / 6.
+        value = int(value)
+    # bool is a subclass of int, but True seconds are a mistake.
+    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= _HIGHEST:
+        raise ValueError(
+            f"{name} must be an integer from {max(lowest, 0)} to {_HIGHEST}, not {described(value)}"
+        )
+    return value
 
 
 def require_prefix(value: object) -> None:
@@ -89,7 +96,7 @@ def random_prefix_length(value: object) -> int:
 
     channels_redis 4 accepts negative numbers, too.
     """
-    return max(0, _checked_int("random_prefix_length", value, lowest=-_HIGHEST))
+    return max(0, positive_int("random_prefix_length", value, lowest=-_HIGHEST))
 
 
 def require_message_type(name: str, value: object) -> None:
@@ -135,7 +142,7 @@ def require_channel_capacity(value: object) -> None:
         )
     for pattern, capacity in value.items():
         require_pattern("channel_capacity", pattern, "thumbnails*")
-        _checked_int(f"channel_capacity[{pattern!r}]", capacity, lowest=1)
+        positive_int(f"channel_capacity[{pattern!r}]", capacity)
 
 
 def require_pattern(option: str, pattern: object, example: str) -> None:
@@ -146,18 +153,6 @@ def require_pattern(option: str, pattern: object, example: str) -> None:
             f"{option} has a pattern of the wrong type, {described(pattern)}: "
             f"write a glob, such as {example!r}, or a compiled regular expression of str"
         )
-
-
-def _checked_int(name: str, value: object, *, lowest: int) -> int:
-    if isinstance(value, float) and value.is_integer():
-        # Settings divide, such as 3600 / 6.
-        value = int(value)
-    # bool is a subclass of int, but True seconds are a mistake.
-    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= _HIGHEST:
-        raise ValueError(
-            f"{name} must be an integer from {max(lowest, 0)} to {_HIGHEST}, not {described(value)}"
-        )
-    return value
 
 
 def described(value: object) -> str:

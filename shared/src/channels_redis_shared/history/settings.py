@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..ops.logs import FaultLog, logger
 from ..ops.statistics import Counters
 from . import scripts
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..messages.serializers import DecodedMessage, MessageDecoder
-    from ..ops.logs import FaultLog
     from ..transport.commands import Script
     from ..transport.connector import Connector
     from .positions import HistoryEntry
@@ -41,7 +41,7 @@ class HistorySettings:
     # The type of the notice of a gap in a history; None: there is none.
     on_gap: str | None
     # The process's.
-    faults: FaultLog
+    faults: FaultLog = field(default_factory=lambda: FaultLog(logger))
     counters: Counters = field(default_factory=Counters)
 
     @property

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..clock import monotonic
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Hashable
 
 MAX_SHOWN = 500  # characters or bytes of a name or reason from Redis
@@ -29,11 +29,6 @@ def shown(text: str | bytes) -> str:
     return f"{cut}… ({rest} more)" if rest > 0 else cut
 
 
-def escape_arguments(logger: logging.Logger) -> None:
-    """Pass the arguments of a logger's records through `shown`."""
-    logger.addFilter(_escape)
-
-
 def _escape(record: logging.LogRecord) -> bool:
     if isinstance(record.args, tuple):
         record.args = tuple(map(_escaped, record.args))
@@ -44,6 +39,11 @@ def _escaped(argument: object) -> object:
     if isinstance(argument, int | float):
         return argument
     return shown(argument if isinstance(argument, bytes) else str(argument))
+
+
+# All modules of the package log to this one.
+logger = logging.getLogger(__name__.partition(".")[0])
+logger.addFilter(_escape)
 
 
 @dataclass
