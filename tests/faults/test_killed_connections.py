@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.messages import cancel, numbered, take_numbers, within
-from support.queue_layers import Layers, nothing_else
+from support.queue_layers import Layers, StartRemoteLayer, nothing_else
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -67,6 +67,31 @@ async def test_channels_of_a_process(killer: Killer, own_layers: Layers) -> None
     for numbers in await within(asyncio.gather(*consumers)):
         assert numbers == list(range(300))
     await eventually(lambda: killer.killed > 20)
+
+
+async def test_four_processes(
+    killer: Killer, own_layers: Layers, remote_layer: StartRemoteLayer
+) -> None:
+    """4,000 messages of a general channel that they drain: each comes once; no `receive` raises."""
+    options = {"hosts": [killer.host], "capacity": 8000}
+    workers = [await remote_layer(**options) for _ in range(4)]
+    for worker in workers:
+        await worker.call("drain", "jobs", 10)
+    sender = own_layers(capacity=8000)
+    for start in range(0, 4000, 50):
+        await within(asyncio.gather(*(sender.send("jobs", m) for m in numbered(50, start))))
+    await eventually(lambda: killer.killed > 50)
+
+    async def drained() -> bool:
+        counts: list[int] = [await worker.call("count") for worker in workers]
+        return sum(counts) >= 4000
+
+    await eventually(drained, timeout=50)
+    for worker in workers:
+        await worker.call("stop")
+    results = [await worker.call("drained") for worker in workers]
+    assert sorted(number for one in results for number in one["numbers"]) == list(range(4000))
+    assert not any(one["errors"] for one in results)
 
 
 async def test_senders(killer: Killer, own_layers: Layers) -> None:

@@ -13,70 +13,11 @@ import pytest
 from channels_redis_queue.protocol.dispatch import WorkerDispatcher
 from support import inside
 from support.messages import cancel, numbered, take_numbers, within
-from support.queue_layers import Layers, RemoteLayer, StartRemoteLayer, beside, waiting
+from support.queue_layers import Layers, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
-
-PROCESSES = 4
-MESSAGES = 4000
-
-
-async def drained(workers: list[RemoteLayer], count: int) -> list[int]:
-    """Wait until workers have received so many messages, and return the sorted numbers."""
-
-    async def enough() -> bool:
-        counts: list[int] = [await worker.call("count") for worker in workers]
-        return sum(counts) >= count
-
-    await eventually(enough, timeout=50)
-    numbers: list[int] = []
-    for worker in workers:
-        await worker.call("stop")
-        result = await worker.call("drained")
-        assert result["errors"] == []
-        numbers += result["numbers"]
-    return sorted(numbers)
-
-
-async def kill_every_30_ms(server: EmbeddedServer, user: str, killed: list[int]) -> None:
-    """Kill all connections of a user, over and over; note how many each time."""
-    with server.client() as client:
-        while True:
-            killed.append(client.execute_command("CLIENT", "KILL", "USER", user))
-            await asyncio.sleep(0.03)
-
-
-async def send_all(layer: RedisChannelLayer, channel: str, count: int) -> None:
-    """Send numbered messages, some at a time."""
-    messages = numbered(count)
-    for start in range(0, count, 50):
-        sends = [layer.send(channel, message) for message in messages[start : start + 50]]
-        await within(asyncio.gather(*sends))
-
-
-async def test_four_processes_with_killed_connections(
-    own_server: EmbeddedServer, own_layers: Layers, remote_layer: StartRemoteLayer
-) -> None:
-    """4,000 messages for 4 processes whose connections are killed every 30 ms: each comes once."""
-    with own_server.client() as client:
-        client.execute_command("ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all")
-        host = {"address": own_server.url, "username": "worker", "password": "secret"}
-        options: dict[str, Any] = {"hosts": [host], "capacity": 2 * MESSAGES}
-        workers = [await remote_layer(**options) for _ in range(PROCESSES)]
-        for worker in workers:
-            await worker.call("drain", "jobs", 10)
-        killed: list[int] = []
-        killer = asyncio.create_task(kill_every_30_ms(own_server, "worker", killed))
-        layer = own_layers(capacity=2 * MESSAGES)
-        await send_all(layer, "jobs", MESSAGES)
-        await eventually(lambda: sum(killed) > 50)
-        key = beside(layer, "jobs").key
-        await eventually(lambda: not client.exists(key), timeout=50)
-        await cancel(killer)
-    assert await drained(workers, MESSAGES) == list(range(MESSAGES))
 
 
 @pytest.mark.parametrize("kind", ["specific", "general"])
