@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.histories import GROUP, HISTORY
-from support.messages import cancel, consume, joined, take, within
-from support.pubsub_layers import Layers, inside, subscribed, waiting
+from support.messages import cancel, joined, take, within
+from support.pubsub_layers import Layers, inside, subscribed
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -28,27 +28,6 @@ async def listen(layer: RedisPubSubChannelLayer, *groups: str) -> None:
         await layer.receive(channel)
 
 
-async def test_cancelled_consumers_leave_nothing(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """A thousand consumers that joined and were cancelled, with no `group_discard`: all is gone."""
-    layer = own_layers()
-    stays = await joined(layer, "everyone")
-    tasks_before = len(asyncio.all_tasks())
-    for _ in range(5):
-        consumers = [
-            asyncio.create_task(listen(layer, "everyone", f"room-{n}")) for n in range(200)
-        ]
-        await eventually(lambda: waiting_calls(layer) == 200)
-        assert len(subscribed(own_server)) == 402
-        await cancel(*consumers)
-        await eventually(lambda: len(subscribed(own_server)) == 2)
-        assert held(layer) == {"channels": 1, "topics": 2, "mailboxes": 0}
-    assert len(asyncio.all_tasks()) == tasks_before
-    await within(layer.group_send("everyone", {"type": "hello"}))
-    assert await take(layer, stays) == {"type": "hello"}
-
-
 async def test_consumer_cancelled_as_a_message_arrives(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
@@ -62,47 +41,6 @@ async def test_consumer_cancelled_as_a_message_arrives(
     await cancel(consumer)
     await eventually(lambda: not subscribed(own_server))
     assert held(layer) == {"channels": 0, "topics": 0, "mailboxes": 0}
-
-
-async def test_channel_ends_some_time_after_its_last_reader(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """Made by one task and received from in others, it goes `channel_expiry` after the last."""
-    layer = own_layers(channel_expiry=1)
-    channel = await asyncio.create_task(joined(layer, "room"))
-    for _ in range(2):
-        await within(layer.group_send("room", {"type": "hello"}))
-        assert await take(layer, channel) == {"type": "hello"}
-    receiver = await waiting(layer, channel)
-    await cancel(receiver)
-    await eventually(lambda: not subscribed(own_server))
-    assert held(layer) == {"channels": 0, "topics": 0, "mailboxes": 0}
-
-
-async def test_channels_for_one_answer_each_leave_nothing(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """A long-lived task that makes a channel for each answer."""
-    layer = own_layers(channel_expiry=1)
-    own = await layer.new_channel()
-    for _ in range(20):
-        channel = await layer.new_channel()
-        await layer.send(channel, {"type": "answer"})
-        assert await layer.receive(channel) == {"type": "answer"}
-    await layer.send(own, {"type": "hello"})
-    assert await layer.receive(own) == {"type": "hello"}
-    await eventually(lambda: subscribed(own_server) == {own})
-
-
-async def test_channel_stays_while_another_call_waits(layers: Layers) -> None:
-    """Of two calls that wait for one channel one is cancelled: the channel and its groups stay."""
-    layer = layers()
-    channel = await joined(layer, "room")
-    first, second = await waiting(layer, channel), asyncio.create_task(layer.receive(channel))
-    await eventually(lambda: inside(layer).consumers.mailboxes.waiting(channel) == 2)
-    await cancel(first)
-    await within(layers().group_send("room", {"type": "hello"}))
-    assert await within(second) == {"type": "hello"}
 
 
 async def test_cancelled_first_receive_leaves_nothing(
@@ -175,66 +113,6 @@ class NoItem:
     def copy(self) -> dict[str, object]:
         """Fail."""
         raise AssertionError
-
-
-async def test_consumers_that_end_between_two_receives_leave_nothing(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """Their handlers failed, or their browsers left as a message came: no receive is cancelled."""
-    layer = own_layers(channel_expiry=1)
-    consumers = [asyncio.create_task(consume(layer, 1)) for _ in range(20)]
-    await eventually(lambda: waiting_calls(layer) == 20)
-    assert held(layer) == {"channels": 20, "topics": 21, "mailboxes": 20}
-    await within(layer.group_send("room", {"type": "hello"}))
-    await within(asyncio.gather(*consumers))
-    await eventually(lambda: held(layer) == {"channels": 0, "topics": 0, "mailboxes": 0})
-    await eventually(lambda: not subscribed(own_server))
-
-
-async def test_channel_whose_maker_has_ended_stays_while_it_has_a_reader(layers: Layers) -> None:
-    """The first receiver does not matter; a channel without one yet stays as well."""
-    layer = layers(channel_expiry=1)
-    unheard = await within(asyncio.create_task(consume(layer, 0)))
-    first = asyncio.create_task(consume(layer, 1))
-    await eventually(lambda: waiting_calls(layer) == 1)
-    await within(layer.group_send("room", {"type": "hello"}))
-    passed_on = await within(first)
-    receiving = await waiting(layer, passed_on)
-    # One that has lost its reader goes meanwhile.
-    left = await within(asyncio.create_task(layer.new_channel()))
-    await within(layer.send(left, {"type": "goodbye"}))
-    assert await within(asyncio.create_task(layer.receive(left))) == {"type": "goodbye"}
-    await eventually(lambda: left not in inside(layer))
-    await within(layer.group_send("room", {"type": "hello again"}))
-    assert await within(receiving) == {"type": "hello again"}
-    for message in ("hello", "hello again"):
-        assert await take(layer, unheard) == {"type": message}
-
-
-async def test_poll_loop_hears_everything(layers: Layers) -> None:
-    """A loop that receives with a timeout, over and over, is a consumer like any other."""
-    layer = layers(channel_expiry=1)
-    received: list[int] = []
-
-    async def poll() -> None:
-        channel = await joined(layer, "room")
-        ready.set_result(channel)
-        while len(received) < 40:
-            try:
-                message = await asyncio.wait_for(layer.receive(channel), 0.01)
-            except asyncio.TimeoutError:
-                continue
-            received.append(message["number"])
-
-    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    polling = asyncio.create_task(poll())
-    channel = await within(ready)
-    for number in range(0, 40, 2):
-        await asyncio.sleep(0.03)
-        await within(layer.group_send("room", {"number": number}))
-        await within(layer.send(channel, {"number": number + 1}))
-    await within(polling)
-    assert received == list(range(40))
 
 
 async def test_channel_that_goes_while_it_joins_leaves_nothing(

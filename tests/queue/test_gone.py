@@ -2,160 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import itertools
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_queue import keys
 from channels_redis_queue.layer import PROCESS_CAPACITY
-from support import inside
 from support.counting import count_commands
-from support.messages import cancel, consume, take, within
+from support.messages import take, within
 from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, nothing_else, waiting
 from support.waiting import eventually, until
 
 if TYPE_CHECKING:
-    from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
 
 WAVE = 1000
 
 pytestmark = pytest.mark.usefixtures("frequent_checks")
-
-
-async def come_and_go(layer: RedisChannelLayer, count: int) -> None:
-    """Let consumers join a group, receive a message, and be cancelled while they wait for more."""
-    channels = [await layer.new_channel() for _ in range(count)]
-    await within(asyncio.gather(*(layer.group_add("room", channel) for channel in channels)))
-    await layer.group_send("room", {"type": "hello"})
-    await within(asyncio.gather(*(layer.receive(channel) for channel in channels)))
-    consumers = [asyncio.create_task(layer.receive(channel)) for channel in channels]
-    await nothing_else(layer, await layer.new_channel())
-    await cancel(*consumers)
-    assert all(consumer.cancelled() for consumer in consumers)
-    await layer.group_send("room", {"type": "hello again"})
-
-
-@pytest.mark.slow
-async def test_cancelled_consumers(layers: Layers) -> None:
-    """3,000 consumers that joined a group and were cancelled: neither memory nor group grows."""
-    layer = layers(channel_expiry=1)
-    process = inside.broker(layer)
-
-    async def forgotten() -> bool:
-        empty = not process.local_groups.virtuals() and not len(process.mailboxes)
-        return empty and not await names_in(layer, "room")
-
-    objects = []
-    for _ in range(3):
-        await asyncio.create_task(come_and_go(layer, WAVE))
-        await eventually(forgotten)
-        gc.collect()
-        objects.append(len(gc.get_objects()))
-    # What else happens in this process may grow once; what consumers leave grows with each wave.
-    assert min(after - before for before, after in itertools.pairwise(objects)) < WAVE / 2
-    assert not inside.memory_of_consumers(process)
-
-
-async def test_consumer_that_comes_back_is_a_member(layers: Layers) -> None:
-    """A receive that is cancelled and called again in time, as with a timeout, ends nothing."""
-    layer = layers(channel_expiry=2)
-    channel = await asyncio.create_task(consume(layer, 0))
-    end = time.monotonic() + 3
-    while time.monotonic() < end:
-        receiving = asyncio.create_task(layer.receive(channel))
-        await asyncio.wait([receiving], timeout=0.5)
-        await cancel(receiving)
-    await layer.group_send("room", {"type": "hello"})
-    assert await take(layer, channel) == {"type": "hello"}
-
-
-async def test_consumers_that_end_between_two_receives(
-    layers: Layers,
-) -> None:
-    """Consumers whose handlers failed, or whose browsers left as a message arrived, leave too."""
-    layer = layers(channel_expiry=1)
-    process = inside.broker(layer)
-    # Made by tasks that ended before a `receive`: those were no consumers.
-    stays, unheard = [await asyncio.create_task(consume(layer, 0)) for _ in range(2)]
-    consumers = [asyncio.create_task(consume(layer, 1)) for _ in range(20)]
-    await eventually(lambda: len(process.mailboxes) == 20)
-    receiving = asyncio.create_task(layer.receive(stays))
-    await layer.group_send("room", {"type": "hello"})
-    ended = await within(asyncio.gather(*consumers))
-    assert await within(receiving) == {"type": "hello"}
-    staying = asyncio.create_task(layer.receive(stays))
-    # Another task receives from one of them now.
-    receiving = asyncio.create_task(layer.receive(ended[0]))
-    virtual = keys.virtual_channel(keys.non_local(stays), "room")
-    await eventually(
-        lambda: sorted(process.local_groups.members(virtual)) == sorted([ended[0], stays, unheard])
-    )
-    await layer.group_send("room", {"type": "hello again"})
-    assert await within(receiving) == {"type": "hello again"}
-    assert await within(staying) == {"type": "hello again"}
-
-
-async def test_consumer_that_is_cancelled_leaves_at_once(layers: Layers) -> None:
-    """Its task ended while it received, and without `group_discard`, as when a browser goes."""
-    layer = layers()
-
-    async def live() -> None:
-        channel = await layer.new_channel()
-        await layer.group_add("room", channel)
-        while True:
-            await layer.receive(channel)
-
-    consumers = [asyncio.create_task(live()) for _ in range(3)]
-    await eventually(lambda: len(inside.broker(layer).mailboxes) == 3)
-    await cancel(*consumers)
-    local_groups = inside.broker(layer).local_groups
-    assert not any(local_groups.members(virtual) for virtual in local_groups.virtuals())
-
-    async def forgotten() -> bool:
-        # Finds out that none is there, should the group just have been written again.
-        await layer.group_send("room", {"type": "hello"})
-        return not await names_in(layer, "room")
-
-    await eventually(forgotten)
-
-
-async def test_member_stays_while_another_task_handles_its_message(layers: Layers) -> None:
-    """The task that made the channel has ended, and the handler takes longer than any limit."""
-    layer = layers(channel_expiry=1)
-    process = inside.broker(layer)
-    done, handling = asyncio.Event(), asyncio.Event()
-    received: list[str] = []
-
-    async def handle(channel: str) -> None:
-        while True:
-            received.append((await layer.receive(channel))["type"])
-            handling.set()
-            await done.wait()
-
-    async def make() -> asyncio.Task[None]:
-        channel = await layer.new_channel()
-        await layer.group_add("room", channel)
-        task = asyncio.create_task(handle(channel))
-        # Ends as the message is being handled.
-        await layer.group_send("room", {"type": "long"})
-        await handling.wait()
-        return task
-
-    task = await within(asyncio.create_task(make()))
-    # One that has lost its reader goes meanwhile.
-    left = await within(asyncio.create_task(layer.new_channel()))
-    await within(layer.send(left, {"type": "goodbye"}))
-    assert await within(asyncio.create_task(layer.receive(left))) == {"type": "goodbye"}
-    await eventually(lambda: process.mailboxes.find(left) is None)
-    done.set()
-    await layer.group_send("room", {"type": "later"})
-    await eventually(lambda: received == ["long", "later"])
-    await cancel(task)
 
 
 async def test_group_expiry_counts_from_the_latest_join(layers: Layers) -> None:
