@@ -98,21 +98,6 @@ async def test_outages_are_told_one_by_one(own_server: EmbeddedServer, own_layer
     assert await take_many(layer, waits, 6) == [LOST, BACK] * 3
 
 
-async def test_long_outage_is_told_once(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """While the server is away, however often it is tried, nothing more is said."""
-    layer = own_layers(**NOTICES)
-    channel = await joined(layer, "room")
-    own_server.kill()
-    assert await take(layer, channel) == LOST
-    receiver = await waiting(layer, channel)
-    # Longer than the longest wait between two tries.
-    done, _ = await asyncio.wait([receiver], timeout=2.5)
-    assert not done
-    own_server.start()
-    assert await within(receiver) == BACK
-    await nothing_else(layer, channel)
-
-
 async def test_message_sent_on_reconnecting_arrives(
     own_server: EmbeddedServer, own_layers: Layers, run_process: RunProcess
 ) -> None:

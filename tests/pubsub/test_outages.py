@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoPermissionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from support import inside as look
@@ -42,23 +42,37 @@ def short(server: EmbeddedServer) -> list[dict[str, Any]]:
     return [{"address": server.url, "socket_timeout": TIMEOUT}]
 
 
-async def test_receive_waits_through_an_outage(
-    own_server: EmbeddedServer, own_layers: Layers
+async def test_outage_of_seconds(
+    own_server: EmbeddedServer, own_layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither a waiting `receive` nor one begun in the outage fails; then messages flow again."""
-    layer = own_layers()
-    channel = await joined(layer, "room")
-    first = await waiting(layer, channel)
-    own_server.kill()
-    second = asyncio.create_task(layer.receive(channel))
-    general = asyncio.create_task(layer.receive("jobs"))
-    done, _ = await asyncio.wait([first, second, general], timeout=2)
-    assert not done
-    own_server.start()
-    await eventually(lambda: {"jobs", channel} <= subscribed(own_server))
-    for target in (channel, channel, "jobs"):
-        await within(layer.send(target, HELLO))
-    assert [await within(task) for task in (first, second, general)] == [HELLO] * 3
+    """It is told and logged once; `receive` waits, also from within it; soon messages flow."""
+    layer, silent = own_layers(**NOTICES), own_layers()
+    channels = [await joined(layer, f"room-{number}") for number in range(50)]
+    unnoticed = [await waiting(silent, await joined(silent, "room-0"))]
+
+    def levels() -> list[str]:
+        return [one.levelname for one in caplog.records if own_server.url in one.getMessage()]
+
+    with caplog.at_level(logging.INFO, LOGGER):
+        own_server.kill()
+        for channel in channels:
+            assert await take(layer, channel) == LOST
+        receivers = [await waiting(layer, channel) for channel in channels]
+        unnoticed.append(asyncio.create_task(silent.receive("jobs")))
+        # Longer than the longest wait between two tries.
+        done, _ = await asyncio.wait([*receivers, *unnoticed], timeout=2.5)
+        assert not done
+        own_server.start()
+        began = time.monotonic()
+        assert await within(asyncio.gather(*receivers)) == [BACK] * len(channels)
+        assert time.monotonic() - began < 2
+        await eventually(lambda: levels() == ["WARNING"] * 2 + ["INFO"] * 2)  # for two layers
+    await within(layer.group_send("room-0", HELLO))
+    await within(layer.send("jobs", HELLO))
+    assert await within(asyncio.gather(*unnoticed)) == [HELLO] * 2
+    assert await take(layer, channels[0]) == HELLO
+    for channel in channels:
+        await nothing_else(layer, channel)
 
 
 @pytest.mark.usefixtures("frequent_sweeps")
@@ -89,25 +103,6 @@ async def test_an_outage_is_over_for_who_hears_nothing_any_more(
     await eventually(lambda: "jobs" in subscribed(own_server))
     await within(layer.send("jobs", HELLO))
     assert await within(receiving) == HELLO
-
-
-async def test_messages_flow_soon_after_the_servers_return(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """At most two seconds after the server answers again, a consumer receives from its group."""
-    layer = own_layers(**NOTICES)
-    channel = await joined(layer, "room")
-    own_server.kill()
-    assert await take(layer, channel) == LOST
-    receiver = asyncio.create_task(layer.receive(channel))
-    done, _ = await asyncio.wait([receiver], timeout=2)
-    assert not done
-    own_server.start()
-    began = time.monotonic()
-    assert await within(receiver) == BACK
-    assert time.monotonic() - began < 2
-    await within(own_layers().group_send("room", HELLO))
-    assert await take(layer, channel) == HELLO
 
 
 Call = Callable[["RedisPubSubChannelLayer", str], Awaitable[object]]
@@ -205,25 +200,6 @@ async def test_closing_as_a_loss_is_noticed(own_server: EmbeddedServer, own_laye
     assert connection.is_stale
 
 
-async def test_outage_is_logged_once(
-    own_server: EmbeddedServer, own_layers: Layers, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One WARNING with the host when it is lost, one INFO when it is back, for 50 consumers."""
-    layer = own_layers(**NOTICES)
-    channels = [await joined(layer, f"room-{number}") for number in range(50)]
-    with caplog.at_level(logging.INFO, LOGGER):
-        own_server.kill()
-        assert await take(layer, channels[0]) == LOST
-        receiver = asyncio.create_task(layer.receive(channels[0]))
-        done, _ = await asyncio.wait([receiver], timeout=2)
-        assert not done
-        own_server.start()
-        assert await within(receiver) == BACK
-    levels = [record.levelname for record in caplog.records if record.name == LOGGER]
-    assert levels == ["WARNING", "INFO"]
-    assert all(own_server.url in record.getMessage() for record in caplog.records)
-
-
 async def test_server_that_is_down_at_the_start(
     own_server: EmbeddedServer, own_layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -247,19 +223,6 @@ async def test_tls_to_a_port_without(redis_server: EmbeddedServer, layers: Layer
     layer = layers(hosts=[{"address": address, "socket_timeout": TIMEOUT}])
     with pytest.raises(RedisTimeoutError, match="write redis:// instead of rediss:// in hosts"):
         await within(layer.new_channel())
-
-
-async def test_wrong_password_is_told_at_once(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """Settings that don't fit the server are an error of the call, `receive` included."""
-    with own_server.client() as client:
-        client.config_set("requirepass", "right")
-    layer = own_layers(hosts=[{"address": own_server.url, "password": "wrong"}])
-    for call in (layer.new_channel(), layer.receive("jobs"), layer.send("jobs", HELLO)):
-        with pytest.raises(AuthenticationError):
-            await within(call, 4)
-    assert not inside(layer).hub.channels()
 
 
 async def test_wrong_password_that_no_call_is_told_of(
