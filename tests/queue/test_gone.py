@@ -9,7 +9,7 @@ import pytest
 
 from channels_redis_queue.layer import PROCESS_CAPACITY
 from support.counting import count_commands
-from support.messages import take, within
+from support.messages import within
 from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, nothing_else, waiting
 from support.waiting import eventually, until
 
@@ -19,27 +19,6 @@ if TYPE_CHECKING:
 WAVE = 1000
 
 pytestmark = pytest.mark.usefixtures("frequent_checks")
-
-
-async def test_group_expiry_counts_from_the_latest_join(layers: Layers) -> None:
-    """Members of this process and of another leave when their own time is over."""
-    layer, other = layers(group_expiry=3), layers(group_expiry=3)
-    channels = {
-        name: (where, await where.new_channel())
-        for name, where in [("old", layer), ("new", layer), ("other old", other), ("jobs", layer)]
-    }
-    channels["jobs"] = (layer, "jobs")
-    started = time.monotonic()
-    for where, channel in channels.values():
-        await where.group_add("room", channel)
-    await until(started + 2)
-    await layer.group_add("room", channels["new"][1])
-    await until(started + 3.2)
-    await layer.group_send("room", {"type": "hello"})
-    assert time.monotonic() < started + 5, "This machine is too busy for such a test"
-    assert await take(layer, channels["new"][1]) == {"type": "hello"}
-    for name in ("old", "other old", "jobs"):
-        await nothing_else(*channels[name])
 
 
 async def test_running_consumer_outlives_group_expiry(layers: Layers) -> None:
