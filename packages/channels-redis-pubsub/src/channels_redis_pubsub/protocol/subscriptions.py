@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # The topics in one command: the server does nothing else while it executes it.
 MAX_TOPICS = 500
 # The topics that are requested before the event loop does anything else.
-MAX_AT_ONCE = 4000
+MAX_AT_ONCE = 2000
 # Prefix of the commands of sharded Pub/Sub. Each names one topic, as all topics of a command would
 # have to be in one slot.
 SHARDED = b"S"
