@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 import pytest_asyncio
 
 from channels_redis_queue._shared.transport.commands import shard_of
-from support import inside
-from support.messages import cancel, numbered, take, take_elsewhere, within
-from support.queue_layers import Layers, StartRemoteLayer, beside
-from support.waiting import eventually
+from support.messages import numbered, take_elsewhere, within
+from support.queue_layers import Layers, beside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,19 +37,6 @@ async def channels_on_both(layer: RedisChannelLayer, count: int) -> list[str]:
     return [name for names in found for name in names[: count // 2]]
 
 
-async def test_direct_sends_from_another_process(
-    sharded: Layers, remote_layer: StartRemoteLayer
-) -> None:
-    """All of 200 messages that another process sends to 200 channels arrive."""
-    layer = sharded()
-    channels = [await layer.new_channel() for _ in range(190)] + await channels_on_both(layer, 10)
-    other = await remote_layer(**sharded.options, capacity=1000)
-    for number, channel in enumerate(channels):
-        await other.send(channel, {"number": number})
-    received = await asyncio.gather(*(take(layer, channel) for channel in channels))
-    assert [message["number"] for message in received] == list(range(200))
-
-
 async def test_messages_lie_on_the_shard_of_the_address(
     sharded: Layers, redis_shards: tuple[EmbeddedServer, ...]
 ) -> None:
@@ -65,16 +50,6 @@ async def test_messages_lie_on_the_shard_of_the_address(
                 assert client.zcard(beside(layer, channel).key) == (number == shard)
 
 
-async def test_general_channel_is_waited_for_on_all_shards(sharded: Layers) -> None:
-    """A receiver that waits gets the next message, on whichever shard it lies."""
-    sender, layer = sharded(), sharded()
-    for number in range(6):
-        receiver = asyncio.create_task(layer.receive("jobs"))
-        await take_elsewhere(layer)
-        await sender.send("jobs", {"number": number})
-        assert await within(receiver, 4) == {"number": number}
-
-
 async def test_every_waiting_receiver_gets_one(sharded: Layers) -> None:
     """Messages that arrive from all shards at once are no overflow, however small the capacity."""
     layer, sender = sharded(capacity=1), sharded(capacity=1)
@@ -84,20 +59,3 @@ async def test_every_waiting_receiver_gets_one(sharded: Layers) -> None:
         await asyncio.gather(*(sender.send("jobs", message) for message in numbered(2, start)))
         received = await within(asyncio.gather(*receivers))
         assert sorted(message["number"] for message in received) == [start, start + 1]
-
-
-async def test_groups_on_all_shards(sharded: Layers) -> None:
-    """A group and its members may live on different shards; members leave there, too."""
-    layer, other = sharded(), sharded()
-    members = await channels_on_both(layer, 8)
-    for room in ("room-0", "room-1", "room-2", "room-3"):
-        for member in members:
-            await layer.group_add(room, member)
-        await other.group_send(room, {"room": room})
-        for member in members:
-            assert await take(layer, member) == {"room": room}
-            await other.group_discard(room, member)
-    local_groups = inside.broker(layer).local_groups
-    receivers = [asyncio.create_task(layer.receive(member)) for member in members]
-    await eventually(lambda: not local_groups.virtuals())
-    await cancel(*receivers)
