@@ -21,13 +21,6 @@ if TYPE_CHECKING:
     from support.layers import LayerClass, Layers
 
 
-async def test_unix_socket_as_path(
-    redis_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
-) -> None:
-    """A UNIX socket in a dict, with a database."""
-    await works(layers, layer_class, {"path": redis_server.unix_socket, "db": 2})
-
-
 async def test_database(
     own_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
 ) -> None:

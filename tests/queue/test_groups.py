@@ -39,6 +39,12 @@ async def other(layers: Layers, remote_layer: StartRemoteLayer) -> RemoteLayer:
     return await remote_layer(**layers.options, capacity=3)
 
 
+def test_each_layer_has_an_id_of_its_own(layers: Layers) -> None:
+    """Two aliases of one layer are two receivers."""
+    ids = {layers().client_prefix for _ in range(20)}
+    assert len(ids) == 20
+
+
 async def test_one_name_for_a_process(layers: Layers) -> None:
     """Redis holds one name for all members of a process, and none when the last has left."""
     layer = layers()

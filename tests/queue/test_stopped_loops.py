@@ -1,4 +1,4 @@
-"""Event loops that end, with or without notice: the next one goes on with what they had taken."""
+"""Event loops side by side, and those that end: the next goes on with what they had taken."""
 
 from __future__ import annotations
 
@@ -135,18 +135,26 @@ async def test_member_is_added_and_removed_by_another_loop(layers: Layers) -> No
     assert await names_in(layer, "room") == []
 
 
-async def test_general_channel_of_a_loop_that_goes_on(own_layers: Layers) -> None:
-    """Two loops read it as two processes would, and the one that stays gets all that comes."""
-    layer, sender = own_layers(), own_layers()
+async def test_receivers_of_a_general_channel_in_two_loops(own_layers: Layers) -> None:
+    """Each message goes to one, in whichever loop, and all to the loop that stays."""
+    layer, sender = own_layers(), own_layers(capacity=1000)
+    numbers: list[int] = []
+
+    async def drain() -> None:
+        while True:
+            numbers.append((await layer.receive("jobs"))["number"])
+
+    here = [asyncio.create_task(drain()) for _ in range(3)]
     with LoopThread() as other:
-        receiving = asyncio.gather(
-            layer.receive("jobs"), asyncio.wrap_future(other.start(layer.receive("jobs")))
-        )
-        for number in range(2):
-            await within(sender.send("jobs", {"number": number}))
-        assert sorted(one["number"] for one in await within(receiving)) == [0, 1]
-    await within(sender.send("jobs", HELLO))
-    assert await within(layer.receive("jobs")) == HELLO
+        for _ in range(3):
+            other.start(drain())
+        for number in range(500):
+            await sender.send("jobs", {"number": number})
+        await eventually(lambda: len(numbers) >= 500)
+    await sender.send("jobs", {"number": 500})
+    await eventually(lambda: len(numbers) >= 501)
+    await cancel(*here)
+    assert sorted(numbers) == list(range(501))
 
 
 def test_channel_that_synchronous_code_receives_on_once(own_server: EmbeddedServer) -> None:
