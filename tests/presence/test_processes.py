@@ -166,6 +166,29 @@ async def test_process_that_was_only_slow(line: Line, own_server: EmbeddedServer
     await eventually(lambda: len(heartbeats(own_server, line.there)) == 2)
 
 
+async def test_process_killed_as_it_takes_another_name(
+    processes: Callable[..., Process],
+    own_server: EmbeddedServer,
+    proxy: TcpProxy,
+    start: Callable[..., Any],
+) -> None:
+    """Others remove its people under both names, though Redis had forgotten all but the people."""
+    here = processes([own_server.url])
+    watcher = await here.watch(GROUPS[0])
+    killed = await start([proxy.url], ["ann", "bob"])
+    await watcher.until("ann", "bob")
+    # Its claim of the former name, whose people it would remove next.
+    claim = proxy.lose_reply(to=b"$2\r\nXX\r\n", cut=False)
+    with own_server.client() as client:
+        head = here.layer.presence_key_head
+        client.delete(*client.keys(f"{head}*{{presence}}"))
+    await within(claim.happened.wait())
+    await killed.kill()
+    await here.open("other", "here")
+    await eventually(lambda: len(heartbeats(own_server, here)) == 1)
+    assert await within(here.presence.list(GROUPS[0])) == {}
+
+
 async def test_layer_that_closes(
     processes: Callable[..., Process], hosts: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from .metas import encode_meta, lines_of, scan, text
 from .shard import SUFFIX, ShardPresence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from ..transport.commands import CommandClient
 
@@ -108,12 +108,16 @@ class Presence:
         if SESSION_KEY.fullmatch(key):
             raise ValueError(NO_SESSION_KEY)
         encoded = encode_meta(layer, meta)
-        await _here(layer).track(group, channel, key, encoded, self.grace)
+        shards = _here(layer)
+        # All of them: each has heartbeats of its own.
+        for shard in shards:
+            shard.start()
+        shard = shards[shard_of(group, len(shards))]
+        await shard.track(group, channel, key, encoded, self.grace)
 
     async def untrack(self, group: str, channel: str) -> None:
         """Take a channel from a group's people. A channel that ends does so by itself."""
-        for loop_presence in list(_loops(self._layer(group)).values()):
-            loop_presence.call(LoopPresence.untrack, group, channel)
+        _call_all(_loops(self._layer(group)), ShardPresence.untrack, group, channel)
 
     async def list(self, group: str) -> People:
         """Return the people of a group, with the metas of all their connections.
@@ -161,47 +165,8 @@ class Presence:
         return layer
 
 
-class LoopPresence:
-    """The people of one event loop, one part for each shard.
-
-    Args:
-        layer: The channel layer.
-    """
-
-    def __init__(self, layer: Any) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._shards = [ShardPresence(layer, shard) for shard in range(len(layer.hosts))]
-
-    async def track(self, group: str, *arguments: Any) -> None:
-        """Make a channel one of a person's; see `Presence.track`."""
-        # All of them: each has heartbeats of its own.
-        for shard in self._shards:
-            shard.start()
-        await self._shard_of(group).track(group, *arguments)
-
-    def untrack(self, group: str, channel: str) -> None:
-        """Take a channel from a group's people."""
-        self._shard_of(group).untrack(group, channel)
-
-    def end_channels(self, channels: Sequence[str]) -> None:
-        """Take channels that have ended from all groups."""
-        for shard in self._shards:
-            for channel in channels:
-                shard.end_channel(channel)
-
-    def call(self, method: Any, *arguments: Any) -> None:
-        """Call a method in this event loop: at once in this loop, soon from another thread."""
-        if running_loop() is self._loop:
-            method(self, *arguments)
-            return
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(method, self, *arguments)
-
-    def _shard_of(self, group: str) -> ShardPresence:
-        return self._shards[shard_of(group, len(self._shards))]
-
-
-Loops = dict[asyncio.AbstractEventLoop, LoopPresence]
+# The people of each event loop, in parts for the shards.
+Loops = dict[asyncio.AbstractEventLoop, list[ShardPresence]]
 
 
 def _loops(layer: Any) -> Loops:
@@ -215,20 +180,26 @@ def _loops(layer: Any) -> Loops:
 
 def _start(layer: Any) -> Loops:
     loops: Loops = {}
-    layer.on_channels_ended(partial(_end_channels, loops))
+    layer.on_channels_ended(partial(_call_all, loops, ShardPresence.end_channels))
     return loops
 
 
-def _here(layer: Any) -> LoopPresence:
+def _here(layer: Any) -> list[ShardPresence]:
     """Return what the running event loop has. The layer has ended the tasks of closed ones."""
     loops, loop = _loops(layer), asyncio.get_running_loop()
     if loop not in loops:
         for closed in [one for one in list(loops) if one.is_closed()]:
             loops.pop(closed, None)
-        loops[loop] = LoopPresence(layer)
+        loops[loop] = [ShardPresence(layer, shard) for shard in range(len(layer.hosts))]
     return loops[loop]
 
 
-def _end_channels(loops: Loops, channels: Sequence[str]) -> None:
-    for loop_presence in list(loops.values()):
-        loop_presence.call(LoopPresence.end_channels, channels)
+def _call_all(loops: Loops, method: Callable[..., None], *arguments: Any) -> None:
+    """Call a method of all parts: at once in this event loop, soon in those of other threads."""
+    for loop, shards in list(loops.items()):
+        for shard in shards:
+            if loop is running_loop():
+                method(shard, *arguments)
+            else:
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    loop.call_soon_threadsafe(method, shard, *arguments)

@@ -28,7 +28,7 @@ from .metas import array, encode_meta, lines_of, scan, text
 from .state import Change, Diff, LocalPresence, Person, batches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from ..transport.commands import Argument, Command, CommandClient
 
@@ -122,8 +122,8 @@ class ShardPresence:
         self._diffs: dict[str, Diff] = {}
         self._diffs_due: dict[str, float] = {}
         self._silence: Silence[bytes] = Silence(self._reconnects)
-        # Processes to remove, also those that this one was; groups that are known to have them.
-        self._dead: dict[bytes, set[str]] = {}
+        # Processes to remove, also those that this one was.
+        self._dead: set[bytes] = set()
         self._removal: asyncio.Task[None] | None = None
         # What changes if a server may have lost the latest writes.
         self._connected: object = None
@@ -164,10 +164,11 @@ class ShardPresence:
         self._people.untrack(group, channel, self._loop.time())
         self._changed.set()
 
-    def end_channel(self, channel: str) -> None:
-        """Take a channel that has ended from all groups."""
-        if self._people.end(channel, self._loop.time()):
-            self._changed.set()
+    def end_channels(self, channels: Iterable[str]) -> None:
+        """Take channels that have ended from all groups."""
+        for channel in channels:
+            if self._people.end(channel, self._loop.time()):
+                self._changed.set()
 
     async def _follow_changes(self) -> None:
         """Write changes that Redis does not have, tell the groups, and remove the dead."""
@@ -180,7 +181,7 @@ class ShardPresence:
             # Only once all is written: a person who is still here has not left. And not before the
             # first heartbeat, in whose name others are asked to leave the dead alone.
             if self._dead and self._heartbeat and is_idle and self._people.is_written:
-                self._removal = self._layer.spawn(self._remove(dict(self._dead)))
+                self._removal = self._layer.spawn(self._remove(list(self._dead)))
             due = [group for group, at in self._diffs_due.items() if at <= self._loop.time()]
             await asyncio.gather(*map(self._send_diff, due))
             await self._unregister_empty()
@@ -327,13 +328,11 @@ class ShardPresence:
     async def _beat(self) -> None:
         """Send a heartbeat, with groups to register, and find the dead. Holds the lock."""
         groups = list(self._unregistered)
-        names = [self._keys.heartbeats, self._keys.groups(self._process)]
-        command = scripts.BEAT.call_with_source(
-            names, self._process, self._heartbeat, PROCESS_TTL, SILENT_AFTER, *groups
-        )
-        found = await self._commands.execute(command, key=names[0], idempotent=True)
-        heartbeat, is_as_written, silent = found
+        heartbeat, is_as_written, silent = await self._send_heartbeat(groups)
         if self._heartbeat and not is_as_written:
+            # Once more in the former name, with all groups: if this process dies before it has
+            # removed that, others do.
+            await self._send_heartbeat([*self._registered, *groups])
             self._start_anew()
             await self._beat()
             return
@@ -346,13 +345,23 @@ class ShardPresence:
         self._silence.keep(heartbeats)
         for process, last in heartbeats.items():
             if self._silence.is_dead(process, SECOND_LOOK_AFTER if float(last) else HANDOVER_GRACE):
-                self._dead.setdefault(process, set())
+                self._dead.add(process)
                 self._changed.set()
+
+    async def _send_heartbeat(self, groups: Sequence[str]) -> tuple[bytes, int, list[bytes]]:
+        names = [self._keys.heartbeats, self._keys.groups(self._process)]
+        command = scripts.BEAT.call_with_source(
+            names, self._process, self._heartbeat, PROCESS_TTL, SILENT_AFTER, *groups
+        )
+        heartbeat, is_as_written, silent = await self._commands.execute(
+            command, key=names[0], idempotent=True
+        )
+        return heartbeat, is_as_written, silent
 
     def _start_anew(self) -> None:
         """Go on as another process."""
         if self._heartbeat:
-            self._dead[self._process.encode()] = self._registered | self._unregistered
+            self._dead.add(self._process.encode())
         self._process, self._heartbeat = secrets.token_hex(6), b""
         self._registered = set()
         self._people.mark_all(tell=True)
@@ -388,11 +397,10 @@ class ShardPresence:
         now = self._loop.time()
         unknown = (one for one in self._people.channels() if not self._layer.knows_channel(one))
         self._unknown = {channel: self._unknown.get(channel, now) for channel in unknown}
-        for channel, since in self._unknown.items():
-            if now - since >= self._layer.channel_expiry:
-                self.end_channel(channel)
+        expiry = self._layer.channel_expiry
+        self.end_channels(one for one, since in self._unknown.items() if now - since >= expiry)
 
-    async def _remove(self, dead: Mapping[bytes, set[str]]) -> None:
+    async def _remove(self, dead: Sequence[bytes]) -> None:
         """Remove dead processes and their people. What fails is done again."""
         names = [self._keys.groups(text(process)) for process in dead]
         with contextlib.suppress(RedisError, OSError):
@@ -401,15 +409,14 @@ class ShardPresence:
             await self._execute("ZADD", self._keys.heartbeats, "XX", *claims)
             found = await asyncio.gather(*(self._execute("SMEMBERS", name) for name in names))
             processes: dict[str, set[bytes]] = {}
-            for (process, known), groups in zip(dead.items(), found, strict=True):
-                for group in known.union(map(text, groups)):
-                    processes.setdefault(group, set()).add(process)
+            for process, groups in zip(dead, found, strict=True):
+                for group in groups:
+                    processes.setdefault(text(group), set()).add(process)
             for group, gone in processes.items():
                 await self._remove_people(group, gone)
             await self._execute("UNLINK", *names)
             await self._execute("ZREM", self._keys.heartbeats, *dead)
-            for process in dead:
-                del self._dead[process]
+            self._dead.difference_update(dead)
 
     async def _remove_people(self, group: str, processes: set[bytes]) -> None:
         entries: list[_Entry] = []
