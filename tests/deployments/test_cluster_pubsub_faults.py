@@ -25,15 +25,9 @@ OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sharded_pubsub", "count"), [(False, "NUMSUB"), (True, "SHARDNUMSUB")])
-async def test_node_that_dies(
-    sharded_pubsub: bool,  # noqa: FBT001
-    count: str,
-    replicated_cluster: EmbeddedCluster,
-    layers: Layers,
-) -> None:
+async def test_node_that_dies(replicated_cluster: EmbeddedCluster, layers: Layers) -> None:
     """Its listeners are notified and receive again at another node, and so do all groups."""
-    options = {"on_disconnect": "lost", "on_reconnect": "back", "sharded_pubsub": sharded_pubsub}
+    options = {"on_disconnect": "lost", "on_reconnect": "back"}
     listener, sender = (
         layers(RedisPubSubChannelLayer, replicated_cluster.host, **options) for _ in "ls"
     )
@@ -42,7 +36,7 @@ async def test_node_that_dies(
     [node] = [
         node
         for node in replicated_cluster.nodes
-        if command(node, "PUBSUB", count, channel) == [channel.encode(), 1]
+        if command(node, "PUBSUB", "NUMSUB", channel) == [channel.encode(), 1]
     ]
     node.kill()
     for expected in ("lost", "back"):
@@ -65,14 +59,14 @@ async def test_node_that_dies(
 
 
 async def test_all_parts_of_a_process_publish_through_one_node(
-    replicated_cluster: EmbeddedCluster,
+    own_cluster: EmbeddedCluster,
 ) -> None:
     """They choose it at the same time, at first and when it has died: a sender may use several."""
-    (host,) = parse_hosts([replicated_cluster.host])
+    (host,) = parse_hosts([own_cluster.host])
     cluster = Cluster(host)
     for _ in range(2):
         [node] = set(await asyncio.gather(*(cluster.working_node() for _ in range(20))))
-        next(server for server in replicated_cluster.nodes if server.port == node[1]).kill()
+        next(server for server in own_cluster.nodes if server.port == node[1]).kill()
 
 
 async def test_publisher_whose_node_dies(
