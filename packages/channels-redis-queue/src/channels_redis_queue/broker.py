@@ -14,7 +14,6 @@ from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.history.backlog import Backlog
 from ._shared.history.follower import Followers
-from ._shared.history.results import Joined
 from ._shared.transport.cluster_pipeline import shards_to
 from .keys import group_of, virtual_of
 from .memberships import Memberships
@@ -25,7 +24,9 @@ from .receiver_pool import ReceiverPool
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
+    from ._shared.history.follower import Join
     from ._shared.history.positions import Replay
+    from ._shared.history.results import Joined
     from ._shared.history.store import Question
     from ._shared.ops.logs import OverflowLog
     from ._shared.transport.commands import Shards
@@ -194,24 +195,21 @@ class QueueBroker:
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
-        virtual, followers = virtual_of(channel, group), self._followers
+        virtual = virtual_of(channel, group)
         is_member = channel in self.local_groups.members(virtual)
-        follower = followers.find(virtual)
-        is_current = is_member and follower is not None and not follower.is_behind(channel)
-        if is_current and since is None and not rewind:
-            await self.join(group, channel)
-            return Joined(followers.position(virtual), recovered=True)
-        join = followers.begin_join(virtual, channel, is_member=is_member)
-        then = partial(join.follower.join, join, since, rewind)
+        join = self._followers.begin_join(virtual, channel, since, rewind, is_member=is_member)
+        then, loop = partial(join.follower.join, join), asyncio.get_running_loop()
         try:
             return await self.memberships.add(group, channel, self._find_shards(), then)
-        except GeneratorExit:
-            join.follower.drop_join(join)
-            raise
         except BaseException:
-            join.follower.cancel_join(join)
-            self._forget_unused([virtual])
+            # The garbage collector may run this in any thread, and after the loop was closed.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._cancel_follow, join, virtual)
             raise
+
+    def _cancel_follow(self, join: Join, virtual: str) -> None:
+        join.follower.cancel_join(join)
+        self._forget_unused([virtual])
 
     async def receive(self, channel: str) -> dict[str, Any] | None:
         """Return the next message of a channel; None once the broker was detached.
