@@ -151,9 +151,9 @@ BYTES = frozenset({"channels", "exclude", "messages"})
 # Connections of another kind.
 TRAFFIC = frozenset({"channels", "groups", "processes"})
 # Replies of another kind: those of each command.
-REPLIES = TRAFFIC | {"capacity", "exclude", "flush", "loops", "receivers"}
+REPLIES = TRAFFIC | {"capacity", "exclude", "flush", "receivers"}
 # Several servers: which of them has what, and what is to be asked of all.
-KEYS = REPLIES | {"expiry", "overflow"}
+KEYS = REPLIES | {"expiry", "loops", "overflow"}
 
 MEMORY = "channels.layers.InMemoryChannelLayer"
 QUEUE = "channels_redis_queue.RedisChannelLayer"
