@@ -208,7 +208,7 @@ class PresenceModel(RuleBasedStateMachine):
         assert person is not None
         is_new, at = self.server.write(number, key, person.metas)
         if is_new:
-            metas = person.metas or person.former
+            metas = person.metas or list(person.by_channel.values())
             process.diff.add(key, Change(metas, at, bool(person.metas)))
         if not person.metas:
             process.local.removed(GROUP, key)

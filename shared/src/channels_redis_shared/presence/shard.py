@@ -224,18 +224,32 @@ class ShardPresence:
 
     def _entry(self, group: str, key: str) -> _Entry:
         person = self._people.find(group, key) or Person(tell=False)
-        return _Entry(self._process, key, person.metas, person.former, person.tell)
+        former = list(person.by_channel.values())
+        return _Entry(self._process, key, person.metas, former, person.tell)
 
-    async def _change(self, group: str, entries: Sequence[_Entry]) -> None:
-        """Write and remove people, and note what others have to know."""
-        try:
-            # Unless all are told anyway, only the first reply says what has changed.
-            await self._change_once(group, entries, idempotent=all(one.tell for one in entries))
-        except (RedisError, OSError):
-            if all(one.tell for one in entries):
-                raise
-            told = [one._replace(tell=True) for one in entries]
-            await self._change_once(group, told, idempotent=True)
+    async def _change(
+        self, group: str, entries: Sequence[_Entry], *, persist: bool = False
+    ) -> None:
+        """Write and remove people, and note what others have to know.
+
+        Args:
+            group: The group.
+            entries: The people.
+            persist: Try again until the server is back.
+        """
+        while True:
+            is_told = all(entry.tell for entry in entries)
+            try:
+                # Unless all are told anyway, only the first reply says what has changed.
+                await self._change_once(group, entries, idempotent=is_told)
+            except (RedisError, OSError) as error:
+                if is_told and not (persist and is_temporary(error)):
+                    raise
+                entries = [entry._replace(tell=True) for entry in entries]
+                if persist:
+                    await asyncio.sleep(RETRY_INTERVAL)
+            else:
+                return
 
     async def _change_once(
         self, group: str, entries: Sequence[_Entry], *, idempotent: bool
@@ -427,24 +441,12 @@ class ShardPresence:
                     if process in processes:
                         entries.append(_Entry(process, key, [], self._sendable(line), tell=False))
             for batch in batches(entries, _Entry.size):
-                await self._remove_batch(group, batch)
+                # They may be removed by then, and no other process would tell others.
+                await self._change(group, batch, persist=True)
         except ResponseError as error:
             # What stands there has none of their people.
             if "WRONGTYPE" not in str(error):
                 raise
-
-    async def _remove_batch(self, group: str, entries: Sequence[_Entry]) -> None:
-        while True:
-            try:
-                await self._change(group, entries)
-            except (RedisError, OSError) as error:
-                if not is_temporary(error):
-                    raise
-                # They may be removed, and no other process would tell others.
-                entries = [entry._replace(tell=True) for entry in entries]
-                await asyncio.sleep(RETRY_INTERVAL)
-            else:
-                return
 
     async def _hand_over(self) -> None:
         """Let others remove the people of this event loop soon, as it ends."""

@@ -30,10 +30,8 @@ Item = TypeVar("Item")
 class Person:
     """A person in a group, as far as this process knows."""
 
-    # By channel.
+    # By channel. That of the last one stays once it has ended.
     by_channel: dict[str, Meta] = field(default_factory=dict)
-    # Those of the last channel, once there is none.
-    former: list[Meta] = field(default_factory=list)
     # When the person leaves; None as long as there is a channel.
     leaves_at: float | None = None
     has_left: bool = False
@@ -43,7 +41,7 @@ class Person:
     @property
     def metas(self) -> list[Meta]:
         """The metas that Redis has to have; none if the person has left."""
-        return [] if self.has_left else [*self.by_channel.values()] or self.former
+        return [] if self.has_left else [*self.by_channel.values()]
 
 
 class LocalPresence:
@@ -66,14 +64,15 @@ class LocalPresence:
             self.untrack(group, channel, now)
         self._channels.setdefault(channel, {})[group] = key, grace
         person = self._people.setdefault(group, {}).setdefault(key, Person())
-        if person.by_channel.get(channel) == meta:
+        if person.leaves_at is not None:
+            # A connection within the grace is nothing new to others, unless its meta is.
+            person.tell |= meta not in person.by_channel.values()
+            person.by_channel, person.leaves_at, person.has_left = {}, None, False
+        elif person.by_channel.get(channel) == meta:
             return False
-        # One more connection is nothing new to others, nor is one within the grace.
-        person.tell |= channel in person.by_channel or (
-            bool(person.former) and meta not in person.former
-        )
+        # Nor is one more connection.
+        person.tell |= channel in person.by_channel
         person.by_channel[channel] = meta
-        person.former, person.leaves_at, person.has_left = [], None, False
         return True
 
     def untrack(self, group: Group, channel: str, now: float) -> None:
@@ -85,11 +84,10 @@ class LocalPresence:
         if not key:
             return
         person = self._people[group][key]
-        meta = person.by_channel.pop(channel)
-        if person.by_channel:
+        if len(person.by_channel) > 1:
+            del person.by_channel[channel]
             self._unwritten[group, key] = None
             return
-        person.former = [meta]
         person.leaves_at = now + grace
         heapq.heappush(self._leaving, (person.leaves_at, group, key))
 
