@@ -122,6 +122,14 @@ async def proxy(own_server: EmbeddedServer) -> AsyncIterator[TcpProxy]:
         yield proxy
 
 
+@pytest.fixture
+def servers_first(request: pytest.FixtureRequest) -> None:
+    """Start the servers that the test names, to close its layers before they stop."""
+    for name in ("own_server", "proxy"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name)
+
+
 @pytest_asyncio.fixture
 async def run_process() -> AsyncIterator[RunProcess]:
     """Yield a coroutine function that starts a worker script; see `support.processes`."""

@@ -56,7 +56,11 @@ def fixtures_of(layers_class: type[LayersOf[L]]) -> tuple[Any, Any]:
     """Return the fixtures `layers` and `own_layers` of one layer's tests."""
 
     @pytest_asyncio.fixture
-    async def layers(redis_server: EmbeddedServer, prefix: str) -> AsyncIterator[LayersOf[L]]:
+    async def layers(
+        servers_first: None,  # noqa: ARG001
+        redis_server: EmbeddedServer,
+        prefix: str,
+    ) -> AsyncIterator[LayersOf[L]]:
         """Yield a maker of layers on the server that all tests share."""
         made = layers_class(hosts=[redis_server.url], prefix=prefix)
         yield made
@@ -81,7 +85,7 @@ class Layers(ClosedLayers[Any]):
 
 
 @pytest_asyncio.fixture
-async def layers(prefix: str) -> AsyncIterator[Layers]:
+async def layers(servers_first: None, prefix: str) -> AsyncIterator[Layers]:  # noqa: ARG001
     """Yield a maker of layers with a prefix of their own, which are closed after the test."""
     made = Layers(prefix=prefix)
     yield made
