@@ -156,8 +156,8 @@ def followers(layer: Any) -> Any:
 
 def is_settled(follower: Any) -> bool:
     """Return whether a follower keeps no join, no read and no message back."""
-    kept = follower._behind, follower._reading, follower._all.backlog.waits
-    return not any(kept)
+    kept = follower._joins, follower._reading, follower._all.backlog.waits
+    return not any(kept) and not follower.is_behind("")
 
 
 def cluster_of(shards: Any, key: str) -> Any:

@@ -12,6 +12,7 @@ from ._shared.delivery.consumers import SWEEP_INTERVAL, ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.history.backlog import Backlog
 from ._shared.history.follower import Followers
+from ._shared.history.results import Joined
 from .connections import LoopConnections
 from .protocol.hub import Hub, TopicDispatcher
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from ._shared.history.follower import Join
     from ._shared.history.positions import Replay
-    from ._shared.history.results import Joined
     from ._shared.history.store import Question
     from ._shared.ops.logs import OverflowLog
     from ._shared.transport.reconnecting import OutageLog
@@ -192,13 +192,20 @@ class PubSubBroker:
             redis.exceptions.RedisError: As `join`, or as `CommandClient.execute`.
         """
         self._require_open(channel, topic)
-        hub = self.hub
+        hub, followers = self.hub, self.followers
         is_member = channel in hub.members(topic)
         token = hub.begin_join(topic, channel)
-        joining = self.followers.begin_join(topic, channel, since, rewind, is_member=is_member)
+        follower = followers.find(topic)
+        is_current = is_member and follower is not None and not follower.is_behind(channel)
+        joining = None
+        if not is_current or since is not None or rewind:
+            joining = followers.begin_join(topic, channel, is_member=is_member)
         with self._undoing(self._cancel_join, topic, channel, token, joining):
             await self.connections.wait_subscribed(topic)
-            joined = await joining.follower.join(joining)
+            if joining is not None:
+                joined = await joining.follower.join(joining, since, rewind)
+            else:
+                joined = Joined(followers.position(topic), recovered=True)
         hub.confirm_join(topic, channel, token)
         if not hub.has_members(topic):
             # The channel has left meanwhile, when the group could not be forgotten.

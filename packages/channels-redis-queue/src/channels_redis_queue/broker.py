@@ -14,6 +14,7 @@ from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.history.backlog import Backlog
 from ._shared.history.follower import Followers
+from ._shared.history.results import Joined
 from ._shared.transport.cluster_pipeline import shards_to
 from .keys import group_of, virtual_of
 from .memberships import Memberships
@@ -24,9 +25,7 @@ from .receiver_pool import ReceiverPool
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-    from ._shared.history.follower import Join
     from ._shared.history.positions import Replay
-    from ._shared.history.results import Joined
     from ._shared.history.store import Question
     from ._shared.ops.logs import OverflowLog
     from ._shared.transport.commands import Shards
@@ -195,21 +194,24 @@ class QueueBroker:
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
-        virtual = virtual_of(channel, group)
+        virtual, followers = virtual_of(channel, group), self._followers
         is_member = channel in self.local_groups.members(virtual)
-        join = self._followers.begin_join(virtual, channel, since, rewind, is_member=is_member)
-        then, loop = partial(join.follower.join, join), asyncio.get_running_loop()
+        follower = followers.find(virtual)
+        is_current = is_member and follower is not None and not follower.is_behind(channel)
+        if is_current and since is None and not rewind:
+            await self.join(group, channel)
+            return Joined(followers.position(virtual), recovered=True)
+        join = followers.begin_join(virtual, channel, is_member=is_member)
+        then = partial(join.follower.join, join, since, rewind)
         try:
             return await self.memberships.add(group, channel, self._find_shards(), then)
-        except BaseException:
-            # The garbage collector may run this in any thread, and after the loop was closed.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._cancel_follow, join, virtual)
+        except GeneratorExit:
+            join.follower.drop_join(join)
             raise
-
-    def _cancel_follow(self, join: Join, virtual: str) -> None:
-        join.follower.cancel_join(join)
-        self._forget_unused([virtual])
+        except BaseException:
+            join.follower.cancel_join(join)
+            self._forget_unused([virtual])
+            raise
 
     async def receive(self, channel: str) -> dict[str, Any] | None:
         """Return the next message of a channel; None once the broker was detached.

@@ -1,7 +1,7 @@
 """Follow the histories of groups for their members in one event loop.
 
-A member is current, or it is behind and gets nothing until the history was read: after a gap or a
-lost connection all members are, and a channel that joins.
+A member is current, or it is behind and gets nothing until the history was read. After a gap or a
+lost connection all members are behind; one that joins is so alone.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -18,12 +17,12 @@ from redis.exceptions import RedisError
 from ..transport.errors import is_transient
 from .backlog import Wait
 from .outlet import GroupOutlet
-from .positions import id_of, is_after
+from .positions import is_after
 from .results import Joined
 from .store import Question
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 
     from .backlog import Backlog
     from .positions import HistoryEntry, Replay
@@ -37,60 +36,30 @@ MAX_ARRIVED = 1000
 MAX_READS = 100
 # Each lasts as long as the host's timeout while the server is away.
 READ_ATTEMPTS = 3
-UNREADABLE = "some can't be read"
 
 Key = TypeVar("Key")
 
 
-@dataclass(eq=False)
-class Join:
-    """A call that waits until a channel has what it has missed.
+class Join(Wait):
+    """The wait of one channel that is behind alone.
 
     Attributes:
         follower: That of the group.
-        channel: The channel.
         at: The position up to which an earlier membership has got all messages; empty without one.
-        since: The position from which on the call wants messages.
+        since: The position from which on the channel wants messages.
         rewind: The number of latest messages that it wants otherwise.
-        result: What it returns or raises; None before.
+        result: Its place, or the error of the read for it; None before.
+        is_resumed: True if no call waits for the result: an earlier membership goes on.
     """
 
-    follower: Follower[Any]
-    channel: str
-    at: str
-    since: str | None
-    rewind: int
-    result: Joined | RedisError | None = None
-
-
-class Place(Wait):
-    """The place of a channel that is behind in a group.
-
-    Attributes:
-        at: The position up to which it has got all messages; empty for a new member.
-        joins: The calls that wait for it. Without any, it is told of a gap by a notice.
-    """
-
-    def __init__(self, channel: str, at: str) -> None:
+    def __init__(self, follower: Follower[Any], channel: str, at: str) -> None:
         super().__init__(channel)
+        self.follower = follower
         self.at = at
-        self.joins: list[Join] = []
-
-    @property
-    def since(self) -> str | None:
-        """The earliest position from which on calls want messages, if one does."""
-        wanted = [join.since for join in self.joins if join.since is not None]
-        return min(wanted, key=lambda one: id_of(one) or (0, 0), default=None)
-
-    @property
-    def rewind(self) -> int:
-        """The number of latest messages that calls want otherwise."""
-        return max((join.rewind for join in self.joins), default=0)
-
-    def answer(self, result: Joined | RedisError) -> None:
-        """Let the calls return or raise."""
-        for join in self.joins:
-            join.result = result
+        self.since: str | None = None
+        self.rewind = 0
+        self.result: Joined | RedisError | None = None
+        self.is_resumed = False
 
 
 class Follower(Generic[Key]):
@@ -107,16 +76,16 @@ class Follower(Generic[Key]):
         self._outlet = outlet
         self._all = followers
         self._counters = followers.settings.counters
-        # The positions of the latest messages that the current members have got, and whether there
-        # may be such members: not before the first read, nor after a gap.
+        # The positions of the latest messages that the current members have got.
         self._trail: deque[str] = deque(maxlen=MAX_TRAIL)
-        self._is_current = False
-        # The members that are behind, and those of them that a read may bring back.
-        self._behind: dict[str, Place] = {}
-        self._ready: dict[Place, None] = {}
-        # Identifies what reads for those without calls; and what is called then.
+        # The waits of all members after a gap, if there is one.
+        self._gap: dict[str, Wait] | None = None
+        # Identifies what reads for them and for resumed joins; and what is called then.
         self._repair: object = None
         self._then: Callable[[], object] | None = None
+        # The channels that wait alone, and those of the waits that a read may end.
+        self._joins: dict[str, list[Join]] = {}
+        self._ready: dict[Join, None] = {}
         # Done at the end of the read under way; and what has arrived meanwhile. If this is
         # replaced, the read starts over.
         self._reading: Future[None] | None = None
@@ -130,26 +99,31 @@ class Follower(Generic[Key]):
     @property
     def has_joins(self) -> bool:
         """True while a channel joins."""
-        return any(place.joins for place in self._behind.values())
+        return bool(self._joins)
 
     def is_behind(self, channel: str) -> bool:
         """Return whether a member waits for what it has missed."""
-        return channel in self._behind
+        return self._gap is not None or channel in self._joins
 
     def close(self) -> None:
         """Deliver nothing any more: the group is forgotten, and may get another follower."""
-        self._is_current = False
+        self._arrived = []
+        # A read under way delivers nothing without it.
         self._trail.clear()
-        self._end(list(self._behind.values()))
+        for join in [join for joins in self._joins.values() for join in joins]:
+            self._end_join(join)
+        self._end_gap()
 
     def stop(self) -> None:
         """Stop what was under way in an event loop that has ended, until `fall_behind`."""
         # Calls that end late change nothing here.
         self._repair = self._reading = None
         self._arrived = []
-        for place in list(self._behind.values()):
-            place.joins = []
-            self._resume(place)
+        for joins in list(self._joins.values()):
+            for join in joins[1:] if joins[0].at else list(joins):
+                self._end_join(join)
+            if joins and joins[0].at:
+                self._resume(joins[0])
 
     def on_message(self, entry: HistoryEntry) -> None:
         """Deliver a message, or read the history if others may be missing before it."""
@@ -157,21 +131,15 @@ class Follower(Generic[Key]):
             if len(self._arrived) >= MAX_ARRIVED:
                 self._arrived = []
             self._arrived.append(entry)
-        if self._ready:
-            self._start_repair()
         trail = self._trail
-        if not self._is_current:
-            if self._behind:
-                return
-            trail.clear()
-            self._is_current = True
+        is_read = self._gap is not None or (self._joins and not trail)
+        if is_read or self._ready:
+            self._start_repair()
+        if is_read:
+            return
         if not trail or entry.previous == trail[-1]:
             trail.append(entry.position)
-            members = self._outlet.members(self._behind)
-            readable = self._outlet.readable((entry,)) if members else ()
-            if members and not readable:
-                self._outlet.tell_gap(self.position, members, UNREADABLE)
-            self._outlet.put(readable, members)
+            self._deliver((entry,))
         elif entry.position not in trail:
             self.fall_behind()
 
@@ -180,110 +148,83 @@ class Follower(Generic[Key]):
         # The server may have executed a read under way before it lost something.
         self._arrived = []
         self._then = then or self._then
-        if self._is_current:
-            self._leave_behind()
-        self._repair = None
-        if self._needs_repair:
-            self._start_repair()
-        else:
+        if not self._trail:
             self._call_then()
+        elif self._gap is None:
+            self._gap = {channel: Wait(channel) for channel in self._outlet.members()}
+            for wait in self._gap.values():
+                self._all.backlog.begin(wait)
+        self._repair = None
+        self._start_repair()
 
-    def begin_join(self, channel: str, since: str | None, rewind: int, *, is_member: bool) -> Join:
-        """Deliver nothing to a channel until `join` or `cancel_join`, unless it lacks nothing.
-
-        Args:
-            channel: The channel.
-            since: The position from which on it wants messages.
-            rewind: The number of latest messages that it wants otherwise.
-            is_member: True if it is a member already.
-        """
-        join = Join(self, channel, self.position if is_member else "", since, rewind)
-        is_current = is_member and self._is_current and channel not in self._behind
-        if is_current and since is None and not rewind:
-            join.result = Joined(join.at, recovered=True)
-            return join
-        place = self._place_of(join)
-        if not is_member:
-            place.at = ""  # it may have left while it was behind
-        # No read brings it back before the server has confirmed the membership.
-        self._ready.pop(place, None)
+    def begin_join(self, channel: str, *, is_member: bool) -> Join:
+        """Deliver nothing to a channel until `join` or `cancel_join`."""
+        joins = self._joins.setdefault(channel, [])
+        at = self.position if is_member else ""
+        join = Join(self, channel, joins[0].at if joins else at)
+        joins.append(join)
+        self._all.backlog.begin(join)
         return join
 
-    async def join(self, join: Join) -> Joined:
+    async def join(self, join: Join, since: str | None, rewind: int) -> Joined:
         """Deliver to a channel what it has missed, and from now on all that comes.
 
         Args:
             join: What `begin_join` has returned.
+            since: The position from which on the channel wants messages.
+            rewind: The number of latest messages that it wants otherwise.
 
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`. Call `cancel_join` then.
         """
+        head = self.position
+        wants_nothing = since == head or (since is None and not rewind)
+        if wants_nothing and head and self._gap is None and join.at in {"", head}:
+            self._end_join(join)
+            return Joined(head, recovered=True)
+        join.since, join.rewind = since, rewind
         while join.result is None:
-            place, head = self._place_of(join), self.position
-            self._ready[place] = None
-            lacks_nothing = place.at in {"", head} and place.since in {None, head}
-            if self._is_current and lacks_nothing and not place.rewind:
-                place.answer(Joined(head, recovered=True))
-                self._end((place,))
-            else:
-                await self._read()
+            self._ready[join] = None
+            await self._read()
         if isinstance(join.result, RedisError):
             raise join.result
         return join.result
 
     def cancel_join(self, join: Join) -> None:
         """End a join that has failed. An earlier membership goes on where it was."""
-        place = self._behind.get(join.channel)
-        if place is not None and join in place.joins:
-            place.joins.remove(join)
-            if not place.joins:
-                self._resume(place)
-                self._start_repair()
-
-    def _place_of(self, join: Join) -> Place:
-        place = self._behind.get(join.channel) or self._begin(join.channel, join.at)
-        if join not in place.joins:
-            place.joins.append(join)
-        return place
-
-    def _resume(self, place: Place) -> None:
-        """Let the next read deliver to a member what it has missed; end what is no member yet."""
-        if place.at:
-            self._ready[place] = None
+        if join.at and self._joins.get(join.channel) == [join]:
+            self._resume(join)
+            self._start_repair()
         else:
-            self._end((place,))
+            self._end_join(join)
 
-    def _begin(self, channel: str, at: str) -> Place:
-        place = self._behind[channel] = Place(channel, at)
-        self._all.backlog.begin(place)
-        return place
+    def drop_join(self, join: Join) -> None:
+        """End a join that the garbage collector has ended, perhaps amid another call."""
+        joins = self._joins.get(join.channel, [])
+        if join in joins:
+            joins.remove(join)
+            if not joins:
+                self._joins.pop(join.channel, None)
+        self._ready.pop(join, None)
+        join.is_over = True
 
-    def _end(self, places: Collection[Place]) -> None:
-        for place in places:
-            self._behind.pop(place.channel, None)
-            self._ready.pop(place, None)
-        self._all.backlog.end(places)
-
-    def _leave_behind(self) -> list[Place]:
-        """Let the current members wait, and return their places."""
-        self._is_current = False
-        members = self._outlet.members(self._behind)
-        places = [self._begin(channel, self.position) for channel in members]
-        self._ready.update(dict.fromkeys(places))
-        return places
+    def _resume(self, join: Join) -> None:
+        """Let the next read deliver to a member what it has missed."""
+        join.since, join.rewind, join.is_resumed = join.at, 0, True
+        self._ready[join] = None
 
     @property
     def _needs_repair(self) -> bool:
         """True if members wait for a read and no call makes one."""
-        return any(not place.joins for place in self._ready)
+        return self._gap is not None or any(join.is_resumed for join in self._ready)
 
     def _start_repair(self) -> None:
         if self._repair is None and self._needs_repair:
             self._repair = repair = object()
-            if not self._all.start(self._catch_up(repair)):
+            if not self._all.start(self._close_gap(repair)):
                 self._repair = None  # the next message, or the next event loop, tries again
 
-    async def _catch_up(self, repair: object) -> None:
+    async def _close_gap(self, repair: object) -> None:
         """Read what members have missed; tell them if that can't be read."""
         attempts = READ_ATTEMPTS
         try:
@@ -294,19 +235,21 @@ class Follower(Generic[Key]):
                         self._outlet.report_failure(error)
                         attempts = attempts - 1 if is_transient(error) else 0
             if self._repair is repair:
-                self._give_up([place for place in self._ready if not place.joins])
+                self._give_up()
                 self._call_then()
         finally:
             if self._repair is repair:
                 self._repair = None
 
-    def _give_up(self, places: Collection[Place]) -> None:
+    def _give_up(self) -> None:
         """Tell those that still miss something; they stay where they are."""
-        if places:
-            members = self._members_at(places)
-            self._outlet.tell_gap(self.position, members, "its history can't be read", members)
-            self._is_current = True
-            self._end(places)
+        if self._gap is not None:
+            self._deliver((), "its history can't be read")
+            self._end_gap()
+        for join in [join for join in self._ready if join.is_resumed]:
+            self._counters.unrecovered += 1
+            self._outlet.notify_gap(self.position, (join.channel,), {join.channel: join})
+            self._end_join(join)
 
     async def _read(self) -> RedisError | None:
         """Read the history until nothing is missing, for all that wait for that.
@@ -316,20 +259,22 @@ class Follower(Generic[Key]):
         Returns:
             What has failed, if anything.
         """
-        if self._reading is not None:
-            await asyncio.shield(asyncio.wrap_future(self._reading))
+        current, mine = self._reading, Future[None]()
+        if current is None:
+            self._reading = mine
+        if current is not None:
+            await asyncio.shield(asyncio.wrap_future(current))
             return None
-        self._reading = mine = Future[None]()
+        joins: list[Join] = []
         is_repeated = False
-        places: list[Place] = []
         try:
-            while self._ready:
+            while True:
                 arrived = self._arrived = []
-                places, head = list(self._ready), self.position
+                joins, head = list(self._ready), self.position
                 # A server that has lost its latest messages goes on from an earlier one.
                 oldest = self._trail[0] if is_repeated and head else head
-                starts = {place.since or place.at for place in places}
-                rewind = max(place.rewind for place in places)
+                starts = [join.since or join.at for join in joins]
+                rewind = max((join.rewind for join in joins), default=0)
                 question = Question.after(oldest, *starts, latest=rewind)
                 replay = await self._all.read(self._key, question)
                 extended = replay.extended(arrived)
@@ -338,18 +283,20 @@ class Follower(Generic[Key]):
                     and all(self._is_read(entry, extended) for entry in arrived)
                     and not self._is_on_trail(starts, extended, head, oldest)
                 ):
-                    self._advance(replay.position, extended, places)
-                    break
+                    self._advance(extended)
+                    for join in joins:
+                        if join in self._ready:
+                            self._admit(join, replay.position, extended)
+                    return None
                 is_repeated = True
         except RedisError as error:
-            for place in places:
-                place.answer(error)
+            for join in joins:
+                join.result = error
             return error
         finally:
             if self._reading is mine:
                 self._reading = None
             mine.set_result(None)
-        return None
 
     def _is_read(self, entry: HistoryEntry, replay: Replay) -> bool:
         """Return whether nothing is missing before a message that has arrived during a read."""
@@ -359,11 +306,11 @@ class Follower(Generic[Key]):
         # Sent before the first member joined.
         return not trail and not is_after(position, replay.position)
 
-    def _is_on_trail(self, starts: set[str], replay: Replay, head: str, oldest: str) -> bool:
+    def _is_on_trail(self, starts: list[str], replay: Replay, head: str, oldest: str) -> bool:
         """Return whether a read of the whole trail may find what this one has not.
 
         Args:
-            starts: The positions of channels that are behind.
+            starts: The positions of channels that join.
             replay: What was read.
             head: The position of the members when the read began.
             oldest: The position from which it was read.
@@ -386,71 +333,71 @@ class Follower(Generic[Key]):
             missed = replay.after(found)
         return missed
 
-    def _advance(self, end: str, replay: Replay, places: list[Place]) -> None:
-        """Bring the members to the end of what was read.
-
-        Args:
-            end: The position of a new member: it gets what arrived during the read.
-            replay: What was read, and what arrived meanwhile.
-            places: Those for which it was read.
-        """
+    def _advance(self, replay: Replay) -> None:
+        """Deliver to the members that don't wait alone what a read has brought."""
         trail, head = self._trail, self.position
-        if self._is_current and head != replay.position:
-            places += self._leave_behind()
-        alike: dict[tuple[str, bool, int, bool], list[Place]] = {}
-        for place in places:
-            if place in self._ready:
-                since = place.since
-                start = place.at or end if since is None else since
-                kind = (start, since is None, place.rewind, bool(place.joins))
-                alike.setdefault(kind, []).append(place)
-        passed = self._after(replay, head) if head else ()
-        for (start, *_), group in alike.items():
-            self._admit(group, start, replay)
-        if passed is None:
-            trail.clear()
-        trail.extend(entry.position for entry in passed or ())
-        if self.position != replay.position:
-            trail.append(replay.position)
-        self._is_current = True
-
-    def _admit(self, places: list[Place], start: str, replay: Replay) -> None:
-        """Deliver to channels that want the same what they have missed: they are current then.
-
-        Args:
-            places: Their places.
-            start: The position from which on they want messages.
-            replay: What was read.
-        """
-        first, members = places[0], self._members_at(places)
-        missed = self._after(replay, start)
+        missed = self._after(replay, head) if head else ()
         fault = ""
         if missed is None:
             fault = "its history no longer has them all"
             # Only newer ones have certainly not been delivered before.
-            newer = (entry for entry in replay.entries if is_after(entry.position, start))
-            missed = () if first.joins else tuple(newer)
-        readable = self._outlet.readable(missed)
-        if len(readable) < len(missed):
-            fault = fault or UNREADABLE
-        if first.rewind and (first.since is None or fault):
-            latest = self._outlet.readable(replay.latest[-first.rewind :])
-            readable = max(readable, latest, key=len)
-        if fault and first.joins:
-            self._counters.unrecovered += 1
-        elif fault and members:
-            self._outlet.tell_gap(replay.position, members, fault, members)
-        self._counters.replayed += len(readable)
-        self._outlet.put(readable, members, members)
-        position = readable[0].previous if readable else replay.position
-        for place in places:
-            place.answer(Joined(position, recovered=not fault))
-        self._end(places)
+            missed = [entry for entry in replay.entries if is_after(entry.position, head)]
+            trail.clear()
+        trail.extend(entry.position for entry in missed)
+        if self.position != replay.position:
+            trail.append(replay.position)
+        self._counters.replayed += self._deliver(missed, fault)
+        self._end_gap()
 
-    def _members_at(self, places: Iterable[Place]) -> dict[str, Place]:
-        """Return the places of channels that are still members, by channel."""
-        members = self._outlet.members()
-        return {place.channel: place for place in places if place.channel in members}
+    def _deliver(self, entries: Sequence[HistoryEntry], fault: str = "") -> int:
+        """Deliver messages to the members that don't wait alone; tell them first of a gap.
+
+        Args:
+            entries: The messages.
+            fault: The reason why others are missing, if there is one.
+
+        Returns:
+            The number of messages that could be read.
+        """
+        members = self._outlet.members(self._joins)
+        if not members:
+            return 0
+        readable = self._outlet.readable(entries)
+        if len(readable) < len(entries):
+            fault = fault or "some can't be read"
+        if fault:
+            self._counters.unrecovered += 1
+            self._outlet.report_gap(fault)
+            self._outlet.notify_gap(self.position, members, self._gap)
+        self._outlet.put(readable, members, self._gap)
+        return len(readable)
+
+    def _admit(self, join: Join, start: str, replay: Replay) -> None:
+        """Deliver to a channel what it has missed: it is current then."""
+        since, rewind = join.since, join.rewind
+        missed = self._after(replay, join.at or start if since is None else since)
+        readable = self._outlet.readable(missed or ())
+        recovered = missed is not None and len(readable) == len(missed)
+        if rewind and (since is None or not recovered):
+            readable = max(readable, self._outlet.readable(replay.latest[-rewind:]), key=len)
+        self._counters.replayed += len(readable)
+        self._counters.unrecovered += not recovered
+        if join.channel in self._outlet.members():
+            if join.is_resumed and not recovered:
+                self._outlet.notify_gap(self.position, (join.channel,), {join.channel: join})
+            self._outlet.put(readable, (join.channel,), {join.channel: join})
+        for other in self._joins.get(join.channel, ()):
+            other.at = self.position
+        self._end_join(join)
+        join.result = Joined(readable[0].previous if readable else self.position, recovered)
+
+    def _end_gap(self) -> None:
+        gap, self._gap = self._gap, None
+        self._all.backlog.end((gap or {}).values())
+
+    def _end_join(self, join: Join) -> None:
+        self.drop_join(join)
+        self._all.backlog.end((join,))
 
     def _call_then(self) -> None:
         then, self._then = self._then, None
@@ -495,20 +442,23 @@ class Followers(Generic[Key]):
         """Return the number of groups."""
         return len(self._followers)
 
-    def begin_join(
-        self, key: Key, channel: str, since: str | None, rewind: int, *, is_member: bool
-    ) -> Join:
-        """As `Follower.begin_join`, also for a group that has no follower yet."""
+    def begin_join(self, key: Key, channel: str, *, is_member: bool) -> Join:
+        """Deliver nothing of a group to a channel until its follower ends the join."""
         follower = self._followers.get(key)
         if follower is None:
             follower = self._followers[key] = Follower(key, self._outlet(key), self)
-        return follower.begin_join(channel, since, rewind, is_member=is_member)
+        return follower.begin_join(channel, is_member=is_member)
 
     def stop(self) -> None:
         """Stop what was under way in an event loop that has ended."""
         self.slots = asyncio.Semaphore(MAX_READS)
         for follower in self._followers.values():
             follower.stop()
+
+    def position(self, key: Key) -> str:
+        """Return the position of a group's latest message; empty if it is not followed."""
+        follower = self._followers.get(key)
+        return "" if follower is None else follower.position
 
     def on_message(self, key: Key, entry: HistoryEntry) -> None:
         """Deliver a message of a group, also if its members here don't follow it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..clock import monotonic
@@ -37,31 +36,37 @@ class GapNotice(Notice):
         }
 
 
-@dataclass(frozen=True)
 class GroupOutlet:
     """The mailboxes of the members that a group has in one broker.
 
-    Attributes:
+    Args:
         group: The group.
-        find_members: Returns its members.
+        members: Returns its members.
         backlog: Puts messages into mailboxes.
         settings: The layer's options.
     """
 
-    group: str
-    find_members: Callable[[], Collection[str]]
-    backlog: Backlog
-    settings: HistorySettings
+    def __init__(
+        self,
+        group: str,
+        members: Callable[[], Collection[str]],
+        backlog: Backlog,
+        settings: HistorySettings,
+    ) -> None:
+        self._group = group
+        self._members = members
+        self._backlog = backlog
+        self._settings = settings
 
     def members(self, without: Collection[str] = ()) -> Collection[str]:
         """Return the members, without some."""
-        members = self.find_members()
+        members = self._members()
         return [one for one in members if one not in without] if without else members
 
     def readable(self, entries: Sequence[HistoryEntry]) -> Sequence[HistoryEntry]:
         """Return the messages that can be read, and warn of the others."""
-        decode = self.settings.decode
-        return [entry for entry in entries if decode(self.group, entry) is not None]
+        decode = self._settings.decode
+        return [entry for entry in entries if decode(self._group, entry) is not None]
 
     def put(
         self,
@@ -70,31 +75,32 @@ class GroupOutlet:
         awaited: Mapping[str, Wait] | None = None,
     ) -> None:
         """Put readable messages into the mailboxes of members, except those that they exclude."""
-        deadline = monotonic() + self.settings.expiry
+        deadline = monotonic() + self._settings.expiry
         for entry in entries:
             message = entry.decoded
             channels = members
             if message.excluded:
                 channels = [one for one in members if one not in message.excluded]
             if channels:
-                self.backlog.put(channels, message, deadline, len(entry.data), awaited)
+                self._backlog.put(channels, message, deadline, len(entry.data), awaited)
 
-    def tell_gap(
+    def notify_gap(
         self,
         position: str,
         members: Collection[str],
-        reason: str,
         awaited: Mapping[str, Wait] | None = None,
     ) -> None:
-        """Tell members that messages before a position may be missing, and warn of it."""
-        self.settings.counters.unrecovered += 1
-        self.settings.faults.warning(
-            "Messages of the group %s may be missing: %s", self.group, reason
+        """Tell members that messages before a position may be missing."""
+        if self._settings.on_gap is not None:
+            notice = GapNotice(self._settings.on_gap, self._group, position)
+            self._backlog.put(members, notice, awaited=awaited)
+
+    def report_gap(self, reason: str) -> None:
+        """Warn that messages may be missing."""
+        self._settings.faults.warning(
+            "Messages of the group %s may be missing: %s", self._group, reason
         )
-        if self.settings.on_gap is not None and members:
-            notice = GapNotice(self.settings.on_gap, self.group, position)
-            self.backlog.put(members, notice, awaited=awaited)
 
     def report_failure(self, error: Exception) -> None:
         """Warn that the history can't be read."""
-        self.settings.faults.warning("The history of %s can't be read: %s", self.group, error)
+        self._settings.faults.warning("The history of %s can't be read: %s", self._group, error)
