@@ -772,7 +772,7 @@ def test_loop_closed_without_cleanup_leaves_nothing_behind(
         loop.run_until_complete(open_socket())
         loop.close()
         [mailboxes] = [one.consumers.mailboxes for one in inside.all_brokers(layer)]
-        [left] = mailboxes.channels()
+        [(left, _)] = mailboxes.items()
 
         async def wait_for_its_end() -> None:
             other = Socket(AsyncJson)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from channels.consumer import AsyncConsumer, SyncConsumer
 from channels.generic import websocket
 
-from .concurrency import end_task, start_task
+from .concurrency import end_task, running_loop, start_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -157,14 +157,9 @@ class BroadcastSink:
         if message["type"] == "websocket.accept":
             self.is_open = True
 
-    def claim(self, mailbox: Mailbox, loop: asyncio.AbstractEventLoop | None) -> bool:
-        """Take frames from a mailbox in a later turn of the loop, and write them.
-
-        Args:
-            mailbox: The mailbox, from which the consumer wants to receive.
-            loop: The event loop that runs in this thread.
-        """
-        if self._is_writing or loop is not self._loop:
+    def claim(self, mailbox: Mailbox) -> bool:
+        """Take frames from the consumer's mailbox in a later turn of the loop, and write them."""
+        if self._is_writing or running_loop() is not self._loop:
             return False
         self._is_writing = True
         self._due.append((self, mailbox))

@@ -110,6 +110,7 @@ class PubSubBroker:
         """Discard all connections: their event loop is already closed."""
         self.connections.abandon()
         self.hub.cancel_joins()
+        self._mailboxes.wake_all()
         self.followers.stop()
         self._end_attachment()
 

@@ -69,16 +69,15 @@ class Memberships:
             shards: The command connections.
             then: Awaited last of all. If it fails, the channel does not become a member.
         """
-        loop, local_groups = asyncio.get_running_loop(), self._local_groups
+        local_groups = self._local_groups
         virtual = keys.virtual_of(channel, group)
         local_groups.begin_join(virtual, channel)
         try:
             score = await self._groups.write(virtual, [channel], shards)
             result = None if then is None else await then()
         except GeneratorExit:
-            # The garbage collector may run this in any thread, and after the loop was closed.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(local_groups.cancel_join, virtual, channel)
+            # The garbage collector ends it, in any thread: its loop was closed, and `abandon`
+            # cancels all joins.
             raise
         except BaseException:
             local_groups.cancel_join(virtual, channel)

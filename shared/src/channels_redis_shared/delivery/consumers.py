@@ -101,12 +101,8 @@ class ConsumerTracker:
     def sweep(self) -> None:
         """Drop expired messages, and end channels that have been without a consumer for long."""
         self.mailboxes.drop_expired()
-        find = self.mailboxes.find
         without_waiter: list[tuple[str, Mailbox]] = []
-        for channel in self.mailboxes.channels():
-            mailbox = find(channel)
-            if mailbox is None:
-                continue  # another thread has discarded it
+        for channel, mailbox in self.mailboxes.items():
             if mailbox.has_waiter() or channel in self._creators:
                 mailbox.mark_in_use()
             elif mailbox.task is None:

@@ -82,13 +82,8 @@ class OverflowNotice(Notice):
 class Sink(Protocol):
     """Take the messages of a mailbox instead of a consumer that has nothing else to do."""
 
-    def claim(self, mailbox: Mailbox, loop: asyncio.AbstractEventLoop | None) -> bool:
-        """Return whether it will take frames in a later turn of the loop, until none is left.
-
-        Args:
-            mailbox: The mailbox.
-            loop: The event loop that runs in this thread.
-        """
+    def claim(self, mailbox: Mailbox) -> bool:
+        """Return whether it will take a mailbox's frames in a later turn, until none is left."""
 
     def frame(self, message: Any) -> dict[str, Any] | None:
         """Return the frame of a message, empty for nothing; None if a `receive` has to take it."""
@@ -202,37 +197,28 @@ class Mailbox:
         """True if there is neither a message nor a waiter; an overflow notice alone is useless."""
         return self.size <= (self._overflow_notice is not None) and not self._waiters
 
-    def put(self, entry: Entry, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Add an item, and wake the first waiter.
-
-        Args:
-            entry: The item.
-            loop: The event loop that runs in this thread.
-        """
+    def put(self, entry: Entry) -> None:
+        """Add an item, and wake the first waiter."""
         self._items.append(entry)
         if self._waiters and not self._claimed:
             if self.sink is None:
-                self._wake(loop)
+                self._wake()
             else:
-                self.wake(loop)
+                self.wake()
 
     def put_quietly(self, entry: Entry) -> None:
         """Add an item, and wake no one until `wake`."""
         self._items.append(entry)
 
-    def wake(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Let the sink take the items, or else wake the first waiter, if anyone waits for one.
-
-        Args:
-            loop: The event loop that runs in this thread.
-        """
+    def wake(self) -> None:
+        """Let the sink take the items, or else wake the first waiter, if anyone waits for one."""
         if self._claimed or not self._waiters or not self._items:
             return
         sink = None if self.sink is None else self.sink()
-        if sink is not None and sink.claim(self, loop):
+        if sink is not None and sink.claim(self):
             self._claimed = True
         else:
-            self._wake(loop)
+            self._wake()
 
     def put_first(self, entry: Entry) -> None:
         """Put an item before all others."""
@@ -275,8 +261,8 @@ class Mailbox:
     def end_claim(self) -> None:
         """Leave what there is to the waiters."""
         self._claimed = False
-        if self._items and self._waiters:
-            self._wake(running_loop())
+        if self._items:
+            self._wake()
 
     def drop_oldest(self, keep: Entry | None = None) -> int | None:
         """Remove the oldest message, but not `keep`; return the bytes that it counted.
@@ -321,32 +307,30 @@ class Mailbox:
 
     def add_waiter(self) -> asyncio.Future[None]:
         """Return a future that is done when there may be something to take."""
-        loop = asyncio.get_running_loop()
-        waiter = loop.create_future()
+        waiter = asyncio.get_running_loop().create_future()
         self.receive_cancelled = False
         self._waiters.append(waiter)
         if self._items and not self._claimed:
-            self._wake(loop)
+            self._wake()
         return waiter
 
     def remove_waiter(self, waiter: asyncio.Future[None]) -> None:
         """Undo `add_waiter` for a call that will take nothing.
 
-        Takes no lock: the garbage collector may end a `receive` anywhere, also within `put`.
+        The garbage collector may end a `receive` of a closed loop anywhere, also within `put`.
         """
         self.receive_cancelled = True
         try:
             self._waiters.remove(waiter)
         except ValueError:
-            if self._items:
+            if self._items and waiter.get_loop() is running_loop():
                 # It was woken already: the next one takes its place.
-                self._wake(running_loop())
+                self._wake()
 
     def wake_all(self) -> None:
         """Wake all waiters."""
-        loop = running_loop()
-        for _ in range(len(self._waiters)):
-            self._wake(loop)
+        while self._waiters:
+            self._wake()
 
     def clear(self) -> None:
         """Drop all items."""
@@ -360,13 +344,7 @@ class Mailbox:
 
     def has_waiter(self) -> bool:
         """Return whether a `receive` waits, in an event loop that is not closed."""
-        try:
-            first = self._waiters[0]
-        except IndexError:
-            return False
-        if first.get_loop().is_closed():
-            self.wake_all()  # which drops those of closed loops
-        return bool(self._waiters)
+        return bool(self._waiters) and not self._waiters[0].get_loop().is_closed()
 
     def mark_in_use(self) -> None:
         """Note that the channel has a consumer."""
@@ -390,9 +368,7 @@ class Mailbox:
             return self._claimed
         first = self._items[0].item
         self._claimed = (
-            isinstance(first, DecodedMessage)
-            and sink.frame(first) is not None
-            and sink.claim(self, running_loop())
+            isinstance(first, DecodedMessage) and sink.frame(first) is not None and sink.claim(self)
         )
         return self._claimed
 
@@ -419,25 +395,18 @@ class Mailbox:
 
     def _put_back(self, entries: list[Entry]) -> None:
         self._items.extendleft(reversed(entries))
-        if self._items and self._waiters:
-            self._wake(running_loop())
+        if self._items:
+            self._wake()
 
-    def _wake(self, loop: asyncio.AbstractEventLoop | None) -> None:
+    def _wake(self) -> None:
         while self._waiters:
-            try:
-                waiter = self._waiters.popleft()
-            except IndexError:  # another thread was faster
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                try:
+                    waiter.set_result(None)
+                except RuntimeError:  # its loop is closed
+                    continue
                 return
-            if waiter.done():
-                continue
-            if waiter.get_loop() is loop:
-                waiter.set_result(None)
-                return
-            try:
-                waiter.get_loop().call_soon_threadsafe(_set, waiter)
-            except RuntimeError:  # its loop is closed
-                continue
-            return
 
 
 class Mailboxes:
@@ -515,8 +484,7 @@ class Mailboxes:
             deadline: The `monotonic()` at which it expires.
             size: The bytes of a message; a notice counts none.
         """
-        loop = running_loop()
-        wakes_later = loop is not None and len(channels) > MAX_WOKEN
+        wakes_later = len(channels) > MAX_WOKEN and running_loop() is not None
         boxes: list[Mailbox] = []
         lost: Counter[str] = Counter()
         if size:
@@ -539,14 +507,14 @@ class Mailboxes:
                 box.put_quietly(entry)
                 boxes.append(box)
             else:
-                box.put(entry, loop)
+                box.put(entry)
         # Not for each message: what was given back matters when there seems to be too much.
         if self._used > self._max_bytes or len(self._freed) >= MAX_FREED:
             self._subtract_freed()
             if self._used > self._max_bytes:
                 self._evict(entry, lost)
-        if loop is not None and boxes:
-            _wake_some(loop, boxes)
+        if boxes:
+            _wake_some(boxes)
         for channel, count in lost.items():
             self._report_lost(channel, count)
 
@@ -579,10 +547,6 @@ class Mailboxes:
         """Wake all waiters."""
         for box in list(self._boxes.values()):
             box.wake_all()
-
-    def channels(self) -> list[str]:
-        """Return all channels."""
-        return list(self._boxes)
 
     def items(self) -> list[tuple[str, Mailbox]]:
         """Return all channels and their mailboxes."""
@@ -637,15 +601,10 @@ class Mailboxes:
                 heapq.heappush(fullest, (-size, channel))
 
 
-def _set(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
-
-
-def _wake_some(loop: asyncio.AbstractEventLoop, boxes: list[Mailbox], begin: int = 0) -> None:
+def _wake_some(boxes: list[Mailbox], begin: int = 0) -> None:
     """Wake the consumers of some mailboxes; of the others after other work of the loop."""
     end = begin + MAX_WOKEN
     for box in boxes[begin:end]:
-        box.wake(loop)
+        box.wake()
     if end < len(boxes):
-        loop.call_soon(_wake_some, loop, boxes, end)
+        asyncio.get_running_loop().call_soon(_wake_some, boxes, end)
