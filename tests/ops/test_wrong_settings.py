@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis.asyncio.connection import Connection
+from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.sentinel import SentinelManagedSSLConnection
 
 from ops.conftest import BOTH, PUBSUB, QUEUE
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 MASTER = {"sentinels": [("sentinel1", 26379)], "master_name": "mymaster"}
 THIS = str(Path(__file__))
 TLS = {"host": "h", "ssl": True}
+# Older redis-py does not know the argument.
+CA_PATH = "the connection argument 'ssl_ca_path' is unknown"
+if "ssl_ca_path" in signature(SSLConnection).parameters:
+    CA_PATH = "ssl_ca_path must be a directory that exists, not '/no'"
 
 
 class OwnConnection(Connection):
@@ -160,7 +165,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     ),
     ([{**TLS, "ssl_ca_certs": 5}], "ssl_ca_certs must be a file of certificates"),
     ([{**TLS, "ssl_ca_certs": THIS}], "ssl_ca_certs must be a file of certificates"),
-    ([{**TLS, "ssl_ca_path": "/no"}], "ssl_ca_path must be a directory that exists, not '/no'"),
+    ([{**TLS, "ssl_ca_path": "/no"}], CA_PATH),
     ([{**TLS, "ssl_ca_certs": "/"}], "ssl_ca_certs must be a file of certificates"),
     ([{**TLS, "ssl_keyfile": THIS}], "ssl_certfile and ssl_keyfile files of one and its key"),
     ([{**TLS, "ssl_certfile": THIS}], "ssl_certfile and ssl_keyfile files of one and its key"),

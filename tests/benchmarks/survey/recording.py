@@ -33,8 +33,8 @@ GREETINGS = {b"HELLO", b"CLIENT", b"AUTH", b"SELECT", b"PING"}
 # long they and claims live. What follows is an answer to what the take before it has brought.
 TAKE_KEYS = 3
 TAKE_SAYS = 3 + TAKE_KEYS + 3
-# Of a send's arguments: what all its messages have in common, with the number of bodies, which
-# follow; and what each message has of its own.
+# Of a send's arguments: those before the bodies, of which the last is one text; and the words of
+# each message in that text.
 SEND_SAYS = 4
 WORDS_OF_A_MESSAGE = 3
 
@@ -211,7 +211,7 @@ def _sent(command: list[bytes], send: list[bytes]) -> Step:
         arrivals = 1
     elif command[:2] == send:
         says = command[3 + int(command[2]) :]
-        arrivals = (len(says) - SEND_SAYS - int(says[SEND_SAYS - 1])) // WORDS_OF_A_MESSAGE
+        arrivals = len(says[SEND_SAYS - 1].split()) // WORDS_OF_A_MESSAGE
     return Step("send", _text(command), arrivals)
 
 
