@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.messages import joined, take, within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -75,3 +76,25 @@ async def test_forks(
     await within(layer.send(channel, {"to": "parent"}))
     assert await take(layer, channel) == {"to": "parent"}
     assert not caplog.records  # neither of a connection that was lost
+
+
+async def test_child_keeps_no_connection_open(
+    own_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
+) -> None:
+    """The server sees that the parent closes its connections while a child still runs."""
+    layer = layers(layer_class, own_server.url)
+    await joined(layer, "room")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    try:
+        await layer.close_pools()
+        with own_server.client() as client:
+            await eventually(lambda: len(client.client_list()) == 1)
+    finally:
+        os.close(writing)
+        os.close(reading)
+        await asyncio.to_thread(os.waitpid, child, 0)
