@@ -9,7 +9,7 @@ import pytest
 
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_shared.config.options import (
-    positive_int,
+    checked_int,
     random_prefix_length,
     require_channel_capacity,
     require_prefix,
@@ -20,12 +20,12 @@ from channels_redis_shared.messages.serializers import sendable
 @pytest.mark.parametrize("value", [1, 60, 2**31 - 1])
 def test_positive_integers_are_accepted(value: int) -> None:
     """Whole numbers from 1 to what a server takes as a number of seconds are valid."""
-    assert positive_int("expiry", value) == value
+    assert checked_int("expiry", value) == value
 
 
 def test_float_without_a_fraction_becomes_an_integer() -> None:
     """Settings divide; Redis takes no 10.0 as a number of seconds."""
-    assert repr(positive_int("expiry", 60 / 6)) == "10"
+    assert repr(checked_int("expiry", 60 / 6)) == "10"
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,13 @@ def test_other_values_than_positive_integers_are_refused(value: object) -> None:
     """Anything else is a ValueError that names the option, the range and the value."""
     expected = f"expiry must be an integer from 1 to 2147483647, not {value!r}"
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
-        positive_int("expiry", value)
+        checked_int("expiry", value)
 
 
 def test_long_value_is_not_shown_in_full() -> None:
     """The text of an error stays short, whatever was given."""
     with pytest.raises(ValueError, match=r"not a list$"):
-        positive_int("expiry", ["x"] * 1000)
+        checked_int("expiry", ["x"] * 1000)
 
 
 @pytest.mark.parametrize(("value", "length"), [(0, 0), (12, 12), (-1, 0), (8.0, 8)])

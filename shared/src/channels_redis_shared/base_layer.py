@@ -122,15 +122,15 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
                 )
         options.require_prefix(prefix)
         if capacity is not None:
-            capacity = options.positive_int("capacity", capacity)
+            capacity = options.checked_int("capacity", capacity)
         options.require_channel_capacity(channel_capacity)
         options.require_message_type("on_overflow", on_overflow)
         options.require_message_type("on_gap", on_gap)
-        super().__init__(expiry=options.positive_int("expiry", expiry), capacity=capacity)
+        super().__init__(expiry=options.checked_int("expiry", expiry), capacity=capacity)
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
         self.prefix = prefix
-        self.channel_expiry = options.positive_int("channel_expiry", channel_expiry)
-        self._mailbox_bytes = options.positive_int("mailbox_bytes", mailbox_bytes)
+        self.channel_expiry = options.checked_int("channel_expiry", channel_expiry)
+        self._mailbox_bytes = options.checked_int("mailbox_bytes", mailbox_bytes)
         self._on_overflow = on_overflow
         self._on_gap = on_gap
         self._history = HistoryRules(history)

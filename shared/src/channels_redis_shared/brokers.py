@@ -2,8 +2,8 @@
 
 Each `asyncio.run` has an event loop of its own, and so has each `async_to_sync` call outside of a
 running loop. What a broker has of no loop, such as its channels, outlives them: to a broker, a
-change of loops is an outage of its connections like any other. One that has nothing left is dropped
-with its loop.
+change of loops is an outage of its connections like any other. One that has nothing left is
+forgotten with its loop.
 
 A loop without a broker takes over a free one. If another thread used that last, it may be about to
 receive on a channel of it: `async_to_sync` makes a thread and a loop for each call. So it stays

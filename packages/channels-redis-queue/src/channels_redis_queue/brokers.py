@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__package__)
 
-# The ids that brokers have and had. Beyond it the oldest former ones are dropped.
+# The ids that brokers have and had. Beyond it the oldest former ones are forgotten.
 MAX_IDS = 10_000
 
 
@@ -60,7 +60,7 @@ class QueueBrokers(Brokers[QueueBroker]):
         # Called with channels whose consumers have ended.
         self.observers: list[Callable[[list[str]], object]] = []
         # By the id in the names of their channels, which is valid for longer than a broker.
-        self._by_id: dict[str | None, Callable[[], QueueBroker | None]] = {}
+        self._by_id: dict[str | None, weakref.ref[QueueBroker] | None] = {}
 
     @property
     def shards(self) -> Shards:
@@ -155,8 +155,9 @@ class QueueBrokers(Brokers[QueueBroker]):
         """Return the id in the names of channels of the running event loop, or of one to come."""
         if running_loop() is not None:
             return self.get().id
-        without_broker = (known for known, owner in self._by_id.items() if owner() is None)
-        return next(without_broker, None) or self._new_id(lambda: None)
+        with self._lock:
+            known = (process for process in self._by_id if self._broker(process) is None)
+            return next(known, None) or self._new_id(None)
 
     def count_groups(self) -> int:
         """Return the number of groups that have members in this process."""
@@ -200,7 +201,7 @@ class QueueBrokers(Brokers[QueueBroker]):
             lambda: self.shards,
             self.call,
             self._sweep,
-            lambda broker: self._new_id(weakref.ref(broker)),
+            self._new_id,
         )
         broker.consumers.observe(self._channels_ended)
         return broker
@@ -214,30 +215,39 @@ class QueueBrokers(Brokers[QueueBroker]):
                     broker.consumers.sweep()
             self._forget_ended()
 
+    def _broker(self, process: str | None) -> QueueBroker | None:
+        """Return the broker that has an id, if it has not been forgotten."""
+        broker = self._by_id.get(process)
+        return None if broker is None else broker()
+
     def _find(self, channel: str) -> QueueBroker | None:
         """Return the broker that a channel's name identifies; None if no broker here has made it.
 
-        If that was dropped, the running loop's own has the channel from now on.
+        If that was forgotten, the running loop's own has the channel from now on.
         """
         process = process_of(channel)
         if process not in self._by_id:
             return None
-        broker = self._by_id[process]()
-        if broker is None:
-            broker = self.get()
-            self._by_id[process] = weakref.ref(broker)
-        return broker
+        with self._lock:
+            broker = self._broker(process)
+            if broker is None:
+                broker = self.get()
+                self._by_id[process] = weakref.ref(broker)
+            return broker
 
-    def _new_id(self, owner: Callable[[], QueueBroker | None]) -> str:
-        """Return a new id for the names of a broker's channels; its former ones stay valid."""
+    def _new_id(self, broker: QueueBroker | None) -> str:
+        """Return a new id for the names of a broker's channels; hold the lock.
+
+        Its former ones stay valid. Without a broker, the loop that uses one has it from then on.
+        """
         if len(self._by_id) >= MAX_IDS:
             self._by_id.pop(next(filter(self._is_former, self._by_id), None), None)
         process = new_process_id()
-        self._by_id[process] = owner
+        self._by_id[process] = None if broker is None else weakref.ref(broker)
         return process
 
     def _is_former(self, process: str | None) -> bool:
-        broker = self._by_id[process]()
+        broker = self._broker(process)
         return broker is None or broker.id != process
 
     def _channels_ended(self, channels: list[str]) -> None:

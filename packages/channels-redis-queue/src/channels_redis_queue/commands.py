@@ -14,7 +14,7 @@ from channels.routing import get_default_application
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import BaseCommand, CommandError
 
-from ._shared.config.options import positive_int
+from ._shared.config.options import checked_int
 from .doctor import DoctorCommand
 from .layer import RedisChannelLayer
 from .worker import Worker
@@ -72,7 +72,7 @@ class WorkCommand(BaseCommand):  # type: ignore[misc]  # Django has no type hint
         layer = _queue_layer(options["layer"])
         channels = dict.fromkeys(options["channels"])
         try:
-            concurrency = positive_int("--concurrency", options["concurrency"])
+            concurrency = checked_int("--concurrency", options["concurrency"])
             application = get_default_application()
             for channel in channels:
                 _require_general(layer, channel)

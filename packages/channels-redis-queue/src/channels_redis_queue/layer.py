@@ -97,7 +97,7 @@ class RedisChannelLayer(BaseRedisLayer):
             hosts=hosts,
             prefix=prefix,
             expiry=expiry,
-            capacity=options.positive_int("capacity", capacity),
+            capacity=options.checked_int("capacity", capacity),
             channel_capacity=channel_capacity,
             channel_expiry=channel_expiry,
             mailbox_bytes=mailbox_bytes,
@@ -105,7 +105,7 @@ class RedisChannelLayer(BaseRedisLayer):
             history=history,
             on_gap=on_gap,
         )
-        self.group_expiry = options.positive_int("group_expiry", group_expiry)
+        self.group_expiry = options.checked_int("group_expiry", group_expiry)
         self._encrypts = bool(symmetric_encryption_keys)
         self._serializer = registry.get_serializer(
             serializer_format,

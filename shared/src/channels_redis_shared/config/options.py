@@ -64,7 +64,7 @@ def refuse_unknown(unknown: Collection[str], init: Callable[..., object], layer:
         raise TypeError(f"{layer} has no option {name!r}{advice}")
 
 
-def positive_int(name: str, value: object, *, lowest: int = 1) -> int:
+def checked_int(name: str, value: object, *, lowest: int = 1) -> int:
     """Return `value` as an integer; raise ValueError unless it is from `lowest` to 2147483647."""
     if isinstance(value, float) and value.is_integer():
         # Settings divide, such as 3600 / 6.
@@ -96,7 +96,7 @@ def random_prefix_length(value: object) -> int:
 
     channels_redis 4 accepts negative numbers, too.
     """
-    return max(0, positive_int("random_prefix_length", value, lowest=-_HIGHEST))
+    return max(0, checked_int("random_prefix_length", value, lowest=-_HIGHEST))
 
 
 def require_message_type(name: str, value: object) -> None:
@@ -142,7 +142,7 @@ def require_channel_capacity(value: object) -> None:
         )
     for pattern, capacity in value.items():
         require_pattern("channel_capacity", pattern, "thumbnails*")
-        positive_int(f"channel_capacity[{pattern!r}]", capacity)
+        checked_int(f"channel_capacity[{pattern!r}]", capacity)
 
 
 def require_pattern(option: str, pattern: object, example: str) -> None:

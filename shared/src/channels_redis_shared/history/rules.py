@@ -84,7 +84,7 @@ def _limits(pattern: object, value: object) -> Limits:
             advice = options.did_you_mean(str(key), Limits._fields)
             raise ValueError(f"{name} has no limit {key!r}{advice or ': write size and ttl'}")
     return Limits(
-        **{key: options.positive_int(f"{name}[{key!r}]", number) for key, number in value.items()}
+        **{key: options.checked_int(f"{name}[{key!r}]", number) for key, number in value.items()}
     )
 
 
@@ -102,4 +102,4 @@ def require_since(value: object) -> None:
 
 def require_count(name: str, value: object) -> int:
     """Return the argument `rewind` or `limit` as an int, 0 for None."""
-    return 0 if value is None else options.positive_int(name, value)
+    return 0 if value is None else options.checked_int(name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..ops.logs import FaultLog, logger
@@ -41,7 +42,7 @@ class HistorySettings:
     # The type of the notice of a gap in a history; None: there is none.
     on_gap: str | None
     # The process's.
-    faults: FaultLog = field(default_factory=lambda: FaultLog(logger))
+    faults: FaultLog = field(default_factory=partial(FaultLog, logger))
     counters: Counters = field(default_factory=Counters)
 
     @property
