@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,14 +12,11 @@ from django.conf import settings
 from django.test import override_settings
 
 from channels_redis import core, pubsub
-from channels_redis._former_names import FORMER_NAMES as FORMER_IMPORTS
-from channels_redis_queue._shared.base_layer import FORMER_NAMES
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
 
 LAYERS: list[Any] = [core.RedisChannelLayer, pubsub.RedisPubSubChannelLayer]
-UPGRADING = Path(__file__).parents[2] / "docs/upgrading.md"
 DEADLINE = 30.0
 
 
@@ -145,16 +140,6 @@ def test_hosts_are_dicts() -> None:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("name", FORMER_NAMES)
-def test_former_attribute_names_what_replaces_it(layer: Any, name: str) -> None:
-    """It is an AttributeError, as code that asks `hasattr` expects."""
-    made = layer()
-    assert not hasattr(made, name)
-    with pytest.raises(AttributeError, match=f"no longer has channels_redis 4's '{name}': .*"):
-        getattr(made, name)
-
-
-@pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("name", ["connection", "create_pool"])
 def test_former_hook_is_refused(layer: Any, name: str) -> None:
     """A subclass whose method is never called would connect elsewhere than it means to."""
@@ -171,34 +156,6 @@ def test_invalid_name_is_shown(layer: Any) -> None:
             with pytest.raises(TypeError, match=r"valid unicode string .* It is ") as caught:
                 check(name)
             assert repr(name) in str(caught.value)
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-def test_other_attributes_raise_what_python_raises(layer: Any) -> None:
-    """The table of former names changes no other error."""
-    with pytest.raises(AttributeError, match=r"has no attribute 'no_such_name'$"):
-        _ = layer().no_such_name
-
-
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [(module, name) for module in FORMER_IMPORTS for name in FORMER_IMPORTS[module]],
-)
-def test_former_import_names_what_replaces_it(module: str, name: str) -> None:
-    """It is an ImportError where the text of another would be lost, and else an AttributeError."""
-    with pytest.raises(ImportError, match=f"^{module} no longer has {name}: "):
-        exec(f"from {module} import {name}")  # noqa: S102 - the statement as users write it
-    found = importlib.import_module(module)
-    with pytest.raises(AttributeError, match=f"^{module} no longer has {name}: "):
-        getattr(found, name)
-    assert not hasattr(found, "no_such_name")
-
-
-def test_former_names_stand_in_the_guide() -> None:
-    """docs/upgrading.md says of each what to do."""
-    guide = UPGRADING.read_text(encoding="utf-8")
-    names = [*FORMER_NAMES, *(name for module in FORMER_IMPORTS.values() for name in module)]
-    assert [name for name in names if f"`{name}`" not in guide] == []
 
 
 @pytest.mark.parametrize("module", ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"])

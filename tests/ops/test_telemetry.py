@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from channels_redis_queue._shared.ops.opentelemetry import METRICS
+from channels_redis_queue._shared.ops.opentelemetry import COUNTERS, STATES
 from support.programs import run, run_new
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def test_metrics(layer: str, when: str, redis_server: EmbeddedServer) -> None:
     """
     done = run(str(PROGRAM), layer, redis_server.url, when)
     found, in_child = map(json.loads, done.out.splitlines())
-    assert found.keys() == {metric.name for metric in METRICS}
+    assert found.keys() == {metric.name for metric in (*COUNTERS, *STATES)}
     assert {one["scope"] for one in found.values()} == {f"{LAYERS[layer]}"}
     assert {name for name, one in found.items() if not one["grows"]} == CURRENT
     assert found["messaging.redis.outage.time"]["unit"] == "s"

@@ -70,22 +70,3 @@ async def test_names_and_payload_on_the_wire(redis_server: EmbeddedServer, layer
         assert message is not None
         assert message["data"] == payload
         listener.close()
-
-
-def test_overflow_log_says_how_many(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a minute a channel that still overflows is logged again, with the count."""
-    from channels_redis_pubsub._shared.ops.logs import OverflowLog  # noqa: PLC0415
-
-    clock = [100.0]
-    monkeypatch.setattr("channels_redis_pubsub._shared.ops.logs.monotonic", lambda: clock[0])
-    log = OverflowLog(logging.getLogger(LOGGER))
-    for second in range(150):
-        clock[0] = 100.0 + second
-        log.dropped("slow")
-    assert [record.args for record in caplog.records] == [
-        ("slow",),
-        ("slow", 60, 60.0),
-        ("slow", 60, 60.0),
-    ]

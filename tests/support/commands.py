@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from channels_redis_pubsub.doctor import PubSubDoctor
 from channels_redis_queue.doctor import QueueDoctor
-from channels_redis_shared.cli.commands import diagnose, layers_at
+from channels_redis_shared.cli.findings import Level
 from support import programs
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ QUEUE, PUBSUB = "channels_redis_queue", "channels_redis_pubsub"
 META = "channels_redis"
 PACKAGES = (QUEUE, PUBSUB)
 CLASSES = {QUEUE: "RedisChannelLayer", PUBSUB: "RedisPubSubChannelLayer"}
+DOCTORS: dict[str, Any] = {QUEUE: QueueDoctor(), PUBSUB: PubSubDoctor()}
 
 
 def run(package: str, *arguments: str, cwd: Path | None = None, **environ: str) -> Done:
@@ -30,11 +31,10 @@ def run(package: str, *arguments: str, cwd: Path | None = None, **environ: str) 
 
 @dataclass(frozen=True)
 class Report:
-    """The output of `doctor --json`."""
+    """The doctor's findings, and the exit status that they mean."""
 
     status: int
     findings: list[dict[str, str]]
-    versions: dict[str, str]
 
     def of(self, level: str) -> list[dict[str, str]]:
         """Return the findings of a level."""
@@ -46,26 +46,20 @@ class Report:
         return found
 
 
-DOCTORS: dict[str, Any] = {QUEUE: QueueDoctor(), PUBSUB: PubSubDoctor()}
+def examine(package: str, *hosts: Any, **options: Any) -> Report:
+    """Return what the doctor says of hosts, in this process; a command costs a second.
 
-
-def examine(package: str, *hosts: Any, prefix: str | None = None) -> Report:
-    """Return what the doctor says of hosts, in this process; a command costs a second."""
-    return _report(asyncio.run(diagnose(layers_at([DOCTORS[package]], hosts, prefix))))
-
-
-def examine_by_command(package: str, *arguments: str, **options: Any) -> Report:
-    """Run the doctor; return what it said."""
-    done = run(package, "doctor", "--json", *arguments, **options)
-    assert done.out, done.err
-    printed = json.loads(done.out)
-    assert printed["status"] == done.status
-    return _report(printed)
-
-
-def _report(said: dict[str, Any]) -> Report:
-    """Return the report; fail if a finding that is bad has no advice."""
-    findings = [finding for section in said["sections"] for finding in section["findings"]]
-    report = Report(said["status"], findings, said["versions"])
+    Fails if a finding that is bad has no advice.
+    """
+    doctor = DOCTORS[package]
+    sections = asyncio.run(
+        doctor.diagnose("layer", partial(doctor.layer_class, [*hosts], **options))
+    )
+    findings = [
+        {**vars(finding), "level": finding.level.name.lower()}
+        for section in sections
+        for finding in section.findings
+    ]
+    report = Report(max(0, *(one.worst - Level.NOTE for one in sections)), findings)
     assert all(finding["advice"] for finding in report.of("warning") + report.of("error"))
     return report

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 import channels_redis_pubsub  # noqa: F401 - it sets its logger up
-from channels_redis_queue._shared.ops.logs import MAX_SHOWN, FaultLog, OverflowLog, shown
+from channels_redis_queue._shared.ops.logs import MAX_SHOWN, FaultLog, shown
 
 LOGGER = "channels_redis_queue"
 TEXT = "Dropped a message of %s that can't be read: %s"
@@ -48,8 +48,8 @@ def test_all_lines_of_the_layer(caplog: pytest.LogCaptureFixture) -> None:
 def test_hostile_name(caplog: pytest.LogCaptureFixture, package: str) -> None:
     """A name out of a message that looks like another line of the log stays within its own."""
     # The names of channels that lose messages may come from messages.
-    log = OverflowLog(logging.getLogger(package))
-    log.dropped("a!b\n2026-11-25 CRITICAL django.security root \x1b[2Jlogged in")
+    log = FaultLog(logging.getLogger(package))
+    log.warning("%s is full", "a!b\n2026-11-25 CRITICAL django.security root \x1b[2Jlogged in")
     [record] = caplog.records
     line = record.getMessage()
     assert line.startswith("a!b\\n2026-11-25 CRITICAL django.security root \\x1b[2Jlogged in")
@@ -65,13 +65,17 @@ def test_a_line_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.M
         clock[0] = 100.0 + second
         faults.warning(TEXT, "jobs", f"reason {second}")
     faults.warning(TEXT, "others", "reason")
-    faults.warning("%s: %s", "jobs", "reason")
+    faults.warning("%s is full", "jobs", count=5)
+    clock[0] = 320.0
+    faults.warning("%s is full", "jobs", count=2)
     assert [record.getMessage() for record in caplog.records] == [
         "Dropped a message of jobs that can't be read: reason 0",
         "Dropped a message of jobs that can't be read: reason 60 (60 more within 60 s)",
         "Dropped a message of jobs that can't be read: reason 120 (60 more within 60 s)",
         "Dropped a message of others that can't be read: reason",
-        "jobs: reason",
+        "jobs is full",
+        # The first line stands for one of five.
+        "jobs is full (6 more within 71 s)",
     ]
 
 

@@ -30,34 +30,6 @@ if TYPE_CHECKING:
     from .transport.commands import Shards
     from .transport.connector import MinimumVersion
 
-_REDIS = "connect a redis.asyncio.Redis of your own"
-_MEMBERS = (
-    "the queue layer's group_count and group_channels return who is in a group, "
-    "whose key in Redis holds processes now"
-)
-_WAITING = "layer.statistics() counts the messages that wait in this process, and much more"
-_LISTENING = "keep these names yourself; layer.statistics() counts them"
-_RECEIVING = "call layer.receive"
-_NOTHING = "leave it out: a layer works in any event loop, and closes what it has when that ends"
-
-# Attributes that layers of channels_redis 4 had, and what to use instead.
-FORMER_NAMES = {
-    "connection": f"{_REDIS}. To count the members of a group, {_MEMBERS}",
-    "create_pool": _REDIS,
-    "consistent_hash": f"{_REDIS}. To count the members of a group, {_MEMBERS}",
-    "ring_size": "there are as many shards as entries in the option hosts",
-    "_group_key": _MEMBERS,
-    "receive_buffer": _WAITING,
-    "receive_count": _WAITING,
-    "receive_single": _RECEIVING,
-    "brpop_timeout": "a wait takes 5 s, which is no setting",
-    "wait_received": _NOTHING,
-    "channels": _LISTENING,
-    "groups": _LISTENING,
-    "_get_group_channel_name": "call layer.group_send",
-    "_get_layer": _NOTHING,
-    "_layers": _NOTHING,
-}
 # Methods that channels_redis 4 called, so that subclasses overrode them.
 _FORMER_HOOKS = ("connection", "create_pool", "consistent_hash", "receive_single")
 
@@ -151,18 +123,6 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         hosts = ", ".join(str(connector.host) for connector in self._connectors)
         return f"{type(self).__name__}({hosts})"
 
-    if not TYPE_CHECKING:  # Type checkers would accept every misspelt attribute.
-
-        def __getattr__(self, name: str) -> object:
-            """Raise an AttributeError that names what replaces a former attribute."""
-            advice = FORMER_NAMES.get(name)
-            if advice is None:
-                # The error that Python itself raises.
-                return object.__getattribute__(self, name)
-            raise AttributeError(
-                f"{type(self).__name__} no longer has channels_redis 4's {name!r}: {advice}"
-            )
-
     def require_valid_channel_name(self, name: object, receive: bool = False) -> bool:  # noqa: FBT001, FBT002 - as in Channels
         """Return True; raise TypeError, with the name, if Channels does not accept it."""
         self._require_valid("Channel", name, self.channel_name_regex)
@@ -191,7 +151,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
                 capacity=counters.over_capacity,
                 expired=counters.expired,
                 undecodable=counters.undecodable,
-                mailbox_full=broker.overflows.total,
+                mailbox_full=counters.mailbox_full,
             ),
             reconnects=counters.reconnects + sum(host.reconnects for host in outages),
             outage_seconds=sum(host.seconds for host in outages),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from .doctor import PubSubDoctor, run
 
-sys.exit(run("channels_redis_pubsub", [PubSubDoctor()]))
+run("channels_redis_pubsub", PubSubDoctor())

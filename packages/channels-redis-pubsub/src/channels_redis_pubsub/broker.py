@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ._shared.history.follower import Join
     from ._shared.history.positions import Replay
     from ._shared.history.store import Question
-    from ._shared.ops.logs import OverflowLog
     from ._shared.transport.reconnecting import OutageLog
     from .config import PubSubSettings
 
@@ -38,7 +37,6 @@ class PubSubBroker:
     Args:
         settings: The layer's options.
         outages: One log for each host.
-        overflows: Logs channels that lose messages.
         end_channels: Called with this broker and channels whose consumers have ended.
     """
 
@@ -46,7 +44,6 @@ class PubSubBroker:
         self,
         settings: PubSubSettings,
         outages: Sequence[OutageLog],
-        overflows: OverflowLog,
         end_channels: Callable[[PubSubBroker, list[str]], object],
     ) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -55,7 +52,6 @@ class PubSubBroker:
         self._is_attached = False
         self._settings = settings
         self._outages = outages
-        self._overflows = overflows
         self._mailboxes = Mailboxes(
             settings.mailbox_bytes,
             self._overflowed,
@@ -136,7 +132,6 @@ class PubSubBroker:
         self._reconcile(self.hub.close(channel))
         self.followers.backlog.forget(channel)
         self._mailboxes.discard(channel)
-        self._overflows.forget(channel)
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Return the next message of a channel; open it first if needed.
@@ -248,7 +243,7 @@ class PubSubBroker:
     def _overflowed(self, channel: str, count: int) -> None:
         # A channel without a consumer misses nothing.
         if self.consumers.has_consumer(channel):
-            self._overflows.dropped(channel, count)
+            self._settings.report_overflow(channel, count)
 
     def _cancel_join(
         self, topic: bytes, channel: str, token: object, joining: Join | None = None

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from ._shared.blocking.callers import SynchronousCallers
 from ._shared.brokers import Brokers
-from ._shared.ops.logs import OverflowLog
 from ._shared.transport.reconnecting import OutageLog
 from .broker import PubSubBroker
 from .protocol.names import new_process
@@ -32,7 +31,6 @@ class PubSubBrokers(Brokers[PubSubBroker]):
         self.counters = settings.counters
         # In the names of channels.
         self.id = new_process()
-        self.overflows = OverflowLog(logger)
         # One for each host.
         self.outages = [OutageLog(logger, str(connector.host)) for connector in settings.connectors]
         # Called with channels that have ended, each in the event loop of its broker.
@@ -110,7 +108,7 @@ class PubSubBrokers(Brokers[PubSubBroker]):
             await self._callers_by_key.close()
 
     def _make_broker(self) -> PubSubBroker:
-        return PubSubBroker(self.settings, self.outages, self.overflows, self._end_channels)
+        return PubSubBroker(self.settings, self.outages, self._end_channels)
 
     def _end_channels(self, broker: PubSubBroker, channels: Sequence[str]) -> None:
         self.call(broker, self._close_channels, broker, channels)

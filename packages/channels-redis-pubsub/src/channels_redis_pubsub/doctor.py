@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
-from ._shared.cli.acl import RequiredCommand, required
+from ._shared.cli.acl import Rights
 from ._shared.cli.commands import DoctorCommand, run
-from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview
+from ._shared.cli.doctor import LayerDoctor
 from ._shared.cli.findings import Level
-from ._shared.cli.servers import ask, serving
+from ._shared.cli.servers import MAX_ROWS, ask, serving
 from ._shared.history.rights import HISTORY_COMMANDS
 from ._shared.presence.rights import PRESENCE_COMMANDS
 from .layer import RedisPubSubChannelLayer
@@ -25,19 +26,19 @@ class PubSubDoctor(LayerDoctor):
     layer_class = RedisPubSubChannelLayer
     stores_messages = False
 
-    def required_commands(self, layer: RedisPubSubChannelLayer) -> list[RequiredCommand]:
-        """Return the commands that a layer sends."""
+    def required_rights(self, layer: RedisPubSubChannelLayer) -> list[Rights]:
+        """Return the rights that a layer and its features require."""
         s = "S" if layer._sharded_pubsub else ""  # noqa: SLF001 - one package
-        own = f"PING, {s}PUBLISH KEY x, {s}SUBSCRIBE KEY, {s}UNSUBSCRIBE KEY"
-        history = "history" in layer.extensions
-        return [
-            *required(own, layer.prefix),
-            *required(PRESENCE_COMMANDS, layer.prefix, "presence", Level.NOTE),
-            *(required(HISTORY_COMMANDS, layer.prefix, "history", Level.WARNING) * history),
+        required = [
+            Rights(f"PING, {s}PUBLISH KEY x, {s}SUBSCRIBE KEY, {s}UNSUBSCRIBE KEY"),
+            Rights(PRESENCE_COMMANDS, "presence", Level.NOTE),
         ]
+        if "history" in layer.extensions:
+            required.append(Rights(HISTORY_COMMANDS, "history", Level.WARNING))
+        return required
 
-    async def overview(self, layer: RedisPubSubChannelLayer, max_groups: int) -> LayerOverview:
-        """Return the subscribed channels and groups, those of most processes first."""
+    async def overview(self, layer: RedisPubSubChannelLayer) -> dict[str, Any]:
+        """Return the subscribed channels and groups, and the groups of most processes."""
         shard = "SHARD" if layer._sharded_pubsub else ""  # noqa: SLF001 - one package
         escaped = "".join(f"\\{c}" if c in "*?[]\\^-" else c for c in layer.prefix)
         subscribers: Counter[bytes] = Counter()
@@ -48,9 +49,8 @@ class PubSubDoctor(LayerDoctor):
                     counts = dict(zip(counts[::2], counts[1::2], strict=True))
                 subscribers.update(counts)
         group_prefix = names.of_groups(layer.prefix)
-        channels: dict[str, None] = {}
-        groups: dict[str, int] = {}
-        foreign = 0
+        groups: Counter[str] = Counter()
+        channels = foreign = 0
         for topic, processes in subscribers.items():
             name = topic.decode(errors="replace")
             try:
@@ -60,10 +60,13 @@ class PubSubDoctor(LayerDoctor):
                     groups[group] = processes
                 else:
                     layer.require_valid_channel_name(name.removeprefix(layer.prefix))
-                    channels[name] = None
+                    channels += 1
             except TypeError:  # another program's subscription
                 foreign += 1
-        largest = sorted(groups, key=lambda group: (-groups[group], group))[:max_groups]
-        # Redis does not know the members behind a process's subscription.
-        summaries = [GroupSummary(group, groups[group], None) for group in largest]
-        return LayerOverview(channels, len(groups), summaries, foreign)
+        return {
+            "channels": channels,
+            "groups": len(groups),
+            # Redis does not know the members behind a process's subscription.
+            "processes_of_largest_groups": dict(groups.most_common(MAX_ROWS)),
+            "subscriptions_of_others": foreign,
+        }

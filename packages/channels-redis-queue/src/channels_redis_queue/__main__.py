@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from .doctor import QueueDoctor, run
 
-sys.exit(run("channels_redis_queue", [QueueDoctor()]))
+run("channels_redis_queue", QueueDoctor())

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from ._shared.history.positions import Replay
     from ._shared.history.store import Question
-    from ._shared.ops.logs import OverflowLog
     from ._shared.transport.commands import Shards
     from ._shared.transport.reconnecting import OutageLog
     from .config import QueueSettings
@@ -49,7 +48,6 @@ class QueueBroker:
         settings: The layer's options.
         groups: The groups in Redis.
         liveness: Sends heartbeats.
-        overflows: Logs channels that lose messages.
         outages: One log for each host.
         find_shards: Returns the command connections for calls of the running event loop.
         call: Calls a function in the event loop of a broker, with arguments.
@@ -62,7 +60,6 @@ class QueueBroker:
         settings: QueueSettings,
         groups: Groups,
         liveness: Liveness,
-        overflows: OverflowLog,
         outages: Sequence[OutageLog],
         find_shards: Callable[[], Shards],
         call: Callable[..., object],
@@ -72,7 +69,6 @@ class QueueBroker:
         self._sweep = sweep
         self._new_id = new_id
         self._settings = settings
-        self._overflows = overflows
         self._liveness = liveness
         self._find_shards = find_shards
         # Of each broker, as of each process: otherwise two would take each other's messages.
@@ -325,14 +321,13 @@ class QueueBroker:
     def _overflowed(self, channel: str, count: int) -> None:
         # A channel that has lost its consumer misses nothing.
         if self.consumers.has_consumer(channel):
-            self._overflows.dropped(channel, count)
+            self._settings.report_overflow(channel, count)
 
     def _end_channels(self, channels: Sequence[str]) -> None:
         virtuals: dict[str, None] = {}
         for channel in channels:
             self.mailboxes.discard(channel)
             self._followers.backlog.forget(channel)
-            self._overflows.forget(channel)
             virtuals.update(dict.fromkeys(self.local_groups.remove_channel(channel)))
         self._groups_empty(
             [virtual for virtual in virtuals if not self.local_groups.members(virtual)]

@@ -19,7 +19,6 @@ from ._shared.brokers import Brokers
 from ._shared.concurrency import running_loop, timeout
 from ._shared.history.results import Joined
 from ._shared.history.store import Question
-from ._shared.ops.logs import OverflowLog
 from ._shared.transport.reconnecting import OutageLog
 from .broker import LEAVE_TIMEOUT, QueueBroker
 from .groups import Groups
@@ -54,7 +53,6 @@ class QueueBrokers(Brokers[QueueBroker]):
         self._liveness = Liveness(settings)
         self.groups = Groups(settings, self._liveness)
         self.publisher = Publisher(settings, self.groups)
-        self.overflows = OverflowLog(logger)
         # One for each host.
         self.outages = [OutageLog(logger, str(connector.host)) for connector in settings.connectors]
         # Called with channels whose consumers have ended.
@@ -196,7 +194,6 @@ class QueueBrokers(Brokers[QueueBroker]):
             self.settings,
             self.groups,
             self._liveness,
-            self.overflows,
             self.outages,
             lambda: self.shards,
             self.call,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from ._shared.cli.acl import RequiredCommand, required
+from ._shared.cli.acl import Rights
 from ._shared.cli.commands import DoctorCommand, run
-from ._shared.cli.doctor import GroupSummary, LayerDoctor, LayerOverview
+from ._shared.cli.doctor import LayerDoctor
 from ._shared.cli.findings import Level
-from ._shared.cli.servers import REPLY_TIMEOUT, ask, serving
+from ._shared.cli.servers import MAX_ROWS, REPLY_TIMEOUT, ask, serving
 from ._shared.history.rights import HISTORY_COMMANDS
 from ._shared.presence.rights import PRESENCE_COMMANDS
 from .layer import RedisChannelLayer
@@ -40,21 +41,22 @@ class QueueDoctor(LayerDoctor):
     layer_class = RedisChannelLayer
     stores_messages = True
 
-    def required_commands(self, layer: RedisChannelLayer) -> list[RequiredCommand]:
-        """Return the commands that a layer and its scripts send."""
-        history = "history" in layer.extensions
-        return [
-            *required(_COMMANDS, layer.prefix),
-            *required("SCAN 0", layer.prefix, "flush", Level.WARNING),
-            *required(PRESENCE_COMMANDS, layer.prefix, "presence", Level.NOTE),
-            *(required(HISTORY_COMMANDS, layer.prefix, "history", Level.WARNING) * history),
+    def required_rights(self, layer: RedisChannelLayer) -> list[Rights]:
+        """Return the rights that a layer, its scripts and its features require."""
+        required = [
+            Rights(_COMMANDS),
+            Rights("SCAN 0", "flush", Level.WARNING),
+            Rights(PRESENCE_COMMANDS, "presence", Level.NOTE),
         ]
+        if "history" in layer.extensions:
+            required.append(Rights(HISTORY_COMMANDS, "history", Level.WARNING))
+        return required
 
-    async def overview(self, layer: RedisChannelLayer, max_groups: int) -> LayerOverview:
-        """Return the channels and groups that a layer has in Redis, those with most names first."""
+    async def overview(self, layer: RedisChannelLayer) -> dict[str, Any]:
+        """Return the channels and groups that a layer has in Redis, and the largest of them."""
         keys = layer._keys  # noqa: SLF001 - one package
-        channels: dict[str, int | None] = {}
-        groups: dict[str, int] = {}
+        channels: Counter[str] = Counter()
+        groups: Counter[str] = Counter()
         foreign = 0
         async for connection in serving(layer):
             names = await _scan(connection, keys.pattern())
@@ -67,13 +69,18 @@ class QueueDoctor(LayerDoctor):
                 elif count and group is not None:
                     groups[group] = count
                 elif count and (address := keys.address_in(name)) is not None:
-                    channels[address] = (channels.get(address) or 0) + count
-        largest = sorted(groups, key=lambda group: (-groups[group], group))[:max_groups]
-        summaries = [
-            GroupSummary(group, groups[group], await _count_members(layer, group))
-            for group in largest
-        ]
-        return LayerOverview(channels, len(groups), summaries, foreign)
+                    channels[address] += count
+        return {
+            "channels": len(channels),
+            "waiting_messages": sum(channels.values()),
+            "fullest_channels": dict(channels.most_common(MAX_ROWS)),
+            "groups": len(groups),
+            "largest_groups": {
+                group: {"processes": processes, "members": await _count_members(layer, group)}
+                for group, processes in groups.most_common(MAX_ROWS)
+            },
+            "keys_of_others": foreign,
+        }
 
 
 async def _count_members(layer: RedisChannelLayer, group: str) -> int | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
 from channels_redis_pubsub.doctor import PubSubDoctor
 from channels_redis_queue.doctor import QueueDoctor, run
 
-sys.exit(run("channels_redis", [QueueDoctor(), PubSubDoctor()]))
+run("channels_redis", QueueDoctor(), PubSubDoctor())

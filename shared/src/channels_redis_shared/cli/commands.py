@@ -1,4 +1,4 @@
-"""The command line: arguments, the layers that they name, and the output."""
+"""The command line: its arguments, the layers that they name, and the output."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import asyncio
 import json
 import platform
 import sys
-from argparse import ArgumentParser
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import django
 from django.conf import settings
-from django.core.management import BaseCommand
+from django.core.management import BaseCommand, CommandError
 from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
 
@@ -23,21 +21,16 @@ from ..ops.logs import shown
 from .findings import Level
 
 if TYPE_CHECKING:
+    from argparse import ArgumentParser
     from collections.abc import Callable, Iterator, Sequence
 
     from .doctor import LayerDoctor
     from .findings import Section
 
-# Channels and groups that `stats` shows.
-MAX_ROWS = 20
 # The exit status for errors.
 NOT_WORKING = 2
 _DEPENDENCIES = ("channels", "Django", "redis", "hiredis", "msgpack")
 _CONCLUSIONS = ("All is well.", "It works, with warnings.", "It does not work.")
-
-
-class WrongUsageError(Exception):
-    """Raised when the arguments or the settings name no layer that can be made."""
 
 
 @dataclass(frozen=True)
@@ -49,165 +42,122 @@ class TargetLayer:
     make: Callable[[], Any]
 
 
-def run(package: str, doctors: Sequence[Any], arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit status.
-
-    Args:
-        package: The import name of the package whose command this is.
-        doctors: The `LayerDoctor` of each package whose layers to examine, which has another base
-            class in each package.
-        arguments: Those of the process by default.
-    """
-    parser = ArgumentParser(f"python -m {package}", description=DoctorCommand.help)
-    _add_arguments(parser)
-    parser.add_argument("urls", nargs="*", help="the hosts; redis://localhost:6379 if none")
-    parser.add_argument("--prefix", help="the layer's prefix, if it is not the default")
-    parser.add_argument("--django", action="store_true", help="read CHANNEL_LAYERS instead")
-    chosen = parser.parse_intermixed_args(arguments)
-    if chosen.django and (chosen.urls or chosen.prefix is not None):
-        parser.error("--django reads everything from the settings: leave out the rest")
-    at_urls = partial(layers_at, doctors, chosen.urls, chosen.prefix)
-    layers = partial(_layers_in_settings, doctors) if chosen.django else at_urls
-    return _run(layers, chosen.command, as_json=chosen.json)
-
-
 class DoctorCommand(BaseCommand):  # type: ignore[misc]  # Django has no type hints
-    """Run `doctor` and `stats` for the layers in CHANNEL_LAYERS.
+    """Run `doctor` or `stats` for the layers in CHANNEL_LAYERS, or for servers.
 
     Attributes:
-        doctors: As for `run`.
+        doctors: The `LayerDoctor` of each package whose layers to examine, which has another base
+            class in each package.
     """
 
     help = (
         "doctor says what is wrong with layers and their servers, and what to change; it exits "
-        "with 1 for warnings, with 2 if something does not work. stats shows a layer's channels, "
-        "waiting messages, groups and members."
+        "with 1 for warnings, with 2 if something does not work. stats prints a layer's channels, "
+        "waiting messages, groups and members as JSON."
     )
     # The doctor must run on settings that a check rejects.
     requires_system_checks = ()
     doctors: Sequence[Any]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Add the command's name and its option."""
-        _add_arguments(parser)
+        """Add the command's name, and the servers."""
+        parser.add_argument("command", choices=["doctor", "stats"])
+        parser.add_argument("urls", nargs="*", help="servers, instead of those in CHANNEL_LAYERS")
 
     def handle(self, **options: Any) -> None:
         """Run the command; exit with its status unless all is well."""
-        layers = partial(_layers_in_settings, self.doctors)
-        if status := _run(layers, options["command"], as_json=options["json"]):
+        urls = options["urls"]
+        layers = [*(self._layers_at(urls) if urls else self._layers_in_settings())]
+        if options["command"] == "stats":
+            self.stdout.write(json.dumps(asyncio.run(overviews(layers)), indent=2))
+            return
+        sections = asyncio.run(diagnose(layers))
+        self.stdout.write("\n".join(_describe(sections)))
+        names = [*(one.doctor.package for one in layers), *_DEPENDENCIES]
+        versions = "".join(f"\n  {name} {version(name)}" for name in dict.fromkeys(names))
+        self.stdout.write(f"\nFor a bug report:\n  Python {platform.python_version()}{versions}")
+        status = max(0, *(section.worst - Level.NOTE for section in sections))
+        self.stdout.write(f"\n{_CONCLUSIONS[status]}")
+        if status:
             sys.exit(status)
 
+    def _layers_at(self, urls: Sequence[str]) -> Iterator[TargetLayer]:
+        for doctor in self.doctors:
+            cls = doctor.layer_class
+            yield _target(doctor, cls.__name__, cls, {"hosts": urls})
 
-def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("command", choices=["doctor", "stats"])
-    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+    def _layers_in_settings(self) -> Iterator[TargetLayer]:
+        try:
+            # Serializers may be registered by any app.
+            django.setup()
+            entries = dict(settings.CHANNEL_LAYERS)
+            classes = {alias: import_string(entry["BACKEND"]) for alias, entry in entries.items()}
+        except Exception as error:  # settings are a program, and may raise anything
+            text = f"the settings fail: {type(error).__name__}: {error}"
+            raise CommandError(text, returncode=NOT_WORKING) from error
+        found = [
+            (doctor, f"CHANNEL_LAYERS[{alias!r}]", cls, entries[alias].get("CONFIG", {}))
+            for alias, cls in classes.items()
+            for doctor in self.doctors
+            if isinstance(cls, type) and issubclass(cls, doctor.layer_class)
+        ]
+        if not found:
+            wanted = " or ".join(doctor.layer_class.__name__ for doctor in self.doctors)
+            raise CommandError(f"CHANNEL_LAYERS has no {wanted}", returncode=NOT_WORKING)
+        for arguments in found:
+            yield _target(*arguments)
 
 
-def _run(find_layers: Callable[[], list[TargetLayer]], command: str, *, as_json: bool) -> int:
-    try:
-        layers = find_layers()
-        found: Any = asyncio.run(diagnose(layers) if command == "doctor" else overviews(layers))
-    except (WrongUsageError, RedisError, OSError) as error:
-        advice = "" if command == "doctor" else "\nThe command doctor says what to change."
-        sys.stderr.write(f"{shown(str(error))}{advice}\n")
-        return NOT_WORKING
-    describe = _describe_diagnosis if command == "doctor" else _describe_overviews
-    lines = [json.dumps(found, indent=2)] if as_json else describe(found)
-    sys.stdout.write("\n".join(lines) + "\n")
-    return int(found["status"]) if command == "doctor" else 0
+def run(package: str, *doctors: Any) -> None:
+    """Run a command with the arguments of the process, and exit with its status.
 
-
-def layers_at(
-    doctors: Sequence[LayerDoctor], urls: Sequence[Any], prefix: str | None = None
-) -> list[TargetLayer]:
-    """Return a layer of each package with these hosts and prefix, or the defaults.
-
-    Raises:
-        WrongUsageError: They are not valid.
+    Args:
+        package: The import name of the package whose command this is.
+        doctors: As for `DoctorCommand`.
     """
-    given = {"hosts": list(urls) or None, "prefix": prefix}
-    config = {name: value for name, value in given.items() if value is not None}
-    return [_target(one, one.layer_class, one.layer_class.__name__, config) for one in doctors]
+    command = DoctorCommand()
+    command.doctors = doctors
+    command.run_from_argv(["python", f"-m {package}", *sys.argv[1:]])
 
 
-def _layers_in_settings(doctors: Sequence[LayerDoctor]) -> list[TargetLayer]:
-    try:
-        # Serializers may be registered by any app.
-        django.setup()
-        entries = dict(settings.CHANNEL_LAYERS)
-        classes = {alias: import_string(entry["BACKEND"]) for alias, entry in entries.items()}
-    except Exception as error:  # settings are a program, and may raise anything
-        raise WrongUsageError(f"the settings fail: {type(error).__name__}: {error}") from error
-    layers = [
-        _target(doctor, cls, f"CHANNEL_LAYERS[{alias!r}]", entries[alias].get("CONFIG", {}))
-        for alias, cls in classes.items()
-        for doctor in doctors
-        if isinstance(cls, type) and issubclass(cls, doctor.layer_class)
-    ]
-    if not layers:
-        wanted = " or ".join(doctor.layer_class.__name__ for doctor in doctors)
-        names = ", ".join(sorted({entry["BACKEND"] for entry in entries.values()}))
-        raise WrongUsageError(f"CHANNEL_LAYERS has no {wanted}, only {names or 'an empty dict'}")
-    return layers
-
-
-def _target(doctor: LayerDoctor, cls: Any, title: str, config: Any) -> TargetLayer:
+def _target(doctor: LayerDoctor, title: str, cls: Any, config: Any) -> TargetLayer:
     try:
         cls(**config)
     except (TypeError, ValueError) as error:
-        raise WrongUsageError(f"{title}: {error}") from error
+        raise CommandError(f"{title}: {error}", returncode=NOT_WORKING) from error
     return TargetLayer(doctor, title, partial(cls, **config))
 
 
-async def diagnose(layers: Sequence[TargetLayer]) -> dict[str, Any]:
-    """Return the findings about layers, the exit status, and the versions of what is installed."""
-    versions = {"Python": platform.python_version()}
-    for one in layers:
-        versions[one.doctor.package] = import_module(one.doctor.package).__version__
-    versions.update((name, version(name)) for name in _DEPENDENCIES)
+async def diagnose(layers: Sequence[TargetLayer]) -> list[Section]:
+    """Return the findings about layers."""
     sections: list[Section] = []
     for one in layers:
         sections += await one.doctor.diagnose(one.title, one.make)
-    plain = [asdict(section) for section in sections]
-    for section in plain:
-        for finding in section["findings"]:
-            finding["level"] = finding["level"].name.lower()
-    status = max(0, *(section.worst - Level.NOTE for section in sections))
-    return {"status": status, "sections": plain, "versions": versions}
+    return sections
 
 
 async def overviews(layers: Sequence[TargetLayer]) -> list[dict[str, Any]]:
-    """Return what each layer has on its servers."""
+    """Return what each layer has on its servers.
+
+    Raises:
+        CommandError: A server can't be asked.
+    """
     found = []
     for one in layers:
         layer = one.make()
-        overview = await one.doctor.overview(layer, MAX_ROWS)
-        found.append({"layer": one.title, **asdict(overview)})
+        try:
+            found.append({"layer": one.title, **await one.doctor.overview(layer)})
+        except (RedisError, OSError) as error:
+            raise CommandError(shown(str(error)), returncode=NOT_WORKING) from error
         await layer.close_pools()
     return found
 
 
-def _describe_diagnosis(found: dict[str, Any]) -> Iterator[str]:
-    for section in found["sections"]:
-        yield f"\n{section['title']}"
-        for one in section["findings"]:
+def _describe(sections: Sequence[Section]) -> Iterator[str]:
+    for section in sections:
+        yield f"\n{section.title}"
+        for one in section.findings:
             # Some of it comes from servers, and might hold control sequences for the terminal.
-            yield f"  {one['level']:<8} {one['subject']:<14} {shown(one['text'])}"
-            if one["advice"]:
-                yield f"{'':>25} -> {one['advice']}"
-    yield "\nFor a bug report:"
-    yield from (f"  {name} {number}" for name, number in found["versions"].items())
-    yield f"\n{_CONCLUSIONS[found['status']]}"
-
-
-def _describe_overviews(found: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the lines of tables of a layer's channels and groups, the largest first."""
-    for one in found:
-        channels = sorted(one["channels"].items(), key=lambda item: (-(item[1] or 0), item[0]))
-        waiting = sum(count or 0 for _, count in channels)
-        yield f"\n{one['layer']}: {len(channels)} channels, {waiting} waiting messages"
-        yield f"{one['foreign']} names that are not the layer's"
-        yield from (f"  {name}  {count or ''}" for name, count in channels[:MAX_ROWS])
-        yield f"{one['groups']} groups, with processes and members"
-        for group in one["largest_groups"]:
-            yield "".join(f"  {'?' if value is None else value}" for value in group.values())
+            yield f"  {one.level.name.lower():<8} {one.subject:<14} {shown(one.text)}"
+            if one.advice:
+                yield f"{'':>25} -> {one.advice}"

@@ -3,57 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from redis.crc import REDIS_CLUSTER_HASH_SLOTS
-from redis.exceptions import BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import RedisError
 
-from ..transport.cluster import Cluster
 from ..transport.commands import shard_of
-from ..transport.errors import ClientSideError, is_temporary, is_transient
 from .acl import check_rights
 from .findings import Finding, Level, Section
-from .servers import check_role, list_servers, open_connection, read_info
+from .servers import check_role, list_servers, read_info
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
     from ..config.hosts import Host
     from ..transport.connector import Connector
-    from .acl import RequiredCommand
+    from .acl import Rights
 
 # Seconds for a test message to arrive.
 MESSAGE_TIMEOUT = 5
 # Errors of opening or using a connection.
 FAILURES = (RedisError, OSError, asyncio.TimeoutError)
-
-
-@dataclass(frozen=True)
-class GroupSummary:
-    """A group, as far as the servers know it."""
-
-    name: str
-    # With members in it. Channels that are members by their own name count as one each.
-    processes: int
-    # None if the servers don't say.
-    members: int | None
-
-
-@dataclass(frozen=True)
-class LayerOverview:
-    """A layer's channels, groups and keys on its servers."""
-
-    # Waiting messages of each channel; None if the servers hold no messages.
-    channels: Mapping[str, int | None]
-    # The number of all groups, and the largest of them.
-    groups: int
-    largest_groups: Sequence[GroupSummary] = ()
-    # Keys, or Redis channels, with the layer's prefix that the layer never creates.
-    foreign: int = 0
 
 
 class LayerDoctor(ABC):
@@ -73,12 +45,12 @@ class LayerDoctor(ABC):
     stores_messages: bool
 
     @abstractmethod
-    def required_commands(self, layer: Any) -> list[RequiredCommand]:
-        """Return the commands that a layer sends."""
+    def required_rights(self, layer: Any) -> list[Rights]:
+        """Return the rights that a layer and its features require."""
 
     @abstractmethod
-    async def overview(self, layer: Any, max_groups: int) -> LayerOverview:
-        """Return what a layer has on its servers, with at most so many groups in full."""
+    async def overview(self, layer: Any) -> dict[str, Any]:
+        """Return what a layer has on its servers, for JSON."""
 
     async def diagnose(self, title: str, make_layer: Callable[[], Any]) -> list[Section]:
         """Check a layer, its servers and the delivery through each host.
@@ -101,41 +73,28 @@ class LayerDoctor(ABC):
         return sections
 
     async def _diagnose_host(self, layer: Any, connector: Connector) -> list[Section]:
-        host, sections = connector.host, [Section(str(connector.host), check_tls(connector.host))]
+        sections = [Section(str(connector.host), check_tls(connector.host))]
         try:
             servers = await list_servers(connector)
-            if isinstance(connector, Cluster):
-                sections[0].findings.append(check_slots(connector))
-            for name, server in servers:
+            for server in servers:
                 if len(servers) > 1:
-                    sections.append(Section(name))
+                    sections.append(Section(str(server.host)))
                 findings = sections[-1].findings
-                async with open_connection(server) as connection:
+                with closing(await server.open()) as connection:
                     info = await read_info(connection)
-                    role = check_role(info, in_cluster=isinstance(connector, Cluster))
-                    findings += [check_server(info), role]
-                    if role.level < Level.ERROR:
-                        findings.append(check_memory(info, stores=self.stores_messages))
-                        user = host.arguments.get("username") or "default"
-                        required = self.required_commands(layer)
-                        findings += await check_rights(connection, user, required)
+                    findings += check_server(info, server, stores=self.stores_messages)
+                    if sections[-1].worst < Level.ERROR:
+                        required = self.required_rights(layer)
+                        findings += await check_rights(connection, layer.prefix, required)
         except FAILURES as error:
-            sections[-1].findings.append(explain_failure(host, error))
+            sections[-1].findings.append(explain_failure(error))
         return sections
 
 
-def explain_failure(host: Host, error: Exception, subject: str = "connection") -> Finding:
-    """Return the error of a connection, with advice."""
-    advice: str = getattr(error, "advice", "")
-    # The text ends with the advice, too.
-    text = re.sub(rf"( \([^()]*: |; ){re.escape(advice)}\)?$", "", str(error))
-    if not advice and isinstance(error, ResponseError | BusyLoadingError) and is_temporary(error):
-        advice = "wait until the server can serve; if that takes long, look into its log"
-    elif not advice and is_transient(error) and not isinstance(error, ClientSideError):
-        where = "path" if host.url == "unix://" else "address"
-        advice = f"start the server, or correct the {where} in hosts; a firewall may be in between"
-    advice = advice or "change hosts, or the server's settings, by what the error says"
-    return Finding(Level.ERROR, subject, f"{type(error).__name__}: {text}", advice)
+def explain_failure(error: Exception, subject: str = "connection") -> Finding:
+    """Return the error of a connection, whose text says what to change in `hosts`."""
+    advice = "start the server, or change its settings or hosts, by what the error says"
+    return Finding(Level.ERROR, subject, f"{type(error).__name__}: {error}", advice)
 
 
 def check_tls(host: Host) -> list[Finding]:
@@ -147,46 +106,29 @@ def check_tls(host: Host) -> list[Finding]:
     return [Finding(Level.NOTE, "TLS", "it does not check who the server is", advice)]
 
 
-def check_server(info: Mapping[str, str]) -> Finding:
-    """Name the server's product and version."""
-    product = "Valkey" if "valkey_version" in info else "Redis"
-    number = info.get("valkey_version") or info.get("redis_version")
-    text = f"{product} {number}" if number else "unknown: this user may not call INFO"
-    return Finding(Level.OK if number else Level.NOTE, "server", text)
-
-
-def check_slots(cluster: Cluster) -> Finding:
-    """Check that each slot of a Cluster has a node, as far as that was just learnt."""
-    owned = sum(cluster.owner(slot) is not None for slot in range(REDIS_CLUSTER_HASH_SLOTS))
-    text = f"{len(cluster.owners())} masters have {owned} of {REDIS_CLUSTER_HASH_SLOTS} slots"
-    if owned == REDIS_CLUSTER_HASH_SLOTS:
-        return Finding(Level.OK, "cluster", text)
-    text += ": channels and groups in the others can't be used"
-    advice = "start the missing nodes, or run redis-cli --cluster fix HOST:PORT"
-    return Finding(Level.ERROR, "cluster", text, advice)
-
-
-def check_memory(info: Mapping[str, str], *, stores: bool) -> Finding:
-    """Check that the server deletes nothing.
+def check_server(info: Mapping[str, str], server: Connector, *, stores: bool) -> list[Finding]:
+    """Name the server's product and version, and check its role and that it deletes nothing.
 
     Args:
         info: Its INFO.
+        server: The connector to it.
         stores: Whether the layer's messages are in Redis. Those of Pub/Sub are not, but presence
             and histories are.
     """
-    policy = info.get("maxmemory_policy")
-    if policy is None:
-        return Finding(Level.NOTE, "eviction", "unknown: this user may not call INFO")
+    if not info:
+        return [Finding(Level.NOTE, "server", "unknown: this user may not call INFO")]
+    product = "Valkey" if "valkey_version" in info else "Redis"
+    number = info.get("valkey_version") or info.get("redis_version")
+    found = [Finding(Level.OK, "server", f"{product} {number}"), check_role(info, server)]
+    policy = info.get("maxmemory_policy", "noeviction")
     text = f"maxmemory {info.get('maxmemory_human', 'none')}, maxmemory-policy {policy}"
     if policy == "noeviction":
-        return Finding(Level.OK, "eviction", text)
+        return [*found, Finding(Level.OK, "eviction", text)]
+    level = Level.WARNING if stores else Level.NOTE
     lost = "messages, groups and people" if stores else "people and histories"
-    return Finding(
-        Level.WARNING if stores else Level.NOTE,
-        "eviction",
-        f"{text}: when it is full, the server silently deletes {lost}",
-        "set maxmemory-policy noeviction, and keep caches on a separate server",
-    )
+    text += f": when it is full, the server silently deletes {lost}"
+    advice = "set maxmemory-policy noeviction, and keep caches on a separate server"
+    return [*found, Finding(level, "eviction", text, advice)]
 
 
 async def check_delivery(sender: Any, receiver: Any, shard: int, shards: int) -> list[Finding]:
@@ -212,8 +154,7 @@ async def check_delivery(sender: Any, receiver: Any, shard: int, shards: int) ->
         findings.append(await _deliver(subject, sender.group_send, group, receiver, channel))
         await receiver.group_discard(group, channel)
     except (RedisError, OSError) as error:
-        host = receiver._connectors[shard].host  # noqa: SLF001 - one package
-        findings.append(explain_failure(host, error, subject))
+        findings.append(explain_failure(error, subject))
     return findings
 
 

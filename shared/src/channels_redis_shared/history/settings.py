@@ -60,6 +60,16 @@ class HistorySettings:
         decoded: DecodedMessage | None = entry.decoded
         return decoded
 
+    def report_overflow(self, channel: str, count: int) -> None:
+        """Count messages that a channel lost, and warn of them."""
+        self.counters.mailbox_full += count
+        self.faults.warning(
+            "%s is full and loses its oldest messages: its consumer is too slow, or its capacity "
+            "too small",
+            channel,
+            count=count,
+        )
+
     def report_unreadable(self, name: str, error: Exception) -> None:
         """Count a message that can't be read, and warn of it."""
         self.counters.undecodable += 1

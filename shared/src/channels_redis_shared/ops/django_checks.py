@@ -7,7 +7,6 @@ from importlib.metadata import distribution
 from typing import TYPE_CHECKING, Any
 
 from channels.layers import BaseChannelLayer
-from channels.routing import ChannelNameRouter, ProtocolTypeRouter, get_default_application
 from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
@@ -23,7 +22,7 @@ SHORTEST_KEY = 32
 # Shorter parts of a SECRET_KEY may be in it by chance.
 SHORTEST_PART = 8
 
-_QUEUE, _PUBSUB = "channels_redis_queue", "channels_redis_pubsub"
+_QUEUE = "channels_redis_queue"
 _BACKENDS = (
     "channels_redis.core.RedisChannelLayer",
     "channels_redis.pubsub.RedisPubSubChannelLayer",
@@ -37,24 +36,18 @@ _NEW_KEY = (
     'Put one before it in the list, made with python -c "import secrets; '
     'print(secrets.token_urlsafe(32))", and take this one out when all processes have the new one.'
 )
-_QUEUE_LAYER = "Add a queue layer, send workers' messages there, and name it: runworker --layer."
 # Of each id, the text and the hint.
 _MESSAGES = {
-    "E001": ("{0}: {1}", "Correct the option's name, or remove it."),
-    "E002": ("{0}: {1}", "Write a value that the option takes."),
-    "E003": ("{0} must be a dict{1}.", _EXAMPLE),
-    "E004": ("{0}, {1!r}, is not the import string of a layer.", "Write {2}; pip install {3}"),
+    "E001": ("{0}: {1}", "Write an option that the layer has, and a value that it takes."),
+    "E002": ("{0} must be a dict{1}.", _EXAMPLE),
+    "E003": ("{0}, {1!r}, is not the import string of a layer.", "Write {2}; pip install {3}"),
     "W001": ("{0} has {1} characters, so few that it might be guessed.", _NEW_KEY),
     "W002": ("{0} is the SECRET_KEY, or a part of it: one leak gives away both.", _NEW_KEY),
-    "W003": ("{0} is a Pub/Sub layer: each worker gets every message of {1}.", _QUEUE_LAYER),
+    "W003": ("{0} is empty: messages are not encrypted.", "Write a key, or leave the option out."),
     "W004": ("CHANNEL_LAYERS has no layer 'default', as self.channel_layer needs it.", _EXAMPLE),
     "W005": ("{0} has {1}, which Channels ignores.", "Write the layer's options in {0}['CONFIG']."),
-    "W006": ("{0} has {1} more than once.", "Write each server once: every entry is a shard."),
-    "W007": ("LOGGING has the logger {0}, which gets nothing now.", "Name the logger {1!r}."),
-    "W008": ("{0} is empty: messages are not encrypted.", "Write a key, or leave the option out."),
-    "W009": ("{0} is empty: the layer connects to {1}.", "Write the server, or leave it out."),
-    "W010": ("{0} and {1} share channels and groups, on {2}.", "Write another prefix in one."),
-    "W011": ("{0} is the layer of channels_redis {1}.", "pip install 'channels-redis>=5'"),
+    "W006": ("{0} and {1} share channels and groups, on {2}.", "Write another prefix in one."),
+    "W007": ("{0} is the layer of channels_redis {1}.", "pip install 'channels-redis>=5'"),
 }
 # An id, and what to fill in.
 Found = tuple[str, ...]
@@ -82,28 +75,14 @@ def _find(package: str, layer: type[Any]) -> Iterator[Found]:
     if package == _QUEUE or apps.isdisjoint({"channels_redis", _QUEUE}):
         yield from _find_form(entries)
     servers: dict[str, str] = {}
-    own = [
-        (alias, cls, entry)
-        for alias, entry in (entries.items() if isinstance(entries, dict) else ())
-        if issubclass(cls := _backend(entry), layer)
-    ]
-    for alias, cls, entry in own:
-        where = f"CHANNEL_LAYERS[{alias!r}]"
-        yield from _find_in_entry(where, cls, entry, servers)
-        # `runworker` reads from the default layer unless told otherwise.
-        if package == _PUBSUB and alias == "default" and (channels := _worked_on()):
-            yield "W003", where, channels
-    logging = getattr(settings, "LOGGING", None)
-    loggers = logging.get("loggers") if isinstance(logging, dict) else None
-    if own and isinstance(loggers, dict) and package not in loggers:
-        former = [repr(name) for name in loggers if f"{name}.".startswith("channels_redis.")]
-        if former:
-            yield "W007", ", ".join(former), package
+    for alias, entry in entries.items() if isinstance(entries, dict) else ():
+        if issubclass(cls := _backend(entry), layer):
+            yield from _find_in_entry(f"CHANNEL_LAYERS[{alias!r}]", cls, entry, servers)
 
 
 def _find_form(entries: Any) -> Iterator[Found]:
     if not isinstance(entries, dict) or not isinstance(entries.get("BACKEND", {}), dict):
-        yield "E003", "CHANNEL_LAYERS", " of alias to layer"
+        yield "E002", "CHANNEL_LAYERS", " of alias to layer"
         return
     near = difflib.get_close_matches("default", [str(alias).lower() for alias in entries])
     if "default" not in entries and (near or not entries):
@@ -111,18 +90,18 @@ def _find_form(entries: Any) -> Iterator[Found]:
     for alias, entry in entries.items():
         where = f"CHANNEL_LAYERS[{alias!r}]"
         if not isinstance(entry, dict) or "BACKEND" not in entry:
-            yield "E003", where, " with the key 'BACKEND'"
+            yield "E002", where, " with the key 'BACKEND'"
             continue
         name, where = str(entry["BACKEND"]), f"{where}['BACKEND']"
         if not issubclass(_backend(entry), BaseChannelLayer):
             near = difflib.get_close_matches(name, _BACKENDS, n=1, cutoff=_NEAR)
             if backends := near or _BACKENDS * name.startswith("channels_redis"):
                 package = backends[0].partition(".")[0].replace("_", "-")
-                yield "E004", where, name, " or ".join(map(repr, backends)), package
+                yield "E003", where, name, " or ".join(map(repr, backends)), package
         elif name.startswith("channels_redis."):
             version = distribution("channels-redis").version
             if version[0] in "234":
-                yield "W011", where, version
+                yield "W007", where, version
 
 
 def _find_in_entry(
@@ -132,46 +111,29 @@ def _find_in_entry(
         yield "W005", where, ", ".join(ignored)
     options, config = entry.get("CONFIG", {}), f"{where}['CONFIG']"
     if not isinstance(options, dict):
-        yield "E003", config, f" of options, not {type(options).__name__}"
+        yield "E002", config, f" of options, not {type(options).__name__}"
         return
     try:
         layer = cls(**options)  # opens no connection
     except (TypeError, ValueError) as error:
-        yield "E001" if isinstance(error, TypeError) else "E002", config, str(error)
+        yield "E001", config, str(error)
         return
-    hosts = [str(host) for host in parse_hosts(layer.hosts)]
-    if options.get("hosts") == []:
-        yield "W009", f"{config}['hosts']", hosts[0]
-    if twice := sorted({host for host in hosts if hosts.count(host) > 1}):
-        yield "W006", f"{config}['hosts']", ", ".join(twice)
-    for host in dict.fromkeys(hosts):
+    for host in dict.fromkeys(map(str, parse_hosts(layer.hosts))):
         server = f"{host} with the prefix {layer.prefix!r}"
         if (other := servers.setdefault(server, where)) != where:
-            yield "W010", other, where, server
+            yield "W006", other, where, server
     yield from _find_keys(f"{config}['symmetric_encryption_keys']", options)
 
 
 def _find_keys(where: str, options: dict[str, Any]) -> Iterator[Found]:
     keys = options.get("symmetric_encryption_keys")
     if keys is not None and not keys:
-        yield "W008", where
+        yield "W003", where
     for position, key in enumerate(map(_text, keys or ())):
         if len(key) >= SHORTEST_PART and any(key in _text(secret) for secret in _secrets()):
             yield "W002", f"{where}[{position}]"
         if len(key) < SHORTEST_KEY:
             yield "W001", f"{where}[{position}]", str(len(key))
-
-
-def _worked_on() -> str:
-    """Return the channels that the ASGI application routes to workers."""
-    try:
-        application = get_default_application()
-    except Exception:  # noqa: BLE001 - starting the site's own code shows why
-        return ""
-    routes = getattr(application, "application_mapping", {})
-    router = routes.get("channel") if isinstance(application, ProtocolTypeRouter) else None
-    workers = router.application_mapping if isinstance(router, ChannelNameRouter) else {}
-    return ", ".join(sorted(workers))
 
 
 def _backend(entry: Any) -> type[Any]:

@@ -52,8 +52,8 @@ class _Repeats:
     unlogged: int
 
 
-class _LimitedLog:
-    """Log the first event of a kind at once, and then at most one line a minute."""
+class FaultLog:
+    """Log faults of channels: each kind at once, and then at most one line a minute."""
 
     INTERVAL = 60.0  # seconds
     # Bounds the entries of channels that have gone.
@@ -63,76 +63,27 @@ class _LimitedLog:
         self._logger = logger
         self._repeats: dict[Hashable, _Repeats] = {}
 
-    def _count(self, key: Hashable, count: int = 1) -> tuple[int, float] | None:
-        """Count events, and return how many to log of how many seconds; None to log nothing.
+    def warning(self, text: str, channel: str, *reason: object, count: int = 1) -> None:
+        """Log faults, or count them for the next line.
 
-        The first events of a key are logged with 0 seconds.
+        Args:
+            text: The line, with `%s` for the channel and then for the reason, if there is one.
+            channel: The channel.
+            reason: The reason; the next line shows the latest one.
+            count: The number of faults.
         """
         now = monotonic()
-        repeats = self._repeats.get(key)
+        repeats = self._repeats.get((text, channel))
         if repeats is None:
             if len(self._repeats) >= self.MAX_KEYS:
                 self._repeats.clear()
             # The first line gives no number: the next one counts the rest.
-            self._repeats[key] = _Repeats(now, count - 1)
-            return 1, 0.0
+            self._repeats[text, channel] = _Repeats(now, count - 1)
+            self._logger.warning(text, channel, *reason)
+            return
         repeats.unlogged += count
         seconds = now - repeats.logged_at
-        if seconds < self.INTERVAL:
-            return None
-        unlogged = repeats.unlogged
-        repeats.logged_at, repeats.unlogged = now, 0
-        return unlogged, seconds
-
-
-class FaultLog(_LimitedLog):
-    """Log faults of channels: each kind at once, and then at most once a minute."""
-
-    def warning(self, text: str, channel: str, reason: object) -> None:
-        """Log a fault, or count it for the next line.
-
-        Args:
-            text: The line, with `%s` for the channel and then for the reason.
-            channel: The channel.
-            reason: The reason; the next line shows the latest one.
-        """
-        due = self._count((text, channel))
-        if due is None:
-            return
-        count, seconds = due
-        if seconds:
+        if seconds >= self.INTERVAL:
             counted = f"{text} (%s more within %.0f s)"
-            self._logger.warning(counted, channel, reason, count, seconds)
-        else:
-            self._logger.warning(text, channel, reason)
-
-
-class OverflowLog(_LimitedLog):
-    """Log channels that lose messages: each at once, and then at most once a minute."""
-
-    def __init__(self, logger: logging.Logger) -> None:
-        super().__init__(logger)
-        # Messages dropped from all channels.
-        self.total = 0
-
-    def dropped(self, channel: str, count: int = 1) -> None:
-        """Log that a channel lost its oldest messages, or count them for the next line."""
-        self.total += count
-        due = self._count(channel, count)
-        if due is None:
-            return
-        lost, seconds = due
-        if seconds:
-            self._logger.warning(
-                "%s has lost %s more of its messages within %.0f s", channel, lost, seconds
-            )
-        else:
-            self._logger.warning(
-                "%s is full and loses its oldest messages: its consumer is too slow, or its "
-                "capacity too small",
-                channel,
-            )
-
-    def forget(self, channel: str) -> None:
-        """Forget a channel that has ended."""
-        self._repeats.pop(channel, None)
+            self._logger.warning(counted, channel, *reason, repeats.unlogged, seconds)
+            repeats.logged_at, repeats.unlogged = now, 0

@@ -17,6 +17,7 @@ class Counters:
     over_capacity: int = 0
     expired: int = 0
     undecodable: int = 0
+    mailbox_full: int = 0
     reconnects: int = 0
     commands: int = 0
     round_trips: int = 0

@@ -62,24 +62,21 @@ def explain(error: Exception, host: Host) -> Exception:
             f"{host} is a node of a Redis Cluster and has only a part of the keys: "
             f'write {{"cluster": [("{name}", {port})]}} in hosts'
         )
-    advice = advice_on(error, host)
+    advice = _advice_on(error, host)
     # A Sentinel's has its own.
-    if advice is not None and not hasattr(error, "advice") and str(host) not in str(error):
+    is_explained = any(str(one) in str(error) for one in (host, *host.sentinels))
+    if advice is not None and not is_explained:
         error.args = (f"{str(error).rstrip()} ({host}: {advice})", *error.args[1:])
-        error.advice = advice  # type: ignore[attr-defined]  # for the doctor
     return error
 
 
 def explain_tls(refusal: SSLError, where: str) -> RedisConnectionError:
     """Return the error of a connection whose TLS handshake failed."""
     advice = _look_up(refusal) or "compare the certificates and versions that both sides take"
-    error = RedisConnectionError(f"TLS with {where} failed: {refusal}; {advice}")
-    error.advice = advice  # type: ignore[attr-defined]
-    return error
+    return RedisConnectionError(f"TLS with {where} failed: {refusal}; {advice}")
 
 
-def advice_on(error: Exception, host: Host) -> str | None:
-    """Return what to write instead; None if there is no advice. The arguments are `explain`'s."""
+def _advice_on(error: Exception, host: Host) -> str | None:
     arguments = host.arguments
     if isinstance(error, exceptions.AuthenticationError):
         place = "sentinel_kwargs" if host.is_sentinel else "hosts"
@@ -87,7 +84,10 @@ def advice_on(error: Exception, host: Host) -> str | None:
             return f'correct "username" and "password" in {place}'
         return f'write "password" in {place}, and "username" unless the user is the default one'
     if isinstance(error, exceptions.NoPermissionError):
-        return _allow(str(error), arguments.get("username") or "default")
+        rule = missing_rule(str(error), "asgi")
+        rule += ", with the layer's prefix for asgi" * rule.endswith("*")
+        user = arguments.get("username") or "default"
+        return f"ACL SETUSER {user} {rule}; the command doctor lists all that is missing"
     # Not a subclass: those say more. redis-py names the address where it could not connect.
     opened = " connecting to " not in str(error)
     if type(error) is RedisConnectionError and (opened or host.sentinels):
@@ -113,9 +113,9 @@ def _look_up(error: Exception) -> str | None:
     return next((advice for _, _, advice in rows), None)
 
 
-def _allow(text: str, user: str) -> str:
-    """Return the rule that allows what a server refused with this text."""
-    command = re.search(r"'([\w|]+)' command", text)
-    pattern = "&asgi*" if "channel" in text else "~asgi*"
-    rule = f"+{command[1]}" if command else f"{pattern}, with the layer's prefix for asgi"
-    return f"ACL SETUSER {user} {rule}; the command doctor lists all that is missing"
+def missing_rule(text: str, prefix: str) -> str:
+    """Return the ACL rule that allows what a server refused with this text."""
+    if command := re.search(r"'([\w|]+)' command", text):
+        return f"+{command[1]}"
+    denied = re.search(r" access .*\b(key|channel)s?\b", text)
+    return f"{'&' if denied and denied[1] == 'channel' else '~'}{prefix}*"
