@@ -1,4 +1,4 @@
-"""A process of the site: people who come and go, and a page in each room."""
+"""A process of the site: people who come, and a page that is told of them."""
 
 from __future__ import annotations
 
@@ -15,82 +15,71 @@ from support.worker import answer_calls, arguments
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    Person = Sequence[str]  # a room and a key
-
 
 class Process:
-    """A layer, the people of this process, and what its pages have heard."""
+    """A layer, the people of this process, and what its page has been told."""
 
     def __init__(self, layer: Any, presence: Any) -> None:
         self._layer = layer
         self._presence = presence
-        self._channels: dict[tuple[str, str], str] = {}
+        self._channels: dict[str, str] = {}
         self._waiting: list[str] = []
-        self._pages: list[asyncio.Task[None]] = []
-        self._events: list[tuple[str, str, str, float]] = []
-        self._messages = 0
-        self._bytes = 0
+        self._page: asyncio.Task[None]
+        self._people: set[str] = set()
+        self._messages = self._bytes = self._joins = 0
+        self._last = 0.0
 
     async def connect(self, count: int) -> None:
         """Open connections for people who come later."""
         self._waiting += [await self._layer.new_channel() for _ in range(count)]
 
-    async def watch(self, rooms: Sequence[str]) -> None:
-        """Open a page in each room."""
-        for room in rooms:
-            channel = await self._layer.new_channel()
-            await self._layer.group_add(f"{room}.presence", channel)
-            self._pages.append(asyncio.create_task(self._look(room, channel)))
+    async def watch(self, room: str) -> None:
+        """Open a page in the room."""
+        channel = await self._layer.new_channel()
+        await self._layer.group_add(f"{room}.presence", channel)
+        self._page = asyncio.create_task(self._look(channel))
 
-    async def join(self, people: Sequence[Person], seconds: float = 0) -> tuple[float, float]:
+    async def join(self, room: str, people: Sequence[str], seconds: float) -> tuple[float, float]:
         """Let people come, evenly over some seconds; return when it began and when all are in."""
         began = time.monotonic()
         pause = seconds / len(people)
-        await asyncio.gather(
-            *(self._come(room, key, pause * at) for at, (room, key) in enumerate(people))
-        )
+        await asyncio.gather(*(self._come(room, key, pause * at) for at, key in enumerate(people)))
         return began, time.monotonic()
-
-    async def leave(self, people: Sequence[Person]) -> None:
-        """Let people go."""
-        for room, key in people:
-            await self._presence.untrack(room, self._channels.pop((room, key)))
 
     async def change(self, room: str, key: str, count: int) -> None:
         """Change the meta of a person, one time after the other."""
         for number in range(count):
             meta = {"name": f"Person {number}"}
-            await self._presence.track(room, self._channels[room, key], key, meta)
+            await self._presence.track(room, self._channels[key], key, meta)
 
-    async def list(self, rooms: Sequence[str]) -> dict[str, tuple[dict[str, int], int]]:
-        """Return the connections of each person in the rooms, and the number of people."""
-        found = {}
-        for room in rooms:
-            people = await self._presence.list(room)
-            connections = {key: len(metas) for key, metas in people.items()}
-            found[room] = connections, await self._presence.count(room)
-        return found
+    async def list(self, room: str, count: int) -> None:
+        """List the people in the room, one time after the other."""
+        for _ in range(count):
+            await self._presence.list(room)
 
-    async def heard(self) -> dict[str, Any]:
-        """Return what the pages have heard since the last call."""
-        found = {"messages": self._messages, "bytes": self._bytes, "events": self._events}
-        self._messages, self._bytes, self._events = 0, 0, []
-        return found
+    async def told(self) -> dict[str, Any]:
+        """Return what the page has been told so far, and when of the last person."""
+        return {
+            "messages": self._messages,
+            "bytes": self._bytes,
+            "joins": self._joins,
+            "people": len(self._people),
+            "last": self._last,
+        }
 
     async def _come(self, room: str, key: str, delay: float) -> None:
         await asyncio.sleep(delay)
-        channel = self._waiting.pop() if self._waiting else await self._layer.new_channel()
-        self._channels[room, key] = channel
+        self._channels[key] = channel = self._waiting.pop()
         await self._presence.track(room, channel, key, {"name": f"Person {key}"})
 
-    async def _look(self, room: str, channel: str) -> None:
+    async def _look(self, channel: str) -> None:
         while True:
             message = await self._layer.receive(channel)
-            now = time.monotonic()
+            self._last = time.monotonic()
             self._messages += 1
             self._bytes += len(self._layer.serialize(message))
-            for kind in ("joins", "leaves"):
-                self._events += [(kind, room, key, now) for key in message[kind]]
+            self._joins += len(message["joins"])
+            self._people.update(message["joins"])
 
 
 async def main() -> None:

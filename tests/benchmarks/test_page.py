@@ -7,11 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from benchmarks.survey.costs import Unknown, costs_of
 from benchmarks.survey.plan import SMALL
-from benchmarks.survey.projection import NODES, ROOM, USED, fleet, holders
 from benchmarks.survey.report import BEFORE, RAW, SHOWN, amount, better, times
 from benchmarks.survey.results import METRICS, Results
 
@@ -60,24 +56,12 @@ WORK: dict[str, tuple[str, dict[str, Any], str]] = {
     "to 100 members: CPU time of the process": ("fan-out", group(100, 1), "client_cpu"),
     "to 100 members: bytes on the wire": ("fan-out", group(100, 1), "bytes"),
 }
-GROWTH = {
-    "messages a second to a group of 10 members": "rate",
-    "members of a group with 10 messages a second": "members",
-    "groups of 10 members with 4 messages a second each": "groups",
-    "processes of 160 members of a group": "processes",
-    "Redis servers": "nodes",
-}
-PROJECTION = {
-    "computed: `group_send` to 10 members, 1 server": 1,
-    "computed: the same, 10 servers": 10,
-    "computed: the same, 100 servers": 100,
-}
 
 
 def test_tables_have_the_figures_of_the_run() -> None:
     """Each cell of each table is what the run has for its row and column."""
     tables = re.findall(r"(?:^\|.*\n)+", PAGE, re.MULTILINE)
-    assert len(tables) == 4
+    assert len(tables) == 3
     for table in tables:
         head, _, *rows = (
             [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()
@@ -95,58 +79,19 @@ def test_text_has_the_figures_of_the_run() -> None:
     assert re.findall(r"(?:\S+ )?\S*\d\S*(?: \S+)?", text) == []
 
 
-@pytest.mark.parametrize("nodes", NODES)
-@pytest.mark.parametrize("contender", ["queue", "pubsub"])
-def test_projected_nodes_and_processes_are_as_busy_as_they_may_be(
-    contender: str, nodes: int
-) -> None:
-    """The load of nodes and processes is the cost of their messages."""
-    costs = costs_of(contender, RUN.growth)
-    processes, held, sends = fleet(costs, nodes)
-    server, client = (
-        costs.sharded[name] if nodes > 1 else 1.0 for name in ("server_cpu", "client_cpu")
-    )
-    assert held == pytest.approx(holders(processes))
-    assert sends * costs.server.of(held, ROOM) * server == pytest.approx(nodes * USED)
-    assert sends * costs.client.of(held, ROOM) * client == pytest.approx(processes * USED)
-
-
 def cells(label: str, columns: Sequence[str]) -> Iterator[str]:
     """Yield what the cells of a row hold."""
+    work, parameters, metric = WORK[label]
     for place, column in enumerate(columns):
-        if label in WORK:
-            work, parameters, metric = WORK[label]
-            names = [column] if column in COLUMNS else columns[place - 2 : place]
-            rows = [RUN.find(work, COLUMNS[name], **parameters) for name in names]
-            figures = [row.figures[metric] for row in rows if row]
-            if len(figures) < len(names):
-                yield "-"
-            elif column in COLUMNS:
-                yield amount(median(figures[0]), METRICS[metric].unit)
-            else:
-                yield str(better(rows[0], rows[1], metric))
-        elif label in GROWTH:
-            yield gave(GROWTH[label], COLUMNS[column])
+        names = [column] if column in COLUMNS else columns[place - 2 : place]
+        rows = [RUN.find(work, COLUMNS[name], **parameters) for name in names]
+        figures = [row.figures[metric] for row in rows if row]
+        if len(figures) < len(names):
+            yield "-"
+        elif column in COLUMNS:
+            yield amount(median(figures[0]), METRICS[metric].unit)
         else:
-            yield projected(PROJECTION[label], COLUMNS[column])
-
-
-def gave(axis: str, contender: str) -> str:
-    """Return at what load deliveries were lost or late, and what was used up."""
-    for one in RUN.growth:
-        if (one["axis"], one["contender"]) == (axis, contender):
-            if one["gave_at"] is None:
-                return f"more than {one['steps'][-1]['value']:,}"
-            return f"{one['gave_at']:,} ({one['what']})"
-    return "-"
-
-
-def projected(nodes: int, contender: str) -> str:
-    """Return how many group messages so many servers are computed to carry."""
-    try:
-        return amount(fleet(costs_of(contender, RUN.growth), nodes).group_sends, "1/s")
-    except Unknown:
-        return "-"
+            yield str(better(rows[0], rows[1], metric))
 
 
 def ratios(ours: str, theirs: str, *metrics: str) -> list[float]:
@@ -194,6 +139,6 @@ def phrases() -> Iterator[str]:
         yield from (f"{name} {version}" for name, version in versions.items())
     yield from (told["started"].split()[0], f"{told['minutes']} minutes", told["command"])
     yield f"{told['rounds']} rounds"
-    yield from (f"text of {SMALL} bytes", f"{USED:.0%} busy")
+    yield f"text of {SMALL} bytes"
     yield from ("99th percentile", "is below 1,", "with 1,000 members", "with 50 senders", "5 s")
     yield "in under 3 minutes"

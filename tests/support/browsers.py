@@ -36,10 +36,8 @@ class Browser(asyncio.Protocol):
         """Ask for a WebSocket."""
         self._transport = transport
         key = base64.b64encode(os.urandom(16)).decode()
-        offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
         self._transport.write(
             "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"{offer if self._counter.compression else ''}"
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
 
@@ -55,7 +53,7 @@ class Browser(asyncio.Protocol):
             head, ending, rest = self._data.partition(b"\r\n\r\n")
             if not ending:
                 return
-            if b" 101 " not in head or (b"deflate" in head) != self._counter.compression:
+            if b" 101 " not in head:
                 self.opened.set_exception(ConnectionError(head.decode(errors="replace")))
                 return
             self._data = rest
@@ -98,12 +96,10 @@ class Browsers:
 
     Args:
         keep_frames: Whether each keeps what its frames hold.
-        compression: Whether the servers have to compress each frame, as for real browsers.
     """
 
-    def __init__(self, *, keep_frames: bool = False, compression: bool = False) -> None:
+    def __init__(self, *, keep_frames: bool = False) -> None:
         self.keep_frames = keep_frames
-        self.compression = compression
         self.all: list[Browser] = []
         self._count = 0
         # How many frames each expects, in turn, and what gets the time at which they have come.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import gc
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,6 @@ JOBS = "thumbnails"
 # a moment to reach its blocking call: nothing to await for either.
 SETTLE_SECONDS = 0.2
 AT_A_TIME = 50  # members that join
-WARMING = 0.0  # in the place of a message's time: it is no part of the measurement
 
 
 class Arrivals:
@@ -78,10 +76,10 @@ async def listening(layer: BaseChannelLayer, channels: list[str]) -> AsyncIterat
         yield arrivals
 
 
-async def join(layer: BaseChannelLayer, members: int, group: str = GROUP) -> list[str]:
+async def join(layer: BaseChannelLayer, members: int) -> list[str]:
     """Put so many new channels into the group, 50 at a time, and return them."""
     channels = [await layer.new_channel() for _ in range(members)]
-    add = functools.partial(layer.group_add, group)
+    add = functools.partial(layer.group_add, GROUP)
     for start in range(0, members, AT_A_TIME):
         await asyncio.gather(*map(add, channels[start : start + AT_A_TIME]))
     return channels
@@ -142,45 +140,6 @@ class Members(Consumers):
         self._missing[number] -= 1
         if not self._missing[number]:
             complete.set_result(time.monotonic())
-
-
-class Listeners(Consumers):
-    """Members of several groups, who note how long each message took."""
-
-    def __init__(self, job: Job, groups: list[str], members: int) -> None:
-        super().__init__(job)
-        self._groups = groups
-        self._members = members
-        self._latencies: list[float] = []
-        self._last = 0.0
-
-    async def channels(self) -> list[str]:
-        """Join the groups; garbage of that is no part of what is measured."""
-        found: list[str] = []
-        for group in self._groups:
-            found += await join(self.layer, self._members, group)
-        gc.collect()
-        gc.freeze()
-        return found
-
-    def handle(self, message: dict[str, Any]) -> None:
-        """Note how long it took."""
-        if message["due"] != WARMING:
-            self._last = now = time.monotonic()
-            self._latencies.append(now - message["due"])
-
-    async def count(self) -> dict[str, float]:
-        """Return how much has arrived, and how much CPU time this process has used."""
-        return {
-            "arrived": len(self._latencies),
-            "last": self._last,
-            "cpu": time.process_time(),
-            "at": time.monotonic(),
-        }
-
-    async def latencies(self) -> list[float]:
-        """Return how long each message took, to a microsecond: there may be half a million."""
-        return [round(latency, 6) for latency in self._latencies]
 
 
 class Worker(Consumers):

@@ -27,7 +27,7 @@ class Contender:
         layer: The dotted name of its layer class.
         requirements: What is installed into its environment; `{root}` is this repository.
         version_of: The distributions whose versions matter to its figures.
-        server: What it runs on: "redis", "nats", or "" for nothing.
+        server: What it runs on: "redis" or "nats".
     """
 
     name: str
@@ -45,7 +45,7 @@ class Contender:
     @property
     def work_queue(self) -> bool:
         """True if each message on a general channel goes to one of its readers."""
-        return "pubsub" not in self.name and self.name != "memory"
+        return "pubsub" not in self.name
 
 
 CONTENDERS = {
@@ -88,14 +88,6 @@ CONTENDERS = {
             ("channels-nats", "nats-py"),
             server="nats",
         ),
-        Contender(
-            "memory",
-            "InMemoryChannelLayer",
-            "channels.layers.InMemoryChannelLayer",
-            ("channels",),
-            ("channels",),
-            server="",
-        ),
     )
 }
 
@@ -106,10 +98,8 @@ def make_layer(
     """Construct the contender's layer for these servers, as CHANNEL_LAYERS would."""
     module, _, name = contender.layer.rpartition(".")
     arguments: dict[str, Any] = {"capacity": CAPACITY, **options}
-    if arguments["capacity"] is None:
-        del arguments["capacity"]  # what the layer takes by itself
     if contender.server == "redis":
         arguments["hosts"] = list(hosts)
-    elif contender.server == "nats":
+    else:
         arguments["servers"] = list(hosts)
     return getattr(importlib.import_module(module), name)(**arguments)

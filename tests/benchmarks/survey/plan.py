@@ -16,7 +16,6 @@ SMALL = 100  # bytes of text in a message, where nothing else is said
 REDIS = tuple(name for name, one in CONTENDERS.items() if one.server == "redis")
 OURS = tuple(name for name, one in CONTENDERS.items() if one.ours)
 WORK_QUEUES = tuple(name for name, one in CONTENDERS.items() if one.work_queue)
-ACROSS_PROCESSES = tuple(name for name, one in CONTENDERS.items() if one.server)
 ALL = tuple(CONTENDERS)
 
 TITLES = {
@@ -40,7 +39,7 @@ class Cell:
         work: One of `TITLES`.
         parameters: What distinguishes it from the work's other cells: `payload` in bytes,
             `encrypted`, `shards`, `cluster`, `members`, `processes`, `broadcast`,
-            `compression`, `workers`, `threads`.
+            `workers`, `threads`.
         contenders: The names of those that it is measured on.
         quick: Whether it is part of a quick run.
     """
@@ -64,7 +63,7 @@ def cells() -> Iterator[Cell]:
     for workers in (1, 2, 4):
         yield Cell("workers", {"workers": workers}, WORK_QUEUES, quick=workers == 4)
     for threads in (1, 16):
-        yield Cell("synchronous", {"threads": threads}, ACROSS_PROCESSES, quick=threads == 1)
+        yield Cell("synchronous", {"threads": threads}, quick=threads == 1)
     yield Cell("idle", {})
 
 
@@ -90,7 +89,6 @@ def _groups() -> Iterator[Cell]:
             yield Cell(
                 "fan-out",
                 {"members": members, "processes": processes},
-                ALL if processes == 1 else ACROSS_PROCESSES,
                 quick=(members, processes) in {(100, 1), (1_000, 4)},
             )
     hundred = {"members": 100, "processes": 1}
@@ -109,8 +107,5 @@ def _sockets() -> Iterator[Cell]:
         for processes in (1, 4):
             group = {"members": members, "processes": processes}
             quick = (members, processes) == (1_000, 1)
-            yield Cell("sockets", group, ACROSS_PROCESSES, quick=quick)
+            yield Cell("sockets", group, quick=quick)
             yield Cell("sockets", {**group, "broadcast": True}, OURS, quick=quick)
-    compressed = {"members": 1_000, "processes": 1, "compression": True}
-    yield Cell("sockets", compressed, OURS)
-    yield Cell("sockets", {**compressed, "broadcast": True}, OURS)

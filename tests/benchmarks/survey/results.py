@@ -68,14 +68,12 @@ class Results:
         versions: For each contender the versions in its environment, by distribution.
         absent: For each contender that could not be measured, the reason.
         rows: The figures.
-        growth: For each axis and contender the steps, and what gave.
     """
 
     conditions: dict[str, Any]
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
-    growth: list[dict[str, Any]] = field(default_factory=list)
 
     def find(self, work: str, contender: str, **parameters: Any) -> Row | None:
         """Return the row of this work with exactly these parameters, None if there is none."""

@@ -48,22 +48,6 @@ class Service(Protocol):
         ...
 
 
-class NoService:
-    """The services of a layer in memory: none."""
-
-    software = ""
-
-    def __init__(self) -> None:
-        self.hosts: list[Any] = []
-
-    def counters(self) -> Mapping[str, float]:
-        """Return nothing."""
-        return {}
-
-    def empty(self) -> None:
-        """Do nothing."""
-
-
 class RedisService:
     """Redis servers: one, or several as shards or as nodes of a Cluster."""
 
@@ -142,11 +126,9 @@ def service(contender: Contender, *, shards: int = 1, cluster: bool = False) -> 
     if contender.server == "redis":
         with redis_service(shards=shards, cluster=cluster) as started:
             yield started
-    elif contender.server == "nats":
+    else:
         with nats_service() as started:
             yield started
-    else:
-        yield NoService()
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ async def sockets(trial: Trial) -> None:
     """Send to the room, and again when all have it; then keep many messages under way."""
     job = trial.job
     members = job.parameters["members"]
-    browsers = Browsers(compression=job.parameters.get("compression", False))
+    browsers = Browsers()
     words = job.message()["text"]
     async with crew("site.Site", job, job.parameters["processes"]) as servers:
         await browsers.connect(await servers.call("port"), members)

@@ -1,4 +1,4 @@
-"""The whole measurement, stage by stage: each contender in turn, for some rounds."""
+"""The whole measurement: each contender in turn, for some rounds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from cryptography.fernet import Fernet
 
 from benchmarks.conditions import conditions
 from benchmarks.survey.contenders import CONTENDERS, SITE
-from benchmarks.survey.growth import grow
 from benchmarks.survey.limit import limits
 from benchmarks.survey.results import Results, Row
 from benchmarks.survey.running import Failed, run
@@ -37,9 +36,9 @@ OF_CONSUMERS = {"client_memory", "server_memory"}
 
 
 class Survey:
-    """Measures contenders beside each other, and how ours grow. Use it in a `with`.
+    """Measures contenders beside each other, and ours beside redis-py alone. Use it in a `with`.
 
-    Each stage adds what it found to `results`.
+    What it finds is added to `results`.
 
     Args:
         contenders: The names of those to measure.
@@ -87,18 +86,10 @@ class Survey:
             versions = self.results.versions[name].items()
             alone = {what: version for what, version in versions if "redis-" not in what}
             self.results.versions[f"raw-{name}"] = alone
-            others = [row for row in self.results.rows if row.contender != f"raw-{name}"]
-            self.results.rows = others
             for rows in limits({name: self._pythons[name]}, self._redis(), self._rounds):
                 self._say(f"raw redis-py: {rows[0].work} {name}")
                 there = self.results.find(rows[0].work, name, **rows[0].parameters)
                 self.results.rows += rows[1:] if there else rows
-
-    def grow(self) -> None:
-        """Raise the load on those on Redis until something gives."""
-        names = [one.name for one in self._contenders if one.server == "redis"]
-        there = [name for name in names if name in self._pythons]
-        self.results.growth = grow(self._pythons, self._redis(), there, self._say)
 
     def _install(self) -> None:
         """Make each contender's environment and see that its servers start."""

@@ -39,7 +39,6 @@ WORKS = {
     "sync-run": "works.loop_for_each_call",
     "sync-cost": "works.beside_doing_nothing",
     "idle": "works.idle",
-    "load": "load.load",
     "replay": "replaying.replay",
 }
 SENDERS = 50
