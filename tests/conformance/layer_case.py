@@ -56,8 +56,6 @@ class LayerCase:
     def __init__(self, variant: Variant, config: dict[str, Any]) -> None:
         self.variant = variant
         self.config = config
-        # Django's settings that the layer needs.
-        self.settings: dict[str, Any] = {}
         self._layers: list[Any] = []
 
     @property

@@ -1,7 +1,7 @@
 """A site's ``manage.py runworker images mails``, ended as by Ctrl-C when the test stops it.
 
-Its arguments are the layer's `backend` and `config`, and Django's `settings`. It tells, as its last
-message, what it heard of warnings, of errors in its log, and of uncaught exceptions.
+Its arguments are the layer's `backend` and `config`. It tells, as its last message, what it heard
+of warnings, of errors in its log, and of uncaught exceptions.
 """
 
 from __future__ import annotations
@@ -56,14 +56,13 @@ logging.getLogger().addHandler(Complaints(logging.WARNING))
 sys.unraisablehook = keep_unraisable
 threading.Thread(target=interrupt_when_the_test_stops, daemon=True).start()
 layer = {"BACKEND": arguments()["backend"], "CONFIG": arguments()["config"]}
-site = {
-    "ASGI_APPLICATION": "conformance.consumers.application",
-    "CHANNEL_LAYERS": {"default": layer},
-    "INSTALLED_APPS": ["channels"],
-    "LOGGING_CONFIG": None,
-    "SECRET_KEY": "for a test",
-}
-settings.configure(**{**site, **arguments()["settings"]})
+settings.configure(
+    ASGI_APPLICATION="conformance.consumers.application",
+    CHANNEL_LAYERS={"default": layer},
+    INSTALLED_APPS=["channels"],
+    LOGGING_CONFIG=None,
+    SECRET_KEY="for a test",
+)
 execute_from_command_line(["manage.py", "runworker", "images", "mails"])
 gc.collect()
 reply(complaints=complaints)

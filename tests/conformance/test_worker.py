@@ -29,9 +29,7 @@ async def test_runworker_does_the_work_of_two_channels(
     """
     answers = await joined(layer, "answers")
     await send_jobs(layer, range(5))
-    worker = await run_process(
-        RUN_WORKER, backend=case.variant.backend, config=case.config, settings=case.settings
-    )
+    worker = await run_process(RUN_WORKER, backend=case.variant.backend, config=case.config)
     done = await answered(layer, answers, worker)
     await send_jobs(layer, range(5, 10))
     done += await answered(layer, answers, worker)

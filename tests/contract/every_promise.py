@@ -93,17 +93,10 @@ async def case(
         for need in mark.args:
             if need in contract_layer.unmeasured:
                 pytest.skip(contract_layer.unmeasured[need])
-    started.forget()
     config = dict(started.config)
     if "prefix" in contract_layer.options:
         config["prefix"] = prefix
     made = ContractCase(contract_layer, config)
-    made.settings = started.settings
-    if contract_layer.server in {"postgres", "sqlite"}:
-        # Their channels have no prefix.
-        await within(made.layer().flush())
-        await made.close()
-        started.forget()
     yield made
     await made.close()
 

