@@ -35,6 +35,7 @@ class Capability(Enum):
     ORDER_BETWEEN_DIRECT_AND_GROUP = "a channel's direct and group messages stay in order"
     ORDER_OF_GENERAL = "a general channel keeps the order of one sender"
     OVERFLOW = "a consumer that is stuck harms itself alone, and is told of what it lost"
+    OTHER_PREFIXES = "layers with another prefix may use the same servers"
     PREFIXED_CHANNELS = "layers with different prefixes share no channel, whatever its name"
     PROCESSES = "layers in several processes reach each other"
     QUEUE = "a message waits for any later receiver"

@@ -2,19 +2,77 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 
+from channels_redis_pubsub import RedisPubSubChannelLayer
+from channels_redis_queue import RedisChannelLayer
+from conformance.capabilities import Capability
 from conformance.layer_case import ChannelLayer, LayerCase
-from conformance.variants import VARIANTS, Variant
+from conformance.variants import (
+    PUBSUB,
+    PUBSUB_LACKS,
+    QUEUE,
+    QUEUE_LACKS,
+    TRAFFIC,
+    VARIANTS,
+    Variant,
+)
+from embedded_server import EmbeddedServer
+from support.acl_rules import restricted
+from support.tls import authority, start_tls_server, tls_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
-    from embedded_server import EmbeddedServer
+    from conformance.variants import Config
     from support.cluster import EmbeddedCluster
+
+__all__ = ["authority", "start_tls_server", "tls_server"]
+
+ACL_LACKS = {Capability.OTHER_PREFIXES: "the documentation's rules give rights to one prefix"}
+
+
+def with_queue_rule(servers: Sequence[EmbeddedServer]) -> Config:
+    """A user with the smallest rule of the queue layer."""
+    return {"hosts": [restricted(servers[0], RedisChannelLayer)], "prefix": "asgi"}
+
+
+def with_pubsub_rule(servers: Sequence[EmbeddedServer]) -> Config:
+    """A user with that of Pub/Sub, which takes a right for each general channel."""
+    host = restricted(servers[0], RedisPubSubChannelLayer, "&jobs", "&news")
+    return {"hosts": [host], "prefix": "asgi"}
+
+
+def tls(servers: Sequence[Any]) -> Config:
+    """A Redis 8 with TLS that requires a client's certificate."""
+    return {"hosts": [servers[0].host]}
+
+
+# With ACL rules, what sends any command; with TLS, what sends much.
+ACL, TLS = TRAFFIC | {"capacity", "flush"}, TRAFFIC | {"overflow"}
+DEPLOYED = (
+    Variant(
+        "queue-acl",
+        QUEUE,
+        with_queue_rule,
+        lacks={**QUEUE_LACKS, **ACL_LACKS},
+        modules=ACL,
+        server="acl_server",
+    ),
+    Variant(
+        "pubsub-acl",
+        PUBSUB,
+        with_pubsub_rule,
+        lacks={**PUBSUB_LACKS, **ACL_LACKS},
+        modules=ACL,
+        server="acl_server",
+    ),
+    Variant("queue-tls", QUEUE, tls, lacks=QUEUE_LACKS, modules=TLS, server="tls_server"),
+    Variant("pubsub-tls", PUBSUB, tls, lacks=PUBSUB_LACKS, modules=TLS, server="tls_server"),
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -23,8 +81,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     needed = [need for mark in metafunc.definition.iter_markers("needs") for need in mark.args]
     module = metafunc.module.__name__.rpartition("test_")[2]
-    cases = [variant for variant in VARIANTS if variant.runs(module, needed)]
+    cases = [variant for variant in (*VARIANTS, *DEPLOYED) if variant.runs(module, needed)]
     metafunc.parametrize("variant", cases, ids=[variant.name for variant in cases])
+
+
+@pytest.fixture(scope="session")
+def shared_acl_server() -> Iterator[EmbeddedServer]:
+    """A server on which users have the documentation's rules."""
+    with EmbeddedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def acl_server(shared_acl_server: EmbeddedServer) -> EmbeddedServer:
+    """That server without data, as the rules are for the default prefix alone."""
+    with shared_acl_server.client() as client:
+        client.flushall()
+    return shared_acl_server
 
 
 @pytest_asyncio.fixture
@@ -37,7 +110,9 @@ async def case(
 ) -> AsyncIterator[LayerCase]:
     """A maker of layers that share their servers and a prefix of their own."""
     servers: Sequence[EmbeddedServer] = redis_shards[: variant.shards]
-    if variant.cluster:
+    if variant.server:
+        servers = (request.getfixturevalue(variant.server),)
+    elif variant.cluster:
         # Only now, as not every server can be a node of one.
         cluster: EmbeddedCluster = request.getfixturevalue("redis_cluster")
         servers = cluster.nodes

@@ -162,7 +162,7 @@ async def test_general_channel_reaches_every_listening_process(case: LayerCase) 
 
 
 @checks(Promise.PREFIXES)
-@needs(Capability.PROCESSES, Capability.PREFIXED_CHANNELS)
+@needs(Capability.PROCESSES, Capability.OTHER_PREFIXES, Capability.PREFIXED_CHANNELS)
 async def test_prefixes_keep_channels_apart(case: LayerCase) -> None:
     """Layers with different prefixes share a server, but no channel."""
     ours, theirs = case.layer(), case.layer(prefix=f"other-{case.prefix}")
@@ -173,7 +173,7 @@ async def test_prefixes_keep_channels_apart(case: LayerCase) -> None:
 
 
 @checks(Promise.PREFIXES)
-@needs(Capability.PROCESSES)
+@needs(Capability.PROCESSES, Capability.OTHER_PREFIXES)
 async def test_prefixes_keep_groups_apart(case: LayerCase) -> None:
     """Layers with different prefixes share a server, but no group."""
     ours, theirs = case.layer(), case.layer(prefix=f"other-{case.prefix}")

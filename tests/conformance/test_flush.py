@@ -80,7 +80,7 @@ async def test_flush_reaches_what_another_process_sent(case: LayerCase) -> None:
 
 
 @checks(Promise.PREFIXES)
-@needs(Capability.PROCESSES)
+@needs(Capability.PROCESSES, Capability.OTHER_PREFIXES)
 async def test_flush_leaves_other_prefixes_alone(case: LayerCase) -> None:
     """Sites that share a server do not flush each other."""
     prefix = case.prefix

@@ -31,6 +31,7 @@ class Variant:
         cluster: Whether the servers are the nodes of a Redis Cluster, which counts as one shard.
         lacks: The capabilities that it does not have, each with the reason.
         modules: The test modules that it is for, without ``test_``; None for all.
+        server: The fixture of its server, if not those that all tests share.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Variant:
     cluster: bool = False
     lacks: Mapping[Capability, str] = field(default_factory=dict)
     modules: frozenset[str] | None = None
+    server: str = ""
 
     @property
     def process_capacity(self) -> int:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from embedded_server import HOST, EmbeddedServer, reserve_port
+from support.certificates import Authority
+from support.environments import redis_8
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from typing_extensions import Self
-
-    from support.certificates import Authority
 
 
 class TlsServer:
@@ -59,3 +63,26 @@ class TlsServer:
     def __exit__(self, *_: object) -> None:
         self.server.close()
         self._reservation.close()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Return the certificate authority that servers and clients trust."""
+    return Authority(tmp_path_factory.mktemp("authority"), "The authority")
+
+
+@pytest.fixture(scope="session")
+def start_tls_server(authority: Authority) -> Iterator[Callable[[Path, Path], TlsServer]]:
+    """Yield a function that starts a server with a certificate and its key."""
+    with ExitStack() as stack:
+        yield lambda certificate, key: stack.enter_context(
+            TlsServer(redis_8(), authority, certificate, key)
+        )
+
+
+@pytest.fixture(scope="session")
+def tls_server(
+    start_tls_server: Callable[[Path, Path], TlsServer], authority: Authority
+) -> TlsServer:
+    """Return the server with TLS that all tests share."""
+    return start_tls_server(*authority.issue(HOST))
