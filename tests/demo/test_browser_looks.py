@@ -1,4 +1,4 @@
-"""The page on a phone, in the light and in the dark."""
+"""The page on a phone."""
 
 from __future__ import annotations
 
@@ -15,49 +15,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(180)]
 
-# WCAG's contrast of each element's text with what lies behind it, and how bright that is.
-MEASURE = """
-(selectors) => {
-  const channels = (color) => color.match(/[\\d.]+/g).map(Number);
-  const luminance = (color) => {
-    const [r, g, b] = channels(color).slice(0, 3).map((value) => {
-      const part = value / 255;
-      return part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-    });
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (element) => {
-    const color = getComputedStyle(element).backgroundColor;
-    const seeThrough = channels(color)[3] === 0;
-    return seeThrough && element.parentElement ? behind(element.parentElement) : color;
-  };
-  return Object.fromEntries(selectors.map((selector) => {
-    const element = document.querySelector(selector);
-    const ground = luminance(behind(element));
-    const ink = luminance(getComputedStyle(element).color);
-    const contrast = (Math.max(ground, ink) + 0.05) / (Math.min(ground, ink) + 0.05);
-    return [selector, { contrast, ground }];
-  }));
-}
-"""
-TEXTS = [
-    "h1",
-    "h2",
-    "header .server",
-    "header a.server",
-    "#connection",
-    "#about",
-    "#plug",
-    "#people li",
-    "#people small",
-    "dt",
-    "dd",
-    "#talk b",
-    "#talk p",
-    "#talk small",
-    "#text",
-]
-READABLE = 4.5  # WCAG's AA for text of normal size
 PHONES = {"small": (320, 568), "usual": (375, 667), "large": (430, 932), "lying": (667, 375)}
 NEEDED = (
     "#plug",
@@ -75,21 +32,6 @@ NEEDED = (
 async def server(start_demo: StartDemo) -> str:
     """Return the URL of a server of the demo."""
     return (await (await start_demo()).urls())["A"]
-
-
-async def test_light_and_dark(open_tab: OpenTab, server: str) -> None:
-    """The page is light or dark as the reader's system is, and all text is readable in both."""
-    grounds = {}
-    for scheme in ("light", "dark"):
-        tab = await open_tab(server, "Ada", color_scheme=scheme)
-        await tab.say("Can you read this?")
-        await tab.shows("#talk li[data-server].mine p", "Can you read this?")
-        measured: dict[str, dict[str, float]] = await tab.page.evaluate(MEASURE, TEXTS)
-        faint = {name: text for name, text in measured.items() if text["contrast"] < READABLE}
-        assert faint == {}, scheme
-        grounds[scheme] = measured["h1"]["ground"]
-    assert grounds["light"] > 0.8
-    assert grounds["dark"] < 0.1
 
 
 async def test_on_a_phone(open_tab: OpenTab, server: str) -> None:
