@@ -43,15 +43,6 @@ def test_table_has_the_figures_of_the_run() -> None:
         assert cells.split(" | ") == [figure(one, *size, metric) for one in CONTENDERS]
 
 
-def test_readme_has_the_figures_of_the_run() -> None:
-    """Its sentence on broadcasts has rounded times, of one process."""
-    text = " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
-    quoted = re.search(r"1,000 browsers have it after (\d+) ms instead of (\d+)", text)
-    assert quoted is not None
-    exact = [figure(one, 1000, 1, "all_p50").split() for one in ("queue+", "queue")]
-    assert list(quoted.groups()) == [f"{float(number):.0f}" for number, _ in exact]
-
-
 def test_drawing_has_the_figures_of_the_run() -> None:
     """Its bars are as long as their figures say, and those are of 1,000 sockets of one process."""
     drawing = (DOCS / "images/browsers.svg").read_text(encoding="utf-8")

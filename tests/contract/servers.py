@@ -18,7 +18,7 @@ class Started(NamedTuple):
     """A server that runs, or nothing at all: its name and version, and the layer's options."""
 
     software: str = ""
-    config: dict[str, Any] = {}  # noqa: RUF012 - nobody changes it
+    config: dict[str, Any] = {}  # noqa: RUF012 - it is only read
 
 
 @contextlib.contextmanager

@@ -53,25 +53,3 @@ def test_each_promise_is_checked() -> None:
     """By at least one test."""
     tests = RUN["layers"]["queue"]["tests"].values()
     assert {one["promise"] for one in tests} == {promise.name for promise in Promise}
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "told"),
-    [
-        (["passed", "passed"], "yes"),
-        (["passed", "failed", "failed"], "1 of 3"),
-        (["failed"], "no"),
-        (["skipped"], "-"),
-        (["passed", "skipped"], "1 of 2"),
-        ([], "-"),
-    ],
-    ids=str,
-)
-def test_cell(outcomes: list[str], told: str) -> None:
-    """A cell counts the tests of its promise; a missing option counts beside what there is."""
-    tests = {
-        str(number): {"promise": "ONCE", "outcome": outcome, "why": "it has no option x"}
-        for number, outcome in enumerate(outcomes)
-    }
-    tests["other"] = {"promise": "QUEUE", "outcome": "failed"}
-    assert cell(tests, Promise.ONCE) == told

@@ -16,7 +16,6 @@ from channels_redis_pubsub import RedisPubSubChannelLayer
 from support import inside
 from support.cluster import EmbeddedCluster, command
 from support.environments import redis_6_2
-from support.pubsub_layers import kill_subscriptions
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -49,22 +48,6 @@ async def test_each_topic_is_at_its_node(redis_cluster: EmbeddedCluster, layers:
             if name.decode() in found:
                 found[name.decode()].append(node)
     assert found == {channel: [redis_cluster.master_of(channel)] for channel in channels}
-
-
-async def test_slot_that_moves(redis_cluster: EmbeddedCluster, layers: Layers) -> None:
-    """A node that gives a slot away ends its subscriptions: listeners are notified and move."""
-    listener, sender = (
-        layers(RedisPubSubChannelLayer, redis_cluster.host, **OPTIONS) for _ in "ls"
-    )
-    channel = await listener.new_channel()
-    await sender.send(channel, {"type": "before"})
-    assert await received(listener, channel) == {"type": "before"}
-    target = redis_cluster.move(channel)
-    assert await received(listener, channel) == {"type": "lost"}
-    assert await received(listener, channel) == {"type": "back"}
-    await sender.send(channel, {"type": "after"})
-    assert await received(listener, channel) == {"type": "after"}
-    assert command(target, "PUBSUB", "SHARDNUMSUB", channel) == [channel.encode(), 1]
 
 
 @pytest.fixture
@@ -147,25 +130,6 @@ async def test_slot_without_a_node(
     lines = [record.message for record in caplog.records if record.name == "channels_redis_pubsub"]
     assert "a slot has moved away" in lines[0]
     assert lines[1].endswith("is back")
-
-
-async def test_killed_connection_costs_its_nodes_topics(
-    redis_cluster: EmbeddedCluster, layers: Layers
-) -> None:
-    """Nothing that is sent meanwhile to topics of the other nodes is lost."""
-    listener, sender = (
-        layers(RedisPubSubChannelLayer, redis_cluster.host, **OPTIONS) for _ in "ls"
-    )
-    flapping, steady = redis_cluster.nodes[:2]
-    unharmed = await channel_at(steady, redis_cluster, listener)
-    harmed = await channel_at(flapping, redis_cluster, listener)
-    for number in range(200):
-        if number % 50 == 25:
-            kill_subscriptions(flapping)
-        await sender.send(unharmed, {"type": "x", "number": number})
-        assert await received(listener, unharmed) == {"type": "x", "number": number}
-    assert await received(listener, harmed) == {"type": "lost"}
-    assert await received(listener, harmed) == {"type": "back"}
 
 
 async def test_failover_does_not_concern_others(

@@ -87,13 +87,6 @@ def reach_a_consumer(
     assert sorted(got) == list(range(CALLS))
 
 
-@pytest.mark.parametrize("protocol", [2, 3])
-def test_plain(own_server: EmbeddedServer, layer_class: LayerClass, protocol: int) -> None:
-    """A server, with either protocol."""
-    host = {"address": own_server.url, "protocol": protocol}
-    reach_a_consumer(layer_class, host, [own_server])
-
-
 def test_unix_socket(own_server: EmbeddedServer, layer_class: LayerClass) -> None:
     """A UNIX socket."""
     reach_a_consumer(layer_class, {"path": own_server.unix_socket}, [own_server])
@@ -120,24 +113,6 @@ def test_cluster(
     """A Cluster: each key at its owner, a message of plain Pub/Sub at any node."""
     host = redis_cluster.host
     reach_a_consumer(layer_class, host, redis_cluster.nodes, prefix=prefix, **options)
-
-
-def test_cluster_from_end_to_end(redis_cluster: EmbeddedCluster, prefix: str) -> None:
-    """Groups, counts and flush use the nodes that have the keys."""
-    with made(RedisChannelLayer, redis_cluster.host, prefix=prefix) as layer:
-        channels = [async_to_sync(layer.new_channel)() for _ in range(5)]
-        for number in range(10):
-            for channel in channels:
-                async_to_sync(layer.group_add)(f"room{number}", channel)
-            assert async_to_sync(layer.group_count)(f"room{number}") == 5
-            async_to_sync(layer.group_send)(f"room{number}", {"type": "hello"})
-        async_to_sync(layer.group_discard)("room0", channels[0])
-        assert set(async_to_sync(layer.group_channels)("room0")) == set(channels[1:])
-        async_to_sync(layer.flush)()
-        assert async_to_sync(layer.group_count)("room1") == 0
-    for node in redis_cluster.nodes:
-        with node.client() as client:
-            assert not list(client.scan_iter(f"{prefix}*"))
 
 
 def test_calls_leave_nothing_behind(own_server: EmbeddedServer) -> None:

@@ -4,34 +4,14 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import redis
+
     from embedded_server import EmbeddedServer
-
-INFO = ("INFO", "all")
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A server's totals at one moment."""
-
-    statistics: dict[str, str]
-    reply_size: int  # bytes that the server sent for the snapshot itself
-
-    def calls(self) -> dict[str, int]:
-        """Return how often each command ran, by its name in lower case."""
-        return {
-            name.removeprefix("cmdstat_"): int(value.split(",")[0].removeprefix("calls="))
-            for name, value in self.statistics.items()
-            if name.startswith("cmdstat_")
-        }
-
-    def total(self, name: str) -> int:
-        """Return a number of INFO's "stats" section."""
-        return int(self.statistics[name])
 
 
 @dataclass
@@ -67,39 +47,27 @@ def count_commands(server: EmbeddedServer) -> Iterator[Counted]:
     ...     await layer.send(channel, message)
     >>> assert counted.commands == {"evalsha": 1, ...}
     """
-    # Its type has another name in each major version of redis-py.
-    connection: Any = server.client().connection_pool.make_connection()
-    connection.connect()
     counted = Counted()
-    try:
-        before = _snapshot(connection)
+    with server.client() as client:
+        client.response_callbacks.clear()
+        before, reply_size = _totals(client)
         yield counted
-        after = _snapshot(connection)
-    finally:
-        connection.disconnect()
-    _fill(counted, before, after, request_size=len(b"".join(connection.pack_command(*INFO))))
-
-
-def _snapshot(connection: Any) -> Snapshot:
-    connection.send_command(*INFO)
-    reply: bytes = connection.read_response()
-    lines = (line.partition(":") for line in reply.decode().splitlines())
-    statistics = {name: value for name, colon, value in lines if colon}
-    return Snapshot(statistics, reply_size=len(reply) + len(b"$%d\r\n\r\n" % len(reply)))
-
-
-def _fill(counted: Counted, before: Snapshot, after: Snapshot, request_size: int) -> None:
-    """Set the differences, less what falls between two snapshots: one INFO and its reply."""
-    calls_before = before.calls()
+        after, _ = _totals(client)
+    grown = {name: total - before.get(name, 0) for name, total in after.items()}
+    grown["cmdstat_info"] = 0
     counted.commands = {
-        name: new
-        for name, calls in after.calls().items()
-        if (new := calls - calls_before.get(name, 0) - (name == "info"))
+        name.removeprefix("cmdstat_"): count
+        for name, count in grown.items()
+        if name.startswith("cmdstat_") and count
     }
+    counted.connections = grown["total_connections_received"]
+    counted.bytes_in = grown["total_net_input_bytes"]
+    counted.bytes_out = grown["total_net_output_bytes"] - reply_size
 
-    def grown(name: str) -> int:
-        return after.total(name) - before.total(name)
 
-    counted.connections = grown("total_connections_received")
-    counted.bytes_in = grown("total_net_input_bytes") - request_size
-    counted.bytes_out = grown("total_net_output_bytes") - before.reply_size
+def _totals(client: redis.Redis) -> tuple[dict[str, int], int]:
+    """Return all numbers of a server, for a command its calls, and how large its reply was."""
+    reply: bytes = client.execute_command("INFO", "all")
+    lines = (line.partition(":") for line in reply.decode().splitlines())
+    numbers = {name: value.removeprefix("calls=").partition(",")[0] for name, _, value in lines}
+    return {name: int(value) for name, value in numbers.items() if value.isdecimal()}, len(reply)
