@@ -11,13 +11,14 @@ import pytest
 import redis.exceptions
 
 from channels_redis_queue.keys import Keys, new_process_id
-from channels_redis_queue.publisher import ExpectedMembers, OutgoingMessage, SendBatch
+from channels_redis_queue.protocol.group_cache import Destination
+from channels_redis_queue.publisher import SendBatch
 from channels_redis_shared.transport import pipeline
 from channels_redis_shared.transport.commands import PendingCommand, copy_of, pack
 from channels_redis_shared.transport.pipeline import coalesce, next_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from channels_redis_shared.transport.commands import Command
 
@@ -44,17 +45,15 @@ class Sum:
 
 def call(content: Any, coalescer: Sum | None = None, **options: Any) -> PendingCommand:
     """Return a call."""
-    made: dict[str, Any] = {"size": 1, "idempotent": False, "quotas": {}, "key": "", **options}
+    made: dict[str, Any] = {"size": 1, "idempotent": False, "quota": 0, "key": "", **options}
     command = PendingCommand(content=content, coalescer=coalescer, **made)
     command.reply = asyncio.Future(loop=LOOP)
     return command
 
 
-def waiting(
-    count: int, quotas: Mapping[str, int] | None = None, size: int = 1
-) -> deque[PendingCommand]:
+def waiting(count: int, quota: int = 0, size: int = 1) -> deque[PendingCommand]:
     """Return calls that wait."""
-    return deque(call(b"%d" % number, quotas=quotas or {}, size=size) for number in range(count))
+    return deque(call(b"%d" % number, quota=quota, size=size) for number in range(count))
 
 
 def contents(batch: Sequence[PendingCommand]) -> list[Any]:
@@ -85,7 +84,7 @@ def test_one_write_is_bounded_in_bytes() -> None:
 
 def test_one_write_fills_no_key() -> None:
     """The reader takes nothing in the middle of a write, so that must leave room in each key."""
-    queue = waiting(7, quotas={"key": 3})
+    queue = waiting(7, quota=3)
     assert [contents(next_batch(queue)) for _ in range(3)] == [
         [b"0", b"1", b"2"],
         [b"3", b"4", b"5"],
@@ -96,35 +95,10 @@ def test_one_write_fills_no_key() -> None:
 def test_full_key_holds_back_what_comes_after_it() -> None:
     """Calls stay in order: those of other callers do not overtake."""
     queue = deque(
-        [
-            call("a", quotas={"key": 1}),
-            call("b", quotas={"other": 1}),
-            call("c", quotas={"key": 1}),
-            call("d"),
-        ]
+        [call("a", quota=9), call("b"), call("c", quota=2), call("d", quota=2), call("e")]
     )
-    assert contents(next_batch(queue)) == ["a", "b"]
-    assert contents(next_batch(queue)) == ["c", "d"]
-
-
-def test_call_that_fills_several_keys() -> None:
-    """The fullest key decides."""
-    queue = deque(
-        [
-            call("a", quotas={"full": 1}),
-            call("b", quotas={"empty": 9, "full": 1}),
-            call("c", quotas={"empty": 9}),
-        ]
-    )
-    assert contents(next_batch(queue)) == ["a"]
-    assert contents(next_batch(queue)) == ["b", "c"]
-
-
-def test_call_that_fills_more_than_there_is_room_for_goes_alone() -> None:
-    """It must not wait endlessly."""
-    queue = deque([call("a", quotas={"key": 1, "other": 1})] * 2)
-    assert contents(next_batch(queue)) == ["a"]
-    assert contents(next_batch(queue)) == ["a"]
+    assert contents(next_batch(queue)) == ["a", "b", "c"]
+    assert contents(next_batch(queue)) == ["d", "e"]
 
 
 def test_neighbours_of_equal_joints_share_a_command() -> None:
@@ -208,8 +182,7 @@ def test_error_that_cannot_be_copied() -> None:
 def test_bytes_of_a_group_message() -> None:
     """A message goes out once for all processes, with little besides their keys."""
     addresses = [f"specific.{new_process_id()}!" for _ in range(8)]
-    queues = map(Keys("asgi").messages, addresses)
-    body = b"x" * 2070
-    messages = [OutgoingMessage(queue.key, queue.bell, 1000, body) for queue in queues]
-    batch = SendBatch(60, ExpectedMembers("asgi:group:room", 86400, "0" * 40))
+    body, keys = b"x" * 2070, Keys("asgi")
+    messages = [(Destination.of(address, [address], keys, 1000), body) for address in addresses]
+    batch = SendBatch(60, "asgi:group:room", "0" * 40, 86400)
     assert len(pack(batch.command([messages]))) < 3000

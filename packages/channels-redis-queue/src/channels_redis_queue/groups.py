@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
@@ -12,35 +12,12 @@ from . import keys, scripts
 from .config import HEARTBEAT_TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Awaitable, Iterable
 
-    from ._shared.transport.commands import Command, CommandClient, Shards
+    from ._shared.transport.commands import Command, Shards
     from .config import QueueSettings
     from .liveness import Liveness
     from .protocol.group_cache import Destination
-
-
-class MembersQuery(NamedTuple):
-    """Coalesce reads of one group's names, so that a burst of sends reads them once."""
-
-    group_key: str
-    # In seconds.
-    group_expiry: int
-
-    async def read(self, commands: CommandClient) -> bytes:
-        """Return the names in the group, separated by blanks."""
-        names: bytes = await commands.execute_coalesced(
-            (self.group_key,), self, 0, key=self.group_key, idempotent=True
-        )
-        return names
-
-    def command(self, parts: Sequence[Any]) -> Command:  # noqa: ARG002 - all ask the same
-        """Return the command that reads the names."""
-        return scripts.GROUP_MEMBERS.call([self.group_key], self.group_expiry)
-
-    def replies(self, reply: Any, parts: Sequence[Any]) -> list[Any]:
-        """Return the names, once for each part."""
-        return [reply] * len(parts)
 
 
 class Groups:
@@ -65,6 +42,11 @@ class Groups:
         )
         score: bytes = await self.execute(group, command, shards)
         return score
+
+    def names(self, group: str, seconds: int, shards: Shards) -> Awaitable[bytes]:
+        """Return the names that were added in the last `seconds`, separated by blanks."""
+        command = scripts.GROUP_MEMBERS.call([self._keys.group(group)], seconds)
+        return self.execute(group, command, shards)
 
     async def discard(self, group: str, channel: str, shards: Shards) -> tuple[float, float]:
         """End a membership in Redis.
@@ -128,11 +110,10 @@ class Groups:
 
     async def _living_names(self, group: str, shards: Shards) -> tuple[list[str], list[str]]:
         """Return the virtual channels of a group whose processes live, and the plain names."""
-        commands, key = shards.of(group), self._keys.group(group)
         # A process that has joined just now lives, and may not have sent a heartbeat yet.
         names, recent = await asyncio.gather(
             *(
-                MembersQuery(key, seconds).read(commands)
+                self.names(group, seconds, shards)
                 for seconds in (self._settings.group_expiry, HEARTBEAT_TIMEOUT)
             )
         )

@@ -19,7 +19,8 @@ from ._shared.ops.opentelemetry import observe
 from ._shared.transport.commands import shard_of
 from .brokers import QueueBrokers
 from .config import QueueSettings
-from .publisher import OutgoingMessage, SendBatch
+from .protocol.group_cache import Destination
+from .publisher import SendBatch
 
 if TYPE_CHECKING:
     import asyncio
@@ -125,7 +126,7 @@ class RedisChannelLayer(BaseRedisLayer):
         self._turn = itertools.cycle(range(len(self._connectors)))
         self._keys = keys.Keys(prefix)
         # Checking a name takes as long as packing a message.
-        self._place_of = functools.lru_cache(maxsize=128)(self._find_place)
+        self._destination_of = functools.lru_cache(maxsize=128)(self._find_destination)
         self._batch = SendBatch(self.expiry)
         self._brokers: ProcessLocal[QueueBrokers] = ProcessLocal(self._start_brokers)
         observe(self)
@@ -204,16 +205,14 @@ class RedisChannelLayer(BaseRedisLayer):
         message = sendable(message)
         if not isinstance(channel, str):
             self.require_valid_channel_name(channel)
-        address, queue = self._place_of(channel)
+        destination = self._destination_of(channel)
         # A message for a general channel only needs its name to authenticate it.
         if self._encrypts or "!" in channel:
             message = {**message, keys.CHANNELS_FIELD: channel}
-        # Inlined `_key_capacity`: this runs for each message.
-        capacity = self.get_capacity(channel) * (PROCESS_CAPACITY if "!" in channel else 1)
-        outgoing = OutgoingMessage(queue.key, queue.bell, capacity, self._encode(message))
+        messages = [(destination, self._encode(message))]
         brokers = self._brokers.value or self._brokers.get()
-        shard = self._shard_to(address) if len(self._connectors) > 1 else 0
-        if await self._batch.send([outgoing], brokers.shards[shard]):
+        shard = self._shard_to(destination.address) if len(self._connectors) > 1 else 0
+        if await self._batch.send(messages, brokers.shards[shard]):
             brokers.counters.over_capacity += 1
             raise ChannelFull(channel)
         brokers.counters.sent += 1
@@ -367,11 +366,10 @@ class RedisChannelLayer(BaseRedisLayer):
     def _history_tag(self, group: str) -> str:
         return group
 
-    def _find_place(self, channel: str) -> tuple[str, keys.QueueKeys]:
-        """Return the address of a channel and the keys of its messages."""
+    def _find_destination(self, channel: str) -> Destination:
         self.require_valid_channel_name(channel)
-        address = keys.non_local(channel)
-        return address, self._keys.messages(address)
+        address, capacity = keys.non_local(channel), self._key_capacity(channel)
+        return Destination.of(address, [channel], self._keys, capacity)
 
     def _key_capacity(self, channel: str) -> int:
         """Return the number of messages that may wait where those for a channel do."""

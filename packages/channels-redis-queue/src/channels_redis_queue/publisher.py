@@ -14,16 +14,15 @@ from ._shared.clock import monotonic
 from ._shared.messages.serializers import EXCLUDE, POSITION
 from ._shared.transport.commands import chunks
 from ._shared.transport.pipeline import MAX_COALESCED
-from .groups import MembersQuery
-from .protocol.group_cache import LIVENESS_CHECK_INTERVAL, GroupCache
+from .protocol.group_cache import LIVENESS_CHECK_INTERVAL, Destination, GroupCache
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Sequence
+    from collections.abc import Awaitable, Collection, Sequence
 
     from ._shared.transport.commands import Command, CommandClient, Shards
     from .config import QueueSettings
     from .groups import Groups
-    from .protocol.group_cache import Destination, GroupSnapshot
+    from .protocol.group_cache import GroupSnapshot, Outgoing
 
 logger = logging.getLogger(__package__)
 
@@ -37,42 +36,20 @@ MAX_CALL_BYTES = 32_000_000
 MAX_FULL_KEYS = 10_000
 
 
-class OutgoingMessage(NamedTuple):
-    """A message on its way to a message key."""
-
-    key: str
-    bell: str
-    # The messages that may wait in the key; 0 for a leave, which is always added.
-    capacity: int
-    # As Redis gets it. Messages that share one object are sent as one.
-    body: bytes
-
-
-class ExpectedMembers(NamedTuple):
-    """The names that a group must have for a message to be sent to it."""
-
-    group_key: str
-    # In seconds.
-    group_expiry: int
-    # The SHA-1 of the names, as GROUP_MEMBERS returns them.
-    digest: str
-
-
 class SendBatch(NamedTuple):
     """Coalesce messages into one command, whose reply lists those that found their key full."""
 
     # Seconds that a message lives.
     expiry: int
-    # Without them, messages are sent unconditionally.
-    expected: ExpectedMembers | None = None
+    # The key and the SHA-1 of the names that a group must have, and the seconds that its members
+    # live. Without a key, messages are sent unconditionally.
+    group_key: str = ""
+    digest: str = ""
+    group_expiry: int = 0
 
-    async def send(
-        self,
-        messages: Sequence[OutgoingMessage],
-        commands: CommandClient,
-        *,
-        idempotent: bool = False,
-    ) -> Any:
+    def send(
+        self, messages: Sequence[Outgoing], commands: CommandClient, *, idempotent: bool = False
+    ) -> Awaitable[Any]:
         """Send the messages. In a Cluster, the keys of all are in one slot.
 
         Args:
@@ -88,42 +65,46 @@ class SendBatch(NamedTuple):
             redis.exceptions.ResponseError: Also if a key holds something other than messages; the
                 messages for other keys have been sent.
         """
-        # Half of what a key holds.
-        quotas = {message.key: max(1, message.capacity // 2) for message in messages}
-        size = len(messages[0].body) if len(messages) == 1 else body_size(messages)
-        return await commands.execute_coalesced(
-            messages, self, size, key=messages[0].key, quotas=quotas, idempotent=idempotent
+        destination, body = messages[0]
+        size, capacity = len(body), destination.capacity
+        if len(messages) > 1:
+            size, capacity = body_size(messages), min([one.capacity for one, _ in messages])
+        # One write must not fill a key.
+        return commands.execute_coalesced(
+            messages,
+            self,
+            size,
+            key=destination.key,
+            quota=(capacity + 1) // 2,
+            idempotent=idempotent,
         )
 
-    def command(self, parts: Sequence[Sequence[OutgoingMessage]]) -> Command:
+    def command(self, parts: Sequence[Sequence[Outgoing]]) -> Command:
         """Return the command that adds all messages."""
-        names: list[str] = []
-        guard: tuple[int, str] = 0, ""
-        if self.expected is not None:
-            names.append(self.expected.group_key)
-            guard = self.expected.group_expiry, self.expected.digest
+        names = [self.group_key] if self.group_key else []
         # Each key is named once: many messages are for one process, and a key is as long as they.
         destinations: dict[str, int] = {}
         # Each body is sent once: the message of a group is for many processes.
         bodies: dict[int, tuple[int, bytes]] = {}
         numbers: list[str] = []
         for messages in parts:
-            for key, bell, capacity, body in messages:
-                destination = destinations.get(key)
+            for one, body in messages:
+                destination = destinations.get(one.key)
                 if destination is None:
-                    destination = destinations[key] = len(destinations) + 1
-                    names += (key, bell)
+                    destination = destinations[one.key] = len(destinations) + 1
+                    names += (one.key, one.bell)
                 number, _ = bodies.setdefault(id(body), (len(bodies) + 1, body))
-                numbers.append(f"{destination} {capacity} {number}")
+                numbers.append(f"{destination} {one.capacity} {number}")
         return scripts.SEND.call(
             names,
             self.expiry,
-            *guard,
+            self.group_expiry,
+            self.digest,
             " ".join(numbers),
             *[body for _, body in bodies.values()],
         )
 
-    def replies(self, reply: Any, parts: Sequence[Sequence[OutgoingMessage]]) -> list[Any]:
+    def replies(self, reply: Any, parts: Sequence[Sequence[Outgoing]]) -> list[Any]:
         """Return for each part what `send` returns, or the error that it raises."""
         if isinstance(reply, bytes):
             return [reply] * len(parts)
@@ -141,65 +122,9 @@ class SendBatch(NamedTuple):
         return found
 
 
-def body_size(messages: Sequence[OutgoingMessage]) -> int:
+def body_size(messages: Sequence[Outgoing]) -> int:
     """Return the bytes of the bodies of some messages, each counted once."""
-    if len(messages) == 1:
-        return len(messages[0].body)
-    return sum(len(body) for body in {id(each.body): each.body for each in messages}.values())
-
-
-class GroupMessage:
-    """A message to a group, as the bytes that each destination gets.
-
-    The processes of this layer get the same bytes, which name the group: each knows its members.
-
-    Args:
-        group: The group.
-        message: The message.
-        settings: The layer's options.
-    """
-
-    def __init__(self, group: str, message: dict[str, Any], settings: QueueSettings) -> None:
-        self.group = group
-        self.message = message
-        self._settings = settings
-        self._shared: bytes | None = None
-
-    def body_for(self, destination: Destination) -> bytes:
-        """Return the bytes for a destination.
-
-        Raises:
-            TypeError: A part of the message cannot be serialized.
-        """
-        names, settings, message = destination.names, self._settings, self.message
-        if len(names) == 1 and keys.is_virtual(names[0]):
-            if self._shared is None:
-                self._shared = settings.encode({**message, keys.GROUP_FIELD: self.group})
-            return self._shared
-        if EXCLUDE in message and not any(map(keys.is_virtual, names)):
-            # Names of single channels have been left out already.
-            message = {key: value for key, value in message.items() if key != EXCLUDE}
-        if settings.encrypts or "!" in destination.address:
-            message = {**message, keys.CHANNELS_FIELD: names}
-        return settings.encode(message)
-
-    def destinations_in(self, snapshot: GroupSnapshot) -> list[Destination]:
-        """Return the destinations of a group, without the excluded channels."""
-        if EXCLUDE not in self.message:
-            return snapshot.destinations
-        excluded = self.message[EXCLUDE]
-        kept = (
-            replace(one, names=[name for name in one.names if name not in excluded])
-            for one in snapshot.destinations
-        )
-        return [one for one in kept if one.names]
-
-    def batch(self, destinations: Sequence[Destination]) -> list[OutgoingMessage]:
-        """Return what is sent to some destinations."""
-        return [
-            OutgoingMessage(one.key, one.bell, one.capacity, self.body_for(one))
-            for one in destinations
-        ]
+    return sum(map(len, {id(body): body for _, body in messages}.values()))
 
 
 class Publisher:
@@ -207,12 +132,13 @@ class Publisher:
 
     Args:
         settings: The layer's options.
-        groups: Removes dead processes.
+        groups: Reads names, and removes dead processes.
     """
 
     def __init__(self, settings: QueueSettings, groups: Groups) -> None:
         self._settings = settings
         self._groups = groups
+        self._batch = SendBatch(settings.expiry)
         self._group_cache = GroupCache(settings.keys, settings.key_capacity)
         # The message keys that were full, and the `monotonic()` from which their readers count
         # as stalled if they make no room.
@@ -223,27 +149,45 @@ class Publisher:
     ) -> None:
         """Send a message to the members of a group, except those excluded.
 
-        Those whose key is full miss it, unless their process takes messages meanwhile.
+        Those whose key is full miss it, unless their process takes messages meanwhile. Most groups
+        change less often than they are sent to. So it goes first of all to the members that the
+        group had last time, if it still has the same: then this takes one round trip, otherwise as
+        many as reading the members.
         """
+        settings = self._settings
         if exclude:
             # A process removes these from the members that a virtual channel stands for.
             message = {**message, EXCLUDE: exclude}
-        settings = self._settings
         if settings.history and (limits := settings.history.limits(group)) is not None:
             # First of all: what then does not reach a member is found there.
             data, commands = settings.encode(message), shards.of(group)
             positions = await settings.store.append(group, data, limits, commands)
             message = {**message, POSITION: " ".join(positions)}
-        outgoing = GroupMessage(group, message, settings)
-        names = await self._publish_optimistically(outgoing, shards)
-        if names is None:
-            return
-        snapshot = self._group_cache.update(group, names)
-        destinations = outgoing.destinations_in(snapshot)
-        full = await self._send(destinations, outgoing, shards)
+        # Even if the group is empty: an invalid message must not fail only once it has members.
+        shared = settings.encode({**message, keys.GROUP_FIELD: group})
+        snapshot = self._group_cache.get(group) if shards.are_one_place else None
+        messages = [] if snapshot is None else self._outgoing(snapshot, message, shared)
+        if messages and snapshot and snapshot.may_send_optimistically(body_size(messages)):
+            batch = SendBatch(
+                settings.expiry, settings.keys.group(group), snapshot.digest, settings.group_expiry
+            )
+            reply = await batch.send(messages, shards.of(group))
+        else:
+            reply = await self._groups.names(group, settings.group_expiry, shards)
+        if snapshot is None or isinstance(reply, bytes):
+            snapshot = self._group_cache.update(group, reply)
+            messages = self._outgoing(snapshot, message, shared)
+            full = await self._send(messages, shards)
+        else:
+            snapshot.confirmed = True
+            # Not a comprehension, which would cost each call a cell before Python 3.12.
+            full = list(map(messages.__getitem__, reply))
         if self._stalled_from or full:
-            await self._wait_for_room(destinations, full, snapshot, outgoing, shards)
-        await self._remove_dead(snapshot, shards)
+            await self._wait_for_room(messages, full, snapshot, shards)
+        now = monotonic()
+        if now >= snapshot.next_liveness_check:
+            snapshot.next_liveness_check = now + LIVENESS_CHECK_INTERVAL
+            await self._groups.remove_dead(group, snapshot.destinations, shards)
 
     async def send_leave(self, group: str, channel: str, at: float, shards: Shards) -> None:
         """Tell a channel's process, in order with its messages, that it has left a group.
@@ -255,54 +199,55 @@ class Publisher:
             shards: The command connections.
         """
         settings, address = self._settings, keys.non_local(channel)
-        queue = settings.keys.messages(address)
         leave = {keys.CHANNELS_FIELD: channel, keys.LEAVE_FIELD: f"{group} {at!r}"}
-        message = OutgoingMessage(queue.key, queue.bell, 0, settings.encode(leave))
-        await SendBatch(settings.expiry).send([message], shards.of(address), idempotent=True)
+        destination = Destination.of(address, [channel], settings.keys, 0)
+        messages = [(destination, settings.encode(leave))]
+        await self._batch.send(messages, shards.of(address), idempotent=True)
 
-    async def _publish_optimistically(self, message: GroupMessage, shards: Shards) -> bytes | None:
-        """Send to the members that the group had last time, if it still has the same.
+    def _outgoing(
+        self, snapshot: GroupSnapshot, message: dict[str, Any], shared: bytes
+    ) -> list[Outgoing]:
+        """Return what each destination of a group gets, without the excluded channels.
 
-        Most groups change less often than they are sent to. Then this takes one round trip;
-        otherwise as many as reading the members.
-
-        Returns:
-            None if the message was sent; else the names that the group has.
+        Args:
+            snapshot: The group.
+            message: The message.
+            shared: What the processes of this layer get: it names the group, whose members they
+                know.
         """
-        settings, group = self._settings, message.group
-        snapshot = self._group_cache.get(group) if shards.are_one_place else None
-        if snapshot is None or not snapshot.may_send_optimistically(0):
-            # Even if the group is empty: an invalid message must not fail only once it has members.
-            settings.encode(message.message)
-            return await self._read_names(group, shards)
-        destinations = message.destinations_in(snapshot)
-        batch = message.batch(destinations)
-        if not batch or not snapshot.may_send_optimistically(body_size(batch)):
-            return await self._read_names(group, shards)
-        if snapshot.guard is None:
-            expected = ExpectedMembers(snapshot.key, settings.group_expiry, snapshot.digest)
-            snapshot.guard = SendBatch(settings.expiry, expected)
-        reply = await snapshot.guard.send(batch, shards.of(group))
-        if isinstance(reply, bytes):
-            return reply
-        snapshot.confirmed = True
-        if self._stalled_from or reply:
-            # Not a comprehension, which would cost each call a cell before Python 3.12.
-            full = list(map(destinations.__getitem__, reply))
-            await self._wait_for_room(destinations, full, snapshot, message, shards)
-        await self._remove_dead(snapshot, shards)
-        return None
+        destinations = snapshot.destinations
+        if EXCLUDE in message:
+            excluded = message[EXCLUDE]
+            kept = (
+                replace(one, names=[name for name in one.names if name not in excluded])
+                for one in destinations
+            )
+            destinations = [one for one in kept if one.names]
+        return [
+            (
+                one,
+                shared
+                if len(one.names) == 1 and keys.is_virtual(one.names[0])
+                else self._encode_for(one, message),
+            )
+            for one in destinations
+        ]
 
-    async def _read_names(self, group: str, shards: Shards) -> bytes:
-        query = MembersQuery(self._settings.keys.group(group), self._settings.group_expiry)
-        return await query.read(shards.of(group))
+    def _encode_for(self, destination: Destination, message: dict[str, Any]) -> bytes:
+        """Return the bytes for a destination that has more names than its virtual channel."""
+        names, settings = destination.names, self._settings
+        if EXCLUDE in message and not any(map(keys.is_virtual, names)):
+            # Names of single channels have been left out already.
+            message = {key: value for key, value in message.items() if key != EXCLUDE}
+        if settings.encrypts or "!" in destination.address:
+            message = {**message, keys.CHANNELS_FIELD: names}
+        return settings.encode(message)
 
     async def _wait_for_room(
         self,
-        destinations: list[Destination],
-        full: list[Destination],
+        messages: Sequence[Outgoing],
+        full: Sequence[Outgoing],
         snapshot: GroupSnapshot,
-        message: GroupMessage,
         shards: Shards,
     ) -> None:
         """Send again to those that were full until they have room; count those that had none.
@@ -313,75 +258,53 @@ class Publisher:
         dropped = 0
         delay = MIN_RETRY_DELAY
         while True:
-            for key in {one.key for one in destinations} - {one.key for one in full}:
+            for key in {one.key for one, _ in messages} - {one.key for one, _ in full}:
                 self._stalled_from.pop(key, None)
             if len(self._stalled_from) > MAX_FULL_KEYS:
                 self._stalled_from.clear()
             now = monotonic()
-            destinations = []
-            for one in full:
+            messages = []
+            for one, body in full:
                 if now < self._stalled_from.setdefault(one.key, now + STALL_TIMEOUT):
-                    destinations.append(one)
+                    messages.append((one, body))
                 else:
                     dropped += len(one.names)
-            if not destinations:
+            if not messages:
                 break
             await asyncio.sleep(delay)
             delay = min(2 * delay, MAX_RETRY_DELAY)
-            full = await self._send(destinations, message, shards)
+            full = await self._send(messages, shards)
         if dropped:
             self._settings.counters.over_capacity += dropped
             logger.info(
                 "%s of %s channels over capacity in group %s",
                 dropped,
-                snapshot.members,
+                sum(len(one.names) for one in snapshot.destinations),
                 snapshot.group,
             )
 
-    async def _send(
-        self, destinations: list[Destination], message: GroupMessage, shards: Shards
-    ) -> list[Destination]:
-        """Send to destinations in any places; return those that were full."""
+    async def _send(self, messages: Sequence[Outgoing], shards: Shards) -> list[Outgoing]:
+        """Send to destinations in any places; return those that were full.
+
+        All are sent even after one has failed.
+        """
         # A script's keys are on one shard and, in a Cluster, in one slot.
-        by_place: dict[tuple[int, int | None], list[Destination]] = {}
-        for destination in destinations:
-            shard = self._settings.shard_to(destination.address)
-            place = shard, shards[shard].slot(destination.key)
-            by_place.setdefault(place, []).append(destination)
-        full = await _all(
-            [
-                self._send_chunk(chunk, message, shards[shard])
-                for (shard, _), all_there in by_place.items()
-                for chunk in chunks(all_there, _chunk_size(message.body_for(all_there[0])))
-            ]
-        )
-        return [one for chunk in full for one in chunk]
-
-    async def _send_chunk(
-        self, chunk: Sequence[Destination], message: GroupMessage, commands: CommandClient
-    ) -> list[Destination]:
-        """Send to destinations of one place; return those that were full."""
-        full = await SendBatch(self._settings.expiry).send(message.batch(chunk), commands)
-        return [chunk[position] for position in full]
-
-    async def _remove_dead(self, snapshot: GroupSnapshot, shards: Shards) -> None:
-        """Remove dead processes from a group, if a check for them is due."""
-        now = monotonic()
-        if now >= snapshot.next_liveness_check:
-            snapshot.next_liveness_check = now + LIVENESS_CHECK_INTERVAL
-            await self._groups.remove_dead(snapshot.group, snapshot.destinations, shards)
-
-
-async def _all(sends: list[Coroutine[Any, Any, list[Destination]]]) -> list[list[Destination]]:
-    """Await all sends, even after one has failed; return their results or raise its error."""
-    if len(sends) == 1:
-        # The usual case, without the task that gather would make.
-        return [await sends[0]]
-    results = await asyncio.gather(*sends, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return [result for result in results if isinstance(result, list)]
+        by_place: dict[tuple[int, int | None], list[Outgoing]] = {}
+        for one, body in messages:
+            shard = self._settings.shard_to(one.address)
+            by_place.setdefault((shard, shards[shard].slot(one.key)), []).append((one, body))
+        calls = [
+            (chunk, self._batch.send(chunk, shards[shard]))
+            for (shard, _), all_there in by_place.items()
+            for chunk in chunks(all_there, _chunk_size(all_there[0][1]))
+        ]
+        replies = await asyncio.gather(*(call for _, call in calls), return_exceptions=True)
+        full: list[Outgoing] = []
+        for (chunk, _), reply in zip(calls, replies, strict=True):
+            if isinstance(reply, BaseException):
+                raise reply
+            full += [chunk[at] for at in reply]
+        return full
 
 
 def _chunk_size(body: bytes) -> int:

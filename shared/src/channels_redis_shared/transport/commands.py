@@ -8,7 +8,6 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pkgutil import get_data
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from zlib import crc32
 
@@ -16,7 +15,7 @@ import hiredis
 from redis.exceptions import NoPermissionError, ResponseError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 Argument: TypeAlias = bytes | str | int | float
 Command: TypeAlias = tuple[Argument, ...]
@@ -121,8 +120,8 @@ class PendingCommand:
     size: int
     # Safe to execute twice: never true of a command that adds a message, or takes one away.
     idempotent: bool
-    # The message keys it adds a message to, and how many one write may add to each.
-    quotas: Mapping[str, int]
+    # How many commands that add messages one write may hold up to this one; 0 for any number.
+    quota: int
     # A key that it uses; in a Cluster all are in its slot.
     key: str
     slot: int | None = None
@@ -158,9 +157,6 @@ def copy_of(error: BaseException) -> BaseException:
     return copy
 
 
-_NOTHING: Mapping[str, int] = MappingProxyType({})
-
-
 class CommandClient(ABC):
     """The command connections of one event loop to one host, opened when first needed."""
 
@@ -183,7 +179,7 @@ class CommandClient(ABC):
             redis.exceptions.ResponseError: The server refused the command.
         """
         packed = pack(command)
-        return self.call(PendingCommand(packed, None, len(packed), idempotent, _NOTHING, key))
+        return self.call(PendingCommand(packed, None, len(packed), idempotent, 0, key))
 
     def execute_coalesced(  # noqa: PLR0913 - most of them are keywords
         self,
@@ -193,7 +189,7 @@ class CommandClient(ABC):
         *,
         key: str,
         idempotent: bool = False,
-        quotas: Mapping[str, int] = _NOTHING,
+        quota: int = 0,
     ) -> Awaitable[Any]:
         """Send a part of a command; neighbouring parts with equal coalescers go as one command.
 
@@ -203,10 +199,10 @@ class CommandClient(ABC):
             size: The approximate size of the part in bytes.
             key: As for `execute`.
             idempotent: As for `execute`.
-            quotas: The message keys to which the part adds messages, and the number of messages
-                that one write may add to each.
+            quota: If the part adds messages, the number of such parts that one write may hold
+                with it; 0 for any number.
         """
-        return self.call(PendingCommand(part, coalescer, size, idempotent, quotas, key))
+        return self.call(PendingCommand(part, coalescer, size, idempotent, quota, key))
 
     def slot(self, key: str) -> int | None:
         """Return the slot of a key in a Cluster, where all keys of a command must share one."""

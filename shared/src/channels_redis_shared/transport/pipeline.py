@@ -7,7 +7,7 @@ reads go through it, so most of the throughput comes from here.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -63,18 +63,16 @@ def next_batch(calls: deque[PendingCommand]) -> list[PendingCommand]:
     so one write must not fill a message key to its capacity.
     """
     batch: list[PendingCommand] = []
-    filled: Counter[str] = Counter()
-    size = 0
+    added = size = 0
     while calls and len(batch) < MAX_COMMANDS and size < MAX_BYTES:
         call = calls[0]
         if call.reply.done():  # cancelled, and not written yet
             calls.popleft()
             continue
-        if call.quotas:
-            if any([filled[key] >= quota for key, quota in call.quotas.items()]):  # noqa: C419 - faster
+        if call.quota:
+            if added >= call.quota:
                 break
-            for key in call.quotas:
-                filled[key] += 1
+            added += 1
         size += call.size
         batch.append(calls.popleft())
     return batch

@@ -1,17 +1,16 @@
-"""Cache the members of groups, so that messages can be sent optimistically. Without I/O."""
+"""Know where the messages of groups go, so that they can be sent optimistically. Without I/O."""
 
 from __future__ import annotations
 
 import hashlib
-import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from .._shared.clock import monotonic
 from .._shared.transport.pipeline import MAX_COALESCED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..keys import Keys
 
@@ -20,58 +19,50 @@ if TYPE_CHECKING:
 # group that was found unchanged.
 MAX_UNCONFIRMED_BYTES = 4096
 MAX_CONFIRMED_BYTES = 262_144
-# About how many bytes the cache may have; and what a group and each of its destinations have
-# besides the names.
-MAX_CACHE_BYTES = 16_000_000
-OVERHEAD_BYTES = 600
+# Groups that are remembered. Beyond it all are read again.
+MAX_GROUPS = 10_000
 # Seconds between two checks for dead processes in a group.
 LIVENESS_CHECK_INTERVAL = 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Destination:
-    """A message key that a group message goes to, and the names there that it is for."""
+    """A message key, and the names there that a message is for."""
 
     address: str
-    names: list[str]
     key: str
     bell: str
+    # The messages that may wait in the key; 0 for a leave, which is always added.
     capacity: int
+    names: Sequence[str]
+
+    @classmethod
+    def of(cls, address: str, names: Sequence[str], keys: Keys, capacity: int) -> Destination:
+        """Return the destination at an address."""
+        queue = keys.messages(address)
+        return cls(address, queue.key, queue.bell, capacity, names)
 
 
-@dataclass
+# A destination with the bytes that it gets. Destinations that get the same share one object.
+Outgoing: TypeAlias = "tuple[Destination, bytes]"
+
+
+@dataclass(eq=False, slots=True)
 class GroupSnapshot:
     """The names that a group had, and where its messages go."""
 
     group: str
-    key: str
     # As GROUP_MEMBERS returns them.
     names: bytes
-    destinations: list[Destination]
+    destinations: Sequence[Destination]
     # The SHA-1 of the names, by which the server compares them.
-    digest: str = field(init=False)
-    # The publisher's, which sends while the group has these names: one for all messages of a burst.
-    guard: Any = None
+    digest: str
     # True once a later read has found the same names.
     confirmed: bool = False
     # The `monotonic()` of the next check for dead processes.
     next_liveness_check: float = field(
         default_factory=lambda: monotonic() + LIVENESS_CHECK_INTERVAL
     )
-
-    def __post_init__(self) -> None:
-        """Hash the names."""
-        self.digest = hashlib.sha1(self.names).hexdigest()  # noqa: S324 - Lua has this one
-
-    @property
-    def size(self) -> int:
-        """The approximate size in bytes."""
-        return len(self.names) + OVERHEAD_BYTES * (1 + len(self.destinations))
-
-    @property
-    def members(self) -> int:
-        """The number of names."""
-        return sum(len(destination.names) for destination in self.destinations)
 
     def may_send_optimistically(self, size: int) -> bool:
         """Return whether a message may be sent without reading the names first.
@@ -95,12 +86,8 @@ class GroupCache:
         self._keys = keys
         self._capacity = capacity
         self._snapshots: dict[str, GroupSnapshot] = {}
-        self._size = 0
-        self._lock = threading.Lock()
-
-    def get(self, group: str) -> GroupSnapshot | None:
-        """Return the latest snapshot of a group, if it is cached."""
-        return self._snapshots.get(group)
+        # Returns the latest snapshot of a group, or None.
+        self.get = self._snapshots.get
 
     def update(self, group: str, names: bytes) -> GroupSnapshot:
         """Cache the names that a group has now, and return them as a snapshot.
@@ -113,35 +100,26 @@ class GroupCache:
         if known is not None and known.names == names:
             known.confirmed = True
             return known
-        snapshot = GroupSnapshot(group, self._keys.group(group), names, self.destinations(names))
-        with self._lock:
-            known = self._snapshots.pop(group, None)
-            if known is not None:
-                self._size -= known.size
-                snapshot.next_liveness_check = known.next_liveness_check
-            if 0 < len(names) <= MAX_CONFIRMED_BYTES and snapshot.size <= MAX_CACHE_BYTES:
-                if self._size + snapshot.size > MAX_CACHE_BYTES:
-                    self._snapshots.clear()
-                    self._size = 0
-                self._snapshots[group] = snapshot
-                self._size += snapshot.size
+        digest = hashlib.sha1(names).hexdigest()  # noqa: S324 - Lua has this one
+        snapshot = GroupSnapshot(group, names, self._destinations(names), digest)
+        if known is not None:
+            snapshot.next_liveness_check = known.next_liveness_check
+        if 0 < len(names) <= MAX_CONFIRMED_BYTES:
+            if known is None and len(self._snapshots) >= MAX_GROUPS:
+                self._snapshots.clear()
+            self._snapshots[group] = snapshot
+        else:
+            self._snapshots.pop(group, None)
         return snapshot
 
-    def destinations(self, names: bytes) -> list[Destination]:
+    def _destinations(self, names: bytes) -> list[Destination]:
         """Return the message keys that a message for these names goes to, each once."""
         by_address: dict[str, list[str]] = {}
         # Split as the script joined them: a name that channels_redis wrote may end in a newline.
         for name in names.decode(errors="replace").split(" ") if names else ():
             # keys.non_local, without its call: a group may have ten thousand members.
-            address = name[: name.find("!") + 1] or name
-            named = by_address.get(address)
-            if named is None:
-                by_address[address] = [name]
-            else:
-                named.append(name)
-        return [self._destination(address, named) for address, named in by_address.items()]
-
-    def _destination(self, address: str, names: list[str]) -> Destination:
-        queue = self._keys.messages(address)
-        capacity = self._capacity(names[0])
-        return Destination(address, names, queue.key, queue.bell, capacity)
+            by_address.setdefault(name[: name.find("!") + 1] or name, []).append(name)
+        return [
+            Destination.of(address, named, self._keys, self._capacity(named[0]))
+            for address, named in by_address.items()
+        ]
