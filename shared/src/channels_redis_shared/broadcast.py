@@ -24,6 +24,7 @@ from channels.consumer import AsyncConsumer, SyncConsumer
 from channels.generic import websocket
 
 from .concurrency import end_task, running_loop, start_task
+from .uvicorn_socket import EncodedFrame, UvicornSocket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -78,7 +79,7 @@ class broadcast:  # noqa: N801 - a decorator
         handler = _send if isinstance(consumer, SyncConsumer) else _send_and_wait
         return functools.partial(handler, self, consumer)
 
-    def frame(self, consumer_class: Any, message: DecodedMessage) -> Frame | None:
+    def frame(self, consumer_class: Any, message: DecodedMessage) -> EncodedFrame | None:
         """Return the ASGI message to send for a message, empty for nothing.
 
         None if that fails: the handlers raise the error once more, each in its own consumer.
@@ -86,7 +87,7 @@ class broadcast:  # noqa: N801 - a decorator
         try:
             content = self.function(message.copy())
             if content is None:
-                return {}
+                return EncodedFrame()
             kind = "text"
             if issubclass(consumer_class, websocket.JsonWebsocketConsumer):
                 content = consumer_class.encode_json(content)
@@ -97,7 +98,7 @@ class broadcast:  # noqa: N801 - a decorator
         except (Exception, asyncio.CancelledError):
             logger.exception("The broadcast %s failed", self.function.__qualname__)
             return None
-        return {"type": "websocket.send", kind: content}
+        return EncodedFrame({"type": "websocket.send", kind: content})
 
 
 class BroadcastSink:
@@ -114,6 +115,7 @@ class BroadcastSink:
         self._broadcasts = consumer_class._broadcasts  # noqa: SLF001 - a class of this module
         self._receive = receive
         self._send = self._send_frame = send
+        self._socket = UvicornSocket.behind(send)
         self._loop = asyncio.get_running_loop()
         self._due = _due.setdefault(self._loop, deque())
         self.context = contextvars.copy_context()
@@ -137,7 +139,7 @@ class BroadcastSink:
         # A base class may have wrapped `send` in its `__call__`. A SyncConsumer wraps it again.
         send = getattr(consumer.base_send, "awaitable", consumer.base_send)
         if send != self.send:
-            self._send_frame = send
+            self._send_frame, self._socket = send, None
         layer: Any = getattr(consumer, "channel_layer", None)
         if hasattr(layer, "attach_sink"):
             self.notify = layer.attach_sink(consumer.channel_name, self)
@@ -167,7 +169,7 @@ class BroadcastSink:
             _start_writing(self._due)
         return True
 
-    def frame(self, message: DecodedMessage) -> Frame | None:
+    def frame(self, message: DecodedMessage) -> EncodedFrame | None:
         """Return the frame of a message, empty for nothing; None if a handler has to send it."""
         if self.handling or self.has_event or not self.is_open:
             return None
@@ -177,15 +179,23 @@ class BroadcastSink:
         if self._class not in frames:
             found = self._broadcasts.get(str(message.type).replace(".", "_"))
             frames[self._class] = None if found is None else found.frame(self._class, message)
-        frame = frames[self._class]
-        # A copy, as a middleware may change it on its way.
-        return None if frame is None else frame.copy()
+        return frames[self._class]
 
-    async def write(self, mailbox: Mailbox) -> None:
-        """Write the frames of the mailbox that it has claimed."""
+    def write_encoded(self, mailbox: Mailbox) -> EncodedFrame | None:
+        """Write frames of the claimed mailbox, until one has to go through `send`; return that."""
+        while (frame := mailbox.next_frame(self)) is not None:
+            if self._socket is None or not self._socket.write(frame):
+                return frame
+        self._is_writing = False
+        return None
+
+    async def write(self, frame: EncodedFrame | None, mailbox: Mailbox) -> None:
+        """Write a frame through `send`, and then the others of the mailbox."""
         try:
-            while (frame := mailbox.next_frame(self)) is not None:
-                await self._send_frame(frame)
+            while frame is not None:
+                # A copy, as a middleware may change it on its way.
+                await self._send_frame(frame.copy())
+                frame = self.write_encoded(mailbox)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever a server raises
             # It ends the consumer, as from a handler, unless `close` has cancelled this.
             if self.is_open:
@@ -230,7 +240,10 @@ async def _write(due: Due) -> None:
     """
     while due:
         sink, mailbox = due.popleft()
-        writing = sink.write(mailbox)
+        frame = sink.write_encoded(mailbox)
+        if frame is None:
+            continue
+        writing = sink.write(frame, mailbox)
         try:
             awaited = sink.context.run(writing.send, None)
         except StopIteration:

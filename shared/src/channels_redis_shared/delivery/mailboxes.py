@@ -27,6 +27,8 @@ from ..ops.statistics import Counters
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from ..uvicorn_socket import EncodedFrame
+
 # Leading notices to skip when looking for a message to drop.
 MAX_NOTICES = 100
 # Bytes of a message in addition to its own: the decoded dict and the objects around it.
@@ -85,7 +87,7 @@ class Sink(Protocol):
     def claim(self, mailbox: Mailbox) -> bool:
         """Return whether it will take a mailbox's frames in a later turn, until none is left."""
 
-    def frame(self, message: Any) -> dict[str, Any] | None:
+    def frame(self, message: Any) -> EncodedFrame | None:
         """Return the frame of a message, empty for nothing; None if a `receive` has to take it."""
 
 
@@ -241,7 +243,7 @@ class Mailbox:
             self._overflow_notice = None
         return entry.item
 
-    def next_frame(self, sink: Sink) -> dict[str, Any] | None:
+    def next_frame(self, sink: Sink) -> EncodedFrame | None:
         """Remove the oldest item and return its frame, for a sink that has claimed the mailbox.
 
         None ends the claim: no item is left, or one that a `receive` has to take.

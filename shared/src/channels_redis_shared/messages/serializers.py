@@ -17,6 +17,8 @@ from .encryption import make_cipher
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from ..uvicorn_socket import EncodedFrame
+
 # The key of a group message for the channels that do not get it.
 EXCLUDE = "__asgi_exclude__"
 # The key of a group message for its position in the history of the group.
@@ -311,7 +313,7 @@ class DecodedMessage:
         self._flat = message if _IMMUTABLE.issuperset(map(type, message.values())) else None
         self._first: dict[str, Any] | None = message
         # The frames that `broadcast` handlers have built from it, by consumer class.
-        self.frames: dict[type, dict[str, Any] | None] | None = None
+        self.frames: dict[type, EncodedFrame | None] | None = None
 
     @property
     def type(self) -> object:
