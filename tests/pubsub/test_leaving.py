@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from support.histories import GROUP, HISTORY
 from support.messages import cancel, joined, take, within
 from support.pubsub_layers import Layers, inside, subscribed
 from support.waiting import eventually
@@ -132,15 +131,3 @@ async def test_channel_that_goes_while_it_joins_leaves_nothing(
     await layer.group_discard("room", stays)
     await within(joining)
     await eventually(lambda: len(subscribed(own_server)) == 1)
-
-
-@pytest.mark.parametrize("options", [{}, HISTORY], ids=["plain", "history"])
-async def test_call_that_the_garbage_collector_ends(layers: Layers, options: Any) -> None:
-    """It undoes what it began, in the event loop, as a call that is cancelled does."""
-    layer = layers(**options)
-    channel = await layer.new_channel()
-    joining = layer.group_add(GROUP, channel)
-    joining.send(None)
-    assert layer.statistics().groups == 1
-    joining.close()
-    await eventually(lambda: layer.statistics().groups == 0)

@@ -32,7 +32,7 @@ class Connection(RuleBasedStateMachine):
         self.over: set[bytes] = set()
         self.refusing = True
         self.prefix = b"S" if sharded else b""
-        self.subscriptions = Subscriptions(self.wanted.__contains__, self.initial, sharded=sharded)
+        self.subscriptions = Subscriptions(self.wanted, sharded=sharded)
         # The topics that the server sends, as of the replies read; and its pending requests.
         self.heard: set[bytes] = set()
         self.requests: deque[tuple[bytes, deque[bytes]]] = deque()
@@ -154,12 +154,12 @@ class Case:
     """Subscriptions, and what is wanted."""
 
     def __init__(self, *topics: bytes) -> None:
-        self.wanted = set(topics)
-        self.subscriptions = Subscriptions(self.wanted.__contains__, topics)
+        self.wanted = dict.fromkeys(topics)
+        self.subscriptions = Subscriptions(self.wanted.keys())
 
     def want(self, *topics: bytes) -> None:
         """Want more."""
-        self.wanted.update(topics)
+        self.wanted.update(dict.fromkeys(topics))
         self.subscriptions.reconcile(topics)
 
     def sent(self) -> list[tuple[bytes, ...]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ from .connections import LoopConnections
 from .protocol.hub import Hub, TopicDispatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from ._shared.history.follower import Join
     from ._shared.history.positions import Replay
@@ -25,7 +23,9 @@ if TYPE_CHECKING:
     from ._shared.transport.reconnecting import OutageLog
     from .config import PubSubSettings
 
-logger = logging.getLogger(__package__)
+# What undoes a call. Not GeneratorExit: the garbage collector closes the coroutines of a loop that
+# was closed, perhaps amid another change of the same tables; and `abandon` has undone them.
+_FAILURES = (Exception, asyncio.CancelledError)
 
 
 class PubSubBroker:
@@ -93,18 +93,18 @@ class PubSubBroker:
         )
         self._is_attached = True
         self.spawn(self._sweep())
-        self.connections.subscribe_all()
+        self.connections.subscribers.reconcile(self.hub.topics())
 
     async def detach(self) -> None:
         """Close all connections, and then the channels whose consumers have ended."""
-        await self.connections.unsubscribe()
+        await self.connections.subscribers.stop()
         self.followers.stop()
         await self.connections.close()
         self._end_attachment()
 
     def abandon(self) -> None:
         """Discard all connections: their event loop is already closed."""
-        self.connections.abandon()
+        self.connections.subscribers.abandon()
         self.hub.cancel_joins()
         self._mailboxes.wake_all()
         self.followers.stop()
@@ -118,14 +118,19 @@ class PubSubBroker:
             no_timeout: Wait for as long as the server is away.
 
         Raises:
-            redis.exceptions.RedisError: As `Subscriber.wait_subscribed`. The channel is closed
+            redis.exceptions.RedisError: As `Subscribers.wait_subscribed`. The channel is closed
                 then.
         """
         self.hub.open(channel)
-        # A poll with a timeout cancels this; the next one finds the channel open.
-        harmless = (asyncio.CancelledError,) if no_timeout else ()
-        with self._undoing(self.close, channel, unless=harmless):
-            await self.connections.wait_subscribed(channel.encode(), no_timeout=no_timeout)
+        try:
+            await self.connections.subscribers.wait_subscribed(
+                channel.encode(), no_timeout=no_timeout
+            )
+        except _FAILURES as error:
+            # A poll with a timeout cancels this; the next one finds the channel open.
+            if not (no_timeout and isinstance(error, asyncio.CancelledError)):
+                self.close(channel)
+            raise
 
     def close(self, channel: str) -> None:
         """Drop a channel, its messages and memberships, and the subscriptions it alone needs."""
@@ -165,13 +170,16 @@ class PubSubBroker:
 
         Raises:
             RuntimeError: The channel is not open.
-            redis.exceptions.RedisError: As `Subscriber.wait_subscribed`. The channel has not
+            redis.exceptions.RedisError: As `Subscribers.wait_subscribed`. The channel has not
                 joined then.
         """
         self._require_open(channel, topic)
         token = self.hub.begin_join(topic, channel)
-        with self._undoing(self._cancel_join, topic, channel, token):
-            await self.connections.wait_subscribed(topic)
+        try:
+            await self.connections.subscribers.wait_subscribed(topic)
+        except _FAILURES:
+            self._cancel_join(topic, channel, token)
+            raise
         self.hub.confirm_join(topic, channel, token)
 
     async def follow(self, topic: bytes, channel: str, since: str | None, rewind: int) -> Joined:
@@ -196,12 +204,15 @@ class PubSubBroker:
         joining = None
         if not is_current or since is not None or rewind:
             joining = followers.begin_join(topic, channel, is_member=is_member)
-        with self._undoing(self._cancel_join, topic, channel, token, joining):
-            await self.connections.wait_subscribed(topic)
+        try:
+            await self.connections.subscribers.wait_subscribed(topic)
             if joining is not None:
                 joined = await joining.follower.join(joining, since, rewind)
             else:
                 joined = Joined(followers.position(topic), recovered=True)
+        except _FAILURES:
+            self._cancel_join(topic, channel, token, joining)
+            raise
         hub.confirm_join(topic, channel, token)
         if not hub.has_members(topic):
             # The channel has left meanwhile, when the group could not be forgotten.
@@ -230,10 +241,9 @@ class PubSubBroker:
         self._dispatcher.on_detached()
 
     def _reconcile(self, topics: Sequence[bytes] | set[bytes]) -> None:
+        self._dispatcher.forget_unused(topics)
         if self._is_attached:
-            self.connections.reconcile(topics)
-        else:
-            self._dispatcher.forget_unused(topics)
+            self.connections.subscribers.reconcile(topics)
 
     async def _sweep(self) -> None:
         while True:
@@ -269,25 +279,3 @@ class PubSubBroker:
         tag = topic.decode()
         shards = self.connections.key_shards
         return await self._settings.store.read(tag, question, shards.of(tag))
-
-    @contextlib.contextmanager
-    def _undoing(
-        self,
-        undo: Callable[..., object],
-        *arguments: object,
-        unless: tuple[type[BaseException], ...] = (),
-    ) -> Iterator[None]:
-        """Call a function if the body raises, unless it is one of these errors."""
-        try:
-            yield
-        except GeneratorExit:
-            # The garbage collector may close a coroutine anywhere, also amid a change of the same
-            # tables. If the loop is closed, `abandon` does it.
-            with contextlib.suppress(RuntimeError):
-                self.connections.loop.call_soon_threadsafe(undo, *arguments)
-            raise
-        except unless:
-            raise
-        except BaseException:
-            undo(*arguments)
-            raise

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 MAX_ASKED = 5
 
 
-def slot_of(key: str) -> int:
+def slot_of(key: str | bytes) -> int:
     """Return the slot of a key; all keys of a slot are on one node."""
-    slot: int = key_slot(key.encode())
+    slot: int = key_slot(key.encode() if isinstance(key, str) else key)
     return slot
 
 

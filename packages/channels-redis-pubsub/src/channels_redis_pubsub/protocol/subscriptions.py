@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 # The topics in one command: the server does nothing else while it executes it.
 MAX_TOPICS = 500
@@ -35,23 +35,16 @@ class Subscriptions:
     """The requested and the confirmed subscriptions of one connection.
 
     Args:
-        should_subscribe: Returns True if there should be a subscription to the topic now.
-        topics: The topics to subscribe to first.
+        wanted: The topics that there should be subscriptions to. `reconcile` follows its changes.
         sharded: Use sharded Pub/Sub.
     """
 
-    def __init__(
-        self,
-        should_subscribe: Callable[[bytes], bool],
-        topics: Iterable[bytes] = (),
-        *,
-        sharded: bool = False,
-    ) -> None:
-        self._should_subscribe = should_subscribe
+    def __init__(self, wanted: Collection[bytes], *, sharded: bool = False) -> None:
+        self._wanted = wanted
         self._prefix = SHARDED if sharded else b""
         self._max_topics = 1 if sharded else MAX_TOPICS
         # Topics to reconcile before the next write, in order.
-        self._changed: dict[bytes, None] = dict.fromkeys(topics)
+        self._changed: dict[bytes, None] = dict.fromkeys(wanted)
         self._unrestored = set(self._changed)
         # Topics refused together with others, to be requested one by one.
         self._alone: set[bytes] = set()
@@ -124,7 +117,7 @@ class Subscriptions:
         unsubscribe: list[bytes] = []
         for topic in list(islice(self._changed, MAX_AT_ONCE)):
             del self._changed[topic]
-            should_subscribe = self._should_subscribe(topic)
+            should_subscribe = topic in self._wanted
             if not should_subscribe:
                 self._refused.pop(topic, None)
             if should_subscribe and topic not in self._requested:
@@ -171,7 +164,7 @@ class Subscriptions:
         subscribed = not verb.endswith(b"unsubscribe")
         # Compared once more, whatever has happened since the request.
         (self._requested.add if subscribed else self._requested.discard)(topic)
-        if self._should_subscribe(topic) != subscribed:
+        if (topic in self._wanted) != subscribed:
             self._changed[topic] = None
         if subscribed and topic in self._refused:
             # The others may be accepted by now, too.
@@ -228,7 +221,7 @@ class Subscriptions:
             return []
         self._unrestored.difference_update(topics)
         if request.verb.endswith(b"SUBSCRIBE"):
-            self._refused.update(dict.fromkeys(filter(self._should_subscribe, topics)))
+            self._refused.update(dict.fromkeys(one for one in topics if one in self._wanted))
         return topics
 
     def _end_request(self, topic: bytes) -> int:
