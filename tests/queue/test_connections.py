@@ -147,7 +147,7 @@ async def test_general_channels_that_are_used_once(
 ) -> None:
     """Channels for one answer each leave neither a connection nor a receiver behind."""
     monkeypatch.setattr(receiver, "IDLE_TIMEOUT", 0.05)
-    monkeypatch.setattr(inbox, "BLOCK_SECONDS", 1)
+    monkeypatch.setattr(inbox, "GENERAL_BLOCK_SECONDS", 1)
     layer, sender = own_layers(), own_layers()
     for number in range(10):
         await sender.send(f"answer-{number}", {"number": number})

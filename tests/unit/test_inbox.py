@@ -13,9 +13,10 @@ from channels_redis_queue.keys import Keys
 from channels_redis_queue.protocol import inbox
 from channels_redis_queue.protocol.inbox import (
     BLOCK_SECONDS,
+    GENERAL_BLOCK_SECONDS,
     MIN_CLAIMS_TTL,
-    SHORT_BLOCK_SECONDS,
     Claim,
+    Dispatcher,
     Inbox,
 )
 
@@ -27,7 +28,7 @@ EXPIRY = 60
 NOW = b"1000.000000"
 
 
-class Notes:
+class Notes(Dispatcher):
     """Notes what is to be delivered, in place of mailboxes."""
 
     def __init__(self, channel: str) -> None:
@@ -52,19 +53,6 @@ class Notes:
         for leave in due:
             del self.leaves[leave]
         self.seen += due
-
-    def is_unused(self) -> bool:
-        """Pretend that there are channels."""
-        return False
-
-    def on_receive_resumed(self) -> None:
-        """Do nothing."""
-
-    def on_receive_stopped(self) -> None:
-        """Do nothing."""
-
-    def abandon(self) -> None:
-        """Do nothing."""
 
 
 class Reader:
@@ -157,42 +145,26 @@ def test_waits() -> None:
     assert (nudge, bell, key) == (own.inbox.nudge, own.beside.bell, own.beside.key)
     assert general.inbox.wait_command()[1:3] == (general.inbox.nudge, general.beside.bell)
     assert general.beside.key not in general.inbox.wait_command()
-
-
-def test_waits_shorter_after_a_message_without_a_bell(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Its sender is a channels_redis process, which will send more; after a while that's over."""
-    reader = Reader("jobs")
-    assert reader.inbox.block_seconds == BLOCK_SECONDS
-    reader.inbox.take(10)
-    reader.inbox.on_wait_reply(None)
-    reader.answer_take()
-    assert reader.inbox.block_seconds == BLOCK_SECONDS
-    reader.inbox.take(10)
-    reader.inbox.on_wait_reply(None)
-    reader.answer_take("a 990.1")
-    assert reader.inbox.wait_command()[-1] == SHORT_BLOCK_SECONDS
-    later = monotonic() + 3600
-    monkeypatch.setattr(inbox, "monotonic", lambda: later)
-    assert reader.inbox.wait_command()[-1] == BLOCK_SECONDS
+    # A message of channels_redis rings no bell, and is found after a wait.
+    assert own.inbox.wait_command()[-1] == BLOCK_SECONDS
+    assert general.inbox.wait_command()[-1] == GENERAL_BLOCK_SECONDS
 
 
 def test_releases_what_was_given_back() -> None:
     """Until a reply comes, each time with the next number; then what a take returns is new."""
     reader = Reader()
     claim = Claim(b"a", b"990.1")
-    reader.inbox._acks.admit(claim)
+    reader.inbox.acks.admit(claim)
     assert reader.inbox.release_command() is None
-    reader.inbox._acks.requeue(claim)
+    reader.inbox.acks.requeue(claim)
     handlers = []
     for number in (1, 2):
-        assert reader.inbox.unsent_requeues
+        assert reader.inbox.acks.unsent_requeues
         command, released = reader.inbox.release_command() or ((), repr)
         assert command[-4:] == (EXPIRY, max(EXPIRY, MIN_CLAIMS_TTL), number, b"990.1")
         handlers.append(released)
     handlers[-1](1)
-    assert not reader.inbox.unsent_requeues
+    assert not reader.inbox.acks.unsent_requeues
     assert reader.inbox.release_command() is None
     reader.inbox.take(10)
     assert reader.answer_take("a 990.1") == ["a"]
@@ -204,8 +176,8 @@ def test_release_that_finds_nothing(caplog: pytest.LogCaptureFixture) -> None:
     reader.inbox.take(10)
     reader.answer_take("a 990.1 b 990.2")
     for reply in (None, 1):
-        reader.inbox._acks.requeue(Claim(b"a", b"990.1"))
-        reader.inbox._acks.requeue(Claim(b"b", b"990.2"))
+        reader.inbox.acks.requeue(Claim(b"a", b"990.1"))
+        reader.inbox.acks.requeue(Claim(b"b", b"990.2"))
         _, released = reader.inbox.release_command() or ((), repr)
         assert not caplog.records
         released(reply)
@@ -217,13 +189,13 @@ def test_release_that_finds_nothing(caplog: pytest.LogCaptureFixture) -> None:
 def test_release_after_one_that_was_not_answered(caplog: pytest.LogCaptureFixture) -> None:
     """The one before may have put the messages back: nothing says that they are lost."""
     reader = Reader()
-    reader.inbox._acks.requeue(Claim(b"a", b"990.1"))
+    reader.inbox.acks.requeue(Claim(b"a", b"990.1"))
     reader.inbox.release_command()
     _, released = reader.inbox.release_command() or ((), repr)
     released(0)
     assert not caplog.records
     assert reader.inbox._counters.expired == 0
-    assert not reader.inbox.unsent_requeues
+    assert not reader.inbox.acks.unsent_requeues
 
 
 def test_claims_live_as_long_as_messages() -> None:

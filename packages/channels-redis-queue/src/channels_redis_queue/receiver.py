@@ -176,7 +176,7 @@ class Receiver:
                 backoff.reset()
                 await self._serve(connection)
             except (RedisError, OSError, asyncio.TimeoutError) as caught:
-                error = await self._name_keys(caught)
+                error = self._name_keys(caught)
                 self._drop()
                 away = is_temporary(error)
                 if away or self._is_accepted:
@@ -210,7 +210,7 @@ class Receiver:
     async def _serve(self, connection: Connection) -> None:
         """Receive until no call has waited for a while."""
         while True:
-            if self.inbox.unsent_requeues or self._releasing is not None:
+            if self.inbox.acks.unsent_requeues or self._releasing is not None:
                 # They are older than what a take may return.
                 await self._finish_releases()
             count = self._wanted_count()
@@ -272,7 +272,11 @@ class Receiver:
 
     def _release(self) -> None:
         """Start to put back requeued messages, concurrently with a wait."""
-        if self.inbox.unsent_requeues and self._releasing is None and self.state not in STARTABLE:
+        if (
+            self.inbox.acks.unsent_requeues
+            and self._releasing is None
+            and self.state not in STARTABLE
+        ):
             self._releasing = start_task(self._send_releases())
             self._releasing.add_done_callback(self._released)
 
@@ -320,7 +324,7 @@ class Receiver:
         if cleanup is not None:
             await connection.exchange([cleanup], REPLY_GRACE)
         # A call that was handed a message may not have run, and may be cancelled.
-        if not self.inbox.has_open_claims:
+        if not self.inbox.acks.has_open_claims:
             self.state = State.ENDED
             self._on_end(self._dispatcher.channel)
 
@@ -343,20 +347,15 @@ class Receiver:
             if isinstance(reply, Exception):
                 raise reply
             self._handlers.popleft()(reply)
-        if self.inbox.unsent_requeues:
+        if self.inbox.acks.unsent_requeues:
             self._release()
 
-    async def _name_keys(self, error: Exception) -> Exception:
-        """Return the error; about keys of a wrong type, one that names them."""
-        connection, names = self._connection, self.inbox.keys
-        if connection is None or "WRONGTYPE" not in str(error):
+    def _name_keys(self, error: Exception) -> Exception:
+        """Return the error; about a key of a wrong type, one that names those it may be."""
+        if "WRONGTYPE" not in str(error):
             return error
-        try:
-            replies = await connection.exchange([("ZCARD", name) for name in names], REPLY_GRACE)
-        except (RedisError, OSError):
-            return error
-        wrong = [n for n, reply in zip(names, replies, strict=True) if isinstance(reply, Exception)]
-        return ResponseError(f"WRONGTYPE Something else is kept in {', '.join(wrong)}")
+        names = ", ".join(self.inbox.keys)
+        return ResponseError(f"WRONGTYPE Something else is kept in one of {names}")
 
     def _drop(self) -> None:
         self._handlers.clear()

@@ -6,21 +6,21 @@ import asyncio
 import contextlib
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import keys
 from .._shared.clock import monotonic
 from .._shared.history.positions import HistoryEntry, id_of
 from .._shared.messages.serializers import POSITION, DecodedMessage
+from .inbox import AckTracker, Claim, Dispatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from .._shared.delivery.mailboxes import Mailboxes
     from .._shared.history.follower import Followers
     from .._shared.messages.serializers import MessageDecoder
     from ..config import QueueSettings
-    from .inbox import AckTracker, Claim
     from .local_groups import LocalGroups
 
 
@@ -61,28 +61,26 @@ class Envelope(DecodedMessage):
         return message
 
 
-class UnackedMessage:
+class UnackedMessage(NamedTuple):
     """A message of a general channel, which stays claimed until a consumer has it."""
 
-    __slots__ = ("_acks", "_claim", "_deadline", "_decoded")
-
-    def __init__(self, decoded: Envelope, acks: AckTracker, claim: Claim, deadline: float) -> None:
-        self._decoded = decoded
-        self._acks = acks
-        self._claim = claim
-        self._deadline = deadline
+    decoded: Envelope
+    acks: AckTracker
+    claim: Claim
+    # The `monotonic()` at which it expires.
+    deadline: float
 
     def acknowledge(self) -> dict[str, Any] | None:
         """Acknowledge the message, and return it; None if it has expired meanwhile."""
-        self._acks.acknowledge(self._claim)
-        return self._decoded.copy() if self._deadline > monotonic() else None
+        self.acks.acknowledge(self.claim)
+        return self.decoded.copy() if self.deadline > monotonic() else None
 
     def requeue(self) -> None:
         """Put the message back, for another reader."""
-        self._acks.requeue(self._claim)
+        self.acks.requeue(self.claim)
 
 
-class ProcessDispatcher:
+class ProcessDispatcher(Dispatcher):
     """Dispatch the messages of a process to its channels, and its members of groups.
 
     Args:
@@ -163,15 +161,6 @@ class ProcessDispatcher:
         for leave in self._local_groups.take_leaves(self.channel, until):
             self._leave(*leave)
 
-    def on_receive_resumed(self) -> None:
-        """Do nothing: all messages are for this process, whichever calls wait."""
-
-    def on_receive_stopped(self) -> None:
-        """Do nothing."""
-
-    def abandon(self) -> None:
-        """Do nothing: messages are in mailboxes, which outlive event loops."""
-
     def _leave(self, virtual: str, channel: str, at: float) -> None:
         """End a membership, behind the messages that its channel waits for."""
         end = partial(self._end_membership, virtual, channel, at)
@@ -212,7 +201,7 @@ class ProcessDispatcher:
         return list(channels)
 
 
-class WorkerDispatcher:
+class WorkerDispatcher(Dispatcher):
     """Dispatch the messages of a general channel to the `receive` calls that wait for it.
 
     Messages stay claimed until a call has them. For a consumer that calls `receive` again at once a
@@ -231,8 +220,6 @@ class WorkerDispatcher:
         self, channel: str, settings: QueueSettings, wake: Callable[[str], object]
     ) -> None:
         self.channel = channel
-        # A general channel leaves a group by its plain name.
-        self.leaves: Mapping[Any, Any] = {}
         self._settings = settings
         self._wake_receivers = wake
         self._decoder: MessageDecoder[Envelope] = settings.make_decoder(Envelope)
@@ -247,10 +234,6 @@ class WorkerDispatcher:
         waiting = len(self._waiters)
         return waiting + self._prefetch if waiting else 0
 
-    def is_unused(self) -> bool:
-        """Return False: messages are only taken for calls that wait."""
-        return False
-
     def dispatch(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
         """Deliver a message to a waiting call, or keep it if one is expected soon."""
         if not self._waiters and len(self._prefetched) >= self._prefetch:
@@ -263,9 +246,6 @@ class WorkerDispatcher:
         taken = UnackedMessage(decoded, acks, claim, monotonic() + lifetime)
         if not self._hand_over(taken):
             self._prefetched.append(taken)
-
-    def apply_leaves(self, until: float) -> None:
-        """Do nothing: there are none."""
 
     def on_receive_resumed(self) -> None:
         """Prefetch more: a consumer has called `receive` again at once."""

@@ -7,7 +7,8 @@ import math
 import secrets
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -26,12 +27,11 @@ Request: TypeAlias = "tuple[Command, Callable[[Any], None]]"
 
 logger = logging.getLogger(__name__.partition(".")[0])
 
-# Seconds of one blocking wait. A general channel's message without a bell can wait that long.
+# Seconds of one blocking wait for a process's messages, and for those of a general channel: one
+# without a bell, which a channels_redis process sends, can wait that long. Redis 5 takes whole
+# seconds only.
 BLOCK_SECONDS = 5
-# The same for a while after such a message: its sender is a channels_redis process, and will send
-# more. Redis 5 takes whole seconds only.
-SHORT_BLOCK_SECONDS = 1
-SHORT_BLOCK_PERIOD = 600
+GENERAL_BLOCK_SECONDS = 2
 # Minimum seconds that claims outlive their last take: longer than a wait and the reconnecting after
 # it. Otherwise they live as long as the messages.
 MIN_CLAIMS_TTL = 60
@@ -141,23 +141,24 @@ class AckTracker:
             self.confirmed_requeues.append(key)
 
 
-class Dispatcher(Protocol):
+class Dispatcher:
     """The destination of the messages of one message key."""
 
     channel: str
-
-    @property
-    def leaves(self) -> Mapping[Any, Any]:
-        """Falsy unless leaves may wait for the messages sent before them."""
+    # Falsy unless leaves may wait for the messages sent before them.
+    leaves: Mapping[Any, Any] = MappingProxyType({})
 
     def prefetch_count(self) -> int:
         """Return the number of messages to take now."""
+        raise NotImplementedError
 
     def is_unused(self) -> bool:
         """Return whether nothing in this process needs messages, though some may be taken."""
+        return False
 
     def dispatch(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
         """Dispatch a message that expires in `lifetime` seconds."""
+        raise NotImplementedError
 
     def apply_leaves(self, until: float) -> None:
         """End the memberships whose leaves precede a time of the server."""
@@ -197,9 +198,7 @@ class Inbox:
         self._expiry = expiry
         self._claims_ttl = max(MIN_CLAIMS_TTL, expiry)
         self.dispatcher = dispatcher
-        self._acks = AckTracker(max(1000, 4 * dispatcher.prefetch_count()))
-        # Falsy if there is nothing to put back.
-        self.unsent_requeues = self._acks.unsent_requeues
+        self.acks = AckTracker(max(1000, 4 * dispatcher.prefetch_count()))
         # True once a take was sent: the claims may hold messages.
         self.has_taken = False
         # The acknowledged claims and confirmed requeues of the latest take.
@@ -216,17 +215,11 @@ class Inbox:
         # A message that a wait has popped from the message key itself: it is in no claims.
         self._popped: list[Claim] = []
         self.wait_timed_out = False
-        # True if messages of the next take had no bell: the wait before it has timed out.
-        self._without_bell = False
-        self._short_block_until = 0.0
-        # The longest time that the latest wait may take.
-        self.block_seconds = BLOCK_SECONDS
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The keys that are read, all of them sorted sets."""
-        queue = self._queue
-        return queue.key, queue.bell, self.nudge, self._claims
+        # The longest time that a wait may take.
+        is_general = "!" not in dispatcher.channel
+        self.block_seconds = GENERAL_BLOCK_SECONDS if is_general else BLOCK_SECONDS
+        # Those that are read, all of them sorted sets.
+        self.keys = (queue.key, queue.bell, self.nudge, self._claims)
 
     def wait_command(self) -> Command:
         """Return the command that blocks until there is something to take."""
@@ -235,8 +228,6 @@ class Inbox:
             # This key has no other reader, and channels_redis rings no bell. With a general
             # channel's key here, a second reader would take messages outside of the claims.
             waits.append(self._queue.key)
-        is_short = self._short_block_until > monotonic()
-        self.block_seconds = SHORT_BLOCK_SECONDS if is_short else BLOCK_SECONDS
         return ("BZPOPMIN", *waits, self.block_seconds)
 
     def on_wait_reply(self, reply: Any) -> None:
@@ -245,7 +236,7 @@ class Inbox:
             key, message, score = reply or (None, b"", b"")
         except (TypeError, ValueError) as error:
             raise _no_answer(reply) from error
-        self.wait_timed_out = self._without_bell = reply is None
+        self.wait_timed_out = reply is None
         if key == self._queue.key.encode():
             self._popped.append(Claim(message, _score(score)))
 
@@ -259,8 +250,8 @@ class Inbox:
             as_source: Send the script itself, so that the server needn't know it.
         """
         self.has_taken = True
-        acks = self._acks.pending_acks()
-        self._settled_by_take = len(acks), len(self._acks.confirmed_requeues)
+        acks = self.acks.pending_acks()
+        self._settled_by_take = len(acks), len(self.acks.confirmed_requeues)
         names = (self._queue.key, self._queue.bell, self._claims)
         call = scripts.TAKE.call_with_source if as_source else scripts.TAKE.call
         move = call(names, count, self._expiry, self._claims_ttl, *acks)
@@ -294,25 +285,30 @@ class Inbox:
             self.must_take_again = True
             return
         # Not before the server has answered.
-        self._acks.confirm_take(*self._settled_by_take)
+        self.acks.confirm_take(*self._settled_by_take)
         dispatcher = self.dispatcher
         self._popped.clear()
         for claim, sent in claims:
             if dispatcher.leaves:
                 dispatcher.apply_leaves(sent)
-            if self._acks.admit(claim):
-                self._dispatch(claim, min(sent - now, 0) + self._expiry)
+            if not self.acks.admit(claim):
+                continue
+            lifetime = min(sent - now, 0) + self._expiry
+            if lifetime > 0:
+                dispatcher.dispatch(claim, self.acks, lifetime)
+            else:
+                self._counters.expired += 1
+                self.acks.acknowledge(claim)
         if self._left_empty and dispatcher.leaves:
             dispatcher.apply_leaves(now)
-        self._without_bell = False
-        self.must_take_again = self._acks.ambiguous
+        self.must_take_again = self.acks.ambiguous
 
     def release_command(self) -> tuple[Command, Callable[[Any], None]] | None:
         """Return the command that puts unreceived messages back, and the handler of its reply.
 
         Send one at a time. If its reply is lost, send the next one in its place.
         """
-        scores = self._acks.pending_requeues()
+        scores = self.acks.pending_requeues()
         if not scores:
             return None
         self._releases += 1
@@ -325,7 +321,7 @@ class Inbox:
     def abandon(self) -> None:
         """Deliver again what calls were given that have not run: their event loop was closed."""
         self.dispatcher.abandon()
-        self._acks.forget_delivered()
+        self.acks.forget_delivered()
 
     def cleanup_command(self) -> Command | None:
         """Return the command that removes what settled claims leave behind, if there is any."""
@@ -333,13 +329,8 @@ class Inbox:
             return None
         return ("ZREMRANGEBYSCORE", self._claims, "-inf", "(0")
 
-    @property
-    def has_open_claims(self) -> bool:
-        """True if a message may still be acknowledged, or has to be put back."""
-        return self._acks.has_open_claims
-
     def _on_release_reply(self, count: int, number: int, reply: Any) -> None:
-        self._acks.confirm_requeues(count)
+        self.acks.confirm_requeues(count)
         # Otherwise an earlier one, whose reply was lost, may have put them back; or a copy of this
         # one, if the reply is None.
         is_first = number == self._answered_release + 1 and reply is not None
@@ -363,15 +354,6 @@ class Inbox:
         if self.must_take_again or lead < self._clock_lead:
             self._clock_lead = lead
         return lead - self._clock_lead > min(MAX_REPLY_DELAY, self._expiry / 10)
-
-    def _dispatch(self, claim: Claim, lifetime: float) -> None:
-        if self._without_bell:
-            self._short_block_until = monotonic() + SHORT_BLOCK_PERIOD
-        if lifetime > 0:
-            self.dispatcher.dispatch(claim, self._acks, lifetime)
-        else:
-            self._counters.expired += 1
-            self._acks.acknowledge(claim)
 
 
 def _score(score: bytes | float) -> bytes:
