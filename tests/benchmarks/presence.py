@@ -45,7 +45,7 @@ WAVE, WAVE_SECONDS = 10_000, 1.0
 CHANGES, LISTS = 1_000, 10
 IDLE_SECONDS = 2.0
 DEADLINE = 120.0  # seconds
-KEYS = (b"people", b"heartbeats", b"canary.", b"groups.")  # parts of the names of presence's
+KEYS = (b"people", b"heartbeats", b"groups")  # parts of the names of presence's
 # The first cell of a row; its figure and unit.
 ROWS = {
     "10,000 people join, in": ("wave_seconds", "s"),

@@ -99,9 +99,7 @@ def test_presence_rule_is_the_smallest(
         known = {name.lower() for name in client.command()}
     folder = Path(str(files(channels_redis_queue))) / "_shared/presence"
     words = set(WORD.findall("".join(file.read_text() for file in folder.glob("*.py"))))
-    # Its canaries have a script that groups use, too.
-    scripts = (*folder.glob("lua/*.lua"), *folder.parent.glob("lua/*.lua"))
-    lua = "".join(file.read_text() for file in scripts)
+    lua = "".join(file.read_text() for file in folder.glob("lua/*.lua"))
     words |= set(re.findall(r"redis\.p?call\('(\w+)'", lua))
     sends = {word.lower() for word in words} & known | {"eval"}
     more = {word[1:] for word in presence_rule_of(layer_class) if word.startswith("+")}

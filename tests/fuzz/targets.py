@@ -391,7 +391,7 @@ class PubSubFernet(PubSubMessages):
 
 
 class PresenceMixin(Target):
-    """Presence's keys: people, heartbeats, groups of a process."""
+    """Presence's keys: people, heartbeats, groups."""
 
     name = "presence"
     batch = 10
@@ -435,10 +435,10 @@ class PresenceMixin(Target):
             lambda: client.hset(keys.people("room"), "", content),
             lambda: client.hset(keys.people("room"), name or b"x", b"dead" + content),
             lambda: client.zadd(keys.heartbeats, {name: score}),
-            lambda: client.sadd(keys.groups(name.decode(errors="replace")), "room", name),
+            lambda: client.hset(keys.groups, name, content),
         )
         writes[kind]()
-        client.sadd(keys.groups("dead"), "room")
+        client.hset(keys.groups, "room", 1)
         client.zadd(keys.heartbeats, {"dead": 1})
 
 

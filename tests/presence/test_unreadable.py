@@ -19,18 +19,15 @@ if TYPE_CHECKING:
 
 BAD = (b"", b"\xff", b"nan", b"inf", b"1e300", b"-", b"9" * 5000, b"text", b"[" * 5000)
 
-# JSON that no message can hold.
-UNSENDABLE = (b"[18446744073709551616]", b'["\\ud800"]')
 
-
-@pytest.mark.parametrize("metas", [*BAD, b"5", b"{}", b"null", b"[NaN]"], ids=range(13))
+@pytest.mark.parametrize("metas", [*BAD, b"5", b"{}", b"null"], ids=range(12))
 def test_metas_that_are_none(metas: bytes) -> None:
     """They are left out, and the person stays."""
     assert [found for _, found in lines_of(b"0af" + metas)] == [[]]
 
 
 @pytest.mark.usefixtures("quick_beats")
-@pytest.mark.parametrize("content", [*BAD, *UNSENDABLE], ids=range(11))
+@pytest.mark.parametrize("content", BAD, ids=range(9))
 async def test_person_comes_and_goes(
     processes: Callable[..., Process], redis_server: EmbeddedServer, content: bytes
 ) -> None:
@@ -41,7 +38,7 @@ async def test_person_comes_and_goes(
     with redis_server.client() as client:
         lines = b"dead" + content
         client.hset(keys.people("room"), mapping={"": content, "ann": lines, content: lines})
-        client.sadd(keys.groups("dead"), "room", content)
+        client.hset(keys.groups, mapping={"room": 1, content: content})
         client.zadd(keys.heartbeats, {"past": "-inf", content: 1, "dead": 2, "never": "inf"})
         channel = await here.open("room", "ann", 1)
         assert 1 in (await within(there.presence.list("room")))["ann"]

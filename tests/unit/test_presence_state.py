@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -17,6 +18,9 @@ from hypothesis.stateful import (
 )
 
 from channels_redis_shared.presence.state import Change, Diff, LocalPresence, batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Thousands of steps: a busy machine takes minutes.
 pytestmark = pytest.mark.timeout(300)
@@ -51,11 +55,49 @@ class Server:
         return is_new, self.at
 
 
+class Timer:
+    """A call at a time."""
+
+    def __init__(self, at: float, call: Callable[[], None]) -> None:
+        self.at = at
+        self.call = call
+
+    def cancel(self) -> None:
+        """Call nothing."""
+        self.call = lambda: None
+
+
+class Clock:
+    """The time, and what is to be called later."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[Timer] = []
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> Any:
+        """Call a function after some seconds."""
+        self.timers.append(Timer(self.now + seconds, call))
+        return self.timers[-1]
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        due = [timer for timer in self.timers if timer.at <= self.now]
+        self.timers = [timer for timer in self.timers if timer.at > self.now]
+        for timer in due:
+            timer.call()
+
+
+def local_presence(clock: Clock) -> LocalPresence:
+    """Return the people of a process that has none yet."""
+    return LocalPresence(clock.call_later, lambda: None)
+
+
 @dataclass
 class Process:
     """A process, with the person of each of its channels."""
 
-    local: LocalPresence = field(default_factory=LocalPresence)
+    local: LocalPresence
     channels: dict[str, str] = field(default_factory=dict)
     diff: Diff = field(default_factory=Diff)
 
@@ -71,7 +113,7 @@ class PresenceModel(RuleBasedStateMachine):
         self.server = Server()
         self.alive: dict[int, Process] = {}
         self.dead: list[int] = []
-        self.now = 0.0
+        self.clock = Clock()
         self.made = 0
         self.messages: list[Diff] = []
         self.seen: dict[str, tuple[bool, int]] = {}
@@ -80,7 +122,7 @@ class PresenceModel(RuleBasedStateMachine):
     def start(self) -> int:
         """Start a process."""
         self.made += 1
-        self.alive[self.made] = Process()
+        self.alive[self.made] = Process(local_presence(self.clock))
         return self.made
 
     @rule(target=channels, process=processes, key=KEYS, meta=METAS)
@@ -113,13 +155,13 @@ class PresenceModel(RuleBasedStateMachine):
         process, name, _ = channel
         if process in self.alive:
             self.alive[process].channels.pop(name, None)
-            self.alive[process].local.end(name, self.now)
+            self.alive[process].local.end(name)
             assert name not in self.alive[process].local.channels()
 
     @rule(seconds=st.sampled_from([1.0, GRACE]))
     def wait(self, seconds: float) -> None:
         """Let time pass."""
-        self.now += seconds
+        self.clock.advance(seconds)
         for number in self.alive:
             self._write_changes(number)
 
@@ -181,7 +223,7 @@ class PresenceModel(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Compare what messages told with who is there, once all is quiet."""
-        self.now += GRACE
+        self.clock.advance(GRACE)
         for number in self.alive:
             self._write_changes(number)
         for number in self.dead:
@@ -199,7 +241,7 @@ class PresenceModel(RuleBasedStateMachine):
             return
         process = self.alive[number]
         process.channels[channel] = key
-        if process.local.track(GROUP, channel, key, meta, GRACE, self.now):
+        if process.local.track(GROUP, channel, key, meta, GRACE):
             self._write(number, key)
 
     def _write(self, number: int, key: str) -> None:
@@ -214,12 +256,12 @@ class PresenceModel(RuleBasedStateMachine):
             process.local.removed(GROUP, key)
 
     def _write_changes(self, number: int) -> None:
-        for keys in self.alive[number].local.take_unwritten(self.now).values():
+        for keys in self.alive[number].local.take_unwritten(1).values():
             for key in keys:
                 self._write(number, key)
 
     def _rewrite(self, number: int) -> None:
-        self.alive[number].local.mark_all(tell=False)
+        self.alive[number].local.mark_all()
         self._write_changes(number)
 
     def _reap(self, number: int, keys: list[str]) -> None:
@@ -247,20 +289,23 @@ TestPresence = PresenceModel.TestCase
 
 
 @pytest.fixture
-def people() -> LocalPresence:
+def clock() -> Clock:
+    """Return a clock that the test sets."""
+    return Clock()
+
+
+@pytest.fixture
+def people(clock: Clock) -> LocalPresence:
     """Return the people of a process that has none yet."""
-    return LocalPresence()
+    return local_presence(clock)
 
 
-def track(people: LocalPresence, channel: str, meta: str = "1", now: float = 0.0) -> str:
+def track(people: LocalPresence, channel: str, meta: str = "1") -> str:
     """Track a channel of Ann's, and write her; return what others see."""
-    if not people.track(GROUP, channel, "ann", meta, GRACE, now):
+    if not people.track(GROUP, channel, "ann", meta, GRACE):
         return "unchanged"
-    person = people.find(GROUP, "ann")
-    assert person is not None
-    seen = "told" if person.tell else "unseen"
-    people.begin_write(GROUP, ["ann"])
-    return seen
+    written = people.begin_write(GROUP, ["ann"])["ann"]
+    return "told" if written.tell else "unseen"
 
 
 def metas(people: LocalPresence) -> list[str]:
@@ -274,28 +319,28 @@ def test_tabs_are_one_person(people: LocalPresence) -> None:
     assert track(people, "a") == "told"
     assert track(people, "b", "2") == "unseen"
     assert metas(people) == ["1", "2"]
-    people.end("a", 1.0)
-    assert people.next_change() == 0.0
-    assert people.take_unwritten(1.0) == {GROUP: ["ann"]}
+    people.end("a")
+    assert people.take_unwritten(1) == {GROUP: ["ann"]}
     assert metas(people) == ["2"]
-    assert people.next_change() is None
+    assert people.take_unwritten(1) == {}
 
 
-def test_grace(people: LocalPresence) -> None:
+def test_grace(people: LocalPresence, clock: Clock) -> None:
     """A page that is loaded again is seen only if its meta is another."""
     track(people, "a")
-    people.untrack(GROUP, "a", 1.0)
-    assert people.next_change() == 1.0 + GRACE
-    assert people.take_unwritten(GRACE) == {}
-    assert track(people, "b", "1", GRACE) == "unseen"
-    assert people.take_unwritten(2 * GRACE) == {}
-    people.untrack(GROUP, "b", 2 * GRACE)
-    assert track(people, "c", "2", 2 * GRACE) == "told"
-    people.untrack(GROUP, "c", 2 * GRACE)
-    assert people.take_unwritten(3 * GRACE) == {GROUP: ["ann"]}
+    people.untrack(GROUP, "a")
+    clock.advance(GRACE - 1)
+    assert track(people, "b", "1") == "unseen"
+    clock.advance(GRACE)
+    assert people.take_unwritten(1) == {}
+    people.untrack(GROUP, "b")
+    assert track(people, "c", "2") == "told"
+    people.untrack(GROUP, "c")
+    clock.advance(GRACE)
+    assert people.take_unwritten(1) == {GROUP: ["ann"]}
     assert metas(people) == []
     people.removed(GROUP, "ann")
-    assert people.groups() == []
+    assert people.find(GROUP, "ann") is None
 
 
 def test_new_meta_and_no_change(people: LocalPresence) -> None:
@@ -305,11 +350,12 @@ def test_new_meta_and_no_change(people: LocalPresence) -> None:
     assert track(people, "a", "2") == "told"
 
 
-def test_back_before_the_leave_is_written(people: LocalPresence) -> None:
+def test_back_before_the_leave_is_written(people: LocalPresence, clock: Clock) -> None:
     """A person who comes back while Redis forgets the person stays."""
     track(people, "a")
-    people.untrack(GROUP, "a", 1.0)
-    people.take_unwritten(1.0 + GRACE)
+    people.untrack(GROUP, "a")
+    clock.advance(GRACE)
+    people.take_unwritten(1)
     track(people, "b")
     people.removed(GROUP, "ann")
     assert metas(people) == ["1"]

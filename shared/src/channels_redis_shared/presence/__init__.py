@@ -18,7 +18,7 @@ from channels.layers import get_channel_layer
 from ..brokers import ProcessLocal
 from ..concurrency import running_loop
 from ..transport.commands import shard_of
-from .keys import PresenceKeys
+from .keys import PARTS, PresenceKeys, part_of
 from .metas import encode_meta, lines_of, scan, text
 from .shard import SUFFIX, ShardPresence
 
@@ -108,12 +108,13 @@ class Presence:
         if SESSION_KEY.fullmatch(key):
             raise ValueError(NO_SESSION_KEY)
         encoded = encode_meta(layer, meta)
-        shards = _here(layer)
+        here = _here(layer)
         # All of them: each has heartbeats of its own.
-        for shard in shards:
-            shard.start()
-        shard = shards[shard_of(group, len(shards))]
-        await shard.track(group, channel, key, encoded, self.grace)
+        for one in here.values():
+            one.start()
+        shard = shard_of(group, len(layer.hosts))
+        part = part_of(group, layer.key_shards[shard])
+        await here[shard, part].track(group, channel, key, encoded, self.grace)
 
     async def untrack(self, group: str, channel: str) -> None:
         """Take a channel from a group's people. A channel that ends does so by itself."""
@@ -151,7 +152,9 @@ class Presence:
     def _people(self, group: str) -> tuple[CommandClient, str]:
         """Return the connections and the key for the people of a group."""
         layer = self._layer(group)
-        return layer.key_shards.of(group), PresenceKeys(layer.presence_key_head).people(group)
+        commands = layer.key_shards.of(group)
+        keys = PresenceKeys(layer.presence_key_head, part_of(group, commands))
+        return commands, keys.people(group)
 
     def _layer(self, group: str) -> Any:
         layer = get_channel_layer(self.alias)
@@ -165,8 +168,9 @@ class Presence:
         return layer
 
 
-# The people of each event loop, in parts for the shards.
-Loops = dict[asyncio.AbstractEventLoop, list[ShardPresence]]
+# The people of each event loop, by the index of the shard and the part of it.
+Here = dict[tuple[int, int], ShardPresence]
+Loops = dict[asyncio.AbstractEventLoop, Here]
 
 
 def _loops(layer: Any) -> Loops:
@@ -184,22 +188,26 @@ def _start(layer: Any) -> Loops:
     return loops
 
 
-def _here(layer: Any) -> list[ShardPresence]:
+def _here(layer: Any) -> Here:
     """Return what the running event loop has. The layer has ended the tasks of closed ones."""
     loops, loop = _loops(layer), asyncio.get_running_loop()
     if loop not in loops:
         for closed in [one for one in list(loops) if one.is_closed()]:
             loops.pop(closed, None)
-        loops[loop] = [ShardPresence(layer, shard) for shard in range(len(layer.hosts))]
+        loops[loop] = {
+            (shard, part): ShardPresence(layer, shard, part)
+            for shard in range(len(layer.hosts))
+            for part in range(1 if layer.key_shards[shard].slot("") is None else PARTS)
+        }
     return loops[loop]
 
 
 def _call_all(loops: Loops, method: Callable[..., None], *arguments: Any) -> None:
     """Call a method of all parts: at once in this event loop, soon in those of other threads."""
-    for loop, shards in list(loops.items()):
-        for shard in shards:
+    for loop, here in list(loops.items()):
+        for one in here.values():
             if loop is running_loop():
-                method(shard, *arguments)
+                method(one, *arguments)
             else:
                 with contextlib.suppress(RuntimeError):  # the loop is closed
-                    loop.call_soon_threadsafe(method, shard, *arguments)
+                    loop.call_soon_threadsafe(method, one, *arguments)

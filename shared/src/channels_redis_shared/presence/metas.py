@@ -55,6 +55,11 @@ def array(metas: Sequence[str]) -> str:
     return f"[{','.join(metas)}]" if metas else ""
 
 
+def encoded(metas: Sequence[Any]) -> list[str]:
+    """Return metas as JSON again."""
+    return [json.dumps(meta, separators=(",", ":")) for meta in metas]
+
+
 def lines_of(value: bytes) -> Iterator[tuple[bytes, list[Any]]]:
     """Yield the processes that have a person in Redis, each with the metas that can be read."""
     for line in value.split(b"\n"):
@@ -62,24 +67,16 @@ def lines_of(value: bytes) -> Iterator[tuple[bytes, list[Any]]]:
         yield process, _metas_in(bracket + rest)
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
-
-
-# Browsers read neither NaN nor Infinity.
-_STRICT = json.JSONDecoder(parse_constant=_refuse)
-
-
 def _metas_in(data: bytes) -> list[Any]:
     try:
-        metas = _STRICT.decode(data.decode())
+        metas = json.loads(data)
     except (ValueError, RecursionError):
         return []
     return metas if isinstance(metas, list) else []
 
 
 async def scan(commands: CommandClient, key: str) -> AsyncIterator[tuple[bytes, bytes]]:
-    """Yield the people of a group, each with the lines of all processes, some of them twice."""
+    """Yield the people of a group, some twice, each with its lines; or the groups of a part."""
     cursor = b"0"
     while True:
         command = ("HSCAN", key, cursor, "COUNT", SCAN_COUNT)

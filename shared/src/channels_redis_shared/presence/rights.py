@@ -5,6 +5,5 @@ from __future__ import annotations
 # Those that presence sends; KEY stands for a key of the layer.
 PRESENCE_COMMANDS = (
     "EVAL x 1 KEY, TIME, HSET KEY a 1, HGET KEY a, HSCAN KEY 0, HLEN KEY, HDEL KEY a, "
-    "EXPIRE KEY 60, SADD KEY a, SMEMBERS KEY, SREM KEY a, ZADD KEY 1 a, ZSCORE KEY a, "
-    "ZRANGEBYSCORE KEY 0 1, ZREM KEY a, SET KEY 1, GET KEY, UNLINK KEY"
+    "EXPIRE KEY 60, ZADD KEY 1 a, ZSCORE KEY a, ZRANGEBYSCORE KEY 0 1, ZREMRANGEBYSCORE KEY 0 0"
 )

@@ -6,18 +6,23 @@ A person is present in a process from the first channel that is tracked with the
 
 from __future__ import annotations
 
-import heapq
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from asyncio import TimerHandle
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 # Bytes of a message, which holds thousands of people with small metas; or of a write.
 MAX_BYTES = 65_536
 # Bytes of a change in a message, in addition to the key, which is there twice, and the metas.
 CHANGE_BYTES = 30
+# The same for a write: so it has a hundred people at most, and the server is not busy with it for
+# long.
+WRITE_BYTES = 640
 
 Group: TypeAlias = str
 Key: TypeAlias = str
@@ -28,12 +33,12 @@ Item = TypeVar("Item")
 
 @dataclass(slots=True)
 class Person:
-    """A person in a group, as far as this process knows."""
+    """A person in a group, as far as one process knows."""
 
     # By channel. That of the last one stays once it has ended.
     by_channel: dict[str, Meta] = field(default_factory=dict)
-    # When the person leaves; None as long as there is a channel.
-    leaves_at: float | None = None
+    # Lets the person leave; None as long as there is a channel.
+    timer: TimerHandle | None = None
     has_left: bool = False
     # True to send a message even if the next write changes nothing in Redis.
     tell: bool = True
@@ -45,29 +50,38 @@ class Person:
 
 
 class LocalPresence:
-    """The people of one process in its groups, and which of them Redis might not have yet."""
+    """The people of one process in its groups, and which of them Redis might not have yet.
 
-    def __init__(self) -> None:
+    Args:
+        call_later: Calls a function after some seconds.
+        on_unwritten: Called when there is something to write.
+    """
+
+    def __init__(
+        self,
+        call_later: Callable[[float, Callable[[], None]], TimerHandle],
+        on_unwritten: Callable[[], object],
+    ) -> None:
+        self._call_later = call_later
+        self._on_unwritten = on_unwritten
         self._people: dict[Group, dict[Key, Person]] = {}
         # The keys with which a channel is tracked in groups, and the seconds of grace.
         self._channels: dict[str, dict[Group, tuple[Key, float]]] = {}
-        # When people leave. An entry counts if the person's own time is the same.
-        self._leaving: list[tuple[float, Group, Key]] = []
-        self._unwritten: dict[tuple[Group, Key], None] = {}
+        # The people that Redis may have otherwise.
+        self._unwritten: dict[Group, dict[Key, None]] = {}
 
-    def track(  # noqa: PLR0913, PLR0917 - those of `Presence.track`
-        self, group: Group, channel: str, key: Key, meta: Meta, grace: float, now: float
-    ) -> bool:
+    def track(self, group: Group, channel: str, key: Key, meta: Meta, grace: float) -> bool:
         """Make a channel one of a person's; return whether the person has to be written."""
         before, _ = self._channels.get(channel, {}).get(group, (key, grace))
         if before != key:
-            self.untrack(group, channel, now)
+            self.untrack(group, channel)
         self._channels.setdefault(channel, {})[group] = key, grace
         person = self._people.setdefault(group, {}).setdefault(key, Person())
-        if person.leaves_at is not None:
+        if person.timer is not None:
+            person.timer.cancel()
             # A connection within the grace is nothing new to others, unless its meta is.
             person.tell |= meta not in person.by_channel.values()
-            person.by_channel, person.leaves_at, person.has_left = {}, None, False
+            person.by_channel, person.timer, person.has_left = {}, None, False
         elif person.by_channel.get(channel) == meta:
             return False
         # Nor is one more connection.
@@ -75,7 +89,7 @@ class LocalPresence:
         person.by_channel[channel] = meta
         return True
 
-    def untrack(self, group: Group, channel: str, now: float) -> None:
+    def untrack(self, group: Group, channel: str) -> None:
         """Take a channel from its person; if it is the last, the grace begins."""
         groups = self._channels.get(channel, {})
         key, grace = groups.pop(group, ("", 0.0))
@@ -86,72 +100,53 @@ class LocalPresence:
         person = self._people[group][key]
         if len(person.by_channel) > 1:
             del person.by_channel[channel]
-            self._unwritten[group, key] = None
-            return
-        person.leaves_at = now + grace
-        heapq.heappush(self._leaving, (person.leaves_at, group, key))
+            self.mark(group, [key])
+        else:
+            person.timer = self._call_later(grace, partial(self._leave, group, key))
 
-    def end(self, channel: str, now: float) -> bool:
-        """Take a channel that has ended from all groups; return whether it was in any."""
-        groups = list(self._channels.get(channel, ()))
-        for group in groups:
-            self.untrack(group, channel, now)
-        return bool(groups)
+    def end(self, channel: str) -> None:
+        """Take a channel that has ended from all groups."""
+        for group in list(self._channels.get(channel, ())):
+            self.untrack(group, channel)
 
     def channels(self) -> list[str]:
         """Return the channels that are tracked."""
         return list(self._channels)
 
-    def groups(self) -> list[Group]:
-        """Return the groups that have people in this process."""
-        return list(self._people)
-
     def find(self, group: Group, key: Key) -> Person | None:
         """Return a person, if the process has one with that key."""
         return self._people.get(group, {}).get(key)
 
-    @property
-    def is_written(self) -> bool:
-        """True if Redis has all people as they are, once writes that are under way have ended."""
-        return not self._unwritten
+    def take_unwritten(self, most: int) -> dict[Group, list[Key]]:
+        """Return the people that Redis may have otherwise, in some of the groups.
 
-    def next_change(self) -> float | None:
-        """Return the time of the next change that `take_unwritten` returns; None for none."""
-        if self._unwritten:
-            return 0.0
-        return self._leaving[0][0] if self._leaving else None
+        Args:
+            most: The number of groups.
+        """
+        groups = list(islice(self._unwritten, most))
+        return {group: list(self._unwritten.pop(group)) for group in groups}
 
-    def take_unwritten(self, now: float) -> dict[Group, list[Key]]:
-        """Return the people that Redis may have otherwise."""
-        while self._leaving and self._leaving[0][0] <= now:
-            at, group, key = heapq.heappop(self._leaving)
-            person = self.find(group, key)
-            if person is not None and person.leaves_at == at:
-                person.has_left = True
-                self.mark(group, [key], tell=True)
-        taken: dict[Group, list[Key]] = {}
-        for group, key in self._unwritten:
-            taken.setdefault(group, []).append(key)
-        self._unwritten.clear()
-        return taken
-
-    def mark(self, group: Group, keys: Iterable[Key], *, tell: bool) -> None:
+    def mark(self, group: Group, keys: Iterable[Key], *, tell: bool = False) -> None:
         """Have people written again, and others told if a write may have been lost."""
         for key in keys:
             if (person := self.find(group, key)) is not None:
                 person.tell |= tell
-                self._unwritten[group, key] = None
+                self._unwritten.setdefault(group, {})[key] = None
+        self._on_unwritten()
 
-    def mark_all(self, *, tell: bool) -> None:
+    def mark_all(self) -> None:
         """Have all people written again."""
         for group, people in self._people.items():
-            self.mark(group, people, tell=tell)
+            self.mark(group, people)
 
-    def begin_write(self, group: Group, keys: Iterable[Key]) -> None:
-        """Note that people are being written as they are, and others told."""
+    def begin_write(self, group: Group, keys: Iterable[Key]) -> dict[Key, Person]:
+        """Return people as they are now; they are being written, and others told."""
+        people = {}
         for key in keys:
-            if (person := self.find(group, key)) is not None:
-                person.tell = False
+            person = self.find(group, key) or Person(tell=False)
+            people[key] = replace(person, by_channel={**person.by_channel})
+            person.tell = False
+        return people
 
     def removed(self, group: Group, key: Key) -> None:
         """Forget a person who has left, also in Redis."""
@@ -160,6 +155,10 @@ class LocalPresence:
             del self._people[group][key]
             if not self._people[group]:
                 del self._people[group]
+
+    def _leave(self, group: Group, key: Key) -> None:
+        self._people[group][key].has_left = True
+        self.mark(group, [key], tell=True)
 
 
 class Change(NamedTuple):
@@ -215,3 +214,9 @@ def batches(items: Iterable[Item], size: Callable[[Item], int]) -> Iterator[list
         batch.append(item)
     if batch:
         yield batch
+
+
+def writes_of(people: Mapping[Key, Person]) -> Iterator[dict[Key, Person]]:
+    """Yield people in parts that one write may hold."""
+    for keys in batches(people, lambda key: WRITE_BYTES + sum(map(len, people[key].metas))):
+        yield {key: people[key] for key in keys}

@@ -1,8 +1,7 @@
--- Purpose: proves that a process lives, notes groups in which it has people, and finds silent ones.
--- KEYS:    [1] the heartbeats: process -> its time in microseconds, or 0 if it has ended; [2] the
---          groups in which the process has people.
--- ARGV:    [1] the process, [2] its heartbeat as written last, or '', [3] seconds that the keys live,
---          [4] seconds after which a process is silent; then groups to add.
+-- Purpose: proves that a process lives, and finds silent ones.
+-- KEYS:    [1] the heartbeats: process -> its time in microseconds, or 0 if it has ended.
+-- ARGV:    [1] the process, [2] its heartbeat as written last, or '', [3] seconds that the key lives,
+--          [4] seconds after which a process is silent.
 -- Result:  the heartbeat; 1 if the one before was as written last, else 0; the silent processes, each
 --          with its heartbeat.
 local time = redis.call('TIME')
@@ -10,11 +9,7 @@ local now = time[1] * 1000000 + time[2]
 local heartbeat = string.format('%.0f', now)
 local before = redis.call('ZSCORE', KEYS[1], ARGV[1])
 redis.call('ZADD', KEYS[1], heartbeat, ARGV[1])
-for i = 5, #ARGV do
-  redis.call('SADD', KEYS[2], ARGV[i])
-end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-redis.call('EXPIRE', KEYS[2], ARGV[3])
 local silent = string.format('%.0f', now - ARGV[4] * 1000000)
 return {
   heartbeat,
