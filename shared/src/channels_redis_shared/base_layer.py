@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -142,27 +143,17 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
     def statistics(self) -> Statistics:
         """Return the layer's statistics in this process. Sends no command."""
         broker = self._brokers.get()
-        counters, outages = broker.counters, broker.outages
+        counts = asdict(broker.counters)
         mailboxes = [tracker.mailboxes for tracker in self._trackers()]
+        reasons = ("capacity", "expired", "undecodable", "mailbox_full")
         return Statistics(
-            sent=counters.sent,
-            received=counters.received,
-            dropped=Dropped(
-                capacity=counters.over_capacity,
-                expired=counters.expired,
-                undecodable=counters.undecodable,
-                mailbox_full=counters.mailbox_full,
-            ),
-            reconnects=counters.reconnects + sum(host.reconnects for host in outages),
-            outage_seconds=sum(host.seconds for host in outages),
+            dropped=Dropped(**{reason: counts.pop(reason) for reason in reasons}),
+            reconnects=counts.pop("reconnects") + sum(host.reconnects for host in broker.outages),
+            outage_seconds=sum(host.seconds for host in broker.outages),
             mailboxes=sum(map(len, mailboxes)),
             waiting=sum(each.unread for each in mailboxes),
             groups=broker.count_groups(),
-            commands=counters.commands,
-            round_trips=counters.round_trips,
-            broadcasts=counters.broadcasts,
-            replayed=counters.replayed,
-            unrecovered=counters.unrecovered,
+            **counts,
         )
 
     def _trackers(self) -> list[ConsumerTracker]:

@@ -213,7 +213,7 @@ class RedisChannelLayer(BaseRedisLayer):
         brokers = self._brokers.value or self._brokers.get()
         shard = self._shard_to(destination.address) if len(self._connectors) > 1 else 0
         if await self._batch.send(messages, brokers.shards[shard]):
-            brokers.counters.over_capacity += 1
+            brokers.counters.capacity += 1
             raise ChannelFull(channel)
         brokers.counters.sent += 1
 

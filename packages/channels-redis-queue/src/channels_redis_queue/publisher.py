@@ -275,7 +275,7 @@ class Publisher:
             delay = min(2 * delay, MAX_RETRY_DELAY)
             full = await self._send(messages, shards)
         if dropped:
-            self._settings.counters.over_capacity += dropped
+            self._settings.counters.capacity += dropped
             logger.info(
                 "%s of %s channels over capacity in group %s",
                 dropped,

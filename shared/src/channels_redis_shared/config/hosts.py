@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -38,7 +39,7 @@ _SCHEMES = (
     "an address must begin with redis://, rediss:// (TLS) or unix:///: write it before your host, "
     f'as in "redis://HOST:6379"; for Sentinel write a dict, {{{_SENTINELS}}}'
 )
-# What is no URL, or would be misread by redis-py, and what to write: for `refuse_patterns`.
+# What is no URL, or would be misread by redis-py, and what to write.
 _WRONG_URLS = (
     ("^['\" ]|['\" ]$", "the URL has quotes or spaces around it: write it without them"),
     ("^(?!(redis|rediss|unix)://)", _SCHEMES),
@@ -221,7 +222,9 @@ def _scheme(address: object) -> str:
     if not isinstance(address, str) or not address:
         shown = f"of type {type(address).__name__}" if address else repr(address)
         raise ValueError(f"an address must be a URL such as {_URL}, not {shown}. {_UNSET}")
-    arguments_of.refuse_patterns(_WRONG_URLS, address)
+    for pattern, text in _WRONG_URLS:
+        if re.search(pattern, address, re.IGNORECASE):
+            raise ValueError(text)
     try:
         urlsplit(address).port  # noqa: B018 - reading it raises
     except ValueError:

@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Counters:
-    """Plain int counters of a process, cheap enough to count each message."""
+    """Plain int counters of a process, cheap enough to count each message.
+
+    The fields are described in `Statistics` and `Dropped`.
+    """
 
     sent: int = 0
     received: int = 0
     broadcasts: int = 0
     replayed: int = 0
     unrecovered: int = 0
-    over_capacity: int = 0
+    capacity: int = 0
     expired: int = 0
     undecodable: int = 0
     mailbox_full: int = 0
