@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgpack import packb, unpackb
 
 from channels_redis_queue.keys import Keys, non_local
 from channels_redis_queue.protocol import group_cache
@@ -38,12 +39,12 @@ class Cache(RuleBasedStateMachine):
     @rule(group=groups, names=names)
     def change(self, group: str, names: list[str]) -> None:
         """Look a group up that may have changed."""
-        self.update(group, " ".join(names).encode())
+        self.update(group, packb(names))
 
     @rule(group=groups)
     def stay(self, group: str) -> None:
         """Look a group up that has not changed."""
-        self.update(group, self.seen.get(group, (b"", False))[0])
+        self.update(group, self.seen.get(group, (packb([]), False))[0])
 
     def update(self, group: str, listed: bytes) -> None:
         """Look a group up; check what is said of it."""
@@ -52,7 +53,7 @@ class Cache(RuleBasedStateMachine):
         assert not same or self.seen[group][0] == listed
         snapshot = self.cache.update(group, listed)
         self.seen[group] = listed, same
-        names = [name for name in listed.decode().split(" ") if name]
+        names = unpackb(listed)
         for destination in snapshot.destinations:
             at_address = [name for name in names if non_local(name) == destination.address]
             assert destination.names == at_address
@@ -64,7 +65,7 @@ class Cache(RuleBasedStateMachine):
             most = CONFIRMED if same else UNCONFIRMED
             fits = len(listed) + size <= most and len(addresses) <= DESTINATIONS
             assert snapshot.may_send_optimistically(size) == fits
-        assert (self.cache.get(group) is snapshot) == (0 < len(listed) <= CONFIRMED)
+        assert (self.cache.get(group) is snapshot) == (bool(names) and len(listed) <= CONFIRMED)
         # A group that changes all the time is examined for dead processes as often as any other.
         if known is not None:
             assert snapshot.next_liveness_check == self.next_liveness_check[group]

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from . import keys, scripts
 from .config import HEARTBEAT_TIMEOUT
+from .protocol.group_cache import unpack_names
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -44,7 +45,7 @@ class Groups:
         return score
 
     def names(self, group: str, seconds: int, shards: Shards) -> Awaitable[bytes]:
-        """Return the names that were added in the last `seconds`, separated by blanks."""
+        """Return the names that were added in the last `seconds`, packed as MessagePack."""
         command = scripts.GROUP_MEMBERS.call([self._keys.group(group)], seconds)
         return self.execute(group, command, shards)
 
@@ -117,7 +118,7 @@ class Groups:
                 for seconds in (self._settings.group_expiry, HEARTBEAT_TIMEOUT)
             )
         )
-        split, young = _split(names), set(_split(recent))
+        split, young = unpack_names(names), set(unpack_names(recent))
         virtuals = [name for name in split if keys.is_virtual(name)]
         living = await self._liveness.living(
             {keys.non_local(name) for name in virtuals if name not in young}, shards
@@ -177,7 +178,3 @@ class Groups:
     def execute(self, group: str, command: Command, shards: Shards) -> Awaitable[Any]:
         """Send an idempotent command on a group's key, or one in its slot; return its reply."""
         return shards.of(group).execute(command, key=self._keys.group(group), idempotent=True)
-
-
-def _split(names: bytes) -> list[str]:
-    return names.decode(errors="replace").split(" ") if names else []

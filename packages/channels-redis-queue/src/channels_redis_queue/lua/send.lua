@@ -11,6 +11,9 @@
 --          other names, these names, and nothing was sent.
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
+-- Texts, since each command would make one again: the highest score of an expired message, and what
+-- scores that are not ahead of the clock are below.
+local expired_at, before_now = string.format('%.6f', now - ARGV[1]), string.format('(%.6f', now)
 -- A key of another type fails its own message, not the others, and the error names the key. Any other
 -- error fails the whole call: the command is called again to raise it.
 local function is_wrong_type(reply)
@@ -27,7 +30,7 @@ if offset == 1 then
   if #members <= 100 then
     table.sort(members)
   end
-  local names = table.concat(members, ' ')
+  local names = cmsgpack.pack(members)
   if redis.sha1hex(names) ~= ARGV[3] then
     return names
   end
@@ -44,11 +47,11 @@ local function read_queue(key)
   -- Nearly always: no message has expired, and none has a score that is ahead of the clock.
   if
     waiting == 0
-    or redis.call('ZCOUNT', key, now - ARGV[1], string.format('(%.6f', now)) == waiting
+    or redis.call('ZCOUNT', key, expired_at, before_now) == waiting
   then
     return {waiting = waiting, expired = 0}
   end
-  local expired = redis.call('ZCOUNT', key, '-inf', now - ARGV[1])
+  local expired = redis.call('ZCOUNT', key, '-inf', expired_at)
   local found = {waiting = waiting - expired, expired = expired}
   if redis.call('ZCOUNT', key, now, '+inf') > 0 then
     found.last = tonumber(redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2])
@@ -74,7 +77,7 @@ for destination, room, body in string.gmatch(ARGV[4], '(%d+) (%d+) (%d+)') do
     if capacity == 0 then
       -- No full key keeps a member in; nor does a server at maxmemory, which allows a removal, and
       -- then the rest as well.
-      redis.call('ZREMRANGEBYSCORE', key, '-inf', now - ARGV[1])
+      redis.call('ZREMRANGEBYSCORE', key, '-inf', expired_at)
     end
     -- Before the message is added, so that a waiting reader consumes the bell and not the message.
     -- A server at maxmemory refuses this write, before anything has changed.
@@ -103,7 +106,7 @@ for destination, room, body in string.gmatch(ARGV[4], '(%d+) (%d+) (%d+)') do
       queue.added = true
       redis.call('EXPIRE', key, ARGV[1])
       if queue.expired > 0 then
-        redis.call('ZREMRANGEBYSCORE', key, '-inf', now - ARGV[1])
+        redis.call('ZREMRANGEBYSCORE', key, '-inf', expired_at)
         -- An equal message that had expired was not added, but is no longer expired.
         queue.waiting = redis.call('ZCARD', key)
       end

@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgpack
+
 from .._shared.clock import monotonic
 from .._shared.transport.pipeline import MAX_COALESCED
 
@@ -104,7 +106,7 @@ class GroupCache:
         snapshot = GroupSnapshot(group, names, self._destinations(names), digest)
         if known is not None:
             snapshot.next_liveness_check = known.next_liveness_check
-        if 0 < len(names) <= MAX_CONFIRMED_BYTES:
+        if snapshot.destinations and len(names) <= MAX_CONFIRMED_BYTES:
             if known is None and len(self._snapshots) >= MAX_GROUPS:
                 self._snapshots.clear()
             self._snapshots[group] = snapshot
@@ -115,11 +117,16 @@ class GroupCache:
     def _destinations(self, names: bytes) -> list[Destination]:
         """Return the message keys that a message for these names goes to, each once."""
         by_address: dict[str, list[str]] = {}
-        # Split as the script joined them: a name that channels_redis wrote may end in a newline.
-        for name in names.decode(errors="replace").split(" ") if names else ():
+        for name in unpack_names(names):
             # keys.non_local, without its call: a group may have ten thousand members.
             by_address.setdefault(name[: name.find("!") + 1] or name, []).append(name)
         return [
             Destination.of(address, named, self._keys, self._capacity(named[0]))
             for address, named in by_address.items()
         ]
+
+
+def unpack_names(packed: bytes) -> list[str]:
+    """Return the names of a group, as GROUP_MEMBERS packs them."""
+    names: list[str] = msgpack.unpackb(packed, unicode_errors="replace")
+    return names
