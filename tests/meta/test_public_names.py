@@ -8,7 +8,6 @@ environment of the tests.
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -17,69 +16,42 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
-from channels_redis_pubsub.presence import Presence as PubSubPresence
-from channels_redis_queue import Dropped, History, Joined, RedisChannelLayer, Statistics
-from channels_redis_queue.presence import Presence
-from channels_redis_queue.serializers import JSONSerializer, MsgPackSerializer
+from channels_redis_queue import RedisChannelLayer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HERE = Path(__file__).parent
-SOURCES = sorted((HERE.parents[1] / "packages").glob("*/src"))
-# For the commands of the packages.
-INTERNAL_MODULES = {"channels_redis_pubsub.doctor", "channels_redis_queue.doctor"}
+LISTED = Path(__file__).parent / "public_names.txt"
+LAYERS = ("channels_redis_pubsub", "channels_redis_queue")
+SUBMODULES = ("", ".broadcast", ".presence", ".serializers")
+MODULES = (
+    *(f"channels_redis{name}" for name in (*SUBMODULES, ".core", ".pubsub")),
+    *(f"{layer}{name}" for layer in LAYERS for name in SUBMODULES),
+)
 # For `Presence` and `Broadcasts`, not for users.
 INTERNAL = {
     *("attach_sink", "key_shards", "knows_channel"),
     *("on_channels_ended", "presence_key_head", "spawn"),
 }
-# Classes whose objects have more attributes, with arguments to make one.
-MADE: dict[type, dict[str, Any]] = {
-    Dropped: {},
-    History: {"messages": [], "position": "", "recovered": True},
-    JSONSerializer: {},
-    Joined: {"position": "", "recovered": True},
-    MsgPackSerializer: {},
-    Presence: {},
-    PubSubPresence: {},
-    RedisChannelLayer: {},
-    RedisPubSubChannelLayer: {},
-    Statistics: {"sent": 0, "received": 0},
-}
 
 
 def public_names() -> Iterator[str]:
-    """Yield the modules that say what they export, and what these export, with its members.
-
-    Members stand where something is exported first.
-    """
+    """Yield the modules and what they export; members where a class is exported first."""
     seen: set[type] = set()
-    for source in SOURCES:
-        for file in sorted([*source.glob("*/__init__.py"), *source.glob("*/[a-z]*.py")]):
-            name = ".".join(file.relative_to(source).with_suffix("").parts)
-            name = name.removesuffix(".__init__")
-            exports = re.search(r"^__all__\b", file.read_text(encoding="utf-8"), re.MULTILINE)
-            if exports and name not in INTERNAL_MODULES:
-                module = import_module(name)
-                yield name
-                for exported in sorted(module.__all__):
-                    yield from described(exported, getattr(module, exported), seen)
-
-
-def described(name: str, found: Any, seen: set[type]) -> Iterator[str]:
-    """Yield a line for a name, and for each public member of a class or object of ours."""
-    cls = found if isinstance(found, type) else type(found)
-    ours = [base for base in cls.__mro__ if base.__module__.startswith("channels_redis")]
-    yield f"  {name}{arguments(found) if ours else ''}"
-    if cls not in seen:
-        seen.add(cls)
-        members = {member for base in ours for member in vars(base)}
-        members |= set(getattr(cls(**MADE[cls]), "__dict__", ())) if cls in MADE else set()
-        for member in sorted(members - INTERNAL):
-            if not member.startswith("_"):
-                static = inspect.getattr_static(cls, member, None)
-                yield f"    .{member}{arguments(static) if inspect.isfunction(static) else ''}"
+    for module in map(import_module, sorted(MODULES)):
+        yield module.__name__
+        for name in sorted(module.__all__):
+            found = getattr(module, name)
+            cls = found if isinstance(found, type) else type(found)
+            ours = [base for base in cls.__mro__ if base.__module__.startswith("channels_redis")]
+            yield f"  {name}{arguments(found) if ours else ''}"
+            members: dict[str, Any] = {}
+            for base in () if cls in seen else reversed(ours):
+                members.update(vars(base))
+            seen.add(cls)
+            for member in sorted(members.keys() - INTERNAL):
+                if not member.startswith("_"):
+                    yield f"    .{member}{arguments(members[member])}"
 
 
 def arguments(function: Any) -> str:
@@ -98,8 +70,7 @@ def arguments(function: Any) -> str:
 
 def test_names() -> None:
     """They are those of the list."""
-    listed = (HERE / "public_names.txt").read_text(encoding="utf-8").splitlines()
-    assert list(public_names()) == listed
+    assert list(public_names()) == LISTED.read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("layer", [RedisChannelLayer, RedisPubSubChannelLayer])
@@ -107,6 +78,7 @@ def test_layer_has_its_attributes(layer: Any) -> None:
     """Code that has a layer finds its extensions and settings on it."""
     made = layer(prefix="site-", capacity=7)
     assert {"groups", "flush"} <= set(made.extensions)
+    assert {"channel_capacity", "channel_expiry", "expiry", "hosts"} <= vars(made).keys()
     assert (made.prefix, made.capacity) == ("site-", 7)
 
 

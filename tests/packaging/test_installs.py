@@ -88,16 +88,6 @@ def test_meta_package_gives_both_layers_and_their_extras(
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_sdist_installs(
-    new_environment: NewEnvironment, built: dict[str, Built], wheels: Path, package: str
-) -> None:
-    """An sdist, which has no repository around it, installs and imports."""
-    environment = new_environment()
-    environment.install("--find-links", wheels, built[package].sdist)
-    check_alone(environment, package)
-
-
-@pytest.mark.parametrize("package", PACKAGES)
 def test_install_from_git(
     new_environment: NewEnvironment, tree: SourceTree, wheels: Path, package: str
 ) -> None:

@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from support.builds import PACKAGES, SourceTree, run_ok
-
-if TYPE_CHECKING:
-    from .conftest import Built
 
 pytestmark = [pytest.mark.packaging, pytest.mark.timeout(300)]
 
@@ -48,12 +44,3 @@ def test_two_builds_of_a_commit_are_equal(
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setenv("PYTHONHASHSEED", "1")
     assert release(elsewhere) == first
-
-
-def test_wheel_built_in_another_way_is_equal(
-    built: dict[str, Built], elsewhere: SourceTree, tmp_path: Path
-) -> None:
-    """A distributor's build by the standard interface gives the same bytes."""
-    name = PACKAGES[-1]
-    wheel = elsewhere.build("wheel", name, tmp_path / "dist")
-    assert wheel.read_bytes() == built[name].wheel_from_tree.read_bytes()

@@ -63,21 +63,6 @@ def test_change_outside_the_archives_needs_none(clone: Clone) -> None:
     assert packages_lacking(clone) == []
 
 
-def test_metadata_needs_a_fragment(clone: Clone) -> None:
-    """A package's metadata is part of what its users get."""
-    clone.replace(f"{QUEUE}/pyproject.toml", '"redis[hiredis]>=5.0"', '"redis[hiredis]>=5.1"')
-    clone.commit()
-    assert packages_lacking(clone) == ["channels-redis-queue"]
-
-
-def test_removed_fragment_counts_for_nothing(clone: Clone) -> None:
-    """A deleted module asks for a fragment, and deleting a fragment is no way to have one."""
-    (clone.root / SHARED).unlink()
-    (clone.root / fragment("channels-redis-queue", "7.fixed.md")).unlink()
-    clone.commit()
-    assert packages_lacking(clone) == list(LAYERS)
-
-
 def test_changes_on_main_are_not_the_branch_s(clone: Clone) -> None:
     """Changes that landed on main after the branch began ask this branch for nothing."""
     clone.git("branch", "-q", "topic")
@@ -86,17 +71,3 @@ def test_changes_on_main_are_not_the_branch_s(clone: Clone) -> None:
     clone.git("switch", "-q", "topic")
     change(clone, "docs/new.md")
     assert packages_lacking(clone) == []
-
-
-def test_misnamed_fragment_does_not_count(clone: Clone) -> None:
-    """A fragment that would not get into the changelog is refused."""
-    change(clone, SHARED, fragment("channels-redis-pubsub"))
-    change(clone, fragment("channels-redis-queue", "12.bugfix.md"))
-    assert packages_lacking(clone) == ["channels-redis-queue"]
-
-
-def test_unknown_start_is_an_error(clone: Clone) -> None:
-    """A start that git does not know is an error with git's message, not an empty change."""
-    checked = clone.run("check_fragments.py", "--since", "nowhere")
-    assert checked.returncode
-    assert "ambiguous argument 'nowhere...'" in checked.stderr

@@ -59,16 +59,6 @@ def test_release_changes_version_and_changelog(clone: Clone) -> None:
     assert f"- A fix in {QUEUE}. ([#7](" in changelog
 
 
-def test_second_release_stands_above_the_first(clone: Clone) -> None:
-    """The changelog's newest section comes first, and the older stay."""
-    release(clone, QUEUE)
-    clone.write(f"{FOLDER}/changelog.d/8.added.md", "The second.\n")
-    release(clone, QUEUE, "minor")
-    changelog = (clone.root / FOLDER / "CHANGELOG.md").read_text()
-    assert 0 < changelog.index("## 1.1.0") < changelog.index("The second.")
-    assert changelog.index("The second.") < changelog.index("## 1.0.4")
-
-
 @pytest.mark.parametrize("package", PACKAGES)
 def test_workflow_learns_package_and_version_from_the_tag(
     clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
@@ -88,14 +78,6 @@ def test_tag_of_another_version_is_refused(clone: Clone) -> None:
     assert refusal(clone, f"{QUEUE}-v1.2.0").splitlines()[1:] == [
         f"__version__ in {FOLDER}/src/channels_redis_queue/__init__.py is not 1.2.0",
         f"{FOLDER}/CHANGELOG.md has no section for 1.2.0",
-    ]
-
-
-def test_tag_without_a_changelog_is_refused(clone: Clone) -> None:
-    """A tag made before the changelog was built publishes nothing."""
-    assert refusal(clone, f"{QUEUE}-v1.0.4").splitlines()[1:] == [
-        f"{FOLDER}/CHANGELOG.md has no section for 1.0.4",
-        f"{FOLDER}/changelog.d still has 7.fixed.md",
     ]
 
 

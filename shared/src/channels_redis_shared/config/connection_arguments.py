@@ -26,19 +26,11 @@ _IGNORED = re.compile(
     "|max_connections|retry(_on_.*)?"
 )
 HIGHEST_PORT = 65535
-# Names that other programs have for an argument, and that don't resemble ours.
-_OTHER_NAMES = {
-    **dict.fromkeys(("location", "uri", "url"), "address"),
-    **dict.fromkeys(("nodes", "startup_nodes"), "cluster"),
-    **dict.fromkeys(("sentinel_password", "sentinel_username"), "sentinel_kwargs"),
-    "database": "db",
-    "server": "host",
-    "service_name": "master_name",
-    "sentinel": "sentinels",
-    "tls": "ssl",
-    "unix_socket_path": "path",
-    "user": "username",
-}
+# Those that are not redis-py's, and the usual others.
+_USUAL = (
+    *("address", "cluster", "db", "host", "master_name", "password", "path", "port"),
+    *("sentinel_kwargs", "sentinels", "socket_timeout", "ssl", "username"),
+)
 # A name, or an IPv4 address. Digits alone are a port without its host.
 _HOST_NAME = re.compile(r"(?!\d+$)[\w.-]+")
 _HOST = (
@@ -88,16 +80,17 @@ def checked(name: str, value: Any) -> Any:
 
 def _refuse_unknown(arguments: Mapping[str, Any], cls: type) -> None:
     """Raise ValueError for an argument that a class of connections does not take."""
-    known = sorted(keywords(cls))
+    known = set(keywords(cls))
     for name in arguments:
         if name in known:
             continue
         if name in keywords(SSLConnection):
             raise ValueError(f'{name} needs TLS: write rediss:// in a URL, or "ssl": True')
-        lower = str(name).lower()
-        hint = ": write what is in it directly among the other arguments"
-        if lower not in {"connection_kwargs", "connection_pool_kwargs", "options"}:
-            hint = did_you_mean(_OTHER_NAMES.get(lower, lower), [*known, *_OTHER_NAMES.values()])
+        if name in {"connection_kwargs", "connection_pool_kwargs", "options"}:
+            hint = ": write what is in it directly among the other arguments"
+        else:
+            usual = f"; the usual ones are {', '.join(_USUAL)}"
+            hint = did_you_mean(str(name).lower(), {*known, *_USUAL}) or usual
         raise ValueError(f"the connection argument {name!r} is unknown{hint}")
 
 

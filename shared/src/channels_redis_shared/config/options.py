@@ -27,13 +27,15 @@ MAX_EXCLUDED = 16
 
 # The most seconds that a server and its scripts accept: 68 years.
 _HIGHEST = 2**31 - 1
+# The similarity, from 0 to 1, of a name to one that it is taken for.
+_NEAR = 0.8
 # Longer values are not shown in an error's text.
 _LONGEST_REPR = 40
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the known name nearest to `name`, or `""`."""
-    nearest = difflib.get_close_matches(name, list(known), n=1)
+    nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=_NEAR)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
