@@ -354,8 +354,8 @@ async def test_second_join_is_cancelled(layers: Layers, monkeypatch: pytest.Monk
         joining = asyncio.create_task(layer.group_add("room", channel))
         await within(executed.wait())
         await cancel(joining)
-    virtuals = broker.local_groups.remove_channel(channel)
-    await within(broker.memberships.remove_empty(virtuals, broker.open()))
+    broker.local_groups.remove_channel(channel)
+    await within(broker.memberships.publish_removed_members(broker.open()))
     assert await names_in(layer, "room") == []
 
 

@@ -29,7 +29,6 @@ class Process:
     """The mailboxes and memberships of a process, and what puts messages into them."""
 
     def __init__(self) -> None:
-        self.empty: list[str] = []
         self.overflowed: list[tuple[str, int]] = []
         self.mailboxes = Mailboxes(2**20, lambda *lost: self.overflowed.append(lost))
         self.local_groups = LocalGroups(group_expiry=60)
@@ -42,7 +41,6 @@ class Process:
             settings,
             self.mailboxes,
             self.local_groups,
-            self.empty.extend,
             followers,
         )
         self.acks = AckTracker(remembered=10)
@@ -86,7 +84,7 @@ def test_group_message_goes_to_every_local_member(process: Process) -> None:
     assert first is not None
     assert second is not None
     assert first["parts"] is not second["parts"]
-    assert process.empty == []
+    assert process.local_groups.take_removed_members() == {}
 
 
 def test_channel_named_in_two_ways_gets_one_copy(process: Process) -> None:
@@ -101,7 +99,7 @@ def test_channel_named_in_two_ways_gets_one_copy(process: Process) -> None:
 def test_virtual_channel_without_members_is_empty(process: Process) -> None:
     """A message for a group without members here says so; others named get it."""
     process.deliver({"n": 1, CHANNELS_FIELD: [ROOM, "a"]})
-    assert process.empty == [ROOM]
+    assert process.local_groups.take_removed_members() == {ROOM: set()}
     assert process.take("a") == {"n": 1}
 
 
@@ -156,15 +154,13 @@ def test_leave(process: Process) -> None:
     process.join("a", "b")
     process.deliver({CHANNELS_FIELD: "a", LEAVE_FIELD: "room 100.6"})
     assert process.local_groups.members(ROOM) == ["b"]
-    assert process.empty == []
     process.deliver({CHANNELS_FIELD: "b", LEAVE_FIELD: "room 100.4"})  # of an earlier membership
     assert process.local_groups.members(ROOM) == ["b"]
     process.deliver({CHANNELS_FIELD: "b", LEAVE_FIELD: "room 100.6"})
-    assert process.local_groups.members(ROOM) == []
-    assert process.empty == [ROOM]
+    assert process.local_groups.take_removed_members() == {ROOM: {"a", "b"}}
     process.local_groups.forget_if_empty(ROOM)
     process.deliver({CHANNELS_FIELD: "b", LEAVE_FIELD: "room 100.6"})
-    assert process.empty == [ROOM]
+    assert process.local_groups.take_removed_members() == {}
 
 
 def test_leave_of_this_process(process: Process) -> None:

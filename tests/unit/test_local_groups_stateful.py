@@ -29,8 +29,6 @@ class Group:
     # When each member joined in the server's time, and when it expires in ours.
     members: dict[str, tuple[int, float]] = field(default_factory=dict)
     score: bytes | None = None
-    # A join failed, which the server may have executed.
-    failed: bool = False
 
 
 class Memberships(RuleBasedStateMachine):
@@ -78,7 +76,6 @@ class Memberships(RuleBasedStateMachine):
         self.joining.remove((virtual, channel))
         if fails:
             self.tested.cancel_join(virtual, channel)
-            self.groups[virtual].failed = True
             self.note_removed(present)
         else:
             self.server_time[virtual] += 1
@@ -179,16 +176,14 @@ class Memberships(RuleBasedStateMachine):
             group.members = {
                 name: (at, end) for name, (at, end) in group.members.items() if end > self.now
             }
-        self.tested.empty()
+        for virtual in VIRTUALS:
+            self.tested.renew(virtual, lambda _: False)
         self.note_removed(present)
 
     @rule(virtual=virtuals)
     def forget_if_empty(self, virtual: str) -> None:
         """Forget a virtual channel without members, once Redis has been told."""
         empty = not self.members(virtual)
-        group = self.groups.get(virtual)
-        score = group.score if group and empty and not group.failed else None
-        assert self.tested.emptied(virtual) == (empty, score)
         self.tested.forget_if_empty(virtual)
         if empty and virtual in self.groups:
             del self.groups[virtual]
@@ -197,8 +192,13 @@ class Memberships(RuleBasedStateMachine):
 
     @rule()
     def take_removed_members(self) -> None:
-        """Take the members that have left and not come back; each is reported once."""
+        """Take the members that have left and not come back; each is reported once.
+
+        So is each virtual channel that has none left.
+        """
         found = self.tested.take_removed_members()
+        empty = {virtual for virtual, _ in self.removed if not self.members(virtual)}
+        assert empty == {virtual for virtual in found if not self.members(virtual)}
         told = {(virtual, channel) for virtual, names in found.items() for channel in names}
         assert told == self.removed - self.present()
         self.removed.clear()
@@ -270,7 +270,6 @@ class Memberships(RuleBasedStateMachine):
             assert self.tested.score(virtual) == group.score
         assert set(self.tested.virtuals()) == set(self.groups)
         assert set(self.tested.addresses()) == set(map(non_local, self.groups))
-        assert set(self.tested.empty()) == {name for name in self.groups if not self.members(name)}
 
     def teardown(self) -> None:
         """End all: nothing is left in memory."""

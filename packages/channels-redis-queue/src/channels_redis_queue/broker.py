@@ -94,7 +94,6 @@ class QueueBroker:
         self.consumers = ConsumerTracker(
             self.mailboxes, settings.channel_expiry, partial(call, self, self._end_channels)
         )
-        self.memberships = Memberships(settings.keys, self.local_groups, groups)
         # By virtual channel.
         self._followers: Followers[str] = Followers(
             self._read_history,
@@ -103,6 +102,9 @@ class QueueBroker:
             self._spawn,
             Backlog(self.mailboxes),
             settings,
+        )
+        self.memberships = Memberships(
+            settings.keys, self.local_groups, groups, self._forget_unused
         )
         # True if members may be behind in a history since the last event loop has ended.
         self._may_be_behind = False
@@ -138,7 +140,7 @@ class QueueBroker:
             if self._is_maintained:
                 with contextlib.suppress(asyncio.TimeoutError):
                     async with timeout(LEAVE_TIMEOUT):
-                        await self._leave(self.shards)
+                        await self.memberships.publish_removed_members(self.shards)
             await self.shards.close()
         self.shards, self._is_maintained = None, False
         # Calls that wait attach it again.
@@ -206,7 +208,7 @@ class QueueBroker:
             raise
         except BaseException:
             join.follower.cancel_join(join)
-            self._forget_unused([virtual])
+            self._forget_unused(virtual)
             raise
 
     async def receive(self, channel: str) -> dict[str, Any] | None:
@@ -293,7 +295,7 @@ class QueueBroker:
         ]
         for detector in detectors:
             spawn(detector.watch())
-        spawn(maintenance.sweep(self._sweep, local_groups, self._groups_empty))
+        spawn(maintenance.sweep(self._sweep))
         spawn(
             maintenance.renew_memberships(
                 settings.group_expiry, self.consumers, local_groups, self.memberships, shards
@@ -314,7 +316,6 @@ class QueueBroker:
             self._settings,
             self.mailboxes,
             self.local_groups,
-            self._groups_empty,
             self._followers,
         )
 
@@ -324,19 +325,10 @@ class QueueBroker:
             self._settings.report_overflow(channel, count)
 
     def _end_channels(self, channels: Sequence[str]) -> None:
-        virtuals: dict[str, None] = {}
         for channel in channels:
             self.mailboxes.discard(channel)
             self._followers.backlog.forget(channel)
-            virtuals.update(dict.fromkeys(self.local_groups.remove_channel(channel)))
-        self._groups_empty(
-            [virtual for virtual in virtuals if not self.local_groups.members(virtual)]
-        )
-
-    async def _leave(self, shards: Shards) -> None:
-        """Tell Redis which members have gone as an event loop ends."""
-        await self.memberships.remove_empty(self.local_groups.empty(), shards)
-        await self.memberships.publish_removed_members(shards)
+            self.local_groups.remove_channel(channel)
 
     async def _read_history(self, virtual: str, question: Question) -> Replay:
         group = group_of(virtual)
@@ -358,13 +350,6 @@ class QueueBroker:
             if follower is not None:
                 follower.fall_behind()
 
-    def _forget_unused(self, virtuals: Iterable[str]) -> None:
-        if self._followers:
-            for virtual in virtuals:
-                if not self.local_groups.members(virtual):
-                    self._followers.forget(virtual)
-
-    def _groups_empty(self, virtuals: Sequence[str]) -> None:
-        self._forget_unused(virtuals)
-        if virtuals and self.is_attached and self.shards is not None:
-            self._tasks.spawn(self.memberships.remove_empty(virtuals, self.shards))
+    def _forget_unused(self, virtual: str) -> None:
+        if self._followers and not self.local_groups.members(virtual):
+            self._followers.forget(virtual)

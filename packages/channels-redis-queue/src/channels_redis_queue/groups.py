@@ -168,12 +168,13 @@ class Groups:
         score: bytes = await self.execute(group, command, shards)
         return score
 
-    async def forget(self, group: str, name: str, score: bytes, shards: Shards) -> None:
-        """Remove a name from a group, unless its score has changed."""
+    async def forget(self, group: str, name: str, score: bytes, shards: Shards) -> bool:
+        """Remove a name from a group, unless its score has changed; return whether it was."""
         names = [self._keys.group(group)]
         if keys.is_virtual(name):
             names.append(self._keys.members(name))
-        await self.execute(group, scripts.GROUP_FORGET.call(names, name, score), shards)
+        command = scripts.GROUP_FORGET.call(names, name, score)
+        return bool(await self.execute(group, command, shards))
 
     def execute(self, group: str, command: Command, shards: Shards) -> Awaitable[Any]:
         """Send an idempotent command on a group's key, or one in its slot; return its reply."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 CHECK_INTERVAL = 2
 # Seconds that the canary lives without a check.
 CANARY_TTL = 60
-# Checks between two searches for memberships that have expired: they live for hours.
-CHECKS_PER_EXPIRY = 30
 # Seconds between two searches for memberships to renew, at most.
 RENEWAL_INTERVAL = 60
 # Keys in one SCAN.
@@ -150,26 +147,11 @@ class LossDetector:
             raise
 
 
-async def sweep(
-    drop_ended: Callable[[], object],
-    local_groups: LocalGroups,
-    groups_empty: Callable[[Sequence[str]], object],
-) -> None:
-    """Drop what ended consumers leave behind, and memberships that have expired.
-
-    Args:
-        drop_ended: Drops what ended consumers leave behind.
-        local_groups: The members in this process.
-        groups_empty: Called with virtual channels that have no members.
-    """
-    for check in itertools.count(1):
+async def sweep(drop_ended: Callable[[], object]) -> None:
+    """Drop at intervals what ended consumers leave behind."""
+    while True:
         await asyncio.sleep(CHECK_INTERVAL)
         drop_ended()
-        if check % CHECKS_PER_EXPIRY == 0:
-            for chunk in chunks(local_groups.virtuals(), SCAN_CHUNK):
-                # Reading the members removes those that have expired.
-                groups_empty([virtual for virtual in chunk if not local_groups.members(virtual)])
-                await asyncio.sleep(0)
 
 
 async def renew_memberships(
@@ -179,7 +161,7 @@ async def renew_memberships(
     memberships: Memberships,
     shards: Shards,
 ) -> None:
-    """Renew the memberships of consumers that run, well before they expire.
+    """Renew the memberships of consumers that run, well before they expire, and end the others.
 
     Args:
         group_expiry: Seconds that a membership lives.
@@ -189,11 +171,11 @@ async def renew_memberships(
         shards: The command connections.
     """
     while True:
-        await asyncio.sleep(min(RENEWAL_INTERVAL, group_expiry / 6))
         for chunk in chunks(local_groups.virtuals(), SCAN_CHUNK):
             due = [each for each in chunk if local_groups.renew(each, consumers.is_consumed)]
             await memberships.renew(due, shards)
             await asyncio.sleep(0)
+        await asyncio.sleep(min(RENEWAL_INTERVAL, group_expiry / 6))
 
 
 async def publish_removed_members(memberships: Memberships, shards: Shards) -> None:

@@ -41,12 +41,20 @@ class Memberships:
         names: The layer's keys.
         local_groups: The members.
         groups: The groups in Redis.
+        on_removed: Called with each virtual channel that was removed.
     """
 
-    def __init__(self, names: Keys, local_groups: LocalGroups, groups: Groups) -> None:
+    def __init__(
+        self,
+        names: Keys,
+        local_groups: LocalGroups,
+        groups: Groups,
+        on_removed: Callable[[str], object],
+    ) -> None:
         self._keys = names
         self._local_groups = local_groups
         self._groups = groups
+        self._on_removed = on_removed
 
     @overload
     async def add(self, group: str, channel: str, shards: Shards) -> None: ...
@@ -84,32 +92,6 @@ class Memberships:
             raise
         local_groups.confirm_join(virtual, channel, score)
         return result
-
-    async def remove_empty(self, virtuals: Iterable[str], shards: Shards) -> None:
-        """Remove virtual channels from their groups if they have no members any more."""
-        await self._each(self._remove_if_empty, virtuals, shards)
-
-    async def _remove_if_empty(self, virtual: str, shards: Shards) -> None:
-        empty, score = self._local_groups.emptied(virtual)
-        if not empty:
-            return
-        try:
-            if score is None:
-                # The reply to a join or to the removal was lost, or the server went back in time.
-                group = keys.group_of(virtual)
-                command = ("ZSCORE", self._keys.group(group), virtual)
-                score = await self._groups.execute(group, command, shards)
-                if self._local_groups.members(virtual):
-                    return
-            # A join meanwhile would have changed the score.
-            if score is not None:
-                await self._groups.forget(keys.group_of(virtual), virtual, score, shards)
-        except RedisError as error:
-            # The next sweep tries again. After an error that lasts, the name expires.
-            if is_temporary(error):
-                return
-        # Not before: if this is cancelled, as an event loop ends, it is done again.
-        self._local_groups.forget_if_empty(virtual)
 
     async def restore(self, virtuals: Iterable[str], shards: Shards) -> None:
         """Write virtual channels again, with exactly the members that they have.
@@ -174,31 +156,50 @@ class Memberships:
             await self._restore(virtual, shards)
 
     async def publish_removed_members(self, shards: Shards) -> None:
-        """Remove from Redis the members that have gone without `group_discard`."""
+        """Remove from Redis the members that have gone, and virtual channels that have none."""
         removed = self._local_groups.take_removed_members()
         try:
             await self._each(partial(self._publish_removed, removed), removed, shards)
         finally:
-            # If this is cancelled, some may not have had their turn.
+            # What failed is tried again, and what had no turn if this was cancelled.
             for virtual, channels in removed.items():
-                self._local_groups.restore_removed_members(virtual, channels)
+                self._local_groups.note_removed(virtual, channels)
 
     async def _publish_removed(
         self, removed: dict[str, set[str]], virtual: str, shards: Shards
     ) -> None:
-        key, group = self._keys.members(virtual), keys.group_of(virtual)
-        channels = removed.pop(virtual)
         try:
-            for chunk in chunks(sorted(channels), MAX_NAMES):
-                # Looked up last of all: a member that has come back must not be removed.
-                back = set(self._local_groups.members(virtual))
-                names = [keys.local(channel) for channel in chunk if channel not in back]
-                if names:
-                    await self._groups.execute(group, ("SREM", key, *names), shards)
-        except BaseException as error:
-            self._local_groups.restore_removed_members(virtual, channels)
-            if not isinstance(error, RedisError):
-                raise
+            if self._local_groups.members(virtual):
+                await self._remove_members(virtual, removed[virtual], shards)
+            elif await self._remove_virtual(virtual, shards):
+                self._local_groups.forget_if_empty(virtual)
+                self._on_removed(virtual)
+            else:
+                return
+        except RedisError as error:
+            # After an error that lasts, the name expires.
+            if is_temporary(error):
+                return
+        del removed[virtual]
+
+    async def _remove_members(self, virtual: str, channels: set[str], shards: Shards) -> None:
+        key, group = self._keys.members(virtual), keys.group_of(virtual)
+        for chunk in chunks(sorted(channels), MAX_NAMES):
+            # Looked up last of all: a member that has come back must not be removed.
+            back = set(self._local_groups.members(virtual))
+            names = [keys.local(channel) for channel in chunk if channel not in back]
+            if names:
+                await self._groups.execute(group, ("SREM", key, *names), shards)
+
+    async def _remove_virtual(self, virtual: str, shards: Shards) -> bool:
+        """Remove a virtual channel without members; return False if it has got one meanwhile."""
+        group = keys.group_of(virtual)
+        command = ("ZSCORE", self._keys.group(group), virtual)
+        score = await self._groups.execute(group, command, shards)
+        if self._local_groups.members(virtual):
+            return False
+        # A join meanwhile changes the score.
+        return score is None or await self._groups.forget(group, virtual, score, shards)
 
     async def _each(
         self,

@@ -15,7 +15,7 @@ from .._shared.messages.serializers import POSITION, DecodedMessage
 from .inbox import AckTracker, Claim, Dispatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from .._shared.delivery.mailboxes import Mailboxes
     from .._shared.history.follower import Followers
@@ -88,17 +88,15 @@ class ProcessDispatcher(Dispatcher):
         settings: The layer's options.
         mailboxes: The channels' mailboxes.
         local_groups: The members in this process.
-        groups_empty: Called with virtual channels that have no members any more.
         followers: The followers of the groups that keep a history, by virtual channel.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it connects
+    def __init__(
         self,
         address: str,
         settings: QueueSettings,
         mailboxes: Mailboxes,
         local_groups: LocalGroups,
-        groups_empty: Callable[[Sequence[str]], object],
         followers: Followers[str],
     ) -> None:
         self.channel = address
@@ -109,7 +107,6 @@ class ProcessDispatcher(Dispatcher):
         self.leaves = local_groups.leaves
         self._followers = followers
         self._backlog = followers.backlog
-        self._groups_empty = groups_empty
 
     def prefetch_count(self) -> int:
         """Return the largest capacity of the key: it has no other reader."""
@@ -163,14 +160,8 @@ class ProcessDispatcher(Dispatcher):
 
     def _leave(self, virtual: str, channel: str, at: float) -> None:
         """End a membership, behind the messages that its channel waits for."""
-        end = partial(self._end_membership, virtual, channel, at)
+        end = partial(self._local_groups.leave, virtual, channel, at)
         self._followers.after(virtual, channel, end)
-
-    def _end_membership(self, virtual: str, channel: str, at: float) -> None:
-        self._local_groups.leave(virtual, channel, at)
-        # A leave may come twice. The name may be another process's by then.
-        if virtual in self._local_groups and not self._local_groups.members(virtual):
-            self._groups_empty([virtual])
 
     def _follow(self, names: list[str], decoded: Envelope, data: bytes) -> list[str]:
         """Pass a message on to the followers of its group; return the names without any."""
@@ -195,7 +186,7 @@ class ProcessDispatcher(Dispatcher):
                 members = self._local_groups.members(name)
                 channels.update(dict.fromkeys(members))
                 if not members:
-                    self._groups_empty([name])
+                    self._local_groups.note_removed(name)
             else:
                 channels[name] = None
         return list(channels)

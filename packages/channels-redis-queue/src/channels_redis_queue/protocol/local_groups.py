@@ -11,7 +11,7 @@ from .._shared.clock import monotonic
 from ..keys import non_local
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 @dataclass
@@ -20,8 +20,6 @@ class _LocalGroup:
 
     # Each member's join in server time, and the `monotonic()` of its expiry.
     members: dict[str, tuple[float, float]] = field(default_factory=dict)
-    # No membership expires before this.
-    first_expiry: float = 0.0
     # Joins without a reply yet, by channel, and the latest leave that each has seen meanwhile.
     joining: Counter[str] = field(default_factory=Counter)
     left: dict[str, float] = field(default_factory=dict)
@@ -29,8 +27,6 @@ class _LocalGroup:
     score: bytes | None = None
     # The `monotonic()` of that write.
     written_at: float = 0.0
-    # True if a join was cancelled, which the server may have executed.
-    may_have_other_score: bool = False
 
 
 class LocalGroups:
@@ -44,7 +40,8 @@ class LocalGroups:
         self._expiry = group_expiry
         self._groups: dict[str, _LocalGroup] = {}
         self._virtuals_of: dict[str, set[str]] = {}
-        # By virtual channel: the members that Redis still has.
+        # By virtual channel: the members that Redis still has. Also for each without any member,
+        # until it was removed there.
         self._removed_members: dict[str, set[str]] = {}
         # The number of the latest write of each virtual channel to Redis, in this order.
         self._writes: dict[str, int] = {}
@@ -94,7 +91,6 @@ class LocalGroups:
         """Cancel a join; an earlier membership stays."""
         group = self._groups.get(virtual)
         if group is not None:
-            group.may_have_other_score = True
             self._end_join(virtual, group, channel)
 
     def cancel_joins(self) -> None:
@@ -160,18 +156,14 @@ class LocalGroups:
         group = self._groups.get(virtual)
         if group is None:
             return []
-        now = monotonic()
-        if group.first_expiry <= now:
-            for channel in [name for name, (_, end) in group.members.items() if end <= now]:
-                self._remove(virtual, group, channel)
-            ends = (end for _, end in group.members.values())
-            group.first_expiry = min(ends, default=now + self._expiry)
         if not group.joining:
             return list(group.members)
         return list({**group.members, **group.joining})
 
     def renew(self, virtual: str, is_consumed: Callable[[str], bool]) -> bool:
-        """Renew the memberships whose consumers run, before a third of their time is over.
+        """Renew the memberships whose consumers run, and end those that have expired.
+
+        A third of their time is over when they are renewed.
 
         Args:
             virtual: The virtual channel.
@@ -186,12 +178,14 @@ class LocalGroups:
         now = monotonic()
         renewed, due = now + self._expiry, now + self._expiry * 2 / 3
         is_alive = False
-        for channel, (at, end) in group.members.items():
+        for channel, (at, end) in list(group.members.items()):
             if end > due:
                 is_alive = True
             elif is_consumed(channel):
                 group.members[channel] = at, renewed
                 is_alive = True
+            elif end <= now:
+                self._remove(virtual, group, channel)
         return is_alive and group.written_at <= now - self._expiry / 3
 
     def written(self, virtual: str, score: bytes) -> None:
@@ -205,14 +199,6 @@ class LocalGroups:
         group.members = {
             channel: (min(joined, at), end) for channel, (joined, end) in group.members.items()
         }
-
-    def emptied(self, virtual: str) -> tuple[bool, bytes | None]:
-        """Return whether a virtual channel is empty, and the score in Redis, if that is known."""
-        if self.members(virtual):
-            return False, None
-        group = self._groups.get(virtual)
-        is_known = group is not None and not group.may_have_other_score
-        return True, self.score(virtual) if is_known else None
 
     def forget_if_empty(self, virtual: str) -> None:
         """Forget a virtual channel that has no members."""
@@ -233,10 +219,6 @@ class LocalGroups:
         """Return all virtual channels."""
         return list(self._groups)
 
-    def empty(self) -> list[str]:
-        """Return the virtual channels that have no members."""
-        return [virtual for virtual in self.virtuals() if not self.members(virtual)]
-
     def addresses(self) -> list[str]:
         """Return the addresses that have virtual channels."""
         return list(self._addresses)
@@ -256,16 +238,22 @@ class LocalGroups:
         return [virtual for virtual, _ in latest], self._last_write
 
     def take_removed_members(self) -> dict[str, set[str]]:
-        """Return, once, the members that have left each virtual channel and not come back."""
+        """Return, once, what Redis has to be told: the members that have left, and not come back.
+
+        Returns:
+            By virtual channel. One without members may have no names here.
+        """
         removed, self._removed_members = self._removed_members, {}
         for virtual, channels in removed.items():
-            group = self._groups.get(virtual)
-            if group is not None:
-                channels.difference_update(group.members, group.joining)
-        return {virtual: channels for virtual, channels in removed.items() if channels}
+            channels.difference_update(self.members(virtual))
+        return {
+            virtual: channels
+            for virtual, channels in removed.items()
+            if channels or not self.members(virtual)
+        }
 
-    def restore_removed_members(self, virtual: str, channels: set[str]) -> None:
-        """Undo `take_removed_members` for a virtual channel."""
+    def note_removed(self, virtual: str, channels: Iterable[str] = ()) -> None:
+        """Note that Redis may have a virtual channel or some members of it wrongly."""
         self._removed_members.setdefault(virtual, set()).update(channels)
 
     def clear(self) -> None:
@@ -296,7 +284,7 @@ class LocalGroups:
         group.members.pop(channel, None)
         if channel in group.joining:
             return
-        self._removed_members.setdefault(virtual, set()).add(channel)
+        self.note_removed(virtual, [channel])
         virtuals = self._virtuals_of.get(channel)
         if virtuals is not None:
             virtuals.discard(virtual)
