@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # group that was found unchanged.
 MAX_UNCONFIRMED_BYTES = 4096
 MAX_CONFIRMED_BYTES = 262_144
-# Groups that are remembered. Beyond it all are read again.
-MAX_GROUPS = 10_000
+# Destinations that are remembered, about 400 bytes each. Beyond it all groups are read again.
+MAX_DESTINATIONS = 50_000
 # Seconds between two checks for dead processes in a group.
 LIVENESS_CHECK_INTERVAL = 30
 
@@ -88,6 +88,8 @@ class GroupCache:
         self._keys = keys
         self._capacity = capacity
         self._snapshots: dict[str, GroupSnapshot] = {}
+        # The destinations of all of them.
+        self._size = 0
         # Returns the latest snapshot of a group, or None.
         self.get = self._snapshots.get
 
@@ -104,14 +106,17 @@ class GroupCache:
             return known
         digest = hashlib.sha1(names).hexdigest()  # noqa: S324 - Lua has this one
         snapshot = GroupSnapshot(group, names, self._destinations(names), digest)
+        # Another thread may have replaced or removed it.
+        known = self._snapshots.pop(group, None)
         if known is not None:
             snapshot.next_liveness_check = known.next_liveness_check
+            self._size -= len(known.destinations)
         if snapshot.destinations and len(names) <= MAX_CONFIRMED_BYTES:
-            if known is None and len(self._snapshots) >= MAX_GROUPS:
+            self._size += len(snapshot.destinations)
+            if self._size > MAX_DESTINATIONS:
                 self._snapshots.clear()
+                self._size = len(snapshot.destinations)
             self._snapshots[group] = snapshot
-        else:
-            self._snapshots.pop(group, None)
         return snapshot
 
     def _destinations(self, names: bytes) -> list[Destination]:
