@@ -70,12 +70,12 @@ FLOORS = {
     ),
     "group-calls": Work("group", "calls", {"queue": 20}, {"members": 10_000}, most=True, rounds=1),
     "other-processes": Work("other-processes", "p50", {"queue": 2}),
-    "sync": Work("synchronous", "rate", {"queue": 3, "pubsub": 3}, {"threads": 1}, rounds=3),
+    "sync": Work("synchronous", "rate", {"queue": 2, "pubsub": 2}, {"threads": 1}, rounds=3),
     "sync-threads": Work(
-        "synchronous", "rate", {"queue": 3, "pubsub": 3}, {"threads": 16}, rounds=3
+        "synchronous", "rate", {"queue": 2, "pubsub": 2}, {"threads": 16}, rounds=3
     ),
     "sync-run": Work("sync-run", "rate", {"queue": 4, "pubsub": 4}, rounds=3),
-    "sync-cost": Work("sync-cost", "times", {"queue": 2.0, "pubsub": 1.6}, most=True, rounds=2),
+    "sync-cost": Work("sync-cost", "times", {"queue": 3.0, "pubsub": 3.0}, most=True, rounds=2),
 }
 
 

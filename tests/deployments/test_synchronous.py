@@ -1,4 +1,4 @@
-"""Synchronous callers of every kind of host: in place, on the connections of the process."""
+"""Synchronous callers of every kind of host, on the connections of the background loop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 CALLS = 80
 THREADS = 16
-MOST_CONNECTIONS = 4
 
 
 @contextmanager
@@ -48,7 +47,7 @@ def accepted(servers: Sequence[EmbeddedServer]) -> list[int]:
 def reach_a_consumer(
     layer_class: LayerClass, host: object, servers: Sequence[EmbeddedServer], **options: Any
 ) -> None:
-    """Check that calls of many threads arrive, over a handful of connections to each server."""
+    """Check that calls of many threads arrive, over one connection to each server."""
     joined = threading.Event()
     got: list[int] = []
 
@@ -82,7 +81,7 @@ def reach_a_consumer(
         consumer.result(20)
         opened = [now - then for then, now in zip(before, accepted(servers), strict=True)]
         # The probe of `accepted` itself is one.
-        assert all(count <= MOST_CONNECTIONS + 1 for count in opened)
+        assert all(count <= 1 + 1 for count in opened)
         assert layer.statistics().sent == CALLS + 1
     assert sorted(got) == list(range(CALLS))
 
@@ -126,7 +125,8 @@ def test_calls_leave_nothing_behind(own_server: EmbeddedServer) -> None:
     def kept() -> int:
         # Not all objects: those of other tests and of what measures coverage come and go.
         gc.collect()
-        return sum(type(each).__module__.startswith("channels_redis") for each in gc.get_objects())
+        modules = (str(type(each).__module__) for each in gc.get_objects())
+        return sum(module.startswith("channels_redis") for module in modules)
 
     with made(RedisChannelLayer, own_server.url) as layer:
         for _ in range(3):
@@ -134,8 +134,8 @@ def test_calls_leave_nothing_behind(own_server: EmbeddedServer) -> None:
         before = kept()
         for _ in range(50):
             answer()
-        # The name of each channel stays valid, with its keys.
-        assert kept() - before < 2 * 50
+        # The name of each channel stays valid, with its keys and its destination.
+        assert kept() - before <= 2 * 50
 
 
 def test_moved_slot(own_cluster: EmbeddedCluster) -> None:

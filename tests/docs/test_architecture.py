@@ -11,6 +11,7 @@ import pytest
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
+from channels_redis_queue._shared.background import SHORT_LIVED_CALLS
 from support.builds import read_toml
 from support.calls import passed
 
@@ -90,6 +91,9 @@ async def test_way_of_a_message(
     sender, layer = (layer_class(hosts=[redis_server.url], prefix=prefix) for _ in range(2))
     channel = await layer.new_channel()
     await layer.group_add("room", channel)
+    for _ in range(SHORT_LIVED_CALLS):  # then it has connections of its own
+        await sender.send(channel, {"type": "hello"})
+        await layer.receive(channel)
     direct = await passed(layer, channel, lambda: sender.send(channel, {"type": "hello"}))
     grouped = await passed(layer, channel, lambda: sender.group_send("room", {"type": "hello"}))
     for each in (sender, layer):

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import warnings
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -14,6 +15,8 @@ from blocking.programs.setting import make_layer, say
 
 CHILDREN = 3
 layer = make_layer()
+# Python 3.12 warns of every fork beside a thread.
+warnings.filterwarnings("ignore", "This process", DeprecationWarning)
 
 
 async def round_trip(number: int) -> int:

@@ -1,18 +1,21 @@
-"""A process that forks while another thread takes a connection; the child only ends."""
+"""A process that forks while its threads send; the children send, too."""
 
 from __future__ import annotations
 
-import gc
 import os
-import queue
 import signal
-import sys
+import threading
+import warnings
 
 from asgiref.sync import async_to_sync
 
 from blocking.programs.setting import make_layer, say
 
+CHILDREN = 5
 layer = make_layer()
+done = threading.Event()
+# Python 3.12 warns of every fork beside a thread.
+warnings.filterwarnings("ignore", "This process", DeprecationWarning)
 
 
 def send() -> None:
@@ -20,21 +23,29 @@ def send() -> None:
     async_to_sync(layer.group_send)("room", {"type": "hello"})
 
 
+def send_much() -> None:
+    """Send until the forks are done."""
+    while not done.is_set():
+        send()
+
+
 def main() -> None:
-    """Fork in the moment in which a thread would have the lock of the connections."""
+    """Fork amid the calls of two threads."""
+    threads = [threading.Thread(target=send_much) for _ in range(2)]
+    for thread in threads:
+        thread.start()
     send()
-    pools = [each for each in gc.get_objects() if type(each) is queue.LifoQueue]
-    for pool in pools:
-        pool.mutex.acquire()
-    pid = os.fork()
-    if not pid:
-        signal.alarm(20)
-        sys.exit(0)
-    for pool in pools:
-        pool.mutex.release()
-    _, status = os.waitpid(pid, 0)
-    say("child", os.waitstatus_to_exitcode(status))
-    send()
+    for _ in range(CHILDREN):
+        pid = os.fork()
+        if not pid:
+            signal.alarm(20)
+            send()
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        say("child", os.waitstatus_to_exitcode(status))
+    done.set()
+    for thread in threads:
+        thread.join()
     say("parent fine")
 
 

@@ -32,6 +32,8 @@ async def without_descriptors() -> None:
             os.close(descriptor)
 
 
+# Python complains of an event loop that it could not make.
+sys.unraisablehook = lambda _: None
 resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
 try:
     asyncio.run(without_descriptors())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import warnings
 
 import redis
 from asgiref.sync import async_to_sync
@@ -14,6 +15,8 @@ from blocking.programs.setting import make_layer, say
 WORKERS = 3
 TASKS = 30
 layer = make_layer()
+# Python 3.12 warns of every fork beside a thread.
+warnings.filterwarnings("ignore", "This process", DeprecationWarning)
 
 
 def task(number: int) -> int:

@@ -7,7 +7,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ._shared.blocking.callers import SynchronousCallers
+from ._shared.background import BackgroundShards
 from ._shared.brokers import Brokers
 from ._shared.transport.reconnecting import OutageLog
 from .broker import PubSubBroker
@@ -35,12 +35,10 @@ class PubSubBrokers(Brokers[PubSubBroker]):
         self.outages = [OutageLog(logger, str(connector.host)) for connector in settings.connectors]
         # Called with channels that have ended, each in the event loop of its broker.
         self.observers: list[Callable[[list[str]], object]] = []
-        callers = partial(
-            SynchronousCallers, settings.connectors, settings.scripts, settings.counters
-        )
-        self._callers = self._callers_by_key = callers(by_key=settings.sharded_pubsub)
+        make = partial(BackgroundShards, settings.connectors, settings.scripts, settings.counters)
+        self._background = self._background_by_key = make(by_key=settings.sharded_pubsub)
         if settings.publishes_anywhere:
-            self._callers_by_key = callers()
+            self._background_by_key = make()
 
     async def of_channel(self, channel: str, *, is_made_here: bool) -> PubSubBroker:
         """Return the broker that has a channel open, attached to the running loop; else its own.
@@ -68,17 +66,14 @@ class PubSubBrokers(Brokers[PubSubBroker]):
         return self.get()
 
     def shards(self) -> Shards:
-        """Return the connections of the running event loop for messages, if it has no broker yet.
-
-        A loop that may block uses those of the process.
-        """
-        return self._callers.shards() or self.get().connections.shards
+        """Return the connections for messages of an event loop that has no broker yet."""
+        return self._background.for_running_loop() or self.get().connections.shards
 
     def key_shards(self) -> Shards:
         """Return the connections of the running event loop for commands on keys."""
         shards = None
         if asyncio.get_running_loop() not in self.by_loop:
-            shards = self._callers_by_key.shards()
+            shards = self._background_by_key.for_running_loop()
         return shards or self.get().connections.key_shards
 
     def leave(self, topic: bytes, channel: str) -> None:
@@ -97,15 +92,15 @@ class PubSubBrokers(Brokers[PubSubBroker]):
             self.call(broker, broker.flush)
 
     async def close_connections(self) -> None:
-        """Close the connections of synchronous callers, and of the running event loop.
+        """Close the connections in the background, and of the running event loop.
 
         The latter stay while a consumer in another task needs their subscriptions.
         """
         try:
             await self.close(PubSubBroker.is_consumed)
         finally:
-            await self._callers.close()
-            await self._callers_by_key.close()
+            await self._background.close()
+            await self._background_by_key.close()
 
     def _make_broker(self) -> PubSubBroker:
         return PubSubBroker(self.settings, self.outages, self._end_channels)

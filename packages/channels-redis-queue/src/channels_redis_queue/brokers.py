@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from . import maintenance
+from ._shared.background import BackgroundShards
 from ._shared.base_layer import ForeignChannelError
-from ._shared.blocking.callers import SynchronousCallers
 from ._shared.brokers import Brokers
 from ._shared.concurrency import running_loop, timeout
 from ._shared.history.results import Joined
@@ -47,7 +47,7 @@ class QueueBrokers(Brokers[QueueBroker]):
         self.counters = settings.counters
         self._pid = os.getpid()
         _all.add(self)
-        self._synchronous = SynchronousCallers(
+        self._background = BackgroundShards(
             settings.connectors, settings.scripts, settings.counters
         )
         self._liveness = Liveness(settings)
@@ -66,7 +66,7 @@ class QueueBrokers(Brokers[QueueBroker]):
         broker = self.by_loop.get(asyncio.get_running_loop())
         if broker is not None and broker.shards is not None:
             return broker.shards
-        return self._synchronous.shards() or self.get().open()
+        return self._background.for_running_loop() or self.get().open()
 
     def owner(self, channel: str) -> QueueBroker:
         """Return the broker that a channel's name identifies, or else the running loop's."""
@@ -162,11 +162,11 @@ class QueueBrokers(Brokers[QueueBroker]):
         return len(set().union(*(broker.groups() for broker in self.values())))
 
     async def close_connections(self) -> None:
-        """Close what is open in the running event loop, and for synchronous callers."""
+        """Close what is open in the running event loop, and in the background."""
         try:
             await self.close()
         finally:
-            await self._synchronous.close()
+            await self._background.close()
 
     async def flush(self) -> None:
         """Drop all messages and members, here and in Redis."""
@@ -176,11 +176,9 @@ class QueueBrokers(Brokers[QueueBroker]):
 
     async def mark_gone(self) -> None:
         """Notify those that send to the groups of this process that it has ended."""
-        # Before the timer, beside which a loop would get connections of its own.
-        shards = self.shards
         async with timeout(LEAVE_TIMEOUT):
             for broker in self.values():
-                await self._liveness.mark_gone(broker.local_groups.addresses(), shards)
+                await self._liveness.mark_gone(broker.local_groups.addresses(), self.shards)
 
     @property
     def must_mark_gone(self) -> bool:

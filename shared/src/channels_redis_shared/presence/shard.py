@@ -116,12 +116,13 @@ class ShardPresence:
             return
         for task in self._tasks:
             task.cancel()
-        self._commands = self._layer.key_shards[self._shard]
-        self._connected = self._connections()
         tasks = self._write_changes(), self._keep_alive()
         self._tasks = [self._layer.spawn(task) for task in tasks]
         for group, diff in self._diffs.items():
             self._layer.spawn(self._send_diffs(group, diff))
+        # After `spawn`, with which the event loop has some.
+        self._commands = self._layer.key_shards[self._shard]
+        self._connected = self._connections()
 
     async def track(self, group: str, channel: str, key: str, meta: str, grace: float) -> None:
         """Make a channel one of a person's; see `Presence.track`."""

@@ -56,20 +56,6 @@ class Cluster(Connector):
         """Return the owner of a slot, as last learnt."""
         return self._owners[slot]
 
-    async def find_owner(self, slot: int, *, refresh: bool) -> Address:
-        """Return the owner of a slot; fetch the slot map if it is unknown, or to `refresh` it.
-
-        Raises:
-            redis.exceptions.ClusterDownError: No node owns the slot.
-            redis.exceptions.RedisError: As for `learn`.
-        """
-        if refresh or self._owners[slot] is None:
-            await self.learn()
-        owner = self._owners[slot]
-        if owner is None:
-            raise ClusterDownError(f"no node of the {self.host} owns slot {slot}")
-        return owner
-
     @property
     def layout(self) -> Sequence[Address | None]:
         """The owner of each slot, as last learnt: another object after a change."""
@@ -119,14 +105,24 @@ class Cluster(Connector):
         It is the same node as long as that one works: nodes forward a published message after the
         reply, so through another node it might reach a later subscription.
         """
-        _, connection = await self._open_preferred(tuple(setup))
-        return connection
-
-    async def working_node(self) -> Address:
-        """Return the address of a node that accepts connections, the last one if it does."""
-        address, connection = await self._open_preferred(())
-        connection.close()
-        return address
+        setup = tuple(setup)
+        await self.learn()
+        left = self.owners()
+        trouble: Exception | None = None
+        while left:
+            address = self._preferred
+            if address is None or address not in left:
+                # Before it has answered, so that calls at the same time choose the same node.
+                [address] = random.sample(list(left), 1)
+                self._preferred = address
+            left.remove(address)
+            try:
+                return await self.node(address).open(setup)
+            except (RedisError, OSError) as error:
+                if not is_transient(error):
+                    raise
+                trouble = error
+        raise RedisConnectionError(f"{self.host}: {trouble}") from trouble
 
     def node(self, address: Address) -> Connector:
         """Return the connector to one node."""
@@ -142,27 +138,11 @@ class Cluster(Connector):
     async def open_to(self, key: str) -> Connection:
         """Return a new, ready connection to the current owner of a key."""
         # Never from the cache: the previous connection, if any, ended for some reason.
-        owner = await self.find_owner(slot_of(key), refresh=True)
-        return await self.node(owner).open()
-
-    async def _open_preferred(self, setup: Sequence[Command]) -> tuple[Address, Connection]:
         await self.learn()
-        left = self.owners()
-        trouble: Exception | None = None
-        while left:
-            address = self._preferred
-            if address is None or address not in left:
-                # Before it has answered, so that calls at the same time choose the same node.
-                [address] = random.sample(list(left), 1)
-                self._preferred = address
-            left.remove(address)
-            try:
-                return address, await self.node(address).open(setup)
-            except (RedisError, OSError) as error:
-                if not is_transient(error):
-                    raise
-                trouble = error
-        raise RedisConnectionError(f"{self.host}: {trouble}") from trouble
+        owner = self.owner(slot_of(key))
+        if owner is None:
+            raise ClusterDownError(f"no node of the {self.host} owns slot {slot_of(key)}")
+        return await self.node(owner).open()
 
     async def _ask(self, address: Address) -> Sequence[Address | None]:
         seconds = self.host.timeout

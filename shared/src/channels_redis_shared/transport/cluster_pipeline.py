@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .cluster import Cluster, slot_of
-from .commands import CommandClient, PendingCommand, Shards
+from .commands import PendingCommand, Shards
 from .pipeline import AutoPipeline, Lane
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ClusterPipeline(AutoPipeline):
         # The owners of slots for which calls were pending there as the map changed.
         self._former: dict[int | None, Lane] = {}
 
-    async def nodes(self) -> Sequence[CommandClient]:
+    async def nodes(self) -> Sequence[AutoPipeline]:
         """Return a client for each node that has keys now; it closes its connection by itself."""
         await self._cluster.learn()
         return [
@@ -77,6 +77,26 @@ class ClusterPipeline(AutoPipeline):
                 del self._lanes[connector]
 
 
+def pipeline_to(
+    connector: Connector,
+    scripts: Sequence[Script],
+    counters: Counters,
+    *,
+    by_key: bool = True,
+) -> AutoPipeline:
+    """Return the command connections of the running loop to a host.
+
+    Args:
+        connector: Opens the connections.
+        scripts: Loaded whenever a connection opens.
+        counters: Count commands and round trips.
+        by_key: Choose the node of a Cluster by each command's key, instead of using any one.
+    """
+    if by_key and isinstance(connector, Cluster):
+        return ClusterPipeline(connector, scripts, counters)
+    return AutoPipeline(connector, scripts, counters)
+
+
 def shards_to(
     connectors: Sequence[Connector],
     scripts: Sequence[Script],
@@ -84,19 +104,5 @@ def shards_to(
     *,
     by_key: bool = True,
 ) -> Shards:
-    """Return the command connections of the running loop to these hosts.
-
-    Args:
-        connectors: One for each host.
-        scripts: Loaded whenever a connection opens.
-        counters: Count commands and round trips.
-        by_key: Choose the node of a Cluster by each command's key, instead of using any one.
-    """
-    return Shards(
-        [
-            ClusterPipeline(connector, scripts, counters)
-            if by_key and isinstance(connector, Cluster)
-            else AutoPipeline(connector, scripts, counters)
-            for connector in connectors
-        ]
-    )
+    """Return the command connections of the running loop to several hosts; see `pipeline_to`."""
+    return Shards([pipeline_to(one, scripts, counters, by_key=by_key) for one in connectors])

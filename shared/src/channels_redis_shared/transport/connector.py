@@ -84,7 +84,10 @@ class Connector:
                     raise
                 return connection
         except (asyncio.TimeoutError, RedisTimeoutError):
-            raise self.too_late(seconds) from None
+            raise RedisTimeoutError(
+                f"{self.host} did not accept a connection within {seconds:.2g} s"
+                f"{advice_on_silence(self.host)}"
+            ) from None
         except RedisError as error:
             refusal = unopened and await find_tls_refusal(unopened, error)
             if refusal:
@@ -122,13 +125,6 @@ class Connector:
         role = introduction(reply).get(b"role", b"")
         self._was_master |= role == b"master"
         return role in {b"", b"master"} or not self._was_master
-
-    def too_late(self, seconds: float) -> RedisTimeoutError:
-        """Return the error for a connection that was not opened in this time."""
-        host, advice = self.host, advice_on_silence(self.host)
-        return RedisTimeoutError(
-            f"{host} did not accept a connection within {seconds:.2g} s{advice}"
-        )
 
     async def _check_server(self, connection: Connection) -> None:
         if self.version_is_known and not self.checks_each:

@@ -315,9 +315,15 @@ class AutoPipeline(CommandClient):
         self._put(command)
         return command.reply
 
-    async def nodes(self) -> Sequence[CommandClient]:
+    async def nodes(self) -> Sequence[AutoPipeline]:
         """Return this client."""
         return [self]
+
+    def release(self) -> None:
+        """Close the connections as soon as no call is pending, from now on."""
+        self._keeps_connection = False
+        for lane in self._lanes.values():
+            lane.release()
 
     async def close(self) -> None:
         """Close the connections. Later commands open some, and close them again."""
