@@ -158,7 +158,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
 
     def _trackers(self) -> list[ConsumerTracker]:
         """Return the consumers of all event loops."""
-        raise NotImplementedError
+        return [broker.consumers for broker in self._brokers.get().values()]
 
     def _tracker_of(self, channel: str) -> ConsumerTracker:
         """Return the consumers among which is that of a channel."""

@@ -172,9 +172,6 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             )
         )
 
-    def _trackers(self) -> list[ConsumerTracker]:
-        return [broker.consumers for broker in self._brokers.get().values()]
-
     def _tracker_of(self, channel: str) -> ConsumerTracker:
         brokers = self._brokers.get()
         broker = next((one for one in brokers.values() if channel in one), None)

@@ -108,21 +108,16 @@ class RedisChannelLayer(BaseRedisLayer):
         )
         self.group_expiry = options.checked_int("group_expiry", group_expiry)
         self._encrypts = bool(symmetric_encryption_keys)
-        self._serializer = registry.get_serializer(
+        make_serializer = functools.partial(
+            registry.get_serializer,
             serializer_format,
             symmetric_encryption_keys=symmetric_encryption_keys,
             random_prefix_length=options.random_prefix_length(random_prefix_length),
-            expiry=self.expiry,
         )
+        self._serializer = make_serializer(expiry=self.expiry)
         self._encode = self._encoder().encode
         # A history may hold messages that are older than `expiry`.
-        ageless = registry.get_serializer(
-            serializer_format,
-            symmetric_encryption_keys=symmetric_encryption_keys,
-            random_prefix_length=options.random_prefix_length(random_prefix_length),
-            expiry=None,
-        )
-        self._history_decoder = self._decoder(DecodedMessage, ageless)
+        self._history_decoder = self._decoder(DecodedMessage, make_serializer(expiry=None))
         self._turn = itertools.cycle(range(len(self._connectors)))
         self._keys = keys.Keys(prefix)
         # Checking a name takes as long as packing a message.
@@ -375,9 +370,6 @@ class RedisChannelLayer(BaseRedisLayer):
         """Return the number of messages that may wait where those for a channel do."""
         capacity: int = self.get_capacity(channel)
         return PROCESS_CAPACITY * capacity if "!" in channel else capacity
-
-    def _trackers(self) -> list[ConsumerTracker]:
-        return [broker.consumers for broker in self._brokers.get().values()]
 
     def _tracker_of(self, channel: str) -> ConsumerTracker:
         return self._brokers.get().owner(channel).consumers
