@@ -100,8 +100,9 @@ async def test_joining_again_repeats_nothing(case: LayerCase) -> None:
     channel, _ = await follow(layer)
     await send(layer, numbered(2))
     messages = await take_many(layer, channel, 2)
-    again = await within(layer.group_add(GROUP, channel))
-    assert again == (messages[-1]["__asgi_position__"], True)
+    first, latest = (message["__asgi_position__"] for message in messages)
+    for options in ({}, {"since": first}, {"rewind": 2}):
+        assert await within(layer.group_add(GROUP, channel, **options)) == (latest, True)
     await case.nothing_else(layer, channel)
 
 
@@ -134,6 +135,7 @@ async def test_excluded_channels_get_no_replay(case: LayerCase) -> None:
     await within(layer.group_send(GROUP, {"type": "mine"}, exclude=[channel]))
     await send(layer, numbered(1))
     assert plain([await take(layer, channel)]) == numbered(1)
+    await within(layer.group_discard(GROUP, channel))
     await within(layer.group_add(GROUP, channel, since=joined.position))
     assert plain([await take(layer, channel)]) == numbered(1)
     await case.nothing_else(layer, channel)

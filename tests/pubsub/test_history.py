@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 
 from support import inside as look
 from support.histories import GROUP, HISTORY, follow, plain, send
-from support.messages import cancel, numbered, take, take_many, within
+from support.messages import numbered, take, take_many, within
 from support.pubsub_layers import (
     BACK,
     LOST,
@@ -292,24 +292,3 @@ async def test_an_outage_while_the_first_member_joins(proxy: TcpProxy, own_layer
     proxy.resume()
     assert plain([await take(layer, channel)]) == numbered(1)
     assert await take(layer, channel) == BACK
-
-
-@pytest.mark.parametrize("cancelled", [False, True])
-async def test_a_member_that_joins_again(
-    proxy: TcpProxy, own_layers: Layers, *, cancelled: bool
-) -> None:
-    """It gets what came while that call waited for the history, as any member does."""
-    layer, sender = own_layers(hosts=[proxy.url], **HISTORY), own_layers(**HISTORY)
-    channel, _ = await follow(layer)
-    other, _ = await follow(layer)
-    proxy.connections[1].stall()
-    joining = asyncio.create_task(layer.group_add(GROUP, channel, rewind=1))
-    follower = inside(layer).followers.find(f"{layer.prefix}__group__{GROUP}".encode())
-    await eventually(lambda: not look.is_settled(follower))
-    await send(sender, numbered(2))
-    assert plain(await take_many(layer, other, 2)) == numbered(2)
-    if cancelled:
-        await cancel(joining)
-    proxy.resume()
-    assert plain(await take_many(layer, channel, 2)) == numbered(2)
-    await nothing_else(layer, channel)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import warnings
-from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +13,7 @@ from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_pubsub.subscriber import Subscriber
 from support import inside as look
 from support.loop_thread import LoopThread
-from support.messages import DEADLINE, Message, cancel, joined, numbered, take, take_many, within
+from support.messages import Message, cancel, joined, numbered, take, take_many, within
 from support.pubsub_layers import (
     BACK,
     LOST,
@@ -160,29 +159,6 @@ async def test_history_that_has_not_arrived_when_the_loop_ends(
     assert start is not None
     assert (await take(layer, channel))["type"] == "while"
     await nothing_else(layer, channel)
-
-
-async def test_member_that_is_behind_when_the_loop_ends(
-    proxy: TcpProxy, own_layers: Layers
-) -> None:
-    """It gets what it waited for in the next loop, and the others nothing twice."""
-    layer, sender = own_layers(hosts=[proxy.url], **KEEPING), own_layers(**KEEPING)
-    with LoopThread() as other:
-        behind, member = [await other.run(joined(layer, "chat.1")) for _ in range(2)]
-        for connection in proxy.connections[1:]:  # the first is that of the subscriptions
-            connection.stall()
-        adding = other.start(layer.group_add("chat.1", behind, rewind=1))
-        [broker] = look.all_brokers(layer)
-        follower = broker.followers.find(b"asgi__group__chat.1")
-        assert follower is not None
-        await eventually(lambda: follower.is_behind(behind))
-        await within(sender.group_send("chat.1", {"type": "while"}))
-        assert (await other.run(layer.receive(member)))["type"] == "while"
-    with pytest.raises(CancelledError):
-        adding.result(DEADLINE)
-    proxy.resume()
-    assert (await take(layer, behind))["type"] == "while"
-    await nothing_else(layer, behind)
 
 
 async def test_history_that_can_not_be_read_in_the_next_loop(

@@ -139,8 +139,6 @@ class History(RuleBasedStateMachine):
         self.failures: list[BaseException] = []
         # True once a read has failed: members may stay where they are.
         self.failed = False
-        # The first position that the process knew.
-        self.first = ""
         settings: Any = SimpleNamespace(
             counters=Counters(),
             faults=SimpleNamespace(warning=lambda *_: None),
@@ -203,9 +201,8 @@ class History(RuleBasedStateMachine):
                 member.got.append(item.number)
 
     def tell(self, member: Member) -> None:
-        """Note that a member was told of a gap: one of a server older than all that it knows."""
-        lost = {self.positions[number] for number in self.server.lost}
-        assert self.first in lost, "told although the history has all"
+        """Note that a member was told of a gap, after a failover."""
+        assert self.server.lost, "told although the history has all"
         member.told.update(range(self.server.sent))
 
     async def read(self, _: str, question: Question) -> Replay:
@@ -226,9 +223,6 @@ class History(RuleBasedStateMachine):
         self.loop.run_until_complete(run())
         if self.failures:
             raise self.failures[0]
-        trail = self.follower._trail
-        if self.first not in trail:
-            self.first = trail[0] if trail else ""
 
     @rule()
     def publish(self) -> None:
@@ -312,33 +306,22 @@ class History(RuleBasedStateMachine):
         number = None if since is None else number_of(since)
         self.start_join(next(self.names), Member(number), number, fails=fails)
 
-    @precondition(lambda self: self.members)
-    @rule(data=st.data(), fails=st.booleans())
-    def join_again(self, data: st.DataObject, *, fails: bool) -> None:
-        """Let a member join again, which changes nothing for it."""
-        channel = data.draw(st.sampled_from(sorted(self.members)))
-        member = self.members[channel]
-        if not self.follower.is_behind(channel) and member.latest is not None:
-            self.start_join(channel, member, member.latest, fails=fails)
-
     def start_join(
         self, channel: str, member: Member, since: int | None, *, fails: bool = False
     ) -> None:
         """Begin a join; note its result once it has one."""
         reads = len(self.reads)
-        is_member = channel in self.members
         self.members[channel] = member
         member.joins += 1
 
         async def join() -> None:
-            join = self.followers.begin_join(GROUP, channel, is_member=is_member)
+            join = self.followers.begin_join(GROUP, channel)
             follower = join.follower
             try:
                 position = None if since is None else self.positions[since]
                 joined = await follower.join(join, position, 0)
             except (RedisConnectionError, asyncio.CancelledError):
-                if not is_member:
-                    self.members.pop(channel, None)
+                self.members.pop(channel, None)
                 follower.cancel_join(join)
                 return
             finally:

@@ -10,7 +10,6 @@ from ._shared.delivery.consumers import SWEEP_INTERVAL, ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.history.backlog import Backlog
 from ._shared.history.follower import Followers
-from ._shared.history.results import Joined
 from .connections import LoopConnections
 from .protocol.hub import Hub, TopicDispatcher
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from ._shared.history.follower import Join
     from ._shared.history.positions import Replay
+    from ._shared.history.results import Joined
     from ._shared.history.store import Question
     from ._shared.transport.reconnecting import OutageLog
     from .config import PubSubSettings
@@ -197,19 +197,14 @@ class PubSubBroker:
         """
         self._require_open(channel, topic)
         hub, followers = self.hub, self.followers
-        is_member = channel in hub.members(topic)
-        token = hub.begin_join(topic, channel)
-        follower = followers.find(topic)
-        is_current = is_member and follower is not None and not follower.is_behind(channel)
-        joining = None
-        if not is_current or since is not None or rewind:
-            joining = followers.begin_join(topic, channel, is_member=is_member)
+        place = followers.place_of(topic, channel)
+        if place is not None:
+            await self.join(topic, channel)
+            return place
+        token, joining = hub.begin_join(topic, channel), followers.begin_join(topic, channel)
         try:
             await self.connections.subscribers.wait_subscribed(topic)
-            if joining is not None:
-                joined = await joining.follower.join(joining, since, rewind)
-            else:
-                joined = Joined(followers.position(topic), recovered=True)
+            joined = await joining.follower.join(joining, since, rewind)
         except _FAILURES:
             self._cancel_join(topic, channel, token, joining)
             raise

@@ -14,7 +14,6 @@ from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.history.backlog import Backlog
 from ._shared.history.follower import Followers
-from ._shared.history.results import Joined
 from ._shared.transport.cluster_pipeline import shards_to
 from .keys import group_of, virtual_of
 from .memberships import Memberships
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from ._shared.history.positions import Replay
+    from ._shared.history.results import Joined
     from ._shared.history.store import Question
     from ._shared.transport.commands import Shards
     from ._shared.transport.reconnecting import OutageLog
@@ -193,20 +193,16 @@ class QueueBroker:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
         virtual, followers = virtual_of(channel, group), self._followers
-        is_member = channel in self.local_groups.members(virtual)
-        follower = followers.find(virtual)
-        is_current = is_member and follower is not None and not follower.is_behind(channel)
-        if is_current and since is None and not rewind:
+        place = followers.place_of(virtual, channel)
+        leaves = (virtual, channel) in self.local_groups.leaves
+        if place is not None and not (leaves and (since is not None or rewind)):
             await self.join(group, channel)
-            return Joined(followers.position(virtual), recovered=True)
-        join = followers.begin_join(virtual, channel, is_member=is_member)
+            return place
+        join = followers.begin_join(virtual, channel)
         then = partial(join.follower.join, join, since, rewind)
         try:
             return await self.memberships.add(group, channel, self._find_shards(), then)
-        except GeneratorExit:
-            join.follower.drop_join(join)
-            raise
-        except BaseException:
+        except (Exception, asyncio.CancelledError):
             join.follower.cancel_join(join)
             self._forget_unused(virtual)
             raise
