@@ -276,10 +276,10 @@ async def test_silent_node(
 async def test_server_that_is_too_old(
     start_server: Callable[..., EmbeddedServer], layers: Layers
 ) -> None:
-    """The error names its version, the option, and the version that is needed."""
+    """The error names the option, and the version that is needed."""
     old = start_server(binary=redis_6_2())
     layer = layers(RedisPubSubChannelLayer, old.url, sharded_pubsub=True)
-    text = r"is version 6\.2\.\d+, which is too old for the option sharded_pubsub: use Redis 7\.0"
+    text = r"for sharded_pubsub use Redis 7\.0"
     for call in (layer.new_channel(), layer.send("x", {"type": "x"}), layer.receive("jobs")):
         with pytest.raises(ResponseError, match=text):
             await asyncio.wait_for(call, OUTAGE)

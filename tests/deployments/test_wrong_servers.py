@@ -302,16 +302,6 @@ LASTING: dict[str, Row] = {
         RedisConnectionError,
         'write the file of the authority that signed the certificate as "ssl_ca_certs"',
     ),
-    "no certificate of the client": (
-        lambda on: at(on.tls.port, **on.ca),
-        RedisConnectionError,
-        'write the client\'s certificate as "ssl_certfile" and "ssl_keyfile"',
-    ),
-    "client's certificate of another authority": (
-        lambda on: {**on.expired.host, "address": on.tls.url, **on.ca},
-        RedisConnectionError,
-        'the server does not know the authority of "ssl_certfile"',
-    ),
     "certificate of another host": (
         lambda on: {**on.tls.host, "address": f"rediss://localhost:{on.tls.port}"},
         RedisConnectionError,
@@ -432,6 +422,17 @@ async def test_lasting(
         assert text in str(caught.value)
     assert "trying again" not in caplog.text
     await doctor_says(text, layer_class, host)
+
+
+@pytest.mark.parametrize("name", [None, "expired"], ids=["none", "of another authority"])
+async def test_certificate_of_the_client(
+    name: str | None, servers: Servers, layer_class: LayerClass, layers: Layers
+) -> None:
+    """Where the server requires one, a connection that it resets is an error that says so."""
+    own = getattr(servers, name).host if name else {}
+    host = {**own, "address": servers.tls.url, **servers.ca, **SHORT}
+    with pytest.raises(RedisConnectionError, match='as "ssl_certfile" and "ssl_keyfile"'):
+        await within(layers(layer_class, host).send("jobs", {"type": "x"}), AT_ONCE)
 
 
 async def doctor_says(text: str, layer_class: LayerClass, host: Any) -> None:

@@ -18,7 +18,6 @@ from .messages.serializers import MessageDecoder, MessageEncoder
 from .ops.logs import shown
 from .ops.statistics import Dropped, Statistics
 from .transport.cluster import connector_to
-from .transport.connector import ANY_VERSION
 
 if TYPE_CHECKING:
     import re
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from .history.settings import HistorySettings
     from .messages.serializers import Decoded
     from .transport.commands import Shards
-    from .transport.connector import MinimumVersion
 
 # Methods that channels_redis 4 called, so that subclasses overrode them.
 _FORMER_HOOKS = ("connection", "create_pool", "consistent_hash", "receive_single")
@@ -53,7 +51,6 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
     """Options, serialization and statistics, which both layers have in common.
 
     Args:
-        minimum_version: The minimum version of the servers.
         **rest: The options of both layers, which their docstrings describe.
     """
 
@@ -84,7 +81,6 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         on_overflow: str | None,
         history: Mapping[str | re.Pattern[str], Mapping[str, int]] | None,
         on_gap: str | None,
-        minimum_version: MinimumVersion = ANY_VERSION,
     ) -> None:
         for name in _FORMER_HOOKS:
             if hasattr(type(self), name):
@@ -115,7 +111,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         if self._history:
             self.extensions = (*type(self).extensions, "history")
         self._store = HistoryStore(self.presence_key_head)
-        self._connectors = tuple(connector_to(host, minimum_version) for host in parse_hosts(hosts))
+        self._connectors = tuple(map(connector_to, parse_hosts(hosts)))
         # For code that connects to the same servers. The dicts may hold passwords.
         self.hosts = [dict(connector.host.entry) for connector in self._connectors]
 

@@ -12,7 +12,6 @@ from ._shared.config import options
 from ._shared.history.rules import require_count, require_since
 from ._shared.messages.serializers import EXCLUDE, DecodedMessage, registry, sendable
 from ._shared.ops.opentelemetry import observe
-from ._shared.transport.connector import ANY_VERSION, SHARDED_PUBSUB
 from .brokers import PubSubBrokers
 from .config import PubSubSettings
 from .protocol.names import Names
@@ -122,7 +121,6 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             on_overflow=on_overflow,
             history=history,
             on_gap=on_gap,
-            minimum_version=SHARDED_PUBSUB if sharded_pubsub else ANY_VERSION,
         )
         if ignored:
             logger.warning(

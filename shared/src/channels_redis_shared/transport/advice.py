@@ -20,10 +20,19 @@ _TLS = 'write rediss:// instead of redis:// in hosts, or "ssl": True'
 _NO_TLS = 'write redis:// instead of rediss:// in hosts, or leave "ssl" out'
 
 _WRITE_HOST = 'write the host and port of the Redis server in "hosts"'
-_CLIENT = 'write the client\'s certificate as "ssl_certfile" and "ssl_keyfile"'
+_CLIENT = (
+    'write a client\'s certificate of the server\'s authority as "ssl_certfile" and "ssl_keyfile"'
+)
 _AUTHORITY = 'write the file of the authority that signed the certificate as "ssl_ca_certs"'
 _NAME = 'write the name in the certificate as "host", or "ssl_check_hostname": False'
+_CLOSED = "the server may have reached its maxclients, or be in protected mode"
+# By kind of host. A server's TLS alert is mostly lost, as it resets the connection behind it.
+_CLOSED_BY = {
+    "redis://": f"; if it speaks TLS, {_TLS}",
+    "rediss://": f"; if it requires one, {_CLIENT}",
+}
 _DATABASE = 'write the number of a database that the server has as "db", such as 0'
+_SHARDED = "for sharded_pubsub use Redis 7.0 or newer, or Valkey"
 _SERVER = "it is a Redis server, not a Sentinel: write a Sentinel's port, such as 26379"
 
 # The class of an error, a pattern in its text, and what to write. The first row that fits counts.
@@ -31,8 +40,7 @@ _ADVICE: tuple[tuple[type[Exception], str, str], ...] = (
     (SSLError, "has expired", "renew the server's certificate"),
     (SSLError, "mismatch", _NAME),
     (SSLError, "self.signed|issuer certificate|first certificate", _AUTHORITY),
-    (SSLError, "CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE", _CLIENT),
-    (SSLError, "UNKNOWN_CA", 'the server does not know the authority of "ssl_certfile"'),
+    (SSLError, "CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|UNKNOWN_CA", _CLIENT),
     (SSLError, "WRONG_VERSION_NUMBER", f"the port does not speak TLS: {_NO_TLS}"),
     # What servers of other kinds begin their answer with, as redis-py shows it.
     (InvalidResponse, r"""['"][<H]['"]""", f"an HTTP server answers there: {_WRITE_HOST}"),
@@ -42,6 +50,8 @@ _ADVICE: tuple[tuple[type[Exception], str, str], ...] = (
     (ResponseError, "DB index|SELECT is not allowed", _DATABASE),
     (ResponseError, "(?i)unknown command.*sentinel", _SERVER),
     (ResponseError, "(?i)unknown command.*select", f"it may be a Sentinel: {SENTINEL_FORM}"),
+    (ResponseError, "(?i)unknown command.*s(pub|sub|unsub)", _SHARDED),
+    (ResponseError, "(?i)unknown command", "use Redis 5.0 or newer, or Valkey"),
 )
 
 
@@ -91,8 +101,7 @@ def _advice_on(error: Exception, host: Host) -> str | None:
     # Not a subclass: those say more. redis-py names the address where it could not connect.
     opened = " connecting to " not in str(error)
     if type(error) is RedisConnectionError and (opened or host.sentinels):
-        cause = "; the server may have reached its maxclients, or be in protected mode" * opened
-        cause += f"; if it speaks TLS, {_TLS}" * (opened and host.url == "redis://")
+        cause = f"; {_CLOSED}{_CLOSED_BY.get(host.url, '')}" if opened else ""
         return f"no connection could be opened{cause}"
     if isinstance(error, ReadOnlyError) and host.sentinels:
         return None

@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ..concurrency import first_result
 from ..config.connection_arguments import HIGHEST_PORT
-from .connector import ANY_VERSION, Connector
+from .connector import Connector
 from .errors import is_transient, sum_up
 from .sentinel import SentinelConnector
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ..config.hosts import Address, Host
     from .commands import Command, CommandClient
     from .connection import Connection
-    from .connector import MinimumVersion
 
 
 # Nodes asked for the slot map at once, besides the configured ones: a dead one then costs no time.
@@ -38,8 +37,8 @@ def slot_of(key: str | bytes) -> int:
 class Cluster(Connector):
     """Open connections to the nodes of one Redis Cluster; event loops and threads share it."""
 
-    def __init__(self, host: Host, minimum_version: MinimumVersion = ANY_VERSION) -> None:
-        super().__init__(host, minimum_version)
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
         # Replaced, never mutated.
         self._owners: Sequence[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._connectors: dict[Address, Connector] = {}
@@ -131,7 +130,7 @@ class Cluster(Connector):
             host = self.host.at(address)
             # Half the time, so that a dead node leaves some for its replacement.
             host = replace(host, connect_timeout=host.connect_timeout / 2)
-            connector = Connector(host, self._minimum_version)
+            connector = Connector(host)
             self._connectors[address] = connector
         return connector
 
@@ -188,7 +187,7 @@ def read_slots(reply: Sequence[Any], asked: Address) -> Sequence[Address | None]
     return owners
 
 
-def connector_to(host: Host, minimum_version: MinimumVersion = ANY_VERSION) -> Connector:
+def connector_to(host: Host) -> Connector:
     """Return the connector to a host of any kind."""
     kind = Cluster if host.nodes else SentinelConnector if host.sentinels else Connector
-    return kind(host, minimum_version)
+    return kind(host)

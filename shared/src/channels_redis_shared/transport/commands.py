@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pkgutil import get_data
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from zlib import crc32
 
 import hiredis
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import ResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -25,9 +24,6 @@ Item = TypeVar("Item")
 # Encode a command in RESP.
 pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
-# By hash, to name the command that an error is about.
-_sources: dict[str, str] = {}
-
 
 @dataclass(frozen=True)
 class Script:
@@ -39,9 +35,7 @@ class Script:
     @classmethod
     def of(cls, source: str) -> Script:
         """Return the script with this Lua source."""
-        sha = hashlib.sha1(source.encode()).hexdigest()  # noqa: S324 - Redis's name for it
-        _sources[sha] = source
-        return cls(source, sha)
+        return cls(source, hashlib.sha1(source.encode()).hexdigest())  # noqa: S324 - Redis's name
 
     @classmethod
     def read(cls, package: str, name: str) -> Script:
@@ -81,22 +75,6 @@ def name_keys(error: Exception, packed: bytes) -> Exception:
         keys = arguments[2 : 2 + int(arguments[1])]
     shown = ", ".join(key.decode(errors="backslashreplace") for key in keys)
     return error if shown in str(error) else ResponseError(f"{error}: {shown}")
-
-
-def name_forbidden(error: ResponseError) -> ResponseError:
-    """Name the command in a script that the user has no permission for.
-
-    Redis 6 reports the line of the script, not the command.
-    """
-    found = re.search(
-        r"call to f_(\w+)\): @user_script:(\d+):.* can't run this command", str(error)
-    )
-    if found is None or found[1] not in _sources:
-        return error
-    line = _sources[found[1]].splitlines()[int(found[2]) - 1]
-    called = re.search(r"redis\.call\('(\w+)'", line)
-    command = called[1].lower() if called else line.strip()
-    return NoPermissionError(f"this user has no permissions to run the {command!r} command")
 
 
 class Coalescer(Protocol):

@@ -10,13 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import hiredis
-from redis.exceptions import BusyLoadingError, InvalidResponse, RedisError, ResponseError
+from redis.exceptions import BusyLoadingError, InvalidResponse, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..clock import monotonic
 from .advice import explain
-from .commands import name_forbidden, pack
+from .commands import pack
 from .redis_py import close_now, error_parser, open_transport, transport_of
 
 if TYPE_CHECKING:
@@ -294,10 +294,7 @@ def _parser(connection: AbstractConnection, host: Host) -> hiredis.Reader:
     parse_error = error_parser(connection)
 
     def error_of(text: str) -> Exception:
-        error = parse_error(text)
-        if isinstance(error, ResponseError):
-            error = name_forbidden(error)
-        return explain(error, host)
+        return explain(parse_error(text), host)
 
     return hiredis.Reader(
         protocolError=InvalidResponse, replyError=error_of, notEnoughData=INCOMPLETE

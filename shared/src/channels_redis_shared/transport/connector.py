@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import ConnectionPool
 from redis.exceptions import ClusterDownError, RedisError, ResponseError
@@ -14,8 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from ..concurrency import timeout
 from .advice import SENTINEL_FORM, advice_on_silence, explain, explain_tls
 from .connection import Connection, Tenure
-from .errors import ClientSideError
-from .redis_py import find_tls_refusal
+from .errors import ClientSideError, tls_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,29 +27,15 @@ if TYPE_CHECKING:
 LOOK_INTERVAL = 10.0
 
 
-class MinimumVersion(NamedTuple):
-    """The minimum server version, and the feature that requires it."""
-
-    major: int
-    feature: str
-
-
-# BZPOPMIN came with 5.0, and scripts that write after they have looked at the time.
-ANY_VERSION = MinimumVersion(5, "")
-SHARDED_PUBSUB = MinimumVersion(7, " for the option sharded_pubsub")
-
-
 class Connector:
     """Open connections to one host."""
 
-    # True if each new connection is checked, also when the version is known.
+    # True if each new connection is checked, and not only the first.
     checks_each = False
 
-    def __init__(self, host: Host, minimum_version: MinimumVersion = ANY_VERSION) -> None:
+    def __init__(self, host: Host) -> None:
         self.host = host
-        self._minimum_version = minimum_version
-        # Not requested on each connection: servers are replaced by newer ones.
-        self.version_is_known = False
+        self.is_checked = False
         # What an open connection is asked for in a look: HELLO names the role, and any user may.
         in_cluster = host.in_cluster or host.nodes
         self.question: Command = ("CLUSTER", "SLOTS") if in_cluster else ("HELLO",)
@@ -70,11 +54,9 @@ class Connector:
                 `connect_timeout` seconds.
         """
         seconds = self.host.connect_timeout
-        unopened: AbstractConnection | None = None
         try:
             async with timeout(seconds):
-                unopened = await self._new_connection()
-                connection = Connection(unopened, self.host, self._tenure)
+                connection = Connection(await self._new_connection(), self.host, self._tenure)
                 try:
                     await connection.connect()
                     await self._check_server(connection)
@@ -89,8 +71,8 @@ class Connector:
                 f"{advice_on_silence(self.host)}"
             ) from None
         except RedisError as error:
-            refusal = unopened and await find_tls_refusal(unopened, error)
-            if refusal:
+            refusal = tls_refusal(error)
+            if refusal is not None:
                 raise explain_tls(refusal, str(self.host)) from refusal
             explain(error, self.host)
             raise
@@ -127,47 +109,28 @@ class Connector:
         return role in {b"", b"master"} or not self._was_master
 
     async def _check_server(self, connection: Connection) -> None:
-        if self.version_is_known and not self.checks_each:
+        if self.is_checked and not self.checks_each:
             return
-        # Any user may call HELLO. A server that lacks it lacks ACLs, too, and answers INFO.
-        seconds = self.host.connect_timeout
-        [reply] = await connection.exchange([("HELLO",)], seconds)
+        # Any user may call HELLO. A server that lacks it does not say what it is.
+        [reply] = await connection.exchange([("HELLO",)], self.host.connect_timeout)
         self.check(reply)
-        if not self.version_is_known:
-            [reply] = await connection.exchange([("INFO", "server")], seconds)
-            self._require_version(_facts(reply))
+        self.is_checked = True
 
     def check(self, reply: Any) -> None:
         """Check what a server replies to HELLO, or to the question, on a new connection.
 
         Raises:
             redis.exceptions.ClusterDownError: It has left its Cluster.
-            redis.exceptions.ResponseError: Its version is too old, or it is a Sentinel.
+            redis.exceptions.ResponseError: It is a Sentinel.
         """
         if reply == []:
             raise ClusterDownError(f"{self.host} is in no Cluster, or in one without slots")
         known = introduction(reply)
         self._was_master |= known.get(b"role") == b"master"
-        if isinstance(known.get(b"version"), bytes):
-            self._require_version(known)
-
-    def _require_version(self, known: Mapping[bytes, Any]) -> None:
-        version, mode = (
-            value.decode(errors="replace") if isinstance(value, bytes) else ""
-            for value in (known.get(b"version"), known.get(b"mode"))
-        )
-        if mode == "sentinel":
+        if known.get(b"mode") == b"sentinel":
             raise ResponseError(
                 f"{self.host} is a Sentinel, which passes no messages: {SENTINEL_FORM}"
             )
-        numbers = tuple(map(int, re.findall(r"\d{1,9}", version)[:2]))
-        major, feature = self._minimum_version
-        if numbers and numbers < (major, 0):
-            raise ResponseError(
-                f"{self.host} is version {version}, which is too old{feature}: "
-                f"use Redis {major}.0 or newer, or Valkey"
-            )
-        self.version_is_known = True
 
     async def locate(self) -> Mapping[str, Any]:
         """Return the arguments of a new connection that others have to supply."""
@@ -204,17 +167,11 @@ async def look_regularly(connector: Connector, commands: CommandClient) -> None:
 
 
 def introduction(reply: Any) -> Mapping[bytes, Any]:
-    """Return what a server replies to HELLO: its version, mode and role; nothing of an error."""
+    """Return what a server replies to HELLO: its mode and role; nothing of an error."""
     if isinstance(reply, list):
         pairs = zip(reply[::2], reply[1::2], strict=False)
         return {name: value for name, value in pairs if isinstance(name, bytes)}
     return reply if isinstance(reply, dict) else {}
-
-
-def _facts(info: Any) -> dict[bytes, bytes]:
-    """Return the version and the mode from a reply to INFO."""
-    text = info if isinstance(info, bytes) else b""
-    return dict(re.findall(rb"(?:redis|server)_(version|mode):(\S+)", text))
 
 
 async def _execute(connection: Connection, commands: Sequence[Command], seconds: float) -> None:

@@ -67,7 +67,7 @@ async def find_master(host: Host) -> Address:
 
 async def _ask(sentinel: Host, host: Host) -> Address:
     connector = Connector(replace(sentinel, connect_timeout=host.connect_timeout))
-    connector.version_is_known = True  # that of a server would matter
+    connector.is_checked = True  # only a server must be no Sentinel
     connection = await connector.open()
     try:
         [reply] = await connection.exchange([("SENTINEL", "MASTERS")], host.connect_timeout)
