@@ -42,23 +42,18 @@ class BackgroundShards(Shards):
         connectors: One for each host.
         scripts: Loaded whenever a connection opens.
         counters: Count commands and round trips.
-        by_key: As for `pipeline_to`.
     """
 
     def __init__(
-        self,
-        connectors: Sequence[Connector],
-        scripts: Sequence[Script],
-        counters: Counters,
-        *,
-        by_key: bool = True,
+        self, connectors: Sequence[Connector], scripts: Sequence[Script], counters: Counters
     ) -> None:
-        make = partial(pipeline_to, scripts=scripts, counters=counters, by_key=by_key)
-        clusters = [one if by_key and isinstance(one, Cluster) else None for one in connectors]
         super().__init__(
             [
-                BackgroundClient(partial(make, connector), cluster)
-                for connector, cluster in zip(connectors, clusters, strict=True)
+                BackgroundClient(
+                    partial(pipeline_to, connector, scripts, counters),
+                    connector if isinstance(connector, Cluster) else None,
+                )
+                for connector in connectors
             ]
         )
 

@@ -272,5 +272,4 @@ class PubSubBroker:
 
     async def _read_history(self, topic: bytes, question: Question) -> Replay:
         tag = topic.decode()
-        shards = self.connections.key_shards
-        return await self._settings.store.read(tag, question, shards.of(tag))
+        return await self._settings.store.read(tag, question, self.connections.shards.of(tag))

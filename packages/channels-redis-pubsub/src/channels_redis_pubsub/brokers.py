@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ._shared.background import BackgroundShards
@@ -35,10 +34,9 @@ class PubSubBrokers(Brokers[PubSubBroker]):
         self.outages = [OutageLog(logger, str(connector.host)) for connector in settings.connectors]
         # Called with channels that have ended, each in the event loop of its broker.
         self.observers: list[Callable[[list[str]], object]] = []
-        make = partial(BackgroundShards, settings.connectors, settings.scripts, settings.counters)
-        self._background = self._background_by_key = make(by_key=settings.sharded_pubsub)
-        if settings.publishes_anywhere:
-            self._background_by_key = make()
+        self._background = BackgroundShards(
+            settings.connectors, settings.scripts, settings.counters
+        )
 
     async def of_channel(self, channel: str, *, is_made_here: bool) -> PubSubBroker:
         """Return the broker that has a channel open, attached to the running loop; else its own.
@@ -66,15 +64,11 @@ class PubSubBrokers(Brokers[PubSubBroker]):
         return self.get()
 
     def shards(self) -> Shards:
-        """Return the connections for messages of an event loop that has no broker yet."""
-        return self._background.for_running_loop() or self.get().connections.shards
-
-    def key_shards(self) -> Shards:
-        """Return the connections of the running event loop for commands on keys."""
-        shards = None
-        if asyncio.get_running_loop() not in self.by_loop:
-            shards = self._background_by_key.for_running_loop()
-        return shards or self.get().connections.key_shards
+        """Return the command connections for calls of the running event loop."""
+        broker = self.by_loop.get(asyncio.get_running_loop())
+        if broker is None:
+            return self._background.for_running_loop() or self.get().connections.shards
+        return broker.connections.shards
 
     def leave(self, topic: bytes, channel: str) -> None:
         """End a channel's membership in a topic."""
@@ -100,7 +94,6 @@ class PubSubBrokers(Brokers[PubSubBroker]):
             await self.close(PubSubBroker.is_consumed)
         finally:
             await self._background.close()
-            await self._background_by_key.close()
 
     def _make_broker(self) -> PubSubBroker:
         return PubSubBroker(self.settings, self.outages, self._end_channels)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ._shared.history.settings import HistorySettings
-from ._shared.transport.cluster import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +24,3 @@ class PubSubSettings(HistorySettings):
     sharded_pubsub: bool
     # Returns the group of a topic.
     group_of: Callable[[bytes], str]
-
-    @property
-    def publishes_anywhere(self) -> bool:
-        """True if messages go to any node of a Cluster, unlike commands on keys."""
-        is_cluster = any(isinstance(connector, Cluster) for connector in self.connectors)
-        return is_cluster and not self.sharded_pubsub

@@ -13,7 +13,6 @@ from .subscribers import Subscribers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._shared.transport.commands import Shards
     from ._shared.transport.reconnecting import OutageLog
     from .config import PubSubSettings
     from .protocol.hub import Hub, TopicDispatcher
@@ -39,27 +38,14 @@ class LoopConnections:
         outages: Sequence[OutageLog],
     ) -> None:
         self.tasks = BackgroundTasks(logger)
-        # With plain Pub/Sub, each node of a Cluster passes messages on to all others.
-        self.shards = shards_to(
-            settings.connectors, settings.scripts, settings.counters, by_key=settings.sharded_pubsub
-        )
-        self._key_shards = None if settings.publishes_anywhere else self.shards
-        self._settings = settings
+        self.shards = shards_to(settings.connectors, settings.scripts, settings.counters)
         self.subscribers = Subscribers(settings, hub, dispatcher, outages)
+        # Where messages are sent.
+        key = "" if settings.sharded_pubsub else None
         for shard, connector in enumerate(settings.connectors):
-            self.tasks.spawn(look_regularly(connector, self.shards[shard]))
-
-    @property
-    def key_shards(self) -> Shards:
-        """Connections that choose a Cluster's node by key, unlike those for messages."""
-        if self._key_shards is None:
-            settings = self._settings
-            self._key_shards = shards_to(settings.connectors, settings.scripts, settings.counters)
-        return self._key_shards
+            self.tasks.spawn(look_regularly(connector, self.shards[shard], key))
 
     async def close(self) -> None:
         """End the tasks, and close the connections for commands."""
         await self.tasks.end()
         await self.shards.close()
-        if self._key_shards is not None:
-            await self._key_shards.close()

@@ -178,7 +178,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
     @property
     def key_shards(self) -> Shards:
         """The connections of the running event loop for commands on keys."""
-        return self._brokers.get().key_shards()
+        return self._brokers.get().shards()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine until the connections of this event loop close; for `Presence`."""
@@ -330,13 +330,16 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
     async def _publish(self, topic: str, data: bytes, limits: Limits | None = None) -> None:
         """Send bytes to all members of a topic, and append them to its history if it has limits."""
         brokers = self._brokers.value or self._brokers.get()
+        # Straight from its table, for each message.
+        broker = brokers.by_loop.get(get_running_loop())
+        shards = brokers.shards() if broker is None else broker.connections.shards
+        commands, command = shards.of(topic), self._publish_command
         if limits is None:
-            broker = brokers.by_loop.get(get_running_loop())
-            shards = brokers.shards() if broker is None else broker.connections.shards
-            await shards.of(topic).execute((self._publish_command, topic, data), key=topic)
+            # Each node of a Cluster passes messages on to all others, unless they are sharded.
+            key = topic if self._sharded_pubsub else None
+            await commands.execute((command, topic, data), key=key)
         else:
-            commands = brokers.key_shards().of(topic)
-            await self._store.append(topic, data, limits, commands, self._publish_command, topic)
+            await self._store.append(topic, data, limits, commands, command, topic)
         brokers.counters.sent += 1
 
     async def group_count(self, group: str) -> int:

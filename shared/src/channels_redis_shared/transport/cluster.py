@@ -84,7 +84,7 @@ class Cluster(Connector):
             for address in former - self.owners():
                 self.node(address).demote()
 
-    async def look(self, commands: CommandClient) -> None:
+    async def look(self, commands: CommandClient, key: str | None) -> None:
         """Fetch the slot map if the node that carries the commands reports a different one.
 
         A node that was removed from the Cluster keeps its connections, and neither passes messages
@@ -93,7 +93,7 @@ class Cluster(Connector):
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`, or as `learn`.
         """
-        slots = await commands.execute(self.question, key="", idempotent=True)
+        slots = await commands.execute(self.question, key=key, idempotent=True)
         if slots != self._slots:
             await self.learn()
             self._slots = slots

@@ -50,7 +50,7 @@ class ClusterPipeline(AutoPipeline):
 
     def _put(self, call: PendingCommand) -> None:
         slot = call.slot
-        if slot is None:
+        if slot is None and call.key is not None:
             slot = call.slot = slot_of(call.key)
         if self._layout is not self._cluster.layout:
             self._follow_slots()
@@ -58,18 +58,23 @@ class ClusterPipeline(AutoPipeline):
         lane = self._former.get(slot)
         if lane is None or slot not in lane.slots():
             self._former.pop(slot, None)
-            owner = self._layout[slot]
-            lane = None if owner is None else self._lane_to(self._cluster.node(owner))
+            lane = self._owner_lane(slot)
         if lane is None or slot in self._held:
             self._hold([call], self._error)
         else:
             lane.put(call)
 
+    def _owner_lane(self, slot: int | None) -> Lane | None:
+        if slot is None:
+            return self._lane_to(self._cluster)
+        owner = self._layout[slot]
+        return None if owner is None else self._lane_to(self._cluster.node(owner))
+
     def _follow_slots(self) -> None:
         """Follow a change of the slot map, which all parts of the process share."""
         self._layout = self._cluster.layout
         self._former = {slot: lane for lane in self._lanes.values() for slot in lane.slots()}
-        in_charge = {self._cluster.node(owner) for owner in self._cluster.owners()}
+        in_charge = {self._cluster, *map(self._cluster.node, self._cluster.owners())}
         for connector, lane in list(self._lanes.items()):
             lane.keeps_connection = self._keeps_connection and connector in in_charge
             if not lane.keeps_connection and not lane.is_busy:
@@ -78,11 +83,7 @@ class ClusterPipeline(AutoPipeline):
 
 
 def pipeline_to(
-    connector: Connector,
-    scripts: Sequence[Script],
-    counters: Counters,
-    *,
-    by_key: bool = True,
+    connector: Connector, scripts: Sequence[Script], counters: Counters
 ) -> AutoPipeline:
     """Return the command connections of the running loop to a host.
 
@@ -90,19 +91,14 @@ def pipeline_to(
         connector: Opens the connections.
         scripts: Loaded whenever a connection opens.
         counters: Count commands and round trips.
-        by_key: Choose the node of a Cluster by each command's key, instead of using any one.
     """
-    if by_key and isinstance(connector, Cluster):
+    if isinstance(connector, Cluster):
         return ClusterPipeline(connector, scripts, counters)
     return AutoPipeline(connector, scripts, counters)
 
 
 def shards_to(
-    connectors: Sequence[Connector],
-    scripts: Sequence[Script],
-    counters: Counters,
-    *,
-    by_key: bool = True,
+    connectors: Sequence[Connector], scripts: Sequence[Script], counters: Counters
 ) -> Shards:
     """Return the command connections of the running loop to several hosts; see `pipeline_to`."""
-    return Shards([pipeline_to(one, scripts, counters, by_key=by_key) for one in connectors])
+    return Shards([pipeline_to(one, scripts, counters) for one in connectors])

@@ -100,8 +100,8 @@ class PendingCommand:
     idempotent: bool
     # How many commands that add messages one write may hold up to this one; 0 for any number.
     quota: int
-    # A key that it uses; in a Cluster all are in its slot.
-    key: str
+    # A key that it uses; in a Cluster all are in its slot. None if any node may execute it.
+    key: str | None
     slot: int | None = None
     reply: asyncio.Future[Any] = field(init=False)
     # The `monotonic()` after which it fails instead of being sent.
@@ -138,15 +138,18 @@ def copy_of(error: BaseException) -> BaseException:
 class CommandClient(ABC):
     """The command connections of one event loop to one host, opened when first needed."""
 
-    # The `Cluster` whose node is chosen by key; None with one server, and where any node may do.
+    # The `Cluster` whose node is chosen by key; None with one server.
     _cluster: Any = None
 
-    def execute(self, command: Command, *, key: str, idempotent: bool = False) -> Awaitable[Any]:
+    def execute(
+        self, command: Command, *, key: str | None, idempotent: bool = False
+    ) -> Awaitable[Any]:
         """Send the command and return its reply.
 
         Args:
             command: The command.
-            key: A key that the command uses. In a Cluster, all are in its slot.
+            key: A key that the command uses. In a Cluster, all are in its slot. None: any node may
+                execute it, the same one as long as that works.
             idempotent: Send the command again if the connection broke before its reply came. A
                 command that was not written yet is sent on a new connection in any case.
 

@@ -80,15 +80,19 @@ class Connector:
             # A credential provider, which may ask a service, raises what it likes.
             raise ClientSideError(f"Connecting to {self.host} failed: {error!r}") from error
 
-    async def look(self, commands: CommandClient) -> None:
+    async def look(self, commands: CommandClient, key: str | None) -> None:
         """Look whether the server behind open connections is still in charge.
 
         A former master keeps them after a failover, and takes what is published there for itself.
 
+        Args:
+            commands: The connections.
+            key: That of the commands on the connection that is asked about.
+
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
-        reply = await commands.execute(self.question, key="", idempotent=True)
+        reply = await commands.execute(self.question, key=key, idempotent=True)
         if not self.is_in_charge(reply):
             self.demote()
 
@@ -156,13 +160,13 @@ class Connector:
         return connection
 
 
-async def look_regularly(connector: Connector, commands: CommandClient) -> None:
+async def look_regularly(connector: Connector, commands: CommandClient, key: str | None) -> None:
     """Look again and again whether the server is still in charge; see `Connector.look`."""
     while True:
         # At once: a connection that is only opened after a failover leads to the new master.
         # Commands on the connection get the error, too.
         with contextlib.suppress(RedisError, OSError):
-            await connector.look(commands)
+            await connector.look(commands, key)
         await asyncio.sleep(LOOK_INTERVAL)
 
 
