@@ -9,7 +9,6 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from redis.credentials import CredentialProvider
 from redis.exceptions import ResponseError
 
 from embedded_server import HOST, EmbeddedServer, reserve_port
@@ -55,13 +54,6 @@ def test_policy_that_evicts(start_server: Callable[..., EmbeddedServer]) -> None
     # Pub/Sub's messages are not stored; presence and histories are.
     report = examine(PUBSUB, server.url)
     assert (report.status, report.about("eviction")["level"]) == (0, "note")
-
-
-def test_policy_that_will_evict(start_server: Callable[..., EmbeddedServer]) -> None:
-    """The policy counts without a maxmemory as well; `volatile-` ones, as every key expires."""
-    report = examine(QUEUE, start_server("maxmemory-policy volatile-ttl").url)
-    assert report.status == 1
-    assert "the server silently deletes messages" in report.about("eviction")["text"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -127,30 +119,6 @@ def test_cluster_without_slots(start_server: Callable[..., EmbeddedServer]) -> N
         server = start_server("cluster-enabled yes", f"cluster-port {bus.getsockname()[1]}")
         found = examine(QUEUE, {"cluster": [(HOST, server.port)]}).about("connection")
     assert "is in no Cluster, or in one without slots" in found["text"]
-
-
-def test_server_with_too_many_clients(start_server: Callable[..., EmbeddedServer]) -> None:
-    """A server that closes each connection gets its setting, and not the address in question."""
-    server = start_server("maxclients 1")
-    with server.client() as client:
-        client.ping()
-        found = examine(QUEUE, server.url).about("connection")
-    assert "may have reached its maxclients" in found["text"]
-
-
-class BrokenProvider(CredentialProvider):
-    """Credentials that can't be had."""
-
-    def get_credentials(self) -> tuple[str, str]:
-        """Raise what an HTTP client raises."""
-        raise ValueError("HTTP 503")
-
-
-def test_credential_provider(redis_server: EmbeddedServer) -> None:
-    """Its error is named, and that it was connecting."""
-    host = {"address": redis_server.url, "credential_provider": BrokenProvider()}
-    found = examine(QUEUE, host).about("connection")
-    assert "HTTP 503" in found["text"]
 
 
 def is_busy(server: EmbeddedServer) -> bool:

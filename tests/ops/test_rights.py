@@ -110,8 +110,9 @@ async def test_history_with_its_rule(package: str, own_server: EmbeddedServer) -
     joined = await layer.group_add("chat.1", channel)
     await layer.group_send("chat.1", {"type": "chat.message"})
     await layer.receive(channel)
-    await layer.group_add("chat.1", channel, since=joined.position)
-    assert (await layer.receive(channel))["type"] == "chat.message"
+    late = await layer.new_channel()
+    await layer.group_add("chat.1", late, since=joined.position)
+    assert (await layer.receive(late))["type"] == "chat.message"
     await layer.close_pools()
 
 

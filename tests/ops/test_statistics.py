@@ -14,8 +14,6 @@ from redis.exceptions import RedisError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
-from channels_redis_queue._shared.transport.reconnecting import OutageLog
-from channels_redis_queue.broker import logger
 from support.messages import within
 from support.waiting import eventually
 
@@ -164,22 +162,6 @@ async def test_outages(layers: Layers, layer_class: LayerClass, own_server: Embe
     assert layer.statistics().outage_seconds == ended
 
 
-def test_outages_of_several_readers() -> None:
-    """Seconds count from the first reader's loss until the last has the host, or has gone."""
-    log = OutageLog(logger, "host")
-    one, two = object(), object()
-    log.lost(one, OSError("away"))
-    log.lost(two, OSError("away"))
-    log.found(one)
-    during = log.seconds
-    assert log.seconds > during
-    assert log.reconnects == 1
-    log.forget(two)
-    after = log.seconds
-    assert log.seconds == after > during
-    assert log.reconnects == 1
-
-
 async def test_of_all_threads(
     layers: Layers, layer_class: LayerClass, redis_server: EmbeddedServer, prefix: str
 ) -> None:
@@ -199,12 +181,3 @@ async def test_of_all_threads(
     for thread in threads:
         await asyncio.to_thread(thread.join)
     assert layer.statistics().sent == 3
-
-
-async def test_of_each_layer(
-    layers: Layers, layer_class: LayerClass, redis_server: EmbeddedServer, prefix: str
-) -> None:
-    """Two layers of one process count apart."""
-    made: list[Any] = [layers(layer_class, redis_server.url, prefix=prefix) for _ in range(2)]
-    await within(made[0].send("elsewhere", MESSAGE))
-    assert [layer.statistics().sent for layer in made] == [1, 0]

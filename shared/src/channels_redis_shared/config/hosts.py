@@ -203,14 +203,11 @@ def _pop_scheme(options: dict[str, Any]) -> str:
     scheme = "redis"
     if "address" in options:
         address = options.pop("address")
-        if isinstance(address, tuple | list):
-            options["host"], options["port"] = _pair(address)
-        else:
-            scheme = _scheme(address)
-            # The URL takes precedence, as in redis-py.
-            parsed = dict(connection.parse_url(address))
-            parsed.pop("connection_class", None)
-            options.update(parsed)
+        scheme = _scheme(address)
+        # The URL takes precedence, as in redis-py.
+        parsed = dict(connection.parse_url(address))
+        parsed.pop("connection_class", None)
+        options.update(parsed)
     tls = arguments_of.checked("ssl", options.pop("ssl", False))
     if "path" in options and tls:
         raise ValueError("a UNIX socket has no TLS: leave out 'ssl'")
