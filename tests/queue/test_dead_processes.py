@@ -12,7 +12,7 @@ import pytest
 from asgiref.sync import async_to_sync
 
 from channels_redis_queue import brokers, keys
-from channels_redis_queue._shared.liveness import GONE
+from channels_redis_queue.liveness import GONE
 from support import inside
 from support.counting import count_commands
 from support.messages import cancel, take, within

@@ -13,7 +13,6 @@ from msgpack import packb
 from redis.exceptions import ResponseError
 
 from channels_redis_queue import scripts
-from channels_redis_queue._shared.liveness import SWAP
 from channels_redis_queue.keys import Keys
 from support.queue_layers import ScriptServer
 
@@ -409,8 +408,8 @@ def test_group_forget_of_a_plain_name(server: ScriptServer, prefix: str) -> None
 def test_swap(server: ScriptServer, prefix: str) -> None:
     """It writes a value for a time, and returns the one before."""
     key = f"{prefix}swapped"
-    assert server.run(SWAP, [key], "one", 100) is None
-    assert server.run(SWAP, [key], "two", 10) == b"one"
+    assert server.run(scripts.SWAP, [key], "one", 100) is None
+    assert server.run(scripts.SWAP, [key], "two", 10) == b"one"
     assert server.client.get(key) == b"two"
     assert 0 < server.client.ttl(key) <= 10
 

@@ -1,30 +1,16 @@
-"""Find out which processes have died, and whether a server has lost what was written there.
-
-Both show in what a process writes again and again: others see that it has stopped, and the process
-itself that something else is there than it wrote last.
-"""
+"""Find out which processes have died: others see that their heartbeats have stopped."""
 
 from __future__ import annotations
 
-import re
-import secrets
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from .clock import monotonic
-from .transport.commands import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .transport.commands import CommandClient
-
-# Sent with its source, so without the comments.
-SWAP = Script.of(re.sub(r"(?m)^--.*\n", "", Script.read(__package__, "swap").source))
-
 Name = TypeVar("Name")
 
-# Replaces the canary of a process that has ended, or that others have found dead.
-GONE = b"gone"
 # Seconds between the two looks, in which a living process gives a sign. The queue layer looks at
 # groups every 30 s: a little less, or the second look would be the third.
 SECOND_LOOK_AFTER = 28
@@ -77,38 +63,3 @@ class Silence(Generic[Name]):
     def forget(self, process: Name) -> None:
         """Forget the first look at a process that has given a sign."""
         self._first.pop(process, None)
-
-
-class Canary:
-    """The key of a process that counts its looks at one server, or at a node of a Cluster.
-
-    A server that comes back empty, or as it was some time ago, shows it in no other way.
-
-    Args:
-        key: The key, on that node.
-        ttl: Seconds that the key lives without a look.
-        head: Begins what the key holds, before the count.
-    """
-
-    def __init__(self, key: str, ttl: int, head: bytes = b"") -> None:
-        self._key = key
-        self._ttl = ttl
-        self._head = head
-        # Another one for each canary of the same key: event loops come one after the other.
-        self._count = secrets.randbits(32)
-        # What the key holds as long as the server has lost nothing.
-        self._last: bytes | None = None
-
-    async def look(self, commands: CommandClient) -> bool:
-        """Return whether data may have been lost, or the process marked as gone, since last time.
-
-        Raises:
-            redis.exceptions.RedisError: The server is away. The next look decides.
-        """
-        last, value = self._last, self._head + b"%d" % self._count
-        command = SWAP.call_with_source([self._key], value, self._ttl)
-        before = await commands.execute(command, key=self._key, idempotent=True)
-        self._last = value
-        self._count += 1
-        # The value itself: a lost reply may have reported a loss.
-        return before in {GONE, value} or (last is not None and before != last)

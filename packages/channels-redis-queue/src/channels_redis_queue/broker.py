@@ -73,8 +73,6 @@ class QueueBroker:
         self._find_shards = find_shards
         # Of each broker, as of each process: otherwise two would take each other's messages.
         self.id = new_id(self)
-        # Its ids change, and its canaries have one name: synchronous code makes many loops.
-        self._canary = self.id
         self.loop: asyncio.AbstractEventLoop | None = None
         # True if messages may wait in Redis for members from before.
         self._had_members = False
@@ -282,7 +280,6 @@ class QueueBroker:
                 shard,
                 shards,
                 settings.keys,
-                self._canary,
                 local_groups,
                 self.memberships,
                 self._repair,

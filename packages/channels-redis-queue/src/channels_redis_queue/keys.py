@@ -142,7 +142,7 @@ class Keys:
         # channels_redis 4 itself has one key with a message key's name; with a hash tag in the
         # prefix, all other keys of this layer have such names.
         suffix = r"\$.+" if self._tagged else r"\$inflight"
-        self._any = re.compile(rf"{head}(\$.+|:process:.+|(:group:{_NAME}|{_NAME}!?)({suffix})?)")
+        self._any = re.compile(rf"{head}(\$.+|(:group:{_NAME}|{_NAME}!?)({suffix})?)")
         # Used with every message.
         self.messages = functools.lru_cache(maxsize=4096)(self._messages)
         # Thousands of channels join one group after a server was restarted.
@@ -171,18 +171,6 @@ class Keys:
         if self._tagged:
             return f"{group}$members.{address}"
         return f"{self.prefix}$members.{address}{{{group}}}"
-
-    def canary(self, detector: str, group: str) -> str:
-        """Return the key by which a process notices that the server has lost data.
-
-        In a Cluster it is on the node that has the group.
-
-        Args:
-            detector: The name of the loss detector that writes it.
-            group: The group.
-        """
-        tag = "" if self._tagged else f"{{{self.group(group)}}}"
-        return f"{self.prefix}:process:{detector}{tag}"
 
     def address_in(self, key: str) -> str | None:
         """Return the address of a message key; None for any other key."""

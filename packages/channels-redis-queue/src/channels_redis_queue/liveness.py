@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import secrets
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
 from . import scripts
 from ._shared.clock import monotonic
-from ._shared.liveness import GONE, SECOND_LOOK_AFTER, Canary, Silence
+from ._shared.liveness import SECOND_LOOK_AFTER, Silence
 from ._shared.transport.commands import shard_of
 from .config import HEARTBEAT_TIMEOUT
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from .config import QueueSettings
     from .protocol.local_groups import LocalGroups
 
+# Replaces the heartbeat of a process that has ended, or that others have found dead.
+GONE = b"gone"
 # Seconds between two heartbeats, and until one that failed is tried again.
 HEARTBEAT_INTERVAL = 20
 RETRY_INTERVAL = 2
@@ -63,15 +66,19 @@ class Liveness:
             local_groups: The members.
             shard: The index of the shard. A host that is away delays no other.
             shards: The command connections.
-            removed: Called if others have taken this process for dead, or the server went back.
+            removed: Called if others have taken this process for dead.
         """
-        canaries: dict[str, Canary] = {}
+        # By address.
         next_at: dict[str, float] = {}
 
         async def send(address: str) -> None:
+            key, heartbeat = self._key(address), b"%d.%d" % (self._ttl, secrets.randbits(32))
+            command = scripts.SWAP.call([key], heartbeat, self._ttl)
             # While the server is away the process counts as silent.
             with contextlib.suppress(RedisError):
-                if await canaries[address].look(shards[shard]):
+                before = await shards[shard].execute(command, key=key, idempotent=True)
+                # Its own if the command came twice: the lost reply may have been the mark.
+                if before in {GONE, heartbeat}:
                     removed()
                 next_at[address] = monotonic() + HEARTBEAT_INTERVAL
 
@@ -80,10 +87,6 @@ class Liveness:
             mine = [one for one in addresses if shard_of(one, len(shards)) == shard]
             # Addresses without members need none any more.
             next_at = {address: next_at.get(address, 0.0) for address in mine}
-            canaries = {
-                one: canaries.get(one) or Canary(self._key(one), self._ttl, b"%d." % self._ttl)
-                for one in mine
-            }
             await asyncio.gather(*(send(one) for one, at in next_at.items() if at <= now))
             await asyncio.sleep(RETRY_INTERVAL)
 

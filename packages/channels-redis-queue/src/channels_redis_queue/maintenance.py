@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from ._shared.liveness import Canary
 from ._shared.transport.commands import chunks, shard_of
 from .keys import group_of
 from .memberships import SCAN_CHUNK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ._shared.delivery.consumers import ConsumerTracker
     from ._shared.transport.commands import CommandClient, Shards
@@ -25,33 +23,24 @@ if TYPE_CHECKING:
 
 # Seconds between two checks. A server that lost memberships must serve its groups within five.
 CHECK_INTERVAL = 2
-# Seconds that the canary lives without a check.
-CANARY_TTL = 60
+# Virtual channels that are looked through for the one that was written last to each node.
+MAX_LOOKED = 1000
 # Seconds between two searches for memberships to renew, at most.
 RENEWAL_INTERVAL = 60
 # Keys in one SCAN.
 SCAN_COUNT = 1000
 
 
-@dataclass
-class _Node:
-    """A server, or a node of a Cluster, that has groups of the process."""
-
-    canary: Canary
-    # Virtual channels that were written there since the latest check, and may have been lost.
-    unproven: list[str] = field(default_factory=list)
-    # True if all virtual channels have to be written again.
-    lost: bool = False
-
-
 class LossDetector:
     """Write the virtual channels of one shard again when its server has lost them.
+
+    Nothing announces that a server has come back empty, or as it was some time ago. But then it
+    does not have the virtual channel that was written to it last.
 
     Args:
         shard: The index of the shard.
         shards: The command connections.
         keys: The layer's keys.
-        process: The id that names the canaries.
         local_groups: The members in this process.
         memberships: Writes virtual channels.
         on_loss: Called with the virtual channels of a server that has lost data, once they are
@@ -63,87 +52,56 @@ class LossDetector:
         shard: int,
         shards: Shards,
         keys: Keys,
-        process: str,
         local_groups: LocalGroups,
         memberships: Memberships,
         on_loss: Callable[[Sequence[str]], object],
     ) -> None:
         self._shard = shard
         self._shards = shards
-        self._commands = shards[shard]
         self._keys = keys
         self._local_groups = local_groups
         self._memberships = memberships
         self._on_loss = on_loss
-        self._process = process
-        self._layout: object = None
-        # By client, or node of a Cluster.
-        self._nodes: dict[object, _Node] = {}
-        # The latest write of a virtual channel that was seen.
-        self._seen = 0
+        # The servers, or nodes of a Cluster, whose virtual channels have to be written again.
+        self._lost: set[object] = set()
 
     async def watch(self) -> None:
         """Check the server at intervals."""
         while True:
-            await self._find_writes()
-            await asyncio.gather(*map(self._check, list(self._nodes)))
+            latest = self._by_node(self._local_groups.latest_writes(MAX_LOOKED))
+            await asyncio.gather(*(self._check(node, found[0]) for node, found in latest.items()))
             await asyncio.sleep(CHECK_INTERVAL)
 
     def restore_all(self) -> None:
         """Write all virtual channels again with the next check."""
-        for node in self._nodes.values():
-            node.lost = True
+        self._lost.update(self._by_node(self._local_groups.latest_writes(MAX_LOOKED)))
 
-    async def _find_writes(self) -> None:
-        """Find out what was written since the latest check, and where."""
-        if not len(self._local_groups):
-            self._nodes.clear()
-        layout = self._commands.layout
-        if layout is not self._layout:
-            # Slots may have moved to nodes that have no canary.
-            self._layout, self._seen = layout, 0
-            self._nodes.clear()
-        written, self._seen = self._local_groups.written_since(self._seen)
-        for name, virtuals in (await self._by_node(written)).items():
-            node = self._nodes.get(name)
-            if node is None:
-                key = self._keys.canary(self._process, group_of(virtuals[0]))
-                node = self._nodes[name] = _Node(Canary(key, CANARY_TTL))
-            node.unproven += virtuals
-
-    async def _by_node(self, virtuals: Sequence[str]) -> dict[object, list[str]]:
+    def _by_node(self, virtuals: Iterable[str]) -> dict[object, list[str]]:
         by_node: dict[object, list[str]] = {}
-        for chunk in chunks(virtuals, SCAN_CHUNK):
-            for virtual in chunk:
-                group = group_of(virtual)
-                if shard_of(group, len(self._shards)) == self._shard:
-                    node = self._commands.node(self._keys.group(group))
-                    by_node.setdefault(node, []).append(virtual)
-            await asyncio.sleep(0)
+        for virtual in virtuals:
+            group = group_of(virtual)
+            if shard_of(group, len(self._shards)) == self._shard:
+                node = self._shards[self._shard].node(self._keys.group(group))
+                by_node.setdefault(node, []).append(virtual)
         return by_node
 
-    async def _check(self, name: object) -> None:
-        node = self._nodes[name]
+    async def _check(self, node: object, latest: str) -> None:
         # A server that is away is checked again later.
         with contextlib.suppress(RedisError):
-            # Before the rest: if the canary is there, so is all that was written by now, however
-            # far back the server goes.
-            node.lost |= await node.canary.look(self._commands)
-            if node.lost:
-                await self._restore(name, node)
-            else:
-                await self._memberships.restore_missing(node.unproven, self._shards)
-            node.unproven.clear()
+            if node in self._lost or await self._memberships.is_lost(latest, self._shards):
+                await self._restore(node)
 
-    async def _restore(self, name: object, node: _Node) -> None:
-        node.lost = False
+    async def _restore(self, node: object) -> None:
+        self._lost.discard(node)
         try:
-            all_virtuals = await self._by_node(self._local_groups.virtuals())
-            virtuals = all_virtuals.get(name, ())
+            virtuals: list[str] = []
+            for chunk in chunks(self._local_groups.virtuals(), SCAN_CHUNK):
+                virtuals += self._by_node(chunk).get(node, ())
+                await asyncio.sleep(0)
             await self._memberships.restore(virtuals, self._shards)
             self._on_loss(virtuals)
         except BaseException:
-            node.lost = True
+            self._lost.add(node)
             raise
 
 

@@ -138,22 +138,18 @@ class Memberships:
         self._local_groups.written(virtual, score)
         return True
 
-    async def restore_missing(self, virtuals: Iterable[str], shards: Shards) -> None:
-        """Write those virtual channels again that the server does not have as written last.
+    async def is_lost(self, virtual: str, shards: Shards) -> bool:
+        """Return whether the server does not have a virtual channel as it was written last.
 
         Raises:
-            redis.exceptions.RedisError: Some could not be read or written.
+            redis.exceptions.RedisError: It could not be read.
         """
-        await self._each(self._restore_if_missing, virtuals, shards)
-
-    async def _restore_if_missing(self, virtual: str, shards: Shards) -> None:
         group, written = keys.group_of(virtual), self._local_groups.score(virtual)
-        if written is None:
-            return
         command = ("ZSCORE", self._keys.group(group), virtual)
         found = await self._groups.execute(group, command, shards)
-        if found is None or float(found) < float(written):
-            await self._restore(virtual, shards)
+        if not self._local_groups.members(virtual) or self._local_groups.score(virtual) != written:
+            return False  # removed, or written again meanwhile
+        return written is not None and (found is None or float(found) < float(written))
 
     async def publish_removed_members(self, shards: Shards) -> None:
         """Remove from Redis the members that have gone, and virtual channels that have none."""

@@ -43,9 +43,8 @@ class LocalGroups:
         # By virtual channel: the members that Redis still has. Also for each without any member,
         # until it was removed there.
         self._removed_members: dict[str, set[str]] = {}
-        # The number of the latest write of each virtual channel to Redis, in this order.
-        self._writes: dict[str, int] = {}
-        self._last_write = 0
+        # The virtual channels in the order of their latest writes to Redis.
+        self._writes: dict[str, None] = {}
         # The number of virtual channels of each address.
         self._addresses: Counter[str] = Counter()
         # By virtual channel and member: the leaves that wait for the messages sent before them; and
@@ -228,14 +227,9 @@ class LocalGroups:
         group = self._groups.get(virtual)
         return None if group is None else group.score
 
-    def written_since(self, write: int) -> tuple[list[str], int]:
-        """Return the virtual channels written to Redis after a write, and the number of the last.
-
-        Args:
-            write: The number that the previous call returned; 0 for all.
-        """
-        latest = itertools.takewhile(lambda each: each[1] > write, reversed(self._writes.items()))
-        return [virtual for virtual, _ in latest], self._last_write
+    def latest_writes(self, most: int) -> list[str]:
+        """Return the virtual channels that were written to Redis last, the latest first."""
+        return list(itertools.islice(reversed(self._writes), most))
 
     def take_removed_members(self) -> dict[str, set[str]]:
         """Return, once, what Redis has to be told: the members that have left, and not come back.
@@ -267,10 +261,9 @@ class LocalGroups:
 
     def _note_write(self, virtual: str, group: _LocalGroup) -> None:
         group.written_at = monotonic()
-        self._last_write += 1
         # Taken out first, so that the latest is the last one in the dict.
         self._writes.pop(virtual, None)
-        self._writes[virtual] = self._last_write
+        self._writes[virtual] = None
 
     def _end_join(self, virtual: str, group: _LocalGroup, channel: str) -> None:
         group.joining[channel] -= 1
