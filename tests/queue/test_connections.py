@@ -205,7 +205,8 @@ async def test_prefixes_of_channels_that_have_gone(
     await within(sender.group_send("room", {"number": 0}))
     receivers = inside.receivers_by_address(layer)
     await eventually(lambda: list(receivers) == [f"{member.partition('!')[0]}!"], 30)
-    await eventually(lambda: connections(own_server) <= 3)
+    # The third for commands is that of the background loop, for the first calls of this one.
+    await eventually(lambda: connections(own_server) <= 4)
     await within(sender.group_send("room", {"number": 1}))
     await within(joined)
     # Their names can be received on again, and nothing that was sent meanwhile is lost.

@@ -413,4 +413,4 @@ async def test_call_is_bounded_in_bytes(
         with count_commands(own_server) as counted:
             await layer.group_send("room", {"type": "long", "text": "x" * 400_000})
         assert all(client.zcard(beside(layer, process).key) == 1 for process in processes)
-    assert counted.bytes_in > 4 * 400_000
+    assert counted.bytes_in > 2 * 400_000
