@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import channels_redis_queue
 from support.commands import META, PUBSUB, QUEUE, run
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 SETTINGS = "shop_settings"
 
-DEFAULT, LIVE = "CHANNEL_LAYERS['default']", "CHANNEL_LAYERS['live']"
+DEFAULT, LIVE, SECOND = (f"CHANNEL_LAYERS[{alias!r}]" for alias in ("default", "live", "second"))
 
 
 def write_settings(folder: Path, layers: dict[str, Any], *apps: str) -> None:
@@ -33,38 +32,16 @@ def run_in(folder: Path, package: str, *arguments: str) -> Done:
     return run(package, *arguments, cwd=folder, DJANGO_SETTINGS_MODULE=SETTINGS)
 
 
-def test_layers_of_the_settings(tmp_path: Path, redis_server: EmbeddedServer, prefix: str) -> None:
-    """Each package's doctor examines its own layers, with all their options."""
-    config = {"hosts": [redis_server.url], "prefix": prefix}
-    keys = {"symmetric_encryption_keys": ["a key for the tests"]}
-    write_settings(
-        tmp_path,
-        {
-            "default": {
-                "BACKEND": "channels_redis.core.RedisChannelLayer",
-                "CONFIG": {**config, **keys},
-            },
-            "second": {"BACKEND": "channels_redis_queue.RedisChannelLayer", "CONFIG": config},
-            "live": {"BACKEND": "channels_redis_pubsub.RedisPubSubChannelLayer", "CONFIG": config},
-            "memory": {"BACKEND": "channels.layers.InMemoryChannelLayer"},
-        },
-    )
-    for package, count in ((QUEUE, 2), (PUBSUB, 1)):
-        done = run_in(tmp_path, package, "doctor")
-        assert done.status == 0
-        assert done.words.count("ok message arrived") == count
-    shown = run_in(tmp_path, QUEUE, "stats")
-    assert titles(shown.out) == [DEFAULT, "CHANNEL_LAYERS['second']"]
-
-
 @pytest.fixture
 def both_layers(tmp_path: Path, redis_server: EmbeddedServer, prefix: str) -> Path:
-    """Return the folder of a project with a layer of each package, and all apps."""
+    """Return the folder of a project with layers of each package, and all apps."""
     config = {"hosts": [redis_server.url], "prefix": prefix}
-    backends = {"default": "core.RedisChannelLayer", "live": "pubsub.RedisPubSubChannelLayer"}
+    keys = {"symmetric_encryption_keys": ["a key for the tests"]}
     layers = {
-        alias: {"BACKEND": f"{META}.{backend}", "CONFIG": config}
-        for alias, backend in backends.items()
+        "default": {"BACKEND": f"{META}.core.RedisChannelLayer", "CONFIG": {**config, **keys}},
+        "live": {"BACKEND": f"{META}.pubsub.RedisPubSubChannelLayer", "CONFIG": config},
+        "second": {"BACKEND": f"{QUEUE}.RedisChannelLayer", "CONFIG": config},
+        "memory": {"BACKEND": "channels.layers.InMemoryChannelLayer"},
     }
     write_settings(tmp_path, layers, META, QUEUE, PUBSUB)
     return tmp_path
@@ -75,26 +52,21 @@ def titles(printed: str) -> list[str]:
     return [layer["layer"] for layer in json.loads(printed)]
 
 
-def test_command_for_both_layers(both_layers: Path) -> None:
-    """The meta-package's command examines the layers of both packages."""
-    done = run_in(both_layers, META, "doctor")
-    assert done.status == 0
-    assert done.words.count("ok group message arrived") == 2
-    assert f"{QUEUE} {channels_redis_queue.__version__} {PUBSUB} " in done.words
-    assert titles(run_in(both_layers, META, "stats").out) == [DEFAULT, LIVE]
+EXAMINED = [(META, [DEFAULT, LIVE, SECOND]), (QUEUE, [DEFAULT, SECOND]), (PUBSUB, [LIVE])]
 
 
-@pytest.mark.parametrize(
-    ("package", "aliases"),
-    [(META, [DEFAULT, LIVE]), (QUEUE, [DEFAULT]), (PUBSUB, [LIVE])],
-)
-def test_management_command(both_layers: Path, package: str, aliases: list[str]) -> None:
-    """Each app has a management command of its name, for the layers of its package."""
-    shown = run_in(both_layers, "django", package, "stats")
+@pytest.mark.parametrize("manage", [(), ("django",)], ids=["python -m", "manage.py"])
+@pytest.mark.parametrize(("package", "aliases"), EXAMINED)
+def test_layers_of_the_settings(
+    both_layers: Path, package: str, aliases: list[str], manage: tuple[str, ...]
+) -> None:
+    """Each package's command examines its own layers, with all their options."""
+    shown = run_in(both_layers, *manage, package, "stats")
     assert titles(shown.out) == aliases
-    done = run_in(both_layers, "django", package, "doctor")
+    done = run_in(both_layers, *manage, package, "doctor")
     assert (done.status, done.err) == (0, "")
     assert [f"{alias}\n" in done.out for alias in aliases] == [True] * len(aliases)
+    assert done.words.count("ok message arrived") == len(aliases)
 
 
 def test_management_command_and_its_status(both_layers: Path) -> None:

@@ -143,25 +143,3 @@ async def test_presence_without_rights(package: str, own_server: EmbeddedServer)
     await Presence("restricted").track("room", channel, "ann")
     assert await Presence("restricted").list("room") == {"ann": [None]}
     await layer.close_pools()
-
-
-@BOTH
-def test_one_right_of_presence(package: str, own_server: EmbeddedServer) -> None:
-    """A single right that is missing is named alone."""
-    layer_class = DOCTORS[package].layer_class
-    more = [word for word in presence_rule_of(layer_class) if word != "+hlen"]
-    host = restricted(own_server, layer_class, *more, ASKING)
-    found = examine(package, url_of(own_server, host["username"])).about("rights, presence")
-    assert found["text"] == f"user '{host['username']}' lacks +hlen, which presence needs"
-    assert found["advice"] == f"ACL SETUSER {host['username']} +hlen"
-
-
-@BOTH
-def test_rights_of_a_user_of_all_keys(package: str, own_server: EmbeddedServer) -> None:
-    """Redis refuses to add a pattern of keys to that of all keys: the advice has none."""
-    with own_server.client() as client:
-        rule = ("on", f">{PASSWORD}", "~*", "&*", "+@all", "-hset", "-hlen")
-        client.execute_command("ACL", "SETUSER", "shop", *rule)
-        found = examine(package, url_of(own_server, "shop")).about("rights, presence")
-        client.execute_command(*found["advice"].split())
-    assert not examine(package, url_of(own_server, "shop")).about("rights, presence")["advice"]

@@ -26,15 +26,6 @@ async def pass_message(layer: Any) -> str:
     return text
 
 
-def knows(serializers: Any) -> bool:
-    """Say whether a layer's registry has the format that is registered here."""
-    try:
-        serializers.registry.get_serializer("queue only")
-    except ValueError:
-        return False
-    return True
-
-
 async def main(url: str, prefix: str) -> dict[str, Any]:
     """Use both layers at once, on one server; return what is to be seen of each."""
     layers = {
@@ -44,17 +35,12 @@ async def main(url: str, prefix: str) -> dict[str, Any]:
     texts = await asyncio.gather(*(pass_message(layer) for layer in layers.values()))
     for layer in layers.values():
         await layer.close_pools()
-    # A format that is registered for one layer is none of the other's.
-    serializers = {name: import_module(f"{name}.serializers") for name in LAYERS}
-    queue = serializers["channels_redis_queue"]
-    queue.registry.register_serializer("queue only", queue.JSONSerializer)
     return {
         "texts": texts,
         "shards": {
             name: import_module(f"{name}._shared.transport.commands").shard_of("key_one", 2)
             for name in LAYERS
         },
-        "knows the format": {name: knows(module) for name, module in serializers.items()},
     }
 
 

@@ -12,14 +12,12 @@ import sys
 from importlib.metadata import distributions, version
 from pathlib import Path
 
-# This needs an extra, and says so itself when it is missing.
-OF_EXTRAS = ("._shared.cli.commands",)
 package = sys.argv[1]
 module = importlib.import_module(package.replace("-", "_"))
 imported = [
     importlib.import_module(found.name).__name__
     for found in pkgutil.walk_packages(module.__path__, f"{module.__name__}.")
-    if not found.name.endswith(("__main__", *OF_EXTRAS))
+    if not found.name.endswith("__main__")
 ]
 print(
     json.dumps(

@@ -79,7 +79,3 @@ def test_one_layer_upgraded_alone(
 
     after = use_both(environment, redis_server, f"{prefix}after")
     assert after["shards"] == before["shards"] | {module_of(upgraded): 0}
-    assert after["knows the format"] == {
-        "channels_redis_pubsub": False,
-        "channels_redis_queue": True,
-    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,41 +20,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.packaging, pytest.mark.timeout(300)]
 
 HERE = Path(__file__).parent
-MESSAGE = {"type": "chat.message", "text": "hello"}
-
-
-def settings(server: EmbeddedServer, prefix: str) -> list[dict[str, Any]]:
-    """Return values of CHANNEL_LAYERS that name every option of 4.3.0 that JSON can hold."""
-    common = {
-        "hosts": [{"address": server.url}],
-        "symmetric_encryption_keys": ["the newest key", "an older key"],
-        "capacity": 500,
-        "channel_capacity": {"http.request": 200},
-        "serializer_format": "json",
-    }
-    queue = {"expiry": 30, "group_expiry": 600, "random_prefix_length": 16}
-    pubsub = {"on_disconnect": "redis.lost", "on_reconnect": "redis.back"}
-    return [
-        {
-            "default": {
-                "BACKEND": "channels_redis.core.RedisChannelLayer",
-                "CONFIG": {**common, **queue, "prefix": f"{prefix}q"},
-            }
-        },
-        {
-            "default": {
-                "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-                "CONFIG": {**common, **pubsub, "prefix": f"{prefix}p"},
-            }
-        },
-    ]
-
-
-def pass_group_messages(environment: Environment, server: EmbeddedServer, prefix: str) -> None:
-    """Send a message through a group of each layer that is installed."""
-    for layers in settings(server, prefix):
-        printed = environment.run(HERE / "group_message.py", json.dumps(layers))
-        assert json.loads(printed) == MESSAGE
 
 
 def files_of(environment: Environment) -> set[str]:
@@ -79,27 +44,6 @@ def recorded_in(environment: Environment) -> set[str]:
     return {name for name in json.loads(environment.run("-c", code)) if name[-4:] != ".pyc"}
 
 
-def test_upgrade_from_the_registry(
-    new_environment: NewEnvironment, wheels: Path, redis_server: EmbeddedServer, prefix: str
-) -> None:
-    """`pip install --upgrade` replaces 4.3.0 without a trace, and its settings work unchanged.
-
-    It takes the distribution's old name, and pulls in both layers.
-    """
-    environment = new_environment(with_pip=True)
-    pip = ("-m", "pip", "install", "--quiet")
-    environment.run(*pip, "channels_redis[cryptography]==4.3.0")
-    pass_group_messages(environment, redis_server, f"{prefix}old")
-    old = files_of(environment)
-    assert "channels_redis/core.py" in old
-
-    environment.run(*pip, "--upgrade", "--find-links", wheels, "channels_redis[cryptography]")
-    environment.run("-m", "pip", "check")
-    assert files_of(environment) == recorded_in(environment)
-    assert not [name for name in files_of(environment) if name.startswith("channels_redis-4")]
-    pass_group_messages(environment, redis_server, f"{prefix}new")
-
-
 def test_upgrade_of_a_site(
     new_environment: NewEnvironment,
     wheels: Path,
@@ -111,16 +55,22 @@ def test_upgrade_of_a_site(
     """A site for 4.3.0 passes its own tests with it and, unchanged, with both layers of ours.
 
     It has consumers of both kinds, views, `runworker`, encryption, and capacities by pattern.
+    `pip install --upgrade` takes the distribution's old name, and leaves nothing of 4.3.0.
     """
-    environment = new_environment()
+    environment = new_environment(with_pip=True)
     site = tmp_path / "site"
     shutil.copytree(HERE / "site_for_4", site, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setenv("SHOP_REDIS", redis_server.url)
     # With redis-py 8, the idle consumers of 4.3.0 end after 5 s.
     environment.install("channels-redis[cryptography]==4.3.0", "daphne", "redis<8")
+    assert "channels_redis/utils.py" in files_of(environment)
     for version in ("4.3.0", "5"):
         if version == "5":
-            environment.install("--upgrade", *sorted(wheels.iterdir()))
+            upgrade = ("-m", "pip", "install", "--quiet", "--upgrade", "--find-links", wheels)
+            environment.run(*upgrade, "channels_redis[cryptography]")
+            environment.run("-m", "pip", "check")
+            assert files_of(environment) == recorded_in(environment)
+            assert "channels_redis/utils.py" not in files_of(environment)
         for layer in ("core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"):
             monkeypatch.setenv("SHOP_LAYER", f"channels_redis.{layer}")
             monkeypatch.setenv("SHOP_PREFIX", f"{prefix}{version}{layer[:4]}")

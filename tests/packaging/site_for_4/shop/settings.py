@@ -20,6 +20,8 @@ CHANNEL_LAYERS = {
             "expiry": 30,
             "group_expiry": 3600,
             "capacity": 200,
+            "serializer_format": "json",
+            "random_prefix_length": 16,
             "channel_capacity": {
                 "http.request": 400,
                 "http.response!*": 10,
