@@ -182,22 +182,6 @@ async def test_call_after_an_answer_of_a_former_owner(
     await pipeline.close()
 
 
-async def test_slot_that_moves_with_messages(
-    redis_cluster: EmbeddedCluster, layers: Layers
-) -> None:
-    """Messages that wait, and a group, go along with their slots."""
-    host = redis_cluster.host
-    sender, receiver = (layers(RedisChannelLayer, host) for _ in "sr")
-    channel = await receiver.new_channel()
-    await receiver.group_add("room", channel)
-    await sender.group_send("room", {"type": "x", "number": 0})
-    for key in (message_key(receiver, channel), Keys(receiver.prefix).group("room")):
-        redis_cluster.move(key)
-    await sender.group_send("room", {"type": "x", "number": 1})
-    received = [await asyncio.wait_for(receiver.receive(channel), OUTAGE) for _ in range(2)]
-    assert [message["number"] for message in received] == [0, 1]
-
-
 async def test_master_that_dies(
     replicated_cluster: EmbeddedCluster, layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -191,14 +191,14 @@ async def test_closing_as_a_loss_is_noticed(own_server: EmbeddedServer, own_laye
     layer = own_layers()
     await within(layer.new_channel())
     [subscriber] = look.subscribers(layer)
-    connection = look.connection_of(subscriber)
+    connection, reading = look.reading(subscriber)
     kill_subscriptions(own_server)
     deadline = time.monotonic() + DEADLINE
-    while not connection.is_stale:
+    while not reading.done():
         assert time.monotonic() < deadline
         await asyncio.sleep(0)
     await within(layer.close_pools())
-    assert look.is_closed(connection)
+    assert connection.is_stale
 
 
 async def test_server_that_is_down_at_the_start(

@@ -103,14 +103,6 @@ def test_virtual_channel_without_members_is_empty(process: Process) -> None:
     assert process.take("a") == {"n": 1}
 
 
-def test_no_number_of_messages_fills_a_mailbox(process: Process) -> None:
-    """Whatever the capacity, which is for what waits in Redis: a burst arrives whole."""
-    for number in range(50):
-        process.deliver({"n": number, CHANNELS_FIELD: "a"})
-    assert [process.take("a") for _ in range(50)] == [{"n": number} for number in range(50)]
-    assert process.overflowed == []
-
-
 def test_message_expires_in_the_mailbox(process: Process) -> None:
     """It lives as long as it had left when it was taken."""
     process.deliver({"n": 1, CHANNELS_FIELD: "a"}, lifetime=-1)
@@ -173,8 +165,3 @@ def test_leave_of_this_process(process: Process) -> None:
     process.dispatcher.apply_leaves(100.7)
     assert process.local_groups.members(ROOM) == ["b"]
     assert not process.dispatcher.leaves
-
-
-def test_process_takes_batches(process: Process) -> None:
-    """This key has no other reader, so a take may hold its whole capacity."""
-    assert process.dispatcher.prefetch_count() == 30

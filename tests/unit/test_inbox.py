@@ -88,17 +88,6 @@ def test_delivers_each_claim_once() -> None:
     assert reader.answer_take("a 990.1 b 990.2 c 990.3") == ["c"]
 
 
-def test_acknowledges_until_an_answer_comes() -> None:
-    """A take that is not answered, since the connection broke, is no acknowledgement."""
-    reader = Reader()
-    reader.inbox.take(10)
-    reader.answer_take("a 990.1")
-    for _ in range(3):
-        assert reader.acknowledged() == [b"990.1"]
-    reader.answer_take("b 990.3")
-    assert reader.acknowledged() == [b"990.3"]
-
-
 def test_leaves_take_effect_in_their_places() -> None:
     """A leave comes behind what was sent before it, and before what was sent after it."""
     reader = Reader()
@@ -117,15 +106,6 @@ def test_what_the_wait_has_popped_comes_first() -> None:
         reader.inbox.on_wait_reply([reader.beside.key.encode(), b"popped", score])
         assert reader.answer_take("a 990.2") == ["popped", "a"]
         assert reader.acknowledged() == [b"990.1", b"990.2"]
-
-
-def test_bell_and_nudge_are_no_messages() -> None:
-    """A wait that ended with them, or timed out, leaves messages to the take."""
-    reader = Reader()
-    for ended in ([reader.beside.bell.encode(), b"", b"0"], [b"nudge", b"", b"0"], None):
-        reader.inbox.take(10)
-        reader.inbox.on_wait_reply(ended)
-        assert reader.answer_take() == []
 
 
 def test_lifetime() -> None:
@@ -250,13 +230,3 @@ def test_reply_to_something_else(handler: str, replies: list[object]) -> None:
         with pytest.raises(RedisConnectionError, match="not asked for"):
             getattr(reader.inbox, handler)(reply)
     assert reader.answer_take("a 990.1") == ["a"]
-
-
-def test_claims_in_protocol_3() -> None:
-    """Its scores are floats, in pairs with their messages."""
-    reader = Reader()
-    reader.inbox.take(10)
-    reader.inbox.on_take_reply([NOW, 1])
-    reader.inbox.on_claims_reply([[b"a", 990.1], [b"b", 990.2]])
-    assert reader.notes.seen == ["a", "b"]
-    assert reader.acknowledged() == [b"990.1", b"990.2"]

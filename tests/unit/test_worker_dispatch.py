@@ -63,15 +63,6 @@ async def test_stays_claimed_until_it_was_opened(worker: Worker) -> None:
     assert worker.acks.pending_requeues() == []
 
 
-async def test_everyone_who_waits_is_given_one(worker: Worker) -> None:
-    """Messages go to receivers in the order in which these began to wait."""
-    waiters = [worker.dispatcher.add_waiter() for _ in range(2)]
-    assert worker.dispatcher.prefetch_count() == 2
-    worker.deliver(1, 2)
-    assert [opened(waiter) for waiter in waiters] == [{"number": 1}, {"number": 2}]
-    assert worker.acks.pending_requeues() == []
-
-
 async def test_nothing_is_taken_without_a_waiting_call(worker: Worker) -> None:
     """Without receivers nothing is prefetched; messages that still arrive are requeued unread."""
     assert worker.dispatcher.prefetch_count() == 0
@@ -79,14 +70,6 @@ async def test_nothing_is_taken_without_a_waiting_call(worker: Worker) -> None:
     worker.dispatcher.dispatch(Claim(b"garbage", b"2"), worker.acks, 60)
     assert worker.acks.pending_requeues() == [b"1", b"2"]
     assert worker.acks.pending_acks() == []
-
-
-async def test_more_than_wanted_goes_back(worker: Worker) -> None:
-    """Other workers get what this one has no receiver for."""
-    waiter = worker.dispatcher.add_waiter()
-    worker.deliver(1, 2)
-    assert opened(waiter) == {"number": 1}
-    assert worker.acks.pending_requeues() == [b"2"]
 
 
 async def test_message_of_one_who_was_cancelled_goes_to_the_next(worker: Worker) -> None:
@@ -114,16 +97,6 @@ async def test_message_of_one_who_was_cancelled_keeps_its_place(worker: Worker) 
     worker.deliver(1, 2)
     worker.dispatcher.remove_waiter(cancelled)
     assert [worker.take(), worker.take()] == [{"number": 1}, {"number": 2}]
-
-
-async def test_one_who_was_cancelled_wants_nothing(worker: Worker) -> None:
-    """A waiter that was withdrawn is given nothing."""
-    cancelled, other = worker.dispatcher.add_waiter(), worker.dispatcher.add_waiter()
-    worker.dispatcher.remove_waiter(cancelled)
-    assert worker.dispatcher.prefetch_count() == 1
-    worker.deliver(1)
-    assert not cancelled.done()
-    assert opened(other) == {"number": 1}
 
 
 async def test_message_that_expires_on_its_way(worker: Worker) -> None:
