@@ -21,6 +21,7 @@ from channels_redis_queue._shared.presence import shard
 from channels_redis_queue._shared.presence.keys import PresenceKeys
 from channels_redis_queue.presence import Presence
 from support.messages import within
+from support.past import Past
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -260,6 +261,43 @@ async def test_lost_data(
 
     await eventually(is_right)
     assert await within(here.presence.count("room")) == 2
+
+
+@pytest.mark.usefixtures("quick_beats")
+async def test_lost_leave(
+    processes: Callable[..., Process], own_host: list[Any], own_server: EmbeddedServer
+) -> None:
+    """Whose leave a server has lost leaves once more, and who has come since is there again."""
+    here = processes(own_host)
+    watcher = await here.watch("room")
+    channel = await here.open("room", "bob")
+    await watcher.until("bob")
+    past = Past(own_server)
+    await here.presence.untrack("room", channel)
+    await watcher.until()
+    await here.open("room", "ann")
+    past.come_back()
+    await eventually(lambda: _is_there(here, "ann"))
+
+
+async def _is_there(process: Process, key: str) -> bool:
+    return list(await within(process.presence.list("room"))) == [key]
+
+
+async def test_process_that_was_marked_by_mistake(
+    processes: Callable[..., Process], own_host: list[Any], own_server: EmbeddedServer
+) -> None:
+    """A process that goes on has a heartbeat before it has people, so they never stay alone."""
+    here = processes(own_host)
+    await here.open("room", "ann")
+    keys = PresenceKeys(here.layer.presence_key_head)
+    with own_server.client() as client:
+        await eventually(lambda: client.ttl(keys.heartbeats) > 0)  # the first was sent
+        [process] = client.zrange(keys.heartbeats, 0, -1)
+        for mark in (0, 1795628183991846.5):
+            client.zadd(keys.heartbeats, {process: mark})
+            await here.open("room", f"bob{mark}")
+            assert client.zscore(keys.heartbeats, process) > mark + 1
 
 
 async def test_keys_expire(processes: Callable[..., Process], redis_server: EmbeddedServer) -> None:

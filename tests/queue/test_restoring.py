@@ -11,6 +11,7 @@ from channels_redis_queue import RedisChannelLayer, keys, memberships
 from channels_redis_queue.liveness import GONE
 from support import inside
 from support.messages import cancel, within
+from support.past import Past
 from support.queue_layers import Layers, beside, waiting
 from support.waiting import eventually
 
@@ -21,25 +22,6 @@ if TYPE_CHECKING:
 MESSAGE = {"type": "hello"}
 
 pytestmark = pytest.mark.usefixtures("frequent_checks")
-
-
-class Past:
-    """A server's data at one time."""
-
-    def __init__(self, server: EmbeddedServer) -> None:
-        self._server = server
-        with server.client() as client:
-            self._values = {
-                key: (client.dump(key), max(0, client.pttl(key))) for key in client.keys("*")
-            }
-
-    def come_back(self) -> None:
-        """Let the server hold that again. No connection ends."""
-        with self._server.client() as client, client.pipeline() as transaction:
-            transaction.flushall()
-            for key, (value, lives) in self._values.items():
-                transaction.restore(key, lives, value)
-            transaction.execute()
 
 
 async def reaches(

@@ -102,8 +102,10 @@ class ShardPresence:
         self._diffs: dict[str, Diff] = {}
         self._silence: Silence[bytes] = Silence(self._reconnects)
         self._removal: asyncio.Task[None] | None = None
-        # What changes if a server may have lost the latest writes.
+        # What changes if a server may have lost the latest writes; and whether it may again have
+        # people that have left.
         self._connected: object = None
+        self._has_gone_back = False
         # Channels of which the layer knows nothing, and since when.
         self._unknown: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -256,6 +258,7 @@ class ShardPresence:
         )
         connected = self._connections()
         is_lost = self._connected != connected or (self._heartbeat and not is_as_written)
+        self._has_gone_back |= bool(is_lost)
         if is_lost or self._loop.time() >= self._next_rewrite:
             self._next_rewrite = self._loop.time() + REWRITE_INTERVAL
             self._people.mark_all()
@@ -267,7 +270,8 @@ class ShardPresence:
             for process, last in silent.items()
             if self._silence.is_dead(process, SECOND_LOOK_AFTER if float(last) else HANDOVER_GRACE)
         ]
-        if dead and (self._removal is None or self._removal.done()):
+        is_idle = self._removal is None or self._removal.done()
+        if is_idle and (dead or self._has_gone_back):
             # Half a microsecond later, so that it is no heartbeat.
             self._removal = self._layer.spawn(self._remove(dead, heartbeat + b".5"))
 
@@ -287,30 +291,39 @@ class ShardPresence:
         self.end_channels(one for one, since in self._unknown.items() if now - since >= expiry)
 
     async def _remove(self, dead: Sequence[bytes], gone_mark: bytes) -> None:
-        """Remove dead processes and their people. What fails is done again.
+        """Remove dead processes and their people, and those here who have left.
+
+        What fails is done again.
 
         Args:
             dead: The processes.
             gone_mark: Replaces their heartbeats: others leave them to this process for a while. One
                 that lives after all writes another, and its people again.
         """
-        with contextlib.suppress(RedisError, OSError):
-            marks = [word for process in dead for word in (gone_mark, process)]
-            await self._execute("ZADD", self._keys.heartbeats, "XX", *marks)
+        self._has_gone_back = False
+        try:
+            for process in dead:
+                await self._execute("ZADD", self._keys.heartbeats, "XX", gone_mark, process)
             async for group, _ in scan(self._commands, self._keys.groups):
                 await self._remove_from(text(group), dead, gone_mark)
             # Not those that write heartbeats again, or that another process has marked since.
             await self._execute("ZREMRANGEBYSCORE", self._keys.heartbeats, gone_mark, gone_mark)
+        except (RedisError, OSError):
+            self._has_gone_back = True
 
     async def _remove_from(self, group: str, dead: Sequence[bytes], gone_mark: bytes) -> None:
-        """Remove the people of dead processes from a group."""
+        """Remove the people of dead processes from a group, and those here who have left."""
+        own = self._process.encode()
         people: dict[bytes, dict[str, Person]] = {process: {} for process in dead}
         try:
-            async for key, lines in scan(self._commands, self._keys.people(group)):
+            async for field, lines in scan(self._commands, self._keys.people(group)):
+                key = text(field)
                 for process, metas in lines_of(lines):
-                    if process in people:
+                    if process == own and self._people.find(group, key) is None:
+                        self._people.mark(group, [key])
+                    elif process in people:
                         former = {str(at): meta for at, meta in enumerate(encoded(metas))}
-                        people[process][text(key)] = Person(former, has_left=True, tell=False)
+                        people[process][key] = Person(former, has_left=True, tell=False)
         except ResponseError as error:
             # What stands there has none of their people.
             if "WRONGTYPE" not in str(error):

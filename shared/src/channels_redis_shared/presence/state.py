@@ -127,11 +127,17 @@ class LocalPresence:
         return {group: list(self._unwritten.pop(group)) for group in groups}
 
     def mark(self, group: Group, keys: Iterable[Key], *, tell: bool = False) -> None:
-        """Have people written again, and others told if a write may have been lost."""
+        """Have people written again, or removed who are not here.
+
+        Args:
+            group: The group.
+            keys: Those of the people.
+            tell: Tell others, too, as the reply to a write may have been lost.
+        """
         for key in keys:
             if (person := self.find(group, key)) is not None:
                 person.tell |= tell
-                self._unwritten.setdefault(group, {})[key] = None
+            self._unwritten.setdefault(group, {})[key] = None
         self._on_unwritten()
 
     def mark_all(self) -> None:
