@@ -191,14 +191,14 @@ async def test_closing_as_a_loss_is_noticed(own_server: EmbeddedServer, own_laye
     layer = own_layers()
     await within(layer.new_channel())
     [subscriber] = look.subscribers(layer)
-    connection, reading = look.reading(subscriber)
+    connection = look.connection_of(subscriber)
     kill_subscriptions(own_server)
     deadline = time.monotonic() + DEADLINE
-    while not reading.done():
+    while not connection.is_stale:
         assert time.monotonic() < deadline
         await asyncio.sleep(0)
     await within(layer.close_pools())
-    assert connection.is_stale
+    assert look.is_closed(connection)
 
 
 async def test_server_that_is_down_at_the_start(

@@ -105,9 +105,15 @@ def subscribers(layer: Any) -> list[Any]:
     return list(broker(layer).connections.subscribers._subscribers.values())
 
 
-def reading(subscriber: Any) -> tuple[Any, Any]:
-    """Return the connection of a subscriber, and the task that reads from it."""
-    return subscriber._connection, subscriber._reading
+def connection_of(subscriber: Any) -> Any:
+    """Return the connection of a subscriber."""
+    return subscriber._connection
+
+
+def is_closed(connection: Any) -> bool:
+    """Return whether a connection is closed."""
+    closed: bool = connection._transport.is_closing()
+    return closed
 
 
 def running(subscriber: Any) -> Any:

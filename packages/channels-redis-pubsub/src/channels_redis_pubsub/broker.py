@@ -14,7 +14,7 @@ from .connections import LoopConnections
 from .protocol.hub import Hub, TopicDispatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from ._shared.history.follower import Join
     from ._shared.history.positions import Replay
@@ -88,12 +88,10 @@ class PubSubBroker:
 
     def attach(self) -> None:
         """Subscribe in the running event loop to what the channels need."""
-        self.connections = LoopConnections(
-            self._settings, self.hub, self._dispatcher, self._outages
-        )
+        self.connections = LoopConnections(self._settings, self._dispatcher, self._outages)
         self._is_attached = True
         self.spawn(self._sweep())
-        self.connections.subscribers.reconcile(self.hub.topics())
+        self.connections.subscribers.subscribe(self.hub.topics())
 
     async def detach(self) -> None:
         """Close all connections, and then the channels whose consumers have ended."""
@@ -134,7 +132,7 @@ class PubSubBroker:
 
     def close(self, channel: str) -> None:
         """Drop a channel, its messages and memberships, and the subscriptions it alone needs."""
-        self._reconcile(self.hub.close(channel))
+        self._forget_unused(self.hub.close(channel))
         self.followers.backlog.forget(channel)
         self._mailboxes.discard(channel)
 
@@ -209,19 +207,18 @@ class PubSubBroker:
             self._cancel_join(topic, channel, token, joining)
             raise
         hub.confirm_join(topic, channel, token)
-        if not hub.has_members(topic):
-            # The channel has left meanwhile, when the group could not be forgotten.
-            self._reconcile((topic,))
+        # The channel may have left meanwhile, when the group could not be forgotten.
+        self._forget_unused((topic,))
         return joined
 
     def leave(self, topic: bytes, channel: str) -> None:
         """End a channel's membership in a topic."""
         self.hub.leave(topic, channel)
-        self._reconcile((topic,))
+        self._forget_unused((topic,))
 
     def flush(self) -> None:
         """Drop all unread messages, and end all memberships in groups."""
-        self._reconcile(self.hub.leave_groups())
+        self._forget_unused(self.hub.leave_groups())
         self._mailboxes.clear()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
@@ -235,10 +232,12 @@ class PubSubBroker:
                 self.close(channel)
         self._dispatcher.on_detached()
 
-    def _reconcile(self, topics: Sequence[bytes] | set[bytes]) -> None:
-        self._dispatcher.forget_unused(topics)
+    def _forget_unused(self, topics: Iterable[bytes]) -> None:
+        """Forget those of the topics that have no members."""
+        unused = [topic for topic in topics if not self.hub.has_members(topic)]
+        self._dispatcher.forget(unused)
         if self._is_attached:
-            self.connections.subscribers.reconcile(topics)
+            self.connections.subscribers.unsubscribe(unused)
 
     async def _sweep(self) -> None:
         while True:
@@ -258,7 +257,7 @@ class PubSubBroker:
         if joining is not None:
             joining.follower.cancel_join(joining)
         # Last: a group is not forgotten while a channel joins it.
-        self._reconcile((topic,))
+        self._forget_unused((topic,))
 
     def _require_open(self, channel: str, topic: bytes) -> None:
         if channel not in self.hub:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ._shared.transport.reconnecting import OutageLog
     from .config import PubSubSettings
-    from .protocol.hub import Hub, TopicDispatcher
+    from .protocol.hub import TopicDispatcher
 
 logger = logging.getLogger(__package__)
 
@@ -25,7 +25,6 @@ class LoopConnections:
 
     Args:
         settings: The layer's options.
-        hub: The members of topics.
         dispatcher: Gets what is published.
         outages: One log for each host.
     """
@@ -33,13 +32,12 @@ class LoopConnections:
     def __init__(
         self,
         settings: PubSubSettings,
-        hub: Hub,
         dispatcher: TopicDispatcher,
         outages: Sequence[OutageLog],
     ) -> None:
         self.tasks = BackgroundTasks(logger)
         self.shards = shards_to(settings.connectors, settings.scripts, settings.counters)
-        self.subscribers = Subscribers(settings, hub, dispatcher, outages)
+        self.subscribers = Subscribers(settings, dispatcher, outages)
         # Where messages are sent.
         key = "" if settings.sharded_pubsub else None
         for shard, connector in enumerate(settings.connectors):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -90,12 +91,12 @@ class Subscriber:
         self._on_misplaced = on_misplaced
         # Those of the connection, or of the next one.
         self._subscriptions = Subscriptions(self.topics, sharded=endpoint.sharded)
+        self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
         self._backoff = Backoff()
         self._faults = FaultLog(logger)
         self._running: asyncio.Task[None] | None = None
-        self._reading: asyncio.Future[None] | None = None
-        self._writing: asyncio.Task[None] | None = None
+        self._is_write_due = False
         # True once all topics are subscribed to after a loss.
         self._restored = False
         # True while a node of a Cluster is silent for so long that others drop messages for it.
@@ -138,7 +139,7 @@ class Subscriber:
         """Close the connection."""
         if self._running is not None:
             await end_task(self._running)
-        await self._disconnect()
+        self._disconnect()
         self.forget_outage()
 
     def forget_outage(self) -> None:
@@ -156,11 +157,11 @@ class Subscriber:
                     await asyncio.sleep(self._backoff.next())
                     continue
                 await self._serve(connection)
-                await self._disconnect()
+                self._disconnect()
                 self._restored = False
             except Exception as error:  # noqa: BLE001 - no error may end the subscriptions
                 subscribed = self._subscriptions.subscribed_topics()
-                await self._disconnect()
+                self._disconnect()
                 self._on_lost(error, subscribed)
                 await asyncio.sleep(self._backoff.next())
         self._backoff.reset()
@@ -169,23 +170,13 @@ class Subscriber:
     async def _serve(self, connection: Connection) -> None:
         """Use a connection until it breaks, or has been without topics for a while."""
         self._connection = connection
-        self._reading = connection.listen(self._handle)
         self._write_soon()
-        await self._watch(connection, self._reading)
+        await self._watch(connection, connection.listen(self._handle))
 
-    async def _disconnect(self) -> None:
-        """Stop reading and writing, and close the connection."""
-        # First of all, so that no write begins any more.
+    def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
-        tasks = [task for task in (self._reading, self._writing) if task is not None]
-        for task in tasks:
-            task.cancel()
-        # Before any wait, in which this may be cancelled.
         if connection is not None:
             connection.close()
-        # Their errors were raised where they count, or no longer count.
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._reading = self._writing = None
         self._has_stalled = False
         self._subscriptions = Subscriptions(self.topics, sharded=self.endpoint.sharded)
 
@@ -231,22 +222,19 @@ class Subscriber:
 
     def _write_soon(self) -> None:
         """Send all changes of this turn of the loop in the next one."""
-        if self._connection is not None and not self._writing and self._subscriptions.has_changes:
-            self._writing = start_task(self._write(self._connection))
+        if self._connection is None or self._is_write_due or not self._subscriptions.has_changes:
+            return
+        self._is_write_due = True
+        self._loop.call_soon(self._write)
 
-    async def _write(self, connection: Connection) -> None:
-        try:
-            while self._subscriptions.has_changes:
-                commands = self._subscriptions.next_commands(monotonic())
-                if commands:
-                    connection.write(map(pack, commands))
-                if self._subscriptions.has_changes:
-                    # There may be thousands, and the loop has other work.
-                    await asyncio.sleep(0)
-        except (RedisError, OSError):
-            pass  # reading raises it, too
-        finally:
-            self._writing = None
+    def _write(self) -> None:
+        self._is_write_due = False
+        if self._connection is not None:
+            commands = self._subscriptions.next_commands(monotonic())
+            if commands:
+                with contextlib.suppress(RedisError):  # reading raises it, too
+                    self._connection.write(map(pack, commands))
+            self._write_soon()
 
     def _handle(self, reply: Any) -> None:
         self._data_received = True
@@ -270,8 +258,7 @@ class Subscriber:
             self._on_found()
 
     def _on_confirmation(self, verb: bytes, topic: bytes) -> None:
-        requested = self._subscriptions.next_reply()
-        if verb == b"sunsubscribe" and requested != (b"SUNSUBSCRIBE", topic):
+        if verb == b"sunsubscribe" and self._subscriptions.next_reply() != (verb.upper(), topic):
             # The node has given the slot away.
             was_subscribed = self._subscriptions.on_removal(topic)
             error = RedisConnectionError("a slot has moved away")

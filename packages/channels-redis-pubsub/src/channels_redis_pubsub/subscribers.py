@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ._shared.transport.connection import Connection
     from ._shared.transport.reconnecting import OutageLog
     from .config import PubSubSettings
-    from .protocol.hub import Hub, TopicDispatcher
+    from .protocol.hub import TopicDispatcher
 
     # The index of a host, and the address of a node of its Cluster, if it is one whose nodes have
     # topics of their own: None while the owner of a slot is unknown.
@@ -36,7 +36,6 @@ class Subscribers:
 
     Args:
         settings: The layer's options.
-        hub: The members of topics.
         dispatcher: Gets what is published.
         outages: One log for each host.
     """
@@ -44,13 +43,11 @@ class Subscribers:
     def __init__(
         self,
         settings: PubSubSettings,
-        hub: Hub,
         dispatcher: TopicDispatcher,
         outages: Sequence[OutageLog],
     ) -> None:
         self._connectors = settings.connectors
         self._sharded = settings.sharded_pubsub
-        self._hub = hub
         self._dispatcher = dispatcher
         self._outages = outages
         self._loop = asyncio.get_running_loop()
@@ -70,7 +67,7 @@ class Subscribers:
             redis.exceptions.TimeoutError: It did not answer within that time.
             redis.exceptions.RedisError: It refused the topic, or the connection.
         """
-        self.reconcile((topic,))
+        self.subscribe((topic,))
         home = self._home(topic)
         if home.is_subscribed(topic):
             return
@@ -85,13 +82,16 @@ class Subscribers:
             # Others may wait for the same.
             raise copy_of(error)
 
-    def reconcile(self, topics: Iterable[bytes]) -> None:
-        """Subscribe to those of the topics that have members, and not to others."""
+    def subscribe(self, topics: Iterable[bytes]) -> None:
+        """Subscribe to topics that have members, and keep the subscriptions alive."""
+        for topic in topics:
+            self._home(topic).add(topic)
+
+    def unsubscribe(self, topics: Iterable[bytes]) -> None:
+        """End the subscriptions to topics that have no members any more."""
         for topic in topics:
             subscriber = self._find(topic)
-            if self._hub.has_members(topic):
-                (subscriber or self._new_home(topic)).add(topic)
-            elif subscriber is not None:
+            if subscriber is not None:
                 subscriber.remove(topic)
                 self._end_wait(topic)
 
@@ -111,7 +111,10 @@ class Subscribers:
         return self._find(topic) or self._new_home(topic)
 
     def _find(self, topic: bytes) -> Subscriber | None:
-        return next((one for one in self._subscribers.values() if topic in one.topics), None)
+        for subscriber in self._subscribers.values():
+            if topic in subscriber.topics:
+                return subscriber
+        return None
 
     def _new_home(self, topic: bytes) -> Subscriber:
         shard = shard_of(topic.decode(), len(self._connectors))

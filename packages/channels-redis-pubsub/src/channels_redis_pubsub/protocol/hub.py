@@ -104,11 +104,6 @@ class Hub:
             return used, set(self._topics)
         return used, set().union(*map(self._members.__getitem__, used))
 
-    def settled_members(self, topic: bytes) -> set[str]:
-        """Return the members of a topic, but for those that are still joining."""
-        members = self._members.get(topic, {})
-        return {channel for channel, tokens in members.items() if tokens is None}
-
     def has_members(self, topic: bytes) -> bool:
         """Return whether the topic has members."""
         return topic in self._members
@@ -232,9 +227,8 @@ class TopicDispatcher:
 
         It takes them out of other outages, which would never end with this topic among theirs.
         """
-        members = self._hub.settled_members(topic)
+        members = set(self._hub.members(topic))
         if not members:
-            self._on_restored(topic)
             return
         refused = self._outages.setdefault(_REFUSED, _Outage())
         refused.topics.add(topic)
@@ -255,16 +249,11 @@ class TopicDispatcher:
         else:
             follower.fall_behind(partial(self._on_restored, topic))
 
-    def forget_unused(self, topics: Iterable[bytes]) -> None:
+    def forget(self, topics: Iterable[bytes]) -> None:
         """Stop waiting for topics without members to be restored."""
-        if self._followers:
-            for topic in topics:
-                if not self._hub.has_members(topic):
-                    self._followers.forget(topic)
-        if self._outages:
-            for topic in topics:
-                if not self._hub.has_members(topic):
-                    self._on_restored(topic)
+        for topic in topics:
+            self._followers.forget(topic)
+            self._on_restored(topic)
 
     def _dispatch_entry(self, topic: bytes, data: bytes) -> None:
         """Pass on a message of a group that keeps a history."""

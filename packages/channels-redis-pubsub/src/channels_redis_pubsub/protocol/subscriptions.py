@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 # The topics in one command: the server does nothing else while it executes it.
 MAX_TOPICS = 500
-# The topics that are requested before the event loop does anything else.
-MAX_AT_ONCE = 2000
+# The topics that are requested at once; others, when half of them are confirmed. So the event loop
+# reads no more replies than that without doing anything else.
+MAX_AT_ONCE = 1000
 # Prefix of the commands of sharded Pub/Sub. Each names one topic, as all topics of a command would
 # have to be in one slot.
 SHARDED = b"S"
@@ -69,8 +70,8 @@ class Subscriptions:
 
     @property
     def has_changes(self) -> bool:
-        """True if there may be commands to send."""
-        return self._ping or bool(self._changed)
+        """True if there may be commands to send now."""
+        return self._ping or (bool(self._changed) and self._has_room)
 
     def is_subscribed(self, topic: bytes) -> bool:
         """Return whether the server has confirmed the subscription to the topic."""
@@ -111,11 +112,11 @@ class Subscriptions:
     def next_commands(self, now: float) -> list[tuple[bytes, ...]]:
         """Return the commands to send now, and expect their replies.
 
-        There may be more: call it again after other work, until it returns none.
+        There may be more: call it again after other work, while `has_changes`.
         """
         subscribe: list[bytes] = []
         unsubscribe: list[bytes] = []
-        for topic in list(islice(self._changed, MAX_AT_ONCE)):
+        for topic in list(islice(self._changed, MAX_AT_ONCE if self._has_room else 0)):
             del self._changed[topic]
             should_subscribe = topic in self._wanted
             if not should_subscribe:
@@ -223,6 +224,10 @@ class Subscriptions:
         if request.verb.endswith(b"SUBSCRIBE"):
             self._refused.update(dict.fromkeys(one for one in topics if one in self._wanted))
         return topics
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._unconfirmed) <= MAX_AT_ONCE // 2
 
     def _end_request(self, topic: bytes) -> int:
         """Count a request of a topic as answered; return the number of those that are not."""
