@@ -121,7 +121,7 @@ class QueueBroker:
 
     def knows(self, channel: str) -> bool:
         """Return whether a channel has been received on recently."""
-        return channel in self.mailboxes or channel in self._receivers
+        return self.mailboxes.find(channel) is not None or channel in self._receivers
 
     def attach(self) -> None:
         """Belong to the running event loop. Connections are opened when they are needed."""

@@ -145,6 +145,7 @@ class Mailbox:
         "_waiters",
         "capacity",
         "last_receipt",
+        "put_quietly",
         "receive_cancelled",
         "sink",
         "task",
@@ -156,6 +157,8 @@ class Mailbox:
         self._on_overflow = on_overflow
         self._counters = counters
         self._items: deque[Entry] = deque()
+        # Adds an item, and wakes no one until `wake`.
+        self.put_quietly = self._items.append
         self._waiters: deque[asyncio.Future[None]] = deque()
         # The one that waits here.
         self._overflow_notice: OverflowNotice | None = None
@@ -207,10 +210,6 @@ class Mailbox:
                 self._wake()
             else:
                 self.wake()
-
-    def put_quietly(self, entry: Entry) -> None:
-        """Add an item, and wake no one until `wake`."""
-        self._items.append(entry)
 
     def wake(self) -> None:
         """Let the sink take the items, or else wake the first waiter, if anyone waits for one."""
