@@ -49,7 +49,7 @@ def receivers_by_address(layer: Any) -> dict[str, Any]:
 
 def prefetched(layer: Any, channel: str) -> int:
     """Return how many messages of a general channel were taken before a call asked for them."""
-    return len(broker(layer)._receivers._worker_dispatchers[channel]._prefetched)
+    return int(broker(layer)._receivers._worker_dispatchers[channel].mailbox.size)
 
 
 def snapshot(layer: Any, group: str) -> Any:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import maintenance
-from ._shared.concurrency import BackgroundTasks, timeout
+from ._shared.concurrency import BackgroundTasks, running_loop, timeout
 from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.history.backlog import Backlog
@@ -215,19 +215,22 @@ class QueueBroker:
                 missing right. A server that is away is waited for.
         """
         bang = channel.find("!") + 1
-        if not bang:
-            message = await self._receivers.receive_general(channel)
-            if message is not None:
-                self._settings.counters.received += 1
-            return message
-        receivers, address, has_waited = self._receivers, channel[:bang], False
+        receivers, address, has_waited = self._receivers, channel[:bang] or channel, False
+        counters = self._settings.counters
         while True:
-            box = self.mailboxes.find(channel) or self.mailboxes.open(channel)
-            if box.tracks_task:
-                self.consumers.track_task(channel, box)
-            item = box.take()
+            if bang:
+                box = self.mailboxes.find(channel) or self.mailboxes.open(channel)
+                if box.tracks_task:
+                    self.consumers.track_task(channel, box)
+            else:
+                box = receivers.mailbox(channel)
+            item: Any = box.take()
             if item is not None:
-                break
+                # One of a general channel stays claimed until now.
+                if bang or item.acknowledge():
+                    break
+                counters.expired += 1
+                continue
             if has_waited:
                 receivers.raise_failure(address)
                 if not self.is_attached:
@@ -238,11 +241,14 @@ class QueueBroker:
                 await waiter
             except BaseException:
                 box.remove_waiter(waiter)
+                # The garbage collector may end a call of a closed loop in any thread.
+                if not bang and running_loop() is self.loop:
+                    receivers.put_back(channel)
                 raise
             has_waited = True
-        counters = self._settings.counters
         box.last_receipt = counters.received = counters.received + 1
-        return item.copy()
+        message: dict[str, Any] = item.copy()
+        return message
 
     def groups(self) -> set[str]:
         """Return the groups that have members here."""

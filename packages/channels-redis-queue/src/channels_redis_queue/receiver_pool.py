@@ -1,10 +1,10 @@
-"""The receivers of a broker, and the `receive` calls on general channels."""
+"""The receivers of a broker, and where calls wait for the messages of general channels."""
 
 from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._shared.transport.commands import copy_of, shard_of
 from .protocol.dispatch import WorkerDispatcher
@@ -14,6 +14,7 @@ from .receiver import STARTABLE, Receiver, State
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ._shared.delivery.mailboxes import Mailbox
     from ._shared.transport.commands import CommandClient, Shards
     from ._shared.transport.reconnecting import OutageLog
     from .config import QueueSettings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ReceiverPool:
-    """The receivers of a broker, and the `receive` calls on general channels.
+    """The receivers of a broker, and where calls wait for the messages of general channels.
 
     Args:
         settings: The layer's options.
@@ -57,28 +58,21 @@ class ReceiverPool:
         """True if no receiver runs, or has left anything unsettled."""
         return not self._receivers
 
-    async def receive_general(self, channel: str) -> dict[str, Any] | None:
-        """Return the next message of a general channel; None if it has to be asked for again."""
-        while True:
-            dispatcher = self._worker_dispatchers.get(channel)
-            if dispatcher is None:
-                dispatcher = WorkerDispatcher(channel, self._settings, self._wake)
-                self._worker_dispatchers[channel] = dispatcher
-            taken = dispatcher.take()
-            if taken is None:
-                waiter = dispatcher.add_waiter()
-                try:
-                    self.ensure(channel)
-                    taken = await waiter
-                except BaseException:
-                    dispatcher.remove_waiter(waiter)
-                    raise
-            if taken is None:
-                self.raise_failure(channel)
-                return None
-            if (message := taken.acknowledge()) is not None:
-                return message
-            self._settings.counters.expired += 1
+    def mailbox(self, channel: str) -> Mailbox:
+        """Return where calls wait for the messages of a general channel."""
+        dispatcher = self._worker_dispatchers.get(channel)
+        if dispatcher is None:
+            dispatcher = WorkerDispatcher(channel, self._settings)
+            self._worker_dispatchers[channel] = dispatcher
+        return dispatcher.mailbox
+
+    def put_back(self, channel: str) -> None:
+        """Put back messages of a general channel for which no call waits any more."""
+        dispatcher = self._worker_dispatchers.get(channel)
+        if dispatcher and dispatcher.mailbox.size and not dispatcher.mailbox.waiting:
+            dispatcher.on_receive_stopped()
+            for receiver in self._receivers.get(channel, ()):
+                receiver.wake()
 
     def ensure(self, address: str) -> None:
         """Start the receivers that an address lacks, and wake those that rest."""
@@ -112,7 +106,7 @@ class ReceiverPool:
     def wake_calls(self) -> None:
         """Make all `receive` calls look for receivers again."""
         for dispatcher in self._worker_dispatchers.values():
-            dispatcher.wake_all()
+            dispatcher.mailbox.wake_all()
 
     def abandon(self) -> None:
         """Drop what belongs to an event loop that was closed."""
@@ -121,10 +115,6 @@ class ReceiverPool:
 
     def _all(self) -> list[Receiver]:
         return [one for receivers in self._receivers.values() for one in receivers]
-
-    def _wake(self, channel: str) -> None:
-        for receiver in self._receivers.get(channel, ()):
-            receiver.wake()
 
     def _add(self, address: str) -> list[Receiver]:
         """Make the receivers of an address."""
@@ -162,6 +152,6 @@ class ReceiverPool:
             self._receivers.pop(address, None)
             self._worker_dispatchers.pop(address, None)
         if dispatcher is not None:
-            dispatcher.wake_all()
+            dispatcher.mailbox.wake_all()
         elif not settled:
             self._wake_calls()

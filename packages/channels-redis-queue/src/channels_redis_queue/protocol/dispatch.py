@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections import deque
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import keys
 from .._shared.clock import monotonic
+from .._shared.delivery.mailboxes import Entry, Mailbox
 from .._shared.history.positions import HistoryEntry, id_of
 from .._shared.messages.serializers import POSITION, DecodedMessage
 from .inbox import AckTracker, Claim, Dispatcher
@@ -70,10 +69,14 @@ class UnackedMessage(NamedTuple):
     # The `monotonic()` at which it expires.
     deadline: float
 
-    def acknowledge(self) -> dict[str, Any] | None:
-        """Acknowledge the message, and return it; None if it has expired meanwhile."""
+    def acknowledge(self) -> bool:
+        """Acknowledge the message; return False if it has expired meanwhile."""
         self.acks.acknowledge(self.claim)
-        return self.decoded.copy() if self.deadline > monotonic() else None
+        return self.deadline > monotonic()
+
+    def copy(self) -> dict[str, Any]:
+        """Return the message as a dict of the caller's own."""
+        return self.decoded.copy()
 
     def requeue(self) -> None:
         """Put the message back, for another reader."""
@@ -201,107 +204,56 @@ class WorkerDispatcher(Dispatcher):
     Args:
         channel: The channel.
         settings: The layer's options.
-        wake: Called with the channel when its receivers have something to put back.
     """
 
     # As many messages are lost if the process is killed, and wait while its event loop is blocked.
     MAX_PREFETCH = 5
 
-    def __init__(
-        self, channel: str, settings: QueueSettings, wake: Callable[[str], object]
-    ) -> None:
+    def __init__(self, channel: str, settings: QueueSettings) -> None:
         self.channel = channel
         self._settings = settings
-        self._wake_receivers = wake
         self._decoder: MessageDecoder[Envelope] = settings.make_decoder(Envelope)
         # The number of messages to prefetch.
         self._prefetch = 0
-        # Empty while a call waits.
-        self._prefetched: deque[UnackedMessage] = deque()
-        self._waiters: deque[asyncio.Future[UnackedMessage | None]] = deque()
+        self.abandon()
 
     def prefetch_count(self) -> int:
         """Return the number of waiting calls, and some more if they come back quickly."""
-        waiting = len(self._waiters)
+        waiting = self.mailbox.waiting
         return waiting + self._prefetch if waiting else 0
 
     def dispatch(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
-        """Deliver a message to a waiting call, or keep it if one is expected soon."""
-        if not self._waiters and len(self._prefetched) >= self._prefetch:
-            acks.requeue(claim)
-            return
+        """Deliver a message to a waiting call, or keep it until calls stop coming."""
         decoded = _decode(self._decoder, claim.message, self.channel, self._settings)
         if decoded is None:
             acks.acknowledge(claim)
             return
         taken = UnackedMessage(decoded, acks, claim, monotonic() + lifetime)
-        if not self._hand_over(taken):
-            self._prefetched.append(taken)
+        self.mailbox.put(Entry(math.inf, taken))
 
     def on_receive_resumed(self) -> None:
         """Prefetch more: a consumer has called `receive` again at once."""
         self._prefetch = min(2 * self._prefetch + 1, self.MAX_PREFETCH)
 
     def on_receive_stopped(self) -> None:
-        """Prefetch nothing, and put back what was prefetched."""
+        """Prefetch nothing, and put back what no call has taken."""
         self._prefetch = 0
-        while self._prefetched:
-            self._prefetched.pop().requeue()
+        while (taken := self.take()) is not None:
+            taken.requeue()
 
     def abandon(self) -> None:
         """Forget the calls that wait, and what was taken for them."""
-        self._waiters.clear()
-        self._prefetched.clear()
+        self.mailbox = Mailbox(None, None, self._settings.counters)
 
     def take(self) -> UnackedMessage | None:
-        """Return a prefetched message, if there is one."""
-        return self._prefetched.popleft() if self._prefetched else None
-
-    def add_waiter(self) -> asyncio.Future[UnackedMessage | None]:
-        """Return a future of a message; of None if the caller must look for receivers again."""
-        waiter: asyncio.Future[UnackedMessage | None]
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        return waiter
-
-    def remove_waiter(self, waiter: asyncio.Future[UnackedMessage | None]) -> None:
-        """Undo `add_waiter` for a call that was cancelled; another one gets its message."""
-        if waiter.get_loop().is_closed():
-            return  # the garbage collector ends the call, in any thread
-        with contextlib.suppress(ValueError):
-            self._waiters.remove(waiter)
-        if waiter.cancelled() or not waiter.done():
-            return
-        taken = waiter.result()
-        if taken is None or self._hand_over(taken):
-            return
-        if self._prefetched:
-            # In its place, before those that were prefetched with it. They all go back soon.
-            self._prefetched.appendleft(taken)
-        else:
-            taken.requeue()
-            self._wake_receivers(self.channel)
-
-    def wake_all(self) -> None:
-        """Make all waiting calls look for receivers again."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+        """Return the oldest message that no call has taken yet, if there is one."""
+        taken = self.mailbox.take()
+        return taken if isinstance(taken, UnackedMessage) else None
 
     def clear(self) -> None:
-        """Drop the prefetched messages."""
+        """Drop the messages that no call has taken yet."""
         while (taken := self.take()) is not None:
             taken.acknowledge()
-
-    def _hand_over(self, taken: UnackedMessage) -> bool:
-        """Deliver a message to the first waiting call; return whether there was one."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(taken)
-                return True
-        return False
 
 
 def _is_name(name: object) -> bool:
