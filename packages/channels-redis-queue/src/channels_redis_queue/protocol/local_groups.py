@@ -20,6 +20,8 @@ class _LocalGroup:
 
     # Each member's join in server time, and the `monotonic()` of its expiry.
     members: dict[str, tuple[float, float]] = field(default_factory=dict)
+    # No membership expires before this.
+    first_expiry: float = 0.0
     # Joins without a reply yet, by channel, and the latest leave that each has seen meanwhile.
     joining: Counter[str] = field(default_factory=Counter)
     left: dict[str, float] = field(default_factory=dict)
@@ -155,6 +157,12 @@ class LocalGroups:
         group = self._groups.get(virtual)
         if group is None:
             return []
+        now = monotonic()
+        if group.first_expiry <= now:
+            for channel in [name for name, (_, end) in group.members.items() if end <= now]:
+                self._remove(virtual, group, channel)
+            ends = (end for _, end in group.members.values())
+            group.first_expiry = min(ends, default=now + self._expiry)
         if not group.joining:
             return list(group.members)
         return list({**group.members, **group.joining})
