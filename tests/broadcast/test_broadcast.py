@@ -383,9 +383,9 @@ async def frames_of(
 
         def bounded() -> bool:
             found = layer.statistics()
-            # All or none have expired, one frame is under way, and a notice waits, too.
+            # All or none have expired, and one frame is under way.
             lost: int = found.dropped.expired or found.dropped.mailbox_full
-            return found.dropped.expired in {0, 49} and int(found.waiting) + lost == 50
+            return found.dropped.expired in {0, 49} and lost == 49 - int(found.waiting) > 0
 
         def frames() -> list[dict[str, int]]:
             return [json.loads(frame) for frame in socket.frames]

@@ -72,9 +72,9 @@ class OverflowNotice(Notice):
 
     __slots__ = ("lost",)
 
-    def __init__(self, message_type: str) -> None:
+    def __init__(self, message_type: str, lost: int) -> None:
         super().__init__(message_type)
-        self.lost = 0
+        self.lost = lost
 
     def copy(self) -> dict[str, Any]:
         """Return the message as a dict of the caller's own."""
@@ -140,8 +140,8 @@ class Mailbox:
         "_counters",
         "_idle",
         "_items",
+        "_lost",
         "_on_overflow",
-        "_overflow_notice",
         "_waiters",
         "capacity",
         "last_receipt",
@@ -160,8 +160,8 @@ class Mailbox:
         # Adds an item, and wakes no one until `wake`.
         self.put_quietly = self._items.append
         self._waiters: deque[asyncio.Future[None]] = deque()
-        # The one that waits here.
-        self._overflow_notice: OverflowNotice | None = None
+        # Messages that were lost since the latest notice, if there are notices.
+        self._lost = 0
         # Returns the sink of the consumer, if it exists still.
         self.sink: weakref.ref[Sink] | None = None
         # True while the sink takes the messages, and no waiter may.
@@ -199,8 +199,8 @@ class Mailbox:
 
     @property
     def is_unused(self) -> bool:
-        """True if there is neither a message nor a waiter; an overflow notice alone is useless."""
-        return self.size <= (self._overflow_notice is not None) and not self._waiters
+        """True if there is neither an item nor a waiter; an overflow notice alone is useless."""
+        return not self._items and not self._waiters
 
     def put(self, entry: Entry) -> None:
         """Add an item, and wake the first waiter."""
@@ -223,36 +223,38 @@ class Mailbox:
 
     def put_first(self, entry: Entry) -> None:
         """Put an item before all others."""
-        self._put_back([entry])
+        self._items.appendleft(entry)
+        self._wake()
 
     def take(self) -> MailboxItem | None:
-        """Remove and return the oldest item that has not expired, if the sink leaves it."""
+        """Remove and return the oldest item that has not expired, if the sink leaves it.
+
+        A notice of lost messages is before all other items.
+        """
+        if self._lost and self._on_overflow is not None and not self._claimed:
+            lost, self._lost = self._lost, 0
+            return OverflowNotice(self._on_overflow, lost)
         # Most calls find nothing, and an IndexError would take as long as the rest of them.
         if not self._items or (self.sink is not None and self._is_left_to_sink()):
             return None
-        entry = self._items.popleft()
-        if entry.deadline <= monotonic():
-            self._items.appendleft(entry)
-            unexpired = self._pop_unexpired()
-            if unexpired is None:
-                return None
-            entry = unexpired
-        if entry.item is self._overflow_notice:
-            # Messages lost from now on get a notice of their own.
-            self._overflow_notice = None
-        return entry.item
+        now = monotonic()
+        if self._items[0].deadline <= now:
+            self.drop_expired(now)
+            return self.take()
+        return self._items.popleft().item
 
     def next_frame(self, sink: Sink) -> EncodedFrame | None:
         """Remove the oldest item and return its frame, for a sink that has claimed the mailbox.
 
         None ends the claim: no item is left, or one that a `receive` has to take.
         """
-        while (entry := self._pop_unexpired()) is not None:
-            item = entry.item
+        self.drop_expired(monotonic())
+        while self._items and not self._lost:
+            item = self._items[0].item
             frame = sink.frame(item) if isinstance(item, DecodedMessage) else None
             if frame is None:
-                self._items.appendleft(entry)
                 break
+            self._items.popleft()
             self._counters.broadcasts += 1
             if frame:
                 return frame
@@ -262,7 +264,7 @@ class Mailbox:
     def end_claim(self) -> None:
         """Leave what there is to the waiters."""
         self._claimed = False
-        if self._items:
+        if self._items or self._lost:
             self._wake()
 
     def drop_oldest(self, keep: Entry | None = None) -> int | None:
@@ -270,48 +272,31 @@ class Mailbox:
 
         Behind a hundred notices any item goes, so that these are bounded, too.
         """
-        passed: list[Entry] = []
-        size: int | None = None
-        while size is None and (entry := self._pop()) is not None:
-            if entry is keep:
-                passed.append(entry)
-                break
-            if entry.item is self._overflow_notice or (
-                len(passed) < MAX_NOTICES and isinstance(entry.item, Notice)
-            ):
-                passed.append(entry)
-            else:
-                size = entry.size
-                self._count_lost(1, passed)
-        self._put_back(passed)
+        index = self._oldest()
+        if index is None or self._items[index] is keep:
+            return None
+        size = self._items[index].size
+        del self._items[index]
+        self._count_lost(1)
         return size
 
     def drop_expired(self, now: float) -> None:
         """Remove the items that have expired."""
         if not self._items or now < self._items[0].deadline < math.inf:
             return
-        passed: list[Entry] = []
         expired = 0
-        while (entry := self._pop()) is not None:
-            if entry.deadline <= now:
-                expired += 1
-                continue
-            passed.append(entry)
-            if len(passed) > MAX_NOTICES or not isinstance(entry.item, Notice):
-                break
-        if expired:
-            self._counters.expired += expired
-            behind = [] if not passed or isinstance(passed[-1].item, Notice) else [passed.pop()]
-            self._count_lost(expired, passed)
-            passed += behind
-        self._put_back(passed)
+        while (index := self._oldest()) is not None and self._items[index].deadline <= now:
+            del self._items[index]
+            expired += 1
+        self._counters.expired += expired
+        self._count_lost(expired)
 
     def add_waiter(self) -> asyncio.Future[None]:
         """Return a future that is done when there may be something to take."""
         waiter = asyncio.get_running_loop().create_future()
         self.receive_cancelled = False
         self._waiters.append(waiter)
-        if self._items and not self._claimed:
+        if (self._items or self._lost) and not self._claimed:
             self._wake()
         return waiter
 
@@ -324,7 +309,7 @@ class Mailbox:
         try:
             self._waiters.remove(waiter)
         except ValueError:
-            if self._items and waiter.get_loop() is running_loop():
+            if (self._items or self._lost) and waiter.get_loop() is running_loop():
                 # It was woken already: the next one takes its place.
                 self._wake()
 
@@ -336,7 +321,7 @@ class Mailbox:
     def clear(self) -> None:
         """Drop all items."""
         self._items.clear()
-        self._overflow_notice = None
+        self._lost = 0
 
     def running_task(self) -> asyncio.Task[Any] | None:
         """Return the task that received last, if it still runs."""
@@ -373,31 +358,18 @@ class Mailbox:
         )
         return self._claimed
 
-    def _pop_unexpired(self) -> Entry | None:
-        while self._items:
-            entry = self._items.popleft()
-            if entry.deadline > monotonic():
-                return entry
-            self._items.appendleft(entry)
-            self.drop_expired(monotonic())
+    def _oldest(self) -> int | None:
+        """Return the index of the oldest message, or of what is behind a hundred notices."""
+        for index, entry in enumerate(self._items):
+            if index == MAX_NOTICES or not isinstance(entry.item, Notice):
+                return index
         return None
 
-    def _pop(self) -> Entry | None:
-        return self._items.popleft() if self._items else None
-
-    def _count_lost(self, count: int, before: list[Entry]) -> None:
-        """Count lost messages in the notice, which is added to the entries `before` them."""
-        if self._on_overflow is None:
-            return
-        if self._overflow_notice is None:
-            self._overflow_notice = OverflowNotice(self._on_overflow)
-            before.append(Entry(math.inf, self._overflow_notice))
-        self._overflow_notice.lost += count
-
-    def _put_back(self, entries: list[Entry]) -> None:
-        self._items.extendleft(reversed(entries))
-        if self._items:
-            self._wake()
+    def _count_lost(self, count: int) -> None:
+        if count and self._on_overflow is not None:
+            self._lost += count
+            if not self._claimed:
+                self._wake()
 
     def _wake(self) -> None:
         while self._waiters:
