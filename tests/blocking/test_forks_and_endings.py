@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.parametrize("how", ["exit", "_exit"])
+@pytest.mark.parametrize("how", ["exit", "_exit", "in C"])
 async def test_fork(run_program: RunProgram, own_server: EmbeddedServer, how: str) -> None:
     """Parent and children work after a fork, however the children end."""
     lines = run_program("forked", how)

@@ -86,6 +86,7 @@ class BackgroundClient(CommandClient):
         self._make = make
         self._cluster = cluster
         # All used in the background loop only.
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._pipeline: AutoPipeline | None = None
         self._opened_at = 0.0
         self._under_way = 0
@@ -118,16 +119,17 @@ class BackgroundClient(CommandClient):
         return await self._open().nodes()
 
     def _open(self) -> AutoPipeline:
-        if monotonic() - self._opened_at > LOOK_INTERVAL and not self._under_way:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # the first, or that of a child which uWSGI has forked
+            self._loop, self._pipeline, self._under_way = loop, None, 0
+        elif monotonic() - self._opened_at > LOOK_INTERVAL and not self._under_way:
             self._forget()
         if self._pipeline is None:
             self._pipeline = self._make()
             self._opened_at = monotonic()
             # A layer may be dropped unclosed.
             release = self._pipeline.release
-            self._finalizer = weakref.finalize(
-                self, asyncio.get_running_loop().call_soon_threadsafe, release
-            )
+            self._finalizer = weakref.finalize(self, loop.call_soon_threadsafe, release)
             self._finalizer.atexit = False
         return self._pipeline
 

@@ -234,11 +234,17 @@ class ProcessLocal(Generic[Value]):
     def _begin(self) -> None:
         # The lock as well: the fork may have happened while another thread held it.
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         # None before the first use. Read without a call for each message.
         self.value: Value | None = None
 
     def get(self) -> Value:
         """Return this process's value."""
+        if self._pid != os.getpid():
+            with self._lock:
+                # uWSGI forks in C, and tells Python nothing.
+                if self._pid != os.getpid():
+                    self.leave_behind()
         if self.value is None:
             with self._lock:
                 if self.value is None:
