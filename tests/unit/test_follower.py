@@ -15,8 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from channels_redis_shared.concurrency import start_task
 from channels_redis_shared.history import follower as module
 from channels_redis_shared.history.backlog import Backlog
-from channels_redis_shared.history.follower import Followers
-from channels_redis_shared.history.outlet import GapNotice
+from channels_redis_shared.history.follower import Followers, GapNotice
 from channels_redis_shared.history.positions import HistoryEntry, Replay
 from channels_redis_shared.ops.statistics import Counters
 

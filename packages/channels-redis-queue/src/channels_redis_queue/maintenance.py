@@ -158,17 +158,10 @@ async def _flush_node(commands: CommandClient, node: CommandClient, keys: Keys) 
     while True:
         scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
         cursor, found = await node.execute(scan, key=pattern, idempotent=True)
-        by_slot: dict[int | None, list[str]] = {}
-        for key in found:
-            name = key.decode(errors="replace")
-            if keys.owns(name):
-                by_slot.setdefault(commands.slot(name), []).append(name)
+        names = [name for key in found if keys.owns(name := key.decode(errors="replace"))]
         # Not through the node: a key may have moved since it was found.
         await asyncio.gather(
-            *(
-                commands.execute(("UNLINK", *names), key=names[0], idempotent=True)
-                for names in by_slot.values()
-            )
+            *(commands.execute(("UNLINK", name), key=name, idempotent=True) for name in names)
         )
         if int(cursor) == 0:
             return

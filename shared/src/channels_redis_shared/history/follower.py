@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from redis.exceptions import RedisError
 
+from ..clock import monotonic
+from ..delivery.mailboxes import Notice
+from ..messages.serializers import POSITION
 from ..transport.errors import is_transient
 from .backlog import Wait
-from .outlet import GroupOutlet
 from .positions import is_after
 from .results import Joined
 from .store import Question
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 
     from .backlog import Backlog
     from .positions import HistoryEntry, Replay
@@ -35,6 +36,26 @@ MAX_READS = 100
 READ_ATTEMPTS = 3
 
 Key = TypeVar("Key")
+
+
+class GapNotice(Notice):
+    """The notice that messages of a group may be missing."""
+
+    __slots__ = ("_group", "_position")
+
+    def __init__(self, message_type: str, group: str, position: str) -> None:
+        super().__init__(message_type)
+        self._group = group
+        self._position = position
+
+    def copy(self) -> dict[str, Any]:
+        """Return the message as a dict of the caller's own."""
+        return {
+            "type": self.type,
+            "group": self._group,
+            "recovered": False,
+            POSITION: self._position,
+        }
 
 
 class Join(Wait):
@@ -62,13 +83,11 @@ class Follower(Generic[Key]):
 
     Args:
         key: The group's key among all followers.
-        outlet: Delivers to the members.
         followers: What the followers of all groups share.
     """
 
-    def __init__(self, key: Key, outlet: GroupOutlet, followers: Followers[Key]) -> None:
+    def __init__(self, key: Key, followers: Followers[Key]) -> None:
         self._key = key
-        self._outlet = outlet
         self._all = followers
         self._counters = followers.settings.counters
         # The position of the latest message that the current members have got; empty before the
@@ -140,7 +159,7 @@ class Follower(Generic[Key]):
             self._call_then()
             return
         if self._gap is None:
-            self._gap = {channel: Wait(channel) for channel in self._outlet.members()}
+            self._gap = {channel: Wait(channel) for channel in self._all.members(self._key)}
             for wait in self._gap.values():
                 self._all.backlog.begin(wait)
         self._repair = None
@@ -199,7 +218,7 @@ class Follower(Generic[Key]):
                 while attempts and self._repair is repair and self._gap is not None:
                     error = await self._read()
                     if error is not None:
-                        self._outlet.report_failure(error)
+                        self._all.warn("The history of %s can't be read: %s", self._key, error)
                         attempts = attempts - 1 if is_transient(error) else 0
             if self._repair is repair:
                 if self._gap is not None:
@@ -279,31 +298,34 @@ class Follower(Generic[Key]):
         Returns:
             The number of messages that could be read.
         """
-        members = self._outlet.members(self._joins)
+        members = self._all.members(self._key)
+        if self._joins:
+            members = [one for one in members if one not in self._joins]
         if not members:
             return 0
-        readable = self._outlet.readable(entries)
+        readable = self._all.readable(self._key, entries)
         if len(readable) < len(entries):
             fault = fault or "some can't be read"
         if fault:
             self._counters.unrecovered += 1
-            self._outlet.report_gap(fault)
-            self._outlet.notify_gap(self.position, members, self._gap)
-        self._outlet.put(readable, members, self._gap)
+            self._all.warn("Messages of the group %s may be missing: %s", self._key, fault)
+            self._all.notify_gap(self._key, self.position, members, self._gap)
+        self._all.put(readable, members, self._gap)
         return len(readable)
 
     def _admit(self, join: Join, start: str, replay: Replay) -> None:
         """Deliver to a channel what it has missed: it is current then."""
         since, rewind = join.since, join.rewind
         missed = replay.after(start if since is None else since)
-        readable = self._outlet.readable(missed or ())
+        readable = self._all.readable(self._key, missed or ())
         recovered = missed is not None and len(readable) == len(missed)
         if rewind and (since is None or not recovered):
-            readable = max(readable, self._outlet.readable(replay.latest[-rewind:]), key=len)
+            latest = self._all.readable(self._key, replay.latest[-rewind:])
+            readable = max(readable, latest, key=len)
         self._counters.replayed += len(readable)
         self._counters.unrecovered += not recovered
-        if join.channel in self._outlet.members():
-            self._outlet.put(readable, (join.channel,), {join.channel: join})
+        if join.channel in self._all.members(self._key):
+            self._all.put(readable, (join.channel,), {join.channel: join})
         self._end_join(join)
         join.result = Joined(readable[0].previous if readable else self.position, recovered)
 
@@ -351,7 +373,8 @@ class Followers(Generic[Key]):
         self.read = read
         self.backlog = backlog
         self.settings = settings
-        self._members = members
+        # Returns the members of a group.
+        self.members = members
         self._group_of = group_of
         self._spawn = spawn
         self._followers: dict[Key, Follower[Key]] = {}
@@ -368,7 +391,7 @@ class Followers(Generic[Key]):
         """Deliver nothing of a group to a channel until its follower ends the join."""
         follower = self._followers.get(key)
         if follower is None:
-            follower = self._followers[key] = Follower(key, self._outlet(key), self)
+            follower = self._followers[key] = Follower(key, self)
         return follower.begin_join(channel)
 
     def stop(self) -> None:
@@ -380,7 +403,7 @@ class Followers(Generic[Key]):
     def place_of(self, key: Key, channel: str) -> Joined | None:
         """Return the place of a channel that is a member already; None if it is not, or joins."""
         follower = self._followers.get(key)
-        if follower is None or follower.is_joining(channel) or channel not in self._members(key):
+        if follower is None or follower.is_joining(channel) or channel not in self.members(key):
             return None
         return Joined(follower.position, recovered=True)
 
@@ -390,8 +413,7 @@ class Followers(Generic[Key]):
         if follower is not None:
             follower.on_message(entry)
             return
-        outlet = self._outlet(key)
-        outlet.put(outlet.readable((entry,)), outlet.members())
+        self.put(self.readable(key, (entry,)), self.members(key))
 
     def after(self, key: Key, channel: str, action: Callable[[], object]) -> None:
         """Do something once a channel has what it waits for in a group."""
@@ -420,6 +442,39 @@ class Followers(Generic[Key]):
             coroutine.close()
         return started
 
-    def _outlet(self, key: Key) -> GroupOutlet:
-        members = partial(self._members, key)
-        return GroupOutlet(self._group_of(key), members, self.backlog, self.settings)
+    def readable(self, key: Key, entries: Sequence[HistoryEntry]) -> Sequence[HistoryEntry]:
+        """Return the messages that can be read, and warn of the others."""
+        group, decode = self._group_of(key), self.settings.decode
+        return [entry for entry in entries if decode(group, entry) is not None]
+
+    def put(
+        self,
+        entries: Sequence[HistoryEntry],
+        members: Collection[str],
+        awaited: Mapping[str, Wait] | None = None,
+    ) -> None:
+        """Put readable messages into the mailboxes of members, except those that they exclude."""
+        deadline = monotonic() + self.settings.expiry
+        for entry in entries:
+            message = entry.decoded
+            channels = members
+            if message.excluded:
+                channels = [one for one in members if one not in message.excluded]
+            if channels:
+                self.backlog.put(channels, message, deadline, len(entry.data), awaited)
+
+    def notify_gap(
+        self,
+        key: Key,
+        position: str,
+        members: Collection[str],
+        awaited: Mapping[str, Wait] | None,
+    ) -> None:
+        """Tell members that messages before a position may be missing."""
+        if self.settings.on_gap is not None:
+            notice = GapNotice(self.settings.on_gap, self._group_of(key), position)
+            self.backlog.put(members, notice, awaited=awaited)
+
+    def warn(self, text: str, key: Key, reason: object) -> None:
+        """Log a warning about a group."""
+        self.settings.faults.warning(text, self._group_of(key), reason)
