@@ -95,13 +95,6 @@ class BackgroundClient(CommandClient):
         """Pass a command to the background loop."""
         return _run(self._call(command))
 
-    async def nodes(self) -> Sequence[CommandClient]:
-        """Return a client for each server that has keys."""
-        if self._cluster is None:
-            return [self]
-        nodes = await _run(self._nodes())
-        return [BackgroundClient(partial(_same, node)) for node in nodes]
-
     async def close(self) -> None:
         """Close the connections; those in use, after their calls. A later call opens new ones."""
         if self._pipeline is not None:
@@ -114,9 +107,6 @@ class BackgroundClient(CommandClient):
             return await pipeline.call(command)
         finally:
             self._under_way -= 1
-
-    async def _nodes(self) -> Sequence[AutoPipeline]:
-        return await self._open().nodes()
 
     def _open(self) -> AutoPipeline:
         loop = asyncio.get_running_loop()
@@ -166,10 +156,6 @@ def _run(coroutine: Coroutine[Any, Any, Value]) -> asyncio.Future[Value]:
     caller.under_way += 1
     result.add_done_callback(caller.ended)
     return result
-
-
-def _same(node: AutoPipeline) -> AutoPipeline:
-    return node
 
 
 def _start_loop() -> asyncio.AbstractEventLoop:

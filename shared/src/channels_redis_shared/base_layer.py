@@ -14,7 +14,7 @@ from .config.hosts import parse_hosts
 from .history.results import History
 from .history.rules import HistoryRules, require_count, require_since
 from .history.store import HistoryStore, Question
-from .messages.serializers import MessageDecoder, MessageEncoder
+from .messages.serializers import MessageDecoder, encode
 from .ops.logs import shown
 from .ops.statistics import Dropped, Statistics
 from .transport.cluster import connector_to
@@ -243,10 +243,10 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         decoded: dict[str, Any] = self._serializer.deserialize(message)
         return decoded
 
-    def _encoder(self) -> MessageEncoder:
-        """Return an encoder that calls `serialize` if a subclass overrides it."""
+    def _encoder(self) -> Callable[[dict[str, Any]], bytes]:
+        """Return a function that encodes messages, with `serialize` if a subclass overrides it."""
         overridden = type(self).serialize is not BaseRedisLayer.serialize
-        return MessageEncoder(self if overridden else self._serializer)
+        return partial(encode, (self if overridden else self._serializer).serialize)
 
     def _decoder(self, kind: type[Decoded], serializer: object = None) -> MessageDecoder[Decoded]:
         """Return a decoder that calls `deserialize` if a subclass overrides it."""

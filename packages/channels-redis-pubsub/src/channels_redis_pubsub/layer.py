@@ -141,7 +141,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             random_prefix_length=0,
             expiry=None,
         )
-        self._encode = self._encoder().encode
+        self._encode = self._encoder()
         self._history_decoder = self._decoder(DecodedMessage)
         self._brokers: ProcessLocal[PubSubBrokers] = ProcessLocal(self._start_brokers)
         observe(self)

@@ -115,7 +115,7 @@ class RedisChannelLayer(BaseRedisLayer):
             random_prefix_length=options.random_prefix_length(random_prefix_length),
         )
         self._serializer = make_serializer(expiry=self.expiry)
-        self._encode = self._encoder().encode
+        self._encode = self._encoder()
         # A history may hold messages that are older than `expiry`.
         self._history_decoder = self._decoder(DecodedMessage, make_serializer(expiry=None))
         self._turn = itertools.cycle(range(len(self._connectors)))

@@ -149,17 +149,17 @@ async def flush(shards: Shards, keys: Keys) -> None:
 
 
 async def _flush(commands: CommandClient, keys: Keys) -> None:
-    nodes = await commands.nodes()
-    await asyncio.gather(*(_flush_node(commands, node, keys) for node in nodes))
+    slots = await commands.slots()
+    await asyncio.gather(*(_flush_node(commands, slot, keys) for slot in slots))
 
 
-async def _flush_node(commands: CommandClient, node: CommandClient, keys: Keys) -> None:
+async def _flush_node(commands: CommandClient, slot: int | None, keys: Keys) -> None:
     cursor, pattern = b"0", keys.pattern()
     while True:
         scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
-        cursor, found = await node.execute(scan, key=pattern, idempotent=True)
+        cursor, found = await commands.execute(scan, key=None, slot=slot, idempotent=True)
         names = [name for key in found if keys.owns(name := key.decode(errors="replace"))]
-        # Not through the node: a key may have moved since it was found.
+        # By their own slots: a key may have moved since it was found.
         await asyncio.gather(
             *(commands.execute(("UNLINK", name), key=name, idempotent=True) for name in names)
         )

@@ -267,28 +267,22 @@ class SerializersRegistry:
         return serializer_class(**arguments)
 
 
-class MessageEncoder:
-    """Encode messages with a layer's serializer.
+def encode(serialize: Callable[[dict[str, Any]], Any], message: dict[str, Any]) -> bytes:
+    """Return a message as Redis gets it.
 
     Args:
-        serializer: A serializer, or the layer if its class overrides `serialize`.
+        serialize: A serializer's method, or the layer's if its class overrides that.
+        message: The message.
+
+    Raises:
+        TypeError: A part of the message cannot be serialized.
+        channels.exceptions.MessageTooLarge: Redis takes no message of this size.
     """
-
-    def __init__(self, serializer: Any) -> None:
-        self._serialize = serializer.serialize
-
-    def encode(self, message: dict[str, Any]) -> bytes:
-        """Return the message as Redis gets it.
-
-        Raises:
-            TypeError: A part of the message cannot be serialized.
-            channels.exceptions.MessageTooLarge: Redis takes no message of this size.
-        """
-        # A registered serializer may return a bytearray.
-        data = bytes(self._serialize(message))
-        if len(data) > MAX_MESSAGE:
-            raise MessageTooLarge(f"{len(data)} bytes; Redis takes at most {MAX_MESSAGE}")
-        return data
+    # A registered serializer may return a bytearray.
+    data = bytes(serialize(message))
+    if len(data) > MAX_MESSAGE:
+        raise MessageTooLarge(f"{len(data)} bytes; Redis takes at most {MAX_MESSAGE}")
+    return data
 
 
 class DecodedMessage:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # Nodes asked for the slot map at once, besides the configured ones: a dead one then costs no time.
 MAX_ASKED = 5
+_SLOTS = ("CLUSTER", "SLOTS")
 
 
 def slot_of(key: str | bytes) -> int:
@@ -64,6 +65,11 @@ class Cluster(Connector):
         """Return all nodes that own slots, as last learnt."""
         return {owner for owner in self._owners if owner is not None}
 
+    async def one_slot_each(self) -> list[int]:
+        """Return a slot of each node that owns any now; as `learn`."""
+        await self.learn()
+        return [self._owners.index(owner) for owner in self.owners()]
+
     async def learn(self) -> None:
         """Fetch the slot map.
 
@@ -93,7 +99,7 @@ class Cluster(Connector):
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`, or as `learn`.
         """
-        slots = await commands.execute(self.question, key=key, idempotent=True)
+        slots = await commands.execute(_SLOTS, key=key, idempotent=True)
         if slots != self._slots:
             await self.learn()
             self._slots = slots
@@ -147,7 +153,7 @@ class Cluster(Connector):
         seconds = self.host.timeout
         connection = await self.node(address).open()
         try:
-            [reply] = await connection.exchange([("CLUSTER", "SLOTS")], seconds)
+            [reply] = await connection.exchange([_SLOTS], seconds)
         finally:
             connection.close()
         if isinstance(reply, ResponseError) and "cluster support disabled" in str(reply):
@@ -157,7 +163,9 @@ class Cluster(Connector):
             )
         if isinstance(reply, Exception):
             raise reply
-        self.node(address).check(reply)
+        if not reply:
+            host = self.host.at(address)
+            raise ClusterDownError(f"{host} is in no Cluster, or in one without slots")
         return read_slots(reply, address)
 
 

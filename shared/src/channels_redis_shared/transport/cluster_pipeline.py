@@ -38,16 +38,6 @@ class ClusterPipeline(AutoPipeline):
         # The owners of slots for which calls were pending there as the map changed.
         self._former: dict[int | None, Lane] = {}
 
-    async def nodes(self) -> Sequence[AutoPipeline]:
-        """Return a client for each node that has keys now; it closes its connection by itself."""
-        await self._cluster.learn()
-        return [
-            AutoPipeline(
-                self._cluster.node(owner), self._scripts, self._counters, keeps_connection=False
-            )
-            for owner in self._cluster.owners()
-        ]
-
     def _put(self, call: PendingCommand) -> None:
         slot = call.slot
         if slot is None and call.key is not None:

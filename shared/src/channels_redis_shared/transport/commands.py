@@ -142,7 +142,12 @@ class CommandClient(ABC):
     _cluster: Any = None
 
     def execute(
-        self, command: Command, *, key: str | None, idempotent: bool = False
+        self,
+        command: Command,
+        *,
+        key: str | None,
+        slot: int | None = None,
+        idempotent: bool = False,
     ) -> Awaitable[Any]:
         """Send the command and return its reply.
 
@@ -150,6 +155,7 @@ class CommandClient(ABC):
             command: The command.
             key: A key that the command uses. In a Cluster, all are in its slot. None: any node may
                 execute it, the same one as long as that works.
+            slot: Its slot, for what names no key: the command goes to the owner of the slot.
             idempotent: Send the command again if the connection broke before its reply came. A
                 command that was not written yet is sent on a new connection in any case.
 
@@ -160,7 +166,7 @@ class CommandClient(ABC):
             redis.exceptions.ResponseError: The server refused the command.
         """
         packed = pack(command)
-        return self.call(PendingCommand(packed, None, len(packed), idempotent, 0, key))
+        return self.call(PendingCommand(packed, None, len(packed), idempotent, 0, key, slot))
 
     def execute_coalesced(  # noqa: PLR0913 - most of them are keywords
         self,
@@ -199,9 +205,16 @@ class CommandClient(ABC):
         """An identity of the slot map of a Cluster: another object after a change."""
         return self._cluster and self._cluster.layout
 
-    @abstractmethod
-    async def nodes(self) -> Sequence[CommandClient]:
-        """Return the connections to each server that has keys."""
+    async def slots(self) -> Sequence[int | None]:
+        """Return a slot of each server that has keys now; without a Cluster, None.
+
+        Raises:
+            redis.exceptions.RedisError: As for `Cluster.learn`.
+        """
+        slots: Sequence[int | None] = [None]
+        if self._cluster is not None:
+            slots = await self._cluster.one_slot_each()
+        return slots
 
     @abstractmethod
     async def close(self) -> None:

@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import ConnectionPool
-from redis.exceptions import ClusterDownError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..concurrency import timeout
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Seconds between two looks whether an open connection still leads to the server in charge.
 LOOK_INTERVAL = 10.0
+# Names the role, and any user may call it.
+_HELLO = ("HELLO",)
 
 
 class Connector:
@@ -36,9 +38,6 @@ class Connector:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.is_checked = False
-        # What an open connection is asked for in a look: HELLO names the role, and any user may.
-        in_cluster = host.in_cluster or host.nodes
-        self.question: Command = ("CLUSTER", "SLOTS") if in_cluster else ("HELLO",)
         self._was_master = False
         self._tenure = Tenure()
 
@@ -92,8 +91,10 @@ class Connector:
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
-        reply = await commands.execute(self.question, key=key, idempotent=True)
-        if not self.is_in_charge(reply):
+        reply = await commands.execute(_HELLO, key=key, idempotent=True)
+        # A replica that hosts name is left at that.
+        role = introduction(reply).get(b"role", b"")
+        if self._was_master and role not in {b"", b"master"}:
             self.demote()
 
     def demote(self) -> None:
@@ -101,34 +102,20 @@ class Connector:
         self._tenure.is_over = True
         self._tenure = Tenure()
 
-    def is_in_charge(self, reply: Any) -> bool:
-        """Return whether a server is in charge that has been, from its reply to the question.
-
-        One that does not say, or refuses to, is. A replica that hosts name is left at that.
-        """
-        if self.question[0] == "CLUSTER":
-            return bool(reply != [])
-        role = introduction(reply).get(b"role", b"")
-        self._was_master |= role == b"master"
-        return role in {b"", b"master"} or not self._was_master
-
     async def _check_server(self, connection: Connection) -> None:
         if self.is_checked and not self.checks_each:
             return
-        # Any user may call HELLO. A server that lacks it does not say what it is.
-        [reply] = await connection.exchange([("HELLO",)], self.host.connect_timeout)
+        # A server that lacks it does not say what it is.
+        [reply] = await connection.exchange([_HELLO], self.host.connect_timeout)
         self.check(reply)
         self.is_checked = True
 
     def check(self, reply: Any) -> None:
-        """Check what a server replies to HELLO, or to the question, on a new connection.
+        """Check what a server replies to HELLO on a new connection.
 
         Raises:
-            redis.exceptions.ClusterDownError: It has left its Cluster.
             redis.exceptions.ResponseError: It is a Sentinel.
         """
-        if reply == []:
-            raise ClusterDownError(f"{self.host} is in no Cluster, or in one without slots")
         known = introduction(reply)
         self._was_master |= known.get(b"role") == b"master"
         if known.get(b"mode") == b"sentinel":

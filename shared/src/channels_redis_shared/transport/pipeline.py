@@ -283,7 +283,6 @@ class AutoPipeline(CommandClient):
         connector: Opens the connection.
         scripts: Loaded whenever a connection opens.
         counters: Count commands and round trips.
-        keeps_connection: Whether it keeps its connection while no call is pending.
     """
 
     def __init__(
@@ -291,13 +290,11 @@ class AutoPipeline(CommandClient):
         connector: Connector,
         scripts: Sequence[Script] = (),
         counters: Counters | None = None,
-        *,
-        keeps_connection: bool = True,
     ) -> None:
         self._connector = connector
         self._scripts = scripts
         self._counters = counters or Counters()
-        self._keeps_connection = keeps_connection
+        self._keeps_connection = True
         self._seconds = connector.host.timeout
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[Connector, Lane] = {}
@@ -314,10 +311,6 @@ class AutoPipeline(CommandClient):
         command.deadline = monotonic() + self._seconds
         self._put(command)
         return command.reply
-
-    async def nodes(self) -> Sequence[AutoPipeline]:
-        """Return this client."""
-        return [self]
 
     def release(self) -> None:
         """Close the connections as soon as no call is pending, from now on."""
