@@ -20,6 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from ..concurrency import CANCEL_INTERVAL, timeout
 from ..liveness import SECOND_LOOK_AFTER, Silence
+from ..transport.commands import chunks
 from ..transport.errors import is_temporary
 from . import scripts
 from .keys import PresenceKeys
@@ -50,8 +51,8 @@ REWRITE_INTERVAL = GROUP_TTL / 4
 PROCESS_TTL = 2 * GROUP_TTL
 # Seconds between two attempts to write what a server has refused or lost.
 RETRY_INTERVAL = 1.0
-# Groups that are written at once.
-MAX_GROUPS = 500
+# Groups that are written, or looked through, at once.
+MAX_GROUPS = 100
 
 
 @dataclass(frozen=True)
@@ -304,8 +305,10 @@ class ShardPresence:
         try:
             for process in dead:
                 await self._execute("ZADD", self._keys.heartbeats, "XX", gone_mark, process)
-            async for group, _ in scan(self._commands, self._keys.groups):
-                await self._remove_from(text(group), dead, gone_mark)
+            groups = [text(name) async for name, _ in scan(self._commands, self._keys.groups)]
+            # Several at once: others take over after a minute.
+            for chunk in chunks(groups, MAX_GROUPS):
+                await asyncio.gather(*(self._remove_from(one, dead, gone_mark) for one in chunk))
             # Not those that write heartbeats again, or that another process has marked since.
             await self._execute("ZREMRANGEBYSCORE", self._keys.heartbeats, gone_mark, gone_mark)
         except (RedisError, OSError):
