@@ -19,7 +19,7 @@ from ..brokers import ProcessLocal
 from ..concurrency import running_loop
 from ..transport.commands import shard_of
 from .keys import PARTS, PresenceKeys, part_of
-from .metas import encode_meta, lines_of, scan, text
+from .metas import encode_meta, lines_of, metas_in, scan, text
 from .shard import SUFFIX, ShardPresence
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Presence:
         if at and at.isdigit() and len(at) < MAX_DIGITS:
             people.at = int(at)
         async for key, lines in scan(commands, name):
-            people[text(key)] = [meta for _, metas in lines_of(lines) for meta in metas]
+            people[text(key)] = [meta for _, data in lines_of(lines) for meta in metas_in(data)]
         return people
 
     async def count(self, group: str) -> int:

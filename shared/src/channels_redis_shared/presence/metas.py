@@ -55,19 +55,20 @@ def array(metas: Sequence[str]) -> str:
     return f"[{','.join(metas)}]" if metas else ""
 
 
-def encoded(metas: Sequence[Any]) -> list[str]:
-    """Return metas as JSON again."""
-    return [json.dumps(meta, separators=(",", ":")) for meta in metas]
-
-
-def lines_of(value: bytes) -> Iterator[tuple[bytes, list[Any]]]:
-    """Yield the processes that have a person in Redis, each with the metas that can be read."""
+def lines_of(value: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the processes that have a person in Redis, each with a JSON array of the metas."""
     for line in value.split(b"\n"):
         process, bracket, rest = line.partition(b"[")
-        yield process, _metas_in(bracket + rest)
+        yield process, bracket + rest
 
 
-def _metas_in(data: bytes) -> list[Any]:
+def encoded_in(data: bytes) -> list[str]:
+    """Return the metas in a JSON array, each as JSON."""
+    return [json.dumps(meta, separators=(",", ":")) for meta in metas_in(data)]
+
+
+def metas_in(data: bytes) -> list[Any]:
+    """Return the metas in a JSON array; none if it can't be read."""
     try:
         metas = json.loads(data)
     except (ValueError, RecursionError):

@@ -24,7 +24,7 @@ from ..transport.commands import chunks
 from ..transport.errors import is_temporary
 from . import scripts
 from .keys import PresenceKeys
-from .metas import array, encoded, lines_of, scan, text
+from .metas import array, encoded_in, lines_of, scan, text
 from .state import Change, Diff, LocalPresence, Person, batches, writes_of
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class ShardPresence:
             is_here = bool(person.metas)
             is_new = is_here != bool(had) and not others
             if is_new or (person.tell and (had if is_here else not had and not others)):
-                elsewhere = [meta for _, metas in lines_of(others) for meta in encoded(metas)]
+                elsewhere = [meta for _, data in lines_of(others) for meta in encoded_in(data)]
                 metas = [*person.metas, *elsewhere] or [*person.by_channel.values()]
                 self._note(group, key, Change(metas, at, is_here))
 
@@ -321,11 +321,11 @@ class ShardPresence:
         try:
             async for field, lines in scan(self._commands, self._keys.people(group)):
                 key = text(field)
-                for process, metas in lines_of(lines):
+                for process, data in lines_of(lines):
                     if process == own and self._people.find(group, key) is None:
                         self._people.mark(group, [key])
                     elif process in people:
-                        former = {str(at): meta for at, meta in enumerate(encoded(metas))}
+                        former = {str(at): meta for at, meta in enumerate(encoded_in(data))}
                         people[process][key] = Person(former, has_left=True, tell=False)
         except ResponseError as error:
             # What stands there has none of their people.
