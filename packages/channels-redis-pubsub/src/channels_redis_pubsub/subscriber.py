@@ -101,8 +101,6 @@ class Subscriber:
         self._restored = False
         # True while a node of a Cluster is silent for so long that others drop messages for it.
         self._has_stalled = False
-        # True if anything came since the last check.
-        self._data_received = False
 
     @property
     def is_running(self) -> bool:
@@ -182,7 +180,7 @@ class Subscriber:
 
     async def _watch(self, connection: Connection, reading: asyncio.Future[None]) -> None:
         """Return when there were no topics for a while; raise when the connection is lost."""
-        idle_checks, endpoint = 0, self.endpoint
+        idle_checks, checked_at, endpoint = 0, monotonic(), self.endpoint
         interval = BUS_PROBE_INTERVAL if endpoint.over_bus else PROBE_INTERVAL
         while idle_checks < MAX_IDLE_CHECKS:
             await asyncio.wait([reading], timeout=interval)
@@ -192,7 +190,7 @@ class Subscriber:
             if connection.tenure.is_over and not endpoint.sharded:
                 raise RedisConnectionError("the server is no longer in charge")
             self._subscriptions.retry_refused()
-            received, self._data_received = self._data_received, False
+            received, checked_at = connection.heard_at >= checked_at, monotonic()
             if not received and self._subscriptions.is_overdue(monotonic() - SILENCE_GRACE):
                 raise RedisTimeoutError("it has gone silent")
             if endpoint.over_bus:
@@ -237,7 +235,6 @@ class Subscriber:
             self._write_soon()
 
     def _handle(self, reply: Any) -> None:
-        self._data_received = True
         if isinstance(reply, list):
             kind = reply[0]
             if kind in _MESSAGES:

@@ -32,6 +32,7 @@ _CLOSED_BY = {
     "rediss://": f"; if it requires one, {_CLIENT}",
 }
 _DATABASE = 'write the number of a database that the server has as "db", such as 0'
+_RIGHTS = "the command doctor lists all that is missing"
 _SHARDED = "for sharded_pubsub use Redis 7.0 or newer, or Valkey"
 _SERVER = "it is a Redis server, not a Sentinel: write a Sentinel's port, such as 26379"
 
@@ -47,6 +48,8 @@ _ADVICE: tuple[tuple[type[Exception], str, str], ...] = (
     (InvalidResponse, r'"\\x15"', f"the port speaks TLS: {_TLS}"),
     (InvalidResponse, "", f"no Redis server answers there: {_WRITE_HOST}"),
     (ReadOnlyError, "", f"it is a replica: write the master in hosts, or {SENTINEL_FORM}"),
+    # Of Redis 6, about a command in a script.
+    (ResponseError, "can't run this command", _RIGHTS),
     (ResponseError, "DB index|SELECT is not allowed", _DATABASE),
     (ResponseError, "(?i)unknown command.*sentinel", _SERVER),
     (ResponseError, "(?i)unknown command.*select", f"it may be a Sentinel: {SENTINEL_FORM}"),
@@ -97,7 +100,7 @@ def _advice_on(error: Exception, host: Host) -> str | None:
         rule = missing_rule(str(error), "asgi")
         rule += ", with the layer's prefix for asgi" * rule.endswith("*")
         user = arguments.get("username") or "default"
-        return f"ACL SETUSER {user} {rule}; the command doctor lists all that is missing"
+        return f"ACL SETUSER {user} {rule}; {_RIGHTS}"
     # Not a subclass: those say more. redis-py names the address where it could not connect.
     opened = " connecting to " not in str(error)
     if type(error) is RedisConnectionError and (opened or host.sentinels):

@@ -82,7 +82,8 @@ class Connection(asyncio.Protocol):
         self._wanted = 0
         # Checks whether the server has been silent for too long.
         self._silence_timer: asyncio.TimerHandle | None = None
-        self._heard_at = 0.0
+        # The `monotonic()` at which data came last.
+        self.heard_at = 0.0
         # No one else can close those of an event loop that was closed without cleanup.
         for other in list(_open):
             if other._loop.is_closed():  # noqa: SLF001
@@ -187,7 +188,7 @@ class Connection(asyncio.Protocol):
         if self._silence_timer is not None:
             self._silence_timer.cancel()
         self._wanted, self._ready = count, ready
-        self._heard_at = monotonic()
+        self.heard_at = monotonic()
         # A third of the cost of `timeout`, for each message.
         self._silence_timer = self._loop.call_later(seconds, self._check_silence, seconds)
         if self._end is not None:
@@ -207,7 +208,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse the replies that are complete, and pass them on."""
-        self._heard_at = monotonic()
+        self.heard_at = monotonic()
         replies, gets, handle = self._replies, self._parser.gets, self._handle
         error: Exception | None = None
         self._parser.feed(data)
@@ -282,7 +283,7 @@ class Connection(asyncio.Protocol):
     def _check_silence(self, seconds: float) -> None:
         """Time out, unless data has arrived meanwhile."""
         # A test that freezes the time moves the clock of the loop, and with it this call.
-        left = self._heard_at + seconds - monotonic()
+        left = self.heard_at + seconds - monotonic()
         if left > 0:
             self._silence_timer = self._loop.call_later(left, self._check_silence, seconds)
         else:

@@ -43,13 +43,12 @@ class Subscriptions:
     def __init__(self, wanted: Collection[bytes], *, sharded: bool = False) -> None:
         self._wanted = wanted
         self._prefix = SHARDED if sharded else b""
+        # One after a refusal, which must not affect others.
         self._max_topics = 1 if sharded else MAX_TOPICS
         # Topics to reconcile before the next write, in order.
         self._changed: dict[bytes, None] = dict.fromkeys(wanted)
         self._unrestored = set(self._changed)
-        # Topics refused together with others, to be requested one by one.
-        self._alone: set[bytes] = set()
-        # Topics that were refused alone.
+        # Topics that were refused.
         self._refused: dict[bytes, None] = {}
         # Topics whose latest command is a SUBSCRIBE.
         self._requested: set[bytes] = set()
@@ -102,7 +101,6 @@ class Subscriptions:
         for topic in topics:
             # The next time it is the turn of others.
             self._refused[topic] = self._refused.pop(topic)
-        self._alone.update(topics)
         self.reconcile(topics)
 
     def is_overdue(self, since: float) -> bool:
@@ -216,8 +214,8 @@ class Subscriptions:
         self._requested.difference_update(topics)
         for topic in topics:
             self._end_request(topic)
+        self._max_topics = 1
         if len(topics) > 1:
-            self._alone.update(topics)
             self.reconcile(topics)
             return []
         self._unrestored.difference_update(topics)
@@ -242,12 +240,5 @@ class Subscriptions:
         return self._requests[0]
 
     def _commands(self, verb: bytes, topics: list[bytes]) -> Iterator[tuple[bytes, ...]]:
-        together = []
-        for topic in topics:
-            if topic in self._alone:
-                self._alone.discard(topic)
-                yield (verb, topic)
-            else:
-                together.append(topic)
-        for start in range(0, len(together), self._max_topics):
-            yield (verb, *together[start : start + self._max_topics])
+        for start in range(0, len(topics), self._max_topics):
+            yield (verb, *topics[start : start + self._max_topics])
