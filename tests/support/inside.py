@@ -102,7 +102,7 @@ def is_handling(consumer: Any) -> bool:
 
 def subscribers(layer: Any) -> list[Any]:
     """Return the connections with subscriptions of a Pub/Sub layer, in the running event loop."""
-    return list(broker(layer).connections.subscribers._subscribers.values())
+    return list(broker(layer)._subscribers._subscribers.values())
 
 
 def connection_of(subscriber: Any) -> Any:

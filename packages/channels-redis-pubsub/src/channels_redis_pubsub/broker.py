@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ._shared.concurrency import BackgroundTasks
 from ._shared.delivery.consumers import SWEEP_INTERVAL, ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.history.backlog import Backlog
 from ._shared.history.follower import Followers
-from .connections import LoopConnections
+from ._shared.transport.cluster_pipeline import shards_to
+from ._shared.transport.connector import look_regularly
 from .protocol.hub import Hub, TopicDispatcher
+from .subscribers import Subscribers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -20,8 +24,11 @@ if TYPE_CHECKING:
     from ._shared.history.positions import Replay
     from ._shared.history.results import Joined
     from ._shared.history.store import Question
+    from ._shared.transport.commands import Shards
     from ._shared.transport.reconnecting import OutageLog
     from .config import PubSubSettings
+
+logger = logging.getLogger(__package__)
 
 # What undoes a call. Not GeneratorExit: the garbage collector closes the coroutines of a loop that
 # was closed, perhaps amid another change of the same tables; and `abandon` has undone them.
@@ -48,7 +55,9 @@ class PubSubBroker:
     ) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         # Those of the event loop, and before the first one nothing.
-        self.connections: LoopConnections
+        self.shards: Shards
+        self.tasks: BackgroundTasks
+        self._subscribers: Subscribers
         self._is_attached = False
         self._settings = settings
         self._outages = outages
@@ -88,21 +97,29 @@ class PubSubBroker:
 
     def attach(self) -> None:
         """Subscribe in the running event loop to what the channels need."""
-        self.connections = LoopConnections(self._settings, self._dispatcher, self._outages)
+        settings = self._settings
+        self.tasks = BackgroundTasks(logger)
+        self.shards = shards_to(settings.connectors, settings.scripts, settings.counters)
+        self._subscribers = Subscribers(settings, self._dispatcher, self._outages)
         self._is_attached = True
         self.spawn(self._sweep())
-        self.connections.subscribers.subscribe(self.hub.topics())
+        # Where messages are sent.
+        key = "" if settings.sharded_pubsub else None
+        for shard, connector in enumerate(settings.connectors):
+            self.spawn(look_regularly(connector, self.shards[shard], key))
+        self._subscribers.subscribe(self.hub.topics())
 
     async def detach(self) -> None:
         """Close all connections, and then the channels whose consumers have ended."""
-        await self.connections.subscribers.stop()
+        await self._subscribers.stop()
         self.followers.stop()
-        await self.connections.close()
+        await self.tasks.end()
+        await self.shards.close()
         self._end_attachment()
 
     def abandon(self) -> None:
         """Discard all connections: their event loop is already closed."""
-        self.connections.subscribers.abandon()
+        self._subscribers.abandon()
         self.hub.cancel_joins()
         self._mailboxes.wake_all()
         self.followers.stop()
@@ -121,9 +138,7 @@ class PubSubBroker:
         """
         self.hub.open(channel)
         try:
-            await self.connections.subscribers.wait_subscribed(
-                channel.encode(), no_timeout=no_timeout
-            )
+            await self._subscribers.wait_subscribed(channel.encode(), no_timeout=no_timeout)
         except _FAILURES as error:
             # A poll with a timeout cancels this; the next one finds the channel open.
             if not (no_timeout and isinstance(error, asyncio.CancelledError)):
@@ -174,7 +189,7 @@ class PubSubBroker:
         self._require_open(channel, topic)
         token = self.hub.begin_join(topic, channel)
         try:
-            await self.connections.subscribers.wait_subscribed(topic)
+            await self._subscribers.wait_subscribed(topic)
         except _FAILURES:
             self._cancel_join(topic, channel, token)
             raise
@@ -201,7 +216,7 @@ class PubSubBroker:
             return place
         token, joining = hub.begin_join(topic, channel), followers.begin_join(topic, channel)
         try:
-            await self.connections.subscribers.wait_subscribed(topic)
+            await self._subscribers.wait_subscribed(topic)
             joined = await joining.follower.join(joining, since, rewind)
         except _FAILURES:
             self._cancel_join(topic, channel, token, joining)
@@ -223,7 +238,7 @@ class PubSubBroker:
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         """Run a coroutine until the connections close; return None if they are."""
-        return self.connections.tasks.spawn(coroutine) if self._is_attached else None
+        return self.tasks.spawn(coroutine) if self._is_attached else None
 
     def _end_attachment(self) -> None:
         self._is_attached = False
@@ -237,7 +252,7 @@ class PubSubBroker:
         unused = [topic for topic in topics if not self.hub.has_members(topic)]
         self._dispatcher.forget(unused)
         if self._is_attached:
-            self.connections.subscribers.unsubscribe(unused)
+            self._subscribers.unsubscribe(unused)
 
     async def _sweep(self) -> None:
         while True:
@@ -271,4 +286,4 @@ class PubSubBroker:
 
     async def _read_history(self, topic: bytes, question: Question) -> Replay:
         tag = topic.decode()
-        return await self._settings.store.read(tag, question, self.connections.shards.of(tag))
+        return await self._settings.store.read(tag, question, self.shards.of(tag))

@@ -67,8 +67,8 @@ class PubSubBrokers(Brokers[PubSubBroker]):
         """Return the command connections for calls of the running event loop."""
         broker = self.by_loop.get(asyncio.get_running_loop())
         if broker is None:
-            return self._background.for_running_loop() or self.get().connections.shards
-        return broker.connections.shards
+            return self._background.for_running_loop() or self.get().shards
+        return broker.shards
 
     def leave(self, topic: bytes, channel: str) -> None:
         """End a channel's membership in a topic."""

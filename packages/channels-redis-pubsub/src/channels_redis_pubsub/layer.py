@@ -182,7 +182,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine until the connections of this event loop close; for `Presence`."""
-        return self._brokers.get().get().connections.tasks.spawn(coroutine)
+        return self._brokers.get().get().tasks.spawn(coroutine)
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """Return the name of a new channel, and subscribe this process to it.
@@ -332,7 +332,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         brokers = self._brokers.value or self._brokers.get()
         # Straight from its table, for each message.
         broker = brokers.by_loop.get(get_running_loop())
-        shards = brokers.shards() if broker is None else broker.connections.shards
+        shards = brokers.shards() if broker is None else broker.shards
         commands, command = shards.of(topic), self._publish_command
         if limits is None:
             # Each node of a Cluster passes messages on to all others, unless they are sharded.
