@@ -110,7 +110,7 @@ async def test_presence_rule_is_enough(
     server: EmbeddedServer, layer_class: LayerClass, layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With its rule presence can come, be listed, and go, and dead processes are removed."""
-    monkeypatch.setattr("channels_redis_queue._shared.presence.shard.HANDOVER_GRACE", 0)
+    monkeypatch.setattr("channels_redis_queue._shared.presence.shard.SECOND_LOOK_AFTER", 0)
     monkeypatch.setattr("channels_redis_queue._shared.presence.shard.BEAT_INTERVAL", 0.2)
     layer = layers(layer_class, restricted(server, layer_class, *presence_rule_of(layer_class)))
     if not settings.configured:

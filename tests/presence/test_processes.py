@@ -187,7 +187,6 @@ async def test_layer_that_closes(
     processes: Callable[..., Process], hosts: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The people of an event loop that ends leave before it would count as silent."""
-    monkeypatch.setattr(shard, "HANDOVER_GRACE", 0.5)
     monkeypatch.setattr(shard, "HANDOVER_TIMEOUT", DEADLINE)
     monkeypatch.setattr(shard, "SILENT_AFTER", 1000)
     here, closing = processes(hosts), processes(hosts)
@@ -216,7 +215,7 @@ async def test_loop_that_ends_amid_a_write(
     processes: Callable[..., Process], own_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says so as well, though the end cancels what is being written."""
-    monkeypatch.setattr(shard, "HANDOVER_GRACE", 500)
+    monkeypatch.setattr(shard, "SECOND_LOOK_AFTER", 500)
     monkeypatch.setattr(shard, "HANDOVER_TIMEOUT", DEADLINE)
     ending = processes([own_server.url])
 

@@ -248,7 +248,7 @@ class RedisChannelLayer(BaseRedisLayer):
             since: A position: the channel also gets what was sent after it, if the group keeps a
                 history. It gets that before any new message.
             rewind: The number of latest messages that the channel gets without `since`, or if
-                messages after it are missing.
+                messages after it are missing. One that is a member already gets nothing again.
 
         Returns:
             The position of the channel in the history of the group; None if the group keeps none.

@@ -37,8 +37,6 @@ SUFFIX = ".presence"
 # Seconds between two heartbeats, and after which a process without one is silent.
 BEAT_INTERVAL = 10
 SILENT_AFTER = 30
-# Seconds between the two looks at a process that has ended. Its people may have gone elsewhere.
-HANDOVER_GRACE = 15
 # Seconds that an event loop has to say that it ends.
 HANDOVER_TIMEOUT = CANCEL_INTERVAL / 2
 # Seconds after a message for which further changes of the group are collected into one more.
@@ -254,7 +252,7 @@ class ShardPresence:
         command = scripts.BEAT.call_with_source(
             [self._keys.heartbeats], self._process, self._heartbeat, PROCESS_TTL, SILENT_AFTER
         )
-        heartbeat, is_as_written, found = await self._commands.execute(
+        heartbeat, is_as_written, silent = await self._commands.execute(
             command, key=self._keys.heartbeats, idempotent=True
         )
         connected = self._connections()
@@ -264,13 +262,8 @@ class ShardPresence:
             self._next_rewrite = self._loop.time() + REWRITE_INTERVAL
             self._people.mark_all()
         self._heartbeat, self._connected = heartbeat, connected
-        silent = dict(zip(found[::2], found[1::2], strict=True))
         self._silence.keep(silent)
-        dead = [
-            process
-            for process, last in silent.items()
-            if self._silence.is_dead(process, SECOND_LOOK_AFTER if float(last) else HANDOVER_GRACE)
-        ]
+        dead = [one for one in silent if self._silence.is_dead(one, SECOND_LOOK_AFTER)]
         is_idle = self._removal is None or self._removal.done()
         if is_idle and (dead or self._has_gone_back):
             # Half a microsecond later, so that it is no heartbeat.

@@ -2,8 +2,7 @@
 -- KEYS:    [1] the heartbeats: process -> its time in microseconds, or 0 if it has ended.
 -- ARGV:    [1] the process, [2] its heartbeat as written last, or '', [3] seconds that the key lives,
 --          [4] seconds after which a process is silent.
--- Result:  the heartbeat; 1 if the one before was as written last, else 0; the silent processes, each
---          with its heartbeat.
+-- Result:  the heartbeat; 1 if the one before was as written last, else 0; the silent processes.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local heartbeat = string.format('%.0f', now)
@@ -14,5 +13,5 @@ local silent = string.format('%.0f', now - ARGV[4] * 1000000)
 return {
   heartbeat,
   before and tonumber(before) == tonumber(ARGV[2]) and 1 or 0,
-  redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', silent, 'WITHSCORES', 'LIMIT', 0, 1000),
+  redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', silent, 'LIMIT', 0, 1000),
 }
