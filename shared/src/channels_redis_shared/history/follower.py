@@ -89,7 +89,9 @@ class Follower(Generic[Key]):
     def __init__(self, key: Key, followers: Followers[Key]) -> None:
         self._key = key
         self._all = followers
+        self._group = followers.group_of(key)
         self._counters = followers.settings.counters
+        self._faults = followers.settings.faults
         # The position of the latest message that the current members have got; empty before the
         # first read.
         self.position = ""
@@ -218,7 +220,9 @@ class Follower(Generic[Key]):
                 while attempts and self._repair is repair and self._gap is not None:
                     error = await self._read()
                     if error is not None:
-                        self._all.warn("The history of %s can't be read: %s", self._key, error)
+                        self._faults.warning(
+                            "The history of %s can't be read: %s", self._group, error
+                        )
                         attempts = attempts - 1 if is_transient(error) else 0
             if self._repair is repair:
                 if self._gap is not None:
@@ -303,13 +307,13 @@ class Follower(Generic[Key]):
             members = [one for one in members if one not in self._joins]
         if not members:
             return 0
-        readable = self._all.readable(self._key, entries)
+        readable = self._all.readable(self._group, entries)
         if len(readable) < len(entries):
             fault = fault or "some can't be read"
         if fault:
             self._counters.unrecovered += 1
-            self._all.warn("Messages of the group %s may be missing: %s", self._key, fault)
-            self._all.notify_gap(self._key, self.position, members, self._gap)
+            self._faults.warning("Messages of the group %s may be missing: %s", self._group, fault)
+            self._all.notify_gap(self._group, self.position, members, self._gap)
         self._all.put(readable, members, self._gap)
         return len(readable)
 
@@ -317,10 +321,10 @@ class Follower(Generic[Key]):
         """Deliver to a channel what it has missed: it is current then."""
         since, rewind = join.since, join.rewind
         missed = replay.after(start if since is None else since)
-        readable = self._all.readable(self._key, missed or ())
+        readable = self._all.readable(self._group, missed or ())
         recovered = missed is not None and len(readable) == len(missed)
         if rewind and (since is None or not recovered):
-            latest = self._all.readable(self._key, replay.latest[-rewind:])
+            latest = self._all.readable(self._group, replay.latest[-rewind:])
             readable = max(readable, latest, key=len)
         self._counters.replayed += len(readable)
         self._counters.unrecovered += not recovered
@@ -375,7 +379,7 @@ class Followers(Generic[Key]):
         self.settings = settings
         # Returns the members of a group.
         self.members = members
-        self._group_of = group_of
+        self.group_of = group_of
         self._spawn = spawn
         self._followers: dict[Key, Follower[Key]] = {}
         # Bounds the reads under way.
@@ -413,7 +417,7 @@ class Followers(Generic[Key]):
         if follower is not None:
             follower.on_message(entry)
             return
-        self.put(self.readable(key, (entry,)), self.members(key))
+        self.put(self.readable(self.group_of(key), (entry,)), self.members(key))
 
     def after(self, key: Key, channel: str, action: Callable[[], object]) -> None:
         """Do something once a channel has what it waits for in a group."""
@@ -442,9 +446,9 @@ class Followers(Generic[Key]):
             coroutine.close()
         return started
 
-    def readable(self, key: Key, entries: Sequence[HistoryEntry]) -> Sequence[HistoryEntry]:
+    def readable(self, group: str, entries: Sequence[HistoryEntry]) -> Sequence[HistoryEntry]:
         """Return the messages that can be read, and warn of the others."""
-        group, decode = self._group_of(key), self.settings.decode
+        decode = self.settings.decode
         return [entry for entry in entries if decode(group, entry) is not None]
 
     def put(
@@ -465,16 +469,12 @@ class Followers(Generic[Key]):
 
     def notify_gap(
         self,
-        key: Key,
+        group: str,
         position: str,
         members: Collection[str],
         awaited: Mapping[str, Wait] | None,
     ) -> None:
         """Tell members that messages before a position may be missing."""
         if self.settings.on_gap is not None:
-            notice = GapNotice(self.settings.on_gap, self._group_of(key), position)
+            notice = GapNotice(self.settings.on_gap, group, position)
             self.backlog.put(members, notice, awaited=awaited)
-
-    def warn(self, text: str, key: Key, reason: object) -> None:
-        """Log a warning about a group."""
-        self.settings.faults.warning(text, self._group_of(key), reason)
