@@ -21,8 +21,8 @@ MAX_SILENT = 10_000
 class _FirstLook(NamedTuple):
     # `monotonic()`
     at: float
-    # Connections that this process had lost and opened again by then.
-    reconnects: int
+    # What had changed with each connection that was lost by then.
+    connections: object
 
 
 class Silence(Generic[Name]):
@@ -33,11 +33,12 @@ class Silence(Generic[Name]):
     silent: no process was able to give a sign.
 
     Args:
-        reconnects: Returns the number of connections that this process has lost and opened again.
+        connections: Returns what changes with each connection that this process has lost, such as
+            their number.
     """
 
-    def __init__(self, reconnects: Callable[[], int]) -> None:
-        self._reconnects = reconnects
+    def __init__(self, connections: Callable[[], object]) -> None:
+        self._connections = connections
         self._first: dict[Name, _FirstLook] = {}
 
     def is_dead(self, process: Name, after: float = SECOND_LOOK_AFTER) -> bool:
@@ -47,12 +48,12 @@ class Silence(Generic[Name]):
             process: The process.
             after: Seconds between the two looks.
         """
-        now, reconnects = monotonic(), self._reconnects()
+        now, connections = monotonic(), self._connections()
         first = self._first.get(process)
-        if first is None or first.reconnects != reconnects:
+        if first is None or first.connections != connections:
             if len(self._first) >= MAX_SILENT:
                 self._first.clear()
-            self._first[process] = _FirstLook(now, reconnects)
+            self._first[process] = _FirstLook(now, connections)
             return False
         return now - first.at >= after
 

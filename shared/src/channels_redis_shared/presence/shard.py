@@ -99,7 +99,7 @@ class ShardPresence:
         self._next_rewrite = self._loop.time() + REWRITE_INTERVAL
         # By group; those that a task of their own sends.
         self._diffs: dict[str, Diff] = {}
-        self._silence: Silence[bytes] = Silence(self._reconnects)
+        self._silence: Silence[bytes] = Silence(lambda: self._connected)
         self._removal: asyncio.Task[None] | None = None
         # What changes if a server may have lost the latest writes; and whether it may again have
         # people that have left.
@@ -270,11 +270,7 @@ class ShardPresence:
             self._removal = self._layer.spawn(self._remove(dead, heartbeat + b".5"))
 
     def _connections(self) -> object:
-        return self._reconnects(), self._commands.layout
-
-    def _reconnects(self) -> int:
-        reconnects: int = self._layer.statistics().reconnects
-        return reconnects
+        return self._layer.statistics().reconnects, self._commands.layout
 
     def _end_unknown_channels(self) -> None:
         """End channels that had ended before they were tracked: no notice of them comes."""
