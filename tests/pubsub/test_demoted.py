@@ -43,7 +43,7 @@ async def test_open_connections_are_replaced(
 ) -> None:
     """Members are told, and what they and synchronous callers send reaches everyone."""
     monkeypatch.setattr("channels_redis_pubsub._shared.transport.connector.LOOK_INTERVAL", 0.1)
-    monkeypatch.setattr("channels_redis_pubsub._shared.background.LOOK_INTERVAL", 0.0)
+    monkeypatch.setattr("channels_redis_pubsub._shared.background.LOOK_INTERVAL", 0.1)
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.1)
     layer = own_layers(hosts=[proxy.url], **NOTICES)
     channel = await joined(layer, "room")

@@ -15,7 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .brokers import ProcessLocal
-from .clock import monotonic
 from .transport.cluster import Cluster
 from .transport.cluster_pipeline import pipeline_to
 from .transport.commands import CommandClient, Shards
@@ -47,15 +46,7 @@ class BackgroundShards(Shards):
     def __init__(
         self, connectors: Sequence[Connector], scripts: Sequence[Script], counters: Counters
     ) -> None:
-        super().__init__(
-            [
-                BackgroundClient(
-                    partial(pipeline_to, connector, scripts, counters),
-                    connector if isinstance(connector, Cluster) else None,
-                )
-                for connector in connectors
-            ]
-        )
+        super().__init__([BackgroundClient(one, scripts, counters) for one in connectors])
 
     def for_running_loop(self) -> Shards | None:
         """Return these connections for a call of the running loop; None if it needs its own."""
@@ -74,22 +65,21 @@ class BackgroundShards(Shards):
 class BackgroundClient(CommandClient):
     """The connections of the background loop to one host, for the commands of other loops.
 
-    They are replaced after a while, when no command is under way: a router may have forgotten them,
-    or the server may no longer be in charge.
+    They are replaced after a while: a router may have forgotten them, or the server may no longer
+    be in charge.
 
     Args:
-        make: Returns a new client of the running event loop.
-        cluster: The `Cluster` whose node is chosen by key, if it is one.
+        connector: Opens the connections.
+        scripts: Loaded whenever a connection opens.
+        counters: Count commands and round trips.
     """
 
-    def __init__(self, make: Callable[[], AutoPipeline], cluster: Cluster | None = None) -> None:
-        self._make = make
-        self._cluster = cluster
-        # All used in the background loop only.
+    def __init__(self, connector: Connector, scripts: Sequence[Script], counters: Counters) -> None:
+        self._make = partial(pipeline_to, connector, scripts, counters)
+        self._cluster = connector if isinstance(connector, Cluster) else None
+        # Used in the background loop only.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pipeline: AutoPipeline | None = None
-        self._opened_at = 0.0
-        self._under_way = 0
 
     def call(self, command: PendingCommand) -> asyncio.Future[Any]:
         """Pass a command to the background loop."""
@@ -101,22 +91,15 @@ class BackgroundClient(CommandClient):
             await _run(self._release())
 
     async def _call(self, command: PendingCommand) -> Any:
-        pipeline = self._open()
-        self._under_way += 1
-        try:
-            return await pipeline.call(command)
-        finally:
-            self._under_way -= 1
+        return await self._open().call(command)
 
     def _open(self) -> AutoPipeline:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # the first, or that of a child which uWSGI has forked
-            self._loop, self._pipeline, self._under_way = loop, None, 0
-        elif monotonic() - self._opened_at > LOOK_INTERVAL and not self._under_way:
-            self._forget()
+            self._loop, self._pipeline = loop, None
         if self._pipeline is None:
             self._pipeline = self._make()
-            self._opened_at = monotonic()
+            self._pipeline.max_age = LOOK_INTERVAL
             # A layer may be dropped unclosed.
             release = self._pipeline.release
             self._finalizer = weakref.finalize(self, loop.call_soon_threadsafe, release)
@@ -124,9 +107,6 @@ class BackgroundClient(CommandClient):
         return self._pipeline
 
     async def _release(self) -> None:
-        self._forget()
-
-    def _forget(self) -> None:
         if self._pipeline is not None:
             self._finalizer.detach()
             self._pipeline.release()

@@ -143,6 +143,9 @@ class Lane:
         self.is_busy = False
         # False if it keeps its connection only while calls are pending.
         self.keeps_connection = True
+        # Seconds after which a connection is replaced before the next write.
+        self.max_age: float | None = None
+        self._opened_at = 0.0
 
     def put(self, call: PendingCommand) -> None:
         """Add a call to the next write."""
@@ -184,6 +187,9 @@ class Lane:
 
     def _flush(self) -> None:
         """Write the next calls, after opening the connection if need be."""
+        if self.max_age and monotonic() - self._opened_at > self.max_age:
+            self._close_connection()
+            self._was_connected = False  # and not lost
         connection = self._connection
         if self._calls and (connection is None or connection.is_stale):
             self._close_connection()
@@ -217,7 +223,7 @@ class Lane:
         if not opening.cancelled():
             error = opening.exception()
         if error is None:
-            self._connection = opening.result()
+            self._connection, self._opened_at = opening.result(), monotonic()
             self._counters.reconnects += self._was_connected
             self._was_connected = True
         elif isinstance(error, Exception) and is_transient(error):
@@ -295,6 +301,8 @@ class AutoPipeline(CommandClient):
         self._scripts = scripts
         self._counters = counters or Counters()
         self._keeps_connection = True
+        # Seconds after which a connection is replaced.
+        self.max_age: float | None = None
         self._seconds = connector.host.timeout
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[Connector, Lane] = {}
@@ -337,7 +345,7 @@ class AutoPipeline(CommandClient):
         lane = self._lanes.get(connector)
         if lane is None:
             lane = Lane(connector, self._scripts, self._counters, self._hold)
-            lane.keeps_connection = self._keeps_connection
+            lane.keeps_connection, lane.max_age = self._keeps_connection, self.max_age
             self._lanes[connector] = lane
         return lane
 
