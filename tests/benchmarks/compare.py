@@ -74,7 +74,7 @@ FLOORS = {
     "sync-threads": Work(
         "synchronous", "rate", {"queue": 2, "pubsub": 2}, {"threads": 16}, rounds=3
     ),
-    "sync-run": Work("sync-run", "rate", {"queue": 4, "pubsub": 4}, rounds=3),
+    "sync-run": Work("sync-run", "rate", {"queue": 3, "pubsub": 3}, rounds=3),
     "sync-cost": Work("sync-cost", "times", {"queue": 3.0, "pubsub": 3.0}, most=True, rounds=2),
 }
 
