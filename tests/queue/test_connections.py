@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from channels_redis_queue import receiver
+from channels_redis_queue._shared.transport.connection import Connection
 from channels_redis_queue.protocol import inbox
 from support import inside
 from support.counting import count_commands
@@ -213,6 +215,30 @@ async def test_prefixes_of_channels_that_have_gone(
     for channel in channels:
         await within(sender.send(channel, {"number": 10}))
         assert await take(layer, channel) == {"number": 10}
+
+
+async def test_lost_connections_are_forgotten(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """Neither what sends nor what receives keeps one alive, such as by the error of its loss."""
+    layer = own_layers()
+    channel = await layer.new_channel()
+    others = {id(each) for each in gc.get_objects() if isinstance(each, Connection)}
+
+    def kept() -> int:
+        gc.collect()
+        found = (each for each in gc.get_objects() if isinstance(each, Connection))
+        return sum(id(each) not in others for each in found)
+
+    receiving = await waiting(layer, channel)
+    for _ in range(4):
+        with own_server.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+        await eventually(lambda: connections(own_server) > 0)
+    await within(own_layers().send(channel, {"number": 1}))
+    assert await within(receiving) == {"number": 1}
+    # Of this layer for commands and to receive, and one that the message came from.
+    await eventually(lambda: kept() <= 3)
 
 
 class Trips:

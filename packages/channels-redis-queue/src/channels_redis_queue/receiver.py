@@ -185,6 +185,8 @@ class Receiver:
                     await asyncio.sleep(backoff.next() if away else Backoff.LONGEST)
                 else:
                     self.state, self.failure = State.FAILED, error
+                # It keeps the lost connection alive.
+                del error
         self._drop()
         self._outages.forget(self)
 

@@ -308,7 +308,9 @@ class AutoPipeline(CommandClient):
         self._lanes: dict[Connector, Lane] = {}
         # The calls that no server can execute now, by slot.
         self._held: dict[int | None, deque[PendingCommand]] = {}
-        self._error: Exception = RedisConnectionError(f"{connector.host} was not asked yet")
+        # The reason for that. The latest would keep a lost connection alive.
+        self._unasked = RedisConnectionError(f"{connector.host} was not asked yet")
+        self._error: Exception = self._unasked
         self._recovery: asyncio.Task[None] | None = None
         self._backoff = Backoff()
         self._failed_at = float("-inf")
@@ -375,6 +377,7 @@ class AutoPipeline(CommandClient):
                     self._fail_held(error)
             else:
                 self._release()
+        self._error = self._unasked
 
     def _pause(self) -> float:
         """Return the seconds to wait before the next try: none if the last failure is long ago."""
