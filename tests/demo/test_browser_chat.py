@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.waiting import eventually
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -70,18 +68,3 @@ async def test_rooms(start_demo: StartDemo, open_tab: OpenTab) -> None:
     await bob.page.fill("#name", "Robert")
     await bob.page.press("#name", "Enter")
     await ada.shows("#people li", "Ada server A", "Robert server B")
-
-
-async def test_loads_nothing_else(start_demo: StartDemo, open_tab: OpenTab) -> None:
-    """The page is one file, and asks for figures; its link opens the other server's page."""
-    urls = await (await start_demo()).urls()
-    ada = await open_tab(urls["A"], "Ada")
-    await ada.say("All here.")
-    await ada.shows("#talk li[data-server] p", "All here.")
-    fetched = {url for url in ada.requests if not url.startswith(("data:", "ws:"))}
-    assert fetched == {urls["A"] + "/", urls["A"] + "/figures/"}
-    async with ada.page.expect_popup() as opening:
-        await ada.page.click("text=Open server B")
-    other = await opening.value
-    await eventually(lambda: other.url == urls["B"] + "/")
-    assert await other.locator("header a.server").get_attribute("href") == urls["A"]

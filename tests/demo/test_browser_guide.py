@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import socket
 import sys
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from embedded_server import HOST, EmbeddedServer, dies_with_parent
+from embedded_server import HOST, EmbeddedServer
 from support.pages import write_files
-from support.sites import free_port
+from support.sites import free_port, running
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -29,71 +28,49 @@ pytestmark = [pytest.mark.demo, pytest.mark.timeout(120)]
 DEADLINE = 45.0  # seconds; generous, since Django has to start
 
 
+@dataclass(frozen=True)
 class Site:
-    """A guide's site: processes that one after the other serve the same address.
+    """A guide's site, which processes serve one after the other at the same address."""
 
-    Args:
-        module: The name of the ASGI application's module.
-        environment: The processes' environment.
-    """
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    port: int
 
-    def __init__(self, module: str, environment: dict[str, str]) -> None:
-        self._module = module
-        self._environment = environment
-        self._port = free_port()
-        self.url = f"http://{HOST}:{self._port}/"
-        self._process: asyncio.subprocess.Process | None = None
+    @property
+    def url(self) -> str:
+        """The address."""
+        return f"http://{HOST}:{self.port}/"
 
-    async def start(self) -> None:
-        """Start a process. Connections wait until it is ready."""
-        with socket.create_server((HOST, self._port)) as listening:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "uvicorn", f"{self._module}:application"),
-                *("--lifespan", "off"),
-                *("--app-dir", str(Path(__file__).parent), "--fd", str(listening.fileno())),
-                env=self._environment,
-                pass_fds=[listening.fileno()],
-                preexec_fn=dies_with_parent(),
-            )
-
-    async def kill(self) -> None:
-        """End the process, as a crash does."""
-        if self._process is not None:
-            self._process.kill()
-            await self._process.wait()
-            self._process = None
+    @asynccontextmanager
+    async def served(self) -> AsyncIterator[None]:
+        """Serve it, and at the end kill the process; connections wait until that is ready."""
+        with socket.create_server((HOST, self.port)) as listening:
+            number = listening.fileno()
+            command = (*self.command, "--fd", str(number))
+            async with running(*command, cwd=None, files=[number], **self.environment):
+                listening.close()
+                yield
 
 
-@asynccontextmanager
-async def running_site(
-    guide: str, layer_class: LayerClass, redis: EmbeddedServer, folder: Path
-) -> AsyncIterator[Site]:
-    """Run the site of a guide."""
+def site_of(guide: str, layer_class: LayerClass, redis: EmbeddedServer, folder: Path) -> Site:
+    """Return the site of a guide."""
     write_files(f"{guide}.md", folder)
-    site = Site(
-        f"{guide}_site",
-        {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            "GUIDE_FOLDER": str(folder),
-            "GUIDE_BACKEND": f"{layer_class.__module__}.{layer_class.__qualname__}",
-            "GUIDE_REDIS_URL": redis.url,
-        },
-    )
-    await site.start()
-    try:
-        yield site
-    finally:
-        await site.kill()
+    uvicorn = (sys.executable, "-m", "uvicorn", f"{guide}_site:application", "--lifespan", "off")
+    environment = {
+        "GUIDE_FOLDER": str(folder),
+        "GUIDE_BACKEND": f"{layer_class.__module__}.{layer_class.__qualname__}",
+        "GUIDE_REDIS_URL": redis.url,
+    }
+    return Site((*uvicorn, "--app-dir", str(Path(__file__).parent)), environment, free_port())
 
 
 def shows(page: Page, *texts: str) -> Callable[[], Awaitable[bool]]:
     """Return a function that says whether the page shows these messages, in this order."""
 
-    async def found() -> bool:
+    async def shown() -> bool:
         return await page.locator("li").all_inner_texts() == list(texts)
 
-    return found
+    return shown
 
 
 async def test_recovery(browser: Browser, layer_class: LayerClass, tmp_path: Path) -> None:
@@ -104,38 +81,38 @@ async def test_recovery(browser: Browser, layer_class: LayerClass, tmp_path: Pat
         async def send(text: str) -> None:
             await layer.group_send("chat.lobby", {"type": "chat.message", "text": text})
 
-        async with running_site("recovery", layer_class, redis, tmp_path) as site:
-            page = await browser.new_page()
+        site = site_of("recovery", layer_class, redis, tmp_path)
+        page = await browser.new_page()
+        async with site.served():
             await send("before")
             await page.goto(site.url)
             await eventually(shows(page, "before"), DEADLINE)
             await page.evaluate("say('hello')")
             await eventually(shows(page, "before", "hello"), DEADLINE)
-            await site.kill()
-            await page.wait_for_function("closed")
-            for word in ("typed", "meanwhile"):
-                await page.evaluate(f"say('{word}')")
-            for number in range(30):
-                await send(str(number))
-            missed = [*(str(number) for number in range(30)), "typed", "meanwhile"]
-            await site.start()
+        await page.wait_for_function("closed")
+        for word in ("typed", "meanwhile"):
+            await page.evaluate(f"say('{word}')")
+        for number in range(30):
+            await send(str(number))
+        missed = [*(str(number) for number in range(30)), "typed", "meanwhile"]
+        async with site.served():
             await eventually(shows(page, "before", "hello", *missed), DEADLINE)
             assert await page.evaluate("reloads") == 0
-            await site.kill()
-            with redis.client() as client:
-                client.flushall()
-            await send("after")
-            await site.start()
+        with redis.client() as client:
+            client.flushall()
+        await send("after")
+        async with site.served():
             await eventually(shows(page, "before", "hello", *missed, "after"), DEADLINE)
             assert await page.evaluate("reloads") == 1
-            await page.close()
+        await page.close()
         await layer.close_pools()
 
 
 async def test_presence(browser: Browser, layer_class: LayerClass, tmp_path: Path) -> None:
     """Guests are people with all their tabs, and none gets another's cookie."""
     with EmbeddedServer() as redis:
-        async with running_site("presence", layer_class, redis, tmp_path) as site:
+        site = site_of("presence", layer_class, redis, tmp_path)
+        async with site.served():
             guests = [await browser.new_context() for _ in range(2)]
             tabs = [await guest.new_page() for guest in (guests[0], guests[0], guests[1])]
             frames: list[str] = []
@@ -151,7 +128,7 @@ async def test_presence(browser: Browser, layer_class: LayerClass, tmp_path: Pat
             cookies = [cookie["value"] for guest in guests for cookie in await guest.cookies()]
             assert len(cookies) == 2
             assert len(frames) >= len(tabs)
-            assert not [one for one in frames if any(cookie in one for cookie in cookies)]
+            assert not [frame for frame in frames if any(cookie in frame for cookie in cookies)]
             await guests[1].close()
             await eventually(shows(tabs[0], "Guest"), DEADLINE)
             await guests[0].close()

@@ -69,23 +69,6 @@ async def shows_notice(tab: Tab, pattern: re.Pattern[str]) -> None:
     await eventually(found, DEADLINE)
 
 
-async def test_burst(start_demo: StartDemo, open_tab: OpenTab) -> None:
-    """A hundred messages, with the plug pulled among them, arrive at the other process."""
-    demo = await start_demo()
-    urls = await demo.urls()
-    ada = await open_tab(urls["A"], "Ada")
-    bob = await open_tab(urls["B"], "Bob")
-    await bob.shows("#people li", "Ada server A", "Bob server B")
-    await ada.page.click("#burst")
-    await ada.page.click("#plug")
-    await ada.page.click("#burst")
-    await demo.read_until("Redis is back.")
-    await ada.shows("#talk li.waiting")
-    for tab in (ada, bob):
-        await shows_in_any_order(tab, sorted(BURST * 2))
-        await shows_notice(tab, AFTER)
-
-
 async def shows_in_any_order(tab: Tab, texts: list[str]) -> None:
     """Wait until the page shows these messages."""
 
@@ -145,41 +128,6 @@ async def test_killed_process(start_demo: StartDemo, open_tab: OpenTab, layer: s
     # What the browser says of the killed process.
     assert all("net::ERR_" in error for error in ada.errors)
     ada.errors.clear()
-
-
-async def test_killed_process_after_an_outage(start_demo: StartDemo, open_tab: OpenTab) -> None:
-    """The other process's figures, which began earlier, are taken for no outage of Redis.
-
-    And the link leads to the other process than the one that the page is connected to now.
-    """
-    demo = await start_demo()
-    urls = await demo.urls()
-    ada, cleo = await open_tab(urls["A"], "Ada"), await open_tab(urls["B"], "Cleo")
-    await ada.page.click("#plug")
-    await demo.read_until("Redis is back.")
-    for tab in (ada, cleo):
-        await shows_notice(tab, AFTER)
-    await ada.page.click("#kill")
-    await demo.read_until("Server A starts again.")
-    bob = await open_tab(urls["A"], "Bob")
-    note_rates = """() => {
-        globalThis.rates = [];
-        const note = () => rates.push(Number(rate.textContent));
-        new MutationObserver(note).observe(rate, { childList: true });
-    }"""
-    await bob.page.evaluate(note_rates)
-    await bob.shows("#other", "Open server B")
-    await eventually(lambda: bob.page.evaluate("samples.length == 4"), DEADLINE)
-    await bob.page.click("#kill")
-    await bob.shows("#other", "Open server A")
-    assert await bob.page.get_attribute("#other", "href") == urls["A"]
-    await shows_notice(bob, BACK)
-    other = "samples.length == 4 && samples.every(({outage_seconds}) => outage_seconds > 1)"
-    await eventually(lambda: bob.page.evaluate(other), DEADLINE)
-    await shows_notice(bob, BACK)
-    assert min(await bob.page.evaluate("rates")) >= 0
-    ada.errors.clear()
-    bob.errors.clear()
 
 
 @pytest.mark.parametrize("layer", ["queue", "pubsub"])

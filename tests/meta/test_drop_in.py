@@ -7,9 +7,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from channels.layers import ChannelLayerManager
-from django.conf import settings
-from django.test import override_settings
 
 from channels_redis import core, pubsub
 
@@ -96,26 +93,6 @@ def test_options_of_the_queue_layer_are_ignored(caplog: pytest.LogCaptureFixture
     assert "remove it from CONFIG" in record.message
 
 
-def test_unknown_options_are_refused_beside_ignored_ones() -> None:
-    """An option that no layer has is an error, with any other options."""
-    with pytest.raises(TypeError, match=r"no option 'on_reconect'; did you mean 'on_reconnect'\?"):
-        make_pubsub_layer(group_expiry=60, on_reconect="x")
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-def test_numbers_may_be_floats(layer: Any) -> None:
-    """As long as they are whole: settings divide."""
-    assert repr(layer(capacity=600 / 6).capacity) == "100"
-
-
-def test_times_may_be_floats() -> None:
-    """Both of the queue layer's, and the length of the random prefix may be negative."""
-    times: dict[str, Any] = {"expiry": 10.0, "group_expiry": 60.0}
-    layer = core.RedisChannelLayer(**times, random_prefix_length=-1)
-    assert repr((layer.expiry, layer.group_expiry)) == "(10, 60)"
-    assert layer.serialize({}) == b"\x80"
-
-
 def test_third_of_a_triple_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
     """Only the host and the port of a tuple count; the rest may be a password."""
     with caplog.at_level(logging.WARNING, "channels_redis_queue"):
@@ -146,34 +123,3 @@ def test_former_hook_is_refused(layer: Any, name: str) -> None:
     cls = type("OwnLayer", (layer,), {name: lambda _, index: index})
     with pytest.raises(TypeError, match=f"^OwnLayer overrides '{name}', .* write servers"):
         cls()
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-def test_invalid_name_is_shown(layer: Any) -> None:
-    """The error is Channels' own, with the name at the end."""
-    for name in ("room 1", "x" * 100, 5):
-        for check in (layer().require_valid_group_name, layer().require_valid_channel_name):
-            with pytest.raises(TypeError, match=r"valid unicode string .* It is ") as caught:
-                check(name)
-            assert repr(name) in str(caught.value)
-
-
-@pytest.mark.parametrize("module", ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"])
-def test_unknown_format_is_an_error_of_get_channel_layer(module: str) -> None:
-    """Channels takes a KeyError for an alias that is missing, and returns None."""
-    if not settings.configured:
-        settings.configure()
-    entry = {"BACKEND": f"channels_redis.{module}", "CONFIG": {"serializer_format": "yaml"}}
-    with (
-        override_settings(CHANNEL_LAYERS={"default": entry}),
-        pytest.raises(ValueError, match="no serializer is registered for the format 'yaml'"),
-    ):
-        layer_or_none(ChannelLayerManager())
-
-
-def layer_or_none(layers: ChannelLayerManager) -> Any:
-    """Return what Channels' get_channel_layer does, which has one manager for good."""
-    try:
-        return layers["default"]
-    except KeyError:
-        return None

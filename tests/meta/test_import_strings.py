@@ -64,12 +64,3 @@ def test_serializers_own_key_error_passes() -> None:
     with pytest.raises(KeyError, match="its own") as caught:
         serializers.registry.get_serializer("broken")
     assert not isinstance(caught.value, serializers.SerializerDoesNotExist)
-
-
-def test_refuses_what_is_no_serializer() -> None:
-    """A class without `serialize` and `deserialize` reaches neither layer."""
-    with pytest.raises(TypeError, match="serialize and deserialize"):
-        serializers.registry.register_serializer("int", int)
-    for registry in (queue_registry, pubsub_registry):
-        with pytest.raises(ValueError, match="'int'"):
-            registry.get_serializer("int")

@@ -13,11 +13,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from channels_redis_pubsub import RedisPubSubChannelLayer
-from channels_redis_queue import RedisChannelLayer
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -71,15 +66,6 @@ def arguments(function: Any) -> str:
 def test_names() -> None:
     """They are those of the list."""
     assert list(public_names()) == LISTED.read_text(encoding="utf-8").splitlines()
-
-
-@pytest.mark.parametrize("layer", [RedisChannelLayer, RedisPubSubChannelLayer])
-def test_layer_has_its_attributes(layer: Any) -> None:
-    """Code that has a layer finds its extensions and settings on it."""
-    made = layer(prefix="site-", capacity=7)
-    assert {"groups", "flush"} <= set(made.extensions)
-    assert {"channel_capacity", "channel_expiry", "expiry", "hosts"} <= vars(made).keys()
-    assert (made.prefix, made.capacity) == ("site-", 7)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.builds import LAYERS, PACKAGES, Environment, SourceTree, module_of, run
+from support.builds import LAYERS, PACKAGES, Environment, module_of, run
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -85,21 +85,3 @@ def test_meta_package_gives_both_layers_and_their_extras(
         pass_group_message(
             environment, backend, redis_server, prefix=prefix, symmetric_encryption_keys=KEYS
         )
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_install_from_git(
-    new_environment: NewEnvironment, tree: SourceTree, wheels: Path, package: str
-) -> None:
-    """A package installs by pip from its folder in the git repository."""
-    environment = new_environment(with_pip=True)
-    # The dependencies by uv: this is about what pip makes of the repository.
-    environment.install("--find-links", wheels, package)
-    url = f"git+{tree.root.as_uri()}#subdirectory=packages/{package}"
-    environment.run(
-        "-m", "pip", "install", "--quiet", "--force-reinstall", "--no-deps", f"{package} @ {url}"
-    )
-    check_alone(environment, package)
-    read = f"import importlib.metadata as m; print(m.distribution({package!r}).read_text({{!r}}))"
-    origin = json.loads(environment.run("-c", read.format("direct_url.json")))
-    assert origin["subdirectory"] == f"packages/{package}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,17 +32,6 @@ def files_of(environment: Environment) -> set[str]:
     }
 
 
-def recorded_in(environment: Environment) -> set[str]:
-    """Return the files that the installed distributions of ours say they consist of."""
-    code = (
-        "import importlib.metadata as m, json\n"
-        "ours = [d for d in m.distributions() if d.name.replace('_', '-')"
-        ".startswith('channels-redis')]\n"
-        "print(json.dumps([str(f) for d in ours for f in d.files]))"
-    )
-    return {name for name in json.loads(environment.run("-c", code)) if name[-4:] != ".pyc"}
-
-
 def test_upgrade_of_a_site(
     new_environment: NewEnvironment,
     wheels: Path,
@@ -69,7 +57,6 @@ def test_upgrade_of_a_site(
             upgrade = ("-m", "pip", "install", "--quiet", "--upgrade", "--find-links", wheels)
             environment.run(*upgrade, "channels_redis[cryptography]")
             environment.run("-m", "pip", "check")
-            assert files_of(environment) == recorded_in(environment)
             assert "channels_redis/utils.py" not in files_of(environment)
         for layer in ("core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"):
             monkeypatch.setenv("SHOP_LAYER", f"channels_redis.{layer}")

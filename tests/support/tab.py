@@ -20,13 +20,10 @@ class Tab:
         self.page = page
         # What the browser complains of.
         self.errors: list[str] = []
-        # All that the page loaded.
-        self.requests: list[str] = []
         # What the server process told it over its WebSocket.
         self.events: list[dict[str, Any]] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", self._note_error)
-        page.on("request", lambda request: self.requests.append(request.url))
         page.on("websocket", self._listen)
 
     def _note_error(self, line: ConsoleMessage) -> None:

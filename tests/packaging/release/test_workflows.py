@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import pytest
 import yaml
 
 from support.builds import PACKAGES, REPOSITORY, read_toml, run, run_ok
@@ -13,41 +12,23 @@ from support.builds import PACKAGES, REPOSITORY, read_toml, run, run_ok
 if TYPE_CHECKING:
     from pathlib import Path
 
-WORKFLOWS = {
-    path.name: yaml.safe_load(path.read_text(encoding="utf-8"))
-    for path in sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
-}
-RELEASE = WORKFLOWS["release.yml"]
+    import pytest
+
+GITHUB = REPOSITORY / ".github"
+CI, RELEASE = (
+    yaml.safe_load((GITHUB / "workflows" / name).read_text()) for name in ("ci.yml", "release.yml")
+)
 ENVIRONMENTS = read_toml(REPOSITORY / "hatch.toml")["envs"]
 
 
-@pytest.mark.parametrize("guide", ["CONTRIBUTING.md", "PULL_REQUEST_TEMPLATE.md"])
-def test_commands_of_guides_are_there(guide: str) -> None:
-    """Each script of hatch that a guide names is one in hatch.toml."""
-    named = re.findall(r"hatch run ([a-z:-]+)", (REPOSITORY / ".github" / guide).read_text())
-    assert named
+def test_scripts_are_there() -> None:
+    """Each script of hatch that a guide or a workflow names is one in hatch.toml."""
+    texts = [path.read_text() for path in (*GITHUB.glob("*.md"), *GITHUB.glob("workflows/*.yml"))]
+    named = re.findall(r"hatch run ([a-z][a-z:-]+)", "".join(texts))
+    assert len(named) > len(texts)
     for name in named:
         environment, _, script = name.rpartition(":")
         assert script in ENVIRONMENTS[environment or "default"]["scripts"], name
-
-
-def commands(workflow: str) -> list[str]:
-    """Return every line that a workflow runs."""
-    return [
-        line.strip()
-        for job in WORKFLOWS[workflow]["jobs"].values()
-        for step in job["steps"]
-        for line in step.get("run", "").splitlines()
-    ]
-
-
-@pytest.mark.parametrize("workflow", WORKFLOWS)
-def test_scripts_are_there(workflow: str) -> None:
-    """Each script of hatch that a workflow names is one in hatch.toml."""
-    lines = [line for line in commands(workflow) if line.startswith("hatch run ")]
-    for name in (line.split()[2] for line in lines if "$" not in line.split()[2]):
-        environment, _, script = name.rpartition(":")
-        assert script in ENVIRONMENTS[environment or "default"]["scripts"]
 
 
 def test_workflow_runs_each_step_of_the_local_check() -> None:
@@ -55,7 +36,7 @@ def test_workflow_runs_each_step_of_the_local_check() -> None:
     script = (REPOSITORY / ".ci/run").read_text(encoding="utf-8")
     found = re.findall(r"^(?:STEPS|BY_NAME)=\((.+)\)$", script, re.MULTILINE)
     steps = " ".join(found)
-    jobs = WORKFLOWS["ci.yml"]["jobs"]
+    jobs = CI["jobs"]
     assert {"tests", "versions", *jobs["checks"]["strategy"]["matrix"]["step"]} == {*steps.split()}
     assert jobs["tests"]["steps"][-1] == {"run": "bash .ci/run tests"}
     assert {*jobs["passed"]["needs"]} == {*jobs} - {"passed"}
