@@ -23,9 +23,9 @@ from support.loop_thread import LoopThread
 from support.proxy import TcpProxy
 
 if sys.version_info >= (3, 11):
-    from asyncio import timeout
+    pass
 else:
-    from async_timeout import timeout
+    pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,18 +116,6 @@ def test_one_thread_needs_one_connection(own_server: EmbeddedServer, layer: Any)
     asyncio.run(all_closed(own_server))
 
 
-def test_busy(own_server: EmbeddedServer, layer: Any) -> None:
-    """Threads share one connection: their calls all go, and none twice."""
-    send(layer, "before")
-    names = [f"channel{number}" for number in range(16)]
-    with opens(own_server, 0), ThreadPoolExecutor(16) as threads:
-        with paused(own_server):
-            calls = [threads.submit(send, layer, name) for name in names]
-        for call in calls:
-            call.result(20)
-    assert layer.statistics().sent == 17
-
-
 def test_cancelled_call(own_server: EmbeddedServer, layer: Any) -> None:
     """A reply that comes after its call was cancelled reaches no other call."""
     for name in ("full", "before"):
@@ -136,22 +124,6 @@ def test_cancelled_call(own_server: EmbeddedServer, layer: Any) -> None:
     with paused(own_server, then=0.3), pytest.raises(asyncio.TimeoutError):
         # With the queue layer, the reply says that the channel is full.
         asyncio.run(asyncio.wait_for(layer.send("full", HELLO), 0.3))
-    send(layer, "other")
-    send(layer, "another")
-
-
-def test_loop_that_ends_amid_a_call(own_server: EmbeddedServer, layer: Any) -> None:
-    """Nor does one that comes after the loop of its call was closed."""
-    send(layer, "full")
-    with paused(own_server, then=0.3):
-        loop = asyncio.new_event_loop()
-        call = loop.create_task(layer.send("full", HELLO))
-        loop.run_until_complete(asyncio.wait([call], timeout=0.3))
-        assert not call.done()
-        call.cancel()
-        loop.run_until_complete(asyncio.wait([call]))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
     send(layer, "other")
     send(layer, "another")
 
@@ -271,17 +243,6 @@ def test_server_that_closes_a_new_connection(proxy: TcpProxy, make: Callable[...
     assert len(proxy.connections) > 3
 
 
-@pytest.mark.parametrize("layer_class", [LAYERS["queue"]])
-def test_forbidden_scripts(own_server: EmbeddedServer, layer: Any) -> None:
-    """A user that may not load scripts gets an error that says so."""
-    with own_server.client() as client:
-        client.acl_setuser("default", enabled=True, commands=["-script"])
-        with pytest.raises(NoPermissionError, match="script"):
-            send(layer, "channel")
-        client.acl_setuser("default", enabled=True, commands=["+script"])
-    send(layer, "channel")
-
-
 def test_lost_reply(proxy: TcpProxy, make: Callable[..., Any]) -> None:
     """A message that was written and may have been sent is not sent again."""
     layer = make(proxy.url)
@@ -292,71 +253,6 @@ def test_lost_reply(proxy: TcpProxy, make: Callable[..., Any]) -> None:
         send(layer, "channel")
     send(layer, "channel")
     assert layer.statistics().sent == 2
-
-
-@pytest.fixture(params=["asyncio", "eager tasks", "uvloop"])
-def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop]:
-    """Yield a loop of each kind."""
-    if request.param == "uvloop":
-        new_loop = pytest.importorskip("uvloop", reason="uvloop is not installed").new_event_loop
-    else:
-        new_loop = asyncio.new_event_loop
-    loop: asyncio.AbstractEventLoop = new_loop()
-    if request.param == "eager tasks":
-        if sys.version_info < (3, 12):
-            loop.close()
-            pytest.skip("Python 3.12 brings eager tasks")
-        loop.set_task_factory(asyncio.eager_task_factory)
-    yield loop
-    loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.close()
-
-
-def test_server_is_not_blocked(
-    own_server: EmbeddedServer, layer_class: str, loop: asyncio.AbstractEventLoop
-) -> None:
-    """A loop keeps running while its call waits for Redis."""
-    layer = import_string(layer_class)(hosts=[own_server.url])
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    with paused(own_server):
-        call = asyncio.run_coroutine_threadsafe(layer.send("channel", HELLO), loop)
-        goes_on = threading.Event()
-        loop.call_soon_threadsafe(goes_on.set)
-        assert goes_on.wait(3)
-        assert not call.done()
-    call.result(20)
-    asyncio.run_coroutine_threadsafe(layer.close_pools(), loop).result(20)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-
-
-def test_timeout_around_a_call(own_server: EmbeddedServer, layer: Any) -> None:
-    """A deadline of the caller's own ends a call, however long the host's is."""
-
-    async def call() -> None:
-        async with timeout(0.2):
-            await layer.send("channel", HELLO)
-
-    send(layer, "before")
-    with paused(own_server):
-        began = time.monotonic()
-        with pytest.raises(asyncio.TimeoutError):
-            async_to_sync(call)()
-        assert time.monotonic() - began < 4
-
-
-def test_dead_server_and_many_threads(own_server: EmbeddedServer, make: Callable[..., Any]) -> None:
-    """The calls of all threads fail in time."""
-    layer = make({"address": own_server.url, **SHORT})
-    send(layer, "before")
-    with paused(own_server), ThreadPoolExecutor(16) as threads:
-        began = time.monotonic()
-        calls = [threads.submit(send, layer, "channel") for _ in range(16)]
-        errors = [call.exception(20) for call in calls]
-        assert time.monotonic() - began < 6
-    assert all(isinstance(error, RedisError) for error in errors)
-    send(layer, "channel")
 
 
 def test_close_pools_leaves_calls_alone(own_server: EmbeddedServer, layer: Any) -> None:

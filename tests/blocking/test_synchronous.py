@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import redis
 from asgiref.sync import async_to_sync
 from django.utils.module_loading import import_string
 
-from blocking.conftest import PROGRAMS, all_closed
+from blocking.conftest import all_closed
 from support.messages import joined, within
 
 if TYPE_CHECKING:
@@ -105,21 +104,6 @@ async def test_two_loops_receive(own_server: EmbeddedServer, layer_class: str) -
     await all_closed(own_server)
 
 
-def test_dead_server(own_server: EmbeddedServer, layer_class: str) -> None:
-    """A call fails within seconds when the server is dead, and works when it is back."""
-    layer = import_string(layer_class)(hosts=[own_server.url])
-    send = async_to_sync(layer.group_send)
-    send("room", {"type": "hello"})
-    own_server.kill()
-    began = time.monotonic()
-    with pytest.raises((redis.ConnectionError, redis.TimeoutError)):
-        send("room", {"type": "hello"})
-    assert time.monotonic() - began < 8
-    own_server.restart(empty=True)
-    send("room", {"type": "hello"})
-    async_to_sync(layer.close_pools)()
-
-
 def test_limits_of_a_call(own_server: EmbeddedServer, layer_class: str) -> None:
     """A host's limits bound calls to a silent server: on an open connection, and to open one."""
     limits = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
@@ -143,10 +127,3 @@ async def test_no_descriptors(run_program: RunProgram, own_server: EmbeddedServe
     """A call that may open no connection fails, and the next one works when it may."""
     assert run_program("no_descriptors") == ["no connection", "sent"]
     await all_closed(own_server)
-
-
-def test_programs_are_all_run() -> None:
-    """No program lies here that no test runs."""
-    tests = " ".join(path.read_text() for path in PROGRAMS.parent.glob("test_*.py"))
-    programs = {path.stem for path in PROGRAMS.glob("*.py")} - {"setting"}
-    assert [name for name in programs if json.dumps(name)[1:-1] not in tests] == []

@@ -254,17 +254,6 @@ async def test_frame_is_built_once(
     assert (found.broadcasts, found.waiting) == (20, 0)
 
 
-async def test_burst(layer: Any, sender: Any, connect: Connect) -> None:
-    """Messages that come together go the quick way together."""
-    sockets = [await connect(AsyncJson) for _ in range(5)]
-    await asyncio.gather(
-        *(sender.group_send("room", {"type": "quick", "number": at}) for at in range(50))
-    )
-    for socket in sockets:
-        await shows(socket, [number(at) for at in range(50)])
-    assert layer.statistics().broadcasts == 250
-
-
 async def test_messages_that_waited_for_a_handler(
     layer: Any, sender: Any, connect: Connect
 ) -> None:
@@ -457,54 +446,39 @@ async def test_send_runs_as_in_a_task_of_its_consumer(layer: Any, connect: Conne
     assert seen == {name: [name, name] for name in ("ada", "bob", "eve")}
 
 
-async def test_timeout_of_one_socket_ends_its_consumer_alone(layer: Any, connect: Connect) -> None:
-    """A `send` that gives up on its browser takes no other with it."""
-    sockets = [await connect(AsyncJson) for _ in range(3)]
-
-    async def give_up() -> None:
-        async with timeout(0.01):
-            await asyncio.Event().wait()
-
-    sockets[1].before_write = give_up
-    for socket in sockets:
-        put_here(layer, socket)
-    await eventually(lambda: sockets[1].ended)
-    with pytest.raises(asyncio.TimeoutError):
-        await sockets[1].task
-    for socket in (sockets[0], sockets[2]):
-        await shows(socket, [number(1)])
-        assert not socket.ended
+async def give_up() -> None:
+    """Raise a timeout, which cancels what it ends."""
+    async with timeout(0.01):
+        await asyncio.Event().wait()
 
 
-async def test_error_of_one_socket_ends_its_consumer_alone(sender: Any, connect: Connect) -> None:
+async def fail(error: type[BaseException]) -> None:
+    """Raise an error."""
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("send", "error"),
+    [
+        (partial(fail, BrokenPipeError), BrokenPipeError),
+        (partial(fail, asyncio.CancelledError), asyncio.CancelledError),
+        (give_up, asyncio.TimeoutError),
+    ],
+)
+async def test_error_of_one_socket_ends_its_consumer_alone(
+    layer: Any, connect: Connect, send: Any, error: type[BaseException]
+) -> None:
     """It is raised out of the consumer, as one in a handler is."""
     broken, others = await connect(AsyncJson), [await connect(AsyncJson) for _ in range(3)]
-
-    async def fail() -> None:
-        raise BrokenPipeError("gone")
-
-    broken.before_write = fail
-    await sender.group_send("room", {"type": "quick", "number": 1})
+    broken.before_write = send
+    for socket in (broken, *others):
+        put_here(layer, socket)
     await eventually(lambda: broken.ended)
-    with pytest.raises(BrokenPipeError, match="gone"):
+    with pytest.raises(error):
         await broken.task
     for socket in others:
         await shows(socket, [number(1)])
         assert not socket.ended
-
-
-async def test_cancellation_of_one_socket_ends_its_consumer(sender: Any, connect: Connect) -> None:
-    """A `send` that is cancelled from within loses no frame silently."""
-    broken, other = await connect(AsyncJson), await connect(AsyncJson)
-
-    async def cancel() -> None:
-        raise asyncio.CancelledError
-
-    broken.before_write = cancel
-    await sender.group_send("room", {"type": "quick", "number": 1})
-    await shows(other, [number(1)])
-    await eventually(lambda: broken.ended)
-    assert broken.task.cancelled()
 
 
 def put_here(layer: Any, socket: Socket) -> None:
@@ -523,11 +497,7 @@ def serializers_of(layer: Any) -> Any:
 async def test_error_after_the_browser_has_gone(layer: Any, connect: Connect) -> None:
     """A consumer that has its disconnect in the same turn ends with that, without an error."""
     socket = await connect(AsyncJson)
-
-    async def fail() -> None:
-        raise BrokenPipeError("gone")
-
-    socket.before_write = fail
+    socket.before_write = partial(fail, BrokenPipeError)
     socket.leave()
     put_here(layer, socket)
     await eventually(lambda: socket.ended)
@@ -585,20 +555,6 @@ async def test_handler_that_dispatches_to_another(layer: Any, connect: Connect) 
     await shows(socket, [1, "end", number(1)])
 
 
-async def test_send_that_leaves_the_group(layer: Any, sender: Any, connect: Connect) -> None:
-    """A `send` may change the group that is being written to."""
-    sockets = [await connect(AsyncJson) for _ in range(5)]
-
-    async def leave() -> None:
-        await layer.group_discard("room", sockets[-1].consumer.channel_name)
-
-    sockets[0].before_write = leave
-    await sender.group_send("room", {"type": "quick", "number": 1})
-    for socket in sockets[1:]:
-        await shows(socket, [number(1)])
-    assert layer.statistics().reconnects == 0
-
-
 async def test_caught_error_of_another_handler(layer: Any, sender: Any, connect: Connect) -> None:
     """A handler that catches it leaves the consumer as quick as before."""
 
@@ -617,23 +573,6 @@ async def test_caught_error_of_another_handler(layer: Any, sender: Any, connect:
     assert layer.statistics().broadcasts == 1
 
 
-async def test_cancellation_by_the_function(layer: Any, sender: Any, connect: Connect) -> None:
-    """It ends the consumers of its class, and neither others nor the connection."""
-
-    class Cancels(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
-        groups = ("room",)
-
-        @broadcast
-        def quick(event: dict[str, Any]) -> Any:  # noqa: N805
-            raise asyncio.CancelledError
-
-    cancelled, other = await connect(Cancels), await connect(AsyncJson)
-    await sender.group_send("room", {"type": "quick", "number": 1})
-    await shows(other, [number(1)])
-    await eventually(lambda: cancelled.ended)
-    assert layer.statistics().reconnects == 0
-
-
 async def test_error_of_the_function_is_logged_once(
     sender: Any,
     connect: Connect,
@@ -648,17 +587,6 @@ async def test_error_of_the_function_is_logged_once(
             await socket.task
     logged = [each.getMessage() for each in caplog.records]
     assert logged == ["The broadcast AsyncJson.quick failed"]
-
-
-async def test_excluded(layer: Any, sender: Any, connect: Connect) -> None:
-    """An excluded channel gets no frame."""
-    ada, bob = await connect(AsyncJson), await connect(AsyncJson)
-    message = {"type": "quick", "number": 1}
-    await sender.group_send("room", message, exclude=[ada.consumer.channel_name])
-    await sender.group_send("room", {"type": "quick", "number": 2})
-    await shows(bob, [number(1), number(2)])
-    await shows(ada, [number(2)])
-    assert layer.statistics().broadcasts == 3
 
 
 class Positions(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc]
@@ -730,19 +658,6 @@ async def test_any_other_layer(consumer: Any) -> None:
         for socket in sockets:
             await shows(socket, [number(at) for at in range(3)])
             await socket.stop()
-
-
-async def test_own_encoding(sender: Any, connect: Connect) -> None:
-    """`encode_json` of the consumer is what encodes."""
-
-    class Short(AsyncJson):
-        @classmethod
-        async def encode_json(cls, content: Any) -> str:
-            return json.dumps(content, separators=(",", ":"))
-
-    socket = await connect(Short)
-    await sender.group_send("room", {"type": "quick", "number": 1})
-    await eventually(lambda: socket.frames == ['{"number":1}'])
 
 
 async def test_end_leaves_nothing_behind(layer: Any, connect: Connect) -> None:
@@ -852,19 +767,6 @@ async def test_layer_with_its_own_receive(layer: Any, sender: Any, connect: Conn
     socket = await connect(AsyncJson)
     await sender.group_send("room", {"type": "quick", "number": 1})
     await shows(socket, [number(101)])
-
-
-async def test_name_with_an_underscore(sender: Any, connect: Connect) -> None:
-    """Channels refuses the type of a message that has one in front."""
-
-    class Hides(AsyncJson):
-        _hidden = broadcast(count)
-
-    socket = await connect(Hides)
-    await sender.group_send("room", {"type": ".hidden", "number": 1})
-    await eventually(lambda: socket.ended)
-    with pytest.raises(ValueError, match="underscore"):
-        await socket.task
 
 
 def test_wrong_functions() -> None:

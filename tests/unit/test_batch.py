@@ -61,14 +61,6 @@ def contents(batch: Sequence[PendingCommand]) -> list[Any]:
     return [each.content for each in batch]
 
 
-def test_all_that_waits_goes_together() -> None:
-    """One write carries the calls of one turn, in order."""
-    queue = waiting(10)
-    assert contents(next_batch(queue)) == [b"%d" % number for number in range(10)]
-    assert not queue
-    assert next_batch(queue) == []
-
-
 def test_one_write_is_bounded_in_commands() -> None:
     """More wait for the next write."""
     queue = waiting(pipeline.MAX_COMMANDS + 1)
@@ -82,16 +74,6 @@ def test_one_write_is_bounded_in_bytes() -> None:
     assert [len(next_batch(queue)) for _ in range(3)] == [1, 1, 1]
 
 
-def test_one_write_fills_no_key() -> None:
-    """The reader takes nothing in the middle of a write, so that must leave room in each key."""
-    queue = waiting(7, quota=3)
-    assert [contents(next_batch(queue)) for _ in range(3)] == [
-        [b"0", b"1", b"2"],
-        [b"3", b"4", b"5"],
-        [b"6"],
-    ]
-
-
 def test_full_key_holds_back_what_comes_after_it() -> None:
     """Calls stay in order: those of other callers do not overtake."""
     queue = deque(
@@ -99,22 +81,6 @@ def test_full_key_holds_back_what_comes_after_it() -> None:
     )
     assert contents(next_batch(queue)) == ["a", "b", "c"]
     assert contents(next_batch(queue)) == ["d", "e"]
-
-
-def test_neighbours_of_equal_joints_share_a_command() -> None:
-    """Parts are joined in order; what stands between keeps them apart."""
-    batch = [
-        call([1], Sum("A")),
-        call([2, 3], Sum("A")),
-        call(b"plain"),
-        call(b"plain too"),
-        call([4], Sum("A")),
-        call([5], Sum("B")),
-    ]
-    made = coalesce(batch)
-    assert [len(coalesced.calls) for coalesced in made] == [2, 1, 1, 1, 1]
-    assert made[0].content == b"*4\r\n$1\r\nA\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n"
-    assert made[1].content == b"plain"
 
 
 def test_one_command_is_bounded() -> None:
@@ -127,25 +93,6 @@ def test_one_command_is_bounded() -> None:
         call([1], Sum("A")),
     ]
     assert [len(coalesced.calls) for coalesced in coalesce(large)] == [1, 1, 1]
-
-
-def test_slots_are_kept_apart() -> None:
-    """In a Cluster, one script works in one slot."""
-    batch = [call([1], Sum("A"), slot=1), call([2], Sum("A"), slot=2), call([3], Sum("A"), slot=2)]
-    assert [len(coalesced.calls) for coalesced in coalesce(batch)] == [1, 2]
-
-
-async def test_each_call_gets_its_own_reply() -> None:
-    """A coalesced command's reply is split; a caller that has gone does not matter."""
-    loop = asyncio.get_running_loop()
-    batch = [call([1], Sum("A")), call([2, 3], Sum("A")), call([4], Sum("A"))]
-    for each in batch:
-        each.reply = loop.create_future()
-    batch[1].reply.cancel()
-    [coalesced] = coalesce(batch)
-    coalesced.answer("ok")
-    assert batch[0].reply.result() == ("ok", 1)
-    assert batch[2].reply.result() == ("ok", 4)
 
 
 async def test_each_caller_gets_an_error_of_its_own() -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import threading
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 
 from channels_redis_shared import brokers as module
 from channels_redis_shared.brokers import Brokers
-from support.loop_thread import LoopThread
 
 
 class Recorder:
@@ -56,52 +54,6 @@ def brokers() -> Brokers[Recorder]:
     return Brokers(Recorder)
 
 
-def test_loop_after_loop(brokers: Brokers[Recorder]) -> None:
-    """A loop that ends in order detaches its broker, and the next goes on with it."""
-    first, second = asyncio.run(get(brokers)), asyncio.run(get(brokers))
-    assert first is second
-    assert first.events == ["attach", "detach"] * 2
-    assert first.loop is None
-
-
-def test_loop_that_is_closed_without_cleanup(brokers: Brokers[Recorder]) -> None:
-    """Its broker is abandoned, and goes on in the next loop."""
-    loop = asyncio.new_event_loop()
-    broker = loop.run_until_complete(get(brokers))
-    loop.close()
-    assert asyncio.run(get(brokers)) is broker
-    assert broker.events == ["attach", "abandon", "attach", "detach"]
-
-
-async def test_two_loops_at_the_same_time(brokers: Brokers[Recorder]) -> None:
-    """Each has a broker; neither can have that of the other before its loop has ended."""
-    here = await get(brokers)
-    with LoopThread() as other:
-        there = await other.run(get(brokers))
-        assert there is not here
-        assert brokers.values() == [here, there]
-        with pytest.raises(RuntimeError, match=r"'chat' belongs to another event loop"):
-            await brokers.adopt(there, "chat")
-    await brokers.adopt(there, "chat")
-    await brokers.adopt(there, "chat")
-    assert there.events == ["attach", "detach", "attach"]
-    assert brokers.by_loop.get(asyncio.get_running_loop()) is here
-    await brokers.close()
-    assert here.events == ["attach", "detach"]
-    assert there.events == ["attach", "detach"] * 2
-
-
-def test_loop_that_does_not_run_at_the_moment(brokers: Brokers[Recorder]) -> None:
-    """It keeps its broker, as it may run again."""
-    stopped = asyncio.new_event_loop()
-    broker = stopped.run_until_complete(get(brokers))
-    assert asyncio.run(get(brokers)) is not broker
-    assert stopped.run_until_complete(get(brokers)) is broker
-    stopped.run_until_complete(stopped.shutdown_asyncgens())
-    stopped.close()
-    assert broker.events == ["attach", "detach"]
-
-
 async def test_calls_of_a_thread_with_a_loop_each(brokers: Brokers[Recorder]) -> None:
     """Another thread's loop leaves alone what is used between two calls of `async_to_sync`."""
 
@@ -122,26 +74,6 @@ async def test_calls_of_a_thread_with_a_loop_each(brokers: Brokers[Recorder]) ->
     reserved.is_unused = True
     await asyncio.to_thread(lambda: async_to_sync(brokers.adopt)(reserved, "chat"))
     assert brokers.values() == [here]
-
-
-async def test_call(brokers: Brokers[Recorder]) -> None:
-    """A function runs in the loop of a broker: at once in this one, or if there is none."""
-    here, ran = await get(brokers), list[threading.Thread]()
-
-    def note() -> None:
-        ran.append(threading.current_thread())
-
-    brokers.call(here, note)
-    with LoopThread() as other:
-        there = await other.run(get(brokers))
-        brokers.call(there, note)
-    brokers.call(there, note)
-    with LoopThread(without_cleanup=True) as other:
-        await other.run(brokers.adopt(there, "chat"))
-    brokers.call(there, note)
-    main = threading.current_thread()
-    assert [one is main for one in ran] == [True, False, True, True]
-    assert there.events[-1] == "abandon"
 
 
 async def test_broker_is_reserved_for_a_while(

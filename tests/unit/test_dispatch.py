@@ -67,26 +67,6 @@ def process() -> Process:
     return Process()
 
 
-def test_direct_message(process: Process) -> None:
-    """It goes to the channel that it names, and is acknowledged."""
-    process.deliver({"n": 1, CHANNELS_FIELD: f"{ADDRESS}a"})
-    assert process.take(f"{ADDRESS}a") == {"n": 1}
-    assert process.take(f"{ADDRESS}b") is None
-    assert process.acks.pending_acks() == [b"1"]
-
-
-def test_group_message_goes_to_every_local_member(process: Process) -> None:
-    """A virtual channel stands for the members, who get objects of their own."""
-    process.join("a", "b")
-    process.deliver({"parts": [], CHANNELS_FIELD: [ROOM]})
-    first, second = process.take("a"), process.take("b")
-    assert first == second == {"parts": []}
-    assert first is not None
-    assert second is not None
-    assert first["parts"] is not second["parts"]
-    assert process.local_groups.take_removed_members() == {}
-
-
 def test_channel_named_in_two_ways_gets_one_copy(process: Process) -> None:
     """A member that another process added by name, too, is one member."""
     process.join("a", "b")
@@ -101,36 +81,6 @@ def test_virtual_channel_without_members_is_empty(process: Process) -> None:
     process.deliver({"n": 1, CHANNELS_FIELD: [ROOM, "a"]})
     assert process.local_groups.take_removed_members() == {ROOM: set()}
     assert process.take("a") == {"n": 1}
-
-
-def test_message_expires_in_the_mailbox(process: Process) -> None:
-    """It lives as long as it had left when it was taken."""
-    process.deliver({"n": 1, CHANNELS_FIELD: "a"}, lifetime=-1)
-    process.deliver({"n": 2, CHANNELS_FIELD: "a"})
-    assert process.take("a") == {"n": 2}
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        7,
-        {"n": 1},
-        {"n": 1, CHANNELS_FIELD: []},
-        {"n": 1, CHANNELS_FIELD: 7},
-        {CHANNELS_FIELD: "a", LEAVE_FIELD: "room"},
-        {CHANNELS_FIELD: "a", LEAVE_FIELD: "room soon"},
-        {CHANNELS_FIELD: "a", LEAVE_FIELD: 7},
-    ],
-)
-def test_unreadable_message_is_dropped(
-    process: Process, caplog: pytest.LogCaptureFixture, message: object
-) -> None:
-    """It is acknowledged and logged with the channel, and does no harm."""
-    process.deliver(message)
-    assert process.acks.pending_acks() == [b"1"]
-    [record] = caplog.records
-    assert record.levelname == "WARNING"
-    assert ADDRESS in record.getMessage()
 
 
 @pytest.mark.parametrize("names", ["\ud800", ["a", f"{ADDRESS}:g:\ud800"]], ids=ascii)
@@ -153,15 +103,3 @@ def test_leave(process: Process) -> None:
     process.local_groups.forget_if_empty(ROOM)
     process.deliver({CHANNELS_FIELD: "b", LEAVE_FIELD: "room 100.6"})
     assert process.local_groups.take_removed_members() == {}
-
-
-def test_leave_of_this_process(process: Process) -> None:
-    """It waits for the messages that were sent before it."""
-    process.join("a", "b")
-    process.local_groups.begin_leave(ROOM, "a", 100.6, 100.6)
-    for until in (100.5, 100.6):
-        process.dispatcher.apply_leaves(until)
-        assert process.local_groups.members(ROOM) == ["a", "b"]
-    process.dispatcher.apply_leaves(100.7)
-    assert process.local_groups.members(ROOM) == ["b"]
-    assert not process.dispatcher.leaves

@@ -137,14 +137,6 @@ def test_each_node_of_a_cluster(outages: OutageLog, caplog: pytest.LogCaptureFix
     ] + [("INFO", "redis://host:1/0 is back")]
 
 
-def test_next_outage(outages: OutageLog, caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged like the first one."""
-    for _ in range(2):
-        outages.lost("a", OSError())
-        outages.found("a")
-    assert [level for level, _ in lines(caplog)] == ["WARNING", "INFO"] * 2
-
-
 def test_one_that_gave_up(outages: OutageLog, caplog: pytest.LogCaptureFixture) -> None:
     """A receiver that ends during an outage affects no other receiver of the host."""
     for who in ("a", "b"):
@@ -155,12 +147,6 @@ def test_one_that_gave_up(outages: OutageLog, caplog: pytest.LogCaptureFixture) 
     outages.forget("c")
     outages.lost("d", OSError())
     assert [level for level, _ in lines(caplog)] == ["WARNING", "INFO", "WARNING", "WARNING"]
-
-
-def test_found_without_an_outage(outages: OutageLog, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing is said about a host that was there all the time."""
-    outages.found("a")
-    assert lines(caplog) == []
 
 
 @pytest.mark.parametrize("code", ["BUSY", "MISCONF", "NOREPLICAS"])

@@ -28,19 +28,6 @@ def join(hub: Hub, topic: bytes, channel: str) -> None:
     hub.confirm_join(topic, channel, hub.begin_join(topic, channel))
 
 
-def test_channel_is_a_member_of_its_own_topic(hub: Hub) -> None:
-    """An open channel is in no other topic."""
-    assert list(hub.members(b"a")) == ["a"]
-    assert sorted(hub.topics()) == [b"a", b"b"]
-    assert not hub.has_members(b"room")
-
-
-def test_join_counts_from_the_call_on(hub: Hub) -> None:
-    """A channel that joins gets what comes before the confirmation is seen."""
-    hub.begin_join(b"room", "a")
-    assert list(hub.members(b"room")) == ["a"]
-
-
 def test_failed_join_is_undone(hub: Hub) -> None:
     """A call that fails leaves no membership, and none is taken from a member."""
     call = hub.begin_join(b"room", "a")
@@ -69,42 +56,6 @@ def test_leaving_wins_over_an_earlier_join(hub: Hub) -> None:
     hub.leave(b"room", "a")
     hub.confirm_join(b"room", "a", call)
     assert not hub.has_members(b"room")
-
-
-def test_closing_ends_all_memberships(hub: Hub) -> None:
-    """Topics without other members go."""
-    join(hub, b"room", "a")
-    join(hub, b"room", "b")
-    call = hub.begin_join(b"late", "a")
-    assert hub.close("a") == {b"a", b"room", b"late"}
-    hub.confirm_join(b"late", "a", call)
-    assert hub.topics() == [b"b", b"room"]
-    assert hub.close("a") == set()
-
-
-def test_channel_that_is_not_open_joins_nothing(hub: Hub) -> None:
-    """Nothing would ever end the membership."""
-    join(hub, b"room", "gone")
-    hub.leave(b"room", "gone")
-    assert not hub.has_members(b"room")
-
-
-def test_leaving_all_groups(hub: Hub) -> None:
-    """Each channel stays in its own topic, and can join again."""
-    join(hub, b"room", "a")
-    join(hub, b"hall", "b")
-    assert sorted(hub.leave_groups()) == [b"hall", b"room"]
-    assert sorted(hub.topics()) == [b"a", b"b"]
-    assert hub.close("a") == {b"a"}
-    join(hub, b"hall", "b")
-    assert list(hub.members(b"hall")) == ["b"]
-
-
-def test_contains_open_channels(hub: Hub) -> None:
-    """Closed channels are not notified of the end of an outage."""
-    hub.close("b")
-    hub.open("new")
-    assert [channel for channel in ("a", "b") if channel in hub] == ["a"]
 
 
 def test_another_thread_counts_groups(hub: Hub) -> None:

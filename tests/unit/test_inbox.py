@@ -12,8 +12,6 @@ from channels_redis_queue._shared.ops.statistics import Counters
 from channels_redis_queue.keys import Keys
 from channels_redis_queue.protocol import inbox
 from channels_redis_queue.protocol.inbox import (
-    BLOCK_SECONDS,
-    GENERAL_BLOCK_SECONDS,
     MIN_CLAIMS_TTL,
     Claim,
     Dispatcher,
@@ -77,57 +75,6 @@ class Reader:
         self.inbox.on_take_reply([now, is_empty])
         self.inbox.on_claims_reply(claims.encode().split())
         return self.notes.seen[before:]
-
-
-def test_delivers_each_claim_once() -> None:
-    """Takes return what is not acknowledged yet; what is new in it is delivered, in order."""
-    reader = Reader()
-    reader.inbox.take(10)
-    assert reader.answer_take("a 990.1 b 990.2") == ["a", "b"]
-    assert reader.acknowledged() == [b"990.1", b"990.2"]
-    assert reader.answer_take("a 990.1 b 990.2 c 990.3") == ["c"]
-
-
-def test_leaves_take_effect_in_their_places() -> None:
-    """A leave comes behind what was sent before it, and before what was sent after it."""
-    reader = Reader()
-    reader.inbox.take(10)
-    reader.notes.leaves = {"x": 990.2, "y": 990.3, "z": 990.6}
-    assert reader.answer_take("a 990.1 b 990.3 c 990.5", is_empty=0) == ["a", "x", "b", "y", "c"]
-    reader.inbox.take(10)
-    assert reader.answer_take("") == ["z"]
-
-
-def test_what_the_wait_has_popped_comes_first() -> None:
-    """It was the oldest in the key, and is in no claims; a text or a number may be its score."""
-    for score in (b"990.1", 990.1):
-        reader = Reader()
-        reader.inbox.take(10)
-        reader.inbox.on_wait_reply([reader.beside.key.encode(), b"popped", score])
-        assert reader.answer_take("a 990.2") == ["popped", "a"]
-        assert reader.acknowledged() == [b"990.1", b"990.2"]
-
-
-def test_lifetime() -> None:
-    """A message lives `expiry` seconds from when it was sent, by the server's clock."""
-    reader = Reader()
-    reader.inbox.take(10)
-    reader.answer_take("old 939.9 late 945 new 1000 ahead 1500")
-    assert reader.notes.seen == ["late", "new", "ahead"]
-    assert reader.notes.lifetimes == pytest.approx([5, 60, 60])
-    assert reader.acknowledged() == [b"939.9", b"945", b"1000", b"1500"]
-
-
-def test_waits() -> None:
-    """A process's key has one reader, which waits for messages too; a general one has many."""
-    own, general = Reader(), Reader("jobs")
-    nudge, bell, key, _ = own.inbox.wait_command()[1:]
-    assert (nudge, bell, key) == (own.inbox.nudge, own.beside.bell, own.beside.key)
-    assert general.inbox.wait_command()[1:3] == (general.inbox.nudge, general.beside.bell)
-    assert general.beside.key not in general.inbox.wait_command()
-    # A message of channels_redis rings no bell, and is found after a wait.
-    assert own.inbox.wait_command()[-1] == BLOCK_SECONDS
-    assert general.inbox.wait_command()[-1] == GENERAL_BLOCK_SECONDS
 
 
 def test_releases_what_was_given_back() -> None:

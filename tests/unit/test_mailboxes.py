@@ -267,19 +267,6 @@ async def take(box: Mailbox) -> int:
             raise
 
 
-def test_fullest_mailboxes_lose_their_oldest(process: Process) -> None:
-    """Past the bytes of the process, those go that have most; the others lose nothing."""
-    process.put(0, channel="quiet")
-    process.put(1, 2, channel="slow")
-    process.put(*range(10, 25))
-    assert process.take_all("quiet") == [0]
-    assert process.take_all("slow") == [1, 2]
-    left = process.take_all()
-    assert left == list(range(25 - len(left), 25))
-    assert 5 <= len(left) <= 7
-    assert process.lost == {"a": 15 - len(left)}
-
-
 def test_mailboxes_that_are_equally_full_lose_equally(process: Process) -> None:
     """No channel is chosen by its name or its age."""
     for number in range(20):
@@ -302,17 +289,6 @@ def test_notice_of_lost_messages_is_never_dropped() -> None:
     assert process.take_all() == [1, 6, 7, 8]
 
 
-async def test_waiters_are_woken_in_order(process: Process) -> None:
-    """The first waiter gets the first item."""
-    box = process.boxes.open("a")
-    tasks = [asyncio.create_task(take(box)) for _ in range(3)]
-    await asyncio.sleep(0)
-    assert process.boxes.waiting("a") == 3
-    process.put(1, 2, 3)
-    assert process.boxes.waiting("a") == 0
-    assert await asyncio.gather(*tasks) == [1, 2, 3]
-
-
 async def test_cancelled_waiter_loses_nothing(process: Process) -> None:
     """One that was woken and cancelled in the same turn passes its turn on."""
     box = process.boxes.open("a")
@@ -329,22 +305,6 @@ async def test_cancelled_waiter_loses_nothing(process: Process) -> None:
     process.put(2)
     assert process.take_all() == [2]
     assert process.boxes.waiting("a") == 0
-
-
-async def test_item_that_came_before_the_waiter(process: Process) -> None:
-    """One who queues up where something lies is woken at once."""
-    box = process.boxes.open("a")
-    process.put(1)
-    assert box.add_waiter().done()
-    assert process.take_all() == [1]
-
-
-async def test_wake_all(process: Process) -> None:
-    """Everyone looks again, though there is nothing."""
-    box = process.boxes.open("a")
-    waiters = [box.add_waiter() for _ in range(3)]
-    process.boxes.wake_all()
-    assert all(waiter.done() for waiter in waiters)
 
 
 def test_count_while_another_thread_opens(process: Process) -> None:
@@ -376,17 +336,6 @@ def test_count_while_another_thread_opens(process: Process) -> None:
         thread.join()
 
 
-def test_waiter_in_a_closed_loop(process: Process) -> None:
-    """It is passed over, and the item stays for the next one."""
-    loop = asyncio.new_event_loop()
-    receiving = loop.create_task(take(process.boxes.open("a")))
-    loop.run_until_complete(asyncio.sleep(0))
-    loop.close()
-    assert not receiving.done()
-    process.put(1)
-    assert process.take_all() == [1]
-
-
 async def test_sweep_keeps_what_is_in_use(process: Process) -> None:
     """Mailboxes with items or waiters stay, the others go."""
     process.put(1)
@@ -394,17 +343,6 @@ async def test_sweep_keeps_what_is_in_use(process: Process) -> None:
     process.boxes.open("c")
     process.sweep()
     assert [channel for channel in "abc" if process.boxes.find(channel)] == ["a", "b"]
-
-
-async def test_discard(process: Process) -> None:
-    """A mailbox that is discarded loses its items, and its waiters look again."""
-    process.put(1)
-    process.boxes.discard("a")
-    waiter = process.boxes.open("a").add_waiter()
-    assert not waiter.done()
-    process.boxes.discard("a")
-    assert waiter.done()
-    assert process.take_all() == []
 
 
 def test_notice_keeps_no_mailbox_that_is_never_received_on() -> None:
@@ -450,11 +388,3 @@ async def test_garbage_collector_within_put(process: Process) -> None:
     process.boxes.put(Channels(["a"]), Item(1))
     assert collected == ["put"]
     assert process.take_all() == [1]
-
-
-def test_clear(process: Process) -> None:
-    """Nothing is left in any mailbox."""
-    process.put(1, 2)
-    process.put(3, channel="b")
-    process.boxes.clear()
-    assert process.take_all() == process.take_all("b") == []

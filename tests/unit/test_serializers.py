@@ -65,13 +65,6 @@ def test_json_bytes_are_those_of_channels_redis() -> None:
     assert JSONSerializer().serialize(message) == b'{"a": [1, "\\u00e9"], "b": null}'
 
 
-def test_negative_random_prefix_is_none() -> None:
-    """As in channels_redis."""
-    serializer = MsgPackSerializer(random_prefix_length=-1)
-    assert serializer.serialize({}) == b"\x80"
-    assert serializer.deserialize(b"\x80") == {}
-
-
 class _Dated(JSONSerializer):
     """A format written for channels_redis, which hands arguments on to json."""
 

@@ -173,24 +173,6 @@ def case() -> Case:
     return Case()
 
 
-def test_changes_go_out_together(case: Case) -> None:
-    """All topics of one moment share a command, in the order of the changes."""
-    case.want(b"a", b"b")
-    case.want(b"c")
-    assert case.sent() == [(b"SUBSCRIBE", b"a", b"b", b"c")]
-    assert case.sent() == []
-
-
-def test_topic_without_members_at_its_confirmation(case: Case) -> None:
-    """A topic that has no members at its confirmation is unsubscribed."""
-    case.want(b"a")
-    case.sent()
-    case.wanted.clear()
-    case.subscriptions.on_confirmation(b"subscribe", b"a")
-    assert case.subscriptions.has_changes
-    assert case.sent() == [(b"UNSUBSCRIBE", b"a")]
-
-
 def test_large_sets_are_cut() -> None:
     """No command has more than `MAX_TOPICS`; the rest waits for half of the confirmations."""
     topics = [b"%d" % number for number in range(MAX_AT_ONCE + 1)]
@@ -202,19 +184,6 @@ def test_large_sets_are_cut() -> None:
         case.subscriptions.on_confirmation(b"subscribe", topic)
     sent += case.sent()
     assert [topic for _, *names in sent for topic in names] == topics
-
-
-def test_ping_is_answered_in_its_turn(case: Case) -> None:
-    """A probe goes out behind the changes, and its answer belongs there."""
-    case.want(b"a")
-    case.subscriptions.ping()
-    assert case.sent() == [(b"SUBSCRIBE", b"a"), (b"PING",)]
-    with pytest.raises(RedisConnectionError):
-        case.subscriptions.on_pong()
-    case.subscriptions.on_confirmation(b"subscribe", b"a")
-    case.subscriptions.on_pong()
-    with pytest.raises(RedisConnectionError):
-        case.subscriptions.on_pong()
 
 
 @pytest.mark.parametrize(("verb", "topic"), [(b"subscribe", b"b"), (b"unsubscribe", b"a")])
