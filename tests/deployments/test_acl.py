@@ -21,15 +21,15 @@ from channels_redis_queue.presence import Presence
 from embedded_server import EmbeddedServer
 from support.acl_rules import PASSWORD, presence_rule_of, restricted, rule_of
 from support.environments import redis_6_2, redis_8
-from support.layers import LAYERS, works
+from support.layers import works
 from support.messages import within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from support.cluster import EmbeddedCluster
-    from support.layers import LayerClass, Layers
+    from support.layers import Layer, LayerClass, Layers
 
 SERVERS = {"valkey": lambda: None, "redis-8": redis_8, "redis-6.2": redis_6_2}
 # What may be a command in the layers' own code.
@@ -51,12 +51,11 @@ def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer]:
         yield server
 
 
-@pytest.mark.parametrize("protocol", [2, 3])
 async def test_rule_is_enough(
-    protocol: int, server: EmbeddedServer, layer_class: LayerClass, layers: Layers
+    server: EmbeddedServer, layer_class: LayerClass, layers: Layers
 ) -> None:
     """With this rule alone all methods work; redis-py's CLIENT SETINFO is all that is refused."""
-    host = {**restricted(server, layer_class), "protocol": protocol}
+    host = restricted(server, layer_class)
     with server.client() as client:
         client.acl_log_reset()
         await works(layers, layer_class, host)
@@ -65,45 +64,34 @@ async def test_rule_is_enough(
     assert refused <= {"client|setinfo", "client"}
 
 
-def commands_of(layer_class: LayerClass, known: set[str]) -> set[str]:
-    """Return the commands in the source of a layer, of those that a server knows."""
-    package = channels_redis_queue if layer_class is RedisChannelLayer else channels_redis_pubsub
-    folder = Path(str(files(package)))
-    # The doctor asks for all of them, and for some that only it needs.
-    sources = (
-        file
-        for file in (*folder.glob("*.py"), *folder.glob("protocol/*.py"))
-        if file.stem != "doctor"
-    )
-    python = "".join(file.read_text() for file in sources)
-    lua = "".join(file.read_text() for file in folder.glob("lua/*.lua"))
-    words = set(WORD.findall(python)) | set(re.findall(r"redis\.p?call\('(\w+)'", lua))
+def commands_of(known: set[str], *sources: Path) -> set[str]:
+    """Return the commands in source code, of those that a server knows."""
+    code = "".join(source.read_text() for source in sources)
+    words = set(WORD.findall(code)) | set(re.findall(r"redis\.p?call\('(\w+)'", code))
     return {word.lower() for word in words} & known
 
 
-def test_rule_is_the_smallest(layer_class: LayerClass, redis_server: EmbeddedServer) -> None:
-    """Each command of the rule is one that the layer sends, and the other way around."""
+def commands_in(rule: Sequence[str]) -> set[str]:
+    """Return the commands that a rule allows."""
+    return {word[1:] for word in rule if word.startswith("+")}
+
+
+def test_rules_are_the_smallest(layer_class: LayerClass, redis_server: EmbeddedServer) -> None:
+    """Each command of the rules is one that the layer or presence sends, and the other way."""
     with redis_server.client() as client:
         known = {name.lower() for name in client.command()}
-    sends = commands_of(layer_class, known) - SHARDED
+    package = channels_redis_queue if layer_class is RedisChannelLayer else channels_redis_pubsub
+    folder = Path(str(files(package)))
+    # The doctor asks for all of them, and for some that only it needs.
+    python = {*folder.glob("*.py"), *folder.glob("protocol/*.py")} - {folder / "doctor.py"}
+    sends = commands_of(known, *python, *folder.glob("lua/*.lua")) - SHARDED
     if layer_class is RedisChannelLayer:
         sends |= {"eval", "evalsha", "script|load"}  # by way of the module for scripts
-    assert {word[1:] for word in rule_of(layer_class) if word.startswith("+")} == sends
-
-
-def test_presence_rule_is_the_smallest(
-    layer_class: LayerClass, redis_server: EmbeddedServer
-) -> None:
-    """The rule of presence has each command that it sends and that its layer does not."""
-    with redis_server.client() as client:
-        known = {name.lower() for name in client.command()}
-    folder = Path(str(files(channels_redis_queue))) / "_shared/presence"
-    words = set(WORD.findall("".join(file.read_text() for file in folder.glob("*.py"))))
-    lua = "".join(file.read_text() for file in folder.glob("lua/*.lua"))
-    words |= set(re.findall(r"redis\.p?call\('(\w+)'", lua))
-    sends = {word.lower() for word in words} & known | {"eval"}
-    more = {word[1:] for word in presence_rule_of(layer_class) if word.startswith("+")}
-    assert more == sends - {word[1:] for word in rule_of(layer_class)}
+    rule = commands_in(rule_of(layer_class))
+    assert rule == sends
+    presence = folder / "_shared/presence"
+    sends = commands_of(known, *presence.glob("*.py"), *presence.glob("lua/*.lua")) | {"eval"}
+    assert commands_in(presence_rule_of(layer_class)) == sends - rule
 
 
 async def test_presence_rule_is_enough(
@@ -136,15 +124,21 @@ async def test_presence_rule_is_enough(
     assert refused <= {"client|setinfo", "client"}
 
 
-@pytest.mark.parametrize(
-    "command", ["bzpopmin", "evalsha", "script|load", "time", "zadd", "rename", "expire"]
-)
-async def test_forbidden_command_of_the_queue(
-    command: str, server: EmbeddedServer, layers: Layers
+FORBIDDEN = [
+    *(
+        (RedisChannelLayer, command)
+        for command in ("bzpopmin", "evalsha", "script|load", "time", "zadd", "rename", "expire")
+    ),
+    *((RedisPubSubChannelLayer, command) for command in ("subscribe", "publish")),
+]
+
+
+@pytest.mark.parametrize(("layer_class", "command"), FORBIDDEN)
+async def test_forbidden_command(
+    layer_class: LayerClass, command: str, server: EmbeddedServer, layers: Layers
 ) -> None:
     """A missing permission is an error that says so, for each waiting caller."""
-    host = restricted(server, RedisChannelLayer, without=f"+{command}")
-    layer = layers(RedisChannelLayer, host)
+    layer = layers(layer_class, restricted(server, layer_class, without=f"+{command}"))
     # Redis 6 names a command without its subcommand, and one in a script not at all.
     expected = rf"'({re.escape(command)}|{command.partition('|')[0]})' command"
     expected += r"|executing the script can't run this command .*: the command doctor lists"
@@ -152,7 +146,7 @@ async def test_forbidden_command_of_the_queue(
         await within(use(layer))
 
 
-async def use(layer: RedisChannelLayer) -> None:
+async def use(layer: Layer) -> None:
     """Receive a message of a group, then wait without getting another."""
     channel = await layer.new_channel()
     await layer.group_add("group", channel)
@@ -161,29 +155,8 @@ async def use(layer: RedisChannelLayer) -> None:
     await layer.receive(channel)
 
 
-@pytest.mark.parametrize("command", ["subscribe", "publish"])
-async def test_forbidden_command_of_pubsub(
-    command: str, server: EmbeddedServer, layers: Layers
-) -> None:
-    """The same, for what the Pub/Sub layer asks for."""
-    host = restricted(server, RedisPubSubChannelLayer, without=f"+{command}")
-    layer = layers(RedisPubSubChannelLayer, host)
-    with pytest.raises(NoPermissionError, match=f"'{command}' command"):
-        await within(layer.send(await layer.new_channel(), {"type": "message"}))
-
-
-@pytest.mark.parametrize(("layer_class", "what"), [*zip(LAYERS, ["key", "channel"], strict=True)])
-async def test_prefix_that_the_rule_does_not_cover(
-    layer_class: LayerClass, what: str, server: EmbeddedServer, layers: Layers
-) -> None:
-    """Names that a user may not touch are an error that says of which kind they are."""
-    layer = layers(layer_class, restricted(server, layer_class), prefix="other")
-    with pytest.raises(NoPermissionError, match=what):
-        await within(layer.group_add("group", await layer.new_channel()))
-
-
 async def test_general_channel_of_pubsub(server: EmbeddedServer, layers: Layers) -> None:
-    """A general channel takes a right of its own, as the page says."""
+    """A general channel takes another right, as the page says."""
     host = restricted(server, RedisPubSubChannelLayer)
     with pytest.raises(NoPermissionError):
         await within(layers(RedisPubSubChannelLayer, host).receive("thumbnails"))
@@ -225,14 +198,3 @@ async def test_cluster(
     host = {**redis_cluster.host, "username": users[0], "password": PASSWORD}
     await works(layers, layer_class, host, **options)
     await within(layers(layer_class, host, **options).flush())
-
-
-async def test_password_alone_and_in_the_url(layer_class: LayerClass, layers: Layers) -> None:
-    """A server with `requirepass` takes a password without a user, however it is written."""
-    with EmbeddedServer("requirepass p@ss/word") as server:
-        for host in (
-            {"address": server.url, "password": "p@ss/word"},
-            server.url.replace("://", "://:p%40ss%2Fword@"),
-        ):
-            await works(layers, layer_class, host)
-        await layers.close()

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
@@ -72,45 +71,6 @@ async def test_all_parts_of_a_process_publish_through_one_node(
             connection.close()
         alive.remove(used)
         used.kill()
-
-
-async def test_publisher_whose_node_dies(
-    replicated_cluster: EmbeddedCluster, layers: Layers
-) -> None:
-    """It continues at another node, without waiting for a replica to take over."""
-    host = replicated_cluster.host
-    listener = layers(RedisPubSubChannelLayer, host)
-    sender = layers(RedisPubSubChannelLayer, {**host, "client_name": "sender"})
-    channel = await listener.new_channel()
-    await sender.send(channel, {"type": "before"})
-    await asyncio.wait_for(listener.receive(channel), OUTAGE)
-
-    def used() -> list[EmbeddedServer]:
-        nodes = replicated_cluster.nodes
-        found = [node for node in nodes if b" name=sender " in command(node, "CLIENT", "LIST")]
-        return found if len(found) == 1 else []  # all are asked for the slot map at first
-
-    [node] = await eventually(used)
-    node.kill()
-    # One that had the listener as well lets it hear again first.
-    await eventually(lambda: heard(replicated_cluster, channel))
-
-    async def sent() -> bool:
-        # The first may go out before the connection's end is known: then the caller is told.
-        try:
-            await sender.send(channel, {"type": "after"})
-        except RedisConnectionError:
-            return False
-        return True
-
-    await eventually(sent)
-    assert await asyncio.wait_for(listener.receive(channel), OUTAGE) == {"type": "after"}
-
-
-def heard(cluster: EmbeddedCluster, channel: str) -> bool:
-    """Return whether a channel has a listener, at any living node."""
-    living = [node for node in cluster.nodes if node.pid is not None]
-    return any(command(node, "PUBSUB", "NUMSUB", channel)[1] for node in living)
 
 
 @pytest.fixture

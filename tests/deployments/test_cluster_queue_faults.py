@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
-import stat
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from channels_redis_queue import RedisChannelLayer
@@ -21,15 +16,10 @@ from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.ops.statistics import Counters
 from channels_redis_shared.transport.cluster import Cluster, slot_of
 from channels_redis_shared.transport.cluster_pipeline import ClusterPipeline
-from embedded_server import HOST
-from support import inside
 from support.cluster import EmbeddedCluster, command, node_id
-from support.messages import within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from embedded_server import EmbeddedServer
     from support.layers import Layers
 
@@ -160,28 +150,6 @@ async def test_calls_whose_slot_moves(own_cluster: EmbeddedCluster) -> None:
     await pipeline.close()
 
 
-async def test_call_after_an_answer_of_a_former_owner(
-    start_server: Callable[..., EmbeddedServer],
-) -> None:
-    """It goes to the new owner, though it is sent in the turn in which the answer comes."""
-    former, new = start_server(), start_server()
-    [host] = parse_hosts([{"cluster": [(HOST, former.port)]}])
-    cluster = Cluster(host)
-    pipeline = ClusterPipeline(cluster, (), Counters())
-
-    async def push_twice() -> None:
-        for number in (1, 2):
-            await pipeline.execute(("RPUSH", "x", number), key="x")
-
-    inside.let_own(cluster, (HOST, former.port), REDIS_CLUSTER_HASH_SLOTS)
-    pushing = asyncio.create_task(push_twice())
-    await asyncio.sleep(0)
-    inside.let_own(cluster, (HOST, new.port), REDIS_CLUSTER_HASH_SLOTS)
-    await within(pushing)
-    assert [command(node, "LRANGE", "x", 0, -1) for node in (former, new)] == [[b"1"], [b"2"]]
-    await pipeline.close()
-
-
 async def test_master_that_dies(
     replicated_cluster: EmbeddedCluster, layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -204,50 +172,6 @@ async def test_master_that_dies(
     # What the master confirmed and had not passed on when it died.
     assert all(number <= flow.sent[before] for number in lost)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-
-
-async def test_connections_to_a_former_owner(
-    replicated_cluster: EmbeddedCluster, layers: Layers
-) -> None:
-    """They are closed, also when another part of the process has learnt of the failover."""
-    layer = layers(RedisChannelLayer, replicated_cluster.host)
-    key = message_key(layer, "jobs")
-    lost = replicated_cluster.master_of(key)
-    elsewhere = name_on_another_node(replicated_cluster, layer, lost)
-    # An event loop that receives sends on connections of its own.
-    waiting = asyncio.create_task(layer.receive(elsewhere))
-    await layer.send(elsewhere, {"type": "x"})
-    await waiting
-
-    async def send(type_: str) -> None:
-        await layer.send("jobs", {"type": type_})
-        await asyncio.to_thread(asyncio.run, layer.send("jobs", {"type": type_}))
-
-    await send("before")
-    assert sockets_to(lost) == 2
-    lost.kill()
-    shared = inside.cluster_of(inside.shards(layer), key)
-
-    async def knows_the_new_owner() -> bool:
-        with suppress(RedisError):
-            await shared.learn()
-        return shared.owner(key_slot(key.encode())) not in {None, (HOST, lost.port)}
-
-    await eventually(knows_the_new_owner, timeout=OUTAGE)
-    await send("after")
-    await eventually(lambda: sockets_to(lost) == 0)
-
-
-def sockets_to(server: EmbeddedServer) -> int:
-    """Return how many connections to a server this process holds, be they alive or not."""
-    found = 0
-    for opened in Path("/dev/fd").iterdir():
-        with suppress(OSError):
-            descriptor = int(opened.name)
-            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                with socket.socket(fileno=os.dup(descriptor)) as copy:
-                    found += copy.getpeername()[1:2] == (server.port,)
-    return found
 
 
 def name_on_another_node(
@@ -339,33 +263,3 @@ async def test_node_that_lost_its_data(redis_cluster: EmbeddedCluster, layers: L
     await eventually(lambda: sorted(messages) == sorted(rooms))
     receiving.cancel()
     await asyncio.wait([receiving])
-
-
-@pytest.mark.usefixtures("frequent_checks")
-async def test_node_that_went_back_in_time(own_cluster: EmbeddedCluster, layers: Layers) -> None:
-    """A node whose snapshot lacks the latest members gets them again; the others keep theirs."""
-    layer = layers(RedisChannelLayer, own_cluster.host)
-    channel = await layer.new_channel()
-    # Where the messages wait, no node goes away.
-    home = own_cluster.master_of(message_key(layer, channel))
-    group_keys = {f"room-{n}": Keys(layer.prefix).group(f"room-{n}") for n in range(40)}
-    node = next(node for node in own_cluster.nodes if node is not home)
-    theirs = [room for room, key in group_keys.items() if own_cluster.master_of(key) is node]
-    old, new = theirs[0], theirs[1:]
-    receiving = asyncio.create_task(layer.receive(channel))
-    await layer.group_add(old, channel)
-    command(node, "SAVE")
-    for room in new:
-        await layer.group_add(room, channel)
-    node.kill()
-    node.start()
-
-    def back() -> bool:
-        try:
-            return all(command(node, "EXISTS", group_keys[room]) for room in theirs)
-        except RedisError:  # it has just started
-            return False
-
-    await eventually(back, timeout=OUTAGE)
-    await layer.group_send(new[0], {"type": "x", "room": new[0]})
-    assert (await asyncio.wait_for(receiving, OUTAGE))["room"] == new[0]

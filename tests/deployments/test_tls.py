@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from asgiref.sync import async_to_sync
 from redis.asyncio.connection import SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -121,16 +119,6 @@ async def test_certificate_of_another_host(
     address = f"rediss://localhost:{tls_server.port}"
     host = {**tls_server.host, "address": address, **options}
     await fails_at_once(layers, layer_class, host, "not valid for 'localhost'")
-
-
-async def test_synchronous_callers(
-    tls_server: TlsServer, layer_class: LayerClass, layers: Layers
-) -> None:
-    """They need not check the name either, on connections of another kind."""
-    address = f"rediss://localhost:{tls_server.port}"
-    host = {**tls_server.host, "address": address, "ssl_check_hostname": False}
-    send = async_to_sync(layers(layer_class, host).send)
-    await asyncio.to_thread(send, "jobs", {"type": "work"})
 
 
 async def test_certificate_for_a_name_at_an_address(

@@ -10,11 +10,8 @@ import pytest_asyncio
 from asgiref.sync import async_to_sync
 from redis.exceptions import ResponseError
 
-from channels_redis_queue import RedisChannelLayer
 from embedded_server import HOST
 from fuzz.replies import HostileServer
-from support.counting import count_commands
-from support.layers import works
 from support.messages import within
 
 if TYPE_CHECKING:
@@ -55,20 +52,3 @@ async def test_server_that_is_too_old(
     ):
         with pytest.raises(ResponseError, match=r"use Redis 5\.0"):
             await within(attempt)
-
-
-async def test_server_is_asked_once(own_server: EmbeddedServer, layers: Layers) -> None:
-    """The first connection asks; later ones, and commands, do not.
-
-    Pub/Sub, whose connections are the same, asks with each look at the server's role.
-    """
-    layer = layers(RedisChannelLayer, own_server.url)
-    with count_commands(own_server) as counted:
-        channel = await within(layer.new_channel())
-        for _ in range(3):
-            await within(layer.send(channel, {"type": "message"}))
-            await within(layer.receive(channel))
-        await within(layer.close_pools())
-        await works(layers, RedisChannelLayer, own_server.url)
-    # The layer's first connection, and one of each of the two layers in `works`.
-    assert counted.commands["hello"] == 3

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import socketserver
 import threading
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,7 +36,6 @@ from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from support.cluster import EmbeddedCluster
     from support.layers import Layer, LayerClass, Layers
@@ -47,61 +47,30 @@ SHORT = {"socket_timeout": 0.5}
 SILENT = {**SHORT, "socket_connect_timeout": 0.5}
 
 
-@dataclass
-class Servers:
-    """The targets of the tables: ports of this machine, and files."""
-
-    plain: int
-    replica: int
-    password: int
-    sentinel: int
-    sentinel_with_password: int
-    http: int
-    ssh: int
-    silent: int
-    closing: int
-    full: int
-    unused: int
-    sentinel_without_master: int
-    tls: TlsServer
-    expired: TlsServer
-    directory: Path
-
-    @property
-    def ca(self) -> dict[str, Any]:
-        """The connection arguments for the authority alone."""
-        return {"ssl": True, "ssl_ca_certs": self.tls.host["ssl_ca_certs"]}
-
-
-def serve(stack: ExitStack, banner: bytes, *, close: bool = False) -> int:
-    """Start a server that sends a banner to each client, and closes the connection or reads on."""
-    listening = stack.enter_context(socket.create_server((HOST, 0)))
-
-    def run() -> None:
-        open_ones = []
-        while True:
-            try:
-                client, _ = listening.accept()
-            except OSError:
-                break
-            if banner:
-                client.sendall(banner)
-            if close:
-                client.close()
-            else:
-                open_ones.append(client)
-        for client in open_ones:
-            client.close()
-
-    thread = threading.Thread(target=run)
+def serve(stack: ExitStack, server: socketserver.TCPServer) -> int:
+    """Let a server answer in a thread; return its port."""
+    stack.callback(server.server_close)
+    thread = threading.Thread(target=server.serve_forever, args=[0.05])
     thread.start()
     stack.callback(thread.join)
-    stack.callback(listening.shutdown, socket.SHUT_RDWR)
-    return int(listening.getsockname()[1])
+    stack.callback(server.shutdown)
+    return int(server.server_address[1])
+
+
+def greeting(banner: bytes, *, close: bool = False) -> socketserver.TCPServer:
+    """Return a server that sends a banner to each client, and closes the connection or reads on."""
+
+    class Greeter(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(banner)
+            while not close and self.request.recv(4096):
+                pass
+
+    return socketserver.ThreadingTCPServer((HOST, 0), Greeter)
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """Yield a server of each kind."""
     directory = tmp_path_factory.mktemp("servers")
     authority = Authority(directory, "The authority")
@@ -116,11 +85,6 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             ):
                 client.execute_command("ACL", "SETUSER", user, "on", ">pw", *rights)
             client.execute_command("ACL", "SETUSER", "off", "off", ">pw", "~*", "&*", "+@all")
-        http = stack.enter_context(ThreadingHTTPServer((HOST, 0), BaseHTTPRequestHandler))
-        thread = threading.Thread(target=http.serve_forever)
-        thread.start()
-        stack.callback(thread.join)
-        stack.callback(http.shutdown)
         unused = stack.enter_context(socket.socket())
         unused.bind((HOST, 0))
         full = stack.enter_context(EmbeddedServer("maxclients 1"))
@@ -130,7 +94,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         )
         good = authority.issue(HOST)
         late = Authority(tmp_path_factory.mktemp("late"), "The authority")
-        yield Servers(
+        yield SimpleNamespace(
             plain=plain.port,
             replica=replica.port,
             password=stack.enter_context(EmbeddedServer("requirepass right")).port,
@@ -138,10 +102,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             sentinel_with_password=stack.enter_context(
                 sentinel_of(plain.port, "requirepass right")
             ).port,
-            http=http.server_port,
-            ssh=serve(stack, b"SSH-2.0-OpenSSH_9.6\r\n"),
-            silent=serve(stack, b""),
-            closing=serve(stack, b"", close=True),
+            ca={"ssl": True, "ssl_ca_certs": str(authority.certificate)},
+            http=serve(stack, ThreadingHTTPServer((HOST, 0), BaseHTTPRequestHandler)),
+            ssh=serve(stack, greeting(b"SSH-2.0-OpenSSH_9.6\r\n")),
+            silent=serve(stack, greeting(b"")),
+            closing=serve(stack, greeting(b"", close=True)),
             full=full.port,
             unused=unused.getsockname()[1],
             sentinel_without_master=stack.enter_context(lost).port,
@@ -163,7 +128,7 @@ def by_sentinel(port: int, **more: Any) -> dict[str, Any]:
     return {"sentinels": [(HOST, port)], "master_name": MASTER_NAME, **more}
 
 
-Row = tuple["Callable[[Servers], Any]", type[Exception], str]
+Row = tuple["Callable[[SimpleNamespace], Any]", type[Exception], str]
 
 # Raised at once by all calls: trying again would not help. `HOST` stands for the host's name.
 LASTING: dict[str, Row] = {
@@ -396,7 +361,7 @@ def expected(text: str, host: Any) -> str:
 @pytest.mark.parametrize("name", LASTING)
 async def test_lasting(
     name: str,
-    servers: Servers,
+    servers: SimpleNamespace,
     layer_class: LayerClass,
     layers: Layers,
     caplog: pytest.LogCaptureFixture,
@@ -426,7 +391,7 @@ async def test_lasting(
 
 @pytest.mark.parametrize("name", [None, "expired"], ids=["none", "of another authority"])
 async def test_certificate_of_the_client(
-    name: str | None, servers: Servers, layer_class: LayerClass, layers: Layers
+    name: str | None, servers: SimpleNamespace, layer_class: LayerClass, layers: Layers
 ) -> None:
     """Where the server requires one, a connection that it resets is an error that says so."""
     own = getattr(servers, name).host if name else {}
@@ -454,7 +419,7 @@ async def receive_own(layer: Layer) -> None:
 @pytest.mark.parametrize("name", PASSING)
 async def test_passing(
     name: str,
-    servers: Servers,
+    servers: SimpleNamespace,
     layer_class: LayerClass,
     layers: Layers,
     caplog: pytest.LogCaptureFixture,
@@ -499,7 +464,7 @@ async def test_node_of_a_cluster(redis_cluster: EmbeddedCluster, layers: Layers)
     assert refused == 2
 
 
-async def test_replica(servers: Servers, layers: Layers) -> None:
+async def test_replica(servers: SimpleNamespace, layers: Layers) -> None:
     """The queue layer says that it writes, and where the master is written."""
     layer = layers(RedisChannelLayer, at(servers.replica, **SHORT))
     with pytest.raises(ReadOnlyError, match="it is a replica: write the master in hosts, or write"):

@@ -98,16 +98,6 @@ def test_only_another_layer(tmp_path: Path) -> None:
     assert "CHANNEL_LAYERS has no RedisChannelLayer" in done.err
 
 
-def test_wrong_option(tmp_path: Path) -> None:
-    """An option that does not exist gets 2, the alias, and the nearest name."""
-    backend = "channels_redis_queue.RedisChannelLayer"
-    write_settings(tmp_path, {"one": {"BACKEND": backend, "CONFIG": {"capasity": 5}}})
-    done = run_in(tmp_path, QUEUE, "doctor")
-    assert done.status == 2
-    assert "CHANNEL_LAYERS['one']" in done.err
-    assert "did you mean 'capacity'?" in " ".join(done.err.split())
-
-
 def test_settings_that_fail(tmp_path: Path) -> None:
     """Settings that can't be imported are named, with the traceback."""
     (tmp_path / f"{SETTINGS}.py").write_text("CHANNEL_LAYERS = {}['missing']\n")

@@ -66,23 +66,6 @@ async def test_sharded_pubsub(redis_cluster: EmbeddedCluster, prefix: str) -> No
     await layer.close_pools()
 
 
-async def test_keys_of_others_do_not_count(own_server: EmbeddedServer) -> None:
-    """Keys beside those of the layer, and its own for internal use, are no channels."""
-    layer = RedisChannelLayer([own_server.url], prefix="shop:")
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
-    await layer.send("general", MESSAGE)
-    assert await layer.receive("general") == MESSAGE
-    await layer.send("general", MESSAGE)
-    with own_server.client() as client:
-        client.set("shop:cache", "of another program")
-        client.set("elsewhere", "of another program")
-        assert len(client.keys("*")) > 4
-    found = await DOCTORS[QUEUE].overview(layer)
-    assert found["fullest_channels"] == {"general": 1}
-    await layer.close_pools()
-
-
 HOSTILE = (b"j\x1b]0;pwned\x07\x1b[31mALL IS WELL", b"[/jobs]", b"a\nb", b"\xff\xfe", b"x" * 5000)
 
 

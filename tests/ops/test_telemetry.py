@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue._shared.ops.opentelemetry import COUNTERS, STATES
-from support.programs import run, run_new
+from support.programs import run
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -70,15 +70,3 @@ def test_without_opentelemetry(layer: str) -> None:
         f"from {module} import {name}; print({name}().statistics().sent)"
     )
     assert run("-c", code).out == "0\n"
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-def test_import_is_left_to_the_first_layer(layer: str) -> None:
-    """Importing a layer's package does not import OpenTelemetry, installed or not."""
-    code = (
-        # Newer versions of redis-py import it themselves.
-        "import sys, redis.asyncio, channels.layers; before = set(sys.modules); "
-        f"import {layer.partition('.')[0]}; "
-        "print([name for name in set(sys.modules) - before if name.startswith('opentelemetry')])"
-    )
-    assert run_new("-c", code).out == "[]\n"

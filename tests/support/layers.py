@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import pytest
 import pytest_asyncio
+from asgiref.sync import async_to_sync
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
@@ -102,7 +103,8 @@ def layer_class(request: pytest.FixtureRequest) -> LayerClass:
 async def works(layers: Layers, layer_class: LayerClass, *hosts: object, **options: Any) -> None:
     """Check that two layers, as those of two processes are, reach each other both ways.
 
-    A direct message, one to a group, and one to a member of another layer go through.
+    A direct message, one to a group, one to a member of another layer, and one of synchronous code
+    go through.
     """
     here, there = (layers(layer_class, *hosts, **options) for _ in range(2))
     channel = await within(here.new_channel())
@@ -116,5 +118,6 @@ async def works(layers: Layers, layer_class: LayerClass, *hosts: object, **optio
     assert await within(waiting) == {"type": "awaited"}
     await within(here.group_discard("group", channel))
     await within(there.group_send("group", {"type": "missed"}))
-    await within(there.send(channel, {"type": "last"}))
+    send = async_to_sync(there.send)
+    await within(asyncio.to_thread(send, channel, {"type": "last"}))
     assert await within(here.receive(channel)) == {"type": "last"}
