@@ -11,10 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis.asyncio
 from asgiref.sync import async_to_sync, sync_to_async
 from django.utils.module_loading import import_string
-from redis.credentials import CredentialProvider
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError
 
@@ -34,18 +32,6 @@ if TYPE_CHECKING:
 
 HELLO = {"type": "hello"}
 SHORT = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
-
-
-class Traced(redis.asyncio.Connection):
-    """A connection class of a site's own."""
-
-
-class Credentials(CredentialProvider):
-    """Credentials that are fetched without blocking the event loop."""
-
-    async def get_credentials_async(self) -> tuple[str, str]:
-        """Return a user and a password."""
-        return "default", ""
 
 
 @pytest.fixture
@@ -265,27 +251,3 @@ def test_close_pools_leaves_calls_alone(own_server: EmbeddedServer, layer: Any) 
         call.result(20)
     async_to_sync(layer.close_pools)()
     asyncio.run(all_closed(own_server))
-
-
-@pytest.mark.parametrize(
-    "own",
-    [
-        {"connection_class": Traced},
-        pytest.param(
-            {"credential_provider": Credentials()},
-            marks=pytest.mark.skipif(
-                not hasattr(CredentialProvider, "get_credentials_async"),
-                reason="redis-py 5.0 has no such providers",
-            ),
-        ),
-    ],
-    ids=list,
-)
-def test_what_only_suits_asyncio(
-    own_server: EmbeddedServer, make: Callable[..., Any], own: dict[str, Any]
-) -> None:
-    """A site's own class that only asyncio can use serves synchronous callers as well."""
-    layer = make({"address": own_server.url, **own})
-    with opens(own_server, 1):
-        for number in range(2):
-            send(layer, f"channel{number}")

@@ -1,4 +1,4 @@
-"""Synchronous callers: Django's views and shell, pools, gevent, uvloop."""
+"""Synchronous callers: Django's views, pools, gevent, uvloop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
 
 
-@pytest.mark.parametrize("way", ["async view", "sync view", "wsgi", "shell"])
+@pytest.mark.parametrize("way", ["async view", "wsgi"])
 async def test_django(run_program: RunProgram, own_server: EmbeddedServer, way: str) -> None:
     """Fifty sends from Django reach a consumer, over a handful of connections that all close."""
     received, connections = run_program("django_project", way)

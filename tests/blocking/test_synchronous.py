@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -79,29 +78,6 @@ async def test_overlapping_calls_arrive_in_order(
     got = [(await within(layer.receive(channel)))["number"] for _ in range(240)]
     assert got == list(range(240))
     await layer.close_pools()
-
-
-async def test_two_loops_receive(own_server: EmbeddedServer, layer_class: str) -> None:
-    """Two loops in two threads receive at the same time, each what is for its own channel."""
-    layer = import_string(layer_class)(hosts=[own_server.url], capacity=1000)
-    names: dict[int, str] = {}
-    together = threading.Barrier(2)
-
-    async def talk(number: int) -> None:
-        channel = names[number] = await layer.new_channel()
-        receiving = asyncio.ensure_future(layer.receive(channel))
-        await asyncio.to_thread(together.wait, 20)
-        other = names[1 - number]
-        sent = [{"type": "hello", "from": number, "count": count} for count in range(200)]
-        sending = asyncio.gather(*(layer.send(other, message) for message in sent))
-        got = [await receiving, *[await layer.receive(channel) for _ in sent[1:]]]
-        await sending
-        assert got == [{**message, "from": 1 - number} for message in sent]
-        # Neither ends before both are served: the loop that ends takes its connections along.
-        await asyncio.to_thread(together.wait, 20)
-
-    await within(asyncio.gather(*(asyncio.to_thread(asyncio.run, talk(one)) for one in range(2))))
-    await all_closed(own_server)
 
 
 def test_limits_of_a_call(own_server: EmbeddedServer, layer_class: str) -> None:

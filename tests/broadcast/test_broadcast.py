@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import json
 import random
@@ -69,15 +68,17 @@ class AsyncJson(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc]  
         await self.send_json(content)
 
 
+@broadcast
+def text(event: dict[str, Any]) -> Any:
+    """Send the number as text."""
+    return json.dumps({"number": count(event)})
+
+
 class AsyncText(Broadcasts, AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
     """Sends the same as text."""
 
     groups = ("room",)
-
-    @broadcast
-    def quick(event: dict[str, Any]) -> Any:  # noqa: N805
-        """Send the number."""
-        return json.dumps({"number": count(event)})
+    quick = text
 
     async def slow(self, event: dict[str, Any]) -> None:
         """Do the same, with a pause."""
@@ -106,11 +107,7 @@ class SyncText(Broadcasts, WebsocketConsumer):  # type: ignore[misc]  # Channels
     """Sends text from a thread."""
 
     groups = ("room",)
-
-    @broadcast
-    def quick(event: dict[str, Any]) -> Any:  # noqa: N805
-        """Send the number."""
-        return json.dumps({"number": count(event)})
+    quick = text
 
     def slow(self, event: dict[str, Any]) -> None:
         """Do the same."""
@@ -555,24 +552,6 @@ async def test_handler_that_dispatches_to_another(layer: Any, connect: Connect) 
     await shows(socket, [1, "end", number(1)])
 
 
-async def test_caught_error_of_another_handler(layer: Any, sender: Any, connect: Connect) -> None:
-    """A handler that catches it leaves the consumer as quick as before."""
-
-    class Catches(AsyncJson):
-        async def receive_json(self, content: Any, **_: Any) -> None:
-            with contextlib.suppress(ValueError):
-                await self.dispatch({"type": "no.such"})
-            await self.send_json(content)
-
-    socket = await connect(Catches)
-    socket.receive('"caught"')
-    await shows(socket, ["caught"])
-    await socket.opened()
-    await sender.group_send("room", {"type": "quick", "number": 1})
-    await shows(socket, ["caught", number(1)])
-    assert layer.statistics().broadcasts == 1
-
-
 async def test_error_of_the_function_is_logged_once(
     sender: Any,
     connect: Connect,
@@ -719,19 +698,6 @@ async def test_encoding_as_bytes(sender: Any, connect: Connect, base: Any) -> No
 
 
 @pytest.mark.parametrize("base", [AsyncJsonWebsocketConsumer, JsonWebsocketConsumer])
-def test_encoding_that_needs_the_consumer(base: Any) -> None:
-    """An `encode_json` that is no class method is refused with the class, not at each message."""
-
-    def encode_json(self: Any, content: Any) -> str:
-        raise NotImplementedError
-
-    attributes = {"quick": broadcast(count), "encode_json": encode_json}
-    with pytest.raises(TypeError, match=r"Own\.encode_json must be a class method"):
-        type("Own", (Broadcasts, base), attributes)
-    type("Own", (Broadcasts, base), {"encode_json": encode_json})
-
-
-@pytest.mark.parametrize("base", [AsyncJsonWebsocketConsumer, JsonWebsocketConsumer])
 async def test_base_class_that_wraps_the_socket(
     layer: Any, sender: Any, connect: Connect, base: Any
 ) -> None:
@@ -799,15 +765,27 @@ def test_bypassed_override(name: str) -> None:
         type("Own", (Broadcasts, AsyncJsonWebsocketConsumer, mixin), attributes)
 
 
-def test_consumer_without_websocket_methods() -> None:
-    """One that has no way to send a frame is refused; a mixin may get its consumer later."""
-    with pytest.raises(TypeError, match="Own must be a WebSocket consumer, such as an Async"):
-        type("Own", (Broadcasts, AsyncConsumer), {"quick": broadcast(count)})
+def encode_json(self: Any, content: Any) -> str:
+    """Encode JSON with the help of the consumer."""
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("bases", "attributes", "text"),
+    [
+        (
+            (Broadcasts, AsyncJsonWebsocketConsumer),
+            {"encode_json": encode_json},
+            r"Own\.encode_json must be a class method",
+        ),
+        ((Broadcasts, AsyncConsumer), {}, "Own must be a WebSocket consumer, such as an Async"),
+        ((AsyncJsonWebsocketConsumer, Broadcasts), {}, "must name Broadcasts before the consumer"),
+    ],
+)
+def test_wrong_classes(bases: Any, attributes: dict[str, Any], text: str) -> None:
+    """A class whose broadcasts could not be sent is refused when it is made, not at a message."""
+    with pytest.raises(TypeError, match=text):
+        type("Own", bases, {"quick": broadcast(count), **attributes})
+    # A mixin may get its consumer later.
     mixin: Any = type("Mixin", (Broadcasts,), {"quick": broadcast(count)})
     type("Own", (mixin, AsyncJsonWebsocketConsumer), {})
-
-
-def test_wrong_order_of_bases() -> None:
-    """Named after the consumer's class, the mixin would do nothing."""
-    with pytest.raises(TypeError, match="must name Broadcasts before the consumer's class"):
-        type("Own", (AsyncJsonWebsocketConsumer, Broadcasts), {"quick": broadcast(count)})

@@ -67,22 +67,6 @@ def process() -> Process:
     return Process()
 
 
-def test_channel_named_in_two_ways_gets_one_copy(process: Process) -> None:
-    """A member that another process added by name, too, is one member."""
-    process.join("a", "b")
-    process.deliver({"n": 1, CHANNELS_FIELD: ["b", ROOM, "c", "b"]})
-    for channel in ("a", "b", "c"):
-        assert process.take(channel) == {"n": 1}
-        assert process.take(channel) is None
-
-
-def test_virtual_channel_without_members_is_empty(process: Process) -> None:
-    """A message for a group without members here says so; others named get it."""
-    process.deliver({"n": 1, CHANNELS_FIELD: [ROOM, "a"]})
-    assert process.local_groups.take_removed_members() == {ROOM: set()}
-    assert process.take("a") == {"n": 1}
-
-
 @pytest.mark.parametrize("names", ["\ud800", ["a", f"{ADDRESS}:g:\ud800"]], ids=ascii)
 def test_name_that_no_command_can_hold(names: object) -> None:
     """JSON has surrogates; the removal of an empty group could not be written."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,7 @@ import redis
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import (
     AbstractConnection,
-    Connection,
     SSLConnection,
-    UnixDomainSocketConnection,
 )
 from redis.credentials import UsernamePasswordCredentialProvider
 
@@ -21,10 +18,6 @@ from channels_redis_shared.config.hosts import Host, parse_hosts
 
 SENTINELS = [("sentinel1", 26379), ("sentinel2", 26380)]
 MASTER = {"sentinels": SENTINELS, "master_name": "mymaster"}
-
-
-class OwnConnection(Connection):
-    """A class of connection of a user's own."""
 
 
 def parse(entry: object) -> Host:
@@ -81,32 +74,6 @@ def test_default_is_localhost(hosts: object) -> None:
 def test_each_form_of_a_host_is_understood(entry: object, shown: str) -> None:
     """Every way to write a host gives the server that it means."""
     assert str(parse(entry)) == shown
-
-
-@pytest.mark.parametrize(
-    ("entry", "kind"),
-    [
-        ("redis://h", Connection),
-        (("h", 1), Connection),
-        ("rediss://h", SSLConnection),
-        ({"host": "h", "ssl": True}, SSLConnection),
-        ({**MASTER, "ssl": True}, SSLConnection),
-        (MASTER, Connection),
-        ("unix:///run/redis.sock", UnixDomainSocketConnection),
-        ({"path": "/run/redis.sock"}, UnixDomainSocketConnection),
-        ({"host": "h", "connection_class": OwnConnection}, OwnConnection),
-        ({"address": "rediss://h", "connection_class": OwnConnection}, OwnConnection),
-        (
-            {"path": "/x", "connection_class": UnixDomainSocketConnection},
-            UnixDomainSocketConnection,
-        ),
-    ],
-)
-def test_url_and_arguments_make_the_right_connection(
-    entry: object, kind: type[AbstractConnection]
-) -> None:
-    """A host's arguments make a redis-py connection of the matching class."""
-    assert type(connection(parse(entry))) is kind
 
 
 def test_connection_arguments_reach_the_connection() -> None:
@@ -186,22 +153,6 @@ def test_arguments_that_would_do_harm_are_left_out(entry: object) -> None:
     assert made.encoder.decode(b"\xff") == b"\xff"
 
 
-@pytest.mark.parametrize(
-    ("entry", "protocol"),
-    [
-        ("redis://h", 2),
-        ("redis://h?protocol=3", 3),
-        ({"host": "h", "protocol": 3}, 3),
-        ({"address": "redis://h", "protocol": "3"}, 3),
-        (MASTER, 2),
-    ],
-)
-def test_protocol_is_resp2_unless_asked_otherwise(entry: object, protocol: int) -> None:
-    """Servers that know no HELLO work without a setting."""
-    made: Any = connection(parse(entry))
-    assert made.protocol == protocol
-
-
 def test_sentinel_keeps_what_is_for_the_sentinels_apart() -> None:
     """`sentinel_kwargs` go to the Sentinels, all else to the master."""
     host = parse({**MASTER, "password": "master's", "sentinel_kwargs": {"password": "theirs"}})
@@ -233,24 +184,6 @@ def test_users_dict_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("requirement", "mode"),
-    [
-        (None, ssl.CERT_NONE),
-        ("none", ssl.CERT_NONE),
-        ("optional", ssl.CERT_OPTIONAL),
-        (ssl.CERT_REQUIRED, ssl.CERT_REQUIRED),
-        (ssl.CERT_NONE, ssl.CERT_NONE),
-    ],
-)
-def test_certificate_requirement_has_several_forms(
-    requirement: object, mode: ssl.VerifyMode
-) -> None:
-    """It may be a name, a constant of `ssl`, or None, in each version of redis-py."""
-    made: Any = connection(parse({"host": "h", "ssl": True, "ssl_cert_reqs": requirement}))
-    assert made.ssl_context.get().verify_mode is mode
-
-
-@pytest.mark.parametrize(
     "entry",
     [
         "redis://user:s3cret@h",
@@ -263,12 +196,6 @@ def test_no_password_is_shown(entry: object) -> None:
     host = parse(entry)
     assert host.arguments["password"] == "s3cret"
     assert "s3cret" not in f"{host} {host!r}"
-
-
-def test_hosts_may_come_from_any_iterable() -> None:
-    """A generator of entries, as settings may build it, is a list of hosts."""
-    hosts = parse_hosts(f"redis://h{n}" for n in range(3))
-    assert [host.arguments["host"] for host in hosts] == ["h0", "h1", "h2"]
 
 
 @pytest.mark.parametrize(

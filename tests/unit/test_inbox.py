@@ -97,6 +97,16 @@ def test_releases_what_was_given_back() -> None:
     assert reader.answer_take("a 990.1") == ["a"]
 
 
+def test_take_that_may_have_come_before_a_release() -> None:
+    """Another take follows: a claim that is being put back may be new, and would lie there."""
+    reader = Reader()
+    reader.inbox.acks.admit(claim := Claim(b"a", b"990.1"))
+    reader.inbox.acks.requeue(claim)
+    reader.inbox.take(10)
+    assert reader.answer_take("a 990.1") == []
+    assert reader.inbox.must_take_again
+
+
 def test_release_that_finds_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """Messages that can't go back are counted and logged; not if a copy has done it before."""
     reader = Reader()

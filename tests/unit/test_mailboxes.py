@@ -336,15 +336,6 @@ def test_count_while_another_thread_opens(process: Process) -> None:
         thread.join()
 
 
-async def test_sweep_keeps_what_is_in_use(process: Process) -> None:
-    """Mailboxes with items or waiters stay, the others go."""
-    process.put(1)
-    process.boxes.open("b").add_waiter()
-    process.boxes.open("c")
-    process.sweep()
-    assert [channel for channel in "abc" if process.boxes.find(channel)] == ["a", "b"]
-
-
 def test_notice_keeps_no_mailbox_that_is_never_received_on() -> None:
     """As after a consumer has ended: what still comes for it expires, and nothing stays."""
     process = Process(on_overflow="lost")

@@ -1,4 +1,4 @@
-"""A Django project in one file, and what its test asks of it: views, WSGI, the shell."""
+"""A Django project in one file, and what its test asks of it: views under ASGI and WSGI."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import django
 import redis
 from asgiref.sync import async_to_sync
 from django.conf import settings
-from django.core.management import call_command
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
@@ -140,25 +139,7 @@ async def over_wsgi() -> int:
             thread.join()
 
 
-async def in_shell() -> int:
-    """Send from `manage.py shell`."""
-    code = (
-        "from asgiref.sync import async_to_sync\n"
-        "from channels.layers import get_channel_layer\n"
-        f"for _ in range({REQUESTS}):\n"
-        "    async_to_sync(get_channel_layer().group_send)('room', {'type': 'hello'})\n"
-    )
-    return await with_consumer(
-        lambda: asyncio.to_thread(call_command, "shell", command=code, verbosity=0)
-    )
-
-
-WAYS = {
-    "async view": lambda: over_asgi("/async"),
-    "sync view": lambda: over_asgi("/sync"),
-    "wsgi": over_wsgi,
-    "shell": in_shell,
-}
+WAYS = {"async view": lambda: over_asgi("/async"), "wsgi": over_wsgi}
 with redis.Redis.from_url(sys.argv[2]) as client:
     before = client.info("stats")["total_connections_received"]
     say("received", asyncio.run(WAYS[sys.argv[3]]()))
