@@ -78,25 +78,6 @@ async def shows_in_any_order(tab: Tab, texts: list[str]) -> None:
     await eventually(arrived, DEADLINE)
 
 
-async def test_figures(start_demo: StartDemo, open_tab: OpenTab) -> None:
-    """The page shows members by process, broadcasts, and a message that is missing."""
-    urls = await (await start_demo()).urls()
-    ada = await open_tab(urls["A"], "Ada")
-    bob = await open_tab(urls["B"], "Bob")
-    await ada.shows("#members", "A 1 · B 1")
-    for text in ("One.", "Two.", "Three."):
-        await bob.say(text)
-    await ada.shows("#talk li[data-server] p", "One.", "Two.", "Three.")
-    # Some of them, as a busy consumer sends frames itself.
-    await eventually(lambda: ada.page.evaluate("broadcasts.textContent > 0"), DEADLINE)
-    missed = ada.told("said")[-1]
-    speaker = missed["said"]["id"].split(".")[0]
-    for number, lost in ((5, "1"), (4, "0")):
-        missed["said"] |= {"id": f"{speaker}.{number}", "text": str(number)}
-        await ada.page.evaluate("(event) => on.said(event)", missed)
-        await ada.shows("#lost", lost)
-
-
 @pytest.mark.parametrize("layer", ["queue", "pubsub"])
 async def test_killed_process(start_demo: StartDemo, open_tab: OpenTab, layer: str) -> None:
     """The page comes back at the other process; the killed one starts again."""

@@ -12,12 +12,9 @@ from redis.exceptions import NoPermissionError
 
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_shared.config.hosts import parse_hosts
-from channels_redis_shared.ops.statistics import Counters
 from channels_redis_shared.transport.cluster import Cluster
-from channels_redis_shared.transport.cluster_pipeline import ClusterPipeline
 from support.cluster import EmbeddedCluster, command
 from support.messages import numbered, take_numbers, within
-from support.waiting import eventually
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -90,13 +87,3 @@ async def test_user_who_may_not_ask_for_the_slots(
         await asyncio.wait_for(layer.send("jobs", {"type": "x"}), 10)
     for node in redis_cluster.nodes:
         command(node, "ACL", "DELUSER", "narrow")
-
-
-async def test_command_after_the_end(own_cluster: EmbeddedCluster) -> None:
-    """A call that had begun before its connections were closed leaves none open, to any node."""
-    [host] = parse_hosts([own_cluster.host])
-    pipeline = ClusterPipeline(Cluster(host), (), Counters())
-    await pipeline.close()
-    assert await within(pipeline.execute(("EXISTS", "key"), key="key")) == 0
-    with own_cluster.master_of("key").client() as client:
-        await eventually(lambda: client.info("clients")["connected_clients"] == 1)

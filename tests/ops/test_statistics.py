@@ -12,7 +12,6 @@ import pytest
 from channels.exceptions import ChannelFull
 from redis.exceptions import RedisError
 
-from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 from support.messages import within
 from support.waiting import eventually
@@ -97,19 +96,6 @@ async def test_dropped_for_capacity(
     assert found.sent == 12
 
 
-async def test_dropped_as_expired(layers: Layers, redis_server: EmbeddedServer) -> None:
-    """A message that was not received within `expiry` counts."""
-    layer = layers(RedisChannelLayer, redis_server.url, expiry=1)
-    channel = await within(layer.new_channel())
-    other = channel.partition("!")[0] + "!other"
-    await within(layer.send(other, MESSAGE))
-    await within(layer.send(channel, MESSAGE))
-    await within(layer.receive(channel))
-    assert layer.statistics().waiting == 1
-    await eventually(lambda: layer.statistics().dropped.expired == 1)
-    assert layer.statistics().waiting == 0
-
-
 async def test_dropped_as_undecodable(
     layers: Layers, layer_class: LayerClass, redis_server: EmbeddedServer, prefix: str
 ) -> None:
@@ -124,18 +110,6 @@ async def test_dropped_as_undecodable(
     assert await within(reader.receive(channel)) == MESSAGE
     assert reader.statistics().dropped.undecodable == 1
     assert reader.statistics().received == 1
-
-
-async def test_dropped_from_a_full_mailbox(
-    layers: Layers, redis_server: EmbeddedServer, prefix: str
-) -> None:
-    """The oldest messages of a slow consumer count."""
-    layer = layers(RedisPubSubChannelLayer, redis_server.url, prefix=prefix, capacity=3)
-    channel = await within(layer.new_channel())
-    for _ in range(5):
-        await within(layer.send(channel, MESSAGE))
-    await eventually(lambda: layer.statistics().dropped.mailbox_full == 2)
-    assert layer.statistics().waiting == 3
 
 
 async def test_outages(layers: Layers, layer_class: LayerClass, own_server: EmbeddedServer) -> None:

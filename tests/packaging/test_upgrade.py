@@ -42,7 +42,7 @@ def test_upgrade_of_a_site(
 ) -> None:
     """A site for 4.3.0 passes its own tests with it and, unchanged, with both layers of ours.
 
-    It has consumers of both kinds, views, `runworker`, encryption, and capacities by pattern.
+    It has consumers of both kinds, a view, encryption, and capacities by pattern.
     `pip install --upgrade` takes the distribution's old name, and leaves nothing of 4.3.0.
     """
     environment = new_environment(with_pip=True)

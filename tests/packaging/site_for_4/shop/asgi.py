@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
-from channels.routing import ChannelNameRouter, ProtocolTypeRouter, URLRouter
+from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
 from django.urls import path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 django_application = get_asgi_application()
 
-from .consumers import Prices, Room, Thumbnails  # noqa: E402 - after Django was set up
+from .consumers import Prices, Room  # noqa: E402 - after Django was set up
 
 application = ProtocolTypeRouter(
     {
@@ -19,6 +19,5 @@ application = ProtocolTypeRouter(
         "websocket": URLRouter(
             [path("room/<room>/", Room.as_asgi()), path("prices/", Prices.as_asgi())]
         ),
-        "channel": ChannelNameRouter({"thumbnails": Thumbnails.as_asgi()}),
     }
 )

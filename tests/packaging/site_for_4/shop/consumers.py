@@ -1,11 +1,9 @@
-"""The site's consumers: asynchronous, synchronous, and a worker's."""
+"""The site's consumers: an asynchronous and a synchronous one."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from asgiref.sync import async_to_sync
-from channels.consumer import SyncConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
 
 
@@ -41,13 +39,3 @@ class Prices(JsonWebsocketConsumer):  # type: ignore[misc]
     def price_changed(self, event: dict[str, Any]) -> None:
         """Show a price."""
         self.send_json({"price": event["price"]})
-
-
-class Thumbnails(SyncConsumer):  # type: ignore[misc]
-    """Works in `runworker thumbnails`."""
-
-    def thumbnail_make(self, event: dict[str, Any]) -> None:
-        """Tell the room that its thumbnail is there."""
-        async_to_sync(self.channel_layer.group_send)(
-            event["room"], {"type": "room.said", "text": f"a thumbnail of {event['picture']}"}
-        )

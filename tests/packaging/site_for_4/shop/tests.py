@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from typing import Any
 
 from channels.exceptions import ChannelFull
@@ -48,25 +46,6 @@ class ShopTests(SimpleTestCase):  # type: ignore[misc]
         for socket in sockets:
             assert await socket.receive_json_from(DEADLINE) == {"price": 12}
             await socket.disconnect(timeout=DEADLINE)
-
-    async def test_worker(self) -> None:
-        """A worker process does what a view orders."""
-        kitchen = await connect("/room/kitchen/")
-        worker = await asyncio.create_subprocess_exec(
-            sys.executable, "manage.py", "runworker", "thumbnails"
-        )
-        try:
-            # Pub/Sub keeps nothing for a worker that is not there yet.
-            for _ in range(4 * DEADLINE):
-                await self.async_client.get("/thumbnail/?picture=cat")
-                if not await kitchen.receive_nothing(timeout=0.25):
-                    break
-            reply = await kitchen.receive_json_from(DEADLINE)
-            assert reply == {"text": "a thumbnail of cat"}
-        finally:
-            worker.kill()
-            await worker.wait()
-        await kitchen.disconnect(timeout=DEADLINE)
 
     async def test_capacity(self) -> None:
         """A channel that matches the pattern is full with two messages, in the queue layer."""

@@ -20,11 +20,4 @@ def change_price(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
-async def order_thumbnail(request: HttpRequest) -> HttpResponse:
-    """Let a worker do it."""
-    message = {"type": "thumbnail.make", "room": "room.kitchen", **request.GET.dict()}
-    await get_channel_layer().send("thumbnails", message)
-    return HttpResponse()
-
-
-urlpatterns = [path("price/", change_price), path("thumbnail/", order_thumbnail)]
+urlpatterns = [path("price/", change_price)]
