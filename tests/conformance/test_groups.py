@@ -206,6 +206,19 @@ async def test_large_group(layer: ChannelLayer) -> None:
     assert received == [HELLO] * 1000
 
 
+@checks(Promise.GROUP_ADD)
+async def test_last_member_leaves_as_another_joins(case: LayerCase, layer: ChannelLayer) -> None:
+    """A group that its last member leaves as another joins has the new member, in any order."""
+    channels = [await layer.new_channel() for _ in range(2)]
+    for number in range(100):
+        leaves, joins = channels[number % 2], channels[(number + 1) % 2]
+        changes = (layer.group_discard("room", leaves), layer.group_add("room", joins))
+        await within(asyncio.gather(*changes))
+        await within(layer.group_send("room", {"type": "hello", "number": number}))
+        assert await take(layer, joins) == {"type": "hello", "number": number}
+    await case.nothing_else(layer, channels[1])
+
+
 @checks(Promise.GROUP_SEND)
 async def test_consumers_come_and_go_while_messages_flow(layer: ChannelLayer) -> None:
     """Joining and leaving of others disturbs no member: it gets every message, in order."""

@@ -86,20 +86,6 @@ async def test_reply_of_a_take_is_lost(broken: Broken, kind: str) -> None:
     await nothing_else(layer, channel)
 
 
-async def test_what_was_claimed_comes_first(broken: Broken) -> None:
-    """Messages of the lost reply come before later ones, also from foreign senders."""
-    layer = broken.layer
-    channel = await layer.new_channel()
-    for number in range(0, 2 * ROUNDS, 2):
-        receiver = await blocked(broken.server, layer, channel)
-        loss = broken.proxy.lose_reply()
-        await broken.sender.send(channel, {"number": number})
-        await within(loss.happened.wait())
-        broken.add(channel, number + 1)
-        assert await within(receiver, AT_ONCE) == {"number": number}
-        assert await take_numbers(layer, channel, 1) == [number + 1]
-
-
 async def test_acknowledgement_that_did_not_arrive(broken: Broken) -> None:
     """It is repeated with the first take of the next connection."""
     layer = broken.layer
@@ -155,17 +141,6 @@ async def test_leave_that_was_applied_twice(broken: Broken) -> None:
     broken.proxy.cut()
     await broken.sender.group_send("room", {"number": 0})
     assert await within(receiver) == {"number": 0}
-    await nothing_else(layer, channel)
-
-
-async def test_message_that_a_wait_brought(broken: Broken) -> None:
-    """A foreign sender's message, which rings no bell, is received at once and once."""
-    layer = broken.layer
-    channel = await layer.new_channel()
-    for number in range(ROUNDS):
-        receiver = await blocked(broken.server, layer, channel)
-        broken.add(channel, number)
-        assert await within(receiver, AT_ONCE) == {"number": number}
     await nothing_else(layer, channel)
 
 

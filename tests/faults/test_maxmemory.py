@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.exceptions
 
-from channels_redis_queue import scripts
-from channels_redis_queue.keys import Keys
 from support.messages import cancel, numbered, take, take_numbers, within
 from support.queue_layers import Layers, beside, blocked, nothing_else
 from support.waiting import eventually
@@ -70,35 +68,6 @@ async def test_send_raises_and_what_is_queued_is_received(
         await sender.send(channel, {"number": 0})
         assert await take_numbers(layer, channel, 1) == [0]
         await nothing_else(layer, channel)
-
-
-async def test_expired_messages_are_no_way_in(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """A `send` that could drop expired messages first is refused too."""
-    sender = own_layers()
-    await sender.send("jobs", {"number": 0})
-    names = beside(sender, "jobs")
-    with own_server.client() as client:
-        client.zadd(names.key, {"expired": 1.0})
-        client.delete(names.bell)
-        fill(own_server)
-        with pytest.raises(redis.exceptions.OutOfMemoryError):
-            await sender.send("jobs", {"number": 1})
-        assert client.zcard(names.key) == 2
-        assert not client.exists(names.bell)
-
-
-def test_take_that_moves_nothing(own_server: EmbeddedServer) -> None:
-    """The last take of a receiver rings for the messages that it leaves to others."""
-    names = Keys("asgi").messages("jobs")
-    with own_server.client() as client:
-        client.zadd(names.key, {"first": 1.0, "second": 2.0})
-        fill(own_server)
-        keys = (names.key, names.bell, names.claims("0f"))
-        assert client.eval(scripts.TAKE.source, len(keys), *keys, 0, 60, 60)[1] == 0
-        assert client.exists(names.bell)
-        assert client.zcard(names.key) == 2
 
 
 async def test_groups(

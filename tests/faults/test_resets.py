@@ -17,11 +17,10 @@ from channels_redis_shared.transport.connector import Connector
 from channels_redis_shared.transport.pipeline import AutoPipeline
 from channels_redis_shared.transport.sentinel import find_master
 from support import inside
-from support.messages import take_numbers, within
-from support.queue_layers import Layers, blocked, nothing_else
+from support.messages import within
+from support.queue_layers import Layers, nothing_else
 
 if TYPE_CHECKING:
-    from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
 
 
@@ -40,30 +39,6 @@ def reset_all(server: socket.socket) -> None:
             connection.sendall(b"+OK\r\n")
             linger = struct.pack("ii", 1, 0)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-
-
-async def test_receiver_of_a_busy_worker(own_layers: Layers, proxy: TcpProxy) -> None:
-    """A connection on which no wait is under way is replaced; `receive` raises nothing."""
-    layer, sender = own_layers(hosts=[proxy.url]), own_layers()
-    for number in range(ROUNDS):
-        await within(sender.send("jobs", {"number": number}))
-        assert await take_numbers(layer, "jobs", 1) == [number]
-        proxy.reset()
-        await asyncio.sleep(0.05)  # hears of it
-    await nothing_else(layer, "jobs")
-
-
-@pytest.mark.parametrize("kind", ["specific", "general"])
-async def test_blocked_receiver(
-    own_server: EmbeddedServer, own_layers: Layers, proxy: TcpProxy, kind: str
-) -> None:
-    """A connection that is reset in the middle of a wait is an outage like any other."""
-    layer, sender = own_layers(hosts=[proxy.url]), own_layers()
-    channel = await layer.new_channel() if kind == "specific" else "jobs"
-    receiver = await blocked(own_server, layer, channel)
-    proxy.reset()
-    await within(sender.send(channel, {"type": "hello"}))
-    assert await within(receiver) == {"type": "hello"}
 
 
 async def test_idle_command_connection(proxy: TcpProxy) -> None:

@@ -27,21 +27,6 @@ async def listen(layer: RedisPubSubChannelLayer, *groups: str) -> None:
         await layer.receive(channel)
 
 
-async def test_consumer_cancelled_as_a_message_arrives(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """Cancelled in the very turn in which it is woken, it leaves nothing either."""
-    layer = own_layers()
-    consumer = asyncio.create_task(listen(layer, "room"))
-    await eventually(lambda: waiting_calls(layer) == 1)
-    [channel] = inside(layer).hub.channels()
-    inside(layer).consumers.mailboxes.put([channel], NoItem())
-    inside(layer).consumers.mailboxes.put([channel], NoItem())
-    await cancel(consumer)
-    await eventually(lambda: not subscribed(own_server))
-    assert held(layer) == {"channels": 0, "topics": 0, "mailboxes": 0}
-
-
 async def test_cancelled_first_receive_leaves_nothing(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
@@ -98,20 +83,6 @@ def held(layer: RedisPubSubChannelLayer) -> dict[str, int]:
         "topics": len(broker.hub.topics()),
         "mailboxes": len(broker.consumers.mailboxes),
     }
-
-
-def waiting_calls(layer: RedisPubSubChannelLayer) -> int:
-    """Return how many calls of `receive` wait."""
-    mailboxes = inside(layer).consumers.mailboxes
-    return sum(mailboxes.waiting(channel) for channel in inside(layer).hub.channels())
-
-
-class NoItem:
-    """An item of a mailbox that must not be taken."""
-
-    def copy(self) -> dict[str, object]:
-        """Fail."""
-        raise AssertionError
 
 
 async def test_channel_that_goes_while_it_joins_leaves_nothing(

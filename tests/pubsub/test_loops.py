@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import warnings
 from typing import TYPE_CHECKING
 
 import pytest
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
-from channels_redis_pubsub.subscriber import Subscriber
 from support import inside as look
 from support.loop_thread import LoopThread
 from support.messages import Message, cancel, joined, numbered, take, take_many, within
@@ -280,17 +278,3 @@ async def test_flush_after_close_pools(layers: Layers) -> None:
     await within(layer.group_send("room", {"type": "unheard"}))
     await within(layer.send(channel, HELLO))
     assert await within(receiver) == HELLO
-
-
-async def test_close_pools_cancels_again(layers: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On Python 3.10 a cancellation may be lost on its way to the task of the subscriptions."""
-    layer = layers()
-
-    async def watch(*_: object) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.Event().wait()
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(Subscriber, "_watch", watch)
-    await within(layer.new_channel())
-    await within(layer.close_pools())

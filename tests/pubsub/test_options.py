@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
-from channels.layers import BaseChannelLayer
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from support.messages import joined, take, within
 from support.pubsub_layers import Layers, nothing_else
 
 HELLO = {"type": "hello"}
-METHODS = (
-    "new_channel",
-    "send",
-    "receive",
-    "group_add",
-    "group_discard",
-    "group_send",
-    "flush",
-    "close_pools",
-)
-
-
-def test_methods_are_real() -> None:
-    """Channels and others look at a layer's methods before they call them."""
-    layer = RedisPubSubChannelLayer()
-    assert isinstance(layer, BaseChannelLayer)
-    assert all(inspect.iscoroutinefunction(getattr(layer, method)) for method in METHODS)
-    assert all(getattr(RedisPubSubChannelLayer, method).__doc__ for method in METHODS)
-    assert not hasattr(layer, "no_such_method")
-    assert sorted(layer.extensions) == ["flush", "groups"]
 
 
 def test_repr_shows_no_password() -> None:

@@ -13,15 +13,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from support import inside as look
-from support.messages import DEADLINE, cancel, joined, take, take_many, within
+from support.messages import cancel, joined, take, take_many, within
 from support.pubsub_layers import (
     BACK,
     LOST,
     NOTICES,
     Layers,
     inside,
-    kill_subscriptions,
     nothing_else,
     subscribed,
     waiting,
@@ -184,21 +182,6 @@ async def test_consumer_that_ends_in_an_outage_is_forgotten(
     own_server.start()
     assert await take_many(layer, stays, 2) == [LOST, BACK]
     assert subscribed(own_server) == {stays}
-
-
-async def test_closing_as_a_loss_is_noticed(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """The lost connection is closed, too: the subscriber was just about to do so."""
-    layer = own_layers()
-    await within(layer.new_channel())
-    [subscriber] = look.subscribers(layer)
-    connection = look.connection_of(subscriber)
-    kill_subscriptions(own_server)
-    deadline = time.monotonic() + DEADLINE
-    while not connection.is_stale:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0)
-    await within(layer.close_pools())
-    assert look.is_closed(connection)
 
 
 async def test_server_that_is_down_at_the_start(

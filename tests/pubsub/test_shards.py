@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,6 @@ from support.pubsub_layers import (
     LOST,
     NOTICES,
     Layers,
-    connections,
-    kill_subscriptions,
     nothing_else,
     subscribed,
     waiting,
@@ -114,33 +111,6 @@ async def test_outage_of_one_shard_is_told_once(
     for channel in (*concerned, unharmed):
         await nothing_else(layer, channel)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-
-
-async def test_each_shards_outage_is_told(
-    two_servers: list[EmbeddedServer], sharded: Layers
-) -> None:
-    """Two outages at once are reported separately, and so are their ends."""
-    layer = sharded()
-    by_shard = await members(layer)
-    for shard, channel in by_shard.items():
-        await within(layer.group_add(group_on(layer, 1 - shard), channel))
-    for server in two_servers:
-        kill_subscriptions(server)
-    for channel in by_shard.values():
-        notices = await take_many(layer, channel, 4)
-        assert notices.count(LOST) == notices.count(BACK) == 2
-        assert notices[0] == LOST
-        assert notices[-1] == BACK
-        await nothing_else(layer, channel)
-
-
-async def test_two_connections_a_shard(two_servers: list[EmbeddedServer], sharded: Layers) -> None:
-    """However many consumers there are, each host has one connection each way."""
-    layer = sharded()
-    channels = await within(asyncio.gather(*(joined(layer, f"r-{n}") for n in range(100))))
-    await within(asyncio.gather(*(layer.send(channel, HELLO) for channel in channels)))
-    await within(asyncio.gather(*(layer.receive(channel) for channel in channels)))
-    assert [len(connections(server)) for server in two_servers] == [2, 2]
 
 
 async def test_groups_of_all_hosts_move_with_a_channel(

@@ -164,23 +164,6 @@ async def test_general_channels_that_are_used_once(
     assert await take(layer, "answer-10") == {"number": 10}
 
 
-async def test_closing_after_receivers_have_ended(
-    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It opens no connections for them: they have left nothing."""
-    monkeypatch.setattr(receiver, "IDLE_TIMEOUT", 0.05)
-    layer, sender = own_layers(), own_layers()
-    channels = [f"answer-{number}" for number in range(10)]
-    for channel in channels:
-        await sender.send(channel, {"type": "hello"})
-    await within(asyncio.gather(*map(layer.receive, channels)))
-    await eventually(lambda: not inside.receivers_by_address(layer))
-    with own_server.client() as client:
-        before = client.info("stats")["total_connections_received"]
-        await within(layer.close_pools())
-        assert client.info("stats")["total_connections_received"] == before
-
-
 @pytest.mark.usefixtures("frequent_checks")
 async def test_prefixes_of_channels_that_have_gone(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from asgiref.sync import async_to_sync
 
-from channels_redis_queue import brokers, keys
+from channels_redis_queue import keys
 from channels_redis_queue.liveness import GONE
 from support import inside
-from support.counting import count_commands
 from support.messages import cancel, take, within
 from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, sent, waiting
 from support.waiting import eventually
@@ -180,28 +178,6 @@ async def test_host_that_is_away_delays_no_heartbeat(
     await cancel(*receivers)
 
 
-async def test_senders_seldom_look(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """A look costs a command for each process, and the usual message has none."""
-    layer = own_layers()
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
-    with own_server.client() as client:
-        client.set(beside(layer, channel).heartbeat, "1000.0", ex=1000)
-    for _ in range(20):
-        await layer.group_send("room", MESSAGE)
-    with count_commands(own_server) as usual:
-        await layer.group_send("room", MESSAGE)
-    assert "get" not in usual.commands
-    assert "ttl" not in usual.commands
-    snapshot = inside.snapshot(layer, "room")
-    snapshot.next_liveness_check = 0.0
-    with count_commands(own_server) as looking:
-        for _ in range(3):
-            await layer.group_send("room", MESSAGE)
-    assert looking.commands["get"] == looking.commands["ttl"] == 1
-    assert looking.total == 3 * usual.total + 2
-
-
 async def test_consumers_leave_as_their_loop_ends(options: dict[str, Any], layers: Layers) -> None:
     """Consumers that `asyncio.run` ends leave their groups, and all others stay."""
     layer, ends = layers(**options), layers(**options)
@@ -297,21 +273,3 @@ async def test_exit_while_the_server_is_away(
     started = time.monotonic()
     await worker.stop()
     assert time.monotonic() - started < 10
-
-
-def test_exit_with_many_layers_while_the_server_is_away(
-    own_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not each of them waits for it."""
-    layers = Layers(hosts=[own_server.url])
-    made = []
-    for _ in range(5):
-        layer = layers()
-        channel = async_to_sync(layer.new_channel)()
-        async_to_sync(layer.group_add)("room", channel)
-        made.append(inside.process(layer))
-    monkeypatch.setattr(brokers, "_all", made)
-    own_server.kill()
-    started = time.monotonic()
-    inside.mark_all_gone(brokers)
-    assert time.monotonic() - started < 15

@@ -20,35 +20,6 @@ if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
 
 
-@pytest.mark.parametrize("kind", ["specific", "general"])
-async def test_cancelled_receives(layers: Layers, kind: str) -> None:
-    """`receive` cancelled a hundred times, after 0-4 ms: none lost or doubled, order kept."""
-    layer, sender = layers(), layers()
-    channel = await layer.new_channel() if kind == "specific" else "jobs"
-
-    async def send() -> None:
-        for message in numbered(400):
-            await sender.send(channel, message)
-            await asyncio.sleep(random.choice((0, 0.001, 0.003)))
-
-    sending = asyncio.create_task(send())
-    numbers: list[int] = []
-    cancelled = 0
-    while len(numbers) < 400:
-        if sending.done():
-            sending.result()
-        receiving = asyncio.create_task(layer.receive(channel))
-        await asyncio.wait([receiving], timeout=random.uniform(0, 0.004))
-        receiving.cancel()
-        try:
-            numbers.append((await within(receiving))["number"])
-        except asyncio.CancelledError:
-            cancelled += 1
-    await sending
-    assert numbers == list(range(400))
-    assert cancelled > 80
-
-
 async def test_layers_come_and_go(layers: Layers, redis_server: EmbeddedServer) -> None:
     """Layers that receive, are cancelled, and close: they lose nothing, and keep no claims."""
     layers.options["capacity"] = 1000

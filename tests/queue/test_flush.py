@@ -75,24 +75,6 @@ async def test_keys_that_begin_with_the_prefix_by_chance(
     await layers.close()
 
 
-async def test_without_the_keys_command(own_server: EmbeddedServer) -> None:
-    """It works for a user who may not call KEYS, nor anything else that blocks a server."""
-    with own_server.client() as client:
-        client.execute_command(
-            "ACL", "SETUSER", "web", "on", ">secret", "~*", "&*", "+@all", "-keys", "-@dangerous"
-        )
-    host = {"address": own_server.url, "username": "web", "password": "secret"}
-    layers = Layers(hosts=[host], capacity=5000)
-    layer = layers()
-    for number in range(3000):
-        await layer.group_add(f"room-{number}", "jobs")
-    await layer.send("jobs", {"type": "work"})
-    await within(layer.flush())
-    with own_server.client() as client:
-        assert client.dbsize() == 0
-    await layers.close()
-
-
 @pytest.mark.usefixtures("frequent_checks")
 async def test_other_processes_write_their_memberships_again(layers: Layers) -> None:
     """A flush from outside ends no membership of a process that runs."""

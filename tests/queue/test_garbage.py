@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 from support import inside
-from support.messages import take, take_numbers, within
+from support.messages import take, take_numbers
 from support.queue_layers import Layers, beside
 
 if TYPE_CHECKING:
@@ -66,38 +66,6 @@ async def test_garbage_is_dropped(
     [line] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert key.removeprefix(layer.prefix) in line
     assert layer.statistics().dropped.undecodable == len(bad)
-
-
-async def test_garbage_for_a_waiting_consumer(layers: Layers, redis_server: EmbeddedServer) -> None:
-    """A consumer that waits sees no error, and gets the next good message."""
-    layer = layers()
-    for channel in (await layer.new_channel(), "jobs"):
-        receivers = [asyncio.create_task(layer.receive(channel)) for _ in range(2)]
-        names = beside(layer, channel)
-        with redis_server.client() as client:
-            for _ in range(3):
-                client.zadd(names.bell, {"": 0})
-                client.zadd(names.key, {os.urandom(40): time.time()})
-        await layer.send(channel, {"number": 0})
-        await layer.send(channel, {"number": 1})
-        received = await within(asyncio.gather(*receivers))
-        assert sorted(message["number"] for message in received) == [0, 1]
-
-
-@pytest.mark.parametrize("to", [None, 7, [], ["a", 7], {"a": 1}])
-async def test_message_that_names_no_channel(
-    layers: Layers, redis_server: EmbeddedServer, caplog: pytest.LogCaptureFixture, to: object
-) -> None:
-    """In a process's key a message says for which channels it is; this one does not."""
-    layer = layers()
-    channel = await layer.new_channel()
-    data = RANDOM + msgpack.packb({"type": "hello", "__asgi_channel__": to})
-    with redis_server.client() as client:
-        client.zadd(beside(layer, channel).key, {data: time.time()})
-    await layer.send(channel, {"number": 0})
-    assert await take_numbers(layer, channel, 1) == [0]
-    [record] = caplog.records
-    assert channel[: channel.index("!")] in record.getMessage()
 
 
 async def test_messages_for_unknown_channels(layers: Layers) -> None:

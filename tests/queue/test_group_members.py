@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis.exceptions import RedisError
 
 from channels_redis_queue.config import HEARTBEAT_TIMEOUT
 from support import inside
@@ -153,26 +152,6 @@ async def test_process_that_was_killed(
     await check([layer], "room", mine)
 
 
-@pytest.mark.usefixtures("frequent_checks")
-async def test_server_that_came_back_empty(layers: Layers, own_server: EmbeddedServer) -> None:
-    """After a restart that lost everything, the members count again within seconds."""
-    layer, other = layers(hosts=[own_server.url]), layers(hosts=[own_server.url])
-    channels = [await joined(layer, "room") for _ in range(5)]
-    receiving = [asyncio.create_task(layer.receive(channel)) for channel in channels]
-    await check([other], "room", *channels)
-    own_server.restart()
-
-    async def back() -> bool:
-        try:
-            return await other.group_count("room") == len(channels)
-        except RedisError:
-            return False
-
-    await eventually(back)
-    await check([layer, other], "room", *channels)
-    await cancel(*receiving)
-
-
 async def test_count_costs_no_more_for_more_members(
     own_layers: Layers, own_server: EmbeddedServer
 ) -> None:
@@ -190,16 +169,6 @@ async def test_count_costs_no_more_for_more_members(
         counted.append(seen)
     assert counted[0].commands == counted[1].commands
     assert counted[1].bytes_out < counted[0].bytes_out + 50
-
-
-async def test_flush(layers: Layers) -> None:
-    """After `flush` groups are empty, and a channel that joins again counts."""
-    layer = layers()
-    channel = await joined(layer, "room")
-    await within(layer.flush())
-    await check([layer], "room")
-    await within(layer.group_add("room", channel))
-    await check([layer], "room", channel)
 
 
 async def test_wrong_names(layers: Layers) -> None:

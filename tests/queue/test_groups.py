@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis.exceptions
 
 from channels_redis_queue import keys, publisher, scripts
 from channels_redis_queue._shared.transport.commands import Script
@@ -37,12 +36,6 @@ if TYPE_CHECKING:
 async def other(layers: Layers, remote_layer: StartRemoteLayer) -> RemoteLayer:
     """Return a layer in another process, whose channels have a capacity of 3."""
     return await remote_layer(**layers.options, capacity=3)
-
-
-def test_each_layer_has_an_id_of_its_own(layers: Layers) -> None:
-    """Two aliases of one layer are two receivers."""
-    ids = {layers().client_prefix for _ in range(20)}
-    assert len(ids) == 20
 
 
 async def test_one_name_for_a_process(layers: Layers) -> None:
@@ -86,59 +79,6 @@ async def test_second_discard_lets_nothing_in(layers: Layers, reader: str) -> No
         assert await within(receiver) == {"type": "direct"}
 
 
-async def test_many_discards_without_a_reader(layers: Layers) -> None:
-    """However many memberships others end while the process is held up, none of them stays."""
-    layer, other = layers(), layers()
-    channels = [await layer.new_channel() for _ in range(3000)]
-    for start in range(0, len(channels), 1000):
-        batch = channels[start : start + 1000]
-        await within(asyncio.gather(*(layer.group_add("room", name) for name in batch)))
-    for start in range(0, len(channels), 1000):
-        batch = channels[start : start + 1000]
-        await within(asyncio.gather(*(other.group_discard("room", name) for name in batch)))
-    receiver = asyncio.create_task(layer.receive(channels[0]))
-    process = inside.broker(layer)
-    virtual = virtual_channel(keys.non_local(channels[0]), "room")
-    await eventually(lambda: not process.local_groups.members(virtual))
-    await other.group_send("room", {"type": "unheard"})
-    await other.send(channels[0], {"type": "direct"})
-    assert await within(receiver) == {"type": "direct"}
-
-
-async def test_discard_without_a_reader(layers: Layers) -> None:
-    """A membership that ended without a receiver stays ended, longer than messages live."""
-    layer = layers(expiry=1)
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
-    await layer.group_discard("room", channel)
-    await asyncio.sleep(layer.expiry)
-    await layer.group_send("room", {"type": "unheard"})
-    await nothing_else(layer, channel)
-
-
-@pytest.mark.parametrize("added_by", ["own", "other", "own and other", "other and own"])
-async def test_another_process_discards(layers: Layers, other: RemoteLayer, added_by: str) -> None:
-    """In order with the messages before and after, for any member; one copy each until then."""
-    layer = layers(capacity=3)
-    channel, stays = await layer.new_channel(), await layer.new_channel()
-    await layer.group_add("room", stays)
-    for who in added_by.split(" and "):
-        await (layer if who == "own" else other).group_add("room", channel)
-    await other.group_send("room", {"number": 0})
-    await layer.group_send("room", {"number": 1})
-    await other.group_discard("room", channel)
-    await other.group_send("room", {"number": 2})
-    assert await take_numbers(layer, channel, 2) == [0, 1]
-    assert await take_numbers(layer, stays, 3) == [0, 1, 2]
-    await nothing_else(layer, channel)
-    await layer.group_send("room", {"number": 3})
-    await nothing_else(layer, channel)
-    await other.group_add("room", channel)
-    await other.group_send("room", {"number": 4})
-    assert await take_numbers(layer, channel, 1) == [4]
-    await nothing_else(layer, channel)
-
-
 async def test_another_process_discards_when_the_message_key_is_full(
     layers: Layers, other: RemoteLayer
 ) -> None:
@@ -154,22 +94,6 @@ async def test_another_process_discards_when_the_message_key_is_full(
     assert await take_numbers(layer, channel, room) == list(range(room))
     await other.group_send("room", {"type": "unheard"})
     await nothing_else(layer, channel)
-
-
-async def test_another_process_discards_a_waiting_consumers_channel(
-    layers: Layers, other: RemoteLayer
-) -> None:
-    """A consumer that waits all the time is taken out at once, with nothing else sent to it."""
-    layer = layers()
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
-    receiver = await waiting(layer, channel)
-    await other.group_discard("room", channel)
-    virtual = virtual_channel(channel[: channel.index("!") + 1], "room")
-    await eventually(lambda: virtual not in inside.broker(layer).local_groups)
-    await other.group_send("room", {"type": "unheard"})
-    await other.send(channel, {"type": "direct"})
-    assert await within(receiver) == {"type": "direct"}
 
 
 async def test_burst_waits_for_a_reader_that_is_held_up(layers: Layers) -> None:
@@ -215,33 +139,6 @@ async def test_stalled_reader_delays_a_sender_once(layers: Layers) -> None:
     assert sorted(await received) == list(range(100, 201))
 
 
-async def test_join_after_a_discard_that_was_not_read_yet(layers: Layers) -> None:
-    """A member that left and came back at once is a member."""
-    layer = layers()
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
-    await layer.group_discard("room", channel)
-    await layer.group_add("room", channel)
-    await layer.group_send("room", {"type": "hello"})
-    assert await take(layer, channel) == {"type": "hello"}
-    await nothing_else(layer, channel)
-
-
-async def test_last_member_leaves_while_another_joins(layers: Layers) -> None:
-    """In any order, the new member gets later messages."""
-    layer, sender = layers(), layers()
-    leaver, joiner = await layer.new_channel(), await layer.new_channel()
-    for number in range(100):
-        room = f"room-{number}"
-        await layer.group_add(room, leaver)
-        await within(
-            asyncio.gather(layer.group_discard(room, leaver), layer.group_add(room, joiner))
-        )
-        await sender.group_send(room, {"number": number})
-        assert (await take(layer, joiner))["number"] == number
-    await nothing_else(layer, leaver)
-
-
 async def test_names_of_groups_cannot_be_forged(layers: Layers) -> None:
     """No public method takes the name that stands for a process's members, or writes a leave."""
     layer = layers()
@@ -284,32 +181,6 @@ async def test_large_group_changes_under_a_sender_that_knows_it(layers: Layers) 
     for member in [*members[1:], late]:
         assert await take_numbers(other, member, 4) == [0, 1, 2, 3]
     await nothing_else(other, members[0])
-
-
-async def test_key_that_holds_no_queue_fails_its_own_sender(
-    layers: Layers, redis_server: EmbeddedServer
-) -> None:
-    """Of what goes out in one command, the rest arrives, and its senders get no error."""
-    layer = layers()
-    with redis_server.client() as client:
-        client.set(beside(layer, "bad").key, "something else")
-    await layer.send("warm", {"number": 0})
-    names = ("a", "b", "bad", "c")
-    results = await asyncio.gather(
-        *(layer.send(name, {"number": 1}) for name in names), return_exceptions=True
-    )
-    assert [type(result) for result in results[:2] + results[3:]] == [type(None)] * 3
-    assert isinstance(results[2], redis.exceptions.ResponseError)
-    assert "WRONGTYPE" in str(results[2])
-    for name in names[:2] + names[3:]:
-        assert await take(layer, name) == {"number": 1}
-        await layer.group_add("room", name)
-    await layer.group_add("room", "bad")
-    for number in range(3):
-        with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE"):
-            await layer.group_send("room", {"number": number})
-    for name in names[:2] + names[3:]:
-        assert await take_numbers(layer, name, 3) == [0, 1, 2]
 
 
 async def test_leave_that_comes_twice_and_late(

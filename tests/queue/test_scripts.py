@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -102,17 +101,6 @@ def queue(redis_server: EmbeddedServer, prefix: str) -> Iterator[Queue]:
         yield Queue(client, prefix)
 
 
-def test_send_adds_with_the_servers_time(queue: Queue) -> None:
-    """A message's score is when it was sent; key and bell expire."""
-    before = queue.now()
-    queue.send(b"m")
-    [(message, score)] = queue.client.zrange(queue.key, 0, -1, withscores=True)
-    assert message == b"m"
-    assert before <= score <= queue.now()
-    assert 0 < queue.client.ttl(queue.key) <= EXPIRY
-    assert queue.client.ttl(queue.bell) > 0
-
-
 def test_bell_outlives_the_message(queue: Queue) -> None:
     """A bell that rings already is not renewed by each message, so it lives for much longer."""
     queue.send(b"1")
@@ -133,35 +121,6 @@ def test_send_rings_before_the_message_is_there(queue: Queue) -> None:
     assert [queue.bell.encode() in line for line in added] == [True, False]
 
 
-def test_send_refuses_what_is_over_capacity(queue: Queue) -> None:
-    """A full key stays as it is, and its bell as well; expired messages don't count."""
-    assert queue.send(b"1", b"2", b"3", capacity=2) == [0, 0, 1]
-    queue.client.delete(queue.bell)
-    assert queue.send(b"4", capacity=2) == [1]
-    assert queue.client.zrange(queue.key, 0, -1) == [b"1", b"2"]
-    assert not queue.client.exists(queue.bell)
-    queue.client.zadd(queue.key, {b"1": queue.now() - EXPIRY - 1})
-    assert queue.send(b"4", capacity=2) == [0]
-    assert queue.client.zrange(queue.key, 0, -1) == [b"2", b"4"]
-
-
-def test_send_to_several_keys(queue: Queue) -> None:
-    """Each destination has its own capacity and message; the full ones are named by position."""
-    keys = [f"{name}{n}" for n in range(3) for name in (queue.key, queue.bell)]
-    queue.client.zadd(keys[2], {b"old": queue.now()})
-    assert queue.send_together(keys, (1, 1, b"a"), (2, 1, b"b"), (3, 1, b"c")) == [2]
-    found = [queue.client.zrange(key, 0, -1) for key in keys[::2]]
-    assert found == [[b"a"], [b"old"], [b"c"]]
-
-
-def test_one_body_for_several_keys(queue: Queue) -> None:
-    """A message of a group is sent once, however many processes get it."""
-    keys = [f"{name}{n}" for n in range(3) for name in (queue.key, queue.bell)]
-    numbers = "1 1 1 2 1 1 3 1 1"
-    assert queue.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, numbers, b"body") == []
-    assert [queue.client.zrange(key, 0, -1) for key in keys[::2]] == [[b"body"]] * 3
-
-
 def test_send_of_several_messages_to_one_key(queue: Queue) -> None:
     """Each counts for those behind it, an equal one does not; all keep their order."""
     queue.client.zadd(queue.key, {b"old": queue.now() - EXPIRY - 1, b"first": queue.now()})
@@ -169,13 +128,6 @@ def test_send_of_several_messages_to_one_key(queue: Queue) -> None:
     assert queue.send_together([queue.key, queue.bell], *((1, 4, text) for text in texts)) == [5]
     assert queue.client.zrange(queue.key, 0, -1) == [b"first", b"y", b"z", b"x"]
     assert queue.client.ttl(queue.key) > 0
-
-
-def test_send_of_what_equals_an_expired_message(queue: Queue) -> None:
-    """It takes up room, though the key has not grown by it."""
-    queue.client.zadd(queue.key, {b"a": queue.now() - EXPIRY - 1, b"first": queue.now()})
-    assert queue.send_together([queue.key, queue.bell], (1, 2, b"a"), (1, 2, b"b")) == [2]
-    assert queue.client.zrange(queue.key, 0, -1) == [b"first", b"a"]
 
 
 def test_sends_behind_a_clock_that_is_ahead(queue: Queue) -> None:
@@ -200,54 +152,11 @@ def test_scores_keep_their_microseconds(queue: Queue) -> None:
     assert queue.client.zrange(queue.key, 0, -1, withscores=True) == sent
 
 
-def test_take_moves_into_claims(queue: Queue) -> None:
-    """It returns the oldest in order, and keeps them until they are acknowledged."""
-    queue.send(b"1", b"2", b"3")
-    assert queue.take(2) == [b"1", b"2"]
-    assert queue.take(0) == [b"1", b"2"]
-    assert 0 < queue.client.ttl(queue.claims) <= CLAIMS_LIVE
-    first = queue.scores[0]
-    assert queue.take(1, first) == [b"2", b"3"]
-    assert queue.take(1, *queue.scores) == []
-    assert not queue.client.exists(queue.claims)
-
-
 def test_take_acknowledges_before_it_takes(queue: Queue) -> None:
     """A message whose score is one that is acknowledged just now is none of the old ones."""
     queue.client.zadd(queue.claims, {b"old": 5000000000.5})
     queue.client.zadd(queue.key, {b"new": 5000000000.5})
     assert queue.take(1, b"5000000000.5") == [b"new"]
-
-
-def test_take_rings_for_what_it_leaves(queue: Queue) -> None:
-    """Another reader is woken for the rest, if there is any."""
-    queue.send(b"1", b"2")
-    queue.client.delete(queue.bell)
-    queue.take(1)
-    assert queue.client.exists(queue.bell)
-    queue.client.delete(queue.bell)
-    queue.take(1)
-    assert not queue.client.exists(queue.bell)
-
-
-def test_take_says_what_time_it_is(queue: Queue) -> None:
-    """The reader learns the server's time, to the microsecond."""
-    before = queue.now()
-    queue.take(0)
-    assert before <= float(queue.reply[0]) <= queue.now()
-    assert len(queue.reply[0].partition(b".")[2]) == 6
-
-
-def test_release_puts_back_in_place(queue: Queue) -> None:
-    """A message that found no taker is again the oldest, and readers are woken."""
-    queue.send(b"1", b"2", b"3")
-    queue.take(2)
-    queue.client.delete(queue.bell)
-    assert queue.release(*queue.scores) == 2
-    assert queue.client.zrange(queue.key, 0, -1) == [b"1", b"2", b"3"]
-    assert queue.client.exists(queue.bell)
-    assert queue.take(0) == []
-    assert 0 < queue.client.ttl(queue.claims) <= CLAIMS_LIVE
 
 
 def test_release_that_arrives_late(queue: Queue) -> None:
@@ -315,21 +224,6 @@ def test_release_of_what_is_no_claim_any_more(queue: Queue) -> None:
     assert not queue.client.exists(queue.bell)
 
 
-def test_take_says_whether_it_has_left_messages_behind(queue: Queue) -> None:
-    """A leave takes effect once all that was sent before it has been taken."""
-    queue.send(b"1", b"2")
-    for wanted, is_empty in ((0, 0), (1, 0), (1, 1), (1, 1), (0, 1)):
-        queue.take(wanted)
-        assert queue.reply[1] == is_empty
-
-
-def test_leave_fits_into_a_full_key(queue: Queue) -> None:
-    """It has no capacity, and comes behind the messages."""
-    assert queue.send(b"1", b"2", capacity=1) == [0, 1]
-    assert queue.send(b"leave", capacity=0) == [0]
-    assert queue.take(9) == [b"1", b"leave"]
-
-
 def test_server_time_of_large_messages(queue: Queue) -> None:
     """Sending and taking 10 MB costs less than three times what bare commands need for it."""
 
@@ -362,16 +256,6 @@ def server(redis_server: EmbeddedServer) -> Iterator[ScriptServer]:
         yield ScriptServer(client)
 
 
-def test_group_add_renews(server: ScriptServer, prefix: str) -> None:
-    """It returns the time that it wrote, and the key lives `group_expiry` seconds from now."""
-    group = Keys(prefix).group("room")
-    first = server.run(scripts.GROUP_ADD, [group], "a", 100)
-    server.client.expire(group, 5)
-    second = server.run(scripts.GROUP_ADD, [group], "a", 100)
-    assert float(first) < float(second) == server.client.zscore(group, "a")
-    assert 90 < server.client.ttl(group) <= 100
-
-
 def test_expired_names_are_no_members(server: ScriptServer, prefix: str) -> None:
     """A name whose time is over is not listed, and the next `group_add` removes it."""
     group = Keys(prefix).group("room")
@@ -396,24 +280,6 @@ def test_group_forget_only_what_this_process_wrote_last(server: ScriptServer, pr
     assert not server.client.exists(group, behind)
 
 
-def test_group_forget_of_a_plain_name(server: ScriptServer, prefix: str) -> None:
-    """A name that stands for one channel has no set of members beside the group."""
-    group = Keys(prefix).group("room")
-    score = server.run(scripts.GROUP_ADD, [group], "a", 100)
-    assert server.run(scripts.GROUP_FORGET, [group], "a", b"1") == 0
-    assert server.run(scripts.GROUP_FORGET, [group], "a", score) == 1
-    assert not server.client.exists(group)
-
-
-def test_swap(server: ScriptServer, prefix: str) -> None:
-    """It writes a value for a time, and returns the one before."""
-    key = f"{prefix}swapped"
-    assert server.run(scripts.SWAP, [key], "one", 100) is None
-    assert server.run(scripts.SWAP, [key], "two", 10) == b"one"
-    assert server.client.get(key) == b"two"
-    assert 0 < server.client.ttl(key) <= 10
-
-
 def test_mark_gone_only_after_the_same_sign(server: ScriptServer, prefix: str) -> None:
     """A process that has sent another heartbeat meanwhile is not marked."""
     key = f"{prefix}alive"
@@ -426,28 +292,6 @@ def test_mark_gone_only_after_the_same_sign(server: ScriptServer, prefix: str) -
     assert 0 < server.client.ttl(key) <= 100
     server.client.delete(key)
     assert server.run(scripts.MARK_GONE, [key], "two", "gone", 100) == 0
-
-
-def test_members_behind_a_virtual_channel(server: ScriptServer, prefix: str) -> None:
-    """They are added with it, live as long, and leave one by one."""
-    group, behind = Keys(prefix).group("room"), Keys(prefix).members("v!:g:room")
-    server.run(scripts.GROUP_ADD, [group, behind], "v!:g:room", 100, "one", "two")
-    server.client.expire(behind, 5)
-    server.run(scripts.GROUP_ADD, [group, behind], "v!:g:room", 100, "three")
-    assert server.client.smembers(behind) == {b"one", b"two", b"three"}
-    assert 90 < server.client.ttl(behind) <= 100
-    server.run(scripts.GROUP_DISCARD, [group, behind], "v!two", "two", "v!:g:room")
-    assert server.client.smembers(behind) == {b"one", b"three"}
-    assert server.client.zrange(group, 0, -1) == [b"v!:g:room"]
-
-
-def test_group_discard_returns_the_time(server: ScriptServer, prefix: str) -> None:
-    """A plain name is removed; the time tells which memberships of its process are over."""
-    group = Keys(prefix).group("room")
-    score = server.run(scripts.GROUP_ADD, [group], "a", 100)
-    at, after = server.run(scripts.GROUP_DISCARD, [group], "a")
-    assert float(score) < float(at) == float(after) <= server.now() <= time.time() + 3600
-    assert not server.client.exists(group)
 
 
 def sha1(names: bytes) -> str:
