@@ -20,30 +20,33 @@ from conformance.variants import (
     VARIANTS,
     Variant,
 )
-from embedded_server import EmbeddedServer
 from support.acl_rules import restricted
 from support.tls import authority, start_tls_server, tls_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from conformance.variants import Config
+    from embedded_server import EmbeddedServer
     from support.cluster import EmbeddedCluster
+    from support.layers import LayerClass
 
 __all__ = ["authority", "start_tls_server", "tls_server"]
 
 ACL_LACKS = {Capability.OTHER_PREFIXES: "the documentation's rules give rights to one prefix"}
 
 
-def with_queue_rule(servers: Sequence[EmbeddedServer]) -> Config:
-    """A user with the smallest rule of the queue layer."""
-    return {"hosts": [restricted(servers[0], RedisChannelLayer)], "prefix": "asgi"}
+def with_rule(
+    layer_class: LayerClass, *rights: str
+) -> Callable[[Sequence[EmbeddedServer]], Config]:
+    """Return what makes a user with the documentation's rule, which is for the default prefix."""
 
+    def config(servers: Sequence[EmbeddedServer]) -> Config:
+        with servers[0].client() as client:
+            client.flushall()
+        return {"hosts": [restricted(servers[0], layer_class, *rights)], "prefix": "asgi"}
 
-def with_pubsub_rule(servers: Sequence[EmbeddedServer]) -> Config:
-    """A user with that of Pub/Sub, which takes a right for each general channel."""
-    host = restricted(servers[0], RedisPubSubChannelLayer, "&jobs", "&news")
-    return {"hosts": [host], "prefix": "asgi"}
+    return config
 
 
 def tls(servers: Sequence[Any]) -> Config:
@@ -57,18 +60,17 @@ DEPLOYED = (
     Variant(
         "queue-acl",
         QUEUE,
-        with_queue_rule,
+        with_rule(RedisChannelLayer),
         lacks={**QUEUE_LACKS, **ACL_LACKS},
         modules=ACL,
-        server="acl_server",
     ),
     Variant(
         "pubsub-acl",
         PUBSUB,
-        with_pubsub_rule,
+        # Pub/Sub takes a right for each general channel.
+        with_rule(RedisPubSubChannelLayer, "&jobs", "&news"),
         lacks={**PUBSUB_LACKS, **ACL_LACKS},
         modules=ACL,
-        server="acl_server",
     ),
     Variant("queue-tls", QUEUE, tls, lacks=QUEUE_LACKS, modules=TLS, server="tls_server"),
     Variant("pubsub-tls", PUBSUB, tls, lacks=PUBSUB_LACKS, modules=TLS, server="tls_server"),
@@ -83,21 +85,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     module = metafunc.module.__name__.rpartition("test_")[2]
     cases = [variant for variant in (*VARIANTS, *DEPLOYED) if variant.runs(module, needed)]
     metafunc.parametrize("variant", cases, ids=[variant.name for variant in cases])
-
-
-@pytest.fixture(scope="session")
-def shared_acl_server() -> Iterator[EmbeddedServer]:
-    """A server on which users have the documentation's rules."""
-    with EmbeddedServer() as server:
-        yield server
-
-
-@pytest.fixture
-def acl_server(shared_acl_server: EmbeddedServer) -> EmbeddedServer:
-    """That server without data, as the rules are for the default prefix alone."""
-    with shared_acl_server.client() as client:
-        client.flushall()
-    return shared_acl_server
 
 
 @pytest_asyncio.fixture

@@ -158,13 +158,6 @@ async def test_loops_come_and_go_in_many_threads(case: LayerCase, layer: Channel
     await case.nothing_else(layer, channel)
 
 
-@checks(Promise.SYNCHRONOUS)
-def test_layer_is_made_without_a_loop(case: LayerCase) -> None:
-    """Channels makes its layers in synchronous code, before any loop runs."""
-    layer = case.layer()
-    assert asyncio.run(round_trip(layer)) == [HELLO, HELLO]
-
-
 @checks(Promise.LOOPS)
 async def test_layer_may_be_closed_at_any_moment(case: LayerCase) -> None:
     """Closing ends what a layer does in the background, whatever that is just waiting for."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_queue.receiver import State
-from support import inside
-from support.messages import cancel, take_numbers, within
+from support.messages import within
 from support.queue_layers import Layers, beside, blocked, is_blocked, nothing_else
 from support.waiting import eventually
 
@@ -127,23 +124,6 @@ async def test_what_a_failover_brings_back(broken: Broken, where: str) -> None:
     await eventually(lambda: message not in broken.claims(), timeout=AT_ONCE)
 
 
-async def test_leave_that_was_applied_twice(broken: Broken) -> None:
-    """A leave whose acknowledgement got lost does not end a later membership."""
-    layer = broken.layer
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
-    receiver = await blocked(broken.server, layer, channel)
-    local_groups = inside.broker(layer).local_groups
-    await broken.sender.group_discard("room", channel)
-    await eventually(lambda: not local_groups.virtuals())
-    await layer.group_add("room", channel)
-    await eventually(local_groups.virtuals)
-    broken.proxy.cut()
-    await broken.sender.group_send("room", {"number": 0})
-    assert await within(receiver) == {"number": 0}
-    await nothing_else(layer, channel)
-
-
 async def test_general_channel_message_without_a_bell(
     broken: Broken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,24 +147,3 @@ async def test_scripts_that_the_server_has_forgotten(broken: Broken) -> None:
             await layer.send(channel, {"number": number})
             assert await within(receiver, AT_ONCE) == {"number": number}
             await nothing_else(layer, channel)
-
-
-async def test_first_take_of_a_layer_that_closes(
-    own_layers: Layers, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It puts back the message in the lost reply: no other take followed."""
-    monkeypatch.setattr("channels_redis_queue.receiver.STOP_TIMEOUT", 20)
-    layer, sender = own_layers(hosts=[proxy.url]), own_layers()
-    await within(sender.send("jobs", {"number": 0}))
-    loss = proxy.lose_reply(to=b"$claims.")
-    receiving = asyncio.create_task(layer.receive("jobs"))
-    await within(loss.happened.wait())
-    proxy.stall(new=True)
-    [receiver] = inside.receivers(layer)
-    await eventually(lambda: not inside.is_connected(receiver))
-    await cancel(receiving)
-    closing = asyncio.create_task(layer.close_pools())
-    await eventually(lambda: receiver.state is State.STOPPING)
-    proxy.resume()
-    await within(closing)
-    assert await take_numbers(sender, "jobs", 1) == [0]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from channels_redis_shared.concurrency import end_task, start_task
@@ -29,18 +28,6 @@ def pipeline_to(server: EmbeddedServer) -> AutoPipeline:
     """Return a pipeline whose connection is not open yet."""
     (host,) = parse_hosts([server.url])
     return AutoPipeline(Connector(host))
-
-
-async def cancelled_before_its_first_turn(pipeline: AutoPipeline) -> asyncio.Future[bytes]:
-    """Issue a command, and cancel its sender as `asyncio.run` cancels all tasks at its end."""
-    call = asyncio.ensure_future(pipeline.execute(("PING",), key="any"))
-    others = asyncio.all_tasks()
-    while not (begun := asyncio.all_tasks() - others):
-        await asyncio.sleep(0)
-    for task in begun:
-        task.cancel()
-    await asyncio.wait(begun)
-    return call
 
 
 async def only_client(server: EmbeddedServer) -> None:
@@ -104,37 +91,6 @@ def test_loop_closed_amid_an_outage_warns_of_nothing() -> None:
             del loop
             gc.collect()
     assert [str(one.message) for one in caught if one.category is RuntimeWarning] == []
-
-
-async def test_pipeline_goes_on_after_its_sender_was_cancelled(
-    redis_server: EmbeddedServer,
-) -> None:
-    """A command issued as a loop ends goes out, and takes along what waited before it."""
-    pipeline = pipeline_to(redis_server)
-    waiting = await cancelled_before_its_first_turn(pipeline)
-    later = pipeline.execute(("PING",), key="any")
-    replies = await asyncio.wait_for(asyncio.gather(waiting, later), DEADLINE)
-    assert list(replies) == [b"PONG", b"PONG"]
-    await pipeline.close()
-
-
-async def test_closing_fails_what_no_sender_cared_for(redis_server: EmbeddedServer) -> None:
-    """No caller is left waiting when a pipeline closes."""
-    pipeline = pipeline_to(redis_server)
-    waiting = await cancelled_before_its_first_turn(pipeline)
-    await pipeline.close()
-    with pytest.raises(RedisConnectionError):
-        await asyncio.wait_for(waiting, DEADLINE)
-
-
-async def test_command_after_the_end(own_server: EmbeddedServer) -> None:
-    """A call that had begun before its pipeline was closed goes on, and leaves nothing open."""
-    pipeline = pipeline_to(own_server)
-    await pipeline.close()
-    for _ in range(2):
-        reply = await asyncio.wait_for(pipeline.execute(("PING",), key="any"), DEADLINE)
-        assert reply == b"PONG"
-        await only_client(own_server)
 
 
 async def test_command_that_was_sent_in_part(own_server: EmbeddedServer) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 import redis.exceptions
 
-from support.messages import cancel, numbered, take, take_numbers, within
+from support.messages import cancel, numbered, take_numbers, within
 from support.queue_layers import Layers, beside, blocked, nothing_else
-from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -146,21 +144,3 @@ async def test_messages_go_back(
     await within(layer.close_pools())
     got += await take_numbers(other, "jobs", 3 - len(got))
     assert sorted(got) == [0, 1, 2]
-
-
-async def test_layer_is_closed(
-    own_server: EmbeddedServer, own_layers: Layers, layer: RedisChannelLayer
-) -> None:
-    """Closing a layer whose readers wait takes no longer than otherwise, and loses nothing."""
-    own = await layer.new_channel()
-    receivers = [await blocked(own_server, layer, channel) for channel in (own, "jobs")]
-    fill(own_server)
-    await cancel(*receivers)
-    await within(layer.close_pools(), 5)
-    relieve(own_server)
-    sender = own_layers()
-    await asyncio.gather(sender.send(own, {"number": 0}), sender.send("jobs", {"number": 1}))
-    assert await take(layer, own) == {"number": 0}
-    assert await take(layer, "jobs") == {"number": 1}
-    with own_server.client() as client:
-        await eventually(lambda: client.zcard(beside(layer, own).key) == 0)

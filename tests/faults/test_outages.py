@@ -12,14 +12,11 @@ import redis.exceptions
 
 from channels_redis_queue import RedisChannelLayer
 from embedded_server import EmbeddedServer
-from support import inside
 from support.messages import cancel, take, take_numbers, within
 from support.queue_layers import Layers, StartRemoteLayer, blocked, nothing_else, sent, waiting
 from support.waiting import eventually, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from support.layers import LayerClass
 
 AWAY = 2
@@ -205,37 +202,6 @@ def refuses(client: redis.Redis, code: str) -> bool:
     except redis.exceptions.ResponseError as error:
         return code in str(error)
     return False
-
-
-@pytest.mark.usefixtures("frequent_checks")
-async def test_consumers_go_while_one_of_two_hosts_is_away(
-    own_server: EmbeddedServer, start_server: Callable[..., EmbeddedServer]
-) -> None:
-    """An unavailable host delays nothing on the other."""
-    second = start_server()
-    layers = Layers(hosts=[own_server.url, second.url], channel_expiry=1)
-    layer = layers()
-    local_groups = inside.broker(layer).local_groups
-    groups = [f"room-{number}" for number in range(20)]
-    # The first one lasts as long as this task.
-    _, *channels = [await layer.new_channel() for _ in range(9)]
-    receivers = [asyncio.create_task(layer.receive(channel)) for channel in channels]
-    for group in groups:
-        for channel in channels:
-            await layer.group_add(group, channel)
-    second.kill()
-
-    def most() -> int:
-        return max(
-            len(local_groups.members(virtual)) for virtual in local_groups.virtuals() or [""]
-        )
-
-    await cancel(*receivers[:7])
-    await eventually(lambda: most() == 1)
-    # Telling the host that is away of those would take 5 s for each of its groups.
-    await cancel(*receivers[7:])
-    await eventually(lambda: most() == 0)
-    await within(layers.close(), 30)
 
 
 async def test_server_loads_its_data() -> None:

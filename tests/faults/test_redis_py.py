@@ -12,14 +12,10 @@ import redis.connection
 from asgiref.sync import async_to_sync
 from redis.exceptions import RedisError
 
-from channels_redis_shared.config.hosts import parse_hosts
-from channels_redis_shared.transport.connector import Connector
-from channels_redis_shared.transport.pipeline import AutoPipeline
 from support.messages import within
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
-    from support.proxy import TcpProxy
 
 
 HELLO = {"type": "hello"}
@@ -85,18 +81,6 @@ def test_synchronous_callers(own_server: EmbeddedServer, layer_class: type[Any])
             client.client_kill_filter(_type="normal", skipme=True)
     assert layer.statistics().sent == 3
     async_to_sync(layer.close_pools)()
-
-
-@pytest.mark.usefixtures("hidden")
-async def test_reset_while_idle(proxy: TcpProxy) -> None:
-    """A connection that was reset is found before it carries a command."""
-    (host,) = parse_hosts([proxy.url])
-    pipeline = AutoPipeline(Connector(host))
-    for count in range(1, 4):
-        assert await within(pipeline.execute(("INCR", "n"), key="n")) == count
-        proxy.reset()
-        await asyncio.sleep(0.05)  # hears of it
-    await pipeline.close()
 
 
 async def test_redis_py_that_hides_its_transport(

@@ -2,49 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
-import msgpack
-import pytest
-
-from support.messages import joined, take, take_many, within
-from support.pubsub_layers import Layers, nothing_else
+from support.messages import joined, take, within
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
+    from support.pubsub_layers import Layers
 
 LOGGER = "channels_redis_pubsub"
 HELLO = {"type": "hello"}
-UNREADABLE = {
-    "empty": b"",
-    "random": b"\xc1\x9f\x00\xff",
-    "truncated": msgpack.packb({"type": "hello", "text": "x" * 50})[:30],
-    "no map": msgpack.packb([1, 2]),
-}
-
-
-@pytest.mark.parametrize("data", UNREADABLE.values(), ids=UNREADABLE)
-async def test_unreadable_message_is_dropped(
-    redis_server: EmbeddedServer,
-    layers: Layers,
-    caplog: pytest.LogCaptureFixture,
-    data: bytes,
-) -> None:
-    """Bytes that no layer published: one line in the log, and good messages go on arriving."""
-    layer = layers()
-    channels = [await joined(layer, "room") for _ in range(2)]
-    with redis_server.client() as client, caplog.at_level(logging.INFO, LOGGER):
-        await within(layer.group_send("room", {"type": "before"}))
-        client.publish(f"{layer.prefix}__group__room", data)
-        client.publish(channels[0], data)
-        await within(layer.group_send("room", {"type": "after"}))
-        for channel in channels:
-            assert await take_many(layer, channel, 2) == [{"type": "before"}, {"type": "after"}]
-            await nothing_else(layer, channel)
-    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
-    assert "__group__room" in caplog.text
-    assert channels[0] in caplog.text
 
 
 async def test_names_and_payload_on_the_wire(redis_server: EmbeddedServer, layers: Layers) -> None:

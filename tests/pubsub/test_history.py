@@ -242,19 +242,6 @@ async def test_a_history_that_can_not_be_read(
     assert plain(await take_many(layer, channel, 2)) == numbered(2)
 
 
-async def test_followers_end_with_their_members(own_layers: Layers) -> None:
-    """Nothing of a group stays in the process after its last member has left."""
-    layer = own_layers(**HISTORY)
-    channel, _ = await follow(layer)
-    other, _ = await follow(layer)
-    client = inside(layer)
-    assert len(client.followers) == 1
-    await within(layer.group_discard(GROUP, channel))
-    assert len(client.followers) == 1
-    await within(layer.group_discard(GROUP, other))
-    assert len(client.followers) == 0
-
-
 async def test_follower_ends_with_a_member_that_leaves_early(
     proxy: TcpProxy, own_layers: Layers
 ) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
-from support import inside as look
 from support.loop_thread import LoopThread
 from support.messages import Message, cancel, joined, numbered, take, take_many, within
 from support.pubsub_layers import (
@@ -27,7 +26,6 @@ from support.waiting import eventually
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
-    from support.proxy import TcpProxy
 
 HELLO = {"type": "hello"}
 
@@ -139,45 +137,6 @@ async def test_history_outlives_the_loop(layers: Layers, *, without_cleanup: boo
     await nothing_else(layer, channel)
 
 
-async def test_history_that_has_not_arrived_when_the_loop_ends(
-    proxy: TcpProxy, own_layers: Layers
-) -> None:
-    """Nothing was read in the loop between, which still knows what the channel has."""
-    layer, sender = own_layers(hosts=[proxy.url], **KEEPING), own_layers(**KEEPING)
-    with LoopThread() as first:
-        channel = await first.run(layer.new_channel())
-        start = await first.run(layer.group_add("chat.1", channel))
-        proxy.stall(new=True)
-    with LoopThread() as between:
-        between.start(layer.group_add("room", channel))
-        [broker] = look.all_brokers(layer)
-        await eventually(lambda: broker.loop is between.loop)
-        await within(sender.group_send("chat.1", {"type": "while"}))
-    proxy.resume()
-    assert start is not None
-    assert (await take(layer, channel))["type"] == "while"
-    await nothing_else(layer, channel)
-
-
-async def test_history_that_can_not_be_read_in_the_next_loop(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """The channel is told that messages may be missing, as after an outage, and stays a member."""
-    layer = own_layers(**KEEPING)
-    position = "asgi$pubsub.position{asgi__group__chat.1}"
-    with LoopThread() as other, own_server.client() as client:
-        channel = await other.run(layer.new_channel())
-        await other.run(layer.group_send("chat.1", HELLO))
-        await other.run(layer.group_add("chat.1", channel))
-        client.delete(position)
-        client.lpush(position, "wrong")
-    assert (await take(layer, channel))["type"] == "chat.gap"
-    with own_server.client() as client:
-        client.delete(position)
-    await within(layer.group_send("chat.1", {"type": "next"}))
-    assert (await take(layer, channel))["type"] == "next"
-
-
 @pytest.mark.parametrize("bare", [False, True], ids=["asyncio.run", "closed without cleanup"])
 def test_loop_that_ends_leaves_no_connection(own_server: EmbeddedServer, *, bare: bool) -> None:
     """A loop takes its connections with it, at the latest when the layer is used again."""
@@ -265,16 +224,3 @@ async def test_channel_used_after_close_pools(layers: Layers) -> None:
     assert await take_many(layer, channel, 2) == [LOST, BACK]
     await within(sender.group_send("room", HELLO))
     assert await take(layer, channel) == HELLO
-
-
-async def test_flush_after_close_pools(layers: Layers) -> None:
-    """It ends the memberships of channels that stay, too."""
-    layer = layers()
-    channel = await joined(layer, "room")
-    await layer.close_pools()
-    await within(layer.flush())
-    receiver = await waiting(layer, channel)
-    await within(layer.group_add("another", channel))
-    await within(layer.group_send("room", {"type": "unheard"}))
-    await within(layer.send(channel, HELLO))
-    assert await within(receiver) == HELLO

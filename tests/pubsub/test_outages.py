@@ -170,20 +170,6 @@ async def test_calls_begun_in_an_outage_succeed_when_it_is_short(
     assert await take_many(layer, channel, 2) == [BACK, HELLO]
 
 
-async def test_consumer_that_ends_in_an_outage_is_forgotten(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """After the outage, the channel of a consumer that has ended has no listener."""
-    layer = own_layers(**NOTICES)
-    stays, goes = await layer.new_channel(), await joined(layer, "room")
-    own_server.kill()
-    assert await take_many(layer, goes, 1) == [LOST]
-    inside(layer).close(goes)
-    own_server.start()
-    assert await take_many(layer, stays, 2) == [LOST, BACK]
-    assert subscribed(own_server) == {stays}
-
-
 async def test_server_that_is_down_at_the_start(
     own_server: EmbeddedServer, own_layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -199,14 +185,6 @@ async def test_server_that_is_down_at_the_start(
     await within(layer.send("jobs", HELLO))
     assert await within(receiver) == HELLO
     await nothing_else(layer, await within(layer.new_channel()))
-
-
-async def test_tls_to_a_port_without(redis_server: EmbeddedServer, layers: Layers) -> None:
-    """A subscription that times out before the handshake does says what to write."""
-    address = redis_server.url.replace("redis://", "rediss://")
-    layer = layers(hosts=[{"address": address, "socket_timeout": TIMEOUT}])
-    with pytest.raises(RedisTimeoutError, match="write redis:// instead of rediss:// in hosts"):
-        await within(layer.new_channel())
 
 
 async def test_wrong_password_that_no_call_is_told_of(

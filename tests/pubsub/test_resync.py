@@ -12,12 +12,12 @@ from django.conf import settings
 
 from support.default_layer import default_layer
 from support.messages import within
-from support.pubsub_layers import Layers, kill_subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from embedded_server import EmbeddedServer
+    from support.pubsub_layers import Layers
 
 PAGE = Path(__file__).parents[2] / "docs" / "pubsub.md"
 
@@ -86,21 +86,3 @@ async def test_consumer_catches_up(
         await within(layer.group_send("scores", late))
     assert await received() == {"version": 4, "scores": {"ada": 4}}
     await within(socket.disconnect(timeout=20))
-
-
-async def test_consumers_without_notices_to_handle(
-    own_server: EmbeddedServer, own_layers: Layers, scoreboard: Any
-) -> None:
-    """Without the options an outage reaches no consumer, which stays connected."""
-    layer = own_layers()
-    with default_layer(layer):
-        socket = WebsocketCommunicator(scoreboard.as_asgi(), "/")
-        assert (await within(socket.connect(timeout=20)))[0]
-        assert await socket.receive_json_from(timeout=20)
-        kill_subscriptions(own_server)
-        # Returns when the new connection hears this, too.
-        await within(layer.group_add("scores", await within(layer.new_channel())))
-        change = {"type": "scores.changed", "version": 2, "scores": {}}
-        await within(layer.group_send("scores", change))
-        assert await socket.receive_json_from(timeout=20) == {"version": 2, "scores": {}}
-        await within(socket.disconnect(timeout=20))

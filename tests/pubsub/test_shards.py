@@ -113,24 +113,6 @@ async def test_outage_of_one_shard_is_told_once(
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
-async def test_groups_of_all_hosts_move_with_a_channel(
-    two_servers: list[EmbeddedServer], sharded: Layers
-) -> None:
-    """The loop that takes over a channel listens where its groups are, not only to the channel."""
-    layer = sharded()
-    groups = [group_on(layer, shard) for shard in range(2)]
-    with LoopThread() as other:
-        channel = await other.run(joined(layer, *groups))
-    listening = [
-        (s, f"{layer.prefix}__group__{g}") for s, g in zip(two_servers, groups, strict=True)
-    ]
-    assert await take_many(layer, channel, 2) == [LOST, BACK]
-    assert all(topic in subscribed(server) for server, topic in listening)
-    for group in groups:
-        await within(layer.group_send(group, HELLO))
-    assert await take_many(layer, channel, 2) == [HELLO] * 2
-
-
 async def test_loop_ends_while_one_host_is_away(
     two_servers: list[EmbeddedServer], sharded: Layers
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -87,28 +86,6 @@ async def test_close_pools_closes_all(own_server: EmbeddedServer, own_layers: La
     await cancel(*receivers)
     await within(layer.close_pools())
     await eventually(lambda: connections(own_server) == 0)
-
-
-async def test_loop_ends_as_its_last_member_is_taken_out(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """A loop that learns of it while it closes its connections opens no new ones."""
-    layer, other = own_layers(), own_layers()
-
-    async def consume() -> None:
-        channel = await layer.new_channel()
-        await layer.group_add("room", channel)
-        await waiting(layer, channel)
-        # The loop stands still meanwhile, so that its receiver reads of this as it stops.
-        discard = other.group_discard("room", channel)
-        thread = threading.Thread(target=asyncio.run, args=[discard])
-        thread.start()
-        thread.join()
-
-    await within(asyncio.to_thread(asyncio.run, consume()))
-    await own_layers.close()
-    await eventually(lambda: connections(own_server) == 0)
-    assert not groups(own_server)
 
 
 async def test_layer_closes_at_any_moment_after_its_last_member_has_gone(

@@ -6,12 +6,10 @@ import asyncio
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_queue.protocol.dispatch import WorkerDispatcher
-from support import inside
 from support.messages import cancel, numbered, take_numbers, within
 from support.queue_layers import Layers, waiting
 from support.waiting import eventually
@@ -95,42 +93,6 @@ async def test_many_receive_at_once(layers: Layers) -> None:
     await eventually(lambda: numbers[-1] == 1_500)
     assert sorted(numbers) == list(range(1_501))
     await cancel(*workers)
-
-
-async def test_message_of_one_who_was_cancelled_in_the_same_turn(
-    layers: Layers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another one of this process that waits has it in milliseconds."""
-    layer, sender = layers(), layers()
-    first = await waiting(layer, "jobs")
-    second = await waiting(layer, "jobs")
-    deliver = WorkerDispatcher.dispatch
-
-    def deliver_and_cancel(self: WorkerDispatcher, *arguments: Any) -> None:
-        deliver(self, *arguments)
-        first.cancel()
-
-    monkeypatch.setattr(WorkerDispatcher, "dispatch", deliver_and_cancel)
-    started = time.monotonic()
-    await sender.send("jobs", {"type": "hello"})
-    assert await within(second) == {"type": "hello"}
-    assert time.monotonic() - started < 4  # a wait that times out takes 5 s
-    assert first.cancelled()
-
-
-async def test_mailbox_that_was_looked_at_as_a_receive_began(
-    layers: Layers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A sweep in another thread removes it briefly; the consumer is still woken."""
-    layer, sender = layers(), layers()
-    channel = await layer.new_channel()
-    mailboxes = inside.broker(layer).mailboxes
-    find = mailboxes.find
-    looks = iter([None])
-    monkeypatch.setattr(mailboxes, "find", lambda name: next(looks, find(name)))
-    receiving = await waiting(layer, channel)
-    await sender.send(channel, {"type": "hello"})
-    assert await within(receiving, 4) == {"type": "hello"}  # a wait that times out takes 5 s
 
 
 @pytest.mark.parametrize("kind", ["specific", "general"])

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.messages import within
-from support.queue_layers import Layers, waiting
-from support.waiting import eventually
+from support.queue_layers import Layers
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -73,20 +72,3 @@ async def test_keys_that_begin_with_the_prefix_by_chance(
         await within(layer.flush())
         assert set(client.keys("*")) == before
     await layers.close()
-
-
-@pytest.mark.usefixtures("frequent_checks")
-async def test_other_processes_write_their_memberships_again(layers: Layers) -> None:
-    """A flush from outside ends no membership of a process that runs."""
-    layer, admin = layers(), layers()
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
-    receiver = await waiting(layer, channel)
-
-    async def reached() -> bool:
-        await admin.group_send("room", {"type": "hello"})
-        return receiver.done()
-
-    await within(admin.flush())
-    await eventually(reached, timeout=5)
-    assert receiver.result() == {"type": "hello"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import pytest
 
-from support import inside
 from support.messages import take, take_numbers
 from support.queue_layers import Layers, beside
 
@@ -66,22 +64,6 @@ async def test_garbage_is_dropped(
     [line] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert key.removeprefix(layer.prefix) in line
     assert layer.statistics().dropped.undecodable == len(bad)
-
-
-async def test_messages_for_unknown_channels(layers: Layers) -> None:
-    """Names of channels that do not exist cost no memory for longer than `expiry`."""
-    layer = layers(expiry=1)
-    channel = await layer.new_channel()
-    address = channel[: channel.index("!") + 1]
-    for number in range(50):
-        await layer.send(f"{address}{number}", {"type": "hello"})
-    await layer.send(channel, {"number": 0})
-    assert await take_numbers(layer, channel, 1) == [0]
-    consumers = inside.broker(layer).consumers
-    assert len(consumers.mailboxes) > 50
-    await asyncio.sleep(layer.expiry)
-    consumers.sweep()
-    assert len(consumers.mailboxes) == 1
 
 
 async def test_encrypted_message_in_the_key_of_another_channel(

@@ -10,7 +10,7 @@ import pytest
 from channels_redis_queue.layer import PROCESS_CAPACITY
 from support.counting import count_commands
 from support.messages import within
-from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, nothing_else, waiting
+from support.queue_layers import Layers, StartRemoteLayer, beside, nothing_else, waiting
 from support.waiting import eventually, until
 
 if TYPE_CHECKING:
@@ -59,21 +59,6 @@ async def test_dead_process(
         lives = {key: client.ttl(key) for key in client.keys("*")}
     assert len(lives) >= 4
     assert all(0 < life <= 700 for life in lives.values()), lives
-
-
-async def test_group_forgets_a_dead_process(layers: Layers, remote_layer: StartRemoteLayer) -> None:
-    """Its name in a group that others keep alive expires."""
-    layer = layers(group_expiry=2)
-    other = await remote_layer(**layers.options, group_expiry=2)
-    await other.group_add("room", await other.new_channel())
-    await other.worker.kill()
-
-    async def alone() -> bool:
-        await layer.group_add("room", "jobs")
-        return len(await names_in(layer, "room")) == 1
-
-    assert not await alone()
-    await eventually(alone)
 
 
 async def test_full_message_key_of_a_dead_process(

@@ -108,20 +108,6 @@ async def test_consumers_that_were_cancelled(layers: Layers) -> None:
     await cancel(again)
 
 
-async def test_memberships_end(layers: Layers) -> None:
-    """After `group_expiry` no member counts, in any form."""
-    layer, other = layers(group_expiry=1), layers(group_expiry=1)
-    channel = await joined(layer, "room")
-    await within(other.group_add("room", "general"))
-    await check([layer, other], "room", channel, "general")
-
-    async def ended() -> bool:
-        return await other.group_count("room") == 0
-
-    await eventually(ended)
-    await check([layer, other], "room")
-
-
 async def test_process_that_was_killed(
     layers: Layers,
     remote_layer: StartRemoteLayer,
@@ -195,39 +181,3 @@ async def test_who_rejoins_while_redis_is_told_of_departures_counts(layers: Laye
     )
     for room in rooms:
         await check([layer], room, channel)
-
-
-async def test_removal_of_members_that_is_cancelled(layers: Layers) -> None:
-    """The next time, those are removed that it had not come to."""
-    layer = layers()
-    broker = inside.broker(layer)
-    gone, stays = await joined(layer, "room"), await joined(layer, "room")
-    broker.local_groups.remove_channel(gone)
-    removing = asyncio.create_task(broker.memberships.publish_removed_members(broker.open()))
-    await asyncio.sleep(0)
-    await cancel(removing)
-    assert removing.cancelled()
-    await within(broker.memberships.publish_removed_members(broker.open()))
-    await check([layer], "room", stays)
-
-
-async def test_member_that_leaves_while_all_are_written_again(
-    layers: Layers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It does not count, though others of the group were written before it."""
-    monkeypatch.setattr("channels_redis_queue.memberships.MAX_NAMES", 1)
-    layer = layers()
-    broker = inside.broker(layer)
-    *stay, leaves = [await joined(layer, "room") for _ in range(3)]
-    groups = inside.process(layer).groups
-    write = groups.write
-
-    async def write_and_leave(*arguments: Any) -> bytes:
-        score: bytes = await write(*arguments)
-        if broker.local_groups.remove_channel(leaves):
-            await broker.memberships.publish_removed_members(broker.open())
-        return score
-
-    monkeypatch.setattr(groups, "write", write_and_leave)
-    await within(broker.memberships.restore(broker.local_groups.virtuals(), broker.open()))
-    await check([layer], "room", *stay)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,7 +15,7 @@ from channels_redis_queue.keys import virtual_channel
 from channels_redis_queue.layer import PROCESS_CAPACITY
 from support import inside
 from support.counting import count_commands
-from support.messages import cancel, joined, numbered, take, take_numbers, within
+from support.messages import joined, numbered, take, take_numbers, within
 from support.queue_layers import (
     Layers,
     RemoteLayer,
@@ -28,7 +28,6 @@ from support.queue_layers import (
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from channels_redis_queue._shared.transport.commands import Command
     from embedded_server import EmbeddedServer
 
 
@@ -181,53 +180,6 @@ async def test_large_group_changes_under_a_sender_that_knows_it(layers: Layers) 
     for member in [*members[1:], late]:
         assert await take_numbers(other, member, 4) == [0, 1, 2, 3]
     await nothing_else(other, members[0])
-
-
-async def test_leave_that_comes_twice_and_late(
-    layers: Layers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A `group_discard` that the network repeats does not end the next membership."""
-    layer = layers()
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
-    commands = inside.shards(layer)[0]
-    sent = []
-    execute = commands.execute
-
-    async def noting(command: Command, *, key: str, **more: Any) -> Any:
-        sent.append((command, key))
-        return await execute(command, key=key, **more)
-
-    monkeypatch.setattr(commands, "execute", noting)
-    await layer.group_discard("room", channel)
-    [(late, key)] = sent
-    await layer.group_add("room", channel)
-    await execute(late, key=key)
-    await layer.group_send("room", {"number": 1})
-    assert await take_numbers(layer, channel, 1) == [1]
-
-
-async def test_second_join_is_cancelled(layers: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server may have executed it: when the consumer ends, its name is removed nevertheless."""
-    layer = layers()
-    channel = await joined(layer, "room")
-    broker, executed = inside.broker(layer), asyncio.Event()
-    commands = broker.open()[0]
-    execute = commands.execute
-
-    async def execute_without_reply(command: Command, *, key: str) -> None:
-        await execute(command, key=key)
-        executed.set()
-        await asyncio.Event().wait()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(commands, "execute", lambda *a, key, **_: execute_without_reply(*a, key=key))
-        joining = asyncio.create_task(layer.group_add("room", channel))
-        await within(executed.wait())
-        await cancel(joining)
-    broker.local_groups.remove_channel(channel)
-    await within(broker.memberships.publish_removed_members(broker.open()))
-    assert await names_in(layer, "room") == []
 
 
 @pytest.mark.parametrize("by", ["its own process", "another process"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import traceback
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +13,6 @@ from redis.exceptions import ResponseError
 from support import inside
 from support.messages import take, take_numbers, within
 from support.queue_layers import Layers, beside
-from support.waiting import eventually
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -98,54 +96,3 @@ async def test_first_receive(
         client.delete(wrong)
     await layer.send(channel, {"type": "hello"})
     assert await take(layer, channel) == {"type": "hello"}
-
-
-async def test_many_receive(layers: Layers, redis_server: EmbeddedServer) -> None:
-    """Each has an error of its own: a shared one would gather the tracebacks of all."""
-    layer = layers()
-    channels = [await layer.new_channel() for _ in range(20)]
-    with redis_server.client() as client:
-        client.set(beside(layer, channels[0]).key, "something else")
-    receiving = (layer.receive(channel) for channel in channels)
-    errors = await within(asyncio.gather(*receiving, return_exceptions=True))
-    depths = [
-        len(traceback.extract_tb(error.__traceback__))
-        for error in errors
-        if isinstance(error, ResponseError)
-    ]
-    assert len(depths) == len(channels)
-    assert max(depths) < 10
-
-
-async def test_later_receive(
-    layers: Layers, redis_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A consumer that has received waits until the key is gone; one line of the log names it."""
-    layer = layers()
-    channel = await layer.new_channel()
-    await layer.send(channel, {"number": 0})
-    assert await take_numbers(layer, channel, 1) == [0]
-    waiting = asyncio.create_task(layer.receive(channel))
-    wrong = beside(layer, channel)
-    with redis_server.client() as client:
-        client.set(wrong.key, "something else")
-        client.zadd(wrong.bell, {"": 0})
-        await eventually(lambda: wrong.key in caplog.text)
-        client.delete(wrong.key)
-    await layer.send(channel, {"number": 1})
-    assert (await within(waiting))["number"] == 1
-    [line] = [record for record in caplog.records if record.levelname == "WARNING"]
-    assert line.getMessage().startswith("Lost ")
-
-
-async def test_members_that_are_no_names(layers: Layers, redis_server: EmbeddedServer) -> None:
-    """Bytes among a group's members that are no text end in no traceback."""
-    layer = layers()
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
-    address = channel[: channel.index("!") + 1]
-    with redis_server.client() as client:
-        client.sadd(inside.keys(layer).members(f"{address}:g:room"), b"\xff\xfe")
-    channels = await layer.group_channels("room")
-    assert channel in channels
-    assert len(channels) == await layer.group_count("room") == 2
