@@ -75,15 +75,10 @@ async def exchanged(layer: Any, message: dict[str, Any]) -> list[dict[str, Any]]
     return got
 
 
-def make_pubsub_layer(**config: Any) -> pubsub.RedisPubSubChannelLayer:
-    """Make a layer as Channels does, from settings that no type checker sees."""
-    return pubsub.RedisPubSubChannelLayer(**config)
-
-
 def test_options_of_the_queue_layer_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
     """A site that changes the BACKEND alone gets one warning that names what does nothing."""
     with caplog.at_level(logging.WARNING, "channels_redis_pubsub"):
-        make_pubsub_layer(group_expiry=60, random_prefix_length=12)
+        LAYERS[1](group_expiry=60, random_prefix_length=12)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert (

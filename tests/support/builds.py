@@ -6,7 +6,6 @@ import os
 import stat
 import subprocess
 import sys
-import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,23 +116,13 @@ def build(kind: str, source: Path, to: Path) -> Path:
     return built
 
 
-def contents(archive: Path) -> dict[str, bytes]:
-    """Return the real files in a wheel or an sdist, by their path without the sdist's top folder.
-
-    Links are left out, in either kind of archive.
-    """
-    if archive.suffix == ".whl":
-        with zipfile.ZipFile(archive) as wheel:
-            return {
-                entry.filename: wheel.read(entry)
-                for entry in wheel.infolist()
-                if not entry.is_dir() and not stat.S_ISLNK(entry.external_attr >> 16)
-            }
-    with tarfile.open(archive) as sdist:
+def contents(wheel: Path) -> dict[str, bytes]:
+    """Return the real files in a wheel, without links, by their path."""
+    with zipfile.ZipFile(wheel) as archive:
         return {
-            entry.name.partition("/")[2]: file.read()
-            for entry in sdist.getmembers()
-            if entry.isfile() and (file := sdist.extractfile(entry))
+            entry.filename: archive.read(entry)
+            for entry in archive.infolist()
+            if not entry.is_dir() and not stat.S_ISLNK(entry.external_attr >> 16)
         }
 
 

@@ -166,16 +166,6 @@ def is_settled(follower: Any) -> bool:
     return not any(kept) and not follower.is_behind("")
 
 
-def cluster_of(shards: Any, key: str) -> Any:
-    """Return the Cluster that holds a key."""
-    return shards.of(key)._cluster
-
-
-def let_own(cluster: Any, address: tuple[str, int], slots: int) -> None:
-    """Let a node own all slots, as far as this process knows."""
-    cluster._owners = [address] * slots
-
-
 def transport_of(pipeline: Any) -> Any:
     """Return the transport of the only connection of a pipeline."""
     [lane] = pipeline._lanes.values()

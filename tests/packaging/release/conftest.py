@@ -40,12 +40,6 @@ class Clone:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
         (self.root / path).write_text(text, encoding="utf-8")
 
-    def replace(self, path: str, before: str, after: str) -> None:
-        """Replace a part of a file, which must be there once."""
-        text = (self.root / path).read_text(encoding="utf-8")
-        assert text.count(before) == 1, path
-        self.write(path, text.replace(before, after))
-
     def commit(self, message: str = "A change") -> None:
         """Commit all that changed."""
         self.tree.commit(message)
