@@ -43,6 +43,7 @@ async def fails_at_once(
 AT, BY_NAME = f"rediss://{HOST}:PORT", "rediss://localhost:PORT"
 # The address of the server, and options beside it.
 ACCEPTED: dict[str, tuple[str, dict[str, Any]]] = {
+    "host and port": ("", {"host": HOST, "ssl": True}),
     "required": (AT, {"ssl_cert_reqs": "required"}),
     "constant": (AT, {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}),
     "none": (AT, {"ssl_cert_reqs": "none", "ssl_ca_certs": None, "ssl_check_hostname": False}),
@@ -66,8 +67,11 @@ async def test_accepted_certificate(
     layers: Layers,
 ) -> None:
     """A private authority and a client's certificate; a user may switch the checks off."""
-    address = address.replace("PORT", str(tls_server.port))
-    await works(layers, layer_class, {**tls_server.host, "address": address, **options})
+    host = {**tls_server.host, "address": address.replace("PORT", str(tls_server.port))}
+    if not address:
+        host["port"] = tls_server.port
+        del host["address"]
+    await works(layers, layer_class, {**host, **options})
 
 
 class Context:
@@ -79,7 +83,7 @@ class Context:
 
 
 class OwnConnection(SSLConnection):
-    """A class of connection of a site's own, with a context of its own."""
+    """A site's own class of connection, with its own context."""
 
     def __init__(self, ssl_context: ssl.SSLContext, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -94,17 +98,6 @@ async def test_connection_class_with_a_context(
     context.load_cert_chain(*map(str, authority.issue("client")))
     own = {"connection_class": OwnConnection, "ssl_context": context}
     await works(layers, layer_class, {"host": HOST, "port": tls_server.port, **own})
-
-
-async def test_tls_in_a_dict_of_host_and_port(
-    tls_server: TlsServer, layer_class: LayerClass, layers: Layers
-) -> None:
-    """`ssl: True` is what rediss:// is, and checks the same."""
-    files = {name: value for name, value in tls_server.host.items() if name != "address"}
-    host = {"host": HOST, "port": tls_server.port, "ssl": True, **files}
-    await works(layers, layer_class, host)
-    by_name = {**host, "host": "localhost"}
-    await fails_at_once(layers, layer_class, by_name, "not valid for 'localhost'")
 
 
 @pytest.mark.parametrize(

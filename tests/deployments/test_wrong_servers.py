@@ -69,6 +69,17 @@ def greeting(banner: bytes, *, close: bool = False) -> socketserver.TCPServer:
     return socketserver.ThreadingTCPServer((HOST, 0), Greeter)
 
 
+class Redis4(socketserver.BaseRequestHandler):
+    """Replies as Redis 4.0 does to what it does not know; no package has it any more."""
+
+    def handle(self) -> None:
+        """Refuse each command of a client."""
+        with suppress(OSError):
+            while sent := self.request.recv(65536):
+                commands = re.findall(rb"\*\d+\r\n", sent)
+                self.request.sendall(b"-ERR unknown command\r\n" * len(commands))
+
+
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """Yield a server of each kind."""
@@ -106,6 +117,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
             http=serve(stack, ThreadingHTTPServer((HOST, 0), BaseHTTPRequestHandler)),
             ssh=serve(stack, greeting(b"SSH-2.0-OpenSSH_9.6\r\n")),
             silent=serve(stack, greeting(b"")),
+            old=serve(stack, socketserver.ThreadingTCPServer((HOST, 0), Redis4)),
             closing=serve(stack, greeting(b"", close=True)),
             full=full.port,
             unused=unused.getsockname()[1],
@@ -128,6 +140,12 @@ def by_sentinel(port: int, **more: Any) -> dict[str, Any]:
     return {"sentinels": [(HOST, port)], "master_name": MASTER_NAME, **more}
 
 
+CORRECT = '(redis://HOST/0: correct "username" and "password" in hosts)'
+AUTHORITY = 'write the file of the authority that signed the certificate as "ssl_ca_certs"'
+IS_HTTP = ": an HTTP server answers there: write the host and port of the Redis server in"
+IS_SENTINEL = 'redis://HOST/0 is a Sentinel, which passes no messages: write {"sentinels": [('
+NO_TLS = "does it speak TLS? If not, write redis:// instead of rediss:// in hosts, or leave"
+
 Row = tuple["Callable[[SimpleNamespace], Any]", type[Exception], str]
 
 # Raised at once by all calls: trying again would not help. `HOST` stands for the host's name.
@@ -137,15 +155,11 @@ LASTING: dict[str, Row] = {
         AuthenticationError,
         'Authentication required. (redis://HOST/0: write "password" in hosts',
     ),
-    "wrong password": (
-        lambda on: at(on.password, password="wrong"),
-        AuthenticationError,
-        '(redis://HOST/0: correct "username" and "password" in hosts)',
-    ),
+    "wrong password": (lambda on: at(on.password, password="wrong"), AuthenticationError, CORRECT),
     "wrong password, RESP 3": (
         lambda on: at(on.password, password="wrong", protocol=3),
         AuthenticationError,
-        '(redis://HOST/0: correct "username" and "password" in hosts)',
+        CORRECT,
     ),
     "password in place of the user": (
         lambda on: f"redis://right@{HOST}:{on.password}",
@@ -155,12 +169,12 @@ LASTING: dict[str, Row] = {
     "unknown user": (
         lambda on: at(on.password, username="shop", password="right"),
         AuthenticationError,
-        '(redis://HOST/0: correct "username" and "password" in hosts)',
+        CORRECT,
     ),
     "user that is off": (
         lambda on: at(on.plain, username="off", password="pw"),
         AuthenticationError,
-        '(redis://HOST/0: correct "username" and "password" in hosts)',
+        CORRECT,
     ),
     "user without rights": (
         lambda on: at(on.plain, username="nothing", password="pw"),
@@ -182,11 +196,7 @@ LASTING: dict[str, Row] = {
         ResponseError,
         "DB index is out of range (redis://HOST/99: write the number of a database",
     ),
-    "Sentinel as host": (
-        lambda on: at(on.sentinel),
-        ResponseError,
-        'redis://HOST/0 is a Sentinel, which passes no messages: write {"sentinels": [(',
-    ),
+    "Sentinel as host": (lambda on: at(on.sentinel), ResponseError, IS_SENTINEL),
     "Sentinel as host, with a database": (
         lambda on: at(on.sentinel, db=1),
         ResponseError,
@@ -195,7 +205,7 @@ LASTING: dict[str, Row] = {
     "Sentinel as node of a Cluster": (
         lambda on: {"cluster": [(HOST, on.sentinel)]},
         ResponseError,
-        'redis://HOST/0 is a Sentinel, which passes no messages: write {"sentinels": [(',
+        IS_SENTINEL,
     ),
     "server as Sentinel": (
         lambda on: by_sentinel(on.plain),
@@ -222,11 +232,7 @@ LASTING: dict[str, Row] = {
         AuthenticationError,
         '(Sentinel HOST: correct "username" and "password" in sentinel_kwargs)',
     ),
-    "HTTP server": (
-        lambda on: at(on.http),
-        InvalidResponse,
-        "(redis://HOST/0: an HTTP server answers there: write the host and port of the Redis",
-    ),
+    "HTTP server": (lambda on: at(on.http), InvalidResponse, "(redis://HOST/0" + IS_HTTP),
     "HTTP server, with TLS": (
         lambda on: at(on.http, ssl=True),
         RedisConnectionError,
@@ -235,13 +241,14 @@ LASTING: dict[str, Row] = {
     "HTTP server as Sentinel": (
         lambda on: by_sentinel(on.http),
         InvalidResponse,
-        "(Sentinel HOST: an HTTP server answers there: write the host and port",
+        "(Sentinel HOST" + IS_HTTP,
     ),
     "HTTP server as node of a Cluster": (
         lambda on: {"cluster": [(HOST, on.http)]},
         InvalidResponse,
-        "(redis://HOST/0: an HTTP server answers there: write the host and port",
+        "(redis://HOST/0" + IS_HTTP,
     ),
+    "Redis 4": (lambda on: at(on.old), ResponseError, "(redis://HOST/0: use Redis 5.0 or newer"),
     "SSH server": (
         lambda on: at(on.ssh),
         InvalidResponse,
@@ -252,20 +259,16 @@ LASTING: dict[str, Row] = {
         RedisConnectionError,
         'the port does not speak TLS: write redis:// instead of rediss:// in hosts, or leave "ssl"',
     ),
-    "unknown authority": (
-        lambda on: on.tls.url,
-        RedisConnectionError,
-        'write the file of the authority that signed the certificate as "ssl_ca_certs"',
-    ),
+    "unknown authority": (lambda on: on.tls.url, RedisConnectionError, AUTHORITY),
     "another authority": (
         lambda on: {**on.tls.host, "ssl_ca_certs": on.expired.host["ssl_ca_certs"]},
         RedisConnectionError,
-        'write the file of the authority that signed the certificate as "ssl_ca_certs"',
+        AUTHORITY,
     ),
     "unknown authority of a Sentinel": (
         lambda on: by_sentinel(on.tls.port, sentinel_kwargs={"ssl": True}),
         RedisConnectionError,
-        'write the file of the authority that signed the certificate as "ssl_ca_certs"',
+        AUTHORITY,
     ),
     "certificate of another host": (
         lambda on: {**on.tls.host, "address": f"rediss://localhost:{on.tls.port}"},
@@ -319,12 +322,12 @@ PASSING: dict[str, Row] = {
     "TLS to a port without": (
         lambda on: at(on.plain, ssl=True, **SILENT),
         RedisTimeoutError,
-        "does it speak TLS? If not, write redis:// instead of rediss:// in hosts, or leave",
+        NO_TLS,
     ),
     "TLS to a Sentinel without": (
         lambda on: by_sentinel(on.plain, sentinel_kwargs={"ssl": True}, **SILENT),
         RedisTimeoutError,
-        "does it speak TLS? If not, write redis:// instead of rediss:// in hosts, or leave",
+        NO_TLS,
     ),
     "no Sentinel": (
         lambda on: by_sentinel(on.unused, **SHORT),
