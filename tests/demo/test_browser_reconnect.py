@@ -25,7 +25,6 @@ DURING = re.compile(
     r"The plug is pulled: no Redis for \d+\.\d s\. What you say waits in the page\."
 )
 BACK = re.compile(r"Back after \d+\.\d s, on server (\w)\. Messages lost: 0\.")
-GAP = "Redis no longer has all messages. Some may be missing here."
 AFTER = re.compile(r"Redis was away for \d+\.\d s\. Messages lost: 0\.")
 
 
@@ -138,16 +137,3 @@ async def test_offline(start_demo: StartDemo, open_tab: OpenTab, layer: str) -> 
     # What Bob's page does not hear back soon, it says again with the same id.
     texts = {event["said"]["id"]: event["said"]["text"] for event in said}
     assert list(texts.values()) == [*BURST, "I am in a tunnel."]
-
-
-async def test_expired_history(start_demo: StartDemo, open_tab: OpenTab) -> None:
-    """A page that comes back after more messages than Redis keeps is told of the gap."""
-    urls = await (await start_demo()).urls()
-    ada = await open_tab(urls["A"], "Ada")
-    await ada.say("First.")
-    await ada.shows("#talk li[data-server] p", "First.")
-    # As a page that was away for longer than the history lives.
-    await ada.page.evaluate("position = position.replace(/^\\d+/, '1'); socket.close()")
-    await ada.shows("#talk .notice:not(.outage)", GAP)
-    await ada.say("Second.")
-    await ada.shows("#talk li[data-server] p", "First.", "Second.")

@@ -44,10 +44,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     ({"ssl": True}, """"port": 6379, "ssl": ...}]"""),
     ({"ssl_cert_reqs": None}, """"port": 6379, "ssl_cert_reqs": ...}]"""),
     ({"socket_timeout": 3}, """"port": 6379, "socket_timeout": ...}]"""),
-    (
-        {**MASTER, "hosts": []},
-        """"hosts": [{"sentinels": [("sentinel1", 26379)], """,
-    ),
+    ({**MASTER, "hosts": []}, """"hosts": [{"sentinels": [("sentinel1", 26379)], """),
     ({"connection_class": Connection}, """"port": 6379, "connection_class": ...}]"""),
     (
         {"connection_kwargs": {"db": 1}},
@@ -116,10 +113,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     (["redis://my host"], "a host must be a name or an address alone"),
     (["redis://h/name"], "the path must be a database's number"),
     (["redis://:pass/word@h"], "Percent-encode a password: urllib.parse.quote(password, safe='')"),
-    (
-        ["redis://h?database=1"],
-        "'database' is unknown; the usual ones are",
-    ),
+    (["redis://h?database=1"], "'database' is unknown; the usual ones are"),
     (["redis://h?ssl=true"], 'ssl must be True or False (in a URL, "rediss://" is TLS)'),
     (["redis://h?ssl_cert_reqs=none"], "ssl_cert_reqs needs TLS: write rediss:// in a URL"),
     (["rediss://h?ssl_cert_reqs=CERT_NONE"], 'must be "required", "optional" or "none"'),
@@ -162,10 +156,7 @@ WRONG_OPTIONS: list[tuple[dict[str, Any] | list[Any], str]] = [
     ([{"path": "/x", "host": "h"}], "write either 'path' or 'host'"),
     # TLS
     ([{"host": "h", "ssl": "True"}], "ssl must be True or False"),
-    (
-        [{"host": "h", "ssl_ca_certs": THIS}],
-        'needs TLS: write rediss:// in a URL, or "ssl": True',
-    ),
+    ([{"host": "h", "ssl_ca_certs": THIS}], 'needs TLS: write rediss:// in a URL, or "ssl": True'),
     ([{**TLS, "ssl_ca_certs": 5}], "ssl_ca_certs must be a file of certificates"),
     ([{**TLS, "ssl_ca_certs": THIS}], "ssl_ca_certs must be a file of certificates"),
     ([{**TLS, "ssl_ca_path": "/no"}], CA_PATH),
@@ -259,11 +250,7 @@ WRONG_LAYERS: list[tuple[Any, str, str]] = [
     ({"default": {**GOOD, "OPTIONS": {}}}, "W005", "has 'OPTIONS', which Channels ignores"),
     ({"default": {**GOOD, "hosts": []}}, "W005", BESIDE),
     ({"default": {**GOOD, "Config": {}}}, "W005", BESIDE),
-    (
-        {"default": {"BACKEND": "channels_redis.core.RedisChanelLayer"}},
-        "E003",
-        "RedisChannelLayer",
-    ),
+    ({"default": {"BACKEND": "channels_redis.core.RedisChanelLayer"}}, "E003", "RedisChannelLayer"),
     ({"default": {"BACKEND": "channels_redis.RedisChannelLayer"}}, "E003", "Write 'channels_redis"),
     (
         {"default": {"BACKEND": "channels_redis.core"}},
