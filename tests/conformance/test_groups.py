@@ -69,9 +69,12 @@ async def test_channel_that_left_gets_no_more(case: LayerCase, layer: ChannelLay
 async def test_what_was_sent_before_leaving_still_arrives(layer: ChannelLayer) -> None:
     """A consumer that says goodbye to its group and then leaves it gets its own goodbye."""
     channel = await joined(layer, "room")
-    await within(layer.group_send("room", {"type": "goodbye"}))
+    # More than a layer reads at once.
+    words = [{**message, "text": "x" * 200_000} for message in numbered(15)]
+    for message in [*words, {"type": "goodbye"}]:
+        await within(layer.group_send("room", message))
     await within(layer.group_discard("room", channel))
-    assert await take(layer, channel) == {"type": "goodbye"}
+    assert await take_many(layer, channel, 16) == [*words, {"type": "goodbye"}]
 
 
 @checks(Promise.GROUP_ADD)

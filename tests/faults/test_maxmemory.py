@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.exceptions
 
-from support.messages import cancel, numbered, take_numbers, within
+from support.messages import numbered, take_numbers, within
 from support.queue_layers import Layers, beside, blocked, nothing_else
 
 if TYPE_CHECKING:
@@ -128,19 +128,3 @@ async def test_waiting_consumer(
         relieve(own_server)
         await sender.send(channel, {"number": 1})
         assert await within(receiver) == {"number": 1}
-
-
-async def test_messages_go_back(
-    own_server: EmbeddedServer, own_layers: Layers, layer: RedisChannelLayer
-) -> None:
-    """Messages taken for a cancelled receiver are requeued for another one."""
-    sender, other = own_layers(), own_layers()
-    receivers = [await blocked(own_server, layer, "jobs") for _ in range(3)]
-    for message in numbered(3):
-        await sender.send("jobs", message)
-    fill(own_server)
-    await cancel(*receivers)
-    got = [task.result()["number"] for task in receivers if not task.cancelled()]
-    await within(layer.close_pools())
-    got += await take_numbers(other, "jobs", 3 - len(got))
-    assert sorted(got) == [0, 1, 2]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from typing import TYPE_CHECKING
 
@@ -74,17 +73,13 @@ async def test_loop_has_time_for_others_meanwhile(
             told[-1] += 1
 
     consumers = [asyncio.create_task(consume()) for _ in range(5000)]
-    waits = inside(layer).consumers.mailboxes.waiting
-    await eventually(lambda: sum(map(waits, list(inside(layer).hub.channels()))) == 5000)
-    collected = gc.get_stats()[0]["collections"]
+    await eventually(lambda: len(subscribed(own_server)) == 5000)
     kill_subscriptions(own_server)
     while sum(told) < 10_000:
         await asyncio.sleep(0)
         told.append(0)
     # Each is told of two things, perhaps in one turn.
     assert max(told) <= 2000
-    # Replies that are kept get old, and make Python look at all objects of the process at once.
-    assert gc.get_stats()[0]["collections"] - collected < 4
     await cancel(*consumers)
 
 

@@ -74,36 +74,6 @@ async def test_outage_of_seconds(
         await nothing_else(layer, channel)
 
 
-@pytest.mark.usefixtures("frequent_sweeps")
-async def test_an_outage_is_over_for_who_hears_nothing_any_more(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """Seconds no longer count after the last consumer has ended."""
-    layer = own_layers(**NOTICES, channel_expiry=1)
-    receiving = asyncio.create_task(layer.receive("jobs"))
-    await eventually(lambda: "jobs" in subscribed(own_server))
-    own_server.kill()
-    assert await within(receiving) == LOST
-    assert layer.statistics().outage_seconds > 0
-    leaving = asyncio.create_task(layer.receive("jobs"))
-    await asyncio.sleep(0)
-    await cancel(leaving)
-    await eventually(lambda: "jobs" not in inside(layer))
-    before = [-1.0]
-
-    def stands_still() -> bool:
-        before.append(layer.statistics().outage_seconds)
-        return before[-1] == before[-2]
-
-    await eventually(stands_still)
-    own_server.start()
-    # Later ones have missed nothing.
-    receiving = asyncio.create_task(layer.receive("jobs"))
-    await eventually(lambda: "jobs" in subscribed(own_server))
-    await within(layer.send("jobs", HELLO))
-    assert await within(receiving) == HELLO
-
-
 Call = Callable[["RedisPubSubChannelLayer", str], Awaitable[object]]
 CALLS: dict[str, Call] = {
     "new_channel": lambda layer, _channel: layer.new_channel(),

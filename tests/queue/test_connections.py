@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,7 +13,7 @@ from channels_redis_queue._shared.transport.connection import Connection
 from channels_redis_queue.protocol import inbox
 from support import inside
 from support.counting import count_commands
-from support.messages import Message, cancel, take, within
+from support.messages import cancel, take, within
 from support.queue_layers import Layers, waiting
 from support.waiting import eventually
 
@@ -32,28 +32,6 @@ def connections(server: EmbeddedServer) -> int:
     """Return how many clients are connected over TCP: all but the tests' own."""
     with server.client() as client:
         return sum(not each["addr"].endswith(":0") for each in client.client_list())
-
-
-def groups(server: EmbeddedServer) -> Any:
-    """Return the keys of groups."""
-    with server.client() as client:
-        return client.keys("asgi:group:*")
-
-
-async def joined(layer: RedisChannelLayer) -> asyncio.Task[Message]:
-    """Return a consumer that waits, in a task of its own, on a channel that is in a group."""
-    channels: asyncio.Queue[str] = asyncio.Queue()
-
-    async def consume() -> Message:
-        channel = await layer.new_channel()
-        await layer.group_add("room", channel)
-        channels.put_nowait(channel)
-        return await layer.receive(channel)
-
-    consumer = asyncio.create_task(consume())
-    await within(channels.get())
-    await cancel(await waiting(layer, await layer.new_channel()))
-    return consumer
 
 
 async def test_500_consumers(own_server: EmbeddedServer, own_layers: Layers) -> None:
@@ -88,20 +66,6 @@ async def test_close_pools_closes_all(own_server: EmbeddedServer, own_layers: La
     await eventually(lambda: connections(own_server) == 0)
 
 
-async def test_layer_closes_at_any_moment_after_its_last_member_has_gone(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """The group is updated through the connections that close, and through no new ones."""
-    for turns in range(12):
-        layer = own_layers()
-        await cancel(await joined(layer))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        await within(layer.close_pools())
-        await eventually(lambda: connections(own_server) == 0)
-        assert not groups(own_server)
-
-
 async def test_idle_receiver(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,26 +83,6 @@ async def test_idle_receiver(
             await eventually(lambda: connections(own_server) <= 2)
     await sender.send("jobs", {"number": 20})
     assert await take(layer, "jobs") == {"number": 20}
-
-
-async def test_general_channels_that_are_used_once(
-    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Channels for one answer each leave neither a connection nor a receiver behind."""
-    monkeypatch.setattr(receiver, "IDLE_TIMEOUT", 0.05)
-    monkeypatch.setattr(inbox, "GENERAL_BLOCK_SECONDS", 1)
-    layer, sender = own_layers(), own_layers()
-    for number in range(10):
-        await sender.send(f"answer-{number}", {"number": number})
-        assert await take(layer, f"answer-{number}") == {"number": number}
-    await eventually(lambda: connections(own_server) <= 2)
-    receivers = inside.receivers_by_address(layer)
-    await eventually(lambda: not receivers)
-    # The same with a receive that was cancelled, of which nothing came.
-    await cancel(await waiting(layer, "answer-10"))
-    await eventually(lambda: "answer-10" not in receivers)
-    await sender.send("answer-10", {"number": 10})
-    assert await take(layer, "answer-10") == {"number": 10}
 
 
 @pytest.mark.usefixtures("frequent_checks")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from channels_redis_queue import keys
 from channels_redis_queue.liveness import GONE
 from support import inside
 from support.messages import cancel, take, within
-from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, sent, waiting
+from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -114,38 +113,6 @@ async def test_process_that_was_held_up_comes_back(
         return await layer.group_channels("room") == [channel]
 
     await eventually(back)
-    await cancel(receiver)
-
-
-@pytest.mark.usefixtures("quick")
-async def test_silence_before_an_outage(
-    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process is dead after two looks, half a minute apart, with no outage in between."""
-    monkeypatch.setattr("channels_redis_queue.liveness.HEARTBEAT_INTERVAL", 3600)
-    layer, sender = own_layers(), own_layers(expiry=1)
-    channel = await layer.new_channel()
-    receiver = await waiting(layer, channel)
-    await layer.group_add("room", channel)
-    await sends_heartbeats(sender, channel)
-    looks = itertools.count()
-    monkeypatch.setattr("channels_redis_queue._shared.liveness.monotonic", lambda: next(looks))
-
-    async def is_member_after_a_look(*, silent: bool) -> bool:
-        with own_server.client() as client:
-            # Whose time to live is 1000 seconds.
-            client.set(beside(layer, channel).heartbeat, "1000.0", ex=900 if silent else 1000)
-        await sender.group_send("room", MESSAGE)
-        return bool(await names_in(sender, "room"))
-
-    assert await is_member_after_a_look(silent=True)
-    with own_server.client() as client:
-        client.client_kill_filter(_type="normal", skipme=True)
-    await eventually(lambda: sent(sender, "elsewhere"))
-    assert await is_member_after_a_look(silent=True)
-    assert await is_member_after_a_look(silent=False)
-    assert await is_member_after_a_look(silent=True)
-    assert not await is_member_after_a_look(silent=True)
     await cancel(receiver)
 
 

@@ -11,7 +11,7 @@ import pytest
 from channels_redis_queue.config import HEARTBEAT_TIMEOUT
 from support import inside
 from support.counting import count_commands
-from support.messages import cancel, joined, take, within
+from support.messages import cancel, joined, within
 from support.queue_layers import Layers, StartRemoteLayer, beside
 from support.waiting import eventually, until
 
@@ -63,23 +63,6 @@ async def test_channels_added_by_other_processes(pair: list[RedisChannelLayer]) 
     await check(pair, "room", member, "general", far)
     await within(one.group_add("room", far))
     await check(pair, "room", member, "general", far)
-
-
-async def test_members_that_receive(layers: Layers) -> None:
-    """Leaves that the process has applied no longer change anything."""
-    layer = layers()
-    stays, leaves = await joined(layer, "room"), await joined(layer, "room")
-    # When the first receive begins, the process writes its memberships once more.
-    await within(layer.send(stays, MESSAGE))
-    assert await take(layer, stays) == MESSAGE
-    await within(layer.group_discard("room", leaves))
-    await within(layer.group_send("room", MESSAGE))
-    assert await take(layer, stays) == MESSAGE
-    await check([layer], "room", stays)
-    await within(layer.group_discard("room", stays))
-    await within(layer.send(stays, MESSAGE))
-    assert await take(layer, stays) == MESSAGE
-    await check([layer], "room")
 
 
 @pytest.mark.usefixtures("frequent_checks")

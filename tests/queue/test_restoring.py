@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_queue import RedisChannelLayer, keys, memberships
+from channels_redis_queue import RedisChannelLayer, keys
 from channels_redis_queue.liveness import GONE
 from support import inside
-from support.messages import cancel, within
+from support.messages import cancel
 from support.past import Past
 from support.queue_layers import Layers, beside, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from channels_redis_queue._shared.transport.commands import Shards
     from embedded_server import EmbeddedServer
 
 MESSAGE = {"type": "hello"}
@@ -84,35 +83,6 @@ async def test_who_had_left_does_not_count_again(
 
     await eventually(one)
     await cancel(*receivers)
-
-
-async def test_work_on_many_groups(layers: Layers) -> None:
-    """A limited number is in progress at a time, by as many tasks, and an error stops them all."""
-    process = inside.broker(layers())
-    under_way, most, done, fails = 0, 0, [], ""
-    tasks: set[object] = set()
-
-    async def work(virtual: str, _shards: Shards) -> None:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
-        tasks.add(asyncio.current_task())
-        await asyncio.sleep(0)
-        under_way -= 1
-        if virtual == fails:
-            raise ConnectionError
-        done.append(virtual)
-
-    virtuals = [f"specific.0!:g:room-{number}" for number in range(4 * memberships.WORKERS)]
-    await within(inside.work_on_each(process, work, virtuals))
-    assert most == len(tasks) == memberships.WORKERS
-    assert done == virtuals
-    fails = virtuals[0]
-    done.clear()
-    with pytest.raises(ConnectionError):
-        await within(inside.work_on_each(process, work, virtuals))
-    await eventually(lambda: not under_way)
-    assert len(done) < 2 * memberships.WORKERS
 
 
 async def test_sign_of_life(own_server: EmbeddedServer, own_layers: Layers) -> None:

@@ -148,6 +148,7 @@ def test_scores_keep_their_microseconds(queue: Queue) -> None:
     assert any(round(score * 1_000_000) % 100 for _, score in sent)
     queue.take(20)
     assert queue.client.zrange(queue.claims, 0, -1, withscores=True) == sent
+    assert 0 < queue.client.ttl(queue.claims) <= CLAIMS_LIVE
     queue.release(*queue.scores)
     assert queue.client.zrange(queue.key, 0, -1, withscores=True) == sent
 

@@ -59,26 +59,6 @@ def snapshot(layer: Any, group: str) -> Any:
     return found
 
 
-def memory_of_consumers(found: Any) -> list[Any]:
-    """Return what a broker of a queue layer remembers of consumers."""
-    return [*found.local_groups._virtuals_of, *found.consumers._creators]
-
-
-async def work_on_each(found: Any, work: Any, virtuals: list[str]) -> None:
-    """Do some work for each virtual channel, as a broker of a queue layer does to restore them."""
-    await found.memberships._each(work, virtuals, found.open())
-
-
-def mark_all_gone(module: Any) -> None:
-    """Do what a queue layer does at the exit of the interpreter."""
-    module._mark_all_gone()
-
-
-def is_connected(receiver: Any) -> bool:
-    """Return whether a receiver has a connection."""
-    return receiver._connection is not None
-
-
 def waiting_calls(layer: Any, channel: str) -> int:
     """Return how many calls wait for a message of a channel."""
     return sum(one.consumers.mailboxes.waiting(channel) for one in brokers(layer))
@@ -103,11 +83,6 @@ def is_handling(consumer: Any) -> bool:
 def subscribers(layer: Any) -> list[Any]:
     """Return the connections with subscriptions of a Pub/Sub layer, in the running event loop."""
     return list(broker(layer)._subscribers._subscribers.values())
-
-
-def connection_of(subscriber: Any) -> Any:
-    """Return the connection of a subscriber."""
-    return subscriber._connection
 
 
 def is_closed(connection: Any) -> bool:
