@@ -39,13 +39,13 @@ def named_tls_server(
 
 @pytest.fixture
 def replicated_cluster() -> Iterator[EmbeddedCluster]:
-    """Yield a cluster of the test's own: three masters, each with a replica."""
+    """Yield a Cluster for one test: three masters, each with a replica."""
     with EmbeddedCluster(replicas=1) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def own_cluster() -> Iterator[EmbeddedCluster]:
-    """Yield a Cluster of the test's own."""
+    """Yield a Cluster for one test."""
     with EmbeddedCluster() as cluster:
         yield cluster

@@ -20,7 +20,6 @@ from support.cluster import EmbeddedCluster, command, node_id
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from embedded_server import EmbeddedServer
     from support.layers import Layers
 
 OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
@@ -174,25 +173,17 @@ async def test_master_that_dies(
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
-def name_on_another_node(
-    cluster: EmbeddedCluster, layer: RedisChannelLayer, node: EmbeddedServer
-) -> str:
-    """Return the name of a channel whose messages are not on this node."""
-    return next(
-        name
-        for name in (f"jobs-{number}" for number in range(1, 100))
-        if cluster.master_of(message_key(layer, name)) is not node
-    )
-
-
 async def test_other_nodes_work_while_one_is_away(
     replicated_cluster: EmbeddedCluster, layers: Layers
 ) -> None:
     """A master that is away holds up what is for its slots, and nothing else."""
     layer = layers(RedisChannelLayer, replicated_cluster.host)
-    first = message_key(layer, "jobs-0")
-    lost = replicated_cluster.master_of(first)
-    elsewhere = name_on_another_node(replicated_cluster, layer, lost)
+    masters = {
+        name: replicated_cluster.master_of(message_key(layer, name))
+        for name in (f"jobs-{number}" for number in range(100))
+    }
+    lost = masters["jobs-0"]
+    elsewhere = next(name for name, master in masters.items() if master is not lost)
     await layer.send("jobs-0", {"type": "x"})
     lost.kill()
     held = asyncio.create_task(layer.send("jobs-0", {"type": "late"}))

@@ -59,7 +59,7 @@ async def test_forks(
     layers: Layers,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Parent and children get what is theirs, each through connections of its own."""
+    """Parent and children get what is theirs, each through its own connections."""
     caplog.set_level(logging.INFO)
     layer = layers(layer_class, redis_server.url)
     channel = await joined(layer, "room")

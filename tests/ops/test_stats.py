@@ -105,11 +105,3 @@ def test_hostile_topics(own_server: EmbeddedServer) -> None:
     (found,) = json.loads(shown.out)
     assert (found["channels"], found["subscriptions_of_others"]) == (1, 10)
     assert found["processes_of_largest_groups"] == {"room": 1}
-
-
-def test_no_server() -> None:
-    """Without a server it exits with 2 and the reason."""
-    done = run(QUEUE, "stats", "redis://127.0.0.1:1/0")
-    assert done.status == 2
-    assert "Error 111 connecting to 127.0.0.1:1" in done.err
-    assert "Traceback" not in done.err

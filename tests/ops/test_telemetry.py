@@ -43,8 +43,8 @@ def test_metrics(layer: str, when: str, redis_server: EmbeddedServer) -> None:
     done = run(str(PROGRAM), layer, redis_server.url, when)
     found, in_child = map(json.loads, done.out.splitlines())
     assert found.keys() == {metric.name for metric in (*COUNTERS, *STATES)}
-    assert {one["scope"] for one in found.values()} == {f"{LAYERS[layer]}"}
-    assert {name for name, one in found.items() if not one["grows"]} == CURRENT
+    assert {metric["scope"] for metric in found.values()} == {LAYERS[layer]}
+    assert {name for name, metric in found.items() if not metric["grows"]} == CURRENT
     assert found["messaging.redis.outage.time"]["unit"] == "s"
     (sent,) = found["messaging.client.sent.messages"]["values"]
     assert sent.pop("messaging.redis.prefix").startswith("telemetry-")
