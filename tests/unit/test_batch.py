@@ -61,6 +61,13 @@ def contents(batch: Sequence[PendingCommand]) -> list[Any]:
     return [each.content for each in batch]
 
 
+def test_cancelled_call_is_not_written() -> None:
+    """A call that was cancelled before the write is left out, and the others go."""
+    queue = waiting(3)
+    queue[1].reply.cancel()
+    assert contents(next_batch(queue)) == [b"0", b"2"]
+
+
 def test_one_write_is_bounded_in_commands() -> None:
     """More wait for the next write."""
     queue = waiting(pipeline.MAX_COMMANDS + 1)

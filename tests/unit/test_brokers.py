@@ -54,6 +54,15 @@ def brokers() -> Brokers[Recorder]:
     return Brokers(Recorder)
 
 
+def test_loop_that_is_closed_without_cleanup(brokers: Brokers[Recorder]) -> None:
+    """Its broker is abandoned, and goes on in the next loop."""
+    loop = asyncio.new_event_loop()
+    broker = loop.run_until_complete(get(brokers))
+    loop.close()
+    assert asyncio.run(get(brokers)) is broker
+    assert broker.events == ["attach", "abandon", "attach", "detach"]
+
+
 async def test_calls_of_a_thread_with_a_loop_each(brokers: Brokers[Recorder]) -> None:
     """Another thread's loop leaves alone what is used between two calls of `async_to_sync`."""
 

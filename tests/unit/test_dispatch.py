@@ -12,7 +12,7 @@ from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue._shared.delivery.mailboxes import Mailboxes
 from channels_redis_queue._shared.history.backlog import Backlog
 from channels_redis_queue.keys import CHANNELS_FIELD, LEAVE_FIELD
-from channels_redis_queue.protocol.dispatch import Envelope, ProcessDispatcher
+from channels_redis_queue.protocol.dispatch import Envelope, ProcessDispatcher, WorkerDispatcher
 from channels_redis_queue.protocol.inbox import AckTracker, Claim
 from channels_redis_queue.protocol.local_groups import LocalGroups
 
@@ -87,3 +87,14 @@ def test_leave(process: Process) -> None:
     process.local_groups.forget_if_empty(ROOM)
     process.deliver({CHANNELS_FIELD: "b", LEAVE_FIELD: "room 100.6"})
     assert process.local_groups.take_removed_members() == {}
+
+
+async def test_job_that_expires_on_its_way() -> None:
+    """A call that comes too late does not get it; it is acknowledged, so that no take brings it."""
+    settings = RedisChannelLayer(random_prefix_length=0)._brokers.get().settings
+    worker, acks = WorkerDispatcher("jobs", settings), AckTracker(remembered=10)
+    worker.dispatch(claim({"n": 1}), acks, 0)
+    taken = worker.take()
+    assert taken is not None
+    assert not taken.acknowledge()
+    assert acks.pending_acks() == [b"1"]

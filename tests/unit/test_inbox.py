@@ -77,6 +77,16 @@ class Reader:
         return self.notes.seen[before:]
 
 
+def test_lifetime() -> None:
+    """A message lives `expiry` seconds from when it was sent, by the server's clock."""
+    reader = Reader()
+    reader.inbox.take(10)
+    reader.answer_take("old 939.9 late 945 new 1000 ahead 1500")
+    assert reader.notes.seen == ["late", "new", "ahead"]
+    assert reader.notes.lifetimes == pytest.approx([5, 60, 60])
+    assert reader.acknowledged() == [b"939.9", b"945", b"1000", b"1500"]
+
+
 def test_releases_what_was_given_back() -> None:
     """Until a reply comes, each time with the next number; then what a take returns is new."""
     reader = Reader()

@@ -173,6 +173,16 @@ def case() -> Case:
     return Case()
 
 
+def test_topic_without_members_at_its_confirmation(case: Case) -> None:
+    """A topic that has no members at its confirmation is unsubscribed."""
+    case.want(b"a")
+    case.sent()
+    case.wanted.clear()
+    case.subscriptions.on_confirmation(b"subscribe", b"a")
+    assert case.subscriptions.has_changes
+    assert case.sent() == [(b"UNSUBSCRIBE", b"a")]
+
+
 def test_large_sets_are_cut() -> None:
     """No command has more than `MAX_TOPICS`; the rest waits for half of the confirmations."""
     topics = [b"%d" % number for number in range(MAX_AT_ONCE + 1)]
