@@ -1,4 +1,4 @@
-"""The code of two guides, on messages that survive reconnects and on presence, as it stands."""
+"""The code of the guide on messages that survive reconnects, as it stands."""
 
 from __future__ import annotations
 
@@ -19,20 +19,23 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from playwright.async_api import Browser, Page, WebSocket
+    from playwright.async_api import Browser, Page
 
     from support.layers import LayerClass
 
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(120)]
 
 DEADLINE = 45.0  # seconds; generous, since Django has to start
+UVICORN = (
+    *(sys.executable, "-m", "uvicorn", "recovery_site:application", "--lifespan", "off"),
+    *("--app-dir", str(Path(__file__).parent)),
+)
 
 
 @dataclass(frozen=True)
 class Site:
-    """A guide's site, which processes serve one after the other at the same address."""
+    """The guide's site, which processes serve one after the other at the same address."""
 
-    command: tuple[str, ...]
     environment: dict[str, str]
     port: int
 
@@ -46,22 +49,10 @@ class Site:
         """Serve it, and at the end kill the process; connections wait until that is ready."""
         with socket.create_server((HOST, self.port)) as listening:
             number = listening.fileno()
-            command = (*self.command, "--fd", str(number))
+            command = (*UVICORN, "--fd", str(number))
             async with running(*command, cwd=None, files=[number], **self.environment):
                 listening.close()
                 yield
-
-
-def site_of(guide: str, layer_class: LayerClass, redis: EmbeddedServer, folder: Path) -> Site:
-    """Return the site of a guide."""
-    write_files(f"{guide}.md", folder)
-    uvicorn = (sys.executable, "-m", "uvicorn", f"{guide}_site:application", "--lifespan", "off")
-    environment = {
-        "GUIDE_FOLDER": str(folder),
-        "GUIDE_BACKEND": f"{layer_class.__module__}.{layer_class.__qualname__}",
-        "GUIDE_REDIS_URL": redis.url,
-    }
-    return Site((*uvicorn, "--app-dir", str(Path(__file__).parent)), environment, free_port())
 
 
 def shows(page: Page, *texts: str) -> Callable[[], Awaitable[bool]]:
@@ -81,7 +72,13 @@ async def test_recovery(browser: Browser, layer_class: LayerClass, tmp_path: Pat
         async def send(text: str) -> None:
             await layer.group_send("chat.lobby", {"type": "chat.message", "text": text})
 
-        site = site_of("recovery", layer_class, redis, tmp_path)
+        write_files("recovery.md", tmp_path)
+        environment = {
+            "GUIDE_FOLDER": str(tmp_path),
+            "GUIDE_BACKEND": f"{layer_class.__module__}.{layer_class.__qualname__}",
+            "GUIDE_REDIS_URL": redis.url,
+        }
+        site = Site(environment, free_port())
         page = await browser.new_page()
         async with site.served():
             await send("before")
@@ -106,29 +103,3 @@ async def test_recovery(browser: Browser, layer_class: LayerClass, tmp_path: Pat
             assert await page.evaluate("reloads") == 1
         await page.close()
         await layer.close_pools()
-
-
-async def test_presence(browser: Browser, layer_class: LayerClass, tmp_path: Path) -> None:
-    """Guests are people with all their tabs, and none gets another's cookie."""
-    with EmbeddedServer() as redis:
-        site = site_of("presence", layer_class, redis, tmp_path)
-        async with site.served():
-            guests = [await browser.new_context() for _ in range(2)]
-            tabs = [await guest.new_page() for guest in (guests[0], guests[0], guests[1])]
-            frames: list[str] = []
-
-            def note(socket: WebSocket) -> None:
-                socket.on("framereceived", lambda frame: frames.append(str(frame)))
-
-            for tab in tabs:
-                tab.on("websocket", note)
-                await tab.goto(f"{site.url}rooms/kitchen/")
-            for tab in tabs:
-                await eventually(shows(tab, "Guest", "Guest"), DEADLINE)
-            cookies = [cookie["value"] for guest in guests for cookie in await guest.cookies()]
-            assert len(cookies) == 2
-            assert len(frames) >= len(tabs)
-            assert not [frame for frame in frames if any(cookie in frame for cookie in cookies)]
-            await guests[1].close()
-            await eventually(shows(tabs[0], "Guest"), DEADLINE)
-            await guests[0].close()

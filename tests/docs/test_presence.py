@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,10 +62,12 @@ def page(tmp_path: Path) -> dict[str, Any]:
     return runpy.run_path(str(tmp_path / "consumers.py"))
 
 
-async def open_page(consumer: Any, user: User) -> tuple[WebsocketCommunicator, dict[str, Any]]:
+async def open_page(
+    consumer: Any, user: Any, **session: str
+) -> tuple[WebsocketCommunicator, dict[str, Any]]:
     """Open a WebSocket; return it, and who it says is there."""
     socket = WebsocketCommunicator(consumer.as_asgi(), "/")
-    socket.scope.update(user=user, session={}, url_route={"kwargs": {"room": "kitchen"}})
+    socket.scope.update(user=user, session=session, url_route={"kwargs": {"room": "kitchen"}})
     connected, _ = await socket.connect(timeout=DEADLINE)
     assert connected
     return socket, await socket.receive_json_from(timeout=DEADLINE)
@@ -87,6 +90,28 @@ async def test_page(page: dict[str, Any]) -> None:
     assert diff["leaves"] == {"9": [{"name": "Bob"}]}
     assert diff["at"]["9"] > listed["at"]
     await ann.disconnect(timeout=DEADLINE)
+
+
+@pytest.mark.usefixtures("layer")
+async def test_guests(
+    page: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All tabs of a guest are one person, by the id that the view keeps in the session."""
+    monkeypatch.setattr("django.shortcuts.render", lambda *_: None)
+    view = runpy.run_path(str(tmp_path / "views.py"))["room"]
+    sessions: list[dict[str, str]] = [{}, {}]
+    for session in sessions:
+        view(SimpleNamespace(session=session), "kitchen")
+    guest = SimpleNamespace(is_authenticated=False)
+    tabs = [sessions[0], *sessions]
+    opened = [await open_page(page["Room"], guest, **session) for session in tabs]
+    _, listed = opened[-1]
+    assert {key: len(metas) for key, metas in listed["people"].items()} == {
+        sessions[0]["guest"]: 2,
+        sessions[1]["guest"]: 1,
+    }
+    for tab, _ in opened:
+        await tab.disconnect(timeout=DEADLINE)
 
 
 # Messages to the page, in order, and the people that it then shows.
