@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from asgiref.sync import async_to_sync
 from redis.credentials import CredentialProvider
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.sentinel import find_master
@@ -20,8 +20,6 @@ from support.messages import within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from embedded_server import EmbeddedServer
     from support.layers import LayerClass
 
@@ -148,28 +146,3 @@ def test_credentials_that_synchronous_code_cannot_have(
         async_to_sync(layer.send)("jobs", HELLO)
     service.down = False
     async_to_sync(layer.send)("jobs", HELLO)
-
-
-@pytest.mark.parametrize(
-    ("options", "kind", "advice"),
-    [
-        ({}, AuthenticationError, 'write "password" in hosts'),
-        ({"password": "wrong"}, AuthenticationError, 'correct "username" and "password" in hosts'),
-        ({"password": "right", "db": 99}, ResponseError, "the number of a database"),
-    ],
-    ids=["no password", "wrong password", "wrong database"],
-)
-async def test_unix_socket_refuses_the_settings(
-    start_server: Callable[..., EmbeddedServer],
-    layer_class: LayerClass,
-    options: dict[str, Any],
-    kind: type[Exception],
-    advice: str,
-) -> None:
-    """As at a port, all calls raise at once, for redis-py's own reason."""
-    server = start_server("requirepass right")
-    layer = layer_class(hosts=[{"path": server.unix_socket, **options}])
-    for call in (layer.receive("jobs"), layer.send("jobs", HELLO)):
-        with pytest.raises(kind, match=advice):
-            await within(call)
-    await within(layer.close_pools())

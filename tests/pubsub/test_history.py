@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from support import inside as look
@@ -90,29 +89,6 @@ async def test_a_killed_connection_loses_nothing_under_load(
     await nothing_else(layer, channel)
 
 
-async def test_members_are_told_when_the_history_is_gone(
-    own_server: EmbeddedServer, proxy: TcpProxy, own_layers: Layers
-) -> None:
-    """After FLUSHALL in an outage, the notice of the gap comes first, and then what is new."""
-    layer, sender = own_layers(hosts=[proxy.url], **HISTORY), own_layers(**HISTORY)
-    channel, _ = await follow(layer)
-    messages = numbered(4)
-    await send(sender, messages[:1])
-    assert plain([await take(layer, channel)]) == messages[:1]
-    async with away(proxy):
-        await send(sender, messages[1:2])
-        with own_server.client() as client:
-            client.flushall()
-        await send(sender, messages[2:3])
-    notice = await take(layer, channel)
-    assert notice.pop("__asgi_position__")
-    assert notice == {"type": "chat.gap", "group": GROUP, "recovered": False}
-    assert plain([await take(layer, channel)]) == messages[2:3]
-    await send(sender, messages[3:])
-    assert plain([await take(layer, channel)]) == messages[3:]
-    assert layer.statistics().unrecovered == 1
-
-
 async def test_members_are_told_when_the_server_comes_back_empty(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
@@ -188,19 +164,6 @@ async def test_one_read_is_for_all_that_wait(
         assert plain(await take_many(layer, channel, 3)) == numbered(3)
 
 
-async def test_a_lost_reply_sends_nothing_twice(proxy: TcpProxy, own_layers: Layers) -> None:
-    """A sender whose reply was lost is told so, and members get the message once."""
-    layer, sender = own_layers(**HISTORY), own_layers(hosts=[proxy.url], **HISTORY)
-    channel, _ = await follow(layer)
-    await send(sender, numbered(1))
-    loss = proxy.lose_reply(b"test.message")
-    with pytest.raises(RedisConnectionError):
-        await within(sender.group_send(GROUP, numbered(1)[0]))
-    await within(loss.happened.wait())
-    assert plain(await take_many(layer, channel, 2)) == numbered(1) * 2
-    await nothing_else(layer, channel)
-
-
 async def test_a_server_that_forgets_scripts(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
@@ -240,23 +203,6 @@ async def test_a_history_that_can_not_be_read(
         client.delete(position)
     await send(layer, numbered(2))
     assert plain(await take_many(layer, channel, 2)) == numbered(2)
-
-
-async def test_follower_ends_with_a_member_that_leaves_early(
-    proxy: TcpProxy, own_layers: Layers
-) -> None:
-    """Nor does anything stay of a channel that is discarded before it has joined."""
-    layer = own_layers(hosts=[proxy.url], **HISTORY)
-    channel = await within(layer.new_channel())
-    await within(layer.group_history(GROUP))
-    client = inside(layer)
-    proxy.stall()
-    joining = asyncio.create_task(layer.group_add(GROUP, channel))
-    await eventually(lambda: client.followers)
-    await within(layer.group_discard(GROUP, channel))
-    proxy.resume()
-    await within(joining)
-    assert len(client.followers) == 0
 
 
 async def test_an_outage_while_the_first_member_joins(proxy: TcpProxy, own_layers: Layers) -> None:

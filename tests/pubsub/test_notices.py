@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from support.messages import cancel, joined, take, take_many, within
-from support.processes import Remote
 from support.pubsub_layers import (
     BACK,
     LOST,
@@ -25,12 +23,8 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import RunProcess
     from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
-
-
-REMOTE = Path(__file__).parent / "remote_layer.py"
 
 
 class Fault(NamedTuple):
@@ -99,18 +93,17 @@ async def test_outages_are_told_one_by_one(own_server: EmbeddedServer, own_layer
 
 
 async def test_message_sent_on_reconnecting_arrives(
-    own_server: EmbeddedServer, own_layers: Layers, run_process: RunProcess
+    own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
     """Another process's answer to a consumer's request in `on_reconnect` arrives."""
-    layer = own_layers(**NOTICES)
-    remote = Remote(await run_process(REMOTE, hosts=[own_server.url]))
+    layer, other = own_layers(**NOTICES), own_layers()
     groups = [f"room-{number}" for number in range(200)]
     channels = [await joined(layer, group) for group in groups]
     for _ in range(3):
         kill_subscriptions(own_server)
         assert await take_many(layer, channels[-1], 2) == [LOST, BACK]
         for group in groups:
-            await remote.call("group_send", group, {"type": "resync"})
+            await within(other.group_send(group, {"type": "resync"}))
         for channel in channels[:-1]:
             assert await take_many(layer, channel, 3) == [LOST, BACK, {"type": "resync"}]
         assert await take(layer, channels[-1]) == {"type": "resync"}

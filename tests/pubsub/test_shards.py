@@ -10,7 +10,6 @@ import pytest_asyncio
 from redis.exceptions import RedisError
 
 from channels_redis_pubsub._shared.transport.commands import shard_of
-from support.loop_thread import LoopThread
 from support.messages import joined, take, take_many, within
 from support.pubsub_layers import (
     BACK,
@@ -19,9 +18,7 @@ from support.pubsub_layers import (
     Layers,
     nothing_else,
     subscribed,
-    waiting,
 )
-from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -111,24 +108,3 @@ async def test_outage_of_one_shard_is_told_once(
     for channel in (*concerned, unharmed):
         await nothing_else(layer, channel)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-
-
-async def test_loop_ends_while_one_host_is_away(
-    two_servers: list[EmbeddedServer], sharded: Layers
-) -> None:
-    """A channel is told of the end when its groups on that host are back; it receives before."""
-    layer = sharded()
-    with LoopThread() as other:
-        channel = (await other.run(members(layer)))[0]
-        await other.run(layer.group_add(group_on(layer, 1), channel))
-        two_servers[1].kill()
-    assert await take(layer, channel) == LOST
-    receiver = await waiting(layer, channel)
-    await eventually(lambda: channel in subscribed(two_servers[0]))
-    await within(layer.send(channel, HELLO))
-    assert await within(receiver) == HELLO
-    receiver = await waiting(layer, channel)
-    two_servers[1].start()
-    assert await within(receiver) == BACK
-    await within(layer.group_send(group_on(layer, 1), HELLO))
-    assert await take(layer, channel) == HELLO

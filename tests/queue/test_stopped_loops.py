@@ -48,26 +48,6 @@ async def test_claims_outlive_an_outage(
     assert await within(layer.receive(channel)) == HELLO
 
 
-async def test_loop_ends_while_the_layer_closes(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """That cancels all tasks, also the one that closes: no receiver stays at the server."""
-    layer, sender = own_layers(), own_layers()
-    closing: list[asyncio.Task[None]] = []
-
-    async def close_and_end() -> None:
-        await cancel(await blocked(own_server, layer, "jobs"))
-        closing.append(asyncio.create_task(layer.close_pools()))
-        await asyncio.sleep(0)  # until it has begun
-
-    await asyncio.to_thread(asyncio.run, close_and_end())
-    assert closing[0].cancelled()
-    with own_server.client() as client:
-        assert client.info("clients")["blocked_clients"] == 0
-    await within(sender.send("jobs", HELLO))
-    assert await within(sender.receive("jobs")) == HELLO
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", ["specific", "general"])
 def test_loop_is_closed_without_cleanup(own_server: EmbeddedServer, kind: str) -> None:
@@ -96,25 +76,6 @@ def test_loop_is_closed_without_cleanup(own_server: EmbeddedServer, kind: str) -
         async_to_sync(sender.send)(channel, {"number": number})
     asyncio.run(go_on())
     gc.collect()
-
-
-def test_consumer_joins_a_group_of_a_loop_that_has_ended(own_server: EmbeddedServer) -> None:
-    """It gets nothing that was sent to a member there; that one still does, if it is read again."""
-    layers = Layers(hosts=[own_server.url])
-    layer, sender = layers(), layers()
-
-    async def visit(number: int) -> str:
-        channel = await layer.new_channel()
-        await within(layer.group_add("room", channel))
-        await within(sender.send(channel, {"number": number}))
-        assert await within(layer.receive(channel)) == {"number": number}
-        await within(sender.close_pools())
-        return channel
-
-    first = asyncio.run(visit(0))
-    async_to_sync(sender.group_send)("room", {"number": 1})
-    asyncio.run(visit(2))
-    assert asyncio.run(within(layer.receive(first))) == {"number": 1}
 
 
 async def test_member_is_added_and_removed_by_another_loop(layers: Layers) -> None:
