@@ -15,8 +15,9 @@ from redis.exceptions import ReadOnlyError, RedisError
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 from embedded_server import HOST, EmbeddedServer
+from support.histories import HISTORY, follow, plain, send
 from support.layers import LAYERS, works
-from support.messages import within
+from support.messages import numbered, take, take_many, within
 from support.sentinels import SentinelGroup, host_by, role, sentinel_of
 from support.waiting import eventually
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from support.layers import Layer, LayerClass, Layers
     from support.messages import Message
+    from support.proxy import TcpProxy
 
 # Seconds from the moment in which a new master is up until messages flow again, on a busy machine.
 SOON = 10.0
@@ -199,6 +201,35 @@ async def test_a_sentinel_that_names_a_replica(
         with replica.client() as client:
             client.execute_command("REPLICAOF", "NO", "ONE")
         await works(layers, layer_class, host)
+
+
+async def test_failover_that_loses_messages(
+    layer_class: LayerClass,
+    layers: Layers,
+    own_server: EmbeddedServer,
+    proxy: TcpProxy,
+    start_server: Callable[..., EmbeddedServer],
+) -> None:
+    """Members get all that the new master has, whether it is older than what it lost or newer."""
+    replica = start_server(f"replicaof {HOST} {own_server.port}", "repl-diskless-sync-delay 0")
+    layer = layers(layer_class, proxy.url, **HISTORY)
+    sender = layers(layer_class, replica.url, **HISTORY)
+    messages = numbered(4)
+    channel, _ = await follow(layer)
+    await send(layer, messages[:2])
+    assert plain(await take_many(layer, channel, 2)) == messages[:2]
+    with own_server.client() as client:
+        await eventually(lambda: client.wait(1, 100) == 1)
+    with replica.client() as client:
+        client.replicaof("NO", "ONE")
+    await send(sender, messages[2:3])
+    await send(layer, [{"type": "lost"}])
+    assert plain([await take(layer, channel)]) == [{"type": "lost"}]
+    proxy.server_port = replica.port
+    proxy.cut()
+    await send(sender, messages[3:])
+    assert plain(await take_many(layer, channel, 2)) == messages[2:]
+    assert layer.statistics().unrecovered == 0
 
 
 async def test_read_only_server(

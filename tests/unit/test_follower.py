@@ -138,6 +138,8 @@ class History(RuleBasedStateMachine):
         self.failures: list[BaseException] = []
         # True once a read has failed: members may stay where they are.
         self.failed = False
+        # The oldest position that members may step back to.
+        self.first = ""
         settings: Any = SimpleNamespace(
             counters=Counters(),
             faults=SimpleNamespace(warning=lambda *_: None),
@@ -200,8 +202,9 @@ class History(RuleBasedStateMachine):
                 member.got.append(item.number)
 
     def tell(self, member: Member) -> None:
-        """Note that a member was told of a gap, after a failover."""
-        assert self.server.lost, "told although the history has all"
+        """Note that a member was told of a gap, as the server lost all positions that it had."""
+        lost = {self.positions[number] for number in self.server.lost}
+        assert self.first in lost, "told although the history has all"
         member.told.update(range(self.server.sent))
 
     async def read(self, _: str, question: Question) -> Replay:
@@ -222,6 +225,9 @@ class History(RuleBasedStateMachine):
         self.loop.run_until_complete(run())
         if self.failures:
             raise self.failures[0]
+        trail = self.follower._trail
+        if self.first not in trail:
+            self.first = trail[0] if trail else ""
 
     @rule()
     def publish(self) -> None:

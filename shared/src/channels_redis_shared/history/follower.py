@@ -7,6 +7,7 @@ lost connection all members are behind; one that joins is so alone.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from .positions import HistoryEntry, Replay
     from .settings import HistorySettings
 
+# Positions to step back to on a server that has lost its latest messages.
+MAX_TRAIL = 64
 # Messages that may arrive during a read; after more it starts over.
 MAX_ARRIVED = 1000
 # Reads to close gaps that are under way at once: as many go out in one write.
@@ -92,9 +95,8 @@ class Follower(Generic[Key]):
         self._group = followers.group_of(key)
         self._counters = followers.settings.counters
         self._faults = followers.settings.faults
-        # The position of the latest message that the current members have got; empty before the
-        # first read.
-        self.position = ""
+        # The positions of the latest messages that the current members have got.
+        self._trail: deque[str] = deque(maxlen=MAX_TRAIL)
         # The waits of all members after a gap, if there is one.
         self._gap: dict[str, Wait] | None = None
         # Identifies what reads for them; and what is called then.
@@ -107,6 +109,11 @@ class Follower(Generic[Key]):
         # replaced, the read starts over.
         self._reading: Future[None] | None = None
         self._arrived: list[HistoryEntry] = []
+
+    @property
+    def position(self) -> str:
+        """The position of the latest message; empty before the first read."""
+        return self._trail[-1] if self._trail else ""
 
     @property
     def has_joins(self) -> bool:
@@ -125,7 +132,7 @@ class Follower(Generic[Key]):
         """Deliver nothing any more: the group is forgotten, and may get another follower."""
         self._arrived = []
         # A read under way delivers nothing without it.
-        self.position = ""
+        self._trail.clear()
         self._end_joins()
         self._end_gap()
 
@@ -147,9 +154,9 @@ class Follower(Generic[Key]):
         elif not self.position and self._joins:
             return  # the read for them brings it
         elif not self.position or entry.previous == self.position:
-            self.position = entry.position
+            self._trail.append(entry.position)
             self._deliver((entry,))
-        elif entry.position != self.position:
+        elif entry.position not in self._trail:
             self.fall_behind()
 
     def fall_behind(self, then: Callable[[], object] | None = None) -> None:
@@ -247,23 +254,29 @@ class Follower(Generic[Key]):
             return None
         self._reading = mine = Future[None]()
         joins: list[Join] = []
+        is_head_lost = False
         try:
             while True:
                 arrived = self._arrived = []
                 joins, head = list(self._ready), self.position
+                if head and is_head_lost:
+                    head = self._trail[0]
                 starts = [join.since for join in joins]
                 rewind = max((join.rewind for join in joins), default=0)
                 question = Question.after(head, *starts, latest=rewind)
                 replay = await self._all.read(self._key, question)
                 extended = replay.extended(arrived)
-                if arrived is self._arrived and all(
+                has_place = not self._trail or extended.after(*reversed(self._trail)) is not None
+                is_new = arrived is self._arrived and all(
                     self._is_read(entry, extended) for entry in arrived
-                ):
+                )
+                if is_new and (has_place or is_head_lost):
                     self._advance(extended)
                     for join in joins:
                         if join in self._ready:
                             self._admit(join, replay.position, extended)
                     return None
+                is_head_lost = is_head_lost or not has_place
         except RedisError as error:
             for join in joins:
                 join.result = error
@@ -275,20 +288,24 @@ class Follower(Generic[Key]):
 
     def _is_read(self, entry: HistoryEntry, replay: Replay) -> bool:
         """Return whether nothing is missing before a message that has arrived during a read."""
-        if entry.position in replay or entry.position == self.position:
+        if entry.position in replay or entry.position in self._trail:
             return True
         # Sent before the first member joined.
-        return not self.position and not is_after(entry.position, replay.position)
+        return not self._trail and not is_after(entry.position, replay.position)
 
     def _advance(self, replay: Replay) -> None:
         """Deliver to the members that don't wait alone what a read has brought."""
-        head, self.position = self.position, replay.position
-        missed = replay.after(head) if head else ()
+        trail, head = self._trail, self.position
+        missed = replay.after(*reversed(trail)) if trail else ()
         fault = ""
         if missed is None:
             fault = "its history no longer has them all"
             # Only newer ones have certainly not been delivered before.
             missed = [entry for entry in replay.entries if is_after(entry.position, head)]
+            trail.clear()
+        trail.extend(entry.position for entry in missed)
+        if self.position != replay.position:
+            trail.append(replay.position)
         self._counters.replayed += self._deliver(missed, fault)
         self._end_gap()
 

@@ -122,9 +122,10 @@ class Replay:
         """Return whether it has all that follows a position."""
         return bool(position) and position in self._ends
 
-    def after(self, position: str) -> Sequence[HistoryEntry] | None:
-        """Return the entries that follow a position; None if the history has lost some of them."""
-        return self.entries[self._ends[position] :] if position in self else None
+    def after(self, *positions: str) -> Sequence[HistoryEntry] | None:
+        """Return what follows the first of some positions after which none is missing, or None."""
+        found = next((one for one in positions if one in self), None)
+        return None if found is None else self.entries[self._ends[found] :]
 
     def extended(self, arrived: Sequence[HistoryEntry]) -> Replay:
         """Return this with the messages that follow it among some that have arrived."""
