@@ -16,9 +16,11 @@ from support.pubsub_layers import (
     LOST,
     NOTICES,
     Layers,
+    kill_subscriptions,
     nothing_else,
     subscribed,
 )
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -108,3 +110,22 @@ async def test_outage_of_one_shard_is_told_once(
     for channel in (*concerned, unharmed):
         await nothing_else(layer, channel)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_outages_of_two_shards_are_one_for_a_channel(
+    two_servers: list[EmbeddedServer], sharded: Layers
+) -> None:
+    """It is told once, and again when all of its own topics are back, whatever others wait for."""
+    layer = sharded()
+    by_shard = await members(layer)
+    both, alone = by_shard[0], by_shard[1]
+    await within(layer.group_add(group_on(layer, 1), both))
+    two_servers[1].kill()
+    assert [await take(layer, channel) for channel in (both, alone)] == [LOST, LOST]
+    kill_subscriptions(two_servers[0])
+    await eventually(lambda: both in subscribed(two_servers[0]))
+    await nothing_else(layer, both)
+    two_servers[1].start()
+    assert [await take(layer, channel) for channel in (both, alone)] == [BACK, BACK]
+    for channel in (both, alone):
+        await nothing_else(layer, channel)

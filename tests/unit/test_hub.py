@@ -82,6 +82,39 @@ def test_another_thread_counts_groups(hub: Hub) -> None:
         sys.setswitchinterval(interval)
 
 
+def dispatcher_of(hub: Hub, mailboxes: Mailboxes) -> TopicDispatcher:
+    """Return a dispatcher whose notices are `lost` and `back`."""
+    settings: Any = SimpleNamespace(history=None, on_disconnect="lost", on_reconnect="back")
+    followers: Any = SimpleNamespace(find={}.get, forget=print)
+    return TopicDispatcher(settings, hub, mailboxes, followers)
+
+
+def test_channel_is_told_once_and_when_all_its_topics_are_back(hub: Hub) -> None:
+    """It waits for no other channel's topic, nor for a group that it has left."""
+    mailboxes = Mailboxes(10**6, print)
+    dispatcher = dispatcher_of(hub, mailboxes)
+    join(hub, b"room", "a")
+    join(hub, b"room", "b")
+
+    def told(channel: str) -> list[object]:
+        box = mailboxes.open(channel)
+        return [item.copy()["type"] for item in iter(box.take, None)]
+
+    dispatcher.on_lost({b"room", b"a"})
+    dispatcher.on_lost({b"b"})
+    assert told("a") == told("b") == ["lost"]
+    dispatcher.on_subscribed(b"a")
+    assert told("a") == []
+    dispatcher.on_subscribed(b"room")
+    assert (told("a"), told("b")) == (["back"], [])
+    dispatcher.on_subscribed(b"b")
+    assert told("b") == ["back"]
+    dispatcher.on_lost({b"room"})
+    hub.leave(b"room", "a")
+    dispatcher.tell_restored(["a"])
+    assert (told("a"), told("b")) == (["lost", "back"], ["lost"])
+
+
 def test_outages_of_many_topics_take_linear_time() -> None:
     """Four times as many topics, lost and found one by one, take about four times as long."""
 
@@ -90,14 +123,12 @@ def test_outages_of_many_topics_take_linear_time() -> None:
         hub.open("channel")
         for topic in topics:
             join(hub, topic, "channel")
-        settings: Any = SimpleNamespace(history=None, on_disconnect="lost", on_reconnect="back")
-        followers: Any = SimpleNamespace(find={}.get)
-        dispatcher = TopicDispatcher(settings, hub, Mailboxes(10**6, print), followers)
+        dispatcher = dispatcher_of(hub, Mailboxes(10**6, print))
         began = time.thread_time()
         for topic in topics:
-            dispatcher.on_lost("node", (topic,))
+            dispatcher.on_lost((topic,))
         for topic in topics:
-            dispatcher.on_refused(topic)
+            dispatcher.on_lost((topic,))
         for topic in topics:
             dispatcher.on_subscribed(topic)
         return time.thread_time() - began

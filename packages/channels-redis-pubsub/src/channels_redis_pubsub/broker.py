@@ -148,6 +148,7 @@ class PubSubBroker:
     def close(self, channel: str) -> None:
         """Drop a channel, its messages and memberships, and the subscriptions it alone needs."""
         self._forget_unused(self.hub.close(channel))
+        self._dispatcher.tell_restored((channel,))
         self.followers.backlog.forget(channel)
         self._mailboxes.discard(channel)
 
@@ -230,11 +231,13 @@ class PubSubBroker:
         """End a channel's membership in a topic."""
         self.hub.leave(topic, channel)
         self._forget_unused((topic,))
+        self._dispatcher.tell_restored((channel,))
 
     def flush(self) -> None:
         """Drop all unread messages, and end all memberships in groups."""
         self._forget_unused(self.hub.leave_groups())
         self._mailboxes.clear()
+        self._dispatcher.tell_restored(self.hub.channels())
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         """Run a coroutine until the connections close; return None if they are."""
@@ -245,7 +248,7 @@ class PubSubBroker:
         for channel in self.hub.channels():
             if not self.consumers.has_consumer(channel):
                 self.close(channel)
-        self._dispatcher.on_detached()
+        self._dispatcher.on_lost(self.hub.topics())
 
     def _forget_unused(self, topics: Iterable[bytes]) -> None:
         """Forget those of the topics that have no members."""
@@ -271,8 +274,9 @@ class PubSubBroker:
         self.hub.cancel_join(topic, channel, token)
         if joining is not None:
             joining.follower.cancel_join(joining)
-        # Last: a group is not forgotten while a channel joins it.
+        # A group is not forgotten while a channel joins it.
         self._forget_unused((topic,))
+        self._dispatcher.tell_restored((channel,))
 
     def _require_open(self, channel: str, topic: bytes) -> None:
         if channel not in self.hub:

@@ -216,7 +216,7 @@ class Subscriber:
             self._has_stalled = True
             error = RedisTimeoutError("it has gone silent, and other nodes may drop messages")
             self.endpoint.outages.lost(self, error, self.endpoint.node)
-            self._dispatcher.on_lost(self, topics)
+            self._dispatcher.on_lost(topics)
 
     def _write_soon(self) -> None:
         """Send all changes of this turn of the loop in the next one."""
@@ -282,7 +282,7 @@ class Subscriber:
             else:
                 host, reason = str(self.endpoint.host), f"{topic.decode()}: {error}"
                 self._faults.warning("%s refuses %s", host, reason)
-                self._dispatcher.on_refused(topic)
+                self._dispatcher.on_lost((topic,))
 
     def _on_found(self) -> None:
         self.last_error = None
@@ -293,7 +293,7 @@ class Subscriber:
         if not isinstance(error, (RedisError, OSError, asyncio.TimeoutError)):
             logger.error("Subscriber of %s failed", endpoint.host, exc_info=error)
         self.last_error = error
-        self._dispatcher.on_lost(self, subscribed)
+        self._dispatcher.on_lost(subscribed)
         temporary = is_temporary(error)
         # Not `any`: each of them gets the error.
         was_awaited = not temporary and sum([self._end_wait(one, error) for one in self.topics])

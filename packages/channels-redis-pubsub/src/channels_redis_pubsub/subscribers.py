@@ -186,8 +186,7 @@ class Subscribers:
         searching = self._subscriber(shard)
         searching.last_error = error
         if was_subscribed:
-            # What a node gives away until all of it is back is one outage.
-            self._dispatcher.on_lost(subscriber, (topic,))
+            self._dispatcher.on_lost((topic,))
             self._outages[shard].lost(searching, error)
         searching.add(topic)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -96,6 +95,10 @@ class Hub:
         """Return the members of a topic."""
         return self._members.get(topic, ())
 
+    def topics_of(self, channel: str) -> Collection[bytes]:
+        """Return the topics of a channel."""
+        return self._topics.get(channel, ())
+
     def concerned(self, topics: Collection[bytes]) -> tuple[set[bytes], set[str]]:
         """Return those of the topics that have members, and all of their members."""
         # There may be tens of thousands, which mostly are all that there are.
@@ -128,20 +131,6 @@ class Hub:
                 del self._members[topic]
 
 
-# In place of a connection: the topics that the server refuses.
-_REFUSED = object()
-# Likewise: those that are subscribed to again as soon as there is an event loop.
-_DETACHED = object()
-
-
-@dataclass(eq=False)
-class _Outage:
-    """The topics that a connection lost and that are not restored, and the channels told of it."""
-
-    topics: set[bytes] = field(default_factory=set)
-    told: set[str] = field(default_factory=set)
-
-
 class TopicDispatcher:
     """Put what the hosts publish into the mailboxes of a broker's channels.
 
@@ -166,8 +155,9 @@ class TopicDispatcher:
         # `Hub.members` without a call of its own for each message.
         self._members_of = hub.find_members
         self._keeps_history = bool(settings.history)
-        # The current outages, by connection.
-        self._outages: dict[object, _Outage] = {}
+        # The topics that were lost and are not restored, and the channels told of that.
+        self._lost: set[bytes] = set()
+        self._told: set[str] = set()
 
     def dispatch(self, topic: bytes, data: bytes) -> None:
         """Put a message into the mailboxes of the topic's members."""
@@ -197,48 +187,15 @@ class TopicDispatcher:
         put = backlog.put if backlog.waits else self._mailboxes.put
         put(members, message, deadline, len(data))
 
-    def on_lost(self, connection: object, topics: Collection[bytes]) -> None:
-        """Tell the members of these topics of an outage, unless they have been told already.
+    def on_lost(self, topics: Collection[bytes]) -> None:
+        """Tell the members of topics that are not subscribed to any more, unless they know.
 
-        Args:
-            connection: Identifies the connection. What it loses again before all of its topics are
-                restored belongs to the same outage.
-            topics: The topics that were subscribed to there.
+        A channel that was told is told again once all of its topics are restored.
         """
-        outage = self._outages.get(connection) or _Outage()
-        topics, members = self._hub.concerned(topics)
-        outage.topics |= topics
-        if outage.topics:
-            self._outages[connection] = outage
-            untold = members - outage.told
-            outage.told |= untold
-            self._notify(self._settings.on_disconnect, untold)
-
-    def on_detached(self) -> None:
-        """Make one outage of all: no connection is left. Who was told of one is not told again."""
-        told = {channel for outage in self._outages.values() for channel in outage.told}
-        self._outages = {_DETACHED: _Outage(told=told)}
-        self.on_lost(_DETACHED, self._hub.topics())
-        if not self._outages[_DETACHED].topics:
-            self._outages.clear()
-
-    def on_refused(self, topic: bytes) -> None:
-        """Tell the members of a topic of an outage that ends when all refused topics are back.
-
-        It takes them out of other outages, which would never end with this topic among theirs.
-        """
-        members = set(self._hub.members(topic))
-        if not members:
-            return
-        refused = self._outages.setdefault(_REFUSED, _Outage())
-        refused.topics.add(topic)
-        for connection, outage in list(self._outages.items()):
-            if outage is not refused and topic in outage.topics:
-                refused.told |= outage.told & members
-                outage.told -= members
-                self._restore(connection, outage, topic)
-        untold = members - refused.told
-        refused.told |= untold
+        lost, members = self._hub.concerned(topics)
+        self._lost |= lost
+        untold = members - self._told
+        self._told |= untold
         self._notify(self._settings.on_disconnect, untold)
 
     def on_subscribed(self, topic: bytes) -> None:
@@ -253,7 +210,15 @@ class TopicDispatcher:
         """Stop waiting for topics without members to be restored."""
         for topic in topics:
             self._followers.forget(topic)
-            self._on_restored(topic)
+            self._lost.discard(topic)
+
+    def tell_restored(self, channels: Iterable[str]) -> None:
+        """Tell those of the channels that were told of a loss, and have all their topics again."""
+        topics_of, lost = self._hub.topics_of, self._lost
+        told = self._told.intersection(channels)
+        restored = {channel for channel in told if lost.isdisjoint(topics_of(channel))}
+        self._told -= restored
+        self._notify(self._settings.on_reconnect, restored)
 
     def _dispatch_entry(self, topic: bytes, data: bytes) -> None:
         """Pass on a message of a group that keeps a history."""
@@ -265,15 +230,9 @@ class TopicDispatcher:
         self._followers.on_message(topic, entry)
 
     def _on_restored(self, topic: bytes) -> None:
-        """Mark a topic as restored; tell the channels of each outage that ends with it."""
-        for connection, outage in list(self._outages.items()):
-            self._restore(connection, outage, topic)
-
-    def _restore(self, connection: object, outage: _Outage, topic: bytes) -> None:
-        outage.topics.discard(topic)
-        if not outage.topics:
-            del self._outages[connection]
-            self._notify(self._settings.on_reconnect, outage.told)
+        if topic in self._lost:
+            self._lost.remove(topic)
+            self.tell_restored(self._hub.members(topic))
 
     def _notify(self, message_type: str | None, channels: Collection[str]) -> None:
         if message_type is not None and channels:
