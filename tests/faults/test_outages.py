@@ -247,24 +247,29 @@ async def test_send_that_is_given_up_in_an_outage(
     await nothing_else(layer, "jobs")
 
 
-@pytest.mark.parametrize("seconds", [0, 0.1], ids=["at once", "underway"])
-async def test_closing_that_is_cancelled(
-    own_server: EmbeddedServer, layer_class: LayerClass, seconds: float
+@pytest.mark.parametrize("cancelled_after", [None, 0, 0.1])
+async def test_closing(
+    own_server: EmbeddedServer, layer_class: LayerClass, cancelled_after: float | None
 ) -> None:
-    """It closes the connections nevertheless."""
+    """It leaves no task and no connection, also if it is cancelled amid an outage."""
     layer = layer_class(hosts=[own_server.url])
-    channel = await within(layer.new_channel())
-    waiter = asyncio.create_task(layer.receive(channel))
-    await within(layer.send(channel, {"type": "hello"}))
-    assert await within(waiter) == {"type": "hello"}
-    tasks = asyncio.all_tasks()
-    assert len(tasks) > 1
-    own_server.pause()
-    closing = asyncio.create_task(layer.close_pools())
-    await asyncio.sleep(seconds)
-    closing.cancel()
-    own_server.resume()
-    await within(asyncio.wait([closing]))
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-    with own_server.client() as client:
-        await eventually(lambda: client.info("clients")["connected_clients"] == 1)
+    # A closed layer can be used again.
+    for _ in range(2):
+        channel = await within(layer.new_channel())
+        await within(layer.group_add("room", channel))
+        waiter = asyncio.create_task(layer.receive(channel))
+        await within(layer.group_send("room", {"type": "hello"}))
+        assert await within(waiter) == {"type": "hello"}
+        assert len(asyncio.all_tasks()) > 1
+        if cancelled_after is None:
+            await within(layer.close_pools())
+        else:
+            own_server.pause()
+            closing = asyncio.create_task(layer.close_pools())
+            await asyncio.sleep(cancelled_after)
+            closing.cancel()
+            own_server.resume()
+            await within(asyncio.wait([closing]))
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        with own_server.client() as client:
+            await eventually(lambda: client.info("clients")["connected_clients"] == 1)

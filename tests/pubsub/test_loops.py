@@ -19,7 +19,6 @@ from support.pubsub_layers import (
     connections,
     nothing_else,
     subscribed,
-    waiting,
     waits,
 )
 from support.waiting import eventually
@@ -91,36 +90,6 @@ def test_channel_is_told_that_its_loop_has_ended(own_server: EmbeddedServer) -> 
     asyncio.run(go_on())
 
 
-def test_loops_change_in_an_outage(own_server: EmbeddedServer) -> None:
-    """A channel is told of it once, however many loops come and go until the server is back."""
-    layer = RedisPubSubChannelLayer(hosts=[own_server.url], **NOTICES)  # type: ignore[arg-type]
-
-    async def begin() -> str:
-        channel = await joined(layer, "room")
-        own_server.kill()
-        return channel
-
-    async def go_on(channel: str) -> None:
-        assert await take(layer, channel) == LOST
-        receiver = await waiting(layer, channel)
-        own_server.start()
-        assert await within(receiver) == BACK
-        await within(layer.group_send("room", HELLO))
-        assert await take(layer, channel) == HELLO
-
-    channel = asyncio.run(begin())
-    for _ in range(2):
-        asyncio.run(connect_in_vain(layer))
-    asyncio.run(go_on(channel))
-
-
-async def connect_in_vain(layer: RedisPubSubChannelLayer) -> None:
-    """Use a layer whose server is away."""
-    receiver = asyncio.create_task(layer.receive("jobs"))
-    await asyncio.sleep(0)
-    await cancel(receiver)
-
-
 KEEPING = {"history": {"chat.*": {}}, "on_gap": "chat.gap"}
 
 
@@ -173,20 +142,6 @@ def test_channel_of_a_loop_that_does_not_run(redis_server: EmbeddedServer, prefi
     for loop in (stopped, other):
         loop.run_until_complete(within(layer.close_pools()))
         loop.close()
-
-
-async def test_close_pools_closes_all(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """After `close_pools` nothing is open, no task runs, and the layer can be used again."""
-    layer = own_layers()
-    tasks = asyncio.all_tasks()
-    for _ in range(2):
-        channel = await joined(layer, "room")
-        await within(layer.send(channel, HELLO))
-        assert await take(layer, channel) == HELLO
-        await within(layer.close_pools())
-        assert asyncio.all_tasks() == tasks
-        await eventually(lambda: not connections(own_server))
-        assert not layer.statistics().mailboxes
 
 
 async def test_close_pools_leaves_consumers_alone(layers: Layers) -> None:

@@ -13,7 +13,7 @@ from channels_redis_queue._shared.transport.connection import Connection
 from channels_redis_queue.protocol import inbox
 from support import inside
 from support.counting import count_commands
-from support.messages import cancel, take, within
+from support.messages import take, within
 from support.queue_layers import Layers, waiting
 from support.waiting import eventually
 
@@ -48,22 +48,6 @@ async def test_500_consumers(own_server: EmbeddedServer, own_layers: Layers) -> 
     assert counted.connections <= 1
     assert {message["n"] for message in await within(asyncio.gather(*consumers))} == {0}
     assert connections(own_server) <= held + 1
-
-
-async def test_close_pools_closes_all(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """A layer that was closed holds no connection, whatever it did before."""
-    layer = own_layers()
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
-    await layer.group_send("room", {"type": "hello"})
-    await take(layer, channel)
-    receivers = [await waiting(layer, channel), asyncio.create_task(layer.receive("jobs"))]
-    for _ in range(20):
-        await layer.send("mails", {"type": "hello"})
-    assert connections(own_server) > 0
-    await cancel(*receivers)
-    await within(layer.close_pools())
-    await eventually(lambda: connections(own_server) == 0)
 
 
 async def test_idle_receiver(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.messages import cancel, numbered, take_numbers, within
+from support.messages import cancel, numbered, take_elsewhere, take_numbers, within
 from support.queue_layers import Layers, waiting
 from support.waiting import eventually
 
@@ -140,3 +140,17 @@ async def test_pollers(layers: Layers) -> None:
         await eventually(lambda count=number: len(seconds) == count)  # type: ignore[misc]
     assert max(seconds) < 4  # a wait that times out takes 5 s
     await cancel(*pollers)
+
+
+async def test_receivers_that_wait_on_two_hosts(
+    layers: Layers, redis_shards: tuple[EmbeddedServer, ...]
+) -> None:
+    """Messages that arrive from all shards at once are no overflow, however small the capacity."""
+    hosts = [server.url for server in redis_shards[:2]]
+    layer, sender = (layers(hosts=hosts, capacity=1) for _ in range(2))
+    for start in range(0, 100, 2):
+        receivers = [asyncio.create_task(layer.receive("jobs")) for _ in range(2)]
+        await take_elsewhere(layer)
+        await asyncio.gather(*(sender.send("jobs", message) for message in numbered(2, start)))
+        received = await within(asyncio.gather(*receivers))
+        assert sorted(message["number"] for message in received) == [start, start + 1]

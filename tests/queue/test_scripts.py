@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgpack import packb
-from redis.exceptions import ResponseError
 
 from channels_redis_queue import scripts
 from channels_redis_queue.keys import Keys
@@ -46,13 +44,6 @@ class Queue(ScriptServer):
         keys, before = [self.key, self.bell], [EXPIRY, *UNGUARDED, f"1 {capacity} 1"]
         refused = [self.run(scripts.SEND, keys, *before, body) for body in messages]
         return [len(full) for full in refused]
-
-    def send_together(self, keys: list[str], *messages: tuple[int, int, bytes]) -> list[int]:
-        """Send messages in one call, each to a destination with a capacity."""
-        bodies = [body for _, _, body in messages]
-        numbers = " ".join(f"{to} {room} {at}" for at, (to, room, _) in enumerate(messages, 1))
-        full: list[int] = self.run(scripts.SEND, keys, EXPIRY, *UNGUARDED, numbers, *bodies)
-        return full
 
     def take(self, wanted: int, *acknowledged: bytes) -> list[bytes]:
         """Take; return the claims without scores."""
@@ -111,15 +102,6 @@ def test_send_rings_before_the_message_is_there(queue: Queue) -> None:
     seen = queue.commands_of(lambda: queue.send(b"m"))
     added = [line for line in seen if b'lua] "ZADD"' in line]
     assert [queue.bell.encode() in line for line in added] == [True, False]
-
-
-def test_send_of_several_messages_to_one_key(queue: Queue) -> None:
-    """Each counts for those behind it, an equal one does not; all keep their order."""
-    queue.client.zadd(queue.key, {b"old": queue.now() - EXPIRY - 1, b"first": queue.now()})
-    texts = [b"z", b"y", b"z", b"x", b"w"]
-    assert queue.send_together([queue.key, queue.bell], *((1, 4, text) for text in texts)) == [5]
-    assert queue.client.zrange(queue.key, 0, -1) == [b"first", b"y", b"z", b"x"]
-    assert queue.client.ttl(queue.key) > 0
 
 
 def test_sends_behind_a_clock_that_is_ahead(queue: Queue) -> None:
@@ -187,22 +169,6 @@ def test_take_leaves_what_is_too_much_at_once(queue: Queue) -> None:
     queue.take(100, *queue.scores)
     queue.take(100, *queue.scores)
     assert len(queue.scores) == 50
-
-
-@pytest.mark.parametrize("what", ["key", "bell"])
-def test_release_to_a_key_of_another_type(queue: Queue, what: str) -> None:
-    """It fails without losing a message: what could not be put back is still claimed."""
-    queue.send(b"1")
-    queue.take(1)
-    score = queue.scores[0]
-    wrong = getattr(queue, what)
-    queue.client.delete(wrong)
-    queue.client.set(wrong, "something else")
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
-        queue.release(score)
-    queue.client.delete(wrong)
-    assert queue.release(score) == 1
-    assert queue.client.zrange(queue.key, 0, -1) == [b"1"]
 
 
 def test_release_of_what_is_no_claim_any_more(queue: Queue) -> None:
@@ -281,27 +247,3 @@ def test_mark_gone_only_after_the_same_sign(server: ScriptServer, prefix: str) -
     assert 0 < server.client.ttl(key) <= 100
     server.client.delete(key)
     assert server.run(scripts.MARK_GONE, [key], "two", "gone", 100) == 0
-
-
-def sha1(names: bytes) -> str:
-    """Return the hash by which a server compares the names of a group."""
-    return hashlib.sha1(names).hexdigest()  # noqa: S324 - Lua has this one
-
-
-def test_guarded_send_looks_at_the_group(server: ScriptServer, prefix: str) -> None:
-    """A message goes to a group's destinations only if the group is as its sender knows it."""
-    group = Keys(prefix).group("room")
-    for name in ("b", "a"):
-        server.run(scripts.GROUP_ADD, [group], name, 100)
-    known = server.run(scripts.GROUP_MEMBERS, [group], 100)
-    assert known == packb(["a", "b"])
-    beside = Keys(prefix).messages("jobs")
-    keys = [group, beside.key, beside.bell]
-    assert server.run(scripts.SEND, keys, EXPIRY, 100, sha1(known), "1 1 1", b"one") == []
-    server.run(scripts.GROUP_ADD, [group], "c", 100)
-    changed = server.run(scripts.SEND, keys, EXPIRY, 100, sha1(known), "1 9 1", b"two")
-    assert changed == packb(["a", "b", "c"])
-    assert server.client.zrange(beside.key, 0, -1) == [b"one"]
-    # A membership that was renewed is no other one.
-    server.run(scripts.GROUP_ADD, [group], "a", 100)
-    assert server.run(scripts.SEND, keys, EXPIRY, 100, sha1(changed), "1 1 1", b"three") == [1]
