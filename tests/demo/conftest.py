@@ -140,7 +140,7 @@ async def open_tab(
     async with AsyncExitStack() as stack:
 
         async def start(url: str, name: str, **options: Any) -> Tab:
-            # A context of its own is what another person's browser is.
+            # A new context is what another person's browser is.
             context = await browser.new_context(**options)
             stack.push_async_callback(context.close)
             tab = Tab(await context.new_page())

@@ -1,4 +1,4 @@
-"""Two people at two server processes, each with a browser of their own."""
+"""Two people at two server processes, each with a browser."""
 
 from __future__ import annotations
 

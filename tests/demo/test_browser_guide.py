@@ -65,7 +65,7 @@ def shows(page: Page, *texts: str) -> Callable[[], Awaitable[bool]]:
 
 
 async def test_recovery(browser: Browser, layer_class: LayerClass, tmp_path: Path) -> None:
-    """A page whose process is killed has all messages, and has said all, once another serves it."""
+    """A page is complete, and has said all, once another process serves it after a crash."""
     with EmbeddedServer() as redis:
         layer = layer_class([redis.url], history={"chat.*": {}})
 

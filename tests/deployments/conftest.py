@@ -33,7 +33,7 @@ def named_tls_server(
     start_tls_server: Callable[[Path, Path], TlsServer],
     authority: Authority,
 ) -> TlsServer:
-    """Return a server whose certificate is for a name, and not for the address in its URL."""
+    """A server with a certificate for a name, and not for the address in its URL."""
     return start_tls_server(*authority.issue("localhost"))
 
 

@@ -43,7 +43,7 @@ async def test_node_that_dies(replicated_cluster: EmbeddedCluster, layers: Layer
         assert message == {"type": expected}
 
     async def sent() -> bool:
-        # The first may go out before the connection's end is known: then the caller is told.
+        # The first may fail, before the connection's end is known.
         try:
             await sender.send(channel, {"type": "direct"})
             await sender.group_send("room", {"type": "group"})
@@ -101,7 +101,7 @@ async def listening(
 async def test_node_that_is_removed(
     own_cluster: EmbeddedCluster, listening: tuple[Any, str, EmbeddedServer, Any]
 ) -> None:
-    """It answers on, but its members are told, and hear and are heard again."""
+    """It still answers, but its members are notified, and hear and are heard again."""
     layer, channel, node, sender = listening
     name = node_id(node)
     command(node, "CLUSTER", "RESET", "SOFT")
@@ -119,7 +119,7 @@ async def test_node_that_is_removed(
 
 
 async def test_node_that_stalls(listening: tuple[Any, str, EmbeddedServer, Any]) -> None:
-    """Members are told long before others drop messages; what was kept for the node arrives."""
+    """Members are notified long before others drop messages; what was kept for the node arrives."""
     layer, channel, node, sender = listening
     node.pause()
     assert await asyncio.wait_for(layer.receive(channel), SILENCE_GRACE / 2) == {"type": "lost"}

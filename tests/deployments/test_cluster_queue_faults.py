@@ -212,7 +212,7 @@ async def test_group_of_a_lost_master(replicated_cluster: EmbeddedCluster, layer
     replica.resume()
 
     async def arrives() -> bool:
-        # A failure here, while there is no master yet, is what the sender is told.
+        # It fails while there is no master yet.
         try:
             await layer.group_send("room", {"type": "hello"})
         except RedisError:

@@ -1,4 +1,4 @@
-"""Sharded Pub/Sub while slots move, masters die, and users may not listen."""
+"""Sharded Pub/Sub while slots move, masters die, and a user lacks rights."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def received(layer: RedisPubSubChannelLayer, channel: str) -> dict[str, An
 
 @pytest.fixture
 def lone_masters() -> Iterator[EmbeddedCluster]:
-    """Yield the test's own cluster, whose nodes work without each other."""
+    """Yield a Cluster for one test; its nodes work without each other."""
     with EmbeddedCluster("cluster-require-full-coverage no") as cluster:
         yield cluster
 
@@ -144,7 +144,7 @@ async def test_leaving_as_the_slot_moves(redis_cluster: EmbeddedCluster, layers:
 
 
 async def test_many_slots_move(redis_cluster: EmbeddedCluster, layers: Layers) -> None:
-    """Each channel is notified once, of its own slots' moves, and receives again afterwards."""
+    """Each channel is notified once if its slots move, and receives again afterwards."""
     layer = layers(RedisPubSubChannelLayer, redis_cluster.host, **OPTIONS)
     source, target = redis_cluster.nodes[:2]
     moved = [await channel_at(source, redis_cluster, layer) for _ in range(20)]

@@ -92,7 +92,7 @@ async def send_until_done(layer: Layer, message: Message, *, synchronously: bool
 
 
 async def consumer_in_group(layer: Layer) -> Consumer:
-    """Return a consumer whose channel is in a group, and has got a message through it."""
+    """Return a consumer with a channel in a group, which has got a message through it."""
     channel = await within(layer.new_channel())
     await within(layer.group_add("room", channel))
     consumer = Consumer(layer, channel)
@@ -107,7 +107,7 @@ async def test_killed_master(
 ) -> None:
     """The replica takes over: consumers see no error, and receive the next messages at once.
 
-    One of three Sentinels is dead, the first in the list. The Pub/Sub layer tells its channels.
+    One of three Sentinels is dead, the first in the list. The Pub/Sub layer notifies its channels.
     """
     caplog.set_level(logging.INFO)
     group.sentinels[0].kill()
@@ -163,7 +163,7 @@ async def test_synchronous_callers_leave_an_old_master(
     if how == "demoted":
         await eventually(lambda: role(master) == "slave", timeout=60)
     else:
-        # It takes itself for the master, while no Sentinel can tell it that it is none.
+        # It takes itself for the master, as long as no Sentinel can demote it.
         for sentinel in open_group.sentinels:
             sentinel.pause()
         master.start()

@@ -41,7 +41,7 @@ async def fails_at_once(
 
 
 AT, BY_NAME = f"rediss://{HOST}:PORT", "rediss://localhost:PORT"
-# The address of the server, and options beside it.
+# The address of the server, and more options.
 ACCEPTED: dict[str, tuple[str, dict[str, Any]]] = {
     "host and port": ("", {"host": HOST, "ssl": True}),
     "required": (AT, {"ssl_cert_reqs": "required"}),

@@ -408,10 +408,10 @@ async def doctor_says(text: str, layer_class: LayerClass, host: Any) -> None:
     package = layer_class.__module__.partition(".")[0]
     report = await asyncio.to_thread(examine, package, host)
     assert report.status == 2
-    said = [f"{one['text']} {one['advice']}" for one in report.of("error")]
+    said = [f"{error['text']} {error['advice']}" for error in report.of("error")]
     # It names the address and itself elsewhere.
     words = re.sub(r"^.*\((redis://|Sentinel |master ).*?: |; the command doctor$|\)$", "", text)
-    assert [one.count(words) for one in said] == [1], said
+    assert [line.count(words) for line in said] == [1], said
 
 
 async def receive_own(layer: Layer) -> None:

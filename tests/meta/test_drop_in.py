@@ -32,7 +32,7 @@ def watching(base: Any) -> Any:
 
 
 class Marking(core.registry.get_serializer("json").__class__):  # type: ignore[misc]
-    """A built-in format whose whole way back was overridden."""
+    """A built-in format with another way back."""
 
     def deserialize(self, data: bytes) -> dict[str, Any]:
         """Return the message, and mark it."""
@@ -57,7 +57,7 @@ async def test_methods_of_a_subclass_are_called(
 async def test_deserialize_of_a_serializer_is_called(
     redis_server: EmbeddedServer, prefix: str, base: Any
 ) -> None:
-    """Also if its class derives from a built-in one, whose parts the layers call otherwise."""
+    """Also if its class derives from a built-in one, of which the layers call parts otherwise."""
     layer = base([redis_server.url], prefix, serializer_format="marking")
     assert await exchanged(layer, {"type": "x"}) == [{"type": "x", "received": True}] * 3
 
@@ -99,7 +99,7 @@ def test_third_of_a_triple_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_hosts_are_dicts() -> None:
-    """As code expects that makes connections of its own."""
+    """As code expects that connects by itself."""
     sentinels = {"sentinels": [("sentinel", 26379)], "master_name": "mymaster"}
     hosts = ["redis://:s3cret@example.org:6380/1", ("example.org", 6381), sentinels]
     assert core.RedisChannelLayer(hosts).hosts == [
@@ -114,7 +114,7 @@ def test_hosts_are_dicts() -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("name", ["connection", "create_pool"])
 def test_former_hook_is_refused(layer: Any, name: str) -> None:
-    """A subclass whose method is never called would connect elsewhere than it means to."""
+    """A subclass with a method that is never called would connect elsewhere than it means to."""
     cls = type("OwnLayer", (layer,), {name: lambda _, index: index})
     with pytest.raises(TypeError, match=f"^OwnLayer overrides '{name}', .* write servers"):
         cls()

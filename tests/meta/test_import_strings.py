@@ -13,7 +13,7 @@ from channels_redis_queue.serializers import registry as queue_registry
 
 
 class OwnFormat(serializers.JSONSerializer):
-    """A format of a user's own."""
+    """A user's format."""
 
 
 def test_layers_are_the_packages_own() -> None:
@@ -47,7 +47,7 @@ def test_registering_reaches_both_layers() -> None:
 
 
 def test_unknown_format() -> None:
-    """An unknown format raises SerializerDoesNotExist, a KeyError, whose text names the known."""
+    """An unknown format raises SerializerDoesNotExist, a KeyError that names the known ones."""
     with pytest.raises(serializers.SerializerDoesNotExist, match="msgpack") as caught:
         serializers.registry.get_serializer("no such format")
     assert isinstance(caught.value, KeyError)

@@ -60,7 +60,7 @@ def test_secret_key_used_again(
 
 
 def test_channels_redis_4(check: Check, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A layer of channels_redis 4, installed beside the queue package, is a warning."""
+    """A layer of channels_redis 4, installed next to the queue package, is a warning."""
     metadata = tmp_path / "channels_redis-4.3.0.dist-info/METADATA"
     metadata.parent.mkdir()
     metadata.write_text("Metadata-Version: 2.1\nName: channels_redis\nVersion: 4.3.0\n")
@@ -81,7 +81,7 @@ def test_other_layers_are_others_business(check: Check, app: str, backend: str) 
 
 
 def test_meta_package_checks_both() -> None:
-    """In a project, the app channels_redis checks both kinds, and each once beside their apps."""
+    """In a project, the app channels_redis checks both kinds, and each once next to their apps."""
     names = ["channels_redis", "channels_redis_queue", "channels_redis_pubsub"]
     backends = {"one": "channels_redis.core.RedisChannelLayer", "two": PUBSUB}
     layers = {

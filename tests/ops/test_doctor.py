@@ -1,4 +1,4 @@
-"""The doctor, on servers of each kind that it tells apart."""
+"""The doctor, on servers of each kind that it distinguishes."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_cluster(package: str, redis_cluster: EmbeddedCluster, prefix: str) -> N
     """Each node of a Cluster is looked at, and messages pass."""
     report = examine(package, redis_cluster.host, prefix=prefix)
     assert report.status == 0
-    kinds = [one["text"] for one in report.findings if one["subject"] == "topology"]
+    kinds = [finding["text"] for finding in report.findings if finding["subject"] == "topology"]
     assert kinds == ["a node of a Cluster, with 0 replicas"] * 3
     assert report.about("group message")["level"] == "ok"
 

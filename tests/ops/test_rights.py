@@ -42,7 +42,7 @@ def test_missing_right(package: str, own_server: EmbeddedServer) -> None:
 
 @BOTH
 def test_smallest_rule(package: str, own_server: EmbeddedServer) -> None:
-    """With the rule of the documentation the layer works; what can't be told is only noted."""
+    """With the rule of the documentation the layer works; what it can't find out is only a note."""
     host = restricted(own_server, DOCTORS[package].layer_class)
     report = examine(package, url_of(own_server, host["username"]))
     assert report.status == 0

@@ -67,7 +67,7 @@ async def test_commands_share_round_trips(
     """Sends in one turn of the loop count separately, and go out in few writes."""
     layer = layers(layer_class, redis_server.url, prefix=prefix)
     channels = [await within(layer.new_channel()) for _ in range(20)]
-    # As any event loop that lasts, it has connections of its own from then on.
+    # As any event loop that lasts, it has its own connections from then on.
     for channel in channels:
         await within(layer.send(channel, MESSAGE))
     before = layer.statistics()

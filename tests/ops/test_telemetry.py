@@ -1,4 +1,4 @@
-"""OpenTelemetry metrics of the statistics, read by its real SDK in a process of its own."""
+"""OpenTelemetry metrics of the statistics, read by its real SDK in a separate process."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ if "ssl_ca_path" in signature(SSLConnection).parameters:
 
 
 class OwnConnection(Connection):
-    """A class of connection of a user's own that can't be made."""
+    """A user's class of connection that can't be made."""
 
     def __init__(self, **_: Any) -> None:
         raise KeyError("TOKEN")

@@ -1,6 +1,6 @@
 """Passes a group message through the default channel layer of real Django settings.
 
-Runs in an environment of its own. Its argument is the value of CHANNEL_LAYERS as JSON; it prints
+Runs in a new environment. Its argument is the value of CHANNEL_LAYERS as JSON; it prints
 the message that the group's member received.
 """
 

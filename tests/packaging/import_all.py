@@ -1,4 +1,4 @@
-"""Imports every module of the package named on the command line, in an environment of its own."""
+"""Imports every module of the package named on the command line, in a new environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packages installed into environments of their own, in each way that users install them."""
+"""Packages installed into new environments, in each way that users install them."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def environment(
 def test_type_checkers_understand_the_packages(environment: Environment, tmp_path: Path) -> None:
     """Correct uses pass mypy and pyright at their strictest, and both find each mistake.
 
-    A mistake in a program stands beside a comment that is itself an error if none is found.
+    A mistake in a program has a comment that is itself an error if none is found.
     """
     assert PROGRAMS
     programs = [tmp_path / program.name for program in PROGRAMS]

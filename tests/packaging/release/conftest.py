@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Clone:
-    """A repository with a commit, whose branch is called main."""
+    """A repository with a commit on its branch main."""
 
     tree: SourceTree
 
@@ -32,7 +32,7 @@ class Clone:
         return run_ok("git", *arguments, cwd=self.root)
 
     def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a release script of its own."""
+        """Run its copy of a release script."""
         return run(sys.executable, self.root / ".github/releasing" / script, *arguments)
 
     def write(self, path: str, text: str) -> None:
