@@ -34,14 +34,14 @@ class Capability(Enum):
     ONE_LOOP = "receive refuses a channel of an event loop that goes on in another thread"
     ORDER_BETWEEN_DIRECT_AND_GROUP = "a channel's direct and group messages stay in order"
     ORDER_OF_GENERAL = "a general channel keeps the order of one sender"
-    OVERFLOW = "a consumer that is stuck harms itself alone, and is told of what it lost"
+    OVERFLOW = "a consumer that is stuck harms itself alone, and learns what it lost"
     OTHER_PREFIXES = "layers with another prefix may use the same servers"
     PREFIXED_CHANNELS = "layers with different prefixes share no channel, whatever its name"
     PROCESSES = "layers in several processes reach each other"
     QUEUE = "a message waits for any later receiver"
     RESERVED_KEYS = "a key that the layer itself uses is refused in a message"
     SHARED_CAPACITY = "the channels of a process are full together"
-    SERIALIZED = "a receiver gets what was written on the wire, and so a copy of its own"
+    SERIALIZED = "a receiver gets what was written on the wire, and so its own copy"
 
 
 def needs(*capabilities: Capability) -> pytest.MarkDecorator:

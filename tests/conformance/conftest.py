@@ -95,7 +95,7 @@ async def case(
     prefix: str,
     request: pytest.FixtureRequest,
 ) -> AsyncIterator[LayerCase]:
-    """A maker of layers that share their servers and a prefix of their own."""
+    """A maker of layers that share their servers and their own prefix."""
     servers: Sequence[EmbeddedServer] = redis_shards[: variant.shards]
     if variant.server:
         servers = (request.getfixturevalue(variant.server),)

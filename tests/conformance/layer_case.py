@@ -80,7 +80,7 @@ class LayerCase:
     async def nothing_else(self, layer: ChannelLayer, channel: str) -> None:
         """Check that nothing waits in a channel, by sending to it and receiving just that.
 
-        A general channel gets a message for each shard, since each shard has a queue of its own.
+        A general channel gets a message for each shard, since each shard has its own queue.
         """
         count = 1 if "!" in channel else self.variant.shards
         markers = [{"type": "marker", "number": number} for number in range(count)]

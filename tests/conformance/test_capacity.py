@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -26,6 +27,17 @@ async def test_full_general_channel_refuses(case: LayerCase) -> None:
     """A general channel takes its capacity (on each shard), and not one message more."""
     layer = case.layer(capacity=3)
     assert await fill(layer, "jobs") == 3 * case.variant.shards
+
+
+@checks(Promise.CAPACITY)
+@needs(Capability.CAPACITY, Capability.QUEUE)
+async def test_sends_at_once_are_counted(case: LayerCase) -> None:
+    """Of many sends at once a general channel takes its capacity, too."""
+    layer = case.layer(capacity=3)
+    sends = (layer.send("jobs", MESSAGE) for _ in range(MANY))
+    outcomes = await within(asyncio.gather(*sends, return_exceptions=True))
+    assert outcomes.count(None) == 3 * case.variant.shards
+    assert {type(outcome) for outcome in outcomes} == {type(None), ChannelFull}
 
 
 @checks(Promise.CAPACITY)
@@ -100,7 +112,7 @@ async def test_sending_does_not_wait_for_a_receiver(case: LayerCase) -> None:
 @checks(Promise.CAPACITY)
 @needs(Capability.CAPACITY)
 async def test_full_channel_leaves_others_alone(case: LayerCase) -> None:
-    """Each channel has a capacity of its own."""
+    """Each channel has its own capacity."""
     layer = case.layer(capacity=1)
     await fill(layer, "full")
     assert await fill(layer, "empty") >= 1

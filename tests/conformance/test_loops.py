@@ -117,7 +117,7 @@ async def test_thread_sends_to_a_loop(case: LayerCase, layer: ChannelLayer) -> N
 @checks(Promise.SYNCHRONOUS)
 @needs(Capability.PROCESSES)
 async def test_thread_with_a_loop_of_its_own_sends(case: LayerCase, layer: ChannelLayer) -> None:
-    """A thread outside the server, with loops of its own, reaches the server's consumers."""
+    """A thread outside the server, with its own loops, reaches the server's consumers."""
     channel = await joined(layer, "room")
 
     def task(number: int) -> None:

@@ -126,7 +126,7 @@ QUEUE_LACKS = {
 }
 SHARDED_QUEUE_LACKS = {
     **QUEUE_LACKS,
-    Capability.ORDER_OF_GENERAL: "each shard has a queue of its own",
+    Capability.ORDER_OF_GENERAL: "each shard has its own queue",
 }
 PUBSUB_LACKS = {
     Capability.CAPACITY: "bounds what a reader has not read yet, of which a sender knows nothing",

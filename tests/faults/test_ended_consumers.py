@@ -27,7 +27,7 @@ HELLO, LATER = {"type": "hello"}, {"type": "later"}
 
 
 class Site:
-    """A process with a layer, and a server of its own."""
+    """A process with a layer, and its own server."""
 
     def __init__(self, server: EmbeddedServer, layer: Any) -> None:
         self.server, self.layer = server, layer

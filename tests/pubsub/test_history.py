@@ -41,11 +41,6 @@ async def away(proxy: TcpProxy) -> AsyncIterator[None]:
     proxy.resume()
 
 
-def milliseconds(time: tuple[int, int]) -> int:
-    """Return the time of a server as ids in a stream have it."""
-    return time[0] * 1000 + time[1] // 1000
-
-
 async def test_an_outage_loses_nothing(proxy: TcpProxy, own_layers: Layers) -> None:
     """Messages of an outage come in order, before the notice of the reconnect."""
     layer, sender = own_layers(hosts=[proxy.url], **HISTORY, **NOTICES), own_layers(**HISTORY)
@@ -87,42 +82,6 @@ async def test_a_killed_connection_loses_nothing_under_load(
     assert plain(received[channel]) == messages
     assert plain(received[other]) == messages
     await nothing_else(layer, channel)
-
-
-async def test_members_are_told_when_the_server_comes_back_empty(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """A server that was killed has forgotten all, and each member learns it once."""
-    layer, sender = own_layers(**HISTORY), own_layers(**HISTORY)
-    channel, joined = await follow(layer)
-    await send(sender, numbered(1))
-    assert plain([await take(layer, channel)]) == numbered(1)
-    own_server.kill()
-    own_server.start()
-    assert (await take(layer, channel))["type"] == "chat.gap"
-    await send(sender, numbered(2))
-    assert plain(await take_many(layer, channel, 2)) == numbered(2)
-    _, again = await follow(layer, since=joined.position)
-    assert not again.recovered
-    await nothing_else(layer, channel)
-
-
-async def test_flushed_history_is_told_also_without_an_outage(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """The first message after FLUSHALL comes with a notice, as others may be missing before it."""
-    layer, sender = own_layers(**HISTORY), own_layers(**HISTORY)
-    channel, _ = await follow(layer)
-    await send(sender, numbered(1))
-    assert plain([await take(layer, channel)]) == numbered(1)
-    with own_server.client() as client:
-        client.flushall()
-        # In one millisecond, an id may come twice, and only later ones are certainly new.
-        flushed = client.time()
-        await eventually(lambda: milliseconds(client.time()) > milliseconds(flushed))
-    await send(sender, numbered(2))
-    assert (await take(layer, channel))["type"] == "chat.gap"
-    assert plain(await take_many(layer, channel, 2)) == numbered(2)
 
 
 async def test_a_quiet_group_gets_no_notice(own_server: EmbeddedServer, own_layers: Layers) -> None:
@@ -183,7 +142,7 @@ async def test_a_server_that_forgets_scripts(
 async def test_a_history_that_can_not_be_read(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """A join raises the server's error and leaves nothing behind; members are told of the gap."""
+    """A join raises the server's error and leaves nothing behind; members learn of the gap."""
     layer = own_layers(**HISTORY)
     channel = await within(layer.new_channel())
     position = "asgi$pubsub.position{asgi__group__chat.1}"

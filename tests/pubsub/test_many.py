@@ -63,7 +63,7 @@ async def test_twenty_thousand_subscriptions_are_restored(
 async def test_loop_has_time_for_others_meanwhile(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:
-    """Thousands of consumers that are told at once take turns with all else in the loop."""
+    """Thousands of consumers that get a notice at once take turns with all else in the loop."""
     layer, told = own_layers(**NOTICES), [0]
 
     async def consume() -> None:
@@ -78,7 +78,7 @@ async def test_loop_has_time_for_others_meanwhile(
     while sum(told) < 10_000:
         await asyncio.sleep(0)
         told.append(0)
-    # Each is told of two things, perhaps in one turn.
+    # Each gets two notices, perhaps in one turn.
     assert max(told) <= 2000
     await cancel(*consumers)
 

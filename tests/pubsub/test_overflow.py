@@ -45,7 +45,7 @@ async def test_channel_capacity_goes_by_name(layers: Layers) -> None:
 
 
 async def test_notices_are_not_dropped(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """However full a mailbox is, what tells of an outage stays in it, and in its place."""
+    """However full a mailbox is, the notices of an outage stay in it, and in their place."""
     layer, sender = own_layers(capacity=3, **NOTICES), own_layers()
     channel, reads = await layer.new_channel(), await layer.new_channel()
     await send(sender, channel, 3)

@@ -1,4 +1,4 @@
-"""A layer in a process of its own: does what `support.queue_layers.RemoteLayer` asks for."""
+"""A layer in its own process, which does what `support.queue_layers.RemoteLayer` asks for."""
 
 from __future__ import annotations
 

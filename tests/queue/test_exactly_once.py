@@ -87,7 +87,7 @@ async def test_many_receive_at_once(layers: Layers) -> None:
             numbers.append((await layer.receive("jobs"))["number"])
 
     workers = [asyncio.create_task(work()) for _ in range(3_000)]
-    # Three thousand tasks begin first, beside other tests.
+    # Three thousand tasks begin first, next to other tests.
     await eventually(lambda: len(numbers) >= 1_500, timeout=60)
     await within(sender.send("jobs", {"number": 1_500}))
     await eventually(lambda: numbers[-1] == 1_500)

@@ -48,7 +48,7 @@ async def all_received(expected: int, *workers: RemoteLayer) -> list[int]:
 async def test_one_who_joins_gets_a_fair_share(
     remote_layer: StartRemoteLayer, redis_server: EmbeddedServer, prefix: str, how: str
 ) -> None:
-    """A second worker gets its share beside one that drains quickly, of a backlog or a trickle."""
+    """A second worker gets its share next to one that drains quickly, of a backlog or a trickle."""
     options: dict[str, Any] = {"hosts": [redis_server.url], "prefix": prefix, "capacity": 10_000}
     sender, first, second = [await remote_layer(**options) for _ in range(3)]
     await first.call("drain", "jobs", 1)

@@ -12,7 +12,7 @@ from support.queue_layers import Layers
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
 
-# Each of these prefixes, as a pattern that is not escaped, matches the key beside it.
+# Each of these prefixes, as a pattern that is not escaped, matches the key next to it.
 SPECIAL = [
     ("a*c", "abc"),
     ("a?c", "abc"),
@@ -51,7 +51,7 @@ async def test_special_characters(own_server: EmbeddedServer, prefix: str, stran
 async def test_keys_that_begin_with_the_prefix_by_chance(
     own_server: EmbeddedServer, prefix: str
 ) -> None:
-    """Keys of other forms stay: those of other programs, and groups of layers beside this one."""
+    """Keys of other forms stay: those of other programs, and groups of layers next to this one."""
     layers = Layers(hosts=[own_server.url], prefix=prefix)
     layer = layers()
     other = layers(prefix=f"{prefix}-eu:")

@@ -126,7 +126,7 @@ async def test_count_costs_no_more_for_more_members(
 ) -> None:
     """A count takes as many commands, and small replies, for 1,000 members as for one."""
     layer = own_layers()
-    for _ in range(20):  # until this loop has connections of its own
+    for _ in range(20):  # until this loop has its own connections
         await within(layer.group_count("room"))
     counted = []
     for members in (1, 1000):

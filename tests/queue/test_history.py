@@ -82,39 +82,6 @@ async def test_messages_that_a_full_key_refused(own_layers: Layers) -> None:
     assert joined.recovered
 
 
-@pytest.mark.usefixtures("frequent_checks")
-async def test_members_are_told_when_the_server_comes_back_empty(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """Within seconds, also if nothing is sent any more; then messages flow as before."""
-    layer, sender = own_layers(**HISTORY), own_layers(**HISTORY)
-    channel, joined = await follow(layer)
-    await send(sender, numbered(1))
-    assert plain([await take(layer, channel)]) == numbered(1)
-    own_server.kill()
-    own_server.start()
-    notice = await take(layer, channel)
-    assert notice.pop("__asgi_position__")
-    assert notice == {"type": "chat.gap", "group": GROUP, "recovered": False}
-    await send(sender, numbered(2))
-    assert plain(await take_many(layer, channel, 2)) == numbered(2)
-    _, again = await follow(layer, since=joined.position)
-    assert not again.recovered
-
-
-async def test_flushed_history_is_told(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """A history that was deleted alone shows with the next message."""
-    layer, sender = own_layers(**HISTORY), own_layers(**HISTORY)
-    channel, _ = await follow(layer)
-    await send(sender, numbered(1))
-    assert plain([await take(layer, channel)]) == numbered(1)
-    with own_server.client() as client:
-        assert client.delete(f"asgi$history{{{GROUP}}}", f"asgi$position{{{GROUP}}}") == 2
-    await send(sender, numbered(1))
-    assert (await take(layer, channel))["type"] == "chat.gap"
-    assert plain([await take(layer, channel)]) == numbered(1)
-
-
 async def test_general_channels_and_other_processes(own_layers: Layers) -> None:
     """Members by their own name get positions, too; only a channel's process can look back."""
     layer, other = own_layers(**HISTORY), own_layers(**HISTORY)

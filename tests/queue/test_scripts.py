@@ -27,7 +27,7 @@ CLAIMS_LIVE = 30
 
 
 class Queue(ScriptServer):
-    """A message key and what is beside it, with the scripts that work on it."""
+    """A message key and the keys next to it, with the scripts that work on it."""
 
     def __init__(self, client: redis.Redis, prefix: str) -> None:
         super().__init__(client)
@@ -227,7 +227,7 @@ def test_group_forget_only_what_this_process_wrote_last(server: ScriptServer, pr
 
 
 def test_group_forget_of_a_plain_name(server: ScriptServer, prefix: str) -> None:
-    """A name that stands for one channel has no set of members beside the group."""
+    """A name that stands for one channel has no set of members next to the group."""
     group = Keys(prefix).group("room")
     score = server.run(scripts.GROUP_ADD, [group], "a", 100)
     assert server.run(scripts.GROUP_FORGET, [group], "a", b"1") == 0
