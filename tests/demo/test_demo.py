@@ -55,26 +55,22 @@ async def test_smoke(start_demo: StartDemo, layer: str, temporary_folder: Path) 
     assert not files_in(temporary_folder)
 
 
-async def test_smoke_fails_when_processes_are_not_connected(
-    start_demo: StartDemo, tmp_path_factory: pytest.TempPathFactory
+@pytest.mark.parametrize(
+    ("module", "arguments", "failure"),
+    [
+        (NOT_SHARED, ["--smoke"], "FAILED: Bob on server B got no 'here'"),
+        ("", [], "FAILED: server "),
+    ],
+    ids=["does not leave its process", "does not import"],
+)
+async def test_layer_that_does_not_work(
+    start_demo: StartDemo, tmp_path: Path, module: str, arguments: list[str], failure: str
 ) -> None:
-    """With a layer that does not leave its process, the smoke test says what is missing."""
-    folder = tmp_path_factory.mktemp("layer")
-    (folder / "channels_redis_queue.py").write_text(NOT_SHARED)
-    demo = await start_demo("--smoke", before=folder)
+    """The demo ends, and its last line says what is missing."""
+    (tmp_path / "channels_redis_queue.py").write_text(module)
+    demo = await start_demo(*arguments, before=tmp_path)
     assert await demo.end() == 1
-    assert "FAILED: Bob on server B got no 'here'" in demo.output.splitlines()[-1]
-
-
-async def test_layer_that_does_not_import(
-    start_demo: StartDemo, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """A server that does not start ends the demo, with one line that says so at the end."""
-    folder = tmp_path_factory.mktemp("layer")
-    (folder / "channels_redis_queue.py").write_text("")
-    demo = await start_demo(before=folder)
-    assert await demo.end() == 1
-    assert "FAILED: server " in demo.output.splitlines()[-1]
+    assert failure in demo.output.splitlines()[-1]
 
 
 async def test_no_redis(start_demo: StartDemo) -> None:
