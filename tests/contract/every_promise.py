@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
+from benchmarks.survey.services import service
 from conformance.layer_case import ChannelLayer, LayerCase
 from conformance.test_consumers import site
 from conformance.test_processes import other
 from conformance.variants import Variant
 from contract.layers import LAYERS, Layer
-from contract.servers import SERVERS, Started
 from support.messages import within
 
 if TYPE_CHECKING:
@@ -78,22 +78,25 @@ def contract_layer(pytestconfig: pytest.Config) -> Layer:
 
 
 @pytest.fixture(scope="session")
-def started(contract_layer: Layer) -> Iterator[Started]:
-    """Yield the layer's server."""
-    with SERVERS[contract_layer.server]() as server:
-        yield server
+def servers(contract_layer: Layer) -> Iterator[dict[str, Any]]:
+    """Run the layer's server, and yield the options that name it."""
+    if not contract_layer.server:
+        yield {}
+        return
+    with service(contract_layer) as running:
+        yield contract_layer.servers(running.hosts)
 
 
 @pytest_asyncio.fixture
 async def case(
-    contract_layer: Layer, started: Started, prefix: str, request: pytest.FixtureRequest
+    contract_layer: Layer, servers: dict[str, Any], prefix: str, request: pytest.FixtureRequest
 ) -> AsyncIterator[LayerCase]:
     """Yield a maker of layers that share a server, and find nothing of other tests on it."""
     for mark in request.node.iter_markers("needs"):
         for need in mark.args:
             if need in contract_layer.unmeasured:
                 pytest.skip(contract_layer.unmeasured[need])
-    config = dict(started.config)
+    config = dict(servers)
     if "prefix" in contract_layer.options:
         config["prefix"] = prefix
     made = ContractCase(contract_layer, config)

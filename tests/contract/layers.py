@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from benchmarks.survey.contenders import CONTENDERS, Contender
 from conformance.capabilities import Capability
-from conformance.variants import MEMORY, PUBSUB, QUEUE
+from conformance.variants import MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,51 +28,30 @@ OUR_OPTIONS = OPTIONS | {"history", "mailbox_bytes", "on_gap", "on_overflow"}
 
 
 @dataclass(frozen=True)
-class Layer:
+class Layer(Contender):
     """A channel layer as its users install it.
 
     Attributes:
-        name: Its name in options and results.
-        title: Its name at the top of a column.
-        backend: Its class, as written in ``CHANNEL_LAYERS``.
-        requirements: What is installed into its environment; `{root}` is this repository.
-        version_of: The distributions whose versions are told.
-        server: What it runs on: a name in `contract.servers.SERVERS`.
         options: The options of the tests that its constructor takes.
         python: The Python that its newest release needs, if an older one would do for the tests.
         unmeasured: The capabilities that the tests can't show, each with the reason.
     """
 
-    name: str
-    title: str
-    backend: str
-    requirements: tuple[str, ...]
-    version_of: tuple[str, ...]
-    server: str = "redis"
     options: frozenset[str] = OPTIONS
     python: str = ""
     unmeasured: Mapping[Capability, str] = field(default_factory=dict)
 
 
+def of_survey(name: str, **more: Any) -> Layer:
+    """Take a layer over from the benchmarks."""
+    return Layer(**{**vars(CONTENDERS[name]), **more})
+
+
 LAYERS = {
     layer.name: layer
     for layer in (
-        Layer(
-            "queue",
-            "channels-redis-queue",
-            QUEUE,
-            ("{root}/packages/channels-redis-queue[cryptography]",),
-            ("channels-redis-queue", "redis"),
-            options=OUR_OPTIONS,
-        ),
-        Layer(
-            "pubsub",
-            "channels-redis-pubsub",
-            PUBSUB,
-            ("{root}/packages/channels-redis-pubsub[cryptography]",),
-            ("channels-redis-pubsub", "redis"),
-            options=OUR_OPTIONS,
-        ),
+        of_survey("queue", options=OUR_OPTIONS),
+        of_survey("pubsub", options=OUR_OPTIONS),
         Layer(
             "memory",
             "Channels, in memory",
@@ -82,21 +62,8 @@ LAYERS = {
             options=IN_MEMORY_OPTIONS,
             unmeasured={Capability.PROCESSES: "it lives in one process, by design"},
         ),
-        Layer(
-            "queue-4.3",
-            "channels_redis 4.3, core",
-            "channels_redis.core.RedisChannelLayer",
-            # With redis-py 8 a receive ends after 5 idle seconds.
-            ("channels_redis[cryptography]==4.3.0", "redis[hiredis]<8"),
-            ("channels-redis", "redis"),
-        ),
-        Layer(
-            "pubsub-4.3",
-            "channels_redis 4.3, pubsub",
-            "channels_redis.pubsub.RedisPubSubChannelLayer",
-            ("channels_redis[cryptography]==4.3.0", "redis[hiredis]<8"),
-            ("channels-redis", "redis"),
-        ),
+        of_survey("queue-4.3"),
+        of_survey("pubsub-4.3", requirements=CONTENDERS["queue-4.3"].requirements),
         Layer(
             "valkey",
             "channels-valkey, core",
@@ -111,15 +78,6 @@ LAYERS = {
             ("channels-valkey", "cryptography"),
             ("channels-valkey", "valkey"),
         ),
-        Layer(
-            "nats",
-            "channels-nats",
-            "channels_nats.NatsChannelLayer",
-            ("channels-nats",),
-            ("channels-nats", "nats-py"),
-            server="nats",
-            options=OPTIONS - {"symmetric_encryption_keys"},
-            python="3.13",
-        ),
+        of_survey("nats", options=OPTIONS - {"symmetric_encryption_keys"}, python="3.13"),
     )
 }

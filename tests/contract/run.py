@@ -57,12 +57,13 @@ def main() -> int:
 
 def checked(layer: Any) -> dict[str, Any]:
     """Return the versions and outcomes of one layer, or why there are none."""
-    from contract.servers import missing  # noqa: PLC0415 - it imports Django
+    from benchmarks.survey.services import Absent, service  # noqa: PLC0415 - only now it is found
 
-    reason = missing(layer.server)
-    if reason:
-        return {"unmeasured": reason}
     try:
+        software = ""
+        if layer.server:
+            with service(layer) as running:
+                software = running.software
         group = ("--group", f"{ROOT / 'pyproject.toml'}:contract")
         python = environment(
             f"contract/{layer.name}",
@@ -70,6 +71,8 @@ def checked(layer: Any) -> dict[str, Any]:
             *group,
             wanted=layer.python or sys.executable,
         )
+    except Absent as error:
+        return {"unmeasured": str(error)}
     except subprocess.CalledProcessError as error:
         return {"unmeasured": f"it could not be installed: {str(error.stderr).strip()[:300]}"}
     versions = versions_in(python)
@@ -77,7 +80,7 @@ def checked(layer: Any) -> dict[str, Any]:
         "date": datetime.now(timezone.utc).date().isoformat(),
         "python": interpreter_version(python),
         "system": platform.system(),
-        "server": server_software(layer, python),
+        "server": software,
         "versions": {name: versions[name] for name in layer.version_of},
         "tests": by_function(outcomes(layer, python)),
     }
@@ -107,18 +110,6 @@ def interpreter_version(python: Path) -> str:
     """Return its version."""
     command = "import platform; print(platform.python_version())"
     return in_environment(python, "-c", command).stdout.strip()
-
-
-def server_software(layer: Any, python: Path) -> str:
-    """Return the name and version of the layer's server.
-
-    Raises:
-        RuntimeError: It did not start; the message says what it wrote.
-    """
-    done = in_environment(python, "-m", "contract.servers", layer.server)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return done.stdout
 
 
 def outcomes(layer: Any, python: Path) -> list[dict[str, Any]]:

@@ -24,15 +24,15 @@ class Contender:
     Args:
         name: What it is called in options and results.
         title: What it is called in tables.
-        layer: The dotted name of its layer class.
+        backend: Its layer class, as written in `CHANNEL_LAYERS`.
         requirements: What is installed into its environment; `{root}` is this repository.
         version_of: The distributions whose versions matter to its figures.
-        server: What it runs on: "redis" or "nats".
+        server: What it runs on: "redis", "nats", or "" for nothing.
     """
 
     name: str
     title: str
-    layer: str
+    backend: str
     requirements: tuple[str, ...]
     version_of: tuple[str, ...]
     server: str = "redis"
@@ -40,12 +40,16 @@ class Contender:
     @property
     def ours(self) -> bool:
         """True if it comes from this repository."""
-        return self.layer.startswith(("channels_redis_queue.", "channels_redis_pubsub."))
+        return self.backend.startswith(("channels_redis_queue.", "channels_redis_pubsub."))
 
     @property
     def work_queue(self) -> bool:
         """True if each message on a general channel goes to one of its readers."""
         return "pubsub" not in self.name
+
+    def servers(self, hosts: Sequence[Any]) -> dict[str, Any]:
+        """Return the options of its layer that name its servers."""
+        return {"servers" if self.server == "nats" else "hosts": list(hosts)}
 
 
 CONTENDERS = {
@@ -96,10 +100,6 @@ def make_layer(
     contender: Contender, hosts: Sequence[Any], options: Mapping[str, Any]
 ) -> BaseChannelLayer:
     """Construct the contender's layer for these servers, as CHANNEL_LAYERS would."""
-    module, _, name = contender.layer.rpartition(".")
-    arguments: dict[str, Any] = {"capacity": CAPACITY, **options}
-    if contender.server == "redis":
-        arguments["hosts"] = list(hosts)
-    else:
-        arguments["servers"] = list(hosts)
+    module, _, name = contender.backend.rpartition(".")
+    arguments = {"capacity": CAPACITY, **options, **contender.servers(hosts)}
     return getattr(importlib.import_module(module), name)(**arguments)

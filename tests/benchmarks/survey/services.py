@@ -19,6 +19,7 @@ from support.cluster import EmbeddedCluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from benchmarks.survey.contenders import Contender
 
@@ -116,19 +117,17 @@ def cpu_seconds(process: int) -> float:
     return sum(map(int, stat.rpartition(")")[2].split()[11:15])) / TICKS
 
 
-@contextlib.contextmanager
-def service(contender: Contender, *, shards: int = 1, cluster: bool = False) -> Iterator[Service]:
+def service(
+    contender: Contender, *, shards: int = 1, cluster: bool = False
+) -> AbstractContextManager[Service]:
     """Run what a contender needs, until the block ends.
 
     Raises:
         Absent: It is not on this machine.
     """
-    if contender.server == "redis":
-        with redis_service(shards=shards, cluster=cluster) as started:
-            yield started
-    else:
-        with nats_service() as started:
-            yield started
+    if contender.server == "nats":
+        return nats_service()
+    return redis_service(shards=shards, cluster=cluster)
 
 
 @contextlib.contextmanager
