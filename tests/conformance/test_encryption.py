@@ -9,6 +9,8 @@ from conformance.promises import Promise, checks
 from support.messages import take, within
 
 if TYPE_CHECKING:
+    import pytest
+
     from conformance.layer_case import ChannelLayer, LayerCase
 
 pytestmark = [needs(Capability.ENCRYPTION)]
@@ -31,8 +33,8 @@ async def test_keys_can_be_rotated(case: LayerCase) -> None:
 
 
 @checks(Promise.ENCRYPTION)
-async def test_other_keys_read_nothing(case: LayerCase) -> None:
-    """A message that a process has no key for is dropped there, and hurts no other message."""
+async def test_other_keys_read_nothing(case: LayerCase, caplog: pytest.LogCaptureFixture) -> None:
+    """A message that a process has no key for is dropped and logged there, and hurts no other."""
     ours = case.layer(symmetric_encryption_keys=["ours"])
     theirs = case.layer(symmetric_encryption_keys=["theirs"])
     plain = case.layer(symmetric_encryption_keys=None)
@@ -41,6 +43,8 @@ async def test_other_keys_read_nothing(case: LayerCase) -> None:
         await within(stranger.send(channel, SECRET))
     await within(ours.send(channel, {"type": "ours"}))
     assert await take(ours, channel) == {"type": "ours"}
+    [line] = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert channel.partition("!")[0] in line.getMessage()
 
 
 @checks(Promise.ENCRYPTION)
