@@ -492,7 +492,6 @@ class Replies(Target):
     async def ask(self) -> None:
         """Do what sends the command."""
         connector = inside.connector(self.scene.layer)
-        connector.is_checked = False
         connection = await connector.open()
         connection.close()
 
@@ -511,7 +510,6 @@ class Replies(Target):
         self.hostile_server.answer = lambda words: (
             left.pop() if left and self._is_asked(words) else self._answer_well(words)
         )
-        inside.connector(self.scene.layer).is_checked = False
         self.outages += 1
         await self.hostile_server.drop()
         await done(self._until_used(left), "reconnecting")

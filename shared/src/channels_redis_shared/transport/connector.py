@@ -16,7 +16,7 @@ from .connection import Connection, Tenure
 from .errors import ClientSideError, tls_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from redis.asyncio.connection import AbstractConnection
 
@@ -32,12 +32,8 @@ _HELLO = ("HELLO",)
 class Connector:
     """Open connections to one host."""
 
-    # True if each new connection is checked, and not only the first.
-    checks_each = False
-
     def __init__(self, host: Host) -> None:
         self.host = host
-        self.is_checked = False
         self._was_master = False
         self._tenure = Tenure()
 
@@ -58,8 +54,7 @@ class Connector:
                 connection = Connection(await self._new_connection(), self.host, self._tenure)
                 try:
                     await connection.connect()
-                    await self._check_server(connection)
-                    await _execute(connection, tuple(setup), seconds)
+                    await self._set_up(connection, setup)
                 except BaseException:
                     connection.close()
                     raise
@@ -102,23 +97,23 @@ class Connector:
         self._tenure.is_over = True
         self._tenure = Tenure()
 
-    async def _check_server(self, connection: Connection) -> None:
-        if self.is_checked and not self.checks_each:
-            return
-        # A server that lacks it does not say what it is.
-        [reply] = await connection.exchange([_HELLO], self.host.connect_timeout)
-        self.check(reply)
-        self.is_checked = True
+    async def _set_up(self, connection: Connection, setup: Iterable[Command]) -> None:
+        commands = (_HELLO, *setup)
+        hello, *replies = await connection.exchange(commands, self.host.connect_timeout)
+        self.check(hello)
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                raise reply
 
     def check(self, reply: Any) -> None:
-        """Check what a server replies to HELLO on a new connection.
+        """Check what a server replies to HELLO on a new connection; one that lacks it may be any.
 
         Raises:
-            redis.exceptions.ResponseError: It is a Sentinel.
+            redis.exceptions.ResponseError: It is a Sentinel, and not asked as one.
         """
         known = introduction(reply)
         self._was_master |= known.get(b"role") == b"master"
-        if known.get(b"mode") == b"sentinel":
+        if known.get(b"mode") == b"sentinel" and not self.host.is_sentinel:
             raise ResponseError(
                 f"{self.host} is a Sentinel, which passes no messages: {SENTINEL_FORM}"
             )
@@ -163,9 +158,3 @@ def introduction(reply: Any) -> Mapping[bytes, Any]:
         pairs = zip(reply[::2], reply[1::2], strict=False)
         return {name: value for name, value in pairs if isinstance(name, bytes)}
     return reply if isinstance(reply, dict) else {}
-
-
-async def _execute(connection: Connection, commands: Sequence[Command], seconds: float) -> None:
-    for reply in await connection.exchange(commands, seconds):
-        if isinstance(reply, RedisError):
-            raise reply

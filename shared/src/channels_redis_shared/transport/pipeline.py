@@ -308,9 +308,8 @@ class AutoPipeline(CommandClient):
         self._lanes: dict[Connector, Lane] = {}
         # The calls that no server can execute now, by slot.
         self._held: dict[int | None, deque[PendingCommand]] = {}
-        # The reason for that. The latest would keep a lost connection alive.
-        self._unasked = RedisConnectionError(f"{connector.host} was not asked yet")
-        self._error: Exception = self._unasked
+        # The reason for that. Kept for longer, it would keep a lost connection alive.
+        self._error: Exception | None = None
         self._recovery: asyncio.Task[None] | None = None
         self._backoff = Backoff()
         self._failed_at = float("-inf")
@@ -351,7 +350,7 @@ class AutoPipeline(CommandClient):
             self._lanes[connector] = lane
         return lane
 
-    def _hold(self, calls: Iterable[PendingCommand], error: Exception) -> None:
+    def _hold(self, calls: Iterable[PendingCommand], error: Exception | None) -> None:
         """Hold calls until the server of each is known and can be tried again."""
         self._error = error
         for call in calls:
@@ -377,7 +376,7 @@ class AutoPipeline(CommandClient):
                     self._fail_held(error)
             else:
                 self._release()
-        self._error = self._unasked
+        self._error = None
 
     def _pause(self) -> float:
         """Return the seconds to wait before the next try: none if the last failure is long ago."""
@@ -396,9 +395,10 @@ class AutoPipeline(CommandClient):
 
     def _fail_overdue(self) -> None:
         now = monotonic()
+        error = self._error or RedisConnectionError(f"{self._connector.host} was not asked yet")
         for slot, calls in list(self._held.items()):
             while calls and calls[0].deadline <= now:
-                calls.popleft().fail(self._error)
+                calls.popleft().fail(error)
             if not calls:
                 del self._held[slot]
 

@@ -26,8 +26,6 @@ _DOWN = {"s_down", "o_down"}
 class SentinelConnector(Connector):
     """Open connections to the master that Sentinels name."""
 
-    checks_each = True
-
     async def locate(self) -> Mapping[str, Any]:
         """Return the address of the master; see `find_master`."""
         # Before each connection: an old master that has come back takes itself for the master
@@ -67,7 +65,6 @@ async def find_master(host: Host) -> Address:
 
 async def _ask(sentinel: Host, host: Host) -> Address:
     connector = Connector(replace(sentinel, connect_timeout=host.connect_timeout))
-    connector.is_checked = True  # only a server must be no Sentinel
     connection = await connector.open()
     try:
         [reply] = await connection.exchange([("SENTINEL", "MASTERS")], host.connect_timeout)
