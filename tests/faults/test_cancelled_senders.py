@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 DEADLINE = 15.0  # seconds
 
 
-def pipeline_to(server: EmbeddedServer) -> AutoPipeline:
-    """Return a pipeline whose connection is not open yet."""
-    (host,) = parse_hosts([server.url])
-    return AutoPipeline(Connector(host))
-
-
 async def only_client(server: EmbeddedServer) -> None:
     """Wait until no connection is left but this one."""
     with server.client() as client:
