@@ -17,12 +17,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from benchmarks.survey.services import Absent, service
+from contract.layers import LAYERS, Layer
+from contract.report import tables
+from support.installing import environment, versions_in
+
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
-sys.path[0:1] = [str(TESTS), str(ROOT / "docs/examples")]
-
-from support.installing import environment, versions_in  # noqa: E402 - only now it is found
-
 # Seconds for each step of a test, which should take milliseconds: in the first run, and in the
 # second one, whose outcome counts.
 DEADLINES = ("5", "25")
@@ -31,9 +32,6 @@ COMMON = ("redis>=5", "msgpack>=1", "cryptography>=42")
 
 def main() -> int:
     """Run the layers that the arguments name, and write the table."""
-    from contract.layers import LAYERS  # noqa: PLC0415 - it imports pytest
-    from contract.report import tables  # noqa: PLC0415
-
     parser = argparse.ArgumentParser(prog="hatch run contract", description=__doc__)
     parser.add_argument("layers", nargs="*", metavar="LAYER", help=f"of {', '.join(LAYERS)}")
     parser.add_argument("--json", type=Path, default=ROOT / "docs/contract.json", metavar="FILE")
@@ -55,10 +53,8 @@ def main() -> int:
     return 0
 
 
-def checked(layer: Any) -> dict[str, Any]:
+def checked(layer: Layer) -> dict[str, Any]:
     """Return the versions and outcomes of one layer, or why there are none."""
-    from benchmarks.survey.services import Absent, service  # noqa: PLC0415 - only now it is found
-
     try:
         software = ""
         if layer.server:
@@ -112,7 +108,7 @@ def interpreter_version(python: Path) -> str:
     return in_environment(python, "-c", command).stdout.strip()
 
 
-def outcomes(layer: Any, python: Path) -> list[dict[str, Any]]:
+def outcomes(layer: Layer, python: Path) -> list[dict[str, Any]]:
     """Return the outcome of each test, from a second run where the first one failed."""
     file = "tests/contract/every_promise.py"
     found = {one["id"]: one for one in pytest_run(layer, python, file, "--collect-only")}
@@ -127,7 +123,7 @@ def outcomes(layer: Any, python: Path) -> list[dict[str, Any]]:
 
 
 def pytest_run(
-    layer: Any, python: Path, *words: str, deadline: str = DEADLINES[0]
+    layer: Layer, python: Path, *words: str, deadline: str = DEADLINES[0]
 ) -> list[dict[str, Any]]:
     """Run some tests; return their outcomes.
 

@@ -20,7 +20,6 @@ from websockets.exceptions import ConnectionClosed
 from embedded_server import HOST, EmbeddedServer
 from support import programs
 from support.environments import missing
-from support.pages import DOCS
 from support.sites import DEADLINE, client, free_port, running, start_project
 from support.waiting import eventually
 
@@ -183,8 +182,3 @@ def test_compose(project: Path) -> None:
         check = [compose, "--file", "compose.yml", "config", "--quiet"]
         done = subprocess.run(check, cwd=project, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-
-
-def test_length() -> None:
-    """The page stays one that people read to its end."""
-    assert len((DOCS / "production.md").read_text().split()) <= 1000
