@@ -97,6 +97,14 @@ def test_bell_outlives_the_message(queue: Queue) -> None:
     assert queue.client.ttl(queue.bell) > 5 * EXPIRY
 
 
+def test_expired_messages_take_no_room(queue: Queue) -> None:
+    """A key with nothing but expired messages is not full, and loses them with the next send."""
+    seconds, _ = queue.client.time()
+    queue.client.zadd(queue.key, {b"old": seconds - EXPIRY - 1})
+    assert queue.send(b"1", b"2", capacity=1) == [0, 1]
+    assert queue.client.zrange(queue.key, 0, -1) == [b"1"]
+
+
 def test_send_rings_before_the_message_is_there(queue: Queue) -> None:
     """Waking a reader has to consume the bell: Redis 6 pops the key that was written first."""
     seen = queue.commands_of(lambda: queue.send(b"m"))
