@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import time
@@ -89,7 +90,7 @@ def dispatcher_of(hub: Hub, mailboxes: Mailboxes) -> TopicDispatcher:
     return TopicDispatcher(settings, hub, mailboxes, followers)
 
 
-def test_channel_is_told_once_and_when_all_its_topics_are_back(hub: Hub) -> None:
+async def test_channel_is_told_once_and_when_all_its_topics_are_back(hub: Hub) -> None:
     """It waits for no other channel's topic, nor for a group that it has left."""
     mailboxes = Mailboxes(10**6, print)
     dispatcher = dispatcher_of(hub, mailboxes)
@@ -104,10 +105,13 @@ def test_channel_is_told_once_and_when_all_its_topics_are_back(hub: Hub) -> None
     dispatcher.on_lost({b"b"})
     assert told("a") == told("b") == ["lost"]
     dispatcher.on_subscribed(b"a")
+    await asyncio.sleep(0)
     assert told("a") == []
     dispatcher.on_subscribed(b"room")
+    await asyncio.sleep(0)
     assert (told("a"), told("b")) == (["back"], [])
     dispatcher.on_subscribed(b"b")
+    await asyncio.sleep(0)
     assert told("b") == ["back"]
     dispatcher.on_lost({b"room"})
     hub.leave(b"room", "a")
@@ -115,10 +119,32 @@ def test_channel_is_told_once_and_when_all_its_topics_are_back(hub: Hub) -> None
     assert (told("a"), told("b")) == (["lost", "back"], ["lost"])
 
 
-def test_outages_of_many_topics_take_linear_time() -> None:
+async def test_channels_back_in_one_turn_share_a_notice(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They get it at the end of the turn, or before the next loss."""
+    mailboxes = Mailboxes(10**6, print)
+    notices: list[Any] = []
+    monkeypatch.setattr(mailboxes, "put", lambda *call: notices.append(call))
+    dispatcher = dispatcher_of(hub, mailboxes)
+    join(hub, b"room", "a")
+    join(hub, b"room", "b")
+    dispatcher.on_lost({b"a", b"b"})
+    dispatcher.on_subscribed(b"a")
+    dispatcher.on_subscribed(b"b")
+    dispatcher.on_lost({b"a"})
+    await asyncio.sleep(0)
+    assert [(sorted(channels), notice.type) for channels, notice in notices] == [
+        (["a", "b"], "lost"),
+        (["a", "b"], "back"),
+        (["a"], "lost"),
+    ]
+
+
+async def test_outages_of_many_topics_take_linear_time() -> None:
     """Four times as many topics, lost and found one by one, take about four times as long."""
 
-    def seconds(count: int) -> float:
+    async def seconds(count: int) -> float:
         hub, topics = Hub(), [b"%d" % number for number in range(count)]
         hub.open("channel")
         for topic in topics:
@@ -131,7 +157,8 @@ def test_outages_of_many_topics_take_linear_time() -> None:
             dispatcher.on_lost((topic,))
         for topic in topics:
             dispatcher.on_subscribed(topic)
+        await asyncio.sleep(0)
         return time.thread_time() - began
 
-    few, many = (min(seconds(count) for _ in range(3)) for count in (2000, 8000))
+    few, many = [min([await seconds(count) for _ in range(3)]) for count in (2000, 8000)]
     assert many < 9 * few

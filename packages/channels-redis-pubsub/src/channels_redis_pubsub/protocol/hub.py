@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -158,6 +159,8 @@ class TopicDispatcher:
         # The topics that were lost and are not restored, and the channels told of that.
         self._lost: set[bytes] = set()
         self._told: set[str] = set()
+        # The topics that were restored in this turn of the loop.
+        self._restored: list[bytes] = []
 
     def dispatch(self, topic: bytes, data: bytes) -> None:
         """Put a message into the mailboxes of the topic's members."""
@@ -192,6 +195,7 @@ class TopicDispatcher:
 
         A channel that was told is told again once all of its topics are restored.
         """
+        self._tell_members()  # of what was restored before, in a loop that may have ended
         lost, members = self._hub.concerned(topics)
         self._lost |= lost
         untold = members - self._told
@@ -214,9 +218,10 @@ class TopicDispatcher:
 
     def tell_restored(self, channels: Iterable[str]) -> None:
         """Tell those of the channels that were told of a loss, and have all their topics again."""
-        topics_of, lost = self._hub.topics_of, self._lost
+        topics_of, is_lost = self._hub.topics_of, self._lost.__contains__
         told = self._told.intersection(channels)
-        restored = {channel for channel in told if lost.isdisjoint(topics_of(channel))}
+        # Not `isdisjoint`, which may look through the table of a set that was large.
+        restored = {channel for channel in told if not any(map(is_lost, topics_of(channel)))}
         self._told -= restored
         self._notify(self._settings.on_reconnect, restored)
 
@@ -232,7 +237,15 @@ class TopicDispatcher:
     def _on_restored(self, topic: bytes) -> None:
         if topic in self._lost:
             self._lost.remove(topic)
-            self.tell_restored(self._hub.members(topic))
+            if not self._restored:
+                # One notice for all: thousands would make Python's garbage collector look at all
+                # objects of the process.
+                asyncio.get_running_loop().call_soon(self._tell_members)
+            self._restored.append(topic)
+
+    def _tell_members(self) -> None:
+        topics, self._restored = self._restored, []
+        self.tell_restored({channel for topic in topics for channel in self._hub.members(topic)})
 
     def _notify(self, message_type: str | None, channels: Collection[str]) -> None:
         if message_type is not None and channels:
