@@ -79,6 +79,7 @@ async def test_killed_process_is_taken_out(
 
     await eventually(gone)
     assert sorted(await names_in(sender, "room")) == sorted(set(before) - set(dead))
+    assert not inside.silent(sender)
     await sender.group_send("room", {"number": 2})
     assert await take(silent, others[0]) == {"number": 1}
     assert await lives.call("count") > 0

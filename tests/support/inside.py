@@ -36,6 +36,11 @@ def shards(layer: Any) -> Any:
     return layer._brokers.get().shards
 
 
+def silent(layer: Any) -> list[Any]:
+    """Return the addresses of processes that a queue layer has looked at once, in silence."""
+    return list(layer._brokers.get()._liveness._silence._first)
+
+
 def receivers(layer: Any) -> list[Any]:
     """Return the receivers that a queue layer has in this process."""
     return [receiver for one in brokers(layer) for receiver in one._receivers._all()]

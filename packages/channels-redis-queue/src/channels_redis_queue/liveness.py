@@ -116,7 +116,9 @@ class Liveness:
             return False
         key = self._key(address)
         command = scripts.MARK_GONE.call([key], heartbeat, GONE, self._ttl)
-        return bool(await shards.of(address).execute(command, key=key, idempotent=True))
+        is_marked = bool(await shards.of(address).execute(command, key=key, idempotent=True))
+        self._silence.forget(address)  # from now on the server knows
+        return is_marked
 
     async def _look(self, address: str, shards: Shards) -> tuple[bytes | None, float]:
         """Return the heartbeat of an address, if it has one, and its age in seconds."""
