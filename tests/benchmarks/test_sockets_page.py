@@ -67,4 +67,4 @@ def test_drawing_has_the_figures_of_the_run() -> None:
     assert shown.keys() == names.keys()
     for label, (text, length) in shown.items():
         assert text == figure(names[label], 1000, 1, "all_p50")
-        assert length == pytest.approx(1.25 * float(text.split()[0]))
+        assert length == pytest.approx(2.4 * float(text.split()[0]))
