@@ -88,10 +88,12 @@ def remote_layer(run_process: RunProcess) -> Callable[..., Awaitable[RemoteLayer
     return start
 
 
-async def nothing_else(layer: RedisChannelLayer, channel: str) -> None:
+async def nothing_else(
+    layer: RedisChannelLayer, channel: str, sender: RedisChannelLayer | None = None
+) -> None:
     """Check that nothing waits in a channel of one shard: the next is what is sent now."""
     marker = {"type": "marker", "token": secrets.token_hex(4)}
-    await within(layer.send(channel, marker))
+    await within((sender or layer).send(channel, marker))
     assert await take(layer, channel) == marker
 
 
