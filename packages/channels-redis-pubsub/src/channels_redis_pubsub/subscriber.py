@@ -8,8 +8,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import AskError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ._shared.clock import monotonic
@@ -18,7 +18,7 @@ from ._shared.ops.logs import FaultLog
 from ._shared.transport.advice import advice_on_silence
 from ._shared.transport.cluster import slot_of
 from ._shared.transport.commands import pack
-from ._shared.transport.errors import is_of_slot, is_temporary, misplaced_slot
+from ._shared.transport.errors import is_of_slot, is_temporary
 from ._shared.transport.reconnecting import Backoff, OutageLog
 from .protocol.subscriptions import Subscriptions
 
@@ -265,11 +265,12 @@ class Subscriber:
             self._end_wait(topic, None)
 
     def _on_error(self, error: RedisError) -> None:
-        if is_of_slot(error):
-            (_, expected), slot = self._subscriptions.next_reply(), misplaced_slot(error)
-            if slot is not None and (expected is None or slot_of(expected) != slot):
+        if isinstance(error, AskError):
+            _, expected = self._subscriptions.next_reply()
+            if expected is None or slot_of(expected) != error.slot_id:
                 # The answer to an SUNSUBSCRIBE of what the node had just ended by itself.
                 return
+        if is_of_slot(error):
             for topic in self._subscriptions.on_error():
                 self._on_misplaced(self, topic, error, False)  # noqa: FBT003 - only just requested
             return

@@ -49,8 +49,6 @@ _MESSAGES = {
     "W006": ("{0} and {1} share channels and groups, on {2}.", "Write another prefix in one."),
     "W007": ("{0} is the layer of channels_redis {1}.", "pip install 'channels-redis>=5'"),
 }
-# An id, and what to fill in.
-Found = tuple[str, ...]
 
 
 def check_layers(package: str, layer: type[Any], **_: object) -> list[checks.CheckMessage]:
@@ -68,7 +66,7 @@ def check_layers(package: str, layer: type[Any], **_: object) -> list[checks.Che
     ]
 
 
-def _find(package: str, layer: type[Any]) -> Iterator[Found]:
+def _find(package: str, layer: type[Any]) -> Iterator[tuple[str, ...]]:
     entries = getattr(settings, "CHANNEL_LAYERS", None) or {}
     apps = {app.partition(".")[0] for app in settings.INSTALLED_APPS}
     # What no package's layer owns is reported once.
@@ -80,7 +78,7 @@ def _find(package: str, layer: type[Any]) -> Iterator[Found]:
             yield from _find_in_entry(f"CHANNEL_LAYERS[{alias!r}]", cls, entry, servers)
 
 
-def _find_form(entries: Any) -> Iterator[Found]:
+def _find_form(entries: Any) -> Iterator[tuple[str, ...]]:
     if not isinstance(entries, dict) or not isinstance(entries.get("BACKEND", {}), dict):
         yield "E002", "CHANNEL_LAYERS", " of alias to layer"
         return
@@ -106,7 +104,7 @@ def _find_form(entries: Any) -> Iterator[Found]:
 
 def _find_in_entry(
     where: str, cls: type[Any], entry: dict[str, Any], servers: dict[str, str]
-) -> Iterator[Found]:
+) -> Iterator[tuple[str, ...]]:
     if ignored := [repr(key) for key in entry if key not in {"BACKEND", "CONFIG", "TEST_CONFIG"}]:
         yield "W005", where, ", ".join(ignored)
     options, config = entry.get("CONFIG", {}), f"{where}['CONFIG']"
@@ -125,7 +123,7 @@ def _find_in_entry(
     yield from _find_keys(f"{config}['symmetric_encryption_keys']", options)
 
 
-def _find_keys(where: str, options: dict[str, Any]) -> Iterator[Found]:
+def _find_keys(where: str, options: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     keys = options.get("symmetric_encryption_keys")
     if keys is not None and not keys:
         yield "W003", where

@@ -7,10 +7,8 @@ from ssl import SSLError
 from typing import TYPE_CHECKING
 
 from redis import exceptions
+from redis.exceptions import AskError, InvalidResponse, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse, ReadOnlyError, ResponseError
-
-from .errors import misplaced_slot
 
 if TYPE_CHECKING:
     from ..config.hosts import Host
@@ -68,7 +66,7 @@ def explain(error: Exception, host: Host) -> Exception:
         error: An error that a server replied, or of a connection to it.
         host: The host.
     """
-    elsewhere = misplaced_slot(error) is not None or "hash to the same slot" in str(error)
+    elsewhere = isinstance(error, AskError) or "hash to the same slot" in str(error)
     if elsewhere and not host.in_cluster:
         name, port = host.arguments.get("host"), host.arguments.get("port")
         return ResponseError(

@@ -7,13 +7,14 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..concurrency import timeout
 from .advice import SENTINEL_FORM, advice_on_silence, explain, explain_tls
 from .connection import Connection, Tenure
-from .errors import ClientSideError, tls_refusal
+from .errors import tls_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -72,7 +73,7 @@ class Connector:
             raise
         except Exception as error:
             # A credential provider, which may ask a service, raises what it likes.
-            raise ClientSideError(f"Connecting to {self.host} failed: {error!r}") from error
+            raise RedisConnectionError(f"Connecting to {self.host} failed: {error!r}") from error
 
     async def look(self, commands: CommandClient, key: str | None) -> None:
         """Look whether the server behind open connections is still in charge.

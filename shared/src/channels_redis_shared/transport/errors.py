@@ -12,11 +12,9 @@ from redis import exceptions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Redirects of a Cluster's node, for which redis-py 5.0 has no classes.
-_REDIRECTS = ("MOVED ", "ASK ", "TRYAGAIN ")
 # Errors of a server that can't serve now: a replica, one that loads its data, a failover that ends
-# a blocking wait, a slot that moved. Redis 6.2 wraps them in a script's error.
-_TRANSIENT = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "CLUSTERDOWN", *_REDIRECTS)
+# a blocking wait. Redis 6.2 wraps them in a script's error.
+_TRANSIENT = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "CLUSTERDOWN")
 # Errors until a script ends, a disk has room, or a replica is back. Commands raise them at once; a
 # blocked `receive` waits.
 _TEMPORARY = ("BUSY", "MISCONF", "NOREPLICAS")
@@ -24,10 +22,6 @@ _TEMPORARY = ("BUSY", "MISCONF", "NOREPLICAS")
 _TLS_REFUSALS = re.compile(
     "ACCESS_DENIED|CERTIFICATE|HANDSHAKE_FAILURE|PROTOCOL_VERSION|UNKNOWN_CA|WRONG_VERSION_NUMBER"
 )
-
-
-class ClientSideError(exceptions.ConnectionError):
-    """Raised when connecting fails in this process, as in a credential provider."""
 
 
 _TRANSIENT_ERRORS = (
@@ -72,23 +66,12 @@ def was_not_executed(error: BaseException) -> bool:
 
 def is_redirect(error: BaseException) -> bool:
     """Return whether a Cluster's node redirects a command, on a connection that stays usable."""
-    if isinstance(error, exceptions.AskError | exceptions.TryAgainError):
-        return True
-    return isinstance(error, exceptions.ResponseError) and str(error).startswith(_REDIRECTS)
+    return isinstance(error, exceptions.AskError | exceptions.TryAgainError)
 
 
 def is_of_slot(error: BaseException) -> bool:
     """Return whether the error concerns a slot of a Cluster and not the connection."""
-    if isinstance(error, exceptions.ClusterDownError) or is_redirect(error):
-        return True
-    return isinstance(error, exceptions.ResponseError) and str(error).startswith("CLUSTERDOWN")
-
-
-def misplaced_slot(error: BaseException) -> int | None:
-    """Return the slot of a MOVED or ASK redirect, if the error is one."""
-    if isinstance(error, exceptions.AskError) or str(error).startswith(("MOVED ", "ASK ")):
-        return int(str(error).split(" ")[-2])
-    return None
+    return isinstance(error, exceptions.ClusterDownError) or is_redirect(error)
 
 
 def sum_up(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from redis.exceptions import AskError
+
 from ..clock import monotonic
-from .errors import misplaced_slot
 
 if TYPE_CHECKING:
     import logging
@@ -91,7 +92,7 @@ class OutageLog:
 
 def _in_words(error: BaseException) -> str:
     """Return an error's text; that of a redirect is only a number and an address."""
-    text, slot = str(error), misplaced_slot(error)
-    if slot is not None:
-        return f"slot {slot} has moved, or is about to move, to {text.rsplit(' ', maxsplit=1)[-1]}"
-    return text
+    if isinstance(error, AskError):
+        node = f"{error.host}:{error.port}"
+        return f"slot {error.slot_id} has moved, or is about to move, to {node}"
+    return str(error)

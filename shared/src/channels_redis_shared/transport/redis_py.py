@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-import redis
+import redis.cluster
 from redis.exceptions import RedisError, ResponseError
 
 if TYPE_CHECKING:
@@ -44,9 +44,10 @@ async def transport_of(connection: AbstractConnection) -> asyncio.Transport:
 
 def error_parser(connection: AbstractConnection) -> Callable[[str], Exception]:
     """Return the function that makes redis-py's exceptions of error replies."""
-    parse_error: Callable[[str], Exception] = getattr(
-        getattr(connection, "_parser", None), "parse_error", ResponseError
-    )
+    parser = getattr(connection, "_parser", None)
+    # The only one of redis-py 5 that has classes for the redirects of a Cluster.
+    parser = getattr(redis.cluster, "ClusterParser", parser)
+    parse_error: Callable[[str], Exception] = getattr(parser, "parse_error", ResponseError)
     return parse_error
 
 
