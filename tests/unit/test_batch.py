@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis.exceptions
 
-from channels_redis_queue.keys import Keys, new_process_id
-from channels_redis_queue.protocol.group_cache import Destination
-from channels_redis_queue.publisher import SendBatch
 from channels_redis_shared.transport import pipeline
-from channels_redis_shared.transport.commands import PendingCommand, copy_of, pack
+from channels_redis_shared.transport.commands import PendingCommand, copy_of
 from channels_redis_shared.transport.pipeline import coalesce, next_batch
 
 if TYPE_CHECKING:
@@ -131,12 +128,3 @@ def test_error_that_cannot_be_copied() -> None:
     error = redis.exceptions.ConnectionError("lost")
     error.__cause__ = OSError("why")
     assert copy_of(error).__cause__ is error.__cause__
-
-
-def test_bytes_of_a_group_message() -> None:
-    """A message goes out once for all processes, with little besides their keys."""
-    addresses = [f"specific.{new_process_id()}!" for _ in range(8)]
-    body, keys = b"x" * 2070, Keys("asgi")
-    messages = [(Destination.of(address, [address], keys, 1000), body) for address in addresses]
-    batch = SendBatch(60, "asgi:group:room", "0" * 40, 86400)
-    assert len(pack(batch.command([messages]))) < 3000

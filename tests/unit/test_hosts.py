@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 import redis
 from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import (
-    AbstractConnection,
-    SSLConnection,
-)
-from redis.credentials import UsernamePasswordCredentialProvider
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 
 from channels_redis_shared.config.hosts import Host, parse_hosts
 
 SENTINELS = [("sentinel1", 26379), ("sentinel2", 26380)]
 MASTER = {"sentinels": SENTINELS, "master_name": "mymaster"}
+HARMFUL = {
+    "retry_on_timeout": True,
+    "health_check_interval": 30,
+    "max_connections": 5,
+    "decode_responses": True,
+}
 
 
 def parse(entry: object) -> Host:
@@ -44,26 +46,19 @@ def test_default_is_localhost(hosts: object) -> None:
     [
         ("redis://example.org", "redis://example.org:6379/0"),
         ("redis://example.org:7000/3", "redis://example.org:7000/3"),
-        ("redis://example.org?db=3", "redis://example.org:6379/3"),
         ("REDIS://example.org/", "redis://example.org:6379/0"),
         ("redis://", "redis://localhost:6379/0"),
         ("redis://[::1]:7000/1", "redis://[::1]:7000/1"),
-        ("redis://user:p%40ss@[2001:db8::5]", "redis://[2001:db8::5]:6379/0"),
-        ("rediss://example.org:7000", "rediss://example.org:7000/0"),
         ("unix:///run/redis.sock", "unix:///run/redis.sock?db=0"),
         ("unix://user:pass@/run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
         (("example.org", 7000), "redis://example.org:7000/0"),
         (["example.org", "7000"], "redis://example.org:7000/0"),
-        (("::1", 7000), "redis://[::1]:7000/0"),
         (("fe80::1%eth0", 7000), "redis://[fe80::1%eth0]:7000/0"),
         ("redis://[fe80::1%25eth0]:7000", "redis://[fe80::1%eth0]:7000/0"),
         ({}, "redis://localhost:6379/0"),
-        ({"address": "redis://example.org:7000/2"}, "redis://example.org:7000/2"),
         ({"address": "redis://example.org", "ssl": True}, "rediss://example.org:6379/0"),
         ({"address": "rediss://example.org", "ssl": False}, "rediss://example.org:6379/0"),
-        ({"host": "example.org"}, "redis://example.org:6379/0"),
         ({"host": "example.org", "port": 7000, "db": "4"}, "redis://example.org:7000/4"),
-        ({"host": "example.org", "ssl": True}, "rediss://example.org:6379/0"),
         ({"path": "/run/redis.sock", "db": 1}, "unix:///run/redis.sock?db=1"),
         ({"path": Path("/run/redis.sock")}, "unix:///run/redis.sock?db=0"),
         (MASTER, "master 'mymaster' of the Sentinels sentinel1:26379, sentinel2:26380"),
@@ -74,14 +69,6 @@ def test_default_is_localhost(hosts: object) -> None:
 def test_each_form_of_a_host_is_understood(entry: object, shown: str) -> None:
     """Every way to write a host gives the server that it means."""
     assert str(parse(entry)) == shown
-
-
-def test_connection_arguments_reach_the_connection() -> None:
-    """redis-py gets the connection arguments that a user writes."""
-    provider = UsernamePasswordCredentialProvider("user", "secret")
-    entry = {"host": "h", "client_name": "chat", "credential_provider": provider, "encoding": "x"}
-    made: Any = connection(parse(entry))
-    assert (made.host, made.client_name, made.credential_provider) == ("h", "chat", provider)
 
 
 @pytest.mark.parametrize(
@@ -101,55 +88,38 @@ def test_forms_of_one_host_mean_the_same(entry: object) -> None:
     assert (made.username, made.password) == ("user", "p@ss/:")
 
 
-@pytest.mark.parametrize("timeout", ["socket_timeout=9", "socket_timeout=0.5"])
-@pytest.mark.parametrize("scheme", ["redis://h", "unix:///run/redis.sock"])
-def test_timeouts_are_taken_from_a_url(scheme: str, timeout: str) -> None:
-    """The time that a command may take is the URL's, and redis-py does not get it."""
-    host = parse(f"{scheme}?{timeout}&socket_connect_timeout=2")
-    assert host.timeout == float(timeout.partition("=")[2])
-    assert host.connect_timeout == 2.0
+@pytest.mark.parametrize(
+    ("entry", "timeouts"),
+    [
+        ("redis://h?socket_timeout=0.5&socket_connect_timeout=2", (0.5, 2.0)),
+        ("unix:///run/redis.sock?socket_timeout=9", (9.0, 5.0)),
+        ({"host": "h", "socket_timeout": None}, (5.0, 5.0)),
+        (MASTER, (5.0, 5.0)),
+    ],
+)
+def test_timeouts_are_the_layers(entry: object, timeouts: tuple[float, float]) -> None:
+    """The time that a command may take is the entry's, or 5 s, and redis-py does not get it."""
+    host = parse(entry)
+    assert (host.timeout, host.connect_timeout) == timeouts
     assert not {"socket_timeout", "socket_connect_timeout"} & set(host.arguments)
-
-
-@pytest.mark.parametrize("entry", [{"host": "h"}, {"host": "h", "socket_timeout": None}, MASTER])
-def test_timeouts_default_to_five_seconds(entry: object) -> None:
-    """Whatever redis-py's version has as its default, the host's is 5 seconds."""
-    assert (parse(entry).timeout, parse(entry).connect_timeout) == (5.0, 5.0)
 
 
 @pytest.mark.parametrize(
     "entry",
     [
-        {"host": "h", "retry_on_timeout": True, "retry_on_error": [redis.ConnectionError]}
-        | {"retry": object(), "health_check_interval": 30, "socket_timeout": 3},
-        "redis://h?retry_on_timeout=true&health_check_interval=30&socket_timeout=3",
-        {"address": "redis://h?retry_on_timeout=1", "retry_on_timeout": True}
-        | {"health_check_interval": 30},
-        {**MASTER, "retry_on_timeout": True, "health_check_interval": 30},
+        {"host": "h", "retry_on_error": [redis.ConnectionError], "retry": object()} | HARMFUL,
+        "redis://h?retry_on_timeout=true&health_check_interval=30&decode_responses=true",
+        {"address": "redis://h?retry_on_timeout=1"} | HARMFUL,
+        {**MASTER, "check_connection": True} | HARMFUL,
     ],
 )
-def test_nothing_makes_redis_py_send_again(entry: object) -> None:
-    """Options that repeat a command or put another before it are without effect."""
+def test_arguments_that_would_do_harm_are_left_out(entry: object) -> None:
+    """redis-py repeats no command, puts none before another, and decodes no reply."""
     made: Any = connection(parse(entry))
     assert made.retry._retries == 0
     assert not made.retry_on_timeout
     assert not made.retry_on_error
     assert made.health_check_interval == 0
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        {"host": "h", "decode_responses": True, "max_connections": 5},
-        {**MASTER, "decode_responses": True, "max_connections": 5, "check_connection": True},
-        "redis://h?max_connections=5&decode_responses=true",
-    ],
-)
-def test_arguments_that_would_do_harm_are_left_out(entry: object) -> None:
-    """Replies stay bytes, and a bound on connections that a layer does not need is ignored."""
-    host = parse(entry)
-    assert not {"decode_responses", "max_connections"} & set(host.arguments)
-    made: Any = connection(host)
     assert made.encoder.decode(b"\xff") == b"\xff"
 
 
@@ -202,28 +172,20 @@ def test_no_password_is_shown(entry: object) -> None:
     ("entry", "text"),
     [
         ("redis://[::1", "the host or the port of the URL is not valid"),
-        ("redis://h:0", "a port is a number from 1 to 65535"),
-        ("redis://h/1/2", "the path must be a database's number"),
         ("redis://h?db=x", "Invalid value for"),
         ("redis://h?socket_timeout=-1", "socket_timeout must be a positive number of seconds"),
-        ("redis://h?passwort=x", "the connection argument 'passwort' is unknown; did you mean"),
         (("h", True), "port must be a number from 1 to 65535, not True"),
         (("h", 6379, 0, "x"), "not a tuple of 4"),
         (("user:password@h", 6379), '"username" and a "password" next to it'),
         ({"host": ""}, "a host must be a name"),
         ({"host": "h", "db": -1}, "db must be a whole number, not -1"),
-        ({"host": "h", "socket_timeout": 0}, "socket_timeout must be a positive number"),
         ({"host": "h", "socket_timeout": True}, "socket_timeout must be a positive number"),
         ({5: 5}, "the connection argument 5 is unknown"),
-        ({"address": 5}, "an address must be a URL such as"),
         ({"path": ""}, "path must be the file of a UNIX socket"),
         ({"path": "/x", "ssl": True}, "a UNIX socket has no TLS: leave out 'ssl'"),
         ({"host": "h", "ssl": True, "ssl_check_hostname": "no"}, "ssl_check_hostname must be"),
         ({"host": "h", "username": "u", "credential_provider": object()}, "'credential_provider'"),
         ({"host": "h", "connection_class": "Connection"}, "connection_class must be a subclass"),
-        ({"cluster": []}, 'write hosts and ports as a list: "cluster": [("node1", 7000)]'),
-        ({"cluster": [("h", 1)], "master_name": "m"}, "write either 'cluster' or 'master_name'"),
-        ({"sentinel_kwargs": {}}, 'as a list: "sentinels": [('),
         ({**MASTER, "sentinel_kwargs": {"pasword": 1}}, "sentinel_kwargs: the connection argument"),
     ],
 )
@@ -238,23 +200,16 @@ def test_wrong_host_is_refused(entry: object, text: str) -> None:
     "entry",
     [
         "redis://:s3cret/word@h",
-        "redis://:s3cret?word@h",
         "redis://:s3cret#word@h",
         "redis://:12/s3cret@h",
-        "redis://:12?s3cret@h",
-        "redis://:12#s3cret@h",
         "redis://:s3cret@h:port",
         "redis://:s3cret[@h",
         "redis://:s3cret\u2100@h",
         "user:s3cret@h:6379",
         ("user:s3cret@h", 6379),
-        {"host": "user:s3cret@h"},
         {**MASTER, "sentinels": [(":s3cret@h", 26379)]},
-        {"cluster": [("user:s3cret@h", 7000)]},
-        "user:s3cret@h://x",
         "http://:s3cret@h",
         ("redis://:s3cret@h", 6379),
-        {"host": "redis://:s3cret@h"},
         {"address": "redis://:s3cret@h", "port": 1},
         {"host": "h", "pasword": "s3cret"},
         {"host": "h", "password": "s3cret", "credential_provider": object()},

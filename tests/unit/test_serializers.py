@@ -39,21 +39,6 @@ class Reversed(BaseMessageSerializer):
         return message
 
 
-class Plain:
-    """A serializer with no base class of ours."""
-
-    def __init__(self, **arguments: object) -> None:
-        self.arguments = arguments
-
-    def serialize(self, message: dict[str, Any]) -> bytes:
-        """Return the message's repr."""
-        return repr(message).encode()
-
-    def deserialize(self, data: bytes) -> dict[str, Any]:
-        """Return the bytes in a message."""
-        return {"data": data}
-
-
 def test_msgpack_bytes_are_those_of_channels_redis() -> None:
     """A message is a msgpack map, byte for byte."""
     assert MsgPackSerializer().serialize(MESSAGE).hex() == "83a161c3a162c0a16381a16490"
@@ -106,45 +91,22 @@ def test_random_bytes_stand_before_the_message_and_differ() -> None:
     assert {data[12:] for data in sealed} == {msgpack.packb(MESSAGE)}
 
 
-def test_random_bytes_stand_before_the_ciphertext() -> None:
-    """The random bytes are followed by a Fernet token of the message, as in channels_redis."""
-    serializer = MsgPackSerializer(["key"], random_prefix_length=12)
-    fernet = Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"key").digest()))
-    assert fernet.decrypt(serializer.serialize(MESSAGE)[12:]) == msgpack.packb(MESSAGE)
-
-
-@pytest.mark.parametrize(("age", "is_read"), [(65, True), (75, False)])
-def test_ciphertext_lives_ten_seconds_longer_than_a_message(age: int, is_read: bool) -> None:  # noqa: FBT001
+def test_ciphertext_lives_ten_seconds_longer_than_a_message() -> None:
     """With an expiry of 60 seconds, a ciphertext is read for 70 seconds."""
     fernet = Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"key").digest()))
-    token = fernet.encrypt_at_time(msgpack.packb(MESSAGE), int(time.time()) - age)
+    sealed = msgpack.packb(MESSAGE)
+    new, old = (fernet.encrypt_at_time(sealed, int(time.time()) - age) for age in (65, 75))
     serializer = MsgPackSerializer(["key"], expiry=60)
-    if is_read:
-        assert serializer.deserialize(token) == MESSAGE
-    else:
-        with pytest.raises(ValueError, match="too old"):
-            serializer.deserialize(token)
-    assert MsgPackSerializer(["key"]).deserialize(token) == MESSAGE
+    assert serializer.deserialize(new) == MESSAGE
+    with pytest.raises(ValueError, match="too old"):
+        serializer.deserialize(old)
+    assert MsgPackSerializer(["key"]).deserialize(old) == MESSAGE
 
 
 @BOTH
 @pytest.mark.parametrize(
     "body",
-    [
-        b"",
-        b"\xc1",
-        b"\x00\xff garbage",
-        msgpack.packb(MESSAGE)[:-1],
-        msgpack.packb(MESSAGE) + b"x",
-        msgpack.packb([1, 2]),
-        msgpack.packb({"a": "x"}).replace(b"x", b"\xff"),
-        b"\x81\x90\x01",
-        b"\x91" * 5000,
-        b'{"a": ',
-        b"[1, 2]",
-        b"null",
-        b"[" * 100_000,
-    ],
+    [b"", msgpack.packb(MESSAGE) + b"x", b"\x81\x90\x01", b"\x91" * 5000, b"null", b"[" * 100_000],
     ids=lambda body: repr(body[:20]),
 )
 def test_bytes_that_are_no_message_are_a_value_error(
@@ -230,18 +192,7 @@ def test_unknown_format_is_refused_with_the_known_ones(name: object) -> None:
     assert not isinstance(caught.value, KeyError)
 
 
-@pytest.mark.parametrize("serializer_class", [Reversed, Plain])
-def test_serializer_of_a_users_own_can_be_registered(serializer_class: type[Any]) -> None:
-    """A class with the two methods is enough, whatever its base."""
-    formats = SerializersRegistry()
-    formats.register_serializer("mine", serializer_class)
-    serializer = formats.get_serializer(
-        "mine", symmetric_encryption_keys=None, random_prefix_length=0, expiry=60
-    )
-    assert type(serializer) is serializer_class
-
-
-@pytest.mark.parametrize("wrong", [int, Plain(), "module.Plain", None, MsgPackSerializer()])
+@pytest.mark.parametrize("wrong", [int, "module.Plain", None, MsgPackSerializer()])
 def test_only_classes_that_serialize_can_be_registered(wrong: object) -> None:
     """Instances, names and other classes are refused; with an AssertionError, for old code."""
     with pytest.raises(TypeError, match="the serializer for 'mine' must be a class with") as caught:
