@@ -41,7 +41,7 @@ class Queue(ScriptServer):
 
     def send(self, *messages: bytes, capacity: int = 100) -> list[int]:
         """Send messages; return 1 for each that was refused."""
-        keys, before = [self.key, self.bell], [EXPIRY, *UNGUARDED, f"1 {capacity} 1"]
+        keys, before = [self.key, self.bell], [EXPIRY, *UNGUARDED, packb([1, capacity, 1])]
         refused = [self.run(scripts.SEND, keys, *before, body) for body in messages]
         return [len(full) for full in refused]
 

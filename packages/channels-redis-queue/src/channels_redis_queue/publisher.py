@@ -7,6 +7,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgpack
 from redis.exceptions import ResponseError
 
 from . import keys, scripts
@@ -86,7 +87,7 @@ class SendBatch(NamedTuple):
         destinations: dict[str, int] = {}
         # Each body is sent once: the message of a group is for many processes.
         bodies: dict[int, tuple[int, bytes]] = {}
-        numbers: list[str] = []
+        numbers: list[int] = []
         for messages in parts:
             for one, body in messages:
                 destination = destinations.get(one.key)
@@ -94,13 +95,13 @@ class SendBatch(NamedTuple):
                     destination = destinations[one.key] = len(destinations) + 1
                     names += (one.key, one.bell)
                 number, _ = bodies.setdefault(id(body), (len(bodies) + 1, body))
-                numbers.append(f"{destination} {one.capacity} {number}")
+                numbers += (destination, one.capacity, number)
         return scripts.SEND.call(
             names,
             self.expiry,
             self.group_expiry,
             self.digest,
-            " ".join(numbers),
+            msgpack.packb(numbers),
             *[body for _, body in bodies.values()],
         )
 
