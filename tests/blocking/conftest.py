@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +12,8 @@ from support import programs
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from embedded_server import EmbeddedServer
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -42,10 +45,8 @@ def run_program(own_server: EmbeddedServer, layer_class: str) -> RunProgram:
     """
 
     def run(name: str, *arguments: str, url: str | None = None) -> list[str]:
-        # gevent wants to be imported before what it patches.
-        execute = programs.run_new if name == "with_gevent" else programs.run
         path = str(PROGRAMS / f"{name}.py")
-        done = execute(path, layer_class, url or own_server.url, *arguments)
+        done = programs.run(path, layer_class, url or own_server.url, *arguments)
         assert done.err == ""
         assert done.status == 0, done.out
         return done.out.splitlines()
@@ -61,3 +62,12 @@ async def all_closed(server: EmbeddedServer) -> None:
             return len(client.client_list()) == 1
 
         await eventually(others)
+
+
+@contextlib.contextmanager
+def opens(server: EmbeddedServer, count: int) -> Iterator[None]:
+    """Check how many connections are opened in the block."""
+    with server.client() as client:
+        before = client.info("stats")["total_connections_received"]
+        yield
+        assert client.info("stats")["total_connections_received"] - before == count

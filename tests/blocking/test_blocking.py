@@ -1,10 +1,9 @@
-"""Calls of event loops that do not last: order, errors, recovery, connections."""
+"""Synchronous callers, each call of which has an event loop: order, errors, connections."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,16 +13,12 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.utils.module_loading import import_string
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from blocking.conftest import LAYERS, all_closed
+from blocking.conftest import all_closed, opens
 from support.loop_thread import LoopThread
+from support.messages import joined, within
 from support.proxy import TcpProxy
-
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,8 +34,8 @@ def make(own_server: EmbeddedServer, layer_class: str) -> Iterator[Callable[...,
     """Yield a maker of layers, by default on the test's own server, which are closed after it."""
     made: list[Any] = []
 
-    def make(host: Any = own_server.url, cls: str = layer_class, **options: Any) -> Any:
-        made.append(import_string(cls)(hosts=[host], **options))
+    def make(host: Any = own_server.url, **options: Any) -> Any:
+        made.append(import_string(layer_class)(hosts=[host], **options))
         return made[-1]
 
     yield make
@@ -67,15 +62,6 @@ def paused(server: EmbeddedServer, then: float | None = None) -> Iterator[None]:
             threading.Timer(then, server.resume).start()
 
 
-@contextlib.contextmanager
-def opens(server: EmbeddedServer, count: int) -> Iterator[None]:
-    """Check how many connections are opened in the block."""
-    with server.client() as client:
-        before = client.info("stats")["total_connections_received"]
-        yield
-        assert client.info("stats")["total_connections_received"] - before == count
-
-
 @pytest.fixture
 def proxy(own_server: EmbeddedServer) -> Iterator[TcpProxy]:
     """Yield a proxy in front of the server, in a thread of its own: the tests block."""
@@ -92,12 +78,19 @@ def send(layer: Any, channel: str) -> None:
 
 
 def test_one_thread_needs_one_connection(own_server: EmbeddedServer, layer: Any) -> None:
-    """Calls of one thread share a connection, and count as commands and round trips."""
+    """Calls of one thread share it, those of a view below asynchronous middleware as well."""
+
+    async def middleware(channel: str) -> None:
+        await sync_to_async(send)(layer, channel)
+
     with opens(own_server, 1):
         for number in range(50):
             send(layer, f"channel{number}")
+        for number in range(3):
+            async_to_sync(middleware)(f"below{number}")
+            asyncio.run(middleware(f"run{number}"))
     found = layer.statistics()
-    assert (found.sent, found.commands, found.round_trips, found.reconnects) == (50, 50, 50, 0)
+    assert (found.sent, found.commands, found.round_trips, found.reconnects) == (56, 56, 56, 0)
     async_to_sync(layer.close_pools)()
     asyncio.run(all_closed(own_server))
 
@@ -132,47 +125,6 @@ def test_recovery(own_server: EmbeddedServer, layer: Any, what: str) -> None:
     assert layer.statistics().sent == 4
     if what != "script flush":
         assert layer.statistics().reconnects == 1
-
-
-def test_outage_is_one_reconnect(own_server: EmbeddedServer, make: Callable[..., Any]) -> None:
-    """One connection takes the place of the lost one, however many calls failed between."""
-    layer = make({"address": own_server.url, **SHORT})
-    send(layer, "before")
-    own_server.stop()
-    for _ in range(2):
-        with pytest.raises(RedisError):
-            send(layer, "channel")
-    own_server.restart()
-    send(layer, "channel")
-    assert layer.statistics().reconnects == 1
-
-
-@pytest.mark.parametrize("layer_class", [LAYERS["queue"]])
-def test_everything_that_synchronous_code_asks_for(own_server: EmbeddedServer, layer: Any) -> None:
-    """All methods but `receive` share the one connection of the process."""
-    with opens(own_server, 1):
-        channel = async_to_sync(layer.new_channel)()
-        async_to_sync(layer.group_add)("room", channel)
-        async_to_sync(layer.group_add)("room", "general")
-        async_to_sync(layer.group_send)("room", HELLO)
-        assert async_to_sync(layer.group_count)("room") == 2
-        assert set(async_to_sync(layer.group_channels)("room")) == {channel, "general"}
-        async_to_sync(layer.group_discard)("room", channel)
-        assert async_to_sync(layer.group_count)("room") == 1
-        async_to_sync(layer.flush)()
-        assert async_to_sync(layer.group_count)("room") == 0
-
-
-def test_synchronous_code_within_asynchronous_code(own_server: EmbeddedServer, layer: Any) -> None:
-    """A view that asynchronous middleware calls under WSGI opens no connection of its own."""
-
-    async def middleware(channel: str) -> None:
-        await sync_to_async(send)(layer, channel)
-
-    with opens(own_server, 1):
-        for number in range(3):
-            async_to_sync(middleware)(f"channel{number}")
-            asyncio.run(middleware(f"other{number}"))
 
 
 @pytest.mark.parametrize("lose", [TcpProxy.forget, TcpProxy.stall])
@@ -227,3 +179,73 @@ def test_close_pools_leaves_calls_alone(own_server: EmbeddedServer, layer: Any) 
         call.result(20)
     async_to_sync(layer.close_pools)()
     asyncio.run(all_closed(own_server))
+
+
+async def test_threads_share_a_connection(
+    own_server: EmbeddedServer, make: Callable[..., Any]
+) -> None:
+    """A thousand calls open one connection at most, and lose and reorder nothing."""
+    layer = make(capacity=1000)
+    channel = await layer.new_channel()
+    first = asyncio.ensure_future(layer.receive(channel))  # which opens a connection
+    await asyncio.sleep(0)
+    await layer.group_add("room", channel)
+    share = 62
+
+    def call(caller: int) -> None:
+        for number in range(share):
+            async_to_sync(layer.group_send)("room", {**HELLO, "caller": caller, "number": number})
+
+    with own_server.client() as client, ThreadPoolExecutor(16) as threads:
+        before = client.info("stats")["total_connections_received"]
+        calls = [threads.submit(call, caller) for caller in range(16)]
+        got = [await first]
+        got += [await within(layer.receive(channel)) for _ in range(16 * share - 1)]
+        for done in calls:
+            done.result()
+        assert client.info("stats")["total_connections_received"] - before <= 1
+    for caller in range(16):
+        numbers = [message["number"] for message in got if message["caller"] == caller]
+        assert numbers == list(range(share))
+    await layer.close_pools()
+    await all_closed(own_server)
+
+
+async def test_overlapping_calls_arrive_in_order(
+    own_server: EmbeddedServer, make: Callable[..., Any]
+) -> None:
+    """Calls of a short-lived loop arrive in the order of their beginnings.
+
+    They begin some turns of the loop after each other, while the server stands still.
+    """
+    layer = make(capacity=1000)
+    channel = await joined(layer, "room")
+
+    async def overlap(loop: int) -> None:
+        with paused(own_server):
+            calls = []
+            for number in range(4 * loop, 4 * loop + 4):
+                message = {**HELLO, "number": number}
+                calls.append(asyncio.ensure_future(layer.group_send("room", message)))
+                for _ in range(loop % 6):
+                    await asyncio.sleep(0)
+        await asyncio.gather(*calls)
+
+    for loop in range(60):
+        await asyncio.to_thread(asyncio.run, overlap(loop))
+    got = [(await within(layer.receive(channel)))["number"] for _ in range(240)]
+    assert got == list(range(240))
+    await layer.close_pools()
+
+
+def test_limits_of_a_call(own_server: EmbeddedServer, make: Callable[..., Any]) -> None:
+    """A host's limits bound calls to a silent server: on an open connection, and to open one."""
+    layer = make({"address": own_server.url, **SHORT})
+    send(layer, "before")
+    with paused(own_server):
+        for _ in ("open", "opening"):
+            began = time.monotonic()
+            with pytest.raises(RedisTimeoutError):
+                send(layer, "channel")
+            assert time.monotonic() - began < 4
+    send(layer, "channel")

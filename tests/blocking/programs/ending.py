@@ -80,8 +80,6 @@ def server_silent() -> None:
 
 
 WAYS: dict[str, Callable[[], None]] = {
-    "asyncio.run": lambda: asyncio.run(leave_waiting()),
-    "synchronous": synchronous,
     "both": both,
     "bare loop": bare_loop,
     "server silent": server_silent,

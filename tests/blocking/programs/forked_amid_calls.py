@@ -1,4 +1,4 @@
-"""A process that forks while its threads send; the children send, too."""
+"""A process that forks while its threads send; the children send, too, over one connection each."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def main() -> None:
         pid = os.fork()
         if not pid:
             signal.alarm(20)
-            send()
+            for _ in range(20):
+                send()
             os._exit(0)
         _, status = os.waitpid(pid, 0)
         say("child", os.waitstatus_to_exitcode(status))
