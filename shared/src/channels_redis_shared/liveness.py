@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .clock import monotonic
 
@@ -16,13 +16,6 @@ Name = TypeVar("Name")
 SECOND_LOOK_AFTER = 28
 # Processes whose silence is remembered.
 MAX_SILENT = 10_000
-
-
-class _FirstLook(NamedTuple):
-    # `monotonic()`
-    at: float
-    # What had changed with each connection that was lost by then.
-    connections: object
 
 
 class Silence(Generic[Name]):
@@ -39,7 +32,9 @@ class Silence(Generic[Name]):
 
     def __init__(self, connections: Callable[[], object]) -> None:
         self._connections = connections
-        self._first: dict[Name, _FirstLook] = {}
+        # What that was at the first looks, and the `monotonic()` of each.
+        self._connected: object = None
+        self._first: dict[Name, float] = {}
 
     def is_dead(self, process: Name, after: float = SECOND_LOOK_AFTER) -> bool:
         """Return whether a process that a look has just found silent is dead.
@@ -48,14 +43,10 @@ class Silence(Generic[Name]):
             process: The process.
             after: Seconds between the two looks.
         """
-        now, connections = monotonic(), self._connections()
-        first = self._first.get(process)
-        if first is None or first.connections != connections:
-            if len(self._first) >= MAX_SILENT:
-                self._first.clear()
-            self._first[process] = _FirstLook(now, connections)
-            return False
-        return now - first.at >= after
+        now, connected = monotonic(), self._connections()
+        if connected != self._connected or len(self._first) > MAX_SILENT:
+            self._connected, self._first = connected, {}
+        return now - self._first.setdefault(process, now) >= after
 
     def keep(self, silent: Iterable[Name]) -> None:
         """Forget the first looks at all other processes: they have given a sign."""
