@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from channels_redis_queue._shared.history.store import HistoryStore
 from support import inside
 from support.histories import GROUP, HISTORY, follow, plain, send
 from support.messages import numbered, take, take_many, within
@@ -15,6 +17,7 @@ from support.queue_layers import Layers, nothing_else
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from channels_redis_queue._shared.history.positions import Replay
     from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
 
@@ -55,6 +58,40 @@ async def test_nothing_overtakes_what_is_read(
     await within(layer.send(channel, {"type": "direct"}))
     assert plain(await take_many(layer, channel, 3)) == messages
     assert await take(layer, channel) == {"type": "direct"}
+
+
+async def test_a_leave_and_a_join_amid_a_read(
+    proxy: TcpProxy, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A channel that leaves and joins again gets what follows `since`, also amid a gap."""
+    layer, sender = own_layers(**HISTORY), own_layers(hosts=[proxy.url], **HISTORY)
+    channel, joined = await follow(layer)
+    other = await within(layer.new_channel())
+    messages, may_read, read = numbered(3), asyncio.Event(), HistoryStore.read
+
+    async def read_later(*arguments: Any) -> Replay:
+        await may_read.wait()
+        return await read(*arguments)
+
+    await send(layer, messages[:1])
+    assert plain([await take(layer, channel)]) == messages[:1]
+    monkeypatch.setattr(HistoryStore, "read", read_later)
+    loss = proxy.lose_reply(b"test.message")
+    with pytest.raises(RedisConnectionError):
+        await within(sender.group_send(GROUP, messages[1]))
+    await within(loss.happened.wait())
+    await send(layer, messages[2:])
+    await within(layer.group_discard(GROUP, channel))
+    # The leave comes in the order of the messages.
+    await within(layer.send(other, {"type": "marker"}))
+    await take(layer, other)
+    back = asyncio.ensure_future(layer.group_add(GROUP, channel, since=joined.position))
+    await asyncio.sleep(0)  # it has begun
+    may_read.set()
+    again = await within(back)
+    assert again is not None
+    assert again.recovered
+    assert plain(await take_many(layer, channel, 3)) == messages
 
 
 async def test_messages_older_than_ttl_are_removed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import msgpack
@@ -54,6 +55,7 @@ class Process:
     def deliver(self, message: object, lifetime: float = 60) -> None:
         """Deliver what was taken as the only claim."""
         self.dispatcher.dispatch(claim(message), self.acks, lifetime)
+        self.dispatcher.apply_leaves(math.inf)
 
     def take(self, channel: str) -> dict[str, Any] | None:
         """Return the next message in a channel's mailbox."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,8 @@ class History(RuleBasedStateMachine):
         self.arrived: set[int] = set()
         self.reads: list[tuple[Question, asyncio.Future[Replay], list[Replay]]] = []
         self.members: dict[str, Member] = {}
+        # What had arrived when a member left, until its leave takes effect.
+        self.leaves: dict[str, set[int]] = {}
         self.names = iter(map(str, range(1000)))
         self.positions: list[str] = []
         self.tasks: set[asyncio.Task[None]] = set()
@@ -215,7 +218,12 @@ class History(RuleBasedStateMachine):
         return await reply
 
     def turn(self, call: Callable[[], object] = lambda: None) -> None:
-        """Make a call in the event loop, and let what waits go on."""
+        """Make a call in the event loop, and let what waits go on.
+
+        The leaves of members that are behind wait, like those that the queue layer takes.
+        """
+        for channel in [one for one in self.leaves if not self.followers.is_behind(GROUP, one)]:
+            self.check_early(self.members.pop(channel), self.leaves.pop(channel))
 
         async def run() -> None:
             call()
@@ -327,6 +335,7 @@ class History(RuleBasedStateMachine):
                 joined = await follower.join(join, position, 0)
             except (RedisConnectionError, asyncio.CancelledError):
                 self.members.pop(channel, None)
+                self.leaves.pop(channel, None)
                 follower.cancel_join(join)
                 return
             finally:
@@ -349,15 +358,17 @@ class History(RuleBasedStateMachine):
         """Send a member something after what has arrived, or let it leave the group."""
         channel = data.draw(st.sampled_from(sorted(self.members)))
         arrived = set(self.arrived)
+        if leaves:
+            self.leaves.setdefault(channel, arrived)
+        else:
+            check = partial(self.check_early, arrived=arrived)
+            self.turn(lambda: self.backlog.put((channel,), check))
 
-        def check(member: Member) -> None:
-            missing = member.missing(arrived) - self.server.lost
-            assert not missing or member.joins, f"{missing} came after what was sent later"
-            member.early.update(missing)
-            if leaves:
-                self.members.pop(channel)
-
-        self.turn(lambda: self.backlog.put((channel,), check))
+    def check_early(self, member: Member, arrived: set[int]) -> None:
+        """Check that a member has got what had arrived before."""
+        missing = member.missing(arrived) - self.server.lost
+        assert not missing or member.joins, f"{missing} came after what was sent later"
+        member.early.update(missing)
 
     @precondition(lambda self: self.reads)
     @rule(data=st.data())

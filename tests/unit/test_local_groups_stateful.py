@@ -101,28 +101,16 @@ class Memberships(RuleBasedStateMachine):
         self.note_removed(present)
 
     @rule(virtual=virtuals, channel=channels)
-    def leave(self, virtual: str, channel: str) -> None:
-        """Read that a channel has left just now, which this process may not have."""
-        present = self.present()
-        self.server_time[virtual] += 1
-        if (virtual, channel) in self.under_way():
-            self.left[virtual, channel] = self.server_time[virtual]
-        if virtual in self.groups:
-            self.groups[virtual].members.pop(channel, None)
-        self.tested.leave(virtual, channel, self.server_time[virtual])
-        self.note_removed(present)
-
-    @rule(virtual=virtuals, channel=channels)
     def begin_leave(self, virtual: str, channel: str) -> None:
-        """Let a channel of this process leave, after the messages that are on their way."""
+        """Let a channel leave, which this process may not have, after what is on its way."""
         self.server_time[virtual] += 1
         now = self.server_time[virtual]
         self.tested.begin_leave(virtual, channel, now, now)
         if group := self.groups.get(virtual):
-            joined, _ = group.members.get(channel, (0, 0))
+            joined, _ = group.members.get(channel, (now, 0))
             key = virtual, channel
-            is_second = joined <= self.leaves.get(key, -1) and key not in self.under_way()
-            if not is_second:
+            pending = self.leaves.get(key, 0)
+            if pending < now and (pending < joined or key in self.under_way()):
                 self.leaves[key] = now
 
     @rule(virtual=virtuals)
@@ -130,7 +118,7 @@ class Memberships(RuleBasedStateMachine):
         """Apply the leaves: a membership that began later stays."""
         present = self.present()
         due = {channel: at for (name, channel), at in self.leaves.items() if name == virtual}
-        found = self.tested.take_leaves(non_local(virtual), math.inf)
+        found = self.tested.due_leaves(non_local(virtual), math.inf)
         assert found == [(virtual, channel, at) for channel, at in due.items()]
         for channel, at in due.items():
             self.tested.leave(virtual, channel, at)

@@ -65,29 +65,18 @@ class Backlog:
         """
         put = self._mailboxes.put
         if self.waits:
-            own = awaited or {}
-            channels = [
-                one
-                for one in channels
-                if not self.hold(one, partial(put, (one,), item, deadline, size), own.get(one))
-            ]
+            own, free = awaited or {}, []
+            for channel in channels:
+                self._release(channel)
+                waits, wait = self.waits.get(channel), own.get(channel)
+                if waits is None or waits[0] is wait:
+                    free.append(channel)
+                else:
+                    held = wait.missed if wait else waits[-1].later
+                    held.append(partial(put, (channel,), item, deadline, size))
+            channels = free
         if channels:
             put(channels, item, deadline, size)
-
-    def hold(self, channel: str, action: Callable[[], object], awaited: Wait | None = None) -> bool:
-        """Do something once a channel has what it waits for; return False if it waits for nothing.
-
-        Args:
-            channel: The channel.
-            action: Called then.
-            awaited: The wait that is for this. Default: this has come after all.
-        """
-        self._release(channel)
-        waits = self.waits.get(channel)
-        if waits is None or waits[0] is awaited:
-            return False
-        (awaited.missed if awaited else waits[-1].later).append(action)
-        return True
 
     def end(self, waits: Iterable[Wait]) -> None:
         """Let go what has come after these, unless it waits for something else."""

@@ -436,12 +436,10 @@ class Followers(Generic[Key]):
             return
         self.put(self.readable(self.group_of(key), (entry,)), self.members(key))
 
-    def after(self, key: Key, channel: str, action: Callable[[], object]) -> None:
-        """Do something once a channel has what it waits for in a group."""
+    def is_behind(self, key: Key, channel: str) -> bool:
+        """Return whether a member of a group waits for what it has missed."""
         follower = self._followers.get(key)
-        is_behind = follower is not None and follower.is_behind(channel)
-        if not is_behind or not self.backlog.hold(channel, action):
-            action()
+        return follower is not None and follower.is_behind(channel)
 
     def forget(self, key: Key) -> None:
         """Forget a group that has no members here, unless a channel joins it just now."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import keys
@@ -135,7 +134,7 @@ class ProcessDispatcher(Dispatcher):
             group, at = decoded.leave
             virtual = keys.virtual_channel(self.channel, group)
             for channel in names:
-                self._leave(virtual, channel, at)
+                self._local_groups.begin_leave(virtual, channel, at, after=0)
             return
         if decoded.position:
             names = self._follow(names, decoded, claim.message)
@@ -157,14 +156,13 @@ class ProcessDispatcher(Dispatcher):
         put(names, decoded, deadline, len(claim.message))
 
     def apply_leaves(self, until: float) -> None:
-        """End the memberships whose leaves precede a time, unless they were renewed since."""
-        for leave in self._local_groups.take_leaves(self.channel, until):
-            self._leave(*leave)
+        """End the memberships whose leaves precede a time, unless they were renewed since.
 
-    def _leave(self, virtual: str, channel: str, at: float) -> None:
-        """End a membership, behind the messages that its channel waits for."""
-        end = partial(self._local_groups.leave, virtual, channel, at)
-        self._followers.after(virtual, channel, end)
+        A member that is behind leaves later: what was sent before may be among what it has missed.
+        """
+        for virtual, channel, at in self._local_groups.due_leaves(self.channel, until):
+            if not self._followers.is_behind(virtual, channel):
+                self._local_groups.leave(virtual, channel, at)
 
     def _follow(self, names: list[str], decoded: Envelope, data: bytes) -> list[str]:
         """Pass a message on to the followers of its group; return the names without any."""

@@ -102,6 +102,7 @@ class LocalGroups:
 
     def leave(self, virtual: str, channel: str, at: float) -> None:
         """End a channel's membership if it is older than `at`, in the server's time."""
+        self.leaves.pop((virtual, channel), None)
         group = self._groups.get(virtual)
         if group is None:
             return
@@ -111,7 +112,7 @@ class LocalGroups:
             self._remove(virtual, group, channel)
 
     def begin_leave(self, virtual: str, channel: str, at: float, after: float) -> None:
-        """End a channel's membership once the messages sent before have been dispatched.
+        """End a channel's membership once it has the messages sent before.
 
         Args:
             virtual: The virtual channel.
@@ -123,27 +124,24 @@ class LocalGroups:
         group = self._groups.get(virtual)
         if group is None:
             return
-        leaves, key = self.leaves, (virtual, channel)
-        joined, _ = group.members.get(channel, (0.0, 0.0))
+        pending, _ = self.leaves.get((virtual, channel), (0.0, 0.0))
+        joined, _ = group.members.get(channel, (at, 0.0))
         # A second leave of one membership lets in nothing that was sent since the first.
-        if key not in leaves or channel in group.joining or joined > leaves[key][0]:
-            leaves[key] = at, after
+        if pending < at and (pending < joined or channel in group.joining):
+            self.leaves[virtual, channel] = at, after
 
-    def take_leaves(self, address: str, until: float) -> list[tuple[str, str, float]]:
-        """Remove and return the leaves that precede a message: arguments for `leave`.
+    def due_leaves(self, address: str, until: float) -> list[tuple[str, str, float]]:
+        """Return the leaves that precede a message, as arguments for `leave`.
 
         Args:
             address: The address.
             until: The time of the message.
         """
-        due = [
+        return [
             (virtual, channel, at)
             for (virtual, channel), (at, after) in self.leaves.items()
             if after < until and non_local(virtual) == address
         ]
-        for virtual, channel, _ in due:
-            del self.leaves[virtual, channel]
-        return due
 
     def remove_channel(self, channel: str) -> list[str]:
         """End all memberships of a channel; return its virtual channels."""
