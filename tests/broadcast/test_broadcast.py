@@ -74,35 +74,6 @@ def text(event: dict[str, Any]) -> Any:
     return json.dumps({"number": count(event)})
 
 
-class AsyncText(Broadcasts, AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
-    """Sends the same as text."""
-
-    groups = ("room",)
-    quick = text
-
-    async def slow(self, event: dict[str, Any]) -> None:
-        """Do the same, with a pause."""
-        await self.send(text_data=json.dumps({"number": event["number"]}))
-        await asyncio.sleep(0)
-        await self.send(text_data='"slow"')
-
-
-class SyncJson(Broadcasts, JsonWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
-    """Sends JSON from a thread."""
-
-    groups = ("room",)
-
-    @broadcast
-    def quick(event: dict[str, Any]) -> Any:  # noqa: N805
-        """Send the number."""
-        return {"number": count(event)}
-
-    def slow(self, event: dict[str, Any]) -> None:
-        """Do the same."""
-        self.send_json({"number": event["number"]})
-        self.send_json("slow")
-
-
 class SyncText(Broadcasts, WebsocketConsumer):  # type: ignore[misc]  # Channels has no types
     """Sends text from a thread."""
 
@@ -115,7 +86,7 @@ class SyncText(Broadcasts, WebsocketConsumer):  # type: ignore[misc]  # Channels
         self.send(text_data='"slow"')
 
 
-CONSUMERS = [AsyncJson, AsyncText, SyncJson, SyncText]
+CONSUMERS = [AsyncJson, SyncText]
 
 
 async def shows(socket: Socket, expected: list[Any]) -> None:
@@ -139,6 +110,7 @@ class Scene:
         self.random = random.Random(seed)
         self.expected: dict[Socket, list[Any]] = {}
         self.members: dict[Socket, None] = {}
+        self.failures = 0
 
     async def play(self, steps: int) -> None:
         """Do something at random, many times."""
@@ -191,6 +163,7 @@ class Scene:
 
     async def fail(self) -> None:
         """Send what no frame can be built of, which ends all members."""
+        self.failures += bool(self.members)
         await self.sender.group_send("room", {"type": "quick"})
         for socket in self.members:
             await eventually(socket.task.done)
@@ -209,14 +182,20 @@ class Scene:
 @pytest.mark.parametrize("consumer", CONSUMERS)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_same_frames_in_the_same_order(
-    layer: Any, sender: Any, connect: Connect, consumer: Any, seed: int
+    layer: Any,
+    sender: Any,
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    consumer: Any,
+    seed: int,
 ) -> None:
-    """Under joins, leaves, slow sockets, waiting handlers, disconnects and failing functions."""
+    """Under joins, leaves, slow sockets, disconnects and failing functions, logged once each."""
     scene = Scene(layer, sender, partial(connect, consumer), seed)
     await scene.play(120)
     for socket, expected in scene.expected.items():
         assert [json.loads(frame) for frame in socket.frames] == expected
     assert layer.statistics().broadcasts > 0
+    assert sum(text.startswith("The broadcast ") for text in caplog.messages) == scene.failures
 
 
 @pytest.mark.parametrize("consumer", CONSUMERS)
@@ -234,42 +213,30 @@ async def test_frame_is_built_once(
     assert (found.broadcasts, found.waiting) == (20, 0)
 
 
+@pytest.mark.parametrize("browser", ["is silent", "speaks", "leaves"])
 async def test_messages_that_waited_for_a_handler(
-    layer: Any, sender: Any, connect: Connect
+    layer: Any, sender: Any, connect: Connect, browser: str
 ) -> None:
-    """One is sent by its handler; behind it the quick way goes on."""
-    busy = await connect(Busy)
-    busy.receive("null")
-    await eventually(lambda: busy.consumer.is_busy)
-    for at in range(50):
-        await sender.group_send("room", {"type": "quick", "number": at})
-    # One is in the consumer's hands.
-    await eventually(lambda: layer.statistics().waiting == 49)
-    busy.consumer.release.set()
-    await shows(busy, [number(at) for at in range(50)])
-    assert layer.statistics().broadcasts == 49
-
-
-@pytest.mark.parametrize("leaves", [False, True])
-async def test_browser_goes_before_messages_that_wait(
-    layer: Any, sender: Any, connect: Connect, *, leaves: bool
-) -> None:
-    """Its next message is handled before them, as in Channels; and nothing follows its end."""
+    """They go the quick way, after the browser's next message; and nothing follows its end."""
     busy = await connect(Busy)
     busy.receive("null")
     await eventually(lambda: busy.consumer.is_busy)
     for at in range(9):
         await sender.group_send("room", {"type": "quick", "number": at})
+    # One is in the consumer's hands, and is sent by its handler.
     await eventually(lambda: layer.statistics().waiting == 8)
-    if leaves:
-        busy.leave()
-        busy.consumer.release.set()
-        await eventually(lambda: busy.ended)
-        await shows(busy, [number(0)])
-    else:
+    waited = [number(at) for at in range(1, 9)]
+    if browser == "speaks":
         busy.receive('"answer"')
-        busy.consumer.release.set()
-        await shows(busy, [number(0), "answer", *(number(at) for at in range(1, 9))])
+    elif browser == "leaves":
+        busy.leave()
+        waited = []
+    busy.consumer.release.set()
+    await shows(busy, [number(0), *["answer"] * (browser == "speaks"), *waited])
+    await eventually(lambda: busy.ended == (browser == "leaves"))
+    assert len(busy.frames) == 1 + len(waited) + (browser == "speaks")
+    # That behind the answer is in its hands, too.
+    assert layer.statistics().broadcasts == len(waited) - (browser == "speaks")
 
 
 class Busy(AsyncJson):
@@ -287,34 +254,29 @@ class Busy(AsyncJson):
         await self.release.wait()
 
 
-async def test_slow_socket_harms_no_other(layer: Any, sender: Any, connect: Connect) -> None:
-    """One frame waits for it, and the other messages in its mailbox; all arrive."""
-    stuck, quick = await connect(AsyncJson), await connect(AsyncJson)
-    release = asyncio.Event()
-    stuck.before_write = release.wait
+async def test_slow_socket(layer: Any, sender: Any, connect: Connect) -> None:
+    """One frame waits for it, and the rest in its mailbox; its browser is answered in between."""
+    slow, quick, writes = await connect(AsyncJson), await connect(AsyncJson), asyncio.Semaphore(0)
+    slow.before_write = writes.acquire
+    numbers = [number(at) for at in range(150)]
     for at in range(150):
         await sender.group_send("room", {"type": "quick", "number": at})
-    await shows(quick, [number(at) for at in range(150)])
-    assert stuck.frames == []
+    await shows(quick, numbers)
     assert layer.statistics().waiting == 149
-    release.set()
-    await shows(stuck, [number(at) for at in range(150)])
+    slow.receive('"answer"')
+    for expected in ([], [number(0)], [number(0), "answer"]):
+        await shows(slow, expected)
+        writes.release()
+    slow.before_write = None
+    await shows(slow, [number(0), "answer", *numbers[1:]])
 
 
-class Told(AsyncText):
+class Told(AsyncJson):
     """Sends the notice of lost messages, too."""
 
     async def lost(self, event: dict[str, Any]) -> None:
         """Send how many."""
-        await self.send(text_data=json.dumps({"lost": event["lost"]}))
-
-
-class Ordinary(Told):
-    """Has ordinary handlers only."""
-
-    async def quick(self, event: dict[str, Any]) -> None:
-        """Send the number."""
-        await self.send(text_data=json.dumps({"number": event["number"]}))
+        await self.send_json({"lost": event["lost"]})
 
 
 @pytest.mark.parametrize(
@@ -322,8 +284,6 @@ class Ordinary(Told):
     [
         (RedisChannelLayer, {"expiry": 1}),
         (RedisChannelLayer, {"mailbox_bytes": 10_000}),
-        (RedisPubSubChannelLayer, {"expiry": 1}),
-        (RedisPubSubChannelLayer, {"mailbox_bytes": 10_000}),
         (RedisPubSubChannelLayer, {"capacity": 3}),
     ],
     indirect=["make_layer"],
@@ -331,56 +291,28 @@ class Ordinary(Told):
 async def test_bounds_of_a_slow_socket(
     make_layer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, options: dict[str, int]
 ) -> None:
-    """Messages for it expire, find no room and are counted as for ordinary handlers."""
+    """Messages for it expire or find no room, are counted, and their number is told in place."""
     monkeypatch.setattr("channels_redis_queue.maintenance.CHECK_INTERVAL", 0.4)
-    monkeypatch.setattr("channels_redis_pubsub.broker.SWEEP_INTERVAL", 0.4)
-    frames = [await frames_of(consumer, make_layer, options) for consumer in (Ordinary, Told)]
-    assert frames[0] == frames[1]
-    assert any("lost" in frame for frame in frames[0])
-
-
-async def frames_of(
-    consumer: Any, make_layer: Callable[..., Any], options: dict[str, int]
-) -> list[dict[str, int]]:
-    """Return what a socket gets of 50 messages that come while it takes nothing."""
     with default_layer(make_layer(**options, on_overflow="lost")) as layer:
-        socket, release = Socket(consumer), asyncio.Event()
+        socket, release = Socket(Told), asyncio.Event()
         socket.before_write = release.wait
         await socket.opened()
         for at in range(50):
             await layer.group_send("room", {"type": "quick", "number": at})
 
-        def bounded() -> bool:
+        def lost() -> int:
             found = layer.statistics()
             # All or none have expired, and one frame is under way.
             lost: int = found.dropped.expired or found.dropped.mailbox_full
-            return found.dropped.expired in {0, 49} and lost == 49 - int(found.waiting) > 0
+            is_all = found.dropped.expired in {0, 49} and lost == 49 - int(found.waiting)
+            return lost if is_all else 0
 
-        def frames() -> list[dict[str, int]]:
-            return [json.loads(frame) for frame in socket.frames]
-
-        await eventually(bounded)
+        await eventually(lost)
+        first = lost() + 1
         release.set()
-        await eventually(lambda: sum(frame.get("lost", 1) for frame in frames()) == 50)
+        expected = [number(0), {"lost": first - 1}, *(number(at) for at in range(first, 50))]
+        await shows(socket, expected)
         await socket.disconnect()
-        return frames()
-
-
-async def test_own_words_wait_for_one_frame(sender: Any, connect: Connect) -> None:
-    """The browser is answered after the frame that is under way, and before those that wait."""
-    socket, writes = await connect(AsyncJson), asyncio.Semaphore(0)
-    socket.before_write = writes.acquire
-    for at in range(20):
-        await sender.group_send("room", {"type": "quick", "number": at})
-    await eventually(lambda: socket.consumer.channel_layer.statistics().waiting == 19)
-    socket.receive('"answer"')
-    writes.release()
-    await shows(socket, [number(0)])
-    writes.release()
-    await shows(socket, [number(0), "answer"])
-    for _ in range(19):
-        writes.release()
-    await shows(socket, [number(0), "answer", *(number(at) for at in range(1, 20))])
 
 
 async def test_tasks(layer: Any, connect: Connect) -> None:
@@ -535,22 +467,6 @@ async def test_handler_that_dispatches_to_another(layer: Any, connect: Connect) 
     await shows(socket, [1, "end", number(1)])
 
 
-async def test_error_of_the_function_is_logged_once(
-    sender: Any,
-    connect: Connect,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """And raised in each consumer, as in a handler."""
-    sockets = [await connect(AsyncJson) for _ in range(3)]
-    await sender.group_send("room", {"type": "quick"})
-    for socket in sockets:
-        await eventually(socket.task.done)
-        with pytest.raises(KeyError):
-            await socket.task
-    logged = [each.getMessage() for each in caplog.records]
-    assert logged == ["The broadcast AsyncJson.quick failed"]
-
-
 class Positions(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     """Sends the number of a message and its position, to a browser that may come back with it."""
 
@@ -631,26 +547,33 @@ def test_loop_closed_without_cleanup_leaves_nothing_behind(
     monkeypatch.setattr("channels_redis_pubsub.broker.SWEEP_INTERVAL", 0.4)
     with default_layer(make_layer(channel_expiry=1)) as layer:
 
-        async def open_socket() -> None:
-            await Socket(AsyncJson).opened()
+        async def open_socket() -> Socket:
+            socket = Socket(AsyncJson)
+            await socket.opened()
+            return socket
+
+        async def wait_for_the_end_of_others() -> None:
+            socket = await open_socket()
+            await eventually(lambda: gc.collect() >= 0 and layer.statistics().mailboxes == 1)
+            await socket.stop()
 
         loop = asyncio.new_event_loop()
         loop.run_until_complete(open_socket())
         loop.close()
-        [mailboxes] = [one.consumers.mailboxes for one in inside.all_brokers(layer)]
-        [(left, _)] = mailboxes.items()
-
-        async def wait_for_its_end() -> None:
-            other = Socket(AsyncJson)
-            await other.opened()
-            await eventually(lambda: gc.collect() >= 0 and left not in mailboxes)
-            assert list(inside.sinks(mailboxes)) == [other.consumer.channel_name]
-            await other.stop()
-
-        asyncio.run(wait_for_its_end())
+        assert layer.statistics().mailboxes == 1
+        asyncio.run(wait_for_the_end_of_others())
 
 
-@pytest.mark.parametrize("base", [AsyncJsonWebsocketConsumer, JsonWebsocketConsumer])
+def made(*bases: type, name: str = "Own", **attributes: Any) -> type:
+    """Return a new class."""
+    return type(name, bases, attributes)
+
+
+QUICK: dict[str, Any] = {"quick": broadcast(count), "groups": ("room",)}
+BASES = pytest.mark.parametrize("base", [AsyncJsonWebsocketConsumer, JsonWebsocketConsumer])
+
+
+@BASES
 async def test_encoding_as_bytes(sender: Any, connect: Connect, base: Any) -> None:
     """The result of `encode_json` is the text of the frame, as in `send_json`."""
 
@@ -660,16 +583,14 @@ async def test_encoding_as_bytes(sender: Any, connect: Connect, base: Any) -> No
     async def encode_later(cls: Any, content: Any) -> bytes:
         return encode(cls, content)
 
-    encode_json = encode if base is JsonWebsocketConsumer else encode_later
-    attributes = {"quick": broadcast(count), "encode_json": classmethod(encode_json)}
-    own = type("Own", (Broadcasts, base), {**attributes, "groups": ("room",)})
-    socket = await connect(own)
+    encode_json = classmethod(encode if base is JsonWebsocketConsumer else encode_later)
+    socket = await connect(made(Broadcasts, base, **QUICK, encode_json=encode_json))
     await sender.group_send("room", {"type": "quick", "number": 1})
     await eventually(lambda: socket.frames)
     assert socket.sent[-1] == {"type": "websocket.send", "text": b"1"}
 
 
-@pytest.mark.parametrize("base", [AsyncJsonWebsocketConsumer, JsonWebsocketConsumer])
+@BASES
 async def test_base_class_that_wraps_the_socket(
     layer: Any, sender: Any, connect: Connect, base: Any
 ) -> None:
@@ -684,8 +605,7 @@ async def test_base_class_that_wraps_the_socket(
 
             await super().__call__(scope, receive, shout)
 
-    own = type("Own", (Broadcasts, Shouts), {"quick": broadcast(count), "groups": ("room",)})
-    socket = await connect(own)
+    socket = await connect(made(Broadcasts, Shouts, **QUICK))
     await sender.group_send("room", {"type": "quick", "number": 1})
     await eventually(lambda: socket.frames)
     assert socket.frames == ["1!"]
@@ -722,42 +642,40 @@ def test_wrong_functions() -> None:
             return event
 
 
-@pytest.mark.parametrize("name", ["send", "send_json", "dispatch"])
-def test_bypassed_override(name: str) -> None:
-    """A class whose own way of sending would be passed by is refused, with what to do."""
-    with pytest.raises(TypeError, match=f"Own overrides {name}, which broadcasts do not go"):
-        type("Own", (AsyncJson,), {name: lambda *_: None})
-    base = type("Base", (AsyncJsonWebsocketConsumer,), {name: lambda *_: None})
-    attributes = {"quick": broadcast(count)}
-    with pytest.raises(TypeError, match="by way of Base, which broadcasts"):
-        type("Own", (Broadcasts, base), attributes)
-    # Channels' consumers call this one by `super()`.
-    mixin = type("Mixin", (AsyncConsumer,), {name: lambda *_: None})
-    with pytest.raises(TypeError, match="by way of Mixin, which broadcasts"):
-        type("Own", (Broadcasts, AsyncJsonWebsocketConsumer, mixin), attributes)
+def bypass(*_: Any) -> None:
+    """Stand for a method of a consumer."""
 
 
-def encode_json(self: Any, content: Any) -> str:
-    """Encode JSON with the help of the consumer."""
-    raise NotImplementedError
+JSON = AsyncJsonWebsocketConsumer
 
 
 @pytest.mark.parametrize(
     ("bases", "attributes", "text"),
     [
+        ((Broadcasts, JSON), {"send": bypass}, "Own overrides send, which broadcasts do not go"),
+        ((AsyncJson,), {"dispatch": bypass}, "Own overrides dispatch, which broadcasts do not go"),
         (
-            (Broadcasts, AsyncJsonWebsocketConsumer),
-            {"encode_json": encode_json},
-            r"Own\.encode_json must be a class method",
+            (Broadcasts, made(JSON, name="Base", send_json=bypass)),
+            {},
+            "overrides send_json, by way of Base, which broadcasts",
         ),
+        # Channels' consumers call this one by `super()`.
+        (
+            (Broadcasts, JSON, made(AsyncConsumer, name="Mixin", dispatch=bypass)),
+            {},
+            "by way of Mixin, which broadcasts",
+        ),
+        ((Broadcasts, JSON), {"encode_json": bypass}, r"Own\.encode_json must be a class method"),
         ((Broadcasts, AsyncConsumer), {}, "Own must be a WebSocket consumer, such as an Async"),
-        ((AsyncJsonWebsocketConsumer, Broadcasts), {}, "must name Broadcasts before the consumer"),
+        ((JSON, Broadcasts), {}, "must name Broadcasts before the consumer"),
     ],
 )
 def test_wrong_classes(bases: Any, attributes: dict[str, Any], text: str) -> None:
     """A class whose broadcasts could not be sent is refused when it is made, not at a message."""
     with pytest.raises(TypeError, match=text):
-        type("Own", bases, {"quick": broadcast(count), **attributes})
-    # A mixin may get its consumer later.
-    mixin: Any = type("Mixin", (Broadcasts,), {"quick": broadcast(count)})
-    type("Own", (mixin, AsyncJsonWebsocketConsumer), {})
+        made(*bases, quick=broadcast(count), **attributes)
+
+
+def test_mixin() -> None:
+    """A class with broadcasts may get its consumer later."""
+    made(made(Broadcasts, quick=broadcast(count)), AsyncJsonWebsocketConsumer)

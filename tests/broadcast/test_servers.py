@@ -31,28 +31,25 @@ SERVERS = {
     "hypercorn": "hypercorn --bind 127.0.0.1:{port} {site}",
     "granian": "granian --interface asginl --port {port} --log-level warning {site}",
 }
-LAYERS = ("channels_redis_queue.RedisChannelLayer", "channels_redis_pubsub.RedisPubSubChannelLayer")
+BACKENDS = (
+    "channels_redis_queue.RedisChannelLayer",
+    "channels_redis_pubsub.RedisPubSubChannelLayer",
+)
 
 
 @pytest.fixture(params=SERVERS)
-def command(request: pytest.FixtureRequest) -> str:
-    """Return the command line of a server."""
-    return SERVERS[request.param]
-
-
-@pytest.fixture(params=LAYERS, ids=["queue", "pubsub"])
 def served(
-    request: pytest.FixtureRequest, command: str, redis_server: EmbeddedServer, prefix: str
+    request: pytest.FixtureRequest, redis_server: EmbeddedServer, prefix: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Yield a server's process, and its port."""
+    """Yield a server's process, and its port; every other server has the other layer."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = command.format(port=port, site="broadcast.site:application").split()
+    words = SERVERS[request.param].format(port=port, site="broadcast.site:application").split()
     paths = [str(Path(__file__).parents[1]), *sys.path]
     environment = {
         **os.environ,
-        "BACKEND": request.param,
+        "BACKEND": BACKENDS[list(SERVERS).index(request.param) % 2],
         "REDIS_URL": redis_server.url,
         "PREFIX": prefix,
         "PYTHONPATH": os.pathsep.join(paths),
