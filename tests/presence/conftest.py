@@ -109,18 +109,36 @@ class Line:
             await within(self.here.presence.count("room"))
 
 
-@pytest.fixture(params=["host", "shards", "cluster"])
-def hosts(request: pytest.FixtureRequest) -> list[Any]:
-    """Return each kind of servers in turn."""
-    if request.param == "host":
-        return [request.getfixturevalue("redis_server").url]
-    if request.param == "shards":
-        return [server.url for server in request.getfixturevalue("redis_shards")]
-    return [request.getfixturevalue("redis_cluster").host]
+@pytest.fixture
+def host(redis_server: EmbeddedServer) -> list[str]:
+    """Return the server that tests share as the only host."""
+    return [redis_server.url]
+
+
+@pytest.fixture(params=["redis_server", "redis_shards", "redis_cluster"])
+def kind(request: pytest.FixtureRequest) -> Any:
+    """Return one server, several, or a Cluster."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def servers(kind: Any) -> list[EmbeddedServer]:
+    """Return each of the servers, or of the Cluster's nodes."""
+    return [kind] if hasattr(kind, "url") else list(getattr(kind, "nodes", kind))
+
+
+@pytest.fixture
+def hosts(kind: Any, servers: list[EmbeddedServer]) -> list[Any]:
+    """Return each kind of servers in turn, as a layer's hosts."""
+    return [kind.host] if hasattr(kind, "nodes") else [server.url for server in servers]
 
 
 @pytest_asyncio.fixture
-async def processes(layer_class: LayerClass, prefix: str) -> AsyncIterator[Callable[..., Process]]:
+async def processes(
+    layer_class: LayerClass,
+    prefix: str,
+    servers_first: None,  # noqa: ARG001
+) -> AsyncIterator[Callable[..., Process]]:
     """Yield a maker of processes, whose layers are closed after the test."""
     if not settings.configured:
         settings.configure()
@@ -142,7 +160,8 @@ async def line(
     processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
 ) -> Line:
     """Return two processes on a server of the test's own, with a proxy before the first."""
-    here = processes([{"address": proxy.url, "socket_timeout": 2}], grace=0)
+    limits = {"socket_timeout": 2, "socket_connect_timeout": 1}
+    here = processes([{"address": proxy.url, **limits}], grace=0)
     there = processes([own_server.url])
     return Line(here, there, await there.watch("room"), proxy)
 
@@ -153,6 +172,8 @@ def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shard, "BEAT_INTERVAL", 0.3)
     monkeypatch.setattr(shard, "SILENT_AFTER", 1)
     monkeypatch.setattr(shard, "SECOND_LOOK_AFTER", 0.8)
+    monkeypatch.setattr("channels_redis_queue.maintenance.CHECK_INTERVAL", 0.4)
+    monkeypatch.setattr("channels_redis_pubsub.broker.SWEEP_INTERVAL", 0.4)
 
 
 @pytest.fixture

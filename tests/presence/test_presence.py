@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from embedded_server import EmbeddedServer
     from presence.conftest import Line, Process
-    from support.cluster import EmbeddedCluster
 
 ROOMS = [f"room{number}" for number in range(4)]  # on several shards and nodes
 
@@ -36,16 +35,16 @@ ROOMS = [f"room{number}" for number in range(4)]  # on several shards and nodes
 async def test_tabs_are_one_person(processes: Callable[..., Process], hosts: list[Any]) -> None:
     """A person joins with the first tab and leaves with the last, in whichever process."""
     here, there = processes(hosts), processes(hosts)
-    for room in ROOMS:
+
+    async def visit(room: str) -> None:
         watcher = await there.watch(room)
         tabs = [(process, await process.open(room, "ann", 1)) for process in (here, here, there)]
         await there.open(room, "bob")
         await watcher.until("ann", "bob")
         assert await within(here.presence.count(room)) == 2
         assert await within(there.presence.list(room)) == {"ann": [1, 1, 1], "bob": [None]}
-        for number, (process, channel) in enumerate(tabs):
-            if number < 2:
-                await within(process.presence.untrack(room, channel))
+        for process, channel in tabs[:2]:
+            await within(process.presence.untrack(room, channel))
         await eventually(partial(_metas, there, room, "ann", 1))
         await within(there.presence.untrack(room, tabs[2][1]))
         await watcher.until("bob")
@@ -53,14 +52,16 @@ async def test_tabs_are_one_person(processes: Callable[..., Process], hosts: lis
         assert await within(here.presence.list(room)) == {"bob": [None]}
         assert await within(here.presence.count(room)) == 1
 
+    await asyncio.gather(*map(visit, ROOMS))
+
 
 async def _metas(process: Process, room: str, key: str, count: int) -> bool:
     return len((await within(process.presence.list(room))).get(key, ())) == count
 
 
-async def test_page_that_moves(processes: Callable[..., Process], hosts: list[Any]) -> None:
+async def test_page_that_moves(processes: Callable[..., Process], host: list[str]) -> None:
     """A page that connects to another process within the grace neither leaves nor joins."""
-    here, there = processes(hosts), processes(hosts)
+    here, there = processes(host), processes(host)
     watcher = await there.watch("room")
     old = await here.open("room", "ann")
     await watcher.until("ann")
@@ -74,9 +75,9 @@ async def test_page_that_moves(processes: Callable[..., Process], hosts: list[An
     assert watcher.events == [("joins", "ann"), ("joins", "bob")]
 
 
-async def test_new_meta(processes: Callable[..., Process], hosts: list[Any]) -> None:
+async def test_new_meta(processes: Callable[..., Process], host: list[str]) -> None:
     """Another meta is a join once more, with the metas of all processes."""
-    here, there = processes(hosts), processes(hosts)
+    here, there = processes(host), processes(host)
     watcher = await there.watch("room")
     channel = await here.open("room", 7, {"away": False})  # type: ignore[arg-type]
     await watcher.until("7")
@@ -93,10 +94,10 @@ async def test_new_meta(processes: Callable[..., Process], hosts: list[Any]) -> 
 
 
 async def test_another_key_of_someone_else(
-    processes: Callable[..., Process], hosts: list[Any]
+    processes: Callable[..., Process], host: list[str]
 ) -> None:
     """The former person leaves after the grace, even without a join."""
-    here, there = processes(hosts), processes(hosts)
+    here, there = processes(host), processes(host)
     watcher = await there.watch("room")
     await there.open("room", "ann")
     channel = await here.open("room", "guest")
@@ -133,9 +134,9 @@ async def test_channel_that_ends(processes: Callable[..., Process], hosts: list[
 
 
 @pytest.mark.usefixtures("quick_beats")
-async def test_channel_that_had_ended(processes: Callable[..., Process], hosts: list[Any]) -> None:
+async def test_channel_that_had_ended(processes: Callable[..., Process], host: list[str]) -> None:
     """A channel that has ended before it is tracked is a person's for `channel_expiry` seconds."""
-    here = processes(hosts, channel_expiry=1)
+    here = processes(host, channel_expiry=1)
     watcher = await here.watch("room")
     ended, living = [await within(here.layer.new_channel()) for _ in range(2)]
     receivers = [asyncio.create_task(here.layer.receive(one)) for one in (ended, living)]
@@ -150,64 +151,35 @@ async def test_channel_that_had_ended(processes: Callable[..., Process], hosts: 
     receivers[1].cancel()
 
 
-async def test_untracked_and_tracked(processes: Callable[..., Process], hosts: list[Any]) -> None:
-    """A channel that is tracked again at once is there; another thread may count and end it."""
-    here = processes(hosts, grace=0)
+async def test_changes_after_a_list(processes: Callable[..., Process], host: list[str]) -> None:
+    """They are newer than it; who is tracked again at once stays; other threads may end people."""
+    here = processes(host, grace=0)
     watcher = await here.watch("room")
     channel = await here.open("room", "ann")
+    listed = await within(here.presence.list("room"))
     await watcher.until("ann")
     await here.presence.untrack("room", channel)
     await within(here.presence.track("room", channel, "ann"))
     await here.open("room", "bob")
     await watcher.until("ann", "bob")
-    assert ("leaves", "ann") not in watcher.events
+    assert watcher.events == [("joins", "ann"), ("joins", "bob")]
+    assert watcher.seen["ann"] <= listed.at < watcher.seen["bob"]
     assert await asyncio.to_thread(async_to_sync(here.presence.count), "room") == 2
     await asyncio.to_thread(async_to_sync(here.presence.untrack), "room", channel)
     await watcher.until("bob")
 
 
-async def test_list_is_newer_than_diffs_before_it(
-    processes: Callable[..., Process], hosts: list[Any]
-) -> None:
-    """A list tells its time, and a diff that of each change."""
-    here = processes(hosts)
-    watcher = await here.watch("room")
-    await here.open("room", "ann")
-    listed = await within(here.presence.list("room"))
-    diff = await watcher.look()
-    assert diff["at"]["ann"] <= listed.at
-    await here.open("room", "bob")
-    assert (await watcher.look())["at"]["bob"] > listed.at
-
-
-async def test_wave(processes: Callable[..., Process], hosts: list[Any]) -> None:
-    """Many who come at once are a few messages, not one for each."""
-    here, there = processes(hosts), processes(hosts)
+async def test_wave(processes: Callable[..., Process], host: list[str]) -> None:
+    """Many who come and go at once are a few messages, of a bounded size, not one for each."""
+    here, there = processes(host, grace=0), processes(host)
     watcher = await there.watch("room")
-    channels = [await within(here.layer.new_channel()) for _ in range(50)]
     keys = [f"person{number}" for number in range(500)]
-    await within(
-        asyncio.gather(
-            *(
-                here.presence.track("room", f"{channels[number % 50]}{number}", key)
-                for number, key in enumerate(keys)
-            )
-        )
-    )
+    large = partial(here.presence.track, "room", meta="m" * 1600)
+    await within(asyncio.gather(*(large(channel=f"channel{key}", key=key) for key in keys)))
     await watcher.until(*keys)
-    assert len(watcher.messages) < 20
+    assert len(watcher.messages) < 30
     assert await within(there.presence.count("room")) == 500
     assert set(await within(there.presence.list("room"))) == set(keys)
-
-
-async def test_large_metas(processes: Callable[..., Process], own_host: list[str]) -> None:
-    """Many people with large metas are told of in messages of a bounded size."""
-    here, there = processes(own_host, grace=0), processes(own_host)
-    watcher = await there.watch("room")
-    keys = [f"person{number}" for number in range(200)]
-    track = partial(here.presence.track, "room", meta="m" * 4000)
-    await within(asyncio.gather(*(track(channel=f"channel{key}", key=key) for key in keys)))
-    await watcher.until(*keys)
     for key in keys:
         await here.presence.untrack("room", f"channel{key}")
     await watcher.until()
@@ -216,24 +188,29 @@ async def test_large_metas(processes: Callable[..., Process], own_host: list[str
 
 @pytest.mark.usefixtures("quick_beats")
 async def test_lost_data(
-    processes: Callable[..., Process], own_host: list[Any], own_server: EmbeddedServer
+    processes: Callable[..., Process], hosts: list[Any], servers: list[EmbeddedServer], prefix: str
 ) -> None:
-    """A server that has lost everything is told again who is there, and who has left meanwhile."""
-    here, there = processes(own_host), processes(own_host)
-    watcher = await there.watch("room")
-    await here.open("room", "ann", 1)
-    gone = await here.open("room", "bob")
-    await there.open("room", "eve", 2)
-    await watcher.until("ann", "bob", "eve")
-    with own_server.client() as client:
-        client.flushall()
-    await here.presence.untrack("room", gone)
+    """A server that has lost all is told again who is there; a page that lists sees them join."""
+    here, there = processes(hosts), processes(hosts)
+    for room in ROOMS:
+        await here.open(room, "ann", 1)
+        await there.open(room, "bob")
+    gone = await here.open(ROOMS[0], "eve")
+    for server in servers:
+        with server.client() as client:
+            for key in client.scan_iter(f"{prefix}*"):
+                client.delete(key)
+        await here.presence.untrack(ROOMS[0], gone)
+        watcher = await there.watch(ROOMS[0])
+        watcher.people = dict(await within(there.presence.list(ROOMS[0])))
+        await watcher.until("ann", "bob")
+        for room in ROOMS:
+            await eventually(partial(_is_listed, there, room))
 
-    async def is_right() -> bool:
-        return await here.presence.list("room") == {"ann": [1], "eve": [2]}
 
-    await eventually(is_right)
-    assert await within(here.presence.count("room")) == 2
+async def _is_listed(process: Process, room: str) -> bool:
+    listed = await within(process.presence.list(room))
+    return listed == {"ann": [1], "bob": [None]} and await process.presence.count(room) == 2
 
 
 @pytest.mark.usefixtures("quick_beats")
@@ -282,45 +259,6 @@ async def test_keys_expire(processes: Callable[..., Process], redis_server: Embe
         assert 0 < client.ttl(keys.people("room")) <= shard.GROUP_TTL
         least = shard.GROUP_TTL + shard.REWRITE_INTERVAL
         assert min(client.ttl(keys.heartbeats), client.ttl(keys.groups)) > least
-
-
-@pytest.mark.usefixtures("quick_beats")
-async def test_list_after_a_loss(
-    processes: Callable[..., Process], own_host: list[Any], own_server: EmbeddedServer
-) -> None:
-    """A page that lists right after a loss sees the missing people join."""
-    here, there = processes(own_host), processes(own_host)
-    await here.open("room", "ann", 1)
-    await there.open("room", "bob", 2)
-    with own_server.client() as client:
-        client.flushall()
-    watcher = await there.watch("room")
-    watcher.people = dict(await within(there.presence.list("room")))
-    await watcher.until("ann", "bob")
-    assert watcher.people == {"ann": [1], "bob": [2]}
-
-
-@pytest.mark.usefixtures("quick_beats")
-async def test_node_that_lost_data(
-    processes: Callable[..., Process], redis_cluster: EmbeddedCluster, prefix: str
-) -> None:
-    """Each node of a Cluster may lose its data alone."""
-    here, there = processes([redis_cluster.host]), processes([redis_cluster.host])
-    rooms = [f"room{number}" for number in range(12)]
-    for room in rooms:
-        await here.open(room, "ann", 1)
-        await there.open(room, "bob")
-    for node in redis_cluster.nodes:
-        with node.client() as client:
-            for key in client.keys(f"{prefix}*"):
-                client.delete(key)
-        for room in rooms:
-            await eventually(partial(_is_listed, there, room))
-
-
-async def _is_listed(process: Process, room: str) -> bool:
-    listed = await within(process.presence.list(room))
-    return listed == {"ann": [1], "bob": [None]} and await process.presence.count(room) == 2
 
 
 async def test_server_that_is_away(
@@ -388,22 +326,18 @@ async def test_person_joins_twice_while_a_reply_is_lost(line: Line, *, is_repeat
     assert sorted(line.watcher.people["ann"]) == [1, 2]
 
 
-async def test_outage_while_a_person_leaves(line: Line) -> None:
-    """A leave whose reply is lost is told once the server is back, even after a long outage."""
-    await line.here.open("room", "bob")
-    channel = await line.here.open("room", "ann", 1)
-    await line.watcher.until("ann", "bob")
-    await line.leave(channel, "ann")
-    await line.fall_silent()
-    assert await within(line.there.presence.count("room")) == 1
-    line.proxy.resume()
-    await line.watcher.until("bob")
-    assert line.watcher.messages[-1]["leaves"] == {"ann": [1]}
-
-
-@pytest.mark.parametrize("when", ["amid the write", "before the reply", "after an outage"])
-async def test_layer_that_is_closed_while_a_person_leaves(line: Line, when: str) -> None:
-    """Once the layer is used again, others hear of who left, though the end cut that off."""
+@pytest.mark.parametrize(
+    ("when", "closes"),
+    [
+        ("amid the write", True),
+        ("before the reply", True),
+        ("after an outage", True),
+        ("after an outage", False),
+    ],
+)
+async def test_end_while_a_person_leaves(line: Line, when: str, *, closes: bool) -> None:
+    """Others hear of who left once the server is back, or the layer is used again."""
+    await line.here.open("other", "bob")
     channel = await line.here.open("room", "ann", 1)
     await line.watcher.until("ann")
     if when == "amid the write":
@@ -413,14 +347,13 @@ async def test_layer_that_is_closed_while_a_person_leaves(line: Line, when: str)
         await line.leave(channel, "ann")
     if when == "after an outage":
         await line.fall_silent()
-    await within(line.here.layer.close_pools())
-    if when == "before the reply":
-        assert await within(line.there.presence.count("room")) == 0
-    elif when == "after an outage":
-        line.proxy.resume()
-    else:
+    if closes:
+        await within(line.here.layer.close_pools())
+    if when == "amid the write":
         line.proxy.cut()
-    await line.here.open("other", "bob")
+    else:
+        line.proxy.resume()
+    await line.here.open("other", "eve")
     await line.watcher.until()
     assert line.watcher.messages[-1]["leaves"] == {"ann": [1]}
     assert await within(line.there.presence.count("room")) == 0
@@ -458,9 +391,9 @@ def nested(depth: int) -> list[Any]:
     return value
 
 
-async def test_wrong_arguments(processes: Callable[..., Process], hosts: list[Any]) -> None:
+async def test_wrong_arguments(processes: Callable[..., Process], host: list[str]) -> None:
     """A value that can't be written or sent is an error that says so."""
-    here = processes(hosts)
+    here = processes(host)
     channel = await here.open("room", "ann")
     for key in ("", None, True, 1.5, "gu\ud800est", "k" * 513):
         with pytest.raises(TypeError, match="key must"):
@@ -488,11 +421,9 @@ async def test_wrong_arguments(processes: Callable[..., Process], hosts: list[An
         await Presence("memory").count("room")
 
 
-async def test_session_keys(
-    processes: Callable[..., Process], redis_server: EmbeddedServer
-) -> None:
+async def test_session_keys(processes: Callable[..., Process], host: list[str]) -> None:
     """The key of a session is refused, since everyone gets it; similar ids are not."""
-    here = processes([redis_server.url])
+    here = processes(host)
     channel = await here.open("room", "ann")
     session = SessionStore()
     session.create()
