@@ -33,11 +33,11 @@ class Browser:
     def __init__(self, site: Site, number: int) -> None:
         self._site = site
         # A process that replaces a killed one has its browsers.
-        self._name = f"{site.journal.by.partition('.')[0]}/{number}"
+        self._name = f"browser {site.journal.by.partition('.')[0]}/{number}"
         self._group = KEPT[number % len(KEPT)]
         self._position: str | None = None
-        for event in self._former_events():
-            self._position = event.get("position", self._position)
+        for line in self._former_lines():
+            self._position = line["position"]
 
     async def run(self) -> None:
         """Connect and disconnect, again and again; without load, be connected."""
@@ -95,18 +95,25 @@ class Browser:
                 continue
             if "id" in message:
                 self._position = message["__asgi_position__"]
-                self._note("shown", id=message["id"])
+                self._site.journal.note(
+                    "receipts", channel=self._name, id=message["id"], position=self._position
+                )
             elif message["type"] in {GAP, OVERFLOW}:
                 self._position = message.get("__asgi_position__", self._position)
                 self._note("told")
 
-    def _note(self, event: str, **details: Any) -> None:
+    def _note(self, kind: str, **details: Any) -> None:
         self._site.journal.note(
-            event, browser=self._name, group=self._group, position=self._position, **details
+            "browsers",
+            browser=self._name,
+            kind=kind,
+            group=self._group,
+            position=self._position,
+            **details,
         )
 
-    def _former_events(self) -> Iterator[dict[str, Any]]:
-        """Yield what this browser did in the processes before, in the order of their starts."""
+    def _former_lines(self) -> Iterator[dict[str, Any]]:
+        """Yield what was noted of this browser in the processes before, in their order."""
         folder = self._site.journal.path.parent
         place = self._site.journal.by.partition(".")[0]
         journals = sorted(
@@ -115,5 +122,5 @@ class Browser:
         for path in journals:
             for line in path.read_text().splitlines():
                 event: dict[str, Any] = json.loads(line)
-                if event.get("browser") == self._name:
+                if self._name in {event.get("browser"), event.get("channel")}:
                     yield event

@@ -9,13 +9,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from soak.journal import BACK, DIRECT, FAILED, GENERAL, GROUP, LOST, OK, RECOVERABLE
-from soak.recovery import violations as violations_of_recovery
 from soak.times import longest_gap, overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from soak.history import Channel, Fault, History, Membership, Receipt, Send
+    from soak.history import BrowserEvent, Channel, Fault, History, Membership, Receipt, Send
     from soak.times import Span
 
 # Seconds after a fault in which everything flows again.
@@ -70,7 +69,7 @@ def check(history: History) -> list[Violation]:
         _failures,
         _endless_calls,
         _standstill,
-        _recoveries,
+        _silent_losses,
     )
     found = [violation for one in checks for violation in one(case)]
     return sorted(found, key=lambda violation: violation.at)
@@ -84,11 +83,22 @@ class _Case:
         self.queue = history.layer == "queue"
 
     @cached_property
-    def by_channel(self) -> dict[str, list[Receipt]]:
-        """The receipts of each channel, in order."""
-        found: dict[str, list[Receipt]] = defaultdict(list)
-        for receipt in self.history.receipts:
-            found[receipt.channel].append(receipt)
+    def sends(self) -> dict[int, Send]:
+        """The sends by the numbers of their messages."""
+        return {send.id: send for send in self.history.sends}
+
+    @cached_property
+    def deliveries(self) -> list[tuple[Receipt, Send]]:
+        """The receipts of what was sent, in order."""
+        receipts = self.history.receipts
+        return [(one, self.sends[one.id]) for one in receipts if one.id in self.sends]
+
+    @cached_property
+    def by_channel(self) -> dict[str, list[tuple[Receipt, Send]]]:
+        """The same for each channel."""
+        found: dict[str, list[tuple[Receipt, Send]]] = defaultdict(list)
+        for receipt, send in self.deliveries:
+            found[receipt.channel].append((receipt, send))
         return found
 
     @cached_property
@@ -116,6 +126,22 @@ class _Case:
         return found
 
     @cached_property
+    def busy(self) -> dict[tuple[str, str], list[Span]]:
+        """The times in which consumers did something else, by process and channel."""
+        found: dict[tuple[str, str], list[Span]] = defaultdict(list)
+        for busy in self.history.busy:
+            found[busy.by, busy.channel].append((busy.at, busy.at + busy.seconds))
+        return found
+
+    @cached_property
+    def browsers(self) -> dict[str, list[BrowserEvent]]:
+        """The connections of each browser, and what it was told."""
+        found: dict[str, list[BrowserEvent]] = defaultdict(list)
+        for event in self.history.browsers:
+            found[event.browser].append(event)
+        return found
+
+    @cached_property
     def ends(self) -> dict[str, float]:
         """The times at which processes were killed."""
         return {fault.process: fault.begin for fault in self.history.faults if fault.killed}
@@ -134,11 +160,20 @@ class _Case:
 
         Without a channel, the times in which one to any process may be.
         """
-        return [
+        spans = [
             (fault.begin, fault.end + RECOVERY)
             for fault in self.history.faults
             if not fault.process or channel is None or fault.process == channel.by
-        ] + ([] if channel is None else [(begin, end + ARRIVAL) for begin, end in channel.busy])
+        ]
+        return spans if channel is None else spans + self.pauses(channel)
+
+    def pauses(self, *channels: Channel) -> list[Span]:
+        """Return the times in which a message may wait for the consumers of channels."""
+        return [
+            (begin, end + ARRIVAL)
+            for channel in channels
+            for begin, end in self.busy[channel.by, channel.name]
+        ]
 
     def stops(self, process: str) -> list[Span]:
         """Return the times in which a process was stopped."""
@@ -171,12 +206,12 @@ class _Case:
 def _strangers(case: _Case) -> Iterator[Violation]:
     """Find messages that were never sent, or to others."""
     for receipt in case.history.receipts:
-        send = case.history.sends.get(receipt.id)
+        send = case.sends.get(receipt.id)
         if send is None:
             what = f"{receipt.channel} got {receipt.id}, which was never sent"
         elif receipt.at < send.begun:
             what = f"{receipt.channel} got {receipt.id} before it was sent"
-        elif send.kind != GROUP and send.to != receipt.channel:
+        elif send.kind in {DIRECT, GENERAL} and send.to != receipt.channel:
             what = f"{receipt.channel} got {receipt.id}, which was sent to {send.to}"
         else:
             continue
@@ -186,15 +221,15 @@ def _strangers(case: _Case) -> Iterator[Violation]:
 def _repetitions(case: _Case) -> Iterator[Violation]:
     """Find messages that came twice to who had them already."""
     seen: dict[tuple[int, str, str], float] = {}
-    for receipt in case.history.receipts:
-        send = case.history.sends.get(receipt.id)
-        general = send is not None and send.kind == GENERAL
+    for receipt, send in case.deliveries:
+        general = send.kind == GENERAL
         # With Pub/Sub, each process gets what is sent to a general channel.
         reader = receipt.by if general and not case.queue else ""
         key = (receipt.id, receipt.channel, reader)
-        first = seen.setdefault(key, receipt.at)
-        if first == receipt.at:
+        if key not in seen:
+            seen[key] = receipt.at
             continue
+        first = seen[key]
         # Another worker can't know of it.
         back_in_time = general and any(
             first >= reset.since - NOTING and receipt.at >= reset.begin for reset in case.resets
@@ -206,15 +241,14 @@ def _repetitions(case: _Case) -> Iterator[Violation]:
 
 def _order(case: _Case) -> Iterator[Violation]:
     """Find messages of one sender that overtook each other."""
-    for name, receipts in case.by_channel.items():
+    for name, deliveries in case.by_channel.items():
         general = any(channel.general for channel in case.channels[name])
         if general and not _has_order(case, name):
             continue
         latest: dict[tuple[str, ...], Send] = {}
-        for receipt in receipts:
-            send = case.history.sends.get(receipt.id)
+        for receipt, send in deliveries:
             # A call that raised may have left something on the way, which nothing else waits for.
-            if send is None or send.outcome != OK:
+            if send.outcome != OK:
                 continue
             # Names of a Pub/Sub channel and of its groups may live on different hosts.
             apart = not case.queue and case.history.hosts > 1
@@ -237,14 +271,11 @@ def _has_order(case: _Case, name: str) -> bool:
 
 
 def _late(case: _Case) -> Iterator[Violation]:
-    """Find messages that were older than `expiry`."""
-    for receipt in case.history.receipts:
-        send = case.history.sends.get(receipt.id)
-        if send is None or send.outcome != OK:
+    """Find messages that were older than `expiry`, but for those of a history."""
+    for receipt, send in case.deliveries:
+        if send.outcome != OK or send.kind == RECOVERABLE:
             continue
-        age = receipt.at - send.ended
-        stops = case.stops(receipt.by)
-        if overlaps(stops, receipt.at - NOTING, receipt.at):
+        if overlaps(case.stops(receipt.by), receipt.at - NOTING, receipt.at):
             continue
         # Pub/Sub's messages have no date: their time begins when the process reads them.
         delays = () if case.queue else case.delays(receipt.by)
@@ -252,7 +283,7 @@ def _late(case: _Case) -> Iterator[Violation]:
             [send.ended, *(end for begin, end in delays if begin < receipt.at)]
         )
         if waited > case.history.expiry + NOTING:
-            what = f"{receipt.channel} got {send.id} after {age:.1f} s"
+            what = f"{receipt.channel} got {send.id} after {receipt.at - send.ended:.1f} s"
             yield Violation("never late", receipt.at, what)
 
 
@@ -261,9 +292,8 @@ def _outsiders(case: _Case) -> Iterator[Violation]:
     by_member: dict[tuple[str, str], list[Membership]] = defaultdict(list)
     for member in case.history.memberships:
         by_member[member.group, member.channel].append(member)
-    for receipt in case.history.receipts:
-        send = case.history.sends.get(receipt.id)
-        if send is None or send.kind != GROUP:
+    for receipt, send in case.deliveries:
+        if send.kind != GROUP:
             continue
         stays = by_member[send.to, receipt.channel]
         if not any(_may_serve(case, send, member) for member in stays):
@@ -300,7 +330,7 @@ def _recipients(case: _Case, send: Send) -> Iterator[tuple[Channel, float]]:
 
 def _losses(case: _Case) -> Iterator[Violation]:
     """Find messages that did not come to a channel, or to a member of a group."""
-    for send in case.history.sends.values():
+    for send in case.history.sends:
         if send.outcome != OK or send.kind in {GENERAL, RECOVERABLE}:
             continue
         for channel, until in _recipients(case, send):
@@ -348,9 +378,9 @@ def _is_lost_in_pubsub(case: _Case, send: Send, channel: Channel, until: float) 
 
 def _is_stuck(case: _Case, send: Send, channel: Channel) -> bool:
     """Return whether a message expired before its reader came back to it."""
-    spans = [*case.stops(channel.by), *channel.busy]
+    stops = [(begin, end + ARRIVAL) for begin, end in case.stops(channel.by)]
     until = send.begun + case.history.expiry
-    return longest_gap([(a, b + ARRIVAL) for a, b in spans], send.ended, until) < ARRIVAL
+    return longest_gap([*stops, *case.pauses(channel)], send.ended, until) < ARRIVAL
 
 
 def _outages(case: _Case, channel: Channel) -> list[Span]:
@@ -380,7 +410,8 @@ def _unnoticed(case: _Case, channel: Channel, noticed: float) -> float:
         for fault in case.history.faults
         if fault.silent or fault.process == channel.by
     ]
-    delays = [end - begin for begin, end in channel.busy if begin <= noticed <= end + NOTING]
+    busy = case.busy[channel.by, channel.name]
+    delays = [end - begin for begin, end in busy if begin <= noticed <= end + NOTING]
     seconds = NOTING + sum(delays)
     for begin, end in silences:
         if begin <= noticed <= end + NOTING:
@@ -396,13 +427,12 @@ def _general_losses(case: _Case) -> Iterator[Violation]:
     taken: Counter[str] = Counter()
     lost: dict[str, list[Send]] = defaultdict(list)
     got = {receipt.id for receipt in case.history.receipts}
-    for send in case.history.sends.values():
+    for send in case.history.sends:
         if send.kind != GENERAL or send.outcome != OK or send.id in got:
             continue
         readers = case.channels[send.to]
         until = min(case.deadline(send), max(map(case.end_of, readers), default=-math.inf))
-        busy = [(a, b + ARRIVAL) for reader in readers for a, b in reader.busy]
-        if longest_gap([*case.troubles(), *busy], send.ended, until) > ARRIVAL:
+        if longest_gap([*case.troubles(), *case.pauses(*readers)], send.ended, until) > ARRIVAL:
             lost[send.to].append(send)
     for name in lost:
         for reader in case.channels[name]:
@@ -415,7 +445,7 @@ def _general_losses(case: _Case) -> Iterator[Violation]:
 
 def _unheard(case: _Case) -> Iterator[Violation]:
     got = {(receipt.id, receipt.by) for receipt in case.history.receipts}
-    for send in case.history.sends.values():
+    for send in case.history.sends:
         if send.kind != GENERAL or send.outcome != OK:
             continue
         for reader in case.channels[send.to]:
@@ -430,9 +460,8 @@ def _unheard(case: _Case) -> Iterator[Violation]:
 
 def _refused_but_arrived(case: _Case) -> Iterator[Violation]:
     """Find messages that arrived although their sender was told that they would not."""
-    for receipt in case.history.receipts:
-        send = case.history.sends.get(receipt.id)
-        if send is not None and send.outcome == FAILED and send.kind != GROUP:
+    for receipt, send in case.deliveries:
+        if send.outcome == FAILED and send.kind in {DIRECT, GENERAL}:
             what = f"{receipt.channel} got {send.id}, whose sender got {send.error}"
             yield Violation("refused is not sent", receipt.at, what)
 
@@ -460,7 +489,7 @@ def _failures(case: _Case) -> Iterator[Violation]:
 
 def _endless_calls(case: _Case) -> Iterator[Violation]:
     """Find calls that took longer than a call may while the server is away, or never ended."""
-    for send in case.history.sends.values():
+    for send in case.history.sends:
         until = min(send.ended, case.ends.get(send.by, math.inf), case.history.ended)
         # The time in which its process did not run does not count.
         stopped = sum(
@@ -477,30 +506,52 @@ def _endless_calls(case: _Case) -> Iterator[Violation]:
 def _standstill(case: _Case) -> Iterator[Violation]:
     """Find messages that did not flow as always, ten seconds after the last fault."""
     history = case.history
-    for send in history.sends.values():
+    for send in history.sends:
         if not history.healed + RECOVERY <= send.begun <= history.stopped:
             continue
         if send.outcome != OK:
             what = f"sending {send.id} to {send.to} failed: {send.error or 'it never ended'}"
             yield Violation("everything flows after 10 s", send.begun, what)
-    for receipt in history.receipts:
-        sent = history.sends.get(receipt.id)
-        if sent is None or sent.outcome != OK or sent.begun < history.healed + RECOVERY:
+    for receipt, sent in case.deliveries:
+        if sent.outcome != OK or sent.begun < history.healed + RECOVERY:
             continue
-        busy = [
-            (begin, end + ARRIVAL)
-            for channel in case.channels[receipt.channel]
-            for begin, end in channel.busy
-        ]
-        if longest_gap(busy, sent.ended, receipt.at) > RECOVERY:
+        pauses = case.pauses(*case.channels[receipt.channel])
+        if longest_gap(pauses, sent.ended, receipt.at) > RECOVERY:
             what = f"{receipt.channel} got {sent.id} only after {receipt.at - sent.ended:.1f} s"
             yield Violation("everything flows after 10 s", send.begun, what)
 
 
-def _recoveries(case: _Case) -> Iterator[Violation]:
-    """Find what browsers of groups with a history missed, or were shown twice."""
-    for found in violations_of_recovery(case.history):
-        yield Violation(*found)
+def _silent_losses(case: _Case) -> Iterator[Violation]:
+    """Find what browsers of groups with a history missed although they were told of no gap."""
+    for name, events in case.browsers.items():
+        connected = next((event for event in events if event.kind == "connected"), None)
+        if connected is None:
+            continue
+        shown = case.by_channel[name]
+        gaps = [
+            event.at
+            for event in events
+            if event.kind == "told" or (event.kind == "connected" and not event.recovered)
+        ]
+        stays = events[-1].kind not in {"disconnect", "connect"}
+        for send in case.history.sends:
+            if send.kind != RECOVERABLE or send.outcome != OK or send.to != connected.group:
+                continue
+            if send.begun < connected.at or (send.id, name) in case.received:
+                continue
+            # A server forgot it with its position, so that none could know of it.
+            if not math.isinf(case.survives_until(send)):
+                continue
+            # Those that are certainly before and after it in the history.
+            before = [one.at for one, its_send in shown if its_send.ended < send.begun]
+            after = [one.at for one, its_send in shown if its_send.begun > send.ended]
+            if not after and not (stays and send.ended + ARRIVAL < case.history.ended):
+                continue  # the browser has not come back, or not for long enough
+            begin = max(before, default=connected.at)
+            end = min(after, default=case.history.ended)
+            if not any(begin <= gap <= end for gap in gaps):
+                what = f"browser {name} missed {send.id} to {send.to}, and was not told"
+                yield Violation("nothing lost in silence", send.begun, what)
 
 
 def counts(violations: Iterable[Violation]) -> dict[str, int]:

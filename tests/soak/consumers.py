@@ -82,7 +82,7 @@ class Site:
 
     def note_error(self, call: str, channel: str, error: Exception) -> None:
         """Note an error that should not have come."""
-        self.journal.note("error", call=call, channel=channel, error=repr(error)[:200])
+        self.journal.note("failures", call=call, channel=channel, error=repr(error)[:200])
 
     def about(self, mean: float) -> float:
         """Return seconds by chance, from none to twice the mean."""
@@ -92,11 +92,11 @@ class Site:
 @contextlib.contextmanager
 def opened(site: Site, channel: str, *, readers: int = 1, general: bool = False) -> Iterator[None]:
     """Note when a channel is received from."""
-    site.journal.note("open", channel=channel, readers=readers, general=general)
+    note = site.journal.note("channels", "opened", name=channel, readers=readers, general=general)
     try:
         yield
     finally:
-        site.journal.note("close", channel=channel)
+        note("closed")
 
 
 class Receiver:
@@ -144,9 +144,9 @@ class Receiver:
             return
         if "id" in message:
             self._latest = message["id"]
-            self._site.journal.note("got", channel=self._channel, id=message["id"])
+            self._site.journal.note("receipts", channel=self._channel, id=message["id"])
         else:
-            self._site.journal.note("notice", channel=self._channel, type=message["type"])
+            self._site.journal.note("notices", channel=self._channel, type=message["type"])
 
     async def _steadily(self) -> dict[str, Any]:
         message: dict[str, Any] = await self._site.layer.receive(self._channel)
@@ -200,7 +200,8 @@ class Consumer:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._groups: set[str] = set()
+        # What notes how each membership ends.
+        self._groups: dict[str, Callable[..., None]] = {}
 
     async def run(self) -> None:
         """Live: open a channel, join groups, receive, and end in some way."""
@@ -255,8 +256,8 @@ class Consumer:
     async def join(self, channel: str, group: str) -> None:
         """Join a group; now and then, give up under way."""
         site = self._site
-        self._groups.add(group)
-        site.journal.note("join", group=group, channel=channel)
+        note = site.journal.note("memberships", "adding", group=group, channel=channel)
+        self._groups[group] = note
         joining = asyncio.ensure_future(site.layer.group_add(group, channel))
         hasty = site.chance.random() < HASTY
         patience = site.chance.choice([0.0, 0.0005, 0.002]) if hasty else None
@@ -268,12 +269,11 @@ class Consumer:
         with site.expecting_errors("group_add", channel):
             if not joining.cancelled():
                 joining.result()
-                site.journal.note("joined", group=group, channel=channel)
+                note("added")
 
     async def _leave(self, channel: str, group: str) -> None:
-        site = self._site
-        site.journal.note("leave", group=group, channel=channel)
-        self._groups.discard(group)
-        with site.expecting_errors("group_discard", channel):
-            await site.layer.group_discard(group, channel)
-            site.journal.note("left", group=group, channel=channel)
+        note = self._groups.pop(group)
+        note("leaving")
+        with self._site.expecting_errors("group_discard", channel):
+            await self._site.layer.group_discard(group, channel)
+            note("left")

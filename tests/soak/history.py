@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from soak.journal import UNKNOWN
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-Event = dict[str, Any]
 
 
 @dataclass
@@ -22,7 +21,7 @@ class Send:
     Attributes:
         id: The number in the message.
         sender: Sends one message after the other; no other one has its name.
-        kind: "direct", "general" or "group".
+        kind: "direct", "general", "group" or "recoverable".
         to: The channel or group.
         begun: The time before the call.
         by: The sender's process.
@@ -44,7 +43,11 @@ class Send:
 
 @dataclass(frozen=True)
 class Receipt:
-    """A message that `receive` returned."""
+    """A message that `receive` returned, or that a browser was shown.
+
+    Attributes:
+        channel: The channel, or the browser's name.
+    """
 
     id: int
     channel: str
@@ -58,7 +61,6 @@ class Channel:
 
     Attributes:
         readers: How many calls of `receive` may wait at once.
-        busy: Times in which its consumer did something else.
     """
 
     name: str
@@ -67,7 +69,16 @@ class Channel:
     closed: float = math.inf
     readers: int = 1
     general: bool = False
-    busy: list[tuple[float, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Busy:
+    """A time in which the consumer of a channel does something else."""
+
+    channel: str
+    by: str
+    at: float
+    seconds: float
 
 
 @dataclass
@@ -103,7 +114,7 @@ class Fault:
 
     kind: str
     begin: float
-    end: float
+    end: float = math.inf
     process: str = ""
     killed: bool = False
     silent: bool = False
@@ -142,16 +153,16 @@ class BrowserEvent:
     """An event of a browser whose group has a history.
 
     Attributes:
-        kind: "connect", "connected", "shown", "told" (that messages are missing) or "disconnect".
+        browser: Its name.
+        kind: "connect", "connected", "told" (that messages are missing) or "disconnect".
         group: The browser's group.
-        id: The message that was shown.
         recovered: True if nothing was missed, as the layer says.
     """
 
+    browser: str
     kind: str
     group: str
     at: float
-    id: int = 0
     recovered: bool = True
 
 
@@ -174,116 +185,39 @@ class History:
     healed: float = math.inf
     stopped: float = math.inf
     ended: float = math.inf
-    sends: dict[int, Send] = field(default_factory=dict)
+    sends: list[Send] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
     channels: list[Channel] = field(default_factory=list)
+    busy: list[Busy] = field(default_factory=list)
     memberships: list[Membership] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    # By the name of the browser.
-    browsers: dict[str, list[BrowserEvent]] = field(default_factory=dict)
+    browsers: list[BrowserEvent] = field(default_factory=list)
 
 
-class _Reader:
-    """Builds a history out of events in the order of their times."""
-
-    def __init__(self) -> None:
-        self.history = History()
-        self._open: dict[tuple[str, str], Channel] = {}
-        self._members: dict[tuple[str, str], Membership] = {}
-        self._faults: dict[int, Event] = {}
-
-    def add(self, event: Event) -> None:
-        """Add one event."""
-        name = "browser" if "browser" in event else event["event"]
-        getattr(self, f"_on_{name}")(event)
-
-    def finish(self) -> None:
-        """Add the faults that never ended."""
-        for begun in self._faults.values():
-            self._add_fault(begun, {"at": math.inf})
-
-    def _on_send(self, event: Event) -> None:
-        names = ("id", "sender", "kind", "to", "by")
-        self.history.sends[event["id"]] = Send(
-            begun=event["at"], **{name: event[name] for name in names}
-        )
-
-    def _on_sent(self, event: Event) -> None:
-        send = self.history.sends[event["id"]]
-        send.ended, send.outcome, send.error = event["at"], event["outcome"], event["error"]
-
-    def _on_got(self, event: Event) -> None:
-        receipt = Receipt(event["id"], event["channel"], event["by"], event["at"])
-        self.history.receipts.append(receipt)
-
-    def _on_open(self, event: Event) -> None:
-        channel = Channel(event["channel"], event["by"], event["at"])
-        channel.readers, channel.general = event["readers"], event["general"]
-        self._open[channel.by, channel.name] = channel
-        self.history.channels.append(channel)
-
-    def _on_close(self, event: Event) -> None:
-        self._open.pop((event["by"], event["channel"])).closed = event["at"]
-
-    def _on_busy(self, event: Event) -> None:
-        until = event["at"] + event["seconds"]
-        self._open[event["by"], event["channel"]].busy.append((event["at"], until))
-
-    def _on_join(self, event: Event) -> None:
-        member = Membership(event["group"], event["channel"], event["at"])
-        self._members[member.group, member.channel] = member
-        self.history.memberships.append(member)
-
-    def _on_joined(self, event: Event) -> None:
-        self._members[event["group"], event["channel"]].added = event["at"]
-
-    def _on_leave(self, event: Event) -> None:
-        self._members[event["group"], event["channel"]].leaving = event["at"]
-
-    def _on_left(self, event: Event) -> None:
-        self._members[event["group"], event["channel"]].left = event["at"]
-
-    def _on_notice(self, event: Event) -> None:
-        notice = Notice(event["type"], event["channel"], event["by"], event["at"])
-        self.history.notices.append(notice)
-
-    def _on_error(self, event: Event) -> None:
-        failure = Failure(event["call"], event["channel"], event["by"], event["at"], event["error"])
-        self.history.failures.append(failure)
-
-    def _on_browser(self, event: Event) -> None:
-        details = {name: event[name] for name in ("id", "recovered") if name in event}
-        told = BrowserEvent(event["event"], event["group"], event["at"], **details)
-        self.history.browsers.setdefault(event["browser"], []).append(told)
-
-    def _on_fault(self, event: Event) -> None:
-        self._faults[event["number"]] = event
-
-    def _on_healed(self, event: Event) -> None:
-        self._add_fault(self._faults.pop(event["number"]), event)
-
-    def _add_fault(self, begun: Event, ended: Event) -> None:
-        names = ("process", "killed", "silent", "split", "since")
-        told = {name: one[name] for one in (begun, ended) for name in names if name in one}
-        self.history.faults.append(Fault(begun["kind"], begun["at"], ended["at"], **told))
-
-    def _on_run(self, event: Event) -> None:
-        for name in ("layer", "hosts", "expiry"):
-            setattr(self.history, name, event[name])
-
-    def _on_mark(self, event: Event) -> None:
-        setattr(self.history, event["name"], event["at"])
+# The kinds of records, by the names of their lists.
+RECORDS: dict[str, Any] = {
+    name: get_args(hint)[0] for name, hint in get_type_hints(History).items() if get_args(hint)
+}
 
 
 def read(folder: Path) -> History:
     """Return the history that the journals in a folder tell together."""
     journals = sorted(folder.glob("*.jsonl"))
-    lines = [line for path in journals for line in path.read_text().splitlines()]
-    reader = _Reader()
+    lines = [json.loads(line) for path in journals for line in path.read_text().splitlines()]
+    found: dict[str, dict[str, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
     # Stable: what one process did at once stays in its order.
-    for event in sorted(map(json.loads, lines), key=lambda event: float(event["at"])):
-        reader.add(event)
-    reader.finish()
-    return reader.history
+    for line in sorted(lines, key=lambda line: float(line["time"])):
+        line[line["moment"]] = line["time"]
+        found[line["record"]][line["key"]].update(line)
+    (run,) = found["run"].values()
+    history: History = _record(History, run)
+    for name, kind in RECORDS.items():
+        setattr(history, name, [_record(kind, details) for details in found[name].values()])
+    return history
+
+
+def _record(kind: Any, details: dict[str, Any]) -> Any:
+    known = [attribute.name for attribute in fields(kind)]
+    return kind(**{name: details[name] for name in known if name in details})

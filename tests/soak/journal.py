@@ -5,6 +5,7 @@ Only the standard library: a worker may run in an environment with another chann
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -12,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 # Kinds of sends.
@@ -29,7 +31,7 @@ class Journal:
 
     Args:
         path: The file, which must not exist.
-        by: The name of the process, which no other one of the run has.
+        by: The name of the process, unique in the run.
         first_id: The number of its first message; the other processes' are far from it.
     """
 
@@ -37,11 +39,27 @@ class Journal:
         self.path = path
         self.by = by
         self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
+        self._keys = itertools.count()
         self._ids = itertools.count(first_id)
 
-    def note(self, event: str, **details: Any) -> None:
-        """Write one event, which happens now."""
-        line = {"at": round(time.monotonic(), 6), "by": self.by, "event": event, **details}
+    def note(self, record: str, moment: str = "at", **details: Any) -> Callable[..., None]:
+        """Begin a record now.
+
+        Args:
+            record: The list of `history.History` that it belongs to.
+            moment: The attribute of the record that gets the time.
+            details: Further attributes.
+
+        Returns:
+            A function that notes a later moment, and further details.
+        """
+        later = functools.partial(self._write, record, f"{self.by}:{next(self._keys)}")
+        later(moment, by=self.by, **details)
+        return later
+
+    def _write(self, record: str, key: str, moment: str, **details: Any) -> None:
+        now = round(time.monotonic(), 6)
+        line = {"record": record, "key": key, "moment": moment, "time": now, **details}
         os.write(self._file, json.dumps(line).encode() + b"\n")
 
     def new_id(self) -> int:

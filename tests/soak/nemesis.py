@@ -63,7 +63,6 @@ class Nemesis:
         self._fleet = fleet
         self._journal = journal
         self._chance = chance
-        self._numbers = 0
         self._background: list[asyncio.Task[None]] = []
         self._planned = False
         self.done: Counter[str] = Counter()
@@ -142,14 +141,12 @@ class Nemesis:
     @contextlib.asynccontextmanager
     async def fault(self, kind: str, **details: Any) -> AsyncIterator[dict[str, Any]]:
         """Note the begin and the end of a fault; what is put into the dict is noted at the end."""
-        self._numbers += 1
-        number = self._numbers
-        self._journal.note("fault", number=number, kind=kind, **details)
+        note = self._journal.note("faults", "begin", kind=kind, **details)
         told: dict[str, Any] = {}
         try:
             yield told
         finally:
-            self._journal.note("healed", number=number, **told)
+            note("end", **told)
 
     @contextlib.contextmanager
     def takeover(self) -> Any:

@@ -26,7 +26,7 @@ from soak.verdicts import grown
 from support.processes import WorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from soak.deployments import Deployment
     from soak.history import History
@@ -81,7 +81,7 @@ class Result:
 
     def summary(self) -> dict[str, Any]:
         """Return its figures, as JSON has them."""
-        outcomes = Counter(send.outcome for send in self.history.sends.values())
+        outcomes = Counter(send.outcome for send in self.history.sends)
         return {
             "layer": self.choices.layer,
             "deployment": self.choices.deployment,
@@ -99,14 +99,14 @@ class Result:
 
     def _recoveries(self) -> dict[str, int]:
         """Return how often browsers came back, and what they were told and shown."""
-        events = [event for diary in self.history.browsers.values() for event in diary]
+        events = self.history.browsers
         resumed = Counter(event.recovered for event in events if event.kind == "connected")
-        kinds = Counter(event.kind for event in events)
+        names = {event.browser for event in events}
         return {
             "recovered": resumed[True],
             "not recovered": resumed[False],
-            "shown": kinds["shown"],
-            "told": kinds["told"],
+            "shown": sum(receipt.channel in names for receipt in self.history.receipts),
+            "told": sum(event.kind == "told" for event in events),
         }
 
 
@@ -134,10 +134,10 @@ async def soak(choices: Choices, folder: Path) -> Result:
         journal = Journal(folder / "driver.jsonl", "driver")
         stack.callback(journal.close)
         kind = KINDS[choices.layer]
-        journal.note("run", layer=kind, hosts=servers.hosts, expiry=EXPIRY)
+        note = journal.note("run", "begun", layer=kind, hosts=servers.hosts, expiry=EXPIRY)
         nemesis = Nemesis(servers, fleet, journal, chance, choices.nemesis)
         stack.push_async_callback(nemesis.close)
-        run = _Run(choices, servers, fleet, journal, nemesis)
+        run = _Run(choices, servers, fleet, note, nemesis)
         await run.go()
         violations += run.violations
         faults = dict(nemesis.done)
@@ -154,13 +154,13 @@ class _Run:
         choices: Choices,
         servers: Deployment,
         fleet: Fleet,
-        journal: Journal,
+        note: Callable[..., None],
         nemesis: Nemesis,
     ) -> None:
         self._plan = choices.plan
         self._servers = servers
         self._fleet = fleet
-        self._journal = journal
+        self._note = note
         self._nemesis = nemesis
         self._compares = choices.plan.settle > 0 and not is_foreign(choices.layer)
         self.violations: list[Violation] = []
@@ -184,12 +184,12 @@ class _Run:
             if not breaking.done():
                 ticking.result()
             await breaking
-            self._journal.note("mark", name="healed")
+            self._note("healed")
             await self._sleep(plan.flow, ticking)
-            self._journal.note("mark", name="stopped")
+            self._note("stopped")
             await fleet.set_active(active=False)
             await self._sleep(plan.drain, ticking)
-            self._journal.note("mark", name="ended")
+            self._note("ended")
             if before is not None:
                 await self._compare(before)
                 await self._compare_people()

@@ -89,7 +89,9 @@ class Sender:
         if extra := padding(site.chance):
             message["pad"] = bytes(extra)
         outcome, error = UNKNOWN, "cancelled"
-        site.journal.note("send", id=message["id"], sender=self._name, kind=kind, to=to)
+        note = site.journal.note(
+            "sends", "begun", id=message["id"], sender=self._name, kind=kind, to=to
+        )
         try:
             await self._call(kind, to, message)
         except ChannelFull as full:
@@ -100,7 +102,7 @@ class Sender:
         else:
             outcome, error = OK, ""
         finally:
-            site.journal.note("sent", id=message["id"], outcome=outcome, error=error)
+            note("ended", outcome=outcome, error=error)
         return int(message["id"])
 
     async def _call(self, kind: str, to: str, message: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from soak import journal
 from soak.checker import check
 from soak.history import (
     BrowserEvent,
+    Busy,
     Channel,
     Failure,
     Fault,
@@ -31,6 +32,7 @@ from soak.history import (
 )
 
 NAMES = {"mine": "specific.a!1", "other": "specific.b!1"}
+BROWSER = "browser 0/0"
 STORIES = {
     title: (facts.split(), lines.strip().splitlines())
     for title, facts, lines in re.findall(
@@ -61,7 +63,7 @@ class Story:
         self.open(NAMES["other"], "b")
         if layer == "browser":
             self.history.channels.clear()
-            self.history.browsers["0/0"] = [BrowserEvent("connected", "kept-1", 5.0)]
+            self.event("connected", 5.0)
             for at in (10.0, 20.0, 30.0, 40.0, 50.0):
                 self.send(at, "kept-1", self.outcome, took=1.0)
 
@@ -78,7 +80,8 @@ class Story:
         kind = journal.DIRECT if "!" in to else kinds.get(to, journal.GENERAL)
         error = "" if outcome == journal.OK else "ChannelFull()"
         number = next(self._ids)
-        self.history.sends[number] = Send(number, by, kind, to, at, "a", at + took, outcome, error)
+        send = Send(number, by, kind, to, at, "a", at + took, outcome, error)
+        self.history.sends.append(send)
 
     def got(self, number: float, at: float, channel: str = NAMES["mine"], by: str = "") -> None:
         """Receive a message."""
@@ -104,7 +107,7 @@ class Story:
 
     def busy(self, begin: float, end: float) -> None:
         """Let the consumer do something else."""
-        self.history.channels[0].busy.append((begin, end))
+        self.history.busy.append(Busy(NAMES["mine"], "a", begin, end - begin))
 
     def closes(self, at: float) -> None:
         """End the channel."""
@@ -117,15 +120,13 @@ class Story:
 
     def shown(self, *numbers: float) -> None:
         """Show messages some seconds after they were sent, and after what came before."""
-        events = self.history.browsers["0/0"]
         for number in numbers:
-            at = max(10.0 * number + 5, events[-1].at)
-            events.append(BrowserEvent("shown", "kept-1", at, int(number)))
+            latest = self.history.browsers[-1].at
+            self.got(number, max(10.0 * number + 5, latest), BROWSER, "a")
 
     def event(self, kind: str, at: float, *words: str) -> None:
         """Let something else happen to the browser."""
-        recovered = {"recovered": False} if words else {}
-        self.history.browsers["0/0"].append(BrowserEvent(kind, "kept-1", at, **recovered))
+        self.history.browsers.append(BrowserEvent(BROWSER, kind, "kept-1", at, not words))
 
 
 @pytest.mark.parametrize(

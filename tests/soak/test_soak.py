@@ -53,7 +53,7 @@ async def test_a_short_soak(layer: str, tmp_path: Path) -> None:
     assert summary["sent"] > 20
     assert summary["received"] > 20
     assert sum(summary["faults"].values()) > 0
-    assert {send.kind for send in result.history.sends.values()} == {
+    assert {send.kind for send in result.history.sends} == {
         "direct",
         "general",
         "group",
@@ -68,6 +68,5 @@ async def test_a_short_soak(layer: str, tmp_path: Path) -> None:
 async def test_a_sabotaged_soak(tmp_path: Path) -> None:
     """A message that is received twice is found, also when the journals are read once more."""
     result = await short("queue", tmp_path, "double", recovery=True)
-    assert result.summary()["violations"]["shown once"] > 0
     assert result.summary()["violations"]["never twice"] > 0
     assert check(read(tmp_path)) == result.violations
