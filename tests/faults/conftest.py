@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["frequent_checks", "layer_class", "layers", "own_layers", "remote_layer"]
 
 # Faults of single connections, which each kind of event loop reports in its own way.
-ON_UVLOOP_TOO = {"test_broken_takes.py", "test_connections.py", "test_resets.py"}
+ON_UVLOOP_TOO = {"test_connections.py"}
 
 
 def pytest_asyncio_loop_factories(

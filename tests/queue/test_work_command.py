@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
+import os
 import signal
-import sys
+import tempfile
 from collections import Counter
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
-from embedded_server import dies_with_parent
 from support import programs
+from support.messages import take, within
+from support.processes import ForkedProcess
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
     from collections.abc import AsyncIterator
 
     from channels_redis_queue import RedisChannelLayer
@@ -27,33 +27,58 @@ JOBS = 40
 DEADLINE = 30  # seconds; generous, since Django has to start
 
 
+class Worker:
+    """A running worker.
+
+    Attributes:
+        errors: What it has written to stderr, once it was stopped.
+    """
+
+    def __init__(self, process: ForkedProcess, log: IO[bytes]) -> None:
+        self._process = process
+        self._log = log
+        self.errors = ""
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal."""
+        os.kill(self._process.pid, number)
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, and return the exit status."""
+        self.send_signal(number)
+        status = await within(self._process.wait())
+        self._log.seek(0)
+        self.errors = self._log.read().decode()
+        return status
+
+
 class Site:
     """A site with workers, and the test's layer on it."""
 
     def __init__(self, layer: RedisChannelLayer, environ: dict[str, str]) -> None:
         self.layer = layer
-        self.environ = environ
+        self.options: dict[str, Any] = {
+            "cwd": Path(__file__).parent,
+            "DJANGO_SETTINGS_MODULE": "jobs_site",
+            **environ,
+        }
 
     @asynccontextmanager
     async def working(
         self, *arguments: str, app: str = "channels_redis_queue"
-    ) -> AsyncIterator[Process]:
+    ) -> AsyncIterator[Worker]:
         """Run a worker until the block ends; it works when this yields."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "django", app, "work", *arguments),
-            env=self.environ,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            preexec_fn=dies_with_parent(),
-        )
-        try:
-            assert process.stdout
-            await asyncio.wait_for(process.stdout.readline(), DEADLINE)
-            yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+        command = ("-m", "django", app, "work", *arguments)
+        with tempfile.TemporaryFile() as log:
+            process = await ForkedProcess.start(*command, errors=log, **self.options)
+            try:
+                await within(process.stdout.readline())
+                yield Worker(process, log)
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                await process.wait()
+                process.close()
 
     async def send(self, channel: str, numbers: range, **job: Any) -> None:
         """Send jobs."""
@@ -64,7 +89,7 @@ class Site:
         """Wait for that many reports of an event; the others in between are left out."""
         found: list[dict[str, Any]] = []
         while len(found) < count:
-            one = await asyncio.wait_for(self.layer.receive("results"), DEADLINE)
+            one = await take(self.layer, "results")
             if one["event"] == event:
                 found.append(one)
         return found
@@ -81,32 +106,19 @@ class Site:
 @pytest.fixture
 def site(layers: Layers, redis_server: EmbeddedServer, prefix: str) -> Site:
     """Return a site on the server that all tests share."""
-    environ = programs.environment(
-        DJANGO_SETTINGS_MODULE="jobs_site", REDIS_URL=redis_server.url, PREFIX=prefix
-    )
-    environ["PYTHONPATH"] += f":{Path(__file__).parent}"
-    return Site(layers(capacity=1000), environ)
+    return Site(layers(capacity=1000), {"REDIS_URL": redis_server.url, "PREFIX": prefix})
 
 
-async def stop(process: Process, number: int = signal.SIGTERM) -> tuple[int, str]:
-    """Send a signal; return the exit status and what it has written to stderr."""
-    process.send_signal(number)
-    _, errors = await asyncio.wait_for(process.communicate(), DEADLINE)
-    assert process.returncode is not None
-    return process.returncode, errors.decode()
-
-
-@pytest.mark.parametrize("app", ["channels_redis_queue", "channels_redis"])
-async def test_jobs_outlive_a_worker_that_is_stopped(site: Site, app: str) -> None:
+async def test_jobs_outlive_a_worker_that_is_stopped(site: Site) -> None:
     """The first ends what it runs, the second does the rest: all are done, none twice."""
-    await site.send("jobs", range(3), seconds=2)
+    await site.send("jobs", range(3), seconds=1)
     await site.send("jobs", range(3, JOBS), seconds=0)
-    async with site.working("jobs", "--concurrency", "3", app=app) as worker:
+    async with site.working("jobs", "--concurrency", "3", app="channels_redis") as worker:
         await site.results("began", 3)
-        assert await stop(worker) == (0, "")
+        assert (await worker.stop(), worker.errors) == (0, "")
     async with site.working("jobs", "--concurrency", "2") as worker:
         done = await site.results("ended", JOBS)
-        assert await stop(worker) == (0, "")
+        assert (await worker.stop(), worker.errors) == (0, "")
     assert await site.rest() == []
     assert sorted(one["number"] for one in done) == list(range(JOBS))
     assert len({one["worker"] for one in done}) == 2
@@ -130,9 +142,8 @@ async def test_interrupted_jobs_go_back(site: Site, channel: str) -> None:
     await site.send(channel, range(2), seconds=DEADLINE)
     async with site.working(channel, "--concurrency", "2", "--grace", "0.2") as worker:
         await site.results("began", 2)
-        status, errors = await stop(worker)
-    assert status == 1
-    assert errors.count(f"A job in {channel} was interrupted and is back in its queue") == 2
+        assert await worker.stop() == 1
+    assert worker.errors.count(f"A job in {channel} was interrupted and is back in its queue") == 2
     async with site.working(channel, "--concurrency", "2"):
         assert {one["number"] for one in await site.results("began", 2)} == {0, 1}
 
@@ -143,8 +154,7 @@ async def test_second_signal_ends_the_grace(site: Site) -> None:
     async with site.working("jobs", "--grace", str(10 * DEADLINE)) as worker:
         await site.results("began", 1)
         worker.send_signal(signal.SIGINT)
-        status, _ = await stop(worker, signal.SIGTERM)
-    assert status == 1
+        assert await worker.stop(signal.SIGTERM) == 1
 
 
 async def test_failing_job(site: Site) -> None:
@@ -153,10 +163,9 @@ async def test_failing_job(site: Site) -> None:
     await site.send("jobs", range(1, 2), seconds=0)
     async with site.working("jobs") as worker:
         assert [one["number"] for one in await site.results("ended", 1)] == [1]
-        status, errors = await stop(worker)
-    assert status == 0
-    assert "A job in jobs failed" in errors
-    assert "ArithmeticError: a job that fails" in errors
+        assert await worker.stop() == 0
+    assert "A job in jobs failed" in worker.errors
+    assert "ArithmeticError: a job that fails" in worker.errors
 
 
 @pytest.mark.parametrize(
@@ -174,8 +183,7 @@ async def test_failing_job(site: Site) -> None:
 )
 def test_mistakes(site: Site, arguments: list[str], told: str) -> None:
     """It ends at once, and says what is wrong."""
-    command = ("-m", "django", "channels_redis_queue", "work", *arguments)
-    done = programs.run_new(*command, cwd=None, **site.environ)
+    done = programs.run("-m", "django", "channels_redis_queue", "work", *arguments, **site.options)
     assert done.status in {1, 2}
     assert told in " ".join(done.err.split())
     assert "Traceback" not in done.err

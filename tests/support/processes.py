@@ -67,14 +67,15 @@ class ForkedProcess:
     _writers: tuple[asyncio.StreamWriter, asyncio.StreamWriter]
 
     @classmethod
-    async def start(cls, *command: str, errors: IO[bytes]) -> Self:
-        """Run a program; see `support.programs`."""
+    async def start(cls, *command: str, errors: IO[bytes], **options: Any) -> Self:
+        """Run a program; see `support.programs`, whose `ForkServer.fork` takes the options."""
         self = cls()
         stdin, its_stdin = socket.socketpair()
         stdout, its_stdout = socket.socketpair()
         with its_stdin, its_stdout:
             files = [opened.fileno() for opened in (its_stdin, its_stdout, errors)]
-            forked = programs.FORK_SERVER.fork(*command, files=files, warnings="default")
+            options = {"warnings": "default", **options}
+            forked = programs.FORK_SERVER.fork(*command, files=files, **options)
         self.pid = forked.pid
         _, self.stdin = await asyncio.open_connection(sock=stdin)
         self.stdout, unused = await asyncio.open_connection(sock=stdout, limit=LONGEST_LINE)
