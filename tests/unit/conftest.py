@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 settings.register_profile(
     "tests",
@@ -13,3 +21,23 @@ settings.register_profile(
     stateful_step_count=60,
 )
 settings.load_profile("tests")
+
+
+@contextmanager
+def another_thread(work: Callable[[], object]) -> Iterator[None]:
+    """Do something again and again in a thread, which may be interrupted anywhere."""
+    ended, interval = threading.Event(), sys.getswitchinterval()
+
+    def run() -> None:
+        while not ended.is_set():
+            work()
+
+    thread = threading.Thread(target=run)
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        sys.setswitchinterval(interval)

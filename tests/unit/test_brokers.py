@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 
 import pytest
-from asgiref.sync import async_to_sync, sync_to_async
 
 from channels_redis_shared import brokers as module
 from channels_redis_shared.brokers import Brokers
@@ -63,26 +60,14 @@ def test_loop_that_is_closed_without_cleanup(brokers: Brokers[Recorder]) -> None
     assert broker.events == ["attach", "abandon", "attach", "detach"]
 
 
-async def test_calls_of_a_thread_with_a_loop_each(brokers: Brokers[Recorder]) -> None:
-    """Another thread's loop leaves alone what is used between two calls of `async_to_sync`."""
+def test_unused_broker_goes_with_its_loop(brokers: Brokers[Recorder]) -> None:
+    """No call can come back to it."""
 
-    def make() -> Recorder:
-        broker = async_to_sync(get)(brokers)
-        assert broker.loop is None
-        return broker
+    async def use() -> None:
+        (await get(brokers)).is_unused = True
 
-    reserved = await asyncio.to_thread(make)
-    here = await get(brokers)
-    assert here is not reserved
-    # Made in the thread: asgiref 3.6 runs the call in the loop in which this was made, if any.
-    await asyncio.to_thread(lambda: async_to_sync(brokers.adopt)(reserved, "chat"))
-    assert reserved.events == ["attach", "detach"] * 2
-    # The server's loop runs the calls of its own threads.
-    assert await sync_to_async(async_to_sync(get))(brokers) is here
-    # It goes with its loop if no caller can come back to it.
-    reserved.is_unused = True
-    await asyncio.to_thread(lambda: async_to_sync(brokers.adopt)(reserved, "chat"))
-    assert brokers.values() == [here]
+    asyncio.run(use())
+    assert not brokers.values()
 
 
 async def test_broker_is_reserved_for_a_while(
@@ -92,17 +77,6 @@ async def test_broker_is_reserved_for_a_while(
     reserved = await asyncio.to_thread(asyncio.run, get(brokers))
     monkeypatch.setattr(module, "RESERVED", -1)
     assert await get(brokers) is reserved
-
-
-async def test_close_keeps_some(brokers: Brokers[Recorder]) -> None:
-    """A broker that is needed stays attached, and another call detaches it."""
-    broker = await get(brokers)
-    await brokers.close(lambda one: one is broker)
-    assert await get(brokers) is broker
-    await brokers.close()
-    await brokers.close()
-    assert not brokers.by_loop
-    assert broker.events == ["attach", "detach"]
 
 
 async def test_adopted_while_it_is_detached(brokers: Brokers[Recorder]) -> None:
@@ -118,26 +92,12 @@ async def test_adopted_while_it_is_detached(brokers: Brokers[Recorder]) -> None:
     await brokers.close()
 
 
-def test_cancelled_as_it_is_detached(brokers: Brokers[Recorder]) -> None:
-    """The end of a loop cancels all tasks, then detaches what is left, and logs no error."""
-    unhandled: list[object] = []
-
-    async def close() -> Recorder:
-        asyncio.get_running_loop().set_exception_handler(lambda _, error: unhandled.append(error))
-        broker = await get(brokers)
-        task = asyncio.create_task(brokers.close())
-        await asyncio.sleep(0)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        assert broker.events == ["attach", "detach"]
-        broker = await get(brokers)
-        asyncio.ensure_future(brokers.close())  # noqa: RUF006 - the end of the loop cancels it
-        await asyncio.sleep(0)
-        return broker
-
-    broker = asyncio.run(close())
-    assert broker.events == ["attach", "detach"] * 2
-    assert broker.loop is None
-    gc.collect()
-    assert not unhandled
+async def test_cancelled_as_it_is_detached(brokers: Brokers[Recorder]) -> None:
+    """A call that is cancelled still returns only once the broker is detached."""
+    broker = await get(brokers)
+    closing = asyncio.create_task(brokers.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert broker.events == ["attach", "detach"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import threading
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 
 from channels_redis_pubsub._shared.delivery.mailboxes import Mailboxes
 from channels_redis_pubsub.protocol.hub import Hub, TopicDispatcher
+from unit.conftest import another_thread
 
 
 @pytest.fixture
@@ -29,58 +28,18 @@ def join(hub: Hub, topic: bytes, channel: str) -> None:
     hub.confirm_join(topic, channel, hub.begin_join(topic, channel))
 
 
-def test_failed_join_is_undone(hub: Hub) -> None:
-    """A call that fails leaves no membership, and none is taken from a member."""
-    call = hub.begin_join(b"room", "a")
-    hub.cancel_join(b"room", "a", call)
-    assert not hub.has_members(b"room")
-    join(hub, b"room", "a")
-    again = hub.begin_join(b"room", "a")
-    hub.cancel_join(b"room", "a", again)
-    assert list(hub.members(b"room")) == ["a"]
-
-
-def test_one_of_two_calls_fails(hub: Hub) -> None:
-    """Two calls for one membership: the one that succeeds counts, in whichever order."""
-    first, second = hub.begin_join(b"room", "a"), hub.begin_join(b"room", "a")
-    hub.cancel_join(b"room", "a", first)
-    assert hub.has_members(b"room")
-    hub.confirm_join(b"room", "a", second)
-    third = hub.begin_join(b"room", "a")
-    hub.cancel_join(b"room", "a", third)
-    assert hub.has_members(b"room")
-
-
-def test_leaving_wins_over_an_earlier_join(hub: Hub) -> None:
-    """A confirmation that comes after the channel has left does not bring it back."""
-    call = hub.begin_join(b"room", "a")
-    hub.leave(b"room", "a")
-    hub.confirm_join(b"room", "a", call)
-    assert not hub.has_members(b"room")
-
-
 def test_another_thread_counts_groups(hub: Hub) -> None:
-    """A metrics exporter has a thread of its own, and asks while channels come and go."""
-    ended = threading.Event()
+    """A metrics exporter has its own thread, and asks while channels come and go."""
 
     def come_and_go() -> None:
-        while not ended.is_set():
-            for number in range(100):
-                hub.open(f"channel-{number}")
-            for number in range(100):
-                hub.close(f"channel-{number}")
+        for number in range(100):
+            hub.open(f"channel-{number}")
+        for number in range(100):
+            hub.close(f"channel-{number}")
 
-    thread = threading.Thread(target=come_and_go)
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    thread.start()
-    try:
+    with another_thread(come_and_go):
         for _ in range(3000):
             hub.groups()
-    finally:
-        ended.set()
-        thread.join()
-        sys.setswitchinterval(interval)
 
 
 def dispatcher_of(hub: Hub, mailboxes: Mailboxes) -> TopicDispatcher:

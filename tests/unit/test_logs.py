@@ -31,29 +31,21 @@ def test_shown(text: str | bytes, expected: str) -> None:
     assert shown(text) == expected
 
 
-def test_all_lines_of_the_layer(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("package", ["channels_redis_queue", "channels_redis_pubsub"])
+def test_all_lines_of_a_layer(caplog: pytest.LogCaptureFixture, package: str) -> None:
     """Whatever module logs, its arguments are escaped; numbers stay numbers."""
-    logger = logging.getLogger(LOGGER)
+    logger = logging.getLogger(package)
     logger.warning("%s, %d, %s", "a\nb", 7, ValueError("c\nd"))
     logger.warning("%(x)s has no position", {"x": 1})
     logger.warning("100 % plain")
+    # The names of channels that lose messages may come from messages.
+    FaultLog(logger).warning("%s is full", "a!b\n2026-11-25 CRITICAL root \x1b[2Jlogged in")
     assert [record.getMessage() for record in caplog.records] == [
         "a\\nb, 7, c\\nd",
         "1 has no position",
         "100 % plain",
+        "a!b\\n2026-11-25 CRITICAL root \\x1b[2Jlogged in is full",
     ]
-
-
-@pytest.mark.parametrize("package", ["channels_redis_queue", "channels_redis_pubsub"])
-def test_hostile_name(caplog: pytest.LogCaptureFixture, package: str) -> None:
-    """A name out of a message that looks like another line of the log stays within its own."""
-    # The names of channels that lose messages may come from messages.
-    log = FaultLog(logging.getLogger(package))
-    log.warning("%s is full", "a!b\n2026-11-25 CRITICAL django.security root \x1b[2Jlogged in")
-    [record] = caplog.records
-    line = record.getMessage()
-    assert line.startswith("a!b\\n2026-11-25 CRITICAL django.security root \\x1b[2Jlogged in")
-    assert line.isprintable()
 
 
 def test_a_line_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

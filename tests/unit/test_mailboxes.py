@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
-import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -26,6 +24,7 @@ from channels_redis_shared.delivery.mailboxes import (
     OverflowNotice,
 )
 from channels_redis_shared.ops.statistics import Counters
+from unit.conftest import another_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -309,31 +308,25 @@ async def test_cancelled_waiter_loses_nothing(process: Process) -> None:
 
 def test_count_while_another_thread_opens(process: Process) -> None:
     """Statistics may be read in any thread, and collect garbage, which lets others run."""
-    boxes, ended = process.boxes, threading.Event()
+    boxes = process.boxes
     for number in range(5_000):
         boxes.open(f"{number}")
 
     def open_and_discard() -> None:
-        while not ended.is_set():
-            for number in range(100):
-                boxes.open(f"other {number}")
-            for number in range(100):
-                boxes.discard(f"other {number}")
+        for number in range(100):
+            boxes.open(f"other {number}")
+        for number in range(100):
+            boxes.discard(f"other {number}")
 
     def run_other_threads(_phase: str, _info: object) -> None:
         """Do nothing, in Python."""
 
-    thread, interval = threading.Thread(target=open_and_discard), sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
     gc.callbacks.append(run_other_threads)
     try:
-        thread.start()
-        assert all(len(boxes) >= 5_000 and boxes.unread == 0 for _ in range(20))
+        with another_thread(open_and_discard):
+            assert all(len(boxes) >= 5_000 and boxes.unread == 0 for _ in range(20))
     finally:
         gc.callbacks.remove(run_other_threads)
-        sys.setswitchinterval(interval)
-        ended.set()
-        thread.join()
 
 
 def test_notice_keeps_no_mailbox_that_is_never_received_on() -> None:

@@ -18,12 +18,9 @@ def entry(position: str, previous: str) -> HistoryEntry:
 @pytest.mark.parametrize(
     "fields",
     [
-        [b"n", b"aaaaaaaa"],
         [b"n", b"aaaaaaaa", b"p", b""],
         [b"n", b"aaaaaaaa", b"p", b"", b"m", b"", b"x", b""],
-        [b"n", b"aaaaaaaa", b"m", b"", b"p", b""],
         [b"x", b"aaaaaaaa", b"p", b"", b"m", b""],
-        [b"n", b"", b"p", b"", b"m", b""],
         [b"n", b"\xff\xfe", b"p", b"", b"m", b""],
         [b"n", b"AAAAAAAA", b"p", b"", b"m", b""],
     ],

@@ -9,16 +9,8 @@ import pytest
 from channels_redis_shared.concurrency import timeout
 
 
-async def test_body_that_takes_longer() -> None:
-    """It is cancelled, and the error is a timeout."""
-    with pytest.raises(asyncio.TimeoutError):
-        async with timeout(0.01):
-            await asyncio.Event().wait()
-    await asyncio.sleep(0)  # nothing is left to cancel
-
-
 async def test_body_that_ends_in_time() -> None:
-    """Nothing happens later; its errors pass."""
+    """Nothing is cancelled later; its errors pass."""
     with pytest.raises(KeyError):
         async with timeout(0.01):
             raise KeyError
