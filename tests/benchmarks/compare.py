@@ -14,7 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.survey.report import BEFORE, aligned, amount, widths_of
+from benchmarks.survey.plan import BEFORE
+from benchmarks.survey.report import aligned, amount, widths_of
 from benchmarks.survey.results import METRICS
 from benchmarks.survey.running import Failed, run
 from benchmarks.survey.services import redis_service

@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.survey.plan import SMALL
-from benchmarks.survey.report import BEFORE, RAW, SHOWN, amount, better, times
+from benchmarks.survey.plan import BARE, BEFORE, SMALL
+from benchmarks.survey.report import SHOWN, amount, better, times
 from benchmarks.survey.results import METRICS, Results
 
 if TYPE_CHECKING:
@@ -111,11 +111,11 @@ def phrases() -> Iterator[str]:
     yield from (f"`channels_redis` {version}", f"channels_redis {version}", f"with {version} in")
     yield from (f"{version} {kind} layer" for kind in ("queue", "Pub/Sub"))
     for ours, before in BEFORE.items():
-        old, nats, raw = (ratios(ours, theirs) for theirs in (before, "nats", RAW[ours]))
+        old, nats, bare = (ratios(ours, theirs) for theirs in (before, "nats", BARE[ours]))
         yield f"{sum(one > 1 for one in old)} of {len(old)} measurements"
         yield f"by {times(min(old))} to {times(max(old))} times (median {times(median(old))})"
         yield f"{sum(one < 1 for one in nats)} of {len(nats)}"
-        yield f"{min(raw):.0%} to {max(raw):.0%}"
+        yield f"{min(bare):.0%} to {max(bare):.0%}"
         tail = ratios(ours, before, "p99", "all_p99")
         yield f"{sum(one < 1 for one in tail)} of {len(tail)}"
     for row in RUN.rows:
@@ -140,5 +140,5 @@ def phrases() -> Iterator[str]:
     yield from (told["started"].split()[0], f"{told['minutes']} minutes", told["command"])
     yield f"{told['rounds']} rounds"
     yield f"text of {SMALL} bytes"
-    yield from ("99th percentile", "is below 1,", "with 1,000 members", "with 50 senders", "5 s")
+    yield from ("99th percentile", "is below 1,", "with 50 senders", "5 s")
     yield "in under 3 minutes"

@@ -26,7 +26,6 @@ def main() -> int:
         words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
         survey.results.conditions["command"] = " ".join(["hatch run bench", *words])
         survey.compare(chosen)
-        survey.limit()
     if options.json:
         survey.results.save(options.json)
     sys.stdout.write(f"{table(survey.results)}\n")

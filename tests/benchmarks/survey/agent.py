@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 
+from benchmarks.survey.contenders import CONTENDERS
 from benchmarks.survey.trial import Job, Trial
 from benchmarks.survey.works import WORKS
 
@@ -13,7 +14,9 @@ from benchmarks.survey.works import WORKS
 def main() -> None:
     """Do the job and report."""
     trial = Trial(Job(**json.loads(sys.stdin.readline())))
-    module, _, function = WORKS[trial.job.work].rpartition(".")
+    backend = CONTENDERS[trial.job.contender].backend
+    name = WORKS[trial.job.work] if backend else "bare.bare"
+    module, _, function = name.rpartition(".")
     started = getattr(importlib.import_module(f"benchmarks.survey.{module}"), function)(trial)
     if started is not None:  # Otherwise it was synchronous, and is done.
         # The browsers of this work share the processors with the servers.

@@ -24,7 +24,7 @@ class Contender:
     Args:
         name: What it is called in options and results.
         title: What it is called in tables.
-        backend: Its layer class, as written in `CHANNEL_LAYERS`.
+        backend: Its layer class, as written in `CHANNEL_LAYERS`; none of bare redis-py.
         requirements: What is installed into its environment; `{root}` is this repository.
         version_of: The distributions whose versions matter to its figures.
         server: What it runs on: "redis", "nats", or "" for nothing.
@@ -91,6 +91,20 @@ CONTENDERS = {
             ("channels-nats",),
             ("channels-nats", "nats-py"),
             server="nats",
+        ),
+        Contender(
+            "bare-queue",
+            "bare redis-py, queue protocol",
+            "",
+            ("asgiref", "redis[hiredis]"),
+            ("redis", "hiredis"),
+        ),
+        Contender(
+            "bare-pubsub",
+            "bare redis-py, Pub/Sub",
+            "",
+            ("asgiref", "redis[hiredis]"),
+            ("redis", "hiredis"),
         ),
     )
 }

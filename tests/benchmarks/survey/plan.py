@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from benchmarks.survey.contenders import Contender
 
 SMALL = 100  # bytes of text in a message, where nothing else is said
-REDIS = tuple(name for name, one in CONTENDERS.items() if one.server == "redis")
+BEFORE = {"queue": "queue-4.3", "pubsub": "pubsub-4.3"}
+BARE = {"queue": "bare-queue", "pubsub": "bare-pubsub"}
+ALL = tuple(name for name, one in CONTENDERS.items() if one.backend)
+REDIS = tuple(name for name in ALL if CONTENDERS[name].server == "redis")
 OURS = tuple(name for name, one in CONTENDERS.items() if one.ours)
-WORK_QUEUES = tuple(name for name, one in CONTENDERS.items() if one.work_queue)
-ALL = tuple(CONTENDERS)
+WORK_QUEUES = tuple(name for name in ALL if CONTENDERS[name].work_queue)
 
 TITLES = {
     "one-in-flight": "One message in flight: send, until the waiting consumer has it",
@@ -59,8 +61,9 @@ def cells() -> Iterator[Cell]:
     yield from _direct()
     yield from _groups()
     yield from _sockets()
-    yield Cell("churn", {}, quick=True)
-    for workers in (1, 2, 4):
+    yield Cell("churn", {}, (*ALL, *BARE.values()), quick=True)
+    yield Cell("workers", {"workers": 1}, (*WORK_QUEUES, BARE["queue"]), quick=True)
+    for workers in (2, 4):
         yield Cell("workers", {"workers": workers}, WORK_QUEUES, quick=workers == 4)
     for threads in (1, 16):
         yield Cell("synchronous", {"threads": threads}, quick=threads == 1)
@@ -68,12 +71,12 @@ def cells() -> Iterator[Cell]:
 
 
 def _direct() -> Iterator[Cell]:
-    yield Cell("one-in-flight", {}, quick=True)
+    yield Cell("one-in-flight", {}, (*ALL, *BARE.values()), quick=True)
     for payload in (10_000, 1_000_000):
         yield Cell("one-in-flight", {"payload": payload})
     yield Cell("one-in-flight", {"encrypted": True}, REDIS)
     yield Cell("one-in-flight", {"cluster": True}, OURS)
-    yield Cell("many-channels", {}, quick=True)
+    yield Cell("many-channels", {}, (*ALL, *BARE.values()), quick=True)
     yield Cell("many-channels", {"payload": 10_000})
     yield Cell("many-channels", {"encrypted": True}, REDIS)
     for shards in (3, 8):

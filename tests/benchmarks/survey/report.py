@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.survey.plan import TITLES
+from benchmarks.survey.plan import BARE, BEFORE, TITLES
 from benchmarks.survey.results import METRICS
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ SHOWN = {
     "synchronous": ("rate",),
     "idle": ("client_memory", "server_memory"),
 }
-BEFORE = {"queue": "queue-4.3", "pubsub": "pubsub-4.3"}
-RAW = {"queue": "raw-queue", "pubsub": "raw-pubsub"}
-HEAD = ("with", "contender", "metric", "median", "least", "greatest", "x 4.3.0", "of raw")
+HEAD = ("with", "contender", "metric", "median", "least", "greatest", "x 4.3.0", "of bare")
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def table(results: Results) -> str:
     ]
     lines += [
         "Median, least and greatest of the rounds. x 4.3.0: times better than the layer of its",
-        "kind in channels_redis 4.3.0. Of raw: share of the speed of redis-py alone.",
+        "kind in channels_redis 4.3.0. Of bare: share of the speed of bare redis-py.",
     ]
     return "\n".join(lines)
 
@@ -140,12 +138,12 @@ def _rows(results: Results, work: str) -> list[tuple[str, ...]]:
 
 def _cells(results: Results, row: Row, metric: str) -> tuple[str, ...]:
     figures, unit = row.figures[metric], METRICS[metric].unit
-    before, raw = (
+    before, bare = (
         better(row, results.find(row.work, others.get(row.contender, ""), **row.parameters), metric)
-        for others in (BEFORE, RAW)
+        for others in (BEFORE, BARE)
     )
     told = (amount(figure, unit) for figure in (median(figures), min(figures), max(figures)))
-    share = f"{raw.median:.0%}" if raw else ""
+    share = f"{bare.median:.0%}" if bare else ""
     words = (_written(row.parameters), row.contender, METRICS[metric].title)
     return (*words, *told, str(before or ""), share)
 

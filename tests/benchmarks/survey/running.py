@@ -17,13 +17,10 @@ from benchmarks.survey.services import cpu_seconds
 from embedded_server import dies_with_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from benchmarks.survey.services import Service
     from benchmarks.survey.trial import Job
-
-    OnMark = Callable[[str], None]
-
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -31,14 +28,7 @@ class Failed(Exception):
     """The work was not done; the message says why."""
 
 
-def run(
-    job: Job,
-    python: Path,
-    service: Service,
-    *,
-    timeout: float,
-    on_mark: OnMark | None = None,
-) -> dict[str, float]:
+def run(job: Job, python: Path, service: Service, *, timeout: float) -> dict[str, float]:
     """Do the job in a new process and return its figures, with those counted at the servers.
 
     Args:
@@ -46,7 +36,6 @@ def run(
         python: The Python of the contender's environment.
         service: The servers that `job.hosts` names.
         timeout: Seconds after which it has failed.
-        on_mark: Called with "begin" and "end" around what is measured, while the process waits.
 
     Raises:
         Failed: It ended without figures, or took too long.
@@ -62,7 +51,7 @@ def run(
         overtime = threading.Timer(timeout, end_it)
         overtime.start()
         try:
-            told = _conversation(process, job, service, on_mark)
+            told = _conversation(process, job, service)
         finally:
             overtime.cancel()
         if told is not None:
@@ -95,7 +84,7 @@ def _agent(python: Path, errors: IO[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def _conversation(
-    process: subprocess.Popen[str], job: Job, service: Service, on_mark: OnMark | None
+    process: subprocess.Popen[str], job: Job, service: Service
 ) -> dict[str, float] | None:
     """Send the process its job, count at its marks, and return all figures, or None."""
     if process.stdin is None or process.stdout is None:
@@ -112,8 +101,6 @@ def _conversation(
             if told["mark"] == "begin":
                 # The first look is counted by the second, so what looking costs is known.
                 counts += [_count(process, service), _count(process, service)]
-            if on_mark is not None:
-                on_mark(told["mark"])
             if told["mark"] == "end":
                 counts.append(_count(process, service))
             _write(process.stdin, None)

@@ -12,10 +12,9 @@ from cryptography.fernet import Fernet
 
 from benchmarks.conditions import conditions
 from benchmarks.survey.contenders import CONTENDERS, SITE
-from benchmarks.survey.limit import limits
 from benchmarks.survey.results import Results, Row
 from benchmarks.survey.running import Failed, run
-from benchmarks.survey.services import Absent, RedisService, service
+from benchmarks.survey.services import Absent, service
 from benchmarks.survey.trial import Job
 from support.installing import environment, versions_in
 
@@ -31,12 +30,12 @@ if TYPE_CHECKING:
 
 TIMEOUT = 25.0  # seconds for one round of a work on a contender
 SOCKETS_TIMEOUT = 300.0  # seconds; opening 10,000 sockets takes most of them
-# What grows with the consumers there are tells nothing of other work.
+# What grows with the consumers there are says nothing about other work.
 OF_CONSUMERS = {"client_memory", "server_memory"}
 
 
 class Survey:
-    """Measures contenders beside each other, and ours beside redis-py alone. Use it in a `with`.
+    """Measures contenders in turn. Use it in a `with`.
 
     What it finds is added to `results`.
 
@@ -80,17 +79,6 @@ class Survey:
                 self._say(f"round {number + 1} of {self._rounds}: {cell.work} {one.name}")
                 self._one_round(row, cell, one)
 
-    def limit(self) -> None:
-        """Measure what redis-py alone does with the commands of our layers."""
-        for name in self._ours():
-            versions = self.results.versions[name].items()
-            alone = {what: version for what, version in versions if "redis-" not in what}
-            self.results.versions[f"raw-{name}"] = alone
-            for rows in limits({name: self._pythons[name]}, self._redis(), self._rounds):
-                self._say(f"raw redis-py: {rows[0].work} {name}")
-                there = self.results.find(rows[0].work, name, **rows[0].parameters)
-                self.results.rows += rows[1:] if there else rows
-
     def _install(self) -> None:
         """Make each contender's environment and see that its servers start."""
         servers: list[str] = []
@@ -132,15 +120,6 @@ class Survey:
         for metric, figure in figures.items():
             if metric not in OF_CONSUMERS or cell.work == "idle":
                 row.figures.setdefault(metric, []).append(figure)
-
-    def _ours(self) -> list[str]:
-        return [one.name for one in self._contenders if one.ours and one.name in self._pythons]
-
-    def _redis(self) -> RedisService:
-        started = self._service(CONTENDERS["queue"])
-        if not isinstance(started, RedisService):
-            raise TypeError(f"{started} does not run the requested Redis")
-        return started
 
     def _say(self, what: str) -> None:
         """Show what is done now."""

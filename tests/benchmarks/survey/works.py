@@ -39,7 +39,6 @@ WORKS = {
     "sync-run": "works.loop_for_each_call",
     "sync-cost": "works.beside_doing_nothing",
     "idle": "works.idle",
-    "replay": "replaying.replay",
 }
 SENDERS = 50
 AT_A_TIME = 50  # group messages
