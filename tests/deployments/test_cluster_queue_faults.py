@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.crc import key_slot
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from channels_redis_queue import RedisChannelLayer
@@ -17,6 +18,7 @@ from channels_redis_shared.ops.statistics import Counters
 from channels_redis_shared.transport.cluster import Cluster, slot_of
 from channels_redis_shared.transport.cluster_pipeline import ClusterPipeline
 from support.cluster import EmbeddedCluster, command, node_id
+from support.messages import cancel, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -59,13 +61,11 @@ class Flow:
     async def stop(self) -> None:
         """End the sending, let everything arrive, and then end the receiving."""
         sending, receiving = self._tasks
-        sending.cancel()
-        await asyncio.wait([sending])
+        await cancel(sending)
         last = self.sent[-1]
         await eventually(lambda: self.received[-1] >= last, timeout=OUTAGE)
         assert not receiving.done()
-        receiving.cancel()
-        await asyncio.wait([receiving])
+        await cancel(receiving)
 
 
 def message_key(layer: RedisChannelLayer, channel: str) -> str:
@@ -147,6 +147,20 @@ async def test_calls_whose_slot_moves(own_cluster: EmbeddedCluster) -> None:
     await asyncio.gather(*calls)
     assert command(target, "LRANGE", "x", 0, -1) == [b"1", b"2", b"3"]
     await pipeline.close()
+
+
+async def test_node_that_has_left(redis_cluster: EmbeddedCluster) -> None:
+    """Its reply, which names no owners, does not count, however soon it comes."""
+    with EmbeddedCluster(masters=1) as former:
+        command(former.nodes[0], "CLUSTER", "RESET")
+        [host] = parse_hosts([{"cluster": [*former.addresses, *redis_cluster.addresses]}])
+        cluster = Cluster(host)
+        for _ in range(20):
+            await within(cluster.learn())
+            assert cluster.owners() == set(redis_cluster.addresses)
+        [alone] = parse_hosts([former.host])
+        with pytest.raises(RedisConnectionError, match="is in no Cluster"):
+            await within(Cluster(alone).learn())
 
 
 async def test_master_that_dies(
@@ -252,5 +266,4 @@ async def test_node_that_lost_its_data(redis_cluster: EmbeddedCluster, layers: L
     for room in rooms:
         await layer.group_send(room, {"type": "x", "room": room})
     await eventually(lambda: sorted(messages) == sorted(rooms))
-    receiving.cancel()
-    await asyncio.wait([receiving])
+    await cancel(receiving)

@@ -11,12 +11,37 @@ from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 from embedded_server import HOST, EmbeddedServer
 from support.layers import works
-from support.messages import within
+from support.messages import joined, take, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.cluster import EmbeddedCluster
     from support.layers import LayerClass, Layers
+
+
+async def test_shards_of_several_forms(
+    redis_shards: tuple[EmbeddedServer, ...],
+    redis_cluster: EmbeddedCluster,
+    layer_class: LayerClass,
+    layers: Layers,
+) -> None:
+    """Each may be written in its own way, with a superfluous password; a Cluster is one of them.
+
+    Of the Cluster one node that lives has to be known.
+    """
+    url, path, arguments = redis_shards
+    with socket.socket() as unused:
+        unused.bind((HOST, 0))
+        hosts: list[Any] = [
+            f"redis://:superfluous@{HOST}:{url.port}",
+            {"path": path.unix_socket},
+            {"host": HOST, "port": arguments.port, "protocol": 3, "password": "superfluous"},
+            {"cluster": [unused.getsockname(), redis_cluster.addresses[0]]},
+        ]
+        # The group of the check is on each of them in turn.
+        for number in range(len(hosts)):
+            await works(layers, layer_class, *hosts[number:], *hosts[:number])
 
 
 async def test_database(
@@ -45,36 +70,14 @@ def has_ipv6() -> bool:
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="the machine has no IPv6")
-@pytest.mark.parametrize(
-    "host",
-    [
-        lambda port: f"redis://[::1]:{port}/0",
-        lambda port: ("::1", port),
-        lambda port: {"host": "::1", "port": port},
-    ],
-    ids=["url", "pair", "dict"],
-)
 async def test_ipv6(
-    host: Callable[[int], Any],
-    start_server: Callable[..., EmbeddedServer],
-    layer_class: LayerClass,
-    layers: Layers,
+    start_server: Callable[..., EmbeddedServer], layer_class: LayerClass, layers: Layers
 ) -> None:
-    """An IPv6 address, in each form."""
+    """An IPv6 address, in a URL and in a pair."""
     server = start_server("bind ::1")
-    await works(layers, layer_class, host(server.port))
+    for host in (f"redis://[::1]:{server.port}/0", ("::1", server.port)):
+        await works(layers, layer_class, host)
     await layers.close()
-
-
-@pytest.mark.parametrize("protocol", [2, 3])
-async def test_superfluous_password(
-    protocol: int, redis_server: EmbeddedServer, layer_class: LayerClass, layers: Layers
-) -> None:
-    """A server without a password takes any, also from synchronous callers."""
-    url = f"redis://:superfluous@{HOST}:{redis_server.port}?protocol={protocol}"
-    host = {"address": redis_server.url, "password": "superfluous", "protocol": protocol}
-    for entry in (url, host):
-        await works(layers, layer_class, entry)
 
 
 async def test_client_name(
@@ -82,28 +85,13 @@ async def test_client_name(
 ) -> None:
     """Every connection of the layer has the name in CLIENT LIST."""
     host = {"address": own_server.url, "client_name": "shop"}
-    layer = layers(layer_class, host)
-    channel = await within(layer.new_channel())
-    await within(layer.group_add("group", channel))
-    await within(layer.group_send("group", {"type": "message"}))
-    await within(layer.receive(channel))
+    await works(layers, layer_class, host)
     with own_server.client() as client:
-        own_id = client.client_id()
-        listed = client.client_list()
-    names = [entry["name"] for entry in listed if entry["id"] != str(own_id)]
-    # One for commands, and one on which messages come.
+        own_id = str(client.client_id())
+        names = [entry["name"] for entry in client.client_list() if entry["id"] != own_id]
+    # One for commands, and one on which messages come, of one layer at least.
     assert len(names) >= 2
     assert set(names) == {"shop"}
-
-
-async def test_hosts_of_several_forms(
-    redis_shards: tuple[EmbeddedServer, ...], layer_class: LayerClass, layers: Layers
-) -> None:
-    """Shards may each be written in their own way."""
-    first, second, third = redis_shards
-    third_host = {"host": HOST, "port": third.port, "protocol": 3}
-    for _ in range(5):
-        await works(layers, layer_class, first.url, {"path": second.unix_socket}, third_host)
 
 
 async def test_layers_of_both_kinds_on_one_server(
@@ -112,10 +100,8 @@ async def test_layers_of_both_kinds_on_one_server(
     """They share a server and a prefix, and do not disturb each other."""
     queue = layers(RedisChannelLayer, redis_server.url, prefix=prefix)
     pubsub = layers(RedisPubSubChannelLayer, redis_server.url, prefix=prefix)
+    channels = {layer: await joined(layer, "group") for layer in (queue, pubsub)}
     for layer in (queue, pubsub):
-        channel = await within(layer.new_channel())
-        await within(layer.group_add("group", channel))
-        await within(queue.group_send("group", {"type": "of the queue"}))
-        await within(pubsub.group_send("group", {"type": "of pubsub"}))
-        expected = "of the queue" if layer is queue else "of pubsub"
-        assert await within(layer.receive(channel)) == {"type": expected}
+        await within(layer.group_send("group", {"type": "x", "by": layer.__class__.__name__}))
+    for layer, channel in channels.items():
+        assert (await take(layer, channel))["by"] == layer.__class__.__name__

@@ -1,4 +1,4 @@
-"""Synchronous callers: what they leave behind, and a slot that moves between two calls."""
+"""The memory that calls of synchronous code take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from channels_redis_queue import RedisChannelLayer
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
-    from support.cluster import EmbeddedCluster
 
 
 def test_calls_leave_nothing_behind(own_server: EmbeddedServer) -> None:
@@ -36,15 +35,4 @@ def test_calls_leave_nothing_behind(own_server: EmbeddedServer) -> None:
         answer()
     # The name of each channel stays valid, with its keys and its destination.
     assert kept() - before <= 2 * 50
-    async_to_sync(layer.close_pools)()
-
-
-def test_moved_slot(own_cluster: EmbeddedCluster) -> None:
-    """A key whose slot has moved is found at its new owner."""
-    layer = RedisChannelLayer([own_cluster.host])
-    async_to_sync(layer.send)("jobs", {"type": "work"})
-    target = own_cluster.move("asgijobs")
-    async_to_sync(layer.send)("jobs", {"type": "work"})
-    with target.client() as client:
-        assert client.zcard("asgijobs") == 2
     async_to_sync(layer.close_pools)()

@@ -44,15 +44,10 @@ AT, BY_NAME = f"rediss://{HOST}:PORT", "rediss://localhost:PORT"
 # The address of the server, and more options.
 ACCEPTED: dict[str, tuple[str, dict[str, Any]]] = {
     "host and port": ("", {"host": HOST, "ssl": True}),
-    "required": (AT, {"ssl_cert_reqs": "required"}),
     "constant": (AT, {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}),
-    "none": (AT, {"ssl_cert_reqs": "none", "ssl_ca_certs": None, "ssl_check_hostname": False}),
-    "None": (AT, {"ssl_cert_reqs": None, "ssl_ca_certs": None, "ssl_check_hostname": False}),
     "None alone": (AT, {"ssl_cert_reqs": None, "ssl_ca_certs": None}),
     "none in the URL": (f"{AT}?ssl_cert_reqs=none", {"ssl_ca_certs": None}),
     "name": (BY_NAME, {"ssl_check_hostname": False}),
-    "name, none": (BY_NAME, {"ssl_cert_reqs": "none"}),
-    "name, None": (BY_NAME, {"ssl_cert_reqs": None}),
     "name, constant": (BY_NAME, {"ssl_cert_reqs": ssl.CERT_NONE, "ssl_check_hostname": True}),
     "name, in the URL": (f"{BY_NAME}?ssl_check_hostname=false", {}),
 }
@@ -74,37 +69,24 @@ async def test_accepted_certificate(
     await works(layers, layer_class, {**host, **options})
 
 
-class Context:
-    """The object in which redis-py keeps a context."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self.check_hostname = context.check_hostname
-        self.get = lambda: context
-
-
 class OwnConnection(SSLConnection):
-    """A site's own class of connection, with its own context."""
+    """A site's own class of connection, with an argument of its own."""
 
-    def __init__(self, ssl_context: ssl.SSLContext, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.ssl_context: Any = Context(ssl_context)
+    def __init__(self, certificates: dict[str, Any], **arguments: Any) -> None:
+        super().__init__(**certificates, **arguments)
 
 
-async def test_connection_class_with_a_context(
-    authority: Authority, tls_server: TlsServer, layer_class: LayerClass, layers: Layers
+async def test_connection_class(
+    tls_server: TlsServer, layer_class: LayerClass, layers: Layers
 ) -> None:
     """Arguments that only the class knows reach it."""
-    context = ssl.create_default_context(cafile=str(authority.certificate))
-    context.load_cert_chain(*map(str, authority.issue("client")))
-    own = {"connection_class": OwnConnection, "ssl_context": context}
+    certificates = tls_server.host
+    del certificates["address"]
+    own = {"connection_class": OwnConnection, "certificates": certificates}
     await works(layers, layer_class, {"host": HOST, "port": tls_server.port, **own})
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"ssl_check_hostname": None}, {"ssl_check_hostname": True}, {"ssl_cert_reqs": "optional"}],
-    ids=["default", "none", "asked-for", "optional"],
-)
+@pytest.mark.parametrize("options", [{}, {"ssl_check_hostname": None, "ssl_cert_reqs": "optional"}])
 async def test_certificate_of_another_host(
     options: dict[str, Any], tls_server: TlsServer, layer_class: LayerClass, layers: Layers
 ) -> None:
@@ -173,5 +155,4 @@ async def test_master_with_a_certificate_for_another_name(
     host = watch(named_tls_server)
     for layer_class in LAYERS:
         await fails_at_once(layers, layer_class, host, f"not valid for '{HOST}'")
-        await works(layers, layer_class, {**host, "ssl_check_hostname": False})
     await layers.close()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import django
 import pytest
 
 from support import programs
@@ -16,14 +17,20 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
 
+BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+MAIL = f'EMAIL_BACKEND = "{BACKEND}"\nEMAIL_FILE_PATH = BASE_DIR / "mails"\n'
+# Where a new project has this setting, the former ones are refused.
+MAIL_6_1 = f"""
+MAILERS = {{"default": {{"BACKEND": "{BACKEND}", "OPTIONS": {{"file_path": BASE_DIR / "mails"}}}}}}
+"""
+
 
 @pytest.mark.slow
 async def test_page(tmp_path: Path, redis_server: EmbeddedServer) -> None:
     """The worker sends the mail that the block for a view asks for."""
     start_project(tmp_path, "workers.md", url=redis_server.url)
     with (tmp_path / "mysite/settings.py").open("a") as settings:
-        settings.write('EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"\n')
-        settings.write('EMAIL_FILE_PATH = BASE_DIR / "mails"\n')
+        settings.write(MAIL_6_1 if django.VERSION >= (6, 1) else MAIL)
     page = (DOCS / "workers.md").read_text()
     (view,) = [block for block in page.split("```python\n") if block.startswith("from asgiref")]
     sent = programs.run("manage.py", "shell", "-c", view.partition("```")[0], cwd=tmp_path)
