@@ -1,62 +1,37 @@
-"""Fixtures of the packaging tests: the source tree, archives, new environments."""
+"""Fixtures of the packaging tests: the source tree, archives, a new environment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.builds import PACKAGES, Environment, SourceTree, build
+from support.builds import PACKAGES, Environment, SourceTree, build, run_ok
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NewEnvironment = Callable[..., Environment]
-
-
-@dataclass(frozen=True)
-class Built:
-    """The three archives of one package."""
-
-    sdist: Path
-    wheel_from_sdist: Path
-    wheel_from_tree: Path
-
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> SourceTree:
-    """Return a copy of the repository as it is now, committed or not."""
-    return SourceTree.make(tmp_path_factory.mktemp("tree") / "repository")
+    """Return a copy of the repository as it is now, committed or not, with archives in `dist`."""
+    tree = SourceTree.make(tmp_path_factory.mktemp("tree") / "repository")
+    run_ok("sh", ".github/releasing/build.sh", cwd=tree.root)
+    return tree
 
 
 @pytest.fixture(scope="session")
-def built(tree: SourceTree, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
-    """Return the archives of each package, by its name."""
-    to = tmp_path_factory.mktemp("built")
-    archives = {}
-    for name in PACKAGES:
-        sdist = tree.build("sdist", name, to / name / "sdist")
-        archives[name] = Built(
-            sdist=sdist,
-            wheel_from_sdist=build("wheel", sdist, to / name / "from-sdist"),
-            wheel_from_tree=tree.build("wheel", name, to / name / "from-tree"),
-        )
-    return archives
-
-
-@pytest.fixture(scope="session")
-def wheels(built: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the wheels of all packages, as a registry would have them."""
+def wheels(tree: SourceTree, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with wheels of all packages, built from their sdists."""
     folder = tmp_path_factory.mktemp("wheels")
-    for archives in built.values():
-        wheel = archives.wheel_from_tree
-        (folder / wheel.name).write_bytes(wheel.read_bytes())
+    for package in PACKAGES:
+        (sdist,) = (tree.root / "dist" / package).glob("*.tar.gz")
+        wheel = build("wheel", sdist, folder / package)
+        wheel.rename(folder / wheel.name)
     return folder
 
 
 @pytest.fixture
-def new_environment(tmp_path: Path) -> NewEnvironment:
-    """Return a function that makes an empty virtual environment; arguments as its `make`."""
-    return lambda **options: Environment.make(tmp_path / "environment", **options)
+def environment(tmp_path: Path) -> Environment:
+    """Return a virtual environment with nothing but pip in it."""
+    return Environment.make(tmp_path / "environment", with_pip=True)

@@ -2,48 +2,84 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.builds import LAYERS, PACKAGES, REPOSITORY, SHARED, contents, module_of
+from support.builds import LAYERS, PACKAGES, SHARED, SourceTree, contents, module_of, run, run_ok
 from support.installing import uv
 
 if TYPE_CHECKING:
-    from .conftest import Built
+    from pathlib import Path
 
 pytestmark = [pytest.mark.packaging, pytest.mark.timeout(300)]
 
 PATTERNS = ("*.py", "*.lua", "py.typed")
+# KB of 1024 bytes: a tenth above what is there, so that only a file by mistake is noticed.
+WHEEL_LIMITS = {"channels-redis": 9, "channels-redis-pubsub": 179, "channels-redis-queue": 220}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_contents(built: dict[str, Built], package: str) -> None:
-    """A wheel has its whole module, the shared one as files, the licence, and nothing else.
+def test_wheel(tree: SourceTree, wheels: Path, package: str) -> None:
+    """It has its whole module, the shared one as files, the licence, and nothing else.
 
-    The wheel built from the sdist is the same, byte by byte, so the sdist has all of it as well.
+    The wheel that is built from the sdist is the same, byte by byte.
     """
-    archives, module = built[package], module_of(package)
-    assert archives.wheel_from_sdist.read_bytes() == archives.wheel_from_tree.read_bytes()
-    sources = {module: REPOSITORY / "packages" / package / "src" / module}
+    (wheel,) = (tree.root / "dist" / package).glob("*.whl")
+    assert wheel.read_bytes() == (wheels / wheel.name).read_bytes()
+    module = module_of(package)
+    sources = {module: tree.package(package) / "src" / module}
     if package in LAYERS:
-        sources[f"{module}/_shared"] = REPOSITORY / SHARED
+        sources[f"{module}/_shared"] = tree.root / SHARED
     expected = {
         f"{folder}/{path.relative_to(source).as_posix()}": path.read_bytes()
         for folder, source in sources.items()
         for pattern in PATTERNS
         for path in source.rglob(pattern)
     }
-    files = contents(archives.wheel_from_tree)
+    files = contents(wheel)
     assert {name: data for name, data in files.items() if ".dist-info/" not in name} == expected
     licences = [data for name, data in files.items() if name.endswith("/LICENSE")]
-    assert licences == [(REPOSITORY / "LICENSE").read_bytes()]
+    assert licences == [(tree.root / "LICENSE").read_bytes()]
+    assert wheel.stat().st_size / 1024 < WHEEL_LIMITS[package]
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_checkers(built: dict[str, Built], package: str) -> None:
-    """PyPI takes the archives and their descriptions, and the wheel has no common mistake."""
-    archives = built[package]
-    uv("tool", "run", "twine", "check", "--strict", archives.sdist, archives.wheel_from_tree)
+def test_checkers(tree: SourceTree) -> None:
+    """PyPI takes the archives and their descriptions, and no wheel has a common mistake."""
+    archives = sorted(tree.root.glob("dist/*/*"))
+    assert len(archives) == 2 * len(PACKAGES)
+    uv("tool", "run", "twine", "check", "--strict", *archives)
+    wheels = [archive for archive in archives if archive.suffix == ".whl"]
     # Two modules may be equal, as those are that Django needs around a command.
-    uv("tool", "run", "check-wheel-contents", "--ignore=W002", archives.wheel_from_tree)
+    uv("tool", "run", "check-wheel-contents", "--ignore=W002", *wheels)
+
+
+def test_two_builds_of_a_commit_are_equal(
+    tree: SourceTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archives are the same bytes in another folder, with other times, umask and locale."""
+    before = os.umask(0o077)
+    try:
+        clone = tree.clone(tmp_path / "another" / "place")
+    finally:
+        os.umask(before)
+    for path in clone.root.rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000), follow_symlinks=False)
+    for name, value in {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "PYTHONHASHSEED": "1"}.items():
+        monkeypatch.setenv(name, value)
+    run_ok("sh", ".github/releasing/build.sh", cwd=clone.root)
+    for archive in tree.root.glob("dist/*/*"):
+        again = clone.root / archive.relative_to(tree.root)
+        assert again.read_bytes() == archive.read_bytes()
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_checkout_without_links(tree: SourceTree, tmp_path: Path, package: str) -> None:
+    """It stops the build instead of building a broken package; the error says how to clone."""
+    clone = tmp_path / "clone"
+    run_ok("git", "clone", "-q", "-c", "core.symlinks=false", tree.root, clone)
+    done = run("python", "-m", "hatchling", "build", cwd=clone / "packages" / package)
+    assert done.returncode
+    assert "git clone -c core.symlinks=true" in done.stdout + done.stderr
+    assert not [*clone.rglob("*.whl")]

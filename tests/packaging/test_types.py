@@ -1,55 +1,36 @@
-"""Programs that use the installed packages, read by type checkers as their authors would do."""
+"""A program that uses an installed package, read by type checkers as its author would do."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import shutil
+from pathlib import Path
 
 import pytest
 
-from support.builds import REPOSITORY, Environment, run
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from .conftest import NewEnvironment
+from support.builds import Environment, run
 
 pytestmark = [pytest.mark.packaging, pytest.mark.timeout(300)]
 
-PROGRAMS = sorted(REPOSITORY.glob("tests/packaging/*_program.py"))
+CHECKERS = ("mypy", "pyright[nodejs]", "typing-extensions")
+PYRIGHT = {"typeCheckingMode": "strict", "reportUnnecessaryTypeIgnoreComment": True}
+
+
 # With the stubs of Channels, the layers have a typed base class; without, one of type Any.
-STUBS = pytest.mark.parametrize("stubs", [(), ("types-channels",)], ids=["plain", "with stubs"])
-
-
-@pytest.fixture
-def environment(
-    new_environment: NewEnvironment, wheels: Path, stubs: tuple[str, ...]
-) -> Environment:
-    """Return an environment with the packages, both type checkers, and some stubs."""
-    made = new_environment()
-    checkers = ("mypy", "pyright[nodejs]", "typing-extensions")
-    made.install("--find-links", wheels, "channels-redis[cryptography]>=5", *checkers, *stubs)
-    return made
-
-
-@STUBS
-def test_type_checkers_understand_the_packages(environment: Environment, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stubs", [(), ("types-channels",)], ids=["plain", "with stubs"])
+def test_type_checkers_understand_a_package(
+    environment: Environment, wheels: Path, tmp_path: Path, stubs: tuple[str, ...]
+) -> None:
     """Correct uses pass mypy and pyright at their strictest, and both find each mistake.
 
-    A mistake in a program has a comment that is itself an error if none is found.
+    A mistake in the program has a comment that is itself an error if none is found.
     """
-    assert PROGRAMS
-    programs = [tmp_path / program.name for program in PROGRAMS]
-    for program, original in zip(programs, PROGRAMS, strict=True):
-        program.write_bytes(original.read_bytes())
-    environment.run("-m", "mypy", "--strict", "--config-file=", *programs)
-    settings = {
-        "include": ["*_program.py"],
-        "typeCheckingMode": "strict",
-        "reportUnnecessaryTypeIgnoreComment": True,
-    }
-    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
-    found = run(
-        environment.python, "-m", "pyright", "--pythonpath", environment.python, cwd=tmp_path
-    )
+    environment.install(next(wheels.glob("*queue*")), *CHECKERS, *stubs)
+    folder = tmp_path / "program"
+    folder.mkdir()
+    program = shutil.copy(Path(__file__).with_name("queue_program.py"), folder)
+    environment.run("-m", "mypy", "--strict", "--config-file=", program)
+    (folder / "pyrightconfig.json").write_text(json.dumps(PYRIGHT))
+    python = environment.python
+    found = run(python, "-m", "pyright", "--pythonpath", python, cwd=folder)
     assert "0 errors, 0 warnings" in found.stdout, found.stdout

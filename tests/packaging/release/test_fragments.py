@@ -10,12 +10,14 @@ import pytest
 from support.builds import LAYERS, PACKAGES, module_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .conftest import Clone
 
 pytestmark = pytest.mark.packaging
 
 SHARED = "shared/src/channels_redis_shared/transport/commands.py"
-QUEUE = "packages/channels-redis-queue"
+OUTSIDE = ("docs/new.md", "tests/unit/test_new.py", f"packages/{LAYERS[0]}/README.md", "hatch.toml")
 
 
 def packages_lacking(clone: Clone) -> list[str]:
@@ -26,11 +28,6 @@ def packages_lacking(clone: Clone) -> list[str]:
     return lacking
 
 
-def fragment(package: str, name: str = "+new.added.md") -> str:
-    """Return the path of a fragment."""
-    return f"packages/{package}/changelog.d/{name}"
-
-
 def change(clone: Clone, *paths: str) -> None:
     """Commit a change of some files."""
     for path in paths:
@@ -38,28 +35,21 @@ def change(clone: Clone, *paths: str) -> None:
     clone.commit()
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_change_in_a_package_needs_a_fragment_there(clone: Clone, package: str) -> None:
-    """A change in one package asks for a fragment in that one alone, until there is one."""
-    change(clone, f"packages/{package}/src/{module_of(package)}/new.py")
-    assert packages_lacking(clone) == [package]
-    change(clone, fragment(package))
-    assert packages_lacking(clone) == []
-
-
-def test_change_in_shared_needs_a_fragment_in_both_layers(clone: Clone) -> None:
-    """A change of the shared module asks both layers for a fragment, and names the one missing."""
-    change(clone, SHARED)
-    assert packages_lacking(clone) == list(LAYERS)
-    change(clone, fragment("channels-redis-queue"))
-    assert packages_lacking(clone) == ["channels-redis-pubsub"]
-    change(clone, fragment("channels-redis-pubsub"))
-    assert packages_lacking(clone) == []
-
-
-def test_change_outside_the_archives_needs_none(clone: Clone) -> None:
-    """Documentation, tests and tools ask for no fragment."""
-    change(clone, "docs/new.md", "tests/unit/test_new.py", f"{QUEUE}/README.md", "hatch.toml")
+@pytest.mark.parametrize(
+    ("paths", "packages"),
+    [
+        *(([f"packages/{name}/src/{module_of(name)}/new.py"], [name]) for name in PACKAGES),
+        ([SHARED], LAYERS),
+        (OUTSIDE, []),
+    ],
+)
+def test_change(clone: Clone, paths: Sequence[str], packages: Sequence[str]) -> None:
+    """It needs a fragment in each package whose archive it changes; the one missing is named."""
+    change(clone, *paths)
+    lacking = list(packages)
+    while lacking:
+        assert packages_lacking(clone) == lacking
+        change(clone, f"packages/{lacking.pop()}/changelog.d/+new.added.md")
     assert packages_lacking(clone) == []
 
 

@@ -42,24 +42,24 @@ def test_workflow_runs_each_step_of_the_local_check() -> None:
     assert {*jobs["passed"]["needs"]} == {*jobs} - {"passed"}
 
 
-def test_only_the_publishing_job_has_a_right_to_publish() -> None:
-    """One job may ask for PyPI's token, may do nothing else, and runs no code of ours.
+def test_what_may_publish() -> None:
+    """One job may ask for PyPI's token, after the tests, on the tag of a package.
 
-    It publishes what was built, though the jobs between might have put something in its place.
+    It runs no code of ours, and publishes what was built.
     """
+    # YAML 1.1 takes the key `on` for true.
+    assert RELEASE[True]["push"]["tags"] == [f"{package}-v*" for package in PACKAGES]
     permissions = {name: job["permissions"] for name, job in RELEASE["jobs"].items()}
-    assert permissions == {
-        "build": {"contents": "read"},
-        "test": {"contents": "read"},
-        "publish": {"id-token": "write"},
-    }
-    steps = RELEASE["jobs"]["publish"]["steps"]
-    assert [step.get("uses", step.get("run")).split("@")[0] for step in steps] == [
+    contents = {"contents": "read"}
+    assert permissions == {"build": contents, "test": contents, "publish": {"id-token": "write"}}
+    publish = RELEASE["jobs"]["publish"]
+    assert publish["needs"] == ["build", "test"]
+    assert [step.get("uses", step.get("run")).split("@")[0] for step in publish["steps"]] == [
         "actions/download-artifact",
         'test "$(sha256sum -- *)" = "$HASHES"',
         "pypa/gh-action-pypi-publish",
     ]
-    assert steps[-1]["with"]["attestations"] is True
+    assert publish["steps"][-1]["with"]["attestations"] is True
 
 
 def test_hashes_of_what_was_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,15 +79,3 @@ def test_hashes_of_what_was_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     run_ok(*check, cwd=dist)
     (dist / "a-1.0.tar.gz").write_text("something else")
     assert run(*check, cwd=dist).returncode == 1
-
-
-def test_nothing_is_published_untested() -> None:
-    """Publishing waits for the tests of what was built."""
-    assert RELEASE["jobs"]["publish"]["needs"] == ["build", "test"]
-    assert RELEASE["jobs"]["test"]["needs"] == "build"
-
-
-def test_each_package_is_released_on_its_own_tag() -> None:
-    """The tags that start the workflow are those of the packages."""
-    # YAML 1.1 takes the key `on` for true.
-    assert RELEASE[True]["push"]["tags"] == [f"{package}-v*" for package in PACKAGES]
