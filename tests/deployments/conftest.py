@@ -49,3 +49,10 @@ def own_cluster() -> Iterator[EmbeddedCluster]:
     """Yield a Cluster for one test."""
     with EmbeddedCluster() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def lone_masters() -> Iterator[EmbeddedCluster]:
+    """Yield a Cluster for one test; its nodes work without each other."""
+    with EmbeddedCluster("cluster-require-full-coverage no") as cluster:
+        yield cluster

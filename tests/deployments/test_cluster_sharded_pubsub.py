@@ -14,14 +14,15 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from support import inside
-from support.cluster import EmbeddedCluster, command
+from support.cluster import command
 from support.environments import redis_6_2
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from embedded_server import EmbeddedServer
+    from support.cluster import EmbeddedCluster
     from support.layers import Layers
 
 OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
@@ -36,13 +37,6 @@ async def received(layer: RedisPubSubChannelLayer, channel: str) -> dict[str, An
     """Return the next message of a channel."""
     message: dict[str, Any] = await asyncio.wait_for(layer.receive(channel), OUTAGE)
     return message
-
-
-@pytest.fixture
-def lone_masters() -> Iterator[EmbeddedCluster]:
-    """Yield a Cluster for one test; its nodes work without each other."""
-    with EmbeddedCluster("cluster-require-full-coverage no") as cluster:
-        yield cluster
 
 
 async def test_dead_node_costs_its_own_topics(
