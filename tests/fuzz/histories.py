@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from channels_redis_queue._shared.history.positions import MARK, id_of
+from channels_redis_queue._shared.history.store import HistoryStore
 from fuzz.hostile import as_msgpack
 from fuzz.targets import Consumer, PubSubTarget, QueueTarget, Target, put
 from fuzz.watch import Violation, done
@@ -92,7 +93,7 @@ class HistoryMixin(Target):
         """Set the scene, and let channels follow the group."""
         await super().open()
         layer = self.scene.layer
-        self.stream, self.latest = inside.history_keys(layer, GROUP)
+        self.stream, self.latest = HistoryStore(layer.presence_key_head).keys(self.tag)
         channels = [await layer.new_channel() for _ in range(MEMBERS + GUESTS)]
         readers = [Reader(layer, channel) for channel in channels]
         self.members, self.guests = readers[:MEMBERS], readers[MEMBERS:]
@@ -244,6 +245,11 @@ class HistoryMixin(Target):
         if self.client.xlen(self.stream) > MAX_ENTRIES:
             raise Violation(f"there are {self.client.xlen(self.stream)} entries")
 
+    @property
+    def tag(self) -> str:
+        """The name that decides on the slot of the history."""
+        return GROUP
+
     def key(self) -> Any:
         """Return the key of the group's follower."""
         raise NotImplementedError
@@ -387,10 +393,14 @@ class QueueHistory(HistoryMixin, QueueTarget):
 class PubSubHistory(HistoryMixin, PubSubTarget):
     """Histories with the Pub/Sub layer."""
 
+    @property
+    def tag(self) -> str:
+        """The topic of the group."""
+        return f"{self.scene.prefix}__group__{GROUP}"
+
     def key(self) -> bytes:
         """Return the topic of the group."""
-        topic: str = inside.names(self.scene.layer).topic(GROUP)
-        return topic.encode()
+        return self.tag.encode()
 
     def publish(self, head: Any, body: bytes) -> None:
         """Publish a message to the topic of the group."""

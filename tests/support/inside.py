@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from channels_redis_queue.keys import Keys
+
 # What is private has no types that would help here.
 
 
@@ -18,27 +20,23 @@ def process(layer: Any) -> Any:
 
 def broker(layer: Any) -> Any:
     """Return what a layer has for the running event loop."""
-    return layer._brokers.get().get()
+    return process(layer).get()
 
 
 def brokers(layer: Any) -> list[Any]:
     """Return what a layer has for each event loop that goes on."""
-    return [one for one in all_brokers(layer) if one.loop and not one.loop.is_closed()]
-
-
-def all_brokers(layer: Any) -> list[Any]:
-    """Return what a layer has in this process, for event loops that have ended as well."""
-    return list(layer._brokers.get().values())
+    found = process(layer).values()
+    return [one for one in found if one.loop and not one.loop.is_closed()]
 
 
 def shards(layer: Any) -> Any:
     """Return the command connections of a queue layer for the running event loop."""
-    return layer._brokers.get().shards
+    return process(layer).shards
 
 
 def silent(layer: Any) -> list[Any]:
     """Return the addresses of processes that a queue layer has looked at once, in silence."""
-    return list(layer._brokers.get()._liveness._silence._first)
+    return list(process(layer)._liveness._silence._first)
 
 
 def receivers(layer: Any) -> list[Any]:
@@ -74,12 +72,6 @@ def mailboxes(layer: Any) -> Any:
     return broker(layer).consumers.mailboxes
 
 
-def sinks(found: Any) -> dict[str, Any]:
-    """Return what takes frames out of mailboxes, by channel."""
-    taken: dict[str, Any] = found._sinks
-    return taken
-
-
 def is_handling(consumer: Any) -> bool:
     """Return whether a handler of a consumer with broadcasts runs."""
     return consumer._sink is not None and bool(consumer._sink.handling)
@@ -90,48 +82,20 @@ def subscribers(layer: Any) -> list[Any]:
     return list(broker(layer)._subscribers._subscribers.values())
 
 
-def is_closed(connection: Any) -> bool:
-    """Return whether a connection is closed."""
-    closed: bool = connection._transport.is_closing()
-    return closed
-
-
-def running(subscriber: Any) -> Any:
-    """Return the task of a subscriber, which ends when nothing is subscribed to."""
-    return subscriber._running
-
-
 def connector(layer: Any) -> Any:
     """Return what connects a layer to its first host."""
     return layer._connectors[0]
 
 
-def keys(layer: Any) -> Any:
+def keys(layer: Any) -> Keys:
     """Return the names of a queue layer's keys."""
-    return layer._keys
-
-
-def names(layer: Any) -> Any:
-    """Return the names of a Pub/Sub layer's topics and channels."""
-    return layer._names
-
-
-def new_name(layer: Any) -> str:
-    """Return the name of a new channel of a Pub/Sub layer, which is not open yet."""
-    name: str = names(layer).new_channel("specific.", layer._brokers.get().id)
-    return name
+    return Keys(layer.prefix)
 
 
 def encrypt(layer: Any, body: bytes) -> bytes:
     """Encrypt bytes as a layer does a message."""
     token: bytes = layer._serializer.encrypt(body)
     return token
-
-
-def history_keys(layer: Any, group: str) -> tuple[Any, Any]:
-    """Return the keys of a group's history: of its stream, and of its latest position."""
-    stream, latest = layer._store.keys(layer._history_tag(group))
-    return stream, latest
 
 
 def followers(layer: Any) -> Any:
