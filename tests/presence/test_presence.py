@@ -76,7 +76,7 @@ async def test_page_that_moves(processes: Callable[..., Process], host: list[str
 
 
 async def test_new_meta(processes: Callable[..., Process], host: list[str]) -> None:
-    """Another meta is a join once more, with the metas of all processes."""
+    """Another meta is a join once more, with the metas of all processes, also of a new page."""
     here, there = processes(host), processes(host)
     watcher = await there.watch("room")
     channel = await here.open("room", 7, {"away": False})  # type: ignore[arg-type]
@@ -91,6 +91,10 @@ async def test_new_meta(processes: Callable[..., Process], host: list[str]) -> N
     await within(here.presence.track("room", channel, 7, {"away": None}))
     await here.open("room", "bob")
     assert list((await watcher.look())["joins"]) == ["bob"]
+    # A page that comes back within the grace is no news, but its meta may be.
+    await within(here.presence.untrack("room", channel))
+    await here.open("room", "7", {"away": 1})
+    assert {"away": 1} in (await watcher.look())["joins"]["7"]
 
 
 async def test_another_key_of_someone_else(
