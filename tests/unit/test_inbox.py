@@ -85,6 +85,7 @@ def test_lifetime() -> None:
     assert reader.notes.seen == ["late", "new", "ahead"]
     assert reader.notes.lifetimes == pytest.approx([5, 60, 60])
     assert reader.acknowledged() == [b"939.9", b"945", b"1000", b"1500"]
+    assert reader.inbox._counters.expired == 1
 
 
 def test_releases_what_was_given_back() -> None:
@@ -108,13 +109,14 @@ def test_releases_what_was_given_back() -> None:
 
 
 def test_take_that_may_have_come_before_a_release() -> None:
-    """Another take follows: a claim that is being put back may be new, and would lie there."""
+    """Another take follows: a claim that is being put back may be new, and what is newer waits."""
     reader = Reader()
     reader.inbox.acks.admit(claim := Claim(b"a", b"990.1"))
     reader.inbox.acks.requeue(claim)
     reader.inbox.take(10)
-    assert reader.answer_take("a 990.1") == []
+    assert reader.answer_take("older 990.0 a 990.1 newer 990.2") == ["older"]
     assert reader.inbox.must_take_again
+    assert reader.inbox.acks.pending_requeues() == [b"990.1", b"990.2"]
 
 
 def test_release_that_finds_nothing(caplog: pytest.LogCaptureFixture) -> None:

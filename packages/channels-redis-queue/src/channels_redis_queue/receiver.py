@@ -260,16 +260,16 @@ class Receiver:
             await self._take(connection, count)
         else:
             if inbox.must_take_again:
-                await self._finish_releases()
                 await self._take(connection, 0)
 
     async def _take(self, connection: Connection, count: int) -> None:
         """Take without waiting."""
         while True:
+            # They are older than what the take may return.
+            await self._finish_releases()
             await self._exchange(connection, REPLY_GRACE, *self.inbox.take(count, as_source=True))
             if not self.inbox.must_take_again:
                 return
-            await self._finish_releases()
             count = 0
 
     def _release(self) -> None:
@@ -320,7 +320,6 @@ class Receiver:
             connection = await self._open()
         await self._take(connection, 0)
         self._dispatcher.on_receive_stopped()
-        await self._finish_releases()
         await self._take(connection, 0)
         cleanup = self.inbox.cleanup_command()
         if cleanup is not None:

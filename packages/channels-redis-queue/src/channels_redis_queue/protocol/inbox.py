@@ -293,6 +293,10 @@ class Inbox:
                 dispatcher.apply_leaves(sent)
             if not self.acks.admit(claim):
                 continue
+            if self.acks.ambiguous:
+                # It is newer than one that goes back to the queue.
+                self.acks.requeue(claim)
+                continue
             lifetime = min(sent - now, 0) + self._expiry
             if lifetime > 0:
                 dispatcher.dispatch(claim, self.acks, lifetime)
