@@ -15,11 +15,12 @@ REMEMBERED = 1000
 
 
 class Take:
-    """A command of the reader: acknowledges, and returns all claims, new ones last."""
+    """The commands of one write: put back, acknowledge, and return all claims, new ones last."""
 
-    def __init__(self, acks: AckTracker) -> None:
+    def __init__(self, acks: AckTracker, number: int) -> None:
+        self.number = number
+        self.requeued = list(acks.requeues)
         self.acknowledged = acks.pending_acks()
-        self.requeued = len(acks.confirmed_requeues)
         self.reply: list[Claim] | None = None
 
 
@@ -38,10 +39,12 @@ class Acknowledgements(RuleBasedStateMachine):
         self.out: list[Claim] = []
         self.done: list[Claim] = []
         self.remembered: list[Claim] = []
-        # Commands whose reply has not come.
+        # Writes whose replies have not come, and one of a lost connection that may still arrive.
         self.take: Take | None = None
-        self.release: list[bytes] | None = None
-        self.release_ran = False
+        self.late: Take | None = None
+        self.writes = 0
+        # The number of the latest release that the server has executed.
+        self.released = 0
 
     @precondition(lambda self: len(self.queue) < 3)
     @rule(message=st.sampled_from([b"one", b"two"]))
@@ -56,20 +59,31 @@ class Acknowledgements(RuleBasedStateMachine):
     def take_on(self, count: int) -> None:
         """Continue a take: send it, let the server execute it, or read its reply."""
         if self.take is None:
-            self.take = Take(self.acks)
+            self.writes += 1
+            self.take = Take(self.acks, self.writes)
         elif self.take.reply is None:
-            gone = set(self.take.acknowledged)
-            self.claims = [claim for claim in self.claims if claim.score not in gone]
-            self.claims += self.queue[:count]
-            del self.queue[:count]
-            self.take.reply = list(self.claims)
+            self.execute(self.take, count)
         else:
-            self.read(self.take.acknowledged, self.take.requeued, self.take.reply)
+            del self.acks.requeues[: len(self.take.requeued)]
+            self.read(self.take.acknowledged, self.take.reply)
             self.take = None
 
-    def read(self, acknowledged: list[bytes], requeued: int, reply: list[Claim]) -> None:
+    def execute(self, take: Take, count: int) -> None:
+        """Let the server execute a write: a release does nothing after a later one."""
+        if take.requeued and take.number > self.released:
+            self.released = take.number
+            back = [claim for claim in self.claims if claim.score in take.requeued]
+            self.claims = [claim for claim in self.claims if claim not in back]
+            self.queue[:0] = back
+            self.free.update(back)
+        self.claims = [claim for claim in self.claims if claim.score not in take.acknowledged]
+        self.claims += self.queue[:count]
+        del self.queue[:count]
+        take.reply = list(self.claims)
+
+    def read(self, acknowledged: list[bytes], reply: list[Claim]) -> None:
         """Read the reply of a take."""
-        self.acks.confirm_take(len(acknowledged), requeued)
+        self.acks.confirm_acks(len(acknowledged))
         by_score = {claim.score: claim for claim in self.done}
         for score in acknowledged:
             if by_score[score] not in self.remembered:
@@ -79,42 +93,38 @@ class Acknowledgements(RuleBasedStateMachine):
                 self.free.remove(claim)
                 self.out.append(claim)
 
+    @precondition(lambda self: self.take)
     @rule()
-    def release_on(self) -> None:
-        """Continue a release: send it, let the server execute it, or read its reply."""
-        if self.release is None:
-            self.release = self.acks.pending_requeues()
-            self.release_ran = False
-        elif self.release_ran:
-            self.acks.confirm_requeues(len(self.release))
-            self.release = None
-        else:
-            back = [claim for claim in self.claims if claim.score in self.release]
-            self.claims = [claim for claim in self.claims if claim not in back]
-            self.queue[:0] = back
-            self.free.update(back)
-            self.release_ran = True
+    def lose_connection(self) -> None:
+        """Lose the replies, before or after the server has executed the write."""
+        if self.take and self.take.reply is None:
+            self.late = self.take
+        self.take = None
 
-    @precondition(lambda self: self.take or self.release)
-    @rule(take=st.booleans())
-    def lose_connection(self, take: bool) -> None:  # noqa: FBT001
-        """Lose a reply, before or after the server has carried the command out."""
-        if take:
-            self.take = None
-        else:
-            self.release = None
+    @precondition(lambda self: self.late)
+    @rule(count=st.integers(0, 3))
+    def arrive_late(self, count: int) -> None:
+        """Let the server execute a write of a lost connection."""
+        if self.late:
+            self.execute(self.late, count)
+        self.late = None
 
     @precondition(lambda self: self.out)
-    @rule(data=st.data(), received=st.booleans())
-    def hand_over(self, data: st.DataObject, received: bool) -> None:  # noqa: FBT001
-        """Let a consumer receive a message, or give it up to another reader."""
+    @rule(data=st.data())
+    def receive(self, data: st.DataObject) -> None:
+        """Let a consumer receive a message."""
         claim = data.draw(st.sampled_from(self.out))
         self.out.remove(claim)
-        if received:
-            self.done.append(claim)
-            self.acks.acknowledge(claim)
-        else:
-            self.acks.requeue(claim)
+        self.done.append(claim)
+        self.acks.acknowledge(claim)
+
+    @precondition(lambda self: self.out and self.take is None)
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        """Requeue a message for another reader."""
+        claim = data.draw(st.sampled_from(self.out))
+        self.out.remove(claim)
+        self.acks.requeue(claim)
 
     @precondition(lambda self: self.remembered)
     @rule(data=st.data())
@@ -126,10 +136,8 @@ class Acknowledgements(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Continue without faults: every message is delivered and acknowledged in the end."""
-        self.take = self.release = None
+        self.take = None
         for _ in range(5):
-            for _ in range(3):
-                self.release_on()
             for _ in range(3):
                 self.take_on(len(self.queue))
             for claim in self.out:
@@ -138,8 +146,7 @@ class Acknowledgements(RuleBasedStateMachine):
             self.out = []
         assert sorted(self.done) == sorted(self.published)
         assert (self.claims, self.queue) == ([], [])
-        assert (self.acks.pending_acks(), self.acks.pending_requeues()) == ([], [])
-        assert not self.acks.ambiguous
+        assert (self.acks.pending_acks(), self.acks.requeues) == ([], [])
 
 
 TestAcknowledgements = Acknowledgements.TestCase
@@ -152,7 +159,7 @@ def test_only_the_latest_are_remembered() -> None:
     for claim in claims:
         assert acks.admit(claim)
         acks.acknowledge(claim)
-    acks.confirm_take(3, 0)
+    acks.confirm_acks(3)
     assert not acks.admit(claims[2])
     assert not acks.admit(claims[1])
     assert acks.admit(claims[0])

@@ -93,41 +93,27 @@ def test_releases_what_was_given_back() -> None:
     reader = Reader()
     claim = Claim(b"a", b"990.1")
     reader.inbox.acks.admit(claim)
-    assert reader.inbox.release_command() is None
+    assert reader.inbox.release() == []
     reader.inbox.acks.requeue(claim)
     handlers = []
     for number in (1, 2):
-        assert reader.inbox.acks.unsent_requeues
-        command, released = reader.inbox.release_command() or ((), repr)
+        [(command, released)] = reader.inbox.release()
         assert command[-4:] == (EXPIRY, max(EXPIRY, MIN_CLAIMS_TTL), number, b"990.1")
         handlers.append(released)
     handlers[-1](1)
-    assert not reader.inbox.acks.unsent_requeues
-    assert reader.inbox.release_command() is None
+    assert reader.inbox.release() == []
     reader.inbox.take(10)
     assert reader.answer_take("a 990.1") == ["a"]
-
-
-def test_take_that_may_have_come_before_a_release() -> None:
-    """Another take follows: a claim that is being put back may be new, and what is newer waits."""
-    reader = Reader()
-    reader.inbox.acks.admit(claim := Claim(b"a", b"990.1"))
-    reader.inbox.acks.requeue(claim)
-    reader.inbox.take(10)
-    assert reader.answer_take("older 990.0 a 990.1 newer 990.2") == ["older"]
-    assert reader.inbox.must_take_again
-    assert reader.inbox.acks.pending_requeues() == [b"990.1", b"990.2"]
 
 
 def test_release_that_finds_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """Messages that can't go back are counted and logged; not if a copy has done it before."""
     reader = Reader()
-    reader.inbox.take(10)
-    reader.answer_take("a 990.1 b 990.2")
     for reply in (None, 1):
-        reader.inbox.acks.requeue(Claim(b"a", b"990.1"))
-        reader.inbox.acks.requeue(Claim(b"b", b"990.2"))
-        _, released = reader.inbox.release_command() or ((), repr)
+        for claim in (Claim(b"a", b"990.1"), Claim(b"b", b"990.2")):
+            assert reader.inbox.acks.admit(claim)
+            reader.inbox.acks.requeue(claim)
+        [(_, released)] = reader.inbox.release()
         assert not caplog.records
         released(reply)
     [record] = caplog.records
@@ -138,13 +124,14 @@ def test_release_that_finds_nothing(caplog: pytest.LogCaptureFixture) -> None:
 def test_release_after_one_that_was_not_answered(caplog: pytest.LogCaptureFixture) -> None:
     """The one before may have put the messages back: nothing says that they are lost."""
     reader = Reader()
-    reader.inbox.acks.requeue(Claim(b"a", b"990.1"))
-    reader.inbox.release_command()
-    _, released = reader.inbox.release_command() or ((), repr)
+    reader.inbox.acks.admit(claim := Claim(b"a", b"990.1"))
+    reader.inbox.acks.requeue(claim)
+    reader.inbox.release()
+    [(_, released)] = reader.inbox.release()
     released(0)
     assert not caplog.records
     assert reader.inbox._counters.expired == 0
-    assert not reader.inbox.acks.unsent_requeues
+    assert reader.inbox.release() == []
 
 
 def test_claims_live_as_long_as_messages() -> None:

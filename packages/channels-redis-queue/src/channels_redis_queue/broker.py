@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import maintenance
-from ._shared.concurrency import BackgroundTasks, running_loop, timeout
+from ._shared.concurrency import BackgroundTasks, timeout
 from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
 from ._shared.history.backlog import Backlog
@@ -241,9 +241,6 @@ class QueueBroker:
                 await waiter
             except BaseException:
                 box.remove_waiter(waiter)
-                # The garbage collector may end a call of a closed loop in any thread.
-                if not bang and running_loop() is self.loop:
-                    receivers.put_back(channel)
                 raise
             has_waited = True
         box.last_receipt = counters.received = counters.received + 1

@@ -107,9 +107,8 @@ class Receiver:
         self._connection: Connection | None = None
         # The handlers of the replies that have not come, in order.
         self._handlers: deque[Callable[[Any], None]] = deque()
-        # Those of the event loop that it was started in.
+        # That of the event loop that it was started in.
         self._task: asyncio.Task[None] | None = None
-        self._releasing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to read in the running event loop."""
@@ -121,10 +120,9 @@ class Receiver:
         self._task.add_done_callback(self._finished)
 
     def wake(self) -> None:
-        """Take or put back messages: a call may wait, or a message may have been requeued."""
+        """Take messages again: a call may wait."""
         if self.state is State.RESTING and not self._woken.done():
             self._woken.set_result(True)
-        self._release()
 
     async def stop(self) -> None:
         """Stop reading without losing messages that arrive meanwhile."""
@@ -138,8 +136,6 @@ class Receiver:
                     await self._finish()
             if self.state is State.STOPPING:
                 self.state = State.STOPPED
-        if self._releasing is not None:
-            await end_task(self._releasing)
         self._outages.forget(self)
         self._drop()
         self._task = None
@@ -149,7 +145,7 @@ class Receiver:
         if self.state not in STARTABLE:
             self.state = State.STOPPED
         self._outages.forget(self)
-        self._task = self._releasing = None
+        self._task = None
         self._drop()
         self.inbox.abandon()
 
@@ -212,9 +208,6 @@ class Receiver:
     async def _serve(self, connection: Connection) -> None:
         """Receive until no call has waited for a while."""
         while True:
-            if self.inbox.acks.unsent_requeues or self._releasing is not None:
-                # They are older than what a take may return.
-                await self._finish_releases()
             count = self._wanted_count()
             if count:
                 await self._wait_and_take(connection, count)
@@ -222,9 +215,11 @@ class Receiver:
             elif await self._rest(RESUME_TIMEOUT):
                 self._dispatcher.on_receive_resumed()
             else:
-                self._dispatcher.on_receive_stopped()
-                self._release()
-                if self._releasing is None and not await self._rest(IDLE_TIMEOUT):
+                acks = self.inbox.acks
+                self._dispatcher.on_receive_stopped(acks)
+                if acks.requeues:
+                    await self._take(connection, 0)
+                elif not await self._rest(IDLE_TIMEOUT):
                     self.state = State.ENDED
                     return
 
@@ -263,45 +258,14 @@ class Receiver:
                 await self._take(connection, 0)
 
     async def _take(self, connection: Connection, count: int) -> None:
-        """Take without waiting."""
+        """Put back what was requeued, and take without waiting."""
+        inbox = self.inbox
         while True:
-            # They are older than what the take may return.
-            await self._finish_releases()
-            await self._exchange(connection, REPLY_GRACE, *self.inbox.take(count, as_source=True))
-            if not self.inbox.must_take_again:
+            requests = *inbox.release(), *inbox.take(count, as_source=True)
+            await self._exchange(connection, REPLY_GRACE, *requests)
+            if not inbox.must_take_again:
                 return
             count = 0
-
-    def _release(self) -> None:
-        """Start to put back requeued messages, concurrently with a wait."""
-        if (
-            self.inbox.acks.unsent_requeues
-            and self._releasing is None
-            and self.state not in STARTABLE
-        ):
-            self._releasing = start_task(self._send_releases())
-            self._releasing.add_done_callback(self._released)
-
-    def _released(self, _task: asyncio.Task[None]) -> None:
-        self._releasing = None
-
-    async def _finish_releases(self) -> None:
-        """Wait until all requeued messages are put back."""
-        self._release()
-        if self._releasing is not None:
-            await asyncio.wait([self._releasing])
-
-    async def _send_releases(self) -> None:
-        backoff, key = Backoff(), self.inbox.key
-        while (release := self.inbox.release_command()) is not None:
-            command, on_reply = release
-            try:
-                on_reply(await self._commands.execute(command, key=key, idempotent=True))
-            except (RedisError, OSError) as error:
-                # It may have been executed. The next one has a number of its own.
-                if not is_temporary(error):
-                    logger.warning("Messages of %s can't go back: %s", key, error)
-                await asyncio.sleep(backoff.next())
 
     async def _finish(self) -> None:
         """Read the outstanding replies, and leave nothing in the claims."""
@@ -319,7 +283,7 @@ class Receiver:
             await self._unblock()
             connection = await self._open()
         await self._take(connection, 0)
-        self._dispatcher.on_receive_stopped()
+        self._dispatcher.on_receive_stopped(self.inbox.acks)
         await self._take(connection, 0)
         cleanup = self.inbox.cleanup_command()
         if cleanup is not None:
@@ -348,8 +312,6 @@ class Receiver:
             if isinstance(reply, Exception):
                 raise reply
             self._handlers.popleft()(reply)
-        if self.inbox.acks.unsent_requeues:
-            self._release()
 
     def _name_keys(self, error: Exception) -> Exception:
         """Return the error; about a key of a wrong type, one that names those it may be."""

@@ -66,14 +66,6 @@ class ReceiverPool:
             self._worker_dispatchers[channel] = dispatcher
         return dispatcher.mailbox
 
-    def put_back(self, channel: str) -> None:
-        """Put back messages of a general channel for which no call waits any more."""
-        dispatcher = self._worker_dispatchers.get(channel)
-        if dispatcher and dispatcher.mailbox.size and not dispatcher.mailbox.waiting:
-            dispatcher.on_receive_stopped()
-            for receiver in self._receivers.get(channel, ()):
-                receiver.wake()
-
     def ensure(self, address: str) -> None:
         """Start the receivers that an address lacks, and wake those that rest."""
         for receiver in self._receivers.get(address) or self._add(address):

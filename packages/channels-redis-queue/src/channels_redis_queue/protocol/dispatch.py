@@ -77,10 +77,6 @@ class UnackedMessage(NamedTuple):
         """Return the message as a dict of the caller's own."""
         return self.decoded.copy()
 
-    def requeue(self) -> None:
-        """Put the message back, for another reader."""
-        self.acks.requeue(self.claim)
-
 
 class ProcessDispatcher(Dispatcher):
     """Dispatch the messages of a process to its channels, and its members of groups.
@@ -233,11 +229,15 @@ class WorkerDispatcher(Dispatcher):
         """Prefetch more: a consumer has called `receive` again at once."""
         self._prefetch = min(2 * self._prefetch + 1, self.MAX_PREFETCH)
 
-    def on_receive_stopped(self) -> None:
-        """Prefetch nothing, and put back what no call has taken."""
+    def on_receive_stopped(self, acks: AckTracker) -> None:
+        """Prefetch nothing, and requeue what one reader has taken and no call has received."""
         self._prefetch = 0
-        while (taken := self.take()) is not None:
-            taken.requeue()
+        for _ in range(self.mailbox.size):
+            taken = self.take()
+            if taken and taken.acks is acks:
+                acks.requeue(taken.claim)
+            elif taken:
+                self.mailbox.put(Entry(math.inf, taken))
 
     def abandon(self) -> None:
         """Forget the calls that wait, and what was taken for them."""

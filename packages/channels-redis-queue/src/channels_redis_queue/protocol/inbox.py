@@ -37,8 +37,6 @@ GENERAL_BLOCK_SECONDS = 2
 MIN_CLAIMS_TTL = 60
 # Seconds that a reply may lie unread before another take returns the age of its messages.
 MAX_REPLY_DELAY = 1.0
-# The state of a claim.
-_DELIVERED, _ACKNOWLEDGED, _REQUEUED = range(3)
 
 
 class Claim(NamedTuple):
@@ -61,84 +59,61 @@ class AckTracker:
 
     def __init__(self, remembered: int) -> None:
         self._remembered = remembered
-        # By hash, not message: a thousand of a megabyte each would be a gigabyte.
-        self._states: dict[int, int] = {}
+        # By hash, not message: a thousand of a megabyte each would be a gigabyte. True once it is
+        # acknowledged.
+        self._delivered: dict[int, bool] = {}
         self._acknowledged: dict[int, None] = {}
         self._pending_acks: deque[tuple[int, bytes]] = deque()
-        # Falsy if there is nothing to put back.
-        self.unsent_requeues: deque[tuple[int, bytes]] = deque()
-        # A take that is sent after the reply to the release may return these as new claims.
-        self.confirmed_requeues: deque[int] = deque()
-        # True if a take has returned a claim whose requeue was not confirmed when it was sent: the
-        # server may have executed it before the release or after it.
-        self.ambiguous = False
+        # The scores of the claims to put back.
+        self.requeues: list[bytes] = []
 
     def admit(self, claim: Claim) -> bool:
         """Return whether to deliver the claim now, and remember it."""
         key = hash(claim)
-        state = self._states.get(key)
-        if state is None:
-            if key not in self._acknowledged:
-                self._states[key] = _DELIVERED
-                return True
+        if key in self._delivered:
+            return False
+        if key in self._acknowledged:
             # The acknowledgement did not survive a failover.
             self._pending_acks.append((key, claim.score))
-        elif state == _REQUEUED:
-            self.ambiguous = True
-        return False
+            return False
+        self._delivered[key] = False
+        return True
 
     def acknowledge(self, claim: Claim) -> None:
         """Acknowledge a claim with the next take."""
         key = hash(claim)
-        self._states[key] = _ACKNOWLEDGED
+        self._delivered[key] = True
         self._pending_acks.append((key, claim.score))
 
     def requeue(self, claim: Claim) -> None:
-        """Put a claim back into the queue with the next release, for another reader."""
-        key = hash(claim)
-        self._states[key] = _REQUEUED
-        self.unsent_requeues.append((key, claim.score))
+        """Put a claim back into the queue with the next release, for another reader.
+
+        No take may be under way: it would return the claim as a new one.
+        """
+        del self._delivered[hash(claim)]
+        self.requeues.append(claim.score)
 
     def pending_acks(self) -> list[bytes]:
         """Return the scores to acknowledge with the next take."""
         return [score for _, score in self._pending_acks]
 
-    def pending_requeues(self) -> list[bytes]:
-        """Return the scores to put back with the next release."""
-        return [score for _, score in self.unsent_requeues]
-
     @property
     def has_open_claims(self) -> bool:
-        """True if a claim may still be acknowledged, or has to be put back."""
-        return any(state != _ACKNOWLEDGED for state in self._states.values())
+        """True if a claim may still be acknowledged."""
+        return not all(self._delivered.values())
 
     def forget_delivered(self) -> None:
         """Forget what was delivered and not received: the next take delivers it again."""
-        for key in [key for key, state in self._states.items() if state == _DELIVERED]:
-            del self._states[key]
+        self._delivered = {key: True for key, is_done in self._delivered.items() if is_done}
 
-    def confirm_take(self, acknowledged: int, requeued: int) -> None:
-        """Forget the claims that the server has settled: a take was answered.
-
-        Args:
-            acknowledged: The number of acknowledgements that the take carried.
-            requeued: The number of `confirmed_requeues` when it was sent.
-        """
-        for _ in range(acknowledged):
+    def confirm_acks(self, count: int) -> None:
+        """Remember the first `count` pending acknowledgements as settled: a take was answered."""
+        for _ in range(count):
             key, _score = self._pending_acks.popleft()
-            self._states.pop(key, None)
+            self._delivered.pop(key, None)
             self._acknowledged[key] = None
         while len(self._acknowledged) > self._remembered:
             del self._acknowledged[next(iter(self._acknowledged))]
-        for _ in range(requeued):
-            self._states.pop(self.confirmed_requeues.popleft(), None)
-        self.ambiguous = False
-
-    def confirm_requeues(self, count: int) -> None:
-        """Forget the first `count` pending requeues: the server has put them back."""
-        for _ in range(count):
-            key, _score = self.unsent_requeues.popleft()
-            self.confirmed_requeues.append(key)
 
 
 class Dispatcher:
@@ -166,8 +141,8 @@ class Dispatcher:
     def on_receive_resumed(self) -> None:
         """Take up work again: a call waits, shortly after none did."""
 
-    def on_receive_stopped(self) -> None:
-        """Put back what was prefetched: no call waits any more."""
+    def on_receive_stopped(self, acks: AckTracker) -> None:
+        """Requeue what one reader has prefetched: no call waits any more."""
 
     def abandon(self) -> None:
         """Forget the calls that wait, and what they were given: their event loop was closed."""
@@ -201,8 +176,8 @@ class Inbox:
         self.acks = AckTracker(max(1000, 4 * dispatcher.prefetch_count()))
         # True once a take was sent: the claims may hold messages.
         self.has_taken = False
-        # The acknowledged claims and confirmed requeues of the latest take.
-        self._settled_by_take = (0, 0)
+        # The number of acknowledgements in the latest take.
+        self._acks_in_take = 0
         # The number of releases sent, and the number of the latest that was answered.
         self._releases = self._answered_release = 0
         # The smallest difference seen between this process's clock and the server time in a reply.
@@ -251,7 +226,7 @@ class Inbox:
         """
         self.has_taken = True
         acks = self.acks.pending_acks()
-        self._settled_by_take = len(acks), len(self.acks.confirmed_requeues)
+        self._acks_in_take = len(acks)
         names = (self._queue.key, self._queue.bell, self._claims)
         call = scripts.TAKE.call_with_source if as_source else scripts.TAKE.call
         move = call(names, count, self._expiry, self._claims_ttl, *acks)
@@ -285,17 +260,13 @@ class Inbox:
             self.must_take_again = True
             return
         # Not before the server has answered.
-        self.acks.confirm_take(*self._settled_by_take)
+        self.acks.confirm_acks(self._acks_in_take)
         dispatcher = self.dispatcher
         self._popped.clear()
         for claim, sent in claims:
             if dispatcher.leaves:
                 dispatcher.apply_leaves(sent)
             if not self.acks.admit(claim):
-                continue
-            if self.acks.ambiguous:
-                # It is newer than one that goes back to the queue.
-                self.acks.requeue(claim)
                 continue
             lifetime = min(sent - now, 0) + self._expiry
             if lifetime > 0:
@@ -305,22 +276,22 @@ class Inbox:
                 self.acks.acknowledge(claim)
         if self._left_empty and dispatcher.leaves:
             dispatcher.apply_leaves(now)
-        self.must_take_again = self.acks.ambiguous
+        self.must_take_again = False
 
-    def release_command(self) -> tuple[Command, Callable[[Any], None]] | None:
-        """Return the command that puts unreceived messages back, and the handler of its reply.
+    def release(self) -> list[Request]:
+        """Return the command that puts unreceived messages back, if there are any.
 
-        Send one at a time. If its reply is lost, send the next one in its place.
+        Send it before a take. If its reply is lost, send the next one in its place.
         """
-        scores = self.acks.pending_requeues()
+        scores = self.acks.requeues
         if not scores:
-            return None
+            return []
         self._releases += 1
         names = (self._queue.key, self._queue.bell, self._claims)
-        command = scripts.RELEASE.call(
+        command = scripts.RELEASE.call_with_source(
             names, self._expiry, self._claims_ttl, self._releases, *scores
         )
-        return command, partial(self._on_release_reply, len(scores), self._releases)
+        return [(command, partial(self._on_release_reply, len(scores), self._releases))]
 
     def abandon(self) -> None:
         """Deliver again what calls were given that have not run: their event loop was closed."""
@@ -334,7 +305,7 @@ class Inbox:
         return ("ZREMRANGEBYSCORE", self._claims, "-inf", "(0")
 
     def _on_release_reply(self, count: int, number: int, reply: Any) -> None:
-        self.acks.confirm_requeues(count)
+        del self.acks.requeues[:count]
         # Otherwise an earlier one, whose reply was lost, may have put them back; or a copy of this
         # one, if the reply is None.
         is_first = number == self._answered_release + 1 and reply is not None
