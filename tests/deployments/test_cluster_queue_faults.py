@@ -22,6 +22,7 @@ from support.messages import cancel, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from embedded_server import EmbeddedServer
     from support.layers import Layers
 
 OUTAGE = 15.0  # seconds; what takes two or three of them on a quiet machine
@@ -163,6 +164,35 @@ async def test_node_that_has_left(redis_cluster: EmbeddedCluster) -> None:
             await within(Cluster(alone).learn())
 
 
+async def test_master_that_steps_down(replicated_cluster: EmbeddedCluster) -> None:
+    """The connection to it is closed once a part of the process has learnt of its successor."""
+    [host] = parse_hosts([replicated_cluster.host])
+    cluster = Cluster(host)
+    await cluster.learn()
+    pipeline = ClusterPipeline(cluster, (), Counters())
+    await pipeline.execute(("SET", "x", 1), key="x")
+    former = replicated_cluster.master_of("x")
+
+    def is_connected() -> bool:
+        return b"cmd=set" in command(former, "CLIENT", "LIST")
+
+    assert is_connected()
+    command(replica_of(replicated_cluster, former), "CLUSTER", "FAILOVER")
+    await eventually(lambda: replicated_cluster.master_of("x") is not former, timeout=OUTAGE)
+    assert is_connected()
+    await cluster.learn()
+    await pipeline.execute(("GET", "x"), key="x")
+    await eventually(lambda: not is_connected())
+    await pipeline.close()
+
+
+def replica_of(cluster: EmbeddedCluster, master: EmbeddedServer) -> EmbeddedServer:
+    """Return the replica of a master."""
+    return next(
+        node for node in cluster.nodes if command(node, "ROLE")[:3:2] == [b"slave", master.port]
+    )
+
+
 async def test_master_that_dies(
     replicated_cluster: EmbeddedCluster, layers: Layers, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -216,11 +246,7 @@ async def test_group_of_a_lost_master(replicated_cluster: EmbeddedCluster, layer
     key = Keys(layer.prefix).group("room")
     master = replicated_cluster.master_of(key)
     # Nothing reaches its replica any more.
-    replica = next(
-        node
-        for node in replicated_cluster.nodes
-        if command(node, "ROLE")[:3:2] == [b"slave", master.port]
-    )
+    replica = replica_of(replicated_cluster, master)
     replica.pause()
     await layer.group_add("room", channel)
     master.kill()

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support import inside
 from support.messages import cancel, numbered, take_elsewhere, take_numbers, within
-from support.queue_layers import Layers, waiting
+from support.queue_layers import Layers, beside, waiting
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -117,6 +118,23 @@ async def test_message_that_expires_while_the_loop_is_busy(layers: Layers, kind:
     await eventually(lambda: layer.statistics().dropped.expired == 1)
     await within(sender.send(channel, {"number": 2}))
     assert await within(receiving) == {"number": 2}
+
+
+async def test_prefetched_messages_that_expire(
+    layers: Layers, redis_server: EmbeddedServer
+) -> None:
+    """A message that a worker has prefetched and asks for too late is dropped, and counted."""
+    layer, sender = layers(expiry=1), layers()
+    await asyncio.gather(*(sender.send("jobs", message) for message in numbered(50)))
+    while not (ahead := inside.prefetched(layer, "jobs") if layer.statistics().received else 0):
+        await take_numbers(layer, "jobs", 1)
+    with redis_server.client() as client:
+        client.delete(beside(layer, "jobs").key)
+    time.sleep(layer.expiry + 1)  # noqa: ASYNC251 - it holds the event loop
+    receiving = asyncio.create_task(layer.receive("jobs"))
+    await sender.send("jobs", {"number": 50})
+    assert await within(receiving) == {"number": 50}
+    assert layer.statistics().dropped.expired == ahead
 
 
 async def test_pollers(layers: Layers) -> None:
