@@ -6,37 +6,27 @@ The exit status is 1 if some work is below its floor, or fails.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.survey.plan import BEFORE
-from benchmarks.survey.report import aligned, amount, widths_of
+from benchmarks.survey.plan import BEFORE, Cell
+from benchmarks.survey.report import aligned, amount, better, widths_of
 from benchmarks.survey.results import METRICS
-from benchmarks.survey.running import Failed, run
-from benchmarks.survey.services import redis_service
-from benchmarks.survey.trial import Job
+from benchmarks.survey.survey import Survey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchmarks.survey.services import RedisService
+    from benchmarks.survey.results import Results
 
-TIMEOUT = 60.0  # seconds for one round on one side
-SECONDS = 0.6
-OPTIONS = {"capacity": 20_000}  # No work here is about overflow.
 HEAD = ("layer", "work", "metric", "theirs", "ours", "ratio", "floor", "")
 
 
 class Work(NamedTuple):
     """A work with its parameters, the metric that counts, and the floor of each layer.
 
-    A floor is the least ratio of the metrics; or with `most`, the highest figure of ours. Work that
-    takes long, or comes out the same each time, runs `rounds` at most.
+    A floor is the least ratio of the metrics; or with `most`, the highest figure of ours.
     """
 
     name: str
@@ -44,39 +34,25 @@ class Work(NamedTuple):
     floors: Mapping[str, float]
     parameters: Mapping[str, Any] = {}
     most: bool = False
-    rounds: int = 1_000
-
-    def floor(self, layer: str) -> str:
-        """Return the floor of a layer as people write it."""
-        limit = self.floors[layer]
-        return f"< {limit:g}" if self.most else f"{limit:g}x"
-
-    def holds(self, layer: str, ratio: float, ours: float) -> bool:
-        """Return whether the medians are good enough."""
-        return ours < self.floors[layer] if self.most else ratio >= self.floors[layer]
 
 
 FLOORS = {
     "latency": Work("one-in-flight", "p50", {"queue": 2.5, "pubsub": 1.15}),
     "send-receive": Work("send-receive", "p50", {"queue": 2.5, "pubsub": 1.15}),
-    "many-channels": Work("many-channels", "rate", {"queue": 22, "pubsub": 9}, rounds=3),
+    "many-channels": Work("many-channels", "rate", {"queue": 22, "pubsub": 9}),
     "group-1": Work("group", "all_p50", {"queue": 2}, {"members": 1}),
     "group-100": Work("group", "all_p50", {"queue": 5, "pubsub": 1.3}, {"members": 100}),
     "group-1000": Work("group", "all_p50", {"queue": 11, "pubsub": 1.6}, {"members": 1_000}),
     "concurrent-groups": Work("broadcasts", "deliveries", {"queue": 13, "pubsub": 6}),
     "churn": Work("churn", "rate", {"queue": 2, "pubsub": 1.2}),
     "drain": Work("drain", "rate", {"queue": 4}),
-    "group-bytes": Work(
-        "group", "bytes", {"queue": 3_072}, {"members": 10_000}, most=True, rounds=1
-    ),
-    "group-calls": Work("group", "calls", {"queue": 20}, {"members": 10_000}, most=True, rounds=1),
+    "group-bytes": Work("group", "bytes", {"queue": 3_072}, {"members": 10_000}, most=True),
+    "group-calls": Work("group", "calls", {"queue": 20}, {"members": 10_000}, most=True),
     "other-processes": Work("other-processes", "p50", {"queue": 2}),
-    "sync": Work("synchronous", "rate", {"queue": 2, "pubsub": 2}, {"threads": 1}, rounds=3),
-    "sync-threads": Work(
-        "synchronous", "rate", {"queue": 2, "pubsub": 2}, {"threads": 16}, rounds=3
-    ),
-    "sync-run": Work("sync-run", "rate", {"queue": 3, "pubsub": 3}, rounds=3),
-    "sync-cost": Work("sync-cost", "times", {"queue": 3.0, "pubsub": 3.0}, most=True, rounds=2),
+    "sync": Work("synchronous", "rate", {"queue": 2, "pubsub": 2}, {"threads": 1}),
+    "sync-threads": Work("synchronous", "rate", {"queue": 2, "pubsub": 2}, {"threads": 16}),
+    "sync-run": Work("sync-run", "rate", {"queue": 3, "pubsub": 3}),
+    "sync-cost": Work("sync-cost", "times", {"queue": 3.0, "pubsub": 3.0}, most=True),
 }
 
 
@@ -87,22 +63,22 @@ def main() -> int:
     chosen = [
         (layer, name)
         for layer in layers
-        for name, work in FLOORS.items()
-        if layer in work.floors and name in (options.only or FLOORS)
+        for name in options.only or FLOORS
+        if layer in FLOORS[name].floors
     ]
-    try:
-        versions = ", ".join(f"{name} {version(name)}" for name in ("channels_redis", "redis"))
-    except PackageNotFoundError as error:
-        sys.exit(f"benchmark: {error}; run it as `hatch run benchmark:compare`")
-    with redis_service(shards=1, cluster=False) as service:
-        rows = [compare(layer, name, service, options) for layer, name in chosen]
-        conditions = (
-            f"{versions}, {service.software}, Python {platform.python_version()}, "
-            f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"
-        )
+    cells: list[Cell] = []
+    for layer, name in chosen:
+        cell = Cell(FLOORS[name].name, FLOORS[name].parameters, (BEFORE[layer], layer))
+        if cell not in cells:
+            cells.append(cell)
+    with Survey([one for layer in layers for one in (BEFORE[layer], layer)], options.rounds) as it:
+        it.compare(cells)
+    rows = [judged(layer, name, it.results) for layer, name in chosen]
     widths = widths_of([HEAD, *rows])
     lines = ["  ".join(aligned(row, widths)).rstrip() for row in (HEAD, *rows)]
-    sys.stdout.write("\n".join([conditions, "", *lines, ""]))
+    told = it.results.conditions
+    software = f"{told['servers']}, Python {told['python']}, {told['cpus']} CPUs"
+    sys.stdout.write("\n".join([f"{software}, load {told['load']}", "", *lines, ""]))
     return 0 if all(row[-1] == "ok" for row in rows) else 1
 
 
@@ -113,43 +89,30 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", choices=list(FLOORS), help="this work; repeatable"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each side (%(default)s)")
-    parser.add_argument(
-        "--self-check",
-        action="store_true",
-        help="channels_redis in place of ours: what is not 1.00x then is noise",
-    )
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each side (%(default)s)")
     return parser.parse_args()
 
 
-def compare(
-    layer: str, name: str, service: RedisService, options: argparse.Namespace
-) -> Sequence[str]:
-    """Run the work on each side in turn, and return a row of the table."""
-    work, theirs, ours = FLOORS[name], list[float](), list[float]()
+def judged(layer: str, name: str, results: Results) -> Sequence[str]:
+    """Return a row of the table."""
+    work = FLOORS[name]
+    floor = work.floors[layer]
+    unit = METRICS[work.metric].unit
     words = (layer, name, METRICS[work.metric].title)
-    rounds = min(options.rounds, work.rounds)
-    try:
-        for number in range(rounds):
-            sys.stderr.write(f"{layer} {name}: round {number + 1} of {rounds}\n")
-            theirs.append(measure(BEFORE[layer], work, service))
-            ours.append(measure(BEFORE[layer] if options.self_check else layer, work, service))
-    except Failed as failure:
-        sys.stderr.write(f"{layer} {name}: {failure}\n")
-        return (*words, "", "", "", work.floor(layer), "failed")
-    more_is_better = METRICS[work.metric].more_is_better
-    # What slowed one side in a round slowed the other, or spoils that pair alone.
-    pairs = zip(theirs, ours, strict=True)
-    ratio = median(our / their if more_is_better else their / our for their, our in pairs)
-    told = (amount(median(figures), METRICS[work.metric].unit) for figures in (theirs, ours))
-    verdict = "ok" if work.holds(layer, ratio, median(ours)) else "below"
-    return (*words, *told, f"{ratio:.2f}x", work.floor(layer), verdict)
-
-
-def measure(contender: str, work: Work, service: RedisService) -> float:
-    """Run the work in a new process, on the emptied server, and return its figure."""
-    job = Job(contender, service.hosts, work.name, work.parameters, OPTIONS, SECONDS)
-    return run(job, Path(sys.executable), service, timeout=TIMEOUT)[work.metric]
+    limit = f"< {floor:g}" if work.most else f"{floor:g}x"
+    theirs, ours = (
+        results.find(work.name, contender, **work.parameters)
+        for contender in (BEFORE[layer], layer)
+    )
+    ratio = better(ours, theirs, work.metric)
+    if ours is None or theirs is None or ratio is None:
+        notes = [row.note for row in (theirs, ours) if row and row.note]
+        notes += [results.absent[one] for one in (BEFORE[layer], layer) if one in results.absent]
+        return (*words, "", "", "", limit, f"failed: {', '.join(notes)}")
+    medians = [median(row.figures[work.metric]) for row in (theirs, ours)]
+    holds = medians[1] < floor if work.most else ratio.median >= floor
+    told = (amount(figure, unit) for figure in medians)
+    return (*words, *told, str(ratio), limit, "ok" if holds else "below")
 
 
 if __name__ == "__main__":

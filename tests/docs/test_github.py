@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter
 from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 
 import cmarkgfm
@@ -17,7 +17,7 @@ ON_GITHUB = re.compile(r"https://github\.com/django/channels_redis/(?:blob|tree)
 CONF = (REPOSITORY / "docs/conf.py").read_text()
 (SITE,) = re.findall(r'^html_baseurl = "(.+)"$', CONF, re.MULTILINE)
 UNSAFE = Options.CMARK_OPT_UNSAFE  # shows HTML, as GitHub does
-VOID = {"br", "hr", "img", "input", "source"}
+RAW = re.compile(r"^:::|^\([\w-]+\)=$|\{\{|^\{|\{\w+\}$|^\[![A-Z]+\] |<picture|^: ", re.MULTILINE)
 
 
 def pages() -> list[str]:
@@ -26,64 +26,29 @@ def pages() -> list[str]:
     return [str(p.relative_to(REPOSITORY)) for glob in globs for p in REPOSITORY.glob(glob)]
 
 
-class Page(HTMLParser):
-    """A file as GitHub shows it."""
+@cache
+def shown(page: Path) -> str:
+    """Return the HTML of a page as GitHub renders it."""
+    text = page.read_text(encoding="utf-8")
+    return str(cmarkgfm.github_flavored_markdown_to_html(text, UNSAFE))
 
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.anchors: set[str] = set()
-        self.links: list[str] = []
-        self.languages: set[str] = set()
-        self.blocks: list[str] = []
-        self.prose: list[str] = []
-        self._headings: Counter[str] = Counter()
-        self._open: list[str] = []
-        self._heading = ""
-        html = cmarkgfm.github_flavored_markdown_to_html(path.read_text(encoding="utf-8"), UNSAFE)
-        self.feed(html)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Collect links and languages."""
-        named = dict(attrs)
-        if tag == "img":
-            self.links.append(named["src"] or "")
-        if tag in VOID:
-            return
-        self._open.append(tag)
-        if tag == "a":
-            self.links.append(named.get("href") or "")
-        elif tag == "pre":
-            self.languages.add(named.get("lang") or "")
-            self.blocks.append("")
-        elif tag == "p":
-            self.prose.append("")
-
-    def handle_data(self, data: str) -> None:
-        """Collect what stands in blocks, headings and text, but for code within it."""
-        if "pre" in self._open:
-            self.blocks[-1] += data
-        elif any(re.fullmatch("h[1-6]", tag) for tag in self._open):
-            self._heading += data
-        elif "p" in self._open:
-            self.prose[-1] += "`" if "code" in self._open else data
-
-    def handle_endtag(self, tag: str) -> None:
-        """Make the anchor of a heading as GitHub does."""
-        if tag in VOID:
-            return
-        self._open.pop()
-        if re.fullmatch("h[1-6]", tag):
-            slug = re.sub(r"[^\w\- ]", "", self._heading.strip().lower()).replace(" ", "-")
-            times = self._headings[slug]
-            self._headings[slug] += 1
-            self.anchors.add(f"{slug}-{times}" if times else slug)
-            self._heading = ""
+def texts(page: Path, tag: str) -> list[str]:
+    """Return what a reader sees of each element with this tag."""
+    found = re.findall(rf"<{tag}(?: [^>]*)?>(.*?)</{tag}>", shown(page), re.DOTALL)
+    return [html.unescape(re.sub(r"<[^>]+>", "", text)) for text in found]
 
 
 @cache
-def rendered(path: Path) -> Page:
-    """Render a file once."""
-    return Page(path)
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of headings as GitHub makes them."""
+    found: set[str] = set()
+    headings: Counter[str] = Counter()
+    for heading in texts(page, "h[1-6]"):
+        slug = re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+        found.add(f"{slug}-{headings[slug]}" if headings[slug] else slug)
+        headings[slug] += 1
+    return found
 
 
 def target(page: str, link: str) -> tuple[Path, str] | None:
@@ -103,24 +68,24 @@ def target(page: str, link: str) -> tuple[Path, str] | None:
 @pytest.mark.parametrize("page", pages())
 def test_nothing_is_raw(page: str) -> None:
     """No directive, role, anchor or attribute that GitHub shows as it is written."""
-    shown = rendered(REPOSITORY / page)
-    assert [language for language in shown.languages if "{" in language] == []
-    assert [block for block in shown.blocks if re.match(r":[\w-]+:", block)] == []
-    raw = re.compile(r"^:::|^\([\w-]+\)=$|\{\{|^\{|\{\w+\}$|^\[![A-Z]+\] |<picture", re.MULTILINE)
-    assert [text for text in shown.prose if raw.search(text)] == []
-    assert [text for text in shown.prose if re.search("^: ", text, re.MULTILINE)] == []
+    path = REPOSITORY / page
+    assert re.findall(r'<pre lang="[^"]*\{', shown(path)) == []
+    assert [block for block in texts(path, "pre") if re.match(r":[\w-]+:", block)] == []
+    without_code = re.sub(r"<code>.*?</code>", "`", shown(path), flags=re.DOTALL)
+    prose = re.findall(r"<p(?: [^>]*)?>(.*?)</p>", without_code, re.DOTALL)
+    assert [text for text in prose if RAW.search(html.unescape(text))] == []
 
 
 @pytest.mark.parametrize("page", pages())
 def test_links_lead_somewhere(page: str) -> None:
     """Each link to a file, to a page of the site or to a heading finds it."""
     dead = []
-    for link in rendered(REPOSITORY / page).links:
-        found = target(page, link)
+    for link in re.findall(r'(?:href|src)="([^"]*)"', shown(REPOSITORY / page)):
+        found = target(page, html.unescape(link))
         if found is None:
             continue
         file, anchor = found
-        if not file.exists() or (anchor and anchor not in rendered(file).anchors):
+        if not file.exists() or (anchor and anchor not in anchors(file)):
             dead.append(link)
     assert dead == []
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from benchmarks.survey.plan import Cell
     from benchmarks.survey.services import Service
 
-TIMEOUT = 25.0  # seconds for one round of a work on a contender
+TIMEOUT = 40.0  # seconds for one round of a work on a contender
 SOCKETS_TIMEOUT = 300.0  # seconds; opening 10,000 sockets takes most of them
 # What grows with the consumers there are says nothing about other work.
 OF_CONSUMERS = {"client_memory", "server_memory"}
