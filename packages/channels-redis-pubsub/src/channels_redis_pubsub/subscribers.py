@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ._shared.transport.cluster import Cluster, slot_of
 from ._shared.transport.commands import copy_of, shard_of
+from ._shared.transport.connection import settle
 from .subscriber import Endpoint, Subscriber
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class Subscribers:
         self._outages = outages
         self._loop = asyncio.get_running_loop()
         self._subscribers: dict[Server, Subscriber] = {}
-        # Done when a topic is subscribed to, for the calls that wait for that.
-        self._waits: dict[bytes, asyncio.Future[None]] = {}
+        # Of the calls that wait until a topic is subscribed to.
+        self._waits: dict[bytes, list[asyncio.Future[None]]] = {}
 
     async def wait_subscribed(self, topic: bytes, *, no_timeout: bool = False) -> None:
         """Subscribe to a topic that has members, and wait for the server's confirmation.
@@ -67,20 +68,20 @@ class Subscribers:
             redis.exceptions.TimeoutError: It did not answer within that time.
             redis.exceptions.RedisError: It refused the topic, or the connection.
         """
-        self.subscribe((topic,))
         home = self._home(topic)
+        home.add(topic)
         if home.is_subscribed(topic):
             return
-        if topic not in self._waits:
-            self._waits[topic] = self._loop.create_future()
-        wait = self._waits[topic]
-        await asyncio.wait([wait], timeout=None if no_timeout else home.endpoint.host.timeout)
-        if not wait.done():
-            raise self._home(topic).not_in_time()
-        error = wait.exception()
-        if error is not None:
-            # Others may wait for the same.
-            raise copy_of(error)
+        wait: asyncio.Future[None] = self._loop.create_future()
+        self._waits.setdefault(topic, []).append(wait)
+        if no_timeout:
+            await wait
+            return
+        timer = self._loop.call_later(home.endpoint.host.timeout, self._time_out, topic, wait)
+        try:
+            await wait
+        finally:
+            timer.cancel()
 
     def subscribe(self, topics: Iterable[bytes]) -> None:
         """Subscribe to topics that have members, and keep the subscriptions alive."""
@@ -192,13 +193,10 @@ class Subscribers:
 
     def _end_wait(self, topic: bytes, error: Exception | None = None) -> bool:
         """Let the calls return that wait for a topic, or raise an error; False without any."""
-        wait = self._waits.pop(topic, None)
-        if wait is None:
-            return False
-        if error is None:
-            wait.set_result(None)
-        else:
-            wait.set_exception(error)
-            # Marked as retrieved: asyncio would log it if the callers are gone.
-            wait.exception()
-        return True
+        waits = [wait for wait in self._waits.pop(topic, ()) if not wait.done()]
+        for wait in waits:
+            settle(wait, error and copy_of(error))
+        return bool(waits)
+
+    def _time_out(self, topic: bytes, wait: asyncio.Future[None]) -> None:
+        settle(wait, self._home(topic).not_in_time())

@@ -80,7 +80,9 @@ class Connection(asyncio.Protocol):
         # Called when so many replies are there, or with the error if they won't come.
         self._ready: Callable[[Exception | None], object] | None = None
         self._wanted = 0
-        # Checks whether the server has been silent for too long.
+        # Seconds that the server may be silent until then. The timer looks at that, and is left
+        # running between calls: one for each took a tenth of the time of a message.
+        self._seconds = 0.0
         self._silence_timer: asyncio.TimerHandle | None = None
         # The `monotonic()` at which data came last.
         self.heard_at = 0.0
@@ -160,7 +162,7 @@ class Connection(asyncio.Protocol):
         """
         if len(self._replies) < count:
             waiter: asyncio.Future[None] = self._loop.create_future()
-            self.when_ready(count, seconds, partial(_settle, waiter))
+            self.when_ready(count, seconds, partial(settle, waiter))
             await waiter
         replies = self.pop(count)
         for reply in replies:
@@ -185,12 +187,12 @@ class Connection(asyncio.Protocol):
             ready: The function. It gets None, or the error: then close the connection, as a late
                 reply would be taken for another command's.
         """
-        if self._silence_timer is not None:
-            self._silence_timer.cancel()
-        self._wanted, self._ready = count, ready
+        self._wanted, self._ready, self._seconds = count, ready, seconds
         self.heard_at = monotonic()
-        # A third of the cost of `timeout`, for each message.
-        self._silence_timer = self._loop.call_later(seconds, self._check_silence, seconds)
+        timer = self._silence_timer
+        if timer is None or timer.when() > self._loop.time() + seconds:
+            self._stop_timer()
+            self._silence_timer = self._loop.call_later(seconds, self._check_silence)
         if self._end is not None:
             self._call_ready(self._end)
 
@@ -201,7 +203,8 @@ class Connection(asyncio.Protocol):
             A future that raises when the connection is lost, or what `handle` has raised.
         """
         lost: asyncio.Future[None] = self._loop.create_future()
-        self._handle, self._ready = handle, partial(_settle, lost)
+        self._handle, self._ready = handle, partial(settle, lost)
+        self._stop_timer()
         if self._end is not None:
             self._call_ready(self._end)
         return lost
@@ -259,6 +262,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection, also if its event loop is closed already."""
         _open.discard(self)
+        self._stop_timer()
         transport = open_transport(self._connection)
         close_now(self._connection)
         finish = getattr(transport, "_call_connection_lost", None)
@@ -275,19 +279,26 @@ class Connection(asyncio.Protocol):
 
     def _call_ready(self, error: Exception | None) -> None:
         ready, self._ready = self._ready, None
-        if self._silence_timer is not None:
-            self._silence_timer.cancel()
         if ready is not None:
             ready(error)
 
-    def _check_silence(self, seconds: float) -> None:
-        """Time out, unless data has arrived meanwhile."""
+    def _check_silence(self) -> None:
+        """Time out, unless data has arrived meanwhile, or no reply is waited for."""
+        self._silence_timer = None
+        if self._ready is None:
+            return
         # A test that freezes the time moves the clock of the loop, and with it this call.
-        left = self.heard_at + seconds - monotonic()
+        left = self.heard_at + self._seconds - monotonic()
         if left > 0:
-            self._silence_timer = self._loop.call_later(left, self._check_silence, seconds)
+            self._silence_timer = self._loop.call_later(left, self._check_silence)
         else:
-            self._call_ready(RedisTimeoutError(f"The server did not answer within {seconds:g} s"))
+            text = f"The server did not answer within {self._seconds:g} s"
+            self._call_ready(RedisTimeoutError(text))
+
+    def _stop_timer(self) -> None:
+        timer, self._silence_timer = self._silence_timer, None
+        if timer is not None:
+            timer.cancel()
 
 
 def _parser(connection: AbstractConnection, host: Host) -> hiredis.Reader:
@@ -302,7 +313,7 @@ def _parser(connection: AbstractConnection, host: Host) -> hiredis.Reader:
     )
 
 
-def _settle(waiter: asyncio.Future[None], error: Exception | None) -> None:
+def settle(waiter: asyncio.Future[None], error: BaseException | None) -> None:
     """End a wait, unless it was cancelled."""
     if waiter.done():
         return
