@@ -13,7 +13,7 @@ from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue._shared.background import SHORT_LIVED_CALLS
 from support.builds import read_toml
-from support.calls import passed
+from support.calls import Passed, passed
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -101,3 +101,27 @@ async def test_way_of_a_message(
     assert len(grouped.modules) == written[package], sorted(grouped.modules)
     for way, most in zip((direct, grouped), MOST[package], strict=True):
         assert all(map(le, way.counts, most)), (way.counts, sorted(way.calls))
+
+
+@pytest.mark.parametrize("layer_class", [RedisChannelLayer, RedisPubSubChannelLayer])
+async def test_way_of_a_replay(
+    redis_server: EmbeddedServer, prefix: str, layer_class: type[Any]
+) -> None:
+    """A channel that joins with `since` passes as many modules as the page says."""
+    page = (REPOSITORY / "docs/architecture/history.md").read_text()
+    named = re.search(r"passes (\d+) modules of the queue layer, (\d+) of Pub/Sub", page)
+    assert named is not None
+    package = layer_class.__module__.partition(".")[0]
+    layer = layer_class(hosts=[redis_server.url], prefix=prefix, history={"room": {}})
+    member = await layer.new_channel()
+    joined = await layer.group_add("room", member)
+    await layer.group_send("room", {"type": "hello"})
+    await layer.receive(member)
+    way = Passed()
+    for _ in range(3):  # the first time opens connections
+        channel = await layer.new_channel()
+        with way.count(layer):
+            await layer.group_add("room", channel, since=joined.position)
+        assert (await layer.receive(channel))["type"] == "hello"
+    await layer.close_pools()
+    assert len(way.modules) == int(named[1 + [*MOST].index(package)]), sorted(way.modules)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from channels_redis_queue._shared.history.positions import MARK, id_of
-from channels_redis_queue._shared.history.store import HistoryStore
+from channels_redis_queue._shared.history.store import MARK, HistoryStore, id_of
 from fuzz.hostile import as_msgpack
 from fuzz.targets import Consumer, PubSubTarget, QueueTarget, Target, put
 from fuzz.watch import Violation, done

@@ -17,7 +17,7 @@ from support.queue_layers import Layers, nothing_else
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from channels_redis_queue._shared.history.positions import Replay
+    from channels_redis_queue._shared.history.store import Replay
     from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
 

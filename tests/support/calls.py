@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from support import inside
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 
 @dataclass
@@ -34,6 +35,26 @@ class Passed:
         """The numbers of modules, functions and calls."""
         return len(self.modules), len(self.calls), sum(self.calls.values())
 
+    @contextlib.contextmanager
+    def count(self, layer: Any) -> Iterator[None]:
+        """Count anew the calls of functions of a layer's package."""
+        package = f"/{type(layer).__module__.partition('.')[0]}/"
+        self.calls.clear()
+
+        def note(frame: Any, event: str, _argument: object) -> None:
+            code = frame.f_code
+            path = code.co_filename.partition(package)[2]
+            # Python 3.12 no longer calls a comprehension.
+            if event == "call" and path and not code.co_name.startswith("<"):
+                function = path, f"{code.co_name}:{code.co_firstlineno}"
+                self.calls[function] = self.calls.get(function, 0) + 1
+
+        sys.setprofile(note)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+
 
 async def passed(layer: Any, channel: str, send: Callable[[], Awaitable[None]]) -> Passed:
     """Count from a call that sends to the return of a `receive` that waits for the message.
@@ -44,25 +65,11 @@ async def passed(layer: Any, channel: str, send: Callable[[], Awaitable[None]]) 
         send: Sends one message that arrives there. It is called three times, since the first time
             is not what most are like; the last counts.
     """
-    package = f"/{type(layer).__module__.partition('.')[0]}/"
-    found = Passed()
-
-    def note(frame: Any, event: str, _argument: object) -> None:
-        code = frame.f_code
-        path = code.co_filename.partition(package)[2]
-        # Python 3.12 no longer calls a comprehension.
-        if event == "call" and path and not code.co_name.startswith("<"):
-            function = path, f"{code.co_name}:{code.co_firstlineno}"
-            found.calls[function] = found.calls.get(function, 0) + 1
-
+    way = Passed()
     for _ in range(3):
         receiving = asyncio.create_task(layer.receive(channel))
         await eventually(lambda: inside.waiting_calls(layer, channel))
-        found.calls.clear()
-        sys.setprofile(note)
-        try:
+        with way.count(layer):
             await send()
             await receiving
-        finally:
-            sys.setprofile(None)
-    return found
+    return way

@@ -11,7 +11,6 @@ import pytest
 
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue._shared.delivery.mailboxes import Mailboxes
-from channels_redis_queue._shared.history.backlog import Backlog
 from channels_redis_queue.keys import CHANNELS_FIELD, LEAVE_FIELD
 from channels_redis_queue.protocol.dispatch import Envelope, ProcessDispatcher, WorkerDispatcher
 from channels_redis_queue.protocol.inbox import AckTracker, Claim
@@ -36,7 +35,6 @@ class Process:
         layer = RedisChannelLayer(capacity=3, random_prefix_length=0)
         settings = layer._brokers.get().settings
         followers = layer._brokers.get()._make_broker()._followers
-        followers.backlog = Backlog(self.mailboxes)
         self.dispatcher = ProcessDispatcher(
             ADDRESS,
             settings,

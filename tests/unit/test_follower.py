@@ -14,10 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from channels_redis_shared.concurrency import start_task
+from channels_redis_shared.delivery.mailboxes import Mailboxes
 from channels_redis_shared.history import follower as module
-from channels_redis_shared.history.backlog import Backlog
 from channels_redis_shared.history.follower import Followers, GapNotice
-from channels_redis_shared.history.positions import HistoryEntry, Replay
+from channels_redis_shared.history.store import HistoryEntry, Replay
 from channels_redis_shared.ops.statistics import Counters
 
 if TYPE_CHECKING:
@@ -118,6 +118,21 @@ class Member:
         return {one for one in numbers if one > base}.difference(self.got, self.told)
 
 
+class Boxes(Mailboxes):
+    """Mailboxes whose items are taken at once.
+
+    Args:
+        take: Called with a channel and an item.
+    """
+
+    def __init__(self, take: Callable[[str, Any], object]) -> None:
+        super().__init__(2**30, lambda *_: None)
+        self._take = take
+
+    def _new_mailbox(self, channel: str) -> Any:
+        return SimpleNamespace(capacity=None, put=lambda entry: self._take(channel, entry.item))
+
+
 class History(RuleBasedStateMachine):
     """One process, whose reads of the history take any time."""
 
@@ -146,18 +161,18 @@ class History(RuleBasedStateMachine):
         settings: Any = SimpleNamespace(
             counters=Counters(),
             faults=SimpleNamespace(warning=lambda *_: None),
-            decode=self.decode,
+            decoder=SimpleNamespace(decode=self.decode),
+            report_unreadable=lambda *_: None,
             on_gap="gap",
             expiry=60,
         )
-        mailboxes: Any = SimpleNamespace(put=self.put)
-        self.backlog = Backlog(mailboxes)
+        self.mailboxes = Boxes(self.put)
         self.followers: Followers[str] = Followers(
             self.read,
             lambda _: self.members,
             lambda _: GROUP,
             self.spawn,
-            self.backlog,
+            self.mailboxes,
             settings,
         )
 
@@ -181,28 +196,25 @@ class History(RuleBasedStateMachine):
         if not task.cancelled() and (error := task.exception()) is not None:
             self.failures.append(error)
 
-    def decode(self, _: str, entry: HistoryEntry) -> Any:
+    def decode(self, data: bytes, _: str) -> Any:
         """Decode a message, if it can be read."""
-        if entry.data.isdigit():
-            entry.decoded = SimpleNamespace(excluded=(), number=number_of(entry))
-        return entry.decoded
+        return SimpleNamespace(excluded=(), number=int(data))
 
-    def put(self, channels: Collection[str], item: Any, *_: object) -> None:
-        """Put a message, a notice, or the check of what has to come before, into mailboxes."""
-        for channel in channels:
-            member = self.members.get(channel)
-            if member is None:
-                continue
-            if isinstance(item, GapNotice):
-                self.tell(member)
-            elif callable(item):
-                item(member)
-            else:
-                assert member.latest is None or item.number > member.latest, "twice or late"
-                between = range((member.latest or 0) + 1, item.number)
-                missing = member.missing(between) - self.server.lost
-                assert not missing, f"{missing} are missing before {item.number} in {member.got}"
-                member.got.append(item.number)
+    def put(self, channel: str, item: Any) -> None:
+        """Put a message, a notice, or the check of what has to come before, into a mailbox."""
+        member = self.members.get(channel)
+        if member is None:
+            return
+        if isinstance(item, GapNotice):
+            self.tell(member)
+        elif callable(item):
+            item(member)
+        else:
+            assert member.latest is None or item.number > member.latest, "twice or late"
+            between = range((member.latest or 0) + 1, item.number)
+            missing = member.missing(between) - self.server.lost
+            assert not missing, f"{missing} are missing before {item.number} in {member.got}"
+            member.got.append(item.number)
 
     def tell(self, member: Member) -> None:
         """Note that a member was told of a gap, as the server lost all positions that it had."""
@@ -361,8 +373,8 @@ class History(RuleBasedStateMachine):
         if leaves:
             self.leaves.setdefault(channel, arrived)
         else:
-            check = partial(self.check_early, arrived=arrived)
-            self.turn(lambda: self.backlog.put((channel,), check))
+            check: Any = partial(self.check_early, arrived=arrived)
+            self.turn(lambda: self.mailboxes.put((channel,), check))
 
     def check_early(self, member: Member, arrived: set[int]) -> None:
         """Check that a member has got what had arrived before."""
@@ -421,7 +433,7 @@ class History(RuleBasedStateMachine):
             assert member.latest == self.server.sent - 1 or member.told, (channel, member.got)
             assert not member.missing(range(self.server.sent)) - self.server.lost
         assert not self.follower.is_behind("")
-        assert not self.backlog.waits
+        assert not self.mailboxes.waits
 
 
 class DamagedHistory(History):

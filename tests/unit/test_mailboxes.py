@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from channels_redis_shared.delivery.mailboxes import (
     Mailboxes,
     Notice,
     OverflowNotice,
+    Wait,
 )
 from channels_redis_shared.ops.statistics import Counters
 from unit.conftest import another_thread
@@ -372,3 +374,24 @@ async def test_garbage_collector_within_put(process: Process) -> None:
     process.boxes.put(Channels(["a"]), Item(1))
     assert collected == ["put"]
     assert process.take_all() == [1]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_waits_that_end_in_any_order(order: tuple[int, ...]) -> None:
+    """Missed messages take the place of their wait; only the layer's notices don't wait."""
+    boxes, now = Mailboxes(MAX_BYTES, lambda *_: None), time.monotonic()
+    waits = [Wait("a") for _ in range(3)]
+    first = [Message(0, ["a"], now, 0) for _ in waits]
+    second = [Message(0, ["a"], now, 0) for _ in waits]
+    for wait, message in zip(waits, second, strict=True):
+        boxes.hold(wait)
+        boxes.put(("a",), message)
+    notice, last = Notice("lost"), Message(0, ["a"], now, 0)
+    boxes.put(("a",), notice)
+    for number in order:
+        boxes.put(("a",), first[number], awaited={"a": waits[number]})
+        boxes.release((waits[number],))
+    boxes.put(("a",), last)
+    expected = [one for pair in zip(first, second, strict=True) for one in pair]
+    assert [*iter(boxes.open("a").take, None)] == [notice, *expected, last]
+    assert not boxes.waits

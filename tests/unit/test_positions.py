@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from channels_redis_shared.history.positions import MARK, HistoryEntry, Replay
+from channels_redis_shared.history.store import MARK, HistoryEntry, Replay
 
 FIRST, SECOND, THIRD = "1-0.aaaaaaaa", "2-0.bbbbbbbb", "3-0.cccccccc"
 HIGHEST = f"{2**64 - 1}-{2**64 - 1}.dddddddd"

@@ -12,8 +12,8 @@ from channels.layers import BaseChannelLayer
 from .config import options
 from .config.hosts import parse_hosts
 from .history.results import History
-from .history.rules import HistoryRules, require_count, require_since
-from .history.store import HistoryStore, Question
+from .history.rules import EXAMPLE, HistoryRules
+from .history.store import HistoryStore, Question, readable
 from .messages.serializers import MessageDecoder, encode
 from .ops.logs import shown
 from .ops.statistics import Dropped, Statistics
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .brokers import ProcessLocal
     from .delivery.consumers import ConsumerTracker
+    from .history.rules import Limits
     from .history.settings import HistorySettings
     from .messages.serializers import Decoded
     from .transport.commands import Shards
@@ -102,8 +103,10 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         self._mailbox_bytes = options.checked_int("mailbox_bytes", mailbox_bytes)
         self._on_overflow = on_overflow
         self._on_gap = on_gap
-        self._history = HistoryRules(history)
-        if on_gap is not None and not self._history:
+        rules = HistoryRules(history)
+        # None if no group keeps one.
+        self._history = rules if history else None
+        if on_gap is not None and self._history is None:
             raise ValueError(
                 "on_gap reports gaps in groups with a history: add the option history, or leave "
                 "on_gap out"
@@ -207,9 +210,8 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
             redis.exceptions.RedisError: As for `group_add`.
         """
         self.require_valid_group_name(group)
-        limits = self._history.require(group)
-        require_since(since)
-        most = require_count("limit", limit) or limits.size
+        limits = self._require_history(group, since)
+        most = _count("limit", limit) or limits.size
         tag = self._history_tag(group)
         question = Question(None, most) if since is None else Question.after(since)
         replay = await self._store.read(tag, question, self.key_shards.of(tag))
@@ -219,10 +221,45 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         # With a limit, there may be more after the last one.
         position = entries[-1].position if since is not None and entries else replay.position
         settings: HistorySettings = self._brokers.get().settings
-        decoded = [settings.decode(group, entry) for entry in entries]
-        messages = [message.copy() for message in decoded if message is not None]
+        report = partial(settings.report_unreadable, group)
+        messages = [one.decoded.copy() for one in readable(entries, settings.decoder, report)]
         is_complete = since is None or (found is not None and len(messages) == len(entries))
         return History(messages, position, recovered=is_complete)
+
+    def _require_history(self, group: str, since: object) -> Limits:
+        """Return the limits of a group's history.
+
+        Args:
+            group: The group.
+            since: A position. A text that is none, perhaps of a browser, is valid: nothing can be
+                recovered from it.
+
+        Raises:
+            TypeError: `since` is neither text nor None.
+            ValueError: The group keeps no history.
+        """
+        limits = None if self._history is None else self._history.limits(group)
+        if limits is None:
+            raise ValueError(
+                f"the group {group!r} keeps no history: add its name or a pattern of it to the "
+                f"option history, as in {EXAMPLE}"
+            )
+        if since is not None and not isinstance(since, str):
+            raise TypeError(
+                "since must be a position as a str, such as event['__asgi_position__'], "
+                f"not {options.described(since)}"
+            )
+        return limits
+
+    def _require_rewind(self, group: str, since: object, rewind: object) -> int:
+        """Return `rewind` as a number, 0 for None.
+
+        Raises:
+            TypeError: As `_require_history`.
+            ValueError: As there, or `rewind` is no positive integer.
+        """
+        self._require_history(group, since)
+        return _count("rewind", rewind)
 
     @property
     def key_shards(self) -> Shards:
@@ -252,3 +289,8 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         """Return a decoder that calls `deserialize` if a subclass overrides it."""
         overridden = type(self).deserialize is not BaseRedisLayer.deserialize
         return MessageDecoder(self if overridden else serializer or self._serializer, kind)
+
+
+def _count(name: str, value: object) -> int:
+    """Return the argument `rewind` or `limit` as an int, 0 for None."""
+    return 0 if value is None else options.checked_int(name, value)

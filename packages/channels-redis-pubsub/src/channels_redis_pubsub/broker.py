@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ._shared.concurrency import BackgroundTasks
 from ._shared.delivery.consumers import SWEEP_INTERVAL, ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
-from ._shared.history.backlog import Backlog
 from ._shared.history.follower import Followers
 from ._shared.transport.cluster_pipeline import shards_to
 from ._shared.transport.connector import look_regularly
@@ -21,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from ._shared.history.follower import Join
-    from ._shared.history.positions import Replay
     from ._shared.history.results import Joined
-    from ._shared.history.store import Question
+    from ._shared.history.store import Question, Replay
     from ._shared.transport.commands import Shards
     from ._shared.transport.reconnecting import OutageLog
     from .config import PubSubSettings
@@ -77,7 +75,7 @@ class PubSubBroker:
             self.hub.members,
             settings.group_of,
             self.spawn,
-            Backlog(self._mailboxes),
+            self._mailboxes,
             settings,
         )
         self._dispatcher = TopicDispatcher(settings, self.hub, self._mailboxes, self.followers)
@@ -149,7 +147,6 @@ class PubSubBroker:
         """Drop a channel, its messages and memberships, and the subscriptions it alone needs."""
         self._forget_unused(self.hub.close(channel))
         self._dispatcher.tell_restored((channel,))
-        self.followers.backlog.forget(channel)
         self._mailboxes.discard(channel)
 
     async def receive(self, channel: str) -> dict[str, Any]:

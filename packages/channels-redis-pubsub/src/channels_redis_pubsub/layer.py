@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from ._shared.base_layer import BaseRedisLayer, ForeignChannelError
 from ._shared.brokers import ProcessLocal
 from ._shared.config import options
-from ._shared.history.rules import require_count, require_since
 from ._shared.messages.serializers import EXCLUDE, DecodedMessage, registry, sendable
 from ._shared.ops.opentelemetry import observe
 from .brokers import PubSubBrokers
@@ -132,7 +131,6 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         self.on_reconnect = on_reconnect
         self._sharded_pubsub = sharded_pubsub
         self._publish_command = "SPUBLISH" if sharded_pubsub else "PUBLISH"
-        self._keeps_history = bool(self._history)
         self._names = Names(prefix, self.require_valid_channel_name, self.require_valid_group_name)
         self._topic, self._require_channel = self._names.cached_topic, self._names.cached_check
         self._serializer = registry.get_serializer(
@@ -280,13 +278,12 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         """
         topic = self._names.topic(group).encode()
         self._names.require_channel(channel)
-        keeps_history = self._keeps_history and self._history.limits(group) is not None
+        keeps_history = self._history is not None and self._history.limits(group) is not None
         if since is not None or rewind is not None:
-            self._history.require(group)
-            require_since(since)
-            rewind = require_count("rewind", rewind)
+            rewind = self._require_rewind(group, since, rewind)
         is_made_here = self._names.process_of(channel) is not None
-        broker = await self._brokers.get().of_channel(channel, is_made_here=is_made_here)
+        brokers = self._brokers.value or self._brokers.get()
+        broker = await brokers.of_channel(channel, is_made_here=is_made_here)
         if keeps_history:
             return await broker.follow(topic, channel, since, rewind or 0)
         await broker.join(topic, channel)
@@ -324,7 +321,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         # Straight from the cache, for each message.
         topic = (self._topic if isinstance(group, str) else self._names.topic)(group)
         data = self._encode(message)
-        limits = self._history.limits(group) if self._keeps_history else None
+        limits = None if self._history is None else self._history.limits(group)
         await self._publish(topic, data, limits)
 
     async def _publish(self, topic: str, data: bytes, limits: Limits | None = None) -> None:

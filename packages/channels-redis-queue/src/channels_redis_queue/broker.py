@@ -12,7 +12,6 @@ from . import maintenance
 from ._shared.concurrency import BackgroundTasks, timeout
 from ._shared.delivery.consumers import ConsumerTracker
 from ._shared.delivery.mailboxes import Mailboxes
-from ._shared.history.backlog import Backlog
 from ._shared.history.follower import Followers
 from ._shared.transport.cluster_pipeline import shards_to
 from .keys import group_of, virtual_of
@@ -24,9 +23,8 @@ from .receiver_pool import ReceiverPool
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-    from ._shared.history.positions import Replay
     from ._shared.history.results import Joined
-    from ._shared.history.store import Question
+    from ._shared.history.store import Question, Replay
     from ._shared.transport.commands import Shards
     from ._shared.transport.reconnecting import OutageLog
     from .config import QueueSettings
@@ -98,7 +96,7 @@ class QueueBroker:
             self.local_groups.members,
             group_of,
             self._spawn,
-            Backlog(self.mailboxes),
+            self.mailboxes,
             settings,
         )
         self.memberships = Memberships(
@@ -253,10 +251,11 @@ class QueueBroker:
 
     def clear(self) -> None:
         """Drop all messages and members."""
+        # First, as it lets go what is held back.
+        self._followers.clear()
         self.mailboxes.clear()
         self._receivers.clear()
         self.local_groups.clear()
-        self._followers.clear()
 
     def _stop(self) -> None:
         self.is_attached = False
@@ -323,7 +322,6 @@ class QueueBroker:
     def _end_channels(self, channels: Sequence[str]) -> None:
         for channel in channels:
             self.mailboxes.discard(channel)
-            self._followers.backlog.forget(channel)
             self.local_groups.remove_channel(channel)
 
     async def _read_history(self, virtual: str, question: Question) -> Replay:

@@ -13,7 +13,6 @@ from . import keys
 from ._shared.base_layer import BaseRedisLayer
 from ._shared.brokers import ProcessLocal
 from ._shared.config import options
-from ._shared.history.rules import require_count, require_since
 from ._shared.messages.serializers import DecodedMessage, registry, sendable
 from ._shared.ops.opentelemetry import observe
 from ._shared.transport.commands import shard_of
@@ -143,7 +142,7 @@ class RedisChannelLayer(BaseRedisLayer):
                 on_overflow=self._on_overflow,
                 shard_to=self._shard_to,
                 encrypts=self._encrypts,
-                history=self._history or None,
+                history=self._history,
                 store=self._store,
                 decoder=self._history_decoder,
                 on_gap=self._on_gap,
@@ -261,19 +260,16 @@ class RedisChannelLayer(BaseRedisLayer):
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
-        brokers = self._brokers.get()
-        wants_history = since is not None or rewind is not None
-        if wants_history:
-            self._history.require(group)
-            require_since(since)
-            rewind = require_count("rewind", rewind)
+        brokers = self._brokers.value or self._brokers.get()
+        if since is not None or rewind is not None:
+            rewind = self._require_rewind(group, since, rewind)
             if await brokers.own(channel) is None:
                 raise ValueError(
                     f"{channel!r} is not a channel of this event loop: only its own can give it "
                     "messages of the past. Leave out since and rewind, or send the channel a "
                     "message whose handler calls group_add"
                 )
-        if self._history and self._history.limits(group) is not None:
+        if self._history is not None and self._history.limits(group) is not None:
             return await brokers.follow(group, channel, since, rewind or 0)
         await brokers.join(group, channel)
         return None

@@ -159,7 +159,7 @@ class Publisher:
         if exclude:
             # A process removes these from the members that a virtual channel stands for.
             message = {**message, EXCLUDE: exclude}
-        if settings.history and (limits := settings.history.limits(group)) is not None:
+        if settings.history is not None and (limits := settings.history.limits(group)) is not None:
             # First of all: what then does not reach a member is found there.
             data, commands = settings.encode(message), shards.of(group)
             positions = await settings.store.append(group, data, limits, commands)

@@ -25,7 +25,7 @@ from ..messages.serializers import DecodedMessage
 from ..ops.statistics import Counters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from ..uvicorn_socket import EncodedFrame
 
@@ -382,8 +382,28 @@ class Mailbox:
                 return
 
 
+class Wait:
+    """The place of what a channel has missed in a group, among all that the channel gets.
+
+    Attributes:
+        channel: The channel.
+        is_over: True once nothing is missing any more.
+        missed: What it has missed, if it waits for something else before; arguments for `put`.
+        later: What has come since.
+    """
+
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
+        self.is_over = False
+        self.missed: list[tuple[MailboxItem, float, int]] = []
+        self.later: list[tuple[MailboxItem, float, int]] = []
+
+
 class Mailboxes:
     """The mailboxes of a broker.
+
+    What comes for a channel that waits for messages it has missed is held back, so that it
+    overtakes nothing.
 
     Args:
         max_bytes: The bytes that all of them may hold.
@@ -409,6 +429,8 @@ class Mailboxes:
         self._on_overflow = on_overflow
         self._counters = counters or Counters()
         self._boxes: dict[str, Mailbox] = {}
+        # By channel, in the order in which they began: it may be behind in several groups.
+        self.waits: dict[str, deque[Wait]] = {}
         # By channel. Held weakly: a sink may hold the task of its consumer, whose end is noticed by
         # its collection if its loop was closed without cleanup.
         self._sinks: dict[str, weakref.ref[Sink]] = {}
@@ -442,21 +464,25 @@ class Mailboxes:
             box = self._boxes[channel] = self._new_mailbox(channel)
         return box
 
-    def put(
+    def put(  # noqa: C901 - each message takes this way: no calls that can be left out
         self,
         channels: Collection[str],
         item: MailboxItem,
         deadline: float = math.inf,
         size: int = 0,
+        awaited: Mapping[str, Wait] | None = None,
     ) -> None:
-        """Add the item to the mailbox of each channel.
+        """Add the item to the mailbox of each channel, or hold it back.
 
         Args:
             channels: The channels.
             item: The item, which they share.
             deadline: The `monotonic()` at which it expires.
             size: The bytes of a message; a notice counts none.
+            awaited: By channel, the waits that are for this item.
         """
+        if self.waits:
+            channels = self._hold_back(channels, (item, deadline, size), awaited)
         wakes_later = len(channels) > MAX_WOKEN and running_loop() is not None
         boxes: list[Mailbox] = []
         lost: Counter[str] = Counter()
@@ -491,6 +517,25 @@ class Mailboxes:
         for channel, count in lost.items():
             self._report_lost(channel, count)
 
+    def hold(self, wait: Wait) -> None:
+        """Hold back what comes for a channel from now on, until `release`."""
+        self.waits.setdefault(wait.channel, deque()).append(wait)
+
+    def release(self, waits: Iterable[Wait]) -> None:
+        """Let go what has come after these, unless it waits for something else."""
+        for ended in waits:
+            ended.is_over = True
+            channel = ended.channel
+            left = self.waits.get(channel)
+            while left and left[0].is_over:
+                wait = left.popleft()
+                if not left:
+                    self.waits.pop(channel, None)
+                # All of it comes before what the next wait is for.
+                awaited = {channel: left[0]} if left else None
+                for held in (*wait.missed, *wait.later):
+                    self.put((channel,), *held, awaited)
+
     def attach_sink(self, channel: str, sink: Sink) -> None:
         """Let a sink take messages for a channel for as long as the sink exists."""
         found = self._sinks[channel] = weakref.ref(sink, partial(self._sinks.pop, channel))
@@ -505,7 +550,8 @@ class Mailboxes:
             box.put_first(Entry(math.inf, Notice(message_type)))
 
     def discard(self, channel: str) -> None:
-        """Drop the channel's mailbox and its items; its waiters look again."""
+        """Drop the channel's mailbox, its items and its waits; its waiters look again."""
+        self.waits.pop(channel, None)
         box = self._boxes.pop(channel, None)
         if box is not None:
             box.wake_all()
@@ -542,6 +588,27 @@ class Mailboxes:
         """Drop all items; waiters go on waiting."""
         for box in self._boxes.values():
             box.clear()
+
+    def _hold_back(
+        self,
+        channels: Collection[str],
+        held: tuple[MailboxItem, float, int],
+        awaited: Mapping[str, Wait] | None,
+    ) -> Collection[str]:
+        """Hold an item back for the channels for which it must not come yet; return the others.
+
+        A notice is about no message, so it never waits, unless it is for a wait.
+        """
+        if awaited is None and isinstance(held[0], Notice):
+            return channels
+        free = []
+        for channel in channels:
+            waits, wait = self.waits.get(channel), awaited.get(channel) if awaited else None
+            if waits is None or waits[0] is wait:
+                free.append(channel)
+            else:
+                (wait.missed if wait else waits[-1].later).append(held)
+        return free
 
     def _new_mailbox(self, channel: str) -> Mailbox:
         box = Mailbox(self._capacity(channel), self._on_overflow, self._counters)

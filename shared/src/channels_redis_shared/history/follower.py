@@ -9,25 +9,24 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from redis.exceptions import RedisError
 
 from ..clock import monotonic
-from ..delivery.mailboxes import Notice
+from ..delivery.mailboxes import Notice, Wait
 from ..messages.serializers import POSITION
 from ..transport.errors import is_transient
-from .backlog import Wait
-from .positions import is_after
 from .results import Joined
-from .store import Question
+from .store import Question, is_after, readable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 
-    from .backlog import Backlog
-    from .positions import HistoryEntry, Replay
+    from ..delivery.mailboxes import Mailboxes
     from .settings import HistorySettings
+    from .store import HistoryEntry, Replay
 
 # Positions to step back to on a server that has lost its latest messages.
 MAX_TRAIL = 64
@@ -67,6 +66,7 @@ class Join(Wait):
     Attributes:
         follower: That of the group.
         calls: The number of calls that wait for it.
+        is_ready: True once a read may end it: the channel gets new messages.
         since: The position from which on the channel wants messages.
         rewind: The number of latest messages that it wants otherwise.
         result: Its place, or the error of the read for it; None before.
@@ -76,6 +76,7 @@ class Join(Wait):
         super().__init__(channel)
         self.follower = follower
         self.calls = 0
+        self.is_ready = False
         self.since: str | None = None
         self.rewind = 0
         self.result: Joined | RedisError | None = None
@@ -102,9 +103,8 @@ class Follower(Generic[Key]):
         # Identifies what reads for them; and what is called then.
         self._repair: object = None
         self._then: Callable[[], object] | None = None
-        # The channels that wait alone, and those of the waits that a read may end.
+        # The channels that wait alone.
         self._joins: dict[str, Join] = {}
-        self._ready: dict[Join, None] = {}
         # Done at the end of the read under way; and what has arrived meanwhile. If this is
         # replaced, the read starts over.
         self._reading: Future[None] | None = None
@@ -170,7 +170,7 @@ class Follower(Generic[Key]):
         if self._gap is None:
             self._gap = {channel: Wait(channel) for channel in self._all.members(self._key)}
             for wait in self._gap.values():
-                self._all.backlog.begin(wait)
+                self._all.mailboxes.hold(wait)
         self._repair = None
         self._start_repair()
 
@@ -179,7 +179,7 @@ class Follower(Generic[Key]):
         join = self._joins.get(channel)
         if join is None:
             join = self._joins[channel] = Join(self, channel)
-            self._all.backlog.begin(join)
+            self._all.mailboxes.hold(join)
         join.calls += 1
         return join
 
@@ -199,9 +199,8 @@ class Follower(Generic[Key]):
         if wants_nothing and head and self._gap is None:
             join.result = Joined(head, recovered=True)
             self._end_join(join)
-        join.since, join.rewind = since, rewind
+        join.since, join.rewind, join.is_ready = since, rewind, True
         while join.result is None:
-            self._ready[join] = None
             await self._read()
         if isinstance(join.result, RedisError):
             raise join.result
@@ -254,29 +253,27 @@ class Follower(Generic[Key]):
             return None
         self._reading = mine = Future[None]()
         joins: list[Join] = []
-        is_head_lost = False
+        start = self.position
         try:
             while True:
                 arrived = self._arrived = []
-                joins, head = list(self._ready), self.position
-                if head and is_head_lost:
-                    head = self._trail[0]
-                starts = [join.since for join in joins]
+                joins = [join for join in self._joins.values() if join.is_ready]
                 rewind = max((join.rewind for join in joins), default=0)
-                question = Question.after(head, *starts, latest=rewind)
+                question = Question.after(start, *(join.since for join in joins), latest=rewind)
                 replay = await self._all.read(self._key, question)
-                extended = replay.extended(arrived)
-                has_place = not self._trail or extended.after(*reversed(self._trail)) is not None
-                is_new = arrived is self._arrived and all(
+                extended, trail = replay.extended(arrived), self._trail
+                missed = extended.after(*reversed(trail)) if trail else ()
+                if missed is None and start != trail[0]:
+                    # The server has lost the latest messages: it has an earlier one, at lower ids.
+                    start = trail[0]
+                elif arrived is self._arrived and all(
                     self._is_read(entry, extended) for entry in arrived
-                )
-                if is_new and (has_place or is_head_lost):
-                    self._advance(extended)
+                ):
+                    self._advance(extended, missed)
                     for join in joins:
-                        if join in self._ready:
+                        if self._joins.get(join.channel) is join:
                             self._admit(join, replay.position, extended)
                     return None
-                is_head_lost = is_head_lost or not has_place
         except RedisError as error:
             for join in joins:
                 join.result = error
@@ -293,11 +290,14 @@ class Follower(Generic[Key]):
         # Sent before the first member joined.
         return not self._trail and not is_after(entry.position, replay.position)
 
-    def _advance(self, replay: Replay) -> None:
-        """Deliver to the members that don't wait alone what a read has brought."""
-        trail, head = self._trail, self.position
-        missed = replay.after(*reversed(trail)) if trail else ()
-        fault = ""
+    def _advance(self, replay: Replay, missed: Sequence[HistoryEntry] | None) -> None:
+        """Deliver to the members that don't wait alone what a read has brought.
+
+        Args:
+            replay: What was read.
+            missed: The messages that follow those that members have got; None if some are missing.
+        """
+        trail, head, fault = self._trail, self.position, ""
         if missed is None:
             fault = "its history no longer has them all"
             # Only newer ones have certainly not been delivered before.
@@ -324,41 +324,40 @@ class Follower(Generic[Key]):
             members = [one for one in members if one not in self._joins]
         if not members:
             return 0
-        readable = self._all.readable(self._group, entries)
-        if len(readable) < len(entries):
+        found = self._all.readable(self._group, entries)
+        if len(found) < len(entries):
             fault = fault or "some can't be read"
         if fault:
             self._counters.unrecovered += 1
             self._faults.warning("Messages of the group %s may be missing: %s", self._group, fault)
             self._all.notify_gap(self._group, self.position, members, self._gap)
-        self._all.put(readable, members, self._gap)
-        return len(readable)
+        self._all.put(found, members, self._gap)
+        return len(found)
 
     def _admit(self, join: Join, start: str, replay: Replay) -> None:
         """Deliver to a channel what it has missed: it is current then."""
         since, rewind = join.since, join.rewind
         missed = replay.after(start if since is None else since)
-        readable = self._all.readable(self._group, missed or ())
-        recovered = missed is not None and len(readable) == len(missed)
+        found = self._all.readable(self._group, missed or ())
+        recovered = missed is not None and len(found) == len(missed)
         if rewind and (since is None or not recovered):
             latest = self._all.readable(self._group, replay.latest[-rewind:])
-            readable = max(readable, latest, key=len)
-        self._counters.replayed += len(readable)
+            found = max(found, latest, key=len)
+        self._counters.replayed += len(found)
         self._counters.unrecovered += not recovered
         if join.channel in self._all.members(self._key):
-            self._all.put(readable, (join.channel,), {join.channel: join})
+            self._all.put(found, (join.channel,), {join.channel: join})
         self._end_join(join)
-        join.result = Joined(readable[0].previous if readable else self.position, recovered)
+        join.result = Joined(found[0].previous if found else self.position, recovered)
 
     def _end_gap(self) -> None:
         gap, self._gap = self._gap, None
-        self._all.backlog.end((gap or {}).values())
+        self._all.mailboxes.release((gap or {}).values())
 
     def _end_join(self, join: Join) -> None:
         if self._joins.get(join.channel) is join:
             del self._joins[join.channel]
-        self._ready.pop(join, None)
-        self._all.backlog.end((join,))
+        self._all.mailboxes.release((join,))
 
     def _end_joins(self) -> None:
         for join in list(self._joins.values()):
@@ -378,7 +377,7 @@ class Followers(Generic[Key]):
         members: Returns the members of a group.
         group_of: Returns the name of a group.
         spawn: Runs a coroutine in the background; returns None if there is no event loop for it.
-        backlog: Holds back what channels get later.
+        mailboxes: Those of the members.
         settings: The layer's options.
     """
 
@@ -388,11 +387,11 @@ class Followers(Generic[Key]):
         members: Callable[[Key], Collection[str]],
         group_of: Callable[[Key], str],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
-        backlog: Backlog,
+        mailboxes: Mailboxes,
         settings: HistorySettings,
     ) -> None:
         self.read = read
-        self.backlog = backlog
+        self.mailboxes = mailboxes
         self.settings = settings
         # Returns the members of a group.
         self.members = members
@@ -463,8 +462,8 @@ class Followers(Generic[Key]):
 
     def readable(self, group: str, entries: Sequence[HistoryEntry]) -> Sequence[HistoryEntry]:
         """Return the messages that can be read, and warn of the others."""
-        decode = self.settings.decode
-        return [entry for entry in entries if decode(group, entry) is not None]
+        report = partial(self.settings.report_unreadable, group)
+        return readable(entries, self.settings.decoder, report)
 
     def put(
         self,
@@ -480,7 +479,7 @@ class Followers(Generic[Key]):
             if message.excluded:
                 channels = [one for one in members if one not in message.excluded]
             if channels:
-                self.backlog.put(channels, message, deadline, len(entry.data), awaited)
+                self.mailboxes.put(channels, message, deadline, len(entry.data), awaited)
 
     def notify_gap(
         self,
@@ -492,4 +491,4 @@ class Followers(Generic[Key]):
         """Tell members that messages before a position may be missing."""
         if self.settings.on_gap is not None:
             notice = GapNotice(self.settings.on_gap, group, position)
-            self.backlog.put(members, notice, awaited=awaited)
+            self.mailboxes.put(members, notice, awaited=awaited)

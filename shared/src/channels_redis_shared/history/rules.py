@@ -12,7 +12,7 @@ from ..config import options
 
 # Groups whose match is remembered.
 CACHE_SIZE = 1000
-_EXAMPLE = "{'chat.*': {'size': 100, 'ttl': 300}}"
+EXAMPLE = "{'chat.*': {'size': 100, 'ttl': 300}}"
 
 
 class Limits(NamedTuple):
@@ -25,7 +25,7 @@ class Limits(NamedTuple):
 
 
 class HistoryRules:
-    """The groups that keep a history, by pattern. False if none does.
+    """The groups that keep a history, by pattern.
 
     Args:
         option: A dict with globs or compiled patterns as keys, and dicts of `Limits` as values. The
@@ -38,7 +38,7 @@ class HistoryRules:
     def __init__(self, option: object) -> None:
         if option is not None and not isinstance(option, Mapping):
             raise ValueError(
-                f"history must be a dict of group name pattern to limits, such as {_EXAMPLE}, "
+                f"history must be a dict of group name pattern to limits, such as {EXAMPLE}, "
                 f"not {options.described(option)}"
             )
         self._rules = [
@@ -47,20 +47,6 @@ class HistoryRules:
         ]
         # Asked with every message.
         self.limits = lru_cache(CACHE_SIZE)(self._find)
-
-    def __bool__(self) -> bool:
-        """Return whether any group keeps a history."""
-        return bool(self._rules)
-
-    def require(self, group: str) -> Limits:
-        """Return the limits of a group; raise ValueError if it keeps no history."""
-        limits = self.limits(group)
-        if limits is None:
-            raise ValueError(
-                f"the group {group!r} keeps no history: add its name or a pattern of it to the "
-                f"option history, as in {_EXAMPLE}"
-            )
-        return limits
 
     def _find(self, group: str) -> Limits | None:
         """Return the limits of a group; None if it keeps no history."""
@@ -86,20 +72,3 @@ def _limits(pattern: object, value: object) -> Limits:
     return Limits(
         **{key: options.checked_int(f"{name}[{key!r}]", number) for key, number in value.items()}
     )
-
-
-def require_since(value: object) -> None:
-    """Raise TypeError if a value can't be the argument `since`.
-
-    A text that is no position, perhaps of a browser, is valid: nothing can be recovered from it.
-    """
-    if value is not None and not isinstance(value, str):
-        raise TypeError(
-            "since must be a position as a str, such as event['__asgi_position__'], "
-            f"not {options.described(value)}"
-        )
-
-
-def require_count(name: str, value: object) -> int:
-    """Return the argument `rewind` or `limit` as an int, 0 for None."""
-    return 0 if value is None else options.checked_int(name, value)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ..messages.serializers import DecodedMessage, MessageDecoder
     from ..transport.commands import Script
     from ..transport.connector import Connector
-    from .positions import HistoryEntry
     from .rules import HistoryRules
     from .store import HistoryStore
 
@@ -48,17 +47,7 @@ class HistorySettings:
     @property
     def scripts(self) -> Sequence[Script]:
         """The scripts to load whenever a connection opens."""
-        return scripts.ALL if self.history else ()
-
-    def decode(self, group: str, entry: HistoryEntry) -> DecodedMessage | None:
-        """Return the message of an entry, decoded once; warn, and return None, if it can't be."""
-        if entry.decoded is None:
-            try:
-                entry.decoded = self.decoder.decode(entry.data, entry.position)
-            except Exception as error:  # noqa: BLE001 - a user's serializer may raise anything
-                self.report_unreadable(group, error)
-        decoded: DecodedMessage | None = entry.decoded
-        return decoded
+        return () if self.history is None else scripts.ALL
 
     def report_overflow(self, channel: str, count: int) -> None:
         """Count messages that a channel lost, and warn of them."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .._shared.clock import monotonic
 from .._shared.delivery.mailboxes import Notice
-from .._shared.history.positions import MARK, HistoryEntry
+from .._shared.history.store import MARK, HistoryEntry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -155,7 +155,7 @@ class TopicDispatcher:
         self._followers = followers
         # `Hub.members` without a call of its own for each message.
         self._members_of = hub.find_members
-        self._keeps_history = bool(settings.history)
+        self._keeps_history = settings.history is not None
         # The topics that were lost and are not restored, and the channels told of that.
         self._lost: set[bytes] = set()
         self._told: set[str] = set()
@@ -186,9 +186,7 @@ class TopicDispatcher:
         if message.excluded:
             members = [channel for channel in members if channel not in message.excluded]
         deadline = monotonic() + self._settings.expiry
-        backlog = self._followers.backlog
-        put = backlog.put if backlog.waits else self._mailboxes.put
-        put(members, message, deadline, len(data))
+        self._mailboxes.put(members, message, deadline, len(data))
 
     def on_lost(self, topics: Collection[bytes]) -> None:
         """Tell the members of topics that are not subscribed to any more, unless they know.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .. import keys
 from .._shared.clock import monotonic
 from .._shared.delivery.mailboxes import Entry, Mailbox
-from .._shared.history.positions import HistoryEntry, id_of
+from .._shared.history.store import HistoryEntry, id_of
 from .._shared.messages.serializers import POSITION, DecodedMessage
 from .inbox import AckTracker, Claim, Dispatcher
 
@@ -104,7 +104,6 @@ class ProcessDispatcher(Dispatcher):
         self._local_groups = local_groups
         self.leaves = local_groups.leaves
         self._followers = followers
-        self._backlog = followers.backlog
 
     def prefetch_count(self) -> int:
         """Return the largest capacity of the key: it has no other reader."""
@@ -136,7 +135,7 @@ class ProcessDispatcher(Dispatcher):
             names = self._follow(names, decoded, claim.message)
             if not names:
                 return
-        elif self._settings.history and any(map(self._followers.find, names)):
+        elif self._settings.history is not None and any(map(self._followers.find, names)):
             self._settings.faults.warning(
                 "A message of %s has no position: %s",
                 keys.group_of(names[0]),
@@ -148,8 +147,7 @@ class ProcessDispatcher(Dispatcher):
         if decoded.excluded:
             names = [name for name in names if name not in decoded.excluded]
         deadline = monotonic() + lifetime
-        put = self._backlog.put if self._backlog.waits else self._mailboxes.put
-        put(names, decoded, deadline, len(claim.message))
+        self._mailboxes.put(names, decoded, deadline, len(claim.message))
 
     def apply_leaves(self, until: float) -> None:
         """End the memberships whose leaves precede a time, unless they were renewed since.
