@@ -14,7 +14,7 @@ from channels_redis_queue.protocol.group_cache import GroupCache
 # Thousands of steps: a busy machine takes minutes.
 pytestmark = pytest.mark.timeout(300)
 
-UNCONFIRMED, CONFIRMED, REMEMBERED = 20, 60, 8
+OPTIMISTIC, REMEMBERED = 60, 8
 DESTINATIONS = 5
 groups = st.sampled_from(["one", "two", "three"])
 NAMES = [f"a.{number}!{letter}" for number in range(8) for letter in "xyz"]
@@ -27,13 +27,12 @@ class Cache(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(group_cache, "MAX_UNCONFIRMED_BYTES", UNCONFIRMED)
-        self.patch.setattr(group_cache, "MAX_CONFIRMED_BYTES", CONFIRMED)
+        self.patch.setattr(group_cache, "MAX_OPTIMISTIC_BYTES", OPTIMISTIC)
         self.patch.setattr(group_cache, "MAX_DESTINATIONS", REMEMBERED)
         self.patch.setattr(group_cache, "MAX_COALESCED", DESTINATIONS)
         self.cache = GroupCache(Keys("asgi"), len)
-        # What the server said last of each group, and whether it said the same before.
-        self.seen: dict[str, tuple[bytes, bool]] = {}
+        # What the server said last of each group.
+        self.seen: dict[str, bytes] = {}
         self.next_liveness_check: dict[str, float] = {}
 
     @rule(group=groups, names=names)
@@ -44,15 +43,13 @@ class Cache(RuleBasedStateMachine):
     @rule(group=groups)
     def stay(self, group: str) -> None:
         """Look a group up that has not changed."""
-        self.update(group, self.seen.get(group, (packb([]), False))[0])
+        self.update(group, self.seen.get(group, packb([])))
 
     def update(self, group: str, listed: bytes) -> None:
         """Look a group up; check what is said of it."""
         known = self.cache.get(group)
-        same = known is not None and known.names == listed
-        assert not same or self.seen[group][0] == listed
         snapshot = self.cache.update(group, listed)
-        self.seen[group] = listed, same
+        self.seen[group] = listed
         names = unpackb(listed)
         for destination in snapshot.destinations:
             at_address = [name for name in names if non_local(name) == destination.address]
@@ -61,11 +58,10 @@ class Cache(RuleBasedStateMachine):
             assert destination.key == f"asgi{destination.address}"
         addresses = [destination.address for destination in snapshot.destinations]
         assert addresses == list(dict.fromkeys(map(non_local, names)))
-        for size in (0, UNCONFIRMED, CONFIRMED):
-            most = CONFIRMED if same else UNCONFIRMED
-            fits = len(listed) + size <= most and len(addresses) <= DESTINATIONS
+        for size in (0, OPTIMISTIC // 2, OPTIMISTIC):
+            fits = len(listed) + size <= OPTIMISTIC and len(addresses) <= DESTINATIONS
             assert snapshot.may_send_optimistically(size) == fits
-        assert (self.cache.get(group) is snapshot) == (bool(names) and len(listed) <= CONFIRMED)
+        assert (self.cache.get(group) is snapshot) == (bool(names) and len(listed) <= OPTIMISTIC)
         # A group that changes all the time is examined for dead processes as often as any other.
         if known is not None:
             assert snapshot.next_liveness_check == self.next_liveness_check[group]
@@ -75,8 +71,8 @@ class Cache(RuleBasedStateMachine):
     def nothing_old_and_not_too_much(self) -> None:
         """A group is remembered as it was seen last; and only so many are."""
         found = [self.cache.get(group) for group in self.seen]
-        for known, (listed, confirmed) in zip(found, self.seen.values(), strict=True):
-            assert known is None or (known.names, known.confirmed) == (listed, confirmed)
+        for known, listed in zip(found, self.seen.values(), strict=True):
+            assert known is None or known.names == listed
         sizes = [len(known.destinations) for known in found if known is not None]
         assert sum(sizes) <= REMEMBERED or len(sizes) == 1
 

@@ -248,7 +248,7 @@ class Memberships(RuleBasedStateMachine):
             found = self.tested.members(virtual)
             assert len(found) == len(set(found))
             assert set(found) == self.members(virtual)
-            assert (virtual in self.tested) == (virtual in self.groups)
+            assert (virtual in self.tested.virtuals()) == (virtual in self.groups)
         for virtual, group in self.groups.items():
             assert self.tested.score(virtual) == group.score
         assert set(self.tested.virtuals()) == set(self.groups)

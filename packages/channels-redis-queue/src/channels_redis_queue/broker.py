@@ -174,7 +174,7 @@ class QueueBroker:
         Raises:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
-        await self.memberships.add(group, channel, self._find_shards())
+        await self.memberships.add(group, channel, self._find_shards(), _join_is_done)
 
     async def follow(self, group: str, channel: str, since: str | None, rewind: int) -> Joined:
         """Make one of the broker's channels a member of a group that keeps a history.
@@ -347,3 +347,7 @@ class QueueBroker:
     def _forget_unused(self, virtual: str) -> None:
         if self._followers and not self.local_groups.members(virtual):
             self._followers.forget(virtual)
+
+
+async def _join_is_done() -> None:
+    """Follow no history."""

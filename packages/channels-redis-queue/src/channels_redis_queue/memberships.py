@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -56,19 +56,9 @@ class Memberships:
         self._groups = groups
         self._on_removed = on_removed
 
-    @overload
-    async def add(self, group: str, channel: str, shards: Shards) -> None: ...
-    @overload
     async def add(
         self, group: str, channel: str, shards: Shards, then: Callable[[], Awaitable[T]]
-    ) -> T: ...
-    async def add(
-        self,
-        group: str,
-        channel: str,
-        shards: Shards,
-        then: Callable[[], Awaitable[T]] | None = None,
-    ) -> T | None:
+    ) -> T:
         """Make a channel of this process a member: here first, and then in Redis.
 
         Args:
@@ -82,7 +72,7 @@ class Memberships:
         local_groups.begin_join(virtual, channel)
         try:
             score = await self._groups.write(virtual, [channel], shards)
-            result = None if then is None else await then()
+            result = await then()
         except GeneratorExit:
             # The garbage collector ends it, in any thread: its loop was closed, and `abandon`
             # cancels all joins.

@@ -180,7 +180,6 @@ class Publisher:
             messages = self._outgoing(snapshot, message, shared)
             full = await self._send(messages, shards)
         else:
-            snapshot.confirmed = True
             # Not a comprehension, which would cost each call a cell before Python 3.12.
             full = list(map(messages.__getitem__, reply))
         if self._stalled_from or full:

@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
     from ..keys import Keys
 
-# Bytes of a group's names, and of those names and all that is sent, up to which a message is sent
-# optimistically: if the group has changed, both were sent uselessly. The second holds for a
-# group that was found unchanged.
-MAX_UNCONFIRMED_BYTES = 4096
-MAX_CONFIRMED_BYTES = 262_144
+# Bytes of a group's names and of all that is sent, up to which a message is sent optimistically: if
+# the group has changed, both were sent uselessly.
+MAX_OPTIMISTIC_BYTES = 262_144
 # Destinations that are remembered, about 400 bytes each. Beyond it all groups are read again.
 MAX_DESTINATIONS = 50_000
 # Seconds between two checks for dead processes in a group.
@@ -59,8 +57,6 @@ class GroupSnapshot:
     destinations: Sequence[Destination]
     # The SHA-1 of the names, by which the server compares them.
     digest: str
-    # True once a later read has found the same names.
-    confirmed: bool = False
     # The `monotonic()` of the next check for dead processes.
     next_liveness_check: float = field(
         default_factory=lambda: monotonic() + LIVENESS_CHECK_INTERVAL
@@ -72,8 +68,8 @@ class GroupSnapshot:
         Args:
             size: The bytes of the bodies that are sent.
         """
-        limit = MAX_CONFIRMED_BYTES if self.confirmed else MAX_UNCONFIRMED_BYTES
-        return len(self.names) + size <= limit and len(self.destinations) <= MAX_COALESCED
+        is_small = len(self.names) + size <= MAX_OPTIMISTIC_BYTES
+        return is_small and len(self.destinations) <= MAX_COALESCED
 
 
 class GroupCache:
@@ -102,7 +98,6 @@ class GroupCache:
         """
         known = self._snapshots.get(group)
         if known is not None and known.names == names:
-            known.confirmed = True
             return known
         digest = hashlib.sha1(names).hexdigest()  # noqa: S324 - Lua has this one
         snapshot = GroupSnapshot(group, names, self._destinations(names), digest)
@@ -111,7 +106,7 @@ class GroupCache:
         if known is not None:
             snapshot.next_liveness_check = known.next_liveness_check
             self._size -= len(known.destinations)
-        if snapshot.destinations and len(names) <= MAX_CONFIRMED_BYTES:
+        if snapshot.destinations and len(names) <= MAX_OPTIMISTIC_BYTES:
             self._size += len(snapshot.destinations)
             if self._size > MAX_DESTINATIONS:
                 self._snapshots.clear()

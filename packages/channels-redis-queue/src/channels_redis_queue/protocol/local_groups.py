@@ -53,10 +53,6 @@ class LocalGroups:
         # two times of the server, as `group_discard.lua` returns them.
         self.leaves: dict[tuple[str, str], tuple[float, float]] = {}
 
-    def __contains__(self, virtual: object) -> bool:
-        """Return whether the virtual channel has local members or pending joins."""
-        return virtual in self._groups
-
     def __len__(self) -> int:
         """Return the number of virtual channels."""
         return len(self._groups)
