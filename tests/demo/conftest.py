@@ -8,6 +8,7 @@ import re
 import sys
 import tempfile
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -82,12 +83,13 @@ class Demo:
 
 @pytest.fixture
 def temporary_folder() -> Iterator[Path]:
-    """Yield the folder of a demo's temporary files, with a short name.
+    """Yield the folder of a demo's temporary files, with a short name; none may be left.
 
     The name of ``tmp_path`` takes most of the 108 bytes that a UNIX socket's name may have.
     """
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
         yield Path(folder)
+        assert not list(Path(folder).iterdir())
 
 
 @pytest.fixture
@@ -150,3 +152,28 @@ async def open_tab(
 
         yield start
     assert [tab.errors for tab in tabs if tab.errors] == []
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A demo with two people, each at a server process and with a browser."""
+
+    demo: Demo
+    urls: dict[str, str]
+    ada: Tab
+    bob: Tab
+
+
+@pytest.fixture(params=["queue", "pubsub"])
+async def chat(
+    request: pytest.FixtureRequest,
+    start_demo: Callable[..., Awaitable[Demo]],
+    open_tab: OpenTab,
+) -> Chat:
+    """Return a chat through each layer in turn, in which both are there."""
+    demo = await start_demo("--layer", request.param)
+    urls = await demo.urls()
+    ada, bob = await open_tab(urls["A"], "Ada"), await open_tab(urls["B"], "Bob")
+    for tab in (ada, bob):
+        await tab.shows("#people li", "Ada server A", "Bob server B")
+    return Chat(demo, urls, ada, bob)

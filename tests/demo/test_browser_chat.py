@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from demo.conftest import Demo, OpenTab
-
-    StartDemo = Callable[..., Awaitable[Demo]]
+    from demo.conftest import Chat
 
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(180)]
 
@@ -20,16 +16,11 @@ HEARD = re.compile(r"(\w) → Redis → (\w) · [\d.]+ ms")
 MINE = re.compile(r"(\w) → Redis → (\w) · [\d.]+ ms · \d+ ms from key to screen")
 
 
-@pytest.mark.parametrize("layer", ["queue", "pubsub"])
-async def test_two_pages_talk(start_demo: StartDemo, open_tab: OpenTab, layer: str) -> None:
+async def test_two_pages_talk(chat: Chat) -> None:
     """Each sees who is here and on which server, and what is said, its way and how long it took."""
-    urls = await (await start_demo("--layer", layer)).urls()
-    ada = await open_tab(urls["A"], "Ada")
-    bob = await open_tab(urls["B"], "Bob")
+    ada, bob = chat.ada, chat.bob
     await ada.shows("header span.server", "Server A")
     await bob.shows("header span.server", "Server B")
-    for tab in (ada, bob):
-        await tab.shows("#people li", "Ada server A", "Bob server B")
     await ada.say("Hello, Bob.")
     await bob.shows("#talk p", "Hello, Bob.")
     await bob.say("Hello, Ada.")
@@ -45,11 +36,9 @@ async def test_two_pages_talk(start_demo: StartDemo, open_tab: OpenTab, layer: s
     await ada.shows("#people li", "Ada server A")
 
 
-async def test_rooms(start_demo: StartDemo, open_tab: OpenTab) -> None:
+async def test_rooms(chat: Chat) -> None:
     """A room is heard by those in it; newcomers catch up; rooms and names can be new."""
-    urls = await (await start_demo()).urls()
-    ada = await open_tab(urls["A"], "Ada")
-    bob = await open_tab(urls["B"], "Bob")
+    ada, bob = chat.ada, chat.bob
     await ada.shows("#rooms li", "# lobby 2", "# tea-kitchen", "# library")
     await bob.page.click("text=# tea-kitchen")
     await ada.shows("#rooms li", "# lobby 1", "# tea-kitchen 1", "# library")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import sys
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import pytest
 
 from embedded_server import HOST, EmbeddedServer
 from support.pages import write_files
-from support.sites import free_port, running
+from support.sites import running
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -32,27 +31,12 @@ UVICORN = (
 )
 
 
-@dataclass(frozen=True)
-class Site:
-    """The guide's site, which processes serve one after the other at the same address."""
-
-    environment: dict[str, str]
-    port: int
-
-    @property
-    def url(self) -> str:
-        """The address."""
-        return f"http://{HOST}:{self.port}/"
-
-    @asynccontextmanager
-    async def served(self) -> AsyncIterator[None]:
-        """Serve it, and at the end kill the process; connections wait until that is ready."""
-        with socket.create_server((HOST, self.port)) as listening:
-            number = listening.fileno()
-            command = (*UVICORN, "--fd", str(number))
-            async with running(*command, cwd=None, files=[number], **self.environment):
-                listening.close()
-                yield
+@asynccontextmanager
+async def served(listening: socket.socket, environment: dict[str, str]) -> AsyncIterator[None]:
+    """Serve the guide's site in a process, which is killed in the end."""
+    number = listening.fileno()
+    async with running(*UVICORN, "--fd", str(number), files=[number], **environment):
+        yield
 
 
 def shows(page: Page, *texts: str) -> Callable[[], Awaitable[bool]]:
@@ -66,7 +50,8 @@ def shows(page: Page, *texts: str) -> Callable[[], Awaitable[bool]]:
 
 async def test_recovery(browser: Browser, layer_class: LayerClass, tmp_path: Path) -> None:
     """A page is complete, and has said all, once another process serves it after a crash."""
-    with EmbeddedServer() as redis:
+    # Connections wait in the socket while no process serves it.
+    with EmbeddedServer() as redis, socket.create_server((HOST, 0)) as listening:
         layer = layer_class([redis.url], history={"chat.*": {}})
 
         async def send(text: str) -> None:
@@ -78,11 +63,10 @@ async def test_recovery(browser: Browser, layer_class: LayerClass, tmp_path: Pat
             "GUIDE_BACKEND": f"{layer_class.__module__}.{layer_class.__qualname__}",
             "GUIDE_REDIS_URL": redis.url,
         }
-        site = Site(environment, free_port())
         page = await browser.new_page()
-        async with site.served():
+        async with served(listening, environment):
             await send("before")
-            await page.goto(site.url)
+            await page.goto(f"http://{HOST}:{listening.getsockname()[1]}/")
             await eventually(shows(page, "before"), DEADLINE)
             await page.evaluate("say('hello')")
             await eventually(shows(page, "before", "hello"), DEADLINE)
@@ -92,13 +76,13 @@ async def test_recovery(browser: Browser, layer_class: LayerClass, tmp_path: Pat
         for number in range(30):
             await send(str(number))
         missed = [*(str(number) for number in range(30)), "typed", "meanwhile"]
-        async with site.served():
+        async with served(listening, environment):
             await eventually(shows(page, "before", "hello", *missed), DEADLINE)
             assert await page.evaluate("reloads") == 0
         with redis.client() as client:
             client.flushall()
         await send("after")
-        async with site.served():
+        async with served(listening, environment):
             await eventually(shows(page, "before", "hello", *missed, "after"), DEADLINE)
             assert await page.evaluate("reloads") == 1
         await page.close()

@@ -11,12 +11,8 @@ from support.tab import DEADLINE
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from demo.conftest import Demo, OpenTab
+    from demo.conftest import Chat, OpenTab
     from support.tab import Tab
-
-    StartDemo = Callable[..., Awaitable[Demo]]
 
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(180)]
 
@@ -28,14 +24,9 @@ BACK = re.compile(r"Back after \d+\.\d s, on server (\w)\. Messages lost: 0\.")
 AFTER = re.compile(r"Redis was away for \d+\.\d s\. Messages lost: 0\.")
 
 
-@pytest.mark.parametrize("layer", ["queue", "pubsub"])
-async def test_outage(start_demo: StartDemo, open_tab: OpenTab, layer: str) -> None:
+async def test_outage(chat: Chat) -> None:
     """Each page shows the outage, and its end; what was said meanwhile arrives, once."""
-    demo = await start_demo("--layer", layer)
-    urls = await demo.urls()
-    ada = await open_tab(urls["A"], "Ada")
-    bob = await open_tab(urls["B"], "Bob")
-    await bob.shows("#people li", "Ada server A", "Bob server B")
+    demo, ada, bob = chat.demo, chat.ada, chat.bob
     await bob.say("Here we go.")
     await ada.shows("#talk li[data-server] p", "Here we go.")
     await ada.page.click("#plug")
@@ -45,7 +36,6 @@ async def test_outage(start_demo: StartDemo, open_tab: OpenTab, layer: str) -> N
         await shows_notice(tab, DURING)
         await tab.shows("#connection", "Redis is away")
     await bob.shows("#talk li.waiting p", "Still there?")
-    assert "Redis is back" not in demo.output
     await demo.read_until("Redis is back.")
     for tab in (ada, bob):
         await tab.shows("#talk li[data-server] p", "Here we go.", "Still there?")
@@ -77,14 +67,9 @@ async def shows_in_any_order(tab: Tab, texts: list[str]) -> None:
     await eventually(arrived, DEADLINE)
 
 
-@pytest.mark.parametrize("layer", ["queue", "pubsub"])
-async def test_killed_process(start_demo: StartDemo, open_tab: OpenTab, layer: str) -> None:
+async def test_killed_process(chat: Chat, open_tab: OpenTab) -> None:
     """The page comes back at the other process; the killed one starts again."""
-    demo = await start_demo("--layer", layer)
-    urls = await demo.urls()
-    ada = await open_tab(urls["A"], "Ada")
-    bob = await open_tab(urls["B"], "Bob")
-    await bob.shows("#people li", "Ada server A", "Bob server B")
+    demo, ada, bob = chat.demo, chat.ada, chat.bob
     await ada.say("Watch this.")
     await bob.shows("#talk li[data-server] p", "Watch this.")
     await ada.page.click("#burst")
@@ -101,7 +86,7 @@ async def test_killed_process(start_demo: StartDemo, open_tab: OpenTab, layer: s
         await tab.shows("#people li", "Ada server B", "Bob server B")
         await tab.shows("#members", "A 0 · B 2")
     await demo.read_until("Server A starts again.")
-    cleo = await open_tab(urls["A"], "Cleo")
+    cleo = await open_tab(chat.urls["A"], "Cleo")
     await bob.shows("#members", "A 1 · B 2")
     # A newcomer gets the latest twenty.
     await eventually(lambda: len(cleo.told("said")) == 20, DEADLINE)
@@ -110,13 +95,9 @@ async def test_killed_process(start_demo: StartDemo, open_tab: OpenTab, layer: s
     ada.errors.clear()
 
 
-@pytest.mark.parametrize("layer", ["queue", "pubsub"])
-async def test_offline(start_demo: StartDemo, open_tab: OpenTab, layer: str) -> None:
+async def test_offline(chat: Chat) -> None:
     """A page that was offline gets what was said meanwhile, and sends what it could not."""
-    urls = await (await start_demo("--layer", layer)).urls()
-    ada = await open_tab(urls["A"], "Ada")
-    bob = await open_tab(urls["B"], "Bob")
-    await bob.shows("#people li", "Ada server A", "Bob server B")
+    ada, bob = chat.ada, chat.bob
     await ada.page.click("#offline")
     await ada.shows("#connection", "offline")
     await bob.shows("#people li", "Bob server B")
