@@ -35,7 +35,7 @@ UVICORN = (
 async def served(listening: socket.socket, environment: dict[str, str]) -> AsyncIterator[None]:
     """Serve the guide's site in a process, which is killed in the end."""
     number = listening.fileno()
-    async with running(*UVICORN, "--fd", str(number), files=[number], **environment):
+    async with running(*UVICORN, "--fd", str(number), cwd=None, files=[number], **environment):
         yield
 
 

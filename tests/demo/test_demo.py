@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.typing import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -60,10 +61,11 @@ async def test_no_redis(start_demo: StartDemo) -> None:
 async def test_stops_cleanly(start_demo: StartDemo, number: signal.Signals) -> None:
     """A signal, even twice, ends all processes with pages open, and exits 0."""
     demo = await start_demo()
-    urls = await demo.urls()
+    url = (await demo.urls())["A"]
     children = demo.children()
     assert len(children) == 3
-    async with connect(f"{urls['A'].replace('http', 'ws')}/ws/", origin=urls["A"], proxy=None):
+    page = url.replace("http", "ws") + "/ws/"
+    async with connect(page, origin=Origin(url), proxy=None):
         demo.process.send_signal(number)
         demo.process.send_signal(number)
         assert await demo.end() == 0, demo.output

@@ -13,6 +13,7 @@ from channels_redis_pubsub.subscriber import SILENCE_GRACE
 from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.cluster import Cluster
 from support.cluster import command, node_id
+from support.messages import take
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ async def test_node_that_dies(replicated_cluster: EmbeddedCluster, layers: Layer
     ]
     node.kill()
     for expected in ("lost", "back"):
-        message = await asyncio.wait_for(listener.receive(channel), OUTAGE)
+        message = await take(listener, channel)
         assert message == {"type": expected}
 
     async def sent() -> bool:
@@ -54,7 +55,7 @@ async def test_node_that_dies(replicated_cluster: EmbeddedCluster, layers: Layer
     await eventually(sent, timeout=OUTAGE)
     types: set[str] = set()
     while types != {"direct", "group"}:
-        types.add((await asyncio.wait_for(listener.receive(channel), OUTAGE))["type"])
+        types.add((await take(listener, channel))["type"])
 
 
 async def test_all_parts_of_a_process_publish_through_one_node(
@@ -109,13 +110,13 @@ async def test_node_that_is_removed(
         if each is not node:
             command(each, "CLUSTER", "FORGET", name)
     for expected in ("lost", "back"):
-        assert await asyncio.wait_for(layer.receive(channel), OUTAGE) == {"type": expected}
+        assert await take(layer, channel) == {"type": expected}
     await sender.group_send("room", {"type": "hello"})
-    assert await asyncio.wait_for(layer.receive(channel), OUTAGE) == {"type": "hello"}
+    assert await take(layer, channel) == {"type": "hello"}
     member = await sender.new_channel()
     await sender.group_add("room", member)
     await layer.group_send("room", {"type": "answer"})
-    assert await asyncio.wait_for(sender.receive(member), OUTAGE) == {"type": "answer"}
+    assert await take(sender, member) == {"type": "answer"}
 
 
 async def test_node_that_stalls(listening: tuple[Any, str, EmbeddedServer, Any]) -> None:
@@ -125,7 +126,7 @@ async def test_node_that_stalls(listening: tuple[Any, str, EmbeddedServer, Any])
     assert await asyncio.wait_for(layer.receive(channel), SILENCE_GRACE / 2) == {"type": "lost"}
     await sender.group_send("room", {"type": "kept"})
     node.resume()
-    heard = [await asyncio.wait_for(layer.receive(channel), OUTAGE) for _ in range(2)]
+    heard = [await take(layer, channel) for _ in range(2)]
     assert sorted(message["type"] for message in heard) == ["back", "kept"]
     await layer.group_send("room", {"type": "hello"})
-    assert await asyncio.wait_for(layer.receive(channel), OUTAGE) == {"type": "hello"}
+    assert await take(layer, channel) == {"type": "hello"}

@@ -17,6 +17,7 @@ from channels_redis_pubsub import RedisPubSubChannelLayer
 from support import inside
 from support.cluster import command
 from support.environments import redis_6_2
+from support.messages import take
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -32,12 +33,6 @@ OPTIONS: dict[str, Any] = {
     "on_disconnect": "lost",
     "on_reconnect": "back",
 }
-
-
-async def received(layer: RedisPubSubChannelLayer, channel: str) -> dict[str, Any]:
-    """Return the next message of a channel."""
-    message: dict[str, Any] = await asyncio.wait_for(layer.receive(channel), OUTAGE)
-    return message
 
 
 async def test_dead_node_costs_its_own_topics(
@@ -56,14 +51,14 @@ async def test_dead_node_costs_its_own_topics(
         await listener.group_add(kept_group, channel)
     dying.kill()
     for channel in (grouped, harmed):
-        assert await received(listener, channel) == {"type": "lost"}
+        assert await take(listener, channel) == {"type": "lost"}
     for number in range(50):
         await sender.group_send(kept_group, {"type": "x", "number": number})
         await sender.send(unharmed, {"type": "y", "number": number})
     for channel in (grouped, harmed):
-        numbers = [(await received(listener, channel))["number"] for _ in range(50)]
+        numbers = [(await take(listener, channel))["number"] for _ in range(50)]
         assert numbers == list(range(50))
-    kinds = [(await received(listener, unharmed))["type"] for _ in range(100)]
+    kinds = [(await take(listener, unharmed))["type"] for _ in range(100)]
     assert kinds.count("x") == kinds.count("y") == 50
     for _ in range(3):
         # Less than the 20 s after which a call that waited for the dead node would end.
@@ -71,7 +66,7 @@ async def test_dead_node_costs_its_own_topics(
         await asyncio.wait_for(listener.group_add(kept_group, new), 10)
     dying.start()
     for channel in (grouped, harmed):
-        assert await received(listener, channel) == {"type": "back"}
+        assert await take(listener, channel) == {"type": "back"}
 
     async def sent() -> bool:
         try:
@@ -81,9 +76,9 @@ async def test_dead_node_costs_its_own_topics(
         return True
 
     await eventually(sent, timeout=OUTAGE)
-    assert await received(listener, grouped) == {"type": "again"}
+    assert await take(listener, grouped) == {"type": "again"}
     await sender.send(unharmed, {"type": "end"})
-    assert await received(listener, unharmed) == {"type": "end"}
+    assert await take(listener, unharmed) == {"type": "end"}
 
 
 async def test_slot_without_a_node(
@@ -99,17 +94,17 @@ async def test_slot_without_a_node(
     assert slot != key_slot(unharmed.encode())
     for each in lone_masters.nodes:
         command(each, "CLUSTER", "DELSLOTS", slot)
-    assert await received(layer, harmed) == {"type": "lost"}
+    assert await take(layer, harmed) == {"type": "lost"}
     other = f"other{{{harmed}}}"
     with pytest.raises(RedisConnectionError, match="is away: not all slots"):
         await inside.broker(layer).open(other)
     await layer.send(unharmed, {"type": "hello"})
-    assert await received(layer, unharmed) == {"type": "hello"}
+    assert await take(layer, unharmed) == {"type": "hello"}
     command(node, "CLUSTER", "ADDSLOTS", slot)
-    assert await received(layer, harmed) == {"type": "back"}
+    assert await take(layer, harmed) == {"type": "back"}
     await inside.broker(layer).open(other)
     await layer.send(harmed, {"type": "hello"})
-    assert await received(layer, harmed) == {"type": "hello"}
+    assert await take(layer, harmed) == {"type": "hello"}
     lines = [record.message for record in caplog.records if record.name == "channels_redis_pubsub"]
     assert "a slot has moved away" in lines[0]
     assert lines[1].endswith("is back")
@@ -132,10 +127,10 @@ async def test_leaving_as_the_slot_moves(redis_cluster: EmbeddedCluster, layers:
     for _ in range(3):
         await channel_at(source, redis_cluster, layer)
     await layer.send(unharmed, {"type": "hello"})
-    assert await received(layer, unharmed) == {"type": "hello"}
+    assert await take(layer, unharmed) == {"type": "hello"}
     await layer.group_add(group, unharmed)
     await layer.group_send(group, {"type": "group"})
-    assert await received(layer, unharmed) == {"type": "group"}
+    assert await take(layer, unharmed) == {"type": "group"}
 
 
 async def test_many_slots_move(redis_cluster: EmbeddedCluster, layers: Layers) -> None:
@@ -156,11 +151,11 @@ async def test_many_slots_move(redis_cluster: EmbeddedCluster, layers: Layers) -
         redis_cluster.begin_move(slot, source, target)
         redis_cluster.end_move(slot, target)
     for channel in moved:
-        assert await received(layer, channel) == {"type": "lost"}
-        assert await received(layer, channel) == {"type": "back"}
+        assert await take(layer, channel) == {"type": "lost"}
+        assert await take(layer, channel) == {"type": "back"}
     for channel in moved + kept:
         await layer.send(channel, {"type": "hello"})
-        assert await received(layer, channel) == {"type": "hello"}
+        assert await take(layer, channel) == {"type": "hello"}
 
 
 async def channel_at(
@@ -194,7 +189,7 @@ async def test_topic_that_is_refused(redis_cluster: EmbeddedCluster, layers: Lay
     ]
     for channel in [name for name in made if isinstance(name, str)]:
         await layer.send(channel, {"type": "x"})
-        assert await received(layer, channel) == {"type": "x"}
+        assert await take(layer, channel) == {"type": "x"}
     for node in redis_cluster.nodes:
         command(node, "ACL", "DELUSER", "half")
 
@@ -220,10 +215,10 @@ async def test_silent_node(
             await asyncio.sleep(0.01)
 
     chatting = asyncio.create_task(chat())
-    assert await received(layer, silent) == {"type": "lost"}
+    assert await take(layer, silent) == {"type": "lost"}
     chatting.cancel()
     await asyncio.wait([chatting])
-    assert await received(layer, silent) == {"type": "back"}
+    assert await take(layer, silent) == {"type": "back"}
     node.resume()
     assert (layer.statistics().reconnects, layer.statistics().outage_seconds > 0) == (1, True)
 

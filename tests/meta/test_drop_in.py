@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from channels_redis import core, pubsub
+from support.messages import joined, take
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
 
 LAYERS: list[Any] = [core.RedisChannelLayer, pubsub.RedisPubSubChannelLayer]
-DEADLINE = 30.0
 
 
 def watching(base: Any) -> Any:
@@ -64,37 +63,31 @@ async def test_deserialize_of_a_serializer_is_called(
 
 async def exchanged(layer: Any, message: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a direct message, and a group message that two channels of the layer get."""
-    one, two = await layer.new_channel(), await layer.new_channel()
-    await layer.send(one, message)
-    got = [await asyncio.wait_for(layer.receive(one), DEADLINE)]
-    for channel in (one, two):
-        await layer.group_add("room", channel)
+    channels = [await joined(layer, "room") for _ in range(2)]
+    await layer.send(channels[0], message)
+    got = [await take(layer, channels[0])]
     await layer.group_send("room", message)
-    got += [await asyncio.wait_for(layer.receive(channel), DEADLINE) for channel in (one, two)]
+    got += [await take(layer, channel) for channel in channels]
     await layer.close_pools()
     return got
 
 
-def test_options_of_the_queue_layer_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
-    """A site that changes the BACKEND alone gets one warning that names what does nothing."""
-    with caplog.at_level(logging.WARNING, "channels_redis_pubsub"):
-        LAYERS[1](group_expiry=60, random_prefix_length=12)
+@pytest.mark.parametrize(
+    ("layer", "arguments", "text"),
+    [
+        (LAYERS[1], {"group_expiry": 60, "random_prefix_length": 12}, "remove it from CONFIG"),
+        # The rest of a tuple may be a password.
+        (LAYERS[0], {"hosts": [("h", 6380, "s3cret")]}, "for another database write"),
+    ],
+)
+def test_ignored(
+    layer: Any, arguments: dict[str, Any], text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An argument that 4.3.0 ignored gets one warning, which shows no value."""
+    layer(**arguments)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert (
-        "RedisPubSubChannelLayer ignores the queue-layer option group_expiry, random_prefix_length"
-        in record.message
-    )
-    assert "remove it from CONFIG" in record.message
-
-
-def test_third_of_a_triple_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
-    """Only the host and the port of a tuple count; the rest may be a password."""
-    with caplog.at_level(logging.WARNING, "channels_redis_queue"):
-        layer = core.RedisChannelLayer([("example.org", 6380, "s3cret")])
-    assert repr(layer) == "RedisChannelLayer(redis://example.org:6380/0)"
-    (record,) = caplog.records
-    assert "for another database write" in record.message
+    assert text in record.message
     assert "s3cret" not in record.message
 
 
