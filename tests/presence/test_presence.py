@@ -248,10 +248,10 @@ async def test_process_that_was_marked_by_mistake(
     with own_server.client() as client:
         await eventually(lambda: client.ttl(keys.heartbeats) > 0)  # the first was sent
         [process] = client.zrange(keys.heartbeats, 0, -1)
-        for mark in (0, 1795628183991846.5):
-            client.zadd(keys.heartbeats, {process: mark})
-            await here.open("room", f"bob{mark}")
-            assert client.zscore(keys.heartbeats, process) > mark + 1
+        mark = 1795628183991846.5
+        client.zadd(keys.heartbeats, {process: mark})
+        await here.open("room", "bob")
+        assert client.zscore(keys.heartbeats, process) > mark + 1
 
 
 async def test_keys_expire(processes: Callable[..., Process], redis_server: EmbeddedServer) -> None:

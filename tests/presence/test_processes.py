@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from channels_redis_queue._shared.presence import shard
 from channels_redis_queue._shared.presence.keys import PresenceKeys
-from support.messages import DEADLINE, within
+from support.messages import within
 from support.proxy import TcpProxy
 from support.waiting import eventually
 
@@ -181,49 +180,3 @@ async def test_process_killed_once_its_heartbeat_was_lost(
     await here.open("other", "here")
     await watcher.until()
     await eventually(lambda: len(heartbeats(own_server, here)) == 1)
-
-
-async def test_layer_that_closes(
-    processes: Callable[..., Process], hosts: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The people of an event loop that ends leave before it would count as silent."""
-    monkeypatch.setattr(shard, "HANDOVER_TIMEOUT", DEADLINE)
-    monkeypatch.setattr(shard, "SILENT_AFTER", 1000)
-    here, closing = processes(hosts), processes(hosts)
-    watcher = await here.watch("room")
-    await here.open("room", "here")
-    await closing.open("room", "ann")
-    await watcher.until("here", "ann")
-    await within(closing.layer.close_pools())
-    await watcher.until("here")
-
-
-async def test_layer_that_closes_far_from_its_server(
-    processes: Callable[..., Process],
-    own_server: EmbeddedServer,
-    proxy: TcpProxy,
-) -> None:
-    """It says that it ends although the reply takes a while."""
-    closing = processes([proxy.url])
-    await closing.open("room", "ann")
-    proxy.delay(0.15)
-    await within(closing.layer.close_pools())
-    assert heartbeats(own_server, closing) == [0]
-
-
-async def test_loop_that_ends_amid_a_write(
-    processes: Callable[..., Process], own_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It says so as well, though the end cancels what is being written."""
-    monkeypatch.setattr(shard, "SECOND_LOOK_AFTER", 500)
-    monkeypatch.setattr(shard, "HANDOVER_TIMEOUT", DEADLINE)
-    ending = processes([own_server.url])
-
-    async def come_and_end(key: str) -> None:
-        await ending.open("room", key)
-        asyncio.ensure_future(ending.layer.group_send("room", {"type": "message"}))  # noqa: RUF006
-        await asyncio.sleep(0)
-
-    for number in range(8):
-        await asyncio.to_thread(asyncio.run, come_and_end(f"person{number}"))
-    assert heartbeats(own_server, ending) == [0] * 8

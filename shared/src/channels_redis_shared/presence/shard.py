@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError, ResponseError
 
-from ..concurrency import CANCEL_INTERVAL, timeout
 from ..liveness import SECOND_LOOK_AFTER, Silence
 from ..transport.commands import chunks
 from ..transport.errors import is_temporary
@@ -37,8 +36,6 @@ SUFFIX = ".presence"
 # Seconds between two heartbeats, and after which a process without one is silent.
 BEAT_INTERVAL = 10
 SILENT_AFTER = 30
-# Seconds that an event loop has to say that it ends.
-HANDOVER_TIMEOUT = CANCEL_INTERVAL / 2
 # Seconds after a message for which further changes of the group are collected into one more.
 DIFF_INTERVAL = 0.2
 # Seconds that the people of a group live without a change, and after which a process writes its own
@@ -233,19 +230,13 @@ class ShardPresence:
         self._diffs.pop(group, None)
 
     async def _keep_alive(self) -> None:
-        try:
-            while True:
-                # A server that is away is asked again later.
-                with contextlib.suppress(RedisError, OSError):
-                    await self._beat()
-                self._end_unknown_channels()
-                # Apart from others, so that one of them is the first to remove a dead one.
-                await asyncio.sleep(BEAT_INTERVAL * random.uniform(0.9, 1))  # noqa: S311
-        except asyncio.CancelledError:
-            with contextlib.suppress(asyncio.TimeoutError):
-                async with timeout(HANDOVER_TIMEOUT):
-                    await self._hand_over()
-            raise
+        while True:
+            # A server that is away is asked again later.
+            with contextlib.suppress(RedisError, OSError):
+                await self._beat()
+            self._end_unknown_channels()
+            # Apart from others, so that one of them is the first to remove a dead one.
+            await asyncio.sleep(BEAT_INTERVAL * random.uniform(0.9, 1))  # noqa: S311
 
     async def _beat(self) -> None:
         """Send a heartbeat, write people again that the server may have lost, find the dead."""
@@ -345,14 +336,6 @@ class ShardPresence:
                     person.tell = True
                 await asyncio.sleep(RETRY_INTERVAL)
             else:
-                return
-
-    async def _hand_over(self) -> None:
-        """Let others remove the people of this event loop soon, as it ends."""
-        # Twice: the end of a loop cancels a write that is under way, which fails what waits for it.
-        for _ in range(2):
-            with contextlib.suppress(RedisError, OSError):
-                await self._execute("ZADD", self._keys.heartbeats, "XX", 0, self._process)
                 return
 
     async def _execute(self, name: str, key: str, *arguments: Argument) -> Any:

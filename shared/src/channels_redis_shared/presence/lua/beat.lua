@@ -1,5 +1,5 @@
 -- Purpose: proves that a process lives, and finds silent ones.
--- KEYS:    [1] the heartbeats: process -> its time in microseconds, or 0 if it has ended.
+-- KEYS:    [1] the heartbeats: process -> its time in microseconds.
 -- ARGV:    [1] the process, [2] its heartbeat as written last, or '', [3] seconds that the key lives,
 --          [4] seconds after which a process is silent.
 -- Result:  the heartbeat; 1 if the one before was as written last, else 0; the silent processes.

@@ -47,8 +47,8 @@ if not is_due then
 end
 redis.call('HSET', KEYS[1], '', string.format('%.0f', at + (#ARGV - 5) / 2))
 redis.call('EXPIRE', KEYS[1], ARGV[1])
--- A mark has half a microsecond more; one that has ended, and goes on after all, has 0.
-local lives = heartbeat and tonumber(heartbeat) > 0 and tonumber(heartbeat) % 1 == 0
+-- A gone mark has half a microsecond more.
+local lives = heartbeat and tonumber(heartbeat) % 1 == 0
 if ARGV[5] == '' and not lives then
   redis.call('ZADD', KEYS[2], string.format('%.0f', now), ARGV[4])
 end
