@@ -97,8 +97,6 @@ class Subscriber:
         self._faults = FaultLog(logger)
         self._running: asyncio.Task[None] | None = None
         self._is_write_due = False
-        # True once all topics are subscribed to after a loss.
-        self._restored = False
         # True while a node of a Cluster is silent for so long that others drop messages for it.
         self._has_stalled = False
 
@@ -156,7 +154,6 @@ class Subscriber:
                     continue
                 await self._serve(connection)
                 self._disconnect()
-                self._restored = False
             except Exception as error:  # noqa: BLE001 - no error may end the subscriptions
                 subscribed = self._subscriptions.subscribed_topics()
                 self._disconnect()
@@ -249,8 +246,7 @@ class Subscriber:
         elif isinstance(reply, RedisError):
             self._on_error(reply)
         self._write_soon()
-        if not self._restored and self._subscriptions.restored:
-            self._restored = True
+        if self._subscriptions.restored:
             self._backoff.reset()
             self._on_found()
 
@@ -298,7 +294,6 @@ class Subscriber:
         temporary = is_temporary(error)
         # Not `any`: each of them gets the error.
         was_awaited = not temporary and sum([self._end_wait(one, error) for one in self.topics])
-        if self._restored or not was_awaited:
+        if subscribed or not was_awaited:
             # Settings that have never worked here only concern the waiting calls, if there are any.
             endpoint.outages.lost(self, error, endpoint.node)
-        self._restored = False

@@ -51,11 +51,10 @@ class Hub:
     def begin_join(self, topic: bytes, channel: str) -> object:
         """Make an open channel a member until `cancel_join`; return a token for this call."""
         token = object()
-        if channel in self._topics:
-            self._topics[channel].add(topic)
-            tokens = self._members.setdefault(topic, {}).setdefault(channel, {token})
-            if tokens is not None:
-                tokens.add(token)
+        self._topics[channel].add(topic)
+        tokens = self._members.setdefault(topic, {}).setdefault(channel, {token})
+        if tokens is not None:
+            tokens.add(token)
         return token
 
     def confirm_join(self, topic: bytes, channel: str, token: object) -> None:
