@@ -10,8 +10,7 @@ from redis.exceptions import ClusterDownError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ._shared.transport.cluster import Cluster, slot_of
-from ._shared.transport.commands import copy_of, shard_of
-from ._shared.transport.connection import settle
+from ._shared.transport.commands import copy_of, settle, shard_of
 from .subscriber import Endpoint, Subscriber
 
 if TYPE_CHECKING:

@@ -119,10 +119,19 @@ class PendingCommand:
 
     def fail(self, error: BaseException) -> None:
         """Raise the error in the caller, as a new instance."""
-        if not self.reply.done():
-            self.reply.set_exception(copy_of(error))
-            # Marked as retrieved: asyncio would log it if the caller is gone.
-            self.reply.exception()
+        settle(self.reply, copy_of(error))
+
+
+def settle(waiter: asyncio.Future[Any], error: BaseException | None) -> None:
+    """End a wait, unless it was cancelled."""
+    if waiter.done():
+        return
+    if error is None:
+        waiter.set_result(None)
+    else:
+        waiter.set_exception(error)
+        # Marked as retrieved: asyncio would log it if the caller is gone.
+        waiter.exception()
 
 
 def copy_of(error: BaseException) -> BaseException:

@@ -16,7 +16,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..clock import monotonic
 from .advice import explain
-from .commands import pack
+from .commands import pack, settle
 from .redis_py import close_now, error_parser, open_transport, transport_of
 
 if TYPE_CHECKING:
@@ -311,18 +311,6 @@ def _parser(connection: AbstractConnection, host: Host) -> hiredis.Reader:
     return hiredis.Reader(
         protocolError=InvalidResponse, replyError=error_of, notEnoughData=INCOMPLETE
     )
-
-
-def settle(waiter: asyncio.Future[None], error: BaseException | None) -> None:
-    """End a wait, unless it was cancelled."""
-    if waiter.done():
-        return
-    if error is None:
-        waiter.set_result(None)
-    else:
-        waiter.set_exception(error)
-        # Marked as retrieved: asyncio would log it if the caller is gone.
-        waiter.exception()
 
 
 def _ignore(_reply: object) -> None:
