@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from support import programs
 
 
 # In one process, one after the other.
@@ -35,7 +36,7 @@ def test_conformance_on_uvloop() -> None:
         capture_output=True,
         check=False,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=programs.environment(),
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     assert " passed" in done.stdout
