@@ -112,20 +112,26 @@ async def test_outage_of_one_shard_is_told_once(
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
+@pytest.mark.parametrize("leaves", [False, True])
 async def test_outages_of_two_shards_are_one_for_a_channel(
-    two_servers: list[EmbeddedServer], sharded: Layers
+    two_servers: list[EmbeddedServer], sharded: Layers, *, leaves: bool
 ) -> None:
-    """It is told once, and again when all of its own topics are back, whatever others wait for."""
+    """It is told once, and again when all of its own topics are back, or it has left the others."""
     layer = sharded()
     by_shard = await members(layer)
-    both, alone = by_shard[0], by_shard[1]
+    both, alone = waiting = [by_shard[0], by_shard[1]]
     await within(layer.group_add(group_on(layer, 1), both))
     two_servers[1].kill()
-    assert [await take(layer, channel) for channel in (both, alone)] == [LOST, LOST]
+    assert [await take(layer, channel) for channel in waiting] == [LOST, LOST]
     kill_subscriptions(two_servers[0])
     await eventually(lambda: both in subscribed(two_servers[0]))
     await nothing_else(layer, both)
+    if leaves:
+        await within(layer.group_discard(group_on(layer, 1), both))
+        assert await take(layer, both) == BACK
+        waiting.remove(both)
     two_servers[1].start()
-    assert [await take(layer, channel) for channel in (both, alone)] == [BACK, BACK]
+    for channel in waiting:
+        assert await take(layer, channel) == BACK
     for channel in (both, alone):
         await nothing_else(layer, channel)

@@ -49,35 +49,6 @@ def dispatcher_of(hub: Hub, mailboxes: Mailboxes) -> TopicDispatcher:
     return TopicDispatcher(settings, hub, mailboxes, followers)
 
 
-async def test_channel_is_told_once_and_when_all_its_topics_are_back(hub: Hub) -> None:
-    """It waits for no other channel's topic, nor for a group that it has left."""
-    mailboxes = Mailboxes(10**6, print)
-    dispatcher = dispatcher_of(hub, mailboxes)
-    join(hub, b"room", "a")
-    join(hub, b"room", "b")
-
-    def told(channel: str) -> list[object]:
-        box = mailboxes.open(channel)
-        return [item.copy()["type"] for item in iter(box.take, None)]
-
-    dispatcher.on_lost({b"room", b"a"})
-    dispatcher.on_lost({b"b"})
-    assert told("a") == told("b") == ["lost"]
-    dispatcher.on_subscribed(b"a")
-    await asyncio.sleep(0)
-    assert told("a") == []
-    dispatcher.on_subscribed(b"room")
-    await asyncio.sleep(0)
-    assert (told("a"), told("b")) == (["back"], [])
-    dispatcher.on_subscribed(b"b")
-    await asyncio.sleep(0)
-    assert told("b") == ["back"]
-    dispatcher.on_lost({b"room"})
-    hub.leave(b"room", "a")
-    dispatcher.tell_restored(["a"])
-    assert (told("a"), told("b")) == (["lost", "back"], ["lost"])
-
-
 async def test_channels_back_in_one_turn_share_a_notice(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import gc
 import itertools
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -27,9 +27,6 @@ from channels_redis_shared.delivery.mailboxes import (
 )
 from channels_redis_shared.ops.statistics import Counters
 from unit.conftest import another_thread
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # Thousands of steps: a busy machine takes minutes.
 pytestmark = pytest.mark.timeout(300)
@@ -337,43 +334,6 @@ def test_notice_keeps_no_mailbox_that_is_never_received_on() -> None:
     process.put(1, deadline=time.monotonic())
     process.sweep()
     assert "a" not in process.boxes
-
-
-async def test_garbage_collector_within_put(process: Process) -> None:
-    """A `receive` of a dead loop may be collected just then."""
-    collected: list[str] = []
-    within: list[str] = []
-
-    async def receive() -> None:
-        box = process.boxes.open("a")
-        waiter = box.add_waiter()
-        try:
-            await waiter
-        except GeneratorExit:
-            box.remove_waiter(waiter)
-            collected.extend(within)
-            raise
-
-    class Channels(list[str]):
-        """Channels during whose look-up the garbage is collected."""
-
-        def __iter__(self) -> Iterator[str]:
-            within.append("put")
-            gc.collect()
-            within.clear()
-            return super().__iter__()
-
-    loop = asyncio.new_event_loop()
-    receiving = loop.create_task(receive())
-    await asyncio.to_thread(loop.run_until_complete, asyncio.sleep(0))
-    loop.close()
-    process.boxes.wake_all()
-    cycle: list[Any] = [receiving]
-    cycle.append(cycle)
-    del receiving, cycle
-    process.boxes.put(Channels(["a"]), Item(1))
-    assert collected == ["put"]
-    assert process.take_all() == [1]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
