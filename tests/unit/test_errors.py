@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 
 import pytest
 from redis import exceptions
@@ -64,15 +63,6 @@ def test_not_away(error: Exception) -> None:
     """Trying again can't help: the settings, the data or the code are wrong."""
     assert not is_transient(error)
     assert not was_not_executed(error)
-
-
-def test_certificate_that_is_refused() -> None:
-    """A bad certificate stays bad, however deep in the causes it is."""
-    cause = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] self-signed")
-    cause.reason = "CERTIFICATE_VERIFY_FAILED"
-    error = exceptions.ConnectionError("Error 1 connecting")
-    error.__cause__ = cause
-    assert not is_transient(error)
 
 
 def test_refused() -> None:

@@ -14,7 +14,7 @@ GROUP = "room"
 
 
 def test_back_before_the_leave_is_written() -> None:
-    """A person who comes back while Redis forgets the person stays."""
+    """A person who comes back while Redis forgets the person stays, with the new channel alone."""
     timers: list[Callable[[], None]] = []
 
     def call_later(_: float, leave: Callable[[], None]) -> Any:
@@ -29,6 +29,7 @@ def test_back_before_the_leave_is_written() -> None:
     people.track(GROUP, "b", "ann", "1", 15)
     people.removed(GROUP, "ann")
     assert people.find(GROUP, "ann") is not None
+    assert people.channels() == ["b"]
 
 
 def test_latest_change_counts() -> None:

@@ -141,6 +141,8 @@ class Connection(RuleBasedStateMachine):
     def exchange(self) -> None:
         """Let all be sent and answered."""
         for _ in range(5):
+            if not self.subscriptions.has_changes and not self.requests:
+                break
             self.send()
             while self.requests:
                 self.reply()
