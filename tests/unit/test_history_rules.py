@@ -24,13 +24,6 @@ def test_the_first_match_counts() -> None:
     assert rules.limits("boards") is None
 
 
-def test_no_group_keeps_a_history_by_default() -> None:
-    """None and an empty dict are equal to no option."""
-    options: tuple[object, ...] = (None, {})
-    for option in options:
-        assert HistoryRules(option).limits("chat") is None
-
-
 @pytest.mark.parametrize(
     ("option", "text"),
     [
