@@ -175,16 +175,16 @@ class ProcessDispatcher(Dispatcher):
 
     def _expand(self, names: list[str]) -> list[str]:
         """Return the channels that the names stand for, each once."""
-        channels: dict[str, None] = {}
+        channels: list[str] = []
         for name in names:
             if keys.is_virtual(name):
                 members = self._local_groups.members(name)
-                channels.update(dict.fromkeys(members))
+                channels += members
                 if not members:
                     self._local_groups.note_removed(name)
             else:
-                channels[name] = None
-        return list(channels)
+                channels.append(name)
+        return channels if len(names) == 1 else list(dict.fromkeys(channels))
 
 
 class WorkerDispatcher(Dispatcher):
