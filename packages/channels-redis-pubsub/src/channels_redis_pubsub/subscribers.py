@@ -52,8 +52,8 @@ class Subscribers:
         self._outages = outages
         self._loop = asyncio.get_running_loop()
         self._subscribers: dict[Server, Subscriber] = {}
-        # Of the calls that wait until a topic is subscribed to.
-        self._waits: dict[bytes, list[asyncio.Future[None]]] = {}
+        # Of the calls that wait until a topic is subscribed to, in order.
+        self._waits: dict[bytes, dict[asyncio.Future[None], None]] = {}
 
     async def wait_subscribed(self, topic: bytes, *, no_timeout: bool = False) -> None:
         """Subscribe to a topic that has members, and wait for the server's confirmation.
@@ -72,15 +72,17 @@ class Subscribers:
         if home.is_subscribed(topic):
             return
         wait: asyncio.Future[None] = self._loop.create_future()
-        self._waits.setdefault(topic, []).append(wait)
-        if no_timeout:
-            await wait
-            return
-        timer = self._loop.call_later(home.endpoint.host.timeout, self._time_out, topic, wait)
+        waits = self._waits.setdefault(topic, {})
+        waits[wait] = None
+        timer = None
+        if not no_timeout:
+            timer = self._loop.call_later(home.endpoint.host.timeout, self._time_out, topic, wait)
         try:
             await wait
         finally:
-            timer.cancel()
+            waits.pop(wait, None)
+            if timer is not None:
+                timer.cancel()
 
     def subscribe(self, topics: Iterable[bytes]) -> None:
         """Subscribe to topics that have members, and keep the subscriptions alive."""
@@ -192,7 +194,7 @@ class Subscribers:
 
     def _end_wait(self, topic: bytes, error: Exception | None = None) -> bool:
         """Let the calls return that wait for a topic, or raise an error; False without any."""
-        waits = [wait for wait in self._waits.pop(topic, ()) if not wait.done()]
+        waits = self._waits.pop(topic, {})
         for wait in waits:
             settle(wait, error and copy_of(error))
         return bool(waits)
