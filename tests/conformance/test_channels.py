@@ -49,12 +49,13 @@ async def test_general_channel_wakes_a_waiting_receiver(layer: ChannelLayer) -> 
 
 @checks(Promise.FIRST_IN_FIRST_OUT)
 async def test_own_channel_is_first_in_first_out(case: LayerCase) -> None:
-    """Messages of one sender to one channel arrive in the order of sending."""
+    """Messages of one sender to one channel arrive in the order of sending, at once or not."""
     layer = case.layer(capacity=200)
     channel = await layer.new_channel()
-    messages = numbered(150)
-    for message in messages:
+    messages = numbered(150)[::-1]  # in another order than that of their bytes
+    for message in messages[:100]:
         await within(layer.send(channel, message))
+    await within(asyncio.gather(*(layer.send(channel, message) for message in messages[100:])))
     assert await take_many(layer, channel, 150) == messages
 
 

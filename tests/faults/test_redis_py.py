@@ -12,7 +12,7 @@ import redis.connection
 from asgiref.sync import async_to_sync
 from redis.exceptions import RedisError
 
-from support.messages import within
+from support.messages import joined, take, within
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -45,42 +45,30 @@ def hide(monkeypatch: pytest.MonkeyPatch, name: str, *, but_from: str = "") -> s
     return seen
 
 
-@pytest.fixture(params=ATTRIBUTES)
-def hidden(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide one attribute, or all."""
-    hide(monkeypatch, request.param)
-
-
-@pytest.mark.usefixtures("hidden")
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
 @pytest.mark.parametrize("protocol", [2, 3])
-async def test_layer(own_server: EmbeddedServer, layer_class: type[Any], protocol: int) -> None:
-    """Messages arrive, before and after the server has closed all connections."""
+async def test_layer(
+    own_server: EmbeddedServer,
+    layer_class: type[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    attribute: str,
+    protocol: int,
+) -> None:
+    """Messages arrive, of synchronous callers too, before and after all connections were closed."""
+    hide(monkeypatch, attribute)
     layer = layer_class(hosts=[{"address": own_server.url, "protocol": protocol}])
-    channel = await within(layer.new_channel())
-    await within(layer.group_add("room", channel))
+    channel = await joined(layer, "room")
     for _ in range(3):
-        await within(layer.send(channel, HELLO))
-        assert await within(layer.receive(channel)) == HELLO
-        receiver = asyncio.ensure_future(layer.receive(channel))
+        await asyncio.to_thread(async_to_sync(layer.send), channel, HELLO)
+        assert await take(layer, channel) == HELLO
+        receiver = asyncio.ensure_future(take(layer, channel))
         await asyncio.sleep(0)
         await within(layer.group_send("room", HELLO))
-        assert await within(receiver) == HELLO
+        assert await receiver == HELLO
         with own_server.client() as client:
             client.client_kill_filter(_type="normal", skipme=True)
     await within(layer.group_discard("room", channel))
     await layer.close_pools()
-
-
-@pytest.mark.usefixtures("hidden")
-def test_synchronous_callers(own_server: EmbeddedServer, layer_class: type[Any]) -> None:
-    """They send, also after the server has closed their connection."""
-    layer = layer_class(hosts=[own_server.url])
-    for _ in range(3):
-        async_to_sync(layer.send)("channel", HELLO)
-        with own_server.client() as client:
-            client.client_kill_filter(_type="normal", skipme=True)
-    assert layer.statistics().sent == 3
-    async_to_sync(layer.close_pools)()
 
 
 async def test_redis_py_that_hides_its_transport(
@@ -100,9 +88,9 @@ async def test_one_module_touches_them(
     """No other module than `redis_py` reads a private attribute."""
     seen = hide(monkeypatch, "all", but_from="redis_py")
     layer = layer_class(hosts=[own_server.url])
-    channel = await within(layer.new_channel())
-    await within(layer.send(channel, HELLO))
-    assert await within(layer.receive(channel)) == HELLO
+    channel = await joined(layer, "room")
+    await within(layer.group_send("room", HELLO))
+    assert await take(layer, channel) == HELLO
     await asyncio.to_thread(async_to_sync(layer.send), channel, HELLO)
     await layer.close_pools()
     assert {name.rpartition(".")[2] for name in seen} == {"redis_py"}

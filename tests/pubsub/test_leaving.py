@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("frequent_sweeps")
 
 
-async def listen(layer: RedisPubSubChannelLayer, *groups: str) -> None:
-    """Be a consumer: make a channel, join groups, and receive until cancelled."""
-    channel = await layer.new_channel()
-    for group in groups:
-        await layer.group_add(group, channel)
-    while True:
-        await layer.receive(channel)
-
-
 async def test_cancelled_first_receive_leaves_nothing(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:

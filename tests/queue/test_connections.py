@@ -20,7 +20,6 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
     from support.proxy import TcpProxy
 
@@ -48,25 +47,6 @@ async def test_500_consumers(own_server: EmbeddedServer, own_layers: Layers) -> 
     assert counted.connections <= 1
     assert {message["n"] for message in await within(asyncio.gather(*consumers))} == {0}
     assert connections(own_server) <= held + 1
-
-
-async def test_idle_receiver(
-    own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It closes its connection after a while, and opens one when a call waits again."""
-    monkeypatch.setattr(receiver, "IDLE_TIMEOUT", 0.05)
-    layer, sender = own_layers(), own_layers()
-    await sender.send("mails", {"type": "hello"})
-    await take(layer, "mails")
-    await eventually(lambda: connections(own_server) <= 1)
-    for number in range(20):
-        receiving = asyncio.create_task(layer.receive("jobs"))
-        await sender.send("jobs", {"number": number})
-        assert await within(receiving) == {"number": number}
-        if number % 5 == 0:
-            await eventually(lambda: connections(own_server) <= 2)
-    await sender.send("jobs", {"number": 20})
-    assert await take(layer, "jobs") == {"number": 20}
 
 
 @pytest.mark.usefixtures("frequent_checks")
@@ -129,77 +109,40 @@ async def test_lost_connections_are_forgotten(
     await eventually(lambda: kept() <= 3)
 
 
-class Trips:
-    """Counts round trips of a layer behind a proxy."""
+async def test_round_trips(proxy: TcpProxy, own_layers: Layers) -> None:
+    """One for `send` and `group_add`, two for `group_send` at most, one or none for `receive`."""
 
-    def __init__(self, proxy: TcpProxy) -> None:
-        self.proxy = proxy
-
-    async def of(self, call: Callable[[], Awaitable[object]]) -> int:
-        """Return the fewest that a call takes in several tries: what else is going on adds some."""
+    async def fewest(call: Callable[[], Awaitable[object]]) -> int:
         seen = []
         for _ in range(TRIES):
-            before = self.proxy.round_trips
+            # What else is going on adds some.
+            before = proxy.round_trips
             await within(call())
-            seen.append(self.proxy.round_trips - before)
+            seen.append(proxy.round_trips - before)
         return min(seen)
 
-
-@pytest.fixture
-async def trips(proxy: TcpProxy) -> Trips:
-    """Return a counter of the traffic through a proxy."""
-    return Trips(proxy)
-
-
-async def warm(trips: Trips) -> tuple[Layers, RedisChannelLayer]:
-    """Return a layer whose connections are open, with all its scripts loaded."""
-    layers = Layers(hosts=[trips.proxy.url])
-    layer = layers()
-    for _ in range(20):
+    layers = Layers(hosts=[proxy.url])
+    layer, other, elsewhere = layers(), layers(), own_layers()
+    for _ in range(20):  # until all connections are open, with the scripts loaded
         await layer.group_add("elsewhere", "unread")
-    return layers, layer
-
-
-async def test_round_trips_of_send(trips: Trips) -> None:
-    """`send` takes one round trip, to a channel of this process, another one, or a general one."""
-    layers, layer = await warm(trips)
-    for channel in (await layer.new_channel(), await layers().new_channel(), "jobs"):
-        assert await trips.of(lambda name=channel: layer.send(name, {"n": 1})) == 1  # type: ignore[misc]
-    await layers.close()
-
-
-async def test_round_trips_of_groups(trips: Trips) -> None:
-    """`group_add` takes one, `group_send` at most two: one if a small group is as it was known."""
-    layers, layer = await warm(trips)
-    other = layers()
-    for channel in (await layer.new_channel(), await other.new_channel(), "jobs"):
-        assert await trips.of(lambda name=channel: layer.group_add("room", name)) == 1  # type: ignore[misc]
-    assert await trips.of(lambda: layer.group_send("room", {"n": 1})) == 1
+    own = await layer.new_channel()
+    for channel in (own, await other.new_channel(), "jobs"):
+        assert await fewest(lambda name=channel: layer.send(name, {"n": 1})) == 1  # type: ignore[misc]
+        assert await fewest(lambda name=channel: layer.group_add("room", name)) == 1  # type: ignore[misc]
+    # A small group that is as it was known.
+    assert await fewest(lambda: layer.group_send("room", {"n": 1})) == 1
     for number in range(150):
         await other.group_add("room", f"jobs-{number}")
-    assert await trips.of(lambda: layer.group_send("room", {"n": 1})) == 2
-    await layers.close()
-
-
-async def test_round_trips_of_receive(own_server: EmbeddedServer, trips: Trips) -> None:
-    """A message that waits for a process is there in none, one of a general channel in one."""
-    layers, layer = await warm(trips)
-    sender = Layers(hosts=[own_server.url])
-    send = sender().send
-    own = await layer.new_channel()
-    for channel, most in ((own, 0), ("jobs", 1)):
-        for number in range(2):
-            await send(channel, {"number": number})
-            await take(layer, channel)
+    assert await fewest(lambda: layer.group_send("room", {"n": 1})) == 2
+    for channel, most in ((own, 0), ("mails", 1)):
         seen = []
-        for number in range(TRIES):
-            await send(channel, {"number": number})
-            mailbox = inside.broker(layer).mailboxes.open(channel)
-            if channel == own:
+        for number in range(2 + TRIES):
+            await elsewhere.send(channel, {"number": number})
+            if channel == own and number >= 2:  # Now the process takes what comes.
+                mailbox = inside.broker(layer).mailboxes.open(channel)
                 await eventually(lambda box=mailbox: box.size)  # type: ignore[misc]
-            before = trips.proxy.round_trips
+            before = proxy.round_trips
             await take(layer, channel)
-            seen.append(trips.proxy.round_trips - before)
+            seen.append(proxy.round_trips - before)
         assert min(seen) <= most
     await layers.close()
-    await sender.close()

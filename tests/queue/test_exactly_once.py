@@ -49,53 +49,6 @@ async def test_layers_come_and_go(layers: Layers, redis_server: EmbeddedServer) 
     assert sorted(numbers) == list(range(300))
 
 
-async def test_own_channel_of_a_layer_that_closes_and_goes_on(layers: Layers) -> None:
-    """Readers that stop while messages come for their process lose none of 400, and keep order."""
-    layer, sender = layers(capacity=500), layers(capacity=500)
-    channel = await layer.new_channel()
-
-    async def send() -> None:
-        for message in numbered(400):
-            await sender.send(channel, message)
-            await asyncio.sleep(random.uniform(0, 0.004))
-
-    sending = asyncio.create_task(send())
-    numbers: list[int] = []
-    while len(numbers) < 400:
-        if sending.done():
-            sending.result()
-        receiver = asyncio.create_task(layer.receive(channel))
-        await asyncio.wait([receiver], timeout=random.uniform(0, 0.01))
-        await cancel(receiver)
-        if not receiver.cancelled():
-            numbers.append(receiver.result()["number"])
-        if random.random() < 0.3:
-            await within(layer.close_pools())
-    await sending
-    assert numbers == list(range(400))
-
-
-@pytest.mark.timeout(150)
-async def test_many_receive_at_once(layers: Layers) -> None:
-    """However many messages of a general channel are claimed at once, none is doubled."""
-    layer, sender = layers(capacity=5_000), layers(capacity=5_000)
-    for start in range(0, 1_500, 100):
-        await within(asyncio.gather(*(sender.send("jobs", m) for m in numbered(100, start))))
-    numbers: list[int] = []
-
-    async def work() -> None:
-        while True:
-            numbers.append((await layer.receive("jobs"))["number"])
-
-    workers = [asyncio.create_task(work()) for _ in range(3_000)]
-    # Three thousand tasks begin first, next to other tests.
-    await eventually(lambda: len(numbers) >= 1_500, timeout=60)
-    await within(sender.send("jobs", {"number": 1_500}))
-    await eventually(lambda: numbers[-1] == 1_500)
-    assert sorted(numbers) == list(range(1_501))
-    await cancel(*workers)
-
-
 @pytest.mark.parametrize("kind", ["specific", "general"])
 async def test_message_that_expires_while_the_loop_is_busy(layers: Layers, kind: str) -> None:
     """It is dropped when the loop finally reads it, though the server handed it over in time."""

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_queue.layer import PROCESS_CAPACITY
-from support.counting import count_commands
 from support.messages import within
-from support.queue_layers import Layers, StartRemoteLayer, beside, nothing_else, waiting
+from support.queue_layers import Layers, StartRemoteLayer, nothing_else, waiting
 from support.waiting import eventually, until
 
 if TYPE_CHECKING:
@@ -60,29 +58,3 @@ async def test_dead_process(
         lives = {key: client.ttl(key) for key in client.keys("*")}
     assert len(lives) >= 5
     assert all(0 < life <= 700 for life in lives.values()), lives
-
-
-async def test_full_message_key_of_a_dead_process(
-    own_server: EmbeddedServer, own_layers: Layers, remote_layer: StartRemoteLayer
-) -> None:
-    """It costs a sender the same few calls, however many members the process had."""
-    layer = own_layers(capacity=2)
-    other = await remote_layer(**own_layers.options, capacity=2)
-    channels = [await other.new_channel() for _ in range(300)]
-    for room, members in (("small", channels[:1]), ("large", channels)):
-        for channel in members:
-            await other.group_add(room, channel)
-    await other.worker.kill()
-    for _ in range(20):
-        await layer.send(channels[0], {"type": "unread"})
-    calls = {}
-    for room in ("small", "large"):
-        for _ in range(20):
-            await layer.group_send(room, {"type": "unread"})
-        with count_commands(own_server) as counted:
-            await layer.group_send(room, {"type": "unread"})
-        calls[room] = counted.total
-        assert counted.bytes_in < 1000
-    assert calls["small"] == calls["large"] < 12
-    with own_server.client() as client:
-        assert client.zcard(beside(layer, channels[0]).key) == 2 * PROCESS_CAPACITY

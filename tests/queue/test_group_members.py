@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue.config import HEARTBEAT_TIMEOUT
-from support import inside
 from support.counting import count_commands
-from support.messages import cancel, joined, within
+from support.messages import joined, within
 from support.queue_layers import Layers, StartRemoteLayer, beside
 from support.waiting import eventually, until
 
@@ -63,32 +62,6 @@ async def test_channels_added_by_other_processes(pair: list[RedisChannelLayer]) 
     await check(pair, "room", member, "general", far)
     await within(one.group_add("room", far))
     await check(pair, "room", member, "general", far)
-
-
-@pytest.mark.usefixtures("frequent_checks")
-async def test_consumers_that_were_cancelled(layers: Layers) -> None:
-    """One that ended without `group_discard` counts for `channel_expiry` and a few seconds."""
-    layer = layers(channel_expiry=1)
-    stays = await joined(layer, "room")
-    goes = await asyncio.create_task(joined(layer, "room"))
-    receiving = [asyncio.create_task(layer.receive(channel)) for channel in (stays, goes)]
-    await within(layer.group_send("room", MESSAGE))
-    await within(asyncio.gather(*receiving))
-    waiting = [asyncio.create_task(layer.receive(channel)) for channel in (stays, goes)]
-    await within(layer.send(goes, MESSAGE))
-    await within(waiting[1])
-    last = asyncio.create_task(layer.receive(goes))
-    await within(layer.send(stays, MESSAGE))
-    await within(waiting[0])
-    again = asyncio.create_task(layer.receive(stays))
-    await cancel(last)
-
-    async def gone() -> bool:
-        return await layer.group_count("room") == 1
-
-    await eventually(gone)
-    await check([layer], "room", stays)
-    await cancel(again)
 
 
 async def test_process_that_was_killed(
@@ -146,21 +119,3 @@ async def test_wrong_names(layers: Layers) -> None:
     for method in (layer.group_count, layer.group_channels):
         with pytest.raises(TypeError):
             await method("no such name")
-
-
-async def test_who_rejoins_while_redis_is_told_of_departures_counts(layers: Layers) -> None:
-    """A late removal of a member never undoes its new membership."""
-    layer = layers()
-    rooms = [f"room-{number}" for number in range(100)]
-    channel = await layer.new_channel()
-    await within(asyncio.gather(*(layer.group_add(room, channel) for room in rooms)))
-    process = inside.broker(layer)
-    process.local_groups.remove_channel(channel)
-    await within(
-        asyncio.gather(
-            process.memberships.publish_removed_members(process.open()),
-            *(layer.group_add(room, channel) for room in rooms),
-        )
-    )
-    for room in rooms:
-        await check([layer], room, channel)

@@ -85,20 +85,6 @@ async def test_who_had_left_does_not_count_again(
     await cancel(*receivers)
 
 
-async def test_sign_of_life(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """A process gives it as soon as it has members, and none before."""
-    layer = own_layers()
-    channel = await layer.new_channel()
-    receiver = await waiting(layer, channel)
-    heartbeat = beside(layer, channel).heartbeat
-    with own_server.client() as client:
-        assert not client.exists(heartbeat)
-        await layer.group_add("room", channel)
-        await eventually(lambda: client.exists(heartbeat))
-        assert 0 < client.ttl(heartbeat) <= layer.group_expiry
-    await cancel(receiver)
-
-
 async def test_process_that_was_taken_for_dead(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

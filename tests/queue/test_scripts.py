@@ -105,13 +105,6 @@ def test_expired_messages_take_no_room(queue: Queue) -> None:
     assert queue.client.zrange(queue.key, 0, -1) == [b"1"]
 
 
-def test_send_rings_before_the_message_is_there(queue: Queue) -> None:
-    """Waking a reader has to consume the bell: Redis 6 pops the key that was written first."""
-    seen = queue.commands_of(lambda: queue.send(b"m"))
-    added = [line for line in seen if b'lua] "ZADD"' in line]
-    assert [queue.bell.encode() in line for line in added] == [True, False]
-
-
 def test_sends_behind_a_clock_that_is_ahead(queue: Queue) -> None:
     """First in, first out, also when the last message's score is not in the past."""
     ahead = queue.now() + 1000
@@ -189,18 +182,6 @@ def test_release_of_what_is_no_claim_any_more(queue: Queue) -> None:
     assert queue.release(score) == 0
     assert queue.client.zrange(queue.key, 0, -1) == [b"1"]
     assert not queue.client.exists(queue.bell)
-
-
-def test_large_message_is_copied_once(queue: Queue) -> None:
-    """Of what a script runs, only the ZADD holds the body, which came with the call."""
-    body = b"m" * 1_000_000
-
-    def pass_on() -> None:
-        queue.send(body)
-        assert queue.take(100) == [body]
-        queue.take(0, *queue.scores)
-
-    assert sum(body in line for line in queue.commands_of(pass_on)) == 2
 
 
 @pytest.fixture
