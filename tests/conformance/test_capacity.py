@@ -42,14 +42,6 @@ async def test_sends_at_once_are_counted(case: LayerCase) -> None:
 
 @checks(Promise.CAPACITY)
 @needs(Capability.CAPACITY)
-async def test_full_own_channel_refuses(case: LayerCase) -> None:
-    """An unread channel takes the capacity of its process, and not one message more."""
-    layer = case.layer(capacity=3)
-    assert await fill(layer, await layer.new_channel()) == 3 * case.variant.process_capacity
-
-
-@checks(Promise.CAPACITY)
-@needs(Capability.CAPACITY)
 async def test_refused_message_never_arrives(case: LayerCase) -> None:
     """Accepted messages arrive, refused ones do not."""
     layer, room = case.layer(capacity=2), 2 * case.variant.process_capacity
@@ -109,15 +101,6 @@ async def test_sending_does_not_wait_for_a_receiver(case: LayerCase) -> None:
                 await within(layer.send(channel, message))
 
 
-@checks(Promise.CAPACITY)
-@needs(Capability.CAPACITY)
-async def test_full_channel_leaves_others_alone(case: LayerCase) -> None:
-    """Each channel has its own capacity."""
-    layer = case.layer(capacity=1)
-    await fill(layer, "full")
-    assert await fill(layer, "empty") >= 1
-
-
 @checks(Promise.GROUP_SEND_NEVER_FULL)
 @needs(Capability.CAPACITY, Capability.GENERAL_MEMBERS, Capability.QUEUE)
 async def test_group_send_drops_at_a_full_channel(case: LayerCase) -> None:
@@ -149,36 +132,24 @@ async def test_group_send_never_raises_channel_full(case: LayerCase) -> None:
 @checks(Promise.CAPACITY_BY_NAME)
 @needs(Capability.CAPACITY_PATTERNS, Capability.CAPACITY)
 async def test_channel_capacity_takes_globs_and_patterns(case: LayerCase) -> None:
-    """A channel's capacity is that of the glob or compiled pattern that its name matches."""
-    layer = case.layer(
-        capacity=5, channel_capacity={"mail.*": 1, re.compile(r"^image\.(small|large)$"): 2}
-    )
+    """The first glob or compiled pattern that matches a channel's name gives its capacity."""
+    patterns = {
+        "mail.late": 4,
+        "mail.*": 1,
+        "mail.soon": 3,
+        re.compile(r"^image\.(small|large)$"): 2,
+        "chat.*": 2,
+    }
+    layer = case.layer(capacity=5, channel_capacity=patterns)
     shards = case.variant.shards
     assert await fill(layer, "mail.urgent") == 1 * shards
     assert await fill(layer, "image.small") == 2 * shards
     assert await fill(layer, "image.other") == 5 * shards
     assert await fill(layer, "a.mail.urgent") == 5 * shards
-
-
-@checks(Promise.CAPACITY_BY_NAME)
-@needs(Capability.CAPACITY_PATTERNS, Capability.CAPACITY)
-async def test_first_matching_capacity_counts(case: LayerCase) -> None:
-    """Of several patterns that match, the first in the dict's order gives the capacity."""
-    shards = case.variant.shards
-    narrow_first = case.layer(channel_capacity={"mail.urgent": 2, "mail.*": 1})
-    assert await fill(narrow_first, "mail.urgent") == 2 * shards
-    wide_first = case.layer(channel_capacity={"mail.*": 4, "mail.late": 1})
-    assert await fill(wide_first, "mail.late") == 4 * shards
-
-
-@checks(Promise.CAPACITY_BY_NAME)
-@needs(Capability.CAPACITY_PATTERNS, Capability.CAPACITY)
-async def test_channel_capacity_matches_own_channels(case: LayerCase) -> None:
-    """A pattern may describe the channels that `new_channel` makes, by their prefix."""
-    layer = case.layer(capacity=5, channel_capacity={"chat.*": 2, re.compile(r"^feed\..+!"): 3})
-    for prefix, capacity in (("chat", 2), ("feed", 3), ("specific", 5)):
-        channel = await layer.new_channel(prefix)
-        assert await fill(layer, channel) == capacity * case.variant.process_capacity
+    assert await fill(layer, "mail.late") == 4 * shards
+    assert await fill(layer, "mail.soon") == 1 * shards
+    own = await layer.new_channel("chat")
+    assert await fill(layer, own) == 2 * case.variant.process_capacity
 
 
 async def fill(layer: ChannelLayer, channel: str) -> int:

@@ -74,21 +74,6 @@ async def test_client_that_leaves() -> None:
 
 
 @checks(Promise.APPLICATIONS)
-async def test_many_clients() -> None:
-    """Fifty consumers of one process each get each message once."""
-    clients = [WebsocketCommunicator(Chat.as_asgi(), "/") for _ in range(50)]
-    for each in clients:
-        await each.connect(timeout=DEADLINE)
-    for number in range(3):
-        await clients[number].send_to(text_data=str(number))
-        await within(all_hear(clients, str(number)))
-    for each in clients:
-        await each.send_input({"type": "websocket.disconnect", "code": 1000})
-    for each in clients:
-        await each.wait(timeout=DEADLINE)
-
-
-@checks(Promise.APPLICATIONS)
 async def test_groups_of_the_class(layer: ChannelLayer) -> None:
     """A consumer that names its groups gets their messages, and those to its own channel."""
     async with client(Feed) as reader:

@@ -26,13 +26,6 @@ STALE, FRESH = numbered(2)
 MARGIN = 0.1  # seconds after which a time is surely over
 
 
-@checks(Promise.GROUP_EXPIRY)
-@needs(Capability.GROUP_EXPIRY)
-async def test_group_expiry_is_an_attribute(case: LayerCase) -> None:
-    """The time after which a membership ends is readable."""
-    assert case.layer(group_expiry=12).group_expiry == 12
-
-
 @checks(Promise.CAPACITY_BY_NAME)
 @needs(Capability.EXPIRY, Capability.GROUP_EXPIRY)
 async def test_times_are_attributes(case: LayerCase) -> None:

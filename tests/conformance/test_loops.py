@@ -114,23 +114,6 @@ async def test_thread_sends_to_a_loop(case: LayerCase, layer: ChannelLayer) -> N
     await case.nothing_else(layer, channel)
 
 
-@checks(Promise.SYNCHRONOUS)
-@needs(Capability.PROCESSES)
-async def test_thread_with_a_loop_of_its_own_sends(case: LayerCase, layer: ChannelLayer) -> None:
-    """A thread outside the server, with its own loops, reaches the server's consumers."""
-    channel = await joined(layer, "room")
-
-    def task(number: int) -> None:
-        asyncio.run(layer.group_send("room", {"type": "hello", "number": number}))
-
-    loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(4) as pool:
-        await within(asyncio.gather(*(loop.run_in_executor(pool, task, n) for n in range(8))))
-    received = [await take(layer, channel) for _ in range(8)]
-    assert sorted(message["number"] for message in received) == list(range(8))
-    await case.nothing_else(layer, channel)
-
-
 @checks(Promise.LOOPS)
 @needs(Capability.PROCESSES)
 async def test_loops_come_and_go_in_many_threads(case: LayerCase, layer: ChannelLayer) -> None:

@@ -58,16 +58,6 @@ async def test_order_is_kept_between_processes(case: LayerCase) -> None:
 
 
 @checks(Promise.PROCESSES)
-async def test_processes_talk_both_ways(layer: ChannelLayer, other: ChannelLayer) -> None:
-    """A request that holds the channel for its answer gets the answer."""
-    here, there = await layer.new_channel(), await other.new_channel()
-    await within(layer.send(there, {"type": "request", "answer_to": here}))
-    request = await take(other, there)
-    await within(other.send(request["answer_to"], {"type": "answer"}))
-    assert await take(layer, here) == {"type": "answer"}
-
-
-@checks(Promise.PROCESSES)
 @needs(Capability.QUEUE)
 async def test_process_leaves_work_for_another(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
@@ -172,12 +162,3 @@ async def test_layer_closed_by_one_process_leaves_others_alone(case: LayerCase) 
     await within(case.close(ends))
     await within(stays.group_send("room", {"type": "hello"}))
     assert await take(stays, channel) == {"type": "hello"}
-
-
-@checks(Promise.LOOPS)
-async def test_layer_is_usable_after_close_pools(case: LayerCase, layer: ChannelLayer) -> None:
-    """Closing the connections of a layer is no end: the next call opens new ones."""
-    await within(case.close(layer))
-    channel = await layer.new_channel()
-    await within(layer.send(channel, {"type": "hello"}))
-    assert await take(layer, channel) == {"type": "hello"}

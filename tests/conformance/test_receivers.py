@@ -79,26 +79,6 @@ async def test_receivers_of_a_general_channel_are_woken_in_order(layer: ChannelL
     assert await asyncio.gather(*receivers) == numbered(5)
 
 
-@checks(Promise.ALMOST_ALL)
-async def test_cancelled_receiver_takes_no_message(layer: ChannelLayer) -> None:
-    """A message sent after a receive was cancelled goes to the next receive."""
-    channel = await layer.new_channel()
-    await cancel(await waiting_receiver(layer, channel))
-    await within(layer.send(channel, {"type": "kept"}))
-    assert await take(layer, channel) == {"type": "kept"}
-
-
-@checks(Promise.ALMOST_ALL)
-@needs(Capability.QUEUE)
-async def test_cancelled_receiver_of_a_general_channel_takes_no_message(
-    layer: ChannelLayer,
-) -> None:
-    """The same for a general channel, whose messages others may be waiting for."""
-    await cancel(await waiting_receiver(layer, "jobs"))
-    await within(layer.send("jobs", {"type": "kept"}))
-    assert await take(layer, "jobs") == {"type": "kept"}
-
-
 @checks(Promise.RECEIVERS)
 @needs(Capability.MANY_RECEIVERS)
 async def test_cancelled_receiver_leaves_its_place_to_the_next(layer: ChannelLayer) -> None:

@@ -144,6 +144,8 @@ async def test_calls_raise_in_time(
         own_server.start()
     await eventually(lambda: sent(layer, "jobs"))
     if how == "gone":
+        # Returns when the layer hears what is sent.
+        await within(layer.group_add("room", channel))
         await within(layer.group_send("another", HELLO))
         await nothing_else(layer, channel)
 
