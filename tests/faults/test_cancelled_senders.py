@@ -30,8 +30,9 @@ async def only_client(server: EmbeddedServer) -> None:
         await eventually(lambda: client.info("clients")["connected_clients"] == 1)
 
 
-async def test_task_that_swallows_a_cancellation_ends() -> None:
+async def test_task_that_swallows_a_cancellation_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """`end_task` cancels again, as a `timeout` of Python 3.10 may have swallowed the first time."""
+    monkeypatch.setattr("channels_redis_shared.concurrency.CANCEL_INTERVAL", 0.05)
     swallowed = 0
 
     async def stubborn() -> None:

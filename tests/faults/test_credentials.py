@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from support.layers import LayerClass
 
 HELLO = {"type": "hello"}
+TIMEOUT = 1  # seconds
 
 
 class Service(CredentialProvider):
@@ -53,7 +54,9 @@ class Consumer:
     def __init__(self, layer_class: LayerClass, server: EmbeddedServer, service: Service) -> None:
         self.server = server
         self.layer: Any = layer_class(
-            hosts=[{"address": server.url, "credential_provider": service}]
+            hosts=[
+                {"address": server.url, "credential_provider": service, "socket_timeout": TIMEOUT}
+            ]
         )
 
     async def start(self) -> None:
@@ -137,11 +140,7 @@ def test_credentials_that_synchronous_code_cannot_have(
     """The call fails as for a server that can't be reached, and names the reason."""
     service = Service()
     service.down = True
-    layer = layer_class(
-        hosts=[
-            {"address": own_server.url, "credential_provider": service, "socket_timeout": 0.5},
-        ]
-    )
+    layer = Consumer(layer_class, own_server, service).layer
     with pytest.raises(RedisConnectionError, match="503"):
         async_to_sync(layer.send)("jobs", HELLO)
     service.down = False

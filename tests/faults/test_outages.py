@@ -137,7 +137,8 @@ async def test_calls_raise_in_time(
     results = await within(asyncio.gather(*calls, return_exceptions=True))
     seconds = time.monotonic() - started
     assert all(isinstance(result, redis.exceptions.RedisError) for result in results), results
-    assert seconds < 1.9 * TIMEOUT
+    # What was to follow on a frozen connection waits for a new one, too.
+    assert seconds < (1.9 if how == "gone" else 2.9) * TIMEOUT
     if how == "frozen":
         own_server.resume()
     else:

@@ -63,23 +63,6 @@ async def test_open_connections_are_replaced(
         await asyncio.gather(*(each.close_pools() for each in (layer, member_layer)))
 
 
-async def test_process_that_only_listens_is_told(
-    own_server: EmbeddedServer,
-    own_layers: Layers,
-    proxy: TcpProxy,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """However soon after its start the failover comes."""
-    monkeypatch.setattr("channels_redis_pubsub._shared.transport.connector.LOOK_INTERVAL", 1.0)
-    monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.1)
-    with EmbeddedServer() as new:
-        layer = own_layers(hosts=[proxy.url], **NOTICES)
-        channel = await joined(layer, "room")
-        fail_over(own_server, new, proxy)
-        assert await take_many(layer, channel, 2) == [LOST, BACK]
-        await layer.close_pools()
-
-
 async def test_replica_that_hosts_name_stays(
     own_server: EmbeddedServer, own_layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

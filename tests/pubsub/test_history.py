@@ -123,22 +123,6 @@ async def test_one_read_is_for_all_that_wait(
         assert plain(await take_many(layer, channel, 3)) == numbered(3)
 
 
-async def test_a_server_that_forgets_scripts(
-    own_server: EmbeddedServer, own_layers: Layers
-) -> None:
-    """SCRIPT FLUSH, or a promoted replica, disturbs neither senders nor readers."""
-    layer = own_layers(**HISTORY)
-    channel, joined = await follow(layer)
-    with own_server.client() as client:
-        client.script_flush()
-    await send(layer, numbered(2))
-    with own_server.client() as client:
-        client.script_flush()
-    other, _ = await follow(layer, since=joined.position)
-    for name in (channel, other):
-        assert plain(await take_many(layer, name, 2)) == numbered(2)
-
-
 async def test_a_history_that_can_not_be_read(
     own_server: EmbeddedServer, own_layers: Layers
 ) -> None:

@@ -171,12 +171,3 @@ async def test_notices_are_optional(
     await within(layer.group_add("another", channel))
     await within(own_layers().group_send("room", {"type": "hello"}))
     assert await take_many(layer, channel, len(expected) + 1) == [*expected, {"type": "hello"}]
-
-
-async def test_notices_are_separate_objects(own_server: EmbeddedServer, own_layers: Layers) -> None:
-    """A consumer's changes to its notice are not visible to others."""
-    layer = own_layers(**NOTICES)
-    first, second = await layer.new_channel(), await layer.new_channel()
-    kill_subscriptions(own_server)
-    (await take(layer, first))["seen"] = True
-    assert await take(layer, second) == LOST

@@ -26,7 +26,7 @@ async def test_layers_come_and_go(layers: Layers, redis_server: EmbeddedServer) 
     numbers: list[int] = []
 
     async def send() -> None:
-        for message in numbered(300):
+        for message in numbered(120):
             await sender.send("jobs", message)
             await asyncio.sleep(random.uniform(0, 0.01))
 
@@ -45,8 +45,8 @@ async def test_layers_come_and_go(layers: Layers, redis_server: EmbeddedServer) 
     await within(asyncio.gather(sending, come_and_go(), come_and_go()))
     with redis_server.client() as client:
         assert client.keys(f"{sender.prefix}$claims*") == []
-    numbers += await take_numbers(layers(), "jobs", 300 - len(numbers))
-    assert sorted(numbers) == list(range(300))
+    numbers += await take_numbers(layers(), "jobs", 120 - len(numbers))
+    assert sorted(numbers) == list(range(120))
 
 
 @pytest.mark.parametrize("kind", ["specific", "general"])

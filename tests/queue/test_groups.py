@@ -37,6 +37,7 @@ async def other(layers: Layers, remote_layer: StartRemoteLayer) -> RemoteLayer:
     return await remote_layer(**layers.options, capacity=3)
 
 
+@pytest.mark.usefixtures("frequent_checks")
 async def test_one_name_for_a_process(layers: Layers) -> None:
     """Redis holds one name for all members of a process, and none when the last has left."""
     layer = layers()
