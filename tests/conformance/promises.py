@@ -179,7 +179,7 @@ class Promise(Enum):
         Force.BEYOND,
         (
             "what is invalid is refused as our documentation says: by a TypeError or ValueError "
-            "that tells what to write"
+            "that says what to write"
         ),
     )
     RECEIVERS = (Force.BEYOND, "receivers are served in the order of waiting")
@@ -189,7 +189,7 @@ class Promise(Enum):
         "a full channel leaves room for the other channels of its process",
     )
     LOOPS = (Force.BEYOND, "a layer works in each event loop, and ends cleanly in each")
-    OVERFLOW = (Force.BEYOND, "a consumer that is stuck harms itself alone, and is told")
+    OVERFLOW = (Force.BEYOND, "a consumer that is stuck harms only itself, and gets a notice")
     ENCRYPTION = (Force.BEYOND, "messages are encrypted, with keys that can be exchanged")
     HISTORY = (
         Force.BEYOND,
