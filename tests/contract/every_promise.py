@@ -1,10 +1,11 @@
-"""The conformance tests, on the layer that ``--layer`` names, which must be installed.
+"""The conformance tests, on the layer that $CONTRACT_LAYER names, which must be installed.
 
 pytest doesn't find this file by itself: `contract.run` names it.
 """
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,9 +73,9 @@ class ContractCase(LayerCase):
 
 
 @pytest.fixture(scope="session")
-def contract_layer(pytestconfig: pytest.Config) -> Layer:
+def contract_layer() -> Layer:
     """Return the layer that the contract is checked on."""
-    return LAYERS[pytestconfig.getoption("--layer")]
+    return LAYERS[os.environ["CONTRACT_LAYER"]]
 
 
 @pytest.fixture(scope="session")

@@ -15,15 +15,19 @@ import sys
 import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 from benchmarks.survey.services import Absent, service
+from contract.every_promise import conformance_tests
 from contract.layers import LAYERS, Layer
 from contract.report import tables
 from support.installing import environment, versions_in
 
-TESTS = Path(__file__).parents[1]
-ROOT = TESTS.parent
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+ROOT = Path(__file__).parents[2]
 # Seconds for each step of a test, which should take milliseconds: in the first run, and in the
 # second one, whose outcome counts.
 DEADLINES = ("5", "25")
@@ -61,20 +65,18 @@ def checked(layer: Layer) -> dict[str, Any]:
             with service(layer) as running:
                 software = running.software
         group = ("--group", f"{ROOT / 'pyproject.toml'}:contract")
-        python = environment(
-            f"contract/{layer.name}",
-            [*COMMON, *layer.requirements],
-            *group,
-            wanted=layer.python or sys.executable,
-        )
+        wanted = layer.python or sys.executable
+        requirements = [*COMMON, *layer.requirements]
+        python = environment(f"contract/{layer.name}", requirements, *group, wanted=wanted)
     except Absent as error:
         return {"unmeasured": str(error)}
     except subprocess.CalledProcessError as error:
         return {"unmeasured": f"it could not be installed: {str(error.stderr).strip()[:300]}"}
     versions = versions_in(python)
+    asked = subprocess.run([python, "--version"], check=True, capture_output=True, text=True)
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),
-        "python": interpreter_version(python),
+        "python": asked.stdout.split()[1],
         "system": platform.system(),
         "server": software,
         "versions": {name: versions[name] for name in layer.version_of},
@@ -82,74 +84,61 @@ def checked(layer: Layer) -> dict[str, Any]:
     }
 
 
-def in_environment(
-    python: Path, *words: str, deadline: str = DEADLINES[0]
-) -> subprocess.CompletedProcess[str]:
-    """Run its Python on the tests' modules."""
-    paths = (str(TESTS), str(ROOT / "docs/examples"))
-    return subprocess.run(
-        [str(python), *words],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(paths),
-            "CONFORMANCE_DEADLINE": deadline,
-        },
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-
-
-def interpreter_version(python: Path) -> str:
-    """Return its version."""
-    command = "import platform; print(platform.python_version())"
-    return in_environment(python, "-c", command).stdout.strip()
-
-
-def outcomes(layer: Layer, python: Path) -> list[dict[str, Any]]:
-    """Return the outcome of each test, from a second run where the first one failed."""
-    file = "tests/contract/every_promise.py"
-    found = {one["id"]: one for one in pytest_run(layer, python, file, "--collect-only")}
-    for deadline in DEADLINES:
-        left = [test for test, one in found.items() if one["outcome"] == "failed"]
-        sys.stderr.write(f"  {len(left)} of {len(found)} are run\n")
-        # Tests that end their process take those with them that it was to run.
-        words = [file] if len(left) == len(found) else left
-        told = pytest_run(layer, python, *words, "-n", "4", deadline=deadline) if left else []
-        found.update({one["id"]: one for one in told})
-    return list(found.values())
-
-
-def pytest_run(
-    layer: Layer, python: Path, *words: str, deadline: str = DEADLINES[0]
-) -> list[dict[str, Any]]:
-    """Run some tests; return their outcomes.
+def outcomes(layer: Layer, python: Path) -> dict[str, dict[str, str]]:
+    """Return the outcome of each test, from a second run where the first one failed.
 
     Raises:
-        RuntimeError: There are none; the message says what pytest wrote.
+        RuntimeError: pytest ran none; the message says what it wrote.
     """
+    found: dict[str, dict[str, str]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "outcomes.json"
-        # Warnings of other projects are none of the contract's business.
-        settings = ("-q", "-p", "no:cacheprovider", "-o", "filterwarnings=ignore", "--timeout=90")
-        ours = ("-p", "contract.recording", "--layer", layer.name, "--outcomes", str(file))
-        done = in_environment(python, "-m", "pytest", *settings, *ours, *words, deadline=deadline)
-        told: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
-    if not told:
-        raise RuntimeError(f"{layer.name}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
-    return told
+        file = Path(folder) / "outcomes.xml"
+        for deadline in DEADLINES:
+            # Those that failed before, or else all. Warnings of other projects don't matter here.
+            settings = ("-o", f"cache_dir={folder}", "-o", "filterwarnings=ignore", "--timeout=90")
+            words = ("-q", "-n", "4", "--last-failed", f"--junitxml={file}", *settings)
+            done = subprocess.run(
+                [str(python), "-m", "pytest", *words, "tests/contract/every_promise.py"],
+                env={**os.environ, "CONTRACT_LAYER": layer.name, "CONFORMANCE_DEADLINE": deadline},
+                cwd=ROOT,
+                check=False,
+                capture_output=True,
+                text=True,
+                errors="replace",
+            )
+            if not file.exists():
+                raise RuntimeError(f"{layer.name}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
+            cases = ET.parse(file).iter("testcase")  # noqa: S314 - it is our own
+            found |= {str(case.get("name")): outcome(case) for case in cases}
+            if all(one["outcome"] != "failed" for one in found.values()):
+                break
+    return found
 
 
-def by_function(told: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+def outcome(case: Element) -> dict[str, str]:
+    """Return whether a test passed, and if not, why in one line."""
+    for kind in ("failure", "error", "skipped"):
+        part = case.find(kind)
+        why = "" if part is None else part.get("message", "").strip().partition("\n")[0][:200]
+        # The clean-up is not the contract's.
+        if why and not why.startswith("failed on teardown"):
+            return {"outcome": "skipped" if kind == "skipped" else "failed", "why": why}
+    return {"outcome": "passed"}
+
+
+def by_function(found: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     """Return the outcome of each test function: it passes if all of its cases do."""
+    promises = {
+        name: mark.args[0].name
+        for name, test in conformance_tests().items()
+        for mark in test.pytestmark
+        if mark.name == "promise"
+    }
+    order = ("skipped", "passed", "failed")
     functions: dict[str, dict[str, str]] = {}
-    for one in sorted(told, key=lambda one: ("passed", "skipped", "failed").index(one["outcome"])):
-        name = one["id"].rpartition("::")[2].partition("[")[0]
-        if one["outcome"] == "skipped" and name in functions:
-            continue
-        functions[name] = {key: one[key] for key in ("promise", "outcome", "why") if key in one}
+    for case, told in sorted(found.items(), key=lambda one: order.index(one[1]["outcome"])):
+        name = case.partition("[")[0]
+        functions[name] = {"promise": promises[name], **told}
     return dict(sorted(functions.items()))
 
 
