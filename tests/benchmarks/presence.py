@@ -1,15 +1,12 @@
 """Show what presence costs: `hatch run benchmark:presence`.
 
 Ten thousand people come to four processes of a site, each of which has a page of their room. The
-exit status is 1 if a page was not told of each of them once.
+exit status is 1 if a page did not hear of each of them once.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import importlib
-import json
 import secrets
 import sys
 import time
@@ -17,14 +14,14 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from benchmarks.conditions import conditions
-from benchmarks.survey.report import amount
+from benchmarks.guides import TITLES, run
+from benchmarks.survey.contenders import CONTENDERS, make_layer
 from benchmarks.survey.services import redis_service
 from support.processes import Remote, WorkerProcess
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Awaitable, Iterator, Mapping
 
     from benchmarks.survey.services import RedisService
 
@@ -34,11 +31,6 @@ T = TypeVar("T")
 
 SCRIPT = Path(__file__).with_name("presence_process.py")
 SERVERS = {"host": "one host", "shards": "three shards", "cluster": "Cluster"}
-TITLES = {"queue": "queue", "pubsub": "Pub/Sub"}
-LAYERS = {
-    "queue": ("channels_redis_queue", "RedisChannelLayer"),
-    "pubsub": ("channels_redis_pubsub", "RedisPubSubChannelLayer"),
-}
 PROCESSES = 4
 ROOM = "stadium"
 WAVE, WAVE_SECONDS = 10_000, 1.0
@@ -63,13 +55,12 @@ class Site:
     """Four processes on the same servers."""
 
     def __init__(self, layer: str, service: RedisService) -> None:
-        package, name = LAYERS[layer]
         self._service = service
         self._processes: list[Remote] = []
-        options = {"hosts": service.hosts, "prefix": f"bench-{secrets.token_hex(4)}-"}
-        self._arguments = {"package": package, "layer": name, "options": options}
-        layer_class = getattr(importlib.import_module(package), name)
-        self._key_head: str = layer_class(**options).presence_key_head
+        prefix = f"bench-{secrets.token_hex(4)}-"
+        self._arguments = {"name": layer, "hosts": service.hosts, "prefix": prefix}
+        made: Any = make_layer(CONTENDERS[layer], service.hosts, {"prefix": prefix})
+        self._key_head: str = made.presence_key_head
 
     async def measure(self) -> Figures:
         """Let people come within a second, to all processes; then measure changes and lists."""
@@ -146,40 +137,21 @@ class Site:
         return self._service.counters()["server_cpu"]
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the figures as a table in Markdown, a column for each layer and kind of servers."""
-    heads = [f"{TITLES[row['layer']]}, {SERVERS[row['servers']]}" for row in rows]
-    lines = [["", *heads], ["---", *("---:" for _ in heads)]]
-    for title, (name, unit) in ROWS.items():
-        lines.append([title, *(amount(row["figures"][name], unit) for row in rows)])
-    return "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines)
-
-
-def told_once(figures: Figures) -> bool:
-    """Return whether each page was told of each person once."""
+def told_once(figures: Mapping[str, float]) -> bool:
+    """Return whether each page heard of each person once."""
     return figures["wave_joins"] == figures["wave_most_joins"] == WAVE
 
 
-def main() -> int:
-    """Measure what the arguments ask for, show it, and return the exit status."""
-    parser = argparse.ArgumentParser(prog="hatch run benchmark:presence", description=__doc__)
-    parser.add_argument("--layers", nargs="+", choices=list(LAYERS), default=list(LAYERS))
-    parser.add_argument("--servers", nargs="+", choices=list(SERVERS), default=list(SERVERS))
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures in this file")
-    options = parser.parse_args()
-    found: dict[str, Any] = {"conditions": conditions(), "rows": []}
-    for layer in options.layers:
-        for servers in options.servers:
+def measured() -> Iterator[tuple[str, str, Figures]]:
+    """Measure each layer on each kind of servers."""
+    for layer, title in TITLES.items():
+        for servers, words in SERVERS.items():
             shards = 3 if servers == "shards" else 1
             with redis_service(shards=shards, cluster=servers == "cluster") as service:
-                found["conditions"]["servers"] = service.software
                 figures = asyncio.run(Site(layer, service).measure())
-                found["rows"].append({"layer": layer, "servers": servers, "figures": figures})
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(f"{table(found['rows'])}\n")
-    return int(not all(told_once(row["figures"]) for row in found["rows"]))
+                yield f"{title}, {words}", service.software, figures
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    columns = run("presence", ROWS, measured())
+    sys.exit(not all(map(told_once, columns.values())))

@@ -1,4 +1,4 @@
-"""A process of the site: people who come, and a page that is told of them."""
+"""A process of the site: people who come, and a page that hears of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from channels.layers import channel_layers
 from django.conf import settings
 
+from benchmarks.survey.contenders import CONTENDERS, make_layer
 from support.worker import answer_calls, arguments
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Process:
-    """A layer, the people of this process, and what its page has been told."""
+    """A layer, the people of this process, and what its page has heard."""
 
     def __init__(self, layer: Any, presence: Any) -> None:
         self._layer = layer
@@ -58,7 +59,7 @@ class Process:
             await self._presence.list(room)
 
     async def told(self) -> dict[str, Any]:
-        """Return what the page has been told so far, and when of the last person."""
+        """Return what the page has heard so far, and when of the last person."""
         return {
             "messages": self._messages,
             "bytes": self._bytes,
@@ -86,11 +87,11 @@ async def main() -> None:
     """Do what the benchmark says until it ends."""
     given = arguments()
     settings.configure()
-    layer_class = getattr(importlib.import_module(given["package"]), given["layer"])
     # Its channels are never received on.
-    layer = layer_class(**given["options"], channel_expiry=3600)
+    options = {"prefix": given["prefix"], "channel_expiry": 3600}
+    layer = make_layer(CONTENDERS[given["name"]], given["hosts"], options)
     channel_layers.set("default", layer)
-    presence = importlib.import_module(f"{given['package']}.presence").Presence()
+    presence = importlib.import_module(f"channels_redis_{given['name']}.presence").Presence()
     await answer_calls(Process(layer, presence))
 
 

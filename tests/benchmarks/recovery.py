@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import secrets
 import statistics
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.conditions import conditions
+from benchmarks.guides import TITLES, run
 from benchmarks.survey.consumers import listening
-from benchmarks.survey.report import amount
+from benchmarks.survey.contenders import CONTENDERS, make_layer
 from benchmarks.survey.services import redis_service
-from channels_redis_pubsub import RedisPubSubChannelLayer
-from channels_redis_queue import RedisChannelLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Iterator
 
     from benchmarks.survey.services import RedisService
 
-LAYERS = {"queue": RedisChannelLayer, "pubsub": RedisPubSubChannelLayer}
-TITLES = {"queue": "queue", "pubsub": "Pub/Sub"}
 GROUP = "kept.room"
 HISTORY = {"history": {"kept.*": {"size": 100, "ttl": 300}}}
 BROWSERS = 10_000
@@ -50,7 +42,7 @@ ROWS = {
 }
 
 
-async def resume(layer: Any, service: RedisService, browsers: int) -> dict[str, float]:
+async def resume(layer: Any, service: RedisService) -> dict[str, float]:
     """Let browsers come back at once that have all missed the same messages."""
     first = await layer.new_channel()
     position = (await layer.group_add(GROUP, first)).position
@@ -58,7 +50,7 @@ async def resume(layer: Any, service: RedisService, browsers: int) -> dict[str, 
         await layer.group_send(GROUP, {"type": "room.message", "number": number})
     for _ in range(MISSED):
         await layer.receive(first)
-    channels = [await layer.new_channel() for _ in range(browsers)]
+    channels = [await layer.new_channel() for _ in range(BROWSERS)]
     reads = _reads(service)
     began = time.perf_counter()
 
@@ -68,7 +60,7 @@ async def resume(layer: Any, service: RedisService, browsers: int) -> dict[str, 
         return [(await layer.receive(channel))["number"] for _ in range(MISSED)]
 
     returning = []
-    for start in range(0, browsers, AT_ONCE):
+    for start in range(0, BROWSERS, AT_ONCE):
         returning += [
             asyncio.ensure_future(come_back(one)) for one in channels[start : start + AT_ONCE]
         ]
@@ -77,7 +69,7 @@ async def resume(layer: Any, service: RedisService, browsers: int) -> dict[str, 
     seconds = time.perf_counter() - began
     assert all(numbers == list(range(MISSED)) for numbers in got)
     return {
-        "resume_browsers": browsers,
+        "resume_browsers": BROWSERS,
         "resume_seconds": seconds,
         "resume_reads": _reads(service) - reads,
     }
@@ -92,24 +84,24 @@ def _reads(service: RedisService) -> int:
     return total
 
 
-async def publish(layer: Any, group: str, messages: int, service: RedisService) -> list[float]:
+async def publish(layer: Any, group: str, service: RedisService) -> list[float]:
     """Return the seconds of each `group_send`, alone and of many, and the server's for one."""
     message = {"type": "room.message", "text": PAYLOAD}
     for _ in range(IN_FLIGHT):
         await layer.group_send(group, message)
     began = time.perf_counter()
-    for _ in range(messages):
+    for _ in range(MESSAGES):
         await layer.group_send(group, message)
-    one = (time.perf_counter() - began) / messages
+    one = (time.perf_counter() - began) / MESSAGES
     cpu, began = service.counters()["server_cpu"], time.perf_counter()
-    for _ in range(messages // IN_FLIGHT * 10):
+    for _ in range(MESSAGES // IN_FLIGHT * 10):
         await asyncio.gather(*(layer.group_send(group, message) for _ in range(IN_FLIGHT)))
-    count = 10 * messages
+    count = 10 * MESSAGES
     many = (time.perf_counter() - began) / count
     return [one, many, (service.counters()["server_cpu"] - cpu) / count]
 
 
-async def costs(layer: Any, service: RedisService, messages: int) -> dict[str, float]:
+async def costs(layer: Any, service: RedisService) -> dict[str, float]:
     """Send to a group with a history and to one without, in turn."""
     figures: dict[str, float] = {}
     groups = {"plain": "plain.room", "kept": "kept.costs"}
@@ -120,7 +112,7 @@ async def costs(layer: Any, service: RedisService, messages: int) -> dict[str, f
     async with listening(layer, channels):
         for _ in range(ROUNDS):
             for name, group in groups.items():
-                rounds[name].append(await publish(layer, group, messages, service))
+                rounds[name].append(await publish(layer, group, service))
     for name, found in rounds.items():
         for what, values in zip(("one", "many", "cpu"), zip(*found, strict=True), strict=True):
             figures[f"{name}_{what}"] = statistics.median(values)
@@ -153,59 +145,24 @@ def _history_bytes(service: RedisService) -> int:
     return total
 
 
-async def run(
-    name: str, service: RedisService, *, browsers: int = BROWSERS, messages: int = MESSAGES
-) -> dict[str, float]:
+async def measure(name: str, service: RedisService) -> dict[str, float]:
     """Measure everything on one layer."""
-
-    def make() -> Any:
-        options: dict[str, Any] = {"capacity": 100_000} if name == "queue" else {}
-        return LAYERS[name](
-            hosts=service.hosts, prefix=f"bench-{secrets.token_hex(4)}", **HISTORY, **options
-        )
-
     figures: dict[str, float] = {}
-    trials: Sequence[Callable[[Any], Awaitable[dict[str, float]]]] = (
-        lambda layer: memory(layer, service),
-        lambda layer: resume(layer, service, browsers),
-        lambda layer: costs(layer, service, messages),
-    )
-    for trial in trials:
+    for trial in (memory, resume, costs):
         service.empty()
-        layer = make()
-        figures |= await trial(layer)
+        options = {**HISTORY, "prefix": f"bench-{secrets.token_hex(4)}"}
+        layer: Any = make_layer(CONTENDERS[name], service.hosts, options)
+        figures |= await trial(layer, service)
         await layer.close_pools()
     return figures
 
 
-def table(found: Mapping[str, Mapping[str, float]]) -> str:
-    """Return the figures as a table in Markdown, a column for each layer."""
-    lines = [
-        f"| | {' | '.join(TITLES[name] for name in found)} |",
-        f"| --- |{' ---: |' * len(found)}",
-    ]
-    lines += [
-        f"| {title} | {' | '.join(amount(figures[key], unit) for figures in found.values())} |"
-        for title, (key, unit) in ROWS.items()
-    ]
-    return "\n".join(lines)
-
-
-def main() -> int:
-    """Measure, and show the table."""
-    parser = argparse.ArgumentParser(prog="hatch run benchmark:recovery", description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures in this file")
-    options = parser.parse_args()
-    found: dict[str, Any] = {"conditions": conditions(), "layers": {}}
+def measured() -> Iterator[tuple[str, str, dict[str, float]]]:
+    """Measure both layers on one server."""
     with redis_service(shards=1, cluster=False) as service:
-        found["conditions"]["servers"] = service.software
-        for name in LAYERS:
-            found["layers"][name] = asyncio.run(run(name, service))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(f"{table(found['layers'])}\n")
-    return 0
+        for name, title in TITLES.items():
+            yield title, service.software, asyncio.run(measure(name, service))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run("recovery", ROWS, measured())

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks import recovery
-from benchmarks.presence import table, told_once
+from benchmarks import presence, recovery
+from benchmarks.guides import table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from benchmarks.guides import Figures
 
 DOCS = Path(__file__).parents[2] / "docs"
-PRESENCE = json.loads((DOCS / "presence.json").read_text(encoding="utf-8"))["rows"]
-RECOVERY = json.loads((DOCS / "recovery.json").read_text(encoding="utf-8"))["layers"]
+
+
+def columns_of(guide: str, rows: Mapping[str, tuple[str, str]]) -> Mapping[str, Figures]:
+    """Return the figures of a guide's last run, whose table it must have."""
+    run = json.loads((DOCS / f"{guide}.json").read_text(encoding="utf-8"))
+    columns: Mapping[str, Figures] = run["columns"]
+    assert table(rows, columns) in (DOCS / f"{guide}.md").read_text(encoding="utf-8")
+    return columns
 
 
 def test_presence() -> None:
-    """The guide has the table of the run, in which each page was told of each person once."""
-    assert table(PRESENCE) in (DOCS / "presence.md").read_text(encoding="utf-8")
-    assert len(PRESENCE) == 6
-    assert all(told_once(row["figures"]) for row in PRESENCE)
+    """The guide has the table of the run, in which each page heard of each person once."""
+    columns = columns_of("presence", presence.ROWS)
+    assert len(columns) == 6
+    assert all(map(presence.told_once, columns.values()))
 
 
 def test_recovery() -> None:
     """The guide has the table of the run, in which browsers shared reads."""
-    assert recovery.table(RECOVERY) in (DOCS / "recovery.md").read_text(encoding="utf-8")
-    for figures in RECOVERY.values():
+    for figures in columns_of("recovery", recovery.ROWS).values():
         assert figures["resume_browsers"] == recovery.BROWSERS
         assert figures["resume_reads"] <= 1.1 * recovery.BROWSERS / recovery.AT_ONCE

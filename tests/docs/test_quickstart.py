@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import socket
 from typing import TYPE_CHECKING
@@ -30,23 +29,8 @@ def project(tmp_path: Path, redis_server: EmbeddedServer) -> Path:
 
 
 @pytest.mark.slow
-async def test_quickstart(project: Path) -> None:
-    """Browsers at both server processes get what a browser sends to one."""
-    async with (
-        daphne(project) as first,
-        daphne(project) as second,
-        await client(first) as one,
-        await client(second) as two,
-    ):
-        await one.send(json.dumps({"text": "Hello"}))
-        for browser in (one, two):
-            answer = await asyncio.wait_for(browser.recv(), DEADLINE)
-            assert json.loads(answer) == {"text": "Hello"}
-
-
-@pytest.mark.slow
 async def test_page(project: Path) -> None:
-    """The page of one server shows the words typed into that of the other."""
+    """The pages of both server processes show the words typed into one."""
     async with daphne(project) as first, daphne(project) as second, launch() as browser:
         # The first answers take as long as Django's imports.
         for port in (first, second):
