@@ -1,4 +1,4 @@
-"""What the programs share whose figures stand in a guide: the command line, and the table."""
+"""The command line and the table of the programs that measure for guides."""
 
 from __future__ import annotations
 
