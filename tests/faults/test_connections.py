@@ -292,7 +292,7 @@ async def test_slow_network(
     """A backlog that takes longer than any deadline arrives, over the one connection, and once."""
     monkeypatch.setattr("channels_redis_queue.receiver.REPLY_GRACE", 0.5)
     sender = own_layers()
-    proxy.throttle(1_200_000)
+    proxy.bytes_a_second = 1_200_000
     layer = own_layers(hosts=[{"address": proxy.url, "socket_timeout": 0.5}])
     channel = await layer.new_channel()
     for number in range(4):  # 2.4 MB, for which this network needs 2 s

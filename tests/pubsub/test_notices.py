@@ -135,7 +135,7 @@ async def test_channel_made_in_an_outage_is_told_of_the_next_loss(
     new = asyncio.create_task(layer.receive("made-first"))
     newer = asyncio.create_task(layer.receive("made-second"))
     await asyncio.sleep(0)
-    proxy.hold(b"made-second")
+    proxy.holds.append(b"made-second")
     own_server.start()
     await eventually(lambda: "made-second" in subscribed(own_server))
     assert await take(layer, old) == BACK

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,7 @@ from soak.checker import check
 from soak.deployments import NAMES
 from soak.history import read
 from soak.layers import CLASSES, is_foreign
-from soak.plan import SHORTEST, plan
-from soak.run import Choices, folder_for, soak
+from soak.run import Choices, Plan, soak
 from soak.sabotage import KINDS
 from support.installing import channels_redis_4
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from soak.run import Result
 
 SHOWN = 20  # violations
+SHORTEST = 1.0  # minutes
 
 
 def main() -> int:
@@ -40,15 +41,14 @@ def main() -> int:
         layer=options.layer,
         deployment=options.deployment,
         seed=options.seed,
-        plan=plan(options.minutes),
+        plan=Plan.of(options.minutes),
         nemesis=[name.strip() for name in options.nemesis.split(",") if name.strip()],
         sabotage=options.sabotage,
-        # That of channels_redis 4 refuses to receive in two event loops of a process.
-        load={"visits": 0} if is_foreign(options.layer) else {},
         recovery=options.recovery,
-        python=channels_redis_4() if is_foreign(options.layer) else None,
     )
-    with folder_for(options.keep) as folder:
+    with tempfile.TemporaryDirectory(prefix="soak-") as temporary:
+        folder = options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             result = asyncio.run(run_until_stopped(choices, folder))
         except asyncio.CancelledError:
@@ -87,7 +87,8 @@ def parse() -> argparse.Namespace:
 
 async def run_until_stopped(choices: Choices, folder: Path) -> Result:
     """Run the soak; Ctrl-C and SIGTERM cancel it, which ends all that it started."""
-    running = asyncio.ensure_future(soak(choices, folder))
+    python = channels_redis_4() if is_foreign(choices.layer) else None
+    running = asyncio.ensure_future(soak(choices, folder, python))
     for kind in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(kind, running.cancel)
     return await running

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from soak.load import ALL, GROUPS, PEOPLE
+from soak.load import ALL, GROUPS, LIFE, PEOPLE, STAY
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Coroutine, Iterator
 
     from soak.journal import Journal
-    from soak.load import Load
 
 # What a call may raise while the server is away.
 ERRORS = (RedisError, OSError, asyncio.TimeoutError)
@@ -34,7 +33,6 @@ class Site:
         layer: The channel layer.
         journal: The journal of the process.
         chance: The source of all that is left to chance.
-        load: How much there is to do.
         channels: The open channels of the process, which others may send to.
         known: Those of all processes.
         recovery: Whether there are groups with a history.
@@ -48,7 +46,6 @@ class Site:
         layer: Any,
         journal: Journal,
         chance: random.Random,
-        load: Load,
         *,
         recovery: bool = False,
         presence: Any = None,
@@ -56,7 +53,6 @@ class Site:
         self.layer = layer
         self.journal = journal
         self.chance = chance
-        self.load = load
         self.recovery = recovery
         self.channels: set[str] = set()
         self.known: list[str] = []
@@ -240,10 +236,10 @@ class Consumer:
         site = self._site
         await self.join(channel, ALL)
         await site.track(channel)
-        remaining = SHORTEST_LIFE + site.about(site.load.life)
+        remaining = SHORTEST_LIFE + site.about(LIFE)
         while remaining > 0:
             await site.active.wait()
-            pause = min(site.about(site.load.stay), remaining)
+            pause = min(site.about(STAY), remaining)
             await asyncio.sleep(pause)
             remaining -= pause
             if site.active.is_set():

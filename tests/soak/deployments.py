@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+import redis
+
 from embedded_server import EmbeddedServer
-from support.cluster import EmbeddedCluster
+from support.cluster import EmbeddedCluster, command
 from support.proxy import TcpProxy
 from support.sentinels import SentinelGroup, host_by, role
 
@@ -23,7 +24,12 @@ AOF = ("appendonly yes", "appendfsync everysec")
 
 
 class Deployment:
-    """Servers, and what the layers are told of them."""
+    """Servers, and the `hosts` by which layers reach them.
+
+    Attributes:
+        hosts: How many entries that option has.
+        servers: All servers but the Sentinels.
+    """
 
     hosts = 1
     servers: Sequence[EmbeddedServer] = ()
@@ -36,11 +42,9 @@ class Deployment:
         raise NotImplementedError
 
     async def __aenter__(self) -> Self:
-        try:
+        async with self._stack:
             await self._start()
-        except BaseException:
-            await self._stack.aclose()
-            raise
+            self._stack = self._stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -67,8 +71,8 @@ class Deployment:
         """The servers that run and are no replicas."""
         return [server for server in self.running if role(server) == "master"]
 
-    def leader(self) -> tuple[int, ...]:
-        """Return the ports of the servers that lead now, where this may change."""
+    def leaders(self) -> tuple[int, ...]:
+        """Return the ports of the masters where they may change; none until all agree on them."""
         return ()
 
 
@@ -110,13 +114,14 @@ class Cluster(Deployment):
         return [{**self.cluster.host, "client_name": name}]
 
     async def _start(self) -> None:
-        await asyncio.to_thread(self.cluster.__enter__)
-        self._stack.callback(self.cluster.__exit__)
+        self._stack.enter_context(self.cluster)
         self.servers = self.cluster.nodes
 
-    def leader(self) -> tuple[int, ...]:
+    def leaders(self) -> tuple[int, ...]:
         """Return the ports of the masters."""
-        return tuple(server.port for server in self.masters)
+        masters = self.masters
+        agreed = len(masters) == len(self.servers) // 2 and all(map(_is_healthy, masters))
+        return tuple(master.port for master in masters) if agreed else ()
 
 
 class Sentinel(Deployment):
@@ -132,14 +137,21 @@ class Sentinel(Deployment):
         return [host_by(*self.group.sentinels, client_name=name)]
 
     async def _start(self) -> None:
-        await asyncio.to_thread(self.group.__enter__)
-        self._stack.callback(self.group.__exit__)
+        self._stack.enter_context(self.group)
         await self.group.ready()
 
-    def leader(self) -> tuple[int, ...]:
-        """Return the port of the master that all Sentinels name."""
-        ports = {self.group.master_port(sentinel) for sentinel in self.group.sentinels}
-        return tuple(ports) if len(ports) == 1 else ()
+    def leaders(self) -> tuple[int, ...]:
+        """Return the port of the master that all Sentinels name, once it is one."""
+        named = {self.group.master_port(sentinel) for sentinel in self.group.sentinels}
+        leading = {master.port for master in self.masters} & named
+        return tuple(leading) if len(named) == 1 else ()
+
+
+def _is_healthy(node: EmbeddedServer) -> bool:
+    try:
+        return b"cluster_state:ok" in command(node, "CLUSTER", "INFO")
+    except redis.ConnectionError:
+        return False  # It has just been killed.
 
 
 NAMES = ("one", "shards", "cluster", "sentinel")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,27 +18,14 @@ SOLO = "solo-"  # begins the names of general channels that one process reads
 SMALLEST, LARGEST = 10, 200_000  # bytes of a message
 
 
-@dataclass(frozen=True)
-class Load:
-    """The load in each process.
-
-    Attributes:
-        consumers: Channels of the process that are received from at any time.
-        workers: Calls of `receive` at the general channel that all processes read.
-        senders: Tasks that send, beside one thread.
-        pause: The mean of the seconds between two turns of a sender.
-        life: The mean of the seconds that a consumer lives.
-        stay: The mean of the seconds between two changes of a consumer's groups.
-        visits: The share of a thread's turns in which it runs a consumer in a loop of its own.
-    """
-
-    consumers: int = 4
-    workers: int = 2
-    senders: int = 3
-    pause: float = 0.45
-    life: float = 20.0
-    stay: float = 4.0
-    visits: float = 0.1
+# In each process.
+CONSUMERS = 4  # channels that are received from at any time
+WORKERS = 2  # calls of `receive` at the general channel that all processes read
+SENDERS = 3  # tasks that send, beside one thread
+PAUSE = 0.45  # the mean of the seconds between two turns of a sender
+LIFE = 20.0  # the mean of the seconds that a consumer lives
+STAY = 4.0  # the mean of the seconds between two changes of a consumer's groups
+VISITS = 0.1  # the share of a thread's turns in which it runs a consumer in a loop of its own
 
 
 def padding(chance: random.Random) -> int:

@@ -9,12 +9,12 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import redis
 from redis.crc import key_slot
 
 from soak.deployments import Cluster, Plain, Sentinel
 from soak.fleet import NAMED
 from support.cluster import command
-from support.sentinels import role
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -25,19 +25,32 @@ if TYPE_CHECKING:
     from soak.deployments import Deployment
     from soak.fleet import Fleet
     from soak.journal import Journal
-
-    Action = Callable[[], Coroutine[None, None, None]]
+    from support.cluster import EmbeddedCluster
 
 # Seconds between two faults: mostly little, and now and then enough for all to recover.
 SHORT_BREAK, LONG_BREAK = (1.0, 6.0), (11.0, 16.0)
 LONG_BREAKS = 0.3
-STOP, LONG_STOP = 15.0, 90.0  # seconds for which a process is stopped
-OUTAGE = 75.0  # seconds; longer than a heartbeat counts
+# The faults that take long, in seconds: less or more than a message lives, or a heartbeat counts.
+LASTS = {"process stopped": 15.0, "process stopped for long": 90.0, "long outage": 75.0}
 # Seconds that a replica may lag, and that an append-only file may be behind.
 LAG = 1.0
 SYNC = 2.0
 TAKEOVER = 60.0  # seconds; a replica takes over within some
 FOREVER_AGO = -1e12  # the `since` of a server that forgets everything
+# The faults of each deployment. Each is a method of `Nemesis`; what stands twice comes twice.
+ANY = (
+    *("connection killed", "connection killed", "scripts flushed", "memory full", "server paused"),
+    *("process killed", "process stopped", "process stopped for long"),
+)
+FAULTS: dict[type[Deployment], tuple[str, ...]] = {
+    Plain: (
+        *(*ANY, "connections closed", "reply lost", "reply lost", "network silent"),
+        *("network silent for long", "network slow", "long outage"),
+        *("restarted empty", "restarted with data", "restarted with data"),
+    ),
+    Sentinel: (*ANY, "failover", "master killed", "tail lost"),
+    Cluster: (*ANY, "slot moved", "slot moved", "master killed"),
+}
 
 
 class Nemesis:
@@ -49,6 +62,9 @@ class Nemesis:
         journal: Gets the faults.
         chance: The source of all that is left to chance.
         only: The names of the faults to cause; without any, all that the deployment can have.
+
+    Raises:
+        ValueError: It can't have one that is named.
     """
 
     def __init__(
@@ -59,19 +75,19 @@ class Nemesis:
         chance: random.Random,
         only: Sequence[str] = (),
     ) -> None:
-        self._deployment = deployment
+        # Of whatever kind the fault needs.
+        self._deployment: Any = deployment
         self._fleet = fleet
         self._journal = journal
         self._chance = chance
-        self._background: list[asyncio.Task[None]] = []
+        self._stopping: list[asyncio.Task[None]] = []
         self._planned = False
         self.done: Counter[str] = Counter()
-        self.actions = faults_of(self, only)
-
-    @property
-    def deployment(self) -> Any:
-        """The servers, of whatever kind the fault needs."""
-        return self._deployment
+        known = FAULTS[type(deployment)]
+        if unknown := sorted(set(only) - set(known)):
+            message = f"there is no fault {', '.join(unknown)} here; there are: {', '.join(known)}"
+            raise ValueError(message)
+        self._names = [name for name in known if not only or name in only]
 
     async def run(self, seconds: float) -> None:
         """Break something again and again for so long; return when all works."""
@@ -79,126 +95,108 @@ class Nemesis:
         watching = asyncio.create_task(self._watch())
         try:
             while True:
-                # All of them in some order, then all in another.
-                bag = list(self.actions.items())
-                self._chance.shuffle(bag)
-                # First what takes longest to be over.
-                bag.sort(key=lambda entry: entry[0] != "process stopped for long")
-                for name, action in bag:
+                # All of them in some order, then all in another; first what takes longest.
+                bag = self._chance.sample(self._names, len(self._names))
+                for name in sorted(bag, key=lambda name: name != "process stopped for long"):
                     if time.monotonic() >= until:
                         return
-                    if not await self._cause(name, action, until - time.monotonic()):
+                    if not await self._cause(name, until - time.monotonic()):
                         await asyncio.sleep(0.1)
                         continue
                     long = self._chance.random() < LONG_BREAKS
                     pause = self._chance.uniform(*(LONG_BREAK if long else SHORT_BREAK))
                     await asyncio.sleep(max(0.0, min(pause, until - time.monotonic())))
         finally:
-            await asyncio.gather(*self._background)
+            await asyncio.gather(*self._stopping)
             watching.cancel()
             await asyncio.wait([watching])
 
     async def close(self) -> None:
         """Cancel what goes on beside the others."""
-        for task in self._background:
+        for task in self._stopping:
             task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*self._stopping, return_exceptions=True)
 
-    async def _cause(self, name: str, action: Action, remaining: float) -> bool:
+    async def _cause(self, name: str, remaining: float) -> bool:
         """Cause a fault, unless it takes longer than there is time."""
-        if name == "long outage" and (self.done[name] or remaining < OUTAGE):
-            return False  # once in a soak: it takes the time of many others
-        needed = {"process stopped": STOP, "process stopped for long": LONG_STOP}.get(name)
-        if needed is None:
-            self.done[name] += 1
-            await action()
-            return True
-        if needed > remaining:
-            return False
+        if LASTS.get(name, 0.0) > remaining or (name == "long outage" and self.done[name]):
+            return False  # such an outage comes once in a soak: it takes the time of many others
         self.done[name] += 1
-        self._background.append(asyncio.create_task(action()))
+        cause: Callable[[], Coroutine[Any, Any, None]] = getattr(self, name.replace(" ", "_"))
+        if name.startswith("process stopped"):
+            self._stopping.append(asyncio.create_task(cause()))
+        else:
+            await cause()
         return True
 
     async def _watch(self) -> None:
         """Note a takeover that no fault has caused: the machine was too slow for the servers."""
-        if not self._deployment.leader():
-            return
-        known = self._deployment.leader()
-        while True:
+        known = self._deployment.leaders()
+        while not isinstance(self._deployment, Plain):
             await asyncio.sleep(0.3)
             if self._planned:
                 known = ()
                 continue
-            leader = await asyncio.to_thread(self._deployment.leader)
-            if known and leader and leader != known and not self._planned:
-                async with self.fault(
-                    "unplanned takeover", split=True, since=time.monotonic() - 15
-                ):
+            leaders = await asyncio.to_thread(self._deployment.leaders)
+            if known and leaders and leaders != known and not self._planned:
+                since = time.monotonic() - 15
+                async with self._fault("unplanned takeover", split=True, since=since):
                     self.done["unplanned takeover"] += 1
                     await asyncio.sleep(5)
-            known = leader or known
+            known = leaders or known
 
     @contextlib.asynccontextmanager
-    async def fault(self, kind: str, **details: Any) -> AsyncIterator[dict[str, Any]]:
-        """Note the begin and the end of a fault; what is put into the dict is noted at the end."""
+    async def _fault(self, kind: str, **details: Any) -> AsyncIterator[None]:
+        """Note the begin and the end of a fault."""
         note = self._journal.note("faults", "begin", kind=kind, **details)
-        told: dict[str, Any] = {}
-        try:
-            yield told
-        finally:
-            note("end", **told)
-
-    @contextlib.contextmanager
-    def takeover(self) -> Any:
-        """Expect that other servers lead afterwards."""
-        self._planned = True
         try:
             yield
         finally:
-            self._planned = False
+            note("end")
 
-    def some_server(self) -> EmbeddedServer:
+    def _server(self) -> EmbeddedServer:
         """Return one of the servers that run."""
-        return self._chance.choice(self._deployment.running)
+        running: list[EmbeddedServer] = self._deployment.running
+        return self._chance.choice(running)
 
-    def some_seconds(self, least: float, most: float) -> float:
-        """Return a duration by chance."""
-        return self._chance.uniform(least, most)
+    async def _wait(self, least: float, most: float) -> None:
+        """Let some seconds pass."""
+        await asyncio.sleep(self._chance.uniform(least, most))
 
     # Faults of any deployment.
 
     async def connection_killed(self) -> None:
         """Kill one connection of a process."""
-        server = self.some_server()
-        with server.client() as client:
+        with self._server().client() as client:
             ours = [each for each in client.client_list() if each["name"].startswith(NAMED)]
             if ours:
-                async with self.fault("connection killed"):
+                async with self._fault("connection killed"):
                     client.client_kill_filter(_id=self._chance.choice(ours)["id"])
 
     async def scripts_flushed(self) -> None:
-        """Let a server forget all scripts."""
-        async with self.fault("scripts flushed"):
-            for server in self._deployment.running:
-                command(server, "SCRIPT", "FLUSH")
+        """Let all servers forget all scripts."""
+        async with self._fault("scripts flushed"):
+            self._command_all("SCRIPT", "FLUSH")
 
     async def memory_full(self) -> None:
         """Let all servers refuse to store anything."""
-        async with self.fault("memory full"):
-            for server in self._deployment.running:
-                command(server, "CONFIG", "SET", "maxmemory", "1")
-            await asyncio.sleep(self.some_seconds(1, 5))
-            for server in self._deployment.running:
-                command(server, "CONFIG", "SET", "maxmemory", "0")
+        async with self._fault("memory full"):
+            self._command_all("CONFIG", "SET", "maxmemory", "1")
+            await self._wait(1, 5)
+            self._command_all("CONFIG", "SET", "maxmemory", "0")
+
+    def _command_all(self, *words: str) -> None:
+        for server in self._deployment.running:
+            command(server, *words)
 
     async def server_paused(self) -> None:
         """Let a server answer nothing, with all connections open."""
-        server = self.some_server()
-        most = 7.0 if isinstance(self._deployment, Plain) else 2.0
-        async with self.fault("server paused", silent=True):
+        server = self._server()
+        async with self._fault("server paused", silent=True):
             server.pause()
             try:
-                await asyncio.sleep(self.some_seconds(0.5, most))
+                # Not so long that another one takes over.
+                await self._wait(0.5, 7.0 if isinstance(self._deployment, Plain) else 2.0)
             finally:
                 server.resume()
 
@@ -209,272 +207,197 @@ class Nemesis:
         if not indexes:
             return
         index = self._chance.choice(indexes)
-        async with self.fault("process killed", process=self._fleet.name(index), killed=True):
+        async with self._fault("process killed", process=self._fleet.name(index), killed=True):
             await self._fleet.kill(index)
-        async with self.fault("process started"):
+        async with self._fault("process started"):
             await self._fleet.start(index)
 
     async def process_stopped(self) -> None:
         """Stop a process for less than a message lives."""
-        await self._stop_process("process stopped", STOP)
+        await self._stop_process("process stopped")
 
     async def process_stopped_for_long(self) -> None:
         """Stop a process for longer than a message lives, and its heartbeat counts."""
-        await self._stop_process("process stopped for long", LONG_STOP)
+        await self._stop_process("process stopped for long")
 
-    async def _stop_process(self, kind: str, seconds: float) -> None:
+    async def _stop_process(self, kind: str) -> None:
         index = self._chance.choice(sorted(set(range(self._fleet.size)) - self._fleet.stopped))
-        async with self.fault(kind, process=self._fleet.name(index), silent=True):
-            await self._fleet.stop(index, seconds)
+        async with self._fault(kind, process=self._fleet.name(index), silent=True):
+            await self._fleet.stop(index, LASTS[kind])
 
     # Faults of single servers, and of the network in front of them.
 
     async def connections_closed(self) -> None:
         """Close all connections at once, in one of two ways."""
-        proxy = self._chance.choice(self.deployment.proxies)
-        async with self.fault("connections closed"):
+        proxy = self._chance.choice(self._deployment.proxies)
+        async with self._fault("connections closed"):
             self._chance.choice((proxy.cut, proxy.reset))()
 
     async def reply_lost(self) -> None:
         """Lose one reply, with its connection, or with all that follows on it."""
-        proxy = self._chance.choice(self.deployment.proxies)
+        proxy = self._chance.choice(self._deployment.proxies)
         cut = self._chance.random() < 0.6
         word = self._chance.choice((None, b"EVALSHA", b"BZPOPMIN", b"PUBLISH", b"SUBSCRIBE"))
-        async with self.fault("reply lost", silent=not cut):
+        async with self._fault("reply lost", silent=not cut):
             loss = proxy.lose_reply(word, cut=cut)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(loss.happened.wait(), 3)
             loss.happened.set()  # and is not to happen later, outside of the fault
             if not cut:
                 # No more than the time in which a layer gives such a connection up.
-                await asyncio.sleep(self.some_seconds(0, 12))
+                await self._wait(0, 12)
                 proxy.resume()
 
     async def network_silent(self) -> None:
         """Let nothing pass for a while, in one or both directions, with all connections open."""
-        await self._silence(self.some_seconds(1, 8))
+        await self._silence("network silent", 1, 8)
 
     async def network_silent_for_long(self) -> None:
         """Likewise, for longer than it takes to notice."""
-        await self._silence(self.some_seconds(27, 32))
+        await self._silence("network silent for long", 27, 32)
 
-    async def _silence(self, seconds: float) -> None:
-        proxy = self._chance.choice(self.deployment.proxies)
+    async def _silence(self, kind: str, least: float, most: float) -> None:
+        proxy = self._chance.choice(self._deployment.proxies)
         requests, replies = self._chance.choice(((True, True), (True, False), (False, True)))
-        async with self.fault("network silent", silent=True):
+        async with self._fault(kind, silent=True):
             proxy.stall(requests=requests, replies=replies, new=self._chance.random() < 0.5)
-            await asyncio.sleep(seconds)
+            await self._wait(least, most)
             proxy.resume()
 
     async def long_outage(self) -> None:
         """Let no process reach any server, which all keep what they have."""
-        async with self.fault("long outage", silent=True):
-            for proxy in self.deployment.proxies:
+        async with self._fault("long outage", silent=True):
+            for proxy in self._deployment.proxies:
                 proxy.stall(new=True)
-            await asyncio.sleep(OUTAGE)
-            for proxy in self.deployment.proxies:
+            await asyncio.sleep(LASTS["long outage"])
+            for proxy in self._deployment.proxies:
                 proxy.resume()
 
     async def network_slow(self) -> None:
         """Let everything pass late."""
-        proxy = self._chance.choice(self.deployment.proxies)
-        async with self.fault("network slow"):
-            proxy.delay(self.some_seconds(0.02, 0.3))
-            await asyncio.sleep(self.some_seconds(3, 8))
-            proxy.delay(0)
+        proxy = self._chance.choice(self._deployment.proxies)
+        async with self._fault("network slow"):
+            proxy.delay = self._chance.uniform(0.02, 0.3)
+            await self._wait(3, 8)
+            proxy.delay = 0.0
 
     async def restarted_empty(self) -> None:
         """Take all that a server holds, and leave it away for a while."""
-        server = self.some_server()
-        async with self.fault("restarted empty", since=FOREVER_AGO):
-            await asyncio.to_thread(server.kill)
-            for file in server.directory.glob("*"):
-                if file.name == "appendonlydir":
-                    shutil.rmtree(file)
+        server = self._server()
+
+        def forget() -> None:
+            shutil.rmtree(server.directory / "appendonlydir", ignore_errors=True)
             (server.directory / "dump.rdb").unlink(missing_ok=True)
-            await asyncio.sleep(self.some_seconds(0, 6))
-            await asyncio.to_thread(server.start)
 
-    async def restarted_with_file(self) -> None:
-        """Kill a server with an append-only file, which it reads at its next start."""
-        server = self.some_server()
-        async with self.fault("restarted with AOF", since=time.monotonic() - SYNC):
-            await asyncio.to_thread(server.kill)
-            await asyncio.sleep(self.some_seconds(0, 4))
-            await asyncio.to_thread(server.start)
+        await self._restart("restarted empty", server, FOREVER_AGO, forget)
 
-    async def restarted_from_snapshot(self) -> None:
-        """Bring a server back as it was some seconds ago."""
-        server = self.some_server()
-        async with self.fault("snapshot"):
-            since = time.monotonic()
+    async def restarted_with_data(self) -> None:
+        """Bring a server back as its file says, or as it was just now or some seconds ago."""
+        server, since = self._server(), time.monotonic()
+        if self._deployment.durable:
+            since -= SYNC
+        else:
             command(server, "SAVE")
-        await asyncio.sleep(self.some_seconds(1, 5))
-        async with self.fault("restarted from a snapshot", since=since):
+            await self._wait(0, self._chance.choice((0, 5)))
+        await self._restart("restarted with data", server, since)
+
+    async def _restart(
+        self,
+        kind: str,
+        server: EmbeddedServer,
+        since: float,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Kill a server, and start it again.
+
+        Args:
+            kind: The fault's name.
+            server: The server.
+            since: It may forget what it did from then on.
+            meanwhile: What happens to its files.
+        """
+        async with self._fault(kind, since=since):
             await asyncio.to_thread(server.kill)
-            await asyncio.sleep(self.some_seconds(0, 4))
+            meanwhile()
+            await self._wait(0, 5)
             await asyncio.to_thread(server.start)
 
-    async def restarted_saved(self) -> None:
-        """Restart a server that saves all it has."""
-        server = self.some_server()
-        async with self.fault("restarted, saved") as told:
-            # SHUTDOWN with `save ""` saves nothing, so what comes between the two is lost.
-            told["since"] = time.monotonic()
-            await asyncio.to_thread(server.restart, empty=False)
-
-    # Faults of Sentinel.
+    # Faults of masters with replicas.
 
     async def failover(self) -> None:
         """Let the Sentinels make the replica the master, with both alive."""
-        with self.takeover():
-            old = await self._leader()
-            async with self.fault("failover", split=True, since=time.monotonic() - LAG):
-                self.deployment.group.fail_over()
-                await self._taken_over(old)
-                await eventually(lambda: role(old) == "slave", timeout=TAKEOVER)
+        await self._replace("failover", self._deployment.group.fail_over, split=True)
 
     async def master_killed(self) -> None:
-        """Kill the master, and let it come back as a replica."""
-        with self.takeover():
-            old = await self._leader()
-            async with self.fault("master killed", since=time.monotonic() - LAG):
-                await self._replace_master(old)
+        """Kill a master, and let it come back as a replica."""
+        await self._replace("master killed")
 
     async def tail_lost(self) -> None:
         """Kill the master while its replica has not heard of it for some seconds."""
-        with self.takeover():
-            old = await self._leader()
-            (replica,) = [one for one in self.deployment.servers if one is not old]
-            async with self.fault("master killed, tail lost", since=time.monotonic()):
-                # It tries to log in at the master, which has no password, and gets no further.
-                command(replica, "CONFIG", "SET", "masterauth", "wrong")
-                command(replica, "CLIENT", "KILL", "TYPE", "master")
-                await asyncio.sleep(self.some_seconds(0.5, 2))
-                await self._replace_master(old)
-                command(replica, "CONFIG", "SET", "masterauth", "")
+        (replica,) = set(self._deployment.running) - set(self._deployment.masters)
+        since = time.monotonic()
+        # It tries to log in at the master, which has no password, and gets no further.
+        command(replica, "CONFIG", "SET", "masterauth", "wrong")
+        command(replica, "CLIENT", "KILL", "TYPE", "master")
+        await self._wait(0.5, 2)
+        await self._replace("tail lost", since=since)
+        command(replica, "CONFIG", "SET", "masterauth", "")
 
-    async def _leader(self) -> EmbeddedServer:
-        port = (await eventually(self._deployment.leader, timeout=TAKEOVER))[0]
-        return next(one for one in self._deployment.servers if one.port == port)
+    async def _replace(
+        self,
+        kind: str,
+        demote: Callable[[], object] | None = None,
+        *,
+        since: float | None = None,
+        split: bool = False,
+    ) -> None:
+        """Let the replica of a master take over, and the master become its replica.
 
-    async def _replace_master(self, old: EmbeddedServer) -> None:
-        await asyncio.to_thread(old.kill)
-        await self._taken_over(old)
-        await asyncio.to_thread(old.start)
-        await eventually(lambda: role(old) == "slave", timeout=TAKEOVER)
+        Args:
+            kind: The fault's name.
+            demote: What does it with both alive; without it, the master is killed.
+            since: What the master did from then on is lost; without it, what replicas may lag.
+            split: Whether both take themselves for the master meanwhile.
+        """
+        self._planned = True
+        since = time.monotonic() - LAG if since is None else since
+        await eventually(self._leaders, timeout=TAKEOVER)
+        old: EmbeddedServer = self._chance.choice(self._deployment.masters)
+        async with self._fault(kind, since=since, split=split):
+            await asyncio.to_thread(demote or old.kill)
+            await eventually(lambda: self._leaders_without(old), timeout=TAKEOVER)
+            await asyncio.to_thread(old.start)
+            await eventually(lambda: _follows(old), timeout=TAKEOVER)
+        self._planned = False
 
-    async def _taken_over(self, old: EmbeddedServer) -> None:
-        (other,) = [one for one in self._deployment.servers if one is not old]
+    async def _leaders(self) -> tuple[int, ...]:
+        leaders: tuple[int, ...] = await asyncio.to_thread(self._deployment.leaders)
+        return leaders
 
-        async def leads() -> bool:
-            leader = await asyncio.to_thread(self._deployment.leader)
-            return leader == (other.port,) and role(other) == "master"
-
-        await eventually(leads, timeout=TAKEOVER)
+    async def _leaders_without(self, old: EmbeddedServer) -> bool:
+        leaders = await self._leaders()
+        return bool(leaders) and old.port not in leaders
 
     # Faults of a Cluster.
 
     async def slot_moved(self) -> None:
         """Move a slot with something in it to another node."""
-        cluster = self.deployment.cluster
-        groups = ("asgi:group:all", "asgi:group:room-1", "asgijobs")
-        slot = key_slot(self._chance.choice(groups).encode())
-        masters = self._deployment.masters
-        source = next(node for node in masters if _owns(node, slot))
-        target = self._chance.choice([node for node in masters if node is not source])
-        async with self.fault("slot moved"):
+        cluster: EmbeddedCluster = self._deployment.cluster
+        key = self._chance.choice(("asgi:group:all", "asgi:group:room-1", "asgijobs"))
+        slot, source = key_slot(key.encode()), cluster.master_of(key)
+        target = self._chance.choice([one for one in self._deployment.masters if one is not source])
+        async with self._fault("slot moved"):
             cluster.begin_move(slot, source, target)
-            await asyncio.sleep(self.some_seconds(0, 2))
+            await self._wait(0, 2)
             await asyncio.to_thread(cluster.move_keys, slot, source, target)
-            await asyncio.sleep(self.some_seconds(0, 1))
+            await self._wait(0, 1)
             cluster.end_move(slot, target)
 
-    async def node_killed(self) -> None:
-        """Kill a node, let its replica take over, and start it again."""
-        with self.takeover():
-            masters = self._deployment.masters
-            old = self._chance.choice(masters)
-            async with self.fault("node killed", since=time.monotonic() - LAG):
-                await asyncio.to_thread(old.kill)
 
-                def taken_over() -> bool:
-                    living = self._deployment.masters
-                    return len(living) >= len(masters) and all(map(_is_healthy, living))
-
-                await eventually(lambda: asyncio.to_thread(taken_over), timeout=TAKEOVER)
-                await asyncio.to_thread(old.start)
-                await eventually(lambda: role(old) == "slave", timeout=TAKEOVER)
-                await eventually(lambda: _is_in_sync(old), timeout=TAKEOVER)
-
-
-def faults_of(nemesis: Nemesis, only: Sequence[str] = ()) -> dict[str, Action]:
-    """Return the faults that a deployment can have, by name, or those that are named.
-
-    Raises:
-        ValueError: It can't have one that is named.
-    """
-    one, deployment = nemesis, nemesis.deployment
-    found: dict[str, Action] = {
-        "connection killed": one.connection_killed,
-        "another connection killed": one.connection_killed,
-        "scripts flushed": one.scripts_flushed,
-        "memory full": one.memory_full,
-        "server paused": one.server_paused,
-        "process killed": one.process_killed,
-        "process stopped": one.process_stopped,
-        "process stopped for long": one.process_stopped_for_long,
-    }
-    if isinstance(deployment, Plain):
-        found |= {
-            "connections closed": one.connections_closed,
-            "reply lost": one.reply_lost,
-            "another reply lost": one.reply_lost,
-            "network silent": one.network_silent,
-            "network silent for long": one.network_silent_for_long,
-            "network slow": one.network_slow,
-            "long outage": one.long_outage,
-            "restarted empty": one.restarted_empty,
-            **(
-                {"restarted with AOF": one.restarted_with_file}
-                if deployment.durable
-                else {
-                    "restarted from a snapshot": one.restarted_from_snapshot,
-                    "restarted, saved": one.restarted_saved,
-                }
-            ),
-        }
-    elif isinstance(deployment, Sentinel):
-        found |= {
-            "failover": one.failover,
-            "master killed": one.master_killed,
-            "tail lost": one.tail_lost,
-        }
-    elif isinstance(deployment, Cluster):
-        found |= {
-            "slot moved": one.slot_moved,
-            "another slot moved": one.slot_moved,
-            "node killed": one.node_killed,
-        }
-    if unknown := sorted(set(only) - set(found)):
-        message = f"there is no fault {', '.join(unknown)} here; there are: {', '.join(found)}"
-        raise ValueError(message)
-    return {name: action for name, action in found.items() if not only or name in only}
-
-
-def _owns(node: EmbeddedServer, slot: int) -> bool:
-    """Return whether a node itself says that a slot is its own."""
-    name = command(node, "CLUSTER", "MYID")
-    return any(
-        first <= slot <= last and master[2] == name
-        for first, last, master, *_ in command(node, "CLUSTER", "SLOTS")
-    )
-
-
-def _is_healthy(node: EmbeddedServer) -> bool:
-    return b"cluster_state:ok" in command(node, "CLUSTER", "INFO")
-
-
-def _is_in_sync(node: EmbeddedServer) -> bool:
-    role = command(node, "ROLE")
-    return bool(role[0] == b"slave" and role[3] == b"connected")
+def _follows(server: EmbeddedServer) -> bool:
+    """Return whether a server is a replica in sync with its master."""
+    # It closes all connections as it becomes one.
+    with contextlib.suppress(redis.ConnectionError):
+        role = command(server, "ROLE")
+        return bool(role[0] == b"slave" and role[3] == b"connected")
+    return False

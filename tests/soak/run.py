@@ -3,40 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-import shutil
-import tempfile
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from soak.checker import Violation, check, counts
+from soak.checker import RECOVERY, Violation, check, counts
 from soak.deployments import deployment
+from soak.figures import grown
 from soak.fleet import Fleet
 from soak.history import read
 from soak.journal import Journal
 from soak.layers import EXPIRY, KINDS, is_foreign
 from soak.nemesis import Nemesis
 from soak.sabotage import ODDS
-from soak.verdicts import grown
 from support.processes import WorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
 
     from soak.deployments import Deployment
     from soak.history import History
-    from soak.plan import Plan
-    from soak.verdicts import Reading
 
 PROCESSES = 3
 # Seconds until the people of a killed process have left, and some for the machine.
 PEOPLE_LEAVE = 90.0
 SETTLED = 3.0  # seconds between two looks at figures that have to come back
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The seconds of each phase.
+
+    Attributes:
+        warm_up: There is load, and no fault.
+        faults: There are both.
+        flow: There is load and no fault. After the first ten of them, everything has to flow.
+        drain: There is no load, and what was sent arrives.
+        settle: The most until the figures are what they were before the faults; 0: not compared.
+    """
+
+    warm_up: float
+    faults: float
+    flow: float
+    drain: float = 6.0
+    settle: float = 0.0
+
+    @classmethod
+    def of(cls, minutes: float) -> Plan:
+        """Return what to do in so many minutes."""
+        seconds = minutes * 60
+        warm_up, flow = min(15.0, seconds / 10), RECOVERY + min(10.0, seconds / 10)
+        # With some left for the start, and for figures that take a while.
+        settle = 45.0 if minutes >= 2 else 0.0
+        used = warm_up + flow + 2 * cls.drain + settle / 2
+        return cls(warm_up, max(1.0, seconds - used), flow, settle=settle)
 
 
 @dataclass(frozen=True)
@@ -51,8 +75,6 @@ class Choices:
         nemesis: The faults to cause; none: all that there are.
         sabotage: One of `sabotage.KINDS`, or nothing.
         odds: How likely it is for each message.
-        load: Attributes of `load.Load`.
-        python: The interpreter of the processes; None: this one.
         recovery: Whether there are groups with a history, and browsers that come back.
     """
 
@@ -63,8 +85,6 @@ class Choices:
     nemesis: Sequence[str] = ()
     sabotage: str = ""
     odds: float = ODDS
-    load: dict[str, float] = field(default_factory=dict)
-    python: Path | None = None
     recovery: bool = False
 
 
@@ -110,40 +130,40 @@ class Result:
         }
 
 
-async def soak(choices: Choices, folder: Path) -> Result:
-    """Run a soak, whose processes write their journals into a folder."""
+async def soak(choices: Choices, folder: Path, python: Path | None = None) -> Result:
+    """Run a soak.
+
+    Args:
+        choices: Its parameters.
+        folder: Gets the journals of its processes.
+        python: The interpreter of the processes; None: this one.
+    """
     chance = random.Random(choices.seed)
     encrypted, durable = chance.random() < 0.4, chance.random() < 0.5
-    violations: list[Violation] = []
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(deployment(choices.deployment, durable=durable))
         fleet = Fleet(
             PROCESSES,
             folder,
             servers.hosts_for,
-            choices.python,
+            python,
             layer=choices.layer,
             seed=choices.seed,
             encrypted=encrypted,
             sabotage=choices.sabotage,
             odds=choices.odds,
-            load=choices.load,
             recovery=choices.recovery,
         )
         stack.push_async_callback(fleet.close)
         journal = Journal(folder / "driver.jsonl", "driver")
         stack.callback(journal.close)
-        kind = KINDS[choices.layer]
-        note = journal.note("run", "begun", layer=kind, hosts=servers.hosts, expiry=EXPIRY)
         nemesis = Nemesis(servers, fleet, journal, chance, choices.nemesis)
         stack.push_async_callback(nemesis.close)
-        run = _Run(choices, servers, fleet, note, nemesis)
+        run = _Run(choices, servers, fleet, journal, nemesis)
         await run.go()
-        violations += run.violations
-        faults = dict(nemesis.done)
     history = await asyncio.to_thread(read, folder)
-    violations += await asyncio.to_thread(check, history)
-    return Result(choices, encrypted, durable, history, faults, violations)
+    violations = run.violations + await asyncio.to_thread(check, history)
+    return Result(choices, encrypted, durable, history, dict(nemesis.done), violations)
 
 
 class _Run:
@@ -154,117 +174,96 @@ class _Run:
         choices: Choices,
         servers: Deployment,
         fleet: Fleet,
-        note: Callable[..., None],
+        journal: Journal,
         nemesis: Nemesis,
     ) -> None:
         self._plan = choices.plan
         self._servers = servers
         self._fleet = fleet
-        self._note = note
+        self._note = journal.note(
+            "run", "begun", layer=KINDS[choices.layer], hosts=servers.hosts, expiry=EXPIRY
+        )
         self._nemesis = nemesis
         self._compares = choices.plan.settle > 0 and not is_foreign(choices.layer)
         self.violations: list[Violation] = []
 
     async def go(self) -> None:
-        """Go through all phases."""
-        plan, fleet = self._plan, self._fleet
-        await fleet.start_all()
-        ticking = asyncio.create_task(fleet.tick_always())
+        """Go through all phases; raise if a process has failed meanwhile."""
+        await self._fleet.start_all()
+        ticking = asyncio.create_task(self._fleet.tick_always())
+        phases = asyncio.create_task(self._phases())
         try:
-            await fleet.set_active(active=True)
-            await self._sleep(plan.warm_up, ticking)
-            before = None
-            if self._compares:
-                await fleet.set_active(active=False)
-                await self._sleep(plan.drain, ticking)
-                before = await self._figures()
-                await fleet.set_active(active=True)
-            breaking = asyncio.create_task(self._nemesis.run(plan.faults))
-            await asyncio.wait([breaking, ticking], return_when=asyncio.FIRST_COMPLETED)
-            if not breaking.done():
+            await asyncio.wait([ticking, phases], return_when=asyncio.FIRST_COMPLETED)
+            if ticking.done():
                 ticking.result()
-            await breaking
-            self._note("healed")
-            await self._sleep(plan.flow, ticking)
-            self._note("stopped")
-            await fleet.set_active(active=False)
-            await self._sleep(plan.drain, ticking)
-            self._note("ended")
-            if before is not None:
-                await self._compare(before)
-                await self._compare_people()
+            await phases
         finally:
-            ticking.cancel()
-            await asyncio.wait([ticking])
+            for task in (ticking, phases):
+                task.cancel()
+            await asyncio.wait([ticking, phases])
         try:
-            await fleet.finish()
+            await self._fleet.finish()
         except WorkerError as error:
-            self.violations.append(Violation("processes end", time.monotonic(), str(error)[:500]))
-        await asyncio.to_thread(self._check_keys)
+            self._add("processes end", str(error)[:500])
+        for key in await asyncio.to_thread(self._lasting_keys):
+            self._add("every key expires", repr(key))
 
-    async def _sleep(self, seconds: float, ticking: asyncio.Task[None]) -> None:
-        """Let time pass; raise if a process has failed meanwhile."""
-        await asyncio.wait([ticking], timeout=seconds)
-        if ticking.done():
-            ticking.result()
+    async def _phases(self) -> None:
+        plan, fleet = self._plan, self._fleet
+        await fleet.set_active(active=True)
+        await asyncio.sleep(plan.warm_up)
+        before = {}
+        if self._compares:
+            await fleet.set_active(active=False)
+            await asyncio.sleep(plan.drain)
+            before = await self._figures()
+            await fleet.set_active(active=True)
+        await self._nemesis.run(plan.faults)
+        self._note("healed")
+        await asyncio.sleep(plan.flow)
+        self._note("stopped")
+        await fleet.set_active(active=False)
+        await asyncio.sleep(plan.drain)
+        self._note("ended")
+        if not self._compares:
+            return
 
-    async def _figures(self) -> Reading:
+        async def leaks() -> list[str]:
+            return grown(before, await self._figures())
+
+        await self._settle("nothing grows", leaks, plan.settle)
+        await self._settle("presence lists who is there", self._wrong_lists, PEOPLE_LEAVE)
+
+    async def _settle(
+        self, promise: str, look: Callable[[], Awaitable[list[str]]], seconds: float
+    ) -> None:
+        """Look until nothing is wrong any more; after some time, what still is breaks a promise."""
+        until = time.monotonic() + seconds
+        while (wrong := await look()) and time.monotonic() < until:
+            await asyncio.sleep(SETTLED)
+        for what in wrong:
+            self._add(promise, what)
+
+    def _add(self, promise: str, what: str) -> None:
+        self.violations.append(Violation(promise, time.monotonic(), what))
+
+    async def _figures(self) -> dict[str, int]:
         """Return the figures of the process that lives for the whole run."""
         figures = (await self._fleet.call(0, figures=True))["figures"]
         connections = await asyncio.to_thread(self._servers.connections)
         return {**figures, "connections": connections[self._fleet.name(0)]}
 
-    async def _compare(self, before: Reading) -> None:
-        """Wait until the figures are what they were, for as long as that may take."""
-        until = time.monotonic() + self._plan.settle
-        while True:
-            after = await self._figures()
-            leaks = grown(before, after)
-            if not leaks or time.monotonic() > until:
-                break
-            await asyncio.sleep(SETTLED)
-        self.violations += [
-            Violation(
-                "nothing grows",
-                time.monotonic(),
-                f"{name}: {before[name]} before, {after[name]} after",
-            )
-            for name in leaks
-        ]
+    async def _wrong_lists(self) -> list[str]:
+        """Compare the consumers that presence tracks with those that each process lists."""
+        told = [await self._fleet.call(n, people=True) for n in range(self._fleet.size)]
+        tracked = {channel for each in told for channel in each["people"]}
+        wrong = [sorted(tracked.symmetric_difference(each["listed"])) for each in told]
+        return [str(channels[:5]) for channels in wrong if channels]
 
-    async def _compare_people(self) -> None:
-        """Wait until each process lists all consumers that presence tracks, and no others."""
-        until = time.monotonic() + PEOPLE_LEAVE
-        while True:
-            told = [await self._fleet.call(n, people=True) for n in range(self._fleet.size)]
-            tracked = {channel for each in told for channel in each["people"]}
-            wrong = [tracked.symmetric_difference(each["listed"]) for each in told]
-            if not any(wrong) or time.monotonic() > until:
-                break
-            await asyncio.sleep(SETTLED)
-        self.violations += [
-            Violation("presence lists who is there", time.monotonic(), f"{sorted(one)[:5]}")
-            for one in wrong
-            if one
-        ]
-
-    def _check_keys(self) -> None:
-        """Find keys without an expiry."""
+    def _lasting_keys(self) -> list[bytes]:
+        """Return the keys without an expiry."""
+        lasting: list[bytes] = []
         for server in self._servers.masters:
             with server.client() as client:
-                stay = [key for key in client.scan_iter() if client.pttl(key) == -1]
-            self.violations += [
-                Violation("every key expires", time.monotonic(), repr(key)) for key in stay
-            ]
-
-
-@contextlib.contextmanager
-def folder_for(keep: Path | None) -> Any:
-    """Yield a folder for journals: the one to keep, or one that is removed."""
-    folder = keep or Path(tempfile.mkdtemp(prefix="soak-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield folder
-    finally:
-        if keep is None:
-            shutil.rmtree(folder)
+                lasting += [key for key in client.scan_iter() if client.pttl(key) == -1]
+        return lasting

@@ -11,7 +11,7 @@ from channels.exceptions import ChannelFull
 
 from soak.consumers import visit
 from soak.journal import DIRECT, FAILED, GENERAL, GROUP, OK, RECOVERABLE, UNKNOWN
-from soak.load import GROUPS, JOBS, KEPT, SOLO, padding
+from soak.load import GROUPS, JOBS, KEPT, PAUSE, SOLO, VISITS, padding
 
 if TYPE_CHECKING:
     import threading
@@ -41,10 +41,15 @@ class Sender:
         while True:
             await site.active.wait()
             await self._send_some()
-            await asyncio.sleep(site.about(site.load.pause))
+            await asyncio.sleep(site.about(PAUSE))
 
-    def run_in_thread(self, active: threading.Event) -> None:
-        """Send likewise, from synchronous code, until the process ends."""
+    def run_in_thread(self, active: threading.Event, *, visits: bool) -> None:
+        """Send likewise, from synchronous code, until the process ends.
+
+        Args:
+            active: Set while there is load.
+            visits: Whether it runs consumers in loops of its own, too.
+        """
         site = self._site
         active.wait()
         # To all nodes of a Cluster: a connection opened later would count as growth.
@@ -53,14 +58,14 @@ class Sender:
         while True:
             active.wait()
             while active.is_set():
-                if site.chance.random() < site.load.visits:
+                if visits and site.chance.random() < VISITS:
                     self._visit(bare=site.chance.random() < BARE)
                 else:
                     # The coroutine is of the thread alone: async_to_sync makes a loop for it.
                     async_to_sync(self._send_some)()
-                time.sleep(site.about(site.load.pause))
+                time.sleep(site.about(PAUSE))
             # The next loop drops what the layer has kept for one closed without cleanup.
-            if site.load.visits:
+            if visits:
                 self._visit(bare=False)
 
     def _visit(self, *, bare: bool) -> None:

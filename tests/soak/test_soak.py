@@ -12,8 +12,7 @@ import pytest
 from soak.__main__ import lines_of, told
 from soak.checker import check
 from soak.history import read
-from soak.plan import Plan
-from soak.run import Choices, soak
+from soak.run import Choices, Plan, soak
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are stopped by signals")
 
-BRIEF = Plan(warm_up=1, faults=4, flow=2, drain=3, settle=0)
+BRIEF = Plan(warm_up=1, faults=4, flow=2, drain=3)
 # Those that last no longer than a moment.
 FAULTS = ("connection killed", "connections closed", "process killed", "scripts flushed")
 
@@ -37,7 +36,6 @@ async def short(layer: str, folder: Path, sabotage: str = "", *, recovery: bool 
         nemesis=FAULTS,
         sabotage=sabotage,
         odds=0.05,
-        load={"pause": 0.1},
         recovery=recovery,
     )
     return await asyncio.wait_for(soak(choices, folder), 50)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from soak.consumers import Consumer, Site, read_general
 from soak.figures import figures
 from soak.journal import Journal
 from soak.layers import is_foreign, make_layer, make_presence
-from soak.load import JOBS, PEOPLE, SOLO, Load
+from soak.load import CONSUMERS, JOBS, PEOPLE, SENDERS, SOLO, WORKERS
 from soak.sabotage import Sabotaged
 from soak.senders import Sender
 from support.worker import arguments, async_requests, reply
@@ -38,22 +39,22 @@ class Process:
 
     def start(self) -> None:
         """Start consumers, readers and senders."""
-        site, load = self._site, self._site.load
+        site = self._site
         by = site.journal.by
         own = f"{SOLO}{by}"
         coroutines = [
-            *(live_again(site) for _ in range(load.consumers)),
-            read_general(site, JOBS, load.workers),
+            *(live_again(site) for _ in range(CONSUMERS)),
+            read_general(site, JOBS, WORKERS),
             read_general(site, own, 1),
             *(Browser(site, n).run() for n in range(BROWSERS if site.recovery else 0)),
-            *(Sender(site, f"{by}/{number}").run() for number in range(load.senders)),
+            *(Sender(site, f"{by}/{number}").run() for number in range(SENDERS)),
         ]
         site.channels.add(own)
         self._tasks += map(asyncio.create_task, coroutines)
         threaded = Sender(site, f"{by}/thread")
-        threading.Thread(
-            target=threaded.run_in_thread, args=[self._threads_active], daemon=True
-        ).start()
+        # That of channels_redis 4 refuses to receive in two event loops of a process.
+        run = partial(threaded.run_in_thread, self._threads_active, visits=bool(site.presence))
+        threading.Thread(target=run, daemon=True).start()
 
     def set_active(self, *, active: bool) -> None:
         """Begin, or let the calls under way be the last."""
@@ -90,7 +91,6 @@ async def main() -> None:
         tested,
         journal,
         chance,
-        Load(**given["load"]),
         recovery=given["recovery"],
         presence=None if is_foreign(given["layer"]) else make_presence(layer),
     )

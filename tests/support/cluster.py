@@ -15,7 +15,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from embedded_server import HOST, EmbeddedServer, reserve_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from typing_extensions import Self
 
@@ -68,11 +68,12 @@ class EmbeddedCluster:
         self._stack.close()
 
     def master_of(self, key: str) -> EmbeddedServer:
-        """Return the master that has a key, as the first living node sees it."""
+        """Return the master that says itself that it has a key."""
         slot = key_slot(key.encode())
-        for first, last, (_, port, *_), *_ in self._slots(self._living()[0]):
-            if first <= slot <= last:
-                return next(node for node in self.nodes if node.port == port)
+        for node in self.nodes:
+            for first, last, (_, port, *_), *_ in self._slots(node) if node.pid else ():
+                if port == node.port and first <= slot <= last:
+                    return node
         raise LookupError(f"no node owns slot {slot}")
 
     def move(self, key: str) -> EmbeddedServer:
@@ -149,9 +150,6 @@ class EmbeddedCluster:
                 if pubsub.get_message(timeout=1) is None:
                     return False
         return True
-
-    def _living(self) -> Sequence[EmbeddedServer]:
-        return [node for node in self.nodes if node.pid is not None]
 
     def _slots(self, node: EmbeddedServer) -> list[Any]:
         slots: list[Any] = command(node, "CLUSTER", "SLOTS")

@@ -52,28 +52,22 @@ class ProxiedConnection:
     Attributes:
         round_trips: How often the client sent something and then the server answered. Commands
             that go out in one write and are answered together are one.
-        bytes_a_second: How fast what the server sends may pass; None: as fast as it can.
-        delay: Seconds for which each piece is held, in both directions.
         forgotten: Whether what the client sends next is answered with a reset.
         open: Whether it is still there.
     """
 
     def __init__(
         self,
+        proxy: TcpProxy,
         client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         server: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        losses: list[Loss],
-        holds: list[bytes],
     ) -> None:
         self.round_trips = 0
-        self.bytes_a_second: int | None = None
-        self.delay = 0.0
         self.forgotten = False
         self.open = True
+        self._proxy = proxy
         self._client_reader, self._client_writer = client
         self._server_reader, self._server_writer = server
-        self._losses = losses
-        self._holds = holds
         self._unanswered = False
         self._requests_flow = asyncio.Event()
         self._replies_flow = asyncio.Event()
@@ -122,52 +116,41 @@ class ProxiedConnection:
             await asyncio.gather(*pumps, return_exceptions=True)
 
     async def _forward_requests(self) -> None:
-        while True:
-            data = await self._client_reader.read(CHUNK)
-            await self._pass_time()
-            await self._requests_flow.wait()
-            if not data:
-                return
+        while data := await self._read(self._client_reader, self._requests_flow):
             if self.forgotten:
                 self.reset()
                 return
             self._unanswered = True
-            for loss in self._losses:
+            for loss in self._proxy.losses:
                 loss.see_request(self, data)
             self._server_writer.write(data)
             await self._server_writer.drain()
 
     async def _forward_replies(self) -> None:
-        while True:
-            data = await self._server_reader.read(CHUNK)
-            await self._pass_time()
-            await self._replies_flow.wait()
-            if not data:
-                return
-            if any(loss.takes_reply(self) for loss in self._losses):
+        while data := await self._read(self._server_reader, self._replies_flow):
+            if any(loss.takes_reply(self) for loss in self._proxy.losses):
                 continue
             self.round_trips += self._unanswered
             self._unanswered = False
-            for held in [data.find(mark) for mark in self._holds if mark in data]:
+            for held in [data.find(mark) for mark in self._proxy.holds if mark in data]:
                 self._client_writer.write(data[:held])
                 data = data[held:]
                 self.stall(requests=False)
                 await self._replies_flow.wait()
-            if self.bytes_a_second is None:
-                self._client_writer.write(data)
-            else:
-                await self._write_slowly(data, self.bytes_a_second)
+            # What is throttled passes in twenty pieces a second.
+            piece = self._proxy.bytes_a_second // 20 or len(data)
+            for start in range(0, len(data), piece):
+                self._client_writer.write(data[start : start + piece])
+                if piece < len(data):
+                    await asyncio.sleep(1 / 20)
             await self._client_writer.drain()
 
-    async def _pass_time(self) -> None:
-        if self.delay:
-            await asyncio.sleep(self.delay)
-
-    async def _write_slowly(self, data: bytes, bytes_a_second: int) -> None:
-        piece = max(1, bytes_a_second // 20)
-        for start in range(0, len(data), piece):
-            self._client_writer.write(data[start : start + piece])
-            await asyncio.sleep(1 / 20)
+    async def _read(self, reader: asyncio.StreamReader, flow: asyncio.Event) -> bytes:
+        data = await reader.read(CHUNK)
+        if self._proxy.delay:
+            await asyncio.sleep(self._proxy.delay)
+        await flow.wait()
+        return data
 
 
 class TcpProxy:
@@ -177,6 +160,11 @@ class TcpProxy:
 
     Attributes:
         connections: Every connection that was made through it, closed ones too, oldest first.
+        server_port: The port that new connections lead to.
+        bytes_a_second: How fast what the server sends may pass; 0: as fast as it can.
+        delay: Seconds for which each piece is held, in both directions.
+        losses: The replies that are to be lost.
+        holds: Bytes of replies before which a connection falls silent, once they come.
 
     Args:
         server_port: The loopback port to forward to.
@@ -184,13 +172,12 @@ class TcpProxy:
 
     def __init__(self, server_port: int) -> None:
         self.connections: list[ProxiedConnection] = []
-        # New connections lead there.
         self.server_port = server_port
-        self._losses: list[Loss] = []
-        self._holds: list[bytes] = []
+        self.bytes_a_second = 0
+        self.delay = 0.0
+        self.losses: list[Loss] = []
+        self.holds: list[bytes] = []
         self._stall_new: dict[str, bool] | None = None
-        self._bytes_a_second: int | None = None
-        self._delay = 0.0
         self._to_forget = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
@@ -198,9 +185,7 @@ class TcpProxy:
     @property
     def port(self) -> int:
         """The port that clients connect to. The proxy must have been started."""
-        if self._listener is None:
-            message = "Start the proxy first: `async with TcpProxy(port) as proxy`."
-            raise RuntimeError(message)
+        assert self._listener is not None
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
 
@@ -233,9 +218,9 @@ class TcpProxy:
             self._stall_new = {"requests": requests, "replies": replies}
 
     def resume(self) -> None:
-        """Undo `stall` and `hold`: what was held back arrives, and all that follows."""
+        """Undo `stall` and `holds`: what was held back arrives, and all that follows."""
         self._stall_new = None
-        self._holds.clear()
+        self.holds.clear()
         for connection in self.connections:
             connection.resume()
 
@@ -259,20 +244,6 @@ class TcpProxy:
             connection.forgotten = True
         self._to_forget = new
 
-    def throttle(self, bytes_a_second: int) -> None:
-        """Let what the server sends pass no faster than this, on connections made from now on."""
-        self._bytes_a_second = bytes_a_second
-
-    def delay(self, seconds: float) -> None:
-        """Hold each piece that passes for so long; 0 ends that."""
-        self._delay = seconds
-        for connection in self.open_connections:
-            connection.delay = seconds
-
-    def hold(self, mark: bytes) -> None:
-        """Let a connection fall silent just before these bytes of a reply, once they come."""
-        self._holds.append(mark)
-
     def lose_reply(self, to: bytes | None = None, *, cut: bool = True) -> Loss:
         """Lose one reply on its way: the server did what it was asked, the client can't know.
 
@@ -282,7 +253,7 @@ class TcpProxy:
             cut: Whether the connection is then closed; otherwise no further reply passes on it.
         """
         loss = Loss(to, cut=cut)
-        self._losses.append(loss)
+        self.losses.append(loss)
         return loss
 
     async def __aenter__(self) -> Self:
@@ -309,9 +280,7 @@ class TcpProxy:
         except (OSError, asyncio.CancelledError):
             writer.transport.abort()
             return
-        connection = ProxiedConnection((reader, writer), server, self._losses, self._holds)
-        connection.bytes_a_second = self._bytes_a_second
-        connection.delay = self._delay
+        connection = ProxiedConnection(self, (reader, writer), server)
         if self._to_forget:
             self._to_forget -= 1
             connection.forgotten = True
