@@ -102,12 +102,9 @@ class _Case:
         return found
 
     @cached_property
-    def received(self) -> dict[tuple[int, str], float]:
-        """The time of the first receipt of a message on a channel."""
-        found: dict[tuple[int, str], float] = {}
-        for receipt in self.history.receipts:
-            found.setdefault((receipt.id, receipt.channel), receipt.at)
-        return found
+    def received(self) -> set[tuple[int, str, str]]:
+        """The receipts, by message, channel and process."""
+        return {(receipt.id, receipt.channel, receipt.by) for receipt in self.history.receipts}
 
     @cached_property
     def channels(self) -> dict[str, list[Channel]]:
@@ -316,6 +313,12 @@ def _may_serve(case: _Case, send: Send, member: Membership) -> bool:
 
 def _recipients(case: _Case, send: Send) -> Iterator[tuple[Channel, float]]:
     """Yield the channels that have to get a message, were nothing broken, and until when."""
+    if send.kind == GENERAL:
+        for reader in case.channels[send.to]:
+            # The first receive subscribes, and does not tell when that is confirmed.
+            if longest_gap(case.troubles(reader), reader.opened, send.begun) > ARRIVAL:
+                yield reader, case.end_of(reader)
+        return
     if send.kind == DIRECT:
         for channel in case.channels[send.to]:
             yield channel, case.end_of(channel)
@@ -331,10 +334,11 @@ def _recipients(case: _Case, send: Send) -> Iterator[tuple[Channel, float]]:
 def _losses(case: _Case) -> Iterator[Violation]:
     """Find messages that did not come to a channel, or to a member of a group."""
     for send in case.history.sends:
-        if send.outcome != OK or send.kind in {GENERAL, RECOVERABLE}:
+        # With the queue layer, any of its readers gets what is sent to a general channel.
+        if send.outcome != OK or send.kind == RECOVERABLE or (case.queue and send.kind == GENERAL):
             continue
         for channel, until in _recipients(case, send):
-            if (send.id, channel.name) in case.received:
+            if (send.id, channel.name, channel.by) in case.received:
                 continue
             lost = _is_lost_in_queue if case.queue else _is_lost_in_pubsub
             if lost(case, send, channel, until):
@@ -420,9 +424,8 @@ def _unnoticed(case: _Case, channel: Channel, noticed: float) -> float:
 
 
 def _general_losses(case: _Case) -> Iterator[Violation]:
-    """Find messages to general channels that no reader got, or with Pub/Sub not each process."""
+    """Find messages to general channels of the queue layer that no reader got."""
     if not case.queue:
-        yield from _unheard(case)
         return
     taken: Counter[str] = Counter()
     lost: dict[str, list[Send]] = defaultdict(list)
@@ -441,21 +444,6 @@ def _general_losses(case: _Case) -> Iterator[Violation]:
         for send in lost[name][taken[name] :]:
             what = f"no reader got {send.id}, sent to {name}"
             yield Violation("nothing lost", send.begun, what)
-
-
-def _unheard(case: _Case) -> Iterator[Violation]:
-    got = {(receipt.id, receipt.by) for receipt in case.history.receipts}
-    for send in case.history.sends:
-        if send.kind != GENERAL or send.outcome != OK:
-            continue
-        for reader in case.channels[send.to]:
-            # The first receive subscribes, and does not tell when that is confirmed.
-            listens = longest_gap(case.troubles(reader), reader.opened, send.begun) > ARRIVAL
-            if not listens or (send.id, reader.by) in got:
-                continue
-            if _is_lost_in_pubsub(case, send, reader, case.end_of(reader)):
-                what = f"{reader.by} never got {send.id}, sent to {send.to}"
-                yield Violation("nothing lost", send.begun, what)
 
 
 def _refused_but_arrived(case: _Case) -> Iterator[Violation]:
@@ -528,6 +516,7 @@ def _silent_losses(case: _Case) -> Iterator[Violation]:
         if connected is None:
             continue
         shown = case.by_channel[name]
+        seen = {send.id for _, send in shown}
         gaps = [
             event.at
             for event in events
@@ -537,7 +526,7 @@ def _silent_losses(case: _Case) -> Iterator[Violation]:
         for send in case.history.sends:
             if send.kind != RECOVERABLE or send.outcome != OK or send.to != connected.group:
                 continue
-            if send.begun < connected.at or (send.id, name) in case.received:
+            if send.begun < connected.at or send.id in seen:
                 continue
             # A server forgot it with its position, so that none could know of it.
             if not math.isinf(case.survives_until(send)):

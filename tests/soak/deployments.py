@@ -141,10 +141,9 @@ class Sentinel(Deployment):
         await self.group.ready()
 
     def leaders(self) -> tuple[int, ...]:
-        """Return the port of the master that all Sentinels name, once it is one."""
-        named = {self.group.master_port(sentinel) for sentinel in self.group.sentinels}
-        leading = {master.port for master in self.masters} & named
-        return tuple(leading) if len(named) == 1 else ()
+        """Return the port of the master that all Sentinels name."""
+        port = self.group.leader()
+        return (port,) if port else ()
 
 
 def _is_healthy(node: EmbeddedServer) -> bool:

@@ -16,13 +16,6 @@ CLASSES = {
     "channels_redis.core": "channels_redis.core.RedisChannelLayer",
     "channels_redis.pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
 }
-# The promises that each is held to.
-KINDS = {
-    "queue": "queue",
-    "pubsub": "pubsub",
-    "channels_redis.core": "queue",
-    "channels_redis.pubsub": "pubsub",
-}
 # More than can wait: what is dropped for want of room is no loss that a soak looks for.
 CAPACITY = 10_000
 EXPIRY = 30  # seconds; a process may be stopped for shorter, and for longer
@@ -32,6 +25,11 @@ CHANNEL_EXPIRY = 15  # seconds
 HISTORY = {"kept-*": {"size": 1_000, "ttl": 60}}
 KEY = "0123456789abcdef"
 GRACE = 1.0  # seconds until a person leaves
+
+
+def kind_of(name: str) -> str:
+    """Return whose promises a layer is held to: those of "queue" or "pubsub"."""
+    return "pubsub" if "pubsub" in name else "queue"
 
 
 def is_foreign(name: str) -> bool:
@@ -51,7 +49,7 @@ def make_layer(name: str, hosts: list[Any], *, encrypted: bool, recovery: bool) 
     options: dict[str, Any] = {"hosts": hosts}
     if encrypted:
         options["symmetric_encryption_keys"] = [KEY]
-    if KINDS[name] == "queue":
+    if kind_of(name) == "queue":
         options |= {"expiry": EXPIRY, "capacity": CAPACITY}
     else:
         options |= {"on_disconnect": LOST, "on_reconnect": BACK}

@@ -16,7 +16,7 @@ from soak.figures import grown
 from soak.fleet import Fleet
 from soak.history import read
 from soak.journal import Journal
-from soak.layers import EXPIRY, KINDS, is_foreign
+from soak.layers import EXPIRY, is_foreign, kind_of
 from soak.nemesis import Nemesis
 from soak.sabotage import ODDS
 from support.processes import WorkerError
@@ -181,7 +181,7 @@ class _Run:
         self._servers = servers
         self._fleet = fleet
         self._note = journal.note(
-            "run", "begun", layer=KINDS[choices.layer], hosts=servers.hosts, expiry=EXPIRY
+            "run", "begun", layer=kind_of(choices.layer), hosts=servers.hosts, expiry=EXPIRY
         )
         self._nemesis = nemesis
         self._compares = choices.plan.settle > 0 and not is_foreign(choices.layer)

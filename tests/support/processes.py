@@ -31,6 +31,7 @@ packages it uses.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import signal
@@ -45,7 +46,7 @@ from support import programs
 from support.worker import LONGEST_LINE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable
 
     from typing_extensions import Self
 
@@ -127,7 +128,6 @@ class WorkerProcess:
         script: str | Path,
         *,
         python: str | Path | None = None,
-        environment: Mapping[str, str] | None = None,
         own_session: bool = True,
         **arguments: Any,  # anything that JSON can hold
     ) -> Self:
@@ -137,7 +137,6 @@ class WorkerProcess:
             script: The path of a Python file.
             python: Another interpreter than the test's own, which then finds only what is
                 installed in its environment, and ``support.worker``.
-            environment: Environment variables to add.
             own_session: Whether it is not in this process's session, which Ctrl-C ends.
             arguments: What ``support.worker.arguments()`` returns in the script.
         """
@@ -151,7 +150,7 @@ class WorkerProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
             limit=LONGEST_LINE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path), **(environment or {})},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
             start_new_session=own_session,
             preexec_fn=dies_with_parent(),
         )
@@ -188,8 +187,7 @@ class WorkerProcess:
         """Return the next message that the script sent.
 
         Raises:
-            WorkerError: It ended, wrote something that is no JSON object, or nothing within
-                ``timeout`` seconds.
+            WorkerError: It ended, or sent nothing within ``timeout`` seconds.
         """
         try:
             line = await asyncio.wait_for(self._stdout.readline(), timeout)
@@ -198,12 +196,7 @@ class WorkerProcess:
         if not line:
             await self._process.wait()
             raise WorkerError(self._describe(f"ended with exit status {self.exit_status}"))
-        try:
-            message = json.loads(line)
-        except ValueError as error:
-            raise WorkerError(self._describe(f"wrote {line!r}, which is no JSON")) from error
-        if not isinstance(message, dict):
-            raise WorkerError(self._describe(f"wrote {line!r}, which is no JSON object"))
+        message: dict[str, Any] = json.loads(line)
         return message
 
     async def call(self, **request: Any) -> dict[str, Any]:
@@ -257,6 +250,9 @@ class Remote:
     def __init__(self, worker: WorkerProcess, timeout: float = TIMEOUT) -> None:
         self.worker = worker
         self._timeout = timeout
+
+    def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
+        return functools.partial(self.call, method)
 
     async def call(self, method: str, *arguments: Any) -> Any:
         """Return what a method returns there."""

@@ -44,26 +44,6 @@ layers, own_layers = fixtures_of(Layers)
 class RemoteLayer(Remote):
     """A layer in a process of its own, and the `remote_layer.Load` there."""
 
-    async def send(self, channel: str, message: Message) -> None:
-        await self.call("send", channel, message)
-
-    async def new_channel(self, prefix: str = "specific") -> str:
-        name: str = await self.call("new_channel", prefix)
-        return name
-
-    async def group_add(self, group: str, channel: str) -> None:
-        await self.call("group_add", group, channel)
-
-    async def group_discard(self, group: str, channel: str) -> None:
-        await self.call("group_discard", group, channel)
-
-    async def group_send(self, group: str, message: Message) -> None:
-        await self.call("group_send", group, message)
-
-    async def receive(self, channel: str) -> Message:
-        message: Message = await self.call("receive", channel)
-        return message
-
 
 class StartRemoteLayer(Protocol):
     """Starts a layer in a process of its own."""

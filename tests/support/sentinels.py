@@ -36,10 +36,12 @@ def sentinel_of(port: int, *config: str, quorum: int = 1, **options: Any) -> Emb
     return EmbeddedServer(monitor, *config, arguments=["--sentinel"], **options)
 
 
-def role(server: EmbeddedServer) -> str:
-    """Return "master" or "slave", or nothing while a server closes all connections."""
+def role(server: EmbeddedServer, password: str = "") -> str:
+    """Return "master" or "slave", or nothing while a server takes no connection."""
     try:
         with server.client() as client:
+            if password:
+                client.execute_command("AUTH", password)
             return str(client.info("replication")["role"])
     except redis.ConnectionError:
         return ""
@@ -128,11 +130,14 @@ class SentinelGroup:
 
     async def promoted(self) -> None:
         """Return when the replica is the master, and the Sentinels that are left say so."""
-        await eventually(self._replica_leads, timeout=60)
+        await eventually(lambda: self.leader() == self.replica.port, timeout=60)
 
-    def master_port(self, sentinel: EmbeddedServer) -> int:
-        """Return the port of the master, as a Sentinel knows it."""
-        return int(self._master(sentinel)["port"])
+    def leader(self) -> int:
+        """Return the port of the master that all running Sentinels name, once it is one; or 0."""
+        running = [sentinel for sentinel in self.sentinels if sentinel.pid is not None]
+        port, *others = {int(self._master(sentinel)["port"]) for sentinel in running}
+        server = self.master if port == self.master.port else self.replica
+        return 0 if others or role(server, self._password) != "master" else port
 
     def _replica_follows(self) -> bool:
         with self._client(self.replica.port, self._password) as client:
@@ -142,14 +147,6 @@ class SentinelGroup:
         return all(
             (known["num-other-sentinels"], known["num-slaves"]) == (2, 1)
             for known in map(self._master, self.sentinels)
-        )
-
-    def _replica_leads(self) -> bool:
-        with self._client(self.replica.port, self._password) as client:
-            role = client.info("replication")["role"]
-        running = [sentinel for sentinel in self.sentinels if sentinel.pid is not None]
-        return role == "master" and all(
-            self.master_port(sentinel) == self.replica.port for sentinel in running
         )
 
     def _set_periods(self, sentinel: EmbeddedServer) -> None:

