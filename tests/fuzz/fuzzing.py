@@ -8,24 +8,22 @@ import gc
 import math
 from typing import TYPE_CHECKING
 
-from fuzz.catalogue import TARGETS
+from fuzz.catalogue import KINDS
 from fuzz.watch import Violation, Watch
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
-    from fuzz.targets import Target
+    from fuzz.catalogue import Kind
 
 
-async def fuzz(
-    server: EmbeddedServer, target_class: type[Target], seed: object, count: int
-) -> None:
-    """Feed a target so many inputs.
+async def fuzz(server: EmbeddedServer, kind: Kind, seed: object, count: int) -> None:
+    """Feed a layer so many inputs of a kind.
 
     Raises:
         Violation: The layer did what it must not do. The message has the inputs of that batch.
     """
     with Watch() as watch:
-        target = target_class(server, seed)
+        target = kind.target(server, f"{seed} {kind.name}")
         await target.open()
         try:
             fed = 0
@@ -36,7 +34,7 @@ async def fuzz(
                     watch.check(target.outages)
                 except Exception as error:
                     raise Violation(
-                        f"{target.name}, seed {seed}, after {fed} inputs: "
+                        f"{kind.name}, seed {seed}, after {fed} inputs: "
                         f"{type(error).__name__}: {error}\n" + "\n".join(map(str, target.inputs))
                     ) from error
                 fed += batch
@@ -49,8 +47,7 @@ async def fuzz(
         watch.check(target.outages)
 
 
-def shares(layer: str, inputs: int) -> dict[type[Target], int]:
-    """Return how many inputs each target of a layer gets."""
-    targets = TARGETS[layer]
-    total = sum(target.share for target in targets)
-    return {target: math.ceil(inputs * target.share / total) for target in targets}
+def shares(layer: str, inputs: int) -> dict[Kind, int]:
+    """Return how many inputs of each kind a layer gets."""
+    total = sum(kind.share for kind in KINDS[layer])
+    return {kind: math.ceil(inputs * kind.share / total) for kind in KINDS[layer]}

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from channels_redis_queue._shared.history.store import MARK, HistoryStore, id_of
 from fuzz.hostile import as_msgpack
-from fuzz.targets import Consumer, PubSubTarget, QueueTarget, Target, put
+from fuzz.targets import Consumer, LayerTarget, QueueTarget, put
 from fuzz.watch import Violation, done
 from support import inside
 
@@ -81,10 +81,9 @@ class Input(NamedTuple):
     guest: int
 
 
-class HistoryMixin(Target):
+class HistoryData(LayerTarget):
     """The keys of a group that keeps a history, and what is sent to its members."""
 
-    name = "history"
     batch = 16
     options = OPTIONS
 
@@ -369,7 +368,7 @@ class HistoryMixin(Target):
         return self.hostile.raw() if is_raw else _bytes(self._foreign())
 
 
-class QueueHistory(HistoryMixin, QueueTarget):
+class QueueHistory(HistoryData, QueueTarget):
     """Histories with the queue layer."""
 
     def key(self) -> str:
@@ -389,7 +388,7 @@ class QueueHistory(HistoryMixin, QueueTarget):
         self.client.zadd(queue.bell, {"": 0})
 
 
-class PubSubHistory(HistoryMixin, PubSubTarget):
+class PubSubHistory(HistoryData):
     """Histories with the Pub/Sub layer."""
 
     @property

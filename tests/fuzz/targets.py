@@ -16,12 +16,9 @@ from channels.exceptions import ChannelFull
 from channels.layers import channel_layers
 from redis.exceptions import RedisError, ResponseError
 
-from channels_redis_pubsub import RedisPubSubChannelLayer
-from channels_redis_pubsub.presence import Presence as PubSubPresence
-from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue._shared.presence.keys import PresenceKeys
 from channels_redis_queue._shared.transport.sentinel import find_master
-from channels_redis_queue.presence import Presence as QueuePresence
+from channels_redis_queue.presence import Presence
 from embedded_server import HOST
 from fuzz.hostile import Hostile, resp
 from fuzz.replies import HostileServer
@@ -147,18 +144,23 @@ class Scene:
 class Target:
     """One kind of data, and the scene in which it is read.
 
-    Attributes:
-        share: The part of all inputs that it gets.
+    Args:
+        server: A server that it has for itself.
+        seed: The same seed gives the same data.
+        layer_class: Makes the layer.
+        encoding: One of `OPTIONS`.
     """
 
-    name = ""
-    share = 1.0
     batch = BATCH
 
-    def __init__(self, server: EmbeddedServer, seed: object) -> None:
+    def __init__(
+        self, server: EmbeddedServer, seed: object, layer_class: Any, encoding: str = "msgpack"
+    ) -> None:
         self.server = server
+        self.layer_class = layer_class
+        self.encoding = encoding
         self.client = server.client()
-        self.hostile = Hostile(f"{seed} {self.name}")
+        self.hostile = Hostile(seed)
         self.scene: Scene
         # How often the layer has lost its server, which it logs each time.
         self.outages = 0
@@ -196,8 +198,6 @@ class Target:
 class LayerTarget(Target):
     """A target that has a layer of its own."""
 
-    layer_class: Any
-    encoding = "msgpack"
     options: ClassVar[dict[str, Any]] = {}
     # Channels that the process receives from, beside those that are its own.
     general: tuple[str, ...] = ()
@@ -206,7 +206,7 @@ class LayerTarget(Target):
         """Set the scene."""
         layer = self.layer_class(
             hosts=[self.server.url],
-            prefix=f"fuzz-{self.name}",
+            prefix="fuzz",
             expiry=5,
             mailbox_bytes=20_000_000,
             **OPTIONS[self.encoding],
@@ -227,7 +227,6 @@ class LayerTarget(Target):
 class QueueTarget(LayerTarget):
     """A target in the queue layer."""
 
-    layer_class = staticmethod(partial(RedisChannelLayer, capacity=100_000))
     general = ("jobs",)
 
     def queue(self, channel: str) -> Any:
@@ -237,9 +236,6 @@ class QueueTarget(LayerTarget):
 
 class QueueMessages(QueueTarget):
     """Messages in the key of a process, and in that of a general channel."""
-
-    name = "messages"
-    share = 4.0
 
     def make(self) -> tuple[bytes, float, str]:
         """Return a message, its score and its channel."""
@@ -257,22 +253,9 @@ class QueueMessages(QueueTarget):
             pipeline.execute()
 
 
-class QueueJson(QueueMessages):
-    """The same in JSON."""
-
-    name, encoding, share = "json", "json", 2.0
-
-
-class QueueFernet(QueueMessages):
-    """The same, encrypted."""
-
-    name, encoding, share = "fernet", "fernet", 2.0
-
-
 class QueueNames(QueueTarget):
     """Names in a group, and members behind the name of a process."""
 
-    name = "names"
     batch = 20
 
     def make(self) -> tuple[bytes, float, bool]:
@@ -314,8 +297,6 @@ class QueueNames(QueueTarget):
 class QueueWrongTypes(QueueTarget):
     """Keys of the layer that hold something else, and then are gone."""
 
-    name = "wrong types"
-    share = 0.02
     batch = 2
 
     def make(self) -> tuple[int, bytes]:
@@ -350,17 +331,8 @@ def put(client: redis.Redis, key: bytes, kind: int, content: bytes) -> None:
     write[kind]()
 
 
-class PubSubTarget(LayerTarget):
-    """A target in the Pub/Sub layer."""
-
-    layer_class = RedisPubSubChannelLayer
-
-
-class PubSubMessages(PubSubTarget):
+class PubSubMessages(LayerTarget):
     """Messages published to channels and groups."""
-
-    name = "messages"
-    share = 4.0
 
     def make(self) -> tuple[bytes, str]:
         """Return a message, and its topic."""
@@ -378,33 +350,18 @@ class PubSubMessages(PubSubTarget):
             raise Violation("the layer is not subscribed")
 
 
-class PubSubJson(PubSubMessages):
-    """The same in JSON."""
-
-    name, encoding, share = "json", "json", 2.0
-
-
-class PubSubFernet(PubSubMessages):
-    """The same, encrypted."""
-
-    name, encoding, share = "fernet", "fernet", 2.0
-
-
-class PresenceMixin(Target):
+class PresenceData(LayerTarget):
     """Presence's keys: people, heartbeats, groups."""
 
-    name = "presence"
     batch = 10
     presence: Any
-    presence_class: Any
     meta = 0
 
     async def open(self) -> None:
         """Set the scene, and let a person be present."""
         await super().open()
-        alias = f"fuzz-{type(self).__name__}"
-        channel_layers.set(alias, self.scene.layer)
-        self.presence = self.presence_class(alias, grace=0.1)
+        channel_layers.set("fuzz", self.scene.layer)
+        self.presence = Presence("fuzz", grace=0.1)
         self.keys = PresenceKeys(self.scene.layer.presence_key_head)
         for consumer in self.scene.own:
             await done(self.presence.track("room", consumer.channel, consumer.channel), "track")
@@ -442,33 +399,19 @@ class PresenceMixin(Target):
         client.zadd(keys.heartbeats, {"dead": 1})
 
 
-class QueuePresenceTarget(PresenceMixin, QueueTarget):
-    """Presence with the queue layer."""
-
-    presence_class = QueuePresence
-
-
-class PubSubPresenceTarget(PresenceMixin, PubSubTarget):
-    """Presence with the Pub/Sub layer."""
-
-    presence_class = PubSubPresence
-
-
 class Replies(Target):
     """Replies of a server about itself and others, while connections are opened."""
 
     # Some of them end only with the deadline.
     batch = 20
-    share = 0.1
     words: tuple[bytes, ...] = (b"HELLO",)
-    layer_class: Any
     hostile_server: HostileServer
 
     async def open(self) -> None:
         """Set the scene behind a server that replies as it should."""
         self.hostile_server = await HostileServer(self.server.port).start()
         self.hostile_server.answer = self._answer_well
-        layer = self.layer_class(hosts=[self.host()], prefix=f"fuzz-{self.name}", expiry=5)
+        layer = self.layer_class(hosts=[self.host()], prefix="fuzz", expiry=5)
         self.scene = Scene(layer, self.client)
         await self.scene.open()
 
@@ -594,8 +537,6 @@ class SentinelReplies(Replies):
 class ClusterReplies(Replies):
     """Replies to CLUSTER SLOTS; the one server plays all nodes."""
 
-    # Owners that can't be reached take their time.
-    share = 0.05
     words = (b"CLUSTER", b"SLOTS")
 
     def host(self) -> dict[str, Any]:
@@ -614,39 +555,3 @@ class ClusterReplies(Replies):
     async def ask(self) -> None:
         """Ask for the owners."""
         await inside.connector(self.scene.layer).learn()
-
-
-class QueueHello(Replies):
-    """Replies to HELLO, for the queue layer."""
-
-    name, layer_class = "hello", RedisChannelLayer
-
-
-class QueueSentinel(SentinelReplies):
-    """Replies of a Sentinel, for the queue layer."""
-
-    name, layer_class = "sentinel", RedisChannelLayer
-
-
-class QueueCluster(ClusterReplies):
-    """Replies of a Cluster, for the queue layer."""
-
-    name, layer_class = "cluster", RedisChannelLayer
-
-
-class PubSubHello(Replies):
-    """Replies to HELLO, for the Pub/Sub layer."""
-
-    name, layer_class = "hello", RedisPubSubChannelLayer
-
-
-class PubSubSentinel(SentinelReplies):
-    """Replies of a Sentinel, for the Pub/Sub layer."""
-
-    name, layer_class = "sentinel", RedisPubSubChannelLayer
-
-
-class PubSubCluster(ClusterReplies):
-    """Replies of a Cluster, for the Pub/Sub layer."""
-
-    name, layer_class = "cluster", RedisPubSubChannelLayer

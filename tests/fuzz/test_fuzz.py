@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fuzz.catalogue import TARGETS
+from fuzz.catalogue import KINDS
 from fuzz.fuzzing import fuzz, shares
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
-    from fuzz.targets import Target
+    from fuzz.catalogue import Kind
 
 INPUTS = 2000
 
 
 @pytest.mark.parametrize(
-    ("target", "count"),
+    ("kind", "count"),
     [
-        pytest.param(target, count, id=f"{layer}-{target.name}")
-        for layer in TARGETS
-        for target, count in shares(layer, INPUTS).items()
+        pytest.param(kind, count, id=f"{layer}-{kind.name}")
+        for layer in KINDS
+        for kind, count in shares(layer, INPUTS).items()
     ],
 )
-async def test_hostile_data(target: type[Target], count: int, own_server: EmbeddedServer) -> None:
+async def test_hostile_data(kind: Kind, count: int, own_server: EmbeddedServer) -> None:
     """No `receive` raises, nothing hangs, memory is bounded, and so is the log."""
-    await fuzz(own_server, target, "the suite", count)
+    await fuzz(own_server, kind, "the suite", count)

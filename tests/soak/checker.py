@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from soak.journal import BACK, DIRECT, FAILED, GENERAL, GROUP, LOST, OK, RECOVERABLE
 from soak.times import longest_gap, overlaps
@@ -14,8 +14,11 @@ from soak.times import longest_gap, overlaps
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from soak.history import BrowserEvent, Channel, Fault, History, Membership, Receipt, Send
+    from soak.history import Busy, Channel, Fault, History, Membership, Receipt, Send
     from soak.times import Span
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 # Seconds after a fault in which everything flows again.
 RECOVERY = 10.0
@@ -96,10 +99,7 @@ class _Case:
     @cached_property
     def by_channel(self) -> dict[str, list[tuple[Receipt, Send]]]:
         """The same for each channel."""
-        found: dict[str, list[tuple[Receipt, Send]]] = defaultdict(list)
-        for receipt, send in self.deliveries:
-            found[receipt.channel].append((receipt, send))
-        return found
+        return _grouped(self.deliveries, lambda delivery: delivery[0].channel)
 
     @cached_property
     def received(self) -> set[tuple[int, str, str]]:
@@ -109,34 +109,12 @@ class _Case:
     @cached_property
     def channels(self) -> dict[str, list[Channel]]:
         """The channels by name; several processes may read a general one."""
-        found: dict[str, list[Channel]] = defaultdict(list)
-        for channel in self.history.channels:
-            found[channel.name].append(channel)
-        return found
+        return _grouped(self.history.channels, lambda channel: channel.name)
 
     @cached_property
     def members(self) -> dict[str, list[Membership]]:
         """The memberships of each group."""
-        found: dict[str, list[Membership]] = defaultdict(list)
-        for member in self.history.memberships:
-            found[member.group].append(member)
-        return found
-
-    @cached_property
-    def busy(self) -> dict[tuple[str, str], list[Span]]:
-        """The times in which consumers did something else, by process and channel."""
-        found: dict[tuple[str, str], list[Span]] = defaultdict(list)
-        for busy in self.history.busy:
-            found[busy.by, busy.channel].append((busy.at, busy.at + busy.seconds))
-        return found
-
-    @cached_property
-    def browsers(self) -> dict[str, list[BrowserEvent]]:
-        """The connections of each browser, and what it was told."""
-        found: dict[str, list[BrowserEvent]] = defaultdict(list)
-        for event in self.history.browsers:
-            found[event.browser].append(event)
-        return found
+        return _grouped(self.history.memberships, lambda member: member.group)
 
     @cached_property
     def ends(self) -> dict[str, float]:
@@ -152,37 +130,37 @@ class _Case:
         """Return the time at which the last `receive` of a channel ends."""
         return min(channel.closed, self.ends.get(channel.by, math.inf), self.history.ended)
 
-    def troubles(self, channel: Channel | None = None) -> list[Span]:
-        """Return the times in which a message to a channel may be held up.
+    def spans(self, wanted: Callable[[Fault], bool], after: float = 0.0) -> list[Span]:
+        """Return the times of some faults, and of so many seconds after each."""
+        faults = self.history.faults
+        return [(fault.begin, fault.end + after) for fault in faults if wanted(fault)]
 
-        Without a channel, the times in which one to any process may be.
-        """
-        spans = [
-            (fault.begin, fault.end + RECOVERY)
-            for fault in self.history.faults
-            if not fault.process or channel is None or fault.process == channel.by
-        ]
-        return spans if channel is None else spans + self.pauses(channel)
+    def troubles(self, channel: Channel) -> list[Span]:
+        """Return the times in which a message to a channel may be held up."""
+        spans = self.spans(lambda fault: fault.process in {"", channel.by}, RECOVERY)
+        return spans + self.pauses(channel)
+
+    def busy(self, channel: Channel) -> list[Span]:
+        """Return the times in which the consumer of a channel did something else."""
+        name = (channel.by, channel.name)
+        return [(one.at, one.at + one.seconds) for one in self._busy.get(name, ())]
+
+    @cached_property
+    def _busy(self) -> dict[tuple[str, str], list[Busy]]:
+        return _grouped(self.history.busy, lambda busy: (busy.by, busy.channel))
 
     def pauses(self, *channels: Channel) -> list[Span]:
         """Return the times in which a message may wait for the consumers of channels."""
-        return [
-            (begin, end + ARRIVAL)
-            for channel in channels
-            for begin, end in self.busy[channel.by, channel.name]
-        ]
+        spans = [span for channel in channels for span in self.busy(channel)]
+        return [(begin, end + ARRIVAL) for begin, end in spans]
 
     def stops(self, process: str) -> list[Span]:
         """Return the times in which a process was stopped."""
-        return [(one.begin, one.end) for one in self.history.faults if one.process == process]
+        return self.spans(lambda fault: fault.process == process)
 
     def delays(self, process: str) -> list[Span]:
         """Return the times in which a process may not have read what had come."""
-        return [
-            (one.begin, one.end)
-            for one in self.history.faults
-            if one.silent and one.process in {"", process}
-        ]
+        return self.spans(lambda fault: fault.silent and fault.process in {"", process})
 
     def survives_until(self, send: Send) -> float:
         """Return the time at which the server may have forgotten a message."""
@@ -198,6 +176,13 @@ class _Case:
     def deadline(self, send: Send) -> float:
         """Return the time until which a message has to be kept for its reader."""
         return min(send.begun + self.history.expiry, self.survives_until(send))
+
+
+def _grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    found: dict[K, list[T]] = defaultdict(list)
+    for thing in things:
+        found[key(thing)].append(thing)
+    return found
 
 
 def _strangers(case: _Case) -> Iterator[Violation]:
@@ -276,9 +261,8 @@ def _late(case: _Case) -> Iterator[Violation]:
             continue
         # Pub/Sub's messages have no date: their time begins when the process reads them.
         delays = () if case.queue else case.delays(receipt.by)
-        waited = receipt.at - max(
-            [send.ended, *(end for begin, end in delays if begin < receipt.at)]
-        )
+        ends = [end for begin, end in delays if begin < receipt.at]
+        waited = receipt.at - max([send.ended, *ends])
         if waited > case.history.expiry + NOTING:
             what = f"{receipt.channel} got {send.id} after {receipt.at - send.ended:.1f} s"
             yield Violation("never late", receipt.at, what)
@@ -286,9 +270,7 @@ def _late(case: _Case) -> Iterator[Violation]:
 
 def _outsiders(case: _Case) -> Iterator[Violation]:
     """Find group messages that came to channels outside of the group."""
-    by_member: dict[tuple[str, str], list[Membership]] = defaultdict(list)
-    for member in case.history.memberships:
-        by_member[member.group, member.channel].append(member)
+    by_member = _grouped(case.history.memberships, lambda member: (member.group, member.channel))
     for receipt, send in case.deliveries:
         if send.kind != GROUP:
             continue
@@ -308,7 +290,7 @@ def _may_serve(case: _Case, send: Send, member: Membership) -> bool:
         return False
     if send.ended >= member.adding - ARRIVAL:
         return True
-    return longest_gap(case.troubles(), send.ended, member.adding) < ARRIVAL
+    return longest_gap(case.spans(bool, RECOVERY), send.ended, member.adding) < ARRIVAL
 
 
 def _recipients(case: _Case, send: Send) -> Iterator[tuple[Channel, float]]:
@@ -360,7 +342,7 @@ def _is_membership_in_doubt(case: _Case, send: Send, channel: Channel) -> bool:
 
     It has forgotten it, or others have taken the process for dead.
     """
-    forgotten = [(reset.begin, reset.end + RECOVERY) for reset in case.resets]
+    forgotten = case.spans(lambda fault: fault.loses, RECOVERY)
     silent = [
         (begin + GONE, end + REJOIN)
         for begin, end in case.stops(channel.by)
@@ -376,7 +358,7 @@ def _is_lost_in_pubsub(case: _Case, send: Send, channel: Channel, until: float) 
     if _is_stuck(case, send, channel):
         return False
     # Processes at either of two masters do not hear those at the other one.
-    split = [(one.begin, one.end) for one in case.history.faults if one.split]
+    split = case.spans(lambda fault: fault.split)
     return not overlaps([*_outages(case, channel), *split], send.begun, send.ended)
 
 
@@ -409,12 +391,8 @@ def _outages(case: _Case, channel: Channel) -> list[Span]:
 
 def _unnoticed(case: _Case, channel: Channel, noticed: float) -> float:
     """Return the seconds for which an outage may have gone on unnoticed."""
-    silences = [
-        (fault.begin, fault.end + SILENCE)
-        for fault in case.history.faults
-        if fault.silent or fault.process == channel.by
-    ]
-    busy = case.busy[channel.by, channel.name]
+    silences = case.spans(lambda fault: fault.silent or fault.process == channel.by, SILENCE)
+    busy = case.busy(channel)
     delays = [end - begin for begin, end in busy if begin <= noticed <= end + NOTING]
     seconds = NOTING + sum(delays)
     for begin, end in silences:
@@ -435,7 +413,8 @@ def _general_losses(case: _Case) -> Iterator[Violation]:
             continue
         readers = case.channels[send.to]
         until = min(case.deadline(send), max(map(case.end_of, readers), default=-math.inf))
-        if longest_gap([*case.troubles(), *case.pauses(*readers)], send.ended, until) > ARRIVAL:
+        spans = case.spans(bool, RECOVERY) + case.pauses(*readers)
+        if longest_gap(spans, send.ended, until) > ARRIVAL:
             lost[send.to].append(send)
     for name in lost:
         for reader in case.channels[name]:
@@ -511,7 +490,7 @@ def _standstill(case: _Case) -> Iterator[Violation]:
 
 def _silent_losses(case: _Case) -> Iterator[Violation]:
     """Find what browsers of groups with a history missed although they were told of no gap."""
-    for name, events in case.browsers.items():
+    for name, events in _grouped(case.history.browsers, lambda event: event.browser).items():
         connected = next((event for event in events if event.kind == "connected"), None)
         if connected is None:
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
@@ -26,6 +27,7 @@ HASTY = 0.05  # the share of joins that are cancelled under way
 PATIENCE = 5.0  # seconds that a consumer waits for its own message
 
 
+@dataclass
 class Site:
     """The state that the parts of a process share.
 
@@ -41,24 +43,15 @@ class Site:
         active: Set while there is load; without it, consumers stay as they are.
     """
 
-    def __init__(
-        self,
-        layer: Any,
-        journal: Journal,
-        chance: random.Random,
-        *,
-        recovery: bool = False,
-        presence: Any = None,
-    ) -> None:
-        self.layer = layer
-        self.journal = journal
-        self.chance = chance
-        self.recovery = recovery
-        self.channels: set[str] = set()
-        self.known: list[str] = []
-        self.presence = presence
-        self.people: set[str] = set()
-        self.active = asyncio.Event()
+    layer: Any
+    journal: Journal
+    chance: random.Random
+    recovery: bool = False
+    presence: Any = None
+    channels: set[str] = field(default_factory=set)
+    known: list[str] = field(default_factory=list)
+    people: set[str] = field(default_factory=set)
+    active: asyncio.Event = field(default_factory=asyncio.Event)
 
     @contextlib.contextmanager
     def expecting_errors(self, call: str, channel: str) -> Iterator[None]:
@@ -203,24 +196,21 @@ class Consumer:
         """Live: open a channel, join groups, receive, and end in some way."""
         site = self._site
         channel = await self._open()
-        try:
-            with opened(site, channel):
-                site.channels.add(channel)
-                site.people.add(channel)
-                receiver = Receiver(site, channel)
-                receiving = asyncio.create_task(receiver.run())
-                try:
-                    await self._wander(channel)
-                    if site.chance.random() < FAILS:
-                        receiver.fail_next()
-                        await asyncio.wait([receiving], timeout=PATIENCE)
-                finally:
-                    site.channels.discard(channel)
-                    site.people.discard(channel)
-                    receiving.cancel()
-                    await asyncio.wait([receiving])
-        finally:
-            site.channels.discard(channel)
+        with opened(site, channel):
+            site.channels.add(channel)
+            site.people.add(channel)
+            receiver = Receiver(site, channel)
+            receiving = asyncio.create_task(receiver.run())
+            try:
+                await self._wander(channel)
+                if site.chance.random() < FAILS:
+                    receiver.fail_next()
+                    await asyncio.wait([receiving], timeout=PATIENCE)
+            finally:
+                site.channels.discard(channel)
+                site.people.discard(channel)
+                receiving.cancel()
+                await asyncio.wait([receiving])
 
     async def _open(self) -> str:
         while True:

@@ -14,8 +14,6 @@ from soak.journal import DIRECT, FAILED, GENERAL, GROUP, OK, RECOVERABLE, UNKNOW
 from soak.load import GROUPS, JOBS, KEPT, PAUSE, SOLO, VISITS, padding
 
 if TYPE_CHECKING:
-    import threading
-
     from soak.consumers import Site
 
 BURSTS = (1, 1, 1, 4)  # messages that a sender may send in one turn
@@ -43,21 +41,20 @@ class Sender:
             await self._send_some()
             await asyncio.sleep(site.about(PAUSE))
 
-    def run_in_thread(self, active: threading.Event, *, visits: bool) -> None:
+    def run_in_thread(self, *, visits: bool) -> None:
         """Send likewise, from synchronous code, until the process ends.
 
         Args:
-            active: Set while there is load.
             visits: Whether it runs consumers in loops of its own, too.
         """
         site = self._site
-        active.wait()
+        self._wait_for_load()
         # To all nodes of a Cluster: a connection opened later would count as growth.
         for group in GROUPS:
             async_to_sync(self.send)(GROUP, group)
         while True:
-            active.wait()
-            while active.is_set():
+            self._wait_for_load()
+            while site.active.is_set():
                 if visits and site.chance.random() < VISITS:
                     self._visit(bare=site.chance.random() < BARE)
                 else:
@@ -67,6 +64,10 @@ class Sender:
             # The next loop drops what the layer has kept for one closed without cleanup.
             if visits:
                 self._visit(bare=False)
+
+    def _wait_for_load(self) -> None:
+        while not self._site.active.is_set():
+            time.sleep(0.05)
 
     def _visit(self, *, bare: bool) -> None:
         """Run a consumer in a loop of its own.

@@ -29,52 +29,31 @@ async def live_again(site: Site) -> None:
         await asyncio.create_task(Consumer(site).run())
 
 
-class Process:
-    """All that goes on in one process."""
+def start(site: Site) -> list[asyncio.Task[None]]:
+    """Start consumers, readers and senders; none of them ends by itself."""
+    by = site.journal.by
+    own = f"{SOLO}{by}"
+    coroutines = [
+        *(live_again(site) for _ in range(CONSUMERS)),
+        read_general(site, JOBS, WORKERS),
+        read_general(site, own, 1),
+        *(Browser(site, n).run() for n in range(BROWSERS if site.recovery else 0)),
+        *(Sender(site, f"{by}/{number}").run() for number in range(SENDERS)),
+    ]
+    site.channels.add(own)
+    # The layer of channels_redis 4 refuses to receive in two event loops of a process.
+    threaded = partial(Sender(site, f"{by}/thread").run_in_thread, visits=bool(site.presence))
+    threading.Thread(target=threaded, daemon=True).start()
+    return [asyncio.create_task(coroutine) for coroutine in coroutines]
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._threads_active = threading.Event()
-        self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Start consumers, readers and senders."""
-        site = self._site
-        by = site.journal.by
-        own = f"{SOLO}{by}"
-        coroutines = [
-            *(live_again(site) for _ in range(CONSUMERS)),
-            read_general(site, JOBS, WORKERS),
-            read_general(site, own, 1),
-            *(Browser(site, n).run() for n in range(BROWSERS if site.recovery else 0)),
-            *(Sender(site, f"{by}/{number}").run() for number in range(SENDERS)),
-        ]
-        site.channels.add(own)
-        self._tasks += map(asyncio.create_task, coroutines)
-        threaded = Sender(site, f"{by}/thread")
-        # That of channels_redis 4 refuses to receive in two event loops of a process.
-        run = partial(threaded.run_in_thread, self._threads_active, visits=bool(site.presence))
-        threading.Thread(target=run, daemon=True).start()
-
-    def set_active(self, *, active: bool) -> None:
-        """Begin, or let the calls under way be the last."""
-        for event in (self._site.active, self._threads_active):
-            (event.set if active else event.clear)()
-
-    def check(self) -> None:
-        """Raise what has ended a task; none of them ends by itself."""
-        for task in self._tasks:
-            if task.done():
-                task.result()
-
-    async def close(self) -> None:
-        """End all consumers, and close what the layer has open in this event loop."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        close = getattr(self._site.layer, "close_pools", None) or self._site.layer.flush
-        with self._site.expecting_errors("close_pools", ""):
-            await close()
+async def close(site: Site, tasks: list[asyncio.Task[None]]) -> None:
+    """End all consumers, and close what the layer has open in this event loop."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    with site.expecting_errors("close_pools", ""):
+        await (getattr(site.layer, "close_pools", None) or site.layer.flush)()
 
 
 async def main() -> None:
@@ -94,15 +73,17 @@ async def main() -> None:
         recovery=given["recovery"],
         presence=None if is_foreign(given["layer"]) else make_presence(layer),
     )
-    process = Process(site)
-    process.start()
+    tasks = start(site)
     reply(ready=True)
     async for request in async_requests():
-        process.check()
+        for task in tasks:
+            if task.done():
+                task.result()
         if "active" in request:
-            process.set_active(active=request["active"])
+            # Without load, the calls under way are the last.
+            (site.active.set if request["active"] else site.active.clear)()
         if "close" in request:
-            await process.close()
+            await close(site, tasks)
         site.known = request.get("known", site.known)
         told: dict[str, Any] = {"channels": sorted(site.channels)}
         if "figures" in request:

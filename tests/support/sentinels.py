@@ -36,12 +36,10 @@ def sentinel_of(port: int, *config: str, quorum: int = 1, **options: Any) -> Emb
     return EmbeddedServer(monitor, *config, arguments=["--sentinel"], **options)
 
 
-def role(server: EmbeddedServer, password: str = "") -> str:
+def role(server: EmbeddedServer) -> str:
     """Return "master" or "slave", or nothing while a server takes no connection."""
     try:
         with server.client() as client:
-            if password:
-                client.execute_command("AUTH", password)
             return str(client.info("replication")["role"])
     except redis.ConnectionError:
         return ""
@@ -137,7 +135,12 @@ class SentinelGroup:
         running = [sentinel for sentinel in self.sentinels if sentinel.pid is not None]
         port, *others = {int(self._master(sentinel)["port"]) for sentinel in running}
         server = self.master if port == self.master.port else self.replica
-        return 0 if others or role(server, self._password) != "master" else port
+        if others or server.pid is None:
+            return 0
+        # A server that has just become one closes all connections.
+        with suppress(redis.ConnectionError), self._client(port, self._password) as client:
+            return port if client.info("replication")["role"] == "master" else 0
+        return 0
 
     def _replica_follows(self) -> bool:
         with self._client(self.replica.port, self._password) as client:
