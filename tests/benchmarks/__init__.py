@@ -1,1 +1,1 @@
-"""Benchmarks that measure our layers beside channels_redis 4.3.0, as ratios."""
+"""Benchmarks that compare our layers with channels_redis 4.3.0, as ratios."""

@@ -76,9 +76,9 @@ def main() -> int:
     rows = [judged(layer, name, it.results) for layer, name in chosen]
     widths = widths_of([HEAD, *rows])
     lines = ["  ".join(aligned(row, widths)).rstrip() for row in (HEAD, *rows)]
-    told = it.results.conditions
-    software = f"{told['servers']}, Python {told['python']}, {told['cpus']} CPUs"
-    sys.stdout.write("\n".join([f"{software}, load {told['load']}", "", *lines, ""]))
+    machine = it.results.conditions
+    software = f"{machine['servers']}, Python {machine['python']}, {machine['cpus']} CPUs"
+    sys.stdout.write("\n".join([f"{software}, load {machine['load']}", "", *lines, ""]))
     return 0 if all(row[-1] == "ok" for row in rows) else 1
 
 
@@ -111,8 +111,8 @@ def judged(layer: str, name: str, results: Results) -> Sequence[str]:
         return (*words, "", "", "", limit, f"failed: {', '.join(notes)}")
     medians = [median(row.figures[work.metric]) for row in (theirs, ours)]
     holds = medians[1] < floor if work.most else ratio.median >= floor
-    told = (amount(figure, unit) for figure in medians)
-    return (*words, *told, str(ratio), limit, "ok" if holds else "below")
+    shown = (amount(figure, unit) for figure in medians)
+    return (*words, *shown, str(ratio), limit, "ok" if holds else "below")
 
 
 if __name__ == "__main__":

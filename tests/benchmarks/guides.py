@@ -32,12 +32,12 @@ def run(
     parser = argparse.ArgumentParser(prog=f"hatch run benchmark:{program}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all figures in this file")
     options = parser.parse_args()
-    told = conditions()
+    machine = conditions()
     columns: dict[str, Figures] = {}
-    for title, told["servers"], figures in measured:
+    for title, machine["servers"], figures in measured:
         columns[title] = figures
     if options.json:
-        found = {"conditions": told, "columns": columns}
+        found = {"conditions": machine, "columns": columns}
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(f"{table(rows, columns)}\n")
     return columns

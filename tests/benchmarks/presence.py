@@ -95,19 +95,19 @@ class Site:
             )
         )
         times, join_cpu = await with_cpu(joins)
-        await eventually(self._all_told, timeout=DEADLINE)
-        told = await self._each("told")
+        await eventually(self._all_heard, timeout=DEADLINE)
+        heard = await self._each("heard")
         person_memory = (self._key_bytes() - memory) / WAVE
         _, change_cpu = await with_cpu(first.call("change", ROOM, "0", CHANGES))
         _, list_cpu = await with_cpu(first.call("list", ROOM, LISTS))
         began = min(one for one, _ in times)
         return {
             "wave_seconds": max(one for _, one in times) - began,
-            "wave_told": max(one["last"] for one in told) - began,
-            "wave_messages": max(one["messages"] for one in told),
-            "wave_bytes": max(one["bytes"] for one in told),
-            "wave_joins": min(one["joins"] for one in told),
-            "wave_most_joins": max(one["joins"] for one in told),
+            "wave_told": max(one["last"] for one in heard) - began,
+            "wave_messages": max(one["messages"] for one in heard),
+            "wave_bytes": max(one["bytes"] for one in heard),
+            "wave_joins": min(one["joins"] for one in heard),
+            "wave_most_joins": max(one["joins"] for one in heard),
             "join_cpu": join_cpu / WAVE,
             "person_memory": person_memory,
             "change_cpu": change_cpu / CHANGES,
@@ -118,9 +118,9 @@ class Site:
         """Call a method in all processes at once; return what each returned."""
         return await asyncio.gather(*(one.call(method, *arguments) for one in self._processes))
 
-    async def _all_told(self) -> bool:
+    async def _all_heard(self) -> bool:
         """Return whether each page knows of all people."""
-        return all(one["people"] == WAVE for one in await self._each("told"))
+        return all(one["people"] == WAVE for one in await self._each("heard"))
 
     def _key_bytes(self) -> int:
         """Return the memory that the servers need for presence's keys."""
@@ -137,7 +137,7 @@ class Site:
         return self._service.counters()["server_cpu"]
 
 
-def told_once(figures: Mapping[str, float]) -> bool:
+def heard_once(figures: Mapping[str, float]) -> bool:
     """Return whether each page heard of each person once."""
     return figures["wave_joins"] == figures["wave_most_joins"] == WAVE
 
@@ -154,4 +154,4 @@ def measured() -> Iterator[tuple[str, str, Figures]]:
 
 if __name__ == "__main__":
     columns = run("presence", ROWS, measured())
-    sys.exit(not all(map(told_once, columns.values())))
+    sys.exit(not all(map(heard_once, columns.values())))

@@ -58,7 +58,7 @@ class Process:
         for _ in range(count):
             await self._presence.list(room)
 
-    async def told(self) -> dict[str, Any]:
+    async def heard(self) -> dict[str, Any]:
         """Return what the page has heard so far, and when of the last person."""
         return {
             "messages": self._messages,

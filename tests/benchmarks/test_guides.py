@@ -29,7 +29,7 @@ def test_presence() -> None:
     """The guide has the table of the run, in which each page heard of each person once."""
     columns = columns_of("presence", presence.ROWS)
     assert len(columns) == 6
-    assert all(map(presence.told_once, columns.values()))
+    assert all(map(presence.heard_once, columns.values()))
 
 
 def test_recovery() -> None:

@@ -33,7 +33,7 @@ def group(members: int, processes: int) -> dict[str, Any]:
     return {"members": members, "processes": processes}
 
 
-# The first cell of each row, and what the cells beside it are about.
+# The first cell of each row, and what its other cells are about.
 WORK: dict[str, tuple[str, dict[str, Any], str]] = {
     "`send`, until the waiting consumer has it": ("one-in-flight", {}, "p50"),
     "`send` of 1 MB, until the waiting consumer has it": ("one-in-flight", MB, "p50"),
@@ -107,7 +107,7 @@ def ratios(ours: str, theirs: str, *metrics: str) -> list[float]:
 
 def phrases() -> Iterator[str]:
     """Yield the phrases with figures that the text consists of, in the figures of the run."""
-    told, version = RUN.conditions, RUN.versions["queue-4.3"]["channels-redis"]
+    run, version = RUN.conditions, RUN.versions["queue-4.3"]["channels-redis"]
     yield from (f"`channels_redis` {version}", f"channels_redis {version}", f"with {version} in")
     yield from (f"{version} {kind} layer" for kind in ("queue", "Pub/Sub"))
     for ours, before in BEFORE.items():
@@ -133,12 +133,12 @@ def phrases() -> Iterator[str]:
             and (row.work, row.parameters) == WORK["50 senders to 50 channels, messages"][:2]
         ):
             yield f"{amount(median(row.figures['server_cpu']), 's')}"
-    yield from (told["machine"], f"{told['cpus']} cores", told["memory"], told["system"])
-    yield from (f"Python {told['python']}", *told["servers"].split(", "))
+    yield from (run["machine"], f"{run['cpus']} cores", run["memory"], run["system"])
+    yield from (f"Python {run['python']}", *run["servers"].split(", "))
     for versions in RUN.versions.values():
         yield from (f"{name} {version}" for name, version in versions.items())
-    yield from (told["started"].split()[0], f"{told['minutes']} minutes", told["command"])
-    yield f"{told['rounds']} rounds"
+    yield from (run["started"].split()[0], f"{run['minutes']} minutes", run["command"])
+    yield f"{run['rounds']} rounds"
     yield f"text of {SMALL} bytes"
     yield from ("99th percentile", "is below 1,", "with 50 senders", "5 s")
     yield "in under 3 minutes"

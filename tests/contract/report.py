@@ -59,12 +59,12 @@ def versions(run: Run) -> str:
     """Return when each layer was checked, and with what; or why it was not."""
     lines = ["| layer | checked with | date |", "| --- | --- | --- |"]
     for name, layer in LAYERS.items():
-        told = run["layers"].get(name, {"unmeasured": "not run"})
-        if "unmeasured" in told:
-            lines.append(f"| {layer.title} | not checked: {told['unmeasured']} | |")
+        checked = run["layers"].get(name, {"unmeasured": "not run"})
+        if "unmeasured" in checked:
+            lines.append(f"| {layer.title} | not checked: {checked['unmeasured']} | |")
             continue
-        used = [f"{one} {version}" for one, version in told["versions"].items()]
-        used += [server] if (server := told["server"]) else []
-        used.append(f"Python {told['python']}")
-        lines.append(f"| {layer.title} | {', '.join(used)} | {told['date']} |")
+        used = [f"{one} {version}" for one, version in checked["versions"].items()]
+        used += [server] if (server := checked["server"]) else []
+        used.append(f"Python {checked['python']}")
+        lines.append(f"| {layer.title} | {', '.join(used)} | {checked['date']} |")
     return "\n".join(lines)

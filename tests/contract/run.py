@@ -1,6 +1,6 @@
 """Check the contract of channel layers on ours and on others: `hatch run contract`.
 
-Each layer has an environment of its own, made with uv, and its own server. A test that fails is run
+Each layer has its own environment, made with uv, and its own server. A test that fails is run
 once more, and that outcome counts.
 """
 
@@ -136,9 +136,9 @@ def by_function(found: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     }
     order = ("skipped", "passed", "failed")
     functions: dict[str, dict[str, str]] = {}
-    for case, told in sorted(found.items(), key=lambda one: order.index(one[1]["outcome"])):
+    for case, result in sorted(found.items(), key=lambda one: order.index(one[1]["outcome"])):
         name = case.partition("[")[0]
-        functions[name] = {"promise": promises[name], **told}
+        functions[name] = {"promise": promises[name], **result}
     return dict(sorted(functions.items()))
 
 

@@ -26,8 +26,8 @@ def test_page_has_the_tables_of_the_run() -> None:
 def test_run_has_all_layers() -> None:
     """Each with its tests, or with the reason why there are none."""
     assert RUN["layers"].keys() == LAYERS.keys()
-    for told in RUN["layers"].values():
-        assert told.keys() == {"unmeasured"} or len(told["tests"]) > 100
+    for layer in RUN["layers"].values():
+        assert layer.keys() == {"unmeasured"} or len(layer["tests"]) > 100
 
 
 @pytest.mark.parametrize("module", sorted(path.stem for path in CONFORMANCE.glob("test_*.py")))

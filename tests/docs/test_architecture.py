@@ -91,7 +91,7 @@ async def test_way_of_a_message(
     sender, layer = (layer_class(hosts=[redis_server.url], prefix=prefix) for _ in range(2))
     channel = await layer.new_channel()
     await layer.group_add("room", channel)
-    for _ in range(SHORT_LIVED_CALLS):  # then it has connections of its own
+    for _ in range(SHORT_LIVED_CALLS):  # then it has its own connections
         await sender.send(channel, {"type": "hello"})
         await layer.receive(channel)
     direct = await passed(layer, channel, lambda: sender.send(channel, {"type": "hello"}))

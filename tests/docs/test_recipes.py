@@ -167,7 +167,7 @@ async def test_page_that_beats(tmp_path: Path) -> None:
 
 
 def test_database_connections(tmp_path: Path) -> None:
-    """Both ways of asking a database answer; slow calls have threads of their own."""
+    """Both ways of asking a database answer; slow calls have separate threads."""
     write_files("recipes.md", tmp_path)
     done = programs.run("-c", ASKING, cwd=tmp_path)
     assert done.status == 0, done.err

@@ -1,1 +1,1 @@
-"""Processes of `channels_redis` 4 beside ours, on the same servers."""
+"""Processes of `channels_redis` 4 and ours on the same servers."""

@@ -43,6 +43,6 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleet(kind: str, settings: dict[str, Any]) -> AsyncIterator[Fleet]:
-    """Yield two processes; tests share them, and use names of their own."""
+    """Yield two processes; tests share them, and use different names."""
     async with fleet_of(kind, settings) as fleet:
         yield fleet

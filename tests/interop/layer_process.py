@@ -1,6 +1,6 @@
-"""A layer in a process of its own, of `channels_redis` 4 or ours: it imports nothing else.
+"""A layer in a separate process, of `channels_redis` 4 or ours: it imports nothing else.
 
-It receives in the background on every channel that it is told to, and reports messages.
+It receives in the background on every requested channel, and reports messages.
 """
 
 from __future__ import annotations

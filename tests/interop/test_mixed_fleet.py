@@ -1,4 +1,4 @@
-"""A fleet that runs `channels_redis` 4 and this beside it: every message arrives, once."""
+"""A fleet that runs both `channels_redis` 4 and this: every message arrives, once."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Measures our layers beside everything that a site may use instead: `hatch run bench`."""
+"""Compares our layers with everything that a site could use instead: `hatch run bench`."""

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgpack
 from redis.asyncio import Redis
 
 from benchmarks.survey.crew import crew
@@ -103,8 +104,8 @@ class Queue(Reader):
     @staticmethod
     def send(bodies: Sequence[str]) -> list[Command]:
         """Return one call for all messages."""
-        told = " ".join(f"1 100000 {number}" for number in range(1, len(bodies) + 1))
-        return [(*call("send", KEY, BELL), EXPIRY, EXPIRY, "", told, *bodies)]
+        places = msgpack.packb([n for body in range(len(bodies)) for n in (1, 100_000, body + 1)])
+        return [(*call("send", KEY, BELL), EXPIRY, EXPIRY, "", places, *bodies)]
 
     @staticmethod
     async def come_and_go(wire: Wire) -> None:

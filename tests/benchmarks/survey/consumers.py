@@ -1,4 +1,4 @@
-"""Consumers: each waits in `receive`, in a task of its own, as those of Channels do."""
+"""Consumers: each waits in `receive`, in its own task, as those of Channels do."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def join(layer: BaseChannelLayer, members: int) -> list[str]:
 
 
 class Consumers:
-    """Consumers of this process, with a layer of their own. Use them in an `async with`."""
+    """Consumers of this process, with their own layer. Use them in an `async with`."""
 
     def __init__(self, job: Job) -> None:
         self.layer = job.layer()

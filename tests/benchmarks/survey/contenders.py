@@ -26,7 +26,7 @@ class Contender:
         title: What it is called in tables.
         backend: Its layer class, as written in `CHANNEL_LAYERS`; none of bare redis-py.
         requirements: What is installed into its environment; `{root}` is this repository.
-        version_of: The distributions whose versions matter to its figures.
+        version_of: The distributions that matter to its figures, for their versions.
         server: What it runs on: "redis", "nats", or "" for nothing.
     """
 
@@ -96,14 +96,14 @@ CONTENDERS = {
             "bare-queue",
             "bare redis-py, queue protocol",
             "",
-            ("asgiref", "redis[hiredis]"),
+            ("asgiref", "msgpack", "redis[hiredis]"),
             ("redis", "hiredis"),
         ),
         Contender(
             "bare-pubsub",
             "bare redis-py, Pub/Sub",
             "",
-            ("asgiref", "redis[hiredis]"),
+            ("asgiref", "msgpack", "redis[hiredis]"),
             ("redis", "hiredis"),
         ),
     )

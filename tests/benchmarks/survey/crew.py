@@ -35,7 +35,7 @@ async def crew(what: str, job: Job, processes: int, *share: Any) -> AsyncIterato
     """Run so many processes until the block ends.
 
     Args:
-        what: A module and a class of this package, whose object does the work there.
+        what: A module and a class of this package: an object of it does the work there.
         job: Its first argument.
         processes: How many there are.
         share: Its other arguments.

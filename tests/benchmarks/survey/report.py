@@ -96,8 +96,8 @@ def table(results: Results) -> str:
     widths = widths_of([HEAD, *itertools.chain(*works.values())])
     lines = []
     for work, rows in works.items():
-        told = ["  ".join(["", *aligned(row, widths)]).rstrip() for row in (HEAD, *rows)]
-        lines += [TITLES[work], *told, ""]
+        aligned_rows = ["  ".join(["", *aligned(row, widths)]).rstrip() for row in (HEAD, *rows)]
+        lines += [TITLES[work], *aligned_rows, ""]
     lines += [f"{contender} was not measured: {why}" for contender, why in results.absent.items()]
     lines += [
         f"{row.contender} failed at {row.work}, {_written(row.parameters)}: {_last_line(row.note)}"
@@ -142,10 +142,10 @@ def _cells(results: Results, row: Row, metric: str) -> tuple[str, ...]:
         better(row, results.find(row.work, others.get(row.contender, ""), **row.parameters), metric)
         for others in (BEFORE, BARE)
     )
-    told = (amount(figure, unit) for figure in (median(figures), min(figures), max(figures)))
+    shown = (amount(figure, unit) for figure in (median(figures), min(figures), max(figures)))
     share = f"{bare.median:.0%}" if bare else ""
     words = (_written(row.parameters), row.contender, METRICS[metric].title)
-    return (*words, *told, str(before or ""), share)
+    return (*words, *shown, str(before or ""), share)
 
 
 def _written(parameters: Mapping[str, object]) -> str:

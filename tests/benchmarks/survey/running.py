@@ -51,11 +51,11 @@ def run(job: Job, python: Path, service: Service, *, timeout: float) -> dict[str
         overtime = threading.Timer(timeout, end_it)
         overtime.start()
         try:
-            told = _conversation(process, job, service)
+            figures = _conversation(process, job, service)
         finally:
             overtime.cancel()
-        if told is not None:
-            return told
+        if figures is not None:
+            return figures
         if late.is_set():
             raise Failed(f"not done within {timeout:.0f} s")
         errors.seek(0)
@@ -65,7 +65,7 @@ def run(job: Job, python: Path, service: Service, *, timeout: float) -> dict[str
 
 @contextlib.contextmanager
 def _agent(python: Path, errors: IO[str]) -> Iterator[subprocess.Popen[str]]:
-    """Run an agent in a session of its own, and end all of the session at the end."""
+    """Run an agent in a new session, and end all of that session at the end."""
     paths = (REPOSITORY / "tests", REPOSITORY / "docs/examples")
     with subprocess.Popen(
         [str(python), "-m", "benchmarks.survey.agent"],
@@ -94,14 +94,14 @@ def _conversation(
     with contextlib.suppress(BrokenPipeError):
         _write(process.stdin, dataclasses.asdict(job))
         for line in process.stdout:
-            told = json.loads(line)
-            if "figures" in told:
-                return {**told["figures"], **_for_an_operation(counts, operations)}
-            operations = told.get("operations", operations)
-            if told["mark"] == "begin":
+            report = json.loads(line)
+            if "figures" in report:
+                return {**report["figures"], **_for_an_operation(counts, operations)}
+            operations = report.get("operations", operations)
+            if report["mark"] == "begin":
                 # The first look is counted by the second, so what looking costs is known.
                 counts += [_count(process, service), _count(process, service)]
-            if told["mark"] == "end":
+            if report["mark"] == "end":
                 counts.append(_count(process, service))
             _write(process.stdin, None)
     return None

@@ -56,12 +56,12 @@ class RedisService:
         self.hosts = list(hosts)
         self.servers = servers
         with servers[0].client() as client:
-            told = client.info("server")
-        version = told.get("valkey_version", told["redis_version"])
-        self.software = f"{told.get('server_name', 'redis')} {version}"
+            info = client.info("server")
+        version = info.get("valkey_version", info["redis_version"])
+        self.software = f"{info.get('server_name', 'redis')} {version}"
 
     def counters(self) -> Mapping[str, float]:
-        """Add up what all servers tell."""
+        """Add up the counters of all servers."""
         total: collections.Counter[str] = collections.Counter()
         for server in self.servers:
             with server.client() as client:
@@ -91,12 +91,12 @@ class NatsService:
         self.software = f"nats-server {monitored(statistics)['version']}"
 
     def counters(self) -> Mapping[str, float]:
-        """Return what the server tells of itself, and the system of its CPU time."""
-        told = monitored(self._statistics)
+        """Return the counters of the server, and its CPU time."""
+        counted = monitored(self._statistics)
         return {
-            "server_memory": told["mem"],
+            "server_memory": counted["mem"],
             "server_cpu": cpu_seconds(self._process),
-            "bytes": told["in_bytes"] + told["out_bytes"],
+            "bytes": counted["in_bytes"] + counted["out_bytes"],
         }
 
     def empty(self) -> None:
@@ -106,8 +106,8 @@ class NatsService:
 def monitored(address: str) -> Mapping[str, Any]:
     """Read a page of a NATS server's monitoring port."""
     with urllib.request.urlopen(address, timeout=5) as page:  # noqa: S310 - an address of ours
-        told: Mapping[str, Any] = json.load(page)
-    return told
+        answer: Mapping[str, Any] = json.load(page)
+    return answer
 
 
 def cpu_seconds(process: int) -> float:

@@ -1,7 +1,7 @@
 """Group messages to real WebSockets behind real servers, and how long until the browsers have them.
 
-Servers and clients are processes of their own. A client says something to its server, whose
-consumer sends it to the group.
+Servers and clients are separate processes. A client says something to its server, and the consumer
+there sends it to the group.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The work that is measured, for any channel layer; the larger works have modules of their own."""
+"""The work that is measured, for any channel layer; the larger works have separate modules."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def send_then_receive(trial: Trial) -> None:
 
 
 async def many_channels(trial: Trial) -> None:
-    """50 senders, each to a channel of its own, until all messages have arrived."""
+    """50 senders, each to its own channel, until all messages have arrived."""
     layer, message = trial.job.layer(), trial.job.message()
     channels = [await layer.new_channel() for _ in range(SENDERS)]
     # A large message takes long: fewer of them in a burst.
@@ -200,7 +200,7 @@ async def other_processes(trial: Trial) -> None:
 
 
 def simulate_members(trial: Trial, *, processes: int, members: int) -> None:
-    """Write the group as processes of channels_redis do whose channels have joined it."""
+    """Write the group as processes of channels_redis do for channels that join."""
     from redis import Redis  # noqa: PLC0415 - not every environment has it
 
     names = [
@@ -327,7 +327,7 @@ def beside_doing_nothing(trial: Trial) -> None:
 
 
 async def idle(trial: Trial) -> None:
-    """Let consumers join the group and wait, each in a task of its own."""
+    """Let consumers join the group and wait, each in its own task."""
     layer = trial.job.layer()
 
     async def start(count: int) -> list[asyncio.Task[object]]:
