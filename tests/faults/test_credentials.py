@@ -16,7 +16,7 @@ from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.sentinel import find_master
 from embedded_server import HOST
 from support.acl_rules import PASSWORD, restricted
-from support.messages import within
+from support.messages import take, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -52,26 +52,23 @@ class Consumer:
     """A consumer of a layer that gets its credentials from a service."""
 
     def __init__(self, layer_class: LayerClass, server: EmbeddedServer, service: Service) -> None:
+        host = {"address": server.url, "credential_provider": service, "socket_timeout": TIMEOUT}
         self.server = server
-        self.layer: Any = layer_class(
-            hosts=[
-                {"address": server.url, "credential_provider": service, "socket_timeout": TIMEOUT}
-            ]
-        )
+        self.layer: Any = layer_class(hosts=[host])
 
     async def start(self) -> None:
         """Receive a message, and wait for the next."""
         self.channel = await within(self.layer.new_channel())
-        self.waiter = asyncio.create_task(self.layer.receive(self.channel))
         await within(self.layer.send(self.channel, HELLO))
-        assert await within(self.waiter) == HELLO
+        assert await take(self.layer, self.channel) == HELLO
         self.waiter = asyncio.create_task(self.layer.receive(self.channel))
+        await asyncio.sleep(0)
 
     def cut_off(self) -> None:
         """Close all connections at the server."""
         with self.server.client() as client:
-            client.client_kill_filter(_type="normal", skipme=True)
-            client.client_kill_filter(_type="pubsub")
+            for kind in ("normal", "pubsub"):
+                client.client_kill_filter(_type=kind, skipme=True)
 
     async def goes_on(self) -> None:
         """Send until it has a message: Pub/Sub loses what is sent during an outage."""
@@ -80,7 +77,7 @@ class Consumer:
             # A connection that was closed may break only now.
             with contextlib.suppress(RedisConnectionError):
                 await within(self.layer.send(self.channel, HELLO))
-            return bool((await asyncio.wait([self.waiter], timeout=1))[0])
+            return bool((await asyncio.wait([self.waiter], timeout=0.2))[0])
 
         await eventually(arrives)
         assert await self.waiter == HELLO

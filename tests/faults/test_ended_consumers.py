@@ -149,16 +149,6 @@ async def test_channels_for_one_answer_each(site: Site) -> None:
     await site.has_forgotten(but=1)
 
 
-async def test_another_call_waits(site: Site) -> None:
-    """Of two calls that wait for one channel one is cancelled: the channel and its groups stay."""
-    channel = await joined(site.layer, "room")
-    first, second = (asyncio.create_task(site.layer.receive(channel)) for _ in range(2))
-    await site.waits(channel, 2)
-    await cancel(first)
-    await within(site.layer.group_send("room", HELLO))
-    assert await within(second) == HELLO
-
-
 async def test_maker_has_ended(site: Site) -> None:
     """A channel stays while another task reads, or handles; one without a reader yet as well."""
     layer, done = site.layer, asyncio.Event()

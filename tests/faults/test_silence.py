@@ -28,22 +28,36 @@ IDLE = 12.5  # seconds; redis-py 8 gives up a read after 5 of them, unless it is
 FOUND_WITHIN = 40
 
 
-async def idle(server: EmbeddedServer, _: TcpProxy) -> None:
-    """Consumers wait on idle channels, and get the next message."""
+async def wait_idly(server: EmbeddedServer, *, frozen: bool) -> None:
+    """Consumers wait on idle channels, also while the server is frozen, and get the next message.
+
+    A frozen server accepts connections, and never replies.
+    """
     layers = Layers(hosts=[server.url])
     layer, sender = layers(), layers()
     channels = [await layer.new_channel(), "jobs"]
     receivers = [await blocked(server, layer, channel) for channel in channels]
-    started = time.monotonic()
-    while (rest := started + IDLE - time.monotonic()) > 0:
-        await asyncio.wait(receivers, timeout=rest)
-        assert not any(receiver.done() for receiver in receivers)
+    if frozen:
+        server.pause()
+    done, _ = await asyncio.wait(receivers, timeout=IDLE, return_when=asyncio.FIRST_COMPLETED)
+    assert not done
+    server.resume()
     for channel, receiver in zip(channels, receivers, strict=True):
-        await sender.send(channel, {"type": "at last"})
+        await eventually(lambda name=channel: sent(sender, name))  # type: ignore[misc]
         # A wait that times out takes 5 s.
-        assert await within(receiver, 4) == {"type": "at last"}
+        assert await within(receiver, FOUND_WITHIN if frozen else 4) == {"type": "hello"}
         await nothing_else(layer, channel)
     await layers.close()
+
+
+async def idle(server: EmbeddedServer, _: TcpProxy) -> None:
+    """Nothing is sent for a while."""
+    await wait_idly(server, frozen=False)
+
+
+async def silent_server(server: EmbeddedServer, _: TcpProxy) -> None:
+    """A frozen server is waited for."""
+    await wait_idly(server, frozen=True)
 
 
 async def silent_connections(server: EmbeddedServer, proxy: TcpProxy) -> None:
@@ -71,25 +85,6 @@ async def silent_connections(server: EmbeddedServer, proxy: TcpProxy) -> None:
     # What the old connections held back changes nothing when it arrives after all.
     proxy.resume()
     for channel in receivers:
-        await nothing_else(layer, channel)
-    await layers.close()
-
-
-async def silent_server(server: EmbeddedServer, _: TcpProxy) -> None:
-    """A frozen server, which accepts connections but never replies, is waited for."""
-    layers = Layers(hosts=[server.url])
-    layer, sender = layers(), layers()
-    channels = [await layer.new_channel(), "jobs"]
-    receivers = [await blocked(server, layer, channel) for channel in channels]
-    server.pause()
-    started = time.monotonic()
-    while (rest := started + IDLE - time.monotonic()) > 0:
-        await asyncio.wait(receivers, timeout=rest)
-        assert not any(receiver.done() for receiver in receivers)
-    server.resume()
-    for channel, receiver in zip(channels, receivers, strict=True):
-        await eventually(lambda name=channel: sent(sender, name))  # type: ignore[misc]
-        assert await within(receiver, FOUND_WITHIN) == {"type": "hello"}
         await nothing_else(layer, channel)
     await layers.close()
 

@@ -14,6 +14,7 @@ from channels_redis_queue.protocol import inbox
 from support import inside
 from support.counting import count_commands
 from support.messages import take, within
+from support.pubsub_layers import connections
 from support.queue_layers import Layers, waiting
 from support.waiting import eventually
 
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
 TRIES = 5
 
 
-def connections(server: EmbeddedServer) -> int:
-    """Return how many clients are connected over TCP: all but the tests' own."""
-    with server.client() as client:
-        return sum(not each["addr"].endswith(":0") for each in client.client_list())
-
-
 async def test_500_consumers(own_server: EmbeddedServer, own_layers: Layers) -> None:
     """500 waiting consumers hold at most 3 connections; 50 `group_send` at once, one more."""
     layer = own_layers()
@@ -40,13 +35,13 @@ async def test_500_consumers(own_server: EmbeddedServer, own_layers: Layers) -> 
     await within(asyncio.gather(*(layer.group_add("room", channel) for channel in channels)))
     consumers = [asyncio.create_task(layer.receive(channel)) for channel in channels[1:]]
     consumers.append(await waiting(layer, channels[0]))
-    held = connections(own_server)
+    held = len(connections(own_server))
     assert 2 <= held <= 3
     with count_commands(own_server) as counted:
         await within(asyncio.gather(*(layer.group_send("room", {"n": n}) for n in range(50))))
     assert counted.connections <= 1
     assert {message["n"] for message in await within(asyncio.gather(*consumers))} == {0}
-    assert connections(own_server) <= held + 1
+    assert len(connections(own_server)) <= held + 1
 
 
 @pytest.mark.usefixtures("frequent_checks")
@@ -76,7 +71,7 @@ async def test_prefixes_of_channels_that_have_gone(
     receivers = inside.receivers_by_address(layer)
     await eventually(lambda: list(receivers) == [f"{member.partition('!')[0]}!"], 30)
     # The third for commands is that of the background loop, for the first calls of this one.
-    await eventually(lambda: connections(own_server) <= 4)
+    await eventually(lambda: len(connections(own_server)) <= 4)
     await within(sender.group_send("room", {"number": 1}))
     await within(joined)
     # Their names can be received on again, and nothing that was sent meanwhile is lost.
@@ -102,7 +97,7 @@ async def test_lost_connections_are_forgotten(
     for _ in range(4):
         with own_server.client() as client:
             client.client_kill_filter(_type="normal", skipme=True)
-        await eventually(lambda: connections(own_server) > 0)
+        await eventually(lambda: len(connections(own_server)) > 0)
     await within(own_layers().send(channel, {"number": 1}))
     assert await within(receiving) == {"number": 1}
     # Of this layer for commands and to receive, and one that the message came from.

@@ -13,7 +13,7 @@ from channels_redis_queue.keys import Keys
 from support.queue_layers import ScriptServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import redis
 
@@ -62,19 +62,6 @@ class Queue(ScriptServer):
         arguments = (EXPIRY, CLAIMS_LIVE, self.releases, *scores)
         returned: int | None = self.run(scripts.RELEASE, keys, *arguments)
         return returned
-
-    def commands_of(self, work: Callable[[], object]) -> list[bytes]:
-        """Return the lines of MONITOR for what is done."""
-        connection = self.client.connection_pool.make_connection()
-        connection.send_command("MONITOR")
-        connection.read_response()
-        work()
-        self.client.echo("the end")
-        seen = []
-        while b"the end" not in (line := connection.read_response()):
-            seen.append(line)
-        connection.disconnect()
-        return seen
 
 
 @pytest.fixture
