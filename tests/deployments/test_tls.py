@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from contextlib import ExitStack
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +18,7 @@ from support.messages import within
 from support.sentinels import MASTER_NAME, sentinel_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from support.certificates import Authority
     from support.layers import LayerClass, Layers
@@ -103,56 +103,43 @@ async def test_certificate_for_a_name_at_an_address(
     await fails_at_once(layers, layer_class, named_tls_server.host, f"not valid for '{HOST}'")
 
 
-@pytest.fixture
-def watch(authority: Authority) -> Iterator[Callable[[TlsServer], dict[str, Any]]]:
-    """Yield a function that starts a Sentinel with TLS for a master, and returns the host."""
-    with ExitStack() as stack:
-        reservation = stack.enter_context(reserve_port())
+@contextmanager
+def watched(master: TlsServer, authority: Authority) -> Iterator[dict[str, Any]]:
+    """Start a Sentinel with TLS for a master; yield the host for both."""
+    certificate, key = authority.issue(HOST)
+    with reserve_port() as reservation:
         port = reservation.getsockname()[1]
-        certificate, key = authority.issue(HOST)
-
-        def start(master: TlsServer) -> dict[str, Any]:
-            sentinel = sentinel_of(
-                master.port,
-                f"tls-port {port}",
-                f'tls-ca-cert-file "{authority.certificate}"',
-                f'tls-cert-file "{certificate}"',
-                f'tls-key-file "{key}"',
-                "tls-replication yes",
-                binary=redis_8(),
-            )
-            stack.enter_context(sentinel)
-            tls = {name: value for name, value in master.host.items() if name != "address"}
-            tls["ssl"] = True
-            return {
-                "sentinels": [(HOST, port)],
-                "master_name": MASTER_NAME,
-                **tls,
-                "sentinel_kwargs": {**tls, "ssl_cert_reqs": ssl.CERT_REQUIRED},
-            }
-
-        yield start
+        config = (
+            f"tls-port {port}",
+            f'tls-ca-cert-file "{authority.certificate}"',
+            f'tls-cert-file "{certificate}"',
+            f'tls-key-file "{key}"',
+            "tls-replication yes",
+        )
+        tls = {**master.host, "ssl": True}
+        del tls["address"]
+        kwargs = {**tls, "ssl_cert_reqs": ssl.CERT_REQUIRED}
+        host = {"sentinels": [(HOST, port)], "master_name": MASTER_NAME, "sentinel_kwargs": kwargs}
+        with sentinel_of(master.port, *config, binary=redis_8()):
+            yield {**host, **tls}
 
 
-async def test_sentinel_and_master(
-    watch: Callable[[TlsServer], dict[str, Any]], tls_server: TlsServer, layers: Layers
+async def test_sentinel(
+    authority: Authority, tls_server: TlsServer, named_tls_server: TlsServer, layers: Layers
 ) -> None:
-    """The names of Sentinels are checked as those of servers are, unless they are not to be."""
-    host = watch(tls_server)
-    by_name = {**host, "sentinels": [("localhost", host["sentinels"][0][1])]}
-    unchecked = {**host["sentinel_kwargs"], "ssl_check_hostname": False}
-    for layer_class in LAYERS:
-        await works(layers, layer_class, host)
-        await fails_at_once(layers, layer_class, by_name, "not valid for 'localhost'")
-        await works(layers, layer_class, {**by_name, "sentinel_kwargs": unchecked})
-    await layers.close()
+    """The names of Sentinels are checked as those of servers are, unless they are not to be.
 
-
-async def test_master_with_a_certificate_for_another_name(
-    watch: Callable[[TlsServer], dict[str, Any]], named_tls_server: TlsServer, layers: Layers
-) -> None:
-    """The name or address by which the Sentinels know a master is the one that is checked."""
-    host = watch(named_tls_server)
-    for layer_class in LAYERS:
-        await fails_at_once(layers, layer_class, host, f"not valid for '{HOST}'")
-    await layers.close()
+    The name or address by which the Sentinels know a master is the one that is checked.
+    """
+    with watched(tls_server, authority) as host:
+        by_name = {**host, "sentinels": [("localhost", host["sentinels"][0][1])]}
+        unchecked = {**host["sentinel_kwargs"], "ssl_check_hostname": False}
+        for layer_class in LAYERS:
+            await works(layers, layer_class, host)
+            await fails_at_once(layers, layer_class, by_name, "not valid for 'localhost'")
+            await works(layers, layer_class, {**by_name, "sentinel_kwargs": unchecked})
+        await layers.close()
+    with watched(named_tls_server, authority) as host:
+        for layer_class in LAYERS:
+            await fails_at_once(layers, layer_class, host, f"not valid for '{HOST}'")
+        await layers.close()

@@ -1,4 +1,4 @@
-"""Uses two layers of one kind, and prints what the real OpenTelemetry SDK read of them, as JSON.
+"""Uses two layers of one kind, and prints what the real OpenTelemetry SDK reads of them, as JSON.
 
 Its arguments are the import path of the layer's class, a URL, and "before" or "after": when the
 site sets its provider, seen from the first layer.
@@ -7,7 +7,6 @@ site sets its provider, seen from the first layer.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from typing import Any
@@ -18,25 +17,14 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 reader = InMemoryMetricReader()
+provider = MeterProvider(metric_readers=[reader])
 
 
-def read() -> dict[str, Any]:
-    """Return what the SDK reads: of each metric its unit, whether it only grows, its values."""
+def show() -> None:
+    """Print what the SDK reads, in one line."""
     data = reader.get_metrics_data()
-    found: dict[str, Any] = {}
-    for resource in data.resource_metrics if data else ():
-        for scope in resource.scope_metrics:
-            for metric in scope.metrics:
-                points: Any = metric.data
-                found[metric.name] = {
-                    "scope": scope.scope.name,
-                    "unit": metric.unit,
-                    "grows": points.is_monotonic,
-                    "values": [
-                        {**point.attributes, "value": point.value} for point in points.data_points
-                    ],
-                }
-    return found
+    assert data
+    print(data.to_json(indent=None), flush=True)
 
 
 async def use(layer: Any) -> None:
@@ -49,22 +37,16 @@ async def use(layer: Any) -> None:
     await layer.close_pools()
 
 
-def main() -> None:
-    """Use layers, read, and read again in a fork's child."""
-    path, url, when = sys.argv[1:]
-    provider = MeterProvider(metric_readers=[reader])
-    if when == "before":
-        metrics.set_meter_provider(provider)
-    layers = [import_string(path)([url], prefix=f"telemetry-{os.getpid()}-") for _ in range(2)]
-    if when == "after":
-        metrics.set_meter_provider(provider)
-    for layer in layers:
-        asyncio.run(use(layer))
-    print(json.dumps(read()), flush=True)
-    if os.fork() == 0:
-        print(json.dumps(read()), flush=True)
-        os._exit(0)
-    os.wait()
-
-
-main()
+path, url, when = sys.argv[1:]
+if when == "before":
+    metrics.set_meter_provider(provider)
+layers = [import_string(path)([url], prefix=f"telemetry-{os.getpid()}-") for _ in range(2)]
+if when == "after":
+    metrics.set_meter_provider(provider)
+for layer in layers:
+    asyncio.run(use(layer))
+show()
+if os.fork() == 0:
+    show()
+    os._exit(0)
+os.wait()

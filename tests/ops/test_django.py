@@ -69,16 +69,6 @@ def test_layers_of_the_settings(
     assert done.words.count("ok message arrived") == len(aliases)
 
 
-def test_management_command_and_its_status(both_layers: Path) -> None:
-    """The exit status of `manage.py` is 2 for faults."""
-    backend = "channels_redis_queue.RedisChannelLayer"
-    settings = {"BACKEND": backend, "CONFIG": {"hosts": ["redis://127.0.0.1:1"]}}
-    write_settings(both_layers, {"default": settings}, QUEUE)
-    done = run_in(both_layers, "django", QUEUE, "doctor")
-    assert done.status == 2
-    assert "start the server" in done.words
-
-
 def test_both_layers_of_a_url(redis_server: EmbeddedServer) -> None:
     """With a URL, the meta-package's command examines a layer of each package there."""
     done = run(META, "doctor", redis_server.url)

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_redis_queue._shared.ops.opentelemetry import COUNTERS, STATES
+from ops.conftest import PUBSUB, QUEUE
 from support.programs import run
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
 
 PROGRAM = Path(__file__).parent / "exporting.py"
-LAYERS = {
-    "channels_redis_queue.RedisChannelLayer": "channels_redis_queue",
-    "channels_redis_pubsub.RedisPubSubChannelLayer": "channels_redis_pubsub",
-}
+LAYERS = [QUEUE, PUBSUB]
 CURRENT = {
     "messaging.redis.groups",
     "messaging.redis.mailboxes",
@@ -26,10 +24,11 @@ CURRENT = {
 }
 
 
-def values(found: dict[str, Any], name: str) -> dict[str | None, float]:
+def values(metric: Any) -> dict[str | None, float]:
     """Return the values of a metric, by the reason for which messages are dropped."""
     return {
-        value.get("messaging.redis.drop.reason"): value["value"] for value in found[name]["values"]
+        point["attributes"].get("messaging.redis.drop.reason"): point["value"]
+        for point in metric["data"]["data_points"]
     }
 
 
@@ -41,24 +40,29 @@ def test_metrics(layer: str, when: str, redis_server: EmbeddedServer) -> None:
     It does not matter whether the site sets its provider before or after it has layers.
     """
     done = run(str(PROGRAM), layer, redis_server.url, when)
-    found, in_child = map(json.loads, done.out.splitlines())
+    read: list[dict[str, Any]] = []
+    for line in done.out.splitlines():
+        (scope,) = json.loads(line)["resource_metrics"][0]["scope_metrics"]
+        assert scope["scope"]["name"] == layer.partition(".")[0]
+        read.append({metric["name"]: metric for metric in scope["metrics"]})
+    found, in_child = read
     assert found.keys() == {metric.name for metric in (*COUNTERS, *STATES)}
-    assert {metric["scope"] for metric in found.values()} == {LAYERS[layer]}
-    assert {name for name, metric in found.items() if not metric["grows"]} == CURRENT
+    current = {name for name, metric in found.items() if not metric["data"]["is_monotonic"]}
+    assert current == CURRENT
     assert found["messaging.redis.outage.time"]["unit"] == "s"
-    (sent,) = found["messaging.client.sent.messages"]["values"]
-    assert sent.pop("messaging.redis.prefix").startswith("telemetry-")
-    assert sent == {
+    (sent,) = found["messaging.client.sent.messages"]["data"]["data_points"]
+    assert sent["attributes"].pop("messaging.redis.prefix").startswith("telemetry-")
+    assert sent["value"] == 4
+    assert sent["attributes"] == {
         "messaging.system": "redis",
         "messaging.operation.name": "send",
         "messaging.redis.layer": layer.rpartition(".")[2],
-        "value": 4,
     }
-    assert values(found, "messaging.client.consumed.messages") == {None: 2}
+    assert values(found["messaging.client.consumed.messages"]) == {None: 2}
     reasons = ("capacity", "expired", "undecodable", "mailbox_full")
-    assert values(found, "messaging.redis.dropped.messages") == dict.fromkeys(reasons, 0)
-    assert values(found, "messaging.redis.commands")[None] >= 4
-    assert values(in_child, "messaging.client.sent.messages") == {None: 0}
+    assert values(found["messaging.redis.dropped.messages"]) == dict.fromkeys(reasons, 0)
+    assert values(found["messaging.redis.commands"])[None] >= 4
+    assert values(in_child["messaging.client.sent.messages"]) == {None: 0}
 
 
 @pytest.mark.parametrize("layer", LAYERS)
