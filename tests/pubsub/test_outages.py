@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,6 +41,26 @@ async def test_group_discard_needs_no_server(
     assert await take_many(layer, stays, 2) == [LOST, BACK]
     assert await take(layer, channel) == BACK
     assert subscribed(own_server) == {channel, stays}
+
+
+async def test_calls_that_gave_up_leave_nothing(
+    own_server: EmbeddedServer, own_layers: Layers
+) -> None:
+    """In an outage, a group that has members keeps nothing of each join that was cancelled."""
+    layer = own_layers(**NOTICES)
+    channel, other = await joined(layer, "room"), await layer.new_channel()
+    own_server.kill()
+    assert await take(layer, channel) == LOST
+
+    def futures() -> int:
+        return sum(isinstance(one, asyncio.Future) for one in gc.get_objects())
+
+    before = futures()
+    for _ in range(100):
+        joining = asyncio.create_task(layer.group_add("room", other))
+        await asyncio.sleep(0)
+        await cancel(joining)
+    assert futures() < before + 10
 
 
 async def test_wrong_password_that_no_call_is_told_of(
