@@ -1,4 +1,4 @@
-"""Runs the targets, and tells which inputs a layer could not bear."""
+"""Runs the targets, and reports which inputs a layer could not bear."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def fuzz(server: EmbeddedServer, kind: Kind, seed: object, count: int) -> 
         finally:
             with contextlib.suppress(Exception):
                 await target.close()
-        # What tasks have raised is told when they are collected.
+        # What tasks have raised is logged when they are collected.
         gc.collect()
         await asyncio.sleep(0)
         watch.check(target.outages)

@@ -202,8 +202,7 @@ class HistoryData(LayerTarget):
             ):
                 await asyncio.sleep(0.001)
                 for reader in readers:
-                    if reader.task.done():
-                        raise Violation(f"receive raised {reader.task.exception()!r}")
+                    reader.raise_if_ended()
             if all(self.number in reader.events for reader in readers):
                 return
         raise Violation("members are told of gaps without end")

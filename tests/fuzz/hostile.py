@@ -30,12 +30,12 @@ class Hostile:
 
     Args:
         seed: Any number or text.
-        channels: Names that mean something to the layer.
     """
 
-    def __init__(self, seed: object, channels: Sequence[str] = ()) -> None:
+    def __init__(self, seed: object) -> None:
         self.dice = random.Random(str(seed))
-        self.channels = list(channels)
+        # Names that mean something to the layer.
+        self.channels: list[str] = []
         self._fernet = Fernet(base64.urlsafe_b64encode(bytes(32)))
 
     def number(self) -> int | float:

@@ -83,10 +83,18 @@ class Consumer:
                 asyncio.wait({arrived, self.task}, return_when=asyncio.FIRST_COMPLETED), "receive"
             )
             arrived.cancel()
-            if self.task.done():
-                error = self.task.exception()
-                raise Violation(f"receive raised {error!r}") from error
+            self.raise_if_ended()
         self._found.discard(mark)
+
+    def raise_if_ended(self) -> None:
+        """Raise what `receive` has raised.
+
+        Raises:
+            Violation: It has.
+        """
+        if self.task.done():
+            error = self.task.exception()
+            raise Violation(f"receive raised {error!r}") from error
 
 
 class Scene:
@@ -100,7 +108,7 @@ class Scene:
         self._marks = 0
 
     async def open(self, *general: str) -> None:
-        """Start two consumers with channels of their own, and others of general channels."""
+        """Start two consumers with their own channels, and others of general channels."""
         channels = [await self.layer.new_channel() for _ in range(2)]
         await self.join(*channels)
         self.consumers = [Consumer(self.layer, channel) for channel in (*channels, *general)]
@@ -196,10 +204,10 @@ class Target:
 
 
 class LayerTarget(Target):
-    """A target that has a layer of its own."""
+    """A target with its own layer."""
 
     options: ClassVar[dict[str, Any]] = {}
-    # Channels that the process receives from, beside those that are its own.
+    # Channels that the process receives from, besides its own.
     general: tuple[str, ...] = ()
 
     async def open(self) -> None:
@@ -490,8 +498,7 @@ class Replies(Target):
 
     def _raise_if_ended(self) -> None:
         for consumer in self.scene.consumers:
-            if consumer.task.done():
-                raise Violation(f"receive raised {consumer.task.exception()!r}")
+            consumer.raise_if_ended()
 
     def _is_asked(self, words: list[bytes]) -> bool:
         return tuple(word.upper() for word in words[: len(self.words)]) == self.words

@@ -65,7 +65,7 @@ class Watch(logging.Handler):
         """Raise if anything has gone wrong.
 
         Args:
-            outages: How often the server was lost, which is told each time.
+            outages: How often the server was lost, which is logged each time.
 
         Raises:
             Violation: It has.

@@ -57,7 +57,7 @@ def main() -> int:
     if options.json:
         with options.json.open("a") as file:
             file.write(json.dumps({**result.summary(), "minutes": options.minutes}) + "\n")
-    sys.stdout.write(told(result))
+    sys.stdout.write(report(result))
     return 1 if result.violations else 0
 
 
@@ -94,8 +94,8 @@ async def run_until_stopped(choices: Choices, folder: Path) -> Result:
     return await running
 
 
-def told(result: Result) -> str:
-    """Return what a soak came to, for people."""
+def report(result: Result) -> str:
+    """Describe the result of a soak for people."""
     summary = result.summary()
     lines = [
         f"{name}: {', '.join(f'{k} {v}' for k, v in value.items()) or 'none'}"

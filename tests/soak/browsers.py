@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from soak.consumers import ERRORS, RETRY
+from soak.consumers import RETRY
 from soak.journal import GAP, OVERFLOW
 from soak.load import KEPT
 
@@ -42,7 +42,7 @@ class Browser:
     async def run(self) -> None:
         """Connect and disconnect, again and again; without load, be connected."""
         while True:
-            # In a task of its own, as each consumer is: a layer sees a channel's end by its task's.
+            # In its own task, as each consumer is: a layer sees a channel's end by its task's.
             await asyncio.create_task(self._visit())
             await asyncio.sleep(self._site.about(OFFLINE))
 
@@ -70,20 +70,14 @@ class Browser:
         layer, channel = self._site.layer, ""
         while True:
             self._note("connect")
-            try:
+            with self._site.expecting_errors("group_add", self._name):
                 channel = channel or await layer.new_channel()
                 joined = await layer.group_add(self._group, channel, since=self._position)
-            except ERRORS:
-                await asyncio.sleep(RETRY)
-                continue
-            except Exception as error:  # noqa: BLE001 - none is expected, whatever it is
-                self._site.note_error("group_add", self._name, error)
-                await asyncio.sleep(RETRY)
-                continue
-            if self._position is None or not joined.recovered:
-                self._position = joined.position
-            self._note("connected", recovered=joined.recovered)
-            return channel
+                if self._position is None or not joined.recovered:
+                    self._position = joined.position
+                self._note("connected", recovered=joined.recovered)
+                return channel
+            await asyncio.sleep(RETRY)
 
     async def _receive(self, channel: str) -> None:
         while True:

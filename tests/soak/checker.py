@@ -34,7 +34,7 @@ SILENCE = 25.0
 GONE = 40.0
 # Seconds until it is back in them.
 REJOIN = 20.0
-# The messages that a killed process may have taken from a general channel, beside those that its
+# The messages that a killed process may have taken from a general channel, besides those that its
 # readers waited for.
 PREFETCH = 5
 # Seconds until a call raises when the server is away: 5 for the call, and some for the machine.
@@ -159,7 +159,7 @@ class _Case:
         return self.spans(lambda fault: fault.process == process)
 
     def delays(self, process: str) -> list[Span]:
-        """Return the times in which a process may not have read what had come."""
+        """Return the times in which a process might not have read what had come."""
         return self.spans(lambda fault: fault.silent and fault.process in {"", process})
 
     def survives_until(self, send: Send) -> float:
@@ -297,7 +297,7 @@ def _recipients(case: _Case, send: Send) -> Iterator[tuple[Channel, float]]:
     """Yield the channels that have to get a message, were nothing broken, and until when."""
     if send.kind == GENERAL:
         for reader in case.channels[send.to]:
-            # The first receive subscribes, and does not tell when that is confirmed.
+            # The first receive subscribes, and nothing says when that is confirmed.
             if longest_gap(case.troubles(reader), reader.opened, send.begun) > ARRIVAL:
                 yield reader, case.end_of(reader)
         return
@@ -338,7 +338,7 @@ def _is_lost_in_queue(case: _Case, send: Send, channel: Channel, until: float) -
 
 
 def _is_membership_in_doubt(case: _Case, send: Send, channel: Channel) -> bool:
-    """Return whether the server may not have known of a membership just then.
+    """Return whether the server might not have known of a membership just then.
 
     It has forgotten it, or others have taken the process for dead.
     """
@@ -352,7 +352,7 @@ def _is_membership_in_doubt(case: _Case, send: Send, channel: Channel) -> bool:
 
 
 def _is_lost_in_pubsub(case: _Case, send: Send, channel: Channel, until: float) -> bool:
-    """Return whether a message is missing without an outage that the channel was told of."""
+    """Return whether a message is missing without an outage that the channel was notified of."""
     if longest_gap(case.troubles(channel), send.ended, until) <= ARRIVAL:
         return False  # It may be on its way when its reader ends.
     if _is_stuck(case, send, channel):
@@ -370,14 +370,14 @@ def _is_stuck(case: _Case, send: Send, channel: Channel) -> bool:
 
 
 def _outages(case: _Case, channel: Channel) -> list[Span]:
-    """Return the times in which a channel was told that it may have missed something.
+    """Return the times in which a channel was notified that it may have missed something.
 
     An outage begins before it is noticed: at once if the connection was closed, and up to 25 s if
-    it only fell silent. Its end is told when all is there again.
+    it only fell silent. Its end is notified when all is there again.
     """
     spans = []
     begun: list[float] = []
-    # Consumers are told in turn; one that is busy hears of it later than others of its process.
+    # Consumers are notified in turn; a busy one hears of it later than others of its process.
     for notice in case.history.notices:
         if notice.by != channel.by or notice.channel != channel.name:
             continue
@@ -426,7 +426,7 @@ def _general_losses(case: _Case) -> Iterator[Violation]:
 
 
 def _refused_but_arrived(case: _Case) -> Iterator[Violation]:
-    """Find messages that arrived although their sender was told that they would not."""
+    """Find messages that arrived although their send had failed."""
     for receipt, send in case.deliveries:
         if send.outcome == FAILED and send.kind in {DIRECT, GENERAL}:
             what = f"{receipt.channel} got {send.id}, whose sender got {send.error}"
@@ -434,14 +434,14 @@ def _refused_but_arrived(case: _Case) -> Iterator[Violation]:
 
 
 def _unfinished_outages(case: _Case) -> Iterator[Violation]:
-    """Find channels that were told of an outage, and not of its end."""
+    """Find channels that were notified of an outage, and not of its end."""
     balance: Counter[tuple[str, str]] = Counter()
     for notice in case.history.notices:
         if notice.type in {LOST, BACK}:
             balance[notice.by, notice.channel] += 1 if notice.type == LOST else -1
     for channel in case.history.channels:
         if balance[channel.by, channel.name] > 0 and case.end_of(channel) >= case.history.ended:
-            what = f"{channel.name} of {channel.by} was told of the begin alone"
+            what = f"{channel.name} of {channel.by} was notified of the begin alone"
             yield Violation("each outage ends", case.history.ended, what)
 
 
@@ -489,7 +489,7 @@ def _standstill(case: _Case) -> Iterator[Violation]:
 
 
 def _silent_losses(case: _Case) -> Iterator[Violation]:
-    """Find what browsers of groups with a history missed although they were told of no gap."""
+    """Find what browsers of groups with a history missed without a notice of a gap."""
     for name, events in _grouped(case.history.browsers, lambda event: event.browser).items():
         connected = next((event for event in events if event.kind == "connected"), None)
         if connected is None:
@@ -518,7 +518,7 @@ def _silent_losses(case: _Case) -> Iterator[Violation]:
             begin = max(before, default=connected.at)
             end = min(after, default=case.history.ended)
             if not any(begin <= gap <= end for gap in gaps):
-                what = f"browser {name} missed {send.id} to {send.to}, and was not told"
+                what = f"browser {name} missed {send.id} to {send.to}, and was not notified"
                 yield Violation("nothing lost in silence", send.begun, what)
 
 

@@ -163,7 +163,7 @@ class Receiver:
 
 
 async def visit(site: Site, send: Callable[[str], Coroutine[Any, Any, int]]) -> None:
-    """Be a consumer in an event loop of its own, which ends soon, and clean up nothing.
+    """Be a consumer in its own event loop, which ends soon, and clean up nothing.
 
     Args:
         site: The process.
@@ -185,7 +185,7 @@ async def read_general(site: Site, channel: str, readers: int) -> None:
 
 
 class Consumer:
-    """A consumer with a channel of its own, for one life."""
+    """A consumer with its own channel, for one life."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -214,12 +214,10 @@ class Consumer:
 
     async def _open(self) -> str:
         while True:
-            try:
+            with self._site.expecting_errors("new_channel", ""):
                 channel: str = await self._site.layer.new_channel()
-            except ERRORS:
-                await asyncio.sleep(RETRY)
-            else:
                 return channel
+            await asyncio.sleep(RETRY)
 
     async def _wander(self, channel: str) -> None:
         """Join a group that all are in, change others, and leave some at the end of life."""

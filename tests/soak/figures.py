@@ -56,7 +56,8 @@ def figures(layer: BaseChannelLayer) -> dict[str, int]:
         "descriptors": len(list((_PROCESS / "fd").iterdir())),
         "mailboxes": found.mailboxes,
         "readers": _readers(layer),
-        "loops": _loops(layer),
+        # Those that the layer keeps something for.
+        "loops": len(inside.brokers(layer)),
     }
 
 
@@ -77,12 +78,7 @@ def _trim() -> None:
 
 
 def _readers(layer: BaseChannelLayer) -> int:
-    # A look inside: no statistics tell of receivers or open channels, which stay without messages.
+    # A look inside: no statistics count receivers or open channels, which stay without messages.
     if hasattr(layer, "client_prefix"):
         return len(inside.receivers(layer))
     return sum(len(broker.hub.channels()) for broker in inside.brokers(layer))
-
-
-def _loops(layer: BaseChannelLayer) -> int:
-    # Likewise: the event loops that the layer keeps something for.
-    return len(inside.brokers(layer))

@@ -116,9 +116,9 @@ class Fleet:
     async def call(self, index: int, **request: Any) -> dict[str, Any]:
         """Return what a process answers."""
         async with self._locks[index]:
-            told = await self._workers[index].call(**request)
-        self._channels[index] = told["channels"]
-        return told
+            answer = await self._workers[index].call(**request)
+        self._channels[index] = answer["channels"]
+        return answer
 
     async def set_active(self, *, active: bool) -> None:
         """Begin with the load in all processes, or end it."""

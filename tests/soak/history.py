@@ -109,7 +109,7 @@ class Fault:
         killed: True if that process ended by it.
         silent: True if connections seem to be open but pass nothing on.
         split: True if two servers take themselves for the master meanwhile.
-        since: From then on, what a server was told is lost, and so is what it had done.
+        since: From then on, what was sent to a server is lost, and so is what it had done.
     """
 
     kind: str

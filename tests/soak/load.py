@@ -21,11 +21,11 @@ SMALLEST, LARGEST = 10, 200_000  # bytes of a message
 # In each process.
 CONSUMERS = 4  # channels that are received from at any time
 WORKERS = 2  # calls of `receive` at the general channel that all processes read
-SENDERS = 3  # tasks that send, beside one thread
+SENDERS = 3  # tasks that send, besides one thread
 PAUSE = 0.45  # the mean of the seconds between two turns of a sender
 LIFE = 20.0  # the mean of the seconds that a consumer lives
 STAY = 4.0  # the mean of the seconds between two changes of a consumer's groups
-VISITS = 0.1  # the share of a thread's turns in which it runs a consumer in a loop of its own
+VISITS = 0.1  # the share of a thread's turns in which it runs a consumer in its own loop
 
 
 def padding(chance: random.Random) -> int:

@@ -112,7 +112,7 @@ class Nemesis:
             await asyncio.wait([watching])
 
     async def close(self) -> None:
-        """Cancel what goes on beside the others."""
+        """Cancel what goes on besides the others."""
         for task in self._stopping:
             task.cancel()
         await asyncio.gather(*self._stopping, return_exceptions=True)

@@ -118,7 +118,7 @@ class Result:
         }
 
     def _recoveries(self) -> dict[str, int]:
-        """Return how often browsers came back, and what they were told and shown."""
+        """Count how often browsers came back, their notices of gaps, and what they were shown."""
         events = self.history.browsers
         resumed = Counter(event.recovered for event in events if event.kind == "connected")
         names = {event.browser for event in events}
@@ -255,9 +255,9 @@ class _Run:
 
     async def _wrong_lists(self) -> list[str]:
         """Compare the consumers that presence tracks with those that each process lists."""
-        told = [await self._fleet.call(n, people=True) for n in range(self._fleet.size)]
-        tracked = {channel for each in told for channel in each["people"]}
-        wrong = [sorted(tracked.symmetric_difference(each["listed"])) for each in told]
+        answers = [await self._fleet.call(n, people=True) for n in range(self._fleet.size)]
+        tracked = {channel for each in answers for channel in each["people"]}
+        wrong = [sorted(tracked.symmetric_difference(each["listed"])) for each in answers]
         return [str(channels[:5]) for channels in wrong if channels]
 
     def _lasting_keys(self) -> list[bytes]:

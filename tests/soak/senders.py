@@ -45,7 +45,7 @@ class Sender:
         """Send likewise, from synchronous code, until the process ends.
 
         Args:
-            visits: Whether it runs consumers in loops of its own, too.
+            visits: Whether it runs consumers in event loops of their own, too.
         """
         site = self._site
         self._wait_for_load()
@@ -70,7 +70,7 @@ class Sender:
             time.sleep(0.05)
 
     def _visit(self, *, bare: bool) -> None:
-        """Run a consumer in a loop of its own.
+        """Run a consumer in its own event loop.
 
         Args:
             bare: Whether the loop is closed without cleanup.

@@ -52,7 +52,7 @@ def value(text: str) -> Any:
 
 
 class Story:
-    """A history from 0 s to 1,000 s, told step by step: a method for each kind of step."""
+    """A history from 0 s to 1,000 s, built step by step: a method for each kind of step."""
 
     def __init__(self, layer: str, facts: dict[str, Any]) -> None:
         self.outcome = facts.pop("outcome", journal.OK)
@@ -98,11 +98,11 @@ class Story:
         self.history.faults.append(Fault("fault", begin, end, **known))
 
     def lost(self, at: float) -> None:
-        """Let the layer tell of an outage."""
+        """Notify the channel of an outage."""
         self.history.notices.append(Notice(journal.LOST, NAMES["mine"], "a", at))
 
     def back(self, at: float) -> None:
-        """Let the layer tell of its end."""
+        """Notify the channel of its end."""
         self.history.notices.append(Notice(journal.BACK, NAMES["mine"], "a", at))
 
     def busy(self, begin: float, end: float) -> None:

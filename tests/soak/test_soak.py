@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from soak.__main__ import lines_of, told
+from soak.__main__ import lines_of, report
 from soak.checker import check
 from soak.history import read
 from soak.run import Choices, Plan, soak
@@ -59,7 +59,7 @@ async def test_a_short_soak(layer: str, tmp_path: Path) -> None:
     }
     assert summary["recovery"]["shown"] > 20
     assert result.history.faults
-    assert "violations: none" in told(result)
+    assert "violations: none" in report(result)
 
 
 @pytest.mark.slow

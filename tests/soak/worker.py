@@ -25,7 +25,7 @@ IDS = 1_000_000  # numbers of messages for each process
 async def live_again(site: Site) -> None:
     """Be one consumer after the other."""
     while True:
-        # In a task of its own, as each consumer is: a layer sees a channel's end by its task's.
+        # In its own task, as each consumer is: a layer sees a channel's end by its task's.
         await asyncio.create_task(Consumer(site).run())
 
 
@@ -85,13 +85,13 @@ async def main() -> None:
         if "close" in request:
             await close(site, tasks)
         site.known = request.get("known", site.known)
-        told: dict[str, Any] = {"channels": sorted(site.channels)}
+        answer: dict[str, Any] = {"channels": sorted(site.channels)}
         if "figures" in request:
-            told["figures"] = figures(layer)
+            answer["figures"] = figures(layer)
         if "people" in request:
-            told["people"] = sorted(site.people)
-            told["listed"] = sorted(await site.presence.list(PEOPLE))
-        reply(**told)
+            answer["people"] = sorted(site.people)
+            answer["listed"] = sorted(await site.presence.list(PEOPLE))
+        reply(**answer)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ class Counted:
 
     Attributes:
         commands: How often each command ran, by its name in lower case ("evalsha", "zadd",
-            "client|setinfo"). Commands that a script calls are counted too, beside the script.
+            "client|setinfo"). Commands that a script calls are counted too, besides the script.
         connections: How many connections were accepted.
         bytes_in: Bytes that the server read.
         bytes_out: Bytes that the server wrote.

@@ -1,4 +1,4 @@
-"""Software that tests need beside their own: each in a folder of its own, kept for the next run."""
+"""Further software that tests need: each in its own folder, kept for the next run."""
 
 from __future__ import annotations
 

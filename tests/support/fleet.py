@@ -29,7 +29,7 @@ DEADLINE = 30.0  # seconds for what should take a few; machines that run tests a
 
 
 class Process(Remote):
-    """A layer in a process of its own, and what `layer_process.Inbox` receives there."""
+    """A layer in its own process, and what `layer_process.Inbox` receives there."""
 
     async def channel(self) -> str:
         """Return a new channel, on which the process receives."""

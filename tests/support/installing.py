@@ -1,4 +1,4 @@
-"""Software of its own for a test or a benchmark: uv installs it into a folder that is kept."""
+"""Software for a test or a benchmark: uv installs it into a folder that is kept."""
 
 from __future__ import annotations
 

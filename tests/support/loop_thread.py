@@ -1,4 +1,4 @@
-"""An event loop that runs in a thread of its own, beside the loop or the code of a test."""
+"""An event loop that runs in its own thread, besides the loop or the code of a test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """An event loop that runs in a thread of its own.
+    """An event loop that runs in its own thread.
 
     Args:
         without_cleanup: Leave out what `asyncio.run` does at the end: to cancel tasks, and to shut

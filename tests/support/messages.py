@@ -19,7 +19,7 @@ DEADLINE = float(os.environ.get("CONFORMANCE_DEADLINE", "30"))
 async def within(awaitable: Awaitable[T], seconds: float = DEADLINE) -> T:
     """Await something that has to happen, and fail the test when it does not.
 
-    It runs in a task of its own, as `wait_for` does by itself only before Python 3.12.
+    It runs in its own task, as `wait_for` does by itself only before Python 3.12.
     """
     return await asyncio.wait_for(asyncio.ensure_future(awaitable), seconds)
 
@@ -45,7 +45,7 @@ async def joined(layer: Any, *groups: str, **options: str) -> str:
 
 
 async def consume(layer: Any, messages: int) -> str:
-    """Consume as Channels does: join a group, receive each message in a task of its own, end."""
+    """Consume as Channels does: join a group, receive each message in its own task, end."""
     channel = await joined(layer, "room")
     for _ in range(messages):
         await asyncio.create_task(layer.receive(channel))

@@ -154,7 +154,7 @@ class ProxiedConnection:
 
 
 class TcpProxy:
-    """A proxy on a loopback port of its own in front of a server on another.
+    """A proxy on a loopback port in front of a server on another.
 
     It runs in the event loop that started it.
 

@@ -42,11 +42,11 @@ layers, own_layers = fixtures_of(Layers)
 
 
 class RemoteLayer(Remote):
-    """A layer in a process of its own, and the `remote_layer.Load` there."""
+    """A layer in its own process, and the `remote_layer.Load` there."""
 
 
 class StartRemoteLayer(Protocol):
-    """Starts a layer in a process of its own."""
+    """Starts a layer in its own process."""
 
     def __call__(self, **options: Any) -> Awaitable[RemoteLayer]:
         """Start it; `options` go before those of the layers here."""
@@ -60,7 +60,7 @@ def frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def remote_layer(run_process: RunProcess) -> Callable[..., Awaitable[RemoteLayer]]:
-    """Return a coroutine function that starts a layer in a process of its own."""
+    """Return a coroutine function that starts a layer in its own process."""
 
     async def start(**options: Any) -> RemoteLayer:
         return RemoteLayer(await run_process(REMOTE, **options))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 MASTER_NAME = "mymaster"
 DOWN_AFTER = 500  # milliseconds
 FAILOVER_TIMEOUT = 3000  # milliseconds
-# Milliseconds between what Sentinels tell and ask each other and the servers. They decide how soon
-# Sentinels find each other, and how long they leave a demoted master alone: 8 s by default.
+# Milliseconds between the messages of Sentinels to each other and to the servers. They decide how
+# soon Sentinels find each other, and how long they leave a demoted master alone: 8 s by default.
 SHORT_PERIODS = {"INFO-PERIOD": 500, "PUBLISH-PERIOD": 250, "ASK-PERIOD": 200}
 
 

@@ -20,7 +20,7 @@ class Tab:
         self.page = page
         # What the browser complains of.
         self.errors: list[str] = []
-        # What the server process told it over its WebSocket.
+        # What the server process has sent over its WebSocket.
         self.events: list[dict[str, Any]] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", self._note_error)
@@ -40,7 +40,7 @@ class Tab:
         await eventually(lambda: self.told("list"), DEADLINE)
 
     def told(self, kind: str) -> list[dict[str, Any]]:
-        """Return what the server process told the page of one kind."""
+        """Return the events of one kind from the server process."""
         return [event for event in self.events if event["kind"] == kind]
 
     async def say(self, text: str) -> None:

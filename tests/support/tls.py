@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TlsServer:
-    """A server with a port for TLS, beside its plain one.
+    """A server with a port for TLS, besides its plain one.
 
     Args:
         binary: A redis-server that was built with TLS.
