@@ -64,7 +64,7 @@ def paused(server: EmbeddedServer, then: float | None = None) -> Iterator[None]:
 
 @pytest.fixture
 def proxy(own_server: EmbeddedServer) -> Iterator[TcpProxy]:
-    """Yield a proxy in front of the server, in a thread of its own: the tests block."""
+    """Yield a proxy in front of the server, in its own thread: the tests block."""
     proxy = TcpProxy(own_server.port)
     with LoopThread() as thread:
         thread.start(proxy.__aenter__()).result()

@@ -66,7 +66,7 @@ def served(
 async def test_all_clients_get_all_frames(served: tuple[subprocess.Popen[bytes], int]) -> None:
     """In order, most of them the quick way; and a signal ends the server."""
     process, port = served
-    # Daphne takes its time, and more beside other tests.
+    # Daphne takes its time, and more next to other tests.
     await eventually(lambda: process.poll() is not None or listens(port), 60)
     browsers = Browsers(keep_frames=True)
     await within(browsers.connect([port], CLIENTS))
@@ -89,6 +89,6 @@ async def test_all_clients_get_all_frames(served: tuple[subprocess.Popen[bytes],
 
 
 def listens(port: int) -> bool:
-    """Return whether a server accepts connections."""
+    """Try to connect to a server."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -86,7 +86,7 @@ async def join(
 
 
 def waits(layer: Any, consumers: int) -> bool:
-    """Return whether as many consumers have asked for a message."""
+    """See if as many consumers have asked for a message."""
     return int(layer.statistics().mailboxes) >= consumers
 
 

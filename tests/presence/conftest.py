@@ -159,7 +159,7 @@ async def processes(
 async def line(
     processes: Callable[..., Process], own_server: EmbeddedServer, proxy: TcpProxy
 ) -> Line:
-    """Return two processes on a server of the test's own, with a proxy before the first."""
+    """Return two processes on the test's own server, with a proxy before the first."""
     limits = {"socket_timeout": 2, "socket_connect_timeout": 1}
     here = processes([{"address": proxy.url, **limits}], grace=0)
     there = processes([own_server.url])
@@ -178,5 +178,5 @@ def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def own_host(own_server: EmbeddedServer) -> list[str]:
-    """Return a server of the test's own as the only host."""
+    """Return the test's own server as the only host."""
     return [own_server.url]

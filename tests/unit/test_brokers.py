@@ -1,4 +1,4 @@
-"""An event loop has a broker of its own: one whose loop has ended, or a new one."""
+"""Each event loop has its broker: one whose loop has ended, or a new one."""
 
 from __future__ import annotations
 

@@ -278,7 +278,7 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.server.stream)
     @rule(count=st.integers(1, 3), is_noticed=st.booleans())
     def fail_over(self, count: int, *, is_noticed: bool) -> None:
-        """Promote a replica, which may not be noticed."""
+        """Promote a replica, which might go unnoticed."""
         self.server.fail_over(count)
         self.wire.clear()
         self.old = [entry for entry in self.old if number_of(entry) not in self.server.lost]

@@ -82,7 +82,7 @@ def test_each_form_of_a_host_is_understood(entry: object, shown: str) -> None:
     ],
 )
 def test_forms_of_one_host_mean_the_same(entry: object) -> None:
-    """A URL, a URL with arguments beside it, and arguments alone give the same connection."""
+    """A URL, a URL with arguments next to it, and arguments alone give the same connection."""
     made: Any = connection(parse(entry))
     assert (made.host, made.port, made.db, made.client_name) == ("h", 7000, 3, "chat")
     assert (made.username, made.password) == ("user", "p@ss/:")

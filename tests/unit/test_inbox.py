@@ -58,15 +58,15 @@ class Reader:
 
     def __init__(self, channel: str = ADDRESS) -> None:
         self.notes = Notes(channel)
-        self.beside = Keys("asgi").messages(channel)
-        self.inbox = Inbox(self.beside, EXPIRY, self.notes, Counters())
+        self.queue = Keys("asgi").messages(channel)
+        self.inbox = Inbox(self.queue, EXPIRY, self.notes, Counters())
 
     def acknowledged(self) -> list[Any]:
         """Return the scores of the claims that the next take acknowledges."""
         (command, _), _ = self.inbox.take(10)
         arguments = command[3:]
         names, (wanted, expiry, _), acknowledged = arguments[:3], arguments[3:6], arguments[6:]
-        assert (names[0], wanted, expiry) == (self.beside.key, 10, EXPIRY)
+        assert (names[0], wanted, expiry) == (self.queue.key, 10, EXPIRY)
         return list(acknowledged)
 
     def answer_take(self, claims: str = "", now: bytes = NOW, is_empty: int = 1) -> list[str]:
@@ -124,9 +124,9 @@ def test_release_that_finds_nothing(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_claims_live_as_long_as_messages() -> None:
     """A process that is held up finds its claims again, as long as they have not expired."""
-    beside = Keys("asgi").messages("jobs")
+    queue = Keys("asgi").messages("jobs")
     for expiry, lives in ((1, MIN_CLAIMS_TTL), (60, 60), (3600, 3600)):
-        inbox = Inbox(beside, expiry, Notes("jobs"), Counters())
+        inbox = Inbox(queue, expiry, Notes("jobs"), Counters())
         (command, _), _ = inbox.take(1)
         assert command[8] == lives
 

@@ -33,12 +33,12 @@ def test_new_channel_is_on_the_shard_of_its_address(shards: int) -> None:
 @pytest.mark.parametrize("address", ["jobs", "specific.0c!"])
 def test_keys_of_an_address_share_a_slot(prefix: str, address: str) -> None:
     """A script needs all its keys in one slot of a Redis Cluster."""
-    beside = keys.Keys(prefix).messages(address)
+    queue = keys.Keys(prefix).messages(address)
     names = [
-        beside.key,
-        beside.bell,
-        beside.claims("0f"),
-        beside.nudge("0f"),
+        queue.key,
+        queue.bell,
+        queue.claims("0f"),
+        queue.nudge("0f"),
     ]
     assert len(set(names)) == len(names)
     assert len({key_slot(name.encode()) for name in names}) == 1

@@ -102,7 +102,7 @@ class Memberships(RuleBasedStateMachine):
 
     @rule(virtual=virtuals, channel=channels)
     def begin_leave(self, virtual: str, channel: str) -> None:
-        """Let a channel leave, which this process may not have, after what is on its way."""
+        """Let a channel leave, perhaps one of another process, after what is on its way."""
         self.server_time[virtual] += 1
         now = self.server_time[virtual]
         self.tested.begin_leave(virtual, channel, now, now)

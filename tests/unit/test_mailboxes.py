@@ -215,7 +215,7 @@ class Item:
 
 
 class Process:
-    """Mailboxes that have room for ten messages, and tell of lost ones."""
+    """Mailboxes that have room for ten messages, and count lost ones."""
 
     def __init__(self, **options: Any) -> None:
         self.lost: Counter[str] = Counter()

@@ -26,7 +26,7 @@ BOTH = pytest.mark.parametrize("serializer_class", [MsgPackSerializer, JSONSeria
 
 
 class Reversed(BaseMessageSerializer):
-    """A format of a user's own, written for channels_redis."""
+    """A user's format, written for channels_redis."""
 
     def as_bytes(self, message: dict[str, Any], *_args: object, **_kwargs: object) -> bytes:
         """Return JSON from the end to the start."""

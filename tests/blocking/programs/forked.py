@@ -16,7 +16,7 @@ from blocking.programs.setting import make_layer, say
 CHILDREN = 5
 layer = make_layer()
 done = threading.Event()
-# Python 3.12 warns of every fork beside a thread.
+# Python 3.12 warns of every fork next to a thread.
 warnings.filterwarnings("ignore", "This process", DeprecationWarning)
 
 
