@@ -98,3 +98,18 @@ async def test_job_that_expires_on_its_way() -> None:
     assert taken is not None
     assert not taken.acknowledge()
     assert acks.pending_acks() == [b"1"]
+
+
+async def test_each_reader_requeues_its_own() -> None:
+    """What the reader of another host has taken stays for the next call, in order."""
+    settings = RedisChannelLayer(random_prefix_length=0)._brokers.get().settings
+    worker = WorkerDispatcher("jobs", settings)
+    readers = [AckTracker(remembered=10), AckTracker(remembered=10)]
+    for number in range(4):
+        taken, acks = claim({"n": number}, b"%d" % number), readers[number % 2]
+        assert acks.admit(taken)
+        worker.dispatch(taken, acks, 60)
+    worker.on_receive_stopped(readers[0])
+    assert [acks.requeues for acks in readers] == [[b"0", b"2"], []]
+    kept = [worker.take() for _ in range(3)]
+    assert [one and one.copy() for one in kept] == [{"n": 1}, {"n": 3}, None]
