@@ -101,7 +101,7 @@ async def test_job_that_expires_on_its_way() -> None:
 
 
 async def test_each_reader_requeues_its_own() -> None:
-    """What the reader of another host has taken stays for the next call, in order."""
+    """Messages that another host's reader has taken stay in the mailbox, in order."""
     settings = RedisChannelLayer(random_prefix_length=0)._brokers.get().settings
     worker = WorkerDispatcher("jobs", settings)
     readers = [AckTracker(remembered=10), AckTracker(remembered=10)]
