@@ -9,7 +9,7 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uv import find_uv_bin
 
@@ -17,6 +17,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("channels-redis", "channels-redis-pubsub", "channels-redis-queue")
@@ -56,7 +59,7 @@ class SourceTree:
     root: Path
 
     @classmethod
-    def make(cls, root: Path, *paths: str) -> SourceTree:
+    def make(cls, root: Path, *paths: str) -> Self:
         """Copy every file that git knows or would add, links as links, and commit them.
 
         Args:
@@ -84,18 +87,18 @@ class SourceTree:
         """Build the ``sdist`` or the ``wheel`` of one package straight from the tree."""
         return build(kind, self.package(name), to)
 
-    def clone(self, to: Path) -> SourceTree:
+    def clone(self, to: Path) -> Self:
         """Clone the repository, links as links, to change and commit there."""
         run_ok("git", "clone", "-q", "-c", "core.symlinks=true", self.root, to)
-        return SourceTree(to).sign()
+        return type(self)(to).sign()
 
-    def sign(self) -> SourceTree:
+    def sign(self) -> Self:
         """Let git commit in the repository under a name of the tests'."""
         run_ok("git", "config", "user.name", "tests", cwd=self.root)
         run_ok("git", "config", "user.email", "tests@example.org", cwd=self.root)
         return self
 
-    def commit(self, message: str) -> None:
+    def commit(self, message: str = "A change") -> None:
         """Commit all that changed."""
         run_ok("git", "add", "--all", cwd=self.root)
         run_ok("git", "commit", "-q", "-m", message, cwd=self.root)

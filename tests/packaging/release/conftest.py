@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,16 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass(frozen=True)
-class Clone:
+class Clone(SourceTree):
     """A repository with a commit on its branch main."""
-
-    tree: SourceTree
-
-    @property
-    def root(self) -> Path:
-        """Its path."""
-        return self.tree.root
 
     def git(self, *arguments: str) -> str:
         """Run git in it; return what it printed."""
@@ -35,21 +26,19 @@ class Clone:
         """Run its copy of a release script."""
         return run(sys.executable, self.root / ".github/releasing" / script, *arguments)
 
-    def write(self, path: str, text: str) -> None:
-        """Write a file, without committing it."""
-        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
-        (self.root / path).write_text(text, encoding="utf-8")
-
-    def commit(self, message: str = "A change") -> None:
-        """Commit all that changed."""
-        self.tree.commit(message)
+    def change(self, *paths: str) -> None:
+        """Commit a change of some files."""
+        for path in paths:
+            (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / path).write_text("changed\n", encoding="utf-8")
+        self.commit()
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> SourceTree:
+def template(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """Return a copy of this repository in which each package is 1.0.4 and has one fragment."""
     parts = (".github", ".gitignore", "packages", "pyproject.toml", "shared")
-    tree = SourceTree.make(tmp_path_factory.mktemp("template") / "repository", *parts)
+    tree = Clone.make(tmp_path_factory.mktemp("template") / "repository", *parts)
     for name in PACKAGES:
         for fragment in (tree.package(name) / "changelog.d").glob("*.md"):
             fragment.unlink()
@@ -64,6 +53,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> SourceTree:
 
 
 @pytest.fixture
-def clone(template: SourceTree, tmp_path: Path) -> Clone:
+def clone(template: Clone, tmp_path: Path) -> Clone:
     """Return a clone of the template."""
-    return Clone(template.clone(tmp_path / "clone"))
+    return template.clone(tmp_path / "clone")

@@ -28,13 +28,6 @@ def packages_lacking(clone: Clone) -> list[str]:
     return lacking
 
 
-def change(clone: Clone, *paths: str) -> None:
-    """Commit a change of some files."""
-    for path in paths:
-        clone.write(path, "changed\n")
-    clone.commit()
-
-
 @pytest.mark.parametrize(
     ("paths", "packages"),
     [
@@ -45,19 +38,19 @@ def change(clone: Clone, *paths: str) -> None:
 )
 def test_change(clone: Clone, paths: Sequence[str], packages: Sequence[str]) -> None:
     """It needs a fragment in each package whose archive it changes; the one missing is named."""
-    change(clone, *paths)
+    clone.change(*paths)
     lacking = list(packages)
     while lacking:
         assert packages_lacking(clone) == lacking
-        change(clone, f"packages/{lacking.pop()}/changelog.d/+new.added.md")
+        clone.change(f"packages/{lacking.pop()}/changelog.d/+new.added.md")
     assert packages_lacking(clone) == []
 
 
 def test_changes_on_main_are_not_the_branch_s(clone: Clone) -> None:
     """Changes that landed on main after the branch began ask this branch for nothing."""
     clone.git("branch", "-q", "topic")
-    change(clone, SHARED)
+    clone.change(SHARED)
     clone.git("update-ref", "refs/remotes/origin/main", "HEAD")
     clone.git("switch", "-q", "topic")
-    change(clone, "docs/new.md")
+    clone.change("docs/new.md")
     assert packages_lacking(clone) == []

@@ -25,8 +25,8 @@ SCRIPTS = read_toml(REPOSITORY / "hatch.toml")["envs"]["release"]["scripts"]
 def release(clone: Clone, package: str) -> str:
     """Raise the version, build the changelog, commit and tag; return the tag."""
     hatchling = (sys.executable, "-m", "hatchling", "version")
-    run_ok(*hatchling, "minor", cwd=clone.tree.package(package))
-    version = run_ok(*hatchling, cwd=clone.tree.package(package)).strip()
+    run_ok(*hatchling, "minor", cwd=clone.package(package))
+    version = run_ok(*hatchling, cwd=clone.package(package)).strip()
     command = re.sub(r"\$\(.*\)", version, SCRIPTS["changelog"].replace("{args}", package))
     run_ok(sys.executable, "-m", *command.split(), cwd=clone.root)
     clone.commit(f"Release {package} {version}")
