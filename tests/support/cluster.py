@@ -57,11 +57,9 @@ class EmbeddedCluster:
         return {"cluster": self.addresses}
 
     def __enter__(self) -> Self:
-        try:
+        with self._stack:
             self._start()
-        except BaseException:
-            self._stack.close()
-            raise
+            self._stack = self._stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
