@@ -1,60 +1,62 @@
-"""A process that forks, mostly while its threads send; each child sends over one connection."""
+"""A layer that is used, then forked: parent and children continue with their own connections."""
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
 import sys
-import threading
 import warnings
+from typing import Any
 
 from asgiref.sync import async_to_sync
 
 from blocking.programs.setting import make_layer, say
 
-CHILDREN = 5
+CHILDREN = 3
 layer = make_layer()
-done = threading.Event()
 # Python 3.12 warns of every fork next to a thread.
 warnings.filterwarnings("ignore", "This process", DeprecationWarning)
 
 
-def send() -> None:
-    """Send from code without a loop."""
-    async_to_sync(layer.group_send)("room", {"type": "hello"})
+async def round_trip(number: int) -> int:
+    """Send a message to a channel of this process, and return what arrives."""
+    channel = await layer.new_channel()
+    receiving = asyncio.ensure_future(layer.receive(channel))
+    await layer.group_add(f"room{number}", channel)
+    await layer.group_send(f"room{number}", {"type": "hello", "number": number})
+    message: dict[str, Any] = await receiving
+    return int(message["number"])
 
 
-def send_much() -> None:
-    """Send until the forks are done."""
-    while not done.is_set():
-        send()
+def both_ways(number: int) -> None:
+    """Use the layer from a loop of its own, and synchronously."""
+    assert asyncio.run(round_trip(number)) == number
+    async_to_sync(layer.group_send)("empty", {"type": "hello"})
+
+
+def child(number: int, how: str) -> None:
+    """Work as a forked worker, and end as `how` says."""
+    signal.alarm(30)
+    both_ways(number)
+    if how == "exit":
+        sys.exit(0)
+    os._exit(0)
 
 
 def main(how: str) -> None:
-    """Fork children, which end as `how` says."""
-    # uWSGI forks in C, so that Python's hooks do not run, and before its threads start.
-    is_in_c = how == "in C"
-    fork = ctypes.PyDLL(None).fork if is_in_c else os.fork
-    threads = [threading.Thread(target=send_much) for _ in range(0 if is_in_c else 2)]
-    for thread in threads:
-        thread.start()
-    send()
-    for _ in range(CHILDREN):
+    """Fork twice: children of a parent that has used the layer, which then uses it again."""
+    both_ways(0)
+    # uWSGI forks in C, so that Python's hooks do not run.
+    fork = ctypes.PyDLL(None).fork if how == "in C" else os.fork
+    for number in range(1, CHILDREN + 1):
         pid = fork()
         if not pid:
-            signal.alarm(20)
-            for _ in range(20):
-                send()
-            if how == "exit":
-                sys.exit(0)
-            os._exit(0)
+            child(number, how)
         _, status = os.waitpid(pid, 0)
         say("child", os.waitstatus_to_exitcode(status))
-        send()
-    done.set()
-    for thread in threads:
-        thread.join()
+        both_ways(100 + number)
     say("parent fine")
 
 
