@@ -88,7 +88,7 @@ def outcomes(layer: Layer, python: Path) -> dict[str, dict[str, str]]:
     """Return the outcome of each test, from a second run where the first one failed.
 
     Raises:
-        RuntimeError: pytest ran none; the message says what it wrote.
+        RuntimeError: pytest itself failed; the message says what it wrote.
     """
     found: dict[str, dict[str, str]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -106,10 +106,11 @@ def outcomes(layer: Layer, python: Path) -> dict[str, dict[str, str]]:
                 text=True,
                 errors="replace",
             )
-            if not file.exists():
+            if done.returncode > 1 or not file.exists():
                 raise RuntimeError(f"{layer.name}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
             cases = ET.parse(file).iter("testcase")  # noqa: S314 - it is our own
-            found |= {str(case.get("name")): outcome(case) for case in cases}
+            # A test that ends its process leaves one without a name as well.
+            found |= {name: outcome(case) for case in cases if (name := case.get("name"))}
             if all(one["outcome"] != "failed" for one in found.values()):
                 break
     return found
