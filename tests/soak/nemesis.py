@@ -342,6 +342,8 @@ class Nemesis:
         await self._wait(0.5, 2)
         await self._replace("tail lost", since=since)
         command(replica, "CONFIG", "SET", "masterauth", "")
+        # A Sentinel has had the wrong one written down, for the next start.
+        command(replica, "CONFIG", "REWRITE")
 
     async def _replace(
         self,
