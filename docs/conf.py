@@ -30,7 +30,7 @@ BOTH_THEMES = """\
 :class: only-dark
 ```"""
 # They say what the package is, before its features.
-FIRST_FRAGMENTS = {"+first-release.added.md", "+rewritten.changed.md"}
+FIRST_FRAGMENTS = {"+first-release.added.md", "+first-release.changed.md"}
 
 project = "channels-redis"
 VERSIONS = {
