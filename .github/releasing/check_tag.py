@@ -37,7 +37,7 @@ def main() -> str | None:
     """Return why the tag can't be released, if it can't; pass its parts on to the workflow."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tag")
-    parser.add_argument("--branch", default="origin/main", help="where releases are made from")
+    parser.add_argument("--branch", default="origin/main", help="the branch of releases")
     arguments = parser.parse_args()
     package, _, version = arguments.tag.rpartition("-v")
     if not (ROOT / "packages" / package / "pyproject.toml").is_file():

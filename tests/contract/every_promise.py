@@ -30,7 +30,7 @@ CONFORMANCE = Path(__file__).parents[1] / "conformance"
 
 
 def conformance_tests() -> dict[str, Any]:
-    """Return all tests by name, marked with what their whole module needs."""
+    """All tests by name, marked with what their whole module needs."""
     found: dict[str, Any] = {}
     for path in sorted(CONFORMANCE.glob("test_*.py")):
         module = import_module(f"conformance.{path.stem}")
@@ -48,14 +48,14 @@ globals().update(conformance_tests())
 
 
 class ContractCase(LayerCase):
-    """The layers of one test, made with those of its options that they take."""
+    """The layers of one test, with those of its options that they take."""
 
     def __init__(self, layer: Layer, config: dict[str, Any]) -> None:
         super().__init__(Variant(layer.name, layer.backend, lambda _: {}), config)
         self._options = layer.options
 
     def layer(self, **options: object) -> ChannelLayer:
-        """Return a new layer. A test of an option that the layer hasn't is skipped."""
+        """A new layer. A test of an option that the layer hasn't is skipped."""
         # Without capacity, a layer takes whatever a test sends, or refuses it by its own measure.
         options = {k: v for k, v in options.items() if k in self._options or k != "capacity"}
         for name in options:
@@ -74,7 +74,7 @@ class ContractCase(LayerCase):
 
 @pytest.fixture(scope="session")
 def contract_layer() -> Layer:
-    """Return the layer that the contract is checked on."""
+    """The layer that the contract is checked on."""
     return LAYERS[os.environ["CONTRACT_LAYER"]]
 
 
@@ -100,12 +100,12 @@ async def case(
     config = dict(servers)
     if "prefix" in contract_layer.options:
         config["prefix"] = prefix
-    made = ContractCase(contract_layer, config)
-    yield made
-    await made.close()
+    case = ContractCase(contract_layer, config)
+    yield case
+    await case.close()
 
 
 @pytest.fixture
 def layer(case: LayerCase) -> ChannelLayer:
-    """Return one layer with its own options."""
+    """One layer with its own options."""
     return case.layer()

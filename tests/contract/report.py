@@ -20,7 +20,7 @@ def tables(run: Run) -> str:
 
 
 def table(run: Run, force: Force) -> str:
-    """Return the promises of one force, with a column for each layer; in a list, those all keep."""
+    """The promises of one force, with a column for each layer; in a list, those all keep."""
     names = [name for name in LAYERS if "tests" in run["layers"].get(name, {})]
     lines = [
         f"| promise | {' | '.join(LAYERS[name].title for name in names)} |",

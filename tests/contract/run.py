@@ -1,6 +1,6 @@
 """Check the contract of channel layers on ours and on others: `hatch run contract`.
 
-Each layer has its own environment, made with uv, and its own server. A test that fails is run
+Each layer has its own environment and its own server. A test that fails is run
 once more, and that outcome counts.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 # Seconds for each step of a test, which should take milliseconds: in the first run, and in the
-# second one, whose outcome counts.
+# second one, which counts.
 DEADLINES = ("5", "25")
 COMMON = ("redis>=5", "msgpack>=1", "cryptography>=42")
 
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def checked(layer: Layer) -> dict[str, Any]:
-    """Return the versions and outcomes of one layer, or why there are none."""
+    """The versions and outcomes of one layer, or why there are none."""
     try:
         software = ""
         if layer.server:
@@ -85,7 +85,7 @@ def checked(layer: Layer) -> dict[str, Any]:
 
 
 def outcomes(layer: Layer, python: Path) -> dict[str, dict[str, str]]:
-    """Return the outcome of each test, from a second run where the first one failed.
+    """The outcome of each test, from a second run where the first one failed.
 
     Raises:
         RuntimeError: pytest itself failed; the message says what it wrote.
@@ -128,7 +128,7 @@ def outcome(case: Element) -> dict[str, str]:
 
 
 def by_function(found: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-    """Return the outcome of each test function: it passes if all of its cases do."""
+    """The outcome of each test function: it passes if all of its cases do."""
     promises = {
         name: mark.args[0].name
         for name, test in conformance_tests().items()

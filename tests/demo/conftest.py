@@ -68,7 +68,7 @@ class Demo:
         return dict(re.findall(r"Server (\w): (http\S+)", await self.read_until("Ctrl-C")))
 
     def children(self) -> list[int]:
-        """Return the ids of the processes that the demo started."""
+        """The ids of the processes that the demo started."""
         pid = self.process.pid
         return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
@@ -169,7 +169,7 @@ async def chat(
     start_demo: Callable[..., Awaitable[Demo]],
     open_tab: OpenTab,
 ) -> Chat:
-    """Return a chat through each layer in turn, in which both are there."""
+    """A chat through each layer in turn, in which both are there."""
     demo = await start_demo("--layer", request.param)
     urls = await demo.urls()
     ada, bob = await open_tab(urls["A"], "Ada"), await open_tab(urls["B"], "Bob")

@@ -40,7 +40,7 @@ async def served(listening: socket.socket, environment: dict[str, str]) -> Async
 
 
 def shows(page: Page, *texts: str) -> Callable[[], Awaitable[bool]]:
-    """Return a function that says whether the page shows these messages, in this order."""
+    """A function that says whether the page shows these messages, in this order."""
 
     async def shown() -> bool:
         return await page.locator("li").all_inner_texts() == list(texts)

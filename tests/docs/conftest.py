@@ -25,6 +25,6 @@ async def layer(
     request: pytest.FixtureRequest, redis_server: EmbeddedServer, prefix: str
 ) -> AsyncIterator[Any]:
     """Yield the site's layer, of each kind in turn."""
-    with default_layer(request.param([redis_server.url], prefix=prefix)) as made:
-        yield made
-        await made.close_pools()
+    with default_layer(request.param([redis_server.url], prefix=prefix)) as layer:
+        yield layer
+        await layer.close_pools()

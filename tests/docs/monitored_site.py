@@ -38,7 +38,7 @@ DEADLINE = 30
 class Kept(Transport):
     """Keeps the events and transactions that Sentry's server would get."""
 
-    items: list[dict[str, Any]] = []  # noqa: RUF012 - the SDK makes the only instance
+    items: list[dict[str, Any]] = []  # noqa: RUF012 - the SDK creates the only instance
 
     def capture_envelope(self, envelope: Envelope) -> None:
         """Keep what the envelope has."""
@@ -85,7 +85,7 @@ class Job(reporting.Reported, AsyncConsumer):  # type: ignore[name-defined, misc
 
 
 def logging_errors(application: Any) -> Any:
-    """Return the application as Uvicorn runs it: its errors are logged in its task."""
+    """The application as Uvicorn runs it: its errors are logged in its task."""
 
     async def run(*arguments: Any) -> None:
         try:

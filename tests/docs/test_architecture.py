@@ -31,7 +31,7 @@ MOST = {
 
 
 def code() -> str:
-    """Return the source of the product and the names of its files and folders."""
+    """The source of the product and the names of its files and folders."""
     folders = [REPOSITORY / "shared/src", *REPOSITORY.glob("packages/*/src")]
     files = [
         file for folder in folders for file in folder.rglob("*") if file.suffix in {".py", ".lua"}

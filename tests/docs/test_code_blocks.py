@@ -1,4 +1,4 @@
-"""Each Python block of the documentation runs, and each layer that it configures can be made."""
+"""Each Python block of the documentation runs, and each layer that it configures can be created."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ BLOCKS = list(blocks())
 
 @pytest.mark.parametrize("code", BLOCKS)
 def test_block(code: str, redis_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It runs in a site with a layer, and what it calls CHANNEL_LAYERS or CONFIG makes layers."""
+    """It runs in a site with a layer, and its CHANNEL_LAYERS and CONFIG are valid."""
     monkeypatch.setenv("CHANNELS_KEY", "not secret")
     names: dict[str, Any] = {}
     with default_layer(RedisChannelLayer([redis_server.url])):
@@ -68,11 +68,11 @@ def test_block(code: str, redis_server: EmbeddedServer, monkeypatch: pytest.Monk
                     for layer in names[assigned].values():
                         import_string(layer["BACKEND"])(**layer.get("CONFIG", {}))
                 elif assigned == "CONFIG":
-                    make(names[assigned])
+                    create_layers(names[assigned])
 
 
-def make(config: dict[str, Any]) -> None:
-    """Make each of our layers that has all of these options."""
+def create_layers(config: dict[str, Any]) -> None:
+    """Create each of our layers that has all of these options."""
     able = [cls for cls in LAYERS if config.keys() <= inspect.signature(cls).parameters.keys()]
     assert able, f"no layer has all of the options {sorted(config)}"
     for cls in able:

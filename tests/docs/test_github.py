@@ -28,7 +28,7 @@ def pages() -> list[str]:
 
 @cache
 def shown(page: Path) -> str:
-    """Return the HTML of a page as GitHub renders it."""
+    """The HTML of a page as GitHub renders it."""
     text = page.read_text(encoding="utf-8")
     return str(cmarkgfm.github_flavored_markdown_to_html(text, UNSAFE))
 
@@ -41,7 +41,7 @@ def texts(page: Path, tag: str) -> list[str]:
 
 @cache
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of headings as GitHub makes them."""
+    """GitHub's anchors of the headings."""
     found: set[str] = set()
     headings: Counter[str] = Counter()
     for heading in texts(page, "h[1-6]"):
@@ -52,7 +52,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def target(page: str, link: str) -> tuple[Path, str] | None:
-    """Return the file and the anchor that a link leads to, None outside of this project."""
+    """The file and the anchor that a link leads to, None outside of this project."""
     address, _, anchor = link.partition("#")
     if match := ON_GITHUB.fullmatch(address):
         return REPOSITORY / match[1], anchor

@@ -53,7 +53,7 @@ def site(
 
 
 def expressions() -> list[str]:
-    """Return all queries of the dashboard and the page."""
+    """All queries of the dashboard and the page."""
     queries = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
     variables = DASHBOARD["templating"]["list"]
     queries += [one["definition"] for one in variables if one["type"] == "query"]

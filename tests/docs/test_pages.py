@@ -30,7 +30,7 @@ LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical"}
 
 
 def logged() -> set[str]:
-    """Return the text of each line that our code can log, with its placeholders."""
+    """The text of each line that our code can log, with its placeholders."""
     texts = set()
     for folder in (SHARED, *PACKAGES.values()):
         for file in folder.rglob("*.py"):

@@ -23,22 +23,22 @@ ANN, BOB = [{"name": "Ann"}], [{"name": "Bob"}]
 
 
 def listed(at: int, **people: Any) -> dict[str, Any]:
-    """Return a list, as the page's consumer sends it."""
+    """A list, as the page's consumer sends it."""
     return {"people": people, "at": at}
 
 
 def came(at: int, **people: Any) -> dict[str, Any]:
-    """Return a message of people who joined."""
+    """A message of people who joined."""
     return diff(at, people, {})
 
 
 def left(at: int, **people: Any) -> dict[str, Any]:
-    """Return a message of people who left."""
+    """A message of people who left."""
     return diff(at, {}, people)
 
 
 def diff(at: int, joins: dict[str, Any], leaves: dict[str, Any]) -> dict[str, Any]:
-    """Return a message of the group."""
+    """A message of the group."""
     times = dict.fromkeys([*joins, *leaves], at)
     return {"type": "presence.diff", "group": "x", "joins": joins, "leaves": leaves, "at": times}
 
@@ -55,7 +55,7 @@ class User:
 
 @pytest.fixture
 def page(tmp_path: Path) -> dict[str, Any]:
-    """Return all that the page's file defines."""
+    """All that the page's file defines."""
     if not settings.configured:
         settings.configure()
     write_files("presence.md", tmp_path)

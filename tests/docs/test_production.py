@@ -34,7 +34,7 @@ urlpatterns += [path("alive/", alive), path("ready/", ready)]
 
 @pytest.fixture
 def project(tmp_path: Path, redis_server: EmbeddedServer) -> Path:
-    """Return the quick start's project with the files of the page."""
+    """The quick start's project with the files of the page."""
     start_project(tmp_path, "quickstart.md", "production.md", url=redis_server.url)
     with (tmp_path / "mysite/urls.py").open("a") as urls:
         urls.write(URLS)

@@ -22,14 +22,14 @@ SEEDS = [1, 2, 3, 4, 5]
 
 
 def rows(heading: str) -> list[list[str]]:
-    """Return the cells of the table under a heading, without its head."""
+    """The cells of the table under a heading, without its head."""
     section = PAGE.split(f"## {heading}\n")[1].split("\n## ")[0]
     table = re.findall(r"^\| .*\|$", section, re.MULTILINE)[2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 
 
 def total(runs: list[dict[str, Any]], name: str) -> str:
-    """Return the sum of a figure of some runs; of one that has parts, of all parts."""
+    """The sum of a figure of some runs; of one that has parts, of all parts."""
     parts = [run[name] for run in runs]
     return f"{sum(sum(part.values()) if isinstance(part, dict) else part for part in parts):,}"
 
@@ -50,7 +50,7 @@ def results() -> Iterator[list[str]]:
 
 
 def found(runs: list[dict[str, Any]]) -> str:
-    """Return the violations of some runs, by promise, the most frequent first."""
+    """The violations of some runs, by promise, the most frequent first."""
     counts: Counter[str] = Counter()
     for run in runs:
         counts.update(run["violations"])

@@ -77,7 +77,7 @@ async def test_handshake_without_redis(layer: str, project: Path) -> None:
 
 
 async def outcome(port: int) -> int:
-    """Return the status that refuses a handshake, or the code that closes the WebSocket."""
+    """The status that refuses a handshake, or the code that closes the WebSocket."""
     try:
         browser = await client(port)
     except InvalidStatus as refused:

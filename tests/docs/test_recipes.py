@@ -40,7 +40,7 @@ class User:
 
 @pytest.fixture
 def recipes(tmp_path: Path) -> dict[str, Any]:
-    """Return the definitions in the page's files."""
+    """The definitions in the page's files."""
     if not settings.configured:
         settings.configure()
     write_files("recipes.md", tmp_path)

@@ -15,7 +15,7 @@ SITE = Path(__file__).parents[2] / "docs/_build/html"
 
 
 def pages_with_in_title(words: list[str]) -> set[str]:
-    """Return the pages that have all of the words in their headings."""
+    """The pages that have all of the words in their headings."""
     text = (SITE / "searchindex.js").read_text()
     index = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
     found = set(index["docnames"])

@@ -22,7 +22,7 @@ LAYERS = {
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Return the project of the quick start with the tests of the page."""
+    """The project of the quick start with the tests of the page."""
     start_project(tmp_path, "quickstart.md", "testing.md")
     shutil.copy(DOCS / "examples/embedded_server.py", tmp_path / "tests")
     return tmp_path

@@ -17,7 +17,7 @@ LAYERS: list[Any] = [core.RedisChannelLayer, pubsub.RedisPubSubChannelLayer]
 
 
 def watching(base: Any) -> Any:
-    """Return a class of layers that sees what it sends and receives, as a user may write one."""
+    """A class of layers that sees what it sends and receives, as a user may write one."""
 
     class Watching(base):  # type: ignore[misc]  # it may be either
         def serialize(self, message: dict[str, Any]) -> bytes:
@@ -62,7 +62,7 @@ async def test_deserialize_of_a_serializer_is_called(
 
 
 async def exchanged(layer: Any, message: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a direct message, and a group message that two channels of the layer get."""
+    """A direct message, and a group message that two channels of the layer get."""
     channels = [await joined(layer, "room") for _ in range(2)]
     await layer.send(channels[0], message)
     got = [await take(layer, channels[0])]

@@ -50,7 +50,7 @@ def public_names() -> Iterator[str]:
 
 
 def arguments(function: Any) -> str:
-    """Return the arguments of a function or class as one writes them, without types."""
+    """The arguments of a function or class as one writes them, without types."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> SourceTree:
-    """Return a copy of the repository as it is now, committed or not, with archives in `dist`."""
+    """A copy of the repository as it is now, committed or not, with archives in `dist`."""
     tree = SourceTree.make(tmp_path_factory.mktemp("tree") / "repository")
     run_ok("sh", ".github/releasing/build.sh", cwd=tree.root)
     return tree
@@ -22,7 +22,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> SourceTree:
 
 @pytest.fixture(scope="session")
 def wheels(tree: SourceTree, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with wheels of all packages, built from their sdists."""
+    """A folder with wheels of all packages, built from their sdists."""
     folder = tmp_path_factory.mktemp("wheels")
     for package in PACKAGES:
         (sdist,) = (tree.root / "dist" / package).glob("*.tar.gz")
@@ -33,5 +33,5 @@ def wheels(tree: SourceTree, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Environment:
-    """Return a virtual environment with nothing but pip in it."""
+    """A virtual environment with nothing but pip in it."""
     return Environment.make(tmp_path / "environment", with_pip=True)

@@ -39,7 +39,7 @@ class Acknowledgements(RuleBasedStateMachine):
         self.out: list[Claim] = []
         self.done: list[Claim] = []
         self.remembered: list[Claim] = []
-        # Writes whose replies have not come, and one of a lost connection that may still arrive.
+        # Writes without a reply, and one of a lost connection that may still arrive.
         self.take: Take | None = None
         self.late: Take | None = None
         self.writes = 0
@@ -129,7 +129,7 @@ class Acknowledgements(RuleBasedStateMachine):
     @precondition(lambda self: self.remembered)
     @rule(data=st.data())
     def fail_over(self, data: st.DataObject) -> None:
-        """Bring back a message whose acknowledgement had not reached the replica."""
+        """Bring back a message; its acknowledgement had not reached the replica."""
         claim = data.draw(st.sampled_from(self.remembered))
         if claim not in self.claims:
             self.claims.append(claim)

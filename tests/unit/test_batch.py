@@ -31,24 +31,24 @@ class Sum:
     name: str
 
     def command(self, parts: Sequence[Any]) -> Command:
-        """Return the command with all numbers."""
+        """The command with all numbers."""
         return (self.name, *(number for part in parts for number in part))
 
     def replies(self, reply: Any, parts: Sequence[Any]) -> list[Any]:
-        """Return the reply with each part's sum."""
+        """The reply with each part's sum."""
         return [(reply, sum(part)) for part in parts]
 
 
 def call(content: Any, coalescer: Sum | None = None, **options: Any) -> PendingCommand:
-    """Return a call."""
-    made: dict[str, Any] = {"size": 1, "idempotent": False, "quota": 0, "key": "", **options}
-    command = PendingCommand(content=content, coalescer=coalescer, **made)
+    """A call."""
+    fields: dict[str, Any] = {"size": 1, "idempotent": False, "quota": 0, "key": "", **options}
+    command = PendingCommand(content=content, coalescer=coalescer, **fields)
     command.reply = asyncio.Future(loop=LOOP)
     return command
 
 
 def waiting(count: int, quota: int = 0, size: int = 1) -> deque[PendingCommand]:
-    """Return calls that wait."""
+    """Calls that wait."""
     return deque(call(b"%d" % number, quota=quota, size=size) for number in range(count))
 
 

@@ -1,4 +1,4 @@
-"""Each event loop has its broker: one whose loop has ended, or a new one."""
+"""Each event loop has its broker: one that has lost its loop, or a new one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Recorder:
 
 
 async def get(brokers: Brokers[Recorder]) -> Recorder:
-    """Return the running loop's broker."""
+    """The running loop's broker."""
     broker = brokers.get()
     assert brokers.by_loop.get(asyncio.get_running_loop()) is broker is brokers.get()
     return broker
@@ -47,7 +47,7 @@ async def get(brokers: Brokers[Recorder]) -> Recorder:
 
 @pytest.fixture
 def brokers() -> Brokers[Recorder]:
-    """Return the brokers of a process that has none yet."""
+    """The brokers of a process that has none yet."""
     return Brokers(Recorder)
 
 
@@ -80,7 +80,7 @@ async def test_broker_is_reserved_for_a_while(
 
 
 async def test_adopted_while_it_is_detached(brokers: Brokers[Recorder]) -> None:
-    """It is attached again once it is detached; meanwhile `get` makes another."""
+    """It is attached again once it is detached; meanwhile `get` creates another."""
     broker = await get(brokers)
     closing = [asyncio.create_task(brokers.close()) for _ in range(2)]
     await asyncio.sleep(0)

@@ -21,7 +21,7 @@ ROOM = f"{ADDRESS}:g:room"
 
 
 def claim(message: object, score: bytes = b"1") -> Claim:
-    """Return a claim on a message without random bytes."""
+    """A claim on a message without random bytes."""
     return Claim(msgpack.packb(message), score)
 
 
@@ -56,14 +56,14 @@ class Process:
         self.dispatcher.apply_leaves(math.inf)
 
     def take(self, channel: str) -> dict[str, Any] | None:
-        """Return the next message in a channel's mailbox."""
+        """The next message in a channel's mailbox."""
         item = self.mailboxes.open(channel).take()
         return None if item is None else item.copy()
 
 
 @pytest.fixture
 def process() -> Process:
-    """Return a process without channels."""
+    """A process without channels."""
     return Process()
 
 

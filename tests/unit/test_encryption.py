@@ -13,10 +13,10 @@ from channels_redis_shared.messages.encryption import Cipher, make_cipher
 
 
 def cipher(*keys: str | bytes) -> Cipher:
-    """Return the cipher for some keys."""
-    made = make_cipher(list(keys))
-    assert made is not None
-    return made
+    """The cipher for some keys."""
+    created = make_cipher(list(keys))
+    assert created is not None
+    return created
 
 
 @pytest.mark.parametrize("keys", [None, [], ()])

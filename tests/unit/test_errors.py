@@ -46,7 +46,7 @@ STAYS = [
 
 
 def described(error: Exception) -> str:
-    """Return a name for a case."""
+    """A name for a case."""
     return f"{type(error).__name__} {str(error)[:25]}"
 
 

@@ -38,7 +38,7 @@ def _short_lists(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def number_of(entry: HistoryEntry) -> int:
-    """Return the number of a message."""
+    """The number of a message."""
     return int(entry.data.rstrip(b"?"))
 
 
@@ -77,7 +77,7 @@ class Server:
         self.clock = int(self.position.partition("-")[0] or 1)
 
     def read(self, question: Question) -> Replay:
-        """Return the history from an id on, as `read.lua` does."""
+        """The history from an id on, as `read.lua` does."""
         if not self.position:
             self.position = f"{self.clock}-0.{secrets.token_hex(4)}"
         since = question.since
@@ -100,7 +100,7 @@ class Member:
         self.base = base
         # Messages, in order, and those that a notice may have been about.
         self.got: list[int] = []
-        self.told: set[int] = set()
+        self.notified: set[int] = set()
         # The number of its joins under way, and what it should have got before they ended.
         self.joins = 0
         self.early: set[int] = set()
@@ -111,15 +111,15 @@ class Member:
         return self.got[-1] if self.got else self.base
 
     def missing(self, numbers: Collection[int]) -> set[int]:
-        """Return those of some messages that it should have got."""
+        """Those of some messages that it should have got."""
         base = self.base if self.base is not None else min(self.got, default=None)
         if base is None:
             return set()
-        return {one for one in numbers if one > base}.difference(self.got, self.told)
+        return {one for one in numbers if one > base}.difference(self.got, self.notified)
 
 
 class Boxes(Mailboxes):
-    """Mailboxes whose items are taken at once.
+    """Mailboxes that give up their items at once.
 
     Args:
         take: Called with a channel and an item.
@@ -134,7 +134,7 @@ class Boxes(Mailboxes):
 
 
 class History(RuleBasedStateMachine):
-    """One process, whose reads of the history take any time."""
+    """One process; its reads of the history take any time."""
 
     size = 1000
 
@@ -206,7 +206,7 @@ class History(RuleBasedStateMachine):
         if member is None:
             return
         if isinstance(item, GapNotice):
-            self.tell(member)
+            self.notify(member)
         elif callable(item):
             item(member)
         else:
@@ -216,11 +216,11 @@ class History(RuleBasedStateMachine):
             assert not missing, f"{missing} are missing before {item.number} in {member.got}"
             member.got.append(item.number)
 
-    def tell(self, member: Member) -> None:
-        """Note that a member was told of a gap, as the server lost all positions that it had."""
+    def notify(self, member: Member) -> None:
+        """Note that a member got a notice, as the server lost all positions that it had."""
         lost = {self.positions[number] for number in self.server.lost}
-        assert self.first in lost, "told although the history has all"
-        member.told.update(range(self.server.sent))
+        assert self.first in lost, "a notice although the history has all"
+        member.notified.update(range(self.server.sent))
 
     async def read(self, _: str, question: Question) -> Replay:
         """Read the history."""
@@ -230,7 +230,7 @@ class History(RuleBasedStateMachine):
         return await reply
 
     def turn(self, call: Callable[[], object] = lambda: None) -> None:
-        """Make a call in the event loop, and let what waits go on.
+        """Call in the event loop, and let what waits go on.
 
         The leaves of members that are behind wait, like those that the queue layer takes.
         """
@@ -356,9 +356,9 @@ class History(RuleBasedStateMachine):
                 assert not member.early, f"{member.early} came after what was sent later"
                 return
             if since in self.server.lost:
-                member.told.update(range(self.server.sent))
+                member.notified.update(range(self.server.sent))
             else:
-                self.tell(member)
+                self.notify(member)
 
         self.turn(lambda: self.spawn(join()))
         if fails and len(self.reads) > reads:
@@ -430,20 +430,20 @@ class History(RuleBasedStateMachine):
         self.publish()
         self.settle()
         for channel, member in self.members.items():
-            assert member.latest == self.server.sent - 1 or member.told, (channel, member.got)
+            assert member.latest == self.server.sent - 1 or member.notified, (channel, member.got)
             assert not member.missing(range(self.server.sent)) - self.server.lost
         assert not self.follower.is_behind("")
         assert not self.mailboxes.waits
 
 
 class DamagedHistory(History):
-    """The history loses messages: members are told before they get later ones."""
+    """The history loses messages: members get a notice before later ones."""
 
     size = 3
 
-    def tell(self, member: Member) -> None:
-        """Note that a member was told of a gap."""
-        member.told.update(range(self.server.sent))
+    def notify(self, member: Member) -> None:
+        """Note that a member got a notice."""
+        member.notified.update(range(self.server.sent))
 
     @precondition(lambda self: self.server.stream)
     @rule(data=st.data())
@@ -472,7 +472,7 @@ class DamagedHistory(History):
     @precondition(lambda self: self.reads)
     @rule(data=st.data())
     def fail_read(self, data: st.DataObject) -> None:
-        """Let a read fail: members stay where they are, and are told in the end."""
+        """Let a read fail: members stay where they are, and get a notice in the end."""
         self.fail(data.draw(st.integers(0, len(self.reads) - 1)))
 
 

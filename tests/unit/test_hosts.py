@@ -23,15 +23,15 @@ HARMFUL = {
 
 
 def parse(entry: object) -> Host:
-    """Return the host that an entry of `hosts` means."""
+    """The host that an entry of `hosts` means."""
     (host,) = parse_hosts([entry])
     return host
 
 
 def connection(host: Host) -> AbstractConnection:
-    """Return a connection to the host, not open yet."""
-    made: AbstractConnection = ConnectionPool.from_url(host.url, **host.arguments).make_connection()
-    return made
+    """A connection to the host, not open yet."""
+    link: AbstractConnection = ConnectionPool.from_url(host.url, **host.arguments).make_connection()
+    return link
 
 
 @pytest.mark.parametrize("hosts", [None, [], ()])
@@ -83,9 +83,9 @@ def test_each_form_of_a_host_is_understood(entry: object, shown: str) -> None:
 )
 def test_forms_of_one_host_mean_the_same(entry: object) -> None:
     """A URL, a URL with arguments next to it, and arguments alone give the same connection."""
-    made: Any = connection(parse(entry))
-    assert (made.host, made.port, made.db, made.client_name) == ("h", 7000, 3, "chat")
-    assert (made.username, made.password) == ("user", "p@ss/:")
+    link: Any = connection(parse(entry))
+    assert (link.host, link.port, link.db, link.client_name) == ("h", 7000, 3, "chat")
+    assert (link.username, link.password) == ("user", "p@ss/:")
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,12 @@ def test_timeouts_are_the_layers(entry: object, timeouts: tuple[float, float]) -
 )
 def test_arguments_that_would_do_harm_are_left_out(entry: object) -> None:
     """redis-py repeats no command, puts none before another, and decodes no reply."""
-    made: Any = connection(parse(entry))
-    assert made.retry._retries == 0
-    assert not made.retry_on_timeout
-    assert not made.retry_on_error
-    assert made.health_check_interval == 0
-    assert made.encoder.decode(b"\xff") == b"\xff"
+    link: Any = connection(parse(entry))
+    assert link.retry._retries == 0
+    assert not link.retry_on_timeout
+    assert not link.retry_on_error
+    assert link.health_check_interval == 0
+    assert link.encoder.decode(b"\xff") == b"\xff"
 
 
 def test_sentinel_keeps_what_is_for_the_sentinels_apart() -> None:

@@ -16,11 +16,11 @@ from unit.conftest import another_thread
 
 @pytest.fixture
 def hub() -> Hub:
-    """Return a hub with two channels."""
-    made = Hub()
-    made.open("a")
-    made.open("b")
-    return made
+    """A hub with two channels."""
+    hub = Hub()
+    hub.open("a")
+    hub.open("b")
+    return hub
 
 
 def join(hub: Hub, topic: bytes, channel: str) -> None:
@@ -43,7 +43,7 @@ def test_another_thread_counts_groups(hub: Hub) -> None:
 
 
 def dispatcher_of(hub: Hub, mailboxes: Mailboxes) -> TopicDispatcher:
-    """Return a dispatcher whose notices are `lost` and `back`."""
+    """A dispatcher with the notices `lost` and `back`."""
     settings: Any = SimpleNamespace(history=None, on_disconnect="lost", on_reconnect="back")
     followers: Any = SimpleNamespace(find={}.get, forget=print)
     return TopicDispatcher(settings, hub, mailboxes, followers)

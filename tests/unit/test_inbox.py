@@ -36,7 +36,7 @@ class Notes(Dispatcher):
         self.leaves: dict[str, float] = {}
 
     def prefetch_count(self) -> int:
-        """Return a number."""
+        """A number."""
         return 10
 
     def dispatch(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
@@ -54,7 +54,7 @@ class Notes(Dispatcher):
 
 
 class Reader:
-    """An inbox, and a server that answers as told."""
+    """An inbox, and a server with the answers that a test sets."""
 
     def __init__(self, channel: str = ADDRESS) -> None:
         self.notes = Notes(channel)
@@ -62,7 +62,7 @@ class Reader:
         self.inbox = Inbox(self.queue, EXPIRY, self.notes, Counters())
 
     def acknowledged(self) -> list[Any]:
-        """Return the scores of the claims that the next take acknowledges."""
+        """The scores of the claims that the next take acknowledges."""
         (command, _), _ = self.inbox.take(10)
         arguments = command[3:]
         names, (wanted, expiry, _), acknowledged = arguments[:3], arguments[3:6], arguments[6:]

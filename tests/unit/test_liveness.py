@@ -17,7 +17,7 @@ class Time:
 
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    """Return a time that the test sets."""
+    """A time that the test sets."""
     set_time = Time()
     monkeypatch.setattr(liveness, "monotonic", lambda: set_time.now)
     return set_time

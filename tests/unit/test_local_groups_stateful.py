@@ -32,7 +32,7 @@ class Group:
 
 
 class Memberships(RuleBasedStateMachine):
-    """The local members of a process, whose server answers joins at any time."""
+    """The local members of a process; its server answers joins at any time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Memberships(RuleBasedStateMachine):
         self.server_time = dict.fromkeys(VIRTUALS, 1)
         self.tested = LocalGroups(EXPIRY)
         self.groups: dict[str, Group] = {}
-        # Joins that the server has not executed, or whose replies were not read.
+        # Joins that the server has not executed, or with replies that were not read.
         self.joining: list[tuple[str, str]] = []
         self.replies: list[tuple[str, str, int]] = []
         # The latest leave that was read, of each channel of which a join is under way.
@@ -144,7 +144,7 @@ class Memberships(RuleBasedStateMachine):
     @precondition(lambda self: not self.under_way())
     @rule(virtual=virtuals, behind=st.integers(0, 5))
     def write_again(self, virtual: str, behind: int) -> None:
-        """Restore the virtual channel on another server, whose clock may be behind."""
+        """Restore the virtual channel on another server; its clock may be behind."""
         self.server_time[virtual] = at = max(1, self.server_time[virtual] - behind)
         self.tested.written(virtual, b"%d" % at)
         if group := self.groups.get(virtual):
@@ -169,7 +169,7 @@ class Memberships(RuleBasedStateMachine):
 
     @rule(virtual=virtuals)
     def forget_if_empty(self, virtual: str) -> None:
-        """Forget a virtual channel without members, once Redis has been told."""
+        """Forget a virtual channel without members, once Redis knows."""
         empty = not self.members(virtual)
         self.tested.forget_if_empty(virtual)
         if empty and virtual in self.groups:
@@ -186,8 +186,8 @@ class Memberships(RuleBasedStateMachine):
         found = self.tested.take_removed_members()
         empty = {virtual for virtual, _ in self.removed if not self.members(virtual)}
         assert empty == {virtual for virtual in found if not self.members(virtual)}
-        told = {(virtual, channel) for virtual, names in found.items() for channel in names}
-        assert told == self.removed - self.present()
+        reported = {(virtual, channel) for virtual, names in found.items() for channel in names}
+        assert reported == self.removed - self.present()
         self.removed.clear()
 
     @rule()
@@ -217,7 +217,7 @@ class Memberships(RuleBasedStateMachine):
         self.writes.clear()
 
     def under_way(self) -> set[tuple[str, str]]:
-        """Return the joins that have no reply."""
+        """The joins that have no reply."""
         return {*self.joining, *((virtual, channel) for virtual, channel, _ in self.replies)}
 
     def members(self, virtual: str) -> set[str]:
@@ -226,7 +226,7 @@ class Memberships(RuleBasedStateMachine):
         return joining.union(self.groups[virtual].members if virtual in self.groups else ())
 
     def present(self) -> set[tuple[str, str]]:
-        """Return all members of all virtual channels."""
+        """All members of all virtual channels."""
         return {(virtual, channel) for virtual in VIRTUALS for channel in self.members(virtual)}
 
     def note_removed(self, before: set[tuple[str, str]]) -> None:

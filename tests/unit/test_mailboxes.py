@@ -46,12 +46,12 @@ class Message:
         self.bytes = size + MESSAGE_OVERHEAD + REFERENCE_SIZE * len(channels)
 
     def copy(self) -> dict[str, Any]:
-        """Return the message."""
+        """The message."""
         return {"message": self}
 
 
 class Delivery(RuleBasedStateMachine):
-    """Consumers get what was put, in order, and are told exactly where something is missing."""
+    """Consumers get what was put, in order, and notices exactly where something is missing."""
 
     @initialize(on_overflow=st.sampled_from([None, "lost"]))
     def begin(self, on_overflow: str | None) -> None:
@@ -76,7 +76,7 @@ class Delivery(RuleBasedStateMachine):
         self.sent: dict[str, list[Message]] = {channel: [] for channel in CHANNELS}
         self.notices: dict[str, list[int]] = {channel: [] for channel in CHANNELS}
         # Messages that are said to be missing since one was taken, and all that are missing.
-        self.told: Counter[str] = Counter()
+        self.notified: Counter[str] = Counter()
         self.missing = 0
 
     def report_lost(self, channel: str, count: int) -> None:
@@ -120,7 +120,7 @@ class Delivery(RuleBasedStateMachine):
             self.pass_over(channel, self.sent[channel].index(item), item)
         elif isinstance(item, OverflowNotice):
             assert item.lost > 0
-            self.told[channel] += item.lost
+            self.notified[channel] += item.lost
         else:
             before = self.notices[channel].pop(0)
             assert all(message.number > before for message in self.inside(channel))
@@ -128,9 +128,9 @@ class Delivery(RuleBasedStateMachine):
     def pass_over(self, channel: str, count: int, taken: Message | None) -> None:
         """Note that messages are missing before the one that was taken."""
         if self.on_overflow:
-            assert self.told[channel] == count
+            assert self.notified[channel] == count
         self.missing += count
-        self.told[channel] = 0
+        self.notified[channel] = 0
         del self.sent[channel][: count + (taken is not None)]
 
     @rule(seconds=st.sampled_from([1, 10]))
@@ -152,11 +152,11 @@ class Delivery(RuleBasedStateMachine):
         self.missing += len(self.sent[channel]) - len(self.inside(channel))
         self.sent[channel].clear()
         self.notices[channel].clear()
-        self.told[channel] = 0
+        self.notified[channel] = 0
         self.boxes.discard(channel)
 
     def inside(self, channel: str) -> list[Message]:
-        """Return the messages in a mailbox."""
+        """The messages in a mailbox."""
         box = self.boxes.find(channel)
         items = [entry.item for entry in box._items] if box else []
         return [item for item in items if isinstance(item, Message)]
@@ -180,7 +180,7 @@ class Delivery(RuleBasedStateMachine):
         assert self.used() <= max(MAX_BYTES, self.newest)
 
     def used(self) -> int:
-        """Return the bytes that all items count."""
+        """The bytes that all items count."""
         self.boxes._subtract_freed()
         return self.boxes._used
 
@@ -210,7 +210,7 @@ class Item:
         self.number = number
 
     def copy(self) -> dict[str, Any]:
-        """Return the message."""
+        """The message."""
         return {"number": self.number}
 
 
@@ -246,7 +246,7 @@ class Process:
 
 @pytest.fixture
 def process() -> Process:
-    """Return a process without mailboxes."""
+    """A process without mailboxes."""
     return Process()
 
 

@@ -11,7 +11,7 @@ HIGHEST = f"{2**64 - 1}-{2**64 - 1}.dddddddd"
 
 
 def entry(position: str, previous: str) -> HistoryEntry:
-    """Return an entry."""
+    """An entry."""
     return HistoryEntry(position, previous, b"")
 
 

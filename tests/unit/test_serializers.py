@@ -29,7 +29,7 @@ class Reversed(BaseMessageSerializer):
     """A user's format, written for channels_redis."""
 
     def as_bytes(self, message: dict[str, Any], *_args: object, **_kwargs: object) -> bytes:
-        """Return JSON from the end to the start."""
+        """JSON from the end to the start."""
         return json.dumps(message)[::-1].encode()
 
     def from_bytes(self, data: bytes, *_args: object, **_kwargs: object) -> dict[str, Any]:

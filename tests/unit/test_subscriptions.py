@@ -108,7 +108,7 @@ class Connection(RuleBasedStateMachine):
         self.subscriptions.reconcile([topic])
 
     def asked(self) -> set[bytes]:
-        """Return the topics in requests that the server has not answered."""
+        """The topics in requests that the server has not answered."""
         return {topic for _, names in self.requests for topic in names}
 
     @invariant()
@@ -171,7 +171,7 @@ class Case:
 
 @pytest.fixture
 def case() -> Case:
-    """Return a connection without topics."""
+    """A connection without topics."""
     return Case()
 
 

@@ -141,7 +141,7 @@ async def chat_servers(layer: str, redis_url: str) -> AsyncIterator[list[ChatSer
 
 
 def listen(port: int) -> socket.socket:
-    """Return a listening socket on ``port``, or on any free port if it is taken."""
+    """A listening socket on ``port``, or on any free port if it is taken."""
     try:
         return socket.create_server((HOST, port))
     except OSError:

@@ -64,7 +64,7 @@ class Tab:
 
 
 def subjects(event: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    """Return the people who are `here` or have `left`, or the message that was `said`."""
+    """The people who are `here` or have `left`, or the message that was `said`."""
     if kind == "said":
         return [event["said"]] if event["kind"] == "said" else []
     people = event.get("leaves" if kind == "left" else "joins", event.get("people", {}))

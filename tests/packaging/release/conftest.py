@@ -36,7 +36,7 @@ class Clone(SourceTree):
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """Return a copy of this repository in which each package is 1.0.4 and has one fragment."""
+    """A copy of this repository in which each package is 1.0.4 and has one fragment."""
     parts = (".github", ".gitignore", "packages", "pyproject.toml", "shared")
     tree = Clone.make(tmp_path_factory.mktemp("template") / "repository", *parts)
     for name in PACKAGES:
@@ -54,5 +54,5 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 @pytest.fixture
 def clone(template: Clone, tmp_path: Path) -> Clone:
-    """Return a clone of the template."""
+    """A clone of the template."""
     return template.clone(tmp_path / "clone")

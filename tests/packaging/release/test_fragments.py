@@ -21,7 +21,7 @@ OUTSIDE = ("docs/new.md", "tests/unit/test_new.py", f"packages/{LAYERS[0]}/READM
 
 
 def packages_lacking(clone: Clone) -> list[str]:
-    """Return the packages that are said to lack a fragment."""
+    """The packages that are said to lack a fragment."""
     checked = clone.run("check_fragments.py")
     lacking = re.findall("^packages/(.+)/changelog.d lacks", checked.stderr, re.MULTILINE)
     assert checked.returncode == bool(lacking), checked.stderr
@@ -37,7 +37,7 @@ def packages_lacking(clone: Clone) -> list[str]:
     ],
 )
 def test_change(clone: Clone, paths: Sequence[str], packages: Sequence[str]) -> None:
-    """It needs a fragment in each package whose archive it changes; the one missing is named."""
+    """It needs a fragment in each package with a changed archive; the one missing is named."""
     clone.change(*paths)
     lacking = list(packages)
     while lacking:

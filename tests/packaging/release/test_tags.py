@@ -1,4 +1,4 @@
-"""Making a release with the commands of CONTRIBUTING.md, and the check of its tag."""
+"""A release with the commands of CONTRIBUTING.md, and the check of its tag."""
 
 from __future__ import annotations
 

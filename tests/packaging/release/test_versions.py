@@ -13,13 +13,13 @@ from support.builds import LAYERS, PACKAGES, REPOSITORY, module_of, read_toml
 
 
 def project(package: str) -> dict[str, Any]:
-    """Return the `[project]` table of a package."""
+    """The `[project]` table of a package."""
     table: dict[str, Any] = read_toml(REPOSITORY / "packages" / package / "pyproject.toml")
     return table["project"]  # type: ignore[no-any-return]
 
 
 def version(package: str) -> Version:
-    """Return the version that a package's source states."""
+    """The version that a package's source states."""
     source = REPOSITORY / "packages" / package / "src" / module_of(package) / "__init__.py"
     (stated,) = re.findall(r'^__version__ = "(.+)"$', source.read_text("utf-8"), re.MULTILINE)
     return Version(stated)

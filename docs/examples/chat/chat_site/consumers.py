@@ -1,6 +1,6 @@
 """The chat itself: one consumer for each open page.
 
-All that consumers know of each other goes through the channel layer. Presence tells who is where; a
+All that consumers know of each other goes through the channel layer. Presence shows who is where; a
 group for each room carries what is said there. There is no database: the groups keep a history,
 from which newcomers get the latest messages, and pages that come back what they have missed.
 """
@@ -37,11 +37,11 @@ Event = dict[str, Any]
 
 
 class Refused(Exception):
-    """Raised when a page asks for something that makes no sense; the text is for people."""
+    """Raised when a page asks for something impossible; the text is for people."""
 
 
 def text_of(content: Any, field: str, longest: int = LONGEST_ID) -> str:
-    """Return a text that a page sent. All pages get it, so it must be one, and not be huge."""
+    """A text that a page sent. All pages get it, so it must be one, and not be huge."""
     text = content.get(field) if isinstance(content, dict) else None
     if not isinstance(text, str) or len(text) > longest:
         message = f"{field} must be a text of {longest} characters at most."
@@ -100,7 +100,7 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
             message = f"A name has 1 to {LONGEST_NAME} characters."
             raise Refused(message)
         if not ROOM_NAME.fullmatch(room):
-            message = "A room's name is made of a-z, 0-9 and -, 30 characters at most."
+            message = "A room's name consists of a-z, 0-9 and -, 30 characters at most."
             raise Refused(message)
         if self.person and self.person["room"] != room:
             await self.leave_room()
@@ -167,7 +167,7 @@ class ChatConsumer(Broadcasts, AsyncJsonWebsocketConsumer):  # type: ignore[misc
         }
 
     def room(self) -> str:
-        """Return the group of the room that the person is in."""
+        """The group of the room that the person is in."""
         if not self.person:
             message = "Join a room first."
             raise Refused(message)

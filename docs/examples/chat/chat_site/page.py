@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    """Return the page. Its style and script stand in it, so there is nothing else to load."""
+    """The page. Its style and script stand in it, so there is nothing else to load."""
     name = os.environ["CHAT_SERVER"]
     servers = dict(pair.split("=", 1) for pair in os.environ["CHAT_SERVERS"].split())
     known = {
