@@ -19,7 +19,6 @@ from .subscribers import Subscribers
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-    from ._shared.history.follower import Join
     from ._shared.history.results import Joined
     from ._shared.history.store import Question, Replay
     from ._shared.transport.commands import Shards
@@ -176,48 +175,42 @@ class PubSubBroker:
         mailbox.last_receipt = counters.received = counters.received + 1
         return item.copy()
 
-    async def join(self, topic: bytes, channel: str) -> None:
-        """Make an open channel a member of a topic, and wait for the confirmation.
-
-        Raises:
-            RuntimeError: The channel is not open.
-            redis.exceptions.RedisError: As `Subscribers.wait_subscribed`. The channel has not
-                joined then.
-        """
-        self._require_open(channel, topic)
-        token = self.hub.begin_join(topic, channel)
-        try:
-            await self._subscribers.wait_subscribed(topic)
-        except _FAILURES:
-            self._cancel_join(topic, channel, token)
-            raise
-        self.hub.confirm_join(topic, channel, token)
-
-    async def follow(self, topic: bytes, channel: str, since: str | None, rewind: int) -> Joined:
-        """Make an open channel a member of a group that keeps a history.
+    async def join(
+        self, topic: bytes, channel: str, since: str | None, rewind: int, *, keeps_history: bool
+    ) -> Joined | None:
+        """Make an open channel a member of a group, and wait for the confirmation.
 
         Args:
             topic: The topic of the group.
             channel: The channel.
             since: The position from which on the channel wants messages.
             rewind: The number of latest messages that it wants otherwise.
+            keeps_history: True if the group keeps a history.
+
+        Returns:
+            The place of the channel in the history, if there is one.
 
         Raises:
-            RuntimeError: The channel is not open.
-            redis.exceptions.RedisError: As `join`, or as `CommandClient.execute`.
+            redis.exceptions.RedisError: As `Subscribers.wait_subscribed`, or as
+                `CommandClient.execute`. The channel has not joined then.
         """
-        self._require_open(channel, topic)
-        hub, followers = self.hub, self.followers
-        place = followers.place_of(topic, channel)
-        if place is not None:
-            await self.join(topic, channel)
-            return place
-        token, joining = hub.begin_join(topic, channel), followers.begin_join(topic, channel)
+        hub, followers, joining = self.hub, self.followers, None
+        joined = followers.place_of(topic, channel)
+        token = hub.begin_join(topic, channel)
+        if keeps_history and joined is None:
+            joining = followers.begin_join(topic, channel)
         try:
             await self._subscribers.wait_subscribed(topic)
-            joined = await joining.follower.join(joining, since, rewind)
+            if joining is not None:
+                joined = await joining.follower.join(joining, since, rewind)
         except _FAILURES:
-            self._cancel_join(topic, channel, token, joining)
+            # An earlier membership stays.
+            hub.cancel_join(topic, channel, token)
+            if joining is not None:
+                joining.follower.cancel_join(joining)
+            # A group is not forgotten while a channel joins it.
+            self._forget_unused((topic,))
+            self._dispatcher.tell_restored((channel,))
             raise
         hub.confirm_join(topic, channel, token)
         # The channel may have left meanwhile, when the group could not be forgotten.
@@ -263,27 +256,6 @@ class PubSubBroker:
         # A channel without a consumer misses nothing.
         if self.consumers.has_consumer(channel):
             self._settings.report_overflow(channel, count)
-
-    def _cancel_join(
-        self, topic: bytes, channel: str, token: object, joining: Join | None = None
-    ) -> None:
-        """Cancel a join, also that of a group's history; an earlier membership stays."""
-        self.hub.cancel_join(topic, channel, token)
-        if joining is not None:
-            joining.follower.cancel_join(joining)
-        # A group is not forgotten while a channel joins it.
-        self._forget_unused((topic,))
-        self._dispatcher.tell_restored((channel,))
-
-    def _require_open(self, channel: str, topic: bytes) -> None:
-        if channel not in self.hub:
-            group = self._settings.group_of(topic)
-            raise RuntimeError(
-                f"{channel!r} is not a channel of this process: only the process that listens on a "
-                "channel can add it to a group. In a consumer, write "
-                f"self.channel_layer.group_add({group!r}, self.channel_name). From elsewhere, send "
-                "the channel a message whose handler does that"
-            )
 
     async def _read_history(self, topic: bytes, question: Question) -> Replay:
         tag = topic.decode()

@@ -42,16 +42,13 @@ class PubSubBrokers(Brokers[PubSubBroker]):
         """Return the broker that has a channel open, attached to the running loop; else its own.
 
         Args:
-            channel: The channel.
+            channel: The channel. The loop's own broker does not have it open.
             is_made_here: Whether `new_channel` has made it. Any other may be open in several loops,
                 as in several processes.
 
         Raises:
             RuntimeError: `new_channel` has made it in another event loop, which goes on.
         """
-        own = self.by_loop.get(asyncio.get_running_loop())
-        if own is not None and channel in own:
-            return own
         for broker in self.values():
             if channel in broker:
                 try:

@@ -281,13 +281,19 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         keeps_history = self._history is not None and self._history.limits(group) is not None
         if since is not None or rewind is not None:
             rewind = self._require_rewind(group, since, rewind)
-        is_made_here = self._names.process_of(channel) is not None
         brokers = self._brokers.value or self._brokers.get()
-        broker = await brokers.of_channel(channel, is_made_here=is_made_here)
-        if keeps_history:
-            return await broker.follow(topic, channel, since, rewind or 0)
-        await broker.join(topic, channel)
-        return None
+        broker = brokers.by_loop.get(get_running_loop())
+        if broker is None or channel not in broker.hub:
+            is_made_here = self._names.process_of(channel) is not None
+            broker = await brokers.of_channel(channel, is_made_here=is_made_here)
+            if channel not in broker.hub:
+                raise RuntimeError(
+                    f"{channel!r} is not a channel of this process: only the process that listens "
+                    "on a channel can add it to a group. In a consumer, write "
+                    f"self.channel_layer.group_add({group!r}, self.channel_name). From elsewhere, "
+                    "send the channel a message whose handler does that"
+                )
+        return await broker.join(topic, channel, since, rewind or 0, keeps_history=keeps_history)
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Remove a channel of this process from a group at once, if it is a member.
