@@ -15,7 +15,7 @@ import asyncio
 import heapq
 import math
 import weakref
-from collections import Counter, deque
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -485,7 +485,7 @@ class Mailboxes:
             channels = self._hold_back(channels, (item, deadline, size), awaited)
         wakes_later = len(channels) > MAX_WOKEN and running_loop() is not None
         boxes: list[Mailbox] = []
-        lost: Counter[str] = Counter()
+        lost: dict[str, int] = {}
         if size:
             size += MESSAGE_OVERHEAD + REFERENCE_SIZE * len(channels)
             entry: Entry = SizedEntry(deadline, item, size, self._freed)
@@ -501,7 +501,7 @@ class Mailboxes:
                 and box.size >= box.capacity
                 and box.drop_oldest() is not None
             ):
-                lost[channel] += 1
+                lost[channel] = 1
             if wakes_later:
                 box.put_quietly(entry)
                 boxes.append(box)
@@ -620,7 +620,7 @@ class Mailboxes:
         while freed:
             self._used -= freed.popleft()
 
-    def _evict(self, newest: Entry, lost: Counter[str]) -> None:
+    def _evict(self, newest: Entry, lost: dict[str, int]) -> None:
         """Drop the oldest messages of the fullest mailboxes, but not the newest entry."""
         goal = self._max_bytes - self._max_bytes // EVICTION_DIVISOR
         fullest = [(-box.bytes, channel) for channel, box in self._boxes.items() if box.size]
@@ -634,7 +634,7 @@ class Mailboxes:
                 dropped = box.drop_oldest(newest)
                 if dropped is None:
                     break
-                lost[channel] += 1
+                lost[channel] = lost.get(channel, 0) + 1
                 size -= dropped
                 self._subtract_freed()
             if dropped is not None:
