@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 
 __all__ = [
-    "CANCEL_INTERVAL",
     "BackgroundTasks",
     "begun",
     "end_task",
