@@ -40,7 +40,7 @@ class Cell:
     Args:
         work: One of `TITLES`.
         parameters: What distinguishes it from the work's other cells: `payload` in bytes,
-            `encrypted`, `shards`, `cluster`, `members`, `processes`, `broadcast`,
+            `encrypted`, `shards`, `cluster`, `members`, `processes`, `mixed`, `broadcast`,
             `workers`, `threads`.
         contenders: The names of those that it is measured on.
         quick: Whether it is part of a quick run.

@@ -6,6 +6,7 @@ import asyncio
 import collections
 import gc
 import os
+import secrets
 import statistics
 import time
 import uuid
@@ -180,10 +181,10 @@ async def broadcasts(trial: Trial) -> None:
 
 
 async def other_processes(trial: Trial) -> None:
-    """Send to a group with 10 members in each of 100 processes of channels_redis.
+    """Send to a group with 10 members in each of 100 processes, whose inboxes are unread.
 
-    Their names stand in the group as channels_redis writes them, the 32 digits of a process being a
-    uuid4. Their inboxes are unread, and are emptied between the passes.
+    They run the same layer; with the parameter `mixed`, channels_redis. The inboxes are emptied
+    between the passes.
     """
     layer, message = trial.job.layer(), trial.job.message()
 
@@ -200,14 +201,19 @@ async def other_processes(trial: Trial) -> None:
 
 
 def simulate_members(trial: Trial, *, processes: int, members: int) -> None:
-    """Write the group as processes of channels_redis do for channels that join."""
+    """Write the group as other processes of the contender do for channels that join.
+
+    One of our queue layer writes one name for all its members. One of channels_redis, which all
+    are with the parameter `mixed`, writes each member's, and its id is a uuid4.
+    """
     from redis import Redis  # noqa: PLC0415 - not every environment has it
 
-    names = [
-        f"specific.{process}!{uuid.uuid4().hex}"
-        for process in (uuid.uuid4().hex for _ in range(processes))
-        for _ in range(members)
-    ]
+    if trial.job.contender == "queue" and not trial.job.parameters.get("mixed"):
+        ids = [f"{secrets.token_hex(6)}c{secrets.token_hex(2)[1:]}" for _ in range(processes)]
+        names = [f"specific.{one}!:g:{GROUP}" for one in ids]
+    else:
+        ids = [uuid.uuid4().hex for _ in range(processes)]
+        names = [f"specific.{one}!{uuid.uuid4().hex}" for one in ids for _ in range(members)]
     with Redis.from_url(trial.job.hosts[0]) as server:
         server.flushdb()
         server.zadd(f"asgi:group:{GROUP}", dict.fromkeys(names, time.time()))
