@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from support import programs
-from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,16 +51,6 @@ def run_program(own_server: EmbeddedServer, layer_class: str) -> RunProgram:
         return done.out.splitlines()
 
     return run
-
-
-async def all_closed(server: EmbeddedServer) -> None:
-    """Wait until only this client is connected to the server."""
-    with server.client() as client:
-
-        def others() -> bool:
-            return len(client.client_list()) == 1
-
-        await eventually(others)
 
 
 @contextlib.contextmanager

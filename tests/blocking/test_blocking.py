@@ -15,10 +15,11 @@ from django.utils.module_loading import import_string
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from blocking.conftest import all_closed, opens
+from blocking.conftest import opens
 from support.loop_thread import LoopThread
 from support.messages import joined, within
 from support.proxy import TcpProxy
+from support.waiting import all_closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from blocking.conftest import all_closed, opens
+from blocking.conftest import opens
+from support.waiting import all_closed
 
 if TYPE_CHECKING:
     from blocking.conftest import RunProgram

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from channels_redis_shared.ops.statistics import Counters
 from channels_redis_shared.transport.cluster import Cluster, slot_of
 from channels_redis_shared.transport.cluster_pipeline import ClusterPipeline
 from support.cluster import EmbeddedCluster, command, node_id
+from support.layers import reaches
 from support.messages import cancel, within
 from support.waiting import eventually
 
@@ -251,18 +253,8 @@ async def test_group_of_a_lost_master(replicated_cluster: EmbeddedCluster, layer
     await layer.group_add("room", channel)
     master.kill()
     replica.resume()
-
-    async def arrives() -> bool:
-        # It fails while there is no master yet.
-        try:
-            await layer.group_send("room", {"type": "hello"})
-        except RedisError:
-            return False
-        await asyncio.wait([waiting], timeout=0.05)
-        return waiting.done()
-
-    await eventually(arrives, timeout=OUTAGE)
-    assert waiting.result() == {"type": "hello"}
+    hello = {"type": "hello"}
+    assert await reaches(waiting, partial(layer.group_send, "room", hello)) == hello
 
 
 @pytest.mark.usefixtures("frequent_checks")

@@ -6,17 +6,19 @@ import asyncio
 import itertools
 import logging
 import random
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from support import inside
 from support.cluster import command
 from support.environments import redis_6_2
+from support.layers import succeeds
 from support.messages import take
 from support.waiting import eventually
 
@@ -68,15 +70,8 @@ async def test_dead_node_costs_its_own_topics(
     dying.start()
     for channel in (grouped, harmed):
         assert await take(listener, channel) == {"type": "back"}
-
-    async def sent() -> bool:
-        try:
-            await sender.group_send(lost_group, {"type": "again"})
-        except RedisError:
-            return False
-        return True
-
-    await eventually(sent, timeout=OUTAGE)
+    sending = partial(sender.group_send, lost_group, {"type": "again"})
+    await eventually(lambda: succeeds(sending), timeout=OUTAGE)
     assert await take(listener, grouped) == {"type": "again"}
     await sender.send(unharmed, {"type": "end"})
     assert await take(listener, unharmed) == {"type": "end"}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.messages import joined, take, within
-from support.waiting import eventually
+from support.waiting import all_closed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -92,8 +92,7 @@ async def test_child_keeps_no_connection_open(
         os._exit(0)
     try:
         await layer.close_pools()
-        with own_server.client() as client:
-            await eventually(lambda: len(client.client_list()) == 1)
+        await all_closed(own_server)
     finally:
         os.close(writing)
         os.close(reading)

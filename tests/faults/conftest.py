@@ -1,4 +1,4 @@
-"""The fixtures that the tests of the queue layer share, and the event loops of these tests."""
+"""The fixtures that the tests of faults share, and the event loops of these tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from support.layers import layer_class
+from support.layers import layer_class, make_layer
 from support.queue_layers import frequent_checks, layers, own_layers, remote_layer
 
 if TYPE_CHECKING:
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
     import pytest
 
-__all__ = ["frequent_checks", "layer_class", "layers", "own_layers", "remote_layer"]
+__all__ = [
+    "frequent_checks",
+    "layer_class",
+    "layers",
+    "make_layer",
+    "own_layers",
+    "remote_layer",
+]
 
 # Faults of single connections, which each kind of event loop reports in its own way.
 ON_UVLOOP_TOO = {"test_connections.py"}

@@ -14,10 +14,7 @@ from support.messages import cancel, joined, numbered, take_numbers
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from embedded_server import EmbeddedServer
-    from support.layers import LayerClass
+    from collections.abc import Callable
 
 IN_FLIGHT = 50
 DEADLINE = 50
@@ -53,17 +50,6 @@ def send_one_by_one(layer: Any, messages: list[dict[str, Any]]) -> None:
         async_to_sync(layer.group_send)("room", message)
 
 
-@pytest.fixture
-async def reader_and_sender(
-    layer_class: LayerClass, redis_server: EmbeddedServer, prefix: str
-) -> AsyncIterator[list[Any]]:
-    """Yield two layers, as two processes have them."""
-    pair: list[Any] = [layer_class(hosts=[redis_server.url], prefix=prefix) for _ in range(2)]
-    yield pair
-    for layer in pair:
-        await layer.close_pools()
-
-
 # Each pair of a sender and a taker; and many more messages than any capacity.
 @pytest.mark.parametrize(
     ("sender", "kind", "count"),
@@ -75,9 +61,9 @@ async def reader_and_sender(
         ("synchronous", "consumer", 1_200),
     ],
 )
-async def test_burst(reader_and_sender: list[Any], count: int, kind: str, sender: str) -> None:
+async def test_burst(make_layer: Callable[..., Any], count: int, kind: str, sender: str) -> None:
     """Whatever the number, who sends and who takes."""
-    reading, sending = reader_and_sender
+    reading, sending = make_layer(), make_layer()
     messages: list[dict[str, Any]] = [{**one, "type": "note"} for one in numbered(count)]
     numbers: list[int] = []
     if kind == "loop":

@@ -16,18 +16,12 @@ from channels_redis_shared.concurrency import end_task, start_task
 from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.connector import Connector
 from channels_redis_shared.transport.pipeline import AutoPipeline
-from support.waiting import eventually
+from support.waiting import all_closed
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
 
 DEADLINE = 15.0  # seconds
-
-
-async def only_client(server: EmbeddedServer) -> None:
-    """Wait until no connection is left but this one."""
-    with server.client() as client:
-        await eventually(lambda: client.info("clients")["connected_clients"] == 1)
 
 
 async def test_task_that_swallows_a_cancellation_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +93,7 @@ async def test_command_that_was_sent_in_part(own_server: EmbeddedServer) -> None
     with pytest.raises(RedisTimeoutError):
         await asyncio.wait_for(pipeline.execute(command, key="large"), DEADLINE)
     own_server.resume()
-    await only_client(own_server)
+    await all_closed(own_server)
     with own_server.client() as client:
         assert not client.exists("large")
     await pipeline.close()

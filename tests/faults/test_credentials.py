@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,10 +16,13 @@ from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.sentinel import find_master
 from embedded_server import HOST
 from support.acl_rules import PASSWORD, restricted
+from support.layers import reaches
 from support.messages import take, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from embedded_server import EmbeddedServer
     from support.layers import LayerClass
 
@@ -51,10 +54,12 @@ class Service(CredentialProvider):
 class Consumer:
     """A consumer of a layer that gets its credentials from a service."""
 
-    def __init__(self, layer_class: LayerClass, server: EmbeddedServer, service: Service) -> None:
+    def __init__(
+        self, make_layer: Callable[..., Any], server: EmbeddedServer, service: Service
+    ) -> None:
         host = {"address": server.url, "credential_provider": service, "socket_timeout": TIMEOUT}
         self.server = server
-        self.layer: Any = layer_class(hosts=[host])
+        self.layer = make_layer(hosts=[host])
 
     async def start(self) -> None:
         """Receive a message, and wait for the next."""
@@ -71,24 +76,18 @@ class Consumer:
                 client.client_kill_filter(_type=kind, skipme=True)
 
     async def goes_on(self) -> None:
-        """Send until it has a message: Pub/Sub loses what is sent during an outage."""
-
-        async def arrives() -> bool:
-            # A connection that was closed may break only now.
-            with contextlib.suppress(RedisConnectionError):
-                await within(self.layer.send(self.channel, HELLO))
-            return bool((await asyncio.wait([self.waiter], timeout=0.2))[0])
-
-        await eventually(arrives)
-        assert await self.waiter == HELLO
-        await within(self.layer.close_pools())
+        """Wait until it has the next message."""
+        send = partial(self.layer.send, self.channel, HELLO)
+        assert await reaches(self.waiter, send) == HELLO
 
 
-async def test_changed_password(own_server: EmbeddedServer, layer_class: LayerClass) -> None:
+async def test_changed_password(
+    own_server: EmbeddedServer, make_layer: Callable[..., Any], layer_class: LayerClass
+) -> None:
     """Each new connection asks the provider: a consumer goes on waiting."""
     user = restricted(own_server, layer_class)["username"]
     service = Service(user, PASSWORD)
-    consumer = Consumer(layer_class, own_server, service)
+    consumer = Consumer(make_layer, own_server, service)
     await consumer.start()
     with own_server.client() as client:
         client.execute_command("ACL", "SETUSER", user, "resetpass", ">changed")
@@ -99,11 +98,11 @@ async def test_changed_password(own_server: EmbeddedServer, layer_class: LayerCl
 
 
 async def test_credentials_that_cannot_be_had_for_a_while(
-    own_server: EmbeddedServer, layer_class: LayerClass
+    own_server: EmbeddedServer, make_layer: Callable[..., Any]
 ) -> None:
     """A consumer that reconnects meanwhile goes on waiting."""
     service = Service()
-    consumer = Consumer(layer_class, own_server, service)
+    consumer = Consumer(make_layer, own_server, service)
     await consumer.start()
     asked, service.down = service.asked, True
     consumer.cut_off()
@@ -132,12 +131,12 @@ async def test_credentials_for_a_sentinel(own_server: EmbeddedServer) -> None:
 
 
 def test_credentials_that_synchronous_code_cannot_have(
-    own_server: EmbeddedServer, layer_class: LayerClass
+    own_server: EmbeddedServer, make_layer: Callable[..., Any]
 ) -> None:
     """The call fails as for a server that can't be reached, and names the reason."""
     service = Service()
     service.down = True
-    layer = Consumer(layer_class, own_server, service).layer
+    layer = Consumer(make_layer, own_server, service).layer
     with pytest.raises(RedisConnectionError, match="503"):
         async_to_sync(layer.send)("jobs", HELLO)
     service.down = False

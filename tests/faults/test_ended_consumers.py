@@ -12,15 +12,13 @@ import pytest
 
 from channels_redis_queue import RedisChannelLayer
 from support.inside import waiting_calls
-from support.layers import Layers
 from support.messages import cancel, consume, joined, numbered, take, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Callable
 
     from embedded_server import EmbeddedServer
-    from support.layers import LayerClass
 
 WAVE = 500
 HELLO, LATER = {"type": "hello"}, {"type": "later"}
@@ -63,18 +61,16 @@ def channel_expiry() -> int:
 
 
 @pytest.fixture
-async def site(
+def site(
     own_server: EmbeddedServer,
-    layer_class: LayerClass,
+    make_layer: Callable[..., Any],
     channel_expiry: int,
     monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Site]:
-    """Yield a site whose layer looks for consumers that have ended more often than it does."""
+) -> Site:
+    """Return a site whose layer looks for consumers that have ended more often than it does."""
     monkeypatch.setattr("channels_redis_queue.maintenance.CHECK_INTERVAL", 0.4)
     monkeypatch.setattr("channels_redis_pubsub.broker.SWEEP_INTERVAL", 0.4)
-    layers = Layers(hosts=[own_server.url], channel_expiry=channel_expiry)
-    yield Site(own_server, layers.make(layer_class))
-    await layers.close()
+    return Site(own_server, make_layer(channel_expiry=channel_expiry))
 
 
 def is_full(wave: list[str]) -> bool:

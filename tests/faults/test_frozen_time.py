@@ -14,10 +14,8 @@ from freezegun import freeze_time
 from support.messages import joined, numbered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
-
-    from embedded_server import EmbeddedServer
 
     Freeze = Callable[[datetime], AbstractContextManager[Any]]
 
@@ -31,14 +29,6 @@ FREEZERS: dict[str, Freeze] = {
     "freezegun real_asyncio": partial(freeze_time, real_asyncio=True),
     "time-machine": partial(time_machine.travel, tick=False),
 }
-
-
-@pytest.fixture
-async def layer(own_server: EmbeddedServer, layer_class: type[Any]) -> AsyncIterator[Any]:
-    """Return a layer."""
-    layer = layer_class(hosts=[own_server.url])
-    yield layer
-    await layer.close_pools()
 
 
 async def turn() -> None:
@@ -71,8 +61,11 @@ async def check(layer: Any, channel: str, meanwhile: Callable[[], object] = lamb
 
 @pytest.mark.parametrize("freeze", FREEZERS.values(), ids=FREEZERS)
 @pytest.mark.parametrize("offset", [0 * DAY, DAY, -DAY], ids=["now", "tomorrow", "yesterday"])
-async def test_messages_arrive(layer: Any, freeze: Freeze, offset: timedelta) -> None:
+async def test_messages_arrive(
+    make_layer: Callable[..., Any], freeze: Freeze, offset: timedelta
+) -> None:
     """Before, during and after the freeze, for members from each of these, also if time moves."""
+    layer = make_layer()
     channels = [await joined(layer, "room")]
     await check(layer, channels[0])
     moment = datetime.now(timezone.utc) + offset

@@ -7,32 +7,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.histories import GROUP, HISTORY, follow, plain, send
-from support.layers import Layers
 from support.messages import numbered, take, take_many
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Callable
 
     from embedded_server import EmbeddedServer
-    from support.layers import LayerClass
 
 
-@pytest.fixture
-async def pair(
-    own_server: EmbeddedServer,
-    layer_class: LayerClass,
-    frequent_checks: None,  # noqa: ARG001
-) -> AsyncIterator[list[Any]]:
-    """Yield two layers whose group keeps a history."""
-    layers = Layers(hosts=[own_server.url], **HISTORY)
-    yield [layers.make(layer_class) for _ in range(2)]
-    await layers.close()
+pytestmark = pytest.mark.usefixtures("frequent_checks")
 
 
-async def test_server_comes_back_empty(own_server: EmbeddedServer, pair: list[Any]) -> None:
+async def test_server_comes_back_empty(
+    own_server: EmbeddedServer, make_layer: Callable[..., Any]
+) -> None:
     """The notice comes once, within seconds, also if nothing is sent; then messages flow."""
-    layer, sender = pair
+    layer, sender = [make_layer(**HISTORY) for _ in range(2)]
     channel, joined = await follow(layer)
     await send(sender, numbered(1))
     assert plain([await take(layer, channel)]) == numbered(1)
@@ -47,9 +38,11 @@ async def test_server_comes_back_empty(own_server: EmbeddedServer, pair: list[An
     assert not again.recovered
 
 
-async def test_history_was_deleted(own_server: EmbeddedServer, pair: list[Any]) -> None:
+async def test_history_was_deleted(
+    own_server: EmbeddedServer, make_layer: Callable[..., Any]
+) -> None:
     """The notice comes with the next message, as others may be missing before it."""
-    layer, sender = pair
+    layer, sender = [make_layer(**HISTORY) for _ in range(2)]
     channel, _ = await follow(layer)
     await send(sender, numbered(1))
     assert plain([await take(layer, channel)]) == numbered(1)

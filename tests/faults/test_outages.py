@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +14,13 @@ import redis.exceptions
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 from embedded_server import EmbeddedServer
-from support.layers import Layers as LayersOfAnyClass
+from support.layers import reaches
 from support.messages import cancel, joined, take, take_numbers, within
 from support.queue_layers import Layers, StartRemoteLayer, nothing_else, sent, waiting
-from support.waiting import eventually, until
+from support.waiting import all_closed, eventually, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from support.layers import LayerClass
 
@@ -30,16 +29,6 @@ if TYPE_CHECKING:
 HELLO = {"type": "hello"}
 AWAY = 2.5  # seconds; longer than the longest wait between two tries
 TIMEOUT = 2  # seconds; the default is 5
-
-
-@pytest.fixture
-async def make_layer(
-    own_server: EmbeddedServer, layer_class: LayerClass
-) -> AsyncIterator[MakeLayer]:
-    """Yield a maker of layers of each class, which are closed after the test."""
-    layers = LayersOfAnyClass(hosts=[own_server.url])
-    yield partial(layers.make, layer_class)
-    await layers.close()
 
 
 def short(server: EmbeddedServer) -> list[dict[str, Any]]:
@@ -53,19 +42,6 @@ def levels(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return the levels of what the layer has logged, from INFO on."""
     records = [record for record in caplog.records if record.name.startswith("channels_redis_")]
     return [record.levelname for record in records if record.levelno >= logging.INFO]
-
-
-async def reaches(sender: Any, channel: str, receiver: asyncio.Task[Any]) -> None:
-    """Send until the receiver has a message: Pub/Sub loses what is sent in an outage."""
-
-    async def arrived() -> bool:
-        with suppress(redis.exceptions.RedisError):
-            await sender.send(channel, HELLO)
-        await asyncio.wait([receiver], timeout=0.1)
-        return receiver.done()
-
-    await eventually(arrived)
-    assert receiver.result() == HELLO
 
 
 async def test_server_is_away(
@@ -85,7 +61,8 @@ async def test_server_is_away(
     assert not any(receiver.done() for receiver in receivers.values())
     own_server.start()
     back = time.monotonic()
-    await asyncio.gather(*(reaches(sender, *one) for one in receivers.items()))
+    for channel, receiver in receivers.items():
+        assert await reaches(receiver, partial(sender.send, channel, HELLO)) == HELLO
     assert time.monotonic() - back < 5
     await eventually(lambda: levels(caplog) == ["WARNING", "INFO"])
     for record in caplog.records:
@@ -180,7 +157,7 @@ async def test_server_that_is_down_at_the_start(
     receiver = asyncio.create_task(layer.receive("jobs"))
     await eventually(lambda: levels(caplog) == ["WARNING"])
     own_server.start()
-    await reaches(layer, "jobs", receiver)
+    assert await reaches(receiver, partial(layer.send, "jobs", HELLO)) == HELLO
 
 
 async def test_messages_survive_with_the_server(
@@ -331,5 +308,4 @@ async def test_closing(
             own_server.resume()
             await within(asyncio.wait([closing]))
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        with own_server.client() as client:
-            await eventually(lambda: client.info("clients")["connected_clients"] == 1)
+        await all_closed(own_server)

@@ -15,8 +15,9 @@ from redis.exceptions import RedisError
 from support.messages import joined, take, within
 
 if TYPE_CHECKING:
-    from embedded_server import EmbeddedServer
+    from collections.abc import Callable
 
+    from embedded_server import EmbeddedServer
 
 HELLO = {"type": "hello"}
 # What `transport/redis_py.py` reads and can do without.
@@ -41,14 +42,14 @@ def hide(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 @pytest.mark.parametrize("protocol", [2, 3])
 async def test_layer(
     own_server: EmbeddedServer,
-    layer_class: type[Any],
+    make_layer: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
     attribute: str,
     protocol: int,
 ) -> None:
     """Messages arrive, of synchronous callers too, before and after all connections were closed."""
     hide(monkeypatch, attribute)
-    layer = layer_class(hosts=[{"address": own_server.url, "protocol": protocol}])
+    layer = make_layer(hosts=[{"address": own_server.url, "protocol": protocol}])
     channel = await joined(layer, "room")
     for _ in range(3):
         await asyncio.to_thread(async_to_sync(layer.send), channel, HELLO)
@@ -60,15 +61,12 @@ async def test_layer(
         with own_server.client() as client:
             client.client_kill_filter(_type="normal", skipme=True)
     await within(layer.group_discard("room", channel))
-    await layer.close_pools()
 
 
 async def test_redis_py_that_hides_its_transport(
-    own_server: EmbeddedServer, layer_class: type[Any], monkeypatch: pytest.MonkeyPatch
+    make_layer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error, at once, says that this redis-py does not suit."""
     hide(monkeypatch, "_writer")
-    layer = layer_class(hosts=[own_server.url])
     with pytest.raises(RedisError, match=r"redis-py \d.* is not supported"):
-        await within(layer.send("channel", HELLO))
-    await layer.close_pools()
+        await within(make_layer().send("channel", HELLO))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from channels.exceptions import ChannelFull
-from redis.exceptions import RedisError
 
 from channels_redis_queue import RedisChannelLayer
+from support.layers import reaches
 from support.messages import within
 from support.waiting import eventually
 
@@ -125,13 +125,7 @@ async def test_outages(layers: Layers, layer_class: LayerClass, own_server: Embe
     await eventually(lambda: layer.statistics().outage_seconds > first)
     assert layer.statistics().reconnects == 0
     own_server.restart()
-
-    async def passes() -> bool:
-        with contextlib.suppress(RedisError):  # as long as it is not up
-            await layer.send(channel, MESSAGE)
-        return bool(waiting.done())
-
-    await eventually(passes)
+    await reaches(waiting, partial(layer.send, channel, MESSAGE))
     # The connection that receives, and that of commands.
     await eventually(lambda: layer.statistics().reconnects >= 2)
     ended = layer.statistics().outage_seconds

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import pytest
 import pytest_asyncio
 from asgiref.sync import async_to_sync
+from redis.exceptions import RedisError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 from support.messages import within
+from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from embedded_server import EmbeddedServer
+    from support.messages import Message
 
 Layer: TypeAlias = RedisChannelLayer | RedisPubSubChannelLayer
 LayerClass: TypeAlias = type[RedisChannelLayer] | type[RedisPubSubChannelLayer]
@@ -98,6 +102,39 @@ def layer_class(request: pytest.FixtureRequest) -> LayerClass:
     """Return each of the two layers' classes in turn."""
     chosen: LayerClass = request.param
     return chosen
+
+
+@pytest_asyncio.fixture
+async def make_layer(
+    own_server: EmbeddedServer, layer_class: LayerClass
+) -> AsyncIterator[Callable[..., Any]]:
+    """Yield a maker of layers of each class on the test's own server, closed after the test."""
+    made = Layers(hosts=[own_server.url])
+    yield partial(made.make, layer_class)
+    await made.close()
+
+
+async def succeeds(call: Callable[[], Awaitable[object]]) -> bool:
+    """Make a call; return whether it raised no error of Redis."""
+    try:
+        await call()
+    except RedisError:
+        return False
+    return True
+
+
+async def reaches(
+    receiving: asyncio.Future[Message], send: Callable[[], Awaitable[None]]
+) -> Message:
+    """Send until a message is received, and return it: an outage ends only for later ones."""
+
+    async def arrived() -> bool:
+        await succeeds(send)
+        await asyncio.wait([receiving], timeout=0.1)
+        return receiving.done()
+
+    await eventually(arrived, timeout=30)
+    return receiving.result()
 
 
 async def works(layers: Layers, layer_class: LayerClass, *hosts: object, **options: Any) -> None:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-from redis.exceptions import RedisError
 
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue.keys import Keys, QueueKeys
 from support import inside
-from support.layers import LayersOf, fixtures_of
+from support.layers import LayersOf, fixtures_of, succeeds
 from support.messages import Message, take, take_elsewhere, within
 from support.processes import Remote
 from support.waiting import eventually
@@ -86,11 +85,7 @@ async def waiting(layer: RedisChannelLayer, channel: str) -> asyncio.Task[Messag
 
 async def sent(layer: RedisChannelLayer, channel: str) -> bool:
     """Try to send a message; return whether that worked."""
-    try:
-        await layer.send(channel, {"type": "hello"})
-    except RedisError:
-        return False
-    return True
+    return await succeeds(lambda: layer.send(channel, {"type": "hello"}))
 
 
 def is_blocked(server: EmbeddedServer, readers: int = 1) -> bool:

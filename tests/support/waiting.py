@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar, overload
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from embedded_server import EmbeddedServer
+
 T = TypeVar("T")
 
 FIRST_STEP = 0.002  # seconds between the first looks
@@ -44,6 +46,12 @@ async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout: float =
             raise TimeoutError(message)
         await asyncio.sleep(step)
         step = min(step * 1.5, LONGEST_STEP)
+
+
+async def all_closed(server: EmbeddedServer) -> None:
+    """Wait until only the client that asks is connected to a server."""
+    with server.client() as client:
+        await eventually(lambda: len(client.client_list()) == 1)
 
 
 async def until(moment: float) -> None:
