@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import ResponseError
 
-from support import inside as look
 from support.histories import GROUP, HISTORY, follow, plain, send
 from support.messages import numbered, take, take_many, within
 from support.pubsub_layers import (
@@ -148,7 +147,9 @@ async def test_a_history_that_can_not_be_read(
     assert plain(await take_many(layer, channel, 2)) == numbered(2)
 
 
-async def test_an_outage_while_the_first_member_joins(proxy: TcpProxy, own_layers: Layers) -> None:
+async def test_an_outage_while_the_first_member_joins(
+    own_server: EmbeddedServer, proxy: TcpProxy, own_layers: Layers
+) -> None:
     """Messages after the join come when the connection is back, not only with a later one."""
     layer, sender = own_layers(hosts=[proxy.url], **HISTORY, **NOTICES), own_layers(**HISTORY)
     channel = await within(layer.new_channel())
@@ -157,8 +158,9 @@ async def test_an_outage_while_the_first_member_joins(proxy: TcpProxy, own_layer
     subscriber, commands = proxy.connections
     commands.stall()
     joining = asyncio.create_task(layer.group_add(GROUP, channel))
-    [subscriptions] = look.subscribers(layer)
-    await eventually(lambda: subscriptions.is_subscribed(b"asgi__group__chat.1"))
+    await eventually(lambda: "asgi__group__chat.1" in subscribed(own_server))
+    # On the same connection: returns when the layer has been told of both.
+    await within(layer.new_channel())
     proxy.stall(new=True)
     subscriber.cut()
     assert await take(layer, channel) == LOST

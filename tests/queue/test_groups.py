@@ -11,9 +11,8 @@ import pytest
 
 from channels_redis_queue import keys, publisher, scripts
 from channels_redis_queue._shared.transport.commands import Script
-from channels_redis_queue.keys import virtual_channel
+from channels_redis_queue.keys import Keys, virtual_channel
 from channels_redis_queue.layer import PROCESS_CAPACITY
-from support import inside
 from support.counting import count_commands
 from support.messages import joined, numbered, take, take_numbers, within
 from support.queue_layers import (
@@ -97,7 +96,7 @@ async def test_another_process_discards_when_the_message_key_is_full(
 
 
 async def test_burst_waits_for_a_reader_that_is_held_up(
-    layers: Layers, monkeypatch: pytest.MonkeyPatch
+    layers: Layers, redis_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many sends at once, far beyond the capacity, lose nothing."""
     # So long that no busy machine holds up the reader for more.
@@ -106,14 +105,14 @@ async def test_burst_waits_for_a_reader_that_is_held_up(
     channel = await layer.new_channel()
     await layer.group_add("room", channel)
     received = asyncio.ensure_future(take_numbers(layer, channel, 500))
-    full = threading.Event()
+    key, full = beside(layer, channel).key, threading.Event()
 
     async def burst() -> None:
         sends = [
             asyncio.ensure_future(sender.group_send("room", message)) for message in numbered(500)
         ]
-        await sends[0]
-        await asyncio.sleep(0.2)
+        with redis_server.client() as client:
+            await eventually(lambda: client.zcard(key) == 4 * PROCESS_CAPACITY)
         full.set()
         await asyncio.gather(*sends)
 
@@ -204,24 +203,29 @@ def processes(own_server: EmbeddedServer, own_layers: Layers) -> list[str]:
     addresses = [f"specific.{keys.new_process_id()}!" for _ in range(8)]
     names = {virtual_channel(address, "room"): time.time() for address in addresses}
     with own_server.client() as client:
-        client.zadd(inside.keys(own_layers()).group("room"), names)
+        client.zadd(Keys(own_layers().prefix).group("room"), names)
     return addresses
 
 
 async def test_body_for_many_processes(
-    own_server: EmbeddedServer, own_layers: Layers, processes: list[str]
+    own_server: EmbeddedServer,
+    own_layers: Layers,
+    processes: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It goes to the server once, each process gets it, and senders seldom ask who is alive."""
+    # The first time at once.
+    monkeypatch.setattr("channels_redis_queue.protocol.group_cache.LIVENESS_CHECK_INTERVAL", 0)
     layer, message = own_layers(), {"type": "long", "text": "x" * 2000}
-    await layer.group_send("room", message)
-    inside.snapshot(layer, "room").next_liveness_check = 0.0
-    await layer.group_send("room", message)
+    with count_commands(own_server) as first:
+        await layer.group_send("room", message)
     with count_commands(own_server) as counted:
         await layer.group_send("room", message)
     with own_server.client() as client:
         sent = {client.zrange(beside(layer, process).key, -1, -1)[0] for process in processes}
     assert len(sent) == 1
     assert counted.bytes_in < 4000
+    assert first.commands.keys() >= {"get", "ttl"}
     assert not counted.commands.keys() & {"get", "ttl"}
 
 

@@ -10,7 +10,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from redis.exceptions import ResponseError
 
-from support import inside
+from channels_redis_queue.keys import Keys
 from support.messages import take, take_numbers, within
 from support.queue_layers import Layers, beside
 
@@ -60,7 +60,7 @@ async def test_group(layers: Layers, redis_server: EmbeddedServer) -> None:
     for number in range(2):
         await layer.group_send("room", {"number": number})
         assert await take_numbers(layer, channel, 1) == [number]
-    group = inside.keys(layer).group("room")
+    group = Keys(layer.prefix).group("room")
     with redis_server.client() as client:
         client.delete(group)
         client.set(group, "something else")

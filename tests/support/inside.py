@@ -34,32 +34,14 @@ def shards(layer: Any) -> Any:
     return process(layer).shards
 
 
-def silent(layer: Any) -> list[Any]:
-    """Return the addresses of processes that a queue layer has looked at once, in silence."""
-    return list(process(layer)._liveness._silence._first)
-
-
 def receivers(layer: Any) -> list[Any]:
     """Return the receivers that a queue layer has in this process."""
     return [receiver for one in brokers(layer) for receiver in one._receivers._all()]
 
 
-def receivers_by_address(layer: Any) -> dict[str, Any]:
-    """Return the receivers of a queue layer's addresses, in the running event loop."""
-    found: dict[str, Any] = broker(layer)._receivers._receivers
-    return found
-
-
 def prefetched(layer: Any, channel: str) -> int:
     """Return how many messages of a general channel were taken before a call asked for them."""
     return int(broker(layer)._receivers._worker_dispatchers[channel].mailbox.size)
-
-
-def snapshot(layer: Any, group: str) -> Any:
-    """Return the group as a queue layer's senders know it."""
-    found = process(layer).publisher._group_cache.get(group)
-    assert found is not None
-    return found
 
 
 def waiting_calls(layer: Any, channel: str) -> int:
@@ -75,11 +57,6 @@ def mailboxes(layer: Any) -> Any:
 def is_handling(consumer: Any) -> bool:
     """Return whether a handler of a consumer with broadcasts runs."""
     return consumer._sink is not None and bool(consumer._sink.handling)
-
-
-def subscribers(layer: Any) -> list[Any]:
-    """Return the connections with subscriptions of a Pub/Sub layer, in the running event loop."""
-    return list(broker(layer)._subscribers._subscribers.values())
 
 
 def connector(layer: Any) -> Any:

@@ -111,7 +111,7 @@ def beside(layer: RedisChannelLayer, channel: str) -> QueueKeys:
 
 async def names_in(layer: RedisChannelLayer, group: str) -> list[str]:
     """Return the names in a group in Redis: of processes, or of members."""
-    key = inside.keys(layer).group(group)
+    key = Keys(layer.prefix).group(group)
     command = ("ZRANGE", key, 0, -1)
     found = await inside.shards(layer).of(group).execute(command, key=key)
     return [name.decode() for name in found]

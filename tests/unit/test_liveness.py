@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from channels_redis_queue import RedisChannelLayer
+from channels_redis_queue.liveness import GONE
 from channels_redis_shared import liveness
 from channels_redis_shared.liveness import SECOND_LOOK_AFTER, Silence
+from support.queue_layers import beside
+
+if TYPE_CHECKING:
+    from embedded_server import EmbeddedServer
 
 
 class Time:
@@ -52,3 +60,19 @@ def test_sign_of_life(time: Time, sign: str) -> None:
     silence.forget("a") if sign == "forget" else silence.keep(["b"])
     time.now = SECOND_LOOK_AFTER
     assert [silence.is_dead(one) for one in "ab"] == [False, True]
+
+
+async def test_mark_is_all_that_is_remembered(
+    redis_server: EmbeddedServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the server knows that a process is dead, this one keeps nothing of it."""
+    monkeypatch.setattr("channels_redis_queue.liveness.SECOND_LOOK_AFTER", 0)
+    layer = RedisChannelLayer(hosts=[redis_server.url], prefix=prefix)
+    process, address = layer._brokers.get(), "specific.0c!"
+    heartbeat = beside(layer, address).heartbeat
+    with redis_server.client() as client:
+        client.set(heartbeat, "1000.1", ex=10)
+        assert await process._liveness.is_dead(address, process.shards)
+        assert client.get(heartbeat) == GONE
+    assert not process._liveness._silence._first
+    await layer.close_pools()
