@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import runpy
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from channels.testing import WebsocketCommunicator
 from django.conf import settings
 
+from docs.conftest import DEADLINE
 from support.chromium import launch
 from support.pages import write_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-DEADLINE = 30
+    from docs.conftest import Connect
 
 ANN, BOB = [{"name": "Ann"}], [{"name": "Bob"}]
 
@@ -43,16 +43,6 @@ def diff(at: int, joins: dict[str, Any], leaves: dict[str, Any]) -> dict[str, An
     return {"type": "presence.diff", "group": "x", "joins": joins, "leaves": leaves, "at": times}
 
 
-class User:
-    """A user who is logged in."""
-
-    is_authenticated = True
-
-    def __init__(self, pk: int, username: str) -> None:
-        self.pk = pk
-        self.username = username
-
-
 @pytest.fixture
 def page(tmp_path: Path) -> dict[str, Any]:
     """All that the page's file defines."""
@@ -62,24 +52,20 @@ def page(tmp_path: Path) -> dict[str, Any]:
     return runpy.run_path(str(tmp_path / "consumers.py"))
 
 
-async def open_page(
-    consumer: Any, user: Any, **session: str
-) -> tuple[WebsocketCommunicator, dict[str, Any]]:
-    """Open a WebSocket; return it, and who it says is there."""
-    socket = WebsocketCommunicator(consumer.as_asgi(), "/")
-    socket.scope.update(user=user, session=session, url_route={"kwargs": {"room": "kitchen"}})
-    connected, _ = await socket.connect(timeout=DEADLINE)
-    assert connected
+async def join(consumer: Any, connect: Connect, user: Any, **session: str) -> tuple[Any, Any]:
+    """Open a page; return its WebSocket, and who it says is there."""
+    route = {"kwargs": {"room": "kitchen"}}
+    socket = await connect(consumer, user=user, session=session, url_route=route)
     return socket, await socket.receive_json_from(timeout=DEADLINE)
 
 
-@pytest.mark.usefixtures("layer")
-async def test_page(page: dict[str, Any]) -> None:
+async def test_page(page: dict[str, Any], connect: Connect) -> None:
     """Pages get a list, and then who comes and goes."""
     page["presence"].grace = 0.1
-    ann, listed = await open_page(page["Room"], User(7, "Ann"))
+    user = partial(SimpleNamespace, is_authenticated=True)
+    ann, listed = await join(page["Room"], connect, user(pk=7, username="Ann"))
     assert listed["people"] == {"7": [{"name": "Ann"}]}
-    bob, listed = await open_page(page["Room"], User(9, "Bob"))
+    bob, listed = await join(page["Room"], connect, user(pk=9, username="Bob"))
     assert set(listed["people"]) == {"7", "9"}
     joined: set[str] = set()
     while joined != {"7", "9"}:
@@ -89,12 +75,10 @@ async def test_page(page: dict[str, Any]) -> None:
     diff = await ann.receive_json_from(timeout=DEADLINE)
     assert diff["leaves"] == {"9": [{"name": "Bob"}]}
     assert diff["at"]["9"] > listed["at"]
-    await ann.disconnect(timeout=DEADLINE)
 
 
-@pytest.mark.usefixtures("layer")
 async def test_guests(
-    page: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: dict[str, Any], connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All tabs of a guest are one person, by the id that the view keeps in the session."""
     monkeypatch.setattr("django.shortcuts.render", lambda *_: None)
@@ -104,14 +88,12 @@ async def test_guests(
         view(SimpleNamespace(session=session), "kitchen")
     guest = SimpleNamespace(is_authenticated=False)
     tabs = [sessions[0], *sessions]
-    opened = [await open_page(page["Room"], guest, **session) for session in tabs]
-    _, listed = opened[-1]
+    joined = [await join(page["Room"], connect, guest, **session) for session in tabs]
+    _, listed = joined[-1]
     assert {key: len(metas) for key, metas in listed["people"].items()} == {
         sessions[0]["guest"]: 2,
         sessions[1]["guest"]: 1,
     }
-    for tab, _ in opened:
-        await tab.disconnect(timeout=DEADLINE)
 
 
 # Messages to the page, in order, and the people that it then shows.

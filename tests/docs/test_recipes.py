@@ -9,6 +9,7 @@ import json
 import runpy
 import time
 import uuid
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -19,6 +20,7 @@ from channels.testing import WebsocketCommunicator
 from django.conf import settings
 
 from channels_redis.core import RedisChannelLayer
+from docs.conftest import DEADLINE
 from support import programs
 from support.chromium import launch
 from support.pages import write_files
@@ -26,16 +28,8 @@ from support.pages import write_files
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from docs.conftest import Connect
     from embedded_server import EmbeddedServer
-
-DEADLINE = 30
-
-
-class User:
-    """A user who is logged in."""
-
-    def __init__(self, pk: int) -> None:
-        self.pk = pk
 
 
 @pytest.fixture
@@ -54,21 +48,6 @@ def recipes(tmp_path: Path) -> dict[str, Any]:
     return defined
 
 
-async def connect(consumer: Any, **scope: Any) -> WebsocketCommunicator:
-    """Open a WebSocket."""
-    socket = WebsocketCommunicator(consumer.as_asgi(), "/")
-    socket.scope.update(scope)
-    connected, _ = await socket.connect(timeout=DEADLINE)
-    assert connected
-    return socket
-
-
-async def close(*sockets: WebsocketCommunicator) -> None:
-    """Close WebSockets."""
-    for socket in sockets:
-        await socket.disconnect(timeout=DEADLINE)
-
-
 class Asks(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # Channels has no types.
     """A consumer with one handler, which answers what it gets."""
 
@@ -78,7 +57,7 @@ class Asks(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # Channels has no
 
 
 async def test_unknown_message_types(
-    recipes: dict[str, Any], layer: Any, caplog: pytest.LogCaptureFixture
+    recipes: dict[str, Any], layer: Any, caplog: pytest.LogCaptureFixture, connect: Connect
 ) -> None:
     """The consumer lives on after a message that it has no handler for, which is logged."""
     consumer = type("Consumer", (recipes["Tolerant"], Asks), {"groups": ("all",)})
@@ -88,13 +67,12 @@ async def test_unknown_message_types(
         await asyncio.sleep(0.01)
     await socket.send_json_to({"still": "here"})
     assert await socket.receive_json_from(DEADLINE) == {"still": "here"}
-    await close(socket)
 
 
 @pytest.mark.usefixtures("layer")
 async def test_tokens(recipes: dict[str, Any]) -> None:
     """A signed token opens the socket as its user; without one, and with a wrong one, it closes."""
-    answer = recipes["issue"](type("Request", (), {"user": User(7)}))
+    answer = recipes["issue"](SimpleNamespace(user=SimpleNamespace(pk=7)))
     token = json.loads(answer.content)["token"]
     for query, user_id in ((f"token={token}", 7), (f"token={token}x", None), ("", None)):
         seen: list[Any] = []
@@ -109,11 +87,10 @@ async def test_tokens(recipes: dict[str, Any]) -> None:
         if user_id is None:
             closed = await socket.receive_output(DEADLINE)
             assert (closed["type"], closed["code"]) == ("websocket.close", 4401)
-        await close(socket)
+        await socket.disconnect(timeout=DEADLINE)
 
 
-@pytest.mark.usefixtures("layer")
-async def test_rate_limits(recipes: dict[str, Any]) -> None:
+async def test_rate_limits(recipes: dict[str, Any], connect: Connect) -> None:
     """A burst passes, what goes beyond it closes the socket; a user's limit counts for itself."""
     socket = await connect(recipes["RateLimited"])
     for number in range(20):
@@ -124,13 +101,11 @@ async def test_rate_limits(recipes: dict[str, Any]) -> None:
     while (answer := await socket.receive_output(DEADLINE))["type"] == "websocket.send":
         pass
     assert (answer["type"], answer["code"]) == ("websocket.close", 4429)
-    await close(socket)
     user = str(uuid.uuid4())
     assert [await recipes["is_allowed"](user, 2) for _ in range(3)] == [True, True, False]
 
 
-@pytest.mark.usefixtures("layer")
-async def test_heartbeats(recipes: dict[str, Any]) -> None:
+async def test_heartbeats(recipes: dict[str, Any], connect: Connect) -> None:
     """A ping is answered; a silent socket is closed, one that speaks is not."""
     consumer: Any = type("Consumer", (recipes["Beating"],), {"silence": 0.5})
     socket = await connect(consumer)
@@ -140,7 +115,6 @@ async def test_heartbeats(recipes: dict[str, Any]) -> None:
         assert await socket.receive_json_from(DEADLINE) == {"kind": "pong"}
     closed = await socket.receive_output(DEADLINE)
     assert (closed["type"], closed["code"]) == ("websocket.close", 4408)
-    await close(socket)
 
 
 async def test_page_that_beats(tmp_path: Path) -> None:
@@ -235,8 +209,7 @@ async def test_elasticache(
         admin.acl_deluser(prefix)
 
 
-@pytest.mark.usefixtures("layer")
-async def test_all_but_me(recipes: dict[str, Any]) -> None:
+async def test_all_but_me(recipes: dict[str, Any], connect: Connect) -> None:
     """The others get the messages of one, and it gets theirs."""
     sockets = [await connect(recipes["Chat"]) for _ in range(3)]
     # Accepted before it has joined: said once more until all have.
@@ -247,36 +220,29 @@ async def test_all_but_me(recipes: dict[str, Any]) -> None:
             assert await other.receive_json_from(DEADLINE) == {"text": f"from {number}"}
     for socket in sockets:
         assert await socket.receive_nothing()
-    await close(*sockets)
 
 
-@pytest.mark.usefixtures("layer")
-async def test_close_all_sockets_of_a_user(recipes: dict[str, Any]) -> None:
+async def test_close_all_sockets_of_a_user(recipes: dict[str, Any], connect: Connect) -> None:
     """Those of one user close, those of another stay."""
-    mine = [await connect(recipes["Account"], user=User(1)) for _ in range(2)]
-    other = await connect(recipes["Account"], user=User(2))
+    mine = [await connect(recipes["Account"], user=SimpleNamespace(pk=1)) for _ in range(2)]
+    other = await connect(recipes["Account"], user=SimpleNamespace(pk=2))
     await recipes["log_out"](1)
     for socket in mine:
-        assert await socket.receive_output(DEADLINE) == {
-            "type": "websocket.close",
-            "code": 4401,
-        }
+        assert await socket.receive_output(DEADLINE) == {"type": "websocket.close", "code": 4401}
     assert await other.receive_nothing()
-    await close(*mine, other)
 
 
-@pytest.mark.usefixtures("layer")
-async def test_limit_the_sockets_of_a_user(recipes: dict[str, Any]) -> None:
+async def test_limit_the_sockets_of_a_user(recipes: dict[str, Any], connect: Connect) -> None:
     """The oldest ones close, and only those of the user."""
-    sockets = [await connect(recipes["Limited"], user=User(pk)) for pk in (2, 1, 1, 1, 1, 1)]
+    users = [SimpleNamespace(pk=pk) for pk in (2, 1, 1, 1, 1, 1)]
+    sockets = [await connect(recipes["Limited"], user=user) for user in users]
     for socket in sockets[1:3]:
         assert (await socket.receive_output(DEADLINE))["code"] == 4429
     for socket in (sockets[0], *sockets[3:]):
         assert await socket.receive_nothing()
-    await close(*sockets)
 
 
-async def test_latest_value_only(recipes: dict[str, Any], layer: Any) -> None:
+async def test_latest_value_only(recipes: dict[str, Any], layer: Any, connect: Connect) -> None:
     """Of a hundred prices the browser gets a few, the last one among them."""
     socket = await connect(recipes["Prices"])
     last = 0
@@ -292,7 +258,6 @@ async def test_latest_value_only(recipes: dict[str, Any], layer: Any) -> None:
         shown.append((await socket.receive_json_from(DEADLINE))["price"])
     assert shown == sorted(shown)
     assert len(shown) < 100
-    await close(socket)
 
 
 async def test_values_of_a_database(

@@ -187,39 +187,32 @@ def test_no_password_is_shown(entry: object) -> None:
         ({"host": "h", "username": "u", "credential_provider": object()}, "'credential_provider'"),
         ({"host": "h", "connection_class": "Connection"}, "connection_class must be a subclass"),
         ({**MASTER, "sentinel_kwargs": {"pasword": 1}}, "sentinel_kwargs: the connection argument"),
+        # Any part of these may be of a password.
+        ("redis://:s3cret/word@h", ""),
+        ("redis://:s3cret#word@h", ""),
+        ("redis://:12/s3cret@h", ""),
+        ("redis://:s3cret@h:port", ""),
+        ("redis://:s3cret[@h", ""),
+        ("redis://:s3cret\u2100@h", ""),
+        ("user:s3cret@h:6379", ""),
+        (("user:s3cret@h", 6379), ""),
+        ({**MASTER, "sentinels": [(":s3cret@h", 26379)]}, ""),
+        ("http://:s3cret@h", ""),
+        (("redis://:s3cret@h", 6379), ""),
+        ({"address": "redis://:s3cret@h", "port": 1}, ""),
+        ({"host": "h", "pasword": "s3cret"}, ""),
+        ({"host": "h", "password": "s3cret", "credential_provider": object()}, ""),
+        ({**MASTER, "sentinel_kwargs": {"pasword": "s3cret"}}, ""),
     ],
 )
 def test_wrong_host_is_refused(entry: object, text: str) -> None:
-    """The error says which host it is, what is wrong, and what to write."""
+    """The error says which host it is, what is wrong, and what to write.
+
+    It ends up in logs, so it shows no part of a password.
+    """
     with pytest.raises(ValueError, match=r"^hosts\[1\]: ") as caught:
         parse_hosts([("localhost", 6379), entry])
     assert text in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        "redis://:s3cret/word@h",
-        "redis://:s3cret#word@h",
-        "redis://:12/s3cret@h",
-        "redis://:s3cret@h:port",
-        "redis://:s3cret[@h",
-        "redis://:s3cret\u2100@h",
-        "user:s3cret@h:6379",
-        ("user:s3cret@h", 6379),
-        {**MASTER, "sentinels": [(":s3cret@h", 26379)]},
-        "http://:s3cret@h",
-        ("redis://:s3cret@h", 6379),
-        {"address": "redis://:s3cret@h", "port": 1},
-        {"host": "h", "pasword": "s3cret"},
-        {"host": "h", "password": "s3cret", "credential_provider": object()},
-        {**MASTER, "sentinel_kwargs": {"pasword": "s3cret"}},
-    ],
-)
-def test_no_password_stands_in_an_error(entry: object) -> None:
-    """Errors end up in logs: they show no part of a URL or value that may hold a password."""
-    with pytest.raises(ValueError, match=r"^hosts\[0\]: ") as caught:
-        parse_hosts([entry])
     assert "s3cret" not in str(caught.value)
     assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
+    assert caught.value.__suppress_context__ or "s3cret" not in repr(entry)
