@@ -106,9 +106,8 @@ async def test_sending_does_not_wait_for_a_receiver(case: LayerCase) -> None:
 async def test_group_send_drops_at_a_full_channel(case: LayerCase) -> None:
     """A group message passes by a full member without an error, and reaches the others."""
     layer = case.layer(capacity=1)
-    free = await layer.new_channel()
     await within(layer.group_add("room", "full"))
-    await within(layer.group_add("room", free))
+    free = await joined(layer, "room")
     accepted = await fill(layer, "full")
     await within(layer.group_send("room", {"type": "to.group"}))
     assert await take(layer, free) == {"type": "to.group"}
@@ -121,8 +120,7 @@ async def test_group_send_drops_at_a_full_channel(case: LayerCase) -> None:
 async def test_group_send_never_raises_channel_full(case: LayerCase) -> None:
     """A group may be sent to however full all of its members are."""
     layer, room = case.layer(capacity=2), 2 * case.variant.process_capacity
-    channel = await layer.new_channel()
-    await within(layer.group_add("room", channel))
+    channel = await joined(layer, "room")
     for message in numbered(room + 3):
         await within(layer.group_send("room", message))
     assert await take_many(layer, channel, room) == numbered(room)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from conformance.layer_case import ChannelLayer, LayerCase
 
+pytestmark = [checks(Promise.APPLICATIONS)]
+
 
 @pytest.fixture(autouse=True)
 def site(layer: ChannelLayer) -> Iterator[None]:
@@ -37,7 +39,6 @@ async def client(consumer: Any) -> AsyncIterator[WebsocketCommunicator]:
     await communicator.disconnect(timeout=DEADLINE)
 
 
-@checks(Promise.APPLICATIONS)
 @pytest.mark.parametrize("consumer", [Chat, SyncChat])
 async def test_chat(consumer: Any) -> None:
     """Two clients in a room get the messages of both, in order."""
@@ -51,7 +52,6 @@ async def test_chat(consumer: Any) -> None:
             assert await hears(listener) == "b'bob'"
 
 
-@checks(Promise.APPLICATIONS)
 async def test_synchronous_and_asynchronous_consumers_meet() -> None:
     """Consumers of both kinds share a room."""
     async with client(Chat) as ada, client(SyncChat) as bob:
@@ -61,7 +61,6 @@ async def test_synchronous_and_asynchronous_consumers_meet() -> None:
         await within(all_hear((ada, bob), "from ada"))
 
 
-@checks(Promise.APPLICATIONS)
 async def test_client_that_leaves() -> None:
     """A client that disconnects says goodbye and leaves the room; the others stay."""
     async with client(Chat) as ada:
@@ -73,7 +72,6 @@ async def test_client_that_leaves() -> None:
         assert await hears(ada) == "alone"
 
 
-@checks(Promise.APPLICATIONS)
 async def test_groups_of_the_class(layer: ChannelLayer) -> None:
     """A consumer that names its groups gets their messages, and those to its own channel."""
     async with client(Feed) as reader:
@@ -87,7 +85,6 @@ async def test_groups_of_the_class(layer: ChannelLayer) -> None:
         assert await reader.receive_json_from(timeout=DEADLINE) == {"to": "you"}
 
 
-@checks(Promise.APPLICATIONS)
 async def test_consumer_that_closes(layer: ChannelLayer) -> None:
     """A handler may close its WebSocket; the room continues without it."""
     async with client(Chat) as ada:
@@ -99,7 +96,6 @@ async def test_consumer_that_closes(layer: ChannelLayer) -> None:
         assert await hears(bob) == "still here"
 
 
-@checks(Promise.APPLICATIONS)
 async def test_consumer_that_fails(layer: ChannelLayer) -> None:
     """A handler that raises ends its consumer, and no other."""
     failing = WebsocketCommunicator(Chat.as_asgi(), "/")
@@ -112,7 +108,6 @@ async def test_consumer_that_fails(layer: ChannelLayer) -> None:
         assert await hears(bob) == "still here"
 
 
-@checks(Promise.APPLICATIONS)
 @needs(Capability.PROCESSES)
 async def test_another_process_talks_to_consumers(case: LayerCase) -> None:
     """Messages of any process to the room reach this one's consumers."""

@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING
 
 from conformance.capabilities import Capability, needs
 from conformance.promises import Promise, checks
-from support.messages import take, within
+from support.messages import joined, take, within
 
 if TYPE_CHECKING:
     import pytest
 
     from conformance.layer_case import ChannelLayer, LayerCase
 
-pytestmark = [needs(Capability.ENCRYPTION)]
+pytestmark = [checks(Promise.ENCRYPTION), needs(Capability.ENCRYPTION)]
 
 SECRET = {"type": "test.secret", "text": "the cat is grey"}
 
 
-@checks(Promise.ENCRYPTION)
 async def test_keys_can_be_rotated(case: LayerCase) -> None:
     """While keys are exchanged, old and new processes read each other's messages.
 
@@ -32,7 +31,6 @@ async def test_keys_can_be_rotated(case: LayerCase) -> None:
         await check_reach(sender, receiver)
 
 
-@checks(Promise.ENCRYPTION)
 async def test_other_keys_read_nothing(case: LayerCase, caplog: pytest.LogCaptureFixture) -> None:
     """A message that a process has no key for is dropped and logged there, and hurts no other."""
     ours = case.layer(symmetric_encryption_keys=["ours"])
@@ -47,7 +45,6 @@ async def test_other_keys_read_nothing(case: LayerCase, caplog: pytest.LogCaptur
     assert channel.partition("!")[0] in line.getMessage()
 
 
-@checks(Promise.ENCRYPTION)
 async def test_encrypted_message_is_unreadable_without_a_key(case: LayerCase) -> None:
     """A process without keys cannot read what one with a key sends."""
     ours = case.layer(symmetric_encryption_keys=["ours"])
@@ -60,8 +57,7 @@ async def test_encrypted_message_is_unreadable_without_a_key(case: LayerCase) ->
 
 async def check_reach(sender: ChannelLayer, receiver: ChannelLayer) -> None:
     """Check that direct and group messages of one layer are read by another."""
-    channel = await receiver.new_channel()
-    await within(receiver.group_add("room", channel))
+    channel = await joined(receiver, "room")
     await within(sender.send(channel, SECRET))
     assert await take(receiver, channel) == SECRET
     await within(sender.group_send("room", SECRET))

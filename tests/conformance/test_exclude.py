@@ -13,14 +13,14 @@ from support.messages import joined, numbered, take, take_many, within
 if TYPE_CHECKING:
     from conformance.layer_case import LayerCase
 
+pytestmark = [checks(Promise.EXCLUDE), needs(Capability.EXCLUDE)]
 
-@checks(Promise.EXCLUDE)
-@needs(Capability.EXCLUDE)
+
 async def test_excluded_channels_get_nothing(case: LayerCase) -> None:
     """Neither the sender nor others that are named, in whichever process they are."""
     layer, other = case.layer(), case.layer()
-    members = [await joined(where, "room") for where in (layer, layer, other, other)]
     readers = [layer, layer, other, other]
+    members = [await joined(reader, "room") for reader in readers]
     for message in numbered(3):
         await within(layer.group_send("room", message, exclude=[members[0], members[2]]))
         await within(layer.group_send("room", {"type": "to.all"}))
@@ -33,8 +33,6 @@ async def test_excluded_channels_get_nothing(case: LayerCase) -> None:
         assert received[1::2] == [{"type": "to.all"}] * 3
 
 
-@checks(Promise.EXCLUDE)
-@needs(Capability.EXCLUDE)
 @pytest.mark.parametrize("items", [1, [1, 2]], ids=["flat", "nested"])
 async def test_message_is_as_it_was_sent(case: LayerCase, items: object) -> None:
     """A received message doesn't name those that are left out; the sender's stays unchanged.
@@ -52,8 +50,7 @@ async def test_message_is_as_it_was_sent(case: LayerCase, items: object) -> None
         assert await take_many(layer, member, 2) == [message, message]
 
 
-@checks(Promise.EXCLUDE)
-@needs(Capability.EXCLUDE, Capability.GENERAL_MEMBERS, Capability.QUEUE)
+@needs(Capability.GENERAL_MEMBERS, Capability.QUEUE)
 async def test_general_channels_may_be_excluded(case: LayerCase) -> None:
     """As any other member."""
     layer = case.layer()
@@ -67,8 +64,6 @@ async def test_general_channels_may_be_excluded(case: LayerCase) -> None:
         await case.nothing_else(layer, channel)
 
 
-@checks(Promise.EXCLUDE)
-@needs(Capability.EXCLUDE)
 @pytest.mark.parametrize(
     ("exclude", "error", "text"),
     [
@@ -91,8 +86,7 @@ async def test_what_is_no_list_of_channels_is_refused(
     await case.nothing_else(layer, member)
 
 
-@checks(Promise.EXCLUDE)
-@needs(Capability.EXCLUDE, Capability.RESERVED_KEYS)
+@needs(Capability.RESERVED_KEYS)
 async def test_messages_cannot_exclude(case: LayerCase) -> None:
     """The key that stands beside a message is reserved, for direct messages too."""
     layer = case.layer()

@@ -39,7 +39,7 @@ async def test_times_are_attributes(case: LayerCase) -> None:
 async def test_messages_expire(case: LayerCase) -> None:
     """After `expiry` seconds a message is never delivered, and newer ones are."""
     await at_once(
-        unread_in_own_channel(case),
+        unread(case),
         unread_from_group(case),
         unread_beside_a_channel_that_is_read(case),
         newer_message_is_kept(case),
@@ -50,7 +50,7 @@ async def test_messages_expire(case: LayerCase) -> None:
 @needs(Capability.EXPIRY, Capability.CAPACITY, Capability.QUEUE)
 async def test_queued_messages_expire(case: LayerCase) -> None:
     """Messages of a general channel expire as well, and no longer count."""
-    await at_once(unread_in_general_channel(case), expired_messages_make_room(case))
+    await at_once(unread(case, "jobs"), expired_messages_make_room(case))
 
 
 @checks(Promise.GROUP_EXPIRY)
@@ -58,8 +58,8 @@ async def test_queued_messages_expire(case: LayerCase) -> None:
 async def test_memberships_expire(case: LayerCase) -> None:
     """`group_expiry` seconds after the latest `group_add` a channel is no member any more."""
     await at_once(
-        own_membership_ends_unless_renewed(case),
-        general_membership_ends_unless_renewed(case),
+        membership_ends_unless_renewed(case),
+        membership_ends_unless_renewed(case, "renewed", "forgotten"),
         membership_outlives_messages(case),
     )
 
@@ -68,24 +68,16 @@ async def test_memberships_expire(case: LayerCase) -> None:
 @needs(Capability.GROUP_EXPIRY, Capability.FOREIGN_MEMBERS)
 async def test_foreign_memberships_expire(case: LayerCase) -> None:
     """So it does where another process has called `group_add`."""
-    await foreign_membership_ends_unless_renewed(case)
+    await membership_ends_unless_renewed(case, are_foreign=True)
 
 
-async def unread_in_own_channel(case: LayerCase) -> None:
-    """A message in a channel that its process does not read."""
+async def unread(case: LayerCase, channel: str = "") -> None:
+    """A message in a channel that its process does not read, or in one that no worker reads."""
     layer = case.layer(expiry=1)
-    channel = await layer.new_channel()
+    channel = channel or await layer.new_channel()
     await within(layer.send(channel, STALE))
     await until(time.monotonic() + 1 + MARGIN)
     await case.nothing_else(layer, channel)
-
-
-async def unread_in_general_channel(case: LayerCase) -> None:
-    """A message that no worker takes."""
-    layer = case.layer(expiry=1)
-    await within(layer.send("jobs", STALE))
-    await until(time.monotonic() + 1 + MARGIN)
-    await case.nothing_else(layer, "jobs")
 
 
 async def unread_from_group(case: LayerCase) -> None:
@@ -139,30 +131,16 @@ async def expired_messages_make_room(case: LayerCase) -> None:
     await case.nothing_else(layer, channel)
 
 
-async def own_membership_ends_unless_renewed(case: LayerCase) -> None:
-    """Two channels of the process that sends."""
-    layer = case.layer(group_expiry=2)
-    channels = await layer.new_channel(), await layer.new_channel()
-    await check_group_expiry(case, layer, layer, *channels)
-
-
-async def foreign_membership_ends_unless_renewed(case: LayerCase) -> None:
-    """Two channels of one process, added by another."""
-    layer, owner = case.layer(group_expiry=2), case.layer(group_expiry=2)
-    channels = await owner.new_channel(), await owner.new_channel()
-    await check_group_expiry(case, layer, owner, *channels)
-
-
-async def general_membership_ends_unless_renewed(case: LayerCase) -> None:
-    """Two general channels."""
-    layer = case.layer(group_expiry=2)
-    await check_group_expiry(case, layer, layer, "renewed", "forgotten")
-
-
-async def check_group_expiry(
-    case: LayerCase, layer: ChannelLayer, owner: ChannelLayer, renewed: str, forgotten: str
+async def membership_ends_unless_renewed(
+    case: LayerCase, *general: str, are_foreign: bool = False
 ) -> None:
-    """Let one of two memberships end after two seconds, with the other renewed in between."""
+    """One of two ends after two seconds, and the other does not: it is renewed in between.
+
+    They are of general channels, of the process that adds and sends, or of another one.
+    """
+    layer = case.layer(group_expiry=2)
+    owner = case.layer(group_expiry=2) if are_foreign else layer
+    renewed, forgotten = general or [await owner.new_channel() for _ in range(2)]
     group = f"expires-{renewed.replace('!', '-')[:60]}"
     began = time.monotonic()
     await within(layer.group_add(group, renewed))

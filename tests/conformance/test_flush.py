@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
-
 from conformance.capabilities import Capability, needs
+from conformance.layer_case import ChannelLayer, LayerCase, waiting_receiver
 from conformance.promises import Promise, checks
 from support.messages import joined, numbered, take, within
-
-if TYPE_CHECKING:
-    from conformance.layer_case import ChannelLayer, LayerCase
 
 MESSAGE = {"type": "test.message"}
 
@@ -45,8 +40,7 @@ async def test_flush_removes_messages_that_reached_the_process(
 @needs(Capability.FLUSH_KEEPS_CHANNELS)
 async def test_flush_empties_groups(case: LayerCase, layer: ChannelLayer) -> None:
     """After a flush no channel is a member, and each may join again."""
-    channel = await layer.new_channel()
-    await within(layer.group_add("room", channel))
+    channel = await joined(layer, "room")
     await within(layer.flush())
     await within(layer.group_send("room", {"type": "unheard"}))
     await case.nothing_else(layer, channel)
@@ -85,8 +79,7 @@ async def test_flush_leaves_other_prefixes_alone(case: LayerCase) -> None:
     """Sites that share a server do not flush each other."""
     prefix = case.prefix
     ours, theirs = case.layer(), case.layer(prefix=f"other-{prefix}")
-    channel = await theirs.new_channel()
-    await within(theirs.group_add("room", channel))
+    channel = await joined(theirs, "room")
     await within(theirs.send(channel, MESSAGE))
     await within(ours.flush())
     assert await take(theirs, channel) == MESSAGE
@@ -99,10 +92,7 @@ async def test_flush_leaves_other_prefixes_alone(case: LayerCase) -> None:
 async def test_flush_does_not_end_a_waiting_receiver(layer: ChannelLayer) -> None:
     """A consumer that waits during a flush gets what is sent after it."""
     channel = await layer.new_channel()
-    receiver = asyncio.create_task(take(layer, channel))
-    other = await layer.new_channel()
-    await within(layer.send(other, MESSAGE))
-    assert await take(layer, other) == MESSAGE
+    receiver = await waiting_receiver(layer, channel)
     await within(layer.flush())
     await within(layer.send(channel, {"type": "later"}))
     assert await receiver == {"type": "later"}

@@ -18,10 +18,8 @@ HELLO = {"type": "test.hello"}
 @checks(Promise.GROUP_SEND)
 async def test_group_message_reaches_every_member(case: LayerCase, layer: ChannelLayer) -> None:
     """All members get a copy; a channel that did not join gets none."""
-    members = [await layer.new_channel() for _ in range(5)]
+    members = [await joined(layer, "room") for _ in range(5)]
     outsider = await layer.new_channel()
-    for member in members:
-        await within(layer.group_add("room", member))
     await within(layer.group_send("room", HELLO))
     for member in members:
         assert await take(layer, member) == HELLO
@@ -131,10 +129,8 @@ async def test_leaving_without_having_joined(case: LayerCase, layer: ChannelLaye
 @checks(Promise.GROUP_ADD)
 async def test_channel_in_several_groups(case: LayerCase, layer: ChannelLayer) -> None:
     """A channel may be in many groups, and leaves each by itself."""
-    channel = await layer.new_channel()
     groups = [f"room-{number}" for number in range(5)]
-    for group in groups:
-        await within(layer.group_add(group, channel))
+    channel = await joined(layer, *groups)
     await within(layer.group_discard("room-2", channel))
     for group in groups:
         await within(layer.group_send(group, {"type": "test.message", "group": group}))
@@ -158,10 +154,8 @@ async def test_groups_with_similar_names(case: LayerCase, layer: ChannelLayer) -
 @checks(Promise.GROUP_SEND)
 async def test_channels_of_any_prefix_in_one_group(layer: ChannelLayer) -> None:
     """Channels made with different prefixes are members alike."""
-    members = [await layer.new_channel(prefix) for prefix in ("chat", "feed")]
-    members.append(await layer.new_channel())
-    for member in members:
-        await within(layer.group_add("room", member))
+    options: tuple[dict[str, str], ...] = ({"prefix": "chat"}, {"prefix": "feed"}, {})
+    members = [await joined(layer, "room", **given) for given in options]
     await within(layer.group_send("room", HELLO))
     assert [await take(layer, member) for member in members] == [HELLO] * 3
 

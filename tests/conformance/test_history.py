@@ -15,14 +15,14 @@ from support.messages import numbered, take, take_many, within
 if TYPE_CHECKING:
     from conformance.layer_case import LayerCase
 
+pytestmark = [checks(Promise.HISTORY), needs(Capability.HISTORY)]
+
 
 def keeping(case: LayerCase) -> Any:
     """Return a new layer whose group keeps a history."""
     return case.layer(**HISTORY)
 
 
-@checks(Promise.HISTORY)
-@needs(Capability.HISTORY)
 async def test_a_browser_resumes_at_another_process(case: LayerCase) -> None:
     """A channel with a position gets what it has missed before what is new, each once."""
     first, second, sender = (keeping(case) for _ in range(3))
@@ -44,8 +44,6 @@ async def test_a_browser_resumes_at_another_process(case: LayerCase) -> None:
         await case.nothing_else(second, name)
 
 
-@checks(Promise.HISTORY)
-@needs(Capability.HISTORY)
 async def test_a_position_before_the_first_message(case: LayerCase) -> None:
     """A channel that joined when nothing had ever been sent resumes like all others."""
     layer, sender = keeping(case), keeping(case)
@@ -59,8 +57,6 @@ async def test_a_position_before_the_first_message(case: LayerCase) -> None:
     assert again.position == joined.position
 
 
-@checks(Promise.HISTORY)
-@needs(Capability.HISTORY)
 @pytest.mark.parametrize("since", ["", "rubbish", "0-0.00000000", f"{2**64}-0.0123abcd", "é-1.x"])
 async def test_an_unknown_position_is_not_recovered(case: LayerCase, since: str) -> None:
     """Browsers may send anything: nothing is replayed, and the caller is told."""
@@ -75,8 +71,6 @@ async def test_an_unknown_position_is_not_recovered(case: LayerCase, since: str)
     assert plain(await take_many(layer, channel, 2)) == numbered(3)[1:]
 
 
-@checks(Promise.HISTORY)
-@needs(Capability.HISTORY)
 async def test_newcomers_rewind(case: LayerCase) -> None:
     """A newcomer gets the latest messages, at most as many as there are."""
     layer = keeping(case)
@@ -92,8 +86,6 @@ async def test_newcomers_rewind(case: LayerCase) -> None:
         await case.nothing_else(layer, channel)
 
 
-@checks(Promise.HISTORY)
-@needs(Capability.HISTORY)
 async def test_joining_again_repeats_nothing(case: LayerCase) -> None:
     """A second `group_add` of a member returns its place and changes nothing."""
     layer = keeping(case)
@@ -106,8 +98,6 @@ async def test_joining_again_repeats_nothing(case: LayerCase) -> None:
     await case.nothing_else(layer, channel)
 
 
-@checks(Promise.HISTORY)
-@needs(Capability.HISTORY)
 async def test_messages_and_joins_at_once(case: LayerCase) -> None:
     """Channels that join amid a stream of messages get each message after their position once."""
     layer, sender = keeping(case), keeping(case)
@@ -126,8 +116,6 @@ async def test_messages_and_joins_at_once(case: LayerCase) -> None:
         await case.nothing_else(layer, channel)
 
 
-@checks(Promise.HISTORY)
-@needs(Capability.HISTORY)
 async def test_excluded_channels_get_no_replay(case: LayerCase) -> None:
     """A message that leaves out a channel is not replayed to it either, and others get it."""
     layer = keeping(case)
@@ -143,8 +131,6 @@ async def test_excluded_channels_get_no_replay(case: LayerCase) -> None:
     assert plain(await take_many(layer, other, 2)) == [{"type": "mine"}, *numbered(1)]
 
 
-@checks(Promise.HISTORY)
-@needs(Capability.HISTORY)
 async def test_a_process_without_the_option_understands_the_others(
     case: LayerCase, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -162,8 +148,7 @@ async def test_a_process_without_the_option_understands_the_others(
     assert f"{GROUP} has no position: its sender keeps no history" in caplog.text
 
 
-@checks(Promise.HISTORY)
-@needs(Capability.HISTORY, Capability.ENCRYPTION)
+@needs(Capability.ENCRYPTION)
 async def test_messages_that_cannot_be_read_are_left_out(
     case: LayerCase, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -188,8 +173,6 @@ async def test_messages_that_cannot_be_read_are_left_out(
     assert f"Dropped a message of {GROUP} that can't be read" in caplog.text
 
 
-@checks(Promise.HISTORY)
-@needs(Capability.HISTORY)
 async def test_group_history_for_views(case: LayerCase) -> None:
     """A view reads the latest messages, or those after a position, page by page."""
     layer = keeping(case)
@@ -209,8 +192,6 @@ async def test_group_history_for_views(case: LayerCase) -> None:
     assert (unknown.messages, unknown.recovered) == ([], False)
 
 
-@checks(Promise.HISTORY)
-@needs(Capability.HISTORY)
 async def test_groups_without_a_history_refuse_positions(case: LayerCase) -> None:
     """Arguments that need a history are refused at once, with what to write instead."""
     layer = keeping(case)
@@ -230,8 +211,6 @@ async def test_groups_without_a_history_refuse_positions(case: LayerCase) -> Non
         await within(layer.group_add(GROUP, channel, rewind=0))
 
 
-@checks(Promise.HISTORY)
-@needs(Capability.HISTORY)
 async def test_passing_an_event_on(case: LayerCase) -> None:
     """An event of a history can be sent on, to a channel and to groups, without its position."""
     layer = keeping(case)

@@ -10,7 +10,7 @@ from channels.exceptions import ChannelFull, MessageTooLarge
 
 from conformance.capabilities import Capability, needs
 from conformance.promises import Promise, checks
-from support.messages import take, take_many, within
+from support.messages import joined, take, take_many, within
 
 if TYPE_CHECKING:
     from conformance.layer_case import ChannelLayer, LayerCase
@@ -98,8 +98,7 @@ async def test_message_of_a_megabyte(layer: ChannelLayer) -> None:
 @checks(Promise.OWN_COPY)
 async def test_sender_may_change_its_message_afterwards(layer: ChannelLayer) -> None:
     """A sender's changes to its message after sending reach no receiver."""
-    channel = await layer.new_channel()
-    await within(layer.group_add("room", channel))
+    channel = await joined(layer, "room")
     for send, target in ((layer.send, channel), (layer.group_send, "room")):
         message: dict[str, Any] = {"type": "x", "list": [1]}
         await within(send(target, message))
@@ -111,8 +110,7 @@ async def test_sender_may_change_its_message_afterwards(layer: ChannelLayer) -> 
 @checks(Promise.OWN_COPY)
 async def test_sending_leaves_the_message_as_it_is(layer: ChannelLayer) -> None:
     """A layer adds nothing to its caller's dict, so that it can be sent again."""
-    channel = await layer.new_channel()
-    await within(layer.group_add("room", channel))
+    channel = await joined(layer, "room")
     message = {"type": "x", "nested": {"a": [1]}}
     await within(layer.send(channel, message))
     await within(layer.group_send("room", message))
@@ -124,9 +122,7 @@ async def test_sending_leaves_the_message_as_it_is(layer: ChannelLayer) -> None:
 @pytest.mark.parametrize("nested", [True, False])
 async def test_members_get_objects_of_their_own(layer: ChannelLayer, *, nested: bool) -> None:
     """A member that changes its copy of a group message changes no other copy."""
-    members = [await layer.new_channel() for _ in range(3)]
-    for member in members:
-        await within(layer.group_add("room", member))
+    members = [await joined(layer, "room") for _ in range(3)]
     await within(layer.group_send("room", {"type": "x", "parts": [{"a": 1}] if nested else "flat"}))
     for member in members:
         received = await take(layer, member)
@@ -155,8 +151,7 @@ async def test_unsendable_value_is_refused_by_key(
     case: LayerCase, layer: ChannelLayer, value: object
 ) -> None:
     """A value that cannot be written is an error at the sender that names its key."""
-    channel = await layer.new_channel()
-    await within(layer.group_add("room", channel))
+    channel = await joined(layer, "room")
     for message in ({"type": "x", "culprit": value}, {"type": "x", "culprit": {"deep": [value]}}):
         with pytest.raises(TypeError, match="culprit"):
             await within(layer.send(channel, message))
@@ -170,8 +165,7 @@ async def test_unsendable_value_is_refused_by_key(
 @needs(Capability.RESERVED_KEYS)
 async def test_reserved_key_is_refused(case: LayerCase, layer: ChannelLayer) -> None:
     """A message cannot hold the key by which a layer tells its channels apart."""
-    channel = await layer.new_channel()
-    await within(layer.group_add("room", channel))
+    channel = await joined(layer, "room")
     message = {"type": "x", "__asgi_channel__": channel}
     for send, target in ((layer.send, channel), (layer.group_send, "room")):
         with pytest.raises(ValueError, match="__asgi_channel__"):

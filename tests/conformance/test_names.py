@@ -9,7 +9,7 @@ import pytest
 
 from conformance.capabilities import Capability, needs
 from conformance.promises import Promise, checks
-from support.messages import take, within
+from support.messages import joined, take, within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -67,8 +67,7 @@ async def test_newline_ends_no_name(layer: ChannelLayer, method: str) -> None:
 
     Channels' own patterns end in `$`, which matches before a newline as well.
     """
-    channel = await layer.new_channel()
-    await within(layer.group_add("room", channel))
+    channel = await joined(layer, "room")
     with pytest.raises(TypeError, match=r"(?s)[Gg]roup name.*hyphens"):
         await within(ON_GROUP[method](layer, "room\n", channel))
     for name in ("room\n", "room.x!y\n", "room!\n"):

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.capabilities import Capability, needs
 from conformance.promises import Promise, checks
-from support.messages import numbered, take, take_many, within
+from support.messages import joined, numbered, take, take_many, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from conformance.layer_case import LayerCase
 
+pytestmark = [checks(Promise.OVERFLOW), needs(Capability.OVERFLOW)]
+
 TEXT = "x" * 1000
 
 
-@checks(Promise.OVERFLOW)
-@needs(Capability.OVERFLOW)
 async def test_stuck_consumer_loses_its_oldest_and_is_told(case: LayerCase) -> None:
     """One notice in the place of what is missing; the others lose nothing."""
     layer: Any = case.layer(mailbox_bytes=40_000, on_overflow="lost", capacity=1000)
@@ -46,13 +46,10 @@ async def test_stuck_consumer_loses_its_oldest_and_is_told(case: LayerCase) -> N
     await case.nothing_else(layer, stuck)
 
 
-@checks(Promise.OVERFLOW)
-@needs(Capability.OVERFLOW)
 async def test_burst_reaches_a_consumer_that_keeps_taking(case: LayerCase) -> None:
     """Whatever the number, and though it comes quicker than it is taken."""
     layer = case.layer(capacity=5000)
-    channel = await layer.new_channel()
-    await within(layer.group_add("room", channel))
+    channel = await joined(layer, "room")
     receiving = asyncio.create_task(take_many(layer, channel, 3000))
     for start in range(0, 3000, 500):
         sends = (layer.group_send("room", one) for one in numbered(500, start=start))

@@ -9,7 +9,7 @@ import pytest
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import ChannelLayer, LayerCase, waiting_receiver
 from conformance.promises import Promise, checks
-from support.messages import numbered, take, take_many, within
+from support.messages import joined, numbered, take, take_many, within
 
 pytestmark = [needs(Capability.PROCESSES)]
 
@@ -74,9 +74,7 @@ async def test_process_leaves_work_for_another(
 async def test_group_spans_processes(case: LayerCase) -> None:
     """Whichever process sends, the members in all processes get one copy each."""
     layers = [case.layer() for _ in range(3)]
-    members = [(layer, await layer.new_channel()) for layer in layers for _ in range(3)]
-    for layer, member in members:
-        await within(layer.group_add("room", member))
+    members = [(layer, await joined(layer, "room")) for layer in layers for _ in range(3)]
     for number, layer in enumerate([*layers, case.layer()]):
         await within(layer.group_send("room", {"type": "hello", "number": number}))
     for layer, member in members:
@@ -91,9 +89,7 @@ async def test_member_that_left_is_out_for_all_processes(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
 ) -> None:
     """After `group_discard` no process reaches the channel through the group."""
-    leaves, stays = await layer.new_channel(), await other.new_channel()
-    await within(layer.group_add("room", leaves))
-    await within(other.group_add("room", stays))
+    leaves, stays = await joined(layer, "room"), await joined(other, "room")
     await within(layer.group_discard("room", leaves))
     await within(other.group_send("room", {"type": "hello"}))
     assert await take(other, stays) == {"type": "hello"}
@@ -124,8 +120,7 @@ async def test_process_takes_out_what_another_added(
 ) -> None:
     """Any process may remove a channel from a group, whichever has added it."""
     added_here, added_there = await layer.new_channel(), await layer.new_channel()
-    stays = await layer.new_channel()
-    await within(layer.group_add("room", stays))
+    stays = await joined(layer, "room")
     await within(layer.group_add("room", added_here))
     await within(other.group_discard("room", added_here))
     await within(other.group_add("room", added_there))
@@ -156,9 +151,7 @@ async def test_channel_added_by_two_processes_gets_one_copy(
 async def test_layer_closed_by_one_process_leaves_others_alone(case: LayerCase) -> None:
     """A process that ends takes nothing with it but itself."""
     stays, ends = case.layer(), case.layer()
-    channel, gone = await stays.new_channel(), await ends.new_channel()
-    await within(stays.group_add("room", channel))
-    await within(ends.group_add("room", gone))
+    channel, _ = await joined(stays, "room"), await joined(ends, "room")
     await within(case.close(ends))
     await within(stays.group_send("room", {"type": "hello"}))
     assert await take(stays, channel) == {"type": "hello"}

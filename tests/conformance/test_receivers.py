@@ -8,7 +8,7 @@ import random
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import ChannelLayer, LayerCase, waiting_receiver
 from conformance.promises import Promise, checks
-from support.messages import Message, numbered, take, take_many, within
+from support.messages import Message, cancel, numbered, take, take_many, within
 
 
 @checks(Promise.ALMOST_ALL)
@@ -87,6 +87,7 @@ async def test_cancelled_receiver_leaves_its_place_to_the_next(layer: ChannelLay
     first = await waiting_receiver(layer, channel)
     second = await waiting_receiver(layer, channel)
     await cancel(first)
+    assert first.cancelled()
     await within(layer.send(channel, {"type": "kept"}))
     assert await second == {"type": "kept"}
 
@@ -119,6 +120,7 @@ async def test_idle_receiver_does_not_hold_up_others(layer: ChannelLayer) -> Non
     assert await take_many(layer, busy, 20) == numbered(20)
     assert not receiver.done()
     await cancel(receiver)
+    assert receiver.cancelled()
 
 
 @checks(Promise.FAIRNESS)
@@ -155,10 +157,3 @@ async def received_between_cancels(layer: ChannelLayer, channel: str) -> list[Me
 
     await within(asyncio.gather(send_all(), receive_all()))
     return received
-
-
-async def cancel(receiver: asyncio.Task[Message]) -> None:
-    """Cancel a receive that is waiting, and wait until it has ended."""
-    receiver.cancel()
-    (outcome,) = await asyncio.gather(receiver, return_exceptions=True)
-    assert isinstance(outcome, asyncio.CancelledError)

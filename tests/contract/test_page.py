@@ -32,13 +32,13 @@ def test_run_has_all_layers() -> None:
 
 @pytest.mark.parametrize("module", sorted(path.stem for path in CONFORMANCE.glob("test_*.py")))
 def test_each_test_names_its_promise(module: str) -> None:
-    """With the marker that `checks` makes."""
+    """With the marker that `checks` makes, on the test or on its module."""
     found = import_module(f"conformance.{module}")
     for name, test in vars(found).items():
         if name.startswith("test_") and isinstance(test, FunctionType):
-            marks = [mark for mark in getattr(test, "pytestmark", ()) if mark.name == "promise"]
-            assert len(marks) == 1, name
-            assert isinstance(marks[0].args[0], Promise)
+            marks = [*getattr(found, "pytestmark", ()), *getattr(test, "pytestmark", ())]
+            promises = [mark.args[0] for mark in marks if mark.name == "promise"]
+            assert [type(promise) for promise in promises] == [Promise], name
 
 
 def test_each_promise_is_checked() -> None:
