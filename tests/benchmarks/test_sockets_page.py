@@ -9,11 +9,27 @@ from statistics import median
 
 import pytest
 
+from benchmarks.guides import table
 from benchmarks.survey.report import amount
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
 RUN = json.loads((DOCS / "sockets.json").read_text(encoding="utf-8"))
+PEERS = {
+    "queue": "queue",
+    "queue, Python 3.13": "queue-python-3.13",
+    "Pub/Sub": "pubsub",
+    "Pub/Sub, Python 3.13": "pubsub-python-3.13",
+    "Socket.IO, Streams": "socket.io-streams",
+    "Socket.IO, Pub/Sub": "socket.io-pubsub",
+    "ws": "ws",
+}
+BESIDE_PEERS = {
+    "until all have it": ("all_p50", "s"),
+    "CPU time of a frame": ("frame_cpu", "s"),
+    "20 under way": ("deliveries", "1/s"),
+    "20 under way: CPU time of a frame": ("busy_frame_cpu", "s"),
+}
 CONTENDERS = ("queue", "queue+", "queue-4.3", "pubsub", "pubsub+", "pubsub-4.3", "nats")
 
 
@@ -41,6 +57,17 @@ def test_table_has_the_figures_of_the_run() -> None:
         metric = "all_p50" if what == "until all have it" else "deliveries"
         size = int(members.replace(",", "")), int(processes)
         assert cells.split(" | ") == [figure(one, *size, metric) for one in CONTENDERS]
+
+
+def test_table_beside_peers_has_the_figures_of_their_run() -> None:
+    """Each column is a contender, with the medians of its rounds."""
+    run = json.loads((DOCS / "peers.json").read_text(encoding="utf-8"))
+    rounds = {row["contender"]: row["figures"] for row in run["rows"]}
+    columns = {
+        title: {metric: median(figures) for metric, figures in rounds[name].items()}
+        for title, name in PEERS.items()
+    }
+    assert table(BESIDE_PEERS, columns) in (DOCS / "broadcast.md").read_text(encoding="utf-8")
 
 
 def test_drawing_has_the_figures_of_the_run() -> None:

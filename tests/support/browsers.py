@@ -37,7 +37,8 @@ class Browser(asyncio.Protocol):
         self._transport = transport
         key = base64.b64encode(os.urandom(16)).decode()
         self._transport.write(
-            "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"GET {self._counter.path} HTTP/1.1\r\nHost: localhost\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
 
@@ -73,8 +74,12 @@ class Browser(asyncio.Protocol):
             self._counter.arrived(frames)
 
     def say(self, content: object) -> None:
+        """Send JSON in a text frame."""
+        self.write(json.dumps(content))
+
+    def write(self, content: str) -> None:
         """Send a text frame, masked as a client's has to be."""
-        text = json.dumps(content).encode()
+        text = content.encode()
         if len(text) >= SHORT:
             head = bytes([0x81, 0x80 | SHORT]) + len(text).to_bytes(2, "big")
         else:
@@ -96,9 +101,11 @@ class Browsers:
 
     Args:
         keep_frames: Whether each keeps what its frames hold.
+        path: What each asks its server for.
     """
 
-    def __init__(self, *, keep_frames: bool = False) -> None:
+    def __init__(self, *, keep_frames: bool = False, path: str = "/") -> None:
+        self.path = path
         self.keep_frames = keep_frames
         self.all: list[Browser] = []
         self._count = 0
@@ -120,6 +127,10 @@ class Browsers:
             new = [browser for _, browser in made]
             await asyncio.gather(*(browser.opened for browser in new))
             self.all += new
+
+    def say(self, browser: int, content: object) -> None:
+        """Send JSON from one of them."""
+        self.all[browser].say(content)
 
     def expect(self, frames: int) -> asyncio.Future[float]:
         """Return what will be the time at which so many more frames have come."""

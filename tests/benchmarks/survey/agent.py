@@ -6,7 +6,7 @@ import importlib
 import json
 import sys
 
-from benchmarks.survey.contenders import CONTENDERS
+from benchmarks.survey.plan import BARE
 from benchmarks.survey.trial import Job, Trial
 from benchmarks.survey.works import WORKS
 
@@ -14,8 +14,8 @@ from benchmarks.survey.works import WORKS
 def main() -> None:
     """Do the job and report."""
     trial = Trial(Job(**json.loads(sys.stdin.readline())))
-    backend = CONTENDERS[trial.job.contender].backend
-    name = WORKS[trial.job.work] if backend else "bare.bare"
+    is_bare = trial.job.contender in BARE.values()
+    name = "bare.bare" if is_bare else WORKS[trial.job.work]
     module, _, function = name.rpartition(".")
     started = getattr(importlib.import_module(f"benchmarks.survey.{module}"), function)(trial)
     if started is not None:  # Otherwise it was synchronous, and is done.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ class Contender:
         requirements: What is installed into its environment; `{root}` is this repository.
         version_of: The distributions that matter to its figures, for their versions.
         server: What it runs on: "redis", "nats", or "" for nothing.
+        site: What serves its WebSockets: a module and a class of this package, or a program of
+            Node.js in this folder.
+        python: The version of its Python, where that matters.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Contender:
     requirements: tuple[str, ...]
     version_of: tuple[str, ...]
     server: str = "redis"
+    site: str = "site.Site"
+    python: str = ""
 
     @property
     def ours(self) -> bool:
@@ -46,6 +51,11 @@ class Contender:
     def work_queue(self) -> bool:
         """True if each message on a general channel goes to one of its readers."""
         return "pubsub" not in self.name
+
+    @property
+    def on_node(self) -> bool:
+        """True if its sites are programs of Node.js."""
+        return self.site.endswith(".js")
 
     def servers(self, hosts: Sequence[Any]) -> dict[str, Any]:
         """Return the options of its layer that name its servers."""
@@ -106,7 +116,27 @@ CONTENDERS = {
             ("asgiref", "msgpack", "redis[hiredis]"),
             ("redis", "hiredis"),
         ),
+        *(
+            Contender(name, title, "", ("asgiref",), ("node", *packages), site="peers.js")
+            for name, title, packages in (
+                (
+                    "socket.io-streams",
+                    "Socket.IO, Redis Streams",
+                    ("socket.io", "@socket.io/redis-streams-adapter", "ioredis"),
+                ),
+                (
+                    "socket.io-pubsub",
+                    "Socket.IO, Redis Pub/Sub",
+                    ("socket.io", "@socket.io/redis-adapter", "ioredis"),
+                ),
+                ("ws", "ws and ioredis", ("ws", "ioredis")),
+            )
+        ),
     )
+}
+CONTENDERS |= {
+    name: replace(CONTENDERS[layer], name=name, python="3.13")
+    for layer, name in (("queue", "queue-python-3.13"), ("pubsub", "pubsub-python-3.13"))
 }
 
 

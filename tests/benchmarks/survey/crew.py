@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.survey.trial import Job
 
 SCRIPT = Path(__file__).parents[1] / "crew_process.py"
+ON_NODE = Path(__file__).parent  # has the programs
 TIMEOUT = 60.0  # seconds for what takes a few
 
 
@@ -35,16 +36,23 @@ async def crew(what: str, job: Job, processes: int, *share: Any) -> AsyncIterato
     """Run so many processes until the block ends.
 
     Args:
-        what: A module and a class of this package: an object of it does the work there.
+        what: A module and a class of this package: an object of it does the work there; or a
+            program of Node.js, which does.
         job: Its first argument.
         processes: How many there are.
         share: Its other arguments.
     """
+    script, python = (ON_NODE / what, "node") if what.endswith(".js") else (SCRIPT, None)
     async with contextlib.AsyncExitStack() as stack:
         started = []
         for _ in range(processes):
             worker = await WorkerProcess.start(
-                SCRIPT, own_session=False, what=what, job=dataclasses.asdict(job), share=share
+                script,
+                python=python,
+                own_session=False,
+                what=what,
+                job=dataclasses.asdict(job),
+                share=share,
             )
             stack.push_async_callback(worker.close)
             started.append(Remote(worker, TIMEOUT))

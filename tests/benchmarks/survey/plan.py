@@ -15,17 +15,19 @@ if TYPE_CHECKING:
 SMALL = 100  # bytes of text in a message, where nothing else is said
 BEFORE = {"queue": "queue-4.3", "pubsub": "pubsub-4.3"}
 BARE = {"queue": "bare-queue", "pubsub": "bare-pubsub"}
-ALL = tuple(name for name, one in CONTENDERS.items() if one.backend)
+ALL = tuple(name for name, one in CONTENDERS.items() if one.backend and not one.python)
 REDIS = tuple(name for name in ALL if CONTENDERS[name].server == "redis")
-OURS = tuple(name for name, one in CONTENDERS.items() if one.ours)
+OURS = tuple(name for name in ALL if CONTENDERS[name].ours)
 WORK_QUEUES = tuple(name for name in ALL if CONTENDERS[name].work_queue)
+# Those of `beside_peers`: ours, ours on another Python, and what is no channel layer.
+PEERS = tuple(name for name, one in CONTENDERS.items() if one.ours or one.on_node)
 
 TITLES = {
     "one-in-flight": "One message in flight: send, until the waiting consumer has it",
     "many-channels": "50 senders to 50 channels, each one message after the other",
     "fan-out": "group_send to a group, one after the other",
     "broadcasts": "50 concurrent group_send to 20 members",
-    "sockets": "group_send to WebSockets behind uvicorn, until all browsers have it",
+    "sockets": "group_send to WebSockets behind real servers, until all browsers have it",
     "churn": "Consumers come and go, 20 at a time: new_channel, group_add, group_discard",
     "workers": "Worker processes read one general channel",
     "synchronous": "async_to_sync(layer.group_send) from code without an event loop",
@@ -68,6 +70,11 @@ def cells() -> Iterator[Cell]:
     for threads in (1, 16):
         yield Cell("synchronous", {"threads": threads}, quick=threads == 1)
     yield Cell("idle", {})
+
+
+def beside_peers() -> Iterator[Cell]:
+    """Yield what compares broadcasts with servers that are no channel layers."""
+    yield Cell("sockets", {"members": 1_000, "processes": 1, "broadcast": True}, PEERS, quick=True)
 
 
 def _direct() -> Iterator[Cell]:

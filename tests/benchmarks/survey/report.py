@@ -29,7 +29,7 @@ SHOWN = {
     "many-channels": ("rate",),
     "fan-out": ("all_p50", "all_p99"),
     "broadcasts": ("deliveries",),
-    "sockets": ("all_p50", "deliveries"),
+    "sockets": ("all_p50", "deliveries", "frame_cpu", "busy_frame_cpu"),
     "churn": ("rate",),
     "workers": ("rate", "twice", "lost"),
     "synchronous": ("rate",),

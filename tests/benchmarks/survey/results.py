@@ -30,6 +30,9 @@ METRICS = {
     "deliveries": Metric("deliveries", "1/s", more_is_better=True),
     "twice": Metric("handled twice", "messages"),
     "lost": Metric("never handled", "messages"),
+    # Of the servers alone, for a frame: while one message is under way, and while many are.
+    "frame_cpu": Metric("CPU time for a frame", "s"),
+    "busy_frame_cpu": Metric("CPU time for a frame, busy", "s"),
     # Each for one operation of the work.
     "server_cpu": Metric("CPU time of the server", "s"),
     "client_cpu": Metric("CPU time of the clients", "s"),

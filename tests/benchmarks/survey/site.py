@@ -6,12 +6,15 @@ import asyncio
 import gc
 import importlib
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.layers import channel_layers
 from django.conf import settings
+
+from benchmarks.survey.contenders import CONTENDERS
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -43,7 +46,8 @@ def application(job: Job) -> Any:
     if not job.parameters.get("broadcast"):
         return Chat.as_asgi()
     # Only the environments of our own layers have it.
-    fast = importlib.import_module(f"channels_redis_{job.contender}.broadcast")
+    package, _, _ = CONTENDERS[job.contender].backend.partition(".")
+    fast = importlib.import_module(f"{package}.broadcast")
 
     def chat_message(event: dict[str, Any]) -> Any:
         return event["content"]
@@ -76,6 +80,10 @@ class Site:
         """Return the port that it listens on."""
         port: int = self._socket.getsockname()[1]
         return port
+
+    async def cpu(self) -> float:
+        """Return the CPU time of this process up to now."""
+        return time.process_time()
 
     async def forget_garbage(self) -> None:
         """Collect the garbage of the connecting, which is no part of what is measured."""

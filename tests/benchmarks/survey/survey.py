@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet
@@ -16,11 +19,10 @@ from benchmarks.survey.results import Results, Row
 from benchmarks.survey.running import Failed, run
 from benchmarks.survey.services import Absent, service
 from benchmarks.survey.trial import Job
-from support.installing import environment, versions_in
+from support.installing import FOLDER, environment, uv, versions_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from typing_extensions import Self
 
@@ -85,7 +87,10 @@ class Survey:
         for one in self._contenders:
             self._say(f"install {one.name}")
             try:
-                python = environment(f"bench/{one.name}", (*one.requirements, *SITE))
+                versions = install_packages() if one.on_node else {}
+                wanted = uv("python", "find", one.python).strip() if one.python else sys.executable
+                requirements = (*one.requirements, *SITE)
+                python = environment(f"bench/{one.name}", requirements, wanted=wanted)
                 servers.append(self._service(one).software)
             except subprocess.CalledProcessError as error:
                 self.results.absent[one.name] = str(error.stderr).strip()
@@ -93,7 +98,7 @@ class Survey:
                 self.results.absent[one.name] = str(error)
             else:
                 self._pythons[one.name] = python
-                versions = versions_in(python)
+                versions = {**versions_in(python), **versions}
                 matter = {name: versions[name] for name in one.version_of if name in versions}
                 self.results.versions[one.name] = matter
         self.results.conditions["servers"] = ", ".join(dict.fromkeys(filter(None, servers)))
@@ -132,3 +137,27 @@ class Survey:
             started = service(one, shards=shards, cluster=cluster)
             self._services[kind] = self._stack.enter_context(started)
         return self._services[kind]
+
+
+def install_packages() -> dict[str, str]:
+    """Install what the programs of Node.js use; return the versions of it and of Node.js.
+
+    Raises:
+        Absent: There is no Node.js or npm on PATH.
+        subprocess.CalledProcessError: npm failed; what it wrote to stderr is in the error.
+    """
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            raise Absent(f"there is no {program} on PATH (apt install nodejs npm)")
+    folder = FOLDER / "bench/node"
+    folder.mkdir(parents=True, exist_ok=True)
+    listed = Path(__file__).with_name("package.json").read_text(encoding="utf-8")
+    (folder / "package.json").write_text(listed, encoding="utf-8")
+
+    def run_there(*command: str) -> str:
+        return subprocess.run(
+            command, cwd=folder, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    run_there("npm", "install", "--no-audit", "--no-fund")
+    return {"node": run_there("node", "--version"), **json.loads(listed)["dependencies"]}
