@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.utils.module_loading import import_string
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from blocking.conftest import opens
+from support.counting import count_commands
 from support.loop_thread import LoopThread
 from support.messages import joined, within
 from support.proxy import TcpProxy
@@ -25,29 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from embedded_server import EmbeddedServer
+    from support.layers import LayerClass
 
 HELLO = {"type": "hello"}
 SHORT = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
 
 
 @pytest.fixture
-def make(own_server: EmbeddedServer, layer_class: str) -> Iterator[Callable[..., Any]]:
-    """Yield a maker of layers, by default on the test's own server, which are closed after it."""
-    made: list[Any] = []
-
-    def make(host: Any = own_server.url, **options: Any) -> Any:
-        made.append(import_string(layer_class)(hosts=[host], **options))
-        return made[-1]
-
-    yield make
-    for layer in made:
-        async_to_sync(layer.close_pools)()
-
-
-@pytest.fixture
-def layer(make: Callable[..., Any]) -> Any:
+def layer(make_layer: Callable[..., Any]) -> Any:
     """Return a layer with a capacity of one message."""
-    return make(capacity=1)
+    return make_layer(capacity=1)
 
 
 @contextlib.contextmanager
@@ -84,12 +70,13 @@ def test_one_thread_needs_one_connection(own_server: EmbeddedServer, layer: Any)
     async def middleware(channel: str) -> None:
         await sync_to_async(send)(layer, channel)
 
-    with opens(own_server, 1):
+    with count_commands(own_server) as counted:
         for number in range(50):
             send(layer, f"channel{number}")
         for number in range(3):
             async_to_sync(middleware)(f"below{number}")
             asyncio.run(middleware(f"run{number}"))
+    assert counted.connections == 1
     found = layer.statistics()
     assert (found.sent, found.commands, found.round_trips, found.reconnects) == (56, 56, 56, 0)
     async_to_sync(layer.close_pools)()
@@ -131,15 +118,15 @@ def test_recovery(own_server: EmbeddedServer, layer: Any, what: str) -> None:
 @pytest.mark.parametrize("lose", [TcpProxy.forget, TcpProxy.stall])
 def test_forgotten_connection(
     proxy: TcpProxy,
-    make: Callable[..., Any],
-    layer_class: str,
+    make_layer: Callable[..., Any],
+    layer_class: LayerClass,
     lose: Callable[[TcpProxy], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A connection that a middlebox may have forgotten carries no message."""
-    module = f"{layer_class.partition('.')[0]}._shared.background.LOOK_INTERVAL"
+    module = f"{layer_class.__module__.partition('.')[0]}._shared.background.LOOK_INTERVAL"
     monkeypatch.setattr(module, 0.1)
-    layer = make(proxy.url)
+    layer = make_layer(hosts=[proxy.url])
     send(layer, "before")
     lose(proxy)
     time.sleep(0.2)
@@ -149,18 +136,20 @@ def test_forgotten_connection(
     assert (layer.statistics().sent, layer.statistics().reconnects) == (2, 0)
 
 
-def test_server_that_closes_a_new_connection(proxy: TcpProxy, make: Callable[..., Any]) -> None:
+def test_server_that_closes_a_new_connection(
+    proxy: TcpProxy, make_layer: Callable[..., Any]
+) -> None:
     """A connection that ends before it could be used fails no call."""
     proxy.forget(new=3)
-    layer = make(proxy.url)
+    layer = make_layer(hosts=[proxy.url])
     send(layer, "channel")
     assert layer.statistics().sent == 1
     assert len(proxy.connections) > 3
 
 
-def test_lost_reply(proxy: TcpProxy, make: Callable[..., Any]) -> None:
+def test_lost_reply(proxy: TcpProxy, make_layer: Callable[..., Any]) -> None:
     """A message that was written and may have been sent is not sent again."""
-    layer = make(proxy.url)
+    layer = make_layer(hosts=[proxy.url])
     send(layer, "before")
     # In use until just now, so that it is not replaced.
     proxy.forget()
@@ -183,10 +172,10 @@ def test_close_pools_leaves_calls_alone(own_server: EmbeddedServer, layer: Any) 
 
 
 async def test_threads_share_a_connection(
-    own_server: EmbeddedServer, make: Callable[..., Any]
+    own_server: EmbeddedServer, make_layer: Callable[..., Any]
 ) -> None:
     """A thousand calls open one connection at most, and lose and reorder nothing."""
-    layer = make(capacity=1000)
+    layer = make_layer(capacity=1000)
     channel = await layer.new_channel()
     first = asyncio.ensure_future(layer.receive(channel))  # which opens a connection
     await asyncio.sleep(0)
@@ -197,14 +186,13 @@ async def test_threads_share_a_connection(
         for number in range(share):
             async_to_sync(layer.group_send)("room", {**HELLO, "caller": caller, "number": number})
 
-    with own_server.client() as client, ThreadPoolExecutor(16) as threads:
-        before = client.info("stats")["total_connections_received"]
+    with count_commands(own_server) as counted, ThreadPoolExecutor(16) as threads:
         calls = [threads.submit(call, caller) for caller in range(16)]
         got = [await first]
         got += [await within(layer.receive(channel)) for _ in range(16 * share - 1)]
         for done in calls:
             done.result()
-        assert client.info("stats")["total_connections_received"] - before <= 1
+    assert counted.connections <= 1
     for caller in range(16):
         numbers = [message["number"] for message in got if message["caller"] == caller]
         assert numbers == list(range(share))
@@ -213,13 +201,13 @@ async def test_threads_share_a_connection(
 
 
 async def test_overlapping_calls_arrive_in_order(
-    own_server: EmbeddedServer, make: Callable[..., Any]
+    own_server: EmbeddedServer, make_layer: Callable[..., Any]
 ) -> None:
     """Calls of a short-lived loop arrive in the order of their beginnings.
 
     They begin some turns of the loop after each other, while the server stands still.
     """
-    layer = make(capacity=1000)
+    layer = make_layer(capacity=1000)
     channel = await joined(layer, "room")
 
     async def overlap(loop: int) -> None:
@@ -239,9 +227,9 @@ async def test_overlapping_calls_arrive_in_order(
     await layer.close_pools()
 
 
-def test_limits_of_a_call(own_server: EmbeddedServer, make: Callable[..., Any]) -> None:
+def test_limits_of_a_call(own_server: EmbeddedServer, make_layer: Callable[..., Any]) -> None:
     """A host's limits bound calls to a silent server: on an open connection, and to open one."""
-    layer = make({"address": own_server.url, **SHORT})
+    layer = make_layer(hosts=[{"address": own_server.url, **SHORT}])
     send(layer, "before")
     with paused(own_server):
         for _ in ("open", "opening"):

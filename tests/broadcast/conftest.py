@@ -8,26 +8,13 @@ import pytest
 import pytest_asyncio
 
 from broadcast.sites import Socket
-from channels_redis_pubsub import RedisPubSubChannelLayer
-from channels_redis_queue import RedisChannelLayer
 from support.default_layer import default_layer
+from support.layers import layer_class, make_layer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from embedded_server import EmbeddedServer
-
-
-@pytest.fixture(params=[RedisChannelLayer, RedisPubSubChannelLayer], ids=["queue", "pubsub"])
-def make_layer(
-    request: pytest.FixtureRequest, redis_server: EmbeddedServer, prefix: str
-) -> Callable[..., Any]:
-    """Return a function that makes layers of one kind that share messages."""
-
-    def make(**options: Any) -> Any:
-        return request.param(hosts=[redis_server.url], prefix=prefix, **options)
-
-    return make
+__all__ = ["layer_class", "make_layer"]
 
 
 @pytest.fixture

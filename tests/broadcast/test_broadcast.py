@@ -280,13 +280,13 @@ class Told(AsyncJson):
 
 
 @pytest.mark.parametrize(
-    ("make_layer", "options"),
+    ("layer_class", "options"),
     [
         (RedisChannelLayer, {"expiry": 1}),
         (RedisChannelLayer, {"mailbox_bytes": 10_000}),
         (RedisPubSubChannelLayer, {"capacity": 3}),
     ],
-    indirect=["make_layer"],
+    indirect=["layer_class"],
 )
 async def test_bounds_of_a_slow_socket(
     make_layer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, options: dict[str, int]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from support.browsers import Browsers
 from support.messages import within
+from support.sites import free_port, running
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator
 
     from embedded_server import EmbeddedServer
 
@@ -37,37 +37,25 @@ BACKENDS = (
 )
 
 
-@pytest.fixture(params=SERVERS)
-def served(
+@pytest_asyncio.fixture(params=SERVERS)
+async def served(
     request: pytest.FixtureRequest, redis_server: EmbeddedServer, prefix: str
-) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+) -> AsyncIterator[tuple[Process, int]]:
     """Yield a server's process, and its port; every other server has the other layer."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     words = SERVERS[request.param].format(port=port, site="broadcast.site:application").split()
-    paths = [str(Path(__file__).parents[1]), *sys.path]
-    environment = {
-        **os.environ,
-        "BACKEND": BACKENDS[list(SERVERS).index(request.param) % 2],
-        "REDIS_URL": redis_server.url,
-        "PREFIX": prefix,
-        "PYTHONPATH": os.pathsep.join(paths),
-    }
-    process = subprocess.Popen([sys.executable, "-m", *words], env=environment)
-    try:
+    backend = BACKENDS[list(SERVERS).index(request.param) % 2]
+    command, url = [sys.executable, "-m", *words], redis_server.url
+    async with running(*command, BACKEND=backend, REDIS_URL=url, PREFIX=prefix) as process:
         yield process, port
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.timeout(150)
-async def test_all_clients_get_all_frames(served: tuple[subprocess.Popen[bytes], int]) -> None:
+async def test_all_clients_get_all_frames(served: tuple[Process, int]) -> None:
     """In order, most of them the quick way; and a signal ends the server."""
     process, port = served
     # Daphne takes its time, and more next to other tests.
-    await eventually(lambda: process.poll() is not None or listens(port), 60)
+    await eventually(lambda: process.returncode is not None or listens(port), 60)
     browsers = Browsers(keep_frames=True)
     await within(browsers.connect([port], CLIENTS))
     speaker = browsers.all[0]
@@ -83,9 +71,7 @@ async def test_all_clients_get_all_frames(served: tuple[subprocess.Popen[bytes],
     assert int(speaker.frames[-1]) > MESSAGES * CLIENTS // 4
     browsers.close()
     process.send_signal(signal.SIGINT)
-    # Not in a thread: the loop would wait for that even after the deadline.
-    await eventually(lambda: process.poll() is not None, 60)
-    assert process.returncode in {0, -signal.SIGINT}
+    assert await within(process.wait(), 60) in {0, -signal.SIGINT}
 
 
 def listens(port: int) -> bool:

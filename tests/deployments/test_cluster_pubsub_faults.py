@@ -12,7 +12,7 @@ from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_pubsub.subscriber import SILENCE_GRACE
 from channels_redis_shared.config.hosts import parse_hosts
 from channels_redis_shared.transport.cluster import Cluster
-from support.cluster import command, node_id
+from support.cluster import command, listening_node, node_id
 from support.layers import succeeds
 from support.messages import take
 from support.waiting import eventually
@@ -34,11 +34,7 @@ async def test_node_that_dies(replicated_cluster: EmbeddedCluster, layers: Layer
     )
     channel = await listener.new_channel()
     await listener.group_add("room", channel)
-    [node] = [
-        node
-        for node in replicated_cluster.nodes
-        if command(node, "PUBSUB", "NUMSUB", channel) == [channel.encode(), 1]
-    ]
+    node = listening_node(replicated_cluster, channel)
     node.kill()
     for expected in ("lost", "back"):
         message = await take(listener, channel)
@@ -85,11 +81,7 @@ async def listening(
     layer = layers(RedisPubSubChannelLayer, own_cluster.host, **options)
     channel = await layer.new_channel()
     await layer.group_add("room", channel)
-    [node] = [
-        node
-        for node in own_cluster.nodes
-        if command(node, "PUBSUB", "NUMSUB", channel) == [channel.encode(), 1]
-    ]
+    node = listening_node(own_cluster, channel)
     [other, *_] = [each.port for each in own_cluster.nodes if each is not node]
     sender = layers(RedisPubSubChannelLayer, {"cluster": [("127.0.0.1", other)]})
     return layer, channel, node, sender

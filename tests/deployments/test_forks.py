@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
     from support.layers import Layer, LayerClass, Layers
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
-    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 
 
 def fork(work: Coroutine[None, None, None]) -> int:

@@ -16,6 +16,7 @@ from support.environments import redis_8
 from support.layers import LAYERS, works
 from support.messages import within
 from support.sentinels import MASTER_NAME, sentinel_of
+from support.tls import tls_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,41 +87,17 @@ async def test_connection_class(
     await works(layers, layer_class, {"host": HOST, "port": tls_server.port, **own})
 
 
-@pytest.mark.parametrize("options", [{}, {"ssl_check_hostname": None, "ssl_cert_reqs": "optional"}])
-async def test_certificate_of_another_host(
-    options: dict[str, Any], tls_server: TlsServer, layer_class: LayerClass, layers: Layers
-) -> None:
-    """A certificate for another name is an error that says so, on every version of redis-py."""
-    address = f"rediss://localhost:{tls_server.port}"
-    host = {**tls_server.host, "address": address, **options}
-    await fails_at_once(layers, layer_class, host, "not valid for 'localhost'")
-
-
-async def test_certificate_for_a_name_at_an_address(
-    named_tls_server: TlsServer, layer_class: LayerClass, layers: Layers
-) -> None:
-    """An address is a name as well: the certificate has to be for it."""
-    await fails_at_once(layers, layer_class, named_tls_server.host, f"not valid for '{HOST}'")
-
-
 @contextmanager
 def watched(master: TlsServer, authority: Authority) -> Iterator[dict[str, Any]]:
     """Start a Sentinel with TLS for a master; yield the host for both."""
-    certificate, key = authority.issue(HOST)
     with reserve_port() as reservation:
         port = reservation.getsockname()[1]
-        config = (
-            f"tls-port {port}",
-            f'tls-ca-cert-file "{authority.certificate}"',
-            f'tls-cert-file "{certificate}"',
-            f'tls-key-file "{key}"',
-            "tls-replication yes",
-        )
+        config = tls_config(port, authority, *authority.issue(HOST))
         tls = {**master.host, "ssl": True}
         del tls["address"]
         kwargs = {**tls, "ssl_cert_reqs": ssl.CERT_REQUIRED}
         host = {"sentinels": [(HOST, port)], "master_name": MASTER_NAME, "sentinel_kwargs": kwargs}
-        with sentinel_of(master.port, *config, binary=redis_8()):
+        with sentinel_of(master.port, *config, "tls-replication yes", binary=redis_8()):
             yield {**host, **tls}
 
 

@@ -113,6 +113,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
             unused=unused.getsockname()[1],
             sentinel_without_master=stack.enter_context(lost).port,
             tls=stack.enter_context(TlsServer(redis_8(), authority, *good)),
+            named=stack.enter_context(
+                TlsServer(redis_8(), authority, *authority.issue("localhost"))
+            ),
             expired=stack.enter_context(
                 TlsServer(redis_8(), late, *late.issue(HOST, expired=True))
             ),
@@ -129,7 +132,13 @@ def by_sentinel(port: int, **more: Any) -> dict[str, Any]:
     return {"sentinels": [(HOST, port)], "master_name": MASTER_NAME, **more}
 
 
+def by_another_name(on: SimpleNamespace) -> dict[str, Any]:
+    """Return the entry of hosts for the server with TLS, by a name that its certificate lacks."""
+    return {**on.tls.host, "address": f"rediss://localhost:{on.tls.port}"}
+
+
 CORRECT = '(redis://HOST/0: correct "username" and "password" in hosts)'
+NAME = 'write the name in the certificate as "host", or "ssl_check_hostname": False'
 AUTHORITY = 'write the file of the authority that signed the certificate as "ssl_ca_certs"'
 
 Row = tuple["Callable[[SimpleNamespace], Any]", type[Exception], str]
@@ -219,11 +228,13 @@ LASTING: dict[str, Row] = {
         'the port does not speak TLS: write redis:// instead of rediss:// in hosts, or leave "ssl"',
     ),
     "unknown authority": (lambda on: on.tls.url, RedisConnectionError, AUTHORITY),
-    "certificate of another host": (
-        lambda on: {**on.tls.host, "address": f"rediss://localhost:{on.tls.port}"},
+    "certificate of another host": (by_another_name, RedisConnectionError, NAME),
+    "certificate of another host, optional": (
+        lambda on: {**by_another_name(on), "ssl_check_hostname": None, "ssl_cert_reqs": "optional"},
         RedisConnectionError,
-        'write the name in the certificate as "host", or "ssl_check_hostname": False',
+        NAME,
     ),
+    "certificate for a name at an address": (lambda on: on.named.host, RedisConnectionError, NAME),
     "certificate that has expired": (
         lambda on: on.expired.host,
         RedisConnectionError,

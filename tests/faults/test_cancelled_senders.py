@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,7 +99,6 @@ async def test_command_that_was_sent_in_part(own_server: EmbeddedServer) -> None
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.skipif(sys.platform == "win32", reason="looks at open files, and freezes the server")
 def test_connection_that_was_being_opened_as_its_loop_was_closed(
     own_server: EmbeddedServer,
 ) -> None:

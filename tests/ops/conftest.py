@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import pytest
 from django.conf import UserSettingsHolder, settings
 
-from support.layers import layer_class, layers
+from support.layers import layer_class, layers, make_layer
 
-__all__ = ["layer_class", "layers"]
+__all__ = ["layer_class", "layers", "make_layer"]
 
 QUEUE = "channels_redis_queue.RedisChannelLayer"
 PUBSUB = "channels_redis_pubsub.RedisPubSubChannelLayer"

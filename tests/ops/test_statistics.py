@@ -17,29 +17,26 @@ from support.messages import within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from embedded_server import EmbeddedServer
-    from support.layers import LayerClass, Layers
 
 MESSAGE = {"type": "test.message"}
 
 
-async def test_new_layer(
-    layers: Layers, layer_class: LayerClass, redis_server: EmbeddedServer
-) -> None:
+async def test_new_layer(make_layer: Callable[..., Any]) -> None:
     """A layer that has done nothing has zeros only, and asking sends nothing."""
-    found = layers(layer_class, redis_server.url).statistics()
+    found = make_layer().statistics()
     assert set(dataclasses.astuple(found)) == {0, (0, 0, 0, 0)}
     assert found.commands_per_round_trip == 0.0
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.sent = 1
 
 
-async def test_sent_and_received(
-    layers: Layers, layer_class: LayerClass, redis_server: EmbeddedServer, prefix: str
-) -> None:
+async def test_sent_and_received(make_layer: Callable[..., Any]) -> None:
     """Messages count where they are sent and where they are received, groups where members are."""
-    sender = layers(layer_class, redis_server.url, prefix=prefix)
-    reader = layers(layer_class, redis_server.url, prefix=prefix)
+    sender = make_layer()
+    reader = make_layer()
     channel = await within(reader.new_channel())
     await within(reader.group_add("room", channel))
     await within(reader.group_add("other", channel))
@@ -61,11 +58,9 @@ async def test_sent_and_received(
     await eventually(lambda: reader.statistics().groups == 1)
 
 
-async def test_commands_share_round_trips(
-    layers: Layers, layer_class: LayerClass, redis_server: EmbeddedServer, prefix: str
-) -> None:
+async def test_commands_share_round_trips(make_layer: Callable[..., Any]) -> None:
     """Sends in one turn of the loop count separately, and go out in few writes."""
-    layer = layers(layer_class, redis_server.url, prefix=prefix)
+    layer = make_layer()
     channels = [await within(layer.new_channel()) for _ in range(20)]
     # As any event loop that lasts, it has its own connections from then on.
     for channel in channels:
@@ -78,11 +73,10 @@ async def test_commands_share_round_trips(
     assert after.commands_per_round_trip == after.commands / after.round_trips
 
 
-async def test_dropped_for_capacity(
-    layers: Layers, redis_server: EmbeddedServer, prefix: str
-) -> None:
+@pytest.mark.parametrize("layer_class", [RedisChannelLayer])
+async def test_dropped_for_capacity(make_layer: Callable[..., Any]) -> None:
     """A send that raises ChannelFull counts, and so does each member that a group send misses."""
-    layer = layers(RedisChannelLayer, redis_server.url, prefix=prefix, capacity=1)
+    layer = make_layer(capacity=1)
     channel = await within(layer.new_channel())
     await within(layer.group_add("room", channel))
     for _ in range(10):
@@ -96,14 +90,10 @@ async def test_dropped_for_capacity(
     assert found.sent == 12
 
 
-async def test_dropped_as_undecodable(
-    layers: Layers, layer_class: LayerClass, redis_server: EmbeddedServer, prefix: str
-) -> None:
+async def test_dropped_as_undecodable(make_layer: Callable[..., Any]) -> None:
     """A message that was encrypted with another key counts."""
-    plain = layers(layer_class, redis_server.url, prefix=prefix)
-    reader = layers(
-        layer_class, redis_server.url, prefix=prefix, symmetric_encryption_keys=["a key"]
-    )
+    plain = make_layer()
+    reader = make_layer(symmetric_encryption_keys=["a key"])
     channel = await within(reader.new_channel())
     await within(plain.send(channel, MESSAGE))
     await within(reader.send(channel, MESSAGE))
@@ -112,9 +102,9 @@ async def test_dropped_as_undecodable(
     assert reader.statistics().received == 1
 
 
-async def test_outages(layers: Layers, layer_class: LayerClass, own_server: EmbeddedServer) -> None:
+async def test_outages(make_layer: Callable[..., Any], own_server: EmbeddedServer) -> None:
     """An outage counts its seconds from the beginning, and its end as a reconnect."""
-    layer = layers(layer_class, own_server.url)
+    layer = make_layer()
     channel = await within(layer.new_channel())
     await within(layer.send(channel, MESSAGE))
     await within(layer.receive(channel))
@@ -133,11 +123,9 @@ async def test_outages(layers: Layers, layer_class: LayerClass, own_server: Embe
     assert layer.statistics().outage_seconds == ended
 
 
-async def test_of_all_threads(
-    layers: Layers, layer_class: LayerClass, redis_server: EmbeddedServer, prefix: str
-) -> None:
+async def test_of_all_threads(make_layer: Callable[..., Any]) -> None:
     """The numbers are those of the whole process: other threads' messages are among them."""
-    layer = layers(layer_class, redis_server.url, prefix=prefix)
+    layer = make_layer()
 
     def in_thread() -> None:
         async def send() -> None:

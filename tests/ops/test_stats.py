@@ -13,13 +13,14 @@ from support.commands import DOCTORS, PUBSUB, QUEUE, run
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
     from support.cluster import EmbeddedCluster
+    from support.layers import Layers
 
 MESSAGE = {"type": "test.message"}
 
 
-async def test_queue_layer(redis_server: EmbeddedServer, prefix: str) -> None:
+async def test_queue_layer(layers: Layers, redis_server: EmbeddedServer) -> None:
     """Channels with their waiting messages, groups with processes and members."""
-    layer = RedisChannelLayer([redis_server.url], prefix=prefix)
+    layer = layers(RedisChannelLayer, redis_server.url)
     channels = [await layer.new_channel() for _ in range(3)]
     for channel in channels:
         await layer.group_add("room", channel)
@@ -35,27 +36,24 @@ async def test_queue_layer(redis_server: EmbeddedServer, prefix: str) -> None:
         "largest_groups": {"room": {"processes": 2, "members": 4}},
         "keys_of_others": 0,
     }
-    await layer.close_pools()
 
 
-async def test_pubsub_layer(redis_server: EmbeddedServer, prefix: str) -> None:
+async def test_pubsub_layer(layers: Layers, redis_server: EmbeddedServer) -> None:
     """Channels and groups that processes listen to; the members are not known there."""
-    layers = [RedisPubSubChannelLayer([redis_server.url], prefix=prefix) for _ in range(2)]
-    for layer in layers:
-        await layer.group_add("room", await layer.new_channel())
-    assert await DOCTORS[PUBSUB].overview(layers[0]) == {
+    layer, other = (layers(RedisPubSubChannelLayer, redis_server.url) for _ in range(2))
+    for each in (layer, other):
+        await each.group_add("room", await each.new_channel())
+    assert await DOCTORS[PUBSUB].overview(layer) == {
         "channels": 2,
         "groups": 1,
         "processes_of_largest_groups": {"room": 2},
         "subscriptions_of_others": 0,
     }
-    for layer in layers:
-        await layer.close_pools()
 
 
-async def test_sharded_pubsub(redis_cluster: EmbeddedCluster, prefix: str) -> None:
+async def test_sharded_pubsub(layers: Layers, redis_cluster: EmbeddedCluster) -> None:
     """With `sharded_pubsub`, what each node of a Cluster has is put together."""
-    layer = RedisPubSubChannelLayer([redis_cluster.host], prefix=prefix, sharded_pubsub=True)
+    layer = layers(RedisPubSubChannelLayer, redis_cluster.host, sharded_pubsub=True)
     channels = [await layer.new_channel() for _ in range(8)]
     await layer.group_add("room", channels[0])
     found = await DOCTORS[PUBSUB].overview(layer)
@@ -63,7 +61,6 @@ async def test_sharded_pubsub(redis_cluster: EmbeddedCluster, prefix: str) -> No
     assert found["processes_of_largest_groups"] == {"room": 1}
     required = DOCTORS[PUBSUB].required_rights(layer)[0].commands
     assert required == "PING, SPUBLISH KEY x, SSUBSCRIBE KEY, SUNSUBSCRIBE KEY"
-    await layer.close_pools()
 
 
 HOSTILE = (b"j\x1b]0;pwned\x07\x1b[31mALL IS WELL", b"[/jobs]", b"a\nb", b"\xff\xfe", b"x" * 5000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,17 +13,17 @@ from redis.exceptions import RedisError
 
 from channels_redis_queue._shared.presence import shard
 from channels_redis_queue.presence import Presence
-from support.layers import layer_class
+from support.layers import layer_class, layers
 from support.messages import within
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable, Iterator
 
     from embedded_server import EmbeddedServer
-    from support.layers import LayerClass
+    from support.layers import LayerClass, Layers
     from support.proxy import TcpProxy
 
-__all__ = ["layer_class"]
+__all__ = ["layer_class", "layers"]
 
 GRACE = 0.5
 
@@ -133,25 +133,22 @@ def hosts(kind: Any, servers: list[EmbeddedServer]) -> list[Any]:
     return [kind.host] if hasattr(kind, "nodes") else [server.url for server in servers]
 
 
-@pytest_asyncio.fixture
-async def processes(
+@pytest.fixture
+def processes(
     layer_class: LayerClass,
-    prefix: str,
-    servers_first: None,  # noqa: ARG001
-) -> AsyncIterator[Callable[..., Process]]:
-    """Yield a maker of processes, whose layers are closed after the test."""
+    layers: Layers,
+) -> Iterator[Callable[..., Process]]:
+    """Yield a maker of processes."""
     if not settings.configured:
         settings.configure()
-    made: list[Process] = []
+    aliases = itertools.count()
     before = dict(channel_layers.backends)
 
     def make(hosts: list[Any], grace: float = GRACE, **options: Any) -> Process:
-        layer = layer_class(hosts=hosts, prefix=prefix, **options)
-        made.append(Process(layer, f"process{len(made)}", grace))
-        return made[-1]
+        layer = layers(layer_class, *hosts, **options)
+        return Process(layer, f"process{next(aliases)}", grace)
 
     yield make
-    await within(asyncio.gather(*(process.layer.close_pools() for process in made)))
     channel_layers.backends = before
 
 

@@ -61,7 +61,7 @@ async def _metas(process: Process, room: str, key: str, count: int) -> bool:
 
 async def test_page_that_moves(processes: Callable[..., Process], host: list[str]) -> None:
     """A page that connects to another process within the grace neither leaves nor joins."""
-    here, there = processes(host), processes(host)
+    here, there = processes(host, grace=2), processes(host)
     watcher = await there.watch("room")
     old = await here.open("room", "ann")
     await watcher.until("ann")

@@ -145,8 +145,7 @@ class Environment:
     @property
     def python(self) -> Path:
         """The environment's interpreter."""
-        scripts = "Scripts" if sys.platform == "win32" else "bin"
-        return self.root / scripts / "python"
+        return self.root / "bin/python"
 
     def install(self, *arguments: str | Path) -> None:
         """Install with ``uv pip install``; arguments as pip's."""

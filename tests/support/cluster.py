@@ -158,6 +158,13 @@ def command(node: EmbeddedServer, *words: Any) -> Any:
         return client.execute_command(*words)
 
 
+def listening_node(cluster: EmbeddedCluster, channel: str) -> EmbeddedServer:
+    """Return the only node with a subscription to a channel."""
+    heard = [channel.encode(), 1]
+    [node] = [node for node in cluster.nodes if command(node, "PUBSUB", "NUMSUB", channel) == heard]
+    return node
+
+
 def node_id(node: EmbeddedServer) -> str:
     """Return the name by which the nodes know one."""
     return _text(command(node, "CLUSTER", "MYID"))

@@ -159,8 +159,6 @@ class WorkerProcess:
     @classmethod
     async def fork(cls, script: str | Path, **arguments: Any) -> Self:
         """Start ``script`` in a fork that has most of its imports."""
-        if not hasattr(os, "fork"):
-            return await cls.start(script, **arguments)
         log = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it.
         process = await ForkedProcess.start(str(script), json.dumps(arguments), errors=log)
         return cls(process, Path(script), log)

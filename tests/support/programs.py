@@ -135,8 +135,6 @@ def run(*command: str, cwd: Path | None = None, **environ: str) -> Done:
         cwd: Where it runs.
         environ: Environment variables.
     """
-    if not hasattr(os, "fork"):
-        return run_new(*command, cwd=cwd, **environ)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, DEVNULL.open() as empty:
         files = [file.fileno() for file in (empty, out, err)]
         forked = FORK_SERVER.fork(*command, files=files, cwd=cwd, **environ)

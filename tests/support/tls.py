@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+def tls_config(port: int, authority: Authority, certificate: Path, key: Path) -> list[str]:
+    """Return the lines of a redis.conf for a port with TLS."""
+    return [
+        f"tls-port {port}",
+        f'tls-ca-cert-file "{authority.certificate}"',
+        f'tls-cert-file "{certificate}"',
+        f'tls-key-file "{key}"',
+    ]
+
+
 class TlsServer:
     """A server with a port for TLS, besides its plain one.
 
@@ -33,10 +43,7 @@ class TlsServer:
         self._reservation = reserve_port()
         self.port: int = self._reservation.getsockname()[1]
         self.server = EmbeddedServer(
-            f"tls-port {self.port}",
-            f'tls-ca-cert-file "{authority.certificate}"',
-            f'tls-cert-file "{certificate}"',
-            f'tls-key-file "{key}"',
+            *tls_config(self.port, authority, certificate, key),
             binary=binary,
         )
 
