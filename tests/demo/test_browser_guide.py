@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from support.sites import running
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from playwright.async_api import Browser, Page
 
@@ -29,14 +29,6 @@ UVICORN = (
     *(sys.executable, "-m", "uvicorn", "recovery_site:application", "--lifespan", "off"),
     *("--app-dir", str(Path(__file__).parent)),
 )
-
-
-@asynccontextmanager
-async def served(listening: socket.socket, environment: dict[str, str]) -> AsyncIterator[None]:
-    """Serve the guide's site in a process, which is killed in the end."""
-    number = listening.fileno()
-    async with running(*UVICORN, "--fd", str(number), cwd=None, files=[number], **environment):
-        yield
 
 
 def shows(page: Page, *texts: str) -> Callable[[], Awaitable[bool]]:
@@ -58,13 +50,17 @@ async def test_recovery(browser: Browser, layer_class: LayerClass, tmp_path: Pat
             await layer.group_send("chat.lobby", {"type": "chat.message", "text": text})
 
         write_files("recovery.md", tmp_path)
-        environment = {
-            "GUIDE_FOLDER": str(tmp_path),
-            "GUIDE_BACKEND": f"{layer_class.__module__}.{layer_class.__qualname__}",
-            "GUIDE_REDIS_URL": redis.url,
-        }
+        number = listening.fileno()
+        serve = partial(
+            running,
+            *(*UVICORN, "--fd", str(number)),
+            files=[number],
+            GUIDE_FOLDER=str(tmp_path),
+            GUIDE_BACKEND=f"{layer_class.__module__}.{layer_class.__qualname__}",
+            GUIDE_REDIS_URL=redis.url,
+        )
         page = await browser.new_page()
-        async with served(listening, environment):
+        async with serve():
             await send("before")
             await page.goto(f"http://{HOST}:{listening.getsockname()[1]}/")
             await eventually(shows(page, "before"), DEADLINE)
@@ -76,13 +72,13 @@ async def test_recovery(browser: Browser, layer_class: LayerClass, tmp_path: Pat
         for number in range(30):
             await send(str(number))
         missed = [*(str(number) for number in range(30)), "typed", "meanwhile"]
-        async with served(listening, environment):
+        async with serve():
             await eventually(shows(page, "before", "hello", *missed), DEADLINE)
             assert await page.evaluate("reloads") == 0
         with redis.client() as client:
             client.flushall()
         await send("after")
-        async with served(listening, environment):
+        async with serve():
             await eventually(shows(page, "before", "hello", *missed, "after"), DEADLINE)
             assert await page.evaluate("reloads") == 1
         await page.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 
 from embedded_server import reserve_port
 from support.pages import DOCS, write_files
+from support.programs import environment
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -41,11 +41,7 @@ def site(
             capture_output=True,
             check=False,
             text=True,
-            env={
-                **os.environ,
-                "METRICS_PORT": str(reserved.getsockname()[1]),
-                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            },
+            env=environment(METRICS_PORT=str(reserved.getsockname()[1])),
         )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
