@@ -47,9 +47,9 @@ def call(content: Any, coalescer: Sum | None = None, **options: Any) -> PendingC
     return command
 
 
-def waiting(count: int, quota: int = 0, size: int = 1) -> deque[PendingCommand]:
+def waiting(count: int, size: int = 1) -> deque[PendingCommand]:
     """Calls that wait."""
-    return deque(call(b"%d" % number, quota=quota, size=size) for number in range(count))
+    return deque(call(b"%d" % number, size=size) for number in range(count))
 
 
 def contents(batch: Sequence[PendingCommand]) -> list[Any]:
@@ -64,15 +64,11 @@ def test_cancelled_call_is_not_written() -> None:
     assert contents(next_batch(queue)) == [b"0", b"2"]
 
 
-def test_one_write_is_bounded_in_commands() -> None:
-    """More wait for the next write."""
+def test_one_write_is_bounded() -> None:
+    """In commands, and in bytes; a call that is larger than the limit is sent alone."""
     queue = waiting(pipeline.MAX_COMMANDS + 1)
     assert len(next_batch(queue)) == pipeline.MAX_COMMANDS
     assert contents(next_batch(queue)) == [b"%d" % pipeline.MAX_COMMANDS]
-
-
-def test_one_write_is_bounded_in_bytes() -> None:
-    """A call that is larger than the limit is sent alone."""
     queue = waiting(3, size=pipeline.MAX_BYTES)
     assert [len(next_batch(queue)) for _ in range(3)] == [1, 1, 1]
 
@@ -90,11 +86,8 @@ def test_one_command_is_bounded() -> None:
     """A script does only so many things at once; a larger part goes alone."""
     many = [call([number], Sum("A")) for number in range(pipeline.MAX_COALESCED + 1)]
     assert [len(coalesced.calls) for coalesced in coalesce(many)] == [pipeline.MAX_COALESCED, 1]
-    large = [
-        call([1], Sum("A")),
-        call([1] * (pipeline.MAX_COALESCED + 5), Sum("A")),
-        call([1], Sum("A")),
-    ]
+    over = pipeline.MAX_COALESCED + 5
+    large = [call([1] * count, Sum("A")) for count in (over, 1, over)]
     assert [len(coalesced.calls) for coalesced in coalesce(large)] == [1, 1, 1]
 
 

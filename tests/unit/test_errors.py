@@ -16,10 +16,13 @@ from channels_redis_shared.transport.errors import (
 )
 from channels_redis_shared.transport.reconnecting import Backoff, OutageLog
 
-AWAY = [
+UNANSWERED = [
     OSError("no route to host"),
     asyncio.TimeoutError(),
     exceptions.TimeoutError("no answer within 5 s"),
+    exceptions.ConnectionError("lost"),
+]
+REFUSED = [
     exceptions.BusyLoadingError("Redis is loading the dataset in memory"),
     exceptions.ReadOnlyError("You can't write against a read only replica."),
     *(
@@ -40,6 +43,7 @@ STAYS = [
     exceptions.NoPermissionError("this user has no permissions"),
     exceptions.ResponseError("WRONGTYPE Operation against a key"),
     exceptions.ResponseError("unknown command 'EVALSHA'"),
+    exceptions.NoScriptError("No matching script."),
     exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
     ValueError("what else"),
 ]
@@ -50,27 +54,22 @@ def described(error: Exception) -> str:
     return f"{type(error).__name__} {str(error)[:25]}"
 
 
-@pytest.mark.parametrize("error", [*AWAY, *REDIRECTS], ids=described)
+@pytest.mark.parametrize("error", [*UNANSWERED, *REFUSED, *REDIRECTS], ids=described)
 def test_away(error: Exception) -> None:
-    """Trying again later, on a new connection, can help."""
+    """Trying again later, on a new connection, can help.
+
+    Only a reply of the server proves that a command was not executed.
+    """
     assert is_transient(error)
     assert is_redirect(error) == (error in REDIRECTS)
-    assert was_not_executed(error) or not isinstance(error, exceptions.ResponseError)
+    assert was_not_executed(error) == (error not in UNANSWERED)
 
 
 @pytest.mark.parametrize("error", STAYS, ids=described)
 def test_not_away(error: Exception) -> None:
     """Trying again can't help: the settings, the data or the code are wrong."""
     assert not is_transient(error)
-    assert not was_not_executed(error)
-
-
-def test_refused() -> None:
-    """Only a reply of the server proves that a command was not executed."""
-    assert was_not_executed(exceptions.NoScriptError("No matching script."))
-    assert was_not_executed(exceptions.BusyLoadingError("Redis is loading the dataset in memory"))
-    for error in (exceptions.ConnectionError("lost"), exceptions.TimeoutError(), OSError()):
-        assert not was_not_executed(error)
+    assert was_not_executed(error) == isinstance(error, exceptions.NoScriptError)
 
 
 def test_backoff() -> None:
