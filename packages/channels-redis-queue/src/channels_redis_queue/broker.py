@@ -105,7 +105,7 @@ class QueueBroker:
         # True if members may be behind in a history since the last event loop has ended.
         self._may_be_behind = False
         self._receivers = ReceiverPool(
-            settings, outages, self._connect, self._dispatcher, self.mailboxes.wake_all
+            settings, outages, self.connect, self._dispatcher, self.mailboxes.wake_all
         )
 
     @property
@@ -163,10 +163,6 @@ class QueueBroker:
         """Run a coroutine until it returns or the broker is detached."""
         self.open()
         return self._tasks.spawn(coroutine)
-
-    def resume(self) -> None:
-        """Receive again what was not settled in an earlier event loop."""
-        self._connect()
 
     async def join(self, group: str, channel: str) -> None:
         """Make one of the broker's channels a member of a group.
@@ -263,8 +259,8 @@ class QueueBroker:
         self._may_be_behind = True
         self._had_members |= len(self.local_groups) > 0
 
-    def _connect(self) -> Shards:
-        """Return the command connections for a receiver that starts."""
+    def connect(self) -> Shards:
+        """Return the command connections for a receiver, and resume those of an earlier loop."""
         shards = self.open()
         if not self._is_maintained:
             self._is_maintained = True

@@ -145,7 +145,7 @@ class QueueBrokers(Brokers[QueueBroker]):
                 if other.knows(channel):
                     with contextlib.suppress(RuntimeError):  # its loop goes on
                         await self.adopt(other, channel)
-                        other.resume()
+                        other.connect()
                         broker = other
         return broker
 

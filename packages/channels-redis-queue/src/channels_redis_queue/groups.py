@@ -83,11 +83,10 @@ class Groups:
         sizes = [("SCARD", self._keys.members(virtual)) for virtual in virtuals]
         # A channel that was added both here and by another process counts once.
         known = set(virtuals)
-        pairs = ((name, keys.virtual_channel(keys.non_local(name), group)) for name in plain)
         duplicates = [
             ("SISMEMBER", self._keys.members(virtual), keys.local(name))
-            for name, virtual in pairs
-            if virtual in known
+            for name in plain
+            if (virtual := keys.virtual_of(name, group)) in known
         ]
         counts: list[int] = await asyncio.gather(
             *(self.execute(group, command, shards) for command in (*sizes, *duplicates))
@@ -101,13 +100,12 @@ class Groups:
         found = await asyncio.gather(
             *(self.execute(group, command, shards) for command in commands)
         )
-        channels = dict.fromkeys(plain)
-        for virtual, members in zip(virtuals, found, strict=True):
-            address = keys.address_of(virtual)
-            channels.update(
-                dict.fromkeys(address + name.decode(errors="replace") for name in members)
-            )
-        return list(channels)
+        behind = {
+            keys.address_of(virtual) + name.decode(errors="replace")
+            for virtual, members in zip(virtuals, found, strict=True)
+            for name in members
+        }
+        return list(behind.union(plain))
 
     async def _living_names(self, group: str, shards: Shards) -> tuple[list[str], list[str]]:
         """Return the virtual channels of a group whose processes live, and the plain names."""

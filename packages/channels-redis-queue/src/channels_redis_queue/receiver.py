@@ -114,8 +114,6 @@ class Receiver:
         """Begin to read in the running event loop."""
         self.state, self.failure, self._is_accepted = State.CONNECTING, None, False
         self._commands = self._find_commands()
-        # The end of its rest: whether it was woken.
-        self._woken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._task = start_task(self._run())
         self._task.add_done_callback(self._finished)
 
@@ -231,7 +229,8 @@ class Receiver:
     async def _rest(self, seconds: float) -> bool:
         """Take nothing for a while; return whether it was woken, or messages are wanted."""
         loop = asyncio.get_running_loop()
-        self.state, self._woken = State.RESTING, loop.create_future()
+        self.state = State.RESTING
+        self._woken: asyncio.Future[bool] = loop.create_future()
         timer = loop.call_later(seconds, _time_out, self._woken)
         try:
             return await self._woken or self._wanted_count() > 0

@@ -112,9 +112,8 @@ class ProcessDispatcher(Dispatcher):
     def is_unused(self) -> bool:
         """Return whether no channel of the address has a consumer or is a member of a group."""
         address = self.channel
-        return not self._mailboxes.has_any(address) and not any(
-            virtual.startswith(address) for virtual in self._local_groups.virtuals()
-        )
+        joined = self._local_groups.addresses()
+        return not self._mailboxes.has_any(address) and address not in joined
 
     def dispatch(self, claim: Claim, acks: AckTracker, lifetime: float) -> None:
         """Put a message into the mailbox of each channel it is for."""

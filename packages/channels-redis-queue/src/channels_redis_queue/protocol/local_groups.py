@@ -139,12 +139,10 @@ class LocalGroups:
             if after < until and non_local(virtual) == address
         ]
 
-    def remove_channel(self, channel: str) -> list[str]:
-        """End all memberships of a channel; return its virtual channels."""
-        virtuals = self.virtuals_of(channel)
-        for virtual in virtuals:
+    def remove_channel(self, channel: str) -> None:
+        """End all memberships of a channel."""
+        for virtual in list(self._virtuals_of.get(channel, ())):
             self._remove(virtual, self._groups[virtual], channel)
-        return virtuals
 
     def members(self, virtual: str) -> list[str]:
         """Return the channels that get a message for the virtual channel."""
@@ -211,10 +209,6 @@ class LocalGroups:
         self._addresses[address] -= 1
         if not self._addresses[address]:
             del self._addresses[address]
-
-    def virtuals_of(self, channel: str) -> list[str]:
-        """Return the virtual channels of which a channel is a member, or that it joins."""
-        return list(self._virtuals_of.get(channel, ()))
 
     def virtuals(self) -> list[str]:
         """Return all virtual channels."""
