@@ -1,4 +1,4 @@
-"""The memory that calls of synchronous code take."""
+"""Calls of synchronous code: the memory that they take, and a Cluster that changes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from asgiref.sync import async_to_sync
 
 from channels_redis_queue import RedisChannelLayer
+from support import inside
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
+    from support.cluster import EmbeddedCluster
 
 
 def test_calls_leave_nothing_behind(own_server: EmbeddedServer) -> None:
@@ -35,4 +37,16 @@ def test_calls_leave_nothing_behind(own_server: EmbeddedServer) -> None:
         answer()
     # The name of each channel stays valid, with its keys and its destination.
     assert kept() - before <= 2 * 50
+    async_to_sync(layer.close_pools)()
+
+
+def test_slot_that_moves_between_calls(redis_cluster: EmbeddedCluster, prefix: str) -> None:
+    """The background loop follows it: what both calls have sent arrives once, in order."""
+    layer = RedisChannelLayer([redis_cluster.host], prefix=prefix)
+    for number in range(2):
+        async_to_sync(layer.send)("jobs", {"type": "x", "number": number})
+        redis_cluster.move(inside.keys(layer).messages("jobs").key)
+    async_to_sync(layer.send)("jobs", {"type": "x", "number": 2})
+    received = [async_to_sync(layer.receive)("jobs")["number"] for _ in range(3)]
+    assert received == [0, 1, 2]
     async_to_sync(layer.close_pools)()

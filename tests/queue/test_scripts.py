@@ -159,6 +159,27 @@ def test_take_leaves_what_is_too_much_at_once(queue: Queue) -> None:
     assert len(queue.scores) == 50
 
 
+def test_large_body_is_in_lua_once(own_server: EmbeddedServer) -> None:
+    """However many keys a body goes to, scripts copy it once; and not at all to take it."""
+
+    def lua_memory() -> int:
+        return int(client.info("memory")["used_memory_lua"])
+
+    with own_server.client() as client:
+        queue, body = Queue(client, "asgi"), b"x" * 10_000_000
+        # The queue's first.
+        places = [Keys("asgi").messages(f"specific.{n}c!") for n in range(5)]
+        names = [name for each in places for name in (each.key, each.bell)]
+        numbers = [number for n in range(1, 6) for number in (n, 100, 1)]
+        before = lua_memory()
+        queue.run(scripts.SEND, names, EXPIRY, *UNGUARDED, packb(numbers), body)
+        assert len(body) < lua_memory() - before < 1.5 * len(body)
+        client.script_flush()
+        before = lua_memory()
+        assert queue.take(5) == [body]
+        assert lua_memory() - before < 0.5 * len(body)
+
+
 def test_release_of_what_is_no_claim_any_more(queue: Queue) -> None:
     """A release that comes twice, or after the acknowledgement, doubles nothing."""
     queue.send(b"1")
