@@ -18,17 +18,6 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 
-__all__ = [
-    "BackgroundTasks",
-    "begun",
-    "end_task",
-    "first_result",
-    "running_loop",
-    "start_generator",
-    "start_task",
-    "timeout",
-]
-
 Value = TypeVar("Value")
 
 # Return the event loop that runs in this thread, or None; for event loops, which need it often.

@@ -81,22 +81,17 @@ class WorkCommand(BaseCommand):  # type: ignore[misc]  # Django has no type hint
         names = ", ".join(channels)
         self.stdout.write(f"Working on {names}, {concurrency} at a time. Ctrl-C ends it.")
         self.stdout.flush()
-        done = asyncio.run(_work(application, layer, channels, concurrency, options["grace"]))
+        worker = Worker(application, layer, channels, concurrency, options["grace"])
+        try:
+            done = asyncio.run(worker.run())
+        except ValueError as error:
+            # Channels' routers raise it.
+            raise CommandError(str(error)) from error
         if not done:
             # A thread can't be interrupted: it would go on with a job that another worker now has.
             logging.shutdown()
             sys.stdout.flush()
             os._exit(1)
-
-
-async def _work(
-    application: Any, layer: RedisChannelLayer, channels: Any, concurrency: int, grace: float
-) -> bool:
-    try:
-        return await Worker(application, layer, channels, concurrency, grace).run()
-    except ValueError as error:
-        # Channels' routers raise it.
-        raise CommandError(str(error)) from error
 
 
 def _queue_layer(alias: str) -> RedisChannelLayer:
