@@ -11,9 +11,10 @@ from channels.layers import BaseChannelLayer
 
 from .config import options
 from .config.hosts import parse_hosts
+from .history.follower import readable
 from .history.results import History
 from .history.rules import EXAMPLE, HistoryRules
-from .history.store import HistoryStore, Question, readable
+from .history.store import HistoryStore, Question
 from .messages.serializers import MessageDecoder, encode
 from .ops.logs import shown
 from .ops.statistics import Dropped, Statistics
@@ -221,8 +222,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         # With a limit, there may be more after the last one.
         position = entries[-1].position if since is not None and entries else replay.position
         settings: HistorySettings = self._brokers.get().settings
-        report = partial(settings.report_unreadable, group)
-        messages = [one.decoded.copy() for one in readable(entries, settings.decoder, report)]
+        messages = [one.decoded.copy() for one in readable(group, entries, settings)]
         is_complete = since is None or (found is not None and len(messages) == len(entries))
         return History(messages, position, recovered=is_complete)
 

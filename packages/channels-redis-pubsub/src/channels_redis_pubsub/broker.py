@@ -242,7 +242,7 @@ class PubSubBroker:
 
     def _forget_unused(self, topics: Iterable[bytes]) -> None:
         """Forget those of the topics that have no members."""
-        unused = [topic for topic in topics if not self.hub.has_members(topic)]
+        unused = [topic for topic in topics if not self.hub.members(topic)]
         self._dispatcher.forget(unused)
         if self._is_attached:
             self._subscribers.unsubscribe(unused)

@@ -146,13 +146,14 @@ class Subscriber:
         """Keep a connection as long as there are topics."""
         while self.topics:
             try:
-                connection = await self.endpoint.open(self)
+                connection = self._connection = await self.endpoint.open(self)
                 if connection is None:
                     self._on_found()
                     # Nodes may take time to agree on what has moved.
                     await asyncio.sleep(self._backoff.next())
                     continue
-                await self._serve(connection)
+                self._write_soon()
+                await self._watch(connection, connection.listen(self._handle))
                 self._disconnect()
             except Exception as error:  # noqa: BLE001 - no error may end the subscriptions
                 subscribed = self._subscriptions.subscribed_topics()
@@ -161,12 +162,6 @@ class Subscriber:
                 await asyncio.sleep(self._backoff.next())
         self._backoff.reset()
         self.forget_outage()
-
-    async def _serve(self, connection: Connection) -> None:
-        """Use a connection until it breaks, or has been without topics for a while."""
-        self._connection = connection
-        self._write_soon()
-        await self._watch(connection, connection.listen(self._handle))
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

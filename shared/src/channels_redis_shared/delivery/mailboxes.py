@@ -444,10 +444,6 @@ class Mailboxes:
         """Return the number of mailboxes."""
         return len(self._boxes)
 
-    def __contains__(self, channel: object) -> bool:
-        """Return whether the channel has a mailbox."""
-        return channel in self._boxes
-
     def has_any(self, address: str) -> bool:
         """Return whether any channel of the address has a mailbox."""
         return any(channel.startswith(address) for channel in list(self._boxes))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from concurrent.futures import Future
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from redis.exceptions import RedisError
@@ -19,7 +18,7 @@ from ..delivery.mailboxes import Notice, Wait
 from ..messages.serializers import POSITION
 from ..transport.errors import is_transient
 from .results import Joined
-from .store import Question, is_after, readable
+from .store import Question, is_after
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
@@ -38,6 +37,22 @@ MAX_READS = 100
 READ_ATTEMPTS = 3
 
 Key = TypeVar("Key")
+
+
+def readable(
+    group: str, entries: Sequence[HistoryEntry], settings: HistorySettings
+) -> list[HistoryEntry]:
+    """Return the messages that can be decoded, each decoded once, and warn of the others."""
+    found = []
+    for entry in entries:
+        try:
+            if entry.decoded is None:
+                entry.decoded = settings.decoder.decode(entry.data, entry.position)
+        except Exception as error:  # noqa: BLE001 - a user's serializer may raise anything
+            settings.report_unreadable(group, error)
+        else:
+            found.append(entry)
+    return found
 
 
 class GapNotice(Notice):
@@ -88,14 +103,17 @@ class Follower(Generic[Key]):
     Args:
         key: The group's key among all followers.
         followers: What the followers of all groups share.
+
+    Attributes:
+        joins: The channels that wait alone.
     """
 
     def __init__(self, key: Key, followers: Followers[Key]) -> None:
         self._key = key
         self._all = followers
         self._group = followers.group_of(key)
-        self._counters = followers.settings.counters
-        self._faults = followers.settings.faults
+        self._settings = followers.settings
+        self.joins: dict[str, Join] = {}
         # The positions of the latest messages that the current members have got.
         self._trail: deque[str] = deque(maxlen=MAX_TRAIL)
         # The waits of all members after a gap, if there is one.
@@ -103,8 +121,6 @@ class Follower(Generic[Key]):
         # Identifies what reads for them; and what is called then.
         self._repair: object = None
         self._then: Callable[[], object] | None = None
-        # The channels that wait alone.
-        self._joins: dict[str, Join] = {}
         # Done at the end of the read under way; and what has arrived meanwhile. If this is
         # replaced, the read starts over.
         self._reading: Future[None] | None = None
@@ -115,18 +131,9 @@ class Follower(Generic[Key]):
         """The position of the latest message; empty before the first read."""
         return self._trail[-1] if self._trail else ""
 
-    @property
-    def has_joins(self) -> bool:
-        """True while a channel joins."""
-        return bool(self._joins)
-
     def is_behind(self, channel: str) -> bool:
         """Return whether a member waits for what it has missed."""
-        return self._gap is not None or channel in self._joins
-
-    def is_joining(self, channel: str) -> bool:
-        """Return whether a channel waits alone."""
-        return channel in self._joins
+        return self._gap is not None or channel in self.joins
 
     def close(self) -> None:
         """Deliver nothing any more: the group is forgotten, and may get another follower."""
@@ -151,7 +158,7 @@ class Follower(Generic[Key]):
             self._arrived.append(entry)
         if self._gap is not None:
             self._start_repair()
-        elif not self.position and self._joins:
+        elif not self.position and self.joins:
             return  # the read for them brings it
         elif not self.position or entry.previous == self.position:
             self._trail.append(entry.position)
@@ -176,9 +183,9 @@ class Follower(Generic[Key]):
 
     def begin_join(self, channel: str) -> Join:
         """Deliver nothing to a channel until `join` or `cancel_join`; its calls share a wait."""
-        join = self._joins.get(channel)
+        join = self.joins.get(channel)
         if join is None:
-            join = self._joins[channel] = Join(self, channel)
+            join = self.joins[channel] = Join(self, channel)
             self._all.mailboxes.hold(join)
         join.calls += 1
         return join
@@ -226,7 +233,7 @@ class Follower(Generic[Key]):
                 while attempts and self._repair is repair and self._gap is not None:
                     error = await self._read()
                     if error is not None:
-                        self._faults.warning(
+                        self._settings.faults.warning(
                             "The history of %s can't be read: %s", self._group, error
                         )
                         attempts = attempts - 1 if is_transient(error) else 0
@@ -257,7 +264,7 @@ class Follower(Generic[Key]):
         try:
             while True:
                 arrived = self._arrived = []
-                joins = [join for join in self._joins.values() if join.is_ready]
+                joins = [join for join in self.joins.values() if join.is_ready]
                 rewind = max((join.rewind for join in joins), default=0)
                 question = Question.after(start, *(join.since for join in joins), latest=rewind)
                 replay = await self._all.read(self._key, question)
@@ -271,7 +278,7 @@ class Follower(Generic[Key]):
                 ):
                     self._advance(extended, missed)
                     for join in joins:
-                        if self._joins.get(join.channel) is join:
+                        if self.joins.get(join.channel) is join:
                             self._admit(join, replay.position, extended)
                     return None
         except RedisError as error:
@@ -306,7 +313,7 @@ class Follower(Generic[Key]):
         trail.extend(entry.position for entry in missed)
         if self.position != replay.position:
             trail.append(replay.position)
-        self._counters.replayed += self._deliver(missed, fault)
+        self._settings.counters.replayed += self._deliver(missed, fault)
         self._end_gap()
 
     def _deliver(self, entries: Sequence[HistoryEntry], fault: str = "") -> int:
@@ -319,32 +326,36 @@ class Follower(Generic[Key]):
         Returns:
             The number of messages that could be read.
         """
-        members = self._all.members(self._key)
-        if self._joins:
-            members = [one for one in members if one not in self._joins]
+        members, settings = self._all.members(self._key), self._settings
+        if self.joins:
+            members = [one for one in members if one not in self.joins]
         if not members:
             return 0
-        found = self._all.readable(self._group, entries)
+        found = readable(self._group, entries, settings)
         if len(found) < len(entries):
             fault = fault or "some can't be read"
         if fault:
-            self._counters.unrecovered += 1
-            self._faults.warning("Messages of the group %s may be missing: %s", self._group, fault)
-            self._all.notify_gap(self._group, self.position, members, self._gap)
+            settings.counters.unrecovered += 1
+            settings.faults.warning(
+                "Messages of the group %s may be missing: %s", self._group, fault
+            )
+            if settings.on_gap is not None:
+                notice = GapNotice(settings.on_gap, self._group, self.position)
+                self._all.mailboxes.put(members, notice, awaited=self._gap)
         self._all.put(found, members, self._gap)
         return len(found)
 
     def _admit(self, join: Join, start: str, replay: Replay) -> None:
         """Deliver to a channel what it has missed: it is current then."""
-        since, rewind = join.since, join.rewind
+        since, rewind, settings = join.since, join.rewind, self._settings
         missed = replay.after(start if since is None else since)
-        found = self._all.readable(self._group, missed or ())
+        found = readable(self._group, missed or (), settings)
         recovered = missed is not None and len(found) == len(missed)
         if rewind and (since is None or not recovered):
-            latest = self._all.readable(self._group, replay.latest[-rewind:])
+            latest = readable(self._group, replay.latest[-rewind:], settings)
             found = max(found, latest, key=len)
-        self._counters.replayed += len(found)
-        self._counters.unrecovered += not recovered
+        settings.counters.replayed += len(found)
+        settings.counters.unrecovered += not recovered
         if join.channel in self._all.members(self._key):
             self._all.put(found, (join.channel,), {join.channel: join})
         self._end_join(join)
@@ -355,12 +366,12 @@ class Follower(Generic[Key]):
         self._all.mailboxes.release((gap or {}).values())
 
     def _end_join(self, join: Join) -> None:
-        if self._joins.get(join.channel) is join:
-            del self._joins[join.channel]
+        if self.joins.get(join.channel) is join:
+            del self.joins[join.channel]
         self._all.mailboxes.release((join,))
 
     def _end_joins(self) -> None:
-        for join in list(self._joins.values()):
+        for join in list(self.joins.values()):
             self._end_join(join)
 
     def _call_then(self) -> None:
@@ -423,7 +434,7 @@ class Followers(Generic[Key]):
     def place_of(self, key: Key, channel: str) -> Joined | None:
         """Return the place of a channel that is a member already; None if it is not, or joins."""
         follower = self._followers.get(key)
-        if follower is None or follower.is_joining(channel) or channel not in self.members(key):
+        if follower is None or channel in follower.joins or channel not in self.members(key):
             return None
         return Joined(follower.position, recovered=True)
 
@@ -433,7 +444,7 @@ class Followers(Generic[Key]):
         if follower is not None:
             follower.on_message(entry)
             return
-        self.put(self.readable(self.group_of(key), (entry,)), self.members(key))
+        self.put(readable(self.group_of(key), (entry,), self.settings), self.members(key))
 
     def is_behind(self, key: Key, channel: str) -> bool:
         """Return whether a member of a group waits for what it has missed."""
@@ -443,7 +454,7 @@ class Followers(Generic[Key]):
     def forget(self, key: Key) -> None:
         """Forget a group that has no members here, unless a channel joins it just now."""
         follower = self._followers.get(key)
-        if follower is not None and not follower.has_joins:
+        if follower is not None and not follower.joins:
             follower.close()
             del self._followers[key]
 
@@ -460,11 +471,6 @@ class Followers(Generic[Key]):
             coroutine.close()
         return started
 
-    def readable(self, group: str, entries: Sequence[HistoryEntry]) -> Sequence[HistoryEntry]:
-        """Return the messages that can be read, and warn of the others."""
-        report = partial(self.settings.report_unreadable, group)
-        return readable(entries, self.settings.decoder, report)
-
     def put(
         self,
         entries: Sequence[HistoryEntry],
@@ -480,15 +486,3 @@ class Followers(Generic[Key]):
                 channels = [one for one in members if one not in message.excluded]
             if channels:
                 self.mailboxes.put(channels, message, deadline, len(entry.data), awaited)
-
-    def notify_gap(
-        self,
-        group: str,
-        position: str,
-        members: Collection[str],
-        awaited: Mapping[str, Wait] | None,
-    ) -> None:
-        """Tell members that messages before a position may be missing."""
-        if self.settings.on_gap is not None:
-            notice = GapNotice(self.settings.on_gap, group, position)
-            self.mailboxes.put(members, notice, awaited=awaited)

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import scripts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from ..messages.serializers import DecodedMessage, MessageDecoder
     from ..transport.commands import Argument, CommandClient
     from .rules import Limits
 
@@ -90,30 +89,6 @@ class HistoryEntry:
         if id_of(position) is None:
             return None
         return cls(position, previous.decode(errors="replace"), data)
-
-
-def readable(
-    entries: Iterable[HistoryEntry],
-    decoder: MessageDecoder[DecodedMessage],
-    report_unreadable: Callable[[Exception], object],
-) -> list[HistoryEntry]:
-    """Return the messages that can be decoded, each decoded once.
-
-    Args:
-        entries: The messages.
-        decoder: Decodes them.
-        report_unreadable: Called with the error of each that can't be.
-    """
-    found = []
-    for entry in entries:
-        try:
-            if entry.decoded is None:
-                entry.decoded = decoder.decode(entry.data, entry.position)
-        except Exception as error:  # noqa: BLE001 - a user's serializer may raise anything
-            report_unreadable(error)
-        else:
-            found.append(entry)
-    return found
 
 
 class Question(NamedTuple):

@@ -107,10 +107,6 @@ class Hub:
             return used, set(self._topics)
         return used, set().union(*map(self._members.__getitem__, used))
 
-    def has_members(self, topic: bytes) -> bool:
-        """Return whether the topic has members."""
-        return topic in self._members
-
     def channels(self) -> list[str]:
         """Return all channels."""
         return list(self._topics)
