@@ -11,8 +11,8 @@ from channels.layers import BaseChannelLayer
 
 from .config import options
 from .config.hosts import parse_hosts
+from .history import History
 from .history.follower import readable
-from .history.results import History
 from .history.rules import EXAMPLE, HistoryRules
 from .history.store import HistoryStore, Question
 from .messages.serializers import MessageDecoder, encode

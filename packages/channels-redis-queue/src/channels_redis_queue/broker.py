@@ -23,7 +23,7 @@ from .receiver_pool import ReceiverPool
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-    from ._shared.history.results import Joined
+    from ._shared.history import Joined
     from ._shared.history.store import Question, Replay
     from ._shared.transport.commands import Shards
     from ._shared.transport.reconnecting import OutageLog

@@ -17,7 +17,7 @@ from ._shared.background import BackgroundShards
 from ._shared.base_layer import ForeignChannelError
 from ._shared.brokers import Brokers
 from ._shared.concurrency import running_loop, timeout
-from ._shared.history.results import Joined
+from ._shared.history import Joined
 from ._shared.history.store import Question
 from ._shared.transport.reconnecting import OutageLog
 from .broker import LEAVE_TIMEOUT, QueueBroker

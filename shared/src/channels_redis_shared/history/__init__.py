@@ -6,6 +6,31 @@ when one is missing, and reads it from there. A channel that joins can ask for w
 
 from __future__ import annotations
 
-from .results import History, Joined
+from typing import Any, NamedTuple
 
-__all__ = ["History", "Joined"]
+
+class Joined(NamedTuple):
+    """The place of a new member in the history of its group.
+
+    Attributes:
+        position: The position after which the channel gets all messages: what to pass as `since` if
+            none comes. Empty if it gets the first message of the group.
+        recovered: False if `since` was given and messages after it are missing.
+    """
+
+    position: str
+    recovered: bool
+
+
+class History(NamedTuple):
+    """A part of a group's history.
+
+    Attributes:
+        messages: The messages, oldest first, each with its position as `__asgi_position__`.
+        position: The position to pass as `since` next time.
+        recovered: False if `since` was given and messages after it are missing.
+    """
+
+    messages: list[dict[str, Any]]
+    position: str
+    recovered: bool

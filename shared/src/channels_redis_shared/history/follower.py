@@ -17,7 +17,7 @@ from ..clock import monotonic
 from ..delivery.mailboxes import Notice, Wait
 from ..messages.serializers import POSITION
 from ..transport.errors import is_transient
-from .results import Joined
+from . import Joined
 from .store import Question, is_after
 
 if TYPE_CHECKING:
