@@ -72,7 +72,7 @@ async def test_wrong_password_that_no_call_is_told_of(
         client.execute_command(*rights, ">right")
     layer = own_layers(hosts=[{"address": own_server.url, "username": "site", "password": "late"}])
     receiver = asyncio.create_task(layer.receive("jobs"))
-    while "jobs" not in inside(layer) and not receiver.done():
+    while "jobs" not in inside(layer).hub and not receiver.done():
         await asyncio.sleep(0)
     await cancel(receiver)
     receiver = await waiting(layer, "jobs")

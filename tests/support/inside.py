@@ -46,7 +46,8 @@ def prefetched(layer: Any, channel: str) -> int:
 
 def waiting_calls(layer: Any, channel: str) -> int:
     """Return how many calls wait for a message of a channel."""
-    return sum(one.consumers.mailboxes.waiting(channel) for one in brokers(layer))
+    boxes = [one.consumers.mailboxes.find(channel) for one in brokers(layer)]
+    return sum(box.waiting for box in boxes if box is not None)
 
 
 def mailboxes(layer: Any) -> Any:

@@ -280,7 +280,7 @@ async def test_cancelled_waiter_loses_nothing(process: Process) -> None:
     await asyncio.wait([third])
     process.put(2)
     assert process.take_all() == [2]
-    assert process.boxes.waiting("a") == 0
+    assert box.waiting == 0
 
 
 def test_count_while_another_thread_opens(process: Process) -> None:

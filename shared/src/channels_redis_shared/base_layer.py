@@ -212,7 +212,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         """
         self.require_valid_group_name(group)
         limits = self._require_history(group, since)
-        most = _count("limit", limit) or limits.size
+        most = limits.size if limit is None else options.checked_int("limit", limit)
         tag = self._history_tag(group)
         question = Question(None, most) if since is None else Question.after(since)
         replay = await self._store.read(tag, question, self.key_shards.of(tag))
@@ -259,7 +259,7 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
             ValueError: As there, or `rewind` is no positive integer.
         """
         self._require_history(group, since)
-        return _count("rewind", rewind)
+        return 0 if rewind is None else options.checked_int("rewind", rewind)
 
     @property
     def key_shards(self) -> Shards:
@@ -289,8 +289,3 @@ class BaseRedisLayer(BaseChannelLayer):  # type: ignore[misc]  # Channels has no
         """Return a decoder that calls `deserialize` if a subclass overrides it."""
         overridden = type(self).deserialize is not BaseRedisLayer.deserialize
         return MessageDecoder(self if overridden else serializer or self._serializer, kind)
-
-
-def _count(name: str, value: object) -> int:
-    """Return the argument `rewind` or `limit` as an int, 0 for None."""
-    return 0 if value is None else options.checked_int(name, value)

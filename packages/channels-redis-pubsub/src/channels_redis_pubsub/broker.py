@@ -79,10 +79,6 @@ class PubSubBroker:
         )
         self._dispatcher = TopicDispatcher(settings, self.hub, self._mailboxes, self.followers)
 
-    def __contains__(self, channel: object) -> bool:
-        """Return whether the channel is open."""
-        return channel in self.hub
-
     @property
     def is_unused(self) -> bool:
         """True if no channel is open."""

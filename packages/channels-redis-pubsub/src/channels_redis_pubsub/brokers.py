@@ -25,7 +25,7 @@ class PubSubBrokers(Brokers[PubSubBroker]):
     """A layer in one process: a broker for each event loop, and what they share."""
 
     def __init__(self, settings: PubSubSettings) -> None:
-        super().__init__(self._make_broker)
+        super().__init__(lambda: PubSubBroker(settings, self.outages, self._end_channels))
         self.settings = settings
         self.counters = settings.counters
         # In the names of channels.
@@ -50,7 +50,7 @@ class PubSubBrokers(Brokers[PubSubBroker]):
             RuntimeError: `new_channel` has made it in another event loop, which goes on.
         """
         for broker in self.values():
-            if channel in broker:
+            if channel in broker.hub:
                 try:
                     await self.adopt(broker, channel)
                 except RuntimeError:
@@ -70,7 +70,7 @@ class PubSubBrokers(Brokers[PubSubBroker]):
     def leave(self, topic: bytes, channel: str) -> None:
         """End a channel's membership in a topic."""
         for broker in self.values():
-            if channel in broker:
+            if channel in broker.hub:
                 self.call(broker, broker.leave, topic, channel)
 
     def count_groups(self) -> int:
@@ -91,9 +91,6 @@ class PubSubBrokers(Brokers[PubSubBroker]):
             await self.close(PubSubBroker.is_consumed)
         finally:
             await self._background.close()
-
-    def _make_broker(self) -> PubSubBroker:
-        return PubSubBroker(self.settings, self.outages, self._end_channels)
 
     def _end_channels(self, broker: PubSubBroker, channels: Sequence[str]) -> None:
         self.call(broker, self._close_channels, broker, channels)

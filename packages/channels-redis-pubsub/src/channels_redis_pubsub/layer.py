@@ -170,7 +170,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
 
     def _tracker_of(self, channel: str) -> ConsumerTracker:
         brokers = self._brokers.get()
-        broker = next((one for one in brokers.values() if channel in one), None)
+        broker = next((one for one in brokers.values() if channel in one.hub), None)
         return (broker or brokers.get()).consumers
 
     @property

@@ -553,11 +553,6 @@ class Mailboxes:
             box.wake_all()
             box.clear()
 
-    def waiting(self, channel: str) -> int:
-        """Return the number of the channel's waiters that have not been woken."""
-        box = self._boxes.get(channel)
-        return 0 if box is None else box.waiting
-
     def wake_all(self) -> None:
         """Wake all waiters."""
         for box in list(self._boxes.values()):
