@@ -170,3 +170,19 @@ async def test_an_outage_while_the_first_member_joins(
     proxy.resume()
     assert plain([await take(layer, channel)]) == numbered(1)
     assert await take(layer, channel) == BACK
+
+
+async def test_a_channel_that_leaves_while_it_joins(proxy: TcpProxy, own_layers: Layers) -> None:
+    """The group is forgotten when the read for it has ended."""
+    layer = own_layers(hosts=[proxy.url], **HISTORY)
+    channel = await within(layer.new_channel())
+    # Opens the command connections.
+    await within(layer.group_add("chat.2", channel))
+    _, commands = proxy.connections
+    commands.stall()
+    joining = asyncio.create_task(layer.group_add(GROUP, channel))
+    await eventually(lambda: len(inside(layer).followers) == 2)
+    await layer.group_discard(GROUP, channel)
+    commands.resume()
+    await within(joining)
+    assert len(inside(layer).followers) == 1
