@@ -34,15 +34,16 @@ def total(runs: list[dict[str, Any]], name: str) -> str:
     return f"{sum(sum(part.values()) if isinstance(part, dict) else part for part in parts):,}"
 
 
+def select(part: str, **wanted: str) -> list[dict[str, Any]]:
+    """The runs of a part that have these values."""
+    return [run for run in RUNS[part] if run.items() >= wanted.items()]
+
+
 def results() -> Iterator[list[str]]:
     """Yield the rows of the results: five seeds of each layer on each deployment."""
     for layer, shown in LAYERS.items():
         for deployment in NAMES:
-            runs = [
-                run
-                for run in RUNS["runs"]
-                if (run["layer"], run["deployment"]) == (layer, deployment)
-            ]
+            runs = select("runs", layer=layer, deployment=deployment)
             assert sorted(run["seed"] for run in runs) == SEEDS
             assert {run["minutes"] for run in runs} == {5.0}
             figures = (total(runs, name) for name in ("sent", "received", "faults", "violations"))
@@ -75,11 +76,7 @@ def test_sabotage() -> None:
         [f"`{kind}`", LAYERS[layer], found(runs)]
         for kind in KINDS
         for layer in LAYERS
-        if (
-            runs := [
-                run for run in RUNS["sabotage"] if (run["sabotage"], run["layer"]) == (kind, layer)
-            ]
-        )
+        if (runs := select("sabotage", sabotage=kind, layer=layer))
     ]
     assert rows("Sabotage") == expected
     assert {row[0] for row in expected} == {f"`{kind}`" for kind in KINDS}

@@ -187,9 +187,7 @@ async def test_elasticache(
     address, _, query = token.partition("/?")
     signed = dict(parse_qsl(query))
     assert (user, address) == ("shop", "shop-cache")
-    assert signed["Action"] == "connect"
-    assert signed["User"] == "shop"
-    assert signed["X-Amz-Expires"] == "900"
+    assert signed.items() >= {"Action": "connect", "User": "shop", "X-Amz-Expires": "900"}.items()
     assert "/eu-central-1/elasticache/" in signed["X-Amz-Credential"]
     assert len(signed["X-Amz-Signature"]) == 64
     # Redis can't check such a token: to this user it accepts any, and no other user is there.
@@ -202,9 +200,7 @@ async def test_elasticache(
         )
         await layer.send("jobs", {"type": "job"})
         assert await asyncio.wait_for(layer.receive("jobs"), DEADLINE) == {"type": "job"}
-        assert f"user={prefix} " in " ".join(
-            f"user={client['user']} " for client in admin.client_list()
-        )
+        assert prefix in {client["user"] for client in admin.client_list()}
         await layer.close_pools()
         admin.acl_deluser(prefix)
 

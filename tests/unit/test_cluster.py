@@ -5,15 +5,9 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from channels_redis_shared.transport.cluster import read_slots, slot_of
+from channels_redis_shared.transport.cluster import read_slots
 
 ASKED = ("asked", 7000)
-
-
-def test_slot_of_a_key() -> None:
-    """It is that of the servers: the CRC16 of the hash tag, if there is one."""
-    assert slot_of("123456789") == 12739  # the CRC's published check value, 0x31C3
-    assert slot_of("asgi$bell{asgijobs}") == slot_of("asgijobs")
 
 
 def test_owners_are_read_from_what_a_node_says() -> None:
