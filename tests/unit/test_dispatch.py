@@ -1,4 +1,4 @@
-"""The channels that messages of a process are dispatched to."""
+"""Names in messages, and the dispatch of jobs."""
 
 from __future__ import annotations
 
