@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from channels.layers import channel_layers
-from django.conf import settings
 from redis.exceptions import NoPermissionError, ResponseError
 
 import channels_redis_pubsub
@@ -20,6 +18,7 @@ from channels_redis_queue._shared.presence.keys import PresenceKeys
 from channels_redis_queue.presence import Presence
 from embedded_server import EmbeddedServer
 from support.acl_rules import PASSWORD, presence_rule_of, restricted, rule_of
+from support.default_layer import default_layer
 from support.environments import redis_6_2, redis_8
 from support.layers import works
 from support.messages import within
@@ -101,11 +100,8 @@ async def test_presence_rule_is_enough(
     monkeypatch.setattr("channels_redis_queue._shared.presence.shard.SECOND_LOOK_AFTER", 0)
     monkeypatch.setattr("channels_redis_queue._shared.presence.shard.BEAT_INTERVAL", 0.2)
     layer = layers(layer_class, restricted(server, layer_class, *presence_rule_of(layer_class)))
-    if not settings.configured:
-        settings.configure()
-    channel_layers.set("restricted", layer)
-    presence = Presence("restricted", grace=0)
-    with server.client() as client:
+    with default_layer(layer), server.client() as client:
+        presence = Presence(grace=0)
         client.acl_log_reset()
         channel = await within(layer.new_channel())
         await within(presence.track("room", channel, "ann"))

@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 from asgiref.sync import async_to_sync
-from redis.exceptions import ReadOnlyError, RedisError
+from redis.exceptions import ReadOnlyError
 
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 from embedded_server import HOST, EmbeddedServer
 from support.histories import HISTORY, follow, plain, send
-from support.layers import LAYERS, works
+from support.layers import LAYERS, succeeds, works
 from support.messages import numbered, take, take_many, within
 from support.sentinels import SentinelGroup, host_by, role, sentinel_of
 from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from support.layers import Layer, LayerClass, Layers
     from support.messages import Message
@@ -79,16 +80,11 @@ class Consumer:
 async def send_until_done(layer: Layer, message: Message, *, synchronously: bool = False) -> float:
     """Send to the group until that raises no error; return the seconds that it took."""
     began = time.monotonic()
-    while True:
-        try:
-            if synchronously:
-                await asyncio.to_thread(async_to_sync(layer.group_send), "room", message)
-            else:
-                await within(layer.group_send("room", message))
-        except RedisError:
-            assert time.monotonic() - began < 30
-        else:
-            return time.monotonic() - began
+    send: Callable[[], Awaitable[None]] = partial(layer.group_send, "room", message)
+    if synchronously:
+        send = partial(asyncio.to_thread, async_to_sync(layer.group_send), "room", message)
+    await eventually(partial(succeeds, send), timeout=30)
+    return time.monotonic() - began
 
 
 async def consumer_in_group(layer: Layer) -> Consumer:

@@ -11,9 +11,8 @@ from support.messages import numbered, take_numbers, within
 from support.queue_layers import Layers, beside, blocked, nothing_else
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
-    from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
 
 WAITING = 50
@@ -39,17 +38,9 @@ def relieve(server: EmbeddedServer) -> None:
         client.config_set("maxmemory", "0")
 
 
-@pytest.fixture
-async def layer(own_layers: Layers) -> AsyncIterator[RedisChannelLayer]:
-    """Return a layer."""
-    return own_layers()
-
-
-async def test_channels(
-    own_server: EmbeddedServer, own_layers: Layers, layer: RedisChannelLayer
-) -> None:
+async def test_channels(own_server: EmbeddedServer, own_layers: Layers) -> None:
     """`send` raises, what is queued can be received, and who waits gets what there is room for."""
-    sender = own_layers()
+    layer, sender = own_layers(), own_layers()
     for channel in (await layer.new_channel(), "jobs"):
         for message in numbered(WAITING):
             await sender.send(channel, message)
@@ -70,11 +61,9 @@ async def test_channels(
         await nothing_else(layer, channel)
 
 
-async def test_groups(
-    own_server: EmbeddedServer, own_layers: Layers, layer: RedisChannelLayer
-) -> None:
+async def test_groups(own_server: EmbeddedServer, own_layers: Layers) -> None:
     """`group_send` raises, members get what is queued, and no membership gets lost."""
-    other = own_layers()
+    layer, other = own_layers(), own_layers()
     channel = await layer.new_channel()
     await layer.group_add("room", channel)
     await other.group_send("room", {"number": 0})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,47 +23,34 @@ if TYPE_CHECKING:
 
     from embedded_server import EmbeddedServer
 
-    Scene = Callable[[EmbeddedServer, TcpProxy], Awaitable[None]]
+    Scene = Callable[[EmbeddedServer, TcpProxy, Layers], Awaitable[None]]
 
 IDLE = 12.5  # seconds; redis-py 8 gives up a read after 5 of them, unless it is told otherwise
 FOUND_WITHIN = 40
 
 
-async def wait_idly(server: EmbeddedServer, *, frozen: bool) -> None:
+async def wait_idly(server: EmbeddedServer, _: TcpProxy, layers: Layers, *, frozen: bool) -> None:
     """Consumers wait on idle channels, also while the server is frozen, and get the next message.
 
     A frozen server accepts connections, and never replies.
     """
-    layers = Layers(hosts=[server.url])
     layer, sender = layers(), layers()
     channels = [await layer.new_channel(), "jobs"]
     receivers = [await blocked(server, layer, channel) for channel in channels]
     if frozen:
         server.pause()
-    done, _ = await asyncio.wait(receivers, timeout=IDLE, return_when=asyncio.FIRST_COMPLETED)
-    assert not done
+    await asyncio.wait(receivers, timeout=IDLE, return_when=asyncio.FIRST_COMPLETED)
+    assert not any(receiver.done() for receiver in receivers)
     server.resume()
     for channel, receiver in zip(channels, receivers, strict=True):
         await eventually(lambda name=channel: sent(sender, name))  # type: ignore[misc]
         # A wait that times out takes 5 s.
         assert await within(receiver, FOUND_WITHIN if frozen else 4) == {"type": "hello"}
         await nothing_else(layer, channel)
-    await layers.close()
 
 
-async def idle(server: EmbeddedServer, _: TcpProxy) -> None:
-    """Nothing is sent for a while."""
-    await wait_idly(server, frozen=False)
-
-
-async def silent_server(server: EmbeddedServer, _: TcpProxy) -> None:
-    """A frozen server is waited for."""
-    await wait_idly(server, frozen=True)
-
-
-async def silent_connections(server: EmbeddedServer, proxy: TcpProxy) -> None:
+async def silent_connections(_: EmbeddedServer, proxy: TcpProxy, layers: Layers) -> None:
     """Connections that carry nothing any more are replaced, and consumers see no error."""
-    layers = Layers(hosts=[server.url])
     layer, sender = layers(hosts=[proxy.url]), layers()
     member = await layer.new_channel()
     await layer.group_add("room", member)
@@ -86,12 +74,10 @@ async def silent_connections(server: EmbeddedServer, proxy: TcpProxy) -> None:
     proxy.resume()
     for channel in receivers:
         await nothing_else(layer, channel)
-    await layers.close()
 
 
-async def silent_replies(server: EmbeddedServer, proxy: TcpProxy) -> None:
+async def silent_replies(server: EmbeddedServer, proxy: TcpProxy, layers: Layers) -> None:
     """The server gets everything and its replies are lost: messages in them are not."""
-    layers = Layers(hosts=[server.url])
     layer, sender = layers(hosts=[proxy.url]), layers()
     channels = [await layer.new_channel(), "jobs"]
     receivers = [await blocked(server, layer, channel) for channel in channels]
@@ -103,7 +89,6 @@ async def silent_replies(server: EmbeddedServer, proxy: TcpProxy) -> None:
         assert await within(receiver, FOUND_WITHIN) == {"number": 0}
         assert await take(layer, channel) == {"number": 1}
         await nothing_else(layer, channel)
-    await layers.close()
 
 
 @pytest.mark.timeout(120)
@@ -114,6 +99,10 @@ async def test_silences(start_server: Callable[..., EmbeddedServer]) -> None:
     async def play(scene: Scene) -> None:
         server = start_server()
         async with TcpProxy(server.port) as proxy:
-            await scene(server, proxy)
+            layers = Layers(hosts=[server.url])
+            await scene(server, proxy, layers)
+            await layers.close()
 
-    await asyncio.gather(*map(play, (idle, silent_connections, silent_server, silent_replies)))
+    waits = [partial(wait_idly, frozen=frozen) for frozen in (False, True)]
+    scenes: list[Scene] = [*waits, silent_connections, silent_replies]
+    await asyncio.gather(*map(play, scenes))

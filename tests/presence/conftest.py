@@ -42,6 +42,11 @@ class Process:
         await within(self.presence.track(group, channel, key, meta))
         return channel
 
+    async def lists(self, group: str, **people: list[Any]) -> bool:
+        """Return whether the group has just these people, with their metas."""
+        found = await within(self.presence.list(group))
+        return found == people and await self.presence.count(group) == len(people)
+
     async def watch(self, group: str) -> Watcher:
         """Return a member of the group that gets the diffs."""
         channel = await within(self.layer.new_channel())

@@ -41,16 +41,14 @@ async def test_tabs_are_one_person(processes: Callable[..., Process], hosts: lis
         tabs = [(process, await process.open(room, "ann", 1)) for process in (here, here, there)]
         await there.open(room, "bob")
         await watcher.until("ann", "bob")
-        assert await within(here.presence.count(room)) == 2
-        assert await within(there.presence.list(room)) == {"ann": [1, 1, 1], "bob": [None]}
+        assert await there.lists(room, ann=[1, 1, 1], bob=[None])
         for process, channel in tabs[:2]:
             await within(process.presence.untrack(room, channel))
         await eventually(partial(_metas, there, room, "ann", 1))
         await within(there.presence.untrack(room, tabs[2][1]))
         await watcher.until("bob")
         assert sorted(watcher.events) == [("joins", "ann"), ("joins", "bob"), ("leaves", "ann")]
-        assert await within(here.presence.list(room)) == {"bob": [None]}
-        assert await within(here.presence.count(room)) == 1
+        assert await here.lists(room, bob=[None])
 
     await asyncio.gather(*map(visit, ROOMS))
 
@@ -209,12 +207,7 @@ async def test_lost_data(
         watcher.people = dict(await within(there.presence.list(ROOMS[0])))
         await watcher.until("ann", "bob")
         for room in ROOMS:
-            await eventually(partial(_is_listed, there, room))
-
-
-async def _is_listed(process: Process, room: str) -> bool:
-    listed = await within(process.presence.list(room))
-    return listed == {"ann": [1], "bob": [None]} and await process.presence.count(room) == 2
+            await eventually(partial(there.lists, room, ann=[1], bob=[None]))
 
 
 @pytest.mark.usefixtures("quick_beats")
@@ -231,11 +224,7 @@ async def test_lost_leave(
     await watcher.until()
     await here.open("room", "ann")
     past.come_back()
-    await eventually(lambda: _is_there(here, "ann"))
-
-
-async def _is_there(process: Process, key: str) -> bool:
-    return list(await within(process.presence.list("room"))) == [key]
+    await eventually(lambda: here.lists("room", ann=[None]))
 
 
 async def test_process_that_was_marked_by_mistake(
@@ -280,7 +269,7 @@ async def test_server_that_is_away(
 
     async def is_right() -> bool:
         try:
-            return dict(await here.presence.list("room")) == {"ann": [None]}
+            return await here.lists("room", ann=[None])
         except (RedisError, OSError):
             return False
 
@@ -305,8 +294,7 @@ async def test_lost_replies(line: Line) -> None:
         await watcher.until("bob", key)
         await line.leave(channel, key, cut=True)
         await watcher.until("bob")
-    assert await within(there.presence.list("room")) == {"bob": [None]}
-    assert await within(there.presence.count("room")) == 1
+    assert await there.lists("room", bob=[None])
 
 
 @pytest.mark.parametrize("is_repeated", [True, False])

@@ -159,8 +159,7 @@ async def test_process_that_was_only_slow(line: Line, own_server: EmbeddedServer
     await line.watcher.until("there")
     line.proxy.resume()
     await line.watcher.until("there", "slow")
-    found = await within(line.there.presence.list("room"))
-    assert found == {"there": [None], "slow": [None]}
+    assert await line.there.lists("room", there=[None], slow=[None])
     await eventually(lambda: len(heartbeats(own_server, line.there)) == 2)
 
 

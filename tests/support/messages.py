@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -73,3 +74,10 @@ async def take_elsewhere(layer: Any) -> None:
     channel = await within(layer.new_channel())
     await within(layer.send(channel, {"type": "elsewhere"}))
     await take(layer, channel)
+
+
+async def nothing_else(layer: Any, channel: str, sender: Any = None) -> None:
+    """Check that nothing waits in a channel of one shard: the next is what is sent now."""
+    marker = {"type": "marker", "token": secrets.token_hex(4)}
+    await within((sender or layer).send(channel, marker))
+    assert await take(layer, channel) == marker

@@ -10,12 +10,14 @@ import pytest
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from support.inside import broker, waiting_calls
 from support.layers import LayersOf, fixtures_of
-from support.messages import Message, take, within
+from support.messages import Message, nothing_else
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from channels_redis_pubsub.broker import PubSubBroker
     from embedded_server import EmbeddedServer
+
+__all__ = ["nothing_else"]
 
 NOTICES = {"on_disconnect": "redis.lost", "on_reconnect": "redis.back"}
 LOST, BACK = {"type": "redis.lost"}, {"type": "redis.back"}
@@ -41,12 +43,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let layers find silence within a second or two instead of 25."""
     monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.6)
     monkeypatch.setattr("channels_redis_pubsub.subscriber.SILENCE_GRACE", 0.5)
-
-
-async def nothing_else(layer: RedisPubSubChannelLayer, channel: str) -> None:
-    """Check that nothing waits in a channel: the next message is the one that is sent now."""
-    await within(layer.send(channel, {"type": "marker"}))
-    assert await take(layer, channel) == {"type": "marker"}
 
 
 async def waiting(layer: RedisPubSubChannelLayer, channel: str) -> asyncio.Task[Message]:

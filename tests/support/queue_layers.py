@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +12,7 @@ from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue.keys import Keys, QueueKeys
 from support import inside
 from support.layers import LayersOf, fixtures_of, succeeds
-from support.messages import Message, take, take_elsewhere, within
+from support.messages import Message, nothing_else, take_elsewhere
 from support.processes import Remote
 from support.waiting import eventually
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from conftest import RunProcess
     from embedded_server import EmbeddedServer
 
-__all__ = ["frequent_checks", "layers", "own_layers", "remote_layer"]
+__all__ = ["frequent_checks", "layers", "nothing_else", "own_layers", "remote_layer"]
 
 REMOTE = Path(__file__).parents[1] / "queue" / "remote_layer.py"
 
@@ -65,15 +64,6 @@ def remote_layer(run_process: RunProcess) -> Callable[..., Awaitable[RemoteLayer
         return RemoteLayer(await run_process(REMOTE, **options))
 
     return start
-
-
-async def nothing_else(
-    layer: RedisChannelLayer, channel: str, sender: RedisChannelLayer | None = None
-) -> None:
-    """Check that nothing waits in a channel of one shard: the next is what is sent now."""
-    marker = {"type": "marker", "token": secrets.token_hex(4)}
-    await within((sender or layer).send(channel, marker))
-    assert await take(layer, channel) == marker
 
 
 async def waiting(layer: RedisChannelLayer, channel: str) -> asyncio.Task[Message]:
