@@ -84,7 +84,7 @@ def followers(layer: Any) -> Any:
 
 def is_settled(follower: Any) -> bool:
     """Return whether a follower keeps no join, no read and no message back."""
-    kept = follower._joins, follower._reading, follower._all.mailboxes.waits
+    kept = follower.joins, follower._reading, follower._all.mailboxes.waits
     return not any(kept) and not follower.is_behind("")
 
 
