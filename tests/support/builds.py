@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import stat
 import subprocess
 import sys
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("channels-redis", "channels-redis-pubsub", "channels-redis-queue")
 LAYERS = PACKAGES[1:]
-SHARED = Path("shared", "src", "channels_redis_shared")
 
 
 def module_of(package: str) -> str:
@@ -83,10 +80,6 @@ class SourceTree:
         """Return the directory of one package."""
         return self.root / "packages" / name
 
-    def build(self, kind: str, name: str, to: Path) -> Path:
-        """Build the ``sdist`` or the ``wheel`` of one package straight from the tree."""
-        return build(kind, self.package(name), to)
-
     def clone(self, to: Path) -> Self:
         """Clone the repository, links as links, to change and commit there."""
         run_ok("git", "clone", "-q", "-c", "core.symlinks=true", self.root, to)
@@ -117,16 +110,6 @@ def build(kind: str, source: Path, to: Path) -> Path:
     run_ok(find_uv_bin(), "build", "-q", f"--{kind}", "--out-dir", to, source)
     (built,) = (path for path in to.iterdir() if path.suffix in (".gz", ".whl"))
     return built
-
-
-def contents(wheel: Path) -> dict[str, bytes]:
-    """Return the real files in a wheel, without links, by their path."""
-    with zipfile.ZipFile(wheel) as archive:
-        return {
-            entry.filename: archive.read(entry)
-            for entry in archive.infolist()
-            if not entry.is_dir() and not stat.S_ISLNK(entry.external_attr >> 16)
-        }
 
 
 @dataclass(frozen=True)
