@@ -33,14 +33,11 @@ MOST = {
 def code() -> str:
     """The source of the product and the names of its files and folders."""
     folders = [REPOSITORY / "shared/src", *REPOSITORY.glob("packages/*/src")]
-    files = [
-        file for folder in folders for file in folder.rglob("*") if file.suffix in {".py", ".lua"}
-    ]
+    files = (file for folder in folders for file in folder.rglob("*"))
     return "\n".join(
-        [
-            *(str(file.relative_to(REPOSITORY)) for file in files),
-            *(file.read_text() for file in files),
-        ]
+        f"{file.relative_to(REPOSITORY)}\n{file.read_text()}"
+        for file in files
+        if file.suffix in {".py", ".lua"}
     )
 
 
