@@ -75,7 +75,7 @@ async def test_page_that_moves(processes: Callable[..., Process], host: list[str
 
 async def test_new_meta(processes: Callable[..., Process], host: list[str]) -> None:
     """Another meta is a join once more, with the metas of all processes, also of a new page."""
-    here, there = processes(host), processes(host)
+    here, there = processes(host, grace=2), processes(host)
     watcher = await there.watch("room")
     channel = await here.open("room", 7, {"away": False})  # type: ignore[arg-type]
     await watcher.until("7")

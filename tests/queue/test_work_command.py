@@ -126,14 +126,15 @@ async def test_jobs_outlive_a_worker_that_is_stopped(site: Site) -> None:
 
 @pytest.mark.parametrize("channel", ["jobs", "blocking"])
 async def test_workers_share(site: Site, channel: str) -> None:
-    """Two workers do as much, to within 20 %, with several jobs at a time in each."""
+    """Two workers do about as much, with several jobs at a time in each."""
     two = (channel, "--concurrency", "2")
     async with site.working(*two), site.working(*two):
         await site.send(channel, range(JOBS), seconds=0.2)
         done = await site.results("ended", JOBS)
     shares = Counter(one["worker"] for one in done)
     assert len(shares) == 2
-    assert max(shares.values()) <= 1.2 * min(shares.values())
+    # A busy machine may keep a worker from two of its ten rounds.
+    assert max(shares.values()) <= 1.5 * min(shares.values())
 
 
 @pytest.mark.parametrize("channel", ["jobs", "blocking"])

@@ -11,12 +11,10 @@ import sys
 import redis
 from asgiref.sync import async_to_sync
 
-from blocking.programs.setting import say
+from blocking.programs.setting import make_layer, say
 
 FILES = 64
-module, _, name = sys.argv[1].rpartition(".")
-limits = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
-layer = getattr(__import__(module), name)(hosts=[{"address": sys.argv[2], **limits}])
+layer = make_layer(socket_timeout=0.5, socket_connect_timeout=0.5)
 
 
 async def without_descriptors() -> None:

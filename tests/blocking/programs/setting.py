@@ -7,11 +7,11 @@ import sys
 from typing import Any
 
 
-def make_layer(**options: Any) -> Any:
+def make_layer(**limits: float) -> Any:
     """Return a layer of the class and at the server that the command line names."""
     module, _, name = sys.argv[1].rpartition(".")
     layer_class = getattr(importlib.import_module(module), name)
-    return layer_class(hosts=[sys.argv[2]], capacity=100_000, **options)
+    return layer_class(hosts=[{"address": sys.argv[2], **limits}], capacity=100_000)
 
 
 def say(*what: object) -> None:
