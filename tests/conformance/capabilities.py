@@ -20,7 +20,6 @@ class Capability(Enum):
     EXCLUDE = "group_send leaves out the channels that exclude names"
     EXCEPTIONS = "the layer has the exceptions it raises as attributes"
     EXPIRY = "an unread message expires, and no longer counts"
-    FLUSH_KEEPS_CHANNELS = "a channel made before a flush can still be used after it"
     FOREIGN_MEMBERS = "a group may be joined on behalf of another process's channel"
     GENERAL_MEMBERS = "a general channel can be a member of a group"
     GROUP_EXPIRY = "a membership ends group_expiry seconds after the latest group_add"

@@ -24,7 +24,6 @@ async def test_flush_removes_messages(case: LayerCase, layer: ChannelLayer) -> N
 
 
 @checks(Promise.FLUSH)
-@needs(Capability.FLUSH_KEEPS_CHANNELS)
 async def test_flush_removes_messages_that_reached_the_process(
     case: LayerCase, layer: ChannelLayer
 ) -> None:
@@ -37,7 +36,6 @@ async def test_flush_removes_messages_that_reached_the_process(
 
 
 @checks(Promise.FLUSH)
-@needs(Capability.FLUSH_KEEPS_CHANNELS)
 async def test_flush_empties_groups(case: LayerCase, layer: ChannelLayer) -> None:
     """After a flush no channel is a member, and each may join again."""
     channel = await joined(layer, "room")
@@ -88,7 +86,7 @@ async def test_flush_leaves_other_prefixes_alone(case: LayerCase) -> None:
 
 
 @checks(Promise.FLUSH)
-@needs(Capability.FLUSH_KEEPS_CHANNELS, Capability.MANY_RECEIVERS)
+@needs(Capability.MANY_RECEIVERS)
 async def test_flush_does_not_end_a_waiting_receiver(layer: ChannelLayer) -> None:
     """A consumer that waits during a flush gets what is sent after it."""
     channel = await layer.new_channel()

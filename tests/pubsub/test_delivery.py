@@ -10,9 +10,6 @@ if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
     from support.pubsub_layers import Layers
 
-LOGGER = "channels_redis_pubsub"
-HELLO = {"type": "hello"}
-
 
 async def test_names_and_payload_on_the_wire(redis_server: EmbeddedServer, layers: Layers) -> None:
     """Processes of channels_redis and of others find the channels and read the messages."""

@@ -42,8 +42,7 @@ async def test_channel_of_another_process_joins_no_group(layers: Layers) -> None
 async def test_group_of_a_channel_name_is_refused(layers: Layers) -> None:
     """Sending to a group by its name on the server is an error."""
     layer = layers()
-    channel = await layer.new_channel()
-    await within(layer.group_add("room", channel))
+    await joined(layer, "room")
     with pytest.raises(TypeError, match="group_send"):
         await within(layer.send(f"{layer.prefix}__group__room", HELLO))
     with pytest.raises(TypeError, match="group_send"):
@@ -54,8 +53,7 @@ async def test_group_of_a_channel_name_is_refused(layers: Layers) -> None:
 async def test_prefix_may_hold_other_characters(layers: Layers, prefix: str) -> None:
     """Names made with a prefix that no channel's name could have are good names."""
     layer = layers(prefix=prefix)
-    channel = await within(layer.new_channel())
-    await within(layer.group_add("prefixed-room", channel))
+    channel = await joined(layer, "prefixed-room")
     await within(layer.send(channel, HELLO))
     await within(layer.group_send("prefixed-room", HELLO))
     assert [await take(layer, channel), await take(layer, channel)] == [HELLO] * 2

@@ -12,7 +12,7 @@ import pytest
 from channels_redis_queue import keys
 from channels_redis_queue.liveness import GONE
 from support import inside
-from support.messages import cancel, take, within
+from support.messages import cancel, joined, take, within
 from support.queue_layers import Layers, StartRemoteLayer, beside, names_in, waiting
 from support.waiting import eventually, until
 
@@ -116,8 +116,7 @@ async def test_host_that_is_away_delays_no_heartbeat(
 async def test_consumers_leave_as_their_loop_ends(options: dict[str, Any], layers: Layers) -> None:
     """Consumers that `asyncio.run` ends leave their groups, and all others stay."""
     layer, ends = layers(**options), layers(**options)
-    stays = await layer.new_channel()
-    await layer.group_add("room", stays)
+    stays = await joined(layer, "room")
     before = await names_in(layer, "room")
     got = 0
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.messages import within
+from support.messages import joined, within
 from support.queue_layers import Layers
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ async def test_keys_that_begin_with_the_prefix_by_chance(
     layer = layers()
     other = layers(prefix=f"{prefix}-eu:")
     strangers = {f"{prefix}ping:cart:1", f"{prefix}:cart:1", f"{prefix} list", f"{prefix}{{x}}"}
-    channel = await other.new_channel()
-    await other.group_add("room", channel)
+    await joined(other, "room")
     await other.send("jobs", {"type": "work"})
     with own_server.client() as client:
         for key in strangers:

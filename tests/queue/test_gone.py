@@ -14,8 +14,6 @@ from support.waiting import eventually, until
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
 
-WAVE = 1000
-
 pytestmark = pytest.mark.usefixtures("frequent_checks")
 
 

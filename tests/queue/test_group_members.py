@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
 
-MESSAGE = {"type": "test.message"}
-
 
 async def check(layers: list[Any], group: str, *channels: str) -> None:
     """Fail unless each layer says that these are the members."""
@@ -73,8 +71,7 @@ async def test_process_that_was_killed(
     """Members in another process count while it lives, and not for long after it was killed."""
     layer = layers()
     remote = await remote_layer(hosts=[redis_server.url], prefix=layer.prefix)
-    channel = await remote.new_channel()
-    await remote.group_add("room", channel)
+    channel = await joined(remote, "room")
     mine = await joined(layer, "room")
     await check([layer], "room", channel, mine)
     # Its heartbeat comes with its first `receive`.

@@ -65,8 +65,7 @@ async def test_one_name_for_a_process(layers: Layers) -> None:
 async def test_second_discard_lets_nothing_in(layers: Layers, reader: str) -> None:
     """A handler and then `disconnect` discard: what was sent between the two does not arrive."""
     layer, other = layers(), layers()
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
+    channel = await joined(layer, "room")
     receiver = await waiting(layer, channel) if reader == "waiting" else None
     await layer.group_discard("room", channel)
     await other.group_send("room", {"type": "unheard"})
@@ -102,8 +101,7 @@ async def test_burst_waits_for_a_reader_that_is_held_up(
     # So long that no busy machine holds up the reader for more.
     monkeypatch.setattr(publisher, "STALL_TIMEOUT", 10)
     layer, sender = layers(capacity=4), layers(capacity=4)
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
+    channel = await joined(layer, "room")
     received = asyncio.ensure_future(take_numbers(layer, channel, 500))
     key, full = beside(layer, channel).key, threading.Event()
 
@@ -128,8 +126,7 @@ async def test_stalled_reader_delays_a_sender_once(layers: Layers) -> None:
     """Until it takes again; then a burst waits for it as before."""
     layer, sender = layers(capacity=1), layers(capacity=1)
     room = PROCESS_CAPACITY
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
+    channel = await joined(layer, "room")
     before = time.monotonic()
     for message in numbered(100):
         await sender.group_send("room", message)
@@ -145,8 +142,7 @@ async def test_stalled_reader_delays_a_sender_once(layers: Layers) -> None:
 async def test_names_of_groups_cannot_be_forged(layers: Layers) -> None:
     """No public method takes the name that stands for a process's members, or writes a leave."""
     layer = layers()
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
+    channel = await joined(layer, "room")
     address = channel[: channel.index("!") + 1]
     name = f"{address}:g:room"
     for call in (layer.send(name, {"type": "forged"}), layer.group_add("room", name)):

@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync
 from redis.exceptions import ResponseError
 
 from channels_redis_queue.keys import Keys
-from support.messages import take, take_numbers, within
+from support.messages import joined, take, take_numbers, within
 from support.queue_layers import Layers, beside
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ async def test_sender_alone(layers: Layers, redis_server: EmbeddedServer, what: 
     channels = {}
     for _ in range(5):
         layer = layers()
-        channel = await layer.new_channel()
-        await layer.group_add("room", channel)
+        channel = await joined(layer, "room")
         channels[channel] = layer
     await sender.group_send("room", {"number": 0})
     for channel, layer in channels.items():
@@ -54,8 +53,7 @@ async def test_sender_alone(layers: Layers, redis_server: EmbeddedServer, what: 
 async def test_group(layers: Layers, redis_server: EmbeddedServer) -> None:
     """Whatever is asked of a group whose key is of another type, the error names the key."""
     layer = layers()
-    channel = await layer.new_channel()
-    await layer.group_add("room", channel)
+    channel = await joined(layer, "room")
     # The second time with the names that the group had.
     for number in range(2):
         await layer.group_send("room", {"number": number})
