@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from embedded_server import EmbeddedServer
-from support.cluster import EmbeddedCluster, command
+from embedded_server import HOST, EmbeddedServer
+from support.cluster import AGREEMENT, EmbeddedCluster, command, node_id
 from support.proxy import TcpProxy
 from support.sentinels import SentinelGroup, host_by, role
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,10 +30,12 @@ class Deployment:
     Attributes:
         hosts: How many entries that option has.
         servers: All servers but the Sentinels.
+        standbys: Those that no address leads to yet, or any more.
     """
 
     hosts = 1
     servers: Sequence[EmbeddedServer] = ()
+    standbys: Sequence[EmbeddedServer] = ()
 
     def __init__(self) -> None:
         self._stack = AsyncExitStack()
@@ -56,7 +59,7 @@ class Deployment:
     def connections(self) -> Counter[str]:
         """Return how many connections each process has, by its name."""
         found: Counter[str] = Counter()
-        for server in self.running:
+        for server in [*self.running, *self.standbys]:
             with server.client() as client:
                 found.update(each["name"] for each in client.client_list())
         return found
@@ -77,7 +80,7 @@ class Deployment:
 
 
 class Plain(Deployment):
-    """Servers that know nothing of each other, each behind a proxy.
+    """Servers that know nothing of each other, each behind a proxy, and with another in reserve.
 
     Args:
         hosts: How many.
@@ -88,7 +91,9 @@ class Plain(Deployment):
         super().__init__()
         self.hosts = hosts
         self.durable = durable
-        self.servers = [EmbeddedServer(*(AOF if durable else ())) for _ in range(hosts)]
+        config = AOF if durable else ()
+        self.servers = [EmbeddedServer(*config) for _ in range(hosts)]
+        self.standbys = [EmbeddedServer(*config) for _ in range(hosts)]
         self.proxies: list[TcpProxy] = []
 
     def hosts_for(self, name: str) -> list[Any]:
@@ -96,6 +101,8 @@ class Plain(Deployment):
         return [{"address": proxy.url, "client_name": name} for proxy in self.proxies]
 
     async def _start(self) -> None:
+        for server in self.standbys:
+            self._stack.enter_context(server)
         for server in self.servers:
             self._stack.enter_context(server)
             proxy = TcpProxy(server.port)
@@ -116,6 +123,39 @@ class Cluster(Deployment):
     async def _start(self) -> None:
         self._stack.enter_context(self.cluster)
         self.servers = self.cluster.nodes
+
+    async def move(self, slots: list[int], source: EmbeddedServer, target: EmbeddedServer) -> None:
+        """Move slots, with all that is in them, and return when all nodes know."""
+        ranges = [end for slot in slots for end in (slot, slot)]
+        there = ("SLOTSRANGE", *ranges, "NODE", node_id(target))
+        command(source, "CLUSTER", "MIGRATESLOTS", *there)  # Valkey 9 has it.
+        await eventually(
+            lambda: all(set(slots) <= slots_of(target, node) for node in self.servers),
+            timeout=AGREEMENT,
+        )
+
+    def remove(self, master: EmbeddedServer, replica: EmbeddedServer) -> None:
+        """Let two nodes without slots leave."""
+        names = [node_id(node) for node in (master, replica)]
+        for node in self.servers:
+            for name in names if node not in {master, replica} else ():
+                command(node, "CLUSTER", "FORGET", name)
+        for node in (replica, master):
+            command(node, "CLUSTER", "RESET", "HARD")
+
+    async def add(self, master: EmbeddedServer, replica: EmbeddedServer) -> None:
+        """Let two nodes join, without slots."""
+        other = next(node for node in self.servers if node not in {master, replica})
+        for node in (master, replica):
+            _, bus_port = command(node, "CONFIG", "GET", "cluster-port")
+            command(other, "CLUSTER", "MEET", HOST, node.port, bus_port)
+        await eventually(lambda: all(map(self._reaches_all, self.servers)), timeout=AGREEMENT)
+        command(replica, "CLUSTER", "REPLICATE", node_id(master))
+
+    def _reaches_all(self, node: EmbeddedServer) -> bool:
+        lines = command(node, "CLUSTER", "NODES").split(b"\n")
+        known = {line.split()[0].decode() for line in lines if b" connected" in line}
+        return known == set(map(node_id, self.servers))
 
     def leaders(self) -> tuple[int, ...]:
         """Return the ports of the masters."""
@@ -144,6 +184,16 @@ class Sentinel(Deployment):
         """Return the port of the master that all Sentinels name."""
         port = self.group.leader()
         return (port,) if port else ()
+
+
+def slots_of(owner: EmbeddedServer, node: EmbeddedServer) -> set[int]:
+    """Return the slots that a node has, as another one says."""
+    return {
+        slot
+        for first, last, (_, port, *_), *_ in command(node, "CLUSTER", "SLOTS")
+        if port == owner.port
+        for slot in range(first, last + 1)
+    }
 
 
 def _is_healthy(node: EmbeddedServer) -> bool:

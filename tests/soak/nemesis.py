@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import redis
 from redis.crc import key_slot
 
-from soak.deployments import Cluster, Plain, Sentinel
+from embedded_server import HOST
+from soak.deployments import Cluster, Plain, Sentinel, slots_of
 from soak.fleet import NAMED
 from support.cluster import command
 from support.waiting import eventually
@@ -31,11 +32,20 @@ if TYPE_CHECKING:
 SHORT_BREAK, LONG_BREAK = (1.0, 6.0), (11.0, 16.0)
 LONG_BREAKS = 0.3
 # The faults that take long, in seconds: less or more than a message lives, or a heartbeat counts.
-LASTS = {"process stopped": 15.0, "process stopped for long": 90.0, "long outage": 75.0}
+LASTS = {
+    "process stopped": 15.0,
+    "process stopped for long": 90.0,
+    "long outage": 75.0,
+    "master demoted": 20.0,
+    "scaled in": 45.0,
+}
 # Seconds that a replica may lag, and that an append-only file may be behind.
 LAG = 1.0
 SYNC = 2.0
 TAKEOVER = 60.0  # seconds; a replica takes over within some
+# Seconds until a server that was replaced, and keeps its connections, has none that are in use:
+# the 16 of docs/pubsub.md, and some for the machine.
+FOUND = 18.0
 FOREVER_AGO = -1e12  # the `since` of a server that forgets everything
 # The faults of each deployment. Each is a method of `Nemesis`; what stands twice comes twice.
 ANY = (
@@ -46,10 +56,10 @@ FAULTS: dict[type[Deployment], tuple[str, ...]] = {
     Plain: (
         *(*ANY, "connections closed", "reply lost", "reply lost", "network silent"),
         *("network silent for long", "network slow", "long outage"),
-        *("restarted empty", "restarted with data", "restarted with data"),
+        *("restarted empty", "restarted with data", "restarted with data", "master demoted"),
     ),
     Sentinel: (*ANY, "failover", "master killed", "tail lost"),
-    Cluster: (*ANY, "slot moved", "slot moved", "master killed"),
+    Cluster: (*ANY, "slot moved", "slot moved", "master killed", "scaled in"),
 }
 
 
@@ -322,6 +332,34 @@ class Nemesis:
             await self._wait(0, 5)
             await asyncio.to_thread(server.start)
 
+    async def master_demoted(self) -> None:
+        """Make a master the replica of a new one, to which its address leads from then on."""
+        deployment = self._deployment
+        at = self._chance.randrange(deployment.hosts)
+        old, new = deployment.servers[at], deployment.standbys[at]
+        _replicate(new, old)
+        await eventually(lambda: _follows(new), timeout=TAKEOVER)
+        async with self._fault("master demoted", since=time.monotonic() - LAG, split=True):
+            command(new, "REPLICAOF", "NO", "ONE")
+            _replicate(old, new)
+            deployment.proxies[at].server_port = new.port
+            deployment.servers[at], deployment.standbys[at] = new, old
+        async with self._fault("former master", split=True):
+            await self._leave_connected(old)
+
+    async def _leave_connected(self, server: EmbeddedServer) -> None:
+        """Let a server that is no longer in charge have its connections until they are given up.
+
+        With Pub/Sub, other servers do not hear what is published there.
+        """
+        # A stopped process gives them up later.
+        stopped = {self._fleet.name(index) for index in self._fleet.stopped}
+        with server.client() as client:
+            for each in client.client_list():
+                if each["name"] in stopped:
+                    client.client_kill_filter(_id=each["id"])
+        await asyncio.sleep(FOUND)
+
     # Faults of masters with replicas.
 
     async def failover(self) -> None:
@@ -395,6 +433,29 @@ class Nemesis:
             await self._wait(0, 1)
             cluster.end_move(slot, target)
 
+    async def scaled_in(self) -> None:
+        """Move all slots of a master away, let it leave with its replica, and take both back."""
+        deployment: Cluster = self._deployment
+        self._planned = True
+        await eventually(self._leaders, timeout=TAKEOVER)
+        source, *targets = self._chance.sample(deployment.masters, len(deployment.masters))
+        replica = next(each for each in deployment.servers if _replicates(each, source))
+        slots = sorted(slots_of(source, source))
+        middle = len(slots) // 2
+        halves = list(zip((slots[:middle], slots[middle:]), targets, strict=True))
+        async with self._fault("scaled in"):
+            for half, target in halves:
+                await deployment.move(half, source, target)
+        async with self._fault("former node", split=True):
+            deployment.remove(source, replica)
+            await self._leave_connected(source)
+        async with self._fault("scaled out"):
+            await deployment.add(source, replica)
+            for half, target in halves:
+                await deployment.move(half, target, source)
+            await eventually(self._leaders, timeout=TAKEOVER)
+        self._planned = False
+
 
 def _follows(server: EmbeddedServer) -> bool:
     """Return whether a server is a replica in sync with its master."""
@@ -403,3 +464,12 @@ def _follows(server: EmbeddedServer) -> bool:
         role = command(server, "ROLE")
         return bool(role[0] == b"slave" and role[3] == b"connected")
     return False
+
+
+def _replicates(server: EmbeddedServer, master: EmbeddedServer) -> bool:
+    """Return whether a server is a replica of a master."""
+    return bool(command(server, "ROLE")[:3:2] == [b"slave", master.port])
+
+
+def _replicate(server: EmbeddedServer, master: EmbeddedServer) -> None:
+    command(server, "REPLICAOF", HOST, master.port)
