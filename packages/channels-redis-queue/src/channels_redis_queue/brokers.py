@@ -139,14 +139,13 @@ class QueueBrokers(Brokers[QueueBroker]):
             await self.adopt(owner, channel)
             return owner
         broker = self.get()
-        if not broker.knows(channel):
-            # What an earlier event loop has taken and not acknowledged is received here.
-            for other in self.values():
-                if other.knows(channel):
-                    with contextlib.suppress(RuntimeError):  # its loop goes on
-                        await self.adopt(other, channel)
-                        other.connect()
-                        broker = other
+        # What earlier event loops have taken and not acknowledged is received here.
+        for other in self.values():
+            if other.knows(channel):
+                with contextlib.suppress(RuntimeError):  # its loop goes on
+                    await self.adopt(other, channel)
+                    other.connect()
+                    broker = other
         return broker
 
     def new_broker_id(self) -> str:
