@@ -28,6 +28,14 @@ def test_name_that_no_command_can_hold(names: object) -> None:
     assert Envelope(b"", json.loads, {CHANNELS_FIELD: "ä"}).names == ["ä"]
 
 
+async def test_members_need_messages() -> None:
+    """An address is in use while a channel of it is in a group, even if none has a mailbox."""
+    broker = RedisChannelLayer()._brokers.get().get()
+    broker.local_groups.begin_join(f"{ADDRESS}:g:room", f"{ADDRESS}a")
+    assert not broker._dispatcher(ADDRESS).is_unused()
+    assert broker._dispatcher("other.0c!").is_unused()
+
+
 async def test_job_that_expires_on_its_way() -> None:
     """A call that comes too late does not get it; it is acknowledged, so that no take brings it."""
     settings = RedisChannelLayer(random_prefix_length=0)._brokers.get().settings
