@@ -442,7 +442,7 @@ class Nemesis:
         replica = next(each for each in deployment.servers if _replicates(each, source))
         slots = sorted(slots_of(source, source))
         middle = len(slots) // 2
-        halves = list(zip((slots[:middle], slots[middle:]), targets, strict=True))
+        halves = list(zip((set(slots[:middle]), set(slots[middle:])), targets, strict=True))
         async with self._fault("scaled in"):
             for half, target in halves:
                 await deployment.move(half, source, target)
@@ -453,6 +453,7 @@ class Nemesis:
             await deployment.add(source, replica)
             for half, target in halves:
                 await deployment.move(half, target, source)
+            await eventually(lambda: _follows(replica), timeout=TAKEOVER)
             await eventually(self._leaders, timeout=TAKEOVER)
         self._planned = False
 
