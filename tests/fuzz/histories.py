@@ -91,6 +91,8 @@ class HistoryData(LayerTarget):
         """Set the scene, and let channels follow the group."""
         await super().open()
         layer = self.scene.layer
+        self.stream: Any
+        self.latest: Any
         self.stream, self.latest = HistoryStore(layer.presence_key_head).keys(self.tag)
         channels = [await layer.new_channel() for _ in range(MEMBERS + GUESTS)]
         readers = [Reader(layer, channel) for channel in channels]
@@ -114,8 +116,8 @@ class HistoryData(LayerTarget):
             "entry": self._entry,
             "position": self._text,
             "wire": self._wire,
-            "gone": self._gone,
-            "type": self._type,
+            "gone": lambda: dice.randrange(7),
+            "type": lambda: (dice.randrange(2), dice.randrange(5), self.hostile.raw() or b"x"),
         }
         content = make[kind]()
         return Input(kind, content, since, rewind, dice.randrange(GUESTS))
@@ -129,10 +131,7 @@ class HistoryData(LayerTarget):
 
     async def close(self) -> None:
         """End the scene and the readers."""
-        readers = [*self.members, *self.guests]
-        for reader in readers:
-            reader.task.cancel()
-        await asyncio.gather(*(reader.task for reader in readers), return_exceptions=True)
+        self.scene.consumers += [*self.members, *self.guests]
         await super().close()
 
     def publish(self, head: Any, body: bytes) -> None:
@@ -266,14 +265,11 @@ class HistoryData(LayerTarget):
             self.publish(*content)
         elif one.kind == "type":
             number, kind, raw = content
-            put(client, self._keys()[number], kind, raw)
+            put(client, (self.stream, self.latest)[number], kind, raw)
             return True
         else:
             self._remove(content)
         return False
-
-    def _keys(self) -> tuple[Any, ...]:
-        return self.stream, self.latest
 
     def _position(self) -> str:
         known = [*self.members[0].positions.values()][-5:]
@@ -332,13 +328,6 @@ class HistoryData(LayerTarget):
             )
         )
         return head, self.hostile.body("msgpack")
-
-    def _type(self) -> tuple[int, int, bytes]:
-        dice = self.hostile.dice
-        return dice.randrange(2), dice.randrange(5), self.hostile.raw() or b"x"
-
-    def _gone(self) -> int:
-        return self.hostile.dice.randrange(7)
 
     def _remove(self, kind: int) -> None:
         """Remove a part of the history."""

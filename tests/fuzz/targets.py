@@ -110,14 +110,14 @@ class Scene:
     async def open(self, *general: str) -> None:
         """Start two consumers with their own channels, and others of general channels."""
         channels = [await self.layer.new_channel() for _ in range(2)]
-        await self.join(*channels)
         self.consumers = [Consumer(self.layer, channel) for channel in (*channels, *general)]
+        await self.join()
         await self.check()
 
-    async def join(self, *channels: str) -> None:
-        """Make channels members of the group, again if need be."""
-        for channel in channels:
-            await done(self.layer.group_add("room", channel), "group_add")
+    async def join(self) -> None:
+        """Make the channels of this process members of the group, again if need be."""
+        for consumer in self.own:
+            await done(self.layer.group_add("room", consumer.channel), "group_add")
 
     @property
     def own(self) -> list[Consumer]:
@@ -299,7 +299,7 @@ class QueueNames(QueueTarget):
         self.client.delete(keys.group("room"))
         for name in behind:
             self.client.srem(members, name)
-        await self.scene.join(*(consumer.channel for consumer in self.scene.own))
+        await self.scene.join()
 
 
 class QueueWrongTypes(QueueTarget):
@@ -323,7 +323,7 @@ class QueueWrongTypes(QueueTarget):
             self.client.execute_command("PEXPIRE", self.queue(consumer.channel).bell, 1)
         await asyncio.sleep(0.05)  # long enough to be read, or not
         self.client.delete(*changed)
-        await self.scene.join(*(consumer.channel for consumer in self.scene.own))
+        await self.scene.join()
 
 
 def put(client: redis.Redis, key: bytes, kind: int, content: bytes) -> None:
@@ -413,6 +413,8 @@ class Replies(Target):
     # Some of them end only with the deadline.
     batch = 20
     words: tuple[bytes, ...] = (b"HELLO",)
+    # True if the good reply is made up, as the server has none.
+    plays = False
     hostile_server: HostileServer
 
     async def open(self) -> None:
@@ -429,10 +431,6 @@ class Replies(Target):
             "address": f"redis://{HOST}:{self.hostile_server.port}",
             "socket_connect_timeout": 0.3,
         }
-
-    def good(self) -> Any:
-        """Return the good reply, None to let the server reply."""
-        return None
 
     def valid(self) -> list[Any]:
         """Return a reply as it should be, to be made hostile."""
@@ -464,18 +462,13 @@ class Replies(Target):
         self.outages += 1
         await self.hostile_server.drop()
         await done(self._until_used(left), "reconnecting")
+        # Sends may fail until the layer is connected again.
+        await done(self._until_it_flows(), "receive")
 
     async def _until_used(self, left: list[Any]) -> None:
         while left:
             await asyncio.sleep(0.01)
             self._raise_if_ended()
-
-    async def run(self, count: int) -> None:
-        """Feed inputs; sends may fail until the layer is connected again."""
-        self.inputs = [self.make() for _ in range(count)]
-        await self.feed(self.inputs)
-        await done(self._until_it_flows(), "receive")
-        await self.scene.check()
 
     async def _until_it_flows(self) -> None:
         """Send until everything arrives: what Pub/Sub is sent before it is back, is lost."""
@@ -504,8 +497,7 @@ class Replies(Target):
         return tuple(word.upper() for word in words[: len(self.words)]) == self.words
 
     def _answer_well(self, words: list[bytes]) -> bytes | None:
-        good = self.good()
-        return None if good is None or not self._is_asked(words) else resp(good)
+        return resp(self.valid()) if self.plays and self._is_asked(words) else None
 
     def _answer_with(self, reply: bytes) -> None:
         self.hostile_server.answer = lambda words: reply if self._is_asked(words) else None
@@ -515,6 +507,7 @@ class SentinelReplies(Replies):
     """Replies to SENTINEL MASTERS."""
 
     words = (b"SENTINEL", b"MASTERS")
+    plays = True
 
     def host(self) -> dict[str, Any]:
         """Return a host that a Sentinel knows."""
@@ -523,10 +516,6 @@ class SentinelReplies(Replies):
             "master_name": "main",
             "socket_connect_timeout": 0.3,
         }
-
-    def good(self) -> Any:
-        """Return the master."""
-        return self.valid()
 
     def valid(self) -> list[Any]:
         """Return two masters."""
@@ -545,14 +534,11 @@ class ClusterReplies(Replies):
     """Replies to CLUSTER SLOTS; the one server plays all nodes."""
 
     words = (b"CLUSTER", b"SLOTS")
+    plays = True
 
     def host(self) -> dict[str, Any]:
         """Return a Cluster of one node."""
         return {"cluster": [(HOST, self.hostile_server.port)], "socket_connect_timeout": 0.3}
-
-    def good(self) -> Any:
-        """Return the slots."""
-        return self.valid()
 
     def valid(self) -> list[Any]:
         """Return the owners of slots."""

@@ -97,13 +97,9 @@ class Story:
         known |= dict.fromkeys(words, True)
         self.history.faults.append(Fault("fault", begin, end, **known))
 
-    def lost(self, at: float) -> None:
-        """Notify the channel of an outage."""
-        self.history.notices.append(Notice(journal.LOST, NAMES["mine"], "a", at))
-
-    def back(self, at: float) -> None:
-        """Notify the channel of its end."""
-        self.history.notices.append(Notice(journal.BACK, NAMES["mine"], "a", at))
+    def notice(self, kind: str, at: float) -> None:
+        """Notify the channel that an outage has begun (lost), or ended (back)."""
+        self.history.notices.append(Notice(f"soak.{kind}", NAMES["mine"], "a", at))
 
     def busy(self, begin: float, end: float) -> None:
         """Let the consumer do something else."""
