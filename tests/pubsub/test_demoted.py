@@ -11,7 +11,7 @@ from channels_redis_pubsub._shared.transport.connector import LOOK_INTERVAL
 from channels_redis_pubsub.subscriber import PROBE_INTERVAL
 from embedded_server import EmbeddedServer
 from support.messages import joined, take, take_many, within
-from support.pubsub_layers import BACK, LOST, NOTICES, Layers
+from support.pubsub_layers import BACK, LOST, NOTICES, Layers, subscribed
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -61,6 +61,24 @@ async def test_open_connections_are_replaced(
         for listener, name in ((layer, channel), (member_layer, member)):
             assert await take_many(listener, name, 2) == [HELLO, {"type": "synchronous"}]
         await asyncio.gather(*(each.close_pools() for each in (layer, member_layer)))
+
+
+async def test_refused_write_finds_it(
+    own_server: EmbeddedServer,
+    own_layers: Layers,
+    proxy: TcpProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The command connection is replaced before a look could ask: the subscriber's is, too."""
+    monkeypatch.setattr("channels_redis_pubsub.subscriber.PROBE_INTERVAL", 0.1)
+    layer = own_layers(hosts=[proxy.url], history={"kept": {"size": 5, "ttl": 60}}, **NOTICES)
+    channel = await joined(layer, "room")
+    with EmbeddedServer() as new:
+        fail_over(own_server, new, proxy)
+        await within(layer.group_send("kept", HELLO))
+        assert await take_many(layer, channel, 2) == [LOST, BACK]
+        assert subscribed(new)
+        await layer.close_pools()
 
 
 async def test_replica_that_hosts_name_stays(

@@ -88,9 +88,13 @@ class Connector:
             redis.exceptions.RedisError: As `CommandClient.execute`.
         """
         reply = await commands.execute(_HELLO, key=key, idempotent=True)
+        if introduction(reply).get(b"role", b"") not in {b"", b"master"}:
+            self.on_replica()
+
+    def on_replica(self) -> None:
+        """Demote a server that has turned out to be a replica, if it was the master before."""
         # A replica that hosts name is left at that.
-        role = introduction(reply).get(b"role", b"")
-        if self._was_master and role not in {b"", b"master"}:
+        if self._was_master:
             self.demote()
 
     def demote(self) -> None:

@@ -64,6 +64,11 @@ def was_not_executed(error: BaseException) -> bool:
     return replied and is_transient(error)
 
 
+def is_from_replica(error: BaseException) -> bool:
+    """Return whether a server has refused a write because it is a replica."""
+    return isinstance(error, exceptions.ReadOnlyError) or _says(("READONLY",), str(error))
+
+
 def is_redirect(error: BaseException) -> bool:
     """Return whether a Cluster's node redirects a command, on a connection that stays usable."""
     return isinstance(error, exceptions.AskError | exceptions.TryAgainError)

@@ -20,7 +20,7 @@ from ..clock import monotonic
 from ..concurrency import begun, end_task, start_task
 from ..ops.statistics import Counters
 from .commands import CommandClient, PendingCommand, name_keys, pack
-from .errors import is_redirect, is_transient, was_not_executed
+from .errors import is_from_replica, is_redirect, is_transient, was_not_executed
 from .reconnecting import Backoff
 
 if TYPE_CHECKING:
@@ -272,6 +272,9 @@ class Lane:
         else:
             # A new connection loads the scripts, and finds the master again.
             self._close_connection()
+            if is_from_replica(error):
+                # A look would ask the new master, and leave the subscriber behind.
+                self._connector.on_replica()
         self._give_back([*calls, *later], error)
 
     def _close_connection(self) -> None:
