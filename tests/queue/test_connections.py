@@ -104,7 +104,7 @@ async def test_lost_connections_are_forgotten(
     await eventually(lambda: kept() <= 3)
 
 
-async def test_round_trips(proxy: TcpProxy, own_layers: Layers) -> None:
+async def test_round_trips(own_server: EmbeddedServer, proxy: TcpProxy, own_layers: Layers) -> None:
     """One for `send` and `group_add`, two for `group_send` at most, one or none for `receive`."""
 
     async def fewest(call: Callable[[], Awaitable[object]]) -> int:
@@ -136,6 +136,8 @@ async def test_round_trips(proxy: TcpProxy, own_layers: Layers) -> None:
             if channel == own and number >= 2:  # Now the process takes what comes.
                 mailbox = inside.broker(layer).mailboxes.open(channel)
                 await eventually(lambda box=mailbox: box.size)  # type: ignore[misc]
+                # With its answer to that, which counts too.
+                await eventually(lambda: is_blocked(own_server))
             before = proxy.round_trips
             await take(layer, channel)
             seen.append(proxy.round_trips - before)
