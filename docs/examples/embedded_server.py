@@ -280,10 +280,10 @@ class EmbeddedServer:
 
     def _answers(self) -> bool:
         """Return whether the server replies. The UNIX socket can't be another server's."""
-        # Before it is there, connecting would fail, and redis-py 5 and 6 leave such a socket open.
-        if not Path(self.unix_socket).exists():
-            return False
         try:
+            # redis-py 5 and 6 leave a socket open that can't connect, as before the server listens.
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(self.unix_socket)
             with self.client() as client:
                 client.ping()
         except (redis.AuthenticationError, redis.ResponseError):
