@@ -64,7 +64,7 @@ napoleon_use_rtype = False
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!channels_redis).*"),
     # The page has the queue layer's, which have the same fields.
-    (r"py:class", r"channels_redis_pubsub\._shared\.(ops\.statistics|history\.results)\.\w+"),
+    (r"py:class", r"channels_redis_pubsub\._shared\.(ops\.statistics|history)\.\w+"),
 ]
 
 
