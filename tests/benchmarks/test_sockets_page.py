@@ -23,6 +23,7 @@ PEERS = {
     "Socket.IO, Streams": "socket.io-streams",
     "Socket.IO, Pub/Sub": "socket.io-pubsub",
     "ws": "ws",
+    "raw writes": "raw-writes",
 }
 BESIDE_PEERS = {
     "until all have it": ("all_p50", "s"),

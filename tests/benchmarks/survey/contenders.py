@@ -24,7 +24,7 @@ class Contender:
     Args:
         name: What it is called in options and results.
         title: What it is called in tables.
-        backend: Its layer class, as written in `CHANNEL_LAYERS`; none of bare redis-py.
+        backend: Its layer class, as written in `CHANNEL_LAYERS`; none of what is no layer.
         requirements: What is installed into its environment; `{root}` is this repository.
         version_of: The distributions that matter to its figures, for their versions.
         server: What it runs on: "redis", "nats", or "" for nothing.
@@ -115,6 +115,15 @@ CONTENDERS = {
             "",
             ("asgiref", "msgpack", "redis[hiredis]"),
             ("redis", "hiredis"),
+        ),
+        Contender(
+            "raw-writes",
+            "uvloop, raw writes",
+            "",
+            # It uses the first for nothing, but has parts of those that do.
+            ("channels", "msgpack", "redis[hiredis]"),
+            ("redis", "hiredis", "uvloop"),
+            site="raw.RawSite",
         ),
         *(
             Contender(name, title, "", ("asgiref",), ("node", *packages), site="peers.js")

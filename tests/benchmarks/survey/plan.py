@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.survey.contenders import CONTENDERS
+from benchmarks.survey.contenders import CONTENDERS, Contender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from benchmarks.survey.contenders import Contender
 
 SMALL = 100  # bytes of text in a message, where nothing else is said
 BEFORE = {"queue": "queue-4.3", "pubsub": "pubsub-4.3"}
@@ -20,7 +18,7 @@ REDIS = tuple(name for name in ALL if CONTENDERS[name].server == "redis")
 OURS = tuple(name for name in ALL if CONTENDERS[name].ours)
 WORK_QUEUES = tuple(name for name in ALL if CONTENDERS[name].work_queue)
 # Those of `beside_peers`: ours, ours on another Python, and what is no channel layer.
-PEERS = tuple(name for name, one in CONTENDERS.items() if one.ours or one.on_node)
+PEERS = tuple(name for name, one in CONTENDERS.items() if one.ours or one.site != Contender.site)
 
 TITLES = {
     "one-in-flight": "One message in flight: send, until the waiting consumer has it",
