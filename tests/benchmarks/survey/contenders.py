@@ -120,7 +120,7 @@ CONTENDERS = {
             "raw-writes",
             "uvloop, raw writes",
             "",
-            # It uses the first for nothing, but has parts of those that do.
+            # site.py, from which it derives, imports the first.
             ("channels", "msgpack", "redis[hiredis]"),
             ("redis", "hiredis", "uvloop"),
             site="raw.RawSite",
