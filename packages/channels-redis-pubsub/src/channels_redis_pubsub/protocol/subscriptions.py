@@ -45,9 +45,11 @@ class Subscriptions:
         self._prefix = SHARDED if sharded else b""
         # One after a refusal, which must not affect others.
         self._max_topics = 1 if sharded else MAX_TOPICS
-        # Topics to reconcile before the next write, in order.
-        self._changed: dict[bytes, None] = dict.fromkeys(wanted)
-        self._unrestored = set(self._changed)
+        # Topics to reconcile before the next write: the first ones from the end, as who searches a
+        # similar set for one that is still lost finds it at the start, and then others in order.
+        self._first = list(wanted)
+        self._changed: dict[bytes, None] = {}
+        self._unrestored = set(wanted)
         # Topics that were refused.
         self._refused: dict[bytes, None] = {}
         # Topics whose latest command is a SUBSCRIBE.
@@ -70,7 +72,7 @@ class Subscriptions:
     @property
     def has_changes(self) -> bool:
         """True if there may be commands to send now."""
-        return self._ping or (bool(self._changed) and self._has_room)
+        return self._ping or (bool(self._first or self._changed) and self._has_room)
 
     def is_subscribed(self, topic: bytes) -> bool:
         """Return whether the server has confirmed the subscription to the topic."""
@@ -114,8 +116,7 @@ class Subscriptions:
         """
         subscribe: list[bytes] = []
         unsubscribe: list[bytes] = []
-        for topic in list(islice(self._changed, MAX_AT_ONCE if self._has_room else 0)):
-            del self._changed[topic]
+        for topic in self._take(MAX_AT_ONCE if self._has_room else 0):
             should_subscribe = topic in self._wanted
             if not should_subscribe:
                 self._refused.pop(topic, None)
@@ -227,11 +228,19 @@ class Subscriptions:
     def _has_room(self) -> bool:
         return len(self._unconfirmed) <= MAX_AT_ONCE // 2
 
+    def _take(self, count: int) -> dict[bytes, None]:
+        topics = [self._first.pop() for _ in range(min(count, len(self._first)))]
+        topics += islice(self._changed, count - len(topics))
+        taken = dict.fromkeys(topics)
+        for topic in taken:
+            self._changed.pop(topic, None)
+        return taken
+
     def _end_request(self, topic: bytes) -> int:
         """Count a request of a topic as answered; return the number of those that are not."""
-        left = self._unconfirmed[topic] = self._unconfirmed[topic] - 1
-        if not left:
-            del self._unconfirmed[topic]
+        left = self._unconfirmed.pop(topic, 0) - 1
+        if left:
+            self._unconfirmed[topic] = left
         return left
 
     def _oldest(self, verb: bytes) -> _Request:
