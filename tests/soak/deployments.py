@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -137,14 +138,14 @@ class Cluster(Deployment):
             timeout=AGREEMENT,
         )
 
-    def remove(self, master: EmbeddedServer, replica: EmbeddedServer) -> None:
+    async def remove(self, master: EmbeddedServer, replica: EmbeddedServer) -> None:
         """Let two nodes without slots leave."""
         names = [node_id(node) for node in (master, replica)]
         for node in self.servers:
             for name in names if node not in {master, replica} else ():
                 command(node, "CLUSTER", "FORGET", name)
         for node in (replica, master):
-            command(node, "CLUSTER", "RESET", "HARD")
+            await eventually(partial(_reset, node), timeout=AGREEMENT)
 
     async def add(self, master: EmbeddedServer, replica: EmbeddedServer) -> None:
         """Let two nodes join, without slots."""
@@ -204,6 +205,15 @@ def _is_healthy(node: EmbeddedServer) -> bool:
         return b"cluster_state:ok" in command(node, "CLUSTER", "INFO")
     except redis.ConnectionError:
         return False  # It has just been killed.
+
+
+def _reset(node: EmbeddedServer) -> bool:
+    """Let a node forget its cluster; return False while it loads what another has sent."""
+    try:
+        command(node, "CLUSTER", "RESET", "HARD")
+    except redis.BusyLoadingError:
+        return False
+    return True
 
 
 NAMES = ("one", "shards", "cluster", "sentinel")

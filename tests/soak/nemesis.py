@@ -447,7 +447,7 @@ class Nemesis:
             for half, target in halves:
                 await deployment.move(half, source, target)
         async with self._fault("former node", split=True):
-            deployment.remove(source, replica)
+            await deployment.remove(source, replica)
             await self._leave_connected(source)
         async with self._fault("scaled out"):
             await deployment.add(source, replica)

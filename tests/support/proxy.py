@@ -95,7 +95,8 @@ class ProxiedConnection:
         """Close both sides as firewalls and crashed hosts do: with a reset."""
         for writer in (self._client_writer, self._server_writer):
             opened = writer.get_extra_info("socket")
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(OSError):  # that side has just closed
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.cut()
 
     async def run(self) -> None:
