@@ -45,8 +45,8 @@ class Subscriptions:
         self._prefix = SHARDED if sharded else b""
         # One after a refusal, which must not affect others.
         self._max_topics = 1 if sharded else MAX_TOPICS
-        # Topics to reconcile before the next write: the first ones from the end, as who searches a
-        # similar set for one that is still lost finds it at the start, and then others in order.
+        # Topics to reconcile before the next write: first these, from the end, so that a search of
+        # the same set from its start soon finds one that is still lost; then others in order.
         self._first = list(wanted)
         self._changed: dict[bytes, None] = {}
         self._unrestored = set(wanted)
