@@ -1,1 +1,1 @@
-"""Hostile data in all that the layers read from Redis: `hatch run fuzz`."""
+"""Hostile data in all that the layers read from Redis."""
