@@ -89,7 +89,8 @@ async def test_hostile_data(
                     watch.check(target.outages)
                 except Exception as error:
                     inputs = "\n".join(map(str, target.inputs))
-                    raise Violation(f"seed {SEED}, after {fed} inputs: {error!r}\n{inputs}") from error
+                    message = f"seed {SEED}, after {fed} inputs: {error!r}\n{inputs}"
+                    raise Violation(message) from error
         finally:
             with contextlib.suppress(Exception):
                 await target.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections import defaultdict
 from typing import Any
 
 from support.worker import answer_calls, arguments
@@ -17,13 +18,12 @@ class Inbox:
 
     def __init__(self, layer: Any) -> None:
         self._layer = layer
-        self._received: dict[str, list[Any]] = {}
+        self._received: defaultdict[str, list[Any]] = defaultdict(list)
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def listen(self, channel: str) -> None:
-        """Receive on a channel from now on."""
-        self._received.setdefault(channel, [])
-        self._tasks.append(asyncio.create_task(self._receive(channel)))
+    async def listen(self, channel: str, receivers: int = 1) -> None:
+        """Receive on a channel from now on, as so many consumers."""
+        self._tasks += [asyncio.create_task(self._receive(channel)) for _ in range(receivers)]
 
     async def _receive(self, channel: str) -> None:
         while True:
@@ -35,19 +35,28 @@ class Inbox:
             if "error" in message:
                 return
 
-    async def received(self) -> dict[str, list[Any]]:
-        """Return what came, by channel."""
-        return self._received
+    async def received(self, channel: str) -> list[Any]:
+        """Return what came on a channel."""
+        return self._received[channel]
+
+    async def count(self, channel: str) -> int:
+        """Return how many messages came on a channel."""
+        return len(self._received[channel])
 
     async def send_all(self, method: str, name: str, messages: list[Any]) -> None:
         """Call `send` or `group_send` with each message."""
         for message in messages:
             await getattr(self._layer, method)(name, message)
 
-    def stop(self) -> None:
+    async def send_at_once(self, channel: str, messages: list[Any]) -> None:
+        """Send messages all at once."""
+        await asyncio.gather(*(self._layer.send(channel, message) for message in messages))
+
+    async def stop(self) -> None:
         """Stop receiving."""
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 async def main() -> None:
@@ -57,7 +66,7 @@ async def main() -> None:
     layer = getattr(importlib.import_module(module), name)(**options)
     inbox = Inbox(layer)
     await answer_calls(inbox, layer)
-    inbox.stop()
+    await inbox.stop()
 
 
 asyncio.run(main())

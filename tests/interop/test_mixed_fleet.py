@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.fleet import DEADLINE
-from support.waiting import eventually
+from support.fleet import received
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,24 +97,8 @@ async def test_general_channels(fleet: Fleet) -> None:
         for position, sender in enumerate(senders):
             await sender.call("send_all", "send", name, messages[position :: len(senders)])
     for name, receivers, _ in work:
-        received = await all_of(2 * COUNT, name, *receivers)
-        assert sorted(received, key=by_number) == numbered(name, 2 * COUNT)
-
-
-def by_number(message: dict[str, Any]) -> int:
-    """Return the number of a message."""
-    return int(message["number"])
-
-
-async def all_of(count: int, channel: str, *receivers: Process) -> list[dict[str, Any]]:
-    """Return what several processes received on a channel, when it is as many messages."""
-
-    async def came() -> list[dict[str, Any]]:
-        parts = [(await receiver.call("received"))[channel] for receiver in receivers]
-        messages = [message for part in parts for message in part]
-        return messages if len(messages) >= count else []
-
-    return await eventually(came, timeout=DEADLINE)
+        came = chain(*await received(name, 2 * COUNT, *receivers))
+        assert sorted(came, key=itemgetter("number")) == numbered(name, 2 * COUNT)
 
 
 @queue_alone

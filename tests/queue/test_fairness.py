@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from support import inside
-from support.messages import DEADLINE, within
-from support.waiting import eventually
+from support.fleet import received
+from support.messages import numbered, take_numbers
 
 if TYPE_CHECKING:
     from channels_redis_queue import RedisChannelLayer
-    from embedded_server import EmbeddedServer
-    from support.queue_layers import Layers, RemoteLayer, StartRemoteLayer
+    from support.queue_layers import Layers, StartRemoteLayer
 
 MESSAGES = 2_000
 # What each of two workers gets at least, where half would be even. The system's scheduler has its
@@ -27,40 +26,24 @@ TRIES = 15
 MILLISECONDS = 0.1
 
 
-async def received(*workers: RemoteLayer) -> list[int]:
-    """Return how many messages each worker has got so far."""
-    return [await worker.call("count") for worker in workers]
-
-
-async def all_received(expected: int, *workers: RemoteLayer) -> list[int]:
-    """Wait until workers have got so many messages together, and return how many each has."""
-
-    async def done() -> list[int] | None:
-        counts = await received(*workers)
-        return counts if sum(counts) >= expected else None
-
-    counts = await eventually(done, DEADLINE)
-    assert counts is not None
-    return counts
-
-
-@pytest.mark.parametrize("how", ["send_at_once", "send_many"])
+@pytest.mark.parametrize("how", [("send_at_once",), ("send_all", "send")])
 async def test_one_who_joins_gets_a_fair_share(
-    remote_layer: StartRemoteLayer, redis_server: EmbeddedServer, prefix: str, how: str
+    remote_layer: StartRemoteLayer, layers: Layers, how: tuple[str, ...]
 ) -> None:
     """A second worker gets its share next to one that drains quickly, of a backlog or a trickle."""
-    options: dict[str, Any] = {"hosts": [redis_server.url], "prefix": prefix, "capacity": 10_000}
-    sender, first, second = [await remote_layer(**options) for _ in range(3)]
-    await first.call("drain", "jobs", 1)
+    sender, first, second = [
+        await remote_layer(**layers.options, capacity=10_000) for _ in range(3)
+    ]
+    await first.listen("jobs")
     # Enough for the first one to have as many prefetched as it ever will.
-    await sender.call("send_at_once", "jobs", list(range(100)))
-    await all_received(100, first)
-    await second.call("drain", "jobs", 1)
-    await sender.call("send_many", "jobs", [100])
-    before = await all_received(101, first, second)
-    await sender.call(how, "jobs", list(range(101, 101 + MESSAGES)))
-    after = await all_received(101 + MESSAGES, first, second)
-    shares = [(now - then) / MESSAGES for now, then in zip(after, before, strict=True)]
+    await sender.send_at_once("jobs", numbered(100))
+    await received("jobs", 100, first)
+    await second.listen("jobs")
+    await sender.send("jobs", {"type": "one.more"})
+    before = await received("jobs", 101, first, second)
+    await sender.call(*how, "jobs", numbered(MESSAGES))
+    after = await received("jobs", 101 + MESSAGES, first, second)
+    shares = [(len(now) - len(then)) / MESSAGES for now, then in zip(after, before, strict=True)]
     assert min(shares) > FAIR_SHARE, shares
 
 
@@ -81,12 +64,11 @@ async def stop_asking(quick: RedisChannelLayer, idle: RedisChannelLayer) -> tupl
         How many messages were prefetched when the first one stopped, and how many seconds later
         the other one had them all.
     """
-    sends = [quick.send("jobs", {"type": "test.message", "number": number}) for number in range(50)]
-    await asyncio.gather(*sends)
-    numbers = [(await within(quick.receive("jobs")))["number"] for _ in range(40)]
+    await asyncio.gather(*(quick.send("jobs", message) for message in numbered(50)))
+    numbers = await take_numbers(quick, "jobs", 40)
     ahead = inside.prefetched(quick, "jobs")
     stopped = time.monotonic()
-    numbers += [(await within(idle.receive("jobs")))["number"] for _ in range(10)]
+    numbers += await take_numbers(idle, "jobs", 10)
     seconds = time.monotonic() - stopped
     assert sorted(numbers) == list(range(50))
     return ahead, seconds

@@ -47,7 +47,7 @@ async def test_dead_process(
     await other.send(channel, {"type": "hello"})
     assert await other.receive(channel) == {"type": "hello"}
     await other.send("jobs", {"type": "hello"})
-    await other.call("drain", "mails", 2)
+    await other.listen("mails", 2)
     await other.group_discard("hall", channel)
     await other.worker.kill()
     await layer.group_send("room", {"type": "unread"})

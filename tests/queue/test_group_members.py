@@ -75,7 +75,7 @@ async def test_process_that_was_killed(
     mine = await joined(layer, "room")
     await check([layer], "room", channel, mine)
     # Its heartbeat comes with its first `receive`.
-    await remote.call("drain", channel, 1)
+    await remote.listen(channel)
     heartbeat = beside(layer, channel).heartbeat
     with redis_server.client() as client:
         await eventually(lambda: client.exists(heartbeat))

@@ -17,7 +17,6 @@ from support.counting import count_commands
 from support.messages import joined, numbered, take, take_numbers, within
 from support.queue_layers import (
     Layers,
-    RemoteLayer,
     StartRemoteLayer,
     beside,
     names_in,
@@ -28,10 +27,11 @@ from support.waiting import eventually
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
+    from support.fleet import Process
 
 
 @pytest.fixture
-async def other(layers: Layers, remote_layer: StartRemoteLayer) -> RemoteLayer:
+async def other(layers: Layers, remote_layer: StartRemoteLayer) -> Process:
     """Return a layer in another process, whose channels have a capacity of 3."""
     return await remote_layer(**layers.options, capacity=3)
 
@@ -78,7 +78,7 @@ async def test_second_discard_lets_nothing_in(layers: Layers, reader: str) -> No
 
 
 async def test_another_process_discards_when_the_message_key_is_full(
-    layers: Layers, other: RemoteLayer
+    layers: Layers, other: Process
 ) -> None:
     """The end of a membership finds its way past any number of waiting messages."""
     layer = layers(capacity=3)

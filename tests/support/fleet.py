@@ -39,14 +39,18 @@ class Process(Remote):
 
     async def got(self, expected: Mapping[str, list[Any]]) -> None:
         """Return when each channel has received this much, and check that it is just this."""
+        for name, messages in expected.items():
+            assert await received(name, len(messages), self) == [messages]
 
-        async def all_came() -> dict[str, list[Any]] | None:
-            received: dict[str, list[Any]] = await self.call("received")
-            complete = all(len(received[name]) >= len(expected[name]) for name in expected)
-            return received if complete else None
 
-        received = await eventually(all_came, timeout=DEADLINE)
-        assert {name: received[name] for name in expected} == expected
+async def received(channel: str, count: int, *processes: Process) -> list[list[Any]]:
+    """Return what each process received on a channel, when it is so many messages together."""
+
+    async def all_came() -> bool:
+        return sum([await process.call("count", channel) for process in processes]) >= count
+
+    await eventually(all_came, timeout=DEADLINE)
+    return [await process.call("received", channel) for process in processes]
 
 
 @dataclass(frozen=True)

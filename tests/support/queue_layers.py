@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -11,9 +10,9 @@ import pytest
 from channels_redis_queue import RedisChannelLayer
 from channels_redis_queue.keys import Keys, QueueKeys
 from support import inside
+from support.fleet import OURS, SCRIPT, Process
 from support.layers import LayersOf, fixtures_of, succeeds
 from support.messages import Message, nothing_else, take_elsewhere
-from support.processes import Remote
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["frequent_checks", "layers", "nothing_else", "own_layers", "remote_layer"]
 
-REMOTE = Path(__file__).parents[1] / "queue" / "remote_layer.py"
-
 
 class Layers(LayersOf[RedisChannelLayer]):
     """Layers with some options in common, closed after the test."""
@@ -39,14 +36,10 @@ class Layers(LayersOf[RedisChannelLayer]):
 layers, own_layers = fixtures_of(Layers)
 
 
-class RemoteLayer(Remote):
-    """A layer in its own process, and the `remote_layer.Load` there."""
-
-
 class StartRemoteLayer(Protocol):
     """Starts a layer in its own process."""
 
-    def __call__(self, **options: Any) -> Awaitable[RemoteLayer]:
+    def __call__(self, **options: Any) -> Awaitable[Process]:
         """Start it; `options` go before those of the layers here."""
 
 
@@ -57,11 +50,11 @@ def frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def remote_layer(run_process: RunProcess) -> Callable[..., Awaitable[RemoteLayer]]:
+def remote_layer(run_process: RunProcess) -> Callable[..., Awaitable[Process]]:
     """Return a coroutine function that starts a layer in its own process."""
 
-    async def start(**options: Any) -> RemoteLayer:
-        return RemoteLayer(await run_process(REMOTE, **options))
+    async def start(**options: Any) -> Process:
+        return Process(await run_process(SCRIPT, backend=OURS["queue"], **options))
 
     return start
 
