@@ -33,6 +33,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("channels_redis_queue.protocol.group_cache.LIVENESS_CHECK_INTERVAL", 0)
     monkeypatch.setattr("channels_redis_queue.publisher.LIVENESS_CHECK_INTERVAL", 0)
     monkeypatch.setattr("channels_redis_queue.liveness.HEARTBEAT_TIMEOUT", 1)
+    monkeypatch.setattr("channels_redis_queue.liveness.RETRY_INTERVAL", 0.2)
     monkeypatch.setattr("channels_redis_queue.liveness.SECOND_LOOK_AFTER", 0.5)
 
 
@@ -92,6 +93,7 @@ async def test_host_that_is_away_delays_no_heartbeat(
 ) -> None:
     """Heartbeats go on at the other hosts, however many addresses have theirs on that one."""
     monkeypatch.setattr("channels_redis_queue.liveness.HEARTBEAT_INTERVAL", 0)
+    monkeypatch.setattr("channels_redis_queue.liveness.RETRY_INTERVAL", 0.2)
     away = start_server()
     layer = layers(hosts=[own_server.url, away.url])
     channels = [await layer.new_channel(f"kind{number}") for number in range(20)]

@@ -30,32 +30,16 @@ SPECIAL = [
 ]
 
 
-@pytest.mark.parametrize(("prefix", "stranger"), SPECIAL)
-async def test_special_characters(own_server: EmbeddedServer, prefix: str, stranger: str) -> None:
-    """Every character of the prefix stands for itself."""
-    layers = Layers(hosts=[own_server.url], prefix=prefix)
-    layer = layers()
-    await layer.send("jobs", {"type": "work"})
-    await layer.group_add("room", "jobs")
-    with own_server.client() as client:
-        strangers = {f"{stranger}jobs", "other"}
-        for key in strangers:
-            client.set(key, "kept")
-        await within(layer.flush())
-        left = {key.decode() for key in client.keys("*") if isinstance(key, bytes)}
-    assert left == strangers
-    await layers.close()
-
-
-@pytest.mark.parametrize("prefix", ["shop", "{shop}", "shop:"])
-async def test_keys_that_begin_with_the_prefix_by_chance(
-    own_server: EmbeddedServer, prefix: str
-) -> None:
-    """Keys of other forms stay: those of other programs, and groups of layers next to this one."""
+@pytest.mark.parametrize(
+    ("prefix", "stranger"), [*SPECIAL, ("shop", "abc"), ("{shop}", "abc"), ("shop:", "abc")]
+)
+async def test_keys_of_others_stay(own_server: EmbeddedServer, prefix: str, stranger: str) -> None:
+    """So do those of other forms: of other programs, and groups of layers next to this one."""
     layers = Layers(hosts=[own_server.url], prefix=prefix)
     layer = layers()
     other = layers(prefix=f"{prefix}-eu:")
-    strangers = {f"{prefix}ping:cart:1", f"{prefix}:cart:1", f"{prefix} list", f"{prefix}{{x}}"}
+    forms = ("ping:cart:1", ":cart:1", " list", "{x}")
+    strangers = {f"{stranger}jobs", "other", *(f"{prefix}{form}" for form in forms)}
     await joined(other, "room")
     await other.send("jobs", {"type": "work"})
     with own_server.client() as client:
@@ -65,7 +49,7 @@ async def test_keys_that_begin_with_the_prefix_by_chance(
         client.zadd(f"{prefix}jobs$inflight", {"a": 1})
         before = {key for key in client.keys("*") if b"$inflight" not in key}
         await layer.send("jobs", {"type": "work"})
-        await layer.group_add("room", await layer.new_channel())
+        await joined(layer, "room")
         await layer.group_add("room", "jobs")
         assert set(client.keys("*")) > before
         await within(layer.flush())

@@ -19,12 +19,12 @@ pytestmark = pytest.mark.usefixtures("frequent_checks")
 
 async def test_running_consumer_outlives_group_expiry(layers: Layers) -> None:
     """Its process renews its membership; one without a consumer ends."""
-    layer, other = layers(group_expiry=3), layers(group_expiry=3)
+    layer, other = layers(group_expiry=2), layers(group_expiry=2)
     consumed, abandoned = await layer.new_channel(), await layer.new_channel()
     for channel in (consumed, abandoned):
         await layer.group_add("room", channel)
     receiver = await waiting(layer, consumed)
-    await until(time.monotonic() + 4.5)
+    await until(time.monotonic() + 3)
     await other.group_send("room", {"type": "hello"})
     assert await within(receiver) == {"type": "hello"}
     await nothing_else(layer, abandoned)

@@ -15,7 +15,6 @@ from support.queue_layers import Layers, StartRemoteLayer, beside
 from support.waiting import eventually, until
 
 if TYPE_CHECKING:
-    from channels_redis_queue import RedisChannelLayer
     from embedded_server import EmbeddedServer
 
 
@@ -26,40 +25,28 @@ async def check(layers: list[Any], group: str, *channels: str) -> None:
         assert sorted(await within(layer.group_channels(group))) == sorted(channels)
 
 
-@pytest.fixture
-def pair(options: dict[str, Any], layers: Layers) -> list[RedisChannelLayer]:
-    """Return two layers of one site, on servers of each kind."""
-    return [layers(**options) for _ in range(2)]
-
-
-async def test_joins_and_leaves_show_at_once(pair: list[RedisChannelLayer]) -> None:
-    """Whichever layer a member is of, both know it, and know at once when it leaves."""
-    one, two = pair
+async def test_joins_and_leaves_show_at_once(options: dict[str, Any], layers: Layers) -> None:
+    """Whichever process a member is of and whichever adds it: both know it, once, and its end."""
+    one, two = pair = [layers(**options) for _ in range(2)]
     await check(pair, "room")
     first, second = await joined(one, "room"), await joined(one, "room")
     other = await joined(one, "room", prefix="other.prefix")
     far = await joined(two, "room")
     await joined(two, "another-room")
-    await one.group_add("room", first)  # once more changes nothing
-    await check(pair, "room", first, second, other, far)
+    stays = [second, other, "general"]
+    for layer in pair:  # once more changes nothing
+        await within(layer.group_add("room", first))
+        await within(layer.group_add("room", "general"))
+    await check(pair, "room", *stays, first, far)
     await within(one.group_discard("room", first))
     await within(one.group_discard("room", far))
-    await check(pair, "room", second, other)
+    await check(pair, "room", *stays)
+    foreign = await within(one.new_channel())
+    for layer in (two, one):
+        await within(layer.group_add("room", foreign))
+        await check(pair, "room", *stays, foreign)
     await within(one.group_add("room", first))
-    await check(pair, "room", first, second, other)
-
-
-async def test_channels_added_by_other_processes(pair: list[RedisChannelLayer]) -> None:
-    """General channels, and channels of other processes, count as well, and each once."""
-    one, two = pair
-    member = await joined(one, "room")
-    await within(two.group_add("room", member))
-    await within(two.group_add("room", "general"))
-    far = await within(one.new_channel())
-    await within(two.group_add("room", far))
-    await check(pair, "room", member, "general", far)
-    await within(one.group_add("room", far))
-    await check(pair, "room", member, "general", far)
+    await check(pair, "room", *stays, foreign, first)
 
 
 async def test_process_that_was_killed(

@@ -17,47 +17,43 @@ from support.queue_layers import Layers, nothing_else
 from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from channels_redis_queue import RedisChannelLayer
     from channels_redis_queue._shared.history.store import Replay
     from embedded_server import EmbeddedServer
+    from support.messages import Message
     from support.proxy import TcpProxy
 
 
-async def test_a_cut_between_append_and_fan_out(proxy: TcpProxy, own_layers: Layers) -> None:
-    """A sender that fails once the history has its message loses it for no one."""
-    layer, sender = own_layers(**HISTORY), own_layers(hosts=[proxy.url], **HISTORY)
-    channel, _ = await follow(layer)
-    messages = numbered(3)
-    await send(sender, messages[:1])
-    assert plain([await take(layer, channel)]) == messages[:1]
+async def lose(proxy: TcpProxy, sender: RedisChannelLayer, message: Message) -> None:
+    """Let a sender fail once the history has its message."""
     loss = proxy.lose_reply(b"test.message")
     with pytest.raises(RedisConnectionError):
-        await within(sender.group_send(GROUP, messages[1]))
+        await within(sender.group_send(GROUP, message))
     await within(loss.happened.wait())
-    await send(sender, messages[2:])
-    assert plain(await take_many(layer, channel, 2)) == messages[1:]
-    await nothing_else(layer, channel)
-    assert layer.statistics().replayed == 2
 
 
+@pytest.mark.parametrize("reads_at_once", [False, True])
 @pytest.mark.parametrize("leaves", [False, True])
-async def test_nothing_overtakes_what_is_read(
-    proxy: TcpProxy, own_layers: Layers, *, leaves: bool
+async def test_a_cut_between_append_and_fan_out(
+    proxy: TcpProxy, own_layers: Layers, *, leaves: bool, reads_at_once: bool
 ) -> None:
-    """A direct message and a leave come after what was sent to the group before, also in a gap."""
+    """Its message is lost for no one; what comes later, also a leave, does not overtake it."""
     layer, sender = own_layers(**HISTORY), own_layers(hosts=[proxy.url], **HISTORY)
     channel, _ = await follow(layer)
-    messages = numbered(3)
-    await send(layer, messages[:1])
-    loss = proxy.lose_reply(b"test.message")
-    with pytest.raises(RedisConnectionError):
-        await within(sender.group_send(GROUP, messages[1]))
-    await within(loss.happened.wait())
-    await send(layer, messages[2:])
+    messages, received = numbered(3), []
+    await send(sender, messages[:1])
+    if reads_at_once:
+        received.append(await take(layer, channel))
+    await lose(proxy, sender, messages[1])
+    await send(sender, messages[2:])
     if leaves:
         await within(layer.group_discard(GROUP, channel))
     await within(layer.send(channel, {"type": "direct"}))
-    assert plain(await take_many(layer, channel, 3)) == messages
+    received += await take_many(layer, channel, 3 - len(received))
+    assert plain(received) == messages
     assert await take(layer, channel) == {"type": "direct"}
+    await nothing_else(layer, channel)
+    assert layer.statistics().replayed == 2
 
 
 async def test_a_leave_and_a_join_amid_a_read(
@@ -76,10 +72,7 @@ async def test_a_leave_and_a_join_amid_a_read(
     await send(layer, messages[:1])
     assert plain([await take(layer, channel)]) == messages[:1]
     monkeypatch.setattr(HistoryStore, "read", read_later)
-    loss = proxy.lose_reply(b"test.message")
-    with pytest.raises(RedisConnectionError):
-        await within(sender.group_send(GROUP, messages[1]))
-    await within(loss.happened.wait())
+    await lose(proxy, sender, messages[1])
     await send(layer, messages[2:])
     await within(layer.group_discard(GROUP, channel))
     # The leave comes in the order of the messages.
@@ -148,6 +141,7 @@ async def test_flush_forgets_histories(own_server: EmbeddedServer, own_layers: L
     assert plain([await take(layer, channel)]) == numbered(1)
 
 
+@pytest.mark.usefixtures("frequent_checks")
 async def test_followers_end_with_their_members(own_layers: Layers) -> None:
     """Nothing of a group stays in the process after its last member has left."""
     layer = own_layers(**HISTORY)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from channels_redis_queue import RedisChannelLayer, keys
+from channels_redis_queue import keys
 from channels_redis_queue.liveness import GONE
 from support import inside
+from support.layers import reaches
 from support.messages import cancel
 from support.past import Past
 from support.queue_layers import Layers, beside, waiting
@@ -21,20 +22,6 @@ if TYPE_CHECKING:
 MESSAGE = {"type": "hello"}
 
 pytestmark = pytest.mark.usefixtures("frequent_checks")
-
-
-async def reaches(
-    layer: RedisChannelLayer, group: str, receiver: asyncio.Task[dict[str, str]]
-) -> None:
-    """Send to a group until it reaches a member, which takes seconds at the most."""
-
-    async def arrived() -> bool:
-        await layer.group_send(group, MESSAGE)
-        await asyncio.wait([receiver], timeout=0.1)
-        return receiver.done()
-
-    await eventually(arrived)
-    assert receiver.result() == MESSAGE
 
 
 @pytest.mark.parametrize("how", ["restart", "connections stay"])
@@ -57,8 +44,8 @@ async def test_server_comes_back_as_it_was(
         past.come_back()
     with own_server.client() as client:
         assert client.exists(f"{layer.prefix}:group:old")
-    await reaches(sender, "new", receivers[1])
-    await reaches(sender, "old", receivers[0])
+    for receiver, group in ((receivers[1], "new"), (receivers[0], "old")):
+        assert await reaches(receiver, partial(sender.group_send, group, MESSAGE)) == MESSAGE
 
 
 async def test_who_had_left_does_not_count_again(
@@ -99,4 +86,4 @@ async def test_process_that_was_taken_for_dead(
     with own_server.client() as client:
         client.delete(f"{layer.prefix}:group:room")
         client.set(beside(layer, channel).heartbeat, GONE)
-    await reaches(layer, "room", receiver)
+    assert await reaches(receiver, partial(layer.group_send, "room", MESSAGE)) == MESSAGE

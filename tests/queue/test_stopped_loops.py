@@ -81,6 +81,7 @@ def test_loop_is_closed_without_cleanup(own_server: EmbeddedServer, kind: str, c
     gc.collect()
 
 
+@pytest.mark.usefixtures("frequent_checks")
 async def test_member_is_added_and_removed_by_another_loop(layers: Layers) -> None:
     """A loop in another thread does with a channel what another process may do, in order."""
     layer = layers()

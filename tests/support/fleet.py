@@ -47,7 +47,8 @@ async def received(channel: str, count: int, *processes: Process) -> list[list[A
     """Return what each process received on a channel, when it is so many messages together."""
 
     async def all_came() -> bool:
-        return sum([await process.call("count", channel) for process in processes]) >= count
+        counts: list[int] = [await process.call("count", channel) for process in processes]
+        return sum(counts) >= count
 
     await eventually(all_came, timeout=DEADLINE)
     return [await process.call("received", channel) for process in processes]

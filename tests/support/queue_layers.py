@@ -45,8 +45,10 @@ class StartRemoteLayer(Protocol):
 
 @pytest.fixture
 def frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let layers look for losses, and for consumers that have ended, more often than they do."""
+    """Let layers look for losses, ended consumers and leaves, and for heartbeats that are due."""
     monkeypatch.setattr("channels_redis_queue.maintenance.CHECK_INTERVAL", 0.4)
+    monkeypatch.setattr("channels_redis_queue.protocol.inbox.BLOCK_SECONDS", 1)
+    monkeypatch.setattr("channels_redis_queue.liveness.RETRY_INTERVAL", 0.2)
 
 
 @pytest.fixture
