@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,19 +22,7 @@ def test_conformance_on_uvloop() -> None:
     # Its loops can't use asyncio's factory of eager tasks.
     options += ["-k", "([queue] or [pubsub]) and not eager"]
     modules = ("groups", "loops", "processes", "receivers")
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            *options,
-            *(f"tests/conformance/test_{name}.py" for name in modules),
-        ],
-        cwd=tests.parent,
-        capture_output=True,
-        check=False,
-        text=True,
-        env=programs.environment(),
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-    assert " passed" in done.stdout
+    options += [f"tests/conformance/test_{name}.py" for name in modules]
+    done = programs.run_new("-m", "pytest", *options, cwd=tests.parent, timeout=230)
+    assert done.status == 0, (done.out + done.err)[-6000:]
+    assert " passed" in done.out

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from asgiref.sync import async_to_sync
 
 from channels_redis_queue import RedisChannelLayer
-from support import inside
+from support.queue_layers import beside
 
 if TYPE_CHECKING:
     from embedded_server import EmbeddedServer
@@ -45,7 +45,7 @@ def test_slot_that_moves_between_calls(redis_cluster: EmbeddedCluster, prefix: s
     layer = RedisChannelLayer([redis_cluster.host], prefix=prefix)
     for number in range(2):
         async_to_sync(layer.send)("jobs", {"type": "x", "number": number})
-        redis_cluster.move(inside.keys(layer).messages("jobs").key)
+        redis_cluster.move(beside(layer, "jobs").key)
     async_to_sync(layer.send)("jobs", {"type": "x", "number": 2})
     received = [async_to_sync(layer.receive)("jobs")["number"] for _ in range(3)]
     assert received == [0, 1, 2]

@@ -11,9 +11,10 @@ from redis.exceptions import ResponseError
 
 from channels_redis_queue._shared.history.store import MARK, HistoryStore, id_of
 from fuzz.hostile import as_msgpack
-from fuzz.targets import Consumer, LayerTarget, QueueTarget, put
+from fuzz.targets import Consumer, Target, put
 from fuzz.watch import Violation, done
 from support import inside
+from support.queue_layers import beside
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -81,7 +82,7 @@ class Input(NamedTuple):
     guest: int
 
 
-class HistoryData(LayerTarget):
+class HistoryData(Target):
     """The keys of a group that keeps a history, and what is sent to its members."""
 
     batch = 16
@@ -356,13 +357,14 @@ class HistoryData(LayerTarget):
         return self.hostile.raw() if is_raw else _bytes(self._foreign())
 
 
-class QueueHistory(HistoryData, QueueTarget):
+class QueueHistory(HistoryData):
     """Histories with the queue layer."""
+
+    general = ("jobs",)
 
     def key(self) -> str:
         """Return the virtual channel of the group in this process."""
-        own = self.members[0].channel
-        return f"{own[: own.index('!') + 1]}:g:{GROUP}"
+        return self.scene.own_name(GROUP)
 
     def publish(self, head: Any, body: bytes) -> None:
         """Write a message to the key of the process."""
@@ -370,7 +372,7 @@ class QueueHistory(HistoryData, QueueTarget):
         message = self.hostile.message()
         message["__asgi_channel__"] = [self.key()]
         message["__asgi_position__"] = head if dice.random() < 0.8 else self.hostile.value()
-        queue = self.queue(self.members[0].channel)
+        queue = beside(self.scene.layer, self.members[0].channel)
         data = as_msgpack(message) if dice.random() < 0.9 else body
         self.client.zadd(queue.key, {data: time.time()})
         self.client.zadd(queue.bell, {"": 0})

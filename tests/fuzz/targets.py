@@ -18,12 +18,14 @@ from redis.exceptions import RedisError, ResponseError
 
 from channels_redis_queue._shared.presence.keys import PresenceKeys
 from channels_redis_queue._shared.transport.sentinel import find_master
+from channels_redis_queue.keys import Keys, non_local, virtual_channel
 from channels_redis_queue.presence import Presence
 from embedded_server import HOST
 from fuzz.hostile import Hostile, resp
 from fuzz.replies import HostileServer
 from fuzz.watch import Violation, done
 from support import inside
+from support.queue_layers import beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
     from embedded_server import EmbeddedServer
 
-BATCH = 50
 ENCRYPTION_KEYS = ["a key", "the key before it"]
 # Without a prefix of random bytes, more of the inputs get as far as the parser.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -49,7 +50,6 @@ class Consumer:
         self.layer = layer
         self.channel = channel
         self._found: set[object] = set()
-        self._arrived = asyncio.Event()
         self.task = asyncio.ensure_future(self._run())
 
     async def _run(self) -> None:
@@ -64,7 +64,6 @@ class Consumer:
         mark = message.get("mark")
         if isinstance(mark, str):
             self._found.add(mark)
-            self._arrived.set()
 
     def has_found(self, mark: str) -> bool:
         """Return whether a message with this mark has come."""
@@ -76,15 +75,13 @@ class Consumer:
         Raises:
             Violation: `receive` has raised, or nothing comes.
         """
-        while mark not in self._found:
-            self._arrived.clear()
-            arrived = asyncio.ensure_future(self._arrived.wait())
-            await done(
-                asyncio.wait({arrived, self.task}, return_when=asyncio.FIRST_COMPLETED), "receive"
-            )
-            arrived.cancel()
-            self.raise_if_ended()
+        await done(self._until(mark), "receive")
         self._found.discard(mark)
+
+    async def _until(self, mark: str) -> None:
+        while mark not in self._found:
+            self.raise_if_ended()
+            await asyncio.sleep(0.001)
 
     def raise_if_ended(self) -> None:
         """Raise what `receive` has raised.
@@ -124,10 +121,9 @@ class Scene:
         """The consumers of channels of this process."""
         return self.consumers[:2]
 
-    @property
-    def names(self) -> list[str]:
-        """The names of all channels."""
-        return [consumer.channel for consumer in self.consumers]
+    def own_name(self, group: str) -> str:
+        """Return the name that stands for the channels of this process in a group."""
+        return virtual_channel(non_local(self.own[0].channel), group)
 
     async def check(self) -> None:
         """Send something to each channel and to the group, and wait until it has arrived."""
@@ -159,7 +155,10 @@ class Target:
         encoding: One of `OPTIONS`.
     """
 
-    batch = BATCH
+    batch = 50
+    options: ClassVar[dict[str, Any]] = {}
+    # Channels that the process receives from, besides its own.
+    general: tuple[str, ...] = ()
 
     def __init__(
         self, server: EmbeddedServer, seed: object, layer_class: Any, encoding: str = "msgpack"
@@ -175,9 +174,30 @@ class Target:
         # The inputs of the current batch, for a report.
         self.inputs: list[Any] = []
 
+    def host(self) -> Any:
+        """Return the entry of `hosts`."""
+        return self.server.url
+
     async def open(self) -> None:
         """Set the scene."""
-        raise NotImplementedError
+        layer = self.layer_class(
+            hosts=[self.host()],
+            prefix="fuzz",
+            expiry=5,
+            mailbox_bytes=20_000_000,
+            **OPTIONS[self.encoding],
+            **self.options,
+        )
+        self.scene = Scene(layer, self.client)
+        await self.scene.open(*self.general)
+        self.hostile.channels = [consumer.channel for consumer in self.scene.consumers]
+
+    def body(self) -> bytes:
+        """Return what may stand where a message is expected."""
+        body = self.hostile.body("json" if self.encoding == "json" else "msgpack")
+        if self.encoding == "fernet":
+            return self.hostile.token(partial(inside.encrypt, self.scene.layer), body)
+        return body
 
     def make(self) -> Any:
         """Return an input."""
@@ -203,47 +223,10 @@ class Target:
         self.client.close()
 
 
-class LayerTarget(Target):
-    """A target with its own layer."""
-
-    options: ClassVar[dict[str, Any]] = {}
-    # Channels that the process receives from, besides its own.
-    general: tuple[str, ...] = ()
-
-    async def open(self) -> None:
-        """Set the scene."""
-        layer = self.layer_class(
-            hosts=[self.server.url],
-            prefix="fuzz",
-            expiry=5,
-            mailbox_bytes=20_000_000,
-            **OPTIONS[self.encoding],
-            **self.options,
-        )
-        self.scene = Scene(layer, self.client)
-        await self.scene.open(*self.general)
-        self.hostile.channels = self.scene.names
-
-    def body(self) -> bytes:
-        """Return what may stand where a message is expected."""
-        body = self.hostile.body("json" if self.encoding == "json" else "msgpack")
-        if self.encoding == "fernet":
-            return self.hostile.token(partial(inside.encrypt, self.scene.layer), body)
-        return body
-
-
-class QueueTarget(LayerTarget):
-    """A target in the queue layer."""
+class QueueMessages(Target):
+    """Messages in the key of a process, and in that of a general channel."""
 
     general = ("jobs",)
-
-    def queue(self, channel: str) -> Any:
-        """Return the keys of a channel."""
-        return inside.keys(self.scene.layer).messages(channel[: channel.find("!") + 1] or channel)
-
-
-class QueueMessages(QueueTarget):
-    """Messages in the key of a process, and in that of a general channel."""
 
     def make(self) -> tuple[bytes, float, str]:
         """Return a message, its score and its channel."""
@@ -255,30 +238,30 @@ class QueueMessages(QueueTarget):
         """Write the messages, and ring."""
         with self.client.pipeline(transaction=False) as pipeline:
             for data, score, channel in inputs:
-                queue = self.queue(channel)
+                queue = beside(self.scene.layer, channel)
                 pipeline.zadd(queue.key, {data: score})
                 pipeline.zadd(queue.bell, {"": 0})
             pipeline.execute()
 
 
-class QueueNames(QueueTarget):
+class QueueNames(Target):
     """Names in a group, and members behind the name of a process."""
 
     batch = 20
+    general = ("jobs",)
 
     def make(self) -> tuple[bytes, float, bool]:
         """Return a name, its score, and whether it stands among the members."""
-        name, own = self.hostile.member(), self.scene.own[0].channel
-        if name.startswith(f"{own[: own.index('!') + 1]}:g:room".encode()):
+        name = self.hostile.member()
+        if name.startswith(self.scene.own_name("room").encode()):
             # With a score of its own, this would end the memberships of the process.
             name = b"another:g:room"
         return name, self.hostile.score(time.time()), self.hostile.dice.random() < 0.3
 
     async def feed(self, inputs: list[Any]) -> None:
         """Write the names, use the group in all ways, and remove them."""
-        layer, keys = self.scene.layer, inside.keys(self.scene.layer)
-        own = self.scene.own[0].channel
-        members = keys.members(f"{own[: own.index('!') + 1]}:g:room")
+        layer, keys = self.scene.layer, Keys(self.scene.prefix)
+        members = keys.members(self.scene.own_name("room"))
         self.client.zadd(keys.group("room"), {name: score for name, score, _ in inputs})
         behind = [name for name, _, is_behind in inputs if is_behind]
         if behind:
@@ -302,9 +285,10 @@ class QueueNames(QueueTarget):
         await self.scene.join()
 
 
-class QueueWrongTypes(QueueTarget):
+class QueueWrongTypes(Target):
     """Keys of the layer that hold something else, and then are gone."""
 
+    general = ("jobs",)
     batch = 2
 
     def make(self) -> tuple[int, bytes]:
@@ -320,7 +304,8 @@ class QueueWrongTypes(QueueTarget):
             changed.append(key)
             put(self.client, key, kind, content)
         for consumer in self.scene.own:
-            self.client.execute_command("PEXPIRE", self.queue(consumer.channel).bell, 1)
+            bell = beside(self.scene.layer, consumer.channel).bell
+            self.client.execute_command("PEXPIRE", bell, 1)
         await asyncio.sleep(0.05)  # long enough to be read, or not
         self.client.delete(*changed)
         await self.scene.join()
@@ -339,13 +324,13 @@ def put(client: redis.Redis, key: bytes, kind: int, content: bytes) -> None:
     write[kind]()
 
 
-class PubSubMessages(LayerTarget):
+class PubSubMessages(Target):
     """Messages published to channels and groups."""
 
     def make(self) -> tuple[bytes, str]:
         """Return a message, and its topic."""
         body = self.body()
-        topics = (*self.scene.names, f"{self.scene.prefix}__group__room")
+        topics = (*self.hostile.channels, f"{self.scene.prefix}__group__room")
         return body, self.hostile.dice.choice(topics)
 
     async def feed(self, inputs: list[Any]) -> None:
@@ -358,7 +343,7 @@ class PubSubMessages(LayerTarget):
             raise Violation("the layer is not subscribed")
 
 
-class PresenceData(LayerTarget):
+class PresenceData(Target):
     """Presence's keys: people, heartbeats, groups."""
 
     batch = 10
@@ -421,12 +406,10 @@ class Replies(Target):
         """Set the scene behind a server that replies as it should."""
         self.hostile_server = await HostileServer(self.server.port).start()
         self.hostile_server.answer = self._answer_well
-        layer = self.layer_class(hosts=[self.host()], prefix="fuzz", expiry=5)
-        self.scene = Scene(layer, self.client)
-        await self.scene.open()
+        await super().open()
 
     def host(self) -> dict[str, Any]:
-        """Return the entry of `hosts`."""
+        """Return a server."""
         return {
             "address": f"redis://{HOST}:{self.hostile_server.port}",
             "socket_connect_timeout": 0.3,

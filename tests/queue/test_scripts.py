@@ -213,11 +213,7 @@ def test_group_forget_only_what_this_process_wrote_last(server: ScriptServer, pr
     # Some servers write a score with 17 digits, others only with those that it needs.
     assert server.run(scripts.GROUP_FORGET, [group, behind], "v", f"{float(renewed):.17g}0") == 1
     assert not server.client.exists(group, behind)
-
-
-def test_group_forget_of_a_plain_name(server: ScriptServer, prefix: str) -> None:
-    """A name that stands for one channel has no set of members next to the group."""
-    group = Keys(prefix).group("room")
+    # A name that stands for one channel has no set of members next to the group.
     score = server.run(scripts.GROUP_ADD, [group], "a", 100)
     assert server.run(scripts.GROUP_FORGET, [group], "a", b"1") == 0
     assert server.run(scripts.GROUP_FORGET, [group], "a", score) == 1

@@ -7,6 +7,7 @@ import signal
 import tempfile
 from collections import Counter
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -27,41 +28,28 @@ JOBS = 40
 DEADLINE = 30  # seconds; generous, since Django has to start
 
 
+@dataclass
 class Worker:
-    """A running worker.
+    """A running worker."""
 
-    Attributes:
-        errors: What it has written to stderr, once it was stopped.
-    """
+    process: ForkedProcess
+    log: IO[bytes]
 
-    def __init__(self, process: ForkedProcess, log: IO[bytes]) -> None:
-        self._process = process
-        self._log = log
-        self.errors = ""
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal."""
-        os.kill(self._process.pid, number)
-
-    async def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal, and return the exit status."""
-        self.send_signal(number)
-        status = await within(self._process.wait())
-        self._log.seek(0)
-        self.errors = self._log.read().decode()
-        return status
+    async def stop(self, *signals: int) -> tuple[int, str]:
+        """Send signals; return the exit status, and what it has written to stderr."""
+        for number in signals or (signal.SIGTERM,):
+            os.kill(self.process.pid, number)
+        status = await within(self.process.wait())
+        self.log.seek(0)
+        return status, self.log.read().decode()
 
 
+@dataclass
 class Site:
     """A site with workers, and the test's layer on it."""
 
-    def __init__(self, layer: RedisChannelLayer, environ: dict[str, str]) -> None:
-        self.layer = layer
-        self.options: dict[str, Any] = {
-            "cwd": Path(__file__).parent,
-            "DJANGO_SETTINGS_MODULE": "jobs_site",
-            **environ,
-        }
+    layer: RedisChannelLayer
+    options: dict[str, Any]
 
     @asynccontextmanager
     async def working(
@@ -106,7 +94,9 @@ class Site:
 @pytest.fixture
 def site(layers: Layers, redis_server: EmbeddedServer, prefix: str) -> Site:
     """Return a site on the server that all tests share."""
-    return Site(layers(capacity=1000), {"REDIS_URL": redis_server.url, "PREFIX": prefix})
+    options = {"cwd": Path(__file__).parent, "DJANGO_SETTINGS_MODULE": "jobs_site"}
+    environ = {"REDIS_URL": redis_server.url, "PREFIX": prefix}
+    return Site(layers(capacity=1000), {**options, **environ})
 
 
 async def test_jobs_outlive_a_worker_that_is_stopped(site: Site) -> None:
@@ -115,10 +105,10 @@ async def test_jobs_outlive_a_worker_that_is_stopped(site: Site) -> None:
     await site.send("jobs", range(3, JOBS), seconds=0)
     async with site.working("jobs", "--concurrency", "3", app="channels_redis") as worker:
         await site.results("began", 3)
-        assert (await worker.stop(), worker.errors) == (0, "")
+        assert await worker.stop() == (0, "")
     async with site.working("jobs", "--concurrency", "2") as worker:
         done = await site.results("ended", JOBS)
-        assert (await worker.stop(), worker.errors) == (0, "")
+        assert await worker.stop() == (0, "")
     assert await site.rest() == []
     assert sorted(one["number"] for one in done) == list(range(JOBS))
     assert len({one["worker"] for one in done}) == 2
@@ -143,8 +133,9 @@ async def test_interrupted_jobs_go_back(site: Site, channel: str) -> None:
     await site.send(channel, range(2), seconds=DEADLINE)
     async with site.working(channel, "--concurrency", "2", "--grace", "0.2") as worker:
         await site.results("began", 2)
-        assert await worker.stop() == 1
-    assert worker.errors.count(f"A job in {channel} was interrupted and is back in its queue") == 2
+        status, errors = await worker.stop()
+    assert status == 1
+    assert errors.count(f"A job in {channel} was interrupted and is back in its queue") == 2
     async with site.working(channel, "--concurrency", "2"):
         assert {one["number"] for one in await site.results("began", 2)} == {0, 1}
 
@@ -154,8 +145,8 @@ async def test_second_signal_ends_the_grace(site: Site) -> None:
     await site.send("jobs", range(1), seconds=DEADLINE)
     async with site.working("jobs", "--grace", str(10 * DEADLINE)) as worker:
         await site.results("began", 1)
-        worker.send_signal(signal.SIGINT)
-        assert await worker.stop(signal.SIGTERM) == 1
+        status, _ = await worker.stop(signal.SIGINT, signal.SIGTERM)
+    assert status == 1
 
 
 async def test_failing_job(site: Site) -> None:
@@ -164,9 +155,10 @@ async def test_failing_job(site: Site) -> None:
     await site.send("jobs", range(1, 2), seconds=0)
     async with site.working("jobs") as worker:
         assert [one["number"] for one in await site.results("ended", 1)] == [1]
-        assert await worker.stop() == 0
-    assert "A job in jobs failed" in worker.errors
-    assert "ArithmeticError: a job that fails" in worker.errors
+        status, errors = await worker.stop()
+    assert status == 0
+    assert "A job in jobs failed" in errors
+    assert "ArithmeticError: a job that fails" in errors
 
 
 @pytest.mark.parametrize(

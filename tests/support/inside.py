@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from channels_redis_queue.keys import Keys
-
 # What is private has no types that would help here.
 
 
@@ -63,11 +61,6 @@ def is_handling(consumer: Any) -> bool:
 def connector(layer: Any) -> Any:
     """Return what connects a layer to its first host."""
     return layer._connectors[0]
-
-
-def keys(layer: Any) -> Keys:
-    """Return the names of a queue layer's keys."""
-    return Keys(layer.prefix)
 
 
 def encrypt(layer: Any, body: bytes) -> bytes:

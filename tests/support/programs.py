@@ -152,7 +152,9 @@ def run(*command: str, cwd: Path | None = None, **environ: str) -> Done:
         return Done(exit_status, *printed)
 
 
-def run_new(*command: str, cwd: Path | None = None, **environ: str) -> Done:
+def run_new(
+    *command: str, cwd: Path | None = None, timeout: float = TIMEOUT, **environ: str
+) -> Done:
     """Run a program, as `run` does, in a new interpreter."""
     done = subprocess.run(
         [sys.executable, "-W", "error", *command],
@@ -160,7 +162,7 @@ def run_new(*command: str, cwd: Path | None = None, **environ: str) -> Done:
         env=environment(**environ),
         capture_output=True,
         text=True,
-        timeout=TIMEOUT,
+        timeout=timeout,
         check=False,
     )
     return Done(done.returncode, done.stdout, done.stderr)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from channels_redis_queue import RedisChannelLayer
-from channels_redis_queue.keys import Keys, QueueKeys
+from channels_redis_queue.keys import Keys, QueueKeys, non_local
 from support import inside
 from support.fleet import OURS, SCRIPT, Process
 from support.layers import LayersOf, fixtures_of, succeeds
@@ -91,7 +91,7 @@ async def blocked(
 
 def beside(layer: RedisChannelLayer, channel: str) -> QueueKeys:
     """Return the names of a channel's message key and of the keys beside it."""
-    return Keys(layer.prefix).messages(channel[: channel.find("!") + 1] or channel)
+    return Keys(layer.prefix).messages(non_local(channel))
 
 
 async def names_in(layer: RedisChannelLayer, group: str) -> list[str]:
