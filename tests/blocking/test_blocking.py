@@ -14,7 +14,6 @@ from asgiref.sync import async_to_sync, sync_to_async
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from support.counting import count_commands
-from support.loop_thread import LoopThread
 from support.messages import joined, within
 from support.proxy import TcpProxy
 from support.waiting import all_closed
@@ -42,16 +41,6 @@ def paused(server: EmbeddedServer) -> Iterator[None]:
         yield
     finally:
         server.resume()
-
-
-@pytest.fixture
-def proxy(own_server: EmbeddedServer) -> Iterator[TcpProxy]:
-    """Yield a proxy in front of the server, in its own thread: the tests block."""
-    proxy = TcpProxy(own_server.port)
-    with LoopThread() as thread:
-        thread.start(proxy.__aenter__()).result()
-        yield proxy
-        thread.start(proxy.__aexit__(None, None, None)).result()
 
 
 def send(layer: Any, channel: str) -> None:
@@ -113,7 +102,7 @@ def test_recovery(own_server: EmbeddedServer, layer: Any, what: str) -> None:
 
 
 @pytest.mark.parametrize("lose", [TcpProxy.forget, TcpProxy.stall])
-def test_forgotten_connection(
+async def test_forgotten_connection(
     proxy: TcpProxy,
     make_layer: Callable[..., Any],
     layer_class: LayerClass,
@@ -124,35 +113,35 @@ def test_forgotten_connection(
     module = f"{layer_class.__module__.partition('.')[0]}._shared.background.LOOK_INTERVAL"
     monkeypatch.setattr(module, 0.1)
     layer = make_layer(hosts=[proxy.url])
-    send(layer, "before")
+    await asyncio.to_thread(send, layer, "before")
     lose(proxy)
-    time.sleep(0.2)
+    await asyncio.sleep(0.2)
     began = time.monotonic()
-    send(layer, "channel")
+    await asyncio.to_thread(send, layer, "channel")
     assert time.monotonic() - began < 4
     assert (layer.statistics().sent, layer.statistics().reconnects) == (2, 0)
 
 
-def test_server_that_closes_a_new_connection(
+async def test_server_that_closes_a_new_connection(
     proxy: TcpProxy, make_layer: Callable[..., Any]
 ) -> None:
     """A connection that ends before it could be used fails no call."""
     proxy.forget(new=3)
     layer = make_layer(hosts=[proxy.url])
-    send(layer, "channel")
+    await asyncio.to_thread(send, layer, "channel")
     assert layer.statistics().sent == 1
     assert len(proxy.connections) > 3
 
 
-def test_lost_reply(proxy: TcpProxy, make_layer: Callable[..., Any]) -> None:
+async def test_lost_reply(proxy: TcpProxy, make_layer: Callable[..., Any]) -> None:
     """A message that was written and may have been sent is not sent again."""
     layer = make_layer(hosts=[proxy.url])
-    send(layer, "before")
+    await asyncio.to_thread(send, layer, "before")
     # In use until just now, so that it is not replaced.
     proxy.forget()
     with pytest.raises(RedisConnectionError):
-        send(layer, "channel")
-    send(layer, "channel")
+        await asyncio.to_thread(send, layer, "channel")
+    await asyncio.to_thread(send, layer, "channel")
     assert layer.statistics().sent == 2
 
 

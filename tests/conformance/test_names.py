@@ -20,7 +20,7 @@ BAD_NAMES = [
     "", " ", "two words", "slash/es", "colon:s", "curly{s}", "star*", "Grüße",
     "x" * 100, None, 5, b"bytes", ["a"],
 ]  # fmt: skip
-BAD_CHANNELS = [*BAD_NAMES, "!", "!local", "two!marks!"]
+BAD_CHANNELS = [*BAD_NAMES, "!", "!local", "two!marks!", "specific.x!:g:room"]
 BAD_GROUPS = [*BAD_NAMES, "mark!", "specific.x!y"]
 GOOD_NAMES = ["a", "0", "A.b-C_9", "-", "...", "x" * 99]
 MESSAGE = {"type": "test.message"}
