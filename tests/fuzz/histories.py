@@ -154,7 +154,9 @@ class HistoryData(Target):
             done(layer.send(self.scene.own[0].channel, {"type": "x"}), "send"),
             self._tolerant(self._send(), may_fail=may_fail),
             self._tolerant(self._join(guest, one), may_fail=may_fail),
-            self._tolerant(self._look(one), may_fail=may_fail),
+            self._tolerant(
+                layer.group_history(GROUP, since=one.since, limit=one.rewind), may_fail=may_fail
+            ),
             done(layer.group_send("room", {"type": "x"}), "group_send"),
         )
         if may_fail:
@@ -187,9 +189,6 @@ class HistoryData(Target):
         # Without a known position, it gets what is sent after this call.
         guest.start = number if joined.recovered and number is not None else self.number
 
-    async def _look(self, one: Input) -> None:
-        await self.scene.layer.group_history(GROUP, since=one.since, limit=one.rewind)
-
     async def _settle(self) -> None:
         """Send until all members have the latest message, of which they may be told once."""
         readers = [*self.members, *(guest for guest in self.guests if guest.start is not None)]
@@ -217,22 +216,14 @@ class HistoryData(Target):
             missed = reader.missed(self.sent)
             if missed:
                 raise Violation(f"{sorted(missed)} are missing in {reader.events}")
-        for member in self.members:
-            numbers = [number for number in member.events if number != TOLD]
-            if in_order and numbers != sorted(set(numbers)):
-                raise Violation(f"messages came twice or late: {member.events}")
-            member.events.clear()
-            member.start = self.number
-            member.positions = {
-                number: position
-                for number, position in member.positions.items()
-                if number > self.number - 10
-            }
-        for guest in self.guests:
-            guest.events.clear()
-            guest.positions.clear()
-            if guest.start is not None:
-                guest.start = self.number
+            numbers = [number for number in reader.events if number != TOLD]
+            if in_order and reader in self.members and numbers != sorted(set(numbers)):
+                raise Violation(f"messages came twice or late: {reader.events}")
+            reader.events.clear()
+            if reader.start is not None:
+                reader.start = self.number
+            for number in [each for each in reader.positions if each <= self.number - 10]:
+                del reader.positions[number]
         self.sent.clear()
         follower = inside.followers(self.scene.layer).find(self.key())
         if not inside.is_settled(follower):

@@ -46,30 +46,26 @@ class HostileServer:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(task)
-        back: asyncio.Task[None] | None = None
-        server: asyncio.StreamWriter | None = None
+        task.add_done_callback(self._connections.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        replies, server = await asyncio.open_connection(HOST, self._server_port)
+        back = asyncio.create_task(copy(replies, writer))
         try:
-            replies, server = await asyncio.open_connection(HOST, self._server_port)
-            back = asyncio.create_task(copy(replies, writer))
-            while words := await read_command(reader):
-                hostile = self.answer(words)
-                if hostile is None:
-                    server.write(resp(list(words)))
-                else:
-                    writer.write(hostile)
-        except (OSError, asyncio.CancelledError, asyncio.IncompleteReadError):
-            pass
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                while words := await read_command(reader):
+                    hostile = self.answer(words)
+                    if hostile is None:
+                        server.write(resp(list(words)))
+                    else:
+                        writer.write(hostile)
         finally:
-            self._connections.discard(task)
-            if back is not None:
-                back.cancel()
-            for end in (server, writer):
-                if end is not None:
-                    end.transport.abort()
+            back.cancel()
+            server.transport.abort()
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

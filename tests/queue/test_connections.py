@@ -10,7 +10,6 @@ import pytest
 
 from channels_redis_queue import receiver
 from channels_redis_queue._shared.transport.connection import Connection
-from channels_redis_queue.protocol import inbox
 from support import inside
 from support.counting import count_commands
 from support.messages import take, within
@@ -50,7 +49,6 @@ async def test_prefixes_of_channels_that_have_gone(
 ) -> None:
     """Each prefix argument of `new_channel` has a receiver, as long as a channel of it is used."""
     monkeypatch.setattr(receiver, "IDLE_TIMEOUT", 0.05)
-    monkeypatch.setattr(inbox, "BLOCK_SECONDS", 1)
     layer, sender = own_layers(channel_expiry=1), own_layers()
     member = await layer.new_channel("member")
 

@@ -39,13 +39,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def sends_heartbeats(layer: RedisChannelLayer, channel: str) -> None:
     """Wait until the process of a channel has sent a heartbeat."""
-    key, address = beside(layer, channel).heartbeat, keys.non_local(channel)
-
-    async def given() -> bool:
-        shards = inside.shards(layer)
-        return bool(await shards.of(address).execute(("EXISTS", key), key=key))
-
-    await eventually(given)
+    key = beside(layer, channel).heartbeat
+    commands = inside.shards(layer).of(keys.non_local(channel))
+    await eventually(lambda: commands.execute(("EXISTS", key), key=key))
 
 
 @pytest.mark.usefixtures("quick")
