@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from channels_redis_queue._shared.history.store import MARK, HistoryStore, id_of
 from fuzz.hostile import as_msgpack
 from fuzz.targets import Consumer, Target, put
-from fuzz.watch import Violation, done
+from fuzz.watch import done
 from support import inside
 from support.queue_layers import beside
 
@@ -184,8 +184,7 @@ class HistoryData(Target):
             None,
         )
         joined = await layer.group_add(GROUP, guest.channel, since=one.since, rewind=one.rewind)
-        if joined.position and id_of(joined.position) is None:
-            raise Violation(f"group_add returned the position {joined.position!r}")
+        assert not joined.position or id_of(joined.position) is not None, joined
         # Without a known position, it gets what is sent after this call.
         guest.start = number if joined.recovered and number is not None else self.number
 
@@ -204,21 +203,19 @@ class HistoryData(Target):
                     reader.raise_if_ended()
             if all(self.number in reader.events for reader in readers):
                 return
-        raise Violation("members are told of gaps without end")
+        raise AssertionError("members are told of gaps without end")
 
     def _check(self, *, in_order: bool) -> None:
         """Check what the readers got, and what is left.
 
-        Raises:
-            Violation: They missed something in silence, got something twice, or too much is left.
+        They miss nothing in silence, and get nothing twice; not too much is left.
         """
         for reader in (*self.members, *self.guests):
             missed = reader.missed(self.sent)
-            if missed:
-                raise Violation(f"{sorted(missed)} are missing in {reader.events}")
+            assert not missed, f"{sorted(missed)} are missing in {reader.events}"
             numbers = [number for number in reader.events if number != TOLD]
-            if in_order and reader in self.members and numbers != sorted(set(numbers)):
-                raise Violation(f"messages came twice or late: {reader.events}")
+            if in_order and reader in self.members:
+                assert numbers == sorted(set(numbers)), "messages came twice or late"
             reader.events.clear()
             if reader.start is not None:
                 reader.start = self.number
@@ -226,12 +223,9 @@ class HistoryData(Target):
                 del reader.positions[number]
         self.sent.clear()
         follower = inside.followers(self.scene.layer).find(self.key())
-        if not inside.is_settled(follower):
-            raise Violation("the follower keeps joins or messages")
-        if self.client.dbsize() > MAX_KEYS:
-            raise Violation(f"there are {self.client.dbsize()} keys: {self.client.keys()}")
-        if self.client.xlen(self.stream) > MAX_ENTRIES:
-            raise Violation(f"there are {self.client.xlen(self.stream)} entries")
+        assert inside.is_settled(follower), "the follower keeps joins or messages"
+        assert self.client.dbsize() <= MAX_KEYS, self.client.keys()
+        assert self.client.xlen(self.stream) <= MAX_ENTRIES
 
     @property
     def tag(self) -> str:

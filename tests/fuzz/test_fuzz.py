@@ -20,7 +20,7 @@ import pytest
 from channels_redis_pubsub import RedisPubSubChannelLayer
 from channels_redis_queue import RedisChannelLayer
 from fuzz import histories, targets
-from fuzz.watch import Violation, Watch
+from fuzz.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +90,7 @@ async def test_hostile_data(
                 except Exception as error:
                     inputs = "\n".join(map(str, target.inputs))
                     message = f"seed {SEED}, after {fed} inputs: {error!r}\n{inputs}"
-                    raise Violation(message) from error
+                    raise AssertionError(message) from error
         finally:
             with contextlib.suppress(Exception):
                 await target.close()

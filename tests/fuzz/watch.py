@@ -8,7 +8,7 @@ import re
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -24,12 +24,8 @@ MAX_GROWTH = 200_000_000
 LOGGERS = ("channels_redis_queue", "channels_redis_pubsub", "channels_redis_shared", "asyncio")
 
 
-class Violation(Exception):
-    """Raised when a layer did what it must not do; the message says what, and for which inputs."""
-
-
 class Watch(logging.Handler):
-    """Keeps what a layer logs, and what ends its background tasks."""
+    """Keeps what a layer logs, and what asyncio does of background tasks that fail."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -37,18 +33,13 @@ class Watch(logging.Handler):
         self.errors: list[str] = []
         self._began = time.monotonic()
         self._memory = resident_bytes()
-        self._before: Any = None
 
     def __enter__(self) -> Self:
         for name in LOGGERS:
             logging.getLogger(name).addHandler(self)
-        loop = asyncio.get_running_loop()
-        self._before = loop.get_exception_handler()
-        loop.set_exception_handler(lambda _loop, context: self._keep(context))
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.get_running_loop().set_exception_handler(self._before)
         for name in LOGGERS:
             logging.getLogger(name).removeHandler(self)
 
@@ -66,23 +57,14 @@ class Watch(logging.Handler):
 
         Args:
             outages: How often the server was lost, which is logged each time.
-
-        Raises:
-            Violation: It has.
         """
-        if self.errors:
-            raise Violation(f"an error was logged: {self.errors[0]}")
+        assert not self.errors, f"an error was logged: {self.errors[0]}"
         minutes = 2 + (time.monotonic() - self._began) / 60
         for (kind, about), count in self.lines.items():
             most = minutes + outages if kind.startswith("Lost ") else minutes
-            if count > most:
-                raise Violation(f"{count} lines within {minutes - 1:.0f} min: {kind} of {about}")
+            assert count <= most, f"{count} lines within {minutes - 1:.0f} min: {kind} of {about}"
         grown = resident_bytes() - self._memory
-        if grown > MAX_GROWTH:
-            raise Violation(f"the process has grown by {grown:,} bytes")
-
-    def _keep(self, context: dict[str, Any]) -> None:
-        self.errors.append(f"{context.get('message')}: {context.get('exception')!r}")
+        assert grown <= MAX_GROWTH, f"the process has grown by {grown:,} bytes"
 
 
 def resident_bytes() -> int:
@@ -95,9 +77,9 @@ async def done(awaitable: Awaitable[T], what: str) -> T:
     """Await what has to happen.
 
     Raises:
-        Violation: It does not happen in time.
+        AssertionError: It does not happen in time.
     """
     try:
         return await asyncio.wait_for(awaitable, DEADLINE)
     except asyncio.TimeoutError:
-        raise Violation(f"{what} hangs") from None
+        raise AssertionError(f"{what} hangs") from None
