@@ -27,18 +27,13 @@ def numbered(sender: str, count: int = COUNT) -> list[dict[str, Any]]:
     return [{"type": "numbered", "sender": sender, "number": number} for number in range(count)]
 
 
-async def exchange(sender: Process, receiver: Process) -> None:
-    """Send to each of several channels of another process."""
-    channels = [await receiver.channel() for _ in range(4)]
-    for channel in channels:
-        await sender.call("send_all", "send", channel, numbered(channel))
-    await receiver.got({channel: numbered(channel) for channel in channels})
-
-
 async def test_direct_messages(fleet: Fleet) -> None:
     """A message to another process's channel arrives once, in order, in both directions."""
-    await exchange(fleet.ours, fleet.theirs)
-    await exchange(fleet.theirs, fleet.ours)
+    for sender, receiver in ((fleet.ours, fleet.theirs), (fleet.theirs, fleet.ours)):
+        channels = [await receiver.channel() for _ in range(4)]
+        for channel in channels:
+            await sender.call("send_all", "send", channel, numbered(channel))
+        await receiver.got({channel: numbered(channel) for channel in channels})
 
 
 async def test_groups(fleet: Fleet) -> None:

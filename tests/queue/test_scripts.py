@@ -184,51 +184,44 @@ def test_large_body_is_in_lua_once(own_server: EmbeddedServer) -> None:
         assert lua_memory() - before < 0.5 * len(body)
 
 
-@pytest.fixture
-def server(redis_server: EmbeddedServer) -> Iterator[ScriptServer]:
-    """Yield a connection to the server."""
-    with redis_server.client() as client:
-        yield ScriptServer(client)
-
-
-def test_expired_names_are_no_members(server: ScriptServer, prefix: str) -> None:
+def test_expired_names_are_no_members(queue: Queue, prefix: str) -> None:
     """A name whose time is over is not listed, and the next `group_add` removes it."""
     group = Keys(prefix).group("room")
-    server.run(scripts.GROUP_ADD, [group], "a", 100)
-    server.client.zadd(group, {"old": server.now() - 101})
-    assert server.run(scripts.GROUP_MEMBERS, [group], 100) == packb(["a"])
-    server.run(scripts.GROUP_ADD, [group], "b", 100)
-    assert server.run(scripts.GROUP_MEMBERS, [group], 100) == packb(["a", "b"])
-    assert server.client.zrange(group, 0, -1) == [b"a", b"b"]
+    queue.run(scripts.GROUP_ADD, [group], "a", 100)
+    queue.client.zadd(group, {"old": queue.now() - 101})
+    assert queue.run(scripts.GROUP_MEMBERS, [group], 100) == packb(["a"])
+    queue.run(scripts.GROUP_ADD, [group], "b", 100)
+    assert queue.run(scripts.GROUP_MEMBERS, [group], 100) == packb(["a", "b"])
+    assert queue.client.zrange(group, 0, -1) == [b"a", b"b"]
 
 
-def test_group_forget_only_what_this_process_wrote_last(server: ScriptServer, prefix: str) -> None:
+def test_group_forget_only_what_this_process_wrote_last(queue: Queue, prefix: str) -> None:
     """A virtual channel that was renewed meanwhile stays in its group."""
     group, behind = Keys(prefix).group("room"), Keys(prefix).members("v!:g:room")
-    before = server.run(scripts.GROUP_ADD, [group, behind], "v", 100, "one")
-    renewed = server.run(scripts.GROUP_ADD, [group, behind], "v", 100)
-    assert server.run(scripts.GROUP_FORGET, [group, behind], "v", before) == 0
-    assert server.client.zrange(group, 0, -1) == [b"v"]
-    assert server.client.smembers(behind) == {b"one"}
+    before = queue.run(scripts.GROUP_ADD, [group, behind], "v", 100, "one")
+    renewed = queue.run(scripts.GROUP_ADD, [group, behind], "v", 100)
+    assert queue.run(scripts.GROUP_FORGET, [group, behind], "v", before) == 0
+    assert queue.client.zrange(group, 0, -1) == [b"v"]
+    assert queue.client.smembers(behind) == {b"one"}
     # Some servers write a score with 17 digits, others only with those that it needs.
-    assert server.run(scripts.GROUP_FORGET, [group, behind], "v", f"{float(renewed):.17g}0") == 1
-    assert not server.client.exists(group, behind)
+    assert queue.run(scripts.GROUP_FORGET, [group, behind], "v", f"{float(renewed):.17g}0") == 1
+    assert not queue.client.exists(group, behind)
     # A name that stands for one channel has no set of members next to the group.
-    score = server.run(scripts.GROUP_ADD, [group], "a", 100)
-    assert server.run(scripts.GROUP_FORGET, [group], "a", b"1") == 0
-    assert server.run(scripts.GROUP_FORGET, [group], "a", score) == 1
-    assert not server.client.exists(group)
+    score = queue.run(scripts.GROUP_ADD, [group], "a", 100)
+    assert queue.run(scripts.GROUP_FORGET, [group], "a", b"1") == 0
+    assert queue.run(scripts.GROUP_FORGET, [group], "a", score) == 1
+    assert not queue.client.exists(group)
 
 
-def test_mark_gone_only_after_the_same_sign(server: ScriptServer, prefix: str) -> None:
+def test_mark_gone_only_after_the_same_sign(queue: Queue, prefix: str) -> None:
     """A process that has sent another heartbeat meanwhile is not marked."""
     key = f"{prefix}alive"
-    server.client.set(key, "two")
-    assert server.run(scripts.MARK_GONE, [key], "one", "gone", 100) == 0
-    assert server.client.get(key) == b"two"
-    assert server.run(scripts.MARK_GONE, [key], "two", "gone", 100) == 1
-    assert server.client.get(key) == b"gone"
-    assert server.run(scripts.MARK_GONE, [key], "two", "gone", 100) == 1
-    assert 0 < server.client.ttl(key) <= 100
-    server.client.delete(key)
-    assert server.run(scripts.MARK_GONE, [key], "two", "gone", 100) == 0
+    queue.client.set(key, "two")
+    assert queue.run(scripts.MARK_GONE, [key], "one", "gone", 100) == 0
+    assert queue.client.get(key) == b"two"
+    assert queue.run(scripts.MARK_GONE, [key], "two", "gone", 100) == 1
+    assert queue.client.get(key) == b"gone"
+    assert queue.run(scripts.MARK_GONE, [key], "two", "gone", 100) == 1
+    assert 0 < queue.client.ttl(key) <= 100
+    queue.client.delete(key)
+    assert queue.run(scripts.MARK_GONE, [key], "two", "gone", 100) == 0
