@@ -255,6 +255,10 @@ class Remote:
     async def call(self, method: str, *arguments: Any) -> Any:
         """Return what a method returns there."""
         await self.worker.send(method=method, arguments=arguments)
+        return await self.reply()
+
+    async def reply(self) -> Any:
+        """Return the next result from there, which a call may have announced."""
         reply = await self.worker.read(self._timeout)
         assert "error" not in reply, reply
         return reply["result"]

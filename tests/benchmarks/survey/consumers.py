@@ -8,6 +8,8 @@ import functools
 import time
 from typing import TYPE_CHECKING, Any
 
+from support.worker import reply
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
@@ -129,9 +131,9 @@ class Members(Consumers):
             self._complete[number] = asyncio.get_running_loop().create_future()
         return self._complete[number]
 
-    async def arrived(self, number: int) -> float:
-        """Return when the last member has had the message of this number."""
-        return await self.expect(number)
+    async def announce(self, number: int) -> None:
+        """Reply once more as soon as the last member has the message of this number."""
+        self.expect(number).add_done_callback(lambda arrived: reply(result=arrived.result()))
 
     def handle(self, message: dict[str, Any]) -> None:
         """Count who has it."""

@@ -30,6 +30,10 @@ class Crew:
         """Call a method in each process; return what each returned."""
         return await asyncio.gather(*(one.call(method, *arguments) for one in self._processes))
 
+    async def replies(self) -> list[Any]:
+        """Return the next reply of each process, which a call has announced."""
+        return await asyncio.gather(*(one.reply() for one in self._processes))
+
 
 @contextlib.asynccontextmanager
 async def crew(what: str, job: Job, processes: int, *share: Any) -> AsyncIterator[Crew]:
