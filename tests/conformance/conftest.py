@@ -6,75 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
+from django.utils.module_loading import import_string
 
-from channels_redis_pubsub import RedisPubSubChannelLayer
-from channels_redis_queue import RedisChannelLayer
-from conformance.capabilities import Capability
 from conformance.layer_case import ChannelLayer, LayerCase
-from conformance.variants import (
-    PUBSUB,
-    PUBSUB_LACKS,
-    QUEUE,
-    QUEUE_LACKS,
-    TRAFFIC,
-    VARIANTS,
-    Variant,
-)
+from conformance.variants import PUBSUB, VARIANTS, Variant
 from support.acl_rules import restricted
 from support.tls import authority, start_tls_server, tls_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator
 
-    from conformance.variants import Config
     from embedded_server import EmbeddedServer
-    from support.cluster import EmbeddedCluster
-    from support.layers import LayerClass
 
 __all__ = ["authority", "start_tls_server", "tls_server"]
-
-ACL_LACKS = {Capability.OTHER_PREFIXES: "the documentation's rules give rights to one prefix"}
-
-
-def with_rule(
-    layer_class: LayerClass, *rights: str
-) -> Callable[[Sequence[EmbeddedServer]], Config]:
-    """Return what makes a user with the documentation's rule, which is for the default prefix."""
-
-    def config(servers: Sequence[EmbeddedServer]) -> Config:
-        with servers[0].client() as client:
-            client.flushall()
-        return {"hosts": [restricted(servers[0], layer_class, *rights)], "prefix": "asgi"}
-
-    return config
-
-
-def tls(servers: Sequence[Any]) -> Config:
-    """A Redis 8 with TLS that requires a client's certificate."""
-    return {"hosts": [servers[0].host]}
-
-
-# With ACL rules, what sends any command; with TLS, what sends much.
-ACL, TLS = TRAFFIC | {"capacity", "flush"}, TRAFFIC | {"overflow"}
-DEPLOYED = (
-    Variant(
-        "queue-acl",
-        QUEUE,
-        with_rule(RedisChannelLayer),
-        lacks={**QUEUE_LACKS, **ACL_LACKS},
-        modules=ACL,
-    ),
-    Variant(
-        "pubsub-acl",
-        PUBSUB,
-        # Pub/Sub takes a right for each general channel.
-        with_rule(RedisPubSubChannelLayer, "&jobs", "&news"),
-        lacks={**PUBSUB_LACKS, **ACL_LACKS},
-        modules=ACL,
-    ),
-    Variant("queue-tls", QUEUE, tls, lacks=QUEUE_LACKS, modules=TLS, server="tls_server"),
-    Variant("pubsub-tls", PUBSUB, tls, lacks=PUBSUB_LACKS, modules=TLS, server="tls_server"),
-)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -83,30 +27,30 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     needed = [need for mark in metafunc.definition.iter_markers("needs") for need in mark.args]
     module = metafunc.module.__name__.rpartition("test_")[2]
-    cases = [variant for variant in (*VARIANTS, *DEPLOYED) if variant.runs(module, needed)]
+    cases = [variant for variant in VARIANTS if variant.runs(module, needed)]
     metafunc.parametrize("variant", cases, ids=[variant.name for variant in cases])
+
+
+@pytest.fixture
+def host_with_rule(redis_server: EmbeddedServer, variant: Variant) -> dict[str, str]:
+    """The server for a user with the documentation's rule, which is for the default prefix."""
+    with redis_server.client() as client:
+        client.flushall()
+    # Pub/Sub takes a right for each general channel.
+    rights = ("&jobs", "&news") if variant.backend == PUBSUB else ()
+    return restricted(redis_server, import_string(variant.backend), *rights)
 
 
 @pytest_asyncio.fixture
 async def case(
-    variant: Variant,
-    redis_server: EmbeddedServer,
-    redis_shards: tuple[EmbeddedServer, ...],
-    prefix: str,
-    request: pytest.FixtureRequest,
+    variant: Variant, prefix: str, request: pytest.FixtureRequest
 ) -> AsyncIterator[LayerCase]:
     """A maker of layers that share their servers and their own prefix."""
-    servers: Sequence[EmbeddedServer] = redis_shards[: variant.shards]
+    config: dict[str, Any] = {}
     if variant.server:
-        servers = (request.getfixturevalue(variant.server),)
-    elif variant.cluster:
-        # Only now, as not every server can be a node of one.
-        cluster: EmbeddedCluster = request.getfixturevalue("redis_cluster")
-        servers = cluster.nodes
-    elif variant.shards == 1:
-        servers = (redis_server,)
-    config = variant.config(servers)
-    made = LayerCase(variant, {"prefix": prefix, **config} if config else {})
+        hosts = variant.hosts(request.getfixturevalue(variant.server))
+        config = {"hosts": hosts, "prefix": prefix, **variant.options}
+    made = LayerCase(variant, config)
     yield made
     await made.close()
 

@@ -14,10 +14,6 @@ from conformance.capabilities import Capability
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from embedded_server import EmbeddedServer
-
-Config = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Variant:
@@ -26,22 +22,22 @@ class Variant:
     Attributes:
         name: How pytest names it.
         backend: The layer's class, as written in ``CHANNEL_LAYERS``.
-        config: Makes the constructor's arguments from the servers: as many as `shards`.
-        shards: How many servers it spreads its channels over.
-        cluster: Whether the servers are the nodes of a Redis Cluster, which counts as one shard.
         lacks: The capabilities that it does not have, each with the reason.
         modules: The test modules that it is for, without ``test_``; None for all.
-        server: The fixture of its server, if not those that all tests share.
+        server: The fixture of its servers.
+        hosts: Makes the layer's `hosts` of what that fixture returns.
+        options: The layer's other arguments.
+        shards: How many shards it spreads its channels over.
     """
 
     name: str
     backend: str
-    config: Callable[[Sequence[EmbeddedServer]], Config]
-    shards: int = 1
-    cluster: bool = False
     lacks: Mapping[Capability, str] = field(default_factory=dict)
     modules: frozenset[str] | None = None
-    server: str = ""
+    server: str = "redis_server"
+    hosts: Callable[[Any], list[Any]] = lambda server: [server.url]
+    options: Mapping[str, object] = field(default_factory=dict)
+    shards: int = 1
 
     @property
     def process_capacity(self) -> int:
@@ -54,50 +50,18 @@ class Variant:
         return is_for_it and not self.lacks.keys() & set(needed)
 
 
-def one_host(servers: Sequence[EmbeddedServer]) -> Config:
-    """One server."""
-    return {"hosts": [servers[0].url]}
+# What is sent and received: messages that look different on the wire.
+BYTES = frozenset({"channels", "exclude", "messages"})
+# Connections of another kind.
+TRAFFIC = frozenset({"channels", "groups", "processes"})
+# Replies of another kind: those of each command.
+REPLIES = TRAFFIC | {"capacity", "exclude", "flush", "receivers"}
+# Several servers: which of them has what, and what is to be asked of all.
+KEYS = REPLIES | {"expiry", "loops", "overflow"}
 
-
-def many_hosts(servers: Sequence[EmbeddedServer]) -> Config:
-    """All servers, as shards."""
-    return {"hosts": [server.url for server in servers]}
-
-
-def rotated_keys(servers: Sequence[EmbeddedServer]) -> Config:
-    """Encryption, in the middle of an exchange of keys."""
-    return {**one_host(servers), "symmetric_encryption_keys": ["the new key", "the old key"]}
-
-
-def as_json(servers: Sequence[EmbeddedServer]) -> Config:
-    """Messages written as JSON."""
-    return {**one_host(servers), "serializer_format": "json"}
-
-
-def unix_socket(servers: Sequence[EmbeddedServer]) -> Config:
-    """One server, reached by its UNIX socket."""
-    return {"hosts": [f"unix://{servers[0].unix_socket}"]}
-
-
-def protocol_3(servers: Sequence[EmbeddedServer]) -> Config:
-    """One server, spoken to in RESP3."""
-    return {"hosts": [{"address": servers[0].url, "protocol": 3}]}
-
-
-def one_cluster(servers: Sequence[EmbeddedServer]) -> Config:
-    """All servers, as nodes of a Redis Cluster."""
-    return {"hosts": [{"cluster": [("127.0.0.1", server.port) for server in servers]}]}
-
-
-def sharded(servers: Sequence[EmbeddedServer]) -> Config:
-    """One server, by sharded Pub/Sub."""
-    return {**one_host(servers), "sharded_pubsub": True}
-
-
-def sharded_cluster(servers: Sequence[EmbeddedServer]) -> Config:
-    """All servers, as nodes of a Redis Cluster, by sharded Pub/Sub."""
-    return {**one_cluster(servers), "sharded_pubsub": True}
-
+MEMORY = "channels.layers.InMemoryChannelLayer"
+QUEUE = "channels_redis_queue.RedisChannelLayer"
+PUBSUB = "channels_redis_pubsub.RedisPubSubChannelLayer"
 
 IN_MEMORY_LACKS = {
     Capability.CAPACITY_PATTERNS: "never compiles its channel_capacity",
@@ -124,10 +88,6 @@ QUEUE_LACKS = {
     Capability.LISTENERS_ALL: "a message goes to one receiver",
     Capability.NOTHING_BEFORE_JOINING: "a message that waits for a process reaches all who joined",
 }
-SHARDED_QUEUE_LACKS = {
-    **QUEUE_LACKS,
-    Capability.ORDER_OF_GENERAL: "each shard has its own queue",
-}
 PUBSUB_LACKS = {
     Capability.CAPACITY: "bounds what a reader has not read yet, of which a sender knows nothing",
     Capability.CAPACITY_PATTERNS: "bounds what a reader has not read yet",
@@ -142,55 +102,64 @@ PUBSUB_LACKS = {
     Capability.QUEUE: "nothing is kept for a listener that comes later",
     Capability.SHARED_CAPACITY: "bounds what a reader has not read yet",
 }
+JSON_LACKS = {Capability.BYTES: "JSON has no byte strings"}
+ACL_LACKS = {Capability.OTHER_PREFIXES: "the documentation's rules give rights to one prefix"}
+SHARDED_QUEUE_LACKS = {Capability.ORDER_OF_GENERAL: "each shard has its own queue"}
 SHARDED_PUBSUB_LACKS = {
-    **PUBSUB_LACKS,
     Capability.ORDER_BETWEEN_DIRECT_AND_GROUP: "a channel and a group may be on different servers",
 }
-JSON_LACKS = {Capability.BYTES: "JSON has no byte strings"}
 
-# What is sent and received: messages that look different on the wire.
-BYTES = frozenset({"channels", "exclude", "messages"})
-# Connections of another kind.
-TRAFFIC = frozenset({"channels", "groups", "processes"})
-# Replies of another kind: those of each command.
-REPLIES = TRAFFIC | {"capacity", "exclude", "flush", "receivers"}
-# Several servers: which of them has what, and what is to be asked of all.
-KEYS = REPLIES | {"expiry", "loops", "overflow"}
 
-MEMORY = "channels.layers.InMemoryChannelLayer"
-QUEUE = "channels_redis_queue.RedisChannelLayer"
-PUBSUB = "channels_redis_pubsub.RedisPubSubChannelLayer"
+def queue(name: str = "", modules: frozenset[str] | None = None, **more: Any) -> Variant:
+    """A way to set up the queue; `lacks` go with those of the layer."""
+    lacks = {**QUEUE_LACKS, **more.pop("lacks", {})}
+    return Variant(f"queue{name}", QUEUE, lacks, modules, **more)
+
+
+def pubsub(name: str = "", modules: frozenset[str] | None = None, **more: Any) -> Variant:
+    """A way to set up the Pub/Sub layer, likewise."""
+    lacks = {**PUBSUB_LACKS, **more.pop("lacks", {})}
+    return Variant(f"pubsub{name}", PUBSUB, lacks, modules, **more)
+
+
+def both(name: str, modules: frozenset[str], **more: Any) -> tuple[Variant, ...]:
+    """The same for each of our layers."""
+    return queue(name, modules, **more), pubsub(name, modules, **more)
+
+
+# In the middle of an exchange of keys.
+ENCRYPTED = {"symmetric_encryption_keys": ["the new key", "the old key"]}
+SHARDS: dict[str, Any] = {
+    "server": "redis_shards",
+    "hosts": lambda servers: [server.url for server in servers],
+    "shards": 3,
+}
+CLUSTER: dict[str, Any] = {"server": "redis_cluster", "hosts": lambda cluster: [cluster.host]}
+SHARDED = {"sharded_pubsub": True}
 
 VARIANTS = (
-    Variant("memory", MEMORY, lambda _servers: {}, lacks=IN_MEMORY_LACKS),
-    Variant("queue", QUEUE, one_host, lacks=QUEUE_LACKS),
-    Variant("queue-3-shards", QUEUE, many_hosts, 3, lacks=SHARDED_QUEUE_LACKS, modules=KEYS),
-    Variant("queue-encrypted", QUEUE, rotated_keys, lacks=QUEUE_LACKS, modules=BYTES),
-    Variant("queue-json", QUEUE, as_json, lacks={**QUEUE_LACKS, **JSON_LACKS}, modules=BYTES),
-    Variant("queue-unix", QUEUE, unix_socket, lacks=QUEUE_LACKS, modules=TRAFFIC),
-    Variant("queue-protocol-3", QUEUE, protocol_3, lacks=QUEUE_LACKS, modules=REPLIES),
-    Variant(
-        "queue-cluster",
-        QUEUE,
-        one_cluster,
-        cluster=True,
-        lacks=QUEUE_LACKS,
-        modules=KEYS | {"worker"},
+    Variant("memory", MEMORY, IN_MEMORY_LACKS, server=""),
+    queue(),
+    pubsub(),
+    queue("-3-shards", KEYS, lacks=SHARDED_QUEUE_LACKS, **SHARDS),
+    pubsub("-3-shards", KEYS, lacks=SHARDED_PUBSUB_LACKS, **SHARDS),
+    queue("-cluster", KEYS | {"worker"}, **CLUSTER),
+    pubsub("-cluster", KEYS, **CLUSTER),
+    pubsub("-sharded", TRAFFIC | {"flush"}, options=SHARDED),
+    pubsub("-sharded-cluster", KEYS, lacks=SHARDED_PUBSUB_LACKS, options=SHARDED, **CLUSTER),
+    *both("-encrypted", BYTES, options=ENCRYPTED),
+    *both("-json", BYTES, options={"serializer_format": "json"}, lacks=JSON_LACKS),
+    *both("-unix", TRAFFIC, hosts=lambda server: [f"unix://{server.unix_socket}"]),
+    *both("-protocol-3", REPLIES, hosts=lambda server: [{"address": server.url, "protocol": 3}]),
+    # What sends any command.
+    *both(
+        "-acl",
+        TRAFFIC | {"capacity", "flush"},
+        server="host_with_rule",
+        hosts=lambda host: [host],
+        options={"prefix": "asgi"},
+        lacks=ACL_LACKS,
     ),
-    Variant("pubsub", PUBSUB, one_host, lacks=PUBSUB_LACKS),
-    Variant("pubsub-3-shards", PUBSUB, many_hosts, 3, lacks=SHARDED_PUBSUB_LACKS, modules=KEYS),
-    Variant("pubsub-encrypted", PUBSUB, rotated_keys, lacks=PUBSUB_LACKS, modules=BYTES),
-    Variant("pubsub-json", PUBSUB, as_json, lacks={**PUBSUB_LACKS, **JSON_LACKS}, modules=BYTES),
-    Variant("pubsub-unix", PUBSUB, unix_socket, lacks=PUBSUB_LACKS, modules=TRAFFIC),
-    Variant("pubsub-protocol-3", PUBSUB, protocol_3, lacks=PUBSUB_LACKS, modules=REPLIES),
-    Variant("pubsub-cluster", PUBSUB, one_cluster, cluster=True, lacks=PUBSUB_LACKS, modules=KEYS),
-    Variant("pubsub-sharded", PUBSUB, sharded, lacks=PUBSUB_LACKS, modules=TRAFFIC | {"flush"}),
-    Variant(
-        "pubsub-sharded-cluster",
-        PUBSUB,
-        sharded_cluster,
-        cluster=True,
-        lacks=SHARDED_PUBSUB_LACKS,
-        modules=KEYS,
-    ),
+    # What sends much.
+    *both("-tls", TRAFFIC | {"overflow"}, server="tls_server", hosts=lambda server: [server.host]),
 )

@@ -51,7 +51,7 @@ class ContractCase(LayerCase):
     """The layers of one test, with those of its options that they take."""
 
     def __init__(self, layer: Layer, config: dict[str, Any]) -> None:
-        super().__init__(Variant(layer.name, layer.backend, lambda _: {}), config)
+        super().__init__(Variant(layer.name, layer.backend), config)
         self._options = layer.options
 
     def layer(self, **options: object) -> ChannelLayer:
