@@ -11,7 +11,7 @@ import pytest
 from channels.exceptions import ChannelFull
 
 from conformance.capabilities import Capability, needs
-from conformance.promises import Promise, checks
+from conformance.promises import Advice, Beyond, Extensions, Required, checks
 from support.messages import joined, numbered, take, take_many, within
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ MESSAGE = {"type": "test.message"}
 MANY = 100  # more than any capacity used here
 
 
-@checks(Promise.CAPACITY)
+@checks(Advice.CAPACITY)
 @needs(Capability.CAPACITY, Capability.QUEUE)
 async def test_sends_at_once_are_counted(case: LayerCase) -> None:
     """Of many sends at once a general channel takes its capacity, too."""
@@ -32,7 +32,7 @@ async def test_sends_at_once_are_counted(case: LayerCase) -> None:
     assert {type(outcome) for outcome in outcomes} == {type(None), ChannelFull}
 
 
-@checks(Promise.CAPACITY)
+@checks(Advice.CAPACITY)
 @needs(Capability.CAPACITY)
 async def test_refused_message_never_arrives(case: LayerCase) -> None:
     """Accepted messages arrive, refused ones do not."""
@@ -46,7 +46,7 @@ async def test_refused_message_never_arrives(case: LayerCase) -> None:
     await case.nothing_else(layer, channel)
 
 
-@checks(Promise.CAPACITY)
+@checks(Advice.CAPACITY)
 @needs(Capability.CAPACITY, Capability.QUEUE)
 async def test_received_messages_make_room(case: LayerCase) -> None:
     """A general channel takes its capacity (on each shard); once read, at least as much again.
@@ -60,7 +60,7 @@ async def test_received_messages_make_room(case: LayerCase) -> None:
     assert await fill(layer, "jobs") >= accepted
 
 
-@checks(Promise.OWN_CAPACITY)
+@checks(Beyond.OWN_CAPACITY)
 @needs(Capability.CAPACITY)
 async def test_flooded_channel_leaves_room_for_the_others_of_its_process(case: LayerCase) -> None:
     """While it has its capacity of messages, those to the others and their groups arrive."""
@@ -74,7 +74,7 @@ async def test_flooded_channel_leaves_room_for_the_others_of_its_process(case: L
     assert await take_many(layer, flooded, 4) == [MESSAGE] * 4
 
 
-@checks(Promise.SHARED_CAPACITY)
+@checks(Required.SHARED_CAPACITY)
 @needs(Capability.SHARED_CAPACITY)
 async def test_channels_of_a_process_share_their_capacity(case: LayerCase) -> None:
     """An empty channel is full if another one of its process is."""
@@ -84,7 +84,7 @@ async def test_channels_of_a_process_share_their_capacity(case: LayerCase) -> No
     assert await fill(layer, other) == 0
 
 
-@checks(Promise.NEVER_BLOCK)
+@checks(Required.NEVER_BLOCK)
 async def test_sending_does_not_wait_for_a_receiver(case: LayerCase) -> None:
     """Sends to channels without a receiver return, or raise ChannelFull."""
     layer = case.layer(capacity=5)
@@ -94,7 +94,7 @@ async def test_sending_does_not_wait_for_a_receiver(case: LayerCase) -> None:
                 await within(layer.send(channel, message))
 
 
-@checks(Promise.GROUP_SEND_NEVER_FULL)
+@checks(Extensions.GROUP_SEND_NEVER_FULL)
 @needs(Capability.CAPACITY, Capability.GENERAL_MEMBERS, Capability.QUEUE)
 async def test_group_send_drops_at_a_full_channel(case: LayerCase) -> None:
     """A group message passes by a full member without an error, and reaches the others."""
@@ -108,7 +108,7 @@ async def test_group_send_drops_at_a_full_channel(case: LayerCase) -> None:
     await case.nothing_else(layer, "full")
 
 
-@checks(Promise.GROUP_SEND_NEVER_FULL)
+@checks(Extensions.GROUP_SEND_NEVER_FULL)
 @needs(Capability.CAPACITY)
 async def test_group_send_never_raises_channel_full(case: LayerCase) -> None:
     """A group may be sent to however full all of its members are."""
@@ -120,7 +120,7 @@ async def test_group_send_never_raises_channel_full(case: LayerCase) -> None:
     await case.nothing_else(layer, channel)
 
 
-@checks(Promise.CAPACITY_BY_NAME)
+@checks(Advice.CAPACITY_BY_NAME)
 @needs(Capability.CAPACITY_PATTERNS, Capability.CAPACITY)
 async def test_channel_capacity_takes_globs_and_patterns(case: LayerCase) -> None:
     """The first glob or compiled pattern that matches a channel's name gives its capacity."""

@@ -6,13 +6,13 @@ import asyncio
 
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import ChannelLayer, LayerCase, waiting_receiver
-from conformance.promises import Promise, checks
+from conformance.promises import Beyond, Required, checks
 from support.messages import Message, joined, numbered, take, take_many, within
 
 GREETING = {"type": "test.greeting", "text": "hello"}
 
 
-@checks(Promise.QUEUE)
+@checks(Required.QUEUE)
 async def test_message_reaches_its_receiver(layer: ChannelLayer) -> None:
     """A message waits for a receiver that comes later, and wakes one that waits."""
     channel = await layer.new_channel()
@@ -23,7 +23,7 @@ async def test_message_reaches_its_receiver(layer: ChannelLayer) -> None:
     assert await receiver == GREETING
 
 
-@checks(Promise.QUEUE)
+@checks(Required.QUEUE)
 @needs(Capability.QUEUE)
 async def test_general_channel_queues_its_messages(case: LayerCase, layer: ChannelLayer) -> None:
     """The same of a general channel, whose message arrives once."""
@@ -35,7 +35,7 @@ async def test_general_channel_queues_its_messages(case: LayerCase, layer: Chann
     await case.nothing_else(layer, "jobs")
 
 
-@checks(Promise.FIRST_IN_FIRST_OUT)
+@checks(Required.FIRST_IN_FIRST_OUT)
 async def test_own_channel_is_first_in_first_out(case: LayerCase) -> None:
     """Messages of one sender to one channel arrive in the order of sending, at once or not."""
     layer = case.layer(capacity=200)
@@ -47,7 +47,7 @@ async def test_own_channel_is_first_in_first_out(case: LayerCase) -> None:
     assert await take_many(layer, channel, 150) == messages
 
 
-@checks(Promise.QUEUE)
+@checks(Required.QUEUE)
 @needs(Capability.QUEUE, Capability.ORDER_OF_GENERAL)
 async def test_general_channel_is_first_in_first_out(case: LayerCase) -> None:
     """A general channel on one server keeps the order of sending as well."""
@@ -58,7 +58,7 @@ async def test_general_channel_is_first_in_first_out(case: LayerCase) -> None:
     assert await take_many(layer, "jobs", 150) == messages
 
 
-@checks(Promise.FIRST_IN_FIRST_OUT)
+@checks(Required.FIRST_IN_FIRST_OUT)
 async def test_each_sender_keeps_its_order(case: LayerCase) -> None:
     """Twenty senders at once: what each of them sent arrives in its order."""
     layer = case.layer(capacity=1000)
@@ -77,7 +77,7 @@ async def test_each_sender_keeps_its_order(case: LayerCase) -> None:
         assert own == list(range(10))
 
 
-@checks(Promise.QUEUE)
+@checks(Required.QUEUE)
 async def test_channels_of_one_process_do_not_mix(layer: ChannelLayer) -> None:
     """Each of a process's channels gets its own messages only, in whatever order they are read."""
     channels = [await layer.new_channel() for _ in range(5)]
@@ -88,7 +88,7 @@ async def test_channels_of_one_process_do_not_mix(layer: ChannelLayer) -> None:
         assert await take_many(layer, channel, 3) == numbered(3, start=10 * number)
 
 
-@checks(Promise.QUEUE)
+@checks(Required.QUEUE)
 @needs(Capability.QUEUE)
 async def test_general_channels_do_not_mix(case: LayerCase, layer: ChannelLayer) -> None:
     """A channel whose name begins with another's name is another channel."""
@@ -99,7 +99,7 @@ async def test_general_channels_do_not_mix(case: LayerCase, layer: ChannelLayer)
     await case.nothing_else(layer, "jobs.urgent")
 
 
-@checks(Promise.QUEUE)
+@checks(Required.QUEUE)
 async def test_channel_and_group_of_one_name_are_two_things(layer: ChannelLayer) -> None:
     """A group may have the name of a channel."""
     channel = await layer.new_channel()
@@ -111,7 +111,7 @@ async def test_channel_and_group_of_one_name_are_two_things(layer: ChannelLayer)
     assert await take(layer, channel) == {"type": "to.channel"}
 
 
-@checks(Promise.LISTENERS)
+@checks(Beyond.LISTENERS)
 @needs(Capability.LISTENERS_ALL)
 async def test_general_channel_reaches_every_listening_process(case: LayerCase) -> None:
     """Without a queue, each process that receives from a channel gets its messages."""
@@ -137,7 +137,7 @@ async def test_general_channel_reaches_every_listening_process(case: LayerCase) 
     assert await within(asyncio.gather(*listeners)) == [{"type": "once"}] * 3
 
 
-@checks(Promise.PREFIXES)
+@checks(Beyond.PREFIXES)
 @needs(Capability.PROCESSES, Capability.OTHER_PREFIXES, Capability.PREFIXED_CHANNELS)
 async def test_prefixes_keep_channels_apart(case: LayerCase) -> None:
     """Layers with different prefixes share a server, but no channel."""
@@ -148,7 +148,7 @@ async def test_prefixes_keep_channels_apart(case: LayerCase) -> None:
         await case.nothing_else(ours, name)
 
 
-@checks(Promise.PREFIXES)
+@checks(Beyond.PREFIXES)
 @needs(Capability.PROCESSES, Capability.OTHER_PREFIXES)
 async def test_prefixes_keep_groups_apart(case: LayerCase) -> None:
     """Layers with different prefixes share a server, but no group."""

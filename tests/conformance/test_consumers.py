@@ -10,7 +10,7 @@ from channels.testing import WebsocketCommunicator
 
 from conformance.capabilities import Capability, needs
 from conformance.consumers import Chat, Feed, SyncChat
-from conformance.promises import Promise, checks
+from conformance.promises import Required, checks
 from support.default_layer import default_layer
 from support.messages import DEADLINE, within
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from conformance.layer_case import ChannelLayer, LayerCase
 
-pytestmark = [checks(Promise.APPLICATIONS)]
+pytestmark = [checks(Required.APPLICATIONS)]
 
 
 @pytest.fixture(autouse=True)

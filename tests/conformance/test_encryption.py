@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.capabilities import Capability, needs
-from conformance.promises import Promise, checks
+from conformance.promises import Beyond, checks
 from support.messages import joined, take, within
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from conformance.layer_case import ChannelLayer, LayerCase
 
-pytestmark = [checks(Promise.ENCRYPTION), needs(Capability.ENCRYPTION)]
+pytestmark = [checks(Beyond.ENCRYPTION), needs(Capability.ENCRYPTION)]
 
 SECRET = {"type": "test.secret", "text": "the cat is grey"}
 

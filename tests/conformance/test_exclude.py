@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.capabilities import Capability, needs
-from conformance.promises import Promise, checks
+from conformance.promises import Beyond, checks
 from support.messages import joined, numbered, take, take_many, within
 
 if TYPE_CHECKING:
     from conformance.layer_case import LayerCase
 
-pytestmark = [checks(Promise.EXCLUDE), needs(Capability.EXCLUDE)]
+pytestmark = [checks(Beyond.EXCLUDE), needs(Capability.EXCLUDE)]
 
 
 async def test_excluded_channels_get_nothing(case: LayerCase) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from channels.exceptions import ChannelFull
 
 from conformance.capabilities import Capability, needs
-from conformance.promises import Promise, checks
+from conformance.promises import Advice, Beyond, Extensions, checks
 from support.messages import Message, joined, numbered, take, within
 from support.waiting import until
 
@@ -26,7 +26,7 @@ STALE, FRESH = numbered(2)
 MARGIN = 0.1  # seconds after which a time is surely over
 
 
-@checks(Promise.CAPACITY_BY_NAME)
+@checks(Advice.CAPACITY_BY_NAME)
 @needs(Capability.EXPIRY, Capability.GROUP_EXPIRY)
 async def test_times_are_attributes(case: LayerCase) -> None:
     """`expiry` and `capacity` are the constructor's arguments, and readable like `group_expiry`."""
@@ -34,7 +34,7 @@ async def test_times_are_attributes(case: LayerCase) -> None:
     assert (layer.expiry, layer.group_expiry, layer.capacity) == (11, 12, 13)
 
 
-@checks(Promise.EXPIRY)
+@checks(Advice.EXPIRY)
 @needs(Capability.EXPIRY)
 async def test_messages_expire(case: LayerCase) -> None:
     """After `expiry` seconds a message is never delivered, and newer ones are."""
@@ -46,14 +46,14 @@ async def test_messages_expire(case: LayerCase) -> None:
     )
 
 
-@checks(Promise.EXPIRY)
+@checks(Advice.EXPIRY)
 @needs(Capability.EXPIRY, Capability.CAPACITY, Capability.QUEUE)
 async def test_queued_messages_expire(case: LayerCase) -> None:
     """Messages of a general channel expire as well, and no longer count."""
     await at_once(unread(case, "jobs"), expired_messages_make_room(case))
 
 
-@checks(Promise.GROUP_EXPIRY)
+@checks(Extensions.GROUP_EXPIRY)
 @needs(Capability.GROUP_EXPIRY, Capability.GENERAL_MEMBERS)
 async def test_memberships_expire(case: LayerCase) -> None:
     """`group_expiry` seconds after the latest `group_add` a channel is no member any more."""
@@ -64,7 +64,7 @@ async def test_memberships_expire(case: LayerCase) -> None:
     )
 
 
-@checks(Promise.FOREIGN_CHANNELS)
+@checks(Beyond.FOREIGN_CHANNELS)
 @needs(Capability.GROUP_EXPIRY, Capability.FOREIGN_MEMBERS)
 async def test_foreign_memberships_expire(case: LayerCase) -> None:
     """So it does where another process has called `group_add`."""

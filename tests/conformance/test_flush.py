@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import ChannelLayer, LayerCase, waiting_receiver
-from conformance.promises import Promise, checks
+from conformance.promises import Beyond, Extensions, checks
 from support.messages import joined, numbered, take, within
 
 MESSAGE = {"type": "test.message"}
 
 
-@checks(Promise.FLUSH)
+@checks(Extensions.FLUSH)
 @needs(Capability.QUEUE)
 async def test_flush_removes_messages(case: LayerCase, layer: ChannelLayer) -> None:
     """No message sent before a flush is received after it, from any kind of channel."""
@@ -23,7 +23,7 @@ async def test_flush_removes_messages(case: LayerCase, layer: ChannelLayer) -> N
     await case.nothing_else(layer, own)
 
 
-@checks(Promise.FLUSH)
+@checks(Extensions.FLUSH)
 async def test_flush_removes_messages_that_reached_the_process(
     case: LayerCase, layer: ChannelLayer
 ) -> None:
@@ -35,7 +35,7 @@ async def test_flush_removes_messages_that_reached_the_process(
     await case.nothing_else(layer, unread)
 
 
-@checks(Promise.FLUSH)
+@checks(Extensions.FLUSH)
 async def test_flush_empties_groups(case: LayerCase, layer: ChannelLayer) -> None:
     """After a flush no channel is a member, and each may join again."""
     channel = await joined(layer, "room")
@@ -47,7 +47,7 @@ async def test_flush_empties_groups(case: LayerCase, layer: ChannelLayer) -> Non
     assert await take(layer, channel) == MESSAGE
 
 
-@checks(Promise.FLUSH)
+@checks(Extensions.FLUSH)
 async def test_layer_works_after_a_flush(layer: ChannelLayer) -> None:
     """New channels and groups work, also when there was nothing to flush."""
     for _ in range(2):
@@ -58,7 +58,7 @@ async def test_layer_works_after_a_flush(layer: ChannelLayer) -> None:
         assert await take(layer, channel) == MESSAGE
 
 
-@checks(Promise.FLUSH)
+@checks(Extensions.FLUSH)
 @needs(Capability.PROCESSES, Capability.QUEUE)
 async def test_flush_reaches_what_another_process_sent(case: LayerCase) -> None:
     """One process can flush what others left on the servers."""
@@ -71,7 +71,7 @@ async def test_flush_reaches_what_another_process_sent(case: LayerCase) -> None:
     await case.nothing_else(theirs, channel)
 
 
-@checks(Promise.PREFIXES)
+@checks(Beyond.PREFIXES)
 @needs(Capability.PROCESSES, Capability.OTHER_PREFIXES)
 async def test_flush_leaves_other_prefixes_alone(case: LayerCase) -> None:
     """Sites that share a server do not flush each other."""
@@ -85,7 +85,7 @@ async def test_flush_leaves_other_prefixes_alone(case: LayerCase) -> None:
     assert await take(theirs, channel) == MESSAGE
 
 
-@checks(Promise.FLUSH)
+@checks(Extensions.FLUSH)
 @needs(Capability.MANY_RECEIVERS)
 async def test_flush_does_not_end_a_waiting_receiver(layer: ChannelLayer) -> None:
     """A consumer that waits during a flush gets what is sent after it."""

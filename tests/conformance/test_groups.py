@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from conformance.capabilities import Capability, needs
-from conformance.promises import Promise, checks
+from conformance.promises import Beyond, Extensions, Required, checks
 from support.messages import joined, numbered, take, take_many, within
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HELLO = {"type": "test.hello"}
 
 
-@checks(Promise.GROUP_SEND)
+@checks(Extensions.GROUP_SEND)
 async def test_group_message_reaches_every_member(case: LayerCase, layer: ChannelLayer) -> None:
     """All members get a copy; a channel that did not join gets none."""
     members = [await joined(layer, "room") for _ in range(5)]
@@ -27,7 +27,7 @@ async def test_group_message_reaches_every_member(case: LayerCase, layer: Channe
     await case.nothing_else(layer, outsider)
 
 
-@checks(Promise.FIRST_IN_FIRST_OUT)
+@checks(Required.FIRST_IN_FIRST_OUT)
 async def test_group_messages_arrive_in_order(case: LayerCase) -> None:
     """A member gets the messages of one sender in the order of sending."""
     layer = case.layer(capacity=200)
@@ -39,7 +39,7 @@ async def test_group_messages_arrive_in_order(case: LayerCase) -> None:
         assert await take_many(layer, member, 50) == messages
 
 
-@checks(Promise.FIRST_IN_FIRST_OUT)
+@checks(Required.FIRST_IN_FIRST_OUT)
 @needs(Capability.ORDER_BETWEEN_DIRECT_AND_GROUP)
 async def test_direct_and_group_messages_arrive_in_order(case: LayerCase) -> None:
     """A channel's direct and group messages keep the order in which one sender sent them."""
@@ -52,7 +52,7 @@ async def test_direct_and_group_messages_arrive_in_order(case: LayerCase) -> Non
     assert await take_many(layer, channel, 40) == messages
 
 
-@checks(Promise.LEAVING)
+@checks(Beyond.LEAVING)
 @needs(Capability.LAST_WORDS)
 async def test_what_was_sent_before_leaving_still_arrives(layer: ChannelLayer) -> None:
     """A consumer that says goodbye to its group and then leaves it gets its own goodbye."""
@@ -65,7 +65,7 @@ async def test_what_was_sent_before_leaving_still_arrives(layer: ChannelLayer) -
     assert await take_many(layer, channel, 16) == [*words, {"type": "goodbye"}]
 
 
-@checks(Promise.JOINING)
+@checks(Beyond.JOINING)
 @needs(Capability.NOTHING_BEFORE_JOINING)
 async def test_joining_member_gets_nothing_older(case: LayerCase, layer: ChannelLayer) -> None:
     """Messages sent to the group before `group_add` do not reach the new member."""
@@ -76,7 +76,7 @@ async def test_joining_member_gets_nothing_older(case: LayerCase, layer: Channel
     await case.nothing_else(layer, second)
 
 
-@checks(Promise.GROUP_DISCARD)
+@checks(Extensions.GROUP_DISCARD)
 async def test_leaving_ends_what_comes_later(case: LayerCase, layer: ChannelLayer) -> None:
     """Between leaving and joining again a channel misses what the group gets."""
     stays, returns = await joined(layer, "room"), await joined(layer, "room")
@@ -90,7 +90,7 @@ async def test_leaving_ends_what_comes_later(case: LayerCase, layer: ChannelLaye
         await case.nothing_else(layer, channel)
 
 
-@checks(Promise.GROUP_ADD)
+@checks(Extensions.GROUP_ADD)
 async def test_joining_twice_gives_one_copy(case: LayerCase, layer: ChannelLayer) -> None:
     """`group_add` of a member is no error, adds nothing, and one `group_discard` undoes it."""
     channel = await joined(layer, "room")
@@ -103,7 +103,7 @@ async def test_joining_twice_gives_one_copy(case: LayerCase, layer: ChannelLayer
     await case.nothing_else(layer, channel)
 
 
-@checks(Promise.GROUP_DISCARD)
+@checks(Extensions.GROUP_DISCARD)
 async def test_leaving_without_having_joined(case: LayerCase, layer: ChannelLayer) -> None:
     """`group_discard` of a channel that is no member does nothing, in any group."""
     channel, member = await layer.new_channel(), await joined(layer, "room")
@@ -114,7 +114,7 @@ async def test_leaving_without_having_joined(case: LayerCase, layer: ChannelLaye
     await case.nothing_else(layer, channel)
 
 
-@checks(Promise.GROUP_ADD)
+@checks(Extensions.GROUP_ADD)
 async def test_channel_in_several_groups(case: LayerCase, layer: ChannelLayer) -> None:
     """A channel may be in many groups, and leaves each by itself."""
     groups = [f"room-{number}" for number in range(5)]
@@ -127,7 +127,7 @@ async def test_channel_in_several_groups(case: LayerCase, layer: ChannelLayer) -
     await case.nothing_else(layer, channel)
 
 
-@checks(Promise.GROUP_SEND)
+@checks(Extensions.GROUP_SEND)
 async def test_groups_with_similar_names(case: LayerCase, layer: ChannelLayer) -> None:
     """A group is known by its whole name, in which upper and lower case differ."""
     names = ("room", "Room", "room.1", "room-1", "ro")
@@ -139,7 +139,7 @@ async def test_groups_with_similar_names(case: LayerCase, layer: ChannelLayer) -
         await case.nothing_else(layer, member)
 
 
-@checks(Promise.GROUP_SEND)
+@checks(Extensions.GROUP_SEND)
 async def test_channels_of_any_prefix_in_one_group(layer: ChannelLayer) -> None:
     """Channels made with different prefixes are members alike."""
     options: tuple[dict[str, str], ...] = ({"prefix": "chat"}, {"prefix": "feed"}, {})
@@ -148,7 +148,7 @@ async def test_channels_of_any_prefix_in_one_group(layer: ChannelLayer) -> None:
     assert [await take(layer, member) for member in members] == [HELLO] * 3
 
 
-@checks(Promise.GROUP_ADD)
+@checks(Extensions.GROUP_ADD)
 @needs(Capability.GENERAL_MEMBERS, Capability.QUEUE)
 async def test_general_channel_as_member(case: LayerCase, layer: ChannelLayer) -> None:
     """A general channel gets group messages like any member, once, until it leaves."""
@@ -163,7 +163,7 @@ async def test_general_channel_as_member(case: LayerCase, layer: ChannelLayer) -
     await case.nothing_else(layer, "jobs")
 
 
-@checks(Promise.GROUP_SEND)
+@checks(Extensions.GROUP_SEND)
 async def test_large_group(layer: ChannelLayer) -> None:
     """A thousand members of one process each get their copy."""
     members = [await layer.new_channel() for _ in range(1000)]
@@ -173,7 +173,7 @@ async def test_large_group(layer: ChannelLayer) -> None:
     assert received == [HELLO] * 1000
 
 
-@checks(Promise.GROUP_ADD)
+@checks(Extensions.GROUP_ADD)
 async def test_last_member_leaves_as_another_joins(case: LayerCase, layer: ChannelLayer) -> None:
     """A group that its last member leaves as another joins has the new one, which may come back."""
     channels = [await layer.new_channel() for _ in range(2)]
@@ -186,7 +186,7 @@ async def test_last_member_leaves_as_another_joins(case: LayerCase, layer: Chann
     await case.nothing_else(layer, channels[1])
 
 
-@checks(Promise.GROUP_SEND)
+@checks(Extensions.GROUP_SEND)
 async def test_consumers_come_and_go_while_messages_flow(layer: ChannelLayer) -> None:
     """Joining and leaving of others disturbs no member: it gets every message, in order."""
     steady = await joined(layer, "room")

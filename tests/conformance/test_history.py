@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.capabilities import Capability, needs
-from conformance.promises import Promise, checks
+from conformance.promises import Beyond, checks
 from support.histories import GROUP, HISTORY, follow, plain, send
 from support.messages import numbered, take, take_many, within
 
 if TYPE_CHECKING:
     from conformance.layer_case import LayerCase
 
-pytestmark = [checks(Promise.HISTORY), needs(Capability.HISTORY)]
+pytestmark = [checks(Beyond.HISTORY), needs(Capability.HISTORY)]
 
 
 def keeping(case: LayerCase) -> Any:

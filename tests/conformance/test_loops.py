@@ -13,7 +13,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from conformance.capabilities import Capability, needs
-from conformance.promises import Promise, checks
+from conformance.promises import Beyond, Required, checks
 from support.loop_thread import LoopThread
 from support.messages import Message, joined, take, take_many, within
 
@@ -34,14 +34,14 @@ async def round_trip(layer: ChannelLayer) -> list[Message]:
     return received
 
 
-@checks(Promise.LOOPS)
+@checks(Beyond.LOOPS)
 def test_loop_after_loop(layer: ChannelLayer) -> None:
     """One layer serves loops that follow each other, as in a test suite with a loop a test."""
     for _ in range(5):
         assert asyncio.run(round_trip(layer)) == [HELLO, HELLO]
 
 
-@checks(Promise.SYNCHRONOUS)
+@checks(Required.SYNCHRONOUS)
 @needs(Capability.QUEUE)
 def test_synchronous_caller(layer: ChannelLayer) -> None:
     """Code without a loop calls each method through `async_to_sync`, which makes one per call."""
@@ -50,7 +50,7 @@ def test_synchronous_caller(layer: ChannelLayer) -> None:
         assert async_to_sync(take)(layer, "jobs") == HELLO
 
 
-@checks(Promise.SYNCHRONOUS)
+@checks(Required.SYNCHRONOUS)
 @needs(Capability.LOOPS)
 def test_channel_outlives_its_loop(layer: ChannelLayer) -> None:
     """A channel and its membership may be used from loop to loop, each call with its own."""
@@ -64,7 +64,7 @@ def test_channel_outlives_its_loop(layer: ChannelLayer) -> None:
     async_to_sync(layer.group_discard)("room", channel)
 
 
-@checks(Promise.LOOPS)
+@checks(Beyond.LOOPS)
 def test_channel_goes_on_in_the_next_loop(layer: ChannelLayer) -> None:
     """A channel that has not been received on yet is still a member, in the loop that adopts it."""
     channel = asyncio.run(joined(layer, "room", "other"))
@@ -81,7 +81,7 @@ def test_channel_goes_on_in_the_next_loop(layer: ChannelLayer) -> None:
     asyncio.run(go_on())
 
 
-@checks(Promise.LOOPS)
+@checks(Beyond.LOOPS)
 @needs(Capability.ONE_LOOP)
 async def test_channel_of_a_loop_in_another_thread(layer: ChannelLayer) -> None:
     """It can't be received on before that loop has ended: the error says where to do that."""
@@ -99,7 +99,7 @@ async def test_channel_of_a_loop_in_another_thread(layer: ChannelLayer) -> None:
         assert await within(asyncio.wrap_future(elsewhere)) == HELLO
 
 
-@checks(Promise.SYNCHRONOUS)
+@checks(Required.SYNCHRONOUS)
 async def test_thread_sends_to_a_loop(case: LayerCase, layer: ChannelLayer) -> None:
     """A synchronous view, called in a thread by the server, reaches the server's consumers."""
     channel = await joined(layer, "room")
@@ -114,7 +114,7 @@ async def test_thread_sends_to_a_loop(case: LayerCase, layer: ChannelLayer) -> N
     await case.nothing_else(layer, channel)
 
 
-@checks(Promise.LOOPS)
+@checks(Beyond.LOOPS)
 @needs(Capability.PROCESSES)
 async def test_loops_come_and_go_in_many_threads(case: LayerCase, layer: ChannelLayer) -> None:
     """Those of `async_to_sync` leave a channel without a loop in between: no other takes it."""
@@ -141,7 +141,7 @@ async def test_loops_come_and_go_in_many_threads(case: LayerCase, layer: Channel
     await case.nothing_else(layer, channel)
 
 
-@checks(Promise.LOOPS)
+@checks(Beyond.LOOPS)
 async def test_layer_may_be_closed_at_any_moment(case: LayerCase) -> None:
     """Closing ends what a layer does in the background, whatever that is just waiting for."""
     for pause in PAUSES:
@@ -149,7 +149,7 @@ async def test_layer_may_be_closed_at_any_moment(case: LayerCase) -> None:
         await use_and_close(case, layer, await layer.new_channel(), pause)
 
 
-@checks(Promise.LOOPS)
+@checks(Beyond.LOOPS)
 @needs(Capability.QUEUE)
 async def test_layer_of_a_worker_may_be_closed_at_any_moment(case: LayerCase) -> None:
     """The same after receiving from a general channel, where others may want what comes next."""
@@ -157,7 +157,7 @@ async def test_layer_of_a_worker_may_be_closed_at_any_moment(case: LayerCase) ->
         await use_and_close(case, case.layer(), "jobs", pause)
 
 
-@checks(Promise.LOOPS)
+@checks(Beyond.LOOPS)
 async def test_consumers_that_wait_as_the_layer_closes(case: LayerCase) -> None:
     """They go on waiting, and get what is sent afterwards."""
     layer = case.layer()
@@ -172,7 +172,7 @@ async def test_consumers_that_wait_as_the_layer_closes(case: LayerCase) -> None:
     await case.close(layer)
 
 
-@checks(Promise.LOOPS)
+@checks(Beyond.LOOPS)
 async def test_calls_under_way_end_when_the_layer_closes(case: LayerCase) -> None:
     """A call that has just begun as its layer is closed succeeds or fails; it never hangs."""
     for turns in range(8):
@@ -187,7 +187,7 @@ async def test_calls_under_way_end_when_the_layer_closes(case: LayerCase) -> Non
         await case.close(layer)
 
 
-@checks(Promise.LOOPS)
+@checks(Beyond.LOOPS)
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 brought eager tasks")
 async def test_eager_tasks(layer: ChannelLayer) -> None:
     """A loop that runs each task up to its first wait at once, as `eager_task_factory` does."""

@@ -9,7 +9,7 @@ import pytest
 from channels.exceptions import ChannelFull, MessageTooLarge
 
 from conformance.capabilities import Capability, needs
-from conformance.promises import Promise, checks
+from conformance.promises import Beyond, Required, checks
 from support.messages import joined, take, take_many, within
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ EXTENSIONS = [msgpack.ExtType(5, b"data"), msgpack.Timestamp(1_700_000_000, 5)]
 UNSENDABLE = {"object": object(), "set": {1, 2}, "function": print, "complex": 1j, "class": int}
 
 
-@checks(Promise.MESSAGE_TYPES)
+@checks(Required.MESSAGE_TYPES)
 @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
 async def test_payload_arrives_unchanged(layer: ChannelLayer, payload: object) -> None:
     """Every type that a message may hold comes back with its value and its type."""
     await check_round_trip(layer, payload)
 
 
-@checks(Promise.MESSAGE_TYPES)
+@checks(Required.MESSAGE_TYPES)
 @needs(Capability.BYTES)
 @pytest.mark.parametrize("payload", BYTES.values(), ids=BYTES)
 async def test_binary_payload_arrives_unchanged(layer: ChannelLayer, payload: object) -> None:
@@ -49,20 +49,20 @@ async def test_binary_payload_arrives_unchanged(layer: ChannelLayer, payload: ob
     await check_round_trip(layer, payload)
 
 
-@checks(Promise.MORE_TYPES)
+@checks(Beyond.MORE_TYPES)
 async def test_unsigned_integer_arrives_unchanged(layer: ChannelLayer) -> None:
     """An integer may have 64 bits without a sign."""
     await check_round_trip(layer, 2**64 - 1)
 
 
-@checks(Promise.MORE_TYPES)
+@checks(Beyond.MORE_TYPES)
 @needs(Capability.BYTES)
 async def test_msgpack_types_arrive_unchanged(layer: ChannelLayer) -> None:
     """Msgpack's own types come back."""
     await check_round_trip(layer, EXTENSIONS)
 
 
-@checks(Promise.MESSAGE_TYPES)
+@checks(Required.MESSAGE_TYPES)
 @needs(Capability.SERIALIZED)
 async def test_tuple_arrives_as_list(layer: ChannelLayer) -> None:
     """A tuple may be sent, and arrives as a list."""
@@ -71,7 +71,7 @@ async def test_tuple_arrives_as_list(layer: ChannelLayer) -> None:
     assert await take(layer, channel) == {"type": "x", "point": [1, [2, 3]]}
 
 
-@checks(Promise.MESSAGE_TYPES)
+@checks(Required.MESSAGE_TYPES)
 async def test_empty_message_arrives(layer: ChannelLayer) -> None:
     """A message needs no key, not even a type."""
     channel = await layer.new_channel()
@@ -79,7 +79,7 @@ async def test_empty_message_arrives(layer: ChannelLayer) -> None:
     assert await take(layer, channel) == {}
 
 
-@checks(Promise.ONCE)
+@checks(Required.ONCE)
 async def test_equal_messages_all_arrive(case: LayerCase, layer: ChannelLayer) -> None:
     """The same message sent ten times arrives ten times."""
     channel = await layer.new_channel()
@@ -89,13 +89,13 @@ async def test_equal_messages_all_arrive(case: LayerCase, layer: ChannelLayer) -
     await case.nothing_else(layer, channel)
 
 
-@checks(Promise.MEGABYTE)
+@checks(Required.MEGABYTE)
 async def test_message_of_a_megabyte(layer: ChannelLayer) -> None:
     """Messages of 1 MB, measured as JSON, must work, direct and to a group."""
     await check_round_trip(layer, "x" * 999_900)
 
 
-@checks(Promise.OWN_COPY)
+@checks(Beyond.OWN_COPY)
 async def test_message_stays_its_senders(layer: ChannelLayer) -> None:
     """A layer adds nothing to its caller's dict, and later changes to that reach no receiver."""
     channel = await joined(layer, "room")
@@ -108,7 +108,7 @@ async def test_message_stays_its_senders(layer: ChannelLayer) -> None:
         assert await take(layer, channel) == {"type": "x", "nested": {"a": [1]}}
 
 
-@checks(Promise.OWN_COPY)
+@checks(Beyond.OWN_COPY)
 @pytest.mark.parametrize("nested", [True, False])
 async def test_members_get_objects_of_their_own(layer: ChannelLayer, *, nested: bool) -> None:
     """A member that changes its copy of a group message changes no other copy."""
@@ -122,7 +122,7 @@ async def test_members_get_objects_of_their_own(layer: ChannelLayer, *, nested: 
         received["parts"] = received["more"] = "changed"
 
 
-@checks(Promise.REFUSALS)
+@checks(Beyond.REFUSALS)
 @needs(Capability.CHECKED_MESSAGES)
 @pytest.mark.parametrize("message", [None, "text", b"bytes", 5, ["a"], [("type", "x")]], ids=repr)
 async def test_message_must_be_a_dict(layer: ChannelLayer, message: Any) -> None:
@@ -134,7 +134,7 @@ async def test_message_must_be_a_dict(layer: ChannelLayer, message: Any) -> None
         assert isinstance(caught.value, AssertionError)
 
 
-@checks(Promise.REFUSALS)
+@checks(Beyond.REFUSALS)
 @needs(Capability.CHECKED_MESSAGES)
 @pytest.mark.parametrize("value", UNSENDABLE.values(), ids=UNSENDABLE)
 async def test_unsendable_value_is_refused_by_key(
@@ -151,7 +151,7 @@ async def test_unsendable_value_is_refused_by_key(
     await case.nothing_else(layer, channel)
 
 
-@checks(Promise.REFUSALS)
+@checks(Beyond.REFUSALS)
 @needs(Capability.RESERVED_KEYS)
 async def test_reserved_key_is_refused(case: LayerCase, layer: ChannelLayer) -> None:
     """A message cannot hold the key by which a layer tells its channels apart."""
@@ -163,7 +163,7 @@ async def test_reserved_key_is_refused(case: LayerCase, layer: ChannelLayer) -> 
     await case.nothing_else(layer, channel)
 
 
-@checks(Promise.ATTRIBUTES)
+@checks(Required.ATTRIBUTES)
 @needs(Capability.EXCEPTIONS)
 async def test_exceptions_are_attributes(layer: ChannelLayer) -> None:
     """A layer offers the exceptions it raises, and they are Channels' own."""

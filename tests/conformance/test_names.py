@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.capabilities import Capability, needs
-from conformance.promises import Promise, checks
+from conformance.promises import Beyond, Required, checks
 from support.messages import joined, take, within
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ ON_GROUP: dict[str, Callable[[ChannelLayer, str, str], Awaitable[object]]] = {
 }
 
 
-@checks(Promise.REFUSALS)
+@checks(Beyond.REFUSALS)
 @pytest.mark.parametrize("method", ON_CHANNEL)
 async def test_bad_channel_name(layer: ChannelLayer, method: str) -> None:
     """A wrong channel name is a TypeError that says what a name may hold."""
@@ -49,7 +49,7 @@ async def test_bad_channel_name(layer: ChannelLayer, method: str) -> None:
             await within(ON_CHANNEL[method](layer, as_name(name)))
 
 
-@checks(Promise.REFUSALS)
+@checks(Beyond.REFUSALS)
 @pytest.mark.parametrize("method", ON_GROUP)
 async def test_bad_group_name(layer: ChannelLayer, method: str) -> None:
     """A wrong group name is a TypeError that says what a name may hold."""
@@ -59,7 +59,7 @@ async def test_bad_group_name(layer: ChannelLayer, method: str) -> None:
             await within(ON_GROUP[method](layer, as_name(name), channel))
 
 
-@checks(Promise.REFUSALS)
+@checks(Beyond.REFUSALS)
 @needs(Capability.EXACT_NAMES)
 @pytest.mark.parametrize("method", ON_GROUP)
 async def test_newline_ends_no_name(layer: ChannelLayer, method: str) -> None:
@@ -77,7 +77,7 @@ async def test_newline_ends_no_name(layer: ChannelLayer, method: str) -> None:
     assert await take(layer, channel) == MESSAGE
 
 
-@checks(Promise.NAMES)
+@checks(Required.NAMES)
 @needs(Capability.QUEUE)
 @pytest.mark.parametrize("name", GOOD_NAMES, ids=lambda name: name[:8])
 async def test_good_channel_name(layer: ChannelLayer, name: str) -> None:
@@ -86,7 +86,7 @@ async def test_good_channel_name(layer: ChannelLayer, name: str) -> None:
     assert await take(layer, name) == MESSAGE
 
 
-@checks(Promise.NAMES)
+@checks(Required.NAMES)
 @pytest.mark.parametrize("name", GOOD_NAMES, ids=lambda name: name[:8])
 async def test_good_group_name(layer: ChannelLayer, name: str) -> None:
     """Letters, digits, dots, hyphens and underscores, up to 99 of them, make a group."""
@@ -96,7 +96,7 @@ async def test_good_group_name(layer: ChannelLayer, name: str) -> None:
     assert await take(layer, channel) == MESSAGE
 
 
-@checks(Promise.NEW_CHANNEL)
+@checks(Required.NEW_CHANNEL)
 async def test_new_channels_are_unique(case: LayerCase) -> None:
     """No two calls give one name, in one process or in several."""
     layers = [case.layer() for _ in range(3)]
@@ -104,7 +104,7 @@ async def test_new_channels_are_unique(case: LayerCase) -> None:
     assert len(names) == 300
 
 
-@checks(Promise.NEW_CHANNEL)
+@checks(Required.NEW_CHANNEL)
 async def test_new_channel_has_its_prefix(layer: ChannelLayer) -> None:
     """The prefix that a caller gives is in the name, "specific" by default; the name is good."""
     assert "feed" in await within(layer.new_channel(prefix="feed"))
@@ -116,7 +116,7 @@ async def test_new_channel_has_its_prefix(layer: ChannelLayer) -> None:
         assert await take(layer, channel) == MESSAGE
 
 
-@checks(Promise.REFUSALS)
+@checks(Beyond.REFUSALS)
 @needs(Capability.CHECKED_MESSAGES)
 async def test_bad_prefix_of_a_channel(layer: ChannelLayer) -> None:
     """A prefix of which no valid name can be made is refused when the channel is made."""
@@ -125,7 +125,7 @@ async def test_bad_prefix_of_a_channel(layer: ChannelLayer) -> None:
             await within(layer.new_channel(as_name(bad)))
 
 
-@checks(Promise.REFUSALS)
+@checks(Beyond.REFUSALS)
 @needs(Capability.CHECKED_READER)
 async def test_channel_of_another_process_cannot_be_received(case: LayerCase) -> None:
     """Receiving from another process's channel is an error that names it, and takes nothing.
@@ -140,7 +140,7 @@ async def test_channel_of_another_process_cannot_be_received(case: LayerCase) ->
     assert await take(theirs, channel) == MESSAGE
 
 
-@checks(Promise.EXTENSIONS)
+@checks(Beyond.EXTENSIONS)
 async def test_extensions(layer: ChannelLayer) -> None:
     """`extensions` is a list of names, groups and flush among them, whose methods are there."""
     assert isinstance(layer.extensions, (list, tuple))

@@ -6,14 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from conformance.capabilities import Capability, needs
-from conformance.promises import Promise, checks
+from conformance.promises import Beyond, checks
 from support.messages import joined, numbered, take, take_many, within
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from conformance.layer_case import LayerCase
 
-pytestmark = [checks(Promise.OVERFLOW), needs(Capability.OVERFLOW)]
+pytestmark = [checks(Beyond.OVERFLOW), needs(Capability.OVERFLOW)]
 
 TEXT = "x" * 1000
 

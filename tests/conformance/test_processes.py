@@ -8,7 +8,7 @@ import pytest
 
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import ChannelLayer, LayerCase, waiting_receiver
-from conformance.promises import Promise, checks
+from conformance.promises import Beyond, Extensions, Required, checks
 from support.messages import joined, numbered, take, take_many, within
 
 pytestmark = [needs(Capability.PROCESSES)]
@@ -20,7 +20,7 @@ def other(case: LayerCase) -> ChannelLayer:
     return case.layer()
 
 
-@checks(Promise.PROCESSES)
+@checks(Required.PROCESSES)
 async def test_process_sends_to_another(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
 ) -> None:
@@ -35,7 +35,7 @@ async def test_process_sends_to_another(
     await case.nothing_else(layer, channels[0])
 
 
-@checks(Promise.FIRST_IN_FIRST_OUT)
+@checks(Required.FIRST_IN_FIRST_OUT)
 async def test_order_is_kept_between_processes(case: LayerCase) -> None:
     """Messages to another process's channel arrive in order."""
     layer, other = case.layer(capacity=300), case.layer(capacity=300)
@@ -49,7 +49,7 @@ async def test_order_is_kept_between_processes(case: LayerCase) -> None:
     assert received == numbered(200)
 
 
-@checks(Promise.PROCESSES)
+@checks(Required.PROCESSES)
 @needs(Capability.QUEUE)
 async def test_process_leaves_work_for_another(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
@@ -62,7 +62,7 @@ async def test_process_leaves_work_for_another(
     await case.nothing_else(other, "jobs")
 
 
-@checks(Promise.GROUP_SEND)
+@checks(Extensions.GROUP_SEND)
 async def test_group_spans_processes(case: LayerCase) -> None:
     """Whichever process sends, the members in all processes get one copy each."""
     layers = [case.layer() for _ in range(3)]
@@ -76,7 +76,7 @@ async def test_group_spans_processes(case: LayerCase) -> None:
         await case.nothing_else(layer, member)
 
 
-@checks(Promise.GROUP_DISCARD)
+@checks(Extensions.GROUP_DISCARD)
 async def test_member_that_left_is_out_for_all_processes(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
 ) -> None:
@@ -88,7 +88,7 @@ async def test_member_that_left_is_out_for_all_processes(
     await case.nothing_else(layer, leaves)
 
 
-@checks(Promise.FOREIGN_CHANNELS)
+@checks(Beyond.FOREIGN_CHANNELS)
 @needs(Capability.FOREIGN_MEMBERS)
 async def test_process_adds_a_channel_of_another(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
@@ -105,7 +105,7 @@ async def test_process_adds_a_channel_of_another(
     await case.nothing_else(layer, channel)
 
 
-@checks(Promise.FOREIGN_CHANNELS)
+@checks(Beyond.FOREIGN_CHANNELS)
 @needs(Capability.FOREIGN_MEMBERS)
 async def test_process_takes_out_what_another_added(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
@@ -123,7 +123,7 @@ async def test_process_takes_out_what_another_added(
     await case.nothing_else(layer, added_there)
 
 
-@checks(Promise.FOREIGN_CHANNELS)
+@checks(Beyond.FOREIGN_CHANNELS)
 @needs(Capability.FOREIGN_MEMBERS)
 async def test_channel_added_by_two_processes_gets_one_copy(
     case: LayerCase, layer: ChannelLayer, other: ChannelLayer
@@ -139,7 +139,7 @@ async def test_channel_added_by_two_processes_gets_one_copy(
         await case.nothing_else(layer, channel)
 
 
-@checks(Promise.LOOPS)
+@checks(Beyond.LOOPS)
 async def test_layer_closed_by_one_process_leaves_others_alone(case: LayerCase) -> None:
     """A process that ends takes nothing with it but itself."""
     stays, ends = case.layer(), case.layer()

@@ -7,11 +7,11 @@ import random
 
 from conformance.capabilities import Capability, needs
 from conformance.layer_case import ChannelLayer, LayerCase, waiting_receiver
-from conformance.promises import Promise, checks
+from conformance.promises import Advice, Beyond, Required, checks
 from support.messages import Message, cancel, numbered, take, take_many, within
 
 
-@checks(Promise.ALMOST_ALL)
+@checks(Required.ALMOST_ALL)
 async def test_many_channels_receive_at_once(layer: ChannelLayer) -> None:
     """A hundred consumers wait in one process, and each gets its own message."""
     channels = [await layer.new_channel() for _ in range(100)]
@@ -21,7 +21,7 @@ async def test_many_channels_receive_at_once(layer: ChannelLayer) -> None:
     assert await asyncio.gather(*receivers) == numbered(100)
 
 
-@checks(Promise.ONE_READER)
+@checks(Required.ONE_READER)
 @needs(Capability.QUEUE, Capability.LISTENERS_ONE, Capability.MANY_RECEIVERS)
 async def test_one_receiver_of_many_gets_each_message(case: LayerCase, layer: ChannelLayer) -> None:
     """Twenty receivers of a general channel share its messages: none lost, none doubled."""
@@ -33,7 +33,7 @@ async def test_one_receiver_of_many_gets_each_message(case: LayerCase, layer: Ch
     await case.nothing_else(layer, "jobs")
 
 
-@checks(Promise.ONE_READER)
+@checks(Required.ONE_READER)
 @needs(Capability.PROCESSES, Capability.QUEUE, Capability.LISTENERS_ONE)
 async def test_one_process_of_many_gets_each_message(case: LayerCase) -> None:
     """Three processes drain a general channel: none lost, none doubled."""
@@ -58,7 +58,7 @@ async def test_one_process_of_many_gets_each_message(case: LayerCase) -> None:
     await case.nothing_else(layers[0], "jobs")
 
 
-@checks(Promise.RECEIVERS)
+@checks(Beyond.RECEIVERS)
 @needs(Capability.MANY_RECEIVERS)
 async def test_receivers_are_woken_in_the_order_of_waiting(layer: ChannelLayer) -> None:
     """The first waiter gets the first message."""
@@ -69,7 +69,7 @@ async def test_receivers_are_woken_in_the_order_of_waiting(layer: ChannelLayer) 
     assert await asyncio.gather(*receivers) == numbered(5)
 
 
-@checks(Promise.RECEIVERS)
+@checks(Beyond.RECEIVERS)
 @needs(Capability.QUEUE, Capability.MANY_RECEIVERS, Capability.ORDER_OF_GENERAL)
 async def test_receivers_of_a_general_channel_are_woken_in_order(layer: ChannelLayer) -> None:
     """The first waiter for a general channel in a process gets the first message."""
@@ -79,7 +79,7 @@ async def test_receivers_of_a_general_channel_are_woken_in_order(layer: ChannelL
     assert await asyncio.gather(*receivers) == numbered(5)
 
 
-@checks(Promise.RECEIVERS)
+@checks(Beyond.RECEIVERS)
 @needs(Capability.MANY_RECEIVERS)
 async def test_cancelled_receiver_leaves_its_place_to_the_next(layer: ChannelLayer) -> None:
     """With several receivers waiting, cancelling the first delays no other."""
@@ -92,7 +92,7 @@ async def test_cancelled_receiver_leaves_its_place_to_the_next(layer: ChannelLay
     assert await second == {"type": "kept"}
 
 
-@checks(Promise.ALMOST_ALL)
+@checks(Required.ALMOST_ALL)
 async def test_receives_cancelled_as_messages_arrive_lose_none(case: LayerCase) -> None:
     """Receives cancelled at random moments, as messages flow: all arrive once, in order."""
     layer = case.layer(capacity=1000)
@@ -100,7 +100,7 @@ async def test_receives_cancelled_as_messages_arrive_lose_none(case: LayerCase) 
     assert await received_between_cancels(layer, channel) == numbered(150)
 
 
-@checks(Promise.ALMOST_ALL)
+@checks(Required.ALMOST_ALL)
 @needs(Capability.QUEUE)
 async def test_general_receives_cancelled_as_messages_arrive_lose_none(case: LayerCase) -> None:
     """The same for a general channel; its order may suffer from the hand-over."""
@@ -110,7 +110,7 @@ async def test_general_receives_cancelled_as_messages_arrive_lose_none(case: Lay
     await case.nothing_else(layer, "jobs")
 
 
-@checks(Promise.FAIRNESS)
+@checks(Advice.FAIRNESS)
 async def test_idle_receiver_does_not_hold_up_others(layer: ChannelLayer) -> None:
     """While one channel waits for a message, others of the process receive."""
     idle, busy = await layer.new_channel(), await layer.new_channel()
@@ -123,7 +123,7 @@ async def test_idle_receiver_does_not_hold_up_others(layer: ChannelLayer) -> Non
     assert receiver.cancelled()
 
 
-@checks(Promise.FAIRNESS)
+@checks(Advice.FAIRNESS)
 @needs(Capability.QUEUE)
 async def test_worker_receives_from_several_general_channels(layer: ChannelLayer) -> None:
     """A worker waits on several general channels at once, and a busy one starves no other."""

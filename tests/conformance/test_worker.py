@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.capabilities import Capability, needs
-from conformance.promises import Promise, checks
+from conformance.promises import Required, checks
 from support.messages import Message, joined, take_many, within
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RUN_WORKER = Path(__file__).parent / "run_worker.py"
 
 
-@checks(Promise.APPLICATIONS)
+@checks(Required.APPLICATIONS)
 @needs(Capability.QUEUE, Capability.PROCESSES)
 async def test_runworker_does_the_work_of_two_channels(
     case: LayerCase, layer: ChannelLayer, run_process: RunProcess

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from conformance.promises import Force, Promise
+from conformance.promises import FORCES
 from contract.layers import LAYERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from conformance.promises import Promise
 
 Run = dict[str, Any]
 
 
 def tables(run: Run) -> str:
     """Return what stands in `docs/contract.md`: a table for each force, and one of versions."""
-    parts = [f"### {force.value}\n\n{table(run, force)}" for force in Force]
+    parts = [f"### {force}\n\n{table(run, promises)}" for force, promises in FORCES.items()]
     return "\n\n".join([*parts, f"### Versions\n\n{versions(run)}"])
 
 
-def table(run: Run, force: Force) -> str:
+def table(run: Run, promises: type[Promise]) -> str:
     """The promises of one force, with a column for each layer; in a list, those all keep."""
     names = [name for name in LAYERS if "tests" in run["layers"].get(name, {})]
     lines = [
@@ -27,13 +29,12 @@ def table(run: Run, force: Force) -> str:
         f"| --- |{' :---: |' * len(names)}",
     ]
     kept = []
-    for promise in Promise:
-        if promise.force is force:
-            cells = [cell(run["layers"][name]["tests"], promise) for name in names]
-            if set(cells) == {"yes"}:
-                kept.append(f"- {promise.sentence}")
-            else:
-                lines.append(f"| {promise.sentence} | {' | '.join(cells)} |")
+    for promise in promises:
+        cells = [cell(run["layers"][name]["tests"], promise) for name in names]
+        if set(cells) == {"yes"}:
+            kept.append(f"- {promise.value}")
+        else:
+            lines.append(f"| {promise.value} | {' | '.join(cells)} |")
     if kept:
         lines += ["", "All layers:", "", *kept]
     return "\n".join(lines)
