@@ -227,6 +227,7 @@ class Subscriber:
             self._write_soon()
 
     def _handle(self, reply: Any) -> None:
+        answered = self._subscriptions.answered
         if isinstance(reply, list):
             kind = reply[0]
             if kind in _MESSAGES:
@@ -240,10 +241,11 @@ class Subscriber:
             self._subscriptions.on_pong()
         elif isinstance(reply, RedisError):
             self._on_error(reply)
-        self._write_soon()
-        if self._subscriptions.restored:
-            self._backoff.reset()
-            self._on_found()
+        if self._subscriptions.answered != answered:
+            self._write_soon()
+            if self._subscriptions.restored:
+                self._backoff.reset()
+                self._on_found()
 
     def _on_confirmation(self, verb: bytes, topic: bytes) -> None:
         if verb == b"sunsubscribe" and self._subscriptions.next_reply() != (verb.upper(), topic):

@@ -190,7 +190,10 @@ class TopicDispatcher:
         """
         self._tell_members()  # of what was restored before, in a loop that may have ended
         lost, members = self._hub.concerned(topics)
-        self._lost |= lost
+        if self._lost:
+            self._lost |= lost
+        else:
+            self._lost = lost  # perhaps many: no copy
         untold = members - self._told
         self._told |= untold
         self._notify(self._settings.on_disconnect, untold)
@@ -238,7 +241,7 @@ class TopicDispatcher:
 
     def _tell_members(self) -> None:
         topics, self._restored = self._restored, []
-        self.tell_restored({channel for topic in topics for channel in self._hub.members(topic)})
+        self.tell_restored(set().union(*map(self._hub.members, topics)))
 
     def _notify(self, message_type: str | None, channels: Collection[str]) -> None:
         if message_type is not None and channels:

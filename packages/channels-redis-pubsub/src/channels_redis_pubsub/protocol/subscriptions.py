@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -49,20 +49,21 @@ class Subscriptions:
         # the same set from its start soon finds one that is still lost; then others in order.
         self._first = list(wanted)
         self._changed: dict[bytes, None] = {}
-        self._unrestored = set(wanted)
         # Topics that were refused.
         self._refused: dict[bytes, None] = {}
         # Topics whose latest command is a SUBSCRIBE.
         self._requested: set[bytes] = set()
-        # The number of unconfirmed requests with each topic.
-        self._unconfirmed: Counter[bytes] = Counter()
+        # Topics in requests that are not answered; no topic is in two of them.
+        self._unconfirmed: set[bytes] = set()
         self._requests: deque[_Request] = deque()
+        # The number of requests that were answered, and of those that include all first topics.
+        self.answered = self._answers_to_first = 0
         self._ping = False
 
     @property
     def restored(self) -> bool:
         """True once all of the first topics are confirmed."""
-        return not self._unrestored
+        return not self._first and self.answered >= self._answers_to_first
 
     @property
     def in_use(self) -> bool:
@@ -116,18 +117,19 @@ class Subscriptions:
         """
         subscribe: list[bytes] = []
         unsubscribe: list[bytes] = []
+        restores = bool(self._first)
         for topic in self._take(MAX_AT_ONCE if self._has_room else 0):
             should_subscribe = topic in self._wanted
             if not should_subscribe:
                 self._refused.pop(topic, None)
+            if topic in self._unconfirmed:
+                continue  # compared again with the answer
             if should_subscribe and topic not in self._requested:
                 self._requested.add(topic)
                 subscribe.append(topic)
             elif not should_subscribe and topic in self._requested:
                 self._requested.discard(topic)
                 unsubscribe.append(topic)
-            elif not self._unconfirmed[topic]:
-                self._unrestored.discard(topic)
         commands = [
             *self._commands(self._prefix + b"UNSUBSCRIBE", unsubscribe),
             *self._commands(self._prefix + b"SUBSCRIBE", subscribe),
@@ -138,6 +140,8 @@ class Subscriptions:
         for verb, *topics in commands:
             self._requests.append(_Request(verb, deque(topics), now))
             self._unconfirmed.update(topics)
+        if restores:
+            self._answers_to_first = self.answered + len(self._requests)
         return commands
 
     def on_confirmation(self, verb: bytes, topic: bytes) -> bool:
@@ -153,20 +157,17 @@ class Subscriptions:
         Raises:
             redis.exceptions.ConnectionError: It was not requested.
         """
-        request = self._oldest(verb.upper())
-        if not request.topics or request.topics.popleft() != topic:
+        topics = self._oldest(verb.upper()).topics
+        if not topics or topics.popleft() != topic:
             raise RedisConnectionError(f"The server sent an unexpected {verb!r} of {topic!r}")
-        if not request.topics:
-            self._requests.popleft()
-        if self._end_request(topic):
-            return False
-        self._unrestored.discard(topic)
+        if not topics:
+            self._end_request()
+        self._unconfirmed.discard(topic)
         subscribed = not verb.endswith(b"unsubscribe")
         # Compared once more, whatever has happened since the request.
-        (self._requested.add if subscribed else self._requested.discard)(topic)
         if (topic in self._wanted) != subscribed:
             self._changed[topic] = None
-        if subscribed and topic in self._refused:
+        if topic in self._refused and subscribed:
             # The others may be accepted by now, too.
             del self._refused[topic]
             self.reconcile(self._refused)
@@ -182,12 +183,12 @@ class Subscriptions:
         Raises:
             redis.exceptions.ConnectionError: There was no such subscription.
         """
-        if topic not in self._requested and not self._unconfirmed[topic]:
+        if topic in self._unconfirmed:
+            return False
+        if topic not in self._requested:
             raise RedisConnectionError(f"The server ended a subscription to {topic!r} it never had")
-        was_subscribed = self.is_subscribed(topic)
         self._requested.discard(topic)
-        self._unrestored.discard(topic)
-        return was_subscribed
+        return True
 
     def on_pong(self) -> None:
         """Match a PONG with the oldest request.
@@ -196,7 +197,7 @@ class Subscriptions:
             redis.exceptions.ConnectionError: It was not requested.
         """
         self._oldest(b"PING")
-        self._requests.popleft()
+        self._end_request()
 
     def on_error(self) -> list[bytes]:
         """Match an error with the oldest request.
@@ -210,16 +211,14 @@ class Subscriptions:
         """
         if not self._requests:
             raise RedisConnectionError("The server sent an unexpected error")
-        request = self._requests.popleft()
+        request = self._end_request()
         topics = list(request.topics)
         self._requested.difference_update(topics)
-        for topic in topics:
-            self._end_request(topic)
+        self._unconfirmed.difference_update(topics)
         self._max_topics = 1
         if len(topics) > 1:
-            self.reconcile(topics)
+            self._first += topics
             return []
-        self._unrestored.difference_update(topics)
         if request.verb.endswith(b"SUBSCRIBE"):
             self._refused.update(dict.fromkeys(one for one in topics if one in self._wanted))
         return topics
@@ -236,12 +235,9 @@ class Subscriptions:
             self._changed.pop(topic, None)
         return taken
 
-    def _end_request(self, topic: bytes) -> int:
-        """Count a request of a topic as answered; return the number of those that are not."""
-        left = self._unconfirmed.pop(topic, 0) - 1
-        if left:
-            self._unconfirmed[topic] = left
-        return left
+    def _end_request(self) -> _Request:
+        self.answered += 1
+        return self._requests.popleft()
 
     def _oldest(self, verb: bytes) -> _Request:
         if not self._requests or self._requests[0].verb != verb:
