@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-# Calls after which a loop is taken for one that lasts, and gets connections of its own.
+# Calls after which a loop is taken for one that lasts, and gets its own connections.
 SHORT_LIVED_CALLS = 10
 
 

@@ -1,6 +1,6 @@
-"""Keep a broker for each event loop of a process; one whose loop has ended goes on in another.
+"""Keep a broker for each event loop of a process; one whose loop has ended continues in another.
 
-Each `asyncio.run` has an event loop of its own, and so has each `async_to_sync` call outside of a
+Each `asyncio.run` has its own event loop, and so has each `async_to_sync` call outside of a
 running loop. What a broker has of no loop, such as its channels, outlives them: to a broker, a
 change of loops is an outage of its connections like any other. One that has nothing left is
 forgotten with its loop.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
 
-# Seconds after which a broker that waits for its thread goes on in any.
+# Seconds after which a broker that waits for its thread continues in any.
 RESERVED = 60.0
 
 
@@ -100,7 +100,7 @@ class Brokers(Generic[B]):
             channel: The channel that it is needed for.
 
         Raises:
-            RuntimeError: Its own loop goes on.
+            RuntimeError: Its own loop still runs.
         """
         loop = asyncio.get_running_loop()
         while broker.loop is loop and broker in self._detaching:
@@ -242,7 +242,7 @@ class ProcessLocal(Generic[Value]):
         """Return this process's value."""
         if self._pid != os.getpid():
             with self._lock:
-                # uWSGI forks in C, and tells Python nothing.
+                # uWSGI forks in C, and Python learns nothing of it.
                 if self._pid != os.getpid():
                     self.leave_behind()
         if self.value is None:

@@ -141,7 +141,7 @@ class PubSubBroker:
     def close(self, channel: str) -> None:
         """Drop a channel, its messages and memberships, and the subscriptions it alone needs."""
         self._forget_unused(self.hub.close(channel))
-        self._dispatcher.tell_restored((channel,))
+        self._dispatcher.notify_restored((channel,))
         self._mailboxes.discard(channel)
 
     async def receive(self, channel: str) -> dict[str, Any]:
@@ -206,7 +206,7 @@ class PubSubBroker:
                 joining.follower.cancel_join(joining)
             # A group is not forgotten while a channel joins it.
             self._forget_unused((topic,))
-            self._dispatcher.tell_restored((channel,))
+            self._dispatcher.notify_restored((channel,))
             raise
         hub.confirm_join(topic, channel, token)
         # The channel may have left meanwhile, when the group could not be forgotten.
@@ -217,13 +217,13 @@ class PubSubBroker:
         """End a channel's membership in a topic."""
         self.hub.leave(topic, channel)
         self._forget_unused((topic,))
-        self._dispatcher.tell_restored((channel,))
+        self._dispatcher.notify_restored((channel,))
 
     def flush(self) -> None:
         """Drop all unread messages, and end all memberships in groups."""
         self._forget_unused(self.hub.leave_groups())
         self._mailboxes.clear()
-        self._dispatcher.tell_restored(self.hub.channels())
+        self._dispatcher.notify_restored(self.hub.channels())
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         """Run a coroutine until the connections close; return None if they are."""

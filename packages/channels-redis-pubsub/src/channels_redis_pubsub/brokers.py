@@ -47,7 +47,7 @@ class PubSubBrokers(Brokers[PubSubBroker]):
                 as in several processes.
 
         Raises:
-            RuntimeError: `new_channel` has made it in another event loop, which goes on.
+            RuntimeError: `new_channel` has made it in another event loop, which still runs.
         """
         for broker in self.values():
             if channel in broker.hub:

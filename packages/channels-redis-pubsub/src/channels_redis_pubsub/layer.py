@@ -235,7 +235,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
         Raises:
             TypeError: The channel name is invalid.
             RuntimeError: `new_channel` made it in another process or another layer, or in another
-                event loop, which goes on.
+                event loop, which still runs.
             redis.exceptions.RedisError: The server does not accept the settings: a wrong password,
                 a missing permission, an invalid certificate.
         """
@@ -273,7 +273,7 @@ class RedisPubSubChannelLayer(BaseRedisLayer):
             ValueError: `since` or `rewind` is given and the group keeps no history, or `rewind` is
                 no positive integer.
             RuntimeError: The channel is not one of this process, or that of another event loop,
-                which goes on.
+                which still runs.
             redis.exceptions.RedisError: As for `new_channel`. The channel does not become a member.
         """
         topic = self._names.topic(group).encode()

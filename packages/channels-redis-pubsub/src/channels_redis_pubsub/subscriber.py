@@ -37,7 +37,7 @@ PROBE_INTERVAL = 5.0
 # So a connection that has gone silent is replaced within 25 s.
 SILENCE_GRACE = 14.0
 # The same for a node of a Cluster. Others drop what they owe one that stalls for half of their
-# `cluster-node-timeout`, 7.5 s by default; before that, members are told.
+# `cluster-node-timeout`, 7.5 s by default; before that, members get notices.
 BUS_PROBE_INTERVAL = 1.5
 BUS_SILENCE_GRACE = 4.0
 # Checks after which a connection without subscriptions is closed.
@@ -67,7 +67,7 @@ class Subscriber:
 
     Args:
         endpoint: The server.
-        dispatcher: Gets what is published, and is told what is lost and found.
+        dispatcher: Gets what is published, and what is lost and restored.
         end_wait: Called with a topic that is subscribed to, or with the error that it is refused
             with; returns whether a call was waiting for that.
         on_misplaced: Called with this subscriber, a topic that its node does not have, the error,
@@ -194,9 +194,9 @@ class Subscriber:
         return None
 
     def _check_bus(self, *, received: bool) -> None:
-        """Tell the members of a stall in which other nodes may have dropped messages.
+        """Notify the members of a stall in which other nodes may have dropped messages.
 
-        The connection stays: what the node has got meanwhile comes as it goes on.
+        The connection stays: what the node has got meanwhile comes once it answers again.
         """
         topics = self._subscriptions.subscribed_topics()
         if received and self._has_stalled:
@@ -271,7 +271,7 @@ class Subscriber:
             raise error
         for topic in self._subscriptions.on_error():
             if self._end_wait(topic, error):
-                # If there are other members, the next try tells these.
+                # If there are other members, the next try notifies these.
                 self._dispatcher.on_subscribed(topic)
             else:
                 host, reason = str(self.endpoint.host), f"{topic.decode()}: {error}"

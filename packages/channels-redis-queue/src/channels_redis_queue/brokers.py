@@ -76,7 +76,7 @@ class QueueBrokers(Brokers[QueueBroker]):
         """Return the broker of a channel, attached to the running event loop.
 
         Returns:
-            None if it belongs to another loop that goes on, or to another process.
+            None if it belongs to another loop that still runs, or to another process.
         """
         broker = self._find(channel)
         if broker is not None and broker.loop is not asyncio.get_running_loop():
@@ -142,7 +142,7 @@ class QueueBrokers(Brokers[QueueBroker]):
         # What earlier event loops have taken and not acknowledged is received here.
         for other in self.values():
             if other.knows(channel):
-                with contextlib.suppress(RuntimeError):  # its loop goes on
+                with contextlib.suppress(RuntimeError):  # its loop still runs
                     await self.adopt(other, channel)
                     other.connect()
                     broker = other

@@ -88,7 +88,7 @@ class WorkCommand(BaseCommand):  # type: ignore[misc]  # Django has no type hint
             # Channels' routers raise it.
             raise CommandError(str(error)) from error
         if not done:
-            # A thread can't be interrupted: it would go on with a job that another worker now has.
+            # A thread can't be interrupted: it would continue a job that another worker now has.
             logging.shutdown()
             sys.stdout.flush()
             os._exit(1)

@@ -109,7 +109,7 @@ class Groups:
 
     async def _living_names(self, group: str, shards: Shards) -> tuple[list[str], list[str]]:
         """Return the virtual channels of a group whose processes live, and the plain names."""
-        # A process that has joined just now lives, and may not have sent a heartbeat yet.
+        # A process that has joined just now lives, and might not have sent a heartbeat yet.
         names, recent = await asyncio.gather(
             *(
                 self.names(group, seconds, shards)

@@ -219,7 +219,7 @@ class RedisChannelLayer(BaseRedisLayer):
         Raises:
             TypeError: The channel name is invalid.
             RuntimeError: The channel belongs to another process or layer, or to an event loop that
-                goes on in another thread.
+                runs in another thread.
             redis.exceptions.RedisError: The server does not accept the settings: a wrong password,
                 a missing permission, an invalid certificate.
         """

@@ -54,7 +54,7 @@ class Liveness:
 
     @property
     def _ttl(self) -> int:
-        """Seconds that a heartbeat stays, to tell a silent process from an unknown one."""
+        """Seconds that a heartbeat stays, to distinguish a silent process from an unknown one."""
         return max(self._settings.group_expiry, 2 * self._timeout)
 
     async def beat(

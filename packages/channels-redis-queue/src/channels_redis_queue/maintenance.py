@@ -137,7 +137,7 @@ async def renew_memberships(
 
 
 async def publish_removed_members(memberships: Memberships, shards: Shards) -> None:
-    """Tell Redis at intervals which members have gone without `group_discard`."""
+    """Remove from Redis, at intervals, members that have gone without `group_discard`."""
     while True:
         await asyncio.sleep(CHECK_INTERVAL)
         await memberships.publish_removed_members(shards)

@@ -190,7 +190,7 @@ class Publisher:
             await self._groups.remove_dead(group, snapshot.destinations, shards)
 
     async def send_leave(self, group: str, channel: str, at: float, shards: Shards) -> None:
-        """Tell a channel's process, in order with its messages, that it has left a group.
+        """Send a leave to a channel's process, in order with its messages.
 
         Args:
             group: The group.

@@ -287,7 +287,7 @@ class Receiver:
         cleanup = self.inbox.cleanup_command()
         if cleanup is not None:
             await connection.exchange([cleanup], REPLY_GRACE)
-        # A call that was handed a message may not have run, and may be cancelled.
+        # A call that was handed a message might not have run, and may be cancelled.
         if not self.inbox.acks.has_open_claims:
             self.state = State.ENDED
             self._on_end(self._dispatcher.channel)

@@ -576,7 +576,7 @@ class Mailboxes:
             del self._boxes[channel]
 
     def clear(self) -> None:
-        """Drop all items; waiters go on waiting."""
+        """Drop all items; waiters still wait."""
         for box in self._boxes.values():
             box.clear()
 

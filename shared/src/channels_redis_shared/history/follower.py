@@ -226,7 +226,7 @@ class Follower(Generic[Key]):
                 self._repair = None  # the next message, or the next event loop, tries again
 
     async def _close_gap(self, repair: object) -> None:
-        """Read what members have missed; tell them if that can't be read."""
+        """Read what members have missed; notify them if that can't be read."""
         attempts = READ_ATTEMPTS
         try:
             async with self._all.slots:
@@ -317,7 +317,7 @@ class Follower(Generic[Key]):
         self._end_gap()
 
     def _deliver(self, entries: Sequence[HistoryEntry], fault: str = "") -> int:
-        """Deliver messages to the members that don't wait alone; tell them first of a gap.
+        """Deliver messages to the members that don't wait alone; notify them first of a gap.
 
         Args:
             entries: The messages.

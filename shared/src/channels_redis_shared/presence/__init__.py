@@ -109,7 +109,7 @@ class Presence:
             raise ValueError(NO_SESSION_KEY)
         encoded = encode_meta(layer, meta)
         here = _here(layer)
-        # All of them: each has heartbeats of its own.
+        # All of them: each has its own heartbeats.
         for one in here.values():
             one.start()
         shard = shard_of(group, len(layer.hosts))

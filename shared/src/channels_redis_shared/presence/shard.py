@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ..transport.commands import Argument, Command, CommandClient
 
-# Ends the name of the group whose members are told who comes and leaves.
+# Ends the name of the group whose members learn who comes and leaves.
 SUFFIX = ".presence"
 # Seconds between two heartbeats, and after which a process without one is silent.
 BEAT_INTERVAL = 10
@@ -94,7 +94,7 @@ class ShardPresence:
         # The latest heartbeat; empty for none.
         self._heartbeat = b""
         self._next_rewrite = self._loop.time() + REWRITE_INTERVAL
-        # By group; those that a task of their own sends.
+        # By group; those that their own task sends.
         self._diffs: dict[str, Diff] = {}
         self._silence: Silence[bytes] = Silence(lambda: self._connected)
         self._removal: asyncio.Task[None] | None = None
@@ -167,7 +167,7 @@ class ShardPresence:
                     if unwritten.pop(key).has_left:
                         self._people.removed(group, key)
         except BaseException:
-            self._people.mark(group, unwritten, tell=True)
+            self._people.mark(group, unwritten, announce=True)
             raise
 
     async def _change(
@@ -194,7 +194,7 @@ class ShardPresence:
         for (key, person), (at, had, others) in zip(people.items(), effects, strict=True):
             is_here = bool(person.metas)
             is_new = is_here != bool(had) and not others
-            if is_new or (person.tell and (had if is_here else not had and not others)):
+            if is_new or (person.announce and (had if is_here else not had and not others)):
                 elsewhere = [meta for _, data in lines_of(others) for meta in encoded_in(data)]
                 metas = [*person.metas, *elsewhere] or [*person.by_channel.values()]
                 self._note(group, key, Change(metas, at, is_here))
@@ -306,7 +306,7 @@ class ShardPresence:
                         self._people.mark(group, [key])
                     elif process in people:
                         former = {str(at): meta for at, meta in enumerate(encoded_in(data))}
-                        people[process][key] = Person(former, has_left=True, tell=False)
+                        people[process][key] = Person(former, has_left=True, announce=False)
         except ResponseError as error:
             # What stands there has none of their people.
             if "WRONGTYPE" not in str(error):
@@ -324,7 +324,7 @@ class ShardPresence:
     ) -> None:
         """Remove people of a dead process, and try again until the server is back.
 
-        They may be removed by then, and no other process would tell others.
+        They may be removed by then, and no other process would announce them.
         """
         while True:
             try:
@@ -333,7 +333,7 @@ class ShardPresence:
                 if not is_temporary(error):
                     raise
                 for person in people.values():
-                    person.tell = True
+                    person.announce = True
                 await asyncio.sleep(RETRY_INTERVAL)
             else:
                 return

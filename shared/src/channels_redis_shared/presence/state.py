@@ -41,7 +41,7 @@ class Person:
     timer: TimerHandle | None = None
     has_left: bool = False
     # True to send a message even if the next write changes nothing in Redis.
-    tell: bool = True
+    announce: bool = True
 
     @property
     def metas(self) -> list[Meta]:
@@ -80,12 +80,12 @@ class LocalPresence:
         if person.timer is not None:
             person.timer.cancel()
             # A connection within the grace is nothing new to others, unless its meta is.
-            person.tell |= meta not in person.by_channel.values()
+            person.announce |= meta not in person.by_channel.values()
             person.by_channel, person.timer, person.has_left = {}, None, False
         elif person.by_channel.get(channel) == meta:
             return False
         # Nor is one more connection.
-        person.tell |= channel in person.by_channel
+        person.announce |= channel in person.by_channel
         person.by_channel[channel] = meta
         return True
 
@@ -126,17 +126,17 @@ class LocalPresence:
         groups = list(islice(self._unwritten, most))
         return {group: list(self._unwritten.pop(group)) for group in groups}
 
-    def mark(self, group: Group, keys: Iterable[Key], *, tell: bool = False) -> None:
+    def mark(self, group: Group, keys: Iterable[Key], *, announce: bool = False) -> None:
         """Have people written again, or removed who are not here.
 
         Args:
             group: The group.
             keys: Those of the people.
-            tell: Tell others, too, as the reply to a write may have been lost.
+            announce: Announce them, too, as the reply to a write may have been lost.
         """
         for key in keys:
             if (person := self.find(group, key)) is not None:
-                person.tell |= tell
+                person.announce |= announce
             self._unwritten.setdefault(group, {})[key] = None
         self._on_unwritten()
 
@@ -146,12 +146,12 @@ class LocalPresence:
             self.mark(group, people)
 
     def begin_write(self, group: Group, keys: Iterable[Key]) -> dict[Key, Person]:
-        """Return people as they are now; they are being written, and others told."""
+        """Return people as they are now; they are being written and announced."""
         people = {}
         for key in keys:
-            person = self.find(group, key) or Person(tell=False)
+            person = self.find(group, key) or Person(announce=False)
             people[key] = replace(person, by_channel={**person.by_channel})
-            person.tell = False
+            person.announce = False
         return people
 
     def removed(self, group: Group, key: Key) -> None:
@@ -164,7 +164,7 @@ class LocalPresence:
 
     def _leave(self, group: Group, key: Key) -> None:
         self._people[group][key].has_left = True
-        self.mark(group, [key], tell=True)
+        self.mark(group, [key], announce=True)
 
 
 class Change(NamedTuple):
@@ -190,7 +190,7 @@ class Diff(dict[Key, Change]):
         return CHANGE_BYTES + 2 * len(key) + sum(map(len, self[key].metas))
 
     def message(self, group: Group, keys: Iterable[Key]) -> dict[str, Any]:
-        """Return the message that tells members of the group of these people."""
+        """Return the message that announces these people to members of the group."""
         people: dict[bool, dict[Key, list[Any]]] = {True: {}, False: {}}
         for key in keys:
             people[self[key].joined][key] = [json.loads(meta) for meta in self[key].metas]

@@ -20,7 +20,7 @@ class ClusterPipeline(AutoPipeline):
     """The command connections to the nodes of one Cluster.
 
     What a node redirects, or can't be reached for, is held until the slot map has been fetched
-    again. Commands for other slots go on.
+    again. Commands for other slots continue.
 
     Args:
         cluster: Opens the connections.

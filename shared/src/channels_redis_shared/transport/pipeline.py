@@ -216,7 +216,7 @@ class Lane:
             connection.when_ready(len(self._written), self._seconds, arrived)
 
     def _opened(self, opening: asyncio.Task[Connection]) -> None:
-        """Go on with a new connection, or handle the error."""
+        """Continue with a new connection, or handle the error."""
         self._opening = None
         # The end of an event loop cancels all tasks, and some of them still send.
         error: BaseException | None = RedisConnectionError("Connecting was cancelled")

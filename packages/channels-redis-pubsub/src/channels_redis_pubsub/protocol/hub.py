@@ -1,4 +1,4 @@
-"""Decide which channels get what the server publishes, and which are told of an outage."""
+"""Decide which channels get what the server publishes, and which get notices of an outage."""
 
 from __future__ import annotations
 
@@ -151,9 +151,9 @@ class TopicDispatcher:
         # `Hub.members` without a call of its own for each message.
         self._members_of = hub.find_members
         self._keeps_history = settings.history is not None
-        # The topics that were lost and are not restored, and the channels told of that.
+        # The topics that were lost and are not restored, and the channels notified of that.
         self._lost: set[bytes] = set()
-        self._told: set[str] = set()
+        self._notified: set[str] = set()
         # The topics that were restored in this turn of the loop.
         self._restored: list[bytes] = []
 
@@ -184,19 +184,19 @@ class TopicDispatcher:
         self._mailboxes.put(members, message, deadline, len(data))
 
     def on_lost(self, topics: Collection[bytes]) -> None:
-        """Tell the members of topics that are not subscribed to any more, unless they know.
+        """Notify the members of topics that are no longer subscribed to, unless they know.
 
-        A channel that was told is told again once all of its topics are restored.
+        A channel that was notified gets another notice once all of its topics are restored.
         """
-        self._tell_members()  # of what was restored before, in a loop that may have ended
+        self._notify_members()  # of what was restored before, in a loop that may have ended
         lost, members = self._hub.concerned(topics)
         if self._lost:
             self._lost |= lost
         else:
             self._lost = lost  # perhaps many: no copy
-        untold = members - self._told
-        self._told |= untold
-        self._notify(self._settings.on_disconnect, untold)
+        unaware = members - self._notified
+        self._notified |= unaware
+        self._notify(self._settings.on_disconnect, unaware)
 
     def on_subscribed(self, topic: bytes) -> None:
         """Mark a topic as restored, once its members have what they missed, if it is kept."""
@@ -212,13 +212,13 @@ class TopicDispatcher:
             self._followers.forget(topic)
             self._lost.discard(topic)
 
-    def tell_restored(self, channels: Iterable[str]) -> None:
-        """Tell those of the channels that were told of a loss, and have all their topics again."""
+    def notify_restored(self, channels: Iterable[str]) -> None:
+        """Notify those of the channels that know of a loss, and have all their topics again."""
         topics_of, is_lost = self._hub.topics_of, self._lost.__contains__
-        told = self._told.intersection(channels)
+        notified = self._notified.intersection(channels)
         # Not `isdisjoint`, which may look through the table of a set that was large.
-        restored = {channel for channel in told if not any(map(is_lost, topics_of(channel)))}
-        self._told -= restored
+        restored = {channel for channel in notified if not any(map(is_lost, topics_of(channel)))}
+        self._notified -= restored
         self._notify(self._settings.on_reconnect, restored)
 
     def _dispatch_entry(self, topic: bytes, data: bytes) -> None:
@@ -236,12 +236,12 @@ class TopicDispatcher:
             if not self._restored:
                 # One notice for all: thousands would make Python's garbage collector look at all
                 # objects of the process.
-                asyncio.get_running_loop().call_soon(self._tell_members)
+                asyncio.get_running_loop().call_soon(self._notify_members)
             self._restored.append(topic)
 
-    def _tell_members(self) -> None:
+    def _notify_members(self) -> None:
         topics, self._restored = self._restored, []
-        self.tell_restored(set().union(*map(self._hub.members, topics)))
+        self.notify_restored(set().union(*map(self._hub.members, topics)))
 
     def _notify(self, message_type: str | None, channels: Collection[str]) -> None:
         if message_type is not None and channels:

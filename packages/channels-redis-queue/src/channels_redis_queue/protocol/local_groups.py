@@ -228,7 +228,7 @@ class LocalGroups:
         return list(itertools.islice(reversed(self._writes), most))
 
     def take_removed_members(self) -> dict[str, set[str]]:
-        """Return, once, what Redis has to be told: the members that have left, and not come back.
+        """Return, once, what Redis has to learn: the members that have left, and not come back.
 
         Returns:
             By virtual channel. One without members may have no names here.
